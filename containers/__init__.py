@@ -1,0 +1,1 @@
+"""Where a task runs: git, the worktree pool, and the runners over it."""

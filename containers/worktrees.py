@@ -1,0 +1,395 @@
+"""The worktree pool: acquire, reset, release, remove."""
+
+import os
+import re
+import shutil
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from heapq import heappop, heappush
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import ClassVar, Self
+
+from anyio import CancelScope, Semaphore, to_thread
+from filelock import FileLock, Timeout
+
+from containers.checkout import MARKER, BrokenWorktreeError, Checkout, pointer
+from containers.filesystem import is_directory, remove
+from containers.git import Repository
+from tasks.errors import PatchyardError
+
+_NAME = re.compile(r"wt-([1-9][0-9]*)")
+_SPARE = 1000
+"""How many numbers may be passed over, because others hold them, before taking worktrees is given up."""
+
+
+class PoolError(PatchyardError):
+    """The pool cannot work where it was told to; the message says what is in its way."""
+
+    exit_code: ClassVar[int] = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Worktree:
+    """A worktree that is held: its name (`wt-1`), its directory, and git's view of it."""
+
+    name: str
+    path: Path
+    checkout: Checkout
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """A worktree that was removed, or would be."""
+
+    name: str
+    path: Path
+
+    def __str__(self) -> str:
+        """What people read."""
+        return f"{self.name} ({self.path})"
+
+
+class _State(Enum):
+    """What stands where a worktree of the pool would."""
+
+    VACANT = auto()
+    OURS = auto()
+    OTHER_POOL = auto()
+    KEPT = auto()
+    FOREIGN = auto()
+
+
+class Pool:
+    """Worktrees `wt-1` … beside each other in one directory, each held by one run at a time.
+
+    Args:
+        repository: Whose worktrees they are.
+        directory: Where they stand; made where it lacks.
+        size: How many the run takes. They are made when they are first acquired, and stay for later runs.
+        copy: Files, directories or globs of the user's tree that are copied into each worktree, where the
+            commit does not have them.
+        keep: Patterns as in `.gitignore`, of untracked files that a reset leaves in place.
+
+    Raises:
+        PoolError: A pattern of `copy` leads out of the repository.
+    """
+
+    def __init__(
+        self,
+        repository: Repository,
+        directory: Path,
+        size: int,
+        *,
+        copy: Sequence[str] = (),
+        keep: Sequence[str] = (),
+    ) -> None:
+        self.directory = directory.absolute()
+        self._repository = repository
+        self._size = size
+        self._copy = tuple(_checked(pattern) for pattern in copy)
+        self._keep = tuple(keep)
+        self._locks: dict[int, FileLock] = {}
+        self._free: list[int] = []
+        self._checkouts: dict[int, Checkout] = {}
+        self._available = Semaphore(0)
+
+    def __len__(self) -> int:
+        """How many tasks can have a worktree at once."""
+        return self._size
+
+    @property
+    def exclude(self) -> tuple[str, ...]:
+        """Patterns of what the pool puts or leaves in a worktree, and no patch should hold."""
+        return (*(f"/{pattern}" for pattern in self._copy), *self._keep)
+
+    async def __aenter__(self) -> Self:
+        """Take as many worktrees as the pool's size: the lowest numbers that no other run holds.
+
+        Raises:
+            PoolError: Something else stands in the place of one.
+        """
+        try:
+            await to_thread.run_sync(self._take_all)
+        except BaseException:
+            await self._let_go()
+            raise
+        self._available = Semaphore(self._size)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let other runs have the worktrees, which stay as they are."""
+        await self._let_go()
+
+    async def _let_go(self) -> None:
+        with CancelScope(shield=True):
+            await to_thread.run_sync(self._release_all)
+
+    async def acquire(self, commit: str) -> Worktree:
+        """Return a free worktree with exactly what a commit holds; waits until one is free.
+
+        Args:
+            commit: Its id.
+
+        Raises:
+            GitError: The commit cannot be checked out.
+            PoolError: A file that is to be copied cannot be.
+        """
+        await self._available.acquire()
+        number = heappop(self._free)
+        try:
+            return await to_thread.run_sync(self._prepare, number, commit)
+        except BaseException:
+            heappush(self._free, number)
+            self._available.release()
+            raise
+
+    async def release(self, worktree: Worktree, *, keep: bool = False) -> None:
+        """Give a worktree back; it is reset when it is next acquired.
+
+        Args:
+            worktree: One that `acquire` returned.
+            keep: Set it aside as it is, because it holds work that is kept nowhere else. No run takes it any
+                more, and `clean` leaves it. The pool takes another one instead.
+
+        Raises:
+            PoolError: There is no other one.
+        """
+        number = _number(worktree.name)
+        if keep:
+            number = await to_thread.run_sync(self._replace, number)
+        heappush(self._free, number)
+        self._available.release()
+
+    # Numbers and their locks
+
+    def _take_all(self) -> None:
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise PoolError(
+                f"cannot make {self.directory} for worktrees: {error.strerror}; name another with --worktrees"
+            ) from None
+        self.directory = self.directory.resolve()
+        while len(self._free) < self._size:
+            heappush(self._free, self._take(max(self._locks, default=0) + 1))
+
+    def _take(self, first: int) -> int:
+        """Lock the lowest number from `first` on that can be had."""
+        for number in range(first, first + _SPARE):
+            lock = _try_lock(self._path(number))
+            if lock is None:
+                continue
+            state = _state(self._repository, self._path(number))
+            if state in {_State.VACANT, _State.OURS}:
+                self._locks[number] = lock
+                return number
+            lock.release()
+            if state is _State.FOREIGN:
+                raise PoolError(
+                    f"{self._path(number)} is in the way: it is no worktree of patchyard's; "
+                    "move it, or name another directory with --worktrees"
+                )
+        raise PoolError(
+            f"all {_SPARE} worktrees in {self.directory} are taken; name another directory with --worktrees"
+        )
+
+    def _replace(self, number: int) -> int:
+        _kept_mark(self._path(number)).touch()
+        self._checkouts.pop(number, None)
+        other = self._take(max(self._locks) + 1)
+        self._locks.pop(number).release()
+        return other
+
+    def _release_all(self) -> None:
+        while self._locks:
+            self._locks.popitem()[1].release()
+        self._free.clear()
+
+    def _path(self, number: int) -> Path:
+        return self.directory / f"wt-{number}"
+
+    # What is in a worktree
+
+    def _prepare(self, number: int, commit: str) -> Worktree:
+        path = self._path(number)
+        checkout = self._checkouts.get(number) or self._repository.worktree(path)
+        if checkout is None:
+            checkout = self._made_anew(number, commit)
+        try:
+            checkout.reset(commit, self._keep)
+        except BrokenWorktreeError:
+            checkout = self._made_anew(number, commit)
+            checkout.reset(commit, self._keep)
+        self._checkouts[number] = checkout
+        for source, relative in self._copies():
+            _copy(source, path, relative)
+        return Worktree(path.name, path, checkout)
+
+    def _made_anew(self, number: int, commit: str) -> Checkout:
+        """Make a worktree, after removing what is left of the one that this run had there."""
+        path = self._path(number)
+        if self._repository.worktree(path):
+            self._repository.remove_worktree(path)
+        elif number in self._checkouts:
+            remove(path)  # the task broke what told whose it is; this run made it, and holds its lock
+        return self._repository.add_worktree(path, commit)
+
+    def _copies(self) -> Iterator[tuple[Path, Path]]:
+        """Yield the files of the user's tree that are copied, with their paths in it."""
+        root = self._repository.root
+        if root == self._repository.common:
+            return
+        for pattern in self._copy:
+            for source in root.glob(pattern):
+                relative = source.relative_to(root)
+                if relative.parts[:1] in {(), (".git",)} or source.is_relative_to(self.directory):
+                    continue
+                if not source.resolve().is_relative_to(root.resolve()):
+                    raise PoolError(
+                        f"copy: {source} leads out of the repository; put a copy of what it names in its place"
+                    )
+                if source.is_dir():
+                    yield from _files(source.resolve(), relative)
+                elif source.is_file():
+                    yield source.resolve(), relative
+
+
+def _checked(pattern: str) -> str:
+    """Return a pattern of files to copy in its plainest form."""
+    path = PurePosixPath(pattern)
+    if path.is_absolute() or ".." in path.parts or not path.parts:
+        raise PoolError(f"copy: {pattern!r} must be a path inside of the repository, such as .env")
+    return str(path)
+
+
+def _files(directory: Path, relative: Path) -> Iterator[tuple[Path, Path]]:
+    """Yield the files and relative links below a directory."""
+    for parent, directories, names in os.walk(directory):
+        here = Path(parent)
+        links = [name for name in directories if (here / name).is_symlink()]
+        for name in (*names, *links):
+            source = here / name
+            if source.is_symlink() and source.readlink().is_absolute():
+                continue  # it would lead from the worktree back into the user's tree, or elsewhere
+            yield source, relative / source.relative_to(directory)
+
+
+def _copy(source: Path, worktree: Path, relative: Path) -> None:
+    """Copy a file into a worktree where it does not have it, not through a link of the commit's."""
+    destination = worktree / relative
+    try:
+        if os.path.lexists(destination) or not destination.parent.resolve().is_relative_to(worktree):
+            return
+        if stat.S_IFMT(source.lstat().st_mode) in {stat.S_IFREG, stat.S_IFLNK}:
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, destination, follow_symlinks=False)
+    except FileNotFoundError:
+        return  # removed by the user meanwhile
+    except OSError as error:
+        raise PoolError(f"copy: cannot copy {source}: {error.strerror}") from None
+
+
+def _try_lock(path: Path) -> FileLock | None:
+    """Take a worktree's lock; `None` if another run has it. The lock of a process that died is free."""
+    lock = FileLock(_lock_file(path), thread_local=False)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return None
+    except OSError as error:
+        raise PoolError(
+            f"cannot lock {_lock_file(path)}: {error.strerror}; name another directory with --worktrees"
+        ) from None
+    return lock
+
+
+def _state(repository: Repository, path: Path) -> _State:
+    if _kept_mark(path).exists():
+        return _State.KEPT
+    if repository.worktree(path):
+        return _State.OURS
+    if repository.is_vacant(path):
+        return _State.VACANT
+    admin = pointer(path / ".git")
+    return _State.OTHER_POOL if admin and (admin / MARKER).is_file() else _State.FOREIGN
+
+
+def _number(name: str) -> int:
+    return int(name.removeprefix("wt-"))
+
+
+def _lock_file(path: Path) -> Path:
+    return path.with_name(f"{path.name}.lock")
+
+
+def _kept_mark(path: Path) -> Path:
+    return path.with_name(f"{path.name}.kept")
+
+
+def default_directory(repository: Repository) -> Path:
+    """Return where the worktrees of a repository stand unless told otherwise: beside it."""
+    return repository.root.parent / f"{repository.name}-worktrees"
+
+
+def set_aside(directory: Path) -> tuple[Path, ...]:
+    """Return the worktrees that hold work which no run could keep; they are the user's to look at and remove."""
+    marked = (mark.with_suffix("") for mark in directory.glob("wt-*.kept"))
+    return tuple(sorted(path for path in marked if _NAME.fullmatch(path.name) and is_directory(path)))
+
+
+def clean(repository: Repository, directory: Path, *, dry_run: bool = False) -> tuple[Removed, ...]:
+    """Remove a repository's worktrees from a pool's directory, except those that a run holds or set aside.
+
+    Nothing is removed but worktrees of this repository's pool, their lock files, and the directory once it
+    is empty.
+
+    Args:
+        repository: Whose worktrees.
+        directory: The pool's.
+        dry_run: Only say what would be removed.
+
+    Raises:
+        GitError: One cannot be removed.
+    """
+    if not directory.is_dir():
+        return ()
+    directory = directory.resolve()
+    stems = (child.name.removesuffix(".lock").removesuffix(".kept") for child in directory.iterdir())
+    numbers = {_number(stem) for stem in stems if _NAME.fullmatch(stem)}
+    removed = [
+        Removed(path.name, path)
+        for path in (directory / f"wt-{number}" for number in sorted(numbers))
+        if _clean_one(repository, path, dry_run=dry_run)
+    ]
+    if not dry_run and not any(directory.iterdir()):
+        directory.rmdir()
+    return tuple(removed)
+
+
+def _clean_one(repository: Repository, path: Path, *, dry_run: bool) -> bool:
+    """Remove a worktree and its lock file if nobody uses them; returns whether there was a worktree."""
+    lock = _try_lock(path)
+    if lock is None:
+        return False
+    try:
+        if not os.path.lexists(path) and not dry_run:
+            _kept_mark(path).unlink(missing_ok=True)
+        state = _state(repository, path)
+        if state in {_State.OURS, _State.VACANT} and not dry_run:
+            _clear(repository, path)
+            _lock_file(path).unlink(missing_ok=True)
+        return state is _State.OURS
+    finally:
+        lock.release()
+
+
+def _clear(repository: Repository, path: Path) -> None:
+    if is_directory(path) and not any(path.iterdir()):
+        path.rmdir()
+    elif repository.worktree(path) or os.path.lexists(path):
+        repository.remove_worktree(path)

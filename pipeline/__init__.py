@@ -1,0 +1,1 @@
+"""How the work flows: from a plan to outcomes, patches and pull requests."""

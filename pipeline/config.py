@@ -1,0 +1,343 @@
+"""One typed settings object: flags > environment > the plan > file > defaults."""
+
+import difflib
+import math
+import string
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+from tasks.durations import parse_duration
+from tasks.errors import PatchyardError
+from tasks.model import Batch, Mode, PlanSettings, Task
+
+FILE = "patchyard.toml"
+PREFIX = "PATCHYARD_"
+DEFAULT_BRANCH = "patchyard/{plan}/{task}"
+DEFAULT_TIMEOUT = 3600.0
+"""Seconds that a task may take when nothing says otherwise: an unattended run has to end."""
+PLACEHOLDERS = frozenset({"plan", "task", "run"})
+
+
+class ConfigError(PatchyardError):
+    """A setting is wrong; the message says where it was set."""
+
+    exit_code: ClassVar[int] = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that a run can be told, resolved.
+
+    `timeout` and `grace` are in seconds; a timeout of infinity is no limit. `forced` holds the names that a
+    flag or the environment set: those win over what a batch or a task of the plan says for itself.
+    """
+
+    base: str | None = None
+    mode: Mode = Mode.PARALLEL
+    pool_size: int = 3
+    agent: str | None = None
+    image: str | None = None
+    timeout: float = DEFAULT_TIMEOUT
+    grace: float = 5.0
+    worktrees: Path | None = None
+    branch: str = DEFAULT_BRANCH
+    publish: bool = False
+    draft: bool = False
+    auto_merge: bool = False
+    fail_fast: bool = False
+    keep_going: bool = False
+    remote: str = "origin"
+    github: str | None = None
+    labels: tuple[str, ...] = ()
+    reviewers: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    agents: Mapping[str, str] = field(default_factory=dict)
+    copy: tuple[str, ...] = ()
+    setup: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()
+    forced: frozenset[str] = frozenset()
+
+    def mode_for(self, batch: Batch) -> Mode:
+        """How the tasks of this batch are run."""
+        return self.mode if "mode" in self.forced else batch.mode or self.mode
+
+    def agent_for(self, task: Task) -> str | None:
+        """The agent that gets this task's text, as named; `None` without one."""
+        return self.agent if "agent" in self.forced else task.agent or self.agent
+
+    def timeout_for(self, task: Task) -> float | None:
+        """How many seconds this task may take; `None` for no limit."""
+        own = None if "timeout" in self.forced else task.timeout
+        seconds = self.timeout if own is None else own
+        return None if math.isinf(seconds) else seconds
+
+    def image_for(self, task: Task, batch: Batch) -> str | None:
+        """The image of this task's container, as named."""
+        return self.image if "image" in self.forced else task.image or batch.image or self.image
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("expected a text that is not empty")
+    return value
+
+
+def _flag(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    words = {
+        "1": True,
+        "true": True,
+        "yes": True,
+        "on": True,
+        "0": False,
+        "false": False,
+        "no": False,
+        "off": False,
+    }
+    try:
+        return words[str(value).strip().lower()]
+    except KeyError:
+        raise ValueError("expected true or false") from None
+
+
+def _size(value: object) -> int:
+    try:
+        size = int(str(value))
+    except ValueError:
+        size = 0
+    if isinstance(value, bool) or size < 1:
+        raise ValueError("expected a whole number of at least 1")
+    return size
+
+
+def _mode(value: object) -> Mode:
+    try:
+        return Mode(str(value).strip().lower())
+    except ValueError:
+        raise ValueError(f"expected one of {', '.join(Mode)}") from None
+
+
+def _seconds(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError("expected a duration such as 90s, 10m or 1h")  # noqa: TRY004 - one kind of error for all
+    if str(value).strip().lower() == "none":
+        return math.inf
+    return parse_duration(str(value))
+
+
+def _path(value: object) -> Path:
+    return Path(_text(value))
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    items = [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
+    if not isinstance(items, list | tuple) or not all(isinstance(item, str) and item.strip() for item in items):
+        raise ValueError("expected a list of texts")
+    return tuple(items)
+
+
+def _inside(value: object) -> tuple[str, ...]:
+    items = _texts(value)
+    for item in items:
+        if item.startswith(("/", "~")) or ".." in Path(item).parts:
+            raise ValueError(f"{item!r} leaves the repository")
+    return items
+
+
+def _branch(value: object) -> str:
+    template = _text(value)
+    try:
+        names = {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
+    except ValueError as error:
+        raise ValueError(f"{template!r} is no template: {error}") from None
+    if unknown := sorted(names - PLACEHOLDERS):
+        raise ValueError(f"{{{unknown[0]}}} is unknown; use {{plan}}, {{task}} and {{run}}")
+    if "task" not in names:
+        raise ValueError("it needs {task}, or every task would have the same branch")
+    return template
+
+
+def _table(value: object) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise ValueError("expected a table of names and texts")  # noqa: TRY004 - one kind of error for all
+    for name, text in value.items():
+        if not isinstance(text, str | int | float):
+            raise ValueError(f"{name} should be a text")  # noqa: TRY004 - one kind of error for all
+    return {
+        str(name): str(text) if not isinstance(text, bool) else str(text).lower()
+        for name, text in value.items()
+    }
+
+
+def _agents(value: object) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise ValueError('expected tables such as [agents.NAME] with command = "…"')  # noqa: TRY004 - one kind of error for all
+    commands: dict[str, str] = {}
+    for name, agent in value.items():
+        command = agent.get("command") if isinstance(agent, dict) else agent
+        if not isinstance(command, str) or not command.strip():
+            raise ValueError(f'{name} needs command = "…"')
+        commands[str(name)] = command
+    return commands
+
+
+CONVERTERS: Mapping[str, Callable[[object], Any]] = MappingProxyType(
+    {
+        "base": _text,
+        "mode": _mode,
+        "pool_size": _size,
+        "agent": _text,
+        "image": _text,
+        "timeout": _seconds,
+        "grace": _seconds,
+        "worktrees": _path,
+        "branch": _branch,
+        "publish": _flag,
+        "draft": _flag,
+        "auto_merge": _flag,
+        "fail_fast": _flag,
+        "keep_going": _flag,
+        "remote": _text,
+        "github": _text,
+        "labels": _texts,
+        "reviewers": _texts,
+        "secrets": _texts,
+        "environment": _table,
+        "agents": _agents,
+        "copy": _inside,
+        "setup": _texts,
+        "keep": _inside,
+    },
+)
+IN_WORKTREE_TABLE = ("copy", "setup", "keep")
+NOT_IN_ENVIRONMENT = frozenset({"environment", "agents", *IN_WORKTREE_TABLE})
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Settings before the plan is read: each name with its value, and where it was set."""
+
+    forced: Mapping[str, Any]
+    file: Mapping[str, Any]
+
+    @property
+    def agent(self) -> str | None:
+        """The agent that anything but the plan names."""
+        agent = self.forced.get("agent") or self.file.get("agent")
+        return None if agent is None else str(agent)
+
+    @property
+    def agents(self) -> Mapping[str, str]:
+        """The agents that the configuration file declares."""
+        agents: Mapping[str, str] = self.file.get("agents", {})
+        return agents
+
+    def resolve(self, plan: PlanSettings) -> Settings:
+        """Put the plan's own settings in their place and return the whole."""
+        from_plan = {
+            item.name: value
+            for item in fields(plan)
+            if (value := getattr(plan, item.name)) is not None and item.name not in {"environment", "agents"}
+        }
+        merged = {**self.file, **from_plan, **self.forced}
+        merged["environment"] = {**self.file.get("environment", {}), **plan.environment}
+        merged["agents"] = {**self.agents, **plan.agents}
+        return Settings(**merged, forced=frozenset(self.forced))
+
+
+def load(flags: Mapping[str, object], environ: Mapping[str, str], root: Path) -> Sources:
+    """Read the settings that stand outside of the plan.
+
+    Args:
+        flags: What the caller named; `None` is "not given".
+        environ: The environment; `PATCHYARD_POOL_SIZE=5` is `pool_size`.
+        root: The directory that `patchyard.toml`, or `pyproject.toml` with `[tool.patchyard]`, stands in.
+
+    Raises:
+        ConfigError: A value is wrong, or a name is unknown.
+    """
+    variables = {
+        name: (value, f"the environment variable {PREFIX}{name.upper()}")
+        for name in CONVERTERS
+        if name not in NOT_IN_ENVIRONMENT and (value := environ.get(PREFIX + name.upper()))
+    }
+    named = {
+        name: (value, f"--{name.replace('_', '-')}")
+        for name, value in flags.items()
+        if value is not None and value != ()
+    }
+    forced = {name: _convert(name, value, where) for name, (value, where) in {**variables, **named}.items()}
+    return Sources(forced, _read_file(root))
+
+
+def _convert(name: str, value: object, where: str) -> object:
+    try:
+        return CONVERTERS[name](value)
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from None
+
+
+def _read_file(root: Path) -> dict[str, Any]:
+    own = root / FILE
+    if own.is_file():
+        return _settings(_toml(own), own, "")
+    project = root / "pyproject.toml"
+    if project.is_file():
+        table = _toml(project).get("tool", {})
+        if isinstance(table, dict) and isinstance(table.get("patchyard"), dict):
+            return _settings(table["patchyard"], project, "tool.patchyard.")
+    return {}
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _settings(table: Mapping[str, Any], path: Path, prefix: str) -> dict[str, Any]:
+    found = dict(table)
+    worktree = found.pop("worktree", {})
+    if not isinstance(worktree, dict):
+        raise ConfigError(f"{path}: {prefix}worktree: expected a table with {', '.join(IN_WORKTREE_TABLE)}")
+    _known(worktree, IN_WORKTREE_TABLE, f"{path}: {prefix}worktree.")
+    _known(found, [name for name in CONVERTERS if name not in IN_WORKTREE_TABLE], f"{path}: {prefix}")
+    places = {
+        **{name: prefix + name for name in found},
+        **{name: f"{prefix}worktree.{name}" for name in worktree},
+    }
+    return {
+        name: _convert(name, value, f"{path}: {places[name]}") for name, value in {**found, **worktree}.items()
+    }
+
+
+def _known(table: Mapping[str, object], names: Iterable[str], where: str) -> None:
+    names = list(names)
+    for name in table:
+        if name not in names:
+            close = difflib.get_close_matches(name, [*names, "worktree"], 1)
+            hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(names)}"
+            raise ConfigError(f"{where}{name}: no such setting; {hint}")
+
+
+def secret_values(names: Iterable[str], environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the values of the environment variables that `secrets` names.
+
+    Raises:
+        ConfigError: One of them is not set.
+    """
+    names = list(names)
+    if missing := [name for name in names if name not in environ]:
+        raise ConfigError(
+            f"secrets: the environment variable {missing[0]} is not set; set it, or take it off the list"
+        )
+    return {name: environ[name] for name in names}

@@ -1,0 +1,286 @@
+"""What a run shows: a live table on a terminal, a line an event elsewhere, or JSON lines."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TextIO
+
+from pipeline.events import (
+    BatchStarted,
+    ConflictFound,
+    Event,
+    Notice,
+    Observer,
+    Published,
+    RunFinished,
+    RunStarted,
+    StepFinished,
+    StepStarted,
+    TaskFinished,
+    TaskStarted,
+    as_json,
+    now,
+)
+from tasks.model import Outcome, Status
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from rich.console import Console, RenderableType
+    from rich.live import Live
+
+STYLES = {
+    Status.CHANGED: "green",
+    Status.UNCHANGED: "dim",
+    Status.FAILED: "red",
+    Status.TIMED_OUT: "red",
+    Status.SKIPPED: "yellow",
+    Status.CANCELLED: "magenta",
+}
+PLAIN_WIDTH = 120
+"""Columns of a table that does not go to a terminal."""
+
+
+def observer_for(stream: TextIO, *, as_lines_of_json: bool) -> Observer:
+    """Return the observer for a stream: JSON lines, a live table on a terminal, else a line an event."""
+    if as_lines_of_json:
+        return JsonLines(stream)
+    return LiveTable(stream) if stream.isatty() else Lines(stream)
+
+
+class JsonLines:
+    """Writes each event as one line of JSON, at once."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def notify(self, event: Event) -> None:
+        """Write the event."""
+        self._stream.write(as_json(event) + "\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Everything is written already."""
+
+
+def plural(number: int, noun: str) -> str:
+    """Return a number with its noun: `1 task`, `2 tasks`."""
+    ending = "" if number == 1 else "es" if noun.endswith("ch") else "s"
+    return f"{number} {noun}{ending}"
+
+
+def headline(outcome: Outcome) -> str:
+    """Return an outcome as half a sentence."""
+    words = str(outcome.status).replace("_", " ")
+    if outcome.worktree:
+        words += f" in {outcome.seconds:.1f} s"
+    if outcome.status is Status.CHANGED:
+        words += f": {plural(len(outcome.files), 'file')}, branch {outcome.branch}"
+    elif outcome.error:
+        words += f": {printable(outcome.error.splitlines()[0])}"
+    return words
+
+
+def printable(text: str) -> str:
+    """Return text that any stream takes: what is not UTF-8 is shown as an escape."""
+    return text.encode("utf-8", errors="backslashreplace").decode("utf-8")
+
+
+def figure(finished: RunFinished) -> str:
+    """Return the figure that matters, as one sentence."""
+    ran = [outcome for outcome in finished.outcomes if outcome.worktree]
+    sentence = f"{plural(len(ran), 'task')} in {finished.seconds:.1f} s"
+    if not ran:
+        return sentence
+    places = round(finished.speedup / finished.efficiency) if finished.efficiency else 1
+    return (
+        f"{sentence}: {finished.speedup:.1f} times faster than one by one, "
+        f"{finished.efficiency * 100:.0f} % of a pool of {places}"
+    )
+
+
+def line(event: Event) -> str | None:  # noqa: PLR0911 - one answer an event
+    """Return an event as one line for people, without its time; `None` for one that says nothing new."""
+    match event:
+        case RunStarted():
+            size = f"{plural(event.tasks, 'task')}, pool of {event.pool_size}, base {event.base[:12]}"
+            return f"run {event.run}: {event.title or event.plan}: {size}"
+        case BatchStarted():
+            return f"batch {event.batch}: {event.title} ({event.mode}, {plural(event.tasks, 'task')})"
+        case TaskStarted():
+            return f"{event.worktree} {event.task} started: {event.title}"
+        case StepStarted():
+            return f"{event.worktree} {event.task} {event.kind} {event.number}: {event.command}"
+        case StepFinished():
+            code = "did not start" if event.exit_code is None else f"exit code {event.exit_code}"
+            step = f"{event.task} {event.kind} {event.number}"
+            return f"{event.worktree} {step}: {code} after {event.seconds:.3f} s"
+        case TaskFinished(outcome=outcome):
+            return f"{outcome.worktree or '-'} {outcome.task} {headline(outcome)}"
+        case ConflictFound(conflict=conflict):
+            return f"batch {conflict.batch}: {conflict}"
+        case Published(request=request):
+            return f"{request.task} pull request #{request.number} {request.action}: {request.url}"
+        case Notice():
+            return event.message if event.level == "info" else f"{event.level}: {event.message}"
+        case _:
+            return None
+
+
+class Lines:
+    """Writes a line an event, with milliseconds, and the table at the end."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def notify(self, event: Event) -> None:
+        """Write the event."""
+        if isinstance(event, RunFinished):
+            show(summary(event), self._stream)
+        elif text := line(event):
+            clock = event.time.astimezone().isoformat(timespec="milliseconds")[11:23]
+            self._stream.write(f"{clock} {printable(text)}\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Everything is written already."""
+
+
+@dataclass(slots=True)
+class _Lane:
+    """What a worktree does now."""
+
+    task: str = ""
+    title: str = ""
+    step: str = ""
+    since: "datetime" = field(default_factory=now)
+
+
+class LiveTable:
+    """Shows a row a worktree, with its task, its step and the time, and above it what has ended."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lanes: dict[str, _Lane] = {}
+        self._done = 0
+        self._total = 0
+        self._live: Live | None = None
+
+    def notify(self, event: Event) -> None:
+        """Bring the table up to date."""
+        live = self._live or self._start()
+        match event:
+            case RunStarted():
+                self._total = event.tasks
+            case TaskStarted():
+                self._lanes[event.worktree] = _Lane(event.task, event.title, since=event.time)
+            case StepStarted() if event.worktree in self._lanes:
+                self._lanes[event.worktree].step = f"{event.kind}: {event.command}"
+            case TaskFinished():
+                self._done += 1
+                if event.outcome.worktree:
+                    self._lanes[event.outcome.worktree] = _Lane()
+        if isinstance(event, RunFinished):
+            self._lanes.clear()
+            live.stop()
+            live.console.print(summary(event))
+        elif not isinstance(event, StepStarted | StepFinished | TaskStarted) and (text := line(event)):
+            style = STYLES.get(event.outcome.status, "") if isinstance(event, TaskFinished) else ""
+            live.console.print(printable(text), style=style, markup=False, highlight=False, soft_wrap=True)
+
+    def close(self) -> None:
+        """Give the terminal back."""
+        if self._live is not None:
+            self._live.stop()
+
+    def _start(self) -> "Live":
+        from rich.live import Live  # noqa: PLC0415 - slow to import, and only needed here
+
+        self._live = Live(
+            console=console(self._stream), get_renderable=self._render, refresh_per_second=8, transient=True
+        )
+        self._live.start()
+        return self._live
+
+    def _render(self) -> "RenderableType":
+        from rich.table import Table  # noqa: PLC0415 - slow to import, and only needed here
+
+        table = Table(
+            box=None, padding=(0, 2, 0, 0), caption=f"{self._done} of {plural(self._total, 'task')} done"
+        )
+        for name in ("worktree", "task", "", "step"):
+            table.add_column(
+                name, no_wrap=True, overflow="ellipsis", style="cyan" if name == "worktree" else ""
+            )
+        table.add_column("time", justify="right", no_wrap=True)
+        for name, lane in sorted(self._lanes.items(), key=lambda pair: (len(pair[0]), pair[0])):
+            seconds = f"{(now() - lane.since).total_seconds():.1f} s" if lane.task else ""
+            table.add_row(name, *(_plain(text) for text in (lane.task, lane.title, lane.step)), seconds)
+        return table
+
+
+def console(stream: TextIO) -> "Console":
+    """Return a console over a stream; wide enough for a table where there is no terminal."""
+    from rich.console import Console  # noqa: PLC0415 - slow to import, and only needed here
+
+    return Console(file=stream, width=None if stream.isatty() else PLAIN_WIDTH, highlight=False)
+
+
+def show(what: "RenderableType", stream: TextIO) -> None:
+    """Print a table or the like."""
+    console(stream).print(what)
+
+
+def _plain(text: str) -> "RenderableType":
+    from rich.text import Text  # noqa: PLC0415 - slow to import, and only needed here
+
+    return Text(printable(text))
+
+
+def table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, style: Callable[[int], str] = lambda _: ""
+) -> "RenderableType":
+    """Return rows of plain text as a table; `style` gives the style of row `n`."""
+    from rich.table import Table  # noqa: PLC0415 - slow to import, and only needed here
+
+    shown = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for index, name in enumerate(columns):
+        shown.add_column(name, overflow="fold", no_wrap=index == 0)
+    for number, row in enumerate(rows):
+        shown.add_row(*(_plain(cell) for cell in row), style=style(number))
+    return shown
+
+
+def outcome_table(outcomes: Sequence[Outcome], links: dict[str, str] | None = None) -> "RenderableType":
+    """Return the outcomes of a run as a table; `links` are the pull requests' addresses by task."""
+    links = links or {}
+    rows = [
+        (
+            outcome.task,
+            outcome.title,
+            str(outcome.status).replace("_", " "),
+            f"{outcome.seconds:.1f} s" if outcome.worktree else "",
+            outcome.worktree or "",
+            str(len(outcome.files)) if outcome.files else "",
+            links.get(outcome.task) or outcome.branch or (outcome.error or "").partition("\n")[0],
+        )
+        for outcome in outcomes
+    ]
+    return table(
+        ("task", "title", "status", "time", "worktree", "files", "branch, pull request or reason"),
+        rows,
+        style=lambda number: STYLES[outcomes[number].status],
+    )
+
+
+def summary(finished: RunFinished) -> "RenderableType":
+    """Return the end of a run: its table, the last lines of what failed, and the figure."""
+    from rich.console import Group  # noqa: PLC0415 - slow to import, and only needed here
+
+    parts: list[RenderableType] = [_plain(""), outcome_table(finished.outcomes)]
+    for outcome in finished.outcomes:
+        first, _, rest = (outcome.error or "").partition("\n")
+        if rest and outcome.status is not Status.CANCELLED:
+            told = "\n".join(f"  {text}" for text in rest.splitlines())
+            parts.append(_plain(f"\ntask {outcome.task}: {first}\n{told}"))
+    parts.append(_plain(f"\n{figure(finished)}"))
+    return Group(*parts)

@@ -1,0 +1,256 @@
+"""From a plan to outcomes: read the plan, take a worktree, run the task in it, keep its patch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+
+import anyio
+from anyio import CancelScope, CapacityLimiter, to_thread
+
+from containers.git import GitError, Repository
+from containers.runner import Runner
+from containers.worktrees import Pool
+from pipeline.attempt import Attempt, Context, commit_message
+from pipeline.bases import Bases, Start
+from pipeline.branches import Branches
+from pipeline.config import Settings
+from pipeline.events import BatchStarted, ConflictFound, Listener, RunFinished, RunStarted
+from pipeline.recorder import Recorder
+from pipeline.store import BranchRecord, Run, Store
+from tasks.errors import PatchyardError
+from tasks.model import Batch, Mode, Outcome, Plan, RunStatus, Status, Task
+from tasks.schedule import is_done, obstacle, ready
+from tasks.secrets import Secrets
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a door hands to the flow."""
+
+    repository: Repository
+    pool: Pool
+    runner: Runner
+    recorder: Recorder
+    listener: Listener
+    settings: Settings
+    directory: Path  # the run's own, for logs
+    secrets: Secrets = field(default_factory=Secrets)
+
+
+async def run(plan: Plan, parts: Parts, stop: CancelScope) -> RunFinished:
+    """Run a plan, and return how it went.
+
+    Args:
+        plan: What `select` returned: every batch says what it builds on.
+        parts: The place to run it, the store, and whoever is told.
+        stop: Cancelled by the door when the user interrupts; the run then ends with what it has.
+
+    Raises:
+        PatchyardError: The run cannot go on: the store, the pool or the runner as a whole failed.
+    """
+    flow = _Flow(plan, parts, stop)
+    try:
+        async with anyio.create_task_group() as group:
+            group.start_soon(parts.recorder.open)
+            with stop:
+                async with parts.pool:
+                    await flow.prepare()
+                    for batch in plan.batches:
+                        await flow.run_batch(batch)
+            with CancelScope(shield=True):
+                finished = await flow.finish()
+    except BaseExceptionGroup as errors:
+        raise _plainest(errors) from errors
+    return finished
+
+
+class _Flow:
+    """One run under way."""
+
+    def __init__(self, plan: Plan, parts: Parts, stop: CancelScope) -> None:
+        self._plan = plan
+        self._parts = parts
+        self._stop = stop
+        self._run: Run = parts.recorder.run
+        self._outcomes: dict[str, Outcome] = {}
+        self._began = perf_counter()
+        self._failed_fast: str | None = None
+        self._branches = Branches(parts.repository, parts.settings.branch, plan, self._run.id)
+        self._refused: Mapping[str, str] = {}
+        self._bases = Bases(
+            repository=parts.repository,
+            plan=plan,
+            base=self._run.base,
+            run=self._run.id,
+            branch=self._branches.name,
+            keep_going=parts.settings.keep_going,
+        )
+        self._context = Context(
+            plan=plan,
+            repository=parts.repository,
+            runner=parts.runner,
+            recorder=parts.recorder,
+            listener=parts.listener,
+            settings=parts.settings,
+            branches=self._branches,
+            directory=parts.directory,
+            secrets=parts.secrets,
+        )
+
+    async def prepare(self) -> None:
+        """Say that the run begins, and see which branches are not its own."""
+        self._parts.listener.notify(
+            RunStarted(
+                run=self._run.id,
+                plan=self._run.plan_path,
+                title=self._plan.title,
+                base=self._run.base,
+                pool_size=len(self._parts.pool),
+                tasks=len(self._plan.tasks),
+                worktrees=str(self._parts.pool.directory),
+            ),
+        )
+        names = [task.id for task in self._plan.tasks]
+        names += [f"{task}-base" for task in names] + [f"batch-{batch.number}" for batch in self._plan.batches]
+        existing = await to_thread.run_sync(self._branches.look, names)
+        if existing:
+            records: dict[str, BranchRecord | None] = {}
+            for name in existing:
+                records[name] = await self._parts.recorder.keep(Store.branch, name)
+            self._refused = await to_thread.run_sync(self._branches.foreign, records)
+
+    async def run_batch(self, batch: Batch) -> None:
+        """Run the tasks of a batch side by side, as many at once as the pool has worktrees."""
+        start = await to_thread.run_sync(self._bases.batch_start, batch)
+        mode = self._parts.settings.mode_for(batch)
+        self._parts.listener.notify(
+            BatchStarted(
+                batch=batch.number, title=batch.title, mode=mode, start=start.commit, tasks=len(batch.tasks)
+            ),
+        )
+        limiter = CapacityLimiter(1 if mode is Mode.LOCAL else len(self._parts.pool))
+        started: set[str] = set()
+        async with anyio.create_task_group() as group:
+
+            def start_ready() -> None:
+                for task in ready(batch.tasks, self._outcomes, started):
+                    started.add(task.id)
+                    group.start_soon(run_one, task)
+
+            async def run_one(task: Task) -> None:
+                self._outcomes[task.id] = await self._run_task(batch, task, start, limiter)
+                self._fail_fast(self._outcomes[task.id])
+                start_ready()
+
+            start_ready()
+        await self._close_batch(batch, start)
+
+    async def _run_task(self, batch: Batch, task: Task, start: Start, limiter: CapacityLimiter) -> Outcome:
+        """Give a task its outcome: without running it where it may not, else in a worktree of its own."""
+        early = self._without_running(batch, task, start)
+        if early is None:
+            start = await to_thread.run_sync(self._bases.task_start, task, start, self._outcomes)
+            early = _ended(task, Status.SKIPPED, start.obstacle) if start.obstacle else None
+        if early is not None:
+            await self._context.keep(early)
+            return early
+        async with limiter:
+            try:
+                worktree = await self._parts.pool.acquire(start.commit)
+            except GitError as error:
+                failed = _ended(task, Status.FAILED, f"it got no worktree: {error}")
+                await self._context.keep(failed, start)
+                return failed
+            attempt = Attempt(self._context, task, start, worktree, self._parts.pool.exclude)
+            try:
+                return await attempt.run()
+            finally:
+                if attempt.outcome is not None:
+                    self._outcomes[task.id] = attempt.outcome
+                with CancelScope(shield=True):
+                    await self._parts.pool.release(worktree, keep=attempt.holds_work)
+
+    def _without_running(self, batch: Batch, task: Task, start: Start) -> Outcome | None:
+        """Return the outcome of a task that is not to be run, or that must not."""
+        if task.completed:
+            return _ended(task, Status.SKIPPED, "the plan says that it is completed")
+        reason = obstacle(self._plan, batch, task, self._outcomes, keep_going=self._parts.settings.keep_going)
+        if reason := reason or start.obstacle:
+            return _ended(task, Status.SKIPPED, reason)
+        for file in task.files:
+            if file.outside:
+                where = f"{self._plan.path}:{file.line}"
+                return _ended(
+                    task,
+                    Status.FAILED,
+                    f"it declares {file.path} ({where}), which is outside of the repository",
+                )
+        if refused := self._refused.get(self._branches.name(task.id)):
+            return _ended(task, Status.FAILED, refused)
+        message = commit_message(task, self._run.id)
+        if name := self._parts.secrets.find(message.encode(errors="surrogateescape")):
+            return _ended(
+                task, Status.FAILED, f"its commit message holds the value of {name}, so it is kept back"
+            )
+        return None
+
+    def _fail_fast(self, outcome: Outcome) -> None:
+        if self._parts.settings.fail_fast and outcome.status in {Status.FAILED, Status.TIMED_OUT}:
+            self._failed_fast = self._failed_fast or outcome.task
+            self._stop.cancel()
+
+    async def _close_batch(self, batch: Batch, start: Start) -> None:
+        """Put the patches of a batch together for what comes next, and say where they do not go together."""
+        closing = await to_thread.run_sync(self._bases.close, batch, start, self._outcomes)
+        for conflict in closing.conflicts:
+            await self._parts.recorder.keep(Store.keep_conflict, self._run.id, conflict)
+            self._parts.listener.notify(ConflictFound(conflict=conflict))
+
+    async def finish(self) -> RunFinished:
+        """Give the tasks that were not reached their outcomes, and close the run."""
+        seconds = perf_counter() - self._began
+        for task in self._plan.tasks:
+            if task.id not in self._outcomes:
+                self._outcomes[task.id] = self._unreached(task)
+                await self._context.keep(self._outcomes[task.id])
+        outcomes = tuple(self._outcomes[task.id] for task in self._plan.tasks)
+        ran = [outcome for outcome in outcomes if outcome.worktree]
+        speedup = sum(outcome.seconds for outcome in ran) / seconds
+        efficiency = min(1.0, speedup / min(len(self._parts.pool), max(1, len(ran))))
+        status = self._status()
+        await self._parts.recorder.keep(
+            Store.close_run, self._run.id, status, seconds=seconds, speedup=speedup, efficiency=efficiency
+        )
+        return RunFinished(
+            run=self._run.id,
+            status=status,
+            seconds=seconds,
+            speedup=speedup,
+            efficiency=efficiency,
+            outcomes=outcomes,
+        )
+
+    def _unreached(self, task: Task) -> Outcome:
+        if self._failed_fast:
+            return _ended(task, Status.SKIPPED, f"--fail-fast: task {self._failed_fast} failed")
+        return _ended(task, Status.CANCELLED, "the run was interrupted before it started")
+
+    def _status(self) -> RunStatus:
+        if self._stop.cancel_called and not self._failed_fast:
+            return RunStatus.CANCELLED
+        done = all(is_done(task, self._outcomes[task.id]) for task in self._plan.tasks)
+        return RunStatus.SUCCEEDED if done else RunStatus.FAILED
+
+
+def _ended(task: Task, status: Status, error: str | None) -> Outcome:
+    return Outcome(task=task.id, title=task.title, batch=task.batch, status=status, error=error)
+
+
+def _plainest(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the one error of a group that says most: the program's own before any other."""
+    own, rest = group.split(PatchyardError)
+    error: BaseException = own or rest or group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,153 @@
+"""From a stored run to pull requests: what `run --publish` and `publish` do. Blocks."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from containers.git import Credential, GitError, Repository
+from pipeline.describe import body, title
+from pipeline.events import Listener, Notice, Published
+from pipeline.forge import Forge, ForgeError, connect
+from pipeline.publish import Branch, Foundation, Publication, publish, target_branch
+from pipeline.store import Run, Store, StoredTask
+from pipeline.wiring import Prepared
+from tasks.model import Plan, PullRequest
+from tasks.plan import parse
+from tasks.secrets import Secrets
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a run is published: it was checked that it can be."""
+
+    forge: Forge
+    remote: str
+    branch: str
+    credential: Credential | None
+    options: Mapping[str, Any]
+    secrets: Secrets
+
+
+def connect_for(prepared: Prepared) -> Target:
+    """Check, before any task runs, that what it leaves can be published.
+
+    Raises:
+        ForgeError: It cannot; the message says why.
+    """
+    settings = prepared.settings
+    options = {
+        "remote": settings.remote,
+        "github": settings.github,
+        "labels": settings.labels,
+        "reviewers": settings.reviewers,
+        "draft": settings.draft,
+        "auto_merge": settings.auto_merge,
+    }
+    return _connect(prepared.repository, prepared.base_name, options, prepared.call.environ, prepared.secrets)
+
+
+def target_of(repository: Repository, run: Run, environ: Mapping[str, str]) -> Target:
+    """Check that a stored run can be published; its `settings` say where.
+
+    Raises:
+        ForgeError: It cannot; the message says why.
+    """
+    named = {name: environ[name] for name in run.settings.get("secrets", ()) if name in environ}
+    return _connect(repository, run.base_name, run.settings, environ, Secrets(named))
+
+
+def _connect(
+    repository: Repository,
+    base_name: str | None,
+    options: Mapping[str, Any],
+    environ: Mapping[str, str],
+    secrets: Secrets,
+) -> Target:
+    remote = options.get("remote") or "origin"
+    forge = connect(environ, repository, remote, options.get("github"))
+    forge.check()
+    credential = forge.credential(repository.remote_url(remote))
+    try:
+        branch = target_branch(repository, remote, base_name, credential, forge)
+    except GitError as error:
+        raise ForgeError(str(error)) from None
+    return Target(forge, remote, branch, credential, options, secrets)
+
+
+def publish_run(repository: Repository, run_id: str, target: Target, listener: Listener) -> int:
+    """Publish what a run left, tell of each pull request, and return how many tasks could not be published."""
+    with Store.beside(repository.common) as store:
+        run = store.run(run_id)
+        publications = _publications(store, run, target)
+        if not publications:
+            listener.notify(Notice(message=f"run {run.id} changed nothing, so there is nothing to publish"))
+
+        def on_request(request: PullRequest) -> None:
+            store.keep_request(run.id, request)
+            listener.notify(Published(request=request))
+            for note in request.notes:
+                listener.notify(Notice(message=f"pull request #{request.number}: {note}", level="warning"))
+
+        failures = publish(
+            repository,
+            target.forge,
+            publications,
+            remote=target.remote,
+            target=target.branch,
+            auto_merge=bool(target.options.get("auto_merge")),
+            credential=target.credential,
+            on_pushed=lambda name, commit: store.keep_branch(name, pushed=commit),
+            on_request=on_request,
+        )
+    for failure in failures:
+        listener.notify(Notice(message=str(failure), level="error"))
+    if failures:
+        hint = f"`patchyard publish {run.id}` publishes what is left"
+        listener.notify(Notice(message=hint))
+    return len(failures)
+
+
+def _publications(store: Store, run: Run, target: Target) -> list[Publication]:
+    stored = {item.outcome.task: item for item in store.tasks(run.id)}
+    plan = parse(run.plan_text, run.plan_path, agent=run.settings.get("agent") or "agent").plan
+    options = target.options
+    return [
+        Publication(
+            task=item.outcome.task,
+            branch=_branch(store, item.outcome.branch or "", item.outcome.commit or ""),
+            title=target.secrets.mask_text(_title(plan, item)),
+            body=target.secrets.mask_text(_body(plan, item, run, store)),
+            base=_branch(store, item.start_branch, item.outcome.start or "") if item.start_branch else None,
+            builds_on=_foundations(stored, item.builds_on),
+            labels=tuple(options.get("labels") or ()),
+            reviewers=tuple(options.get("reviewers") or ()),
+            draft=bool(options.get("draft")),
+        )
+        for item in stored.values()
+        if item.outcome.commit and item.outcome.branch
+    ]
+
+
+def _branch(store: Store, name: str, commit: str) -> Branch:
+    record = store.branch(name)
+    return Branch(name, commit, record.pushed if record else None)
+
+
+def _foundations(stored: Mapping[str, StoredTask], names: Sequence[str]) -> tuple[Foundation, ...]:
+    return tuple(
+        Foundation(name, stored[name].outcome.branch or "", stored[name].request)
+        for name in names
+        if name in stored and stored[name].outcome.branch
+    )
+
+
+def _title(plan: Plan | None, item: StoredTask) -> str:
+    found = next((task for task in plan.tasks if task.id == item.outcome.task), None) if plan else None
+    return title(found) if found else item.outcome.title
+
+
+def _body(plan: Plan | None, item: StoredTask, run: Run, store: Store) -> str:
+    found = next((task for task in plan.tasks if task.id == item.outcome.task), None) if plan else None
+    if plan is None or found is None:
+        return f"Task {item.outcome.task} of {run.plan_path}"
+    return body(found, plan, item.outcome, run=run.id, steps=store.steps(run.id, found.id))

@@ -1,0 +1,57 @@
+"""The store, seen from the event loop: one write at a time, each in a thread."""
+
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec, TypeVar
+
+import anyio
+from anyio import to_thread
+
+from pipeline.store import Run, Store
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Recorder:
+    """Keeps what a run does. `keep` returns when what it wrote is durable.
+
+    The database is opened while the first steps run, since loading its library takes longer than starting
+    them; nothing that has finished goes on before it is open and the run is in it.
+    """
+
+    def __init__(self, opener: Callable[[], Store], run: Run) -> None:
+        self.run = run
+        self._opener = opener
+        self._store: Store | None = None
+        self._opened = anyio.Event()
+        self._one = anyio.CapacityLimiter(1)
+
+    async def open(self) -> None:
+        """Open the database and keep the run in it.
+
+        Raises:
+            StoreError: It cannot be opened or written.
+        """
+        self._store = await to_thread.run_sync(self._open, limiter=self._one)
+        self._opened.set()
+
+    def _open(self) -> Store:
+        store = self._opener()
+        store.open_run(self.run)
+        return store
+
+    async def keep(
+        self, write: Callable[Concatenate[Store, P], T], /, *arguments: P.args, **options: P.kwargs
+    ) -> T:
+        """Call a method of the store, such as `recorder.keep(Store.keep_step, …)`, and wait until it is done.
+
+        Raises:
+            StoreError: It could not be written.
+        """
+        await self._opened.wait()
+        store = self._store
+        if store is None:  # pragma: no cover - set before the event is
+            raise AssertionError
+        with anyio.CancelScope(shield=True):
+            result = await to_thread.run_sync(lambda: write(store, *arguments, **options), limiter=self._one)
+        return result

@@ -1,0 +1,172 @@
+"""What `run`, `run --dry-run` and `check` do, and show."""
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import anyio
+import click
+
+from containers.git import NotARepositoryError, Repository
+from pipeline.attempt import steps_of
+from pipeline.config import load
+from pipeline.console import observer_for, plural, printable
+from pipeline.events import Broadcast, Notice, now, timestamp
+from pipeline.publishing import connect_for, publish_run
+from pipeline.store import new_run_id
+from pipeline.wiring import Call, Prepared, execute, parse_plan, prepare, read_plan
+from tasks.model import RunStatus, Task
+from tasks.plan import Diagnostic
+
+EXIT_CODES = {RunStatus.SUCCEEDED: 0, RunStatus.FAILED: 1, RunStatus.CANCELLED: 130}
+GITHUB_FAILED = 3
+BAD_PLAN = 2
+
+
+def run_plan(call: Call, *, as_json: bool) -> int:
+    """Run a plan, show how it goes, and return the exit code.
+
+    Raises:
+        PatchyardError: The call is wrong, or the run could not go on.
+    """
+    prepared = prepare(call)
+    _warn(prepared.warnings)
+    target = connect_for(prepared) if prepared.settings.publish else None
+    run_id = new_run_id(now())
+    failures = 0
+    with Broadcast([observer_for(sys.stdout, as_lines_of_json=as_json)]) as listener:
+        finished = anyio.run(partial(execute, prepared, run_id, listener))
+        if finished.status is RunStatus.CANCELLED:
+            listener.notify(
+                Notice(message=f"nothing was published; `patchyard status {run_id}` shows what there is")
+            )
+        elif target is not None:
+            failures = publish_run(prepared.repository, run_id, target, listener)
+        elif changed := [outcome for outcome in finished.outcomes if outcome.commit]:
+            hint = f"`patchyard publish {run_id}` opens the pull requests"
+            listener.notify(Notice(message=f"{plural(len(changed), 'branch')}, nothing published; {hint}"))
+        listener.notify(replace(finished, time=now()))
+    code = EXIT_CODES[finished.status]
+    return GITHUB_FAILED if failures and code == 0 else code
+
+
+def show_plan(call: Call, *, as_json: bool) -> int:
+    """Show what a run would do, without doing any of it; returns the exit code.
+
+    Raises:
+        PatchyardError: The call is wrong.
+    """
+    prepared = prepare(call)
+    _warn(prepared.warnings)
+    settings = prepared.settings
+    if not as_json:
+        base = f"{prepared.base[:12]}{f' ({prepared.base_name})' if prepared.base_name else ''}"
+        click.echo(f"would run {plural(len(prepared.plan.tasks), 'task')} of {prepared.plan.path} from {base},")
+        click.echo(f"in a pool of {settings.pool_size} worktrees at {prepared.worktrees}")
+    for batch in prepared.plan.batches:
+        if not as_json:
+            builds = ", ".join(map(str, batch.dependencies or ()))
+            on = f", builds on batch {builds}" if builds else ""
+            click.echo(printable(f"\nbatch {batch.number}: {batch.title} ({settings.mode_for(batch)}{on})"))
+        for task in batch.tasks:
+            record = _would_run(prepared, task, str(settings.mode_for(batch)))
+            click.echo(json.dumps(record) if as_json else _would_run_text(record))
+    return 0
+
+
+def _would_run(prepared: Prepared, task: Task, mode: str) -> dict[str, object]:
+    settings = prepared.settings
+    return {
+        "event": "would_run",
+        "time": timestamp(now()),
+        "task": task.id,
+        "title": task.title,
+        "batch": task.batch,
+        "mode": mode,
+        "skipped": task.completed,
+        "depends_on": list(task.dependencies),
+        "branch": settings.branch.format(plan=prepared.plan.name, task=task.id, run="RUN"),
+        "timeout": settings.timeout_for(task),
+        "steps": [
+            {"kind": str(step.kind), "command": prepared.secrets.mask_text(step.title)}
+            for step in steps_of(task, prepared.plan, settings)
+        ],
+    }
+
+
+def _would_run_text(record: Mapping[str, object]) -> str:
+    lines = [f"  task {record['task']}: {record['title']}"]
+    if record["skipped"]:
+        lines[0] += " (skipped: the plan says that it is completed)"
+    elif record["depends_on"]:
+        lines[0] += f" (after {', '.join(map(str, record['depends_on']))})"  # type: ignore[call-overload]  # a list, see above
+    if not record["skipped"]:
+        lines += [f"    {step['kind']:6} {step['command']}" for step in record["steps"]]  # type: ignore[attr-defined]  # likewise
+        lines.append(f"    branch {record['branch']}")
+    return printable("\n".join(lines))
+
+
+def check_plan(path: str, repo: Path, environ: Mapping[str, str], *, agent: str | None, as_json: bool) -> int:
+    """Report a plan's mistakes, and show which verification is run and which goes to the agent.
+
+    Returns the exit code: 0 when the plan can be run, 2 when it has errors. A repository is not needed; without
+    one, the configuration file is looked for in `repo` itself.
+    """
+    try:
+        root = Repository.open(repo, environ).root
+    except NotARepositoryError:
+        root = repo
+    sources = load({"agent": agent}, environ, root)
+    parsed = parse_plan(read_plan(path), path, sources, environ)
+    if as_json:
+        for found in parsed.diagnostics:
+            click.echo(json.dumps(_diagnostic_record(found)))
+    else:
+        _warn(parsed.diagnostics)
+    if parsed.plan is None:
+        return BAD_PLAN
+    settings = sources.resolve(parsed.plan.settings)
+    for task in parsed.plan.tasks:
+        steps = steps_of(task, parsed.plan, settings)
+        prose = [item.text for item in task.verification if item.step is None]
+        if as_json:
+            record = {
+                "event": "task",
+                "time": timestamp(now()),
+                "task": task.id,
+                "title": task.title,
+                "batch": task.batch,
+                "runs": [{"kind": str(step.kind), "command": step.title} for step in steps],
+                "prose": prose,
+            }
+            click.echo(json.dumps(record))
+        else:
+            click.echo(printable(f"task {task.id}: {task.title}"))
+            for step in steps:
+                click.echo(printable(f"  {step.kind:6} {step.title}"))
+            for text in prose:
+                click.echo(printable(f"  prose  {' '.join(text.split())}"))
+    if not as_json:
+        counts = f"{plural(len(parsed.plan.tasks), 'task')} in {plural(len(parsed.plan.batches), 'batch')}"
+        click.echo(f"{path}: {counts}: the plan can be run")
+    return 0
+
+
+def _diagnostic_record(found: Diagnostic) -> dict[str, object]:
+    return {
+        "event": "diagnostic",
+        "time": timestamp(now()),
+        "path": found.path,
+        "line": found.line,
+        "column": found.column,
+        "severity": str(found.severity),
+        "message": found.message,
+    }
+
+
+def _warn(diagnostics: tuple[Diagnostic, ...]) -> None:
+    for found in diagnostics:
+        click.echo(printable(str(found)), err=True)

@@ -1,0 +1,93 @@
+"""The tables of the store. Times are ISO 8601 texts in UTC, lists are JSON texts."""
+
+from sqlalchemy import Column, Float, ForeignKey, Integer, LargeBinary, MetaData, Table, Text
+
+
+class Tables:
+    """The schema: runs, their tasks and steps, conflicts, and the branches that this program made."""
+
+    def __init__(self) -> None:
+        self.metadata = MetaData()
+        self.runs = Table(
+            "runs",
+            self.metadata,
+            Column("id", Text, primary_key=True),
+            Column("plan_path", Text, nullable=False),
+            Column("plan_name", Text, nullable=False),
+            Column("plan_title", Text, nullable=False),
+            Column("plan_text", Text, nullable=False),
+            Column("base", Text, nullable=False),
+            Column("base_name", Text),
+            Column("pool_size", Integer, nullable=False),
+            Column("status", Text, nullable=False),
+            Column("started_at", Text, nullable=False),
+            Column("finished_at", Text),
+            Column("seconds", Float),
+            Column("speedup", Float),
+            Column("efficiency", Float),
+            Column("settings", Text, nullable=False),
+        )
+        self.tasks = Table(
+            "tasks",
+            self.metadata,
+            _run_column(),
+            Column("task", Text, primary_key=True),
+            Column("position", Integer, nullable=False),
+            Column("title", Text, nullable=False),
+            Column("batch", Integer, nullable=False),
+            Column("status", Text, nullable=False),
+            Column("worktree", Text),
+            Column("seconds", Float, nullable=False),
+            Column("started_at", Text),
+            Column("finished_at", Text),
+            Column("start", Text),
+            Column("start_branch", Text),
+            Column("builds_on", Text, nullable=False),
+            Column("branch", Text),
+            Column("commit", Text),
+            Column("files", Text, nullable=False),
+            Column("exit_code", Integer),
+            Column("step", Text),
+            Column("error", Text),
+            Column("log", Text),
+            Column("tree", Text),
+            Column("patch", LargeBinary),
+            Column("request_number", Integer),
+            Column("request_url", Text),
+            Column("request_base", Text),
+            Column("request_action", Text),
+        )
+        self.steps = Table(
+            "steps",
+            self.metadata,
+            _run_column(),
+            Column("task", Text, primary_key=True),
+            Column("number", Integer, primary_key=True),
+            Column("kind", Text, nullable=False),
+            Column("command", Text, nullable=False),
+            Column("exit_code", Integer),
+            Column("seconds", Float, nullable=False),
+            Column("error", Text),
+            Column("finished_at", Text, nullable=False),
+        )
+        self.conflicts = Table(
+            "conflicts",
+            self.metadata,
+            Column("id", Integer, primary_key=True),
+            Column("run", Text, ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
+            Column("batch", Integer, nullable=False),
+            Column("tasks", Text, nullable=False),
+            Column("files", Text, nullable=False),
+        )
+        self.branches = Table(
+            "branches",
+            self.metadata,
+            Column("name", Text, primary_key=True),
+            Column("commit", Text),
+            Column("pushed", Text),
+        )
+
+
+def _run_column() -> Column[str]:
+    """Return a column that names a run; a column belongs to one table."""
+    return Column("run", Text, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)

@@ -1,0 +1,72 @@
+"""What is wrong with a plan, and where."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar
+
+from tasks.errors import PatchyardError
+
+_SHOWN = 60
+"""How many characters of a plan's own text a message repeats."""
+
+
+class Severity(StrEnum):
+    """Whether the plan can be run all the same."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One mistake or doubt. `line` and `column` are 1-based, the column in characters."""
+
+    path: str
+    line: int
+    column: int
+    severity: Severity
+    message: str
+
+    def __str__(self) -> str:
+        """The line that people and editors read."""
+        return f"{self.path}:{self.line}:{self.column}: {self.severity}: {self.message}"
+
+
+class PlanError(PatchyardError):
+    """A plan cannot be run. The message holds every diagnostic, one a line."""
+
+    exit_code: ClassVar[int] = 2
+
+    def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
+        self.diagnostics = tuple(diagnostics)
+        super().__init__("\n".join(map(str, self.diagnostics)))
+
+
+class Report:
+    """Collects the diagnostics of one plan. `errors` is how many mistakes were noted so far."""
+
+    def __init__(self, path: str) -> None:
+        self.errors = 0
+        self._path = path
+        self._found: dict[Diagnostic, None] = {}
+
+    def error(self, line: int, column: int, message: str) -> None:
+        """Note a mistake that keeps the plan from being run."""
+        self.errors += 1
+        self._found[Diagnostic(self._path, line, column, Severity.ERROR, message)] = None
+
+    def warning(self, line: int, column: int, message: str) -> None:
+        """Note what is probably not meant."""
+        self._found[Diagnostic(self._path, line, column, Severity.WARNING, message)] = None
+
+    def sorted(self) -> tuple[Diagnostic, ...]:
+        """Return what was noted, in the order of the plan's text."""
+        return tuple(sorted(self._found, key=lambda found: (found.line, found.column, found.severity)))
+
+
+def quoted(text: str) -> str:
+    """Return some of a plan's text as a message shows it: on one line, in backticks, printable and short."""
+    line = " ".join(text[: _SHOWN * 4].split())
+    line = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line)
+    return f"`{line if len(line) <= _SHOWN else line[: _SHOWN - 1] + '…'}`"

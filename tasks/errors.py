@@ -1,0 +1,13 @@
+"""The one base error. Subclasses stand beside the code that raises them."""
+
+from typing import ClassVar
+
+
+class PatchyardError(Exception):
+    """Something that ends the call, said in one clear sentence.
+
+    The message says what is wrong, where, and what to do. The doors print it without a traceback
+    and end with `exit_code`.
+    """
+
+    exit_code: ClassVar[int] = 1

@@ -1,0 +1,278 @@
+"""The words of the program as frozen data: plan, batch, task, step, patch, outcome, run, pull request."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from pathlib import PurePosixPath
+
+
+class Mode(StrEnum):
+    """How the tasks of a batch are run."""
+
+    LOCAL = "local"  # one after another, as processes on this machine
+    PARALLEL = "parallel"  # side by side, as processes on this machine
+    DAGGER = "dagger"  # side by side, each in a container of a Dagger engine
+
+
+class Status(StrEnum):
+    """How a task ended."""
+
+    CHANGED = "changed"
+    UNCHANGED = "unchanged"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    SKIPPED = "skipped"
+    CANCELLED = "cancelled"
+
+
+class RunStatus(StrEnum):
+    """Where a run stands."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class StepKind(StrEnum):
+    """What a step of a task is for."""
+
+    SETUP = "setup"
+    AGENT = "agent"
+    RUN = "run"
+    VERIFY = "verify"
+
+
+class FileAction(StrEnum):
+    """What a plan says will happen to a file."""
+
+    CREATE = "create"
+    MODIFY = "modify"
+    DELETE = "delete"
+    READ = "read"
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredFile:
+    """A file that a task names under **Files:**.
+
+    `path` is as written, without backticks; `line` is 1-based.
+    """
+
+    action: FileAction
+    path: str
+    line: int = 0
+
+    @property
+    def outside(self) -> bool:
+        """Whether the path leaves the repository: absolute, a home directory, or above its root."""
+        depth = 0
+        parts = PurePosixPath(self.path.replace("\\", "/")).parts
+        if self.path.startswith(("/", "\\", "~")) or (parts and parts[0].endswith(":")):
+            return True
+        for part in parts:
+            depth += -1 if part == ".." else 1
+            if depth < 0:
+                return True
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One process of a task.
+
+    `title` is the one line that people see. `argv` is the argument vector. `stdin` is text for standard
+    input, `None` for an empty one. `prompt_file` says that `{prompt_file}` in the arguments stands for a
+    file that holds `stdin`; the runner makes it, outside of the worktree.
+    """
+
+    kind: StepKind
+    title: str
+    argv: tuple[str, ...]
+    stdin: str | None = None
+    prompt_file: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """An item under **Verification:**: a command that is run, or prose that the agent is told."""
+
+    text: str
+    step: Step | None = None
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A task of a plan, as written.
+
+    `id` is such as `1.1`, `2.3.1` or `1.2a`. `dependencies` are task ids. `timeout` is in seconds, for all
+    steps of the task together. `line` and `column` are those of the heading, 1-based.
+    """
+
+    id: str
+    title: str
+    batch: int
+    files: tuple[DeclaredFile, ...] = ()
+    implementation: str = ""
+    run: tuple[Step, ...] = ()
+    verification: tuple[Check, ...] = ()
+    dependencies: tuple[str, ...] = ()
+    commit: str | None = None
+    completed: bool = False
+    timeout: float | None = None
+    agent: str | None = None
+    image: str | None = None
+    line: int = 0
+    column: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Tasks that belong together; batches run in the order of the plan.
+
+    `dependencies` are batch numbers; `None` means that the plan says nothing, and the batch builds on the
+    one before it; an empty tuple is an explicit "None" and means that it builds on nothing but the base.
+    """
+
+    number: int
+    title: str
+    tasks: tuple[Task, ...] = ()
+    dependencies: tuple[int, ...] | None = None
+    mode: Mode | None = None
+    image: str | None = None
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PlanSettings:
+    """What the YAML front matter of a plan may set; `None` is "not set"; `timeout` is in seconds."""
+
+    base: str | None = None
+    mode: Mode | None = None
+    agent: str | None = None
+    image: str | None = None
+    timeout: float | None = None
+    pool_size: int | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    agents: Mapping[str, str] = field(default_factory=dict)  # name -> command
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A whole plan.
+
+    `name` is the plan's part of branch names: a slug of the title, else of the file's name. `path` is as
+    the user gave it. Batches stand in the order in which they run.
+    """
+
+    name: str
+    title: str
+    path: str
+    batches: tuple[Batch, ...]
+    settings: PlanSettings = PlanSettings()
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """Every task, in the plan's order."""
+        return tuple(task for batch in self.batches for task in batch.tasks)
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """How a step ended.
+
+    `exit_code` is that of the process, 128 + n when signal n ended it, and `None` when it never started.
+    `seconds` is wall time. `tail` is the end of its output, masked.
+    """
+
+    step: Step
+    exit_code: int | None
+    seconds: float
+    timed_out: bool = False
+    cancelled: bool = False
+    tail: str = ""
+    error: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the next step may begin."""
+        return self.exit_code == 0 and not (self.timed_out or self.cancelled or self.error)
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """What a task changed, relative to the commit that it started from.
+
+    `start` is that commit's id and `tree` the id of the tree after the task. `diff` is what
+    `git apply --index` takes (with binaries and full object ids; renames as delete and add). `files` are the
+    paths that changed, sorted; bytes that are not UTF-8 are surrogate escapes.
+    """
+
+    start: str
+    tree: str
+    diff: bytes
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a task ended, and what it left.
+
+    `seconds` runs from the moment the task has its worktree until its patch is stored. `exit_code` and
+    `step` are those of the step that failed; for a task that succeeded `exit_code` is 0. `start` is the
+    commit that the task started from, `commit` its own (only when it changed something and succeeded).
+    """
+
+    task: str
+    title: str
+    batch: int
+    status: Status
+    worktree: str | None = None
+    seconds: float = 0.0
+    started_at: datetime | None = None
+    start: str | None = None
+    branch: str | None = None
+    commit: str | None = None
+    files: tuple[str, ...] = ()
+    exit_code: int | None = None
+    step: str | None = None
+    error: str | None = None
+    patch: Patch | None = field(default=None, repr=False)
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether what depends on the task may build on it."""
+        return self.status in {Status.CHANGED, Status.UNCHANGED}
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Two or more tasks of a batch whose patches change the same place."""
+
+    batch: int
+    tasks: tuple[str, ...]
+    files: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """The sentence that people read."""
+        names = " and ".join(self.tasks)
+        return f"tasks {names} conflict in {', '.join(self.files)}"
+
+
+@dataclass(frozen=True, slots=True)
+class PullRequest:
+    """A pull request as the forge has it.
+
+    `action` is what publishing did: `opened`, `updated` or `merged`. `base` and `branch` are branch names.
+    `notes` are sentences: what else was done, and what could not be done without it being a failure.
+    """
+
+    task: str
+    number: int
+    url: str
+    branch: str
+    base: str
+    action: str = "opened"
+    notes: tuple[str, ...] = ()

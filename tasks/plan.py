@@ -1,0 +1,136 @@
+"""Markdown text -> Plan, with diagnostics that carry line and column."""
+
+import re
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from tasks.diagnostics import Diagnostic, PlanError, Report, Severity
+from tasks.model import Plan
+from tasks.plan_blocks import MAX_NESTING, parse_blocks
+from tasks.plan_checks import checked_batches
+from tasks.plan_fields import FieldReader
+from tasks.plan_front_matter import FrontMatter, read_front_matter
+from tasks.plan_sections import split_sections
+from tasks.plan_tasks import SectionReader
+
+__all__ = ["Diagnostic", "Parsed", "PlanError", "Severity", "parse", "slug"]
+
+MAX_BYTES = 16 * 1024 * 1024
+"""A plan larger than this, in bytes, is a mistake and not read."""
+
+_SLUG = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """What became of a plan's text: the plan, unless there are errors, and the diagnostics in its text's order."""
+
+    plan: Plan | None
+    diagnostics: tuple[Diagnostic, ...]
+
+    @property
+    def errors(self) -> tuple[Diagnostic, ...]:
+        """What keeps the plan from being run."""
+        return tuple(found for found in self.diagnostics if found.severity is Severity.ERROR)
+
+    @property
+    def warnings(self) -> tuple[Diagnostic, ...]:
+        """What is probably not meant."""
+        return tuple(found for found in self.diagnostics if found.severity is Severity.WARNING)
+
+
+def parse(
+    data: bytes | str, path: str, *, agent: str | None = None, is_agent: Callable[[str], bool] = lambda _: True
+) -> Parsed:
+    """Read a plan. Whatever the text is, the answer is a plan or errors, never an exception.
+
+    Args:
+        data: The text of the plan; bytes are UTF-8.
+        path: The plan's path as the user gave it: it stands in front of every diagnostic.
+        agent: The agent that gets the text of tasks that name none, when something other than the plan sets one.
+        is_agent: Whether an agent's name or command can be used. Those that the plan declares always can.
+    """
+    report = Report(path)
+    plan: Plan | None = None
+    text = _decoded(data, report)
+    if text is not None:
+        try:
+            plan = _plan(text, path, report, agent, is_agent)
+        except RecursionError:
+            report.error(1, 1, "the plan is nested too deeply")
+    return Parsed(None if report.errors else plan, report.sorted())
+
+
+def slug(text: str) -> str:
+    """Return a text as a part of branch names: lower-case ASCII letters and digits, joined by `-`; may be empty."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:_SLUG].rstrip("-")
+
+
+def _plan(
+    text: str, path: str, report: Report, agent: str | None, is_agent: Callable[[str], bool]
+) -> Plan | None:
+    front = read_front_matter(text, report)
+    settings = front.settings
+    document = parse_blocks(front.body)
+    if (line := document.depth()) is not None:
+        report.error(
+            line + 1,
+            1,
+            f"quotes and lists are nested more than {MAX_NESTING // 2} deep here; make them flatter",
+        )
+        return None
+    for line, what in document.unclosed():
+        report.error(line + 1, 1, f"this {what} is never closed, and all that stands below belongs to it")
+
+    fields = FieldReader(document, report, lambda name: name in settings.agents or is_agent(name))
+    _check_agent(front, fields)
+    sections = split_sections(document, report)
+    file = PurePath(path).stem
+    title = sections[0].title or file
+    reader = SectionReader(fields, report, agent or settings.agent)
+    drafts = reader.batches(sections, title)
+    batches = checked_batches(drafts, reader.links, report)
+    if not any(batch.tasks for batch in batches) and not report.errors:
+        report.error(1, 1, "the plan has no task; write one as `### Task 1.1: Title`")
+    return Plan(slug(sections[0].title) or slug(file) or "plan", title, path, batches, settings)
+
+
+def _check_agent(front: FrontMatter, fields: FieldReader) -> None:
+    if front.settings.agent is not None:
+        fields.agent(front.settings.agent, *front.agent_at)
+
+
+def _decoded(data: bytes | str, report: Report) -> str | None:
+    """Return the text with line feeds alone, and errors for what no text file holds."""
+    if len(data) > MAX_BYTES:
+        report.error(1, 1, f"the plan is larger than {MAX_BYTES // 1024 // 1024} MiB")
+        return None
+    if isinstance(data, str):
+        data = data.encode("utf-8", "surrogatepass")
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        report.error(1, 1, "the plan is not UTF-8 but UTF-16; save it as UTF-8")
+        return None
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        line, column = _position(data[: error.start].decode())
+        report.error(
+            line, column, f"the byte 0x{data[error.start]:02x} here is not UTF-8; save the plan as UTF-8"
+        )
+        text = data.decode(errors="replace")
+    text = re.sub(r"\r\n?", "\n", text)
+    if "\0" in text:
+        line, column = _position(text[: text.index("\0")])
+        report.error(line, column, "there is a NUL character here, which no plan holds")
+        text = text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return text
+
+
+def _position(above: str) -> tuple[int, int]:
+    """Return the line and column (1-based) of what follows a text."""
+    lines = re.split(r"\r\n?|\n", above)
+    return len(lines), len(lines[-1]) + 1

@@ -1,0 +1,230 @@
+"""The YAML front matter of a plan -> its settings."""
+
+import difflib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from tasks.diagnostics import Report, quoted
+from tasks.durations import parse_duration
+from tasks.model import Mode, PlanSettings
+
+if TYPE_CHECKING:
+    from yaml.nodes import MappingNode, ScalarNode, SequenceNode
+
+    Node = MappingNode | ScalarNode | SequenceNode
+
+MAX_CHARACTERS = 100_000
+_ENDS = frozenset({"---", "..."})
+_DIGITS = 6
+"""A pool of a million worktrees is a slip of the finger."""
+_TAG = "tag:yaml.org,2002:"
+
+
+@dataclass(frozen=True, slots=True)
+class FrontMatter:
+    """The settings, the text below with its lines where they were, and where `agent` stands (1-based)."""
+
+    settings: PlanSettings
+    body: str
+    agent_at: tuple[int, int] = (1, 1)
+
+
+def read_front_matter(text: str, report: Report) -> FrontMatter:
+    """Return what the front matter of a plan sets; a plan without any sets nothing."""
+    lines = text.split("\n")
+    if lines[0].rstrip(" \t") != "---":
+        return FrontMatter(PlanSettings(), text)
+    end = next((number for number, line in enumerate(lines[1:], 1) if line.rstrip(" \t") in _ENDS), None)
+    if end is None:
+        report.error(1, 1, "the front matter is never closed: write `---` on a line of its own below it")
+        return FrontMatter(PlanSettings(), "\n" * len(lines))
+    # Empty lines in its place keep the line numbers of what follows.
+    body = "\n".join([""] * (end + 1) + lines[end + 1 :])
+    source = "\n".join(["", *lines[1:end], ""])
+    if len(source) > MAX_CHARACTERS:
+        report.error(1, 1, f"the front matter is longer than {MAX_CHARACTERS:,} characters")
+        return FrontMatter(PlanSettings(), body)
+    root = _compose(source, report)
+    reader = _Reader(report)
+    settings = reader.settings(root) if root is not None else PlanSettings()
+    return FrontMatter(settings, body, reader.agent_at)
+
+
+def _compose(source: str, report: Report) -> "Node | None":
+    """Return the tree of a YAML text. Values are read from the tree: no tag can make anything else of them."""
+    import yaml  # noqa: PLC0415 - keeps the start of the command line quick
+    from yaml.reader import ReaderError  # noqa: PLC0415 - likewise
+
+    try:
+        root = cast("Node | None", yaml.compose(source, Loader=yaml.SafeLoader))
+    except ReaderError as error:
+        above = source[: error.position]
+        column = len(above) - above.rfind("\n")
+        report.error(
+            above.count("\n") + 1, column, "the front matter is no YAML: this character may not stand in it"
+        )
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        problem = " ".join(part for part in (error.context, error.problem) if part)
+        report.error(line, column, f"the front matter is no YAML: {problem}")
+    except yaml.YAMLError as error:
+        report.error(1, 1, f"the front matter is no YAML: {error}")
+    except RecursionError:
+        report.error(1, 1, "the front matter is nested too deeply")
+    except (ValueError, OverflowError):
+        report.error(1, 1, "the front matter is no YAML: an escape in it stands for no character")
+    else:
+        return root
+    return None
+
+
+class _Reader:
+    """Reads the settings from the tree, and reports what is wrong with them."""
+
+    def __init__(self, report: Report) -> None:
+        self.agent_at = (1, 1)
+        self._report = report
+
+    def settings(self, root: "Node") -> PlanSettings:
+        """Return the settings of a whole front matter."""
+        readers: dict[str, Callable[[Node], Any]] = {
+            "base": self._text,
+            "mode": self._mode,
+            "agent": self._agent,
+            "image": self._text,
+            "timeout": self._timeout,
+            "pool_size": self._pool_size,
+            "environment": self._environment,
+            "agents": self._agents,
+        }
+        if _is_null(root):
+            return PlanSettings()
+        found: dict[str, Any] = {}
+        for name, key, value in self._pairs(root, "the front matter"):
+            if name not in readers:
+                self._unknown(key, name, readers)
+            elif not _is_null(value) and (read := readers[name](value)) is not None:
+                found[name] = read
+        return PlanSettings(**found)
+
+    def _error(self, node: "Node", message: str) -> None:
+        self._report.error(node.start_mark.line + 1, node.start_mark.column + 1, message)
+
+    def _unknown(self, node: "Node", name: str, known: "dict[str, Any] | tuple[str, ...]") -> None:
+        near = difflib.get_close_matches(name[:40].lower().replace("-", "_"), known, n=1)
+        hint = f"do you mean `{near[0]}`?" if near else f"it is one of {', '.join(known)}"
+        self._error(node, f"unknown key {quoted(name)}: {hint}")
+
+    def _pairs(self, node: "Node", what: str) -> "Iterator[tuple[str, Node, Node]]":
+        """Yield the names, keys and values of a mapping."""
+        if node.id != "mapping":
+            self._error(node, f"{what} has to be a mapping, such as `key: value`")
+            return
+        seen: set[str] = set()
+        for key, value in node.value:
+            if key.id != "scalar":
+                self._error(key, f"a key of {what} has to be a word")
+            elif key.value in seen:
+                self._error(key, f"the key {quoted(key.value)} stands twice in {what}")
+            else:
+                seen.add(key.value)
+                yield key.value, key, value
+
+    def _scalar(self, node: "Node", expected: str) -> str | None:
+        """Return a value as it is written, `None` with an error when it is no single value."""
+        if node.id != "scalar":
+            self._error(node, f"expected {expected}, not a {node.id}")
+            return None
+        text: str = node.value
+        if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+            self._error(node, f"expected {expected}, and no character that no file can hold")
+            return None
+        return text
+
+    def _text(self, node: "Node") -> str | None:
+        text = self._scalar(node, "a text")
+        if text is not None and not text.strip():
+            self._error(node, "expected a text that is not empty")
+            return None
+        return text.strip() if text else None
+
+    def _agent(self, node: "Node") -> str | None:
+        self.agent_at = (node.start_mark.line + 1, node.start_mark.column + 1)
+        return self._text(node)
+
+    def _mode(self, node: "Node") -> Mode | None:
+        text = self._scalar(node, "a mode")
+        try:
+            return None if text is None else Mode(text.strip().lower())
+        except ValueError:
+            self._error(node, f"unknown mode {quoted(text or '')}: it is one of {', '.join(Mode)}")
+            return None
+
+    def _timeout(self, node: "Node") -> float | None:
+        text = self._scalar(node, "a duration such as 90s or 10m")
+        if text is None:
+            return None
+        if text.strip().lower() == "none":
+            return float("inf")
+        try:
+            return parse_duration(text)
+        except ValueError as error:
+            self._error(node, str(error))
+            return None
+
+    def _pool_size(self, node: "Node") -> int | None:
+        text = self._scalar(node, "a whole number of at least 1")
+        if text is None:
+            return None
+        if (
+            node.tag != f"{_TAG}int"
+            or not text.isascii()
+            or not text.isdigit()
+            or not 0 < len(text) <= 6
+            or int(text) < 1
+        ):
+            self._error(node, f"expected a whole number of at least 1, not {quoted(text)}")
+            return None
+        return int(text)
+
+    def _environment(self, node: "Node") -> dict[str, str]:
+        found: dict[str, str] = {}
+        for name, key, value in self._pairs(node, "`environment`"):
+            if self._scalar(key, "the name of a variable") is None:
+                continue
+            text = "" if _is_null(value) else self._scalar(value, "a text")
+            if not name or "=" in name:
+                self._error(key, f"{quoted(name)} is no name of a variable")
+            elif text is not None:
+                found[name] = text
+        return found
+
+    def _agents(self, node: "Node") -> dict[str, str]:
+        found: dict[str, str] = {}
+        for name, key, value in self._pairs(node, "`agents`"):
+            command = self._command(value) if value.id == "mapping" else self._text(value)
+            if not name.strip():
+                self._error(key, "an agent needs a name")
+            elif command is not None:
+                found[name] = command
+        return found
+
+    def _command(self, node: "Node") -> str | None:
+        """Return the `command` of an agent that is declared by a mapping."""
+        found: str | None = None
+        has_command = False
+        for name, key, value in self._pairs(node, "an agent"):
+            if name == "command":
+                has_command = True
+                found = self._text(value)
+            else:
+                self._unknown(key, name, ("command",))
+        if not has_command:
+            self._error(node, "an agent needs a `command`")
+        return found
+
+
+def _is_null(node: "Node") -> bool:
+    return node.tag == f"{_TAG}null"

@@ -1,0 +1,129 @@
+"""Plan + what is done -> the tasks that may start now, and why others may not."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+
+from tasks.errors import PatchyardError
+from tasks.model import Batch, Outcome, Plan, Status, Task
+
+
+class SelectionError(PatchyardError):
+    """What was asked for is not in the plan."""
+
+    exit_code = 2
+
+
+def select(
+    plan: Plan,
+    *,
+    start_batch: int | None = None,
+    end_batch: int | None = None,
+    tasks: Collection[str] = (),
+) -> Plan:
+    """Return the plan with only what was asked for.
+
+    Batches outside of the range, and tasks that are not named (when any is), are left out; what remains no
+    longer depends on them: they count as done, and as part of the base. Every batch of the result says what
+    it builds on.
+
+    Raises:
+        SelectionError: There is no such batch or task, or nothing remains.
+    """
+    numbers = [batch.number for batch in plan.batches]
+    for flag, number in (("--start-batch", start_batch), ("--end-batch", end_batch)):
+        if number is not None and number not in numbers:
+            known = ", ".join(map(str, numbers))
+            raise SelectionError(f"{flag} {number}: {plan.path} has no batch {number}; its batches are {known}")
+    known_tasks = {task.id for task in plan.tasks}
+    if unknown := [task for task in tasks if task not in known_tasks]:
+        raise SelectionError(f"--task {unknown[0]}: {plan.path} has no task {unknown[0]}")
+    first = 0 if start_batch is None else numbers.index(start_batch)
+    last = len(numbers) - 1 if end_batch is None else numbers.index(end_batch)
+    chosen = plan.batches[first : last + 1]
+    kept = {task.id for batch in chosen for task in batch.tasks if not tasks or task.id in tasks}
+    if not kept:
+        raise SelectionError(f"nothing to run: no task of {plan.path} is in the batches and tasks asked for")
+    inside = {batch.number for batch in chosen}
+    before = dict(zip(numbers[1:], numbers, strict=False))
+    return replace(plan, batches=tuple(_cut(batch, before.get(batch.number), inside, kept) for batch in chosen))
+
+
+def _cut(batch: Batch, before: int | None, batches: set[int], tasks: set[str]) -> Batch:
+    """Return a batch without the tasks and dependencies that are not among those given."""
+    named = batch.dependencies
+    if named is None:
+        named = () if before is None else (before,)
+    return replace(
+        batch,
+        dependencies=tuple(number for number in named if number in batches),
+        tasks=tuple(
+            replace(task, dependencies=tuple(name for name in task.dependencies if name in tasks))
+            for task in batch.tasks
+            if task.id in tasks
+        ),
+    )
+
+
+def foundations(plan: Plan, number: int) -> tuple[int, ...]:
+    """Return every batch that this one builds on, directly or not, in the plan's order."""
+    batches = {batch.number: batch for batch in plan.batches}
+    found: set[int] = set()
+    pending = [number]
+    while pending:
+        for below in batches[pending.pop()].dependencies or ():
+            if below not in found:
+                found.add(below)
+                pending.append(below)
+    return tuple(batch.number for batch in plan.batches if batch.number in found)
+
+
+def ready(tasks: Iterable[Task], finished: Collection[str], started: Collection[str]) -> list[Task]:
+    """Return the tasks of a batch that may start now, in the plan's order.
+
+    A task may start when it has not, and every task of its batch that it names has finished.
+    """
+    tasks = list(tasks)
+    own = {task.id for task in tasks}
+    return [
+        task
+        for task in tasks
+        if task.id not in started and all(name in finished for name in task.dependencies if name in own)
+    ]
+
+
+def is_done(task: Task, outcome: Outcome | None) -> bool:
+    """Whether what depends on the task may build on it."""
+    return outcome is not None and (outcome.succeeded or task.completed)
+
+
+def obstacle(
+    plan: Plan, batch: Batch, task: Task, outcomes: Mapping[str, Outcome], *, keep_going: bool
+) -> str | None:
+    """Return why a task cannot run, in one sentence, or `None`.
+
+    Without `keep_going` a task needs all of the batches that its own builds on; always the tasks it names.
+    """
+    tasks = {task.id: task for task in plan.tasks}
+    for name in task.dependencies:
+        if not is_done(tasks[name], outcomes.get(name)):
+            return f"it depends on task {name}, which {_how(outcomes.get(name))}"
+    if keep_going:
+        return None
+    for number in foundations(plan, batch.number):
+        below = next(batch for batch in plan.batches if batch.number == number)
+        for other in below.tasks:
+            if not is_done(other, outcomes.get(other.id)):
+                how = _how(outcomes.get(other.id))
+                hint = "--keep-going would run it all the same"
+                return f"it builds on batch {number}, and task {other.id} {how} ({hint})"
+    return None
+
+
+def _how(outcome: Outcome | None) -> str:
+    words = {
+        Status.FAILED: "failed",
+        Status.TIMED_OUT: "timed out",
+        Status.SKIPPED: "was skipped",
+        Status.CANCELLED: "was cancelled",
+    }
+    return "did not run" if outcome is None else words.get(outcome.status, str(outcome.status))

@@ -1,0 +1,167 @@
+"""Values that must not be seen: masking them in output, and finding them in what would be kept."""
+
+import json
+from base64 import b64encode
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import quote
+
+MASK = b"***"
+SHORTEST = 4
+"""Values shorter than this, in bytes, are not treated as secret: they would mask ordinary text."""
+SHORTEST_LINE = 12
+"""The same for a single line of a value of several lines, which may well be ordinary (`"id": 1,`)."""
+SHORTEST_BASE64 = 8
+"""The same for what is certain of a value's Base64."""
+ARMOUR = b"-----"
+"""How lines such as "-----BEGIN PRIVATE KEY-----" begin, which are no secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """Named secret values. Their representation never shows a value.
+
+    A value is recognised as it stands, without white space around it; line by line where it has several
+    lines; and as it stands in JSON, in a URL and in Base64, at any offset (as in an `Authorization: Basic`
+    header).
+    """
+
+    values: Mapping[str, str] = field(default_factory=dict, repr=False)
+    needles: tuple[tuple[str, bytes], ...] = field(init=False, repr=False, compare=False)
+    """What is looked for, as (name, bytes)."""
+
+    def __post_init__(self) -> None:
+        names: dict[bytes, str] = {}
+        for name, value in self.values.items():
+            for needle in _forms(value):
+                names.setdefault(needle, name)
+        object.__setattr__(self, "needles", tuple((name, needle) for needle, name in names.items()))
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to hide."""
+        return bool(self.needles)
+
+    def mask(self, data: bytes) -> bytes:
+        """Return `data` with every secret value replaced by `***`; values that overlap share one."""
+        masker = Masker(self)
+        return masker.feed(data) + masker.flush()
+
+    def mask_text(self, text: str) -> str:
+        """Return `text` with every secret value replaced by `***`."""
+        if not self.needles:
+            return text
+        return _decode(self.mask(_encode(text)))
+
+    def find(self, data: bytes) -> str | None:
+        """Return the name of a secret whose value stands in `data`, else `None`."""
+        return next((name for name, needle in self.needles if needle in data), None)
+
+    @property
+    def longest(self) -> int:
+        """The length in bytes of the longest thing that is looked for; 0 without secrets."""
+        return max((len(needle) for _, needle in self.needles), default=0)
+
+
+class Masker:
+    """Masks a stream: a value that is split over several pieces is masked all the same.
+
+    Only the end of a piece that may begin a value is held back, until the next piece or `flush`.
+    """
+
+    def __init__(self, secrets: Secrets) -> None:
+        self._needles = [needle for _, needle in secrets.needles]
+        self._held = b""
+        self._covered = 0  # how many bytes of `_held` belong to a mask that is out already
+
+    def feed(self, data: bytes) -> bytes:
+        """Return what may be shown after this piece."""
+        if not self._needles:
+            return data
+        data = self._held + data
+        return self._advance(data, min(_unfinished(data, needle) for needle in self._needles))
+
+    def flush(self) -> bytes:
+        """Return what was held back: nothing follows, or nothing that belongs to it."""
+        return self._advance(self._held, len(self._held))
+
+    def _advance(self, data: bytes, end: int) -> bytes:
+        """Mask `data` up to `end`, and hold the rest."""
+        shown = []
+        position = 0
+        for start, stop in self._masked(data):
+            goes_on = start == 0 and self._covered > 0
+            if not goes_on:
+                if start >= end:
+                    break
+                shown += [data[position:start], MASK]
+            position = stop
+        shown.append(data[position:end])
+        self._held, self._covered = data[end:], max(0, position - end)
+        return b"".join(shown)
+
+    def _masked(self, data: bytes) -> list[tuple[int, int]]:
+        """Return where values stand in `data`, in order; those that overlap are one."""
+        spans = [span for needle in self._needles for span in _spans(data, needle)]
+        if self._covered:
+            spans.append((0, self._covered))
+        merged: list[tuple[int, int]] = []
+        for start, stop in sorted(spans):
+            if merged and start < merged[-1][1]:
+                merged[-1] = (merged[-1][0], max(stop, merged[-1][1]))
+            else:
+                merged.append((start, stop))
+        return merged
+
+
+def _spans(data: bytes, needle: bytes) -> Iterator[tuple[int, int]]:
+    """Yield spans that cover every occurrence of `needle`, also of one that overlaps itself ("aaaa")."""
+    size = len(needle)
+    start = data.find(needle)
+    while start >= 0:
+        yield start, start + size
+        overlapping = data.rfind(needle, start + 1, start + 2 * size - 1)
+        start = overlapping if overlapping >= 0 else data.find(needle, start + size)
+
+
+def _unfinished(data: bytes, needle: bytes) -> int:
+    """Return where the end of `data` begins to look like the beginning of `needle`; its length if nowhere."""
+    start = data.find(needle[:1], max(0, len(data) - len(needle) + 1))
+    while start >= 0:
+        if needle.startswith(data[start:]):
+            return start
+        start = data.find(needle[:1], start + 1)
+    return len(data)
+
+
+def _forms(value: str) -> Iterator[bytes]:
+    """Yield the byte strings by which a value is recognised."""
+    text = value.strip()
+    plain = _encode(text)
+    if len(plain) < SHORTEST:
+        return
+    yield plain
+    yield _encode(json.dumps(text)[1:-1])
+    yield quote(plain, safe="").encode()
+    lines = [_encode(line.strip()) for line in text.splitlines()]
+    yield from (line for line in lines if len(line) >= SHORTEST_LINE and not line.startswith(ARMOUR))
+    parts = [part for shift in range(3) for part in _base64(plain, shift)]
+    yield from (part for part in parts if len(part) >= SHORTEST_BASE64)
+
+
+def _base64(plain: bytes, shift: int) -> tuple[bytes, bytes]:
+    """Return what of `plain`'s Base64 does not depend on what stands around it.
+
+    `shift` is how many bytes into a group of three it begins. In the usual alphabet, and in that of URLs.
+    """
+    encoded = b64encode(bytes(shift) + plain)
+    bits = 6  # a character's
+    first, last = -(-8 * shift // bits), 8 * (shift + len(plain)) // bits
+    return encoded[first:last], encoded[first:last].translate(bytes.maketrans(b"+/", b"-_"))
+
+
+def _encode(text: str) -> bytes:
+    return text.encode(errors="surrogateescape")
+
+
+def _decode(data: bytes) -> str:
+    return data.decode(errors="surrogateescape")

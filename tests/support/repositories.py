@@ -1,0 +1,124 @@
+"""A user at home with git, apart from the real one: real repositories for tests."""
+
+import os
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+Content = str | bytes
+
+
+@dataclass(frozen=True)
+class User:
+    """Somebody with a home directory, a git configuration of their own, and nothing of this machine's."""
+
+    home: Path
+    environ: Mapping[str, str]
+
+    @classmethod
+    def at(cls, home: Path) -> "User":
+        """Make a user whose home is a new directory."""
+        home.mkdir(parents=True)
+        config = home / ".gitconfig"
+        config.write_text(
+            "[user]\n\tname = Uma User\n\temail = uma@example.com\n"
+            "[init]\n\tdefaultBranch = main\n[protocol \"file\"]\n\tallow = always\n"
+        )
+        return cls(
+            home,
+            {
+                "PATH": os.environ["PATH"],
+                "HOME": str(home),
+                "LANG": "C.UTF-8",
+                "GIT_CONFIG_NOSYSTEM": "1",
+                "GIT_CONFIG_GLOBAL": str(config),
+                "GIT_TERMINAL_PROMPT": "0",
+            },
+        )
+
+    def git(self, *arguments: str | os.PathLike[str], cwd: Path, check: bool = True, stdin: bytes = b"") -> str:
+        """Run git as the user does, and return what it writes, without white space at the end."""
+        done = subprocess.run(
+            ["git", *arguments], cwd=cwd, env=self.environ, input=stdin, capture_output=True, check=False
+        )
+        if check and done.returncode:
+            raise AssertionError(f"git {arguments} in {cwd}: {os.fsdecode(done.stderr)}")
+        return os.fsdecode(done.stdout).rstrip()
+
+    def configure(self, **settings: str) -> None:
+        """Set global configuration; `_` in a name stands for a dot."""
+        for key, value in settings.items():
+            self.git("config", "--global", key.replace("_", "."), value, cwd=self.home)
+
+
+@dataclass(frozen=True)
+class Clone:
+    """A repository with a checkout of the user's."""
+
+    user: User
+    path: Path
+
+    def git(self, *arguments: str | os.PathLike[str], check: bool = True, stdin: bytes = b"") -> str:
+        """Run git in it as the user does."""
+        return self.user.git(*arguments, cwd=self.path, check=check, stdin=stdin)
+
+    def write(self, files: Mapping[str, Content]) -> None:
+        """Write files into the checkout."""
+        write(self.path, files)
+
+    def commit(self, files: Mapping[str, Content] | None = None, message: str = "change") -> str:
+        """Write files, commit everything, and return the commit's id."""
+        self.write(files or {})
+        self.git("add", "-A")
+        self.git("commit", "--quiet", "--allow-empty", "-m", message)
+        return self.head
+
+    @property
+    def head(self) -> str:
+        """The id of the current commit."""
+        return self.git("rev-parse", "HEAD")
+
+
+def write(root: Path, files: Mapping[str, Content]) -> None:
+    """Write files below a directory, and the directories that they need."""
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def make_repository(user: User, path: Path, files: Mapping[str, Content] | None = None) -> Clone:
+    """Make a repository on branch `main`, with one commit of `files`; without `files` there is no commit."""
+    path.mkdir(parents=True)
+    clone = Clone(user, path)
+    clone.git("init", "--quiet")
+    if files is not None:
+        clone.commit(files, "first")
+    return clone
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    """Return every file below a directory except `.git`: content, the target of a link, or its kind of file.
+
+    A directory with nothing in it is there too.
+    """
+    found: dict[str, bytes] = {}
+    for parent, directories, names in os.walk(os.fsencode(root)):
+        directories[:] = [name for name in directories if name != b".git"]
+        here = os.path.relpath(parent, os.fsencode(root))
+        if not directories and not names and here != b".":
+            found[os.fsdecode(here)] = b"(empty directory)"
+        for name in [*names, *(d for d in directories if os.path.islink(os.path.join(parent, d)))]:
+            path = os.path.join(parent, name)
+            relative = os.fsdecode(os.path.normpath(os.path.join(here, name)))
+            if relative != ".git":
+                found[relative] = _content(path)
+    return found
+
+
+def _content(path: bytes) -> bytes:
+    if os.path.islink(path):
+        return b"-> " + os.readlink(path)
+    executable = b"x " if os.stat(path).st_mode & 0o100 else b"- "
+    return executable + Path(os.fsdecode(path)).read_bytes()
