@@ -1,14 +1,15 @@
-# The two commands of the README. Everything is made in .venv and build/; nothing else is touched.
+# The two commands of the README are `make demo` and `make test`. Everything is made in .venv and build/.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 DEMO   := build/demo
+PYTEST ?= --numprocesses auto
 
-.PHONY: help demo test lint types unit wheel bench clean
+.PHONY: help demo test lint types wheel unit bench clean
 
 help:
 	@echo "make demo   run an example plan on a scratch repository and show the patches"
-	@echo "make test   environment, linters, types, tests, and the built wheel"
+	@echo "make test   environment, linters, types, the built wheel, and the tests against it"
 	@echo "make bench  measure, as ratios, and print the tables of the README"
 	@echo "make clean  remove what these make"
 
@@ -24,25 +25,25 @@ $(VENV)/.ready: pyproject.toml
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-cache
 
 types: $(VENV)/.ready
 	$(BIN)/mypy
-	$(BIN)/mypy tests benchmarks
+	$(BIN)/mypy tests benchmarks docs
 
-# What is shipped is what is tested: the wheel is built, installed, and only then do the tests run.
+# What is shipped is what is tested: the wheel is built and installed, and only then do the tests run.
 wheel: $(VENV)/.ready
 	rm -rf build/wheel && mkdir -p build/wheel
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir build/wheel .
 	$(BIN)/python -m pip install --quiet --no-deps --force-reinstall build/wheel/*.whl
 
 unit: wheel
-	$(BIN)/pytest
+	$(BIN)/pytest $(PYTEST)
 
 test: lint types unit
 
-bench: $(VENV)/.ready
+bench: wheel
 	$(BIN)/python benchmarks/run.py
 
 clean:
-	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,111 +1,158 @@
-"""Measures the program as whole commands, and prints tables of ratios.
+"""Measures the program as whole commands, and prints the tables of the README.
 
-Every ratio comes from one run on one machine, with what it is compared to measured in turn with it; the
-median of several rounds counts. Usage: python benchmarks/run.py [--rounds N] [--quick]
+Every figure is a ratio within one run on one machine: what is compared is measured in turn, round by round, and
+the median of the rounds counts. Each measured command gets a plan that was never run before, in a repository
+whose worktrees are there already; the run that makes them is measured apart. What a command did is checked
+before its time counts.
+
+usage: python benchmarks/run.py [--rounds N] [--only sleep|cost|start] [--files N]
 """
 
 import argparse
 import json
 import os
+import platform
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
+from typing import Any
 
-PATCHYARD = shutil.which("patchyard", path=str(Path(sys.executable).parent)) or "patchyard"
+PATCHYARD = Path(sys.executable).with_name("patchyard")
 SLEEPS = ((2, 3), (3, 3), (4, 2), (16, 2))
 FEW, MANY = 8, 40
 """Numbers of tasks whose difference gives what each further task costs."""
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A whole command: its wall time in seconds, and what its last JSON line said."""
-
-    seconds: float
-    finished: dict[str, float]
+SMALL = 10
+"""Files in the small repository."""
+Measure = Callable[[], float]
 
 
 def environment(home: Path) -> dict[str, str]:
-    """Return an environment in which nobody's git configuration counts."""
+    """Return an environment in which nobody's configuration counts, and compiled modules are kept."""
+    ours = ("PATCHYARD_", "GIT_", "PYTHON", "GITHUB_", "GH_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     own = {"HOME": str(home), "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}
     who = {f"GIT_{role}_{part}": "bench" for role in ("AUTHOR", "COMMITTER") for part in ("NAME", "EMAIL")}
-    return {**os.environ, **own, **who}
+    return {**kept, **own, **who}
+
+
+@dataclass
+class Place:
+    """A scratch repository, and the directory around it."""
+
+    directory: Path
+    numbers: Iterator[int] = field(default_factory=count)
+
+    @property
+    def repository(self) -> Path:
+        """The repository."""
+        return self.directory / "repository"
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The environment of every command here."""
+        return environment(self.directory)
+
+    def git(self, *arguments: str) -> str:
+        """Run git in the repository and return what it writes."""
+        return subprocess.run(
+            ["git", "-C", str(self.repository), *arguments],
+            check=True,
+            env=self.environ,
+            capture_output=True,
+            text=True,
+        ).stdout
+
+    def plan(self, tasks: int, command: str) -> Path:
+        """Write a plan that was never run here, of tasks that run one command; `{n}` is the task's number."""
+        turn = next(self.numbers)
+        lines = [f"# Bench {turn}", "", "## Batch 1: all", ""]
+        for number in range(1, tasks + 1):
+            lines += [f"### Task 1.{number}: task {number}", "**Run:**", f"- `{command.format(n=number)}`", ""]
+        path = self.directory / f"plan-{turn}.md"
+        path.write_text("\n".join(lines))
+        return path
 
 
 @contextmanager
-def repository(files: int) -> Iterator[Path]:
+def scratch(files: int) -> Iterator[Place]:
     """Make a repository of that many small files; it is removed with everything around it."""
-    with tempfile.TemporaryDirectory() as name:
-        path = Path(name) / "repository"
-        path.mkdir()
+    with tempfile.TemporaryDirectory(prefix="patchyard-bench-") as name:
+        place = Place(Path(name))
         for number in range(files):
-            file = path / f"d{number % 97}" / f"f{number}.txt"
-            file.parent.mkdir(exist_ok=True)
+            file = place.repository / f"d{number % 97}" / f"f{number}.txt"
+            file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(f"file {number}\n")
-        git = ["git", "-C", str(path)]
-        for arguments in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-q", "-m", "base"]):
-            subprocess.run([*git, *arguments], check=True, env=environment(Path(name)))
-        yield path
+        place.git("init", "--quiet", "--initial-branch", "main")
+        place.git("add", "--all")
+        place.git("commit", "--quiet", "--message", "base")
+        yield place
 
 
-def plan(tasks: int, command: str) -> str:
-    """Return a plan of tasks that all run one command; `{n}` is the task's number."""
-    lines = ["# Bench", "", "## Batch 1: all", ""]
-    for number in range(1, tasks + 1):
-        lines += [f"### Task 1.{number}: task {number}", "**Run:**", f"- `{command.format(n=number)}`", ""]
-    return "\n".join(lines)
+def timed(command: Sequence[str | Path], environ: Mapping[str, str]) -> tuple[float, str]:
+    """Run a command from start to exit; returns its wall time in seconds, and what it wrote.
+
+    What it writes goes to a file, so that nobody has to read it meanwhile.
+    """
+    with tempfile.TemporaryFile("w+") as output:
+        began = time.perf_counter()
+        subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stdout=output, env=environ)
+        seconds = time.perf_counter() - began
+        output.seek(0)
+        return seconds, output.read()
 
 
-def patchyard(repo: Path, text: str, *flags: str) -> Measured:
-    """Run a plan as a whole command."""
-    path = repo.parent / "plan.md"
-    path.write_text(text)
-    began = time.perf_counter()
-    done = subprocess.run(
-        [PATCHYARD, "run", str(path), "--repo", str(repo), "--json", *flags],
-        check=True,
-        capture_output=True,
-        text=True,
-        env=environment(repo.parent),
-    )
-    seconds = time.perf_counter() - began
-    return Measured(seconds, json.loads(done.stdout.splitlines()[-1]))
+def patchyard(place: Place, tasks: int, command: str, *flags: str) -> tuple[float, dict[str, Any]]:
+    """Run a new plan as a whole command; returns its wall time, and the `run_finished` of its JSON lines."""
+    plan = place.plan(tasks, command)
+    arguments: list[str | Path] = [PATCHYARD, "run", plan, "--repo", place.repository, "--json", *flags]
+    seconds, output = timed(arguments, place.environ)
+    finished: dict[str, Any] = json.loads(output.splitlines()[-1])
+    commits = {outcome["commit"] for outcome in finished["outcomes"] if outcome["status"] == "changed"}
+    branches = place.git("for-each-ref", "--format=%(objectname)", "refs/heads/patchyard").split()
+    if finished["status"] != "succeeded" or len(commits) != tasks or not commits <= set(branches):
+        sys.exit(f"the run did not do its work: {finished}")
+    return seconds, finished
 
 
-def shell(repo: Path, tasks: int, command: str) -> float:
-    """Do the same git work in a bare shell script; returns its wall time in seconds."""
-    worktree = repo.parent / "shell-worktree"
+def shell(place: Place, tasks: int, command: str) -> float:
+    """Do the same git work one by one in a bare shell script; returns its wall time in seconds."""
+    worktree = place.directory / "shell-worktree"
+    name = f"shell-{next(place.numbers)}"
+    patches = place.directory / name
     steps = [
         "set -e",
-        f'cd "{repo}"',
+        f'mkdir "{patches}"',
+        f'cd "{place.repository}"',
         "base=$(git rev-parse HEAD)",
         f'[ -d "{worktree}" ] || git worktree add -q --detach "{worktree}" "$base"',
         f'cd "{worktree}"',
     ]
     for number in range(1, tasks + 1):
         steps += [
-            'git reset -q --hard "$base"',
             "git clean -ffdxq",
+            'git reset -q --hard "$base"',
             f"sh -e -c '{command.format(n=number)}'",
             "git add -A",
             "tree=$(git write-tree)",
-            f'git diff-tree -r -p --binary --full-index "$base" "$tree" > ../shell-{number}.patch',
+            f'git diff-tree -r -p --binary --full-index "$base" "$tree" > "{patches}/{number}.patch"',
             f'commit=$(echo "task {number}" | git commit-tree "$tree" -p "$base")',
-            f'git update-ref "refs/heads/shell/{number}" "$commit"',
+            f'git update-ref "refs/heads/{name}/{number}" "$commit"',
         ]
-    began = time.perf_counter()
-    subprocess.run(["sh", "-c", "\n".join(steps)], check=True, env=environment(repo.parent))
-    return time.perf_counter() - began
+    seconds, _ = timed(["sh", "-c", "\n".join(steps)], place.environ)
+    if sum(1 for patch in patches.iterdir() if patch.stat().st_size) != tasks:
+        sys.exit("the script did not do its work")
+    return seconds
 
 
-def each(rounds: int, *measures: Callable[[], float]) -> list[float]:
+def each(rounds: int, *measures: Measure) -> list[float]:
     """Take measures in turn, several rounds, and return the median of each."""
     taken: list[list[float]] = [[] for _ in measures]
     for _ in range(rounds):
@@ -114,8 +161,9 @@ def each(rounds: int, *measures: Callable[[], float]) -> list[float]:
     return [statistics.median(values) for values in taken]
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a Markdown table."""
+    print(f"### {title}\n")
     print(f"| {' | '.join(columns)} |")
     print(f"|{'---|' * len(columns)}")
     for row in rows:
@@ -123,89 +171,100 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     print(flush=True)
 
 
-def side_by_side(rounds: int) -> None:
-    """Sleeping tasks: side by side against one by one."""
-    rows = []
-    for tasks, seconds in SLEEPS:
-        with repository(10) as repo:
-            text = plan(tasks, f"sleep {seconds}")
-            inside: list[float] = []
+def sleeping(rounds: int, tasks: int, seconds: int) -> tuple[str, ...]:
+    """Measure tasks that sleep: side by side against one by one."""
+    command = f"sleep {seconds}; echo {{n}} > new-{{n}}.txt"
+    inside: list[float] = []
+    with scratch(SMALL) as place:
 
-            def together(
-                text: str = text, repo: Path = repo, tasks: int = tasks, inside: list[float] = inside
-            ) -> float:
-                measured = patchyard(repo, text, "--mode", "parallel", "--pool-size", str(tasks))
-                inside.append(measured.finished["efficiency"])
-                return measured.seconds
+        def together() -> float:
+            taken, finished = patchyard(place, tasks, command, "--mode", "parallel", "--pool-size", str(tasks))
+            inside.append(finished["efficiency"])
+            return taken
 
-            def one_by_one(text: str = text, repo: Path = repo) -> float:
-                return patchyard(repo, text, "--mode", "local").seconds
+        def one_by_one() -> float:
+            return patchyard(place, tasks, command, "--mode", "local")[0]
 
-            alone, beside = each(rounds, one_by_one, together)
-            speedup = alone / beside
-            rows.append(
-                (
-                    f"{tasks} x {seconds} s",
-                    f"{speedup:.2f} times",
-                    f"{speedup / tasks * 100:.1f} %",
-                    f"{statistics.median(inside) * 100:.1f} %",
-                )
-            )
-    print("### Side by side against one by one\n")
-    table(("tasks", "faster, whole command", "of the pool", "of the pool, inside the run"), rows)
-
-
-def own_cost(rounds: int) -> None:
-    """What each further task costs, against a bare shell script that does the same git work."""
-    rows = []
-    command = "echo {n} > new-{n}.txt"
-    for files, name in ((10, "10 files"), (20_000, "20,000 files")):
-        with repository(files) as repo:
-
-            def ours(tasks: int, repo: Path = repo) -> Callable[[], float]:
-                return lambda: patchyard(repo, plan(tasks, command), "--mode", "local").seconds
-
-            def theirs(tasks: int, repo: Path = repo) -> Callable[[], float]:
-                return lambda: shell(repo, tasks, command)
-
-            for warm in (ours(1), theirs(1)):
-                warm()
-            few, many, bare_few, bare_many = each(rounds, ours(FEW), ours(MANY), theirs(FEW), theirs(MANY))
-            own, bare = (many - few) / (MANY - FEW), (bare_many - bare_few) / (MANY - FEW)
-            rows.append((name, f"{own / bare:.2f} times", f"{own * 1000:.0f} ms", f"{bare * 1000:.0f} ms"))
-    print("### What each further task costs, against a bare shell script with the same git work\n")
-    table(("repository", "ratio", "patchyard", "script"), rows)
-
-
-def start_up(rounds: int) -> None:
-    """`patchyard --help` against an interpreter that does nothing."""
-
-    def timed(*command: str) -> Callable[[], float]:
-        def measure() -> float:
-            began = time.perf_counter()
-            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-            return time.perf_counter() - began
-
-        return measure
-
-    shown, bare = each(max(rounds, 5), timed(PATCHYARD, "--help"), timed(sys.executable, "-c", "pass"))
-    print("### Start-up\n")
-    table(
-        ("command", "seconds", "against `python -c pass`"),
-        [("`patchyard --help`", f"{shown:.2f}", f"{shown / bare:.1f} times")],
+        first = together()
+        inside.clear()
+        alone, beside = each(rounds, one_by_one, together)
+    return (
+        f"{tasks} x {seconds} s",
+        f"{alone / beside:.2f} times",
+        f"{alone / beside / tasks * 100:.1f} %",
+        f"{alone / first / tasks * 100:.1f} %",
+        f"{statistics.median(inside) * 100:.1f} %",
     )
 
 
+def further_task(rounds: int, files: int) -> tuple[str, ...]:
+    """Measure what each further task costs, against a bare shell script that does the same git work."""
+    command = "echo {n} > new-{n}.txt"
+    with scratch(files) as place:
+
+        def ours(tasks: int) -> Measure:
+            return lambda: patchyard(place, tasks, command, "--mode", "local")[0]
+
+        def theirs(tasks: int) -> Measure:
+            return lambda: shell(place, tasks, command)
+
+        for warm in (ours(1), theirs(1)):
+            warm()
+        few, bare_few, many, bare_many = each(rounds, ours(FEW), theirs(FEW), ours(MANY), theirs(MANY))
+    own, bare = (many - few) / (MANY - FEW), (bare_many - bare_few) / (MANY - FEW)
+    return f"{files:,} files", f"{own / bare:.2f} times", f"{own * 1000:.0f} ms", f"{bare * 1000:.0f} ms"
+
+
+def start_up(rounds: int) -> tuple[str, ...]:
+    """Measure `patchyard --help` against an interpreter that does nothing."""
+    environ = environment(Path.cwd())
+
+    def whole(*command: str | Path) -> Measure:
+        return lambda: timed(command, environ)[0]
+
+    shown, bare = whole(PATCHYARD, "--help"), whole(sys.executable, "-c", "pass")
+    shown()
+    help_seconds, bare_seconds = each(max(rounds, 9), shown, bare)
+    return "`patchyard --help`", f"{help_seconds:.2f} s", f"{help_seconds / bare_seconds:.1f} times"
+
+
+def about() -> str:
+    """Return what was measured with what."""
+    git = subprocess.run(["git", "version"], check=True, capture_output=True, text=True).stdout.strip()
+    return f"Python {platform.python_version()}, {git}, {os.cpu_count()} cores, {platform.system()}."
+
+
 def main() -> None:
-    """Measure everything."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Measure what was asked for."""
+    parser = argparse.ArgumentParser(description="Measures the program as whole commands, as ratios.")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each measure; the median counts")
-    parser.add_argument("--quick", action="store_true", help="one round of each measure")
+    parser.add_argument("--only", choices=["sleep", "cost", "start"], help="one of the tables")
+    parser.add_argument("--files", type=int, default=20_000, help="files in the large repository")
     given = parser.parse_args()
-    rounds = 1 if given.quick else given.rounds
-    side_by_side(rounds)
-    own_cost(rounds)
-    start_up(rounds)
+    if not PATCHYARD.exists() or shutil.which("git") is None:
+        sys.exit(f"install patchyard beside {sys.executable}, and git, first: `make wheel`")
+    print(f"{about()} Median of {given.rounds} rounds.\n", flush=True)
+    if given.only in {None, "sleep"}:
+        table(
+            "Side by side against one by one",
+            (
+                "tasks",
+                "faster, whole command",
+                "of the pool",
+                "of the pool, the very first run",
+                "inside the run",
+            ),
+            [sleeping(given.rounds, tasks, seconds) for tasks, seconds in SLEEPS],
+        )
+    if given.only in {None, "cost"}:
+        table(
+            "What each further task costs, against a bare shell script with the same git work",
+            ("repository", "ratio", "patchyard", "script"),
+            [further_task(given.rounds, files) for files in (SMALL, given.files)],
+        )
+    if given.only in {None, "start"}:
+        columns = ("command", "whole command", "against `python -c pass`")
+        table("Start-up", columns, [start_up(given.rounds)])
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ index of its own for each worktree, in the common git directory: `NAME.index` is
 import os
 import re
 import shutil
+import stat
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -104,7 +105,7 @@ class Checkout:
             if old is not None:
                 self._free_directories(old)
             try:
-                self._check_out(commit, keep)
+                self._check_out(commit, old, keep)
                 break
             except GitError:
                 # What a task made read-only is made writable, and an index that git cannot read is built anew.
@@ -118,15 +119,18 @@ class Checkout:
         shutil.copyfile(index, for_the_task)
         self._place.own("base").write_text(commit, "ascii")
 
-    def _check_out(self, commit: str, keep: Sequence[str]) -> None:
+    def _check_out(self, commit: str, old: str | None, keep: Sequence[str]) -> None:
         # First what no one tracks, by the index of the last reset: what a task put in the place of a directory
         # (a link, say) is gone before a file in it is compared.
-        kept = [f"--exclude={pattern}" for pattern in keep]
-        said = self._resetting.run("clean", "-ffdxq", *kept).stderr
+        self._clean(keep)
+        self._resetting.run(*self._options(), "reset", "--hard", "--quiet", "--no-recurse-submodules", commit)
+        if old not in {None, commit}:
+            self._clean(keep)  # what was in a directory that a task put in the place of a file
+
+    def _clean(self, keep: Sequence[str]) -> None:
+        said = self._resetting.run("clean", "-ffdxq", *(f"--exclude={pattern}" for pattern in keep)).stderr
         if "Permission denied" in said:
             raise GitError(f"cannot clean {self.path}: {said.strip()}")
-        modes = self._options()
-        self._resetting.run(*modes, "reset", "--hard", "--quiet", "--no-recurse-submodules", commit)
 
     def _restore_administration(self) -> None:
         """Put right what makes the directory a worktree, and remove every state that a task left half-done."""
@@ -166,25 +170,28 @@ class Checkout:
         return None
 
     def _free_directories(self, commit: str) -> None:
-        """Undo what git does not see in tracked directories: access taken away, a repository inside."""
+        """Undo what git does not see in tracked directories: no access, a repository inside, a pipe."""
         try:
             layout = self._commits.layout(commit)
         except GitError:  # the commit is gone from the repository: so is the use of what was kept of it
             self._place.own("index").unlink(missing_ok=True)
             return
-        real = {""}
+        root = str(self.path)
+        _remove_special(root)
+        real = {""}  # a directory below a link is not the worktree's
         for directory in layout.directories:
-            parent = directory.rpartition("/")[0]
-            path = self.path / directory
-            if parent in real and is_directory(path):
+            if directory.rpartition("/")[0] in real and _free_directory(f"{root}/{directory}"):
                 real.add(directory)
-                _make_owned(path)
-                remove(path / ".git")
         for gitlink in layout.gitlinks:
             path = self.path / gitlink
             if gitlink.rpartition("/")[0] in real and is_directory(path):
                 _make_owned(path)
                 empty(path)
+
+    def tracked_ignored(self) -> list[str]:
+        """Return the files of the commit that it was reset to which its own ignore rules name."""
+        rules = "--exclude-per-directory=.gitignore"
+        return self._resetting.run("ls-files", "-z", "--cached", "--ignored", rules).fields
 
     def snapshot(self, exclude: Sequence[str] = ()) -> str:
         """Return the id of the tree that stands in the worktree now.
@@ -281,10 +288,38 @@ class Checkout:
         return ("-c", f"core.fileMode={'true' if self._keeps_modes else 'false'}")
 
 
+def _free_directory(path: str) -> bool:
+    """Give access to a directory, and remove a repository in it; returns whether it is a directory."""
+    try:
+        mode = os.lstat(path).st_mode
+    except OSError:
+        return False
+    if not stat.S_ISDIR(mode):
+        return False
+    if mode & stat.S_IRWXU != stat.S_IRWXU:
+        _make_owned(Path(path))
+    _remove_special(path)
+    if os.path.lexists(f"{path}/.git"):
+        remove(Path(path, ".git"))
+    return True
+
+
+def _remove_special(directory: str) -> None:
+    """Remove pipes, sockets and the like, which git does not see."""
+    with os.scandir(directory) as entries:
+        special = [entry.path for entry in entries if not (_is_plain(entry) or entry.is_symlink())]
+    for path in special:
+        Path(path).unlink()
+
+
+def _is_plain(entry: os.DirEntry[str]) -> bool:
+    return entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False)
+
+
 def _make_owned(directory: Path) -> None:
     mode = directory.stat().st_mode
-    if mode & 0o700 != 0o700:  # noqa: PLR2004 - read, write and enter for the owner
-        directory.chmod(mode & 0o7777 | 0o700)
+    if mode & stat.S_IRWXU != stat.S_IRWXU:
+        directory.chmod(stat.S_IMODE(mode) | stat.S_IRWXU)
 
 
 def keeps_modes(directory: Path) -> bool:

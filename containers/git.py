@@ -14,6 +14,7 @@ from containers import remotes
 from containers.checkout import MARKER, BrokenWorktreeError, Checkout, Place, belongs, pointer
 from containers.filesystem import is_directory, remove
 from containers.gitcall import Git, GitError, GitTimeoutError, useful_line
+from containers.history import History
 from containers.quarantine import SecretFoundError
 from containers.remotes import TIMEOUT, Credential, Push, PushResult, RemoteError
 from containers.staging import Commits
@@ -190,6 +191,32 @@ class Repository:
         text = message.replace("\0", "").encode(errors="surrogateescape")
         return self._git.at(environ=environ).run("commit-tree", tree, *arguments, stdin=text).text
 
+    @contextmanager
+    def stand_in(self, commit: str, base: str, name: str) -> Iterator[str]:
+        """Give a commit of the same tree that is the same in every run: it says nothing of when and by whom.
+
+        While the context is open, `refs/patchyard/<name>` holds it: who fetches by an id needs a ref.
+
+        Args:
+            commit: Whose tree it has.
+            base: Its parent, whose date it has.
+            name: The last part of the ref.
+        """
+        date = self._git.run("show", "--no-patch", "--format=%ct +0000", base).text
+        who = _fixed(Identity("patchyard", "patchyard@localhost"), date)
+        arguments = ("commit-tree", self.tree(commit), "-p", base, "-F", "-")
+        made = self._git.at(environ=who).run(*arguments, stdin=b"What this task builds on\n").text
+        self._git.run("update-ref", f"refs/patchyard/{name}", made)
+        try:
+            yield made
+        finally:
+            self._git.run("update-ref", "-d", f"refs/patchyard/{name}")
+
+    @property
+    def history(self) -> History:
+        """Its commits, as they are written down and made again elsewhere."""
+        return History(self._git)
+
     def tree(self, commit: str) -> str:
         """Return the id of a commit's tree."""
         return self._commits.tree(commit)
@@ -270,6 +297,10 @@ class Repository:
     def remote_url(self, remote: str, *, push: bool = False) -> str | None:
         """Return the URL of a remote, as git uses it; `push` asks for the one that is pushed to."""
         return remotes.remote_url(self._remote, remote, push=push)
+
+    def configured_url(self, remote: str) -> str | None:
+        """Return the URL of a remote as the user wrote it, which says more than where `insteadOf` leads."""
+        return remotes.configured_url(self._remote, remote)
 
     def remote_branches(
         self, remote: str, patterns: Sequence[str], credential: Credential | None, timeout: float = TIMEOUT
@@ -410,6 +441,27 @@ class Repository:
         return self._ignored.read_bytes() if self._ignored.is_file() else b""
 
 
+def begin(path: Path, environ: Mapping[str, str]) -> None:
+    """Make a repository of the files in a directory, with one commit that is the same for the same files.
+
+    Raises:
+        GitError: It cannot be made.
+    """
+    git = Git.find(environ, path)
+    git.run("init", "--quiet", "--initial-branch", "main")
+    git.run("add", "--all")
+    tree = git.run("write-tree").text
+    who = _fixed(Identity("patchyard", "patchyard@localhost"), "0 +0000")
+    commit = git.at(environ=who).run("commit-tree", tree, "-F", "-", stdin=b"The files as they are\n").text
+    git.run("update-ref", "refs/heads/main", commit)
+
+
+def _fixed(who: Identity, date: str) -> dict[str, str]:
+    """Return the variables by which a commit is always the same."""
+    parts = {"NAME": who.name, "EMAIL": who.email, "DATE": date}
+    return {f"GIT_{role}_{part}": value for role in ("AUTHOR", "COMMITTER") for part, value in parts.items()}
+
+
 def _ask(git: Git, path: Path) -> _Opened:
     """Ask git about a path: once, unless it is a bare repository or something is wrong."""
     place = ("rev-parse", "--path-format=absolute", "--is-bare-repository", "--git-dir", "--git-common-dir")
@@ -420,6 +472,8 @@ def _ask(git: Git, path: Path) -> _Opened:
         output = git.run(*place, "--git-dir", *head, ok=(0, 128))
         lines = output.text.split("\n")
     if output.code == 0:
+        if "\n" in str(path.resolve()):
+            raise NotARepositoryError(f"there is a line break in the path {str(path.resolve())!r}; move it")
         _, git_dir, common, root, commit, name = lines
         return _Opened(Path(root), Path(git_dir), Path(common), commit, name)
     if "not a git repository" in output.stderr:

@@ -3,7 +3,6 @@
 import fcntl
 import os
 import selectors
-import shlex
 import shutil
 import struct
 import tempfile
@@ -21,9 +20,8 @@ from typing import IO
 from anyio import CancelScope, CapacityLimiter, Event, create_task_group, get_cancelled_exc_class, to_thread
 from anyio.lowlevel import checkpoint_if_cancelled
 
-from containers.agents import PROMPT_FILE
 from containers.processes import Group, signal_stray, strays, why_not
-from containers.runner import Deadline, Job, RunnerError, TaskLog, Watcher, task_variables
+from containers.runner import Deadline, Job, RunnerError, TaskLog, Watcher, task_variables, with_prompt_file
 from containers.worktrees import Worktree
 from tasks.model import Step, StepResult
 
@@ -346,15 +344,7 @@ class _Processes:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write((step.stdin or "").encode(errors="surrogateescape"))
-        return tuple(_with_file(argument, path) for argument in step.argv)
-
-
-def _with_file(argument: str, path: Path) -> str:
-    """Return an argument, which a shell reads, with the prompt file's path; it may stand in quotes or not."""
-    name = shlex.quote(str(path))
-    for form in (f'"{PROMPT_FILE}"', f"'{PROMPT_FILE}'", PROMPT_FILE):
-        argument = argument.replace(form, name)
-    return argument
+        return with_prompt_file(step.argv, str(path))
 
 
 def _pipe(resources: ExitStack) -> tuple[FileIO, FileIO]:

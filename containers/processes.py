@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from time import monotonic, sleep
 from typing import IO
 
 NOT_FOUND = 127
@@ -24,6 +25,8 @@ REFUSALS: Mapping[int | None, str] = {
     errno.ENOEXEC: "is not a program for this system (a script needs a first line such as #!/bin/sh)",
 }
 PROC = Path("/proc")
+LAST_WAIT = 5.0
+"""Seconds to wait for the end of a process that was killed."""
 ENDED = "ZX"
 """The states of a process that only its parent's attention is missing for."""
 
@@ -156,6 +159,36 @@ def signal_stray(pid: int, variables: Mapping[str, str], number: signal.Signals)
                 os.close(descriptor)
 
 
+def end_inside(directory: Path, variable: str) -> None:
+    """Kill what works in a directory and carries a variable: the task of a run that was itself killed.
+
+    Returns when it is gone, or cannot be made to go. Does nothing where there is no /proc.
+    """
+    end = monotonic() + LAST_WAIT
+    while (left := _inside(directory, variable)) and monotonic() < end:
+        for pid in left:
+            with suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        sleep(LAST_WAIT / 500)
+
+
+def _inside(directory: Path, variable: str) -> list[int]:
+    """Return the other processes that work in a directory and carry a variable."""
+    found = []
+    for process in _processes():
+        with suppress(OSError):
+            here = (process / "cwd").readlink()
+            is_inside = here == directory or directory in here.parents
+            if is_inside and process.name != str(os.getpid()) and _has(process, variable):
+                found.append(int(process.name))
+    return found
+
+
+def _has(process: Path, variable: str) -> bool:
+    names = (entry.partition(b"=")[0] for entry in (process / "environ").read_bytes().split(b"\0"))
+    return variable.encode() in names and _state(process)[0] not in ENDED
+
+
 def _carries(process: Path, variables: Mapping[str, str]) -> bool:
     """Whether a process runs with all these variables (those that it was started with)."""
     try:
@@ -168,16 +201,15 @@ def _carries(process: Path, variables: Mapping[str, str]) -> bool:
 
 def _descriptor(pid: int) -> int | None:
     """Return a descriptor that becomes readable when a child ends, where the system can."""
-    if sys.platform != "linux":
-        return None
-    try:
-        return os.pidfd_open(pid)
-    except OSError:
-        return None
+    descriptor = None
+    if sys.platform == "linux":
+        with suppress(OSError):
+            descriptor = os.pidfd_open(pid)
+    return descriptor
 
 
 def _processes() -> Iterator[Path]:
-    if sys.platform == "linux":
+    if PROC.is_dir():
         yield from (process for process in PROC.iterdir() if process.name.isdecimal())
 
 

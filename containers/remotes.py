@@ -89,6 +89,12 @@ def remote_url(git: Git, remote: str, *, push: bool) -> str | None:
     return git.run("ls-remote", "--get-url", "--", remote).text if is_url else None
 
 
+def configured_url(git: Git, remote: str) -> str | None:
+    """Return a remote's URL as the user wrote it, before `insteadOf`; `None` if there is no such remote."""
+    output = git.run("config", "--get-all", f"remote.{remote}.url", ok=(0, 1))
+    return output.text.split("\n")[0] or None
+
+
 def list_branches(
     git: Git, remote: str, patterns: Sequence[str], credential: Credential | None, timeout: float
 ) -> Mapping[str, str]:

@@ -2,12 +2,14 @@
 
 import math
 import re
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic
 from typing import Protocol, Self
 
+from containers.agents import PROMPT_FILE
 from containers.worktrees import Worktree
 from tasks.errors import PatchyardError
 from tasks.model import Step, StepResult
@@ -28,7 +30,9 @@ class Job:
     `environment` is the plan's and the program's own, on top of what the place itself gives. `timeout` is in
     seconds for all steps together, `None` for no limit. `grace` is how long, in seconds, a process may take
     to end after TERM before it is killed. `log` is the file that the output goes to. `scratch` is a directory
-    of the task's own, outside of the worktree, for prompt files and the like; the runner makes it.
+    of the task's own, outside of the worktree, for prompt files and the like; the runner makes it. `start` is
+    the commit that the worktree stands at. `image` and `layers` are for containers: what they are made from,
+    and the commands that every container of the same agent shares.
     """
 
     run: str
@@ -36,11 +40,13 @@ class Job:
     steps: tuple[Step, ...]
     log: Path
     scratch: Path
+    start: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
     secrets: Secrets = field(default_factory=Secrets)
     timeout: float | None = None
     grace: float = 5.0
     image: str | None = None
+    layers: tuple[str, ...] = ()
 
 
 class Watcher(Protocol):
@@ -73,6 +79,19 @@ def task_variables(job: Job) -> dict[str, str]:
     """Return the variables that a task gets on top of what its place gives; the later ones win."""
     own = {"PATCHYARD_TASK": job.task, "PATCHYARD_RUN": job.run}
     return {**job.environment, **job.secrets.values, **own}
+
+
+def with_prompt_file(argv: Sequence[str], path: str) -> tuple[str, ...]:
+    """Return an argument vector, which a shell reads, with the prompt's file where it is named.
+
+    `{prompt_file}` may stand in quotes or not.
+    """
+    name = shlex.quote(path)
+    forms = (f'"{PROMPT_FILE}"', f"'{PROMPT_FILE}'", PROMPT_FILE)
+    named = list(argv)
+    for form in forms:
+        named = [argument.replace(form, name) for argument in named]
+    return tuple(named)
 
 
 class Deadline:
@@ -201,7 +220,7 @@ def _ending(result: StepResult) -> str:
     code = "" if result.exit_code is None else f", exit code {result.exit_code}"
     if result.timed_out or result.cancelled:
         how = "timed out" if result.timed_out else "interrupted"
-        return f"{how}{code}, {seconds}" if code else f"{how} before it began"
+        return f"{how}{code}, {seconds}" if code or result.seconds else f"{how} before it began"
     if result.error is not None:
         return f"{result.error}{code}"
     return f"exit code {result.exit_code}, {seconds}"

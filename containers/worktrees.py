@@ -18,9 +18,12 @@ from filelock import FileLock, Timeout
 from containers.checkout import MARKER, BrokenWorktreeError, Checkout, pointer
 from containers.filesystem import is_directory, remove
 from containers.git import Repository
+from containers.processes import end_inside
 from tasks.errors import PatchyardError
 
 _NAME = re.compile(r"wt-([1-9][0-9]*)")
+TASK_VARIABLE = "PATCHYARD_TASK"
+"""A variable that every process of a task has, and no other."""
 _SPARE = 1000
 """How many numbers may be passed over, because others hold them, before taking worktrees is given up."""
 
@@ -186,6 +189,8 @@ class Pool:
                 continue
             state = _state(self._repository, self._path(number))
             if state in {_State.VACANT, _State.OURS}:
+                if state is _State.OURS:
+                    end_inside(self._path(number), TASK_VARIABLE)
                 self._locks[number] = lock
                 return number
             lock.release()
@@ -285,9 +290,13 @@ def _copy(source: Path, worktree: Path, relative: Path) -> None:
     try:
         if os.path.lexists(destination) or not destination.parent.resolve().is_relative_to(worktree):
             return
-        if stat.S_IFMT(source.lstat().st_mode) in {stat.S_IFREG, stat.S_IFLNK}:
+        kind = stat.S_IFMT(source.lstat().st_mode)
+        if kind in {stat.S_IFREG, stat.S_IFLNK}:
             destination.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, destination, follow_symlinks=False)
+        if kind == stat.S_IFREG:
+            shutil.copy2(source, destination)
+        elif kind == stat.S_IFLNK:
+            destination.symlink_to(source.readlink())
     except FileNotFoundError:
         return  # removed by the user meanwhile
     except OSError as error:
@@ -373,6 +382,8 @@ def clean(repository: Repository, directory: Path, *, dry_run: bool = False) -> 
 
 def _clean_one(repository: Repository, path: Path, *, dry_run: bool) -> bool:
     """Remove a worktree and its lock file if nobody uses them; returns whether there was a worktree."""
+    lock_file = _lock_file(path)
+    wanted = lock_file.exists()
     lock = _try_lock(path)
     if lock is None:
         return False
@@ -382,9 +393,11 @@ def _clean_one(repository: Repository, path: Path, *, dry_run: bool) -> bool:
         state = _state(repository, path)
         if state in {_State.OURS, _State.VACANT} and not dry_run:
             _clear(repository, path)
-            _lock_file(path).unlink(missing_ok=True)
+            wanted = False
         return state is _State.OURS
     finally:
+        if not wanted:
+            lock_file.unlink(missing_ok=True)
         lock.release()
 
 

@@ -1,37 +1,54 @@
 #!/bin/sh
 # Runs an example plan on a scratch clone of the example repository, and shows the patches.
-# usage: demo.sh DIRECTORY
+# usage: demo.sh DIRECTORY      DIRECTORY is made anew; nothing outside of it is touched
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 out=${1:?usage: demo.sh DIRECTORY}
 python=${PYTHON:-python3}
 
+say() {
+    printf '\n== %s\n' "$*"
+}
+
 rm -rf "$out"
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
+patchyard=$out/venv/bin/patchyard
+clone=$out/repository
 
-echo "== a fresh virtual environment in $out/venv"
+say "1. patchyard, in a virtual environment of its own: $out/venv (takes a minute)"
 "$python" -m venv "$out/venv"
-"$out/venv/bin/python" -m pip install --quiet "$here/.."
+"$out/venv/bin/python" -m pip install --quiet --disable-pip-version-check "$here/.."
+"$patchyard" --version
 
-echo "== a scratch clone of the example repository in $out/repository"
+say "2. a scratch clone of the example repository: $clone"
 cp -R "$here/repository" "$out/origin"
-(
-    cd "$out/origin"
-    git init --quiet --initial-branch main
-    git add --all
-    git -c user.name=Example -c user.email=example@localhost commit --quiet --message "The example repository"
-)
-git clone --quiet "$out/origin" "$out/repository"
+git -C "$out/origin" init --quiet --initial-branch main
+git -C "$out/origin" add --all
+git -C "$out/origin" -c user.name=Example -c user.email=example@localhost -c commit.gpgSign=false \
+    commit --quiet --message "A word counter"
+git clone --quiet "$out/origin" "$clone"
+git -C "$clone" log --oneline
 
-echo "== patchyard run examples/plan.md"
-"$out/venv/bin/patchyard" run --repo "$out/repository" "$here/plan.md"
+say "3. patchyard run examples/plan.md: two batches of three tasks, each in a worktree of its own"
+"$patchyard" run "$here/plan.md" --repo "$clone"
 
-echo
-echo "== the patches, as \`patchyard patches latest --output $out/patches\` writes them"
-"$out/venv/bin/patchyard" patches latest --repo "$out/repository" --output "$out/patches"
+say "4. patchyard patches latest: a file for each task"
+"$patchyard" patches latest --repo "$clone" --output "$out/patches"
 for patch in "$out/patches"/*.patch; do
-    echo
-    echo "== ${patch##*/}"
+    say "${patch##*/}"
     cat "$patch"
 done
+
+say "5. each task is a commit on a branch of its own, and the checkout is as it was"
+git -C "$clone" log --oneline --graph --branches='patchyard/*' main
+git -C "$clone" status --short --branch
+
+cat <<END
+
+Go on from here, in $clone:
+  $patchyard status            what became of each task
+  $patchyard logs latest 1.1   what a task printed
+  $patchyard diff latest 2.3   its patch
+  $patchyard clean             remove the worktrees
+END

@@ -206,28 +206,32 @@ def diff(run_name: str, task: str | None, repo: Path) -> None:
 )
 @repo_option
 def patches(run_name: str, output: Path, repo: Path) -> None:
-    """Write the patch of each task that changed something in RUN to DIR/<task>.patch.
+    """Write the patch of each task that changed something in RUN to DIR/<task>.patch, and the report beside.
 
     `git apply --index` takes them, on the commit that the task started from. Failed tasks are left out;
-    `patchyard diff` shows theirs.
+    `patchyard diff` shows theirs. The report is DIR/report.json and DIR/report.md; with it,
+    `patchyard publish --from DIR` opens the pull requests, also in another clone.
     """
-    with opened(repo) as (_, store):
+    from pipeline.report import export  # noqa: PLC0415 - start-up stays quick
+
+    with opened(repo) as (repository, store):
         run = store.run(run_name)
-        chosen = [item.outcome for item in store.tasks(run.id) if item.outcome.commit and item.outcome.patch]
-        try:
-            output.mkdir(parents=True, exist_ok=True)
-            for outcome in chosen:
-                path = output / f"{outcome.task}.patch"
-                path.write_bytes(outcome.patch.diff if outcome.patch else b"")
-                click.echo(str(path))
-        except OSError as error:
-            raise CallError(f"cannot write to {output}: {error.strerror}") from None
-        if not chosen:
+        written = export(repository, store, run, output)
+        for path in written:
+            click.echo(str(path))
+        if not written:
             click.echo(f"run {run.id} has no task that changed something", err=True)
 
 
 @click.command()
-@click.argument("run_name", metavar="RUN")
+@click.argument("run_name", metavar="RUN", required=False)
+@click.option(
+    "--from",
+    "directory",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="DIR",
+    help="A directory of patches and their report, instead of RUN: from another machine, or a Dagger call.",
+)
 @repo_option
 @click.option(
     "--remote", metavar="NAME", help="The remote to push to.  [default: as the run was told, else origin]"
@@ -243,20 +247,29 @@ def patches(run_name: str, output: Path, repo: Path) -> None:
     help="Turn on GitHub's auto-merge, or merge where nothing is required.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Write JSON lines to standard output.")
-def publish(run_name: str, repo: Path, *, as_json: bool, **flags: object) -> None:
+def publish(
+    run_name: str | None, directory: Path | None, repo: Path, *, as_json: bool, **flags: object
+) -> None:
     """Push the branches of RUN and open its pull requests, or bring them up to date.
 
-    Safe to repeat: what is there is found and updated, never opened twice. Exit code: 0 all is published, 3
-    something could not be.
+    With --from, make the commits of that directory's patches first: the repository needs the commit that they
+    start from, and nothing else of the run. Safe to repeat: what is there is found and updated, never opened
+    twice. Exit code: 0 all is published, 3 something could not be.
     """
-    from pipeline.publishing import publish_run, target_of  # noqa: PLC0415 - start-up stays quick
+    from pipeline.importing import Carried  # noqa: PLC0415 - start-up stays quick
+    from pipeline.publishing import bring, publish_run, target_of  # noqa: PLC0415 - start-up stays quick
 
+    if (run_name is None) == (directory is None):
+        raise click.UsageError("name either a RUN or a directory with --from DIR.")
     with opened(repo) as (repository, store):
-        run = store.run(run_name)
+        carried = Carried.at(directory) if directory else None
+        run = carried.run if carried else store.run(run_name)
         if told_status(repository, run) == "running":
             raise CallError(f"run {run.id} is still under way; publish it when it has ended")
         settings = {**run.settings, **{name: value for name, value in flags.items() if value is not None}}
         target = target_of(repository, replace(run, settings=settings), environment())
+        if carried:
+            bring(repository, store, carried, target)
     stream = JsonLines(sys.stdout) if as_json else Lines(sys.stdout)
     with Broadcast([stream]) as listener:
         failures = publish_run(repository, run.id, target, listener)
@@ -280,7 +293,7 @@ def clean(repo: Path, worktrees: Path | None, *, dry_run: bool) -> None:
     repository = Repository.open(repo, environment())
     settings = load({"worktrees": worktrees}, environment(), repository.root)
     named = settings.forced.get("worktrees") or settings.file.get("worktrees")
-    directory = (repo / named).absolute() if named else default_directory(repository)
+    directory = named or default_directory(repository)
     removed = clean_pool(repository, directory, dry_run=dry_run)
     for item in removed:
         click.echo(f"{'would remove' if dry_run else 'removed'} {item}")

@@ -1,5 +1,7 @@
 """One task in its worktree: run its steps, take its patch, commit it, keep the outcome."""
 
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
@@ -7,7 +9,7 @@ from time import perf_counter
 from anyio import CancelScope, get_cancelled_exc_class, to_thread
 
 from containers.agents import agent_step, prompt, resolve
-from containers.git import GitError, Repository, SecretFoundError
+from containers.git import BranchMovedError, GitError, Repository, SecretFoundError
 from containers.runner import Job, Runner
 from containers.worktrees import Worktree
 from pipeline.bases import Start
@@ -16,7 +18,8 @@ from pipeline.config import Settings
 from pipeline.events import Listener, StepFinished, StepStarted, TaskFinished, TaskStarted, now
 from pipeline.recorder import Recorder
 from pipeline.store import Store
-from tasks.model import Outcome, Patch, Plan, Status, Step, StepKind, StepResult, Task
+from tasks.keys import AgentUse, Ingredients, Inputs, inputs_of
+from tasks.model import Batch, Mode, Outcome, Patch, Plan, Status, Step, StepKind, StepResult, Task
 from tasks.secrets import Secrets
 
 TAIL_LINES = 10
@@ -28,24 +31,34 @@ class Context:
 
     plan: Plan
     repository: Repository
-    runner: Runner
+    runners: Mapping[Mode, Runner]
     recorder: Recorder
     listener: Listener
     settings: Settings
     branches: Branches
     directory: Path
     secrets: Secrets = field(default_factory=Secrets)
+    why_cancelled: Callable[[], str] = lambda: "the run was interrupted"
+    span: Callable[[str], AbstractContextManager[object]] = nullcontext
 
     @property
     def run(self) -> str:
         """The run's id."""
         return self.recorder.run.id
 
+    def batch(self, task: Task) -> Batch:
+        """Return the batch of a task."""
+        return next(batch for batch in self.plan.batches if batch.number == task.batch)
+
+    def mode(self, task: Task) -> Mode:
+        """Return how a task is run."""
+        return self.settings.mode_for(self.batch(task))
+
     def log(self, task: str) -> Path:
         """Return the file that a task's output goes to."""
         return self.directory / f"{task}.log"
 
-    async def keep(self, outcome: Outcome, start: Start | None = None) -> None:
+    async def keep(self, outcome: Outcome, start: Start | None = None, inputs: Inputs | None = None) -> None:
         """Store an outcome, then tell of it."""
         branches = {outcome.branch: outcome.commit} if outcome.branch and outcome.commit else {}
         if branches and start and start.branch:
@@ -60,6 +73,7 @@ class Context:
             builds_on=start.builds_on if start else (),
             log=self.log(outcome.task) if outcome.worktree else None,
             branches=branches,
+            inputs=inputs,
         )
         self.listener.notify(TaskFinished(outcome=outcome))
 
@@ -90,11 +104,16 @@ class Attempt:
         self._start = start
         self._worktree = worktree
         self._exclude = exclude
-        self._steps = steps_of(task, context.plan, context.settings)
+        self._title = context.secrets.mask_text(task.title)
+        self._steps = tuple(
+            replace(step, title=context.secrets.mask_text(step.title))
+            for step in steps_of(task, context.plan, context.settings)
+        )
         self._results: list[StepResult] = []
+        self._inputs: Inputs | None = None
         self._baseline: str | None = None
         self.outcome: Outcome | None = None
-        self.holds_work = False  # whether the worktree has a patch that could not be taken
+        self.holds_work = False  # whether the worktree may have a patch that is kept nowhere else
         self._started_at = now()
         self._began = perf_counter()
 
@@ -104,13 +123,15 @@ class Attempt:
         context.listener.notify(
             TaskStarted(
                 task=self._task.id,
-                title=self._task.title,
+                title=self._title,
                 batch=self._task.batch,
                 worktree=self._worktree.name,
             ),
         )
         try:
-            await context.runner.run(self._job(), self._worktree, self)
+            async with self._ready() as job:
+                with context.span(f"task {self._task.id}: {self._title}"):
+                    await context.runners[context.mode(self._task)].run(job, self._worktree, self)
         except get_cancelled_exc_class():
             with CancelScope(shield=True):
                 await self._finish(cancelled=True)
@@ -119,8 +140,28 @@ class Attempt:
             outcome = await self._finish(cancelled=False)
         return outcome
 
+    @asynccontextmanager
+    async def _ready(self) -> AsyncIterator[Job]:
+        """Give the job; for a container, with a start that the engine knows again.
+
+        What earlier tasks left is another commit in every run: the engine would never find its result.
+        """
+        job, context = self._job(), self._context
+        base = context.recorder.run.base
+        if context.mode(self._task) is not Mode.DAGGER or job.start == base:
+            yield job
+            return
+        held = context.repository.stand_in(job.start, base, f"{context.run}/{self._task.id}")
+        start = await to_thread.run_sync(held.__enter__)
+        try:
+            yield replace(job, start=start)
+        finally:
+            with CancelScope(shield=True):
+                await to_thread.run_sync(held.__exit__, None, None, None)
+
     async def step_started(self, number: int, step: Step) -> None:
         """Tell that a step begins."""
+        self.holds_work = True
         self._context.listener.notify(
             StepStarted(
                 task=self._task.id,
@@ -162,23 +203,27 @@ class Attempt:
             secrets=context.secrets,
             timeout=context.settings.timeout_for(self._task),
             grace=context.settings.grace,
-            image=context.settings.image_for(
-                self._task, next(b for b in context.plan.batches if b.number == self._task.batch)
-            ),
+            image=context.settings.image_for(self._task, context.batch(self._task)),
+            start=self._start.commit,
         )
 
     async def _finish(self, *, cancelled: bool) -> Outcome:
         outcome = self._judge(cancelled=cancelled)
+        taken = True
         try:
-            outcome = await to_thread.run_sync(self._settle, outcome)
+            outcome = await to_thread.run_sync(self._take, outcome)
         except SecretFoundError as error:
-            outcome = replace(outcome, status=Status.FAILED, error=str(error))
+            outcome = _spoilt(outcome, str(error))
         except GitError as error:
-            self.holds_work = True
-            outcome = replace(outcome, status=Status.FAILED, error=f"its patch could not be taken: {error}")
+            taken = False
+            where = f"what it changed stays in {self._worktree.path}"
+            outcome = _spoilt(outcome, f"its patch could not be taken, and {where}: {error}")
+        if outcome.patch and outcome.succeeded:
+            outcome = await self._settle(outcome, outcome.patch)
         outcome = replace(outcome, seconds=perf_counter() - self._began)
         self.outcome = outcome
-        await self._context.keep(outcome, self._start)
+        await self._context.keep(outcome, self._start, self._inputs)
+        self.holds_work = not taken
         return outcome
 
     def _judge(self, *, cancelled: bool) -> Outcome:
@@ -187,7 +232,7 @@ class Attempt:
         last = results[-1] if results else None
         status, error = Status.UNCHANGED, None
         if cancelled:
-            status, error = Status.CANCELLED, "the run was interrupted"
+            status, error = Status.CANCELLED, self._context.why_cancelled()
         elif last and last.timed_out:
             status, error = Status.TIMED_OUT, f"timed out after {self._limit()} in {self._describe(last)}"
         elif last and not last.ok:
@@ -196,7 +241,7 @@ class Attempt:
             error += "\n" + "\n".join(last.tail.rstrip().splitlines()[-TAIL_LINES:])
         return Outcome(
             task=task.id,
-            title=task.title,
+            title=self._title,
             batch=task.batch,
             status=status,
             worktree=self._worktree.name,
@@ -213,28 +258,73 @@ class Attempt:
     def _limit(self) -> str:
         return f"{self._context.settings.timeout_for(self._task):g} s"
 
-    def _settle(self, outcome: Outcome) -> Outcome:
-        """Take the patch; where the task succeeded, make its commit and its branch. Blocks."""
-        context = self._context
+    def _take(self, outcome: Outcome) -> Outcome:
+        """Take the patch, and note what the task was made from. Blocks."""
+        self._inputs = self._made_from()
         patch = self._worktree.checkout.patch(
-            self._start.commit, baseline=self._baseline, exclude=self._exclude, secrets=context.secrets
+            self._start.commit, baseline=self._baseline, exclude=self._exclude, secrets=self._context.secrets
         )
-        outcome = replace(outcome, files=patch.files, patch=patch if patch.files else None)
-        if not patch.files or not outcome.succeeded:
-            return outcome
-        commit = self._commit(patch)
-        branch = context.branches.name(self._task.id)
+        return replace(outcome, files=patch.files, patch=patch if patch.files else None)
+
+    def _made_from(self) -> Inputs:
+        """Return what is kept of what the task is made from. Blocks."""
+        context, task, job = self._context, self._task, self._job()
+        contained = context.mode(task) is Mode.DAGGER
+        return inputs_of(
+            Ingredients(
+                task=task,
+                steps=job.steps,
+                mode=context.mode(task),
+                base_tree=context.repository.tree(context.recorder.run.base),
+                start_tree=context.repository.tree(self._start.commit),
+                agent=self._agent(),
+                image=job.image if contained else None,
+                layers=job.layers if contained else (),
+                depth=context.settings.depth,
+                environment=job.environment,
+                secrets=tuple(job.secrets.values),
+            )
+        )
+
+    def _agent(self) -> AgentUse | None:
+        """Return the agent that the task is given to, without secrets."""
+        settings, mask = self._context.settings, self._context.secrets.mask_text
+        name = settings.agent_for(self._task)
+        if name is None or all(step.kind is not StepKind.AGENT for step in self._steps):
+            return None
+        return AgentUse(mask(name), mask(resolve(name, settings.agents)))
+
+    async def _settle(self, outcome: Outcome, patch: Patch) -> Outcome:
+        """Make the commit of a task that succeeded, and let its branch stand there."""
+        branch = self._context.branches.name(self._task.id)
         try:
+            commit = await to_thread.run_sync(self._commit, patch)
             if self._start.branch:
-                context.branches.set(self._start.branch, self._start.commit)
-            context.branches.set(branch, commit)
+                await self._set(self._start.branch, self._start.commit)
+            await self._set(branch, commit)
         except GitError as error:
-            return replace(outcome, status=Status.FAILED, error=str(error))
+            return _spoilt(outcome, str(error))
         return replace(outcome, status=Status.CHANGED, branch=branch, commit=commit)
+
+    async def _set(self, branch: str, commit: str) -> None:
+        branches = self._context.branches
+        try:
+            await to_thread.run_sync(branches.set, branch, commit)
+        except BranchMovedError:
+            await self._context.recorder.keep(lambda store: branches.look_again(store, branch))
+            await to_thread.run_sync(branches.set, branch, commit)
 
     def _commit(self, patch: Patch) -> str:
         message = commit_message(self._task, self._context.run)
         return self._context.repository.commit(patch.tree, [patch.start], message)
+
+
+def _spoilt(outcome: Outcome, reason: str) -> Outcome:
+    """Return the outcome of a task whose patch cannot be kept, whatever else is to say of it."""
+    if outcome.succeeded:
+        return replace(outcome, status=Status.FAILED, exit_code=None, error=reason)
+    first, line, rest = (outcome.error or "").partition("\n")
+    return replace(outcome, error=f"{first}; {reason}{line}{rest}")
 
 
 def _how(result: StepResult) -> str:

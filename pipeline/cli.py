@@ -1,15 +1,21 @@
 """Door 1: the command line."""
 
-import gc
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from pipeline import afterwards
-from pipeline.options import environment, leave, plan_arguments, plan_path, repo_option, run_options
+from pipeline import afterwards, reporting
+from pipeline.options import (
+    discard_output,
+    environment,
+    leave,
+    plain_streams,
+    plan_arguments,
+    plan_path,
+    repo_option,
+    run_options,
+)
 from tasks.errors import PatchyardError
 
 INTERRUPTED = 130
@@ -35,8 +41,7 @@ class Group(click.Group):
         except KeyboardInterrupt:
             ctx.exit(INTERRUPTED)
         except BrokenPipeError:
-            # Whoever read the output has gone; what follows must not fail on it again.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            discard_output()
             ctx.exit(1)
 
 
@@ -49,8 +54,7 @@ def main() -> None:
     become a patch, a commit on a branch of its own and, with --publish, a pull request. Your checkout is never
     touched.
     """
-    # A run is short and keeps what it makes: collecting less often saves a quarter of the start-up.
-    gc.set_threshold(50_000, 20, 20)
+    plain_streams()
 
 
 @main.command()
@@ -109,8 +113,5 @@ def check(
     leave(check_plan(path, repo, environment(), agent=agent, as_json=as_json))
 
 
-for command in afterwards.COMMANDS:
+for command in (*afterwards.COMMANDS, *reporting.COMMANDS):
     main.add_command(command)
-
-if __name__ == "__main__":
-    main()

@@ -10,6 +10,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
 
+from containers.engine import DEFAULT_IMAGE
+from containers.engines import Engine
+from containers.images import pinned
 from tasks.durations import parse_duration
 from tasks.errors import PatchyardError
 from tasks.model import Batch, Mode, PlanSettings, Task
@@ -33,7 +36,8 @@ class Settings:
     """Everything that a run can be told, resolved.
 
     `timeout` and `grace` are in seconds; a timeout of infinity is no limit. `forced` holds the names that a
-    flag or the environment set: those win over what a batch or a task of the plan says for itself.
+    flag or the environment set: those win over what a batch or a task of the plan says for itself. `pins` are
+    the digests of images by name, from `patchyard.lock` or from the engine.
     """
 
     base: str | None = None
@@ -60,6 +64,12 @@ class Settings:
     copy: tuple[str, ...] = ()
     setup: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
+    engines: tuple[str, ...] = ()
+    fresh: bool = False
+    locked: bool = False
+    caches: tuple[str, ...] = ()
+    depth: int = 1
+    pins: Mapping[str, str] = field(default_factory=dict)
     forced: frozenset[str] = frozenset()
 
     def mode_for(self, batch: Batch) -> Mode:
@@ -76,14 +86,21 @@ class Settings:
         seconds = self.timeout if own is None else own
         return None if math.isinf(seconds) else seconds
 
-    def image_for(self, task: Task, batch: Batch) -> str | None:
+    def image_named(self, task: Task, batch: Batch) -> str:
         """The image of this task's container, as named."""
-        return self.image if "image" in self.forced else task.image or batch.image or self.image
+        own = None if "image" in self.forced else task.image or batch.image
+        return own or self.image or DEFAULT_IMAGE
+
+    def image_for(self, task: Task, batch: Batch) -> str:
+        """The image of this task's container, with its digest where that is known."""
+        return pinned(self.image_named(task, batch), self.pins)
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError("expected a text that is not empty")
+    if not value.isprintable() and any(0xD800 <= ord(letter) <= 0xDFFF for letter in value):  # noqa: PLR2004 - surrogates
+        raise ValueError("expected UTF-8")
     return value
 
 
@@ -132,6 +149,8 @@ def _seconds(value: object) -> float:
 
 
 def _path(value: object) -> Path:
+    if isinstance(value, Path):
+        return value
     return Path(_text(value))
 
 
@@ -150,6 +169,27 @@ def _inside(value: object) -> tuple[str, ...]:
     return items
 
 
+def _absolute(value: object) -> tuple[str, ...]:
+    items = _texts(value)
+    for item in items:
+        if not item.startswith("/"):
+            raise ValueError(f"{item!r} is no path from the root of a container")
+    return items
+
+
+def _engines(value: object) -> tuple[str, ...]:
+    items = _texts(value)
+    for item in items:
+        Engine.parse(item)
+    return items
+
+
+def _depth(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError("expected a number of commits, 0 for all")
+    return value
+
+
 def _branch(value: object) -> str:
     template = _text(value)
     try:
@@ -160,6 +200,10 @@ def _branch(value: object) -> str:
         raise ValueError(f"{{{unknown[0]}}} is unknown; use {{plan}}, {{task}} and {{run}}")
     if "task" not in names:
         raise ValueError("it needs {task}, or every task would have the same branch")
+    try:
+        template.format(plan="plan", task="1.1", run="run")
+    except (ValueError, LookupError, AttributeError) as error:
+        raise ValueError(f"{template!r} is no template: {error}") from None
     return template
 
 
@@ -213,10 +257,19 @@ CONVERTERS: Mapping[str, Callable[[object], Any]] = MappingProxyType(
         "copy": _inside,
         "setup": _texts,
         "keep": _inside,
+        "engines": _engines,
+        "fresh": _flag,
+        "locked": _flag,
+        "caches": _absolute,
+        "depth": _depth,
     },
 )
-IN_WORKTREE_TABLE = ("copy", "setup", "keep")
-NOT_IN_ENVIRONMENT = frozenset({"environment", "agents", *IN_WORKTREE_TABLE})
+TABLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"worktree": ("copy", "setup", "keep"), "container": ("caches", "depth")}
+)
+"""Settings that stand in a table of their own in the file."""
+IN_TABLES = frozenset(name for names in TABLES.values() for name in names)
+NOT_IN_ENVIRONMENT = frozenset({"environment", "agents", *IN_TABLES})
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +326,17 @@ def load(flags: Mapping[str, object], environ: Mapping[str, str], root: Path) ->
         if value is not None and value != ()
     }
     forced = {name: _convert(name, value, where) for name, (value, where) in {**variables, **named}.items()}
-    return Sources(forced, _read_file(root))
+    file = _read_file(root)
+    home = environ.get("HOME", "~")
+    for values, start in ((forced, Path()), (file, root)):
+        if isinstance(named_path := values.get("worktrees"), Path):
+            values["worktrees"] = _absolute_path(named_path, start, home)
+    return Sources(forced, file)
+
+
+def _absolute_path(path: Path, start: Path, home: str) -> Path:
+    """Return where a path leads: one that the caller named counts from here, one of a file from the file."""
+    return (start / (Path(home, *path.parts[1:]) if path.parts[:1] == ("~",) else path)).absolute()
 
 
 def _convert(name: str, value: object, where: str) -> object:
@@ -305,26 +368,24 @@ def _toml(path: Path) -> dict[str, Any]:
 
 
 def _settings(table: Mapping[str, Any], path: Path, prefix: str) -> dict[str, Any]:
-    found = dict(table)
-    worktree = found.pop("worktree", {})
-    if not isinstance(worktree, dict):
-        raise ConfigError(f"{path}: {prefix}worktree: expected a table with {', '.join(IN_WORKTREE_TABLE)}")
-    _known(worktree, IN_WORKTREE_TABLE, f"{path}: {prefix}worktree.")
-    _known(found, [name for name in CONVERTERS if name not in IN_WORKTREE_TABLE], f"{path}: {prefix}")
-    places = {
-        **{name: prefix + name for name in found},
-        **{name: f"{prefix}worktree.{name}" for name in worktree},
-    }
-    return {
-        name: _convert(name, value, f"{path}: {places[name]}") for name, value in {**found, **worktree}.items()
-    }
+    found = {name: value for name, value in table.items() if name not in TABLES}
+    _known(found, [*(name for name in CONVERTERS if name not in IN_TABLES), *TABLES], f"{path}: {prefix}")
+    places = {name: prefix + name for name in found}
+    for table_name, names in TABLES.items():
+        inner = table.get(table_name, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"{path}: {prefix}{table_name}: expected a table with {', '.join(names)}")
+        _known(inner, names, f"{path}: {prefix}{table_name}.")
+        places |= {name: f"{prefix}{table_name}.{name}" for name in inner}
+        found |= inner
+    return {name: _convert(name, value, f"{path}: {places[name]}") for name, value in found.items()}
 
 
 def _known(table: Mapping[str, object], names: Iterable[str], where: str) -> None:
     names = list(names)
     for name in table:
         if name not in names:
-            close = difflib.get_close_matches(name, [*names, "worktree"], 1)
+            close = difflib.get_close_matches(name, names, 1)
             hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(names)}"
             raise ConfigError(f"{where}{name}: no such setting; {hint}")
 

@@ -204,14 +204,14 @@ class LiveTable:
     def _render(self) -> "RenderableType":
         from rich.table import Table  # noqa: PLC0415 - slow to import, and only needed here
 
-        table = Table(
-            box=None, padding=(0, 2, 0, 0), caption=f"{self._done} of {plural(self._total, 'task')} done"
-        )
-        for name in ("worktree", "task", "", "step"):
-            table.add_column(
-                name, no_wrap=True, overflow="ellipsis", style="cyan" if name == "worktree" else ""
-            )
-        table.add_column("time", justify="right", no_wrap=True)
+        caption = f"{self._done} of {plural(self._total, 'task')} done"
+        table = Table(box=None, padding=(0, 2, 0, 0), caption=caption, caption_justify="left", expand=True)
+        # The narrow columns keep their width; title and step share what is left of the terminal's.
+        table.add_column("worktree", no_wrap=True, style="cyan")
+        table.add_column("task", no_wrap=True)
+        table.add_column("title", no_wrap=True, overflow="ellipsis", ratio=2)
+        table.add_column("step", no_wrap=True, overflow="ellipsis", ratio=3)
+        table.add_column("time", justify="right", no_wrap=True, min_width=8)
         for name, lane in sorted(self._lanes.items(), key=lambda pair: (len(pair[0]), pair[0])):
             seconds = f"{(now() - lane.since).total_seconds():.1f} s" if lane.task else ""
             table.add_row(name, *(_plain(text) for text in (lane.task, lane.title, lane.step)), seconds)

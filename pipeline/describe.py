@@ -35,13 +35,12 @@ def body(task: Task, plan: Plan, outcome: Outcome, *, run: str, steps: Sequence[
         run: The run's id.
         steps: The task's finished steps with their exit codes, in order.
     """
-    heading = f"Task {task.id} of *{_escaped(plan.title or plan.name)}*: {_escaped(task.title)}"
-    tail = "\n\n".join(part for part in (_files(task, outcome), _verification(task, steps)) if part)
-    trailers = f"---\n\n{TASK_TRAILER} {task.id}\n{RUN_TRAILER} {run}"
-    fixed = _plain(f"{heading}\n\n## What was asked\n\n")
-    rest = _plain(f"\n\n{tail}\n\n{trailers}\n")
-    asked = _plain(_asked(task))
-    return fixed + _cut(asked, LONGEST_BODY - len(fixed) - len(rest)) + rest
+    names = (_escaped(_plain(name)[:LONGEST_TITLE]) for name in (plan.title or plan.name, task.title))
+    heading = "Task {} of *{}*: {}".format(task.id, *names)
+    details = _cut(_plain(f"{_files(task, outcome)}\n\n{_verification(task, steps)}"), LONGEST_BODY // 2)
+    trailers = f"---\n\n{TASK_TRAILER} {task.id}\n{RUN_TRAILER} {run}\n"
+    around = (f"{heading}\n\n## What was asked\n\n", f"\n\n{details}\n\n{trailers}")
+    return _cut(_plain(_asked(task)), LONGEST_BODY - len("".join(around))).join(around)
 
 
 def with_links(text: str, requests: Mapping[str, PullRequest]) -> str:

@@ -251,4 +251,7 @@ class Broadcast:
                     self.failure = error
                     self._observers.remove(observer)
         for observer in self._observers:
-            observer.close()
+            try:
+                observer.close()
+            except Exception as error:  # noqa: BLE001 - likewise
+                self.failure = error

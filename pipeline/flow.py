@@ -1,7 +1,8 @@
 """From a plan to outcomes: read the plan, take a worktree, run the task in it, keep its patch."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 
@@ -17,7 +18,7 @@ from pipeline.branches import Branches
 from pipeline.config import Settings
 from pipeline.events import BatchStarted, ConflictFound, Listener, RunFinished, RunStarted
 from pipeline.recorder import Recorder
-from pipeline.store import BranchRecord, Run, Store
+from pipeline.store import Run, Store
 from tasks.errors import PatchyardError
 from tasks.model import Batch, Mode, Outcome, Plan, RunStatus, Status, Task
 from tasks.schedule import is_done, obstacle, ready
@@ -30,12 +31,13 @@ class Parts:
 
     repository: Repository
     pool: Pool
-    runner: Runner
+    runners: Mapping[Mode, Runner]
     recorder: Recorder
     listener: Listener
     settings: Settings
     directory: Path  # the run's own, for logs
     secrets: Secrets = field(default_factory=Secrets)
+    span: Callable[[str], AbstractContextManager[object]] = nullcontext  # shows by name what goes on
 
 
 async def run(plan: Plan, parts: Parts, stop: CancelScope) -> RunFinished:
@@ -61,7 +63,13 @@ async def run(plan: Plan, parts: Parts, stop: CancelScope) -> RunFinished:
             with CancelScope(shield=True):
                 finished = await flow.finish()
     except BaseExceptionGroup as errors:
-        raise _plainest(errors) from errors
+        error = _plainest(errors)
+        if isinstance(error, PatchyardError):
+            with CancelScope(shield=True):
+                await flow.give_up(error)
+        raise error from errors
+    finally:
+        await parts.recorder.close()
     return finished
 
 
@@ -75,12 +83,13 @@ class _Flow:
         self._run: Run = parts.recorder.run
         self._outcomes: dict[str, Outcome] = {}
         self._began = perf_counter()
+        self._told = False  # that the run begins
         self._failed_fast: str | None = None
+        self._failure: PatchyardError | None = None
         self._branches = Branches(parts.repository, parts.settings.branch, plan, self._run.id)
-        self._refused: Mapping[str, str] = {}
         self._bases = Bases(
             repository=parts.repository,
-            plan=plan,
+            plan=replace(plan, title=self._run.plan_title),
             base=self._run.base,
             run=self._run.id,
             branch=self._branches.name,
@@ -89,22 +98,25 @@ class _Flow:
         self._context = Context(
             plan=plan,
             repository=parts.repository,
-            runner=parts.runner,
+            runners=parts.runners,
             recorder=parts.recorder,
             listener=parts.listener,
             settings=parts.settings,
             branches=self._branches,
             directory=parts.directory,
             secrets=parts.secrets,
+            why_cancelled=self._why_cancelled,
+            span=parts.span,
         )
 
     async def prepare(self) -> None:
         """Say that the run begins, and see which branches are not its own."""
+        self._told = True
         self._parts.listener.notify(
             RunStarted(
                 run=self._run.id,
                 plan=self._run.plan_path,
-                title=self._plan.title,
+                title=self._run.plan_title,
                 base=self._run.base,
                 pool_size=len(self._parts.pool),
                 tasks=len(self._plan.tasks),
@@ -115,10 +127,7 @@ class _Flow:
         names += [f"{task}-base" for task in names] + [f"batch-{batch.number}" for batch in self._plan.batches]
         existing = await to_thread.run_sync(self._branches.look, names)
         if existing:
-            records: dict[str, BranchRecord | None] = {}
-            for name in existing:
-                records[name] = await self._parts.recorder.keep(Store.branch, name)
-            self._refused = await to_thread.run_sync(self._branches.foreign, records)
+            await self._parts.recorder.keep(self._branches.judge)
 
     async def run_batch(self, batch: Batch) -> None:
         """Run the tasks of a batch side by side, as many at once as the pool has worktrees."""
@@ -126,10 +135,19 @@ class _Flow:
         mode = self._parts.settings.mode_for(batch)
         self._parts.listener.notify(
             BatchStarted(
-                batch=batch.number, title=batch.title, mode=mode, start=start.commit, tasks=len(batch.tasks)
+                batch=batch.number,
+                title=self._parts.secrets.mask_text(batch.title),
+                mode=mode,
+                start=start.commit,
+                tasks=len(batch.tasks),
             ),
         )
         limiter = CapacityLimiter(1 if mode is Mode.LOCAL else len(self._parts.pool))
+        with self._parts.span(self._parts.secrets.mask_text(f"batch {batch.number}: {batch.title}")):
+            await self._run_tasks(batch, start, limiter)
+        await self._close_batch(batch, start)
+
+    async def _run_tasks(self, batch: Batch, start: Start, limiter: CapacityLimiter) -> None:
         started: set[str] = set()
         async with anyio.create_task_group() as group:
 
@@ -144,55 +162,59 @@ class _Flow:
                 start_ready()
 
             start_ready()
-        await self._close_batch(batch, start)
 
     async def _run_task(self, batch: Batch, task: Task, start: Start, limiter: CapacityLimiter) -> Outcome:
         """Give a task its outcome: without running it where it may not, else in a worktree of its own."""
-        early = self._without_running(batch, task, start)
-        if early is None:
-            start = await to_thread.run_sync(self._bases.task_start, task, start, self._outcomes)
-            early = _ended(task, Status.SKIPPED, start.obstacle) if start.obstacle else None
-        if early is not None:
-            await self._context.keep(early)
-            return early
         async with limiter:
-            try:
-                worktree = await self._parts.pool.acquire(start.commit)
-            except GitError as error:
-                failed = _ended(task, Status.FAILED, f"it got no worktree: {error}")
-                await self._context.keep(failed, start)
-                return failed
-            attempt = Attempt(self._context, task, start, worktree, self._parts.pool.exclude)
-            try:
-                return await attempt.run()
-            finally:
-                if attempt.outcome is not None:
-                    self._outcomes[task.id] = attempt.outcome
-                with CancelScope(shield=True):
-                    await self._parts.pool.release(worktree, keep=attempt.holds_work)
+            early = self._without_running(batch, task, start)
+            if early is None and task.dependencies:
+                start = await to_thread.run_sync(self._bases.task_start, task, start, self._outcomes)
+                early = self._ended(task, Status.SKIPPED, start.obstacle) if start.obstacle else None
+            if early is None and (refused := self._refusal(task, start)):
+                early = self._ended(task, Status.FAILED, refused)
+            if early is not None:
+                await self._context.keep(early)
+                return early
+            return await self._run_in_worktree(task, start)
+
+    async def _run_in_worktree(self, task: Task, start: Start) -> Outcome:
+        try:
+            worktree = await self._parts.pool.acquire(start.commit)
+        except GitError as error:
+            failed = self._ended(task, Status.FAILED, f"it got no worktree: {error}")
+            await self._context.keep(failed, start)
+            return failed
+        attempt = Attempt(self._context, task, start, worktree, self._parts.pool.exclude)
+        try:
+            return await attempt.run()
+        finally:
+            if attempt.outcome is not None:
+                self._outcomes[task.id] = attempt.outcome
+            with CancelScope(shield=True):
+                await self._parts.pool.release(worktree, keep=attempt.holds_work)
 
     def _without_running(self, batch: Batch, task: Task, start: Start) -> Outcome | None:
         """Return the outcome of a task that is not to be run, or that must not."""
         if task.completed:
-            return _ended(task, Status.SKIPPED, "the plan says that it is completed")
+            return self._ended(task, Status.SKIPPED, "the plan says that it is completed")
         reason = obstacle(self._plan, batch, task, self._outcomes, keep_going=self._parts.settings.keep_going)
         if reason := reason or start.obstacle:
-            return _ended(task, Status.SKIPPED, reason)
+            return self._ended(task, Status.SKIPPED, reason)
         for file in task.files:
             if file.outside:
                 where = f"{self._plan.path}:{file.line}"
-                return _ended(
-                    task,
-                    Status.FAILED,
-                    f"it declares {file.path} ({where}), which is outside of the repository",
-                )
-        if refused := self._refused.get(self._branches.name(task.id)):
-            return _ended(task, Status.FAILED, refused)
+                reason = f"it declares {file.path} ({where}), which is outside of the repository"
+                return self._ended(task, Status.FAILED, reason)
+        return None
+
+    def _refusal(self, task: Task, start: Start) -> str | None:
+        """Return why nothing that the task makes could be kept, which is known before it runs."""
+        for branch in (start.branch, self._branches.name(task.id)):
+            if branch and (refused := self._branches.refused.get(branch)):
+                return refused
         message = commit_message(task, self._run.id)
         if name := self._parts.secrets.find(message.encode(errors="surrogateescape")):
-            return _ended(
-                task, Status.FAILED, f"its commit message holds the value of {name}, so it is kept back"
-            )
+            return f"its commit message holds the value of {name}, so it is kept back"
         return None
 
     def _fail_fast(self, outcome: Outcome) -> None:
@@ -214,37 +236,69 @@ class _Flow:
             if task.id not in self._outcomes:
                 self._outcomes[task.id] = self._unreached(task)
                 await self._context.keep(self._outcomes[task.id])
+        finished = self._result(seconds)
+        await self._close(finished)
+        return finished
+
+    async def give_up(self, error: PatchyardError) -> None:
+        """Tell of a run that cannot go on, and close it as far as that is possible."""
+        self._failure = error
+        seconds = perf_counter() - self._began
+        for task in self._plan.tasks:
+            if task.id not in self._outcomes:
+                self._outcomes[task.id] = self._unreached(task)
+                if self._told:
+                    with suppress(PatchyardError):
+                        await self._context.keep(self._outcomes[task.id])
+        finished = self._result(seconds)
+        with suppress(PatchyardError):
+            await self._close(finished)
+        if self._told:
+            self._parts.listener.notify(finished)
+
+    def _result(self, seconds: float) -> RunFinished:
         outcomes = tuple(self._outcomes[task.id] for task in self._plan.tasks)
         ran = [outcome for outcome in outcomes if outcome.worktree]
         speedup = sum(outcome.seconds for outcome in ran) / seconds
-        efficiency = min(1.0, speedup / min(len(self._parts.pool), max(1, len(ran))))
-        status = self._status()
-        await self._parts.recorder.keep(
-            Store.close_run, self._run.id, status, seconds=seconds, speedup=speedup, efficiency=efficiency
-        )
         return RunFinished(
             run=self._run.id,
-            status=status,
+            status=self._status(),
             seconds=seconds,
             speedup=speedup,
-            efficiency=efficiency,
+            efficiency=min(1.0, speedup / min(len(self._parts.pool), max(1, len(ran)))),
             outcomes=outcomes,
         )
 
+    async def _close(self, finished: RunFinished) -> None:
+        await self._parts.recorder.keep(
+            Store.close_run,
+            finished.run,
+            finished.status,
+            seconds=finished.seconds,
+            speedup=finished.speedup,
+            efficiency=finished.efficiency,
+        )
+
     def _unreached(self, task: Task) -> Outcome:
+        status = Status.SKIPPED if self._failed_fast and not self._failure else Status.CANCELLED
+        return self._ended(task, status, f"it did not start: {self._why_cancelled()}")
+
+    def _why_cancelled(self) -> str:
         if self._failed_fast:
-            return _ended(task, Status.SKIPPED, f"--fail-fast: task {self._failed_fast} failed")
-        return _ended(task, Status.CANCELLED, "the run was interrupted before it started")
+            return f"--fail-fast ended the run when task {self._failed_fast} failed"
+        return "the run was interrupted" if self._stop.cancel_called else "the run could not go on"
 
     def _status(self) -> RunStatus:
+        if self._failure:
+            return RunStatus.FAILED
         if self._stop.cancel_called and not self._failed_fast:
             return RunStatus.CANCELLED
         done = all(is_done(task, self._outcomes[task.id]) for task in self._plan.tasks)
         return RunStatus.SUCCEEDED if done else RunStatus.FAILED
 
-
-def _ended(task: Task, status: Status, error: str | None) -> Outcome:
-    return Outcome(task=task.id, title=task.title, batch=task.batch, status=status, error=error)
+    def _ended(self, task: Task, status: Status, error: str | None) -> Outcome:
+        title = self._parts.secrets.mask_text(task.title)
+        return Outcome(task=task.id, title=title, batch=task.batch, status=status, error=error)
 
 
 def _plainest(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -5,6 +5,7 @@ paths below `/repos/OWNER/NAME` are used, and answers count as complete: a field
 server leaves out is `None` here, and not one more request.
 """
 
+import logging
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -112,6 +113,9 @@ class Forge(Protocol):
         """
         ...
 
+    def close(self) -> None:
+        """Let go of the connection; the next call makes a new one."""
+
 
 class GitHub:
     """A repository on GitHub, seen through its REST API.
@@ -159,7 +163,10 @@ class GitHub:
         Raises:
             ForgeError: Says which of them it is, and what to do.
         """
-        repository = self._repository
+        try:
+            repository = self._repository
+        finally:
+            self.close()  # the tasks run next, which may take long
         if repository.archived:
             raise ForgeError(f"{self._place} is archived: it takes no branches and no pull requests")
         # Installation tokens, as in GitHub Actions, get no permissions told: then only trying shows.
@@ -249,6 +256,10 @@ class GitHub:
                 return self._merge_now(request, commit, method, "; ".join(problems(refusal)))
             return _noted(request, "auto-merge is on")
 
+    def close(self) -> None:
+        """Let go of the connection; the next call makes a new one."""
+        self._client.close()
+
     def _merge_now(self, request: PullRequest, commit: str, method: str, reason: str) -> PullRequest:
         """Merge where nothing required is missing; GitHub works that out in the background, so ask again.
 
@@ -285,10 +296,11 @@ class GitHub:
 
     @cached_property
     def _client(self) -> "Github":
-        from github import Auth, Github  # noqa: PLC0415 - see the top
+        from github import Auth, Github, set_log_level  # noqa: PLC0415 - see the top
 
         from pipeline.patience import Patience  # noqa: PLC0415 - imports it too
 
+        set_log_level(logging.WARNING)  # it writes to standard error from INFO on
         return Github(
             auth=Auth.Token(self._token),
             base_url=self._place.api,
@@ -434,7 +446,7 @@ def connect(
             f"there is no remote {remote} to push to; add it with `git remote add {remote} URL`, or name "
             "another with --remote"
         )
-    found = parse_remote(url)
+    found = parse_remote(url) or parse_remote(repository.configured_url(remote) or "")
     if github is not None:
         host = found.host if found else GITHUB
         found = parse_name(github, host)

@@ -1,7 +1,10 @@
 """Options and arguments that several commands share."""
 
 import os
+import signal
+import sys
 from collections.abc import Callable, Mapping
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -18,6 +21,25 @@ def environment() -> Mapping[str, str]:
 def leave(code: int) -> NoReturn:
     """End the command with an exit code."""
     click.get_current_context().exit(code)
+
+
+def interruptible() -> None:
+    """Let TERM end the command as Ctrl-C does: by `KeyboardInterrupt`."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def plain_streams() -> None:
+    """Let standard output and error take every text, also where the locale does not have its characters."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def discard_output() -> None:
+    """Let what follows go nowhere: whoever read standard output has gone."""
+    descriptor = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(descriptor, sys.stdout.fileno())
+    os.close(descriptor)
 
 
 def repo_option(function: F) -> F:
@@ -57,6 +79,25 @@ RUN_OPTIONS: tuple[Callable[[Any], Any], ...] = (
         "--mode",
         type=click.Choice(["local", "parallel", "dagger"]),
         help="One by one, side by side, or in containers.  [default: what the plan says, else parallel]",
+    ),
+    click.option(
+        "--image", metavar="REF", help="Image of the tasks' containers, in mode dagger.  [default: python:3.13]"
+    ),
+    click.option(
+        "--engine",
+        "engines",
+        multiple=True,
+        metavar="URL[=N]",
+        help="A Dagger engine, and how many tasks it takes; may be given several times.",
+    ),
+    click.option(
+        "--locked",
+        is_flag=True,
+        default=None,
+        help="In mode dagger, take no image whose digest is not in patchyard.lock.",
+    ),
+    click.option(
+        "--fresh", is_flag=True, default=None, help="In mode dagger, run again what the engine has cached."
     ),
     click.option(
         "--pool-size",

@@ -12,7 +12,7 @@ from urllib3.response import HTTPResponse
 STATUSES = (429, *range(500, 600))
 TRIES = 6
 CONNECT_TRIES = 2
-WORTH_TELLING = 5.0
+WORTH_TELLING = 2.0
 """Seconds from which on a wait is told of."""
 
 
@@ -51,7 +51,23 @@ class Patience(GithubRetry):
         _stacktrace: TracebackType | None = None,
     ) -> Self:
         """Return the retry that the next try is made with, or raise when there is to be none."""
-        following: Self = super().increment(method, url, response, error, _pool, _stacktrace)  # type: ignore[assignment]  # made by `new`
+        try:
+            return self._following(method, url, response, error, _pool, _stacktrace)
+        except Exception:
+            if response is not None:
+                response.close()  # urllib3 lets go of it only where it gives up by itself
+            raise
+
+    def _following(  # noqa: PLR0913, PLR0917 - as above
+        self,
+        method: str | None,
+        url: str | None,
+        response: HTTPResponse | None,
+        error: Exception | None,
+        pool: ConnectionPool | None,
+        stacktrace: TracebackType | None,
+    ) -> Self:
+        following: Self = super().increment(method, url, response, error, pool, stacktrace)  # type: ignore[assignment]  # made by `new`
         asked = self.get_retry_after(response) if response is not None else None
         wait = asked or following.get_backoff_time()
         if wait > self._longest and response is not None:

@@ -126,9 +126,12 @@ def publish(  # noqa: PLR0913 - what one call is made of, all of it named
     publishing = _Publishing(
         repository, forge, tuple(publications), remote, target, credential, on_pushed, on_request, auto_merge
     )
-    publishing.look()
-    publishing.push()
-    publishing.open_requests()
+    try:
+        publishing.look()
+        publishing.push()
+        publishing.open_requests()
+    finally:
+        forge.close()
     return publishing.failures
 
 

@@ -8,7 +8,9 @@ from containers.git import Credential, GitError, Repository
 from pipeline.describe import body, title
 from pipeline.events import Listener, Notice, Published
 from pipeline.forge import Forge, ForgeError, connect
+from pipeline.importing import Carried
 from pipeline.publish import Branch, Foundation, Publication, publish, target_branch
+from pipeline.report import ReportError
 from pipeline.store import Run, Store, StoredTask
 from pipeline.wiring import Prepared
 from tasks.model import Plan, PullRequest
@@ -72,6 +74,22 @@ def _connect(
     except GitError as error:
         raise ForgeError(str(error)) from None
     return Target(forge, remote, branch, credential, options, secrets)
+
+
+def bring(repository: Repository, store: Store, carried: Carried, target: Target) -> None:
+    """Make the commits of a run that was made elsewhere here; its base comes from the remote where it lacks.
+
+    Raises:
+        ReportError: The base is not to be had, or a patch does not fit.
+        GitError: A branch is not this program's to set.
+    """
+    base = carried.report.base.commit
+    try:
+        repository.fetch(target.remote, base, target.credential)
+    except GitError as error:
+        where = f"neither here nor on {target.remote}"
+        raise ReportError(f"the commit that the run started from, {base[:12]}, is {where}: {error}") from None
+    carried.bring(repository, store)
 
 
 def publish_run(repository: Repository, run_id: str, target: Target, listener: Listener) -> int:

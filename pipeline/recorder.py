@@ -6,7 +6,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 import anyio
 from anyio import to_thread
 
-from pipeline.store import Run, Store
+from pipeline.store import Run, Store, StoreError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -23,6 +23,7 @@ class Recorder:
         self.run = run
         self._opener = opener
         self._store: Store | None = None
+        self._failure: StoreError | None = None
         self._opened = anyio.Event()
         self._one = anyio.CapacityLimiter(1)
 
@@ -32,13 +33,23 @@ class Recorder:
         Raises:
             StoreError: It cannot be opened or written.
         """
-        self._store = await to_thread.run_sync(self._open, limiter=self._one)
-        self._opened.set()
+        try:
+            await to_thread.run_sync(self._open, limiter=self._one)
+        except StoreError as error:
+            self._failure = error
+            raise
+        finally:
+            self._opened.set()
 
-    def _open(self) -> Store:
-        store = self._opener()
-        store.open_run(self.run)
-        return store
+    def _open(self) -> None:
+        self._store = self._opener()
+        self._store.open_run(self.run)
+
+    async def close(self) -> None:
+        """Let go of the database."""
+        if self._store is not None:
+            with anyio.CancelScope(shield=True):
+                await to_thread.run_sync(self._store.close, limiter=self._one)
 
     async def keep(
         self, write: Callable[Concatenate[Store, P], T], /, *arguments: P.args, **options: P.kwargs
@@ -46,12 +57,12 @@ class Recorder:
         """Call a method of the store, such as `recorder.keep(Store.keep_step, …)`, and wait until it is done.
 
         Raises:
-            StoreError: It could not be written.
+            StoreError: It could not be written, or the database could not be opened.
         """
         await self._opened.wait()
         store = self._store
-        if store is None:  # pragma: no cover - set before the event is
-            raise AssertionError
+        if store is None or self._failure:
+            raise self._failure or StoreError("the database was not opened")
         with anyio.CancelScope(shield=True):
             result = await to_thread.run_sync(lambda: write(store, *arguments, **options), limiter=self._one)
         return result

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 import click
@@ -14,16 +15,21 @@ from containers.git import NotARepositoryError, Repository
 from pipeline.attempt import steps_of
 from pipeline.config import load
 from pipeline.console import observer_for, plural, printable
-from pipeline.events import Broadcast, Notice, now, timestamp
-from pipeline.publishing import connect_for, publish_run
+from pipeline.events import Broadcast, Notice, RunFinished, now, timestamp
+from pipeline.options import interruptible
 from pipeline.store import new_run_id
-from pipeline.wiring import Call, Prepared, execute, parse_plan, prepare, read_plan
+from pipeline.wiring import Call, Prepared, check_agents, execute, parse_plan, prepare, read_plan
+from tasks.errors import PatchyardError
 from tasks.model import RunStatus, Task
 from tasks.plan import Diagnostic
+
+if TYPE_CHECKING:
+    from pipeline.publishing import Target
 
 EXIT_CODES = {RunStatus.SUCCEEDED: 0, RunStatus.FAILED: 1, RunStatus.CANCELLED: 130}
 GITHUB_FAILED = 3
 BAD_PLAN = 2
+OUTPUT_FAILED = 1
 
 
 def run_plan(call: Call, *, as_json: bool) -> int:
@@ -32,9 +38,14 @@ def run_plan(call: Call, *, as_json: bool) -> int:
     Raises:
         PatchyardError: The call is wrong, or the run could not go on.
     """
+    interruptible()
     prepared = prepare(call)
     _warn(prepared.warnings)
-    target = connect_for(prepared) if prepared.settings.publish else None
+    target = None
+    if prepared.settings.publish:
+        from pipeline.publishing import connect_for  # noqa: PLC0415 - start-up stays quick
+
+        target = connect_for(prepared)
     run_id = new_run_id(now())
     failures = 0
     with Broadcast([observer_for(sys.stdout, as_lines_of_json=as_json)]) as listener:
@@ -44,13 +55,35 @@ def run_plan(call: Call, *, as_json: bool) -> int:
                 Notice(message=f"nothing was published; `patchyard status {run_id}` shows what there is")
             )
         elif target is not None:
-            failures = publish_run(prepared.repository, run_id, target, listener)
+            failures, finished = _publish(prepared, target, listener, finished)
         elif changed := [outcome for outcome in finished.outcomes if outcome.commit]:
             hint = f"`patchyard publish {run_id}` opens the pull requests"
             listener.notify(Notice(message=f"{plural(len(changed), 'branch')}, nothing published; {hint}"))
         listener.notify(replace(finished, time=now()))
-    code = EXIT_CODES[finished.status]
-    return GITHUB_FAILED if failures and code == 0 else code
+    code = EXIT_CODES[finished.status] or (GITHUB_FAILED if failures else 0)
+    if listener.failure is None or isinstance(listener.failure, BrokenPipeError):
+        return code
+    click.echo(f"patchyard: the output could not be written: {listener.failure}", err=True)
+    return code or OUTPUT_FAILED
+
+
+def _publish(
+    prepared: Prepared, target: "Target", listener: Broadcast, finished: RunFinished
+) -> tuple[int, RunFinished]:
+    """Publish a run; returns how many tasks could not be, and how the run ends when this is interrupted."""
+    from pipeline.publishing import publish_run  # noqa: PLC0415 - start-up stays quick
+
+    interruptible()
+    hint = f"`patchyard publish {finished.run}` publishes what is left"
+    try:
+        return publish_run(prepared.repository, finished.run, target, listener), finished
+    except PatchyardError as error:
+        listener.notify(Notice(message=f"publishing could not go on: {error}", level="error"))
+        listener.notify(Notice(message=hint))
+        return 1, finished
+    except KeyboardInterrupt:
+        listener.notify(Notice(message=f"interrupted; {hint}", level="warning"))
+        return 0, replace(finished, status=RunStatus.CANCELLED)
 
 
 def show_plan(call: Call, *, as_json: bool) -> int:
@@ -129,6 +162,7 @@ def check_plan(path: str, repo: Path, environ: Mapping[str, str], *, agent: str 
     if parsed.plan is None:
         return BAD_PLAN
     settings = sources.resolve(parsed.plan.settings)
+    check_agents(parsed.plan, settings, environ)
     for task in parsed.plan.tasks:
         steps = steps_of(task, parsed.plan, settings)
         prose = [item.text for item in task.verification if item.step is None]

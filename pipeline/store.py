@@ -15,10 +15,11 @@ from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from tasks.errors import PatchyardError
-from tasks.model import Conflict, Outcome, Patch, PullRequest, RunStatus, Status, StepResult
+from tasks.keys import AgentUse, Inputs
+from tasks.model import Conflict, Mode, Outcome, Patch, PullRequest, RunStatus, Status, StepResult
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, RowMapping
+    from sqlalchemy import URL, Connection, RowMapping
 
 FILE = "patchyard.db"
 
@@ -107,7 +108,7 @@ class Store:
         StoreError: From any method, when the database says no.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: "str | URL") -> None:
         """Open the database that a URL names, as SQLAlchemy writes them; make its tables where they lack."""
         from sqlalchemy import create_engine, event  # noqa: PLC0415 - slow; see above
         from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415 - slow; see above
@@ -131,7 +132,9 @@ class Store:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(f"cannot make {path.parent}: {error.strerror}; make it writable") from None
-        return cls(f"sqlite:///{path}")
+        from sqlalchemy import URL  # noqa: PLC0415 - slow; see above
+
+        return cls(URL.create("sqlite", database=str(path)))
 
     def close(self) -> None:
         """Let go of the database."""
@@ -213,12 +216,16 @@ class Store:
         builds_on: Sequence[str] = (),
         log: Path | None = None,
         branches: Mapping[str, str] = MappingProxyType({}),
+        inputs: Inputs | None = None,
     ) -> None:
         """Keep how a task ended, with its patch, and where its branches stand now.
 
-        `position` is its place in the plan; `branches` are commits by name.
+        `position` is its place in the plan; `branches` are commits by name; `inputs` is what it was made from.
         """
         with self._begin() as connection:
+            if inputs is not None:
+                values = {"run": run, "task": outcome.task, **_inputs_values(inputs)}
+                connection.execute(self._tables.inputs.insert().values(**values))
             for name, commit in branches.items():
                 self._keep_branch(connection, name, {"commit": commit})
             connection.execute(
@@ -333,6 +340,13 @@ class Store:
                 for row in connection.execute(query).mappings()
             )
 
+    def inputs(self, run: str) -> Mapping[str, Inputs]:
+        """Return what the tasks of a run were made from, by task; a task that never started has none."""
+        table = self._tables.inputs
+        with self._begin() as connection:
+            rows = connection.execute(table.select().where(table.c.run == run)).mappings()
+            return {row["task"]: _inputs(row) for row in rows}
+
     def conflicts(self, run: str) -> tuple[Conflict, ...]:
         """Return the conflicts that a run found."""
         table = self._tables.conflicts
@@ -349,6 +363,18 @@ class Store:
         with self._begin() as connection:
             row = connection.execute(table.select().where(table.c.name == name)).mappings().first()
             return None if row is None else BranchRecord(row["name"], row["commit"], row["pushed"])
+
+    def commits_of(self, run: str, branch: str) -> frozenset[str]:
+        """Return the commits that a run is recorded to have set a branch to."""
+        table = self._tables.tasks
+        columns = (table.c.branch, table.c.commit, table.c.start_branch, table.c.start)
+        query = (
+            table.select().where(table.c.run == run, table.c.commit.is_not(None)).with_only_columns(*columns)
+        )
+        with self._begin() as connection:
+            rows = connection.execute(query).all()
+        pairs = [pair for row in rows for pair in ((row.branch, row.commit), (row.start_branch, row.start))]
+        return frozenset(commit for name, commit in pairs if name == branch)
 
     @contextmanager
     def _begin(self) -> "Iterator[Connection]":
@@ -382,6 +408,34 @@ def _run(row: "RowMapping") -> Run:
     values["finished_at"] = _moment(values["finished_at"])
     values["settings"] = json.loads(values["settings"])
     return Run(**values)
+
+
+def _inputs_values(inputs: Inputs) -> dict[str, str | None]:
+    agent = inputs.agent
+    return {
+        "key": inputs.key,
+        "mode": inputs.mode,
+        "start_tree": inputs.start_tree,
+        "image": inputs.image,
+        "agent": agent.name if agent else None,
+        "agent_command": agent.command if agent else None,
+        "agent_version": agent.version if agent else None,
+        "environment": json.dumps(inputs.environment),
+        "secrets": json.dumps(inputs.secrets),
+    }
+
+
+def _inputs(row: "RowMapping") -> Inputs:
+    agent = AgentUse(row["agent"], row["agent_command"], row["agent_version"]) if row["agent"] else None
+    return Inputs(
+        key=row["key"],
+        mode=Mode(row["mode"]),
+        start_tree=row["start_tree"],
+        image=row["image"],
+        agent=agent,
+        environment=tuple(json.loads(row["environment"])),
+        secrets=tuple(json.loads(row["secrets"])),
+    )
 
 
 def _stored_task(row: "RowMapping") -> StoredTask:

@@ -1,10 +1,22 @@
 """The tables of the store. Times are ISO 8601 texts in UTC, lists are JSON texts."""
 
-from sqlalchemy import Column, Float, ForeignKey, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy import Column, Dialect, Float, ForeignKey, Integer, LargeBinary, MetaData, Table, TypeDecorator
+from sqlalchemy import Text as PlainText
+
+
+class Text(TypeDecorator[str]):
+    """Text of any kind: a byte of a path that is not UTF-8 is kept as an escape, for people to read."""
+
+    impl = PlainText
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's own
+        """Return what the database takes."""
+        return None if value is None else value.encode(errors="backslashreplace").decode()
 
 
 class Tables:
-    """The schema: runs, their tasks and steps, conflicts, and the branches that this program made."""
+    """The schema: runs, their tasks, inputs and steps, conflicts, and the branches that this program made."""
 
     def __init__(self) -> None:
         self.metadata = MetaData()
@@ -69,6 +81,21 @@ class Tables:
             Column("seconds", Float, nullable=False),
             Column("error", Text),
             Column("finished_at", Text, nullable=False),
+        )
+        self.inputs = Table(
+            "inputs",
+            self.metadata,
+            _run_column(),
+            Column("task", Text, primary_key=True),
+            Column("key", Text, nullable=False),
+            Column("mode", Text, nullable=False),
+            Column("start_tree", Text, nullable=False),
+            Column("image", Text),
+            Column("agent", Text),
+            Column("agent_command", Text),
+            Column("agent_version", Text),
+            Column("environment", Text, nullable=False),
+            Column("secrets", Text, nullable=False),
         )
         self.conflicts = Table(
             "conflicts",

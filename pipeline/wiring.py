@@ -2,22 +2,34 @@
 
 import signal
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import anyio
 from anyio import CancelScope
 from filelock import FileLock, Timeout
 
 from containers.agents import is_usable
+from containers.engine import Place
+from containers.engines import Engine, Engines
 from containers.git import Repository
+from containers.images import Resolver
 from containers.local import LocalRunner
+from containers.runner import Runner
 from containers.worktrees import Pool, default_directory
 from pipeline.config import DEFAULT_BRANCH, ConfigError, Settings, Sources, load, secret_values
 from pipeline.events import Listener, Notice, RunFinished, now
 from pipeline.flow import Parts, run
+from pipeline.lock import Lock, images_of
 from pipeline.recorder import Recorder
 from pipeline.store import Run, Store
 from tasks.errors import PatchyardError
@@ -25,6 +37,9 @@ from tasks.model import Mode, Plan, RunStatus
 from tasks.plan import Diagnostic, Parsed, PlanError, parse
 from tasks.schedule import select
 from tasks.secrets import Secrets
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What ends a run early."""
 
 
 class CallError(PatchyardError):
@@ -72,7 +87,7 @@ class Prepared:
         """The directory that the pool's worktrees stand in."""
         if self.settings.worktrees is None:
             return default_directory(self.repository)
-        return (self.call.repo / self.settings.worktrees).absolute()
+        return self.settings.worktrees
 
 
 def read_plan(path: str) -> bytes:
@@ -114,7 +129,8 @@ def prepare(call: Call) -> Prepared:
     plan = select(
         parsed.plan, start_batch=selection.start_batch, end_batch=selection.end_batch, tasks=selection.tasks
     )
-    _check_modes(plan, settings)
+    check_agents(plan, settings, call.environ)
+    settings = _locked(settings, plan, repository.root)
     _check_branch(plan, settings, repository)
     secrets = Secrets(secret_values(settings.secrets, call.environ))
     return Prepared(
@@ -130,12 +146,44 @@ def prepare(call: Call) -> Prepared:
     )
 
 
-def _check_modes(plan: Plan, settings: Settings) -> None:
-    for batch in plan.batches:
-        if batch.tasks and settings.mode_for(batch) is Mode.DAGGER:
-            raise CallError(
-                "mode dagger needs the next release of patchyard; use --mode parallel or --mode local"
+def check_agents(plan: Plan, settings: Settings, environ: Mapping[str, str]) -> None:
+    """Check the agents that settings outside of the plan name; those that the plan names were checked with it.
+
+    Raises:
+        ConfigError: One is neither declared nor a program of this machine, where it would run.
+    """
+    here = [batch for batch in plan.batches if settings.mode_for(batch) is not Mode.DAGGER]
+    for task in (task for batch in here for task in batch.tasks if not task.run and not task.completed):
+        agent = settings.agent_for(task)
+        if agent and not is_usable(agent, settings.agents, environ.get("PATH", "")):
+            raise ConfigError(
+                f"agent: {agent!r}, for task {task.id}, is neither declared nor a program; "
+                f"declare it as [agents.{agent}], or name a command"
             )
+
+
+def _locked(settings: Settings, plan: Plan, root: Path) -> Settings:
+    """Return the settings with the digests of `patchyard.lock`.
+
+    Raises:
+        LockError: The file is not as it should be, or `locked` is set and an image of the plan is not in it.
+    """
+    names = images_of(plan, settings, [Mode.DAGGER])
+    if not names:
+        return settings
+    lock = Lock.beside(root)
+    if settings.locked:
+        lock.check(names)
+    return replace(settings, pins=lock.images)
+
+
+async def _with_digests(settings: Settings, plan: Plan, runners: Mapping[Mode, Runner]) -> Settings:
+    """Return the settings with the digests of images that are not locked: one for the length of the run."""
+    runner = runners.get(Mode.DAGGER)
+    names = [name for name in images_of(plan, settings, [Mode.DAGGER]) if name not in settings.pins]
+    if not names or not isinstance(runner, Resolver):
+        return settings
+    return replace(settings, pins={**settings.pins, **await runner.digests(names)})
 
 
 def _check_branch(plan: Plan, settings: Settings, repository: Repository) -> None:
@@ -173,11 +221,13 @@ def is_alive(common: Path, run: str) -> bool:
             return False
     except Timeout:
         return True
+    except OSError:  # not ours to lock; whoever may write there knows
+        return False
 
 
 def describe(prepared: Prepared, run_id: str) -> Run:
     """Return the run as the store keeps it."""
-    settings, plan = prepared.settings, prepared.plan
+    settings, plan, mask = prepared.settings, prepared.plan, prepared.secrets.mask_text
     kept: dict[str, Any] = {
         "remote": settings.remote,
         "github": settings.github,
@@ -186,13 +236,13 @@ def describe(prepared: Prepared, run_id: str) -> Run:
         "secrets": list(settings.secrets),
         "draft": settings.draft,
         "auto_merge": settings.auto_merge,
-        "agent": settings.agent,
+        "agent": settings.agent and mask(settings.agent),
     }
     return Run(
         id=run_id,
-        plan_path=plan.path,
+        plan_path=mask(plan.path),
         plan_name=plan.name,
-        plan_title=plan.title,
+        plan_title=mask(plan.title),
         plan_text=prepared.text,
         base=prepared.base,
         base_name=prepared.base_name,
@@ -203,36 +253,52 @@ def describe(prepared: Prepared, run_id: str) -> Run:
     )
 
 
-async def execute(prepared: Prepared, run_id: str, listener: Listener, *, signals: bool = True) -> RunFinished:
+async def execute(
+    prepared: Prepared,
+    run_id: str,
+    listener: Listener,
+    *,
+    place: "PlaceToRun | None" = None,
+    signals: bool = True,
+) -> RunFinished:
     """Run what was prepared, until it is done or a signal ends it.
+
+    Args:
+        prepared: What `prepare` returned.
+        run_id: The run's id.
+        listener: Is told of events.
+        place: Where the tasks run, when it is not this host.
+        signals: Whether signals to this process end the run.
 
     Raises:
         PatchyardError: The run could not go on.
     """
     repository, settings = prepared.repository, prepared.settings
     directory = run_directory(repository.common, run_id)
-    directory.mkdir(parents=True, exist_ok=True)
     size = 1 if all(settings.mode_for(b) is Mode.LOCAL for b in prepared.plan.batches) else settings.pool_size
     pool = Pool(repository, prepared.worktrees, size, copy=settings.copy, keep=settings.keep)
-    parts = Parts(
-        repository=repository,
-        pool=pool,
-        runner=LocalRunner(prepared.call.environ),
-        recorder=Recorder(lambda: Store.beside(repository.common), describe(prepared, run_id)),
-        listener=listener,
-        settings=settings,
-        directory=directory,
-        secrets=prepared.secrets,
-    )
+    recorder = Recorder(lambda: Store.beside(repository.common), describe(prepared, run_id))
     stop = CancelScope()
     failure: PatchyardError | None = None
     finished: RunFinished | None = None
-    with FileLock(directory / "lock"):
+    with _held(directory):
         async with anyio.create_task_group() as group:
             if signals:
                 group.start_soon(_stop_on_signal, stop, listener)
             try:
-                finished = await run(prepared.plan, parts, stop)
+                async with (place or Host()).runners(prepared, directory, listener) as runners:
+                    parts = Parts(
+                        repository=repository,
+                        pool=pool,
+                        runners=runners,
+                        recorder=recorder,
+                        listener=listener,
+                        settings=await _with_digests(settings, prepared.plan, runners),
+                        directory=directory,
+                        secrets=prepared.secrets,
+                        span=(place or Host()).span,
+                    )
+                    finished = await run(prepared.plan, parts, stop)
             except PatchyardError as error:
                 failure = error
             group.cancel_scope.cancel()
@@ -241,13 +307,87 @@ async def execute(prepared: Prepared, run_id: str, listener: Listener, *, signal
     return finished
 
 
+@contextmanager
+def _held(directory: Path) -> Iterator[None]:
+    """Make a run's directory, and hold the lock by which others see that a process works on the run."""
+    lock = FileLock(directory / "lock")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        raise CallError(f"cannot write to {directory}: {error.strerror}; make it writable") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+class PlaceToRun(Protocol):
+    """Gives the runners of a run, and shows what it is doing to whoever watches that place."""
+
+    def runners(
+        self, prepared: Prepared, directory: Path, listener: Listener
+    ) -> AbstractAsyncContextManager[Mapping[Mode, Runner]]:
+        """Give the runner for each mode that the plan asks for."""
+        ...
+
+    def span(self, name: str) -> AbstractContextManager[object]:
+        """Show that something with a name goes on while the context is open."""
+        ...
+
+
+class Host:
+    """This machine, and the engines that it reaches."""
+
+    def span(self, _name: str) -> AbstractContextManager[object]:
+        """Show nothing: whoever watches is told by events."""
+        return nullcontext()
+
+    @asynccontextmanager
+    async def runners(
+        self, prepared: Prepared, directory: Path, listener: Listener
+    ) -> AsyncIterator[Mapping[Mode, Runner]]:
+        """Give the runner for each mode that the plan asks for.
+
+        Raises:
+            EngineError: The plan asks for containers, and no engine answers.
+        """
+        settings = prepared.settings
+        local = LocalRunner(prepared.call.environ)
+        runners: dict[Mode, Runner] = {Mode.LOCAL: local, Mode.PARALLEL: local}
+        if all(settings.mode_for(batch) is not Mode.DAGGER for batch in prepared.plan.batches if batch.tasks):
+            yield runners
+            return
+        engines = Engines(
+            [Engine.parse(url) for url in settings.engines],
+            container_place(prepared),
+            prepared.call.environ,
+            directory / "dagger.log",
+            on_notice=lambda told: listener.notify(Notice(message=told, level="warning")),
+        )
+        async with engines:
+            yield {**runners, Mode.DAGGER: engines}
+
+
+def container_place(prepared: Prepared) -> Place:
+    """Return what the containers of a run have in common."""
+    settings = prepared.settings
+    return Place(
+        common=prepared.repository.common,
+        identity=prepared.repository.identity(),
+        depth=settings.depth,
+        caches=settings.caches,
+        copy=settings.copy,
+        fresh=settings.fresh,
+    )
+
+
 async def _stop_on_signal(stop: CancelScope, listener: Listener) -> None:
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as received:
+    # One that whoever started the program ignores (`nohup`, `&` in a script) stays ignored.
+    heeded = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    with anyio.open_signal_receiver(*heeded) as received:
         async for _ in received:
-            listener.notify(
-                Notice(
-                    message="interrupted: the running tasks are being ended, their patches are kept",
-                    level="warning",
-                )
-            )
+            if not stop.cancel_called:
+                message = "interrupted: the running tasks are being ended, their patches are kept"
+                listener.notify(Notice(message=message, level="warning"))
             stop.cancel()

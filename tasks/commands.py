@@ -3,7 +3,7 @@
 import re
 from itertools import pairwise
 
-from tasks.command_words import ARTICLES, NEED_EVIDENCE, PROGRAMS, PROSE, STATES, TOOLS, WRAPPERS
+from tasks.command_words import DETERMINERS, NEED_EVIDENCE, PROGRAMS, PROSE, STATES, TOOLS, WRAPPERS
 from tasks.model import Step, StepKind
 
 SHELL = ("sh", "-e", "-c")
@@ -22,7 +22,7 @@ _SPAN = re.compile(r"(?s)(`+)(?!`)(.+?)(?<!`)\1(?!`)")
 _LEAD = re.compile(r"(?i)(?:(?:run|execute)(?:\s+the\s+command)?|command)(?=[\s:`])\s*:?\s*")
 _SUCCESS = re.compile(
     r"(?i) ?(?:(?:should\s+)?(?:pass|passes|succeed|succeeds|work|works)|(?:is|are)\s+(?:green|clean)"
-    r"|(?:exits|returns)(?:\s+with)?(?:\s+(?:status|code))?\s+0)?(?:\s+without\s+errors?)?\s*[.;,!]?\s*"
+    r"|(?:exits|returns)(?:\s+with)?(?:\s+(?:status|code))?\s+0)?(?: ?without errors?)? ?[.;,!]?"
 )
 _TEST = re.compile(r"-[a-zA-Z]{1,2}|!?==?")
 _SCRIPT = re.compile(r"/(?:[^/.]+|[^/]+\.(?:sh|bash))$")
@@ -84,10 +84,7 @@ def reads_as_command(text: str) -> bool:
     text = text.strip()
     if text.startswith("$ "):
         return bool(text[2:].strip())
-    if len(text) > _LONGEST:
-        return False
-    lines = text.splitlines()
-    if any(not line.rstrip().endswith("\\") for line in lines[:-1]) or _ENDS_AS_PROSE.search(text):
+    if len(text) > _LONGEST or _ENDS_AS_PROSE.search(text) or not _is_one_line(text):
         return False
     text = re.sub(r"\s#\s.*", "", text.replace("\\\n", " "))
     words = text.split()
@@ -100,6 +97,11 @@ def reads_as_command(text: str) -> bool:
     if words[0] in {"for", "while", "until", "if"}:
         return bool(re.search(r";\s*(?:do|then)\s.*;\s*(?:done|fi)$", text))
     return bool(_PROGRAM.fullmatch(words[0])) and _is_call(words[0], words[1:], text)
+
+
+def _is_one_line(text: str) -> bool:
+    """Whether every line but the last is continued by the next."""
+    return all(line.rstrip().endswith("\\") for line in text.split("\n")[:-1])
 
 
 def _is_call(program: str, arguments: list[str], text: str) -> bool:
@@ -134,7 +136,7 @@ def _is_sentence(text: str, words: list[str]) -> bool:
     if not bare.isdisjoint(PROSE):
         return True
     # `touch a` names a file, `cat a file` does not.
-    return any(word in ARTICLES and after.isalpha() for word, after in pairwise(words))
+    return any(word in DETERMINERS and after.isalpha() for word, after in pairwise(words))
 
 
 def _without_prompt(command: str) -> str:

@@ -184,7 +184,8 @@ class StepResult:
     """How a step ended.
 
     `exit_code` is that of the process, 128 + n when signal n ended it, and `None` when it never started.
-    `seconds` is wall time. `tail` is the end of its output, masked.
+    `seconds` is wall time. `tail` is the end of its output, masked. `cached` says that it did not run again,
+    since the place where it runs had its result.
     """
 
     step: Step
@@ -194,6 +195,7 @@ class StepResult:
     cancelled: bool = False
     tail: str = ""
     error: str | None = None
+    cached: bool = False
 
     @property
     def ok(self) -> bool:

@@ -8,7 +8,7 @@ from pathlib import PurePath
 
 from tasks.diagnostics import Diagnostic, PlanError, Report, Severity
 from tasks.model import Plan
-from tasks.plan_blocks import MAX_NESTING, parse_blocks
+from tasks.plan_blocks import parse_blocks
 from tasks.plan_checks import checked_batches
 from tasks.plan_fields import FieldReader
 from tasks.plan_front_matter import FrontMatter, read_front_matter
@@ -21,11 +21,12 @@ MAX_BYTES = 16 * 1024 * 1024
 """A plan larger than this, in bytes, is a mistake and not read."""
 
 _SLUG = 50
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """What became of a plan's text: the plan, unless there are errors, and the diagnostics in its text's order."""
+    """The plan, unless there are errors, and the diagnostics in the order of the plan's text."""
 
     plan: Plan | None
     diagnostics: tuple[Diagnostic, ...]
@@ -49,7 +50,7 @@ def parse(
     Args:
         data: The text of the plan; bytes are UTF-8.
         path: The plan's path as the user gave it: it stands in front of every diagnostic.
-        agent: The agent that gets the text of tasks that name none, when something other than the plan sets one.
+        agent: The agent that gets the text of tasks that name none, when not the plan sets it.
         is_agent: Whether an agent's name or command can be used. Those that the plan declares always can.
     """
     report = Report(path)
@@ -64,7 +65,7 @@ def parse(
 
 
 def slug(text: str) -> str:
-    """Return a text as a part of branch names: lower-case ASCII letters and digits, joined by `-`; may be empty."""
+    """Return a text as a part of branch names: lower-case ASCII, words joined by `-`; may be empty."""
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:_SLUG].rstrip("-")
 
@@ -76,11 +77,7 @@ def _plan(
     settings = front.settings
     document = parse_blocks(front.body)
     if (line := document.depth()) is not None:
-        report.error(
-            line + 1,
-            1,
-            f"quotes and lists are nested more than {MAX_NESTING // 2} deep here; make them flatter",
-        )
+        report.error(line + 1, 1, "quotes and lists are nested too deeply here; make them flatter")
         return None
     for line, what in document.unclosed():
         report.error(line + 1, 1, f"this {what} is never closed, and all that stands below belongs to it")
@@ -108,26 +105,39 @@ def _decoded(data: bytes | str, report: Report) -> str | None:
     if len(data) > MAX_BYTES:
         report.error(1, 1, f"the plan is larger than {MAX_BYTES // 1024 // 1024} MiB")
         return None
-    if isinstance(data, str):
-        data = data.encode("utf-8", "surrogatepass")
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        report.error(1, 1, "the plan is not UTF-8 but UTF-16; save it as UTF-8")
+    text = _text(data.removeprefix("\ufeff"), report) if isinstance(data, str) else _utf8(data, report)
+    if text is None:
         return None
-    data = data.removeprefix(b"\xef\xbb\xbf")
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        line, column = _position(data[: error.start].decode())
-        report.error(
-            line, column, f"the byte 0x{data[error.start]:02x} here is not UTF-8; save the plan as UTF-8"
-        )
-        text = data.decode(errors="replace")
     text = re.sub(r"\r\n?", "\n", text)
     if "\0" in text:
         line, column = _position(text[: text.index("\0")])
         report.error(line, column, "there is a NUL character here, which no plan holds")
         text = text.replace("\0", "\N{REPLACEMENT CHARACTER}")
     return text
+
+
+def _utf8(data: bytes, report: Report) -> str | None:
+    """Return the text of bytes; what is not UTF-8 is an error and replaced, so that all else is read."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        report.error(1, 1, "the plan is not UTF-8 but UTF-16; save it as UTF-8")
+        return None
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        line, column = _position(data[: error.start].decode())
+        report.error(
+            line, column, f"the byte 0x{data[error.start]:02x} here is not UTF-8; save the plan as UTF-8"
+        )
+        return data.decode(errors="replace")
+
+
+def _text(text: str, report: Report) -> str:
+    """Return a text without the halves of characters, which no file holds and which are an error."""
+    if half := _SURROGATE.search(text):
+        line, column = _position(text[: half.start()])
+        report.error(line, column, "there is half of a character here, which no plan holds")
+    return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def _position(above: str) -> tuple[int, int]:

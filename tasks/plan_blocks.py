@@ -60,7 +60,7 @@ FIELDS: dict[str, tuple[FieldKind, FileAction | None]] = {
     **{f"files to {word}": (FieldKind.FILES, action) for word, action in ACTIONS.items()},
 }
 
-_FIELD = re.compile(r"\*\*(?P<name>[^*:\n]{1,30})(?::\*\*|\*\*:)[ \t]*")
+_FIELD = re.compile(r"\*\*(?P<name>[^*:\n]{1,60})(?::\*\*|\*\*:)[ \t]*")
 _COMMENT_END = re.compile(r"-->|\n[ \t]*\n")
 _CODE_OR_COMMENT = re.compile(r"(?<!`)(`+)(?!`).*?(?<!`)\1(?!`)|<!--.*?-->|(?P<open><!--)")
 _FLAT_ITEM = re.compile(r"([-+*]) (?!```)((?:[^\s#>+*0-9<~_=\-]|\*\*[A-Za-z]).*)")
@@ -213,7 +213,8 @@ def _field(state: "StateBlock", line: int, _end: int, silent: bool) -> bool:  # 
     known = FIELDS.get(name.lower())
     if known is None:
         state.env["suspects"].setdefault(line, name)
-        return False
+        # It stays text, but not that of a list's item above it: such an item may be a command.
+        return silent and bool(state.level)
     if silent:
         return True
     last = line
@@ -282,10 +283,8 @@ def _ends_list(state: "StateBlock", line: int) -> bool:
         return False
     first = state.src[state.bMarks[following]]
     if first in _LIST_STARTS:
-        return first == "*" and _field(state, following, state.lineMax, silent=True)
-    return following > line or any(
-        rule(state, following, state.lineMax, True) for rule in state.env["rules"].get(first, ())
-    )
+        return first == "*" and _FIELD.match(state.src, state.bMarks[following]) is not None
+    return following > line or _begins(state, following, first)
 
 
 def _paragraph(state: "StateBlock", start: int, _end: int, _silent: bool) -> bool:  # noqa: FBT001 - likewise
@@ -307,16 +306,22 @@ def _paragraph(state: "StateBlock", start: int, _end: int, _silent: bool) -> boo
                 checked += 1
             if state.bMarks[line] >= commented:
                 underline = _underline(state, line)
-                if underline or any(rule(state, line, state.lineMax, True) for rule in rules[first]):
+                if underline or _begins(state, line, first):
                     break
         line += 1
     token = state.push("setext" if underline else "text", "", 0)
-    token.content = state.getLines(start, line, state.blkIndent, False).strip(" \t\n")
+    token.content = state.getLines(start, line, state.blkIndent, keepLastLF=False).strip(" \t\n")
     token.markup = underline
     state.line = line + 1 if underline else line
     token.map = [start, state.line]
     state.parentType = outer
     return True
+
+
+def _begins(state: "StateBlock", line: int, first: str) -> bool:
+    """Whether a line begins a block that ends the paragraph above it."""
+    silent = True
+    return any(rule(state, line, state.lineMax, silent) for rule in state.env["rules"].get(first, ()))
 
 
 def _underline(state: "StateBlock", line: int) -> str:

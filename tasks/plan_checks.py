@@ -1,6 +1,6 @@
 """What batches and tasks name -> what they depend on, checked against the whole plan."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from tasks.diagnostics import Report
@@ -10,7 +10,7 @@ from tasks.plan_tasks import BatchDraft
 
 
 def checked_batches(
-    drafts: Sequence[BatchDraft], links: Mapping[str, list[Link]], report: Report
+    drafts: Sequence[BatchDraft], links: Sequence[tuple[Task, list[Link]]], report: Report
 ) -> tuple[Batch, ...]:
     """Return the batches with what they and their tasks depend on, and report what cannot be met."""
     below = _TaskLinks(drafts, links, report).resolved()
@@ -64,16 +64,20 @@ def _batch_links(drafts: Sequence[BatchDraft], report: Report) -> dict[int, tupl
 class _TaskLinks:
     """Resolves what the tasks of one plan name."""
 
-    def __init__(self, drafts: Sequence[BatchDraft], links: Mapping[str, list[Link]], report: Report) -> None:
+    def __init__(
+        self, drafts: Sequence[BatchDraft], links: Sequence[tuple[Task, list[Link]]], report: Report
+    ) -> None:
         self._links = links
         self._report = report
-        self._tasks = {task.id: task for draft in drafts for task in draft.tasks}
+        self._tasks = {task.id: task for task, _ in reversed(links)}
         self._batches = {draft.number: [task.id for task in draft.tasks] for draft in drafts if draft.explicit}
         self._place = {draft.number: index for index, draft in enumerate(drafts)}
 
     def resolved(self) -> dict[str, tuple[str, ...]]:
         """Return the ids of the tasks that each task depends on."""
-        found = {name: dict(self._named(task)) for name, task in self._tasks.items()}
+        found: dict[str, dict[str, Link]] = {}
+        for task, links in self._links:
+            found.setdefault(task.id, {}).update(self._named(task, links))
         circle_of: dict[str, int] = {}
         for index, circle in enumerate(circles(found)):
             link = found[circle[0]][circle[1]]
@@ -89,10 +93,10 @@ class _TaskLinks:
     def _later(self, name: str, other: str) -> bool:
         return self._place.get(self._tasks[other].batch, 0) > self._place.get(self._tasks[name].batch, 0)
 
-    def _named(self, task: Task) -> Iterator[tuple[str, Link]]:
+    def _named(self, task: Task, links: Sequence[Link]) -> Iterator[tuple[str, Link]]:
         """Yield the tasks that a task names, each with the first place where it does."""
         seen: set[str] = set()
-        for link in self._links.get(task.id, ()):
+        for link in links:
             for name in self._ids(task, link):
                 if name not in seen:
                     seen.add(name)

@@ -23,23 +23,12 @@ LISTS = frozenset({"bullet_list_open", "ordered_list_open"})
 SILENT = frozenset({"hr", "html_block"})
 """Blocks that say nothing: separators and comments."""
 
+_WORD = re.compile(r"\*\*[^*\n]{1,60}(?::\*\*|\*\*:)")
 _CODE = frozenset({"fence", "code_block"})
 _DONE = frozenset({"completed", "complete", "done", "finished", "[x]", "x", "✅", "✓", "✔"})
-_TO_DO = frozenset(
-    (
-        "pending",
-        "todo",
-        "to-do",
-        "open",
-        "planned",
-        "ready",
-        "new",
-        "draft",
-        "in-progress",
-        "in_progress",
-        "started",
-    )
-    + ("executing", "failed", "blocked", "not", "incomplete", "⏳", "🔄", "❌")
+_OPEN = frozenset({"pending", "todo", "to-do", "open", "planned", "ready", "new", "draft", "not", "⏳", "❌"})
+_BEGUN = frozenset(
+    {"in-progress", "in_progress", "started", "executing", "failed", "blocked", "incomplete", "🔄"}
 )
 
 
@@ -51,13 +40,17 @@ class FieldReader:
         self._report = report
         self._is_agent = is_agent
 
-    def run(self, field: Field) -> list[Step]:
-        """Return the steps of a **Run:** field."""
+    def run(self, field: Field) -> tuple[list[Step], list[Block]]:
+        """Return the steps of a **Run:** field, and the blocks below it that are not its own but text.
+
+        A word such as `**Note:**` ends it: what stands below that is not to be run by mistake.
+        """
         before = self._report.errors
         steps: list[Step] = []
         if field.value:
             steps += self._command(field.value, field.line, field.value_column)
-        for block in field.blocks:
+        own, rest = _until_word(field.blocks)
+        for block in own:
             if block.kind in _CODE:
                 steps += self._script(block, StepKind.RUN)
             elif block.kind in LISTS:
@@ -65,11 +58,19 @@ class FieldReader:
                     steps += self._run_item(item)
             elif block.kind not in SILENT:
                 self._error(block, "**Run:** takes a fence or a list of commands, and this is neither")
+        for block in rest:
+            if block.kind in _CODE | LISTS:
+                word = quoted(rest[0].content.split("\n")[0])
+                column = self.document.column(block.start)
+                self._report.warning(
+                    block.start + 1, column, f"this belongs to the text below {word} and is not run"
+                )
+                break
         if not steps and self._report.errors == before:
             self._report.error(
                 field.line + 1, field.column, "**Run:** is empty: write a fence or a list of commands"
             )
-        return steps
+        return steps, rest
 
     def verification(self, field: Field) -> list[Check]:
         """Return the checks of a **Verification:** field: commands, and prose for the agent."""
@@ -80,7 +81,7 @@ class FieldReader:
             if blocks and blocks[0].kind == "text" and blocks[0].start == field.end:
                 text = f"{text}\n{blocks[0].content}"
                 blocks = blocks[1:]
-            if not (blocks and text.endswith(":")):
+            if not (blocks and _is_caption(text)):
                 checks += self._paragraph(text, field.line)
         return checks + list(self._checks(blocks))
 
@@ -103,12 +104,12 @@ class FieldReader:
         return text or None, rest
 
     def word(self, field: Field) -> tuple[str, int, int, list[Block]]:
-        """Return the value of a one-line field, its line and column (1-based), and the blocks that are not its own."""
+        """Return a one-line field's value, its line and column (1-based), and the blocks that are text."""
         rest = [block for block in field.blocks if block.kind not in SILENT]
         if field.value:
             return unwrap(field.value), field.line + 1, field.value_column, rest
         if rest and rest[0].kind in {"text", "setext"}:
-            first, *others = rest[0].content.splitlines()
+            first, *others = rest[0].content.split("\n")
             if not others:
                 line = rest[0].start
                 return unwrap(first), line + 1, self.document.column(line, first), rest[1:]
@@ -146,8 +147,8 @@ class FieldReader:
 
     def completed(self, text: str, line: int, column: int) -> bool:
         """Whether a status says that the task is done."""
-        word = (text.lower().replace("in progress", "in-progress").split() or [""])[0].strip(".,;:!*_()")
-        if text and word not in _DONE and word not in _TO_DO and not text.startswith("[ ]"):
+        word = (text.lower().replace("in progress", "in-progress").split() or [""])[0].strip(".,;:!*_()`")
+        if text and word not in _DONE and word not in _OPEN | _BEGUN and not text.startswith("[ ]"):
             hint = "write `completed` for a task that is to be skipped, else `pending`"
             self._report.warning(line, column, f"unknown status {quoted(text)}: the task is run; {hint}")
         return word in _DONE
@@ -181,9 +182,9 @@ class FieldReader:
         fences = [block for block in blocks if block.kind in _CODE]
         if fences and len(fences) + len(texts) == len(blocks):
             for caption in texts:
-                if not caption.content.endswith(":"):
+                if not _is_caption(caption.content):
                     self._error(
-                        text, "an item is a command or a fence: end this text with a colon if it describes one"
+                        caption, "an item is a command or a fence; a text above a fence ends with a colon"
                     )
             for fence in fences:
                 yield from self._script(fence, StepKind.RUN)
@@ -217,7 +218,7 @@ class FieldReader:
             elif block.kind in {"text", "setext"}:
                 text = without_checkbox(block.content)
                 follows = index + 1 < len(blocks) and blocks[index + 1].kind in _CODE | LISTS
-                if not (follows and text.endswith(":")):
+                if not (follows and _is_caption(text)):
                     yield from self._paragraph(text, block.start)
             elif block.kind not in SILENT:
                 yield Check(self.source(block.start, block.end), None, block.start + 1)
@@ -235,14 +236,14 @@ class FieldReader:
         yield Check(self.source(block.start, block.end), None, block.start + 1)
 
     def _paragraph(self, text: str, line: int) -> Iterator[Check]:
-        """Yield a paragraph's checks: one for each line when all of them are commands, else one. `line` is 0-based."""
+        """Yield a check for each line of a paragraph when all are commands, else one. `line` is 0-based."""
         text = without_comments(text).strip()
         commands = [command_in(text)]
         if commands[0] is None and "\n" in text:
-            commands = [command_in(part) for part in text.splitlines()]
+            commands = [command_in(part) for part in text.split("\n")]
         if None in commands:
             if text:
-                yield Check(re.sub(r"\s*\n\s*", " ", text), None, line + 1)
+                yield Check(" ".join(part.strip() for part in text.split("\n")), None, line + 1)
             return
         for offset, command in enumerate(commands):
             if command and self._fits(command, line + offset + 1, 1):
@@ -256,7 +257,20 @@ class FieldReader:
 def dedent(lines: list[str]) -> str:
     """Return lines without the spaces that all of them begin with."""
     width = min((len(line) - len(line.lstrip(" ")) for line in lines if line.strip()), default=0)
-    return "\n".join(line[width:] if line.strip() else line[width:].lstrip(" ") for line in lines)
+    return "\n".join(line[width:] for line in lines)
+
+
+def _until_word(blocks: list[Block]) -> tuple[list[Block], list[Block]]:
+    """Return the blocks above the first that begins with a word such as `**Note:**`, and the others."""
+    for at, block in enumerate(blocks):
+        if block.kind == "text" and _WORD.match(block.content):
+            return blocks[:at], blocks[at:]
+    return blocks, []
+
+
+def _is_caption(text: str) -> bool:
+    """Whether a text only says what the list or the fence below it is."""
+    return text.rstrip("*_ ").endswith(":")
 
 
 def _language(block: Block) -> str:

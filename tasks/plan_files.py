@@ -34,7 +34,7 @@ def declared_files(document: Document, field: Field, report: Report) -> tuple[li
     rest = list(field.blocks)
     if rest and not field.value and rest[0].kind == "text":
         block = rest.pop(0)
-        for offset, line in enumerate(block.content.splitlines()):
+        for offset, line in enumerate(block.content.split("\n")):
             files += _item(document, line, block.start + offset, default, report)
     while rest and rest[0].kind in {"bullet_list_open", "ordered_list_open"}:
         files += _list(document, rest.pop(0), default, report)
@@ -52,7 +52,7 @@ def _list(document: Document, block: Block, default: FileAction, report: Report)
         inside = document.children(item)
         text = without_checkbox(inside[0].content) if inside and inside[0].kind == "text" else ""
         nested = [child for child in inside if child.kind in {"bullet_list_open", "ordered_list_open"}]
-        action, paths = _read(text, default)
+        action, paths = _read(text, default) if nested else (default, [])
         if nested and not paths:
             for child in nested:
                 yield from _list(document, child, action, report)
@@ -66,7 +66,7 @@ def _item(
     """Yield the files of one item. `line` is 0-based."""
     text = without_checkbox(text.strip())
     action, paths = _read(text, default)
-    if not paths and text.lower().strip("*_.()") not in _NOTHING:
+    if not paths and not _is_nothing(text):
         report.error(
             line + 1, document.column(line, text), f"{quoted(text)} names no file; write `Create: path`"
         )
@@ -76,7 +76,7 @@ def _item(
 
 def _read(text: str, default: FileAction) -> tuple[FileAction, list[str]]:
     """Return what an item does, and the paths that it names."""
-    match = _ACTION.match(text) or _BARE_ACTION.match(text)
+    match = _ACTION.match(text) or _BARE_ACTION.match(_REMARK.sub("", text, count=1).strip())
     action = ACTIONS[match["action"].lower()] if match else default
     text = (text[match.end() :] if match else text).strip()
     paths: list[str] = []
@@ -88,8 +88,10 @@ def _read(text: str, default: FileAction) -> tuple[FileAction, list[str]]:
     if not paths:
         plain = _REMARK.sub("", text, count=1).split("\n", 1)[0].strip()
         parts = re.split(r",\s+", plain)
-        paths = parts if all(" " not in part for part in parts) else [plain]
-    cleaned = [_LINES.sub("", path.strip()) for path in paths]
-    return action, [
-        path for path in cleaned if path.lower().strip("*_.()") not in _NOTHING or path in {".", ".."}
-    ]
+        parts = parts if all(" " not in part for part in parts) else [plain]
+        paths = [part for part in parts if not _is_nothing(part)]
+    return action, [path for path in (_LINES.sub("", path.strip()) for path in paths) if path]
+
+
+def _is_nothing(text: str) -> bool:
+    return text.lower().strip("*_()").removesuffix(".") in _NOTHING and text not in {".", ".."}

@@ -1,6 +1,7 @@
 """The YAML front matter of a plan -> its settings."""
 
 import difflib
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
 
 MAX_CHARACTERS = 100_000
 _ENDS = frozenset({"---", "..."})
-_DIGITS = 6
-"""A pool of a million worktrees is a slip of the finger."""
+_COUNT = re.compile(r"[1-9][0-9]{0,5}")
 _TAG = "tag:yaml.org,2002:"
 
 
@@ -178,13 +178,7 @@ class _Reader:
         text = self._scalar(node, "a whole number of at least 1")
         if text is None:
             return None
-        if (
-            node.tag != f"{_TAG}int"
-            or not text.isascii()
-            or not text.isdigit()
-            or not 0 < len(text) <= 6
-            or int(text) < 1
-        ):
+        if not _COUNT.fullmatch(text):
             self._error(node, f"expected a whole number of at least 1, not {quoted(text)}")
             return None
         return int(text)

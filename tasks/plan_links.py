@@ -21,6 +21,8 @@ _TITLED = re.compile(rf"(?i)(?P<head>(?:batch|task)\s*#?{_ID})(?:\s*[:–—]|\s
 _REMARK = re.compile(r"\([^()]*\)")
 _SPLIT = re.compile(r"(?i)\s*(?:,\s*and\b|[,;&\n]|\band\b)\s*")
 _NOTHING = frozenset({"none", "n/a", "na", "nothing", "no", "-", "–", "—", "no dependencies"})  # noqa: RUF001 - likewise
+_NONE = re.compile(r"(?i)[*_]{0,2}(?:none|nothing|n/a)\b[*_]{0,2}(?:\s*[-–—:;,.]|$)")  # noqa: RUF001 - likewise
+"""Nothing, whatever is said about it: `None, it can start at once`."""
 _WIDEST = 1000
 """How many batches one range may name."""
 
@@ -48,7 +50,7 @@ def read_links(document: Document, field: Field, report: Report) -> tuple[list[L
             entries += [(without_checkbox(block.content), block.start) for block in texts]
     elif goes_on and rest and rest[0].kind == "text":
         block = rest.pop(0)
-        entries += [(line, block.start + offset) for offset, line in enumerate(block.content.splitlines())]
+        entries += [(line, block.start + offset) for offset, line in enumerate(block.content.split("\n"))]
     if not entries:
         report.error(
             field.line + 1, field.column, f"**{field.label}:** is empty: write `None`, or what it depends on"
@@ -61,6 +63,8 @@ def _read(document: Document, text: str, line: int, report: Report) -> Iterator[
     # Without long runs of spaces, over which the splitting would take its time.
     text = re.sub(r"[ \t]+", " ", _REMARK.sub("", without_comments(text)))
     text = text.replace("`", "").replace("**", "").strip()
+    if _NONE.match(text):
+        return
     if titled := _TITLED.fullmatch(text):
         text = titled["head"]
     word = ""

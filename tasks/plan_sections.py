@@ -58,7 +58,7 @@ class Section:
 
 
 def split_sections(document: Document, report: Report) -> list[Section]:
-    """Return the sections of a plan in their order. The first is the plan's own; its title is the document's."""
+    """Return the sections of a plan in their order. The first is the plan's own, with its title."""
     plan = Section(Kind.PLAN)
     sections = [plan]
     for block in document.blocks:
@@ -88,12 +88,12 @@ def _field(block: Block) -> Field:
 def _heading(
     document: Document, block: Block, current: Section, plan: Section, report: Report
 ) -> Section | None:
-    """Return the section that a heading begins; `plan` for the plan's title, `None` for one that is only text."""
+    """Return the section that a heading begins; `plan` for the plan's title, `None` for mere text."""
     underlined = block.kind == "setext"
     level = (1 if block.token.markup == "=" else 2) if underlined else int(block.token.tag[1])
     text = without_comments(block.content).replace("**", "").strip()
     where = (block.start + 1, document.column(block.start))
-    if level == 1 and current is plan and not plan.title and len(text.splitlines()) == 1:
+    if level == 1 and current is plan and not plan.title and len(text.split("\n")) == 1:
         plan.title = text
         return plan
     for kind, pattern, levels in ((Kind.BATCH, _BATCH, _BATCH_LEVELS), (Kind.TASK, _TASK, _TASK_LEVELS)):
@@ -138,6 +138,4 @@ def _warn_of_typing_errors(document: Document, sections: list[Section], report: 
             near[name] = next(iter(difflib.get_close_matches(name.lower(), FIELDS, n=1, cutoff=0.85)), None)
         if known := near.get(name):
             meant = f"do you mean **{known.capitalize()}:**?"
-            report.warning(
-                line + 1, document.column(line), f"**{name}:** is no field and stays text; {meant}"
-            )
+            report.warning(line + 1, document.column(line), f"**{name}:** is no field and stays text; {meant}")

@@ -59,7 +59,7 @@ class SectionReader:
         self._fields = fields
         self._report = report
         self._agent = default_agent
-        self.links: dict[str, list[Link]] = {}
+        self.links: list[tuple[Task, list[Link]]] = []
 
     def batches(self, sections: Iterable[Section], title: str) -> list[BatchDraft]:
         """Return the batches of a plan; tasks without any batch are one of their own."""
@@ -138,9 +138,11 @@ class SectionReader:
         else:
             self._report.error(*where, f"task {section.id} stands before the first batch; move it into one")
             batch = BatchDraft(0, "", section)
-        batch.tasks.append(self._read_task(section, batch.number))
+        task, links = self._read_task(section, batch.number)
+        batch.tasks.append(task)
+        self.links.append((task, links))
 
-    def _read_task(self, section: Section, batch: int) -> Task:
+    def _read_task(self, section: Section, batch: int) -> tuple[Task, list[Link]]:
         draft = TaskDraft()
         self._add_text(draft, section.intro)
         for item in self._once(section):
@@ -154,8 +156,7 @@ class SectionReader:
         if draft.has_run and draft.agent:
             hint = "the commands are run, and the agent is not"
             self._report.warning(*draft.agent_at, f"task {section.id} has **Run:** and an agent: {hint}")
-        self.links.setdefault(section.id, draft.links)
-        return Task(
+        task = Task(
             id=section.id,
             title=section.title or f"Task {section.id}",
             batch=batch,
@@ -171,6 +172,7 @@ class SectionReader:
             line=where[0],
             column=where[1],
         )
+        return task, draft.links
 
     def _read_field(self, draft: TaskDraft, item: Field) -> None:
         """Add a field to a task."""
@@ -180,7 +182,8 @@ class SectionReader:
             first = fields.document.lines[item.line][item.value_column - 1 :]
             self._add_text(draft, item.blocks, first, item.line + 1)
         elif item.kind is FieldKind.RUN:
-            draft.run, draft.has_run = fields.run(item), True
+            draft.has_run = True
+            draft.run, rest = fields.run(item)
         elif item.kind is FieldKind.VERIFICATION:
             draft.verification = fields.verification(item)
         elif item.kind is FieldKind.FILES:

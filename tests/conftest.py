@@ -1,9 +1,12 @@
 """Fixtures for every test."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import pytest
 from blockbuster import blockbuster_ctx
+from repositories import Clone, Content, User
+from repositories import make_repository as make
 
 
 @pytest.fixture
@@ -17,3 +20,37 @@ def blockbuster() -> Iterator[None]:
     """Fail a test in which the program's own code blocks the event loop."""
     with blockbuster_ctx(["tasks", "containers", "pipeline"]):
         yield
+
+
+@pytest.fixture
+def user(tmp_path: Path) -> User:
+    """A user with git, a home and an identity of their own."""
+    return User.at(tmp_path / "user")
+
+
+@pytest.fixture
+def environ(user: User) -> Mapping[str, str]:
+    """That user's environment."""
+    return user.environ
+
+
+@pytest.fixture
+def make_repository(user: User, tmp_path: Path) -> Callable[..., Clone]:
+    """Make a repository: `make_repository("name", {"file": "content"})`; without files it has no commit."""
+
+    def build(name: str = "repo", files: Mapping[str, Content] | None = None) -> Clone:
+        return make(user, tmp_path / name, files)
+
+    return build
+
+
+@pytest.fixture
+def clone(user: User, tmp_path: Path) -> Clone:
+    """A small repository of the user's, with one commit on `main`."""
+    files = {
+        "README.md": "# Sample\n",
+        "src/app.py": "print('app')\n",
+        "src/lib/util.py": "x = 1\n",
+        ".gitignore": "*.log\nbuild/\n",
+    }
+    return make(user, tmp_path / "repo", files)

@@ -8,6 +8,8 @@ from signal import SIGKILL
 from typing import cast
 
 import pytest
+from repositories import Clone
+from stages import FILES, Stage
 
 from containers.git import Checkout
 from containers.worktrees import Worktree
@@ -59,3 +61,19 @@ def _runs(pid: int) -> bool:
     with suppress(FileNotFoundError):
         return stat.read_text().rpartition(")")[2].split()[0] not in "ZX"
     return not stat.parent.parent.is_dir()
+
+
+@pytest.fixture
+def odd_clone(make_repository: Callable[..., Clone]) -> Clone:
+    """A repository with modes, links, odd names, binaries and line endings."""
+    clone = make_repository("repo", FILES)
+    (clone.path / "run.sh").chmod(0o755)
+    (clone.path / "link").symlink_to("src/app.py")
+    clone.commit(message="modes and links")
+    return clone
+
+
+@pytest.fixture
+def stage(odd_clone: Clone, tmp_path: Path) -> Stage:
+    """A worktree of that repository, reset to its commit."""
+    return Stage(odd_clone, tmp_path / "pool")

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 from github_server import GitHubServer
+from project import Project
+from repositories import Clone
 
 
 @pytest.fixture(params=["", "/api/v3"], ids=["github.com", "enterprise"])
@@ -19,3 +21,9 @@ def github(tmp_path: Path) -> Iterator[GitHubServer]:
     """A GitHub without any repository yet."""
     with GitHubServer(tmp_path / "hub") as server:
         yield server
+
+
+@pytest.fixture
+def project(clone: Clone) -> Project:
+    """A user's project: a repository, plans, and the real command."""
+    return Project(clone)

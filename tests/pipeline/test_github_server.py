@@ -104,7 +104,8 @@ def test_auto_merge_has_the_published_shape(ask: Client, repo: Repo) -> None:
     repo.required = True
     node = open_pull(ask)[1]["node_id"]
     base = ask("GET", "/repos/octo/demo")[1]["url"].removesuffix("/repos/octo/demo").removesuffix("/v3")
-    query = "mutation M($input: EnablePullRequestAutoMergeInput!) { enablePullRequestAutoMerge(input: $input) { x } }"
+    call = "enablePullRequestAutoMerge(input: $input) { clientMutationId }"
+    query = "mutation M($input: EnablePullRequestAutoMergeInput!) { " + call + " }"
     status, answer, _ = ask(
         "POST", f"{base}/graphql", query=query, variables={"input": {"pullRequestId": node}}
     )

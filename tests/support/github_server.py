@@ -18,7 +18,7 @@ from typing import Any, Self, cast
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import github_answers as answers
-from github_rules import GraphqlError, Hub, Pull, RefusalError, Repo, git_environment, not_found
+from github_rules import DOCS, GraphqlError, Hub, Pull, RefusalError, Repo, git_environment, not_found
 
 LOGIN = "octocat"
 TOKEN = "ghp_0123456789abcdefghijABCDEFGHIJ012345"
@@ -59,6 +59,7 @@ class Fault:
     skip: int = 0
     drop: bool = False
     late: bool = False
+    raw: object = None  # the whole body of the answer, instead of an error's
 
     def strikes(self, method: str, path: str) -> bool:
         """Whether this request is one of them; counts."""
@@ -231,7 +232,7 @@ class _Call:
     repo: Repo
     login: str
     pull: Pull
-    data: dict[str, Any]
+    data: Any
     query: dict[str, str]
     path: str
 
@@ -281,7 +282,8 @@ def _merge_pull(call: _Call) -> Answer:
 
 
 def _add_labels(call: _Call) -> Answer:
-    call.repo.label(call.login, call.pull, call.data["labels"])
+    labels = call.data if isinstance(call.data, list) else call.data["labels"]  # GitHub takes both
+    call.repo.label(call.login, call.pull, labels)
     return Answer(200, [answers.label(call.hub, call.repo, name) for name in call.pull.labels])
 
 
@@ -336,7 +338,8 @@ class _Handler(BaseHTTPRequestHandler):
         if fault is None or fault.late:
             answer = self._git(body) if git else hub.answer(self.command, self.path, self._token(), body)
         if fault is not None:
-            answer = Answer(fault.status, {"message": fault.message, "documentation_url": ""}, fault.headers)
+            error = {"message": fault.message, "documentation_url": DOCS, "status": str(fault.status)}
+            answer = Answer(fault.status, error if fault.raw is None else fault.raw, fault.headers)
         recorded = Recorded(self.command, self.path, dict(self.headers), body, answer.status, at)
         hub.requests.append(recorded)
         if fault is not None and fault.drop:

@@ -23,7 +23,7 @@ class User:
         config = home / ".gitconfig"
         config.write_text(
             "[user]\n\tname = Uma User\n\temail = uma@example.com\n"
-            "[init]\n\tdefaultBranch = main\n[protocol \"file\"]\n\tallow = always\n"
+            '[init]\n\tdefaultBranch = main\n[protocol "file"]\n\tallow = always\n'
         )
         return cls(
             home,
@@ -104,21 +104,18 @@ def contents(root: Path) -> dict[str, bytes]:
     A directory with nothing in it is there too.
     """
     found: dict[str, bytes] = {}
-    for parent, directories, names in os.walk(os.fsencode(root)):
-        directories[:] = [name for name in directories if name != b".git"]
-        here = os.path.relpath(parent, os.fsencode(root))
-        if not directories and not names and here != b".":
-            found[os.fsdecode(here)] = b"(empty directory)"
-        for name in [*names, *(d for d in directories if os.path.islink(os.path.join(parent, d)))]:
-            path = os.path.join(parent, name)
-            relative = os.fsdecode(os.path.normpath(os.path.join(here, name)))
-            if relative != ".git":
-                found[relative] = _content(path)
+    for parent, directories, names in os.walk(root):
+        here = Path(parent)
+        links = [name for name in directories if (here / name).is_symlink()]
+        directories[:] = [name for name in directories if name != ".git"]
+        if not directories and not names and here != root:
+            found[str(here.relative_to(root))] = b"(empty directory)"
+        for path in (here / name for name in [*names, *links] if name != ".git"):
+            found[str(path.relative_to(root))] = _content(path)
     return found
 
 
-def _content(path: bytes) -> bytes:
-    if os.path.islink(path):
-        return b"-> " + os.readlink(path)
-    executable = b"x " if os.stat(path).st_mode & 0o100 else b"- "
-    return executable + Path(os.fsdecode(path)).read_bytes()
+def _content(path: Path) -> bytes:
+    if path.is_symlink():
+        return b"-> " + os.fsencode(path.readlink())
+    return (b"x " if path.stat().st_mode & 0o100 else b"- ") + path.read_bytes()

@@ -1,0 +1,110 @@
+"""Commits as they are written down, and made again elsewhere: the same names and times give the same ids."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from containers.gitcall import Git, GitError
+
+_APPLY = ("-c", "apply.whitespace=nowarn", "-c", "apply.ignoreWhitespace=no", "apply", "--cached")
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A commit, whole: `author` and `committer` are as git writes them, with the time and its zone."""
+
+    id: str
+    tree: str
+    parents: tuple[str, ...]
+    author: str
+    committer: str
+    message: str
+
+
+class History:
+    """Reads and makes commits without a checkout. Everything here blocks.
+
+    Args:
+        git: A git that runs in the repository's common directory.
+    """
+
+    def __init__(self, git: Git) -> None:
+        self._git = git
+
+    def since(self, base: str, tips: Sequence[str]) -> tuple[Commit, ...]:
+        """Return the commits that `tips` hold and `base` does not, parents first.
+
+        Raises:
+            GitError: One of them is not in the repository.
+        """
+        if not tips:
+            return ()
+        wanted = "\n".join([*dict.fromkeys(tips), f"^{base}", ""]).encode()
+        listed = self._git.run("rev-list", "--topo-order", "--reverse", "--stdin", stdin=wanted).stdout
+        data = self._git.run("cat-file", "--batch", stdin=listed).stdout
+        found = []
+        at = 0
+        while at < len(data):
+            end = data.index(b"\n", at)
+            name, _, size = data[at:end].decode("ascii").split(" ")
+            at = end + 1 + int(size)
+            found.append(_parsed(name, data[end + 1 : at]))
+            at += 1
+        return tuple(found)
+
+    def apply(self, commit: str, diff: bytes) -> str:
+        """Return the tree that a patch makes of a commit's.
+
+        Raises:
+            GitError: It does not apply.
+        """
+        with TemporaryDirectory(dir=self._scratch(), prefix="apply-") as directory:
+            git = self._git.at(environ={"GIT_INDEX_FILE": str(Path(directory, "index"))})
+            git.run("read-tree", commit)
+            if diff:
+                git.run(*_APPLY, stdin=diff)
+            return git.run("write-tree").text
+
+    def merged(self, ours: str, theirs: str) -> str:
+        """Return the tree that holds what two commits do.
+
+        Raises:
+            GitError: They conflict.
+        """
+        arguments = ("merge-tree", "--write-tree", "--name-only", "--no-messages", "-z", ours, theirs)
+        output = self._git.run(*arguments, ok=(0, 1))
+        tree, *conflicts = output.fields
+        if output.code:
+            raise GitError(f"{ours[:12]} and {theirs[:12]} conflict in {', '.join(sorted(set(conflicts)))}")
+        return tree
+
+    def write(self, commit: Commit) -> str:
+        """Write a commit into the repository, and return its id, whatever `commit.id` is. No branch moves."""
+        lines = [f"tree {commit.tree}", *(f"parent {parent}" for parent in commit.parents)]
+        lines += [f"author {commit.author}", f"committer {commit.committer}", "", commit.message]
+        content = os.fsencode("\n".join(lines))
+        return self._git.run("hash-object", "-t", "commit", "-w", "--stdin", stdin=content).text
+
+    def _scratch(self) -> Path:
+        scratch = self._git.cwd / "patchyard"
+        try:
+            scratch.mkdir(exist_ok=True)
+        except OSError as error:
+            raise GitError(f"cannot make {scratch}: {error.strerror}; make it writable") from None
+        return scratch
+
+
+def _parsed(name: str, content: bytes) -> Commit:
+    header, _, message = os.fsdecode(content).partition("\n\n")
+    fields = [line.partition(" ")[::2] for line in header.split("\n")]
+    first = dict(reversed(fields))
+    return Commit(
+        id=name,
+        tree=first["tree"],
+        parents=tuple(value for key, value in fields if key == "parent"),
+        author=first["author"],
+        committer=first["committer"],
+        message=message,
+    )

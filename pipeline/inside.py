@@ -1,0 +1,335 @@
+"""What the functions of the Dagger module do: the flow, on the disk of the module's runtime."""
+
+import io
+import os
+import secrets
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from pathlib import Path
+
+import dagger
+from anyio import to_thread
+from dagger import dag
+from opentelemetry import trace
+
+from containers.engine import EngineRunner
+from containers.git import begin
+from containers.runner import Runner
+from pipeline.console import Lines, line, plural, show, summary
+from pipeline.events import (
+    Broadcast,
+    ConflictFound,
+    Event,
+    Listener,
+    Notice,
+    Published,
+    RunFinished,
+    StepFinished,
+    now,
+)
+from pipeline.publishing import connect_for, publish_run
+from pipeline.store import new_run_id
+from pipeline.wiring import Call, Prepared, Selection, container_place, execute, prepare
+from tasks.errors import PatchyardError
+from tasks.model import Mode, RunStatus
+from tasks.plan import PlanError
+
+HOME = Path("caller")
+"""Where the caller's repository stands, below the runtime's working directory."""
+SETTINGS = ("patchyard.toml", "pyproject.toml", "patchyard.lock")
+UNNEEDED = (".git/patchyard", ".git/worktrees", ".git/hooks", ".git/*.lock")
+TRACER = trace.get_tracer("patchyard")
+
+
+class ModuleError(RuntimeError):
+    """What a function fails with: its message is all that the caller sees."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the functions that run a plan have in common."""
+
+    pool_size: int = 3
+    start_batch: int | None = None
+    end_batch: int | None = None
+    tasks: Sequence[str] | None = None
+    image: str | None = None
+    agent: str | None = None
+    secrets: Sequence[dagger.Secret] | None = None
+    timeout: str | None = None
+    fresh: bool = False
+    keep_going: bool = False
+
+
+class ModuleFiles:
+    """The files of the module's runtime, which the engine knows by their path below its working directory."""
+
+    def directory(self, _client: dagger.Client, path: Path, exclude: Sequence[str] = ()) -> dagger.Directory:
+        """Return a directory of the runtime, read afresh."""
+        # The engine answers the same question from its cache; a pattern that fits nothing makes it another one.
+        unheard = f"unheard-of-{secrets.token_hex(8)}"
+        return dag.current_module().workdir(_below(path), exclude=[*exclude, unheard])
+
+    async def export(self, changes: dagger.Changeset, path: Path) -> None:
+        """Apply changes to a directory of the runtime."""
+        await changes.export(_below(path))
+
+
+def _below(path: Path) -> str:
+    """Return a path as the engine knows it: below the runtime's working directory."""
+    return os.path.relpath(path)
+
+
+class Traced:
+    """Hands events on, and shows each step under its task in the engine's own view of what happens."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+
+    def notify(self, event: Event) -> None:
+        """Take note of an event."""
+        self._listener.notify(event)
+        if isinstance(event, StepFinished):
+            began = event.time - timedelta(seconds=event.seconds)
+            name = f"step {event.number}: {event.command}"
+            span = TRACER.start_span(name, start_time=int(began.timestamp() * 1e9))
+            if event.exit_code != 0:
+                span.set_status(trace.StatusCode.ERROR, f"exit code {event.exit_code}")
+            span.end(int(event.time.timestamp() * 1e9))
+
+
+class Engine:
+    """The engine that the module runs on, as the place where tasks run."""
+
+    def span(self, name: str) -> AbstractContextManager[object]:
+        """Open a span that shows under its name in the engine's own view."""
+        return TRACER.start_as_current_span(name)
+
+    @asynccontextmanager
+    async def runners(
+        self, prepared: Prepared, _directory: Path, _listener: Listener
+    ) -> AsyncIterator[Mapping[Mode, Runner]]:
+        """Give the runner for every mode: there are only containers here."""
+        yield dict.fromkeys(Mode, EngineRunner(dag, replace(container_place(prepared), files=ModuleFiles())))
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """A call of the module: the caller's repository on this disk, the plan, and what was asked for."""
+
+    plan_path: str
+    options: Options
+    secrets: Mapping[str, str] = field(repr=False)
+
+    @classmethod
+    async def at(cls, source: dagger.Directory, plan: dagger.File | None, options: Options) -> "Inside":
+        """Put the caller's repository and the plan on this disk.
+
+        Raises:
+            ModuleError: There is no plan, or a secret has no name.
+        """
+        await _bring(source)
+        if plan is None:
+            if not await source.exists("plan.md"):
+                raise ModuleError("the repository has no plan.md; name a plan with --plan FILE")
+            plan = source.file("plan.md")
+        name = await plan.name()
+        await plan.export(f"plan/{name}")
+        named = {await _variable(secret): await secret.plaintext() for secret in options.secrets or ()}
+        return cls(name, options, named)
+
+    def prepare(self, environ: Mapping[str, str], **flags: object) -> Prepared:
+        """Check the call, as every door does. Blocks.
+
+        Raises:
+            PatchyardError: Something is wrong with it.
+        """
+        options = self.options
+        given = {
+            "mode": "dagger",
+            "pool_size": options.pool_size,
+            "image": options.image,
+            "agent": options.agent,
+            "timeout": options.timeout,
+            "fresh": options.fresh or None,
+            "keep_going": options.keep_going or None,
+            "secrets": tuple(self.secrets),
+            "worktrees": str(Path("worktrees").absolute()),
+        }
+        return prepare(
+            Call(
+                plan_path=f"plan/{self.plan_path}",
+                repo=HOME,
+                environ={**environ, **self.secrets},
+                flags={**given, **flags},
+                selection=Selection(options.start_batch, options.end_batch, tuple(options.tasks or ())),
+            )
+        )
+
+    async def run(self, environ: Mapping[str, str], **flags: object) -> "Ran":
+        """Run the plan, and publish what it leaves where that is asked for.
+
+        Raises:
+            ModuleError: The call is wrong, or the run could not go on; the message says why.
+        """
+        with _plainly():
+            prepared = await to_thread.run_sync(lambda: self.prepare(environ, **flags))
+            target = await to_thread.run_sync(connect_for, prepared) if prepared.settings.publish else None
+            run_id = new_run_id(now())
+            told = _Told()
+            with Broadcast([Lines(sys.stdout), told]) as listener:
+                finished = await execute(prepared, run_id, Traced(listener), place=Engine(), signals=False)
+                failures = 0
+                if target is not None:
+                    failures = await to_thread.run_sync(
+                        publish_run, prepared.repository, run_id, target, listener
+                    )
+            return Ran(prepared, finished, failures, tuple(map(str, prepared.warnings)) + tuple(told.lines))
+
+    async def forge(self, token: dagger.Secret | None, api: str | None) -> dict[str, str]:
+        """Return the environment in which GitHub is found."""
+        found = {"GITHUB_TOKEN": await token.plaintext()} if token else {}
+        return {**found, **({"GITHUB_API_URL": api} if api else {})}
+
+    async def patches(self) -> dagger.Directory:
+        """Run the plan, and return the directory of its patches and its report.
+
+        Raises:
+            ModuleError: The call is wrong, or the run could not go on.
+        """
+        ran = await self.run({})
+        with _plainly():
+            await to_thread.run_sync(_write_patches, ran.finished, Path("patches"))
+        return dag.current_module().workdir("patches")
+
+    async def changes(self) -> dagger.Changeset:
+        """Run the plan, and return the changes of all of its tasks together.
+
+        Raises:
+            ModuleError: A task failed, or two tasks conflict.
+        """
+        ran = (await self.run({})).checked()
+        with _plainly():
+            await to_thread.run_sync(self._unite, ran)
+        before, after = (dag.current_module().workdir(name, exclude=[".git"]) for name in ("before", "after"))
+        return after.changes(before)
+
+    def _unite(self, ran: "Ran") -> None:
+        """Put the base and all changes on this disk, side by side."""
+        repository, run = ran.prepared.repository, ran.finished
+        united = ran.prepared.base
+        names: list[str] = []
+        for outcome in run.outcomes:
+            if outcome.commit is None:
+                continue
+            merge = repository.merge(united, outcome.commit, "patchyard: all changes")
+            if merge.commit is None:
+                others = " and ".join(names)
+                raise ModuleError(
+                    f"task {outcome.task} conflicts with {others} in {', '.join(merge.conflicts)}"
+                )
+            united = merge.commit
+            names.append(outcome.task)
+        for name, commit in (("before", ran.prepared.base), ("after", united)):
+            repository.add_worktree(Path(name).absolute(), commit).reset(commit)
+
+    async def check(self) -> str:
+        """Return what of the plan is run, and what goes to the agent.
+
+        Raises:
+            ModuleError: The plan has mistakes.
+        """
+        with _plainly():
+            prepared = await to_thread.run_sync(self.prepare, {})
+        tasks = plural(len(prepared.plan.tasks), "task")
+        batches = plural(len(prepared.plan.batches), "batch")
+        notes = [str(warning) for warning in prepared.warnings]
+        return "\n".join([*notes, f"{self.plan_path}: {tasks} in {batches}: the plan can be run"]) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """A run that is over: its result, how many tasks could not be published, and what there is to say of it."""
+
+    prepared: Prepared
+    finished: RunFinished
+    failures: int
+    notes: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The table and the figure, as the command line prints them."""
+        shown = io.StringIO()
+        show(summary(self.finished), shown)
+        return "\n".join([*self.notes, shown.getvalue().strip("\n")]) + "\n"
+
+    def checked(self) -> "Ran":
+        """Return it, if all went well.
+
+        Raises:
+            ModuleError: A task failed, or could not be published; the message has the table.
+        """
+        if self.finished.status is not RunStatus.SUCCEEDED:
+            bad = sum(1 for outcome in self.finished.outcomes if not outcome.succeeded)
+            raise ModuleError(f"{plural(bad, 'task')} did not succeed\n{self.text}")
+        if self.failures:
+            raise ModuleError(f"{plural(self.failures, 'task')} could not be published\n{self.text}")
+        return self
+
+
+class _Told:
+    """Keeps what a run said beside its table: conflicts, pull requests, notices."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def notify(self, event: Event) -> None:
+        """Take note of an event."""
+        if isinstance(event, ConflictFound | Published | Notice) and (text := line(event)):
+            self.lines.append(text)
+
+    def close(self) -> None:
+        """Everything is kept already."""
+
+
+@contextmanager
+def _plainly() -> Iterator[None]:
+    """Let errors of the program be those of the function: their message is all that the caller sees."""
+    try:
+        yield
+    except PlanError as error:
+        raise ModuleError("\n".join(map(str, error.diagnostics))) from None
+    except PatchyardError as error:
+        raise ModuleError(str(error)) from None
+
+
+async def _variable(secret: dagger.Secret) -> str:
+    """Return the name of the variable that a secret goes by.
+
+    Raises:
+        ModuleError: It has none.
+    """
+    name = (await secret.uri()).rpartition(":")[2].rpartition("/")[2]
+    if not name.isidentifier():
+        raise ModuleError(f"a secret needs the name of a variable; give it as env:NAME, not as {name!r}")
+    return name
+
+
+async def _bring(source: dagger.Directory) -> None:
+    """Put a repository on this disk: its git directory, and the settings that stand in its tree."""
+    await source.filter(include=[".git", *SETTINGS], exclude=list(UNNEEDED)).export(str(HOME))
+    if (HOME / ".git").is_dir():
+        return
+    # A linked worktree, or a directory without git: its files become a repository of one commit.
+    await source.filter(exclude=[".git"]).export(str(HOME))
+    await to_thread.run_sync(begin, HOME, dict(os.environ))
+
+
+def _write_patches(finished: RunFinished, directory: Path) -> None:
+    directory.mkdir()
+    for outcome in finished.outcomes:
+        if outcome.commit and outcome.patch:
+            (directory / f"{outcome.task}.patch").write_bytes(outcome.patch.diff)

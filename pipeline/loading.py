@@ -1,0 +1,51 @@
+"""From what JSON holds to dataclasses: by their own type hints, nothing else is taken."""
+
+import types
+import typing
+from dataclasses import MISSING, fields, is_dataclass
+from typing import Any
+
+
+def loaded(kind: Any, value: Any, where: str = "") -> Any:  # noqa: ANN401 - whatever JSON holds, and whatever it becomes
+    """Return `value` as a `kind`: a dataclass, a plain type, `X | None`, or a tuple of any length.
+
+    Fields that the dataclass does not have are left out, so that a later version may add some.
+
+    Args:
+        kind: The type.
+        value: What `json.loads` gave.
+        where: The path to the value, for the message.
+
+    Raises:
+        ValueError: Something is missing or of another type; the message begins with the path to it.
+    """
+    if is_dataclass(kind):
+        return _dataclass(kind, value, where)
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in {typing.Union, types.UnionType}:
+        if value is None and types.NoneType in arguments:
+            return None
+        return loaded(next(one for one in arguments if one is not types.NoneType), value, where)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise ValueError(f"{where}: expected a list")
+        return tuple(loaded(arguments[0], item, f"{where}[{number}]") for number, item in enumerate(value))
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise ValueError(f"{where}: expected {kind.__name__}")
+    return value
+
+
+def _dataclass(kind: Any, value: Any, where: str) -> Any:  # noqa: ANN401 - see above
+    if not isinstance(value, dict):
+        raise ValueError(f"{where or 'it'}: expected an object")  # noqa: TRY004 - one kind of error for all
+    hints = typing.get_type_hints(kind)
+    found = {}
+    for item in fields(kind):
+        path = f"{where}.{item.name}" if where else item.name
+        if item.name in value:
+            found[item.name] = loaded(hints[item.name], value[item.name], path)
+        elif item.default is MISSING and item.default_factory is MISSING:
+            raise ValueError(f"{path}: missing")
+    return kind(**found)

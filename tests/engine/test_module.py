@@ -1,0 +1,203 @@
+"""The Dagger module, by the real `dagger` command: on this repository, and on a foreign one."""
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from repositories import Clone
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
+
+ROOT = Path(__file__).parents[2]
+PLAN = """\
+# Greetings
+
+## Batch 1: Words
+### Task 1.1: Say hello
+**Run:**
+- `echo hello > hello.txt`
+**Verification:**
+- `cat hello.txt`
+### Task 1.2: See where it runs
+**Run:**
+```sh
+git status --short > status.txt
+git log -1 --format=%s > log.txt
+```
+
+## Batch 2: More words
+### Task 2.1: Say hello again
+**Run:**
+- `cat hello.txt hello.txt > twice.txt`
+"""
+
+
+@dataclass(frozen=True)
+class Module:
+    """The module, as somebody with another repository calls it."""
+
+    path: Path
+    caller: Clone
+    image: str
+
+    def call(self, *arguments: str, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
+        """Call a function of the module from the caller's repository, or from a directory in it."""
+        dagger = os.environ.get("_EXPERIMENTAL_DAGGER_CLI_BIN") or "dagger"
+        return subprocess.run(
+            [dagger, "--progress", "plain", "call", "-m", str(self.path), *arguments],
+            cwd=cwd or self.caller.path,
+            env={**os.environ, "NO_COLOR": "1", "DAGGER_NO_NAG": "1", "DO_NOT_TRACK": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+
+    def run(self, *arguments: str, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
+        """Call `run` with an image that this machine has."""
+        return self.call("run", "--image", self.image, *arguments, cwd=cwd)
+
+
+@pytest.fixture(scope="session")
+def module_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """This repository's module, as it is now: only what the module is made of."""
+    path = tmp_path_factory.mktemp("module") / "patchyard"
+    path.mkdir()
+    for name in ("dagger.json", "pyproject.toml", "README.md", "LICENSE", "conftest.py"):
+        shutil.copy(ROOT / name, path)
+    for name in ("tasks", "containers", "pipeline"):
+        shutil.copytree(ROOT / name, path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    subprocess.run(["git", "init", "--quiet"], cwd=path, check=True)
+    return path
+
+
+@pytest.fixture
+def module(module_source: Path, clone: Clone, test_image: str) -> Module:
+    """The module, called from a repository that is not its own."""
+    (clone.path / "plan.md").write_text(PLAN)
+    return Module(module_source, clone, test_image)
+
+
+def test_run_prints_the_table_and_changes_nothing_at_the_callers(module: Module) -> None:
+    before = module.caller.git("status", "--porcelain", "--ignored")
+    done = module.run("--plan", "plan.md")
+    assert done.returncode == 0, done.stderr
+    assert "1.1   Say hello" in done.stdout
+    assert done.stdout.count("changed") == 3
+    assert "3 tasks in" in done.stdout
+    assert module.caller.git("status", "--porcelain", "--ignored") == before
+    assert module.caller.git("branch", "--list", "patchyard/*") == ""
+    again = module.run("--plan", "plan.md")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("cached") == 3
+    fresh = module.run("--plan", "plan.md", "--fresh", "--task", "1.1")
+    assert fresh.returncode == 0, fresh.stderr
+    assert "cached" not in fresh.stdout
+
+
+def test_tasks_show_by_their_names_in_daggers_own_view(module: Module) -> None:
+    done = module.run("--plan", "plan.md", "--fresh")
+    assert "batch 1: Words" in done.stderr
+    assert "task 1.1: Say hello" in done.stderr
+    assert "step 2: cat hello.txt" in done.stderr
+
+
+def test_a_failed_task_ends_the_call_with_the_table(module: Module) -> None:
+    (module.caller.path / "bad.md").write_text(
+        "# Bad\n### Task 1: Fail\n**Run:**\n- `echo oops; exit 7`\n### Task 2: Go\n**Run:**\n- `echo > x`\n"
+    )
+    done = module.run("--plan", "bad.md")
+    assert done.returncode == 1
+    assert "1 task did not succeed" in done.stderr
+    assert "ended with exit code 7" in done.stderr
+    assert "oops" in done.stderr
+    assert "ExceptionGroup" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_patches_are_exported_and_apply(module: Module, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = module.call("patches", "--plan", "plan.md", "--image", module.image, "export", "--path", str(out))
+    assert done.returncode == 0, done.stderr
+    names = {path.name for path in out.iterdir()}
+    assert {"1.1.patch", "1.2.patch", "2.1.patch", "report.json", "report.md"} <= names
+    module.caller.git("apply", "--index", str(out / "1.1.patch"))
+    module.caller.git("apply", "--index", str(out / "2.1.patch"))
+    assert (module.caller.path / "twice.txt").read_text() == "hello\nhello\n"
+
+
+def test_git_works_inside_at_the_base_commit(module: Module, tmp_path: Path) -> None:
+    done = module.call(
+        "patches", "--plan", "plan.md", "--image", module.image, "export", "--path", str(tmp_path / "out")
+    )
+    assert done.returncode == 0, done.stderr
+    module.caller.git("apply", str(tmp_path / "out" / "1.2.patch"))
+    assert (module.caller.path / "status.txt").read_text() == "?? status.txt\n"
+    assert (module.caller.path / "log.txt").read_text() == module.caller.git("log", "-1", "--format=%s") + "\n"
+
+
+def test_changes_are_applied_to_the_callers_files(module: Module) -> None:
+    done = module.call("changes", "--plan", "plan.md", "--image", module.image, "-y")
+    assert done.returncode == 0, done.stderr
+    assert (module.caller.path / "hello.txt").read_text() == "hello\n"
+    assert (module.caller.path / "twice.txt").read_text() == "hello\nhello\n"
+
+
+def test_changes_that_conflict_are_named(module: Module) -> None:
+    tasks = "".join(f"### Task {n}: T{n}\n**Run:**\n- `echo {n} > same.txt`\n" for n in (1, 2))
+    (module.caller.path / "plan.md").write_text(f"# Conflict\n{tasks}")
+    done = module.call("changes", "--plan", "plan.md", "--image", module.image, "-y")
+    assert done.returncode == 1
+    assert "task 2 conflicts with 1 in same.txt" in done.stderr
+
+
+def test_a_folder_within_the_repository_will_do_and_so_will_another_source(
+    module: Module, tmp_path: Path
+) -> None:
+    folder = module.caller.path / "deep" / "er"
+    folder.mkdir(parents=True)
+    done = module.run("--plan", "../../plan.md", "--task", "1.1", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    (plain / "hello.txt").write_text("from elsewhere\n")
+    done = module.run("--plan", "plan.md", "--source", str(plain), "--task", "2.1")
+    assert done.returncode == 0, done.stderr
+    assert "changed" in done.stdout
+
+
+def test_check_reports_every_mistake(module: Module) -> None:
+    assert "3 tasks in 2 batches: the plan can be run" in module.call("check", "--plan", "plan.md").stdout
+    (module.caller.path / "bad.md").write_text("# Bad\n### Task 1: A\n### Task 1: B\n**Timeout:** soon\n")
+    done = module.call("check", "--plan", "bad.md")
+    assert done.returncode == 1
+    assert "bad.md:2:1: error:" in done.stderr
+    assert "bad.md:4:" in done.stderr
+
+
+def test_a_secret_reaches_a_task_and_no_output(module: Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THE_SECRET", "very-secret-value")
+    (module.caller.path / "plan.md").write_text(
+        '# Secret\n### Task 1: Use it\n**Run:**\n- `echo "$THE_SECRET"; test "$THE_SECRET" = very"-secret-"value`\n'
+        '### Task 2: Leak it\n**Run:**\n- `echo "$THE_SECRET" > leak.txt`\n'
+    )
+    done = module.run("--plan", "plan.md", "--secret", "env:THE_SECRET")
+    assert done.returncode == 1
+    assert "holds the value of THE_SECRET" in done.stderr
+    assert "1 task did not succeed" in done.stderr
+    assert "very-secret-value" not in done.stdout + done.stderr
+
+
+def test_it_runs_on_this_repository_as_its_own_module(module_source: Path, test_image: str) -> None:
+    plan = module_source / "plan.md"
+    plan.write_text("# Own\n### Task 1: Count\n**Run:**\n- `ls pipeline > listing.txt`\n")
+    git = ["git", "-c", "user.name=U", "-c", "user.email=u@example.com"]
+    subprocess.run([*git, "add", "--all"], cwd=module_source, check=True)
+    subprocess.run([*git, "commit", "--quiet", "--message", "all"], cwd=module_source, check=True)
+    own = Module(Path(), Clone(user=None, path=module_source), test_image)  # type: ignore[arg-type]  # nobody's git is run
+    done = own.run("--plan", "plan.md")
+    assert done.returncode == 0, done.stderr
+    assert "1     Count" in done.stdout

@@ -1,0 +1,201 @@
+"""What is done after a run: status, runs, logs, diff, patches, clean; the real command."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from project import Done, Project, fingerprint, wait_for
+
+SCRIPTS = {
+    "1.1": "echo one > one.txt; printf '\\000\\001' > blob.bin; chmod +x src/app.py; echo said",
+    "1.2": "git mv README.md LIESMICH.md; printf 'crlf\\r\\n' > 'ü name.txt'",
+    "1.3": "echo broken > broken.txt; echo last words; exit 6",
+    "1.4": "true",
+    "2.1": "cat one.txt > two.txt",
+}
+
+
+@pytest.fixture
+def ended(project: Project) -> Done:
+    """A run of two batches, in which a task failed."""
+    return project.run(project.tasks(SCRIPTS), "--keep-going").expect(1)
+
+
+def test_status_shows_the_newest_run_and_any_by_the_beginning_of_its_id(project: Project, ended: Done) -> None:
+    second = project.run(project.tasks({"1.1": "true"}, "second.md", title="Second")).expect(0)
+
+    newest = project.call("status").expect(0).out
+    first = project.call("status", ended.run[:-1]).expect(0).out
+
+    assert f"run {second.run}: Second: succeeded" in newest
+    assert f"run {ended.run}: Demo: failed" in first
+    assert re.search(r"1\.3 +Do 1\.3 +failed +\d+\.\d s +wt-\d +1 +run step 1 `echo broken", first)
+    assert "last words" in first
+    both = project.call("status", "2").expect(2)
+    assert re.fullmatch(r"patchyard: 2 is the beginning of 2 runs; give more of it\n", both.err)
+
+
+def test_runs_lists_every_run_the_newest_last(project: Project, ended: Done) -> None:
+    second = project.run(project.tasks({"1.1": "true"}, "second.md", title="Second")).expect(0)
+
+    lines = project.call("runs").expect(0).out.splitlines()
+
+    assert [line.split()[:2] for line in lines[1:]] == [[ended.run, "failed"], [second.run, "succeeded"]]
+    assert lines[-1].rstrip().endswith("Second")
+
+
+def test_logs_prints_what_a_task_printed(project: Project, ended: Done) -> None:
+    log = project.call("logs", ended.run, "1.1").expect(0).out
+
+    assert "said\n" in log
+    assert log == project.log(ended.run, "1.1")
+    assert project.call("logs", "latest", "1.3", "--follow").expect(0).out.count("last words\n") == 1
+
+
+def test_logs_follows_a_task_until_it_has_ended(project: Project) -> None:
+    script = """
+echo first
+touch "$SHARED/in"
+while [ ! -e "$SHARED/go" ]; do sleep 0.01; done
+echo second
+"""
+    with project.start("run", project.tasks({"1.1": script, "2.1": "true"}), "--json") as run:
+        wait_for(lambda: (project.shared / "in").exists())
+        wait_for(lambda: project.call("runs", "--json").records)
+        assert project.call("runs", "--json").records[0]["status"] == "running"
+        assert "first" in project.call("logs", "latest", "1.1").expect(0).out
+        with project.start("logs", "latest", "1.1", "--follow") as follower:
+            assert follower.process.stdout is not None
+            seen = [follower.process.stdout.readline() for _ in range(3)]
+            assert any("first" in line for line in seen), seen
+            (project.shared / "go").touch()
+            rest = follower.done().expect(0)
+        run.done().expect(0)
+
+    assert "second\n" in rest.out
+    assert "exit code 0" in rest.out
+
+
+def test_diff_prints_one_patch_or_all(project: Project, ended: Done) -> None:
+    one = project.call("diff", ended.run, "2.1").expect(0).out
+    every = project.call("diff", "latest").expect(0).out
+
+    assert one.startswith("diff --git a/two.txt b/two.txt\nnew file mode 100644\n")
+    assert every.count("diff --git ") == 7
+    assert one in every
+    assert "broken.txt" in every, "what a failed task changed is shown"
+
+
+def test_git_applies_the_patches_on_the_commits_that_their_tasks_started_from(
+    project: Project, ended: Done, tmp_path: Path
+) -> None:
+    output = tmp_path / "some" / "where"
+
+    written = project.call("patches", ended.run, "--output", output).expect(0).out.splitlines()
+
+    assert written == [str(output / f"{task}.patch") for task in ("1.1", "1.2", "2.1")]
+    assert sorted(path.name for path in output.iterdir()) == ["1.1.patch", "1.2.patch", "2.1.patch"]
+    scratch = tmp_path / "scratch"
+    project.clone.git("clone", "--quiet", project.root, scratch)
+    for task in ("1.1", "1.2", "2.1"):
+        branch = f"origin/patchyard/demo/{task}"
+        _git(scratch, "checkout", "--quiet", "--detach", f"{branch}^")
+        _git(scratch, "apply", "--index", str(output / f"{task}.patch"))
+        assert _git(scratch, "write-tree") == _git(scratch, "rev-parse", f"{branch}^{{tree}}")
+        _git(scratch, "reset", "--quiet", "--hard")
+
+
+def _git(cwd: Path, *arguments: str) -> str:
+    return subprocess.run(
+        ["git", *arguments], cwd=cwd, capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
+def test_clean_removes_the_worktrees_and_nothing_else(project: Project, ended: Done) -> None:
+    branches = project.branches()
+    (project.worktrees / "mine.txt").write_text("mine")
+
+    would = project.call("clean", "--dry-run").expect(0).out
+    assert (project.worktrees / "wt-1").is_dir()
+    done = project.call("clean").expect(0).out
+
+    assert would.count("would remove wt-") == done.count("removed wt-") == 3
+    assert [path.name for path in project.worktrees.iterdir()] == ["mine.txt"]
+    assert project.clone.git("worktree", "list").count("\n") == 0
+    assert project.branches() == branches
+    assert project.call("diff", ended.run, "2.1").expect(0).out != ""
+    assert "no worktrees to remove" in project.call("clean").expect(0).out
+
+
+def test_clean_leaves_the_worktrees_of_a_run_that_goes_on(project: Project) -> None:
+    script = 'touch "$SHARED/in"; while [ ! -e "$SHARED/go" ]; do sleep 0.01; done; touch a'
+    with project.start("run", project.tasks({"1.1": script}), "--json", "--pool-size", "1") as run:
+        wait_for(lambda: (project.shared / "in").exists())
+        assert "no worktrees to remove" in project.call("clean").expect(0).out
+        (project.shared / "go").touch()
+        assert run.done().expect(0).statuses == {"1.1": "changed"}
+
+    assert "removed wt-1" in project.call("clean").expect(0).out
+
+
+def test_nothing_lands_in_the_users_tree(project: Project) -> None:
+    before = fingerprint(project.root, ".git")
+    done = project.run(project.tasks(SCRIPTS), "--keep-going").expect(1)
+
+    for command in (["status"], ["runs"], ["logs", done.run, "1.1"], ["diff", done.run], ["clean"]):
+        project.call(*command).expect(0)
+
+    assert fingerprint(project.root, ".git") == before
+    assert project.clone.git("status", "--porcelain", "--ignored") == ""
+
+
+WRONG = [
+    (["status"], "there is no run yet in this repository; `patchyard run PLAN` makes one"),
+    (["diff", "latest"], "there is no run yet in this repository; `patchyard run PLAN` makes one"),
+    (["logs", "latest", "1.1"], "there is no run yet in this repository; `patchyard run PLAN` makes one"),
+]
+
+
+@pytest.mark.parametrize(("command", "told"), WRONG)
+def test_without_any_run_one_sentence_says_so(project: Project, command: list[str], told: str) -> None:
+    done = project.call(*command).expect(2)
+
+    assert (done.out, done.err) == ("", f"patchyard: {told}\n")
+
+
+def test_a_run_or_a_task_that_there_is_not(project: Project, ended: Done) -> None:
+    told = project.call("status", "nosuch").expect(2).err
+    assert told == "patchyard: there is no run nosuch in this repository; `patchyard runs` lists them\n"
+    for command in ("diff", "logs"):
+        told = project.call(command, ended.run, "9.9").expect(2).err
+        assert told == (
+            f"patchyard: run {ended.run} has no finished task 9.9; `patchyard status {ended.run}` lists its tasks\n"
+        )
+
+
+def test_logs_of_a_task_that_did_not_run_says_why(project: Project) -> None:
+    plan = project.tasks({"1.1": "true"}, fields={"1.1": "**Status:** completed"})
+    run = project.run(plan).expect(0).run
+
+    for more in ([], ["--follow"]):
+        told = project.call("logs", run, "1.1", *more).expect(2).err
+        assert told == (
+            f"patchyard: task 1.1 of run {run} has no log: it was skipped: the plan says that it is completed\n"
+        )
+
+
+def test_patches_of_a_run_that_changed_nothing(project: Project, tmp_path: Path) -> None:
+    run = project.run(project.tasks({"1.1": "true"})).expect(0).run
+
+    done = project.call("patches", run, "--output", tmp_path / "out").expect(0)
+
+    assert (done.out, done.err) == ("", f"run {run} has no task that changed something\n")
+
+
+def test_patches_that_cannot_be_written(project: Project, ended: Done, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    done = project.call("patches", ended.run, "--output", tmp_path / "file" / "below").expect(2)
+
+    assert done.err == f"patchyard: cannot write to {tmp_path / 'file' / 'below'}: Not a directory\n"

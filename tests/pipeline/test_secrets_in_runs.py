@@ -1,0 +1,135 @@
+"""Values of secrets reach tasks and nothing else: not logs, output, patches, messages, the store or branches."""
+
+import base64
+import os
+from pathlib import Path
+
+from project import Done, Project
+
+VALUE = "s3cr3t-Value/+&42"
+GIVEN = {"API_KEY": VALUE}
+CONFIG = 'secrets = ["API_KEY"]\n'
+
+
+def found_in(root: Path) -> list[Path]:
+    """Return the files below a directory that hold the value, in plain or compressed as git does."""
+    needles = (VALUE.encode(), base64.b64encode(VALUE.encode()))
+    files = (Path(parent, name) for parent, _, names in os.walk(root) for name in names)
+    return [path for path in files if any(needle in path.read_bytes() for needle in needles)]
+
+
+def assert_nowhere(project: Project, done: Done) -> None:
+    """Fail if the value is in any output, in the state, or in any object of the repository."""
+    assert VALUE not in done.out + done.err
+    assert found_in(project.root / ".git") == []
+    objects = project.clone.git("cat-file", "--batch-all-objects", "--batch-check=%(objectname)").split()
+    assert all(VALUE not in project.clone.git("cat-file", "-p", name) for name in objects)
+    for command in (["status"], ["status", "--json"], ["diff", done.run], ["runs"], ["logs", done.run, "1.1"]):
+        assert VALUE not in project.call(*command).out
+
+
+def test_a_secret_reaches_the_task_and_is_masked_in_its_log_and_in_errors(project: Project) -> None:
+    project.configure(CONFIG)
+    script = f'test "$API_KEY" = "{VALUE[:6]}""{VALUE[6:]}"; echo "key: $API_KEY"; echo >&2 "$API_KEY"; exit 3'
+
+    done = project.call("run", project.tasks({"1.1": script}), "--json", environ=GIVEN).expect(1)
+
+    assert done.outcome("1.1")["exit_code"] == 3, "the task had the value"
+    assert done.outcome("1.1")["error"].splitlines()[1:] == ["key: ***", "***"]
+    assert "key: ***\n***" in project.log(done.run, "1.1")
+    assert_nowhere(project, done)
+
+
+def test_a_patch_that_holds_a_secret_is_kept_back(project: Project) -> None:
+    project.configure(CONFIG)
+    plan = project.tasks(
+        {"1.1": 'echo "key=$API_KEY" > .env.new; echo x > x', "1.2": "touch fine", "2.1": "true"}
+    )
+
+    done = project.call("run", plan, "--json", environ=GIVEN).expect(1)
+
+    assert done.statuses == {"1.1": "failed", "1.2": "changed", "2.1": "skipped"}
+    assert (
+        done.outcome("1.1")["error"] == "the patch holds the value of API_KEY in .env.new, so it is kept back"
+    )
+    assert (done.outcome("1.1")["files"], done.outcome("1.1")["commit"]) == ([], None)
+    assert set(project.branches()) == {"main", "patchyard/demo/1.2"}
+    assert_nowhere(project, done)
+
+
+def test_a_secret_in_a_patch_does_not_hide_why_the_task_failed(project: Project) -> None:
+    project.configure(CONFIG)
+
+    plan = project.tasks({"1.1": 'echo "$API_KEY" > key; echo why; exit 5'})
+    done = project.call("run", plan, "--json", environ=GIVEN).expect(1)
+
+    assert done.outcome("1.1")["exit_code"] == 5
+    first, *rest = done.outcome("1.1")["error"].splitlines()
+    assert "exit code 5" in first
+    assert "the patch holds the value of API_KEY" in first
+    assert rest == ["why"]
+    assert_nowhere(project, done)
+
+
+def test_a_commit_message_or_a_title_that_holds_a_secret_is_kept_back(project: Project) -> None:
+    project.configure(CONFIG)
+    plan = project.tasks(
+        {"1.1": 'touch "$SHARED/ran"', "1.2": "touch b"}, fields={"1.1": f"**Commit:** use {VALUE}"}
+    )
+    plan.write_text(plan.read_text().replace("# Demo", f"# Demo {VALUE}").replace("Do 1.2", f"Do {VALUE}"))
+
+    done = project.call("run", plan, "--json", environ=GIVEN).expect(1)
+
+    told = "its commit message holds the value of API_KEY, so it is kept back"
+    assert [done.outcome(task)["error"] for task in ("1.1", "1.2")] == [told, told]
+    assert done.outcome("1.2")["title"] == "Do ***"
+    assert done.events("run_started")[0]["title"] == "Demo ***"
+    assert not (project.shared / "ran").exists()
+    assert_nowhere(project, done)
+
+
+def test_a_command_of_the_plan_that_holds_a_secret_is_masked(project: Project) -> None:
+    project.configure(f'{CONFIG}[worktree]\nsetup = ["echo {VALUE}"]\n')
+    plan = project.tasks({"1.1": f"echo {VALUE}; exit 2"})
+
+    done = project.call("run", plan, "--json", environ=GIVEN).expect(1)
+
+    assert done.outcome("1.1")["step"] == "echo ***; exit 2"
+    would = project.call("run", plan, "--json", "--dry-run", environ=GIVEN).expect(0)
+    assert VALUE not in would.out
+    assert_nowhere(project, done)
+
+
+def test_an_agent_that_prints_its_secret_is_masked(project: Project) -> None:
+    project.configure(CONFIG)
+    plan = project.plan("# Demo\n### Task 1.1: A\n**Implementation:**\nDo it.\n")
+
+    done = project.call("run", plan, "--json", "--agent", 'echo "$API_KEY"; false', environ=GIVEN).expect(1)
+
+    assert done.outcome("1.1")["error"].splitlines()[1:] == ["***"]
+    assert_nowhere(project, done)
+
+
+def test_a_secret_that_is_not_set_is_told_before_anything_runs(project: Project) -> None:
+    project.configure(CONFIG)
+
+    done = project.run(project.tasks({"1.1": "true"}))
+
+    assert done.expect(2).out == ""
+    assert done.err == (
+        "patchyard: secrets: the environment variable API_KEY is not set; set it, or take it off the list\n"
+    )
+
+
+def test_tokens_for_github_do_not_reach_tasks_but_other_variables_do(project: Project) -> None:
+    names = ("GITHUB_TOKEN", "GH_TOKEN", "GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN")
+    script = "".join(f'test -z "${{{name}+set}}"\n' for name in names) + 'test "$OTHER" = kept\nenv > env.txt\n'
+
+    done = project.call(
+        "run",
+        project.tasks({"1.1": script}),
+        "--json",
+        environ={**dict.fromkeys(names, "ghp_t0ken"), "OTHER": "kept"},
+    ).expect(0)
+
+    assert "ghp_t0ken" not in project.show(f"{done.outcome('1.1')['branch']}:env.txt")

@@ -1,0 +1,234 @@
+"""`[worktree]`, the environment of tasks, agents, and which setting wins: on the real command."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from project import Project
+
+AGENT = """
+import os, pathlib, sys
+shared = pathlib.Path(os.environ["SHARED"])
+text = pathlib.Path(sys.argv[1]).read_text() if len(sys.argv) > 1 else sys.stdin.read()
+(shared / ("prompt-" + os.environ["PATCHYARD_TASK"])).write_text(text)
+pathlib.Path("agent.txt").write_text("done by " + os.environ.get("WHO", "nobody"))
+"""
+TEXT_TASK = """# Agents
+### Task 1: Write it
+**Files:**
+- Create: `agent.txt`
+**Implementation:**
+Write the file, with **Note:** everything in it.
+
+```sh
+echo not run
+```
+**Verification:**
+- The text reads well
+- `test -s agent.txt`
+"""
+
+
+@pytest.fixture
+def agent(project: Project) -> str:
+    """A command that is an agent: it keeps its prompt in `$SHARED`, and writes `agent.txt`."""
+    path = project.shared / "agent.py"
+    path.write_text(AGENT)
+    return f"{sys.executable} {path}"
+
+
+def test_copied_files_are_there_and_in_no_patch(project: Project) -> None:
+    project.clone.commit({".gitignore": "*.log\nbuild/\n.env\n"})
+    project.clone.write({".env": "TOKEN=1\n", "local/settings.json": "{}", "README.md": "dirty\n"})
+    project.configure('[worktree]\ncopy = [".env", "local", "README.md", "absent.txt"]\n')
+    script = (
+        "cat .env local/settings.json; echo changed >> local/settings.json; cp .env copy-of-env; cat README.md"
+    )
+
+    done = project.run(project.tasks({"1.1": script})).expect(0)
+
+    assert done.outcome("1.1")["files"] == ["copy-of-env"]
+    assert "TOKEN=1" in project.log(done.run, "1.1")
+    assert "# Sample" in project.log(done.run, "1.1"), "what the commit has is not replaced"
+    assert (project.root / "local" / "settings.json").read_text() == "{}", "it was a copy"
+
+
+def test_setup_runs_before_the_first_step_and_is_in_no_patch(project: Project) -> None:
+    project.configure(
+        '[worktree]\nsetup = ["echo generated > lock.json; echo setup >> README.md", "mkdir -p vendor; touch vendor/x"]\n'
+    )
+    script = "cat lock.json; test -e vendor/x; echo mine > mine.txt; echo more >> README.md"
+
+    done = project.run(project.tasks({"1.1": script, "1.2": "cat lock.json"})).expect(0)
+
+    assert done.statuses == {"1.1": "changed", "1.2": "unchanged"}
+    kinds = [record["kind"] for record in done.events("step_started") if record["task"] == "1.1"]
+    assert kinds == ["setup", "setup", "run"]
+    assert done.outcome("1.1")["files"] == ["README.md", "mine.txt"]
+    assert "lock.json" not in project.clone.git("ls-tree", "-r", "--name-only", "patchyard/demo/1.1")
+
+
+def test_a_setup_that_fails_is_a_failed_task(project: Project) -> None:
+    project.configure('[worktree]\nsetup = ["echo no network >&2; exit 5"]\n')
+
+    done = project.run(project.tasks({"1.1": 'touch "$SHARED/ran"'})).expect(1)
+
+    assert done.outcome("1.1")["exit_code"] == 5
+    assert done.outcome("1.1")["error"].splitlines()[-1] == "no network"
+    assert not (project.shared / "ran").exists()
+
+
+def test_what_is_kept_stays_in_the_worktree_and_out_of_patches(project: Project) -> None:
+    project.configure('[worktree]\nkeep = ["node_modules"]\n')
+    script = "mkdir -p node_modules; ls node_modules; date +%N > node_modules/$PATCHYARD_RUN; touch other; echo x > x"
+    plan = project.tasks({"1.1": script})
+
+    first = project.run(plan, "--mode", "local").expect(0)
+    second = project.run(plan, "--mode", "local").expect(0)
+
+    assert [done.outcome("1.1")["files"] for done in (first, second)] == [["other", "x"]] * 2
+    assert first.run in project.log(second.run, "1.1"), "the second run found what the first one made"
+
+
+def test_a_task_gets_its_environment(project: Project) -> None:
+    plan = project.tasks(
+        {"1.1": "env > env.txt; git rev-parse --show-toplevel > top.txt"},
+        front="environment:\n  FROM_PLAN: plan wins\n  ONLY_PLAN: 1\n  PATCHYARD_TASK: faked",
+    )
+    project.configure('[environment]\nFROM_PLAN = "file"\nONLY_FILE = "yes"\n')
+    more = {"USERS_OWN": "kept", "GIT_DIR": "/nowhere", "GITHUB_TOKEN": "ghp_x", "GH_TOKEN": "ghp_y"}
+
+    done = project.call("run", plan, "--json", environ=more).expect(0)
+
+    lines = project.show("patchyard/demo/1.1:env.txt").splitlines()
+    found = dict(line.split("=", 1) for line in lines if "=" in line)
+    assert found["PATCHYARD_TASK"] == "1.1"
+    assert found["PATCHYARD_RUN"] == done.run
+    assert found["FROM_PLAN"] == "plan wins"
+    assert (found["ONLY_PLAN"], found["ONLY_FILE"], found["USERS_OWN"]) == ("1", "yes", "kept")
+    assert not {"GITHUB_TOKEN", "GH_TOKEN", "GIT_DIR"} & set(found)
+    assert "ghp_" not in "\n".join(lines)
+    assert project.show("patchyard/demo/1.1:top.txt") == str(project.worktrees / "wt-1")
+
+
+def test_an_agent_that_is_declared_gets_the_prompt_on_standard_input(project: Project, agent: str) -> None:
+    project.configure(f'agent = "writer"\n[agents.writer]\ncommand = "WHO=writer {agent}"\n')
+
+    done = project.run(project.plan(TEXT_TASK)).expect(0)
+
+    prompt = (project.shared / "prompt-1").read_text()
+    for told in ("Task 1: Write it", "**Note:** everything in it", "`agent.txt`", "The text reads well"):
+        assert told in prompt
+    assert project.show("patchyard/agents/1:agent.txt") == "done by writer"
+    kinds = [record["kind"] for record in done.events("step_started")]
+    assert kinds == ["agent", "verify"]
+
+
+def test_an_agent_can_read_its_prompt_from_a_file(project: Project, agent: str) -> None:
+    done = project.run(project.plan(TEXT_TASK), "--agent", f"{agent} {{prompt_file}}").expect(0)
+
+    assert "The text reads well" in (project.shared / "prompt-1").read_text()
+    assert done.outcome("1")["files"] == ["agent.txt"]
+
+
+def test_agents_of_the_plan_and_of_a_task(project: Project, agent: str) -> None:
+    front = f"agent: one\nagents:\n  one: WHO=one {agent}\n  two:\n    command: WHO=two {agent}\n"
+    text = TEXT_TASK + TEXT_TASK.replace("# Agents", "").replace("Task 1", "Task 2").replace(
+        "**Files:**", "**Agent:** two\n**Files:**"
+    )
+    plan = project.plan(f"---\n{front}---\n{text}")
+
+    project.run(plan).expect(0)
+
+    assert project.show("patchyard/agents/1:agent.txt") == "done by one"
+    assert project.show("patchyard/agents/2:agent.txt") == "done by two"
+
+
+def test_the_agent_option_wins_over_the_plan(project: Project, agent: str) -> None:
+    plan = project.plan(TEXT_TASK.replace("**Files:**", "**Agent:** two\n**Files:**"))
+    project.configure(f'[agents]\ntwo = "false"\nthree = "WHO=three {agent}"\n')
+
+    project.run(plan, "--agent", "three").expect(0)
+
+    assert project.show("patchyard/agents/1:agent.txt") == "done by three"
+
+
+@pytest.mark.parametrize("where", ["option", "front", "task", "file", "none"])
+def test_an_agent_that_is_unknown_is_a_mistake_of_the_plan(project: Project, where: str) -> None:
+    text = TEXT_TASK
+    if where == "task":
+        text = text.replace("**Files:**", "**Agent:** nosuch\n**Files:**")
+    elif where == "front":
+        text = f"---\nagent: nosuch\n---\n{text}"
+    elif where == "file":
+        project.configure('agent = "nosuch"\n')
+
+    done = project.run(project.plan(text), *(["--agent", "nosuch"] if where == "option" else []))
+
+    assert done.expect(2).out == ""
+    assert ("nosuch" in done.err) is (where != "none")
+    assert "agent" in done.err
+    assert not project.state.exists()
+
+
+def test_an_agent_that_fails_is_a_failed_task(project: Project) -> None:
+    done = project.run(project.plan(TEXT_TASK), "--agent", "echo cannot; exit 4").expect(1)
+
+    assert done.outcome("1")["exit_code"] == 4
+    assert done.outcome("1")["error"].splitlines()[-1] == "cannot"
+
+
+def pool_size(project: Project, *options: str, environ: dict[str, str] | None = None, front: str = "") -> int:
+    plan = project.tasks({"1.1": "true"}, front=front)
+    done = project.call("run", plan, "--json", *options, environ=environ).expect(0)
+    return int(done.events("run_started")[0]["pool_size"])
+
+
+def test_flags_win_over_the_environment_the_plan_the_file_and_the_defaults(project: Project) -> None:
+    assert pool_size(project) == 3
+    (project.root / "pyproject.toml").write_text("[tool.patchyard]\npool_size = 9\n")
+    assert pool_size(project) == 9
+    project.configure("pool_size = 4\n")
+    assert pool_size(project) == 4
+    assert pool_size(project, front="pool_size: 5") == 5
+    environ = {"PATCHYARD_POOL_SIZE": "6"}
+    assert pool_size(project, front="pool_size: 5", environ=environ) == 6
+    assert pool_size(project, "--pool-size", "7", front="pool_size: 5", environ=environ) == 7
+
+
+@pytest.mark.parametrize(
+    ("option", "environ", "field", "front", "seconds"),
+    [
+        ("", {}, "", "", 0.3),
+        ("", {}, "", "timeout: 0.4s", 0.4),
+        ("", {}, "**Timeout:** 0.5s", "timeout: 40s", 0.5),
+        ("", {"PATCHYARD_TIMEOUT": "0.6s"}, "**Timeout:** 50s", "", 0.6),
+        ("0.7s", {"PATCHYARD_TIMEOUT": "60s"}, "**Timeout:** 50s", "", 0.7),
+    ],
+)
+def test_which_timeout_holds(  # noqa: PLR0913 - a table
+    project: Project, option: str, environ: dict[str, str], field: str, front: str, seconds: float
+) -> None:
+    project.configure('timeout = "0.3s"\n')
+    plan = project.tasks({"1.1": "sleep 30"}, fields={"1.1": field}, front=front)
+
+    done = project.call("run", plan, "--json", *(["--timeout", option] if option else []), environ=environ)
+
+    assert done.expect(1).outcome("1.1")["error"].startswith(f"timed out after {seconds} s")
+
+
+def test_a_run_without_a_limit_of_time(project: Project) -> None:
+    plan = project.tasks({"1.1": "true"})
+
+    (would,) = project.run(plan, "--timeout", "none", "--dry-run").expect(0).records
+
+    assert would["timeout"] is None
+
+
+def test_the_configuration_is_that_of_the_users_checkout(project: Project, tmp_path: Path) -> None:
+    project.configure("pool_size = 2\n")
+    plan = project.tasks({"1.1": "true"})
+
+    done = project.call("run", plan, "--json", "--repo", project.root / "src", cwd=tmp_path).expect(0)
+
+    assert done.events("run_started")[0]["pool_size"] == 2

@@ -1,0 +1,278 @@
+"""A project of a user's, with a repository and plans, and the real command run on it."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from repositories import Clone
+
+from tasks.model import Status
+
+COMMAND = (sys.executable, "-P", "-m", "pipeline")
+PATIENCE = 60.0
+"""Seconds after which a test gives up; nothing is meant to take that long."""
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def records(self) -> list[Record]:
+        """Standard output as JSON lines: every line is one, or this fails."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+    def events(self, name: str) -> list[Record]:
+        """Return the events of one name."""
+        return [record for record in self.records if record["event"] == name]
+
+    @property
+    def finished(self) -> Record:
+        """The last event, which has to be `run_finished`."""
+        last = self.records[-1]
+        assert last["event"] == "run_finished", self
+        return last
+
+    @property
+    def run(self) -> str:
+        """The run's id."""
+        return str(self.finished["run"])
+
+    def outcome(self, task: str) -> Record:
+        """Return a task's outcome."""
+        return next(outcome for outcome in self.finished["outcomes"] if outcome["task"] == task)
+
+    @property
+    def statuses(self) -> dict[str, str]:
+        """The status of every task, by id."""
+        return {outcome["task"]: outcome["status"] for outcome in self.finished["outcomes"]}
+
+    def expect(self, code: int = 0) -> "Done":
+        """Fail unless the command ended with this exit code; returns itself."""
+        assert self.code == code, f"exit code {self.code}\n{self.out}\n{self.err}"
+        assert "Traceback" not in self.err, self.err
+        return self
+
+
+class Started:
+    """A command that runs in a session of its own; a context manager that leaves nothing behind."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self.process = process
+
+    def __enter__(self) -> "Started":
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End it."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate(timeout=PATIENCE)
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the process alone."""
+        self.process.send_signal(number)
+
+    def done(self) -> Done:
+        """Wait for the end."""
+        out, err = self.process.communicate(timeout=PATIENCE)
+        return Done(self.process.returncode, out, err)
+
+
+@dataclass
+class Project:
+    """A repository of a user's, plans beside it, and a directory that the tasks of a test can use."""
+
+    clone: Clone
+    environ: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.plans.mkdir(exist_ok=True)
+        self.shared.mkdir(exist_ok=True)
+        self.environ = {**self.clone.user.environ, "SHARED": str(self.shared), **self.environ}
+
+    @property
+    def root(self) -> Path:
+        """The user's checkout."""
+        return self.clone.path
+
+    @property
+    def plans(self) -> Path:
+        """The directory that plans are written to."""
+        return self.root.parent / "plans"
+
+    @property
+    def shared(self) -> Path:
+        """A directory for tasks to leave files in; `$SHARED` to them."""
+        return self.root.parent / "shared"
+
+    @property
+    def worktrees(self) -> Path:
+        """Where the pool is, unless told otherwise."""
+        return self.root.parent / f"{self.root.name}-worktrees"
+
+    @property
+    def state(self) -> Path:
+        """What the program keeps in the common git directory."""
+        return self.root / ".git" / "patchyard"
+
+    def plan(self, text: str, name: str = "plan.md") -> Path:
+        """Write a plan, outside of the repository."""
+        path = self.plans / name
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def tasks(self, scripts: Mapping[str, str], name: str = "plan.md", **more: str) -> Path:
+        """Write a plan of tasks that each run a script; see `plan_text`."""
+        return self.plan(plan_text(scripts, **more), name)
+
+    def configure(self, text: str) -> None:
+        """Write the configuration file, which is not committed."""
+        (self.root / "patchyard.toml").write_text(text, encoding="utf-8")
+
+    def call(
+        self,
+        *arguments: str | Path,
+        cwd: Path | None = None,
+        environ: Mapping[str, str] | None = None,
+        stdin: bytes = b"",
+        stdout: Path | None = None,
+    ) -> Done:
+        """Run `patchyard` to its end, in the repository unless told otherwise; `stdout` is a file to write to."""
+        with ExitStack() as files:
+            done = subprocess.run(
+                [*COMMAND, *arguments],
+                cwd=cwd or self.root,
+                env={**self.environ, **(environ or {})},
+                input=stdin,
+                stdout=files.enter_context(stdout.open("wb")) if stdout else subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                check=False,
+                timeout=PATIENCE,
+            )
+        return Done(done.returncode, (done.stdout or b"").decode(), done.stderr.decode())
+
+    def run(self, plan: Path, *arguments: str | Path, environ: Mapping[str, str] | None = None) -> Done:
+        """Run `patchyard run PLAN --json`."""
+        return self.call("run", plan, "--json", *arguments, environ=environ)
+
+    def start(self, *arguments: str | Path, environ: Mapping[str, str] | None = None) -> Started:
+        """Start `patchyard`, in a session of its own."""
+        process = subprocess.Popen(
+            [*COMMAND, *arguments],
+            cwd=self.root,
+            env={**self.environ, **(environ or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        return Started(process)
+
+    def branches(self) -> dict[str, str]:
+        """Return all branches with their commits."""
+        lines = self.clone.git("for-each-ref", "--format=%(refname:short) %(objectname)", "refs/heads")
+        return dict(line.split(" ") for line in lines.splitlines())
+
+    def show(self, revision: str) -> str:
+        """Return a file of a commit, such as `main:a.txt`."""
+        return self.clone.git("show", revision)
+
+    def log(self, run: str, task: str) -> str:
+        """Return the log of a task."""
+        return (self.state / "runs" / run / f"{task}.log").read_text(encoding="utf-8")
+
+
+def plan_text(
+    scripts: Mapping[str, str],
+    *,
+    title: str = "Demo",
+    front: str = "",
+    fields: Mapping[str, str] | None = None,
+    batches: Mapping[str, str] | None = None,
+) -> str:
+    """Return a plan: each script under its task's id, in the batch of the id's first number.
+
+    Args:
+        scripts: Shell scripts by task id; an empty one is a task without `Run`.
+        title: The plan's.
+        front: YAML front matter.
+        fields: More Markdown by task id, which stands before the script.
+        batches: More Markdown by batch number.
+    """
+    lines = [f"---\n{front.strip()}\n---\n"] if front else []
+    lines.append(f"# {title}\n")
+    batch = ""
+    for task, script in scripts.items():
+        if batch != (batch := task.split(".", maxsplit=1)[0]):
+            lines.append(f"## Batch {batch}: Batch {batch}\n\n{(batches or {}).get(batch, '')}\n")
+        lines.append(f"### Task {task}: Do {task}\n\n{(fields or {}).get(task, '')}\n")
+        if script:
+            lines.append(f"**Run:**\n\n```sh\n{script.strip()}\n```\n")
+    return "\n".join(lines)
+
+
+def meet(number: int, name: str = "meeting") -> str:
+    """Return a script that goes on when so many tasks are in it, and fails when they are not side by side."""
+    return (
+        f'mkdir -p "$SHARED/{name}"; touch "$SHARED/{name}/$PATCHYARD_TASK"; tries=0\n'
+        f'while [ "$(ls "$SHARED/{name}" | wc -l)" -lt {number} ]; do\n'
+        '  tries=$((tries + 1)); [ "$tries" -lt 1500 ] || exit 9; sleep 0.02\n'
+        "done\n"
+    )
+
+
+def wait_for(ready: Callable[[], object], what: str = "it") -> None:
+    """Wait until something is so, and fail when it never is."""
+    end = time.monotonic() + PATIENCE
+    while not ready():
+        assert time.monotonic() < end, f"{what} did not happen"
+        time.sleep(0.01)
+
+
+def runs(pids: Iterable[int]) -> list[int]:
+    """Return which of the processes still run; a zombie does not."""
+    return [pid for pid in pids if _runs(pid)]
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return not Path("/proc/self").exists()
+
+
+def fingerprint(root: Path, *leave_out: str) -> dict[str, tuple[int, bytes]]:
+    """Return every file below a directory with its mode and content, but none below the names to leave out."""
+    found: dict[str, tuple[int, bytes]] = {}
+    for parent, directories, names in os.walk(root):
+        here = Path(parent)
+        relative = here.relative_to(root)
+        directories[:] = [name for name in directories if str(relative / name) not in leave_out]
+        for name in names:
+            path = here / name
+            if str(relative / name) not in leave_out:
+                content = os.fsencode(path.readlink()) if path.is_symlink() else path.read_bytes()
+                found[str(relative / name)] = (path.lstat().st_mode, content)
+    return found
+
+
+STATUSES = frozenset(map(str, Status))

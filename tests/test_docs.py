@@ -1,0 +1,180 @@
+"""The README and docs/ against the program: settings, options, links and command lines."""
+
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from pathlib import Path
+
+import click
+import pytest
+
+from pipeline import cli
+from pipeline.config import CONVERTERS, NOT_IN_ENVIRONMENT, PREFIX, TABLES, Settings, load
+from pipeline.events import NAMES
+from pipeline.options import RUN_OPTIONS
+from tasks.model import Batch, PlanSettings, Task
+
+ROOT = Path(__file__).parents[1]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+FENCE = re.compile(r"^(`{3,})([^\n`]*)\n(.*?)^\1`*$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+NONE = "-"
+WHOLE = ("outcome", "conflict", "request")
+"""Fields of events that are spread out in the JSON line."""
+
+
+def read(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def prose(text: str) -> str:
+    """Return a page without its fences and code, in which links and headings are only examples."""
+    return re.sub(r"`[^`\n]*`", "", FENCE.sub("", text))
+
+
+def commands() -> Mapping[str, click.Command]:
+    """Return every command of the program, by name."""
+    return cli.main.commands
+
+
+def setting_rows() -> dict[str, tuple[str, str, str]]:
+    """Return the rows of the README's configuration table: flag, variable and default of each setting."""
+    table = read(ROOT / "README.md").partition("| setting |")[2].partition("\n\n")[0]
+    rows = {}
+    for line in table.splitlines()[2:]:
+        name, *rest = (cell.strip().strip("`") for cell in line.strip("|").split("|"))
+        rows[name] = (rest[0], rest[1], rest[2])
+    return rows
+
+
+def in_file(name: str) -> str:
+    """Return a setting's name as the configuration file has it."""
+    return next((f"{table}.{name}" for table, names in TABLES.items() if name in names), name)
+
+
+def test_the_configuration_table_has_every_setting() -> None:
+    assert set(setting_rows()) == {in_file(name) for name in CONVERTERS}
+
+
+def test_the_configuration_table_has_every_flag() -> None:
+    @click.command()
+    def run() -> None:
+        """Nothing is done; only the options count."""
+
+    for option in RUN_OPTIONS:
+        option(run)
+    flags = {parameter.name: parameter.opts[0] for parameter in run.params}
+    expected = {in_file(name): flags.get(name, NONE) for name in CONVERTERS}
+    assert {name: row[0] for name, row in setting_rows().items()} == expected
+
+
+def test_the_configuration_table_has_every_variable() -> None:
+    expected = {
+        in_file(name): NONE if name in NOT_IN_ENVIRONMENT else PREFIX + name.upper() for name in CONVERTERS
+    }
+    assert {name: row[1] for name, row in setting_rows().items()} == expected
+
+
+def test_the_configuration_table_has_the_defaults(tmp_path: Path) -> None:
+    """A default that is written as a value has to be the program's; a sentence stands for `None`."""
+    sources = load({}, {}, tmp_path)
+    settings = sources.resolve(PlanSettings())
+    for name in CONVERTERS:
+        told = setting_rows()[in_file(name)][2]
+        default = getattr(settings, name)
+        try:
+            converted = CONVERTERS[name](int(told) if told.isdecimal() else told)
+        except ValueError:
+            converted = None
+        if default in (None, (), {}):
+            told_plainly = told == "none" or " " in told or name == "image"
+            assert told_plainly, f"{name} has no default, but the README says {told}"
+        else:
+            assert converted == default, f"{name} is {default!r}, but the README says {told}"
+
+
+def test_the_default_image_is_told() -> None:
+    task = Task(id="1", title="", batch=1)
+    batch = Batch(number=1, title="", tasks=(task,))
+    assert setting_rows()["image"][2] == Settings().image_named(task, batch)
+
+
+def test_every_command_and_option_is_told() -> None:
+    told = "\n".join(map(read, PAGES))
+    for name, command in commands().items():
+        assert f"patchyard {name}" in told, f"no page shows `patchyard {name}`"
+        for parameter in command.params:
+            for option in (*parameter.opts, *parameter.secondary_opts):
+                if option.startswith("--"):
+                    assert option in told, f"no page tells of {option} of `patchyard {name}`"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in LINK.findall(prose(read(page))):
+        if re.match(r"[a-z]+:", target):
+            assert target.startswith("https://"), f"{target} is neither a file nor https"
+            continue
+        name, _, anchor = target.partition("#")
+        path = page.parent / name if name else page
+        assert path.exists(), f"{page.name} links to {target}, which is not there"
+        assert path.resolve().is_relative_to(ROOT)
+        if anchor:
+            assert anchor in anchors(path), f"{path.name} has no heading #{anchor}"
+
+
+def anchors(path: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", FENCE.sub("", read(path)), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def shown_command_lines() -> Iterator[tuple[str, str]]:
+    """Yield every `patchyard …` of the pages' fences, with the page's name."""
+    for page in PAGES:
+        for _, language, content in FENCE.findall(read(page)):
+            if language.strip() in {"console", "sh", "shell", "bash", "yaml"}:
+                for line in content.splitlines():
+                    words = line.strip().removeprefix("$ ").removeprefix("- run: ").removeprefix("run: ")
+                    if words.startswith("patchyard "):
+                        yield page.name, words
+
+
+def test_command_lines_are_shown() -> None:
+    assert {page for page, _ in shown_command_lines()} >= {"README.md"}
+
+
+@pytest.mark.parametrize(("page", "line"), list(shown_command_lines()))
+def test_command_lines_parse(page: str, line: str) -> None:
+    words = list(shlex.shlex(line, posix=True, punctuation_chars=">|&"))
+    arguments = shlex.split(line, comments=True)
+    operators = [word for word in words if word in {">", "|", "&&", ">>"}]
+    if operators:
+        arguments = arguments[: arguments.index(operators[0])]
+    _, name, *rest = arguments
+    if name.startswith("-"):
+        return
+    assert name in commands(), f"{page}: there is no `patchyard {name}`"
+    parent = click.Context(cli.main, info_name="patchyard")
+    try:
+        commands()[name].make_context(name, rest, parent=parent)
+    except click.exceptions.Exit:
+        return  # --help
+    except click.ClickException as error:
+        pytest.fail(f"{page}: `{line}`: {error.format_message()}")
+
+
+def test_every_event_and_its_fields_are_told() -> None:
+    """Those of an outcome, a conflict and a pull request have tables and rows of their own."""
+    told = read(ROOT / "docs" / "output.md")
+    for event, name in NAMES.items():
+        row = re.search(rf"^\| `{name}` \|(.*)\|$", told, re.MULTILINE)
+        assert row, f"docs/output.md does not tell of {name}"
+        missing = {item.name for item in fields(event)} - {"time", *WHOLE} - set(re.findall(r"`(\w+)`", row[1]))
+        assert not missing, f"docs/output.md does not tell of {missing} of {name}"
