@@ -43,7 +43,7 @@ unit: wheel
 test: lint types unit
 
 bench: wheel
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/run.py --readme README.md
 
 clean:
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -5,7 +5,7 @@ the median of the rounds counts. Each measured command gets a plan that was neve
 whose worktrees are there already; the run that makes them is measured apart. What a command did is checked
 before its time counts.
 
-usage: python benchmarks/run.py [--rounds N] [--only sleep|cost|start] [--files N]
+usage: python benchmarks/run.py [--rounds N] [--only sleep|cost|start] [--files N] [--readme README.md]
 """
 
 import argparse
@@ -161,14 +161,10 @@ def each(rounds: int, *measures: Measure) -> list[float]:
     return [statistics.median(values) for values in taken]
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a Markdown table."""
-    print(f"### {title}\n")
-    print(f"| {' | '.join(columns)} |")
-    print(f"|{'---|' * len(columns)}")
-    for row in rows:
-        print(f"| {' | '.join(row)} |")
-    print(flush=True)
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table under its title."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join([f"**{title}**", "", *(f"| {' | '.join(cells)} |" for cells in lines), ""])
 
 
 def sleeping(rounds: int, tasks: int, seconds: int) -> tuple[str, ...]:
@@ -234,37 +230,55 @@ def about() -> str:
     return f"Python {platform.python_version()}, {git}, {os.cpu_count()} cores, {platform.system()}."
 
 
+def tables(given: argparse.Namespace) -> Iterator[str]:
+    """Measure what was asked for, table by table."""
+    rounds: int = given.rounds
+    yield f"{about()} Median of {rounds} rounds.\n"
+    if given.only in {None, "sleep"}:
+        yield table(
+            "Tasks that sleep, side by side against one by one",
+            (
+                "tasks",
+                "faster",
+                "of the pool",
+                "of the pool, making the worktrees",
+                "of the pool, inside the run",
+            ),
+            [sleeping(rounds, tasks, seconds) for tasks, seconds in SLEEPS],
+        )
+    if given.only in {None, "cost"}:
+        yield table(
+            "What each further task costs, against a bare shell script with the same git work",
+            ("repository", "ratio", "patchyard", "script"),
+            [further_task(rounds, files) for files in (SMALL, given.files)],
+        )
+    if given.only in {None, "start"}:
+        yield table("Start", ("command", "time", "against `python -c pass`"), [start_up(rounds)])
+
+
+def put_into(page: Path, text: str) -> None:
+    """Put tables in the place that a page has for them."""
+    before, begin, rest = page.read_text(encoding="utf-8").partition("<!-- benchmark -->\n")
+    _, end, after = rest.partition("<!-- /benchmark -->")
+    page.write_text(f"{before}{begin}{text}{end}{after}", encoding="utf-8")
+
+
 def main() -> None:
-    """Measure what was asked for."""
+    """Measure, print, and keep."""
     parser = argparse.ArgumentParser(description="Measures the program as whole commands, as ratios.")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each measure; the median counts")
     parser.add_argument("--only", choices=["sleep", "cost", "start"], help="one of the tables")
     parser.add_argument("--files", type=int, default=20_000, help="files in the large repository")
+    parser.add_argument("--readme", type=Path, help="put the tables into this page, too")
     given = parser.parse_args()
     if not PATCHYARD.exists() or shutil.which("git") is None:
         sys.exit(f"install patchyard beside {sys.executable}, and git, first: `make wheel`")
-    print(f"{about()} Median of {given.rounds} rounds.\n", flush=True)
-    if given.only in {None, "sleep"}:
-        table(
-            "Side by side against one by one",
-            (
-                "tasks",
-                "faster, whole command",
-                "of the pool",
-                "of the pool, the very first run",
-                "inside the run",
-            ),
-            [sleeping(given.rounds, tasks, seconds) for tasks, seconds in SLEEPS],
-        )
-    if given.only in {None, "cost"}:
-        table(
-            "What each further task costs, against a bare shell script with the same git work",
-            ("repository", "ratio", "patchyard", "script"),
-            [further_task(given.rounds, files) for files in (SMALL, given.files)],
-        )
-    if given.only in {None, "start"}:
-        columns = ("command", "whole command", "against `python -c pass`")
-        table("Start-up", columns, [start_up(given.rounds)])
+    shown = []
+    for part in tables(given):
+        shown.append(f"{part}\n")
+        print(part, flush=True)
+    if given.readme:
+        put_into(given.readme, "".join(shown))
 
 
 if __name__ == "__main__":

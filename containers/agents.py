@@ -1,10 +1,12 @@
-"""Coding agents as data: the command, and the text that an agent is given."""
+"""Coding agents: which one is meant, what it needs, what it is told, and what it says that it cost."""
 
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from textwrap import indent
+from typing import Protocol, runtime_checkable
 
+from containers.agents_data import BUILT_IN, Agent
 from tasks.model import Check, Plan, Step, StepKind, Task
 
 PROMPT_FILE = "{prompt_file}"
@@ -17,30 +19,90 @@ Leave your changes in the current directory: they are taken from there. Do not p
 request."""
 
 
-def resolve(name: str, agents: Mapping[str, str]) -> str:
-    """Return the command of the agent that is declared as `name`, else `name`: it is a command itself."""
-    return agents.get(name, name)
+@runtime_checkable
+class Versions(Protocol):
+    """A place that can say which version of an agent it has."""
+
+    async def version(self, agent: Agent, image: str | None) -> str | None:
+        """Return the first line that the agent's `version` command prints; `None` where it does not run.
+
+        Args:
+            agent: The agent; it has a `version`.
+            image: The image of the container that it would run in.
+        """
+        ...
 
 
-def is_usable(name: str, agents: Mapping[str, str], path: str) -> bool:
-    """Whether `name` can be an agent: declared, a command of several words or with a path, or a program.
+def resolve(name: str, agents: Mapping[str, Agent]) -> Agent:
+    """Return the agent that is declared as `name`, else the built-in one, else `name` as a command itself."""
+    return agents.get(name) or BUILT_IN.get(name) or Agent(name, command=name)
+
+
+def is_usable(name: str, agents: Container[str], path: str) -> bool:
+    """Whether `name` can be an agent: known, a command of several words or with a path, or a program.
 
     Args:
         name: What the plan or a setting says.
-        agents: The declared agents, name to command.
+        agents: The names of declared agents; the built-in ones are known without them.
         path: Where programs are looked for, in the form of PATH.
     """
     if not name.strip():
         return False
+    is_known = name in agents or name in BUILT_IN
     several_words = len(name.split()) > 1
-    return name in agents or several_words or "/" in name or shutil.which(name, path=path) is not None
+    return is_known or several_words or "/" in name or shutil.which(name, path=path) is not None
 
 
-def agent_step(command: str, prompt: str) -> Step:
+def what_lacks(agent: Agent, environ: Mapping[str, str], *, contained: bool) -> str | None:
+    """Return what the environment lacks for an agent to work, as a sentence; `None` where it lacks nothing.
+
+    Args:
+        agent: The agent.
+        environ: The user's environment.
+        contained: Whether it runs in a container, where only what it is handed is there. On the user's own
+            machine its program has to be installed, and may be logged in without any secret.
+    """
+    if contained:
+        if not agent.secrets or secrets_of(agent, environ):
+            return None
+        names = " or ".join(agent.secrets)
+        return f"agent {agent.name} needs a secret, and none is set: set {names} in the environment"
+    program = agent.version.split()[0] if agent.version else None
+    if program is None or shutil.which(program, path=environ.get("PATH", "")):
+        return None
+    return (
+        f"agent {agent.name}: the program {program} is not on PATH; "
+        "install it, or let it run in a container with --mode dagger"
+    )
+
+
+def secrets_of(agent: Agent, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return those of an agent's secrets that are set."""
+    return {name: value for name in agent.secrets if (value := environ.get(name))}
+
+
+def read_cost(agent: Agent, output: str) -> float | None:
+    """Return what an agent says last of its cost, in US dollars; `None` where it says nothing."""
+    if agent.cost is None:
+        return None
+    found = [match["cost"] for match in re.finditer(agent.cost, output)]
+    try:
+        return float(found[-1]) if found else None
+    except (TypeError, ValueError):
+        return None
+
+
+def first_line(output: str) -> str | None:
+    """Return the first line of some output that says something, cut to what a report has room for."""
+    lines = (line.strip() for line in output.splitlines())
+    return next((line[:TITLE_LENGTH] for line in lines if line), None)
+
+
+def agent_step(command: str, prompt: str, *, title: str | None = None) -> Step:
     """Return the step that runs an agent, with `prompt` on standard input and in the file where named."""
     return Step(
         kind=StepKind.AGENT,
-        title=_one_line(command),
+        title=title or _one_line(command),
         argv=("sh", "-c", command),
         stdin=prompt,
         prompt_file=PROMPT_FILE in command,

@@ -9,12 +9,13 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from containers import standalone
 from containers.filesystem import empty, is_directory, make_accessible, remove
 from containers.gitcall import Git, GitError
 from containers.quarantine import quarantined, refuse_secrets
@@ -72,6 +73,7 @@ class Checkout:
         self._commits = commits
         self._excludes = excludes
         self._keeps_modes: bool | None = None
+        self._reset_at: int | None = None
         work_tree = {"GIT_WORK_TREE": str(place.path)}
         # A reset moves the worktree's HEAD. A patch asks the repository alone: a task may have broken the rest.
         index, staged = place.own("index"), place.own("staged")
@@ -118,6 +120,9 @@ class Checkout:
         remove(for_the_task)  # it may be a link that a task made
         shutil.copyfile(index, for_the_task)
         self._place.own("base").write_text(commit, "ascii")
+        # By the worktree's own file system: a directory that a task touched has a later time, or this one.
+        os.utime(self.path / ".git")
+        self._reset_at = os.lstat(self.path / ".git").st_ctime_ns
 
     def _check_out(self, commit: str, old: str | None, keep: Sequence[str]) -> None:
         # First what no one tracks, by the index of the last reset: what a task put in the place of a directory
@@ -176,11 +181,11 @@ class Checkout:
         except GitError:  # the commit is gone from the repository: so is the use of what was kept of it
             self._place.own("index").unlink(missing_ok=True)
             return
-        root = str(self.path)
+        root, since = str(self.path), self._reset_at
         _remove_special(root)
         real = {""}  # a directory below a link is not the worktree's
         for directory in layout.directories:
-            if directory.rpartition("/")[0] in real and _free_directory(f"{root}/{directory}"):
+            if directory.rpartition("/")[0] in real and _free_directory(f"{root}/{directory}", since):
                 real.add(directory)
         for gitlink in layout.gitlinks:
             path = self.path / gitlink
@@ -188,10 +193,34 @@ class Checkout:
                 _make_owned(path)
                 empty(path)
 
-    def tracked_ignored(self) -> list[str]:
-        """Return the files of the commit that it was reset to which its own ignore rules name."""
-        rules = "--exclude-per-directory=.gitignore"
-        return self._resetting.run("ls-files", "-z", "--cached", "--ignored", rules).fields
+    def ignored(self, paths: Sequence[str]) -> list[str]:
+        """Return which of some paths git would leave out if they stood there; directories end in a slash.
+
+        Raises:
+            GitError: A path leads over a link or into a submodule.
+        """
+        if not paths:
+            return []
+        names = b"".join(os.fsencode(path) + b"\0" for path in paths)
+        arguments = ("--literal-pathspecs", "check-ignore", "-z", "--stdin")
+        return self._resetting.run(*arguments, stdin=names, ok=(0, 1)).fields
+
+    def is_plain(self, commit: str) -> bool:
+        """Whether any git can make a checkout of a commit from the repository's objects alone."""
+        gitlinks = self._commits.layout(commit).gitlinks
+        return standalone.is_plain(self._place.common, commit, has_submodules=bool(gitlinks))
+
+    @contextmanager
+    def standalone(self, commit: str, depth: int) -> Iterator[Path]:
+        """Make a repository of a commit and some of its history, for as long as the context lasts.
+
+        Raises:
+            GitError: It cannot be made.
+        """
+        with TemporaryDirectory(dir=self._place.scratch, prefix="standalone-") as name:
+            made = Path(name, "tree")
+            standalone.make(self._staging, self._place.common, commit, depth, made)
+            yield made
 
     def snapshot(self, exclude: Sequence[str] = ()) -> str:
         """Return the id of the tree that stands in the worktree now.
@@ -288,19 +317,22 @@ class Checkout:
         return ("-c", f"core.fileMode={'true' if self._keeps_modes else 'false'}")
 
 
-def _free_directory(path: str) -> bool:
-    """Give access to a directory, and remove a repository in it; returns whether it is a directory."""
+def _free_directory(path: str, since: int | None) -> bool:
+    """Give access to a directory, and remove a repository in it; returns whether it is a directory.
+
+    One that nobody touched `since` then, in nanoseconds, is as it should be.
+    """
     try:
-        mode = os.lstat(path).st_mode
+        status = os.lstat(path)
     except OSError:
         return False
-    if not stat.S_ISDIR(mode):
+    if not stat.S_ISDIR(status.st_mode):
         return False
-    if mode & stat.S_IRWXU != stat.S_IRWXU:
+    if since is None or status.st_ctime_ns >= since:
         _make_owned(Path(path))
-    _remove_special(path)
-    if os.path.lexists(f"{path}/.git"):
-        remove(Path(path, ".git"))
+        _remove_special(path)
+        if os.path.lexists(f"{path}/.git"):
+            remove(Path(path, ".git"))
     return True
 
 

@@ -27,7 +27,7 @@ NEVER = {"late": None, "missing": 127, "untimed": None}
 """Why a step did not start, with the exit code that a shell would give."""
 
 HEAD = """\
-exec 2>&1
+exec 2> /dev/null
 limit={limit}
 grace={grace}
 
@@ -40,14 +40,14 @@ step() {{
     number=$1; input=$2; shift 2
     say step "$number"
     now; from=$now
-    if ! command -v "$1" > /dev/null 2>&1; then say end "$number" missing "$from" "$from"; return 1; fi
+    if ! command -v "$1" > /dev/null; then say end "$number" missing "$from" "$from"; return 1; fi
     if [ -n "$limit" ]; then
         left=$(( deadline - from ))
         if [ "$left" -le 0 ]; then say end "$number" late "$from" "$from"; return 1; fi
         if ! command -v timeout > /dev/null; then say end "$number" untimed "$from" "$from"; return 1; fi
         set -- timeout -k "$grace" $(( (left + 99) / 100 )) "$@"
     fi
-    "$@" < "$input"
+    "$@" < "$input" 2>&1
     code=$?
     now; late=
     if [ -n "$limit" ] && [ "$now" -ge "$deadline" ]; then late=late; fi
@@ -60,7 +60,7 @@ export PATCHYARD_RUN
 say run "$PATCHYARD_RUN"
 now; deadline=$(( now + ${{limit:-0}} ))
 # Any user that a step turns into may make files here; who is not the owner has it so already.
-chmod a+rwx . 2> /dev/null
+chmod a+rwx .
 """
 
 

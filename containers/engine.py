@@ -1,40 +1,62 @@
 """A Dagger container as the place where a task runs.
 
 The task's tree comes from the repository itself, as git has it at the task's start, with a `.git` of its own:
-git works in it, for any user, and no task sees another's or the repository. All steps are one exec, since an
-exec costs more than a second. What changed is exported into the worktree, where the same git as everywhere takes
-the patch. `dagger` is imported where it is used: it takes a second.
+git works in it, for any user, and no task sees another's or the repository. All steps are one exec. What they
+changed is exported into the worktree, where the same git as everywhere takes the patch. `dagger` is imported
+where it is used: it takes a second.
 """
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 
 import anyio
 from anyio import get_cancelled_exc_class, to_thread
 
 from containers import driver
-from containers.git import Identity
+from containers.agents import first_line
+from containers.agents_data import Agent
+from containers.git import GitError, Identity
 from containers.images import digests
 from containers.runner import Job, RunnerError, TaskLog, Watcher
+from containers.telling import Telling
 from containers.worktrees import Worktree
 from tasks.model import Step, StepKind, StepResult
 
 if TYPE_CHECKING:
-    from dagger import Changeset, Client, Container, Directory
+    from dagger import Changeset, Client, Container, Directory, Service
+
+T = TypeVar("T")
 
 WORK = "/work"
 """Where a task's tree stands in its container."""
 DEFAULT_IMAGE = "python:3.13"
 """Has git, a shell and Python; the default where nothing names an image."""
-UNSEEN = (".git",)
-NOT_REPOSITORY = ("worktrees", "hooks", "patchyard", "*.lock")
+GIT = ".git"
+OBJECTS = ("objects", "shallow")
+TAGS = ("packed-refs", "refs/tags")
+UNFINISHED = ("**/tmp_*", "objects/incoming-*")
+"""What git is about to write; it may be gone the next moment."""
+CONFIG = """\
+[core]
+\trepositoryformatversion = 0
+\tbare = true
+[pack]
+\tthreads = 1
+\twindow = 0
+[uploadpack]
+\tallowAnySHA1InWant = true
+"""
+"""The repository's configuration as the engine sees it: not the user's, which may hold a token; and the same
+objects give the same pack, so that a task is known again by its tree."""
+RUN_SECRET = "patchyard-run"  # noqa: S105 - the name of one
 PATIENCE = 20.0
 """Seconds that an engine may take to say that it is there."""
-OLDER = 1.5
-"""Seconds by which a result must be older than its call to count as taken from the cache."""
+ROOT = frozenset({"", "0", "root"})
+LONGEST = 500
+"""Characters of an engine's message that a person is shown."""
 
 
 class EngineError(RunnerError):
@@ -46,7 +68,9 @@ class EngineError(RunnerError):
 class Files(Protocol):
     """How files get from here into an engine, and back."""
 
-    def directory(self, client: "Client", path: Path, exclude: Sequence[str] = ()) -> "Directory":
+    def directory(
+        self, client: "Client", path: Path, *, include: Sequence[str] = (), exclude: Sequence[str] = ()
+    ) -> "Directory":
         """Return a directory of this machine, read afresh."""
         ...
 
@@ -58,9 +82,11 @@ class Files(Protocol):
 class HostFiles:
     """The files of the machine that the client runs on."""
 
-    def directory(self, client: "Client", path: Path, exclude: Sequence[str] = ()) -> "Directory":
+    def directory(
+        self, client: "Client", path: Path, *, include: Sequence[str] = (), exclude: Sequence[str] = ()
+    ) -> "Directory":
         """Return a directory of the host, read afresh."""
-        return client.host().directory(str(path), exclude=list(exclude), no_cache=True)
+        return client.host().directory(str(path), include=list(include), exclude=list(exclude), no_cache=True)
 
     async def export(self, changes: "Changeset", path: Path) -> None:
         """Apply changes to a directory of the host."""
@@ -74,7 +100,8 @@ class Place:
     `common` is the repository's common git directory. `identity` is whose name commits made inside carry.
     `depth` is how many commits of history a task sees, 0 for all. `caches` are directories that containers
     keep between tasks and runs. `copy` are patterns of files in the worktree that git does not have. `fresh`
-    runs again what the engine has cached.
+    runs again what the engine has cached. `services` are ports of this machine, such as `localhost:11434`, by
+    the names under which containers reach them, each at the same port.
     """
 
     common: Path
@@ -83,6 +110,7 @@ class Place:
     caches: tuple[str, ...] = ()
     copy: tuple[str, ...] = ()
     fresh: bool = False
+    services: Mapping[str, str] = field(default_factory=dict)
     files: Files = field(default_factory=HostFiles)
 
 
@@ -92,77 +120,147 @@ class EngineRunner:
     def __init__(self, client: "Client", place: Place) -> None:
         self._client = client
         self._place = place
+        self._starts: dict[str, Directory] = {}
+        self._owners: dict[tuple[str, ...], str | None] = {}
+        self._lock = anyio.Lock()
 
     async def digests(self, names: Iterable[str]) -> Mapping[str, str]:
         """Return the digests of images by name, without those that are not to be had."""
         return await digests(self._client, names)
 
+    async def version(self, agent: Agent, image: str | None) -> str | None:
+        """Return what an agent says of its version in its container; `None` where it does not run."""
+        container = self._image(image, agent.setup)
+        for name, value in agent.environment.items():
+            container = container.with_env_variable(name, value)
+        try:
+            return first_line(await self._ask(container.with_exec(["sh", "-c", agent.version or ""]).stdout()))
+        except (_RefusedError, EngineError):
+            return None
+
     async def run(self, job: Job, worktree: Worktree, watcher: Watcher) -> tuple[StepResult, ...]:
         """Run the job's steps in a container, and bring what they changed into the worktree.
 
-        All steps are one exec: the watcher is told of each when the exec has ended.
+        The watcher is told of all steps when the exec has ended. A task that is cancelled leaves nothing: its
+        container is gone with its files.
 
         Raises:
             EngineError: The engine has gone.
         """
-        began = time.time()
+        began = time.monotonic()
         log = await to_thread.run_sync(TaskLog, job.log, job.secrets)
-        telling = _Telling(job, watcher, log)
+        telling = Telling(watcher, log)
         try:
-            await self._run(job, worktree, telling, began)
+            if job.steps:
+                await self._run(job, worktree, telling)
         except get_cancelled_exc_class():
             with anyio.CancelScope(shield=True):
-                await telling.interrupted(time.time() - began)
+                await telling.interrupted(time.monotonic() - began)
             raise
         finally:
             with anyio.CancelScope(shield=True):
                 await to_thread.run_sync(log.__exit__, None, None, None)
         return tuple(telling.results)
 
-    async def _run(self, job: Job, worktree: Worktree, telling: "_Telling", began: float) -> None:
-        """Build the container, run it, read how it went, and export what changed."""
-        before = await self._tree(job, worktree)
-        container = self._container(job, before)
-        numbered = dict(enumerate(job.steps, 1))
-        setup = {number: step for number, step in numbered.items() if step.kind is StepKind.SETUP}
-        rest = {number: step for number, step in numbered.items() if step.kind is not StepKind.SETUP}
-        for part in (setup, rest):
-            if not part:
-                continue
-            await telling.begin(part)
-            container = self._with_steps(container, job, part)
-            ended = await self._ended(container, began)
-            await telling.ended(part, ended)
-            if telling.failed:
-                break
-            if part is setup:
+    async def _run(self, job: Job, worktree: Worktree, telling: Telling) -> None:
+        """Build the container, run the steps in it, and bring back what they changed: the set-up's first."""
+        container: Container | None = None
+        for steps in _parts(job.steps):
+            asked = time.monotonic()
+            await telling.begin(steps)
+            try:
+                container = container or await self._container(job, worktree)
                 before = container.directory(WORK)
-        if not telling.lost:
-            await self._export(before, container.directory(WORK), job, worktree)
+                container = self._with_steps(container, job, steps)
+                report = driver.report(await self._ask(container.stdout()))
+                await self._export(before, container.directory(WORK), worktree)
+            except _RefusedError as no:
+                await telling.ended(steps, driver.report(no.output), time.monotonic() - asked, error=str(no))
+                return
+            cached = report.run not in {None, job.run}
+            await telling.ended(steps, report, time.monotonic() - asked, cached=cached)
+            if telling.failed:
+                return
 
-    async def _tree(self, job: Job, worktree: Worktree) -> "Directory":
-        """Return the tree that the task starts from, with a `.git` of its own."""
-        place = self._place
-        git = place.files.directory(self._client, place.common, NOT_REPOSITORY).as_git()
-        tree = git.ref(job.start).tree(depth=place.depth)
-        if place.copy:
-            copied = place.files.directory(self._client, worktree.path, UNSEEN)
-            tree = tree.with_directory("/", copied, include=list(place.copy))
-        return tree
+    async def _container(self, job: Job, worktree: Worktree) -> "Container":
+        """Return the container of a task, before its first step.
 
-    def _container(self, job: Job, tree: "Directory") -> "Container":
+        Raises:
+            _RefusedError: The engine cannot make it.
+        """
         client, place = self._client, self._place
-        container = client.container().from_(job.image or DEFAULT_IMAGE)
-        for command in job.layers:
-            container = container.with_exec(["sh", "-e", "-c", command])
+        container = self._image(job.image, job.layers)
+        owner = await self._owner(container, job)
+        tree = await self._tree(job, worktree)
         for path in place.caches:
-            container = container.with_mounted_cache(path, client.cache_volume(f"patchyard{path}"))
-        container = container.with_workdir(WORK).with_mounted_directory(WORK, tree)
+            cache = client.cache_volume(f"patchyard{path}")
+            container = container.with_mounted_cache(path, cache, owner=owner)
+        for name, address in place.services.items():
+            container = container.with_service_binding(name, self._service(address))
+        container = container.with_workdir(WORK).with_mounted_directory(WORK, tree, owner=owner)
         for name, value in self._variables(job).items():
             container = container.with_env_variable(name, value)
         for name, value in job.secrets.values.items():
             container = container.with_secret_variable(name, client.set_secret(name, value))
+        # The engine does not say what it has taken from its cache. A secret's value makes no difference to the
+        # cache: steps that name another run than this one were run by that.
+        run = client.set_secret(RUN_SECRET, f"{driver.RUN_PREFIX} {job.run}")
+        return container.with_mounted_secret(driver.RUN, run, mode=0o444)
+
+    def _image(self, name: str | None, layers: Sequence[str]) -> "Container":
+        """Return an image with what its agent needs: layers that all tasks share."""
+        container = self._client.container().from_(name or DEFAULT_IMAGE)
+        for command in layers:
+            container = container.with_exec(["sh", "-e", "-c", command])
         return container
+
+    def _service(self, address: str) -> "Service":
+        """Return a port of this machine as a service."""
+        from dagger import PortForward  # noqa: PLC0415 - slow; see above
+
+        host, _, port = address.rpartition(":")
+        forward = PortForward(backend=int(port), frontend=int(port))
+        return self._client.host().service([forward], host=host)
+
+    async def _owner(self, container: "Container", job: Job) -> str | None:
+        """Return who the image's user is, where that is not root; the engine is asked once for each image."""
+        image = (job.image or DEFAULT_IMAGE, *job.layers)
+        if image not in self._owners:
+            user = await self._ask(container.user())
+            self._owners[image] = None if user.partition(":")[0] in ROOT else user
+        return self._owners[image]
+
+    async def _tree(self, job: Job, worktree: Worktree) -> "Directory":
+        """Return the tree that the task starts from, with a `.git` of its own; tasks of one start share it."""
+        async with self._lock:
+            if job.start not in self._starts:
+                self._starts[job.start] = await self._start(job, worktree)
+        tree = self._starts[job.start]
+        if not self._place.copy:
+            return tree
+        copied = self._place.files.directory(
+            self._client, worktree.path, include=self._place.copy, exclude=[GIT]
+        )
+        return tree.with_directory("/", copied)
+
+    async def _start(self, job: Job, worktree: Worktree) -> "Directory":
+        files, depth, checkout = self._place.files, self._place.depth, worktree.checkout
+        if await to_thread.run_sync(checkout.is_plain, job.start):
+            include = OBJECTS if depth else OBJECTS + TAGS
+            objects = files.directory(self._client, self._place.common, include=include, exclude=UNFINISHED)
+            git = objects.with_new_file("HEAD", f"{job.start}\n").with_new_file("config", CONFIG)
+            tree = git.with_new_directory("refs").as_git().ref(job.start).tree(depth=depth)
+            return await self._ask(tree.sync())
+        standalone = checkout.standalone(job.start, depth)
+        try:
+            made = await to_thread.run_sync(standalone.__enter__)
+        except GitError as error:
+            raise _RefusedError(f"no container can have its files: {error}") from error
+        try:
+            return await self._ask(files.directory(self._client, made).sync())
+        finally:
+            with anyio.CancelScope(shield=True):
+                await to_thread.run_sync(standalone.__exit__, None, None, None)
 
     def _variables(self, job: Job) -> Mapping[str, str]:
         """Return the container's own variables.
@@ -182,152 +280,102 @@ class EngineRunner:
     def _with_steps(self, container: "Container", job: Job, steps: Mapping[int, Step]) -> "Container":
         from dagger import ReturnType  # noqa: PLC0415 - slow; see above
 
-        own = self._client.directory().with_new_file(
-            "run", driver.script(steps, timeout=job.timeout, grace=job.grace), permissions=0o755
-        )
-        for name, text in driver.inputs(steps).items():
-            own = own.with_new_file(name, text)
-        return container.with_mounted_directory(driver.HOME, own).with_exec(
-            ["sh", f"{driver.HOME}/run"], expect=ReturnType.ANY
-        )
+        script = driver.script(steps, timeout=job.timeout, grace=job.grace)
+        for path, text in {driver.SCRIPT: script, **driver.inputs(steps)}.items():
+            container = container.with_new_file(path, text)
+        return container.with_exec(["sh", driver.SCRIPT], expect=ReturnType.ANY)
 
-    async def _ended(self, container: "Container", began: float) -> "_Ended":
-        """Evaluate the exec, and return how its steps went; what cannot run at all is an ending too."""
-        asked = time.monotonic()
+    async def _export(self, before: "Directory", after: "Directory", worktree: Worktree) -> None:
+        """Bring what changed into the worktree: not `.git`, and nothing new that git ignores.
 
-        async def read() -> _Ended:
-            await container.exit_code()
-            results = await container.file(driver.RESULTS).contents()
-            output = await container.stdout()
-            since = driver.began(results)
-            return _Ended(
-                driver.records(results), driver.outputs(output), cached=bool(since and since < began - OLDER)
-            )
+        Raises:
+            _RefusedError: It could not be brought back.
+        """
+        export = self._place.files.export
+        without = [directory.without_directory(GIT) for directory in (before, after)]
+        changes = without[1].changes(without[0])
+        if added := await self._ask(changes.added_paths()):
+            touched = [*added, *await self._ask(changes.modified_paths())]
+            if any(path.rpartition("/")[2] == ".gitignore" for path in touched):
+                rules = [directory.filter(include=["**/.gitignore"]) for directory in without]
+                await self._ask(export(rules[1].changes(rules[0]), worktree.path))
+            ignored = await _ignored(worktree, added, await self._ask(changes.removed_paths()))
+            if ignored:
+                changes = without[1].without_files(ignored).changes(without[0])
+        await self._ask(export(changes, worktree.path))
 
-        ended = await self._guarded(read)
-        return replace(ended, seconds=time.monotonic() - asked)
-
-    async def _export(self, before: "Directory", after: "Directory", job: Job, worktree: Worktree) -> None:
-        """Bring what changed into the worktree: not `.git`, and nothing that git ignores."""
-        kept = await to_thread.run_sync(worktree.checkout.tracked_ignored)
-
-        def seen(tree: "Directory") -> "Directory":
-            shown = self._client.directory().with_directory("/", tree, exclude=list(UNSEEN), gitignore=True)
-            return shown.with_directory("/", tree, include=list(kept)) if kept else shown
-
-        changes = seen(after).changes(seen(before))
-
-        async def export() -> _Ended:
-            await self._place.files.export(changes, worktree.path)
-            return _Ended()
-
-        ended = await self._guarded(export)
-        if ended.error:
-            raise EngineError(f"what task {job.task} changed could not be brought back: {ended.error}")
-
-    async def _guarded(self, ask: "Callable[[], Awaitable[_Ended]]") -> "_Ended":
-        """Ask the engine; what it says no to is an ending, and an engine that has gone is an error.
+    async def _ask(self, question: Awaitable[T]) -> T:
+        """Ask the engine.
 
         Raises:
             EngineError: It does not answer any more.
+            _RefusedError: It says no.
         """
         import dagger  # noqa: PLC0415 - slow; see above
+        from gql.transport.exceptions import TransportError  # noqa: PLC0415 - likewise
 
         try:
-            return await ask()
+            return await question
         except dagger.ExecError as error:
-            ended = _Ended(error=_killed(error.exit_code))
+            raise _RefusedError(_how(error.command, error.exit_code, error.stderr), error.stdout) from error
         except dagger.QueryError as error:
-            ended = _Ended(error=_sentence(str(error)))
-        except dagger.DaggerError as error:
+            refused = _RefusedError(_sentence(str(error)))
+            cause: Exception = error
+        except (dagger.DaggerError, TransportError, OSError) as error:
             raise EngineError(f"it does not answer: {_sentence(str(error))}") from error
         # An engine that dies under an exec says so in the words of whatever failed first: ask it.
         try:
             with anyio.fail_after(PATIENCE):
                 await self._client.default_platform()
-        except (dagger.DaggerError, TimeoutError) as error:
-            raise EngineError(f"it does not answer: {ended.error}") from error
-        return ended
+        except (dagger.DaggerError, TransportError, OSError) as error:
+            raise EngineError(f"it does not answer: {refused}") from error
+        raise refused from cause
 
 
-@dataclass(frozen=True, slots=True)
-class _Ended:
-    """How an exec ended: the records and outputs of its steps, or why there are none."""
+class _RefusedError(Exception):
+    """The engine says no to something of one task's; `output` is what its steps printed until then."""
 
-    records: Mapping[int, driver.Record] = field(default_factory=dict)
-    outputs: Mapping[int, str] = field(default_factory=dict)
-    cached: bool = False
-    error: str | None = None
-    seconds: float = 0.0
+    def __init__(self, message: str, output: str = "") -> None:
+        super().__init__(message)
+        self.output = output
 
 
-def _killed(code: int) -> str:
-    if code == 137:  # noqa: PLR2004 - 128 + KILL
-        return "its container was killed (exit code 137): most often it ran out of memory"
-    return f"its container ended with exit code {code}"
+def _parts(steps: Sequence[Step]) -> list[dict[int, Step]]:
+    """Return the steps by their numbers, in two parts: the set-up, whose changes are no part of the patch."""
+    numbered = dict(enumerate(steps, 1))
+    setup = {number: step for number, step in numbered.items() if step.kind is StepKind.SETUP}
+    rest = {number: step for number, step in numbered.items() if step.kind is not StepKind.SETUP}
+    return [part for part in (setup, rest) if part]
+
+
+async def _ignored(worktree: Worktree, added: Sequence[str], removed: Sequence[str]) -> list[str]:
+    """Return which new paths git ignores: a directory stands for all that is in it."""
+    gone = tuple(f"{path.rstrip('/')}/" for path in removed)
+    asked = [path for path in sorted(added) if not path.startswith(gone)]
+    try:
+        found = await to_thread.run_sync(worktree.checkout.ignored, asked)
+    except GitError:
+        return []  # they come along, and git leaves them out when it takes the patch
+    topmost: list[str] = []
+    for path in found:
+        if not (topmost and topmost[-1].endswith("/") and path.startswith(topmost[-1])):
+            topmost.append(path)
+    return topmost
+
+
+def _how(command: Sequence[str], code: int, stderr: str) -> str:
+    """Say how an exec ended that the engine does not take for an answer."""
+    if list(command) == ["sh", driver.SCRIPT]:
+        if code == 137:  # noqa: PLR2004 - 128 + KILL
+            return "its container was killed (exit code 137): most often it ran out of memory"
+        return f"its container ended with exit code {code}"
+    said = _sentence(stderr)
+    return (
+        f"its set-up `{command[-1] if command else ''}` ended with exit code {code}{': ' if said else ''}{said}"
+    )
 
 
 def _sentence(message: str) -> str:
     """Return the last part of an engine's message, which says most, as one line."""
-    line = " ".join(message.split())
-    return line if len(line) <= 500 else f"…{line[-500:]}"  # noqa: PLR2004 - what a person reads
-
-
-class _Telling:
-    """Tells the log and the watcher how the steps of a task went."""
-
-    def __init__(self, job: Job, watcher: Watcher, log: TaskLog) -> None:
-        self._job = job
-        self._watcher = watcher
-        self._log = log
-        self._running: tuple[int, Step] | None = None
-        self.results: list[StepResult] = []
-        self.lost = False  # whether the container ended in a way that leaves no files to read
-
-    @property
-    def failed(self) -> bool:
-        """Whether the next step may not begin."""
-        return bool(self.results) and not self.results[-1].ok
-
-    async def begin(self, steps: Mapping[int, Step]) -> None:
-        """Tell that the first of some steps begins."""
-        self._running = next(iter(steps.items()))
-        await self._watcher.step_started(*self._running)
-
-    async def ended(self, steps: Mapping[int, Step], ended: _Ended) -> None:
-        """Tell how the steps of an exec went, in order, up to the first that failed."""
-        self.lost = ended.error is not None
-        for number, step in steps.items():
-            result = self._result(number, step, ended)
-            if self._running is None:
-                await self._watcher.step_started(number, step)
-            await self._end(number, result, ended.outputs.get(number, ""))
-            if not result.ok:
-                return
-
-    async def interrupted(self, seconds: float) -> None:
-        """Tell that the step which was under way was cancelled."""
-        if self._running is not None:
-            number, step = self._running
-            await self._end(number, StepResult(step, None, seconds, cancelled=True), "")
-
-    def _result(self, number: int, step: Step, ended: _Ended) -> StepResult:
-        record = ended.records.get(number)
-        if record is None:
-            return StepResult(
-                step, None, ended.seconds, error=ended.error or "it left no trace in its container"
-            )
-        return StepResult(
-            step, record.exit_code, record.seconds, timed_out=record.timed_out, cached=ended.cached
-        )
-
-    async def _end(self, number: int, result: StepResult, output: str) -> None:
-        def write() -> StepResult:
-            self._log.begin(result.step)
-            self._log.write(output.encode(errors="surrogateescape"))
-            return self._log.end(result)
-
-        result = await to_thread.run_sync(write)
-        self._running = None
-        self.results.append(result)
-        await self._watcher.step_finished(number, result)
+    line = " ".join(message.partition(" [traceparent:")[0].split())
+    return line if len(line) <= LONGEST else f"…{line[-LONGEST:]}"

@@ -6,11 +6,8 @@ engine that goes away gives its tasks back to the others, once each.
 """
 
 import math
-import shlex
-import shutil
-import tempfile
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -18,24 +15,32 @@ from typing import TYPE_CHECKING, Self
 
 import anyio
 
+from containers.agents_data import Agent
 from containers.engine import EngineError, EngineRunner, Place
 from containers.runner import Job, Watcher
+from containers.sessions import HOST, CommandLineError, Session
 from containers.worktrees import Worktree
 from tasks.model import StepResult
 
 if TYPE_CHECKING:
     from dagger import Client
 
-CLI = "_EXPERIMENTAL_DAGGER_CLI_BIN"
-HOST = "_EXPERIMENTAL_DAGGER_RUNNER_HOST"
-SCHEMES = frozenset(
-    "tcp unix ssh kube-pod container image docker-container docker-image podman-container".split()
+SCHEMES = (
+    "tcp",
+    "unix",
+    "ssh",
+    "kube-pod",
+    "container",
+    "image",
+    "docker-container",
+    "docker-image",
+    "podman-container",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """An engine to use: its address (`None` is the one that the environment names), and its share of the pool."""
+    """An engine to use: its address (`None`: the one that the environment names) and its share of the pool."""
 
     url: str | None = None
     share: int | None = None
@@ -66,64 +71,34 @@ class Engine:
 
 @asynccontextmanager
 async def connected(engine: Engine, environ: Mapping[str, str], log: Path) -> "AsyncIterator[Client]":
-    """Open a session with an engine; what it says goes to `log`.
+    """Have a session with an engine; what it says goes to `log`.
 
     Raises:
         EngineError: There is no command line, or no engine answers.
     """
-    import dagger  # noqa: PLC0415 - takes a second
-    from dagger.client._session import (  # type: ignore[attr-defined]  # noqa: PLC0415 - see below
-        ConnectConfig,
-        ConnectParams,
-        SingleConnection,
-    )
-    from dagger.provisioning._session import start_cli_session  # noqa: PLC0415 - see below
-
-    async with AsyncExitStack() as stack:
-        try:
-            # `dagger.Connection` would do, but for two things: it downloads a command line where it finds none
-            # in its own cache, and it reads the engine's address from this process's environment alone.
-            params = ConnectParams.from_env() if engine.url is None else None
-            if params is None:
-                told = stack.enter_context(log.open("a", encoding="utf-8"))
-                home = stack.enter_context(tempfile.TemporaryDirectory(prefix="patchyard-"))
-                command = _command_line(engine, environ, Path(home))
-                config = dagger.Config(log_output=told, retry=None)
-                started: ConnectParams = await stack.enter_async_context(start_cli_session(config, command))
-                params = started
-            connection = SingleConnection(params, ConnectConfig(retry=None))
-            client = dagger.Client.from_connection(await stack.enter_async_context(connection))
-            await client.version()
-        except (dagger.DaggerError, OSError) as error:
-            hint = f"start it, or name another with --engine or {HOST}"
-            raise EngineError(f"{engine} does not answer: {_last(str(error), log)}; {hint}") from error
-        yield client
+    session = await _session(engine, environ, log)
+    try:
+        yield session.client
+    finally:
+        await session.aclose()
 
 
-def _command_line(engine: Engine, environ: Mapping[str, str], home: Path) -> str:
-    """Return the path of the command line, for this engine.
-
-    Raises:
-        EngineError: It is not installed.
-    """
-    found = environ.get(CLI) or shutil.which("dagger", path=environ.get("PATH"))
-    if not found:
-        raise EngineError(
-            "mode dagger needs the dagger command line: install it (https://docs.dagger.io/install), "
-            f"or set {CLI} to its path"
-        )
-    if engine.url is None:
-        return found
-    script = home / "dagger"
-    script.write_text(f'#!/bin/sh\n{HOST}={shlex.quote(engine.url)} exec {shlex.quote(found)} "$@"\n')
-    script.chmod(0o700)
-    return str(script)
+async def _session(engine: Engine, environ: Mapping[str, str], log: Path) -> Session:
+    try:
+        return await Session.open(engine.url, environ, log)
+    except CommandLineError:
+        raise
+    except EngineError as error:
+        hint = f"start it, or name another with --engine or {HOST}"
+        raise EngineError(f"{engine} does not answer: {error}; {hint}") from error
 
 
-def _last(message: str, log: Path) -> str:
-    """Return the line that says most of why a session did not start."""
-    lines = [line.strip() for line in message.splitlines() if line.strip()]
-    return lines[-1] if lines else f"see {log}"
+async def _close(sessions: Iterable[Session]) -> None:
+    """End sessions side by side."""
+    with anyio.CancelScope(shield=True):
+        async with anyio.create_task_group() as group:
+            for session in sessions:
+                group.start_soon(session.aclose)
 
 
 @dataclass(slots=True)
@@ -131,8 +106,8 @@ class _Lane:
     """An engine in use: how many tasks it has, and whether it still answers."""
 
     engine: Engine
+    session: Session
     runner: EngineRunner
-    client: "Client"
     running: int = 0
     alive: bool = True
 
@@ -153,13 +128,12 @@ class Engines:
         log: Path,
         on_notice: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._engines = tuple(engines) or (Engine(),)
+        self._engines = tuple(dict.fromkeys(engines)) or (Engine(),)
         self._place = place
         self._environ = environ
         self._log = log
         self._notice = on_notice
         self._lanes: list[_Lane] = []
-        self._stack = AsyncExitStack()
         self._freed = anyio.Condition()
 
     async def __aenter__(self) -> Self:
@@ -168,38 +142,48 @@ class Engines:
         Raises:
             EngineError: None of them answers.
         """
+        sessions: dict[Engine, Session] = {}
         refused: list[EngineError] = []
+
+        async def open_one(engine: Engine) -> None:
+            try:
+                sessions[engine] = await _session(engine, self._environ, self._log)
+            except EngineError as error:
+                refused.append(error)
+
         try:
-            for engine in self._engines:
-                try:
-                    client = await self._stack.enter_async_context(connected(engine, self._environ, self._log))
-                except EngineError as error:
-                    refused.append(error)
-                else:
-                    self._lanes.append(_Lane(engine, EngineRunner(client, self._place), client))
+            async with anyio.create_task_group() as group:
+                for engine in self._engines:
+                    group.start_soon(open_one, engine)
         except BaseException:
-            await self._stack.aclose()
+            await _close(sessions.values())
             raise
-        if not self._lanes:
+        if not sessions:
             raise refused[0]
         for left_out in refused:
             self._notice(f"{left_out}; the run goes on without it")
+        self._lanes = [
+            _Lane(engine, session, EngineRunner(session.client, self._place))
+            for engine in self._engines
+            if (session := sessions.get(engine))
+        ]
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End the sessions."""
-        import dagger  # noqa: PLC0415 - takes a second
-
-        with anyio.CancelScope(shield=True), suppress(dagger.DaggerError):
-            # A session that ends with an error (after Ctrl-C, or with its engine) takes nothing along.
-            await self._stack.aclose()
+        await _close([lane.session for lane in self._lanes])
 
     async def digests(self, names: Iterable[str]) -> Mapping[str, str]:
         """Return the digests of images by name, as one engine has them: the others are told to use those."""
         alive = [lane.runner for lane in self._lanes if lane.alive]
         return await alive[0].digests(names) if alive else {}
+
+    async def version(self, agent: Agent, image: str | None) -> str | None:
+        """Return what an agent says of its version in its container; `None` where it does not run."""
+        alive = [lane.runner for lane in self._lanes if lane.alive]
+        return await alive[0].version(agent, image) if alive else None
 
     async def run(self, job: Job, worktree: Worktree, watcher: Watcher) -> tuple[StepResult, ...]:
         """Run a job on the engine with most room; on another one, once, where that engine goes away.

@@ -302,6 +302,10 @@ class Repository:
         """Return the URL of a remote as the user wrote it, which says more than where `insteadOf` leads."""
         return remotes.configured_url(self._remote, remote)
 
+    def set_remote_url(self, remote: str, url: str) -> None:
+        """Let a remote lead to a URL; for a copy that is the program's own, never for the user's repository."""
+        self._remote.run("config", f"remote.{remote}.url", url)
+
     def remote_branches(
         self, remote: str, patterns: Sequence[str], credential: Credential | None, timeout: float = TIMEOUT
     ) -> Mapping[str, str]:

@@ -8,18 +8,30 @@ import struct
 import tempfile
 import termios
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from io import FileIO
 from pathlib import Path
 from signal import SIGKILL, SIGTERM, Signals
+from subprocess import DEVNULL
 from time import monotonic, perf_counter
 from typing import IO
 
-from anyio import CancelScope, CapacityLimiter, Event, create_task_group, get_cancelled_exc_class, to_thread
+from anyio import (
+    CancelScope,
+    CapacityLimiter,
+    Event,
+    create_task_group,
+    get_cancelled_exc_class,
+    move_on_after,
+    run_process,
+    to_thread,
+)
 from anyio.lowlevel import checkpoint_if_cancelled
 
+from containers.agents import first_line
+from containers.agents_data import Agent
 from containers.processes import Group, signal_stray, strays, why_not
 from containers.runner import Deadline, Job, RunnerError, TaskLog, Watcher, task_variables, with_prompt_file
 from containers.worktrees import Worktree
@@ -73,6 +85,15 @@ class LocalRunner:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = dict(environ)
+
+    async def version(self, agent: Agent, _image: str | None) -> str | None:
+        """Return what an agent of this machine says of its version; `None` where it does not run."""
+        environment = {**self._environ, **agent.environment}
+        command = ["sh", "-c", agent.version or ""]
+        with move_on_after(PATIENCE), suppress(OSError):
+            process = await run_process(command, check=False, stderr=DEVNULL, env=environment)
+            return first_line(process.stdout.decode(errors="replace"))
+        return None
 
     async def run(self, job: Job, worktree: Worktree, watcher: Watcher) -> tuple[StepResult, ...]:
         """Run the job's steps in order; see `Runner.run`."""

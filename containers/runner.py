@@ -220,7 +220,8 @@ def _ending(result: StepResult) -> str:
     code = "" if result.exit_code is None else f", exit code {result.exit_code}"
     if result.timed_out or result.cancelled:
         how = "timed out" if result.timed_out else "interrupted"
-        return f"{how}{code}, {seconds}" if code or result.seconds else f"{how} before it began"
+        began = code or seconds != "0.00 s"
+        return f"{how}{code}, {seconds}" if began else f"{how} before it began"
     if result.error is not None:
         return f"{result.error}{code}"
     return f"exit code {result.exit_code}, {seconds}"

@@ -346,7 +346,7 @@ def default_directory(repository: Repository) -> Path:
 
 
 def set_aside(directory: Path) -> tuple[Path, ...]:
-    """Return the worktrees that hold work which no run could keep; they are the user's to look at and remove."""
+    """Return the worktrees with work that no run could keep; they are the user's to look at and remove."""
     marked = (mark.with_suffix("") for mark in directory.glob("wt-*.kept"))
     return tuple(sorted(path for path in marked if _NAME.fullmatch(path.name) and is_directory(path)))
 

@@ -20,7 +20,7 @@ def main() -> None:
 
     code: str | int | None = 0
     try:
-        command_line()
+        command_line(prog_name="patchyard")
     except SystemExit as ended:
         code = ended.code
     if isinstance(code, str):

@@ -13,10 +13,11 @@ import click
 from containers.git import Repository
 from containers.worktrees import clean as clean_pool
 from containers.worktrees import default_directory
+from pipeline.agents_command import agents
 from pipeline.config import load
 from pipeline.console import JsonLines, Lines, outcome_table, plural, printable, show, table
 from pipeline.events import Broadcast, outcome_fields, timestamp
-from pipeline.options import environment, leave, repo_option
+from pipeline.options import environment, leave, repo_option, tell_wait
 from pipeline.store import Run, Store, StoredTask, UnknownRunError
 from pipeline.wiring import CallError, is_alive, run_directory
 from tasks.model import RunStatus, Status
@@ -143,26 +144,22 @@ def logs(run_name: str, task: str, repo: Path, *, follow: bool) -> None:
         path = run_directory(repository.common, run.id) / f"{task}.log"
 
         def ended() -> bool:
-            if not follow:
-                return True
-            over = any(item.outcome.task == task for item in store.tasks(run.id))
-            return over or not is_alive(repository.common, run.id)
+            return not follow or store.has_ended(run.id, task) or not is_alive(repository.common, run.id)
 
-        if not follow and not path.exists():
-            outcome = _task_of(store, run, task).outcome
-            raise UnknownRunError(
-                f"task {task} of run {run.id} has no log: it was {outcome.status}: {outcome.error}"
-            )
-        _print_log(path, ended, lambda: _task_of(store, run, task))
+        while True:
+            last = ended()
+            if path.exists():
+                break
+            if last:
+                outcome = _task_of(store, run, task).outcome
+                how = f"it was {outcome.status}: {outcome.error}"
+                raise UnknownRunError(f"task {task} of run {run.id} has no log: {how}")
+            time.sleep(POLL)
+        _print_log(path, ended)
 
 
-def _print_log(path: Path, ended: Callable[[], bool], need: Callable[[], StoredTask]) -> None:
+def _print_log(path: Path, ended: Callable[[], bool]) -> None:
     """Copy a log to standard output until `ended`, whatever it has by then."""
-    while not path.exists():
-        if ended():
-            need()
-            return
-        time.sleep(POLL)
     out = sys.stdout.buffer
     with path.open("rb") as log:
         while True:
@@ -228,7 +225,7 @@ def patches(run_name: str, output: Path, repo: Path) -> None:
 @click.option(
     "--from",
     "directory",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    type=click.Path(path_type=Path),
     metavar="DIR",
     help="A directory of patches and their report, instead of RUN: from another machine, or a Dagger call.",
 )
@@ -267,7 +264,7 @@ def publish(
         if told_status(repository, run) == "running":
             raise CallError(f"run {run.id} is still under way; publish it when it has ended")
         settings = {**run.settings, **{name: value for name, value in flags.items() if value is not None}}
-        target = target_of(repository, replace(run, settings=settings), environment())
+        target = target_of(repository, replace(run, settings=settings), environment(), tell_wait)
         if carried:
             bring(repository, store, carried, target)
     stream = JsonLines(sys.stdout) if as_json else Lines(sys.stdout)
@@ -303,4 +300,4 @@ def clean(repo: Path, worktrees: Path | None, *, dry_run: bool) -> None:
         click.echo(f"{plural(len(removed), 'worktree')} {'would be removed' if dry_run else 'removed'}")
 
 
-COMMANDS = (status, logs, diff, patches, publish, runs, clean)
+COMMANDS = (status, logs, diff, patches, publish, runs, clean, agents)

@@ -8,7 +8,8 @@ from time import perf_counter
 
 from anyio import CancelScope, get_cancelled_exc_class, to_thread
 
-from containers.agents import agent_step, prompt, resolve
+from containers.agents import Versions, agent_step, prompt, read_cost
+from containers.agents_data import Agent
 from containers.git import BranchMovedError, GitError, Repository, SecretFoundError
 from containers.runner import Job, Runner
 from containers.worktrees import Worktree
@@ -23,11 +24,17 @@ from tasks.model import Batch, Mode, Outcome, Patch, Plan, Status, Step, StepKin
 from tasks.secrets import Secrets
 
 TAIL_LINES = 10
+COST_BYTES = 1 << 20
+"""How much of the end of an agent's output is looked at for its cost."""
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What every attempt of a run needs. `directory` is the run's own, for logs."""
+    """What every attempt of a run needs.
+
+    `directory` is the run's own, for logs. `versions` are those of agents that were asked for so far, by name
+    and image.
+    """
 
     plan: Plan
     repository: Repository
@@ -40,6 +47,7 @@ class Context:
     secrets: Secrets = field(default_factory=Secrets)
     why_cancelled: Callable[[], str] = lambda: "the run was interrupted"
     span: Callable[[str], AbstractContextManager[object]] = nullcontext
+    versions: dict[tuple[str, str | None], str | None] = field(default_factory=dict)
 
     @property
     def run(self) -> str:
@@ -57,6 +65,15 @@ class Context:
     def log(self, task: str) -> Path:
         """Return the file that a task's output goes to."""
         return self.directory / f"{task}.log"
+
+    async def version(self, agent: Agent, mode: Mode, image: str | None) -> str | None:
+        """Return an agent's version, where the place that it runs in can say so."""
+        runner, key = self.runners[mode], (agent.name, image)
+        if agent.version is None or not isinstance(runner, Versions):
+            return None
+        if key not in self.versions:
+            self.versions[key] = await runner.version(agent, image)
+        return self.versions[key]
 
     async def keep(self, outcome: Outcome, start: Start | None = None, inputs: Inputs | None = None) -> None:
         """Store an outcome, then tell of it."""
@@ -88,8 +105,9 @@ def steps_of(task: Task, plan: Plan, settings: Settings) -> tuple[Step, ...]:
     """Return all steps of a task: set-up, then the agent or the commands, then what verifies it."""
     setup = [Step(StepKind.SETUP, command, ("sh", "-e", "-c", command)) for command in settings.setup]
     work = list(task.run)
-    if not work and (agent := settings.agent_for(task)):
-        work = [agent_step(resolve(agent, settings.agents), prompt(task, plan))]
+    if agent := settings.agent_for(task):
+        title = None if agent.name == agent.command else agent.name
+        work = [agent_step(agent.command, prompt(task, plan), title=title)]
     return (*setup, *work, *(check.step for check in task.verification if check.step))
 
 
@@ -110,6 +128,10 @@ class Attempt:
             for step in steps_of(task, context.plan, context.settings)
         )
         self._results: list[StepResult] = []
+        self._agent = context.settings.agent_for(task)
+        self._version: str | None = None
+        self._cost: float | None = None
+        self._log_size = 0  # in bytes, before the agent's output
         self._inputs: Inputs | None = None
         self._baseline: str | None = None
         self.outcome: Outcome | None = None
@@ -162,6 +184,8 @@ class Attempt:
     async def step_started(self, number: int, step: Step) -> None:
         """Tell that a step begins."""
         self.holds_work = True
+        if step.kind is StepKind.AGENT:
+            self._log_size = await to_thread.run_sync(self._size)
         self._context.listener.notify(
             StepStarted(
                 task=self._task.id,
@@ -175,6 +199,8 @@ class Attempt:
     async def step_finished(self, number: int, result: StepResult) -> None:
         """Keep a step that has ended, then tell of it."""
         self._results.append(result)
+        if result.step.kind is StepKind.AGENT and not result.cached:
+            self._cost = await to_thread.run_sync(self._spent)
         await self._context.recorder.keep(Store.keep_step, self._context.run, self._task.id, number, result)
         if result.step.kind is StepKind.SETUP and number == len(self._context.settings.setup):
             checkout = self._worktree.checkout
@@ -191,24 +217,45 @@ class Attempt:
             ),
         )
 
+    def _size(self) -> int:
+        """Return the size of the log. Blocks."""
+        log = self._context.log(self._task.id)
+        return log.stat().st_size if log.exists() else 0
+
+    def _spent(self) -> float | None:
+        """Return what the agent says in the log that it cost. Blocks."""
+        if self._agent is None or self._agent.cost is None:
+            return None
+        with self._context.log(self._task.id).open("rb") as log:
+            log.seek(max(self._log_size, self._size() - COST_BYTES))
+            return read_cost(self._agent, log.read().decode(errors="replace"))
+
     def _job(self) -> Job:
-        context = self._context
+        context, agent = self._context, self._agent
         return Job(
             run=context.run,
             task=self._task.id,
             steps=self._steps,
             log=context.log(self._task.id),
             scratch=context.directory / f"{self._task.id}.scratch",
-            environment=context.settings.environment,
-            secrets=context.secrets,
+            environment={**(agent.environment if agent else {}), **context.settings.environment},
+            secrets=context.secrets.only((*context.settings.secrets, *(agent.secrets if agent else ()))),
             timeout=context.settings.timeout_for(self._task),
             grace=context.settings.grace,
             image=context.settings.image_for(self._task, context.batch(self._task)),
+            layers=agent.setup if agent else (),
             start=self._start.commit,
         )
 
     async def _finish(self, *, cancelled: bool) -> Outcome:
-        outcome = self._judge(cancelled=cancelled)
+        outcome = replace(
+            self._judge(cancelled=cancelled),
+            cost=self._cost,
+            cached=bool(self._results) and all(result.cached for result in self._results),
+        )
+        if self._agent and not cancelled:
+            mode, image = self._context.mode(self._task), self._job().image
+            self._version = await self._context.version(self._agent, mode, image)
         taken = True
         try:
             outcome = await to_thread.run_sync(self._take, outcome)
@@ -268,7 +315,8 @@ class Attempt:
 
     def _made_from(self) -> Inputs:
         """Return what is kept of what the task is made from. Blocks."""
-        context, task, job = self._context, self._task, self._job()
+        context, task, job, agent = self._context, self._task, self._job(), self._agent
+        mask = context.secrets.mask_text
         contained = context.mode(task) is Mode.DAGGER
         return inputs_of(
             Ingredients(
@@ -277,7 +325,7 @@ class Attempt:
                 mode=context.mode(task),
                 base_tree=context.repository.tree(context.recorder.run.base),
                 start_tree=context.repository.tree(self._start.commit),
-                agent=self._agent(),
+                agent=AgentUse(mask(agent.name), mask(agent.command), self._version) if agent else None,
                 image=job.image if contained else None,
                 layers=job.layers if contained else (),
                 depth=context.settings.depth,
@@ -285,14 +333,6 @@ class Attempt:
                 secrets=tuple(job.secrets.values),
             )
         )
-
-    def _agent(self) -> AgentUse | None:
-        """Return the agent that the task is given to, without secrets."""
-        settings, mask = self._context.settings, self._context.secrets.mask_text
-        name = settings.agent_for(self._task)
-        if name is None or all(step.kind is not StepKind.AGENT for step in self._steps):
-            return None
-        return AgentUse(mask(name), mask(resolve(name, settings.agents)))
 
     async def _settle(self, outcome: Outcome, patch: Patch) -> Outcome:
         """Make the commit of a task that succeeded, and let its branch stand there."""

@@ -2,14 +2,17 @@
 
 import difflib
 import math
+import re
 import string
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
 
+from containers.agents import resolve
+from containers.agents_data import BUILT_IN, Agent
 from containers.engine import DEFAULT_IMAGE
 from containers.engines import Engine
 from containers.images import pinned
@@ -22,6 +25,8 @@ PREFIX = "PATCHYARD_"
 DEFAULT_BRANCH = "patchyard/{plan}/{task}"
 DEFAULT_TIMEOUT = 3600.0
 """Seconds that a task may take when nothing says otherwise: an unattended run has to end."""
+SERVICE = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+ADDRESS = re.compile(r"[A-Za-z0-9.-]+:[1-9][0-9]{0,4}")
 PLACEHOLDERS = frozenset({"plan", "task", "run"})
 
 
@@ -60,7 +65,7 @@ class Settings:
     reviewers: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
-    agents: Mapping[str, str] = field(default_factory=dict)
+    agents: Mapping[str, Agent] = field(default_factory=dict)
     copy: tuple[str, ...] = ()
     setup: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
@@ -69,6 +74,7 @@ class Settings:
     locked: bool = False
     caches: tuple[str, ...] = ()
     depth: int = 1
+    services: Mapping[str, str] = field(default_factory=dict)
     pins: Mapping[str, str] = field(default_factory=dict)
     forced: frozenset[str] = frozenset()
 
@@ -76,9 +82,10 @@ class Settings:
         """How the tasks of this batch are run."""
         return self.mode if "mode" in self.forced else batch.mode or self.mode
 
-    def agent_for(self, task: Task) -> str | None:
-        """The agent that gets this task's text, as named; `None` without one."""
-        return self.agent if "agent" in self.forced else task.agent or self.agent
+    def agent_for(self, task: Task) -> Agent | None:
+        """The agent that gets this task's text; `None` for a task with commands of its own, or without one."""
+        name = self.agent if "agent" in self.forced else task.agent or self.agent
+        return resolve(name, self.agents) if name and not task.run else None
 
     def timeout_for(self, task: Task) -> float | None:
         """How many seconds this task may take; `None` for no limit."""
@@ -87,9 +94,10 @@ class Settings:
         return None if math.isinf(seconds) else seconds
 
     def image_named(self, task: Task, batch: Batch) -> str:
-        """The image of this task's container, as named."""
+        """The image of this task's container, as named; without that the one of its agent."""
         own = None if "image" in self.forced else task.image or batch.image
-        return own or self.image or DEFAULT_IMAGE
+        agent = self.agent_for(task)
+        return own or self.image or (agent and agent.image) or DEFAULT_IMAGE
 
     def image_for(self, task: Task, batch: Batch) -> str:
         """The image of this task's container, with its digest where that is known."""
@@ -219,16 +227,68 @@ def _table(value: object) -> dict[str, str]:
     }
 
 
-def _agents(value: object) -> dict[str, str]:
+def _pattern(value: object) -> str:
+    text = _text(value)
+    try:
+        groups = re.compile(text).groupindex
+    except re.error as error:
+        raise ValueError(f"{text!r} is no regular expression: {error}") from None
+    if "cost" not in groups:
+        raise ValueError(f"{text!r} needs a group such as (?P<cost>[0-9.]+)")
+    return text
+
+
+def _commands(value: object) -> tuple[str, ...]:
+    """Return commands: a text is one of them, since a command may hold commas."""
+    return (_text(value),) if isinstance(value, str) else _texts(value)
+
+
+AGENT_CONVERTERS: Mapping[str, Callable[[object], Any]] = MappingProxyType(
+    {
+        "command": _text,
+        "image": _text,
+        "setup": _commands,
+        "secrets": _texts,
+        "environment": _table,
+        "version": _text,
+        "cost": _pattern,
+    },
+)
+
+
+def _services(value: object) -> dict[str, str]:
+    services = _table(value)
+    for name, address in services.items():
+        if not SERVICE.fullmatch(name):
+            raise ValueError(f"{name!r} is no name of a host")
+        if not ADDRESS.fullmatch(address):
+            raise ValueError(f"{name} should be a port of this machine such as localhost:11434")
+    return services
+
+
+def _agents(value: object) -> dict[str, Agent]:
     if not isinstance(value, dict):
         raise ValueError('expected tables such as [agents.NAME] with command = "…"')  # noqa: TRY004 - one kind of error for all
-    commands: dict[str, str] = {}
-    for name, agent in value.items():
-        command = agent.get("command") if isinstance(agent, dict) else agent
-        if not isinstance(command, str) or not command.strip():
-            raise ValueError(f'{name} needs command = "…"')
-        commands[str(name)] = command
-    return commands
+    return {str(name): _agent(str(name), agent) for name, agent in value.items()}
+
+
+def _agent(name: str, value: object) -> Agent:
+    """Return an agent as a table declares it; of a built-in one only what it names is changed."""
+    table = {"command": value} if isinstance(value, str) else value
+    if not isinstance(table, dict):
+        raise ValueError(f'{name} needs command = "…"')  # noqa: TRY004 - one kind of error for all
+    if unknown := [key for key in table if key not in AGENT_CONVERTERS]:
+        raise ValueError(f"{name}.{unknown[0]}: an agent has {', '.join(AGENT_CONVERTERS)}")
+    fields_of: dict[str, Any] = {}
+    for key, item in table.items():
+        try:
+            fields_of[key] = AGENT_CONVERTERS[key](item)
+        except ValueError as error:
+            raise ValueError(f"{name}.{key}: {error}") from None
+    known = BUILT_IN.get(name)
+    if known is None and "command" not in fields_of:
+        raise ValueError(f'{name} needs command = "…"')
+    return replace(known or Agent(name, command=""), **fields_of)
 
 
 CONVERTERS: Mapping[str, Callable[[object], Any]] = MappingProxyType(
@@ -255,17 +315,18 @@ CONVERTERS: Mapping[str, Callable[[object], Any]] = MappingProxyType(
         "environment": _table,
         "agents": _agents,
         "copy": _inside,
-        "setup": _texts,
+        "setup": _commands,
         "keep": _inside,
         "engines": _engines,
         "fresh": _flag,
         "locked": _flag,
         "caches": _absolute,
         "depth": _depth,
+        "services": _services,
     },
 )
 TABLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"worktree": ("copy", "setup", "keep"), "container": ("caches", "depth")}
+    {"worktree": ("copy", "setup", "keep"), "container": ("caches", "depth", "services")}
 )
 """Settings that stand in a table of their own in the file."""
 IN_TABLES = frozenset(name for names in TABLES.values() for name in names)
@@ -286,9 +347,9 @@ class Sources:
         return None if agent is None else str(agent)
 
     @property
-    def agents(self) -> Mapping[str, str]:
-        """The agents that the configuration file declares."""
-        agents: Mapping[str, str] = self.file.get("agents", {})
+    def agents(self) -> Mapping[str, Agent]:
+        """The agents that the configuration file declares or changes."""
+        agents: Mapping[str, Agent] = self.file.get("agents", {})
         return agents
 
     def resolve(self, plan: PlanSettings) -> Settings:
@@ -300,7 +361,9 @@ class Sources:
         }
         merged = {**self.file, **from_plan, **self.forced}
         merged["environment"] = {**self.file.get("environment", {}), **plan.environment}
-        merged["agents"] = {**self.agents, **plan.agents}
+        # A plan may come from others: it names commands, and gets nothing of an agent that has the same name.
+        declared = {name: Agent(name, command) for name, command in plan.agents.items()}
+        merged["agents"] = {**self.agents, **declared}
         return Settings(**merged, forced=frozenset(self.forced))
 
 
@@ -321,7 +384,7 @@ def load(flags: Mapping[str, object], environ: Mapping[str, str], root: Path) ->
         if name not in NOT_IN_ENVIRONMENT and (value := environ.get(PREFIX + name.upper()))
     }
     named = {
-        name: (value, f"--{name.replace('_', '-')}")
+        name: (value, f"--{(name.removesuffix('s') if isinstance(value, tuple) else name).replace('_', '-')}")
         for name, value in flags.items()
         if value is not None and value != ()
     }

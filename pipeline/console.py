@@ -70,7 +70,7 @@ def plural(number: int, noun: str) -> str:
 
 def headline(outcome: Outcome) -> str:
     """Return an outcome as half a sentence."""
-    words = str(outcome.status).replace("_", " ")
+    words = _status(outcome)
     if outcome.worktree:
         words += f" in {outcome.seconds:.1f} s"
     if outcome.status is Status.CHANGED:
@@ -78,6 +78,11 @@ def headline(outcome: Outcome) -> str:
     elif outcome.error:
         words += f": {printable(outcome.error.splitlines()[0])}"
     return words
+
+
+def _status(outcome: Outcome) -> str:
+    words = str(outcome.status).replace("_", " ")
+    return f"{words}, cached" if outcome.cached else words
 
 
 def printable(text: str) -> str:
@@ -253,20 +258,26 @@ def table(
 def outcome_table(outcomes: Sequence[Outcome], links: dict[str, str] | None = None) -> "RenderableType":
     """Return the outcomes of a run as a table; `links` are the pull requests' addresses by task."""
     links = links or {}
+    costs = {outcome.task: f"${outcome.cost:.2f}" for outcome in outcomes if outcome.cost is not None}
     rows = [
         (
             outcome.task,
             outcome.title,
-            str(outcome.status).replace("_", " "),
+            _status(outcome),
             f"{outcome.seconds:.1f} s" if outcome.worktree else "",
             outcome.worktree or "",
             str(len(outcome.files)) if outcome.files else "",
+            *([costs.get(outcome.task, "")] if costs else []),
             links.get(outcome.task) or outcome.branch or (outcome.error or "").partition("\n")[0],
         )
         for outcome in outcomes
     ]
     return table(
-        ("task", "title", "status", "time", "worktree", "files", "branch, pull request or reason"),
+        (
+            *("task", "title", "status", "time", "worktree", "files"),
+            *(["cost"] if costs else []),
+            "branch, pull request or reason",
+        ),
         rows,
         style=lambda number: STYLES[outcomes[number].status],
     )

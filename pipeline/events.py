@@ -160,6 +160,8 @@ def outcome_fields(outcome: Outcome) -> dict[str, object]:
         "exit_code": outcome.exit_code,
         "step": outcome.step,
         "error": outcome.error,
+        "cached": outcome.cached,
+        **({} if outcome.cost is None else {"cost": round(outcome.cost, 6)}),
     }
 
 

@@ -6,7 +6,7 @@ repository has, and the patches; every name that becomes part of a path or a com
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -99,13 +99,13 @@ class Carried:
             ReportError: A patch does not fit, or the report has no commits.
             GitError: A branch is not this program's to set.
         """
-        if any(run.id == self.report.run and run.seconds is not None for run in store.runs()):
+        run = self.run
+        if any(known.id == run.id and known.seconds is not None for known in store.runs()):
             return
-        made = _Made(repository, self)
-        commits = made.all()
-        tasks = [_moved(task, commits) for task in self.report.tasks]
-        self._set_branches(repository, store, tasks)
-        self._keep(store, tasks)
+        commits = _Made(repository, self).all()
+        tasks = [self._prepared(_moved(task, commits)) for task in self.report.tasks]
+        self._set_branches(repository, store, [one.part for one in tasks])
+        self._keep(store, run, tasks)
 
     def diff(self, task: TaskPart) -> bytes:
         """Return a task's patch.
@@ -131,15 +131,14 @@ class Carried:
                     branches.look_again(store, name)
                     branches.set(name, commit)
 
-    def _keep(self, store: Store, tasks: list[TaskPart]) -> None:
+    def _keep(self, store: Store, run: Run, tasks: Sequence["_Prepared"]) -> None:
         """Keep the run, and what of it is not in the store yet."""
-        run = self.run
         if all(known.id != run.id for known in store.runs()):
             store.open_run(run)
         kept = {item.outcome.task for item in store.tasks(run.id)}
         for position, task in enumerate(tasks):
-            if task.task not in kept:
-                self._keep_task(store, position, task)
+            if task.part.task not in kept:
+                task.keep(store, run.id, position)
         known = set(store.conflicts(run.id))
         for conflict in self.report.conflicts:
             if conflict not in known:
@@ -152,40 +151,17 @@ class Carried:
             efficiency=run.efficiency or 0.0,
         )
 
-    def _keep_task(self, store: Store, position: int, task: TaskPart) -> None:
-        run = self.report.run
-        numbered = {step.number for step in store.steps(run, task.task)}
+    def _prepared(self, task: TaskPart) -> "_Prepared":
         try:
-            for part in task.steps:
-                if part.number not in numbered:
-                    step = Step(StepKind(part.kind), part.command, ())
-                    store.keep_step(
-                        run,
-                        task.task,
-                        part.number,
-                        StepResult(step, part.exit_code, part.seconds, error=part.error),
-                    )
-            outcome, inputs = self._outcome(task), _inputs(task)
+            steps = {
+                one.number: StepResult(
+                    Step(StepKind(one.kind), one.command, ()), one.exit_code, one.seconds, error=one.error
+                )
+                for one in task.steps
+            }
+            return _Prepared(task, self._outcome(task), _inputs(task), steps)
         except ValueError as error:
             raise ReportError(f"{self.directory / JSON_FILE}: task {task.task}: {error}") from None
-        pairs = [(task.branch, task.commit)]
-        pairs += [(task.start.branch, task.start.commit)] if task.start and task.commit else []
-        store.keep_outcome(
-            run,
-            position,
-            outcome,
-            start_branch=task.start.branch if task.start else None,
-            builds_on=task.start.builds_on if task.start else (),
-            branches={name: commit for name, commit in pairs if name and commit},
-            inputs=inputs,
-        )
-        if request := task.pull_request:
-            store.keep_request(
-                run,
-                PullRequest(
-                    task.task, request.number, request.url, task.branch or "", request.base, request.action
-                ),
-            )
 
     def _outcome(self, task: TaskPart) -> Outcome:
         patch = None
@@ -207,7 +183,40 @@ class Carried:
             step=task.step,
             error=task.error,
             patch=patch,
+            cost=task.cost,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A task that can be stored: everything in it was looked at."""
+
+    part: TaskPart
+    outcome: Outcome
+    inputs: Inputs | None
+    steps: Mapping[int, StepResult]
+
+    def keep(self, store: Store, run: str, position: int) -> None:
+        """Keep the task, and what of its steps is not in the store yet."""
+        task, start = self.part, self.part.start
+        numbered = {step.number for step in store.steps(run, task.task)}
+        for number, result in self.steps.items():
+            if number not in numbered:
+                store.keep_step(run, task.task, number, result)
+        pairs = [(task.branch, task.commit)]
+        pairs += [(start.branch, start.commit)] if start and task.commit else []
+        store.keep_outcome(
+            run,
+            position,
+            self.outcome,
+            start_branch=start.branch if start else None,
+            builds_on=start.builds_on if start else (),
+            branches={name: commit for name, commit in pairs if name and commit},
+            inputs=self.inputs,
+        )
+        if one := task.pull_request:
+            request = PullRequest(task.task, one.number, one.url, task.branch or "", one.base, one.action)
+            store.keep_request(run, request)
 
 
 def _oddities(report: Report) -> Iterator[str]:
@@ -224,8 +233,12 @@ def _oddities(report: Report) -> Iterator[str]:
             yield f"{task.patch!r} is not the name of task {task.task}'s patch"
         if task.commit and not (task.patch and task.branch and task.start and task.start.commit in made):
             yield f"task {task.task} has a commit, but no patch, no branch, or no start that the run made"
+        if task.commit and task.commit not in made:
+            yield f"the commit of task {task.task} is not in it: it was gone when the report was written"
+    own = {task.commit for task in report.tasks}
     for commit in report.commits:
-        if "\n" in commit.author + commit.committer or not commit.parents:
+        parents = 1 if commit.id in own else 2
+        if "\n" in commit.author + commit.committer or len(commit.parents) != parents:
             yield f"commit {commit.id!r} is none that a run makes"
 
 
@@ -243,7 +256,7 @@ class _Made:
         """Return the new commits by the ids of the old ones.
 
         Raises:
-            ReportError: A patch does not fit, or commits are missing.
+            ReportError: A patch does not fit, or a commit is missing.
         """
         new = {self._base: self._base}
         for commit in self._carried.report.commits:
@@ -252,19 +265,17 @@ class _Made:
             except KeyError as error:
                 raise ReportError(f"the report lacks commit {error.args[0]}") from None
             new[commit.id] = self._make(commit, parents)
-        missing = [task.task for commit, task in self._tasks.items() if commit not in new]
-        if missing:
-            raise ReportError(
-                f"the report lacks the commits of task {', '.join(missing)}: they were gone when it was written"
-            )
         return new
 
     def _make(self, commit: Commit, parents: tuple[str, ...]) -> str:
         task = self._tasks.get(commit.id)
         what = f"the patch of task {task.task}" if task else f"the merge {commit.id[:12]}"
         try:
-            tree = self._history.apply(parents[0], self._carried.diff(task)) if task else self._merge(parents)
-        except (GitError, IndexError) as error:
+            if task:
+                tree = self._history.apply(parents[0], self._carried.diff(task))
+            else:
+                tree = self._history.merged(*parents)
+        except GitError as error:
             raise ReportError(f"{what} does not apply here: {error}") from None
         if tree != commit.tree:
             raise ReportError(f"{what} gives another tree here than in the run; it is not the file of that run")
@@ -276,10 +287,6 @@ class _Made:
                 committer=self._named(commit.committer),
             )
         )
-
-    def _merge(self, parents: tuple[str, ...]) -> str:
-        ours, theirs = parents[0], parents[1]
-        return self._history.merged(ours, theirs)
 
     def _named(self, who: str) -> str:
         """Return an author with the user's name, where the run knew none; the time stays."""

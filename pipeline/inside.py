@@ -16,7 +16,7 @@ from dagger import dag
 from opentelemetry import trace
 
 from containers.engine import EngineRunner
-from containers.git import begin
+from containers.git import Repository, begin
 from containers.runner import Runner
 from pipeline.console import Lines, line, plural, show, summary
 from pipeline.events import (
@@ -31,6 +31,7 @@ from pipeline.events import (
     now,
 )
 from pipeline.publishing import connect_for, publish_run
+from pipeline.remotes import parse_name, parse_remote
 from pipeline.store import new_run_id
 from pipeline.wiring import Call, Prepared, Selection, container_place, execute, prepare
 from tasks.errors import PatchyardError
@@ -39,6 +40,7 @@ from tasks.plan import PlanError
 
 HOME = Path("caller")
 """Where the caller's repository stands, below the runtime's working directory."""
+REMOTE = "origin"
 SETTINGS = ("patchyard.toml", "pyproject.toml", "patchyard.lock")
 UNNEEDED = (".git/patchyard", ".git/worktrees", ".git/hooks", ".git/*.lock")
 TRACER = trace.get_tracer("patchyard")
@@ -67,11 +69,13 @@ class Options:
 class ModuleFiles:
     """The files of the module's runtime, which the engine knows by their path below its working directory."""
 
-    def directory(self, _client: dagger.Client, path: Path, exclude: Sequence[str] = ()) -> dagger.Directory:
+    def directory(
+        self, _client: dagger.Client, path: Path, *, include: Sequence[str] = (), exclude: Sequence[str] = ()
+    ) -> dagger.Directory:
         """Return a directory of the runtime, read afresh."""
         # The engine answers the same question from its cache; a pattern that fits nothing makes it another one.
         unheard = f"unheard-of-{secrets.token_hex(8)}"
-        return dag.current_module().workdir(_below(path), exclude=[*exclude, unheard])
+        return dag.current_module().workdir(_below(path), include=list(include), exclude=[*exclude, unheard])
 
     async def export(self, changes: dagger.Changeset, path: Path) -> None:
         """Apply changes to a directory of the runtime."""
@@ -163,7 +167,7 @@ class Inside:
             Call(
                 plan_path=f"plan/{self.plan_path}",
                 repo=HOME,
-                environ={**environ, **self.secrets},
+                environ={**os.environ, **environ, **self.secrets},
                 flags={**given, **flags},
                 selection=Selection(options.start_batch, options.end_batch, tuple(options.tasks or ())),
             )
@@ -176,6 +180,8 @@ class Inside:
             ModuleError: The call is wrong, or the run could not go on; the message says why.
         """
         with _plainly():
+            if flags.get("publish"):
+                await to_thread.run_sync(_push_over_https, environ, flags.get("github"))
             prepared = await to_thread.run_sync(lambda: self.prepare(environ, **flags))
             target = await to_thread.run_sync(connect_for, prepared) if prepared.settings.publish else None
             run_id = new_run_id(now())
@@ -316,6 +322,17 @@ async def _variable(secret: dagger.Secret) -> str:
     if not name.isidentifier():
         raise ModuleError(f"a secret needs the name of a variable; give it as env:NAME, not as {name!r}")
     return name
+
+
+def _push_over_https(environ: Mapping[str, str], github: object) -> None:
+    """Let this disk's own copy of the repository push with the token: there are no keys for ssh here."""
+    repository = Repository.open(HOME, {**os.environ, **environ})
+    url = repository.remote_url(REMOTE)
+    found = parse_remote(url) if url else None
+    if found is None and url is None and isinstance(github, str):
+        found = parse_name(github)
+    if found is not None and not (url or "").startswith(("http://", "https://")):
+        repository.set_remote_url(REMOTE, f"https://{found.host}/{found.full_name}.git")
 
 
 async def _bring(source: dagger.Directory) -> None:

@@ -34,8 +34,8 @@ F = TypeVar("F", bound=Callable[..., object])
 
 
 def uncached(method: F) -> F:
-    """Make a function of a method, whose result the engine never keeps: only the tasks' own results are kept."""
-    made: F = function(cache="never")(method)  # type: ignore[call-overload]  # the SDK's overloads lack `cache`
+    """Make a function of a method. The engine never keeps its result, only the tasks' own."""
+    made: F = function(cache="never")(method)  # type: ignore[call-overload]  # its overloads lack `cache`
     return made
 
 

@@ -10,6 +10,7 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
+STDOUT, STDERR = 1, 2
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -24,12 +25,22 @@ def leave(code: int) -> NoReturn:
 
 
 def interruptible() -> None:
-    """Let TERM end the command as Ctrl-C does: by `KeyboardInterrupt`."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Let TERM end the command as Ctrl-C does, by `KeyboardInterrupt`, unless whoever started it ignores TERM."""
+    if signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def plain_streams() -> None:
-    """Let standard output and error take every text, also where the locale does not have its characters."""
+    """Let standard output and error take every text, also where the locale does not have its characters.
+
+    Those that the program was started without go nowhere.
+    """
+    if sys.stdout is None or sys.stderr is None:
+        while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STDERR:  # else files would stand in their place
+            pass
+        os.close(descriptor)
+        sys.stdout = sys.stdout or os.fdopen(STDOUT, "w")
+        sys.stderr = sys.stderr or os.fdopen(STDERR, "w")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -40,6 +51,11 @@ def discard_output() -> None:
     descriptor = os.open(os.devnull, os.O_WRONLY)
     os.dup2(descriptor, sys.stdout.fileno())
     os.close(descriptor)
+
+
+def tell_wait(seconds: float) -> None:
+    """Say that GitHub keeps us waiting."""
+    click.echo(f"GitHub asks for patience: going on in {seconds:.0f} s", err=True)
 
 
 def repo_option(function: F) -> F:

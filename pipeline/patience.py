@@ -34,7 +34,6 @@ class Patience(GithubRetry):
         options.setdefault("total", TRIES)
         options.setdefault("connect", CONNECT_TRIES)
         options.setdefault("status_forcelist", list(STATUSES))
-        options.setdefault("max_rate_limit_wait", longest)
         super().__init__(**options)
 
     def new(self, **options: Any) -> Self:  # noqa: ANN401 - as above

@@ -1,6 +1,6 @@
 """From a stored run to pull requests: what `run --publish` and `publish` do. Blocks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,8 +30,10 @@ class Target:
     secrets: Secrets
 
 
-def connect_for(prepared: Prepared) -> Target:
+def connect_for(prepared: Prepared, on_wait: Callable[[float], None] = lambda _: None) -> Target:
     """Check, before any task runs, that what it leaves can be published.
+
+    `on_wait` is told the seconds, when GitHub keeps us waiting.
 
     Raises:
         ForgeError: It cannot; the message says why.
@@ -45,30 +47,40 @@ def connect_for(prepared: Prepared) -> Target:
         "draft": settings.draft,
         "auto_merge": settings.auto_merge,
     }
-    return _connect(prepared.repository, prepared.base_name, options, prepared.call.environ, prepared.secrets)
+    environ, secrets = prepared.call.environ, prepared.secrets
+    return _connect(prepared.repository, prepared.base_name, options, environ, secrets, on_wait=on_wait)
 
 
-def target_of(repository: Repository, run: Run, environ: Mapping[str, str]) -> Target:
+def target_of(
+    repository: Repository,
+    run: Run,
+    environ: Mapping[str, str],
+    on_wait: Callable[[float], None] = lambda _: None,
+) -> Target:
     """Check that a stored run can be published; its `settings` say where.
+
+    `on_wait` is told the seconds, when GitHub keeps us waiting.
 
     Raises:
         ForgeError: It cannot; the message says why.
     """
     named = {name: environ[name] for name in run.settings.get("secrets", ()) if name in environ}
-    return _connect(repository, run.base_name, run.settings, environ, Secrets(named))
+    return _connect(repository, run.base_name, run.settings, environ, Secrets(named), on_wait=on_wait)
 
 
-def _connect(
+def _connect(  # noqa: PLR0913 - what one connection is made of
     repository: Repository,
     base_name: str | None,
     options: Mapping[str, Any],
     environ: Mapping[str, str],
     secrets: Secrets,
+    *,
+    on_wait: Callable[[float], None],
 ) -> Target:
     remote = options.get("remote") or "origin"
-    forge = connect(environ, repository, remote, options.get("github"))
+    forge = connect(environ, repository, remote, options.get("github"), on_wait=on_wait)
     forge.check()
-    credential = forge.credential(repository.remote_url(remote))
+    credential = forge.credential(repository.remote_url(remote, push=True))
     try:
         branch = target_branch(repository, remote, base_name, credential, forge)
     except GitError as error:
@@ -104,7 +116,7 @@ def publish_run(repository: Repository, run_id: str, target: Target, listener: L
             store.keep_request(run.id, request)
             listener.notify(Published(request=request))
             for note in request.notes:
-                listener.notify(Notice(message=f"pull request #{request.number}: {note}", level="warning"))
+                listener.notify(Notice(message=f"pull request #{request.number}: {note}"))
 
         failures = publish(
             repository,

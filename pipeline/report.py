@@ -97,7 +97,7 @@ class TaskPart:
     """A task of the run.
 
     `key` is over all that it was made from; `None` for a task that never started, as everything that only a
-    task has which did. `patch` is the name of its file beside the report.
+    task has which did. `patch` is the name of its file beside the report. `cost` is in US dollars.
     """
 
     task: str
@@ -119,6 +119,7 @@ class TaskPart:
     exit_code: int | None = None
     step: str | None = None
     error: str | None = None
+    cost: float | None = None
     files: tuple[str, ...] = ()
     patch: str | None = None
     branch: str | None = None
@@ -274,6 +275,7 @@ def _task(item: StoredTask, inputs: Inputs | None, steps: Iterable[StoredStep]) 
         exit_code=outcome.exit_code,
         step=outcome.step,
         error=outcome.error,
+        cost=outcome.cost,
         files=outcome.files,
         patch=f"{outcome.task}.patch" if kept else None,
         branch=outcome.branch,

@@ -16,7 +16,7 @@ from pipeline.attempt import steps_of
 from pipeline.config import load
 from pipeline.console import observer_for, plural, printable
 from pipeline.events import Broadcast, Notice, RunFinished, now, timestamp
-from pipeline.options import interruptible
+from pipeline.options import interruptible, tell_wait
 from pipeline.store import new_run_id
 from pipeline.wiring import Call, Prepared, check_agents, execute, parse_plan, prepare, read_plan
 from tasks.errors import PatchyardError
@@ -45,7 +45,7 @@ def run_plan(call: Call, *, as_json: bool) -> int:
     if prepared.settings.publish:
         from pipeline.publishing import connect_for  # noqa: PLC0415 - start-up stays quick
 
-        target = connect_for(prepared)
+        target = connect_for(prepared, on_wait=tell_wait)
     run_id = new_run_id(now())
     failures = 0
     with Broadcast([observer_for(sys.stdout, as_lines_of_json=as_json)]) as listener:

@@ -122,7 +122,7 @@ class Store:
         if self._engine.dialect.name == "sqlite":
             event.listen(self._engine, "connect", _prepare_sqlite)
         with self._begin() as connection:
-            self._tables.metadata.create_all(connection)
+            self._tables.make(connection)
 
     @classmethod
     def beside(cls, common: Path) -> Self:
@@ -249,6 +249,8 @@ class Store:
                     exit_code=outcome.exit_code,
                     step=outcome.step,
                     error=outcome.error,
+                    cost=outcome.cost,
+                    cached=outcome.cached,
                     log=None if log is None else str(log),
                     tree=None if outcome.patch is None else outcome.patch.tree,
                     patch=None if outcome.patch is None else outcome.patch.diff,
@@ -328,6 +330,13 @@ class Store:
         with self._begin() as connection:
             return tuple(_stored_task(row) for row in connection.execute(query).mappings())
 
+    def has_ended(self, run: str, task: str) -> bool:
+        """Whether a task of a run has its outcome."""
+        table = self._tables.tasks
+        query = table.select().where(table.c.run == run, table.c.task == task).with_only_columns(table.c.task)
+        with self._begin() as connection:
+            return connection.execute(query).first() is not None
+
     def steps(self, run: str, task: str) -> tuple[StoredStep, ...]:
         """Return the finished steps of a task, in order."""
         table = self._tables.steps
@@ -389,7 +398,7 @@ class Store:
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - DBAPI connections have no common type
     """Make commits durable and let readers go on while one process writes."""
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=30000", "foreign_keys=ON"):
+    for pragma in ("busy_timeout=30000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 
@@ -457,6 +466,8 @@ def _stored_task(row: "RowMapping") -> StoredTask:
         step=row["step"],
         error=row["error"],
         patch=patch,
+        cost=row["cost"],
+        cached=bool(row["cached"]),
     )
     request = None
     if row["request_number"] is not None:

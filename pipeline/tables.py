@@ -1,7 +1,22 @@
 """The tables of the store. Times are ISO 8601 texts in UTC, lists are JSON texts."""
 
-from sqlalchemy import Column, Dialect, Float, ForeignKey, Integer, LargeBinary, MetaData, Table, TypeDecorator
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Connection,
+    Dialect,
+    Float,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    TypeDecorator,
+    inspect,
+    text,
+)
 from sqlalchemy import Text as PlainText
+from sqlalchemy.schema import CreateColumn, CreateTable
 
 
 class Text(TypeDecorator[str]):
@@ -61,6 +76,8 @@ class Tables:
             Column("exit_code", Integer),
             Column("step", Text),
             Column("error", Text),
+            Column("cost", Float),
+            Column("cached", Boolean),
             Column("log", Text),
             Column("tree", Text),
             Column("patch", LargeBinary),
@@ -113,6 +130,20 @@ class Tables:
             Column("commit", Text),
             Column("pushed", Text),
         )
+
+    def make(self, connection: Connection) -> None:
+        """Make the tables that lack, and the columns that a database of an older release lacks.
+
+        Two processes may do it at once.
+        """
+        for table in self.metadata.sorted_tables:
+            connection.execute(CreateTable(table, if_not_exists=True))
+        inspector = inspect(connection)
+        for table in self.metadata.sorted_tables:
+            there = {column["name"] for column in inspector.get_columns(table.name)}
+            for column in (column for column in table.columns if column.name not in there):
+                definition = CreateColumn(column).compile(dialect=connection.dialect)
+                connection.execute(text(f"ALTER TABLE {table.name} ADD COLUMN {definition}"))
 
 
 def _run_column() -> Column[str]:

@@ -18,7 +18,7 @@ import anyio
 from anyio import CancelScope
 from filelock import FileLock, Timeout
 
-from containers.agents import is_usable
+from containers.agents import is_usable, secrets_of, what_lacks
 from containers.engine import Place
 from containers.engines import Engine, Engines
 from containers.git import Repository
@@ -132,7 +132,7 @@ def prepare(call: Call) -> Prepared:
     check_agents(plan, settings, call.environ)
     settings = _locked(settings, plan, repository.root)
     _check_branch(plan, settings, repository)
-    secrets = Secrets(secret_values(settings.secrets, call.environ))
+    secrets = _secrets(plan, settings, call.environ)
     return Prepared(
         call=call,
         repository=repository,
@@ -150,16 +150,35 @@ def check_agents(plan: Plan, settings: Settings, environ: Mapping[str, str]) -> 
     """Check the agents that settings outside of the plan name; those that the plan names were checked with it.
 
     Raises:
-        ConfigError: One is neither declared nor a program of this machine, where it would run.
+        ConfigError: One is neither declared nor a program of this machine, where it would run, or lacks
+            what it needs.
     """
-    here = [batch for batch in plan.batches if settings.mode_for(batch) is not Mode.DAGGER]
-    for task in (task for batch in here for task in batch.tasks if not task.run and not task.completed):
-        agent = settings.agent_for(task)
-        if agent and not is_usable(agent, settings.agents, environ.get("PATH", "")):
-            raise ConfigError(
-                f"agent: {agent!r}, for task {task.id}, is neither declared nor a program; "
-                f"declare it as [agents.{agent}], or name a command"
-            )
+    for batch in plan.batches:
+        contained = settings.mode_for(batch) is Mode.DAGGER
+        for task in (task for task in batch.tasks if not task.completed):
+            agent = settings.agent_for(task)
+            if agent is None:
+                continue
+            if not contained and not is_usable(agent.name, settings.agents, environ.get("PATH", "")):
+                raise ConfigError(
+                    f"agent: {agent.name!r}, for task {task.id}, is neither declared nor a program; "
+                    f"declare it as [agents.{agent.name}], or name a command"
+                )
+            if lacks := what_lacks(agent, environ, contained=contained):
+                raise ConfigError(f"task {task.id}: {lacks}")
+
+
+def _secrets(plan: Plan, settings: Settings, environ: Mapping[str, str]) -> Secrets:
+    """Return the secrets that the settings name, and those that the plan's agents can use.
+
+    Raises:
+        ConfigError: One that the settings name is not set.
+    """
+    values = secret_values(settings.secrets, environ)
+    agents = (settings.agent_for(task) for task in plan.tasks if not task.completed)
+    for agent in filter(None, agents):
+        values |= secrets_of(agent, environ)
+    return Secrets(values)
 
 
 def _locked(settings: Settings, plan: Plan, root: Path) -> Settings:
@@ -233,7 +252,7 @@ def describe(prepared: Prepared, run_id: str) -> Run:
         "github": settings.github,
         "labels": list(settings.labels),
         "reviewers": list(settings.reviewers),
-        "secrets": list(settings.secrets),
+        "secrets": list(prepared.secrets.values),
         "draft": settings.draft,
         "auto_merge": settings.auto_merge,
         "agent": settings.agent and mask(settings.agent),
@@ -379,6 +398,7 @@ def container_place(prepared: Prepared) -> Place:
         caches=settings.caches,
         copy=settings.copy,
         fresh=settings.fresh,
+        services=settings.services,
     )
 
 

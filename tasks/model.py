@@ -224,7 +224,9 @@ class Outcome:
 
     `seconds` runs from the moment the task has its worktree until its patch is stored. `exit_code` and
     `step` are those of the step that failed; for a task that succeeded `exit_code` is 0. `start` is the
-    commit that the task started from, `commit` its own (only when it changed something and succeeded).
+    commit that the task started from, `commit` its own (only when it changed something and succeeded). `cost`
+    is what its agent says that it cost, in US dollars. `cached` says that nothing of it ran again, since the
+    place where it runs had its result.
     """
 
     task: str
@@ -242,6 +244,8 @@ class Outcome:
     step: str | None = None
     error: str | None = None
     patch: Patch | None = field(default=None, repr=False)
+    cost: float | None = None
+    cached: bool = False
 
     @property
     def succeeded(self) -> bool:

@@ -2,8 +2,9 @@
 
 import json
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Self
 from urllib.parse import quote
 
 MASK = b"***"
@@ -27,15 +28,23 @@ class Secrets:
     """
 
     values: Mapping[str, str] = field(default_factory=dict, repr=False)
+    hidden: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """More values that must not be seen, for whoever is not given them."""
     needles: tuple[tuple[str, bytes], ...] = field(init=False, repr=False, compare=False)
     """What is looked for, as (name, bytes)."""
 
     def __post_init__(self) -> None:
         names: dict[bytes, str] = {}
-        for name, value in self.values.items():
+        for name, value in (*self.values.items(), *self.hidden.items()):
             for needle in _forms(value):
                 names.setdefault(needle, name)
         object.__setattr__(self, "needles", tuple((name, needle) for needle, name in names.items()))
+
+    def only(self, names: Collection[str]) -> Self:
+        """Return the same secrets with no other values than those of `names`; the rest stay hidden."""
+        values = {name: value for name, value in self.values.items() if name in names}
+        rest = {name: value for name, value in self.values.items() if name not in names}
+        return replace(self, values=values, hidden={**self.hidden, **rest})
 
     def __bool__(self) -> bool:
         """Whether there is anything to hide."""

@@ -4,10 +4,23 @@ from pathlib import Path
 
 import pytest
 
-from containers.agents import agent_step, is_usable, prompt, resolve
+from containers.agents import (
+    agent_step,
+    first_line,
+    is_usable,
+    prompt,
+    read_cost,
+    resolve,
+    secrets_of,
+    what_lacks,
+)
+from containers.agents_data import BUILT_IN, Agent
 from tasks.model import Batch, Check, DeclaredFile, FileAction, Plan, Step, StepKind, Task
 
-AGENTS = {"claude": "claude -p --model best", "quick": "python agent.py {prompt_file}"}
+AGENTS = {
+    "claude": Agent("claude", "claude -p --model best"),
+    "quick": Agent("quick", "python agent.py {prompt_file}"),
+}
 
 
 def plan(title: str = "Tidy up", *tasks: Task) -> Plan:
@@ -18,10 +31,11 @@ def command(text: str) -> Check:
     return Check(text, Step(StepKind.VERIFY, text.splitlines()[0], ("sh", "-e", "-c", text)))
 
 
-def test_a_declared_name_is_its_command_and_else_the_text_itself() -> None:
-    assert resolve("claude", AGENTS) == "claude -p --model best"
-    assert resolve("codex exec -", AGENTS) == "codex exec -"
-    assert resolve("Claude", AGENTS) == "Claude"
+def test_a_name_is_declared_or_built_in_and_else_a_command() -> None:
+    assert resolve("claude", AGENTS) == AGENTS["claude"]
+    assert resolve("claude", {}) == BUILT_IN["claude"]
+    assert resolve("codex exec -", AGENTS) == Agent("codex exec -", "codex exec -")
+    assert resolve("Claude", AGENTS) == Agent("Claude", "Claude")
 
 
 @pytest.mark.parametrize(
@@ -29,6 +43,8 @@ def test_a_declared_name_is_its_command_and_else_the_text_itself() -> None:
     [
         ("claude", True),
         ("quick", True),
+        ("codex", True),
+        ("mini-swe-agent", True),
         ("agent -p", True),
         ("./agent.sh", True),
         ("on-path", True),
@@ -55,6 +71,66 @@ def test_an_agent_s_step() -> None:
         prompt_file=False,
     )
     assert agent_step("python agent.py {prompt_file}", "").prompt_file
+    assert agent_step("long && longer", "", title="mine").title == "mine"
+
+
+def test_the_built_in_agents() -> None:
+    assert list(BUILT_IN) == ["claude", "codex", "aider", "gemini", "opencode", "mini-swe-agent", "mini"]
+    for name, agent in BUILT_IN.items():
+        assert agent.name == name
+        assert agent.image, f"{name} has no image"
+        assert agent.setup, f"{name} is not installed"
+        assert agent.secrets, f"{name} has no secret"
+        assert agent.version, f"{name} does not say its version"
+
+
+@pytest.mark.parametrize(
+    ("name", "output", "cost"),
+    [
+        ("claude", '{"type":"result","total_cost_usd":0.0123,"usage":{}}', 0.0123),
+        ("claude", '{"total_cost_usd": 1.5e-05}', 1.5e-05),
+        ("claude", '{"total_cost_usd":0.1}\n{"total_cost_usd":0.25}\n', 0.25),
+        ("claude", "Invalid API key", None),
+        ("aider", "Tokens: 1k sent, 9 received. Cost: $0.001 message, $0.0045 session.", 0.0045),
+        ("mini-swe-agent", "mini-swe-agent (step 1, $0.01):\nmini-swe-agent (step 2, $0.13):\n", 0.13),
+        ("codex", "tokens used\n1,100", None),
+    ],
+)
+def test_the_cost_is_what_the_agent_says_last(name: str, output: str, cost: float | None) -> None:
+    assert read_cost(BUILT_IN[name], output) == cost
+
+
+def test_what_is_no_number_is_no_cost() -> None:
+    agent = Agent("mine", "mine", cost=r"cost: (?P<cost>\S+)?")
+    assert read_cost(agent, "cost: 1.2.3") is None
+    assert read_cost(agent, "cost: ") is None
+    assert read_cost(agent, "cost: 7") == 7
+
+
+def test_the_first_line_that_says_something() -> None:
+    assert first_line("\n  \n 1.2.3 (Agent) \nmore") == "1.2.3 (Agent)"
+    assert first_line(" \n") is None
+
+
+def test_in_a_container_an_agent_needs_one_of_its_secrets() -> None:
+    agent = Agent("mine", "mine", secrets=("KEY", "TOKEN"))
+    assert what_lacks(agent, {"TOKEN": "x"}, contained=True) is None
+    assert secrets_of(agent, {"TOKEN": "x", "KEY": "", "OTHER": "y"}) == {"TOKEN": "x"}
+    assert what_lacks(agent, {"KEY": ""}, contained=True) == (
+        "agent mine needs a secret, and none is set: set KEY or TOKEN in the environment"
+    )
+    assert what_lacks(Agent("mine", "mine"), {}, contained=True) is None
+
+
+def test_on_this_machine_an_agent_needs_its_program(tmp_path: Path) -> None:
+    agent = Agent("mine", "mine -p", secrets=("KEY",), version="mine --version")
+    environ = {"PATH": str(tmp_path)}
+    assert what_lacks(agent, environ, contained=False) == (
+        "agent mine: the program mine is not on PATH; install it, or let it run in a container with --mode dagger"
+    )
+    (tmp_path / "mine").touch(0o755)
+    assert what_lacks(agent, environ, contained=False) is None
+    assert what_lacks(Agent("other", "other -p"), environ, contained=False) is None
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ def test_patches_of_every_kind_give_the_tree_that_they_were_taken_of(
 
 def test_the_users_ways_of_applying_do_not_matter(clone: Clone, user: User, tmp_path: Path) -> None:
     base = clone.commit({"a.txt": "one\ntwo\n"})
-    wanted = clone.commit({"a.txt": "one  \r\ntwo\t\n \t\n"})
+    wanted = clone.commit({"a.txt": "one  \r\ntwo\t\n \t\nend\n"})
     diff = clone.git("diff", "--binary", "--full-index", base, wanted) + "\n"
     other = opened(clone_of(clone, tmp_path / "other"))
     user.configure(apply_whitespace="fix", apply_ignoreWhitespace="change", core_autocrlf="true")

@@ -162,7 +162,7 @@ class TestPush:
         for result in results:
             assert result.error
             assert result.error.startswith(
-                "cannot use the remote origin: there is no git repository; check the remote's URL with `git remote"
+                "cannot use the remote origin: there is no git repository; check the remote's URL with `git"
             )
 
     def test_nothing_to_push(self, remote: Remote) -> None:

@@ -181,7 +181,8 @@ def test_check_reports_every_mistake(module: Module) -> None:
 def test_a_secret_reaches_a_task_and_no_output(module: Module, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("THE_SECRET", "very-secret-value")
     (module.caller.path / "plan.md").write_text(
-        '# Secret\n### Task 1: Use it\n**Run:**\n- `echo "$THE_SECRET"; test "$THE_SECRET" = very"-secret-"value`\n'
+        "# Secret\n### Task 1: Use it\n**Run:**\n"
+        '- `echo "$THE_SECRET"; test "$THE_SECRET" = very"-secret-"value`\n'
         '### Task 2: Leak it\n**Run:**\n- `echo "$THE_SECRET" > leak.txt`\n'
     )
     done = module.run("--plan", "plan.md", "--secret", "env:THE_SECRET")

@@ -1,12 +1,15 @@
 """Settings: where they come from, and which of them wins."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from containers.agents_data import BUILT_IN, Agent
+from containers.engine import DEFAULT_IMAGE
 from pipeline.config import ConfigError, Settings, load, secret_values
-from tasks.model import Batch, Mode, PlanSettings, Task
+from tasks.model import Batch, Mode, PlanSettings, Step, StepKind, Task
 
 TASK = Task(id="1.1", title="T", batch=1, timeout=5.0, agent="own", image="own:1")
 BATCH = Batch(1, "B", (TASK,), mode=Mode.LOCAL, image="batch:1")
@@ -46,12 +49,12 @@ def test_a_task_wins_over_the_file_but_not_over_a_flag(tmp_path: Path) -> None:
     file = 'timeout = "1m"\nagent = "file"\nimage = "file:1"\nmode = "parallel"'
     settings = resolved(tmp_path, file)
     assert settings.timeout_for(TASK) == 5
-    assert settings.agent_for(TASK) == "own"
+    assert settings.agent_for(TASK) == Agent("own", "own")
     assert settings.image_for(TASK, BATCH) == "own:1"
     assert settings.mode_for(BATCH) is Mode.LOCAL
     settings = resolved(tmp_path, file, timeout="2m", agent="flag", image="flag:1", mode="parallel")
     assert settings.timeout_for(TASK) == 120
-    assert settings.agent_for(TASK) == "flag"
+    assert settings.agent_for(TASK) == Agent("flag", "flag")
     assert settings.image_for(TASK, BATCH) == "flag:1"
     assert settings.mode_for(BATCH) is Mode.PARALLEL
 
@@ -63,12 +66,74 @@ def test_no_limit_is_said_with_none(tmp_path: Path) -> None:
 
 
 def test_tables_of_the_plan_are_added_to_those_of_the_file(tmp_path: Path) -> None:
-    file = '[environment]\nA = "1"\nB = "1"\n[agents.one]\ncommand = "one -p"\n[worktree]\ncopy = [".env"]\nkeep = ["x"]'
+    tables = '[environment]\nA = "1"\nB = "1"\n[agents.one]\ncommand = "one -p"\n'
+    file = f'{tables}[worktree]\ncopy = [".env"]\nkeep = ["x"]'
     plan = PlanSettings(environment={"B": "2"}, agents={"two": "two -p"})
     settings = resolved(tmp_path, file, plan=plan)
     assert settings.environment == {"A": "1", "B": "2"}
-    assert settings.agents == {"one": "one -p", "two": "two -p"}
+    assert settings.agents == {"one": Agent("one", "one -p"), "two": Agent("two", "two -p")}
     assert (settings.copy, settings.setup, settings.keep) == ((".env",), (), ("x",))
+
+
+def test_an_agent_of_the_file_has_all_that_its_table_says(tmp_path: Path) -> None:
+    file = """
+[agents.mine]
+command = "mine {prompt_file}"
+image = "debian:13"
+setup = ["apt-get update", "apt-get install -y mine"]
+secrets = ["MINE_KEY"]
+environment = { QUIET = true, LEVEL = 3 }
+version = "mine --version"
+cost = 'cost: (?P<cost>[0-9.]+)'
+"""
+    assert resolved(tmp_path, file, agent="mine").agent_for(Task("1", "T", 1)) == Agent(
+        name="mine",
+        command="mine {prompt_file}",
+        image="debian:13",
+        setup=("apt-get update", "apt-get install -y mine"),
+        secrets=("MINE_KEY",),
+        environment={"QUIET": "true", "LEVEL": "3"},
+        version="mine --version",
+        cost="cost: (?P<cost>[0-9.]+)",
+    )
+
+
+def test_of_a_built_in_agent_only_what_the_file_names_is_changed(tmp_path: Path) -> None:
+    file = '[agents.claude]\ncommand = "claude -p --model best"\nsecrets = []'
+    agent = resolved(tmp_path, file, agent="claude").agent_for(Task("1", "T", 1))
+    assert agent == replace(BUILT_IN["claude"], command="claude -p --model best", secrets=())
+    assert resolved(tmp_path, agent="claude").agent_for(Task("1", "T", 1)) == BUILT_IN["claude"]
+
+
+def test_a_plan_that_takes_an_agent_s_name_gets_none_of_its_secrets(tmp_path: Path) -> None:
+    plan = PlanSettings(agent="claude", agents={"claude": "env | grep KEY", "mine": "env"})
+    file = '[agents.mine]\ncommand = "mine"\nsecrets = ["MINE_KEY"]\nenvironment = { A = "1" }'
+    settings = resolved(tmp_path, file, plan=plan)
+    assert settings.agent_for(Task("1", "T", 1)) == Agent("claude", "env | grep KEY")
+    assert settings.agent_for(Task("1", "T", 1, agent="mine")) == Agent("mine", "env")
+
+
+def test_a_task_with_commands_of_its_own_has_no_agent(tmp_path: Path) -> None:
+    settings = resolved(tmp_path, agent="claude")
+    step = Step(StepKind.RUN, "true", ("true",))
+    assert settings.agent_for(Task("1", "T", 1, run=(step,), agent="codex")) is None
+
+
+def test_the_agent_s_image_counts_where_nothing_names_one(tmp_path: Path) -> None:
+    text, script = Task("1", "T", 1), Task("2", "T", 1, run=(Step(StepKind.RUN, "true", ("true",)),))
+    plain, own = Batch(1, "B", (text, script)), Batch(1, "B", (text, script), image="batch:1")
+    settings = resolved(tmp_path, agent="claude")
+    assert settings.image_named(text, plain) == BUILT_IN["claude"].image
+    assert settings.image_named(script, plain) == DEFAULT_IMAGE
+    assert settings.image_named(text, own) == "batch:1"
+    assert settings.image_named(Task("3", "T", 1, image="task:1"), own) == "task:1"
+    assert resolved(tmp_path, 'image = "file:1"', agent="claude").image_named(text, plain) == "file:1"
+    assert resolved(tmp_path, agent="claude", image="flag:1").image_named(text, own) == "flag:1"
+
+
+def test_services_of_containers(tmp_path: Path) -> None:
+    file = '[container.services]\nmodel = "localhost:11434"\nproxy-1 = "10.0.0.1:80"'
+    assert resolved(tmp_path, file).services == {"model": "localhost:11434", "proxy-1": "10.0.0.1:80"}
 
 
 def test_pyproject_is_read_where_there_is_no_file_of_its_own(tmp_path: Path) -> None:
@@ -87,6 +152,17 @@ def test_pyproject_is_read_where_there_is_no_file_of_its_own(tmp_path: Path) -> 
         ('branch = "x"', "branch: it needs {task}, or every task would have the same branch"),
         ('branch = "{title}/{task}"', "branch: {title} is unknown; use {plan}, {task} and {run}"),
         ("[agents]\nx = {}", 'agents: x needs command = "…"'),
+        ("[agents]\nx = 3", 'agents: x needs command = "…"'),
+        ('[agents.x]\ncomand = "x"', "agents: x.comand: an agent has command, image, setup"),
+        ("[agents.codex]\nsecrets = [1]", "agents: codex.secrets: expected a list of texts"),
+        ("[agents.codex]\ncommand = ''", "agents: codex.command: expected a text that is not empty"),
+        ("[agents.codex]\ncost = '(?P<cost>'", "agents: codex.cost: '(?P<cost>' is no regular expression"),
+        (
+            "[agents.codex]\ncost = '[0-9]'",
+            "agents: codex.cost: '[0-9]' needs a group such as (?P<cost>[0-9.]+)",
+        ),
+        ('[container.services]\nModel = "localhost:1"', "container.services: 'Model' is no name of a host"),
+        ('[container.services]\nmodel = "localhost"', "container.services: model should be a port"),
         ("[worktree]\ncopi = []", "worktree.copi: no such setting; did you mean copy?"),
         ('[worktree]\ncopy = ["../x"]', "worktree.copy: '../x' leaves the repository"),
         ("secrets = [1]", "secrets: expected a list of texts"),

@@ -295,6 +295,11 @@ def test_all_is_well(forge: GitHub) -> None:
     assert forge.default_branch() == "main"
 
 
+def test_no_connection_is_kept_while_the_tasks_run(github: GitHubServer, forge: GitHub) -> None:
+    forge.check()
+    assert github.idle.wait(timeout=30)
+
+
 def test_a_token_of_github_actions_is_told_no_permissions(repo: Repo, forge: GitHub) -> None:
     repo.tells_permissions = False
     forge.check()
@@ -399,6 +404,12 @@ def test_a_secondary_rate_limit_is_waited_for(github: GitHubServer, forge: GitHu
     assert forge.ensure(DRAFT).action == "opened"
     first, second = github.calls("POST", "/pulls$")
     assert second.at - first.at >= 0.9
+
+
+def test_a_rate_limit_that_names_no_time_is_tried_again(github: GitHubServer, forge: GitHub) -> None:
+    github.inject(Fault(status=429, message="slow down", times=2))
+    forge.check()
+    assert [call.status for call in github.requests] == [429, 429, 200]
 
 
 def test_a_long_wait_is_told_of(github: GitHubServer, repo: Repo, client: Clients) -> None:

@@ -81,7 +81,7 @@ def test_ctrl_c_twice_is_no_more_than_once(project: Project) -> None:
 def test_ctrl_c_reaches_a_run_whose_whole_group_gets_it(project: Project) -> None:
     plan = project.tasks({"1.1": TREE})
     with project.start("run", plan, "--json", environ=SHORT_GRACE) as started:
-        wait_for(lambda: (project.shared / "1.1.ready").exists())
+        wait_for((project.shared / "1.1.ready").exists)
         os.killpg(started.process.pid, signal.SIGINT)
         done = started.done().expect(130)
 
@@ -97,7 +97,7 @@ def test_what_is_ignored_is_not_heeded(project: Project) -> None:
     finally:
         signal.signal(signal.SIGHUP, before)
     with started:
-        wait_for(lambda: (project.shared / "in").exists())
+        wait_for((project.shared / "in").exists)
         started.signal(signal.SIGHUP)
         (project.shared / "go").touch()
         done = started.done().expect(0)
@@ -163,7 +163,7 @@ def test_every_finished_step_is_stored_before_the_next_begins(project: Project) 
 def test_a_finished_task_survives_a_kill_of_the_run(project: Project) -> None:
     plan = project.tasks({"1.1": "echo a > a", "2.1": 'touch "$SHARED/in"; sleep 60'})
     with project.start("run", plan, "--json") as started:
-        wait_for(lambda: (project.shared / "in").exists())
+        wait_for((project.shared / "in").exists)
         started.signal(signal.SIGKILL)
         started.process.wait()
 

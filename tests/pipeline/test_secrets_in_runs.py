@@ -1,4 +1,4 @@
-"""Values of secrets reach tasks and nothing else: not logs, output, patches, messages, the store or branches."""
+"""Values of secrets reach tasks and nothing else: no log, output, patch, message, store or branch."""
 
 import base64
 import os
@@ -89,12 +89,12 @@ def test_a_commit_message_or_a_title_that_holds_a_secret_is_kept_back(project: P
 
 
 def test_a_command_of_the_plan_that_holds_a_secret_is_masked(project: Project) -> None:
-    project.configure(f'{CONFIG}[worktree]\nsetup = ["echo {VALUE}"]\n')
-    plan = project.tasks({"1.1": f"echo {VALUE}; exit 2"})
+    project.configure(CONFIG + f"[worktree]\nsetup = [\"echo '{VALUE}'\"]\n")
+    plan = project.tasks({"1.1": f"echo '{VALUE}'; exit 2"})
 
     done = project.call("run", plan, "--json", environ=GIVEN).expect(1)
 
-    assert done.outcome("1.1")["step"] == "echo ***; exit 2"
+    assert done.outcome("1.1")["step"] == "echo '***'; exit 2"
     would = project.call("run", plan, "--json", "--dry-run", environ=GIVEN).expect(0)
     assert VALUE not in would.out
     assert_nowhere(project, done)

@@ -1,8 +1,11 @@
 """The store, on a real database."""
 
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -145,3 +148,66 @@ def test_a_directory_that_cannot_be_made_gives_one_sentence(tmp_path: Path) -> N
     (tmp_path / "patchyard").write_text("a file in its place")
     with pytest.raises(StoreError, match="cannot make"):
         Store.beside(tmp_path)
+
+
+def test_a_database_of_an_older_release_gets_what_it_lacks(tmp_path: Path) -> None:
+    with Store.beside(tmp_path) as store:
+        store.open_run(make_run())
+        store.keep_outcome(make_run().id, 0, make_outcome(branch="b"))
+    with closing(sqlite3.connect(tmp_path / "patchyard" / "patchyard.db")) as old, old:
+        old.execute("ALTER TABLE tasks DROP COLUMN branch")
+        old.execute("DROP TABLE conflicts")
+
+    with Store.beside(tmp_path) as store:
+        assert [item.outcome.branch for item in store.tasks(make_run().id)] == [None]
+        store.keep_outcome(make_run().id, 1, make_outcome("1.2", branch="new"))
+        assert store.tasks(make_run().id)[1].outcome.branch == "new"
+        assert store.conflicts(make_run().id) == ()
+
+
+def test_many_open_a_new_database_at_once(tmp_path: Path) -> None:
+    gate = Barrier(8)
+
+    def open_it(number: int) -> int:
+        gate.wait()
+        with Store.beside(tmp_path) as store:
+            store.open_run(make_run(f"run-{number}"))
+            return len(store.runs())
+
+    with ThreadPoolExecutor(8) as threads:
+        counts = list(threads.map(open_it, range(8)))
+
+    assert max(counts) == 8
+    with Store.beside(tmp_path) as store:
+        assert len(store.runs()) == 8
+
+
+def test_text_with_bytes_that_are_not_utf_8_is_kept_as_an_escape(tmp_path: Path) -> None:
+    with Store.beside(tmp_path) as store:
+        store.open_run(make_run(plan_path="plan-\udcff.md"))
+        assert store.run().plan_path == "plan-\\udcff.md"
+
+
+def test_the_directory_may_have_any_name(tmp_path: Path) -> None:
+    odd = tmp_path / "a?b#c%20d"
+    with Store.beside(odd) as store:
+        store.open_run(make_run())
+    assert (odd / "patchyard" / "patchyard.db").is_file()
+
+
+def test_commits_that_a_run_set_a_branch_to(tmp_path: Path) -> None:
+    with Store.beside(tmp_path) as store:
+        store.open_run(make_run())
+        run = make_run().id
+        store.keep_outcome(run, 0, make_outcome(branch="t", commit="c1"))
+        store.keep_outcome(
+            run, 1, make_outcome("2.1", branch="u", commit="c2", start="m"), start_branch="batch-1"
+        )
+        failed = make_outcome("2.2", status=Status.FAILED, start="other")
+        store.keep_outcome(run, 2, failed, start_branch="batch-1")
+
+        assert store.commits_of(run, "t") == {"c1"}
+        assert store.commits_of(run, "batch-1") == {"m"}
+        assert store.commits_of("nosuch", "t") == set()
+        assert store.has_ended(run, "2.1")
+        assert not store.has_ended(run, "2.3")

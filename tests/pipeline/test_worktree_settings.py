@@ -54,9 +54,8 @@ def test_copied_files_are_there_and_in_no_patch(project: Project) -> None:
 
 
 def test_setup_runs_before_the_first_step_and_is_in_no_patch(project: Project) -> None:
-    project.configure(
-        '[worktree]\nsetup = ["echo generated > lock.json; echo setup >> README.md", "mkdir -p vendor; touch vendor/x"]\n'
-    )
+    first, second = "echo generated > lock.json; echo setup >> README.md", "mkdir -p vendor; touch vendor/x"
+    project.configure(f'[worktree]\nsetup = ["{first}", "{second}"]\n')
     script = "cat lock.json; test -e vendor/x; echo mine > mine.txt; echo more >> README.md"
 
     done = project.run(project.tasks({"1.1": script, "1.2": "cat lock.json"})).expect(0)
@@ -66,6 +65,14 @@ def test_setup_runs_before_the_first_step_and_is_in_no_patch(project: Project) -
     assert kinds == ["setup", "setup", "run"]
     assert done.outcome("1.1")["files"] == ["README.md", "mine.txt"]
     assert "lock.json" not in project.clone.git("ls-tree", "-r", "--name-only", "patchyard/demo/1.1")
+
+
+def test_a_setup_may_be_one_text_and_hold_commas(project: Project) -> None:
+    project.configure('[worktree]\nsetup = "echo a, b > made.txt"\n')
+
+    done = project.run(project.tasks({"1.1": "test \"$(cat made.txt)\" = 'a, b'"})).expect(0)
+
+    assert done.events("step_started")[0]["command"] == "echo a, b > made.txt"
 
 
 def test_a_setup_that_fails_is_a_failed_task(project: Project) -> None:
@@ -80,7 +87,7 @@ def test_a_setup_that_fails_is_a_failed_task(project: Project) -> None:
 
 def test_what_is_kept_stays_in_the_worktree_and_out_of_patches(project: Project) -> None:
     project.configure('[worktree]\nkeep = ["node_modules"]\n')
-    script = "mkdir -p node_modules; ls node_modules; date +%N > node_modules/$PATCHYARD_RUN; touch other; echo x > x"
+    script = "mkdir -p node_modules; ls node_modules; touch node_modules/$PATCHYARD_RUN other; echo x > x"
     plan = project.tasks({"1.1": script})
 
     first = project.run(plan, "--mode", "local").expect(0)
@@ -206,7 +213,7 @@ def test_flags_win_over_the_environment_the_plan_the_file_and_the_defaults(proje
         ("0.7s", {"PATCHYARD_TIMEOUT": "60s"}, "**Timeout:** 50s", "", 0.7),
     ],
 )
-def test_which_timeout_holds(  # noqa: PLR0913 - a table
+def test_which_timeout_holds(  # noqa: PLR0913, PLR0917 - a table
     project: Project, option: str, environ: dict[str, str], field: str, front: str, seconds: float
 ) -> None:
     project.configure('timeout = "0.3s"\n')

@@ -100,6 +100,7 @@ class GitHubServer:
         self._lock = threading.RLock()
         self._http = _Http(("127.0.0.1", 0), _Handler)
         self._http.hub_server = self
+        self._http.idle = self.idle = threading.Event()
         self.web = f"http://127.0.0.1:{self._http.server_address[1]}"
         self.url = f"{self.web}{base}"  # what GITHUB_API_URL is set to
         self.hub = Hub(self.web, self.url)
@@ -312,6 +313,13 @@ ROUTES: tuple[tuple[str, str, Callable[[_Call], Answer]], ...] = (
 class _Http(ThreadingHTTPServer):
     daemon_threads = True
     hub_server: GitHubServer
+    idle: threading.Event  # set while nobody is connected
+
+    def finish_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as it is there
+        """Serve a connection to its end."""
+        self.idle.clear()
+        super().finish_request(request, client_address)
+        self.idle.set()
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -80,7 +80,7 @@ class ModelServer:
         self._thread.join()
 
     def answer(self, request: Request) -> "list[Json] | Json | None":
-        """Return the events of a streamed answer, or the one object of another; `None` for what is not there."""
+        """Return the events of a streamed answer, or the one object of another; `None` where nothing is."""
         self.requests.append(request)
         path, body = request.path, request.body
         if path.endswith("/chat/completions"):

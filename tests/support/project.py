@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from repositories import Clone
 
@@ -72,7 +72,7 @@ class Started:
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self.process = process
 
-    def __enter__(self) -> "Started":
+    def __enter__(self) -> Self:
         """Return itself."""
         return self
 
@@ -135,9 +135,18 @@ class Project:
         path.write_text(text, encoding="utf-8")
         return path
 
-    def tasks(self, scripts: Mapping[str, str], name: str = "plan.md", **more: str) -> Path:
+    def tasks(  # noqa: PLR0913 - the parts of a plan, by name
+        self,
+        scripts: Mapping[str, str],
+        name: str = "plan.md",
+        *,
+        title: str = "Demo",
+        front: str = "",
+        fields: Mapping[str, str] | None = None,
+        batches: Mapping[str, str] | None = None,
+    ) -> Path:
         """Write a plan of tasks that each run a script; see `plan_text`."""
-        return self.plan(plan_text(scripts, **more), name)
+        return self.plan(plan_text(scripts, title=title, front=front, fields=fields, batches=batches), name)
 
     def configure(self, text: str) -> None:
         """Write the configuration file, which is not committed."""
@@ -150,8 +159,9 @@ class Project:
         environ: Mapping[str, str] | None = None,
         stdin: bytes = b"",
         stdout: Path | None = None,
+        patience: float = PATIENCE,
     ) -> Done:
-        """Run `patchyard` to its end, in the repository unless told otherwise; `stdout` is a file to write to."""
+        """Run `patchyard` to its end, in the repository unless told otherwise; `stdout` names a file."""
         with ExitStack() as files:
             done = subprocess.run(
                 [*COMMAND, *arguments],
@@ -161,7 +171,7 @@ class Project:
                 stdout=files.enter_context(stdout.open("wb")) if stdout else subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 check=False,
-                timeout=PATIENCE,
+                timeout=patience,
             )
         return Done(done.returncode, (done.stdout or b"").decode(), done.stderr.decode())
 

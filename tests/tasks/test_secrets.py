@@ -171,3 +171,12 @@ def test_any_value_is_gone_from_any_output(value: str, around: bytes) -> None:
         shown = secrets.mask(around + needle + around)
         assert MASK in shown
         assert secrets.find(around + needle + around) == "A"
+
+
+def test_only_some_values_are_handed_over_and_all_stay_hidden() -> None:
+    secrets = Secrets({"A": "alpha-value", "B": "beta-value"}).only(["A", "C"])
+    assert secrets.values == {"A": "alpha-value"}
+    assert secrets.mask_text("alpha-value beta-value") == "*** ***"
+    assert secrets.find(b"x beta-value") == "B"
+    assert secrets.only([]).find(b"alpha-value") == "A"
+    assert "alpha" not in repr(secrets)

@@ -1,0 +1,478 @@
+"""The command line: calls that are wrong, what `--dry-run` and `check` show, and what a person sees."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+import pytest
+from project import COMMAND, Done, Project, fingerprint, meet, plan_text, wait_for
+from repositories import User, make_repository
+
+GOOD = {"1.1": "touch a", "2.1": "touch b"}
+
+
+def one_sentence(done: Done, code: int = 2) -> str:
+    """Return the one line that a call that is wrong is answered with."""
+    done.expect(code)
+    assert done.out == ""
+    lines = done.err.splitlines()
+    assert len(lines) == 1, done.err
+    assert lines[0].startswith("patchyard: ")
+    return lines[0].removeprefix("patchyard: ")
+
+
+def test_a_plan_that_cannot_be_read(project: Project) -> None:
+    assert one_sentence(project.call("run", "absent.md", "--json")) == (
+        "absent.md: cannot be read: No such file or directory"
+    )
+    assert one_sentence(project.call("run", project.root, "--json")) == (
+        f"{project.root}: cannot be read: Is a directory"
+    )
+    assert (
+        one_sentence(project.call("check", "absent.md"))
+        == "absent.md: cannot be read: No such file or directory"
+    )
+
+
+def test_no_plan_at_all_and_two_plans(project: Project) -> None:
+    for arguments in (["run"], ["run", "a.md", "--plan", "b.md"], ["check"]):
+        done = project.call(*arguments).expect(2)
+        assert done.out == ""
+        assert "Error: " in done.err
+
+
+def test_what_is_no_repository(project: Project, tmp_path: Path) -> None:
+    plan, plain = project.tasks(GOOD), tmp_path / "plain"
+    plain.mkdir()
+    places = {
+        plain: "is not in a git repository",
+        tmp_path / "nowhere": "is no directory",
+        plan: "is no directory",
+    }
+
+    for place, told in places.items():
+        for command in (["run", plan, "--json"], ["status"], ["clean"], ["runs"], ["diff", "x"]):
+            assert told in one_sentence(project.call(*command, "--repo", place))
+    assert "is not in a git repository" in one_sentence(project.call("run", plan, "--json", cwd=plain))
+
+
+def test_a_repository_without_a_commit(user: User, tmp_path: Path) -> None:
+    project = Project(make_repository(user, tmp_path / "empty"))
+
+    assert "has no commit yet" in one_sentence(project.run(project.tasks(GOOD)))
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--start-batch", "7"], "--start-batch 7: "),
+        (["--end-batch", "0"], "--end-batch 0: "),
+        (["--start-batch", "2", "--end-batch", "1"], "nothing to run: "),
+        (["--task", "9.9"], "--task 9.9: "),
+        (["--base", "nosuch"], "'nosuch' names no commit"),
+        (["--base", "-x"], "'-x' names no commit"),
+        (["--timeout", "soon"], "--timeout: "),
+        (["--timeout", "-1s"], "--timeout: "),
+        (["--branch", "same"], "--branch: it needs {task}"),
+        (["--branch", "{nosuch}/{task}"], "--branch: {nosuch} is unknown"),
+        (["--branch", "{task"], "--branch: "),
+        (["--branch", "x/{task:d}"], "--branch: "),
+        (["--branch", "x/{task!z}"], "--branch: "),
+        (["--branch", "x/{task[0}"], "--branch: "),
+        (["--branch", "a b/{task}"], "branch: 'a b/1.1' is not a name"),
+        (["--agent", ""], "--agent: "),
+        (["--worktrees", "/dev/null/x"], "cannot make /dev/null/x for worktrees"),
+    ],
+)
+def test_a_value_that_is_wrong(project: Project, options: list[str], told: str) -> None:
+    assert told in one_sentence(project.run(project.tasks(GOOD), *options))
+    assert set(project.branches()) == {"main"}
+
+
+@pytest.mark.parametrize(
+    "options", [["--mode", "quick"], ["--pool-size", "0"], ["--pool-size", "x"], ["--nosuch"], ["a", "b", "c"]]
+)
+def test_an_option_that_is_wrong(project: Project, options: list[str]) -> None:
+    done = project.run(project.tasks(GOOD), *options).expect(2)
+
+    assert done.out == ""
+    assert done.err.startswith("Usage: ")
+    assert re.search(r"^Error: .+$", done.err, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("environ", "told"),
+    [
+        (
+            {"PATCHYARD_POOL_SIZE": "many"},
+            "the environment variable PATCHYARD_POOL_SIZE: expected a whole number",
+        ),
+        ({"PATCHYARD_MODE": "quick"}, "the environment variable PATCHYARD_MODE: expected one of local"),
+        (
+            {"PATCHYARD_PUBLISH": "perhaps"},
+            "the environment variable PATCHYARD_PUBLISH: expected true or false",
+        ),
+        ({"PATCHYARD_TIMEOUT": "x"}, "the environment variable PATCHYARD_TIMEOUT: "),
+    ],
+)
+def test_a_variable_that_is_wrong(project: Project, environ: Mapping[str, str], told: str) -> None:
+    done = project.call("run", project.tasks(GOOD), "--json", environ=environ)
+
+    assert one_sentence(done).startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("pool_size = ", "not valid TOML"),
+        ("pool_sise = 3", "pool_sise: no such setting; did you mean pool_size?"),
+        ("pool_size = 0", "pool_size: expected a whole number of at least 1"),
+        ("pool_size = true", "pool_size: expected a whole number of at least 1"),
+        ("mode = 3", "mode: expected one of"),
+        ("agents = 3", "agents: expected tables such as"),
+        ("[agents.x]\ncomand = 'x'", "agents: x.comand: "),
+        ("worktree = 1", "worktree: expected a table with copy, setup, keep"),
+        ("[worktree]\ncopie = []", "worktree.copie: no such setting; did you mean copy?"),
+        ("[worktree]\ncopy = ['../x']", "worktree.copy: '../x' leaves the repository"),
+        ("[worktree]\nkeep = ['/abs']", "worktree.keep: '/abs' leaves the repository"),
+        ("[worktree]\nsetup = [3]", "worktree.setup: expected a list of texts"),
+        ("secrets = 'A', 'B'", "not valid TOML"),
+        ("environment = ['A']", "environment: expected a table of names and texts"),
+    ],
+)
+def test_a_configuration_that_is_wrong(project: Project, text: str, told: str) -> None:
+    project.configure(text)
+
+    said = one_sentence(project.run(project.tasks(GOOD)))
+
+    assert said.startswith(f"{project.root / 'patchyard.toml'}: ")
+    assert told in said
+
+
+def test_a_configuration_in_pyproject_that_is_wrong(project: Project) -> None:
+    (project.root / "pyproject.toml").write_text("[tool.patchyard]\nmode = 'quick'\n")
+
+    assert "pyproject.toml: tool.patchyard.mode: expected one of" in one_sentence(
+        project.run(project.tasks(GOOD))
+    )
+
+
+WRONG = """---
+pool_size: many
+---
+# Wrong
+## Batch 1: One
+**Execution Mode:** sideways
+### Task 1.1: A
+**Run:** `true`
+**Timeout:** soon
+### Task 1.1: Again
+**Run:** `true`
+### Task 1.2: No agent
+**Implementation:**
+Do it.
+### Task 1.3: Round
+**Run:** `true`
+**Dependencies:** Task 1.4
+### Task 1.4: And round
+**Run:** `true`
+**Dependencies:** Task 1.3, Task 9.9
+"""
+
+
+@pytest.mark.parametrize("json", [True, False])
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_all_mistakes_of_a_plan_are_told_at_once(project: Project, command: str, *, json: bool) -> None:
+    plan = project.plan(WRONG)
+
+    done = project.call(command, plan, *(["--json"] if json else []), cwd=project.root).expect(2)
+
+    if command == "check" and json:
+        told = [(record["line"], record["severity"], record["message"]) for record in done.records]
+        assert done.err == ""
+    else:
+        pattern = rf"^{re.escape(str(plan))}:(\d+):\d+: (error|warning): (.+)$"
+        found = [re.match(pattern, line) for line in done.err.splitlines()]
+        assert all(found), done.err
+        told = [(int(match[1]), match[2], match[3]) for match in found if match]
+        assert done.out == ""
+    errors = {line: message for line, severity, message in told if severity == "error"}
+    expected = {2: "many", 6: "sideways", 9: "soon", 10: "1.1", 12: "agent"}
+    for line, word in expected.items():
+        assert word in errors[line], errors
+    assert any("circle" in message for _, _, message in told)
+    assert any("9.9" in message for _, _, message in told)
+    assert [line for line, _, _ in told] == sorted(line for line, _, _ in told)
+    assert not project.state.exists()
+
+
+def test_the_path_in_a_mistake_is_as_the_user_gave_it(project: Project) -> None:
+    project.plan("# Nothing\n")
+
+    done = project.call("run", "../plans/plan.md")
+
+    assert done.expect(2).err == (
+        "../plans/plan.md:1:1: error: the plan has no task; write one as `### Task 1.1: Title`\n"
+    )
+
+
+def test_dry_run_shows_what_would_run_and_changes_nothing(project: Project) -> None:
+    project.clone.write({"README.md": "dirty\n", "untracked.txt": "u"})
+    plan = project.tasks({**GOOD, "2.2": "touch c"}, fields={"2.2": "**Status:** completed"})
+    os.utime(project.root / "src/app.py")
+    before = fingerprint(project.root.parent)
+
+    done = project.call("run", plan, "--dry-run").expect(0)
+    as_json = project.run(plan, "--dry-run").expect(0)
+
+    assert fingerprint(project.root.parent) == before
+    assert "would run 3 tasks of" in done.out
+    for told in ("batch 1: Batch 1 (parallel)", "builds on batch 1", "touch a", "branch patchyard/demo/2.1"):
+        assert told in done.out
+    assert "task 2.2: Do 2.2 (skipped: the plan says that it is completed)" in done.out
+    assert [(record["task"], record["skipped"]) for record in as_json.records] == [
+        ("1.1", False),
+        ("2.1", False),
+        ("2.2", True),
+    ]
+
+
+def test_dry_run_finds_the_same_mistakes(project: Project) -> None:
+    assert "--task 9: " in one_sentence(project.run(project.tasks(GOOD), "--dry-run", "--task", "9"))
+
+
+def test_check_shows_what_is_run_and_what_goes_to_the_agent(project: Project, tmp_path: Path) -> None:
+    plan = project.plan(
+        "# Checked\n### Task 1: A\n**Files:**\n- Create: ../x\n**Run:** `echo a`\n"
+        "**Verification:**\n- cat a.txt\n- Test file exists\n- `ls`\n"
+    )
+    before = fingerprint(project.root)
+
+    inside = project.call("check", plan).expect(0)
+    outside = project.call("check", plan, cwd=tmp_path).expect(0)
+
+    assert inside.out == outside.out
+    assert [line.split(maxsplit=1) for line in inside.out.splitlines()[1:5]] == [
+        ["run", "echo a"],
+        ["verify", "cat a.txt"],
+        ["verify", "ls"],
+        ["prose", "Test file exists"],
+    ]
+    assert "warning: " in inside.err
+    assert fingerprint(project.root) == before
+
+
+def test_without_a_terminal_there_is_a_line_an_event_and_the_table_at_the_end(project: Project) -> None:
+    plan = project.tasks({"1.1": "touch a", "1.2": "echo why; exit 2", "2.1": "true"})
+
+    done = project.call("run", plan).expect(1)
+
+    lines = done.out.splitlines()
+    events = [line for line in lines if re.match(r"\d\d:\d\d:\d\d\.\d{3} ", line)]
+    assert re.search(r"\d run \d{8}-\d{6}-\w+: Demo: 3 tasks, pool of 3, base [0-9a-f]{12}$", events[0])
+    for told in (
+        "wt-1 1.1 started: Do 1.1",
+        "wt-1 1.1 run 1: touch a",
+        "1.1 changed in ",
+        "- 2.1 skipped: it builds on batch 1, and task 1.2 failed",
+        "1 branch, nothing published; `patchyard publish ",
+    ):
+        assert any(told in line for line in events), done.out
+    table = lines[len(events) :]
+    assert re.search(r"1\.2 +Do 1\.2 +failed", "\n".join(table))
+    assert "  why" in table
+    figure = r"2 tasks in \d+\.\d s: \d+\.\d times faster than one by one, \d+ % of a pool of 2"
+    assert re.fullmatch(figure, table[-1])
+    assert done.err == ""
+
+
+def test_a_stream_that_has_not_every_character_takes_escapes(project: Project) -> None:
+    plan = project.tasks({"1.1": "touch 日本; exit 1"}, title="Übung — 日本")
+
+    done = project.call("run", plan, environ={"PYTHONIOENCODING": "ascii:strict"})
+
+    assert done.expect(1).out.count("\\u65e5\\u672c") >= 3
+    assert "times faster than one by one" in done.out
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_stream_that_is_closed_is_no_harm(project: Project, closed: str) -> None:
+    plan = project.tasks({"1.1": "test -e /dev/fd/0; echo out; echo err >&2; touch a"})
+
+    for command in (f"run '{plan}'", "status", "runs --json", "diff latest"):
+        line = f"{shlex.join(COMMAND)} {command} {closed}"
+        done = subprocess.run(
+            ["sh", "-c", line],
+            cwd=project.root,
+            env=project.environ,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, ""), command
+    assert "out\nerr\n" in project.call("logs", "latest", "1.1").expect(0).out
+
+
+def test_a_plan_with_a_name_that_is_not_utf_8(project: Project) -> None:
+    plan = os.fsdecode(os.fsencode(project.plans / "plan-") + b"\xff.md")
+    Path(plan).write_text(plan_text(GOOD))
+
+    done = project.run(Path(plan)).expect(0)
+
+    assert done.statuses == {"1.1": "changed", "2.1": "changed"}
+    for command in (["runs"], ["status"], ["status", "--json"], ["runs", "--json"]):
+        project.call(*command).expect(0)
+
+
+@pytest.mark.parametrize("blocked", ["patchyard", "patchyard/runs", "patchyard/patchyard.db"])
+def test_a_state_that_cannot_be_written_is_one_sentence(project: Project, blocked: str) -> None:
+    path = project.root / ".git" / blocked
+    path.parent.mkdir(exist_ok=True)
+    if blocked.endswith(".db"):
+        path.mkdir()
+    else:
+        path.write_text("in the way")
+
+    done = project.call("run", project.tasks(GOOD))
+
+    assert done.code in {1, 2}
+    assert re.fullmatch(r"patchyard: .+\n", done.err), done.err
+    assert set(project.branches()) == {"main"}
+
+
+def test_a_run_that_cannot_go_on_says_so_and_closes(project: Project) -> None:
+    block = f"mkdir -p '{project.state}'/runs/$PATCHYARD_RUN/2.1.log; touch a"
+
+    done = project.run(project.tasks({"1.1": block, "2.1": "true", "3.1": "true"})).expect(1)
+
+    assert re.fullmatch(r"patchyard: the log .+/2\.1\.log cannot be written: Is a directory\n", done.err)
+    assert done.finished["status"] == "failed"
+    assert done.statuses == {"1.1": "changed", "2.1": "cancelled", "3.1": "cancelled"}
+    assert done.outcome("3.1")["error"] == "it did not start: the run could not go on"
+    assert project.call("status", "--json").records[0]["status"] == "failed"
+    assert "patchyard/demo/1.1" in project.branches()
+
+
+def test_something_else_in_the_place_of_a_worktree(project: Project) -> None:
+    (project.worktrees / "wt-1").mkdir(parents=True)
+    (project.worktrees / "wt-1" / "precious.txt").write_text("mine")
+
+    said = one_sentence(project.run(project.tasks(GOOD)))
+
+    assert "wt-1 is in the way" in said
+    assert (project.worktrees / "wt-1" / "precious.txt").read_text() == "mine"
+    assert [record["status"] for record in project.call("runs", "--json").records] in ([], ["failed"])
+
+
+SPAWN = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
+"""A program that runs another on a terminal of its own, and hands on what is typed and shown."""
+
+
+class Terminal:
+    """The command on a terminal."""
+
+    def __init__(self, project: Project, *arguments: str | Path) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", SPAWN, *COMMAND, *arguments],
+            cwd=project.root,
+            env={**project.environ, "TERM": "xterm-256color", "COLUMNS": "120", "LINES": "40"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        self._shown = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._process:
+            self._process.kill()
+
+    @property
+    def text(self) -> str:
+        """What was shown until now, without what steers the terminal."""
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self._shown.decode(errors="replace")).replace("\r\n", "\n")
+
+    def read(self) -> bool:
+        """Read some of what is shown; returns whether the command has ended."""
+        assert self._process.stdout is not None
+        data = os.read(self._process.stdout.fileno(), 65536)
+        self._shown += data
+        return not data
+
+    def wait_until(self, pattern: str) -> None:
+        """Read until something is shown."""
+        wait_for(lambda: self.read() or re.search(pattern, self.text), pattern)
+
+    def type(self, keys: bytes) -> None:
+        """Type something."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(keys)
+        self._process.stdin.flush()
+
+    def exit_code(self) -> int:
+        """Read to the end; returns the exit code."""
+        wait_for(self.read, "the end")
+        return self._process.wait()
+
+
+def test_on_a_terminal_a_live_table_has_a_row_a_worktree(project: Project) -> None:
+    gate = 'while [ ! -e "$SHARED/go" ]; do sleep 0.01; done\n'
+    plan = project.tasks({"1.1": meet(2) + gate + "touch a", "1.2": meet(2) + gate + "exit 1"})
+    row = r"wt-{} +1\.[12] +Do .* run: \S.*\d\.\d s *\n"
+
+    with Terminal(project, "run", plan) as terminal:
+        terminal.wait_until(f"{row.format(1)} *{row.format(2)}")
+        (project.shared / "go").touch()
+        code = terminal.exit_code()
+
+    assert code == 1
+    assert re.search(r"worktree +task .*step +time", terminal.text)
+    assert "0 of 2 tasks done" in terminal.text
+    assert terminal.text.count("1.1 changed in ") == 1
+    assert re.search(r"2 tasks in \d+\.\d s: ", terminal.text)
+
+
+def test_ctrl_c_on_a_terminal_ends_the_run(project: Project) -> None:
+    plan = project.tasks({"1.1": 'touch half; touch "$SHARED/in"; sleep 60'})
+
+    with Terminal(project, "run", plan) as terminal:
+        wait_for((project.shared / "in").exists)
+        terminal.type(b"\x03")
+        code = terminal.exit_code()
+
+    assert code == 130
+    assert "interrupted: the running tasks are being ended" in " ".join(terminal.text.split())
+    assert project.call("status", "--json").records[0]["tasks"][0]["files"] == ["half"]
+
+
+def test_help_and_version(project: Project) -> None:
+    text = project.call("--help").expect(0).out
+    for command in ("run", "check", "status", "logs", "diff", "patches", "publish", "runs", "clean"):
+        assert re.search(rf"^  {command} ", text, re.MULTILINE)
+        assert project.call(command, "--help").expect(0).out.startswith("Usage: ")
+    assert re.fullmatch(r"patchyard, version \d+\.\d+\.\d+\n", project.call("--version").expect(0).out)
+
+
+def test_without_publish_nothing_is_published_and_it_says_how_to(project: Project) -> None:
+    done = project.run(project.tasks(GOOD)).expect(0)
+
+    (notice,) = done.events("notice")
+    assert notice["level"] == "info"
+    assert notice["message"] == (
+        f"2 branches, nothing published; `patchyard publish {done.run}` opens the pull requests"
+    )
+
+
+def test_publishing_without_a_token_ends_before_any_task(project: Project) -> None:
+    project.clone.git("remote", "add", "origin", "https://github.com/o/r.git")
+
+    done = project.run(project.tasks({"1.1": 'touch "$SHARED/ran"'}), "--publish")
+
+    assert "GITHUB_TOKEN" in one_sentence(done, 3)
+    assert not (project.shared / "ran").exists()

@@ -1,0 +1,104 @@
+"""The Dagger module without an engine: what it registers, and that its arguments reach the flow."""
+
+import inspect
+import subprocess
+from pathlib import Path
+from typing import Annotated, get_args, get_origin, get_type_hints
+
+import pytest
+from dagger import Doc
+from repositories import Clone
+
+from pipeline.inside import HOME, REMOTE, Inside, ModuleError, Options, _push_over_https
+from pipeline.module import Patchyard
+from tasks.model import Mode
+
+FUNCTIONS = ("run", "patches", "changes", "check")
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_argument_is_documented(name: str) -> None:
+    hints = get_type_hints(getattr(Patchyard, name), include_extras=True)
+    for argument, hint in hints.items():
+        if argument in {"return", "ws"}:
+            continue
+        assert get_origin(hint) is Annotated, argument
+        assert any(isinstance(extra, Doc) for extra in get_args(hint)[1:]), argument
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_nothing_has_to_be_given(name: str) -> None:
+    parameters = inspect.signature(getattr(Patchyard, name)).parameters
+    needed = [item.name for item in parameters.values() if item.default is inspect.Parameter.empty]
+    assert needed == ["self", "ws"]  # the caller's workspace comes by itself
+
+
+def test_the_functions_that_run_a_plan_take_the_same_arguments() -> None:
+    shared = list(inspect.signature(Patchyard.patches).parameters)
+    assert list(inspect.signature(Patchyard.changes).parameters) == shared
+    assert list(inspect.signature(Patchyard.run).parameters)[: len(shared)] == shared
+
+
+def test_it_is_registered_as_daggers_main_object() -> None:
+    from importlib.metadata import entry_points  # noqa: PLC0415 - the one place that asks
+
+    (entry,) = entry_points(group="dagger.mod", name="main_object")
+    assert entry.load() is Patchyard
+
+
+@pytest.fixture
+def inside(clone: Clone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory that is as the module's working directory: the caller's repository, and a plan."""
+    place = tmp_path / "scratch"
+    (place / "plan").mkdir(parents=True)
+    clone.path.rename(place / HOME)
+    (place / "plan" / "plan.md").write_text(
+        "# P\n## Batch 1: A\n### Task 1.1: A\n**Run:**\n- `true`\n"
+        "## Batch 2: B\n### Task 2.1: B\nDo it.\n### Task 2.2: C\n**Run:**\n- `true`\n"
+    )
+    monkeypatch.chdir(place)
+    return place
+
+
+@pytest.mark.usefixtures("inside")
+def test_arguments_reach_the_flow() -> None:
+    options = Options(
+        pool_size=5,
+        start_batch=2,
+        tasks=["2.1"],
+        image="img:1",
+        agent="agent -p",
+        timeout="90s",
+        fresh=True,
+        keep_going=True,
+    )
+    prepared = Inside("plan.md", options, {"KEY": "a-secret-value"}).prepare({}, draft=True, github="o/r")
+    settings = prepared.settings
+    assert [task.id for task in prepared.plan.tasks] == ["2.1"]
+    assert [settings.mode_for(batch) for batch in prepared.plan.batches] == [Mode.DAGGER]
+    assert (settings.pool_size, settings.timeout, settings.agent) == (5, 90, "agent -p")
+    assert settings.image_for(prepared.plan.tasks[0], prepared.plan.batches[0]) == "img:1"
+    assert (settings.fresh, settings.keep_going, settings.draft, settings.github) == (True, True, True, "o/r")
+    assert prepared.secrets.values == {"KEY": "a-secret-value"}
+    assert "a-secret-value" not in repr(prepared)
+
+
+def test_the_copy_pushes_over_https_where_the_caller_would_use_ssh(inside: Path) -> None:
+    git = ["git", "-C", str(inside / HOME)]
+    subprocess.run([*git, "config", "remote.origin.url", "git@github.com:octo/demo.git"], check=True)
+    _push_over_https({}, None)
+    done = subprocess.run([*git, "remote", "get-url", REMOTE], check=True, capture_output=True, text=True)
+    assert done.stdout == "https://github.com/octo/demo.git\n"
+
+
+def test_a_plan_with_mistakes_gives_all_of_them(inside: Path) -> None:
+    (inside / "plan" / "plan.md").write_text("# P\n### Task 1: A\n### Task 1: B\n")
+
+    async def check() -> str:
+        return await Inside("plan.md", Options(), {}).check()
+
+    import anyio  # noqa: PLC0415 - only this test runs a loop
+
+    with pytest.raises(ModuleError) as caught:
+        anyio.run(check)
+    assert str(caught.value).count("error:") >= 2
