@@ -67,8 +67,11 @@ def what_lacks(agent: Agent, environ: Mapping[str, str], *, contained: bool) -> 
             return None
         names = " or ".join(agent.secrets)
         return f"agent {agent.name} needs a secret, and none is set: set {names} in the environment"
-    program = agent.version.split()[0] if agent.version else None
-    if program is None or shutil.which(program, path=environ.get("PATH", "")):
+    known = BUILT_IN.get(agent.name)
+    if known is None or known.version is None or agent.command != known.command:
+        return None  # what another command starts is the user's to know
+    program = known.version.split()[0]
+    if shutil.which(program, path=environ.get("PATH", "")):
         return None
     return (
         f"agent {agent.name}: the program {program} is not on PATH; "

@@ -11,9 +11,9 @@ class Agent:
 
     `command` is what a shell is given; the prompt comes on its standard input, or in the file that
     `{prompt_file}` stands for. `secrets` are the names of variables that it can use, of which it needs one.
-    `environment` are variables that it always gets. `version` is a command that prints its version; the first
-    word of it is the program itself. `cost` is a regular expression over its output whose group `cost` is what
-    it has spent so far, in US dollars.
+    `environment` are variables that it always gets. `version` is a command that prints its version; that of a
+    built-in agent begins with the program itself. `cost` is a regular expression over its output, whose group
+    `cost` is what it has spent so far, in US dollars.
 
     The rest is for containers: `image` is what they are made from, and `setup` the commands that install the
     agent, as layers that all of its tasks share.

@@ -7,10 +7,10 @@ where it is used: it takes a second.
 """
 
 import time
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import anyio
 from anyio import get_cancelled_exc_class, to_thread
@@ -18,15 +18,17 @@ from anyio import get_cancelled_exc_class, to_thread
 from containers import driver
 from containers.agents import first_line
 from containers.agents_data import Agent
+from containers.asking import Asker, EngineError, RefusedError
 from containers.git import GitError, Identity
 from containers.images import digests
-from containers.runner import Job, RunnerError, TaskLog, Watcher
+from containers.returning import GIT, bring_back
+from containers.runner import Job, TaskLog, Watcher
 from containers.telling import Telling
 from containers.worktrees import Worktree
 from tasks.model import Step, StepKind, StepResult
 
 if TYPE_CHECKING:
-    from dagger import Changeset, Client, Container, Directory, Service
+    from dagger import Client, Container, Directory, Service
 
 T = TypeVar("T")
 
@@ -34,7 +36,6 @@ WORK = "/work"
 """Where a task's tree stands in its container."""
 DEFAULT_IMAGE = "python:3.13"
 """Has git, a shell and Python; the default where nothing names an image."""
-GIT = ".git"
 OBJECTS = ("objects", "shallow")
 TAGS = ("packed-refs", "refs/tags")
 UNFINISHED = ("**/tmp_*", "objects/incoming-*")
@@ -52,17 +53,7 @@ CONFIG = """\
 """The repository's configuration as the engine sees it: not the user's, which may hold a token; and the same
 objects give the same pack, so that a task is known again by its tree."""
 RUN_SECRET = "patchyard-run"  # noqa: S105 - the name of one
-PATIENCE = 20.0
-"""Seconds that an engine may take to say that it is there."""
 ROOT = frozenset({"", "0", "root"})
-LONGEST = 500
-"""Characters of an engine's message that a person is shown."""
-
-
-class EngineError(RunnerError):
-    """There is no engine, or it has gone."""
-
-    exit_code: ClassVar[int] = 4
 
 
 class Files(Protocol):
@@ -74,8 +65,8 @@ class Files(Protocol):
         """Return a directory of this machine, read afresh."""
         ...
 
-    async def export(self, changes: "Changeset", path: Path) -> None:
-        """Apply changes to a directory of this machine."""
+    async def export(self, directory: "Directory", path: Path) -> None:
+        """Write what is in a directory over one of this machine."""
         ...
 
 
@@ -88,9 +79,9 @@ class HostFiles:
         """Return a directory of the host, read afresh."""
         return client.host().directory(str(path), include=list(include), exclude=list(exclude), no_cache=True)
 
-    async def export(self, changes: "Changeset", path: Path) -> None:
-        """Apply changes to a directory of the host."""
-        await changes.export(str(path))
+    async def export(self, directory: "Directory", path: Path) -> None:
+        """Write what is in a directory over one of the host."""
+        await directory.export(str(path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +111,7 @@ class EngineRunner:
     def __init__(self, client: "Client", place: Place) -> None:
         self._client = client
         self._place = place
+        self._ask = Asker(client)
         self._starts: dict[str, Directory] = {}
         self._owners: dict[tuple[str, ...], str | None] = {}
         self._lock = anyio.Lock()
@@ -135,7 +127,7 @@ class EngineRunner:
             container = container.with_env_variable(name, value)
         try:
             return first_line(await self._ask(container.with_exec(["sh", "-c", agent.version or ""]).stdout()))
-        except (_RefusedError, EngineError):
+        except (RefusedError, EngineError):
             return None
 
     async def run(self, job: Job, worktree: Worktree, watcher: Watcher) -> tuple[StepResult, ...]:
@@ -165,6 +157,7 @@ class EngineRunner:
     async def _run(self, job: Job, worktree: Worktree, telling: Telling) -> None:
         """Build the container, run the steps in it, and bring back what they changed: the set-up's first."""
         container: Container | None = None
+        place = self._place
         for steps in _parts(job.steps):
             asked = time.monotonic()
             await telling.begin(steps)
@@ -173,8 +166,8 @@ class EngineRunner:
                 before = container.directory(WORK)
                 container = self._with_steps(container, job, steps)
                 report = driver.report(await self._ask(container.stdout()))
-                await self._export(before, container.directory(WORK), worktree)
-            except _RefusedError as no:
+                await bring_back(before, container.directory(WORK), worktree, self._ask, place.files.export)
+            except RefusedError as no:
                 await telling.ended(steps, driver.report(no.output), time.monotonic() - asked, error=str(no))
                 return
             cached = report.run not in {None, job.run}
@@ -186,7 +179,7 @@ class EngineRunner:
         """Return the container of a task, before its first step.
 
         Raises:
-            _RefusedError: The engine cannot make it.
+            RefusedError: The engine cannot make it.
         """
         client, place = self._client, self._place
         container = self._image(job.image, job.layers)
@@ -255,7 +248,7 @@ class EngineRunner:
         try:
             made = await to_thread.run_sync(standalone.__enter__)
         except GitError as error:
-            raise _RefusedError(f"no container can have its files: {error}") from error
+            raise RefusedError(f"no container can have its files: {error}") from error
         try:
             return await self._ask(files.directory(self._client, made).sync())
         finally:
@@ -285,60 +278,6 @@ class EngineRunner:
             container = container.with_new_file(path, text)
         return container.with_exec(["sh", driver.SCRIPT], expect=ReturnType.ANY)
 
-    async def _export(self, before: "Directory", after: "Directory", worktree: Worktree) -> None:
-        """Bring what changed into the worktree: not `.git`, and nothing new that git ignores.
-
-        Raises:
-            _RefusedError: It could not be brought back.
-        """
-        export = self._place.files.export
-        without = [directory.without_directory(GIT) for directory in (before, after)]
-        changes = without[1].changes(without[0])
-        if added := await self._ask(changes.added_paths()):
-            touched = [*added, *await self._ask(changes.modified_paths())]
-            if any(path.rpartition("/")[2] == ".gitignore" for path in touched):
-                rules = [directory.filter(include=["**/.gitignore"]) for directory in without]
-                await self._ask(export(rules[1].changes(rules[0]), worktree.path))
-            ignored = await _ignored(worktree, added, await self._ask(changes.removed_paths()))
-            if ignored:
-                changes = without[1].without_files(ignored).changes(without[0])
-        await self._ask(export(changes, worktree.path))
-
-    async def _ask(self, question: Awaitable[T]) -> T:
-        """Ask the engine.
-
-        Raises:
-            EngineError: It does not answer any more.
-            _RefusedError: It says no.
-        """
-        import dagger  # noqa: PLC0415 - slow; see above
-        from gql.transport.exceptions import TransportError  # noqa: PLC0415 - likewise
-
-        try:
-            return await question
-        except dagger.ExecError as error:
-            raise _RefusedError(_how(error.command, error.exit_code, error.stderr), error.stdout) from error
-        except dagger.QueryError as error:
-            refused = _RefusedError(_sentence(str(error)))
-            cause: Exception = error
-        except (dagger.DaggerError, TransportError, OSError) as error:
-            raise EngineError(f"it does not answer: {_sentence(str(error))}") from error
-        # An engine that dies under an exec says so in the words of whatever failed first: ask it.
-        try:
-            with anyio.fail_after(PATIENCE):
-                await self._client.default_platform()
-        except (dagger.DaggerError, TransportError, OSError) as error:
-            raise EngineError(f"it does not answer: {refused}") from error
-        raise refused from cause
-
-
-class _RefusedError(Exception):
-    """The engine says no to something of one task's; `output` is what its steps printed until then."""
-
-    def __init__(self, message: str, output: str = "") -> None:
-        super().__init__(message)
-        self.output = output
-
 
 def _parts(steps: Sequence[Step]) -> list[dict[int, Step]]:
     """Return the steps by their numbers, in two parts: the set-up, whose changes are no part of the patch."""
@@ -346,36 +285,3 @@ def _parts(steps: Sequence[Step]) -> list[dict[int, Step]]:
     setup = {number: step for number, step in numbered.items() if step.kind is StepKind.SETUP}
     rest = {number: step for number, step in numbered.items() if step.kind is not StepKind.SETUP}
     return [part for part in (setup, rest) if part]
-
-
-async def _ignored(worktree: Worktree, added: Sequence[str], removed: Sequence[str]) -> list[str]:
-    """Return which new paths git ignores: a directory stands for all that is in it."""
-    gone = tuple(f"{path.rstrip('/')}/" for path in removed)
-    asked = [path for path in sorted(added) if not path.startswith(gone)]
-    try:
-        found = await to_thread.run_sync(worktree.checkout.ignored, asked)
-    except GitError:
-        return []  # they come along, and git leaves them out when it takes the patch
-    topmost: list[str] = []
-    for path in found:
-        if not (topmost and topmost[-1].endswith("/") and path.startswith(topmost[-1])):
-            topmost.append(path)
-    return topmost
-
-
-def _how(command: Sequence[str], code: int, stderr: str) -> str:
-    """Say how an exec ended that the engine does not take for an answer."""
-    if list(command) == ["sh", driver.SCRIPT]:
-        if code == 137:  # noqa: PLR2004 - 128 + KILL
-            return "its container was killed (exit code 137): most often it ran out of memory"
-        return f"its container ended with exit code {code}"
-    said = _sentence(stderr)
-    return (
-        f"its set-up `{command[-1] if command else ''}` ended with exit code {code}{': ' if said else ''}{said}"
-    )
-
-
-def _sentence(message: str) -> str:
-    """Return the last part of an engine's message, which says most, as one line."""
-    line = " ".join(message.partition(" [traceparent:")[0].split())
-    return line if len(line) <= LONGEST else f"…{line[-LONGEST:]}"

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Self
 import anyio
 
 from containers.agents_data import Agent
-from containers.engine import EngineError, EngineRunner, Place
+from containers.asking import EngineError
+from containers.engine import EngineRunner, Place
 from containers.runner import Job, Watcher
 from containers.sessions import HOST, CommandLineError, Session
 from containers.worktrees import Worktree

@@ -17,7 +17,7 @@ import anyio
 from anyio import to_thread
 from anyio.abc import Process
 
-from containers.engine import EngineError
+from containers.asking import EngineError
 
 if TYPE_CHECKING:
     from dagger import Client

@@ -12,7 +12,7 @@ import click
 
 from containers.git import Repository
 from containers.worktrees import clean as clean_pool
-from containers.worktrees import default_directory
+from containers.worktrees import default_directory, set_aside
 from pipeline.agents_command import agents
 from pipeline.config import load
 from pipeline.console import JsonLines, Lines, outcome_table, plural, printable, show, table
@@ -298,6 +298,10 @@ def clean(repo: Path, worktrees: Path | None, *, dry_run: bool) -> None:
         click.echo(f"no worktrees to remove in {directory}")
     else:
         click.echo(f"{plural(len(removed), 'worktree')} {'would be removed' if dry_run else 'removed'}")
+    for path in set_aside(directory):
+        click.echo(
+            f"left {path}: it holds work of a task that could not be kept; remove it when you have looked"
+        )
 
 
 COMMANDS = (status, logs, diff, patches, publish, runs, clean, agents)

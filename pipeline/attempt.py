@@ -19,6 +19,7 @@ from pipeline.config import Settings
 from pipeline.events import Listener, StepFinished, StepStarted, TaskFinished, TaskStarted, now
 from pipeline.recorder import Recorder
 from pipeline.store import Store
+from tasks.errors import PatchyardError
 from tasks.keys import AgentUse, Ingredients, Inputs, inputs_of
 from tasks.model import Batch, Mode, Outcome, Patch, Plan, Status, Step, StepKind, StepResult, Task
 from tasks.secrets import Secrets
@@ -158,6 +159,9 @@ class Attempt:
             with CancelScope(shield=True):
                 await self._finish(cancelled=True)
             raise
+        except PatchyardError as error:
+            self._break_off(error)
+            raise
         with CancelScope(shield=True):
             outcome = await self._finish(cancelled=False)
         return outcome
@@ -272,6 +276,12 @@ class Attempt:
         await self._context.keep(outcome, self._start, self._inputs)
         self.holds_work = not taken
         return outcome
+
+    def _break_off(self, error: PatchyardError) -> None:
+        """Say how the task ended when the run cannot go on, which leaves nothing to keep its patch with."""
+        where = f"; what it changed stays in {self._worktree.path}" if self.holds_work else ""
+        outcome = _spoilt(self._judge(cancelled=True), f"{error}{where}")
+        self.outcome = replace(outcome, seconds=perf_counter() - self._began)
 
     def _judge(self, *, cancelled: bool) -> Outcome:
         """Say how the steps went."""

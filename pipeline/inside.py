@@ -32,7 +32,8 @@ from pipeline.events import (
 )
 from pipeline.publishing import connect_for, publish_run
 from pipeline.remotes import parse_name, parse_remote
-from pipeline.store import new_run_id
+from pipeline.report import export
+from pipeline.store import Store, new_run_id
 from pipeline.wiring import Call, Prepared, Selection, container_place, execute, prepare
 from tasks.errors import PatchyardError
 from tasks.model import Mode, RunStatus
@@ -77,9 +78,9 @@ class ModuleFiles:
         unheard = f"unheard-of-{secrets.token_hex(8)}"
         return dag.current_module().workdir(_below(path), include=list(include), exclude=[*exclude, unheard])
 
-    async def export(self, changes: dagger.Changeset, path: Path) -> None:
-        """Apply changes to a directory of the runtime."""
-        await changes.export(_below(path))
+    async def export(self, directory: dagger.Directory, path: Path) -> None:
+        """Write what is in a directory over one of the runtime."""
+        await directory.export(_below(path))
 
 
 def _below(path: Path) -> str:
@@ -208,7 +209,7 @@ class Inside:
         """
         ran = await self.run({})
         with _plainly():
-            await to_thread.run_sync(_write_patches, ran.finished, Path("patches"))
+            await to_thread.run_sync(_write, ran, Path("patches"))
         return dag.current_module().workdir("patches")
 
     async def changes(self) -> dagger.Changeset:
@@ -345,8 +346,7 @@ async def _bring(source: dagger.Directory) -> None:
     await to_thread.run_sync(begin, HOME, dict(os.environ))
 
 
-def _write_patches(finished: RunFinished, directory: Path) -> None:
-    directory.mkdir()
-    for outcome in finished.outcomes:
-        if outcome.commit and outcome.patch:
-            (directory / f"{outcome.task}.patch").write_bytes(outcome.patch.diff)
+def _write(ran: Ran, directory: Path) -> None:
+    repository = ran.prepared.repository
+    with Store.beside(repository.common) as store:
+        export(repository, store, store.run(ran.finished.run), directory)

@@ -25,7 +25,7 @@ def leave(code: int) -> NoReturn:
 
 
 def interruptible() -> None:
-    """Let TERM end the command as Ctrl-C does, by `KeyboardInterrupt`, unless whoever started it ignores TERM."""
+    """Let TERM end the command as Ctrl-C does, by `KeyboardInterrupt`; one that is ignored stays so."""
     if signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
 

@@ -2,12 +2,11 @@
 
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
     asynccontextmanager,
-    contextmanager,
     nullcontext,
 )
 from dataclasses import dataclass, field, replace
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import anyio
-from anyio import CancelScope
+from anyio import CancelScope, to_thread
 from filelock import FileLock, Timeout
 
 from containers.agents import is_usable, secrets_of, what_lacks
@@ -300,45 +299,49 @@ async def execute(
     stop = CancelScope()
     failure: PatchyardError | None = None
     finished: RunFinished | None = None
-    with _held(directory):
-        async with anyio.create_task_group() as group:
-            if signals:
-                group.start_soon(_stop_on_signal, stop, listener)
-            try:
-                async with (place or Host()).runners(prepared, directory, listener) as runners:
-                    parts = Parts(
-                        repository=repository,
-                        pool=pool,
-                        runners=runners,
-                        recorder=recorder,
-                        listener=listener,
-                        settings=await _with_digests(settings, prepared.plan, runners),
-                        directory=directory,
-                        secrets=prepared.secrets,
-                        span=(place or Host()).span,
-                    )
-                    finished = await run(prepared.plan, parts, stop)
-            except PatchyardError as error:
-                failure = error
-            group.cancel_scope.cancel()
+    async with _held(directory), anyio.create_task_group() as group:
+        if signals:
+            group.start_soon(_stop_on_signal, stop, listener)
+        try:
+            async with (place or Host()).runners(prepared, directory, listener) as runners:
+                parts = Parts(
+                    repository=repository,
+                    pool=pool,
+                    runners=runners,
+                    recorder=recorder,
+                    listener=listener,
+                    settings=await _with_digests(settings, prepared.plan, runners),
+                    directory=directory,
+                    secrets=prepared.secrets,
+                    span=(place or Host()).span,
+                )
+                finished = await run(prepared.plan, parts, stop)
+        except PatchyardError as error:
+            failure = error
+        group.cancel_scope.cancel()
     if finished is None:
         raise failure or AssertionError("a run ends with a result or with an error")
     return finished
 
 
-@contextmanager
-def _held(directory: Path) -> Iterator[None]:
+@asynccontextmanager
+async def _held(directory: Path) -> AsyncIterator[None]:
     """Make a run's directory, and hold the lock by which others see that a process works on the run."""
-    lock = FileLock(directory / "lock")
-    try:
+    lock = FileLock(directory / "lock", thread_local=False)
+
+    def take() -> None:
         directory.mkdir(parents=True, exist_ok=True)
         lock.acquire()
+
+    try:
+        await to_thread.run_sync(take)
     except OSError as error:
         raise CallError(f"cannot write to {directory}: {error.strerror}; make it writable") from None
     try:
         yield
     finally:
-        lock.release()
+        with CancelScope(shield=True):
+            await to_thread.run_sync(lock.release)
 
 
 class PlaceToRun(Protocol):

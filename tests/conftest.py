@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from blockbuster import blockbuster_ctx
+from engine_access import NONE
 from repositories import Clone, Content, User
 from repositories import make_repository as make
 
@@ -54,3 +55,16 @@ def clone(user: User, tmp_path: Path) -> Clone:
         ".gitignore": "*.log\nbuild/\n",
     }
     return make(user, tmp_path / "repo", files)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
+    """Say in one line, the last one, that the tests on an engine did not run, and why."""
+    yield
+    reasons = [
+        report.longrepr[2].removeprefix("Skipped: ")
+        for report in terminalreporter.stats.get("skipped", [])
+        if isinstance(report.longrepr, tuple) and NONE in report.longrepr[2]
+    ]
+    if reasons:
+        terminalreporter.write_line(f"engine tests: {len(reasons)} left out, {reasons[0]}")

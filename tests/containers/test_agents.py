@@ -1,5 +1,6 @@
 """Agents: which command, and what it is told."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -122,15 +123,17 @@ def test_in_a_container_an_agent_needs_one_of_its_secrets() -> None:
     assert what_lacks(Agent("mine", "mine"), {}, contained=True) is None
 
 
-def test_on_this_machine_an_agent_needs_its_program(tmp_path: Path) -> None:
-    agent = Agent("mine", "mine -p", secrets=("KEY",), version="mine --version")
+def test_on_this_machine_a_built_in_agent_needs_its_program(tmp_path: Path) -> None:
     environ = {"PATH": str(tmp_path)}
-    assert what_lacks(agent, environ, contained=False) == (
-        "agent mine: the program mine is not on PATH; install it, or let it run in a container with --mode dagger"
+    assert what_lacks(BUILT_IN["mini-swe-agent"], environ, contained=False) == (
+        "agent mini-swe-agent: the program mini is not on PATH; "
+        "install it, or let it run in a container with --mode dagger"
     )
-    (tmp_path / "mine").touch(0o755)
-    assert what_lacks(agent, environ, contained=False) is None
-    assert what_lacks(Agent("other", "other -p"), environ, contained=False) is None
+    (tmp_path / "mini").touch(0o755)
+    assert what_lacks(BUILT_IN["mini-swe-agent"], environ, contained=False) is None
+    assert what_lacks(Agent("other", "other -p", version="other -v"), environ, contained=False) is None
+    elsewhere = replace(BUILT_IN["claude"], command="/opt/claude -p")
+    assert what_lacks(elsewhere, environ, contained=False) is None
 
 
 @pytest.mark.parametrize(

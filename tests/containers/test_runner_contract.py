@@ -1,155 +1,26 @@
-"""What every runner promises. A new place to run joins as a parameter of the `runner` fixture."""
+"""What every runner promises, held against processes on this machine; and what only these do."""
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 
 import anyio
 import pytest
+from runner_contract import HEARTBEAT, Contract, Place, Recorder
 
-from containers.agents import agent_step
 from containers.local import LocalRunner
-from containers.runner import Job, Runner, RunnerError
 from containers.worktrees import Worktree
-from tasks.model import Step, StepKind, StepResult
-from tasks.secrets import Secrets
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("blockbuster")]
 
-SECRET = "tok-4c1f-99aa-secret"
-HEARTBEAT = "(while :; do echo beat >> beats; sleep 0.02; done) &"
-
-
-@dataclass
-class Recorder:
-    """A watcher that remembers, and does what a test wants when a step has ended."""
-
-    events: list[tuple[str, int]] = field(default_factory=list)
-    results: list[StepResult] = field(default_factory=list)
-    then: Callable[[int], object] = lambda _: None
-    pause: float = 0.0
-
-    async def step_started(self, number: int, step: Step) -> None:
-        assert step.kind is StepKind.RUN
-        self.events.append(("started", number))
-
-    async def step_finished(self, number: int, result: StepResult) -> None:
-        await anyio.sleep(self.pause)
-        self.results.append(result)
-        self.then(number)
-        self.events.append(("finished", number))
-
-
-@dataclass
-class Place:
-    """A runner with a worktree, and where a job's files go."""
-
-    runner: Runner
-    worktree: Worktree
-    directory: Path
-
-    @property
-    def files(self) -> Path:
-        return self.worktree.path
-
-    @property
-    def log(self) -> str:
-        """The log's text, with every duration written as `N s`."""
-        path = self.directory / "task.log"
-        return re.sub(r"\d+\.\d\d s", "N s", path.read_text(errors="surrogateescape")) if path.exists() else ""
-
-    def job(
-        self,
-        *steps: str | Step,
-        environment: Mapping[str, str] | None = None,
-        secrets: Mapping[str, str] | None = None,
-        timeout: float | None = 60,
-    ) -> Job:
-        return Job(
-            run="run-7",
-            task="1.2a",
-            steps=tuple(script(step) if isinstance(step, str) else step for step in steps),
-            log=self.directory / "task.log",
-            scratch=self.directory / "task.scratch",
-            environment=environment or {},
-            secrets=Secrets(secrets or {}),
-            timeout=timeout,
-            grace=5,
-        )
-
-    async def run(self, job: Job, watcher: Recorder | None = None) -> tuple[StepResult, ...]:
-        with anyio.fail_after(90):
-            return await self.runner.run(job, self.worktree, watcher or Recorder())
-
-    async def until_logged(self, text: str) -> None:
-        with anyio.fail_after(60):
-            while text not in self.log:  # noqa: ASYNC110 - it is a process that is waited for
-                await anyio.sleep(0.01)
-
-    async def is_quiet(self) -> bool:
-        """Whether nothing beats any more."""
-        beats = anyio.Path(self.files / "beats")
-        before = await beats.read_bytes()
-        await anyio.sleep(0.3)
-        return before != b"" and await beats.read_bytes() == before
-
-
-def script(text: str) -> Step:
-    return Step(StepKind.RUN, text.splitlines()[0], ("sh", "-e", "-c", text))
-
-
-@pytest.fixture(params=["local"])
-def runner(request: pytest.FixtureRequest, user_environ: Mapping[str, str]) -> Runner:
-    runners: dict[str, Runner] = {"local": LocalRunner(user_environ)}
-    return runners[request.param]
-
 
 @pytest.fixture
-def place(runner: Runner, bare_worktree: Worktree, tmp_path: Path) -> Place:
-    return Place(runner, bare_worktree, tmp_path / "run")
+def place(user_environ: Mapping[str, str], bare_worktree: Worktree, tmp_path: Path) -> Place:
+    return Place(LocalRunner(user_environ), bare_worktree, tmp_path / "run")
 
 
-async def test_steps_run_in_order_over_the_worktree(place: Place) -> None:
-    watcher = Recorder()
-    results = await place.run(place.job("echo a > a.txt", "cat a.txt; cp a.txt b.txt"), watcher)
-    assert [result.exit_code for result in results] == [0, 0]
-    assert all(result.ok for result in results)
-    assert [result.tail for result in results] == ["", "a\n"]
-    assert (place.files / "b.txt").read_text() == "a\n"
-    assert tuple(watcher.results) == results
-    assert watcher.events == [("started", 1), ("finished", 1), ("started", 2), ("finished", 2)]
-    assert place.log == (
-        "$ echo a > a.txt\n[exit code 0, N s]\n\n$ cat a.txt; cp a.txt b.txt\na\n[exit code 0, N s]\n"
-    )
-
-
-async def test_the_first_step_that_fails_is_the_last(place: Place) -> None:
-    watcher = Recorder()
-    results = await place.run(place.job("true", "echo no; exit 3", "touch never"), watcher)
-    assert [result.exit_code for result in results] == [0, 3]
-    assert not results[-1].ok
-    assert results[-1].tail == "no\n"
-    assert results[-1].error is None
-    assert watcher.events[-1] == ("finished", 2)
-    assert not (place.files / "never").exists()
-    assert place.log.endswith("$ echo no; exit 3\nno\n[exit code 3, N s]\n")
-
-
-async def test_no_steps_are_no_results(place: Place) -> None:
-    assert await place.run(place.job()) == ()
-
-
-async def test_a_step_that_a_signal_ended(place: Place) -> None:
-    results = await place.run(place.job("kill -KILL $$"))
-    assert [result.exit_code for result in results] == [137]
-    assert (results[0].cancelled, results[0].timed_out) == (False, False)
-
-
-async def test_seconds_are_the_step_s_own(place: Place) -> None:
-    results = await place.run(place.job("sleep 1", "true"))
-    assert results[0].seconds >= 1
-    assert results[1].seconds < results[0].seconds
+class TestProcesses(Contract):
+    """The contract."""
 
 
 async def test_both_outputs_reach_the_log_in_order_and_as_they_are(place: Place) -> None:
@@ -169,14 +40,6 @@ async def test_output_reaches_the_log_as_it_comes(place: Place) -> None:
         group.cancel_scope.cancel()
 
 
-async def test_the_tail_is_the_last_lines(place: Place) -> None:
-    results = await place.run(
-        place.job("seq 1000", "i=0; while [ $i -lt 9 ]; do printf '%01000d' $i; i=$((i+1)); done")
-    )
-    assert results[0].tail == "".join(f"{n}\n" for n in range(981, 1001))
-    assert results[1].tail == "".join(f"{n:01000d}" for n in range(9))[-4096:]
-
-
 async def test_a_task_knows_itself_and_its_environment(place: Place) -> None:
     job = place.job(
         'echo "$PATCHYARD_TASK $PATCHYARD_RUN $COLOUR $TOKEN"',
@@ -184,78 +47,6 @@ async def test_a_task_knows_itself_and_its_environment(place: Place) -> None:
         secrets={"TOKEN": "abc"},
     )
     assert [result.tail for result in await place.run(job)] == ["1.2a run-7 dark green abc\n"]
-
-
-async def test_a_secret_reaches_the_task_and_no_log(place: Place) -> None:
-    job = place.job(
-        'printf "%s" "$KEY" > key.txt; echo "key=$KEY"',
-        f"echo {SECRET}; exit 1",
-        secrets={"KEY": SECRET},
-    )
-    results = await place.run(job)
-    assert (place.files / "key.txt").read_text() == SECRET
-    assert [result.tail for result in results] == ["key=***\n", "***\n"]
-    assert SECRET not in place.log
-    assert "key=***\n" in place.log
-    assert "$ echo ***; exit 1\n***\n" in place.log
-
-
-async def test_a_secret_that_comes_in_pieces_is_masked(place: Place) -> None:
-    pieces = "; sleep 0.1; ".join(f"printf %s '{SECRET[i : i + 5]}'" for i in range(0, len(SECRET), 5))
-    step = Step(StepKind.RUN, "pieces", ("sh", "-c", f"printf a; {pieces}; echo b"))
-    results = await place.run(place.job(step, secrets={"KEY": SECRET}))
-    assert results[0].tail == "a***b\n"
-    assert place.log == "$ pieces\na***b\n[exit code 0, N s]\n"
-
-
-async def test_what_only_begins_like_a_secret_is_shown(place: Place) -> None:
-    results = await place.run(place.job("printf tok-4c1f", "echo -99aa-secret", secrets={"KEY": SECRET}))
-    assert [result.tail for result in results] == ["tok-4c1f", "-99aa-secret\n"]
-
-
-async def test_standard_input_is_the_text_of_the_step_or_empty(place: Place) -> None:
-    text = "déjà vu\n" * 50_000
-    step = Step(StepKind.RUN, "cat", ("sh", "-c", "cat > in.txt"), stdin=text)
-    unread = Step(StepKind.RUN, "true", ("true",), stdin=text)
-    results = await place.run(place.job(step, unread, "cat; echo empty"))
-    assert (place.files / "in.txt").read_text() == text
-    assert results[-1].ok
-    assert results[-1].tail == "empty\n"
-
-
-async def test_the_prompt_is_in_a_file_where_it_is_named(place: Place) -> None:
-    command = 'cp {prompt_file} a.txt; cp "{prompt_file}" b.txt; cat > c.txt; echo {prompt_file} > name.txt'
-    agent = agent_step(command, "Do it.\n")
-    step = Step(StepKind.RUN, agent.title, agent.argv, agent.stdin, agent.prompt_file)
-    results = await place.run(place.job(step))
-    assert results[0].ok, results[0].tail
-    assert [(place.files / f"{name}.txt").read_text() for name in "abc"] == ["Do it.\n"] * 3
-    name = anyio.Path((place.files / "name.txt").read_text().strip())
-    assert not name.is_relative_to(place.files)
-    assert not await name.exists()
-    assert not (place.directory / "task.scratch").exists()
-
-
-async def test_a_timeout_ends_the_task_and_keeps_its_files(place: Place) -> None:
-    watcher = Recorder()
-    job = place.job("echo one > one.txt", f"{HEARTBEAT} sleep 60", "touch never", timeout=3)
-    results = await place.run(job, watcher)
-    assert [(result.timed_out, result.cancelled, result.ok) for result in results] == [
-        (False, False, True),
-        (True, False, False),
-    ]
-    assert tuple(watcher.results) == results
-    assert watcher.events[-1] == ("finished", 2)
-    assert (place.files / "one.txt").read_text() == "one\n"
-    assert not (place.files / "never").exists()
-    assert await place.is_quiet()
-    assert re.search(r"\[timed out(, exit code \d+)?, N s\]\n$", place.log)
-
-
-async def test_the_time_is_that_of_all_steps_together(place: Place) -> None:
-    results = await place.run(place.job(*["sleep 1"] * 5, timeout=3.5))
-    assert 1 < len(results) < 5
-    assert [result.timed_out for result in results] == [False] * (len(results) - 1) + [True]
 
 
 async def test_a_step_that_would_begin_too_late_does_not(place: Place) -> None:
@@ -303,19 +94,6 @@ async def test_a_step_that_ended_is_kept_when_the_cancellation_comes_just_then(p
     assert not (place.files / "never").exists()
 
 
-async def test_a_step_waits_until_the_one_before_it_is_kept(place: Place) -> None:
-    class Reader(Recorder):
-        async def step_finished(self, number: int, result: StepResult) -> None:
-            await super().step_finished(number, result)
-            logs.append(await anyio.Path(place.directory / "task.log").read_text())
-
-    logs: list[str] = []
-    await place.run(place.job("echo first", "echo second"), Reader(pause=0.3))
-    assert "first" in logs[0]
-    assert "second" not in logs[0]
-    assert "second" in logs[1]
-
-
 async def test_an_error_of_the_watcher_ends_the_task(place: Place) -> None:
     def fail(number: int) -> None:
         raise RuntimeError(f"step {number} could not be kept")
@@ -323,26 +101,6 @@ async def test_an_error_of_the_watcher_ends_the_task(place: Place) -> None:
     with pytest.raises(RuntimeError, match="step 1 could not be kept"):
         await place.run(place.job("true", "touch never"), Recorder(then=fail))
     assert not (place.files / "never").exists()
-
-
-async def test_a_missing_program_is_a_result(place: Place) -> None:
-    watcher = Recorder()
-    missing = Step(StepKind.RUN, "no-such-program --fast", ("no-such-program", "--fast"))
-    results = await place.run(place.job("true", missing, "touch never"), watcher)
-    assert len(results) == 2
-    assert results[1].exit_code == 127
-    assert not results[1].ok
-    assert results[1].error == "there is no program no-such-program on PATH"
-    assert tuple(watcher.results) == results
-    assert not (place.files / "never").exists()
-    assert place.log.endswith("[there is no program no-such-program on PATH, exit code 127]\n")
-
-
-async def test_a_child_in_the_background_holds_nothing_up(place: Place) -> None:
-    results = await place.run(place.job(f"{HEARTBEAT} echo done", "true"))
-    assert [result.ok for result in results] == [True, True]
-    assert results[0].tail == "done\n"
-    assert await place.is_quiet()
 
 
 async def test_tasks_run_side_by_side(place: Place, tmp_path: Path) -> None:
@@ -358,10 +116,3 @@ async def test_tasks_run_side_by_side(place: Place, tmp_path: Path) -> None:
     begins = [float((each.files / "begin").read_text()) for each in places]
     ends = [float((each.files / "end").read_text()) for each in places]
     assert max(begins) < min(ends)
-
-
-async def test_a_log_that_cannot_be_written_is_the_place_s_error(place: Place, tmp_path: Path) -> None:
-    (tmp_path / "run").write_text("not a directory")
-    with pytest.raises(RunnerError, match=r"^the log .*task\.log cannot be written: "):
-        await place.run(place.job("touch never"))
-    assert not (place.files / "never").exists()

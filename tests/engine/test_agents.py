@@ -1,4 +1,4 @@
-"""Agents as they come from their package registries, in containers, against a model that says what is written here."""
+"""Agents as they come from their package registries, in containers, against a model with a script."""
 
 import json
 import os
@@ -125,15 +125,9 @@ CASES = (
 
 
 @pytest.fixture
-def project(clone: Clone) -> Project:
-    """A user's project, with the variables that say where the engine is."""
-    return Project(clone, engine_variables())
-
-
-def engine_variables() -> dict[str, str]:
-    """Return what says where the engine and its command line are."""
-    prefixes = ("_EXPERIMENTAL_DAGGER_", "DAGGER_", "DOCKER_", "DO_NOT_TRACK")
-    return {name: value for name, value in os.environ.items() if name.startswith(prefixes)}
+def project(clone: Clone, engine_environ: Mapping[str, str]) -> Project:
+    """A user's project, on a machine that has an engine."""
+    return Project(clone, dict(engine_environ))
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.agent)
@@ -158,3 +152,63 @@ def test_an_agent_is_installed_told_and_leaves_a_patch(project: Project, case: C
     agent = report["tasks"][0]["agent"]
     assert agent["name"] == case.agent
     assert re.search(r"\d+\.\d+", agent["version"] or ""), agent
+
+
+OWN = f"""\
+[agents.mine]
+image = {json.dumps(PYTHON)}
+setup = ["date +%s%N > /made", "test ! -e /work/README.md", 'test -z "$MINE_KEY"']
+command = 'cat /made > "$PATCHYARD_TASK.txt"; cat >> /tmp/prompt; test "$MINE_KEY" = {KEY} && echo "cost: 0.25"'
+secrets = ["MINE_KEY"]
+version = "echo mine 1.0"
+cost = 'cost: (?P<cost>[0-9.]+)'
+"""
+TASKS = """\
+# Layers
+
+### Task 1.1: One
+Do one.
+
+### Task 1.2: Two
+Do two.
+
+### Task 1.3: Without an agent
+**Run:**
+- `echo "${MINE_KEY:-none}" > 1.3.txt`
+"""
+
+
+def test_tasks_of_an_agent_share_its_layers_and_it_has_its_secret_alone(project: Project) -> None:
+    project.configure(OWN)
+    arguments = ("--json", "--mode", "dagger", "--agent", "mine", "--image", PYTHON, "--fresh")
+    done = project.call("run", project.plan(TASKS), *arguments, environ={"MINE_KEY": KEY}, patience=PATIENCE)
+    assert done.expect().statuses == dict.fromkeys(("1.1", "1.2", "1.3"), "changed")
+    texts = {task: project.show(f"{done.outcome(task)['branch']}:{task}.txt") for task in done.statuses}
+    assert texts["1.1"] == texts["1.2"]
+    assert texts["1.1"].isdigit()
+    assert texts["1.3"] == "none"
+    assert [done.outcome(task).get("cost") for task in done.statuses] == [0.25, 0.25, None]
+    report = json.loads(project.call("report", done.run, "--format", "json").expect().out)
+    versions = [task["agent"] and task["agent"]["version"] for task in report["tasks"]]
+    assert versions == ["mine 1.0", "mine 1.0", None]
+
+
+def test_what_an_agent_did_is_not_paid_for_twice(project: Project) -> None:
+    project.configure(OWN)
+    arguments = ("--json", "--mode", "dagger", "--agent", "mine", "--task", "1.1")
+    plan, environ = project.plan(TASKS), {"MINE_KEY": KEY}
+    first = project.call("run", plan, *arguments, environ=environ, patience=PATIENCE).expect()
+    again = project.call("run", plan, *arguments, environ=environ, patience=PATIENCE).expect()
+    assert again.outcome("1.1")["files"] == first.outcome("1.1")["files"] == ["1.1.txt"]
+    assert "cost" not in again.outcome("1.1")
+
+
+def test_a_set_up_that_fails_is_a_failed_task_that_says_so(project: Project) -> None:
+    project.configure(
+        f'[agents.mine]\nimage = {json.dumps(PYTHON)}\nsetup = ["no-such-installer x"]\ncommand = "true"'
+    )
+    arguments = ("--json", "--mode", "dagger", "--agent", "mine", "--task", "1.1")
+    done = project.call("run", project.plan(TASKS), *arguments, patience=PATIENCE).expect(1)
+    assert done.statuses["1.1"] == "failed"
+    assert "no-such-installer x" in done.outcome("1.1")["error"]
+    assert "not found" in done.outcome("1.1")["error"]

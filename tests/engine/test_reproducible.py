@@ -5,6 +5,7 @@ import os
 import re
 from pathlib import Path
 
+import engine_access
 import pytest
 from project import Done, Project
 from repositories import Clone
@@ -15,7 +16,6 @@ from pipeline.report import Report, read_report
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
-IMAGE = os.environ.get("PATCHYARD_TEST_IMAGE", "python:3.13")
 SCRIPTS = {
     "1.1": "echo one > one.txt; printf '\\0\\377' > bin; rm src/app.py",
     "1.2": "echo two > two.txt; ln -s one.txt 'a link'; chmod +x README.md",
@@ -27,20 +27,19 @@ SCRIPTS = {
 @pytest.fixture
 def project(clone: Clone) -> Project:
     """A user's project, on a machine that has an engine."""
-    engine = {name: value for name, value in os.environ.items() if "DAGGER" in name}
-    return Project(clone, {**engine, "DO_NOT_TRACK": "1"})
+    return Project(clone, engine_access.variables(os.environ))
 
 
 def ran(project: Project, plan: Path, name: str, *arguments: str) -> tuple[Report, dict[str, bytes]]:
     """Run a plan, and return its report and patches."""
     out = project.root.parent / f"out-{name}"
-    done = project.run(plan, "--mode", "dagger", "--keep-going", "--image", IMAGE, *arguments).expect(1)
+    done = project.run(plan, "--mode", "dagger", "--keep-going", *arguments).expect(1)
     project.call("patches", done.run, "-o", out).expect(0)
     return read_report(out / "report.json"), {path.name: path.read_bytes() for path in out.glob("*.patch")}
 
 
-def test_the_same_key_gives_the_same_patch_byte_for_byte(project: Project) -> None:
-    plan = project.tasks(SCRIPTS, front="environment:\n  MODE: x")
+def test_the_same_key_gives_the_same_patch_byte_for_byte(project: Project, test_image: str) -> None:
+    plan = project.tasks(SCRIPTS, front=f"image: {test_image}\nenvironment:\n  MODE: x")
     first, patches = ran(project, plan, "first", "--fresh")
     second, again = ran(project, plan, "second", "--fresh")
     cached, from_cache = ran(project, plan, "third")
@@ -55,9 +54,9 @@ def test_the_same_key_gives_the_same_patch_byte_for_byte(project: Project) -> No
     )
     assert first.key == second.key == cached.key
     (image,) = first.images
-    assert image.name == IMAGE
+    assert image.name == test_image
     assert DIGEST.fullmatch(image.digest or "")
-    assert {task.image for task in first.tasks} == {f"{IMAGE}@{image.digest}"}
+    assert {task.image for task in first.tasks} == {f"{test_image}@{image.digest}"}
 
     parallel = project.run(plan, "--mode", "parallel", "--keep-going").expect(1)
     out = project.root.parent / "out-parallel"
@@ -67,32 +66,33 @@ def test_the_same_key_gives_the_same_patch_byte_for_byte(project: Project) -> No
     assert set(on_machine.values()).isdisjoint(keys.values())
 
 
-def test_what_lock_writes_is_what_a_locked_run_takes(project: Project) -> None:
-    plan = project.tasks({"1.1": "echo 1 > one"}, front=f"image: {IMAGE}\nmode: dagger")
+def test_what_lock_writes_is_what_a_locked_run_takes(project: Project, test_image: str) -> None:
+    plan = project.tasks({"1.1": "echo 1 > one"}, front=f"image: {test_image}\nmode: dagger")
     refused = project.run(plan, "--locked").expect(2)
-    assert f"image {IMAGE} is not in" in refused.err
+    assert f"image {test_image} is not in" in refused.err
 
     done = project.call("lock", plan).expect(0)
 
     (name, digest, how) = done.out.split()
-    assert (name, how) == (IMAGE, "(added)")
-    assert Lock.beside(project.root).images == {IMAGE: digest}
+    assert (name, how) == (test_image, "(added)")
+    assert Lock.beside(project.root).images == {test_image: digest}
     before = (project.root / FILE).read_bytes()
-    assert project.call("lock", plan).expect(0).out == f"{IMAGE} {digest} (kept)\n"
-    assert project.call("lock", "--update").expect(0).out.splitlines()[-1] == f"{IMAGE} {digest} (kept)"
-    assert Lock.beside(project.root).images[IMAGE] == digest
+    assert project.call("lock", plan).expect(0).out == f"{test_image} {digest} (kept)\n"
+    assert project.call("lock", "--update").expect(0).out.splitlines()[-1] == f"{test_image} {digest} (kept)"
+    assert Lock.beside(project.root).images[test_image] == digest
     (project.root / FILE).write_bytes(before)
     project.run(plan, "--locked", "--fresh").expect(0)
-    assert image_of(project) == f"{IMAGE}@{digest}"
-    by_digest = IMAGE.partition(":")[0] + f"@{digest}"
+    assert image_of(project) == f"{test_image}@{digest}"
+    place, slash, tagged = test_image.rpartition("/")
+    by_digest = f"{place}{slash}{tagged.partition(':')[0]}@{digest}"
     project.run(plan, "--locked", "--image", by_digest).expect(0)
     assert image_of(project) == by_digest
 
 
-def test_a_digest_that_is_in_the_lock_is_the_one_that_runs(project: Project) -> None:
+def test_a_digest_that_is_in_the_lock_is_the_one_that_runs(project: Project, test_image: str) -> None:
     nowhere = f"sha256:{'0' * 64}"
-    Lock(project.root / FILE, {IMAGE: nowhere}).write()
-    plan = project.tasks({"1.1": "echo 1 > one"}, front=f"image: {IMAGE}\nmode: dagger")
+    Lock(project.root / FILE, {test_image: nowhere}).write()
+    plan = project.tasks({"1.1": "echo 1 > one"}, front=f"image: {test_image}\nmode: dagger")
     done = project.run(plan).expect(1)
     assert nowhere[:20] in done.outcome("1.1")["error"]
     updated = project.call("lock", plan, "--update").expect(0)
@@ -100,23 +100,23 @@ def test_a_digest_that_is_in_the_lock_is_the_one_that_runs(project: Project) -> 
     assert project.run(plan, "--locked").expect(0).statuses == {"1.1": "changed"}
 
 
-def test_an_image_that_is_not_to_be_had_is_said(project: Project) -> None:
+def test_an_image_that_is_not_to_be_had_is_said(project: Project, test_image: str) -> None:
     known = Lock(project.root / FILE, {"kept:1": f"sha256:{'1' * 64}"})
     known.write()
-    done = project.call("lock", "--image", IMAGE, "--image", "patchyard.invalid/none:1").expect(2)
+    done = project.call("lock", "--image", test_image, "--image", "patchyard.invalid/none:1").expect(2)
     assert "no image patchyard.invalid/none:1" in done.err
     assert Lock.beside(project.root) == known
     plan = project.tasks(
         {"1.1": "echo 1 > one", "1.2": "echo 2 > two"},
         fields={"1.1": "**Image:** patchyard.invalid/none:1"},
-        front=f"image: {IMAGE}\nmode: dagger",
+        front=f"image: {test_image}\nmode: dagger",
     )
     ran_on = project.run(plan).expect(1)
     assert ran_on.statuses == {"1.1": "failed", "1.2": "changed"}
     report = json.loads(project.call("report", "--format", "json").expect(0).out)
     digests = {image["name"]: image["digest"] for image in report["images"]}
     assert digests["patchyard.invalid/none:1"] is None
-    assert re.fullmatch(DIGEST, digests[IMAGE])
+    assert re.fullmatch(DIGEST, digests[test_image])
 
 
 def image_of(project: Project) -> str | None:

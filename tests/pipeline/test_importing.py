@@ -243,7 +243,7 @@ ODD = [
     ("step", "kind", "odd", "'odd' is not a valid StepKind"),
     ("task", "commit", "2" * 40, "the commit of task 1.1 is not in it"),
     ("report", "status", "odd", "'odd' is not a valid RunStatus"),
-    ("report", "commits", [], "no start that the run made"),
+    ("report", "commits", [], "the commit of task 1.1 is not in it"),
     ("commit", "author", "A <a@b> 1 +0000\nparent " + "3" * 40, "is none that a run makes"),
     ("commit", "parents", [], "is none that a run makes"),
     ("commit", "parents", ["4" * 40], "the report lacks commit 4444"),

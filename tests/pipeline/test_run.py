@@ -368,3 +368,22 @@ def test_a_repository_in_an_odd_directory(user: User, tmp_path: Path) -> None:
     assert project.call("diff", done.run).expect(0).out.count("diff --git") == 2
     assert project.call("clean").expect(0).code == 0
     assert not project.worktrees.exists()
+
+
+def test_work_that_cannot_be_kept_stays_in_its_worktree(project: Project) -> None:
+    """Where no patch can be taken, the worktree is set aside: no later run resets it."""
+    objects = f"{project.root}/.git/objects"
+    script = f"echo precious > precious.txt; mv '{objects}' '{objects}.away'; touch '{objects}'"
+    plan = project.tasks({"1.1": script})
+
+    done = project.run(plan)
+    Path(objects).unlink()
+    Path(f"{objects}.away").rename(objects)
+
+    assert done.code == 1
+    assert "what it changed stays in" in done.outcome("1.1")["error"]
+    assert (project.worktrees / "wt-1" / "precious.txt").read_text() == "precious\n"
+    second = project.run(project.tasks({"1.1": "true"}, "second.md")).expect(0)
+    assert second.outcome("1.1")["worktree"] == "wt-2"
+    assert f"left {project.worktrees / 'wt-1'}: it holds work" in project.call("clean").expect(0).out
+    assert (project.worktrees / "wt-1" / "precious.txt").exists()

@@ -22,9 +22,8 @@ def assert_nowhere(project: Project, done: Done) -> None:
     """Fail if the value is in any output, in the state, or in any object of the repository."""
     assert VALUE not in done.out + done.err
     assert found_in(project.root / ".git") == []
-    objects = project.clone.git("cat-file", "--batch-all-objects", "--batch-check=%(objectname)").split()
-    assert all(VALUE not in project.clone.git("cat-file", "-p", name) for name in objects)
-    for command in (["status"], ["status", "--json"], ["diff", done.run], ["runs"], ["logs", done.run, "1.1"]):
+    assert VALUE not in project.clone.git("cat-file", "--batch-all-objects", "--batch")
+    for command in (["status", "--json"], ["diff", done.run]):
         assert VALUE not in project.call(*command).out
 
 

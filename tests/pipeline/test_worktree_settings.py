@@ -1,5 +1,6 @@
 """`[worktree]`, the environment of tasks, agents, and which setting wins: on the real command."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -186,9 +187,12 @@ def test_an_agent_that_fails_is_a_failed_task(project: Project) -> None:
 
 
 def pool_size(project: Project, *options: str, environ: dict[str, str] | None = None, front: str = "") -> int:
-    plan = project.tasks({"1.1": "true"}, front=front)
-    done = project.call("run", plan, "--json", *options, environ=environ).expect(0)
-    return int(done.events("run_started")[0]["pool_size"])
+    """Return the size of the pool that a run would have."""
+    plan = project.tasks({f"1.{n}": "true" for n in range(1, 11)}, front=front)
+    done = project.call("run", plan, "--dry-run", *options, environ=environ).expect(0)
+    found = re.search(r"in a pool of (\d+) worktrees", done.out)
+    assert found, done
+    return int(found[1])
 
 
 def test_flags_win_over_the_environment_the_plan_the_file_and_the_defaults(project: Project) -> None:

@@ -1,0 +1,85 @@
+"""Questions to a Dagger engine: its answer, its no, or that it has gone. Each in words for people."""
+
+from collections.abc import Awaitable, Sequence
+from typing import TYPE_CHECKING, ClassVar, TypeVar
+
+import anyio
+
+from containers.driver import SCRIPT
+from containers.runner import RunnerError
+
+if TYPE_CHECKING:
+    from dagger import Client
+
+T = TypeVar("T")
+
+PATIENCE = 20.0
+"""Seconds that an engine may take to say that it is there."""
+LONGEST = 500
+"""Characters of an engine's message that a person is shown."""
+
+
+class EngineError(RunnerError):
+    """There is no engine, or it has gone."""
+
+    exit_code: ClassVar[int] = 4
+
+
+class RefusedError(Exception):
+    """The engine says no to something of one task's; `output` is what its steps printed until then."""
+
+    def __init__(self, message: str, output: str = "") -> None:
+        super().__init__(message)
+        self.output = output
+
+
+class Asker:
+    """Asks an engine. Called with a question, such as `container.stdout()`."""
+
+    def __init__(self, client: "Client") -> None:
+        self._client = client
+
+    async def __call__(self, question: Awaitable[T]) -> T:
+        """Ask.
+
+        Raises:
+            EngineError: It does not answer any more.
+            RefusedError: It says no.
+        """
+        import dagger  # noqa: PLC0415 - takes a second
+        from gql.transport.exceptions import TransportError  # noqa: PLC0415 - likewise
+
+        try:
+            return await question
+        except dagger.ExecError as error:
+            raise RefusedError(_how(error.command, error.exit_code, error.stderr), error.stdout) from error
+        except dagger.QueryError as error:
+            refused = RefusedError(_sentence(str(error)))
+            refused.__cause__ = error
+        except (dagger.DaggerError, TransportError, OSError) as error:
+            raise EngineError(f"it does not answer: {_sentence(str(error))}") from error
+        # An engine that dies under an exec says so in the words of whatever failed first: ask it.
+        try:
+            with anyio.fail_after(PATIENCE):
+                await self._client.default_platform()
+        except (dagger.DaggerError, TransportError, OSError) as error:
+            raise EngineError(f"it does not answer: {refused}") from error
+        raise refused
+
+
+def _how(command: Sequence[str], code: int, stderr: str) -> str:
+    """Say how an exec ended that the engine does not take for an answer."""
+    if list(command) == ["sh", SCRIPT]:
+        if code == 137:  # noqa: PLR2004 - 128 + KILL
+            return "its container was killed (exit code 137): most often it ran out of memory"
+        return f"its container ended with exit code {code}"
+    said = _sentence(stderr)
+    return (
+        f"its set-up `{command[-1] if command else ''}` ended with exit code {code}{': ' if said else ''}{said}"
+    )
+
+
+def _sentence(message: str) -> str:
+    """Return the last part of an engine's message, which says most, as one line."""
+    line = " ".join(message.partition(" [traceparent:")[0].split())
+    return line if len(line) <= LONGEST else f"…{line[-LONGEST:]}"

@@ -1,0 +1,131 @@
+"""How what a task changed in a container comes back into its worktree.
+
+What the task removed is removed here, and the rest is exported by the engine, whose own way to apply changes
+takes no name with a backslash and knows no bytes that are not UTF-8. Nothing that stands in the worktree is
+followed: it is as the task's start has it, and no task has been there.
+"""
+
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from anyio import create_task_group, to_thread
+
+from containers.asking import Asker, RefusedError
+from containers.filesystem import is_directory, remove
+from containers.git import GitError
+from containers.worktrees import Worktree
+
+if TYPE_CHECKING:
+    from dagger import Directory
+
+GIT = ".git"
+RULES = ".gitignore"
+UNKNOWN = "\ufffd"
+"""What stands for a byte that is not UTF-8 in what an engine says."""
+Export = Callable[["Directory", Path], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class _Changes:
+    """Paths that a task changed; those of directories end in a slash."""
+
+    added: list[str]
+    modified: list[str]
+    removed: list[str]
+
+
+async def bring_back(
+    before: "Directory", after: "Directory", worktree: Worktree, ask: Asker, export: Export
+) -> None:
+    """Bring what changed from one tree to the other into a worktree that stands at the first.
+
+    `.git` stays what it is, and of what is new nothing comes that git ignores.
+
+    Raises:
+        EngineError: The engine has gone.
+        RefusedError: It could not be brought back.
+    """
+    before, after = before.without_directory(GIT), after.without_directory(GIT)
+    changes = await _changes(before, after, ask)
+    try:
+        await to_thread.run_sync(_remove, worktree.path, changes.removed)
+    except OSError as error:
+        raise RefusedError(
+            f"{error.filename} could not be removed from its worktree: {error.strerror}"
+        ) from error
+    if not (changes.added or changes.modified):
+        return
+    if any(path.rpartition("/")[2] == RULES for path in (*changes.added, *changes.modified)):
+        rules = [tree.filter(include=[f"**/{RULES}"]) for tree in (before, after)]
+        await ask(export(rules[0].diff(rules[1]), worktree.path))
+    if ignored := await to_thread.run_sync(_ignored, worktree, changes.added):
+        after = after.without_files(ignored)
+    await ask(export(before.diff(after), worktree.path))
+
+
+async def _changes(before: "Directory", after: "Directory", ask: Asker) -> _Changes:
+    changes = await ask(after.changes(before).sync())
+    found = _Changes([], [], [])
+
+    async def fill(paths: list[str], question: Awaitable[list[str]]) -> None:
+        try:
+            paths += await ask(question)
+        except Exception as error:  # noqa: BLE001 - raised below, outside of the task group
+            failures.append(error)
+
+    failures: list[Exception] = []
+    async with create_task_group() as group:
+        group.start_soon(fill, found.added, changes.added_paths())
+        group.start_soon(fill, found.modified, changes.modified_paths())
+        group.start_soon(fill, found.removed, changes.removed_paths())
+    if failures:
+        raise failures[0]
+    return found
+
+
+def _remove(root: Path, paths: Sequence[str]) -> None:
+    """Remove what a task removed. Blocks.
+
+    Raises:
+        OSError: Something could not be removed.
+    """
+    for path in paths:
+        for found in _located(root, path.rstrip("/").split("/")):
+            if found.parent != root or found.name != GIT:
+                remove(found)
+
+
+def _located(directory: Path, parts: Sequence[str]) -> list[Path]:
+    """Return what an engine may mean by a path, over no link: more than one where it has bytes of no UTF-8."""
+    name, *rest = parts
+    if name in {"", ".", ".."} or not is_directory(directory):
+        return []
+    if UNKNOWN in name:
+        found = [entry for entry in directory.iterdir() if _shown(entry.name) == name]
+    else:
+        found = [directory / name]
+    return [located for entry in found for located in (_located(entry, rest) if rest else [entry])]
+
+
+def _shown(name: str) -> str:
+    """Return a name as an engine says it."""
+    return os.fsencode(name).decode("utf-8", "surrogateescape").translate(_ESCAPED)
+
+
+_ESCAPED = dict.fromkeys(range(0xDC80, 0xDD00), UNKNOWN)
+
+
+def _ignored(worktree: Worktree, added: Sequence[str]) -> list[str]:
+    """Return which new paths git ignores: a directory stands for all that is in it. Blocks."""
+    try:
+        found = worktree.checkout.ignored(sorted(added))
+    except GitError:
+        return []  # they come along, and git leaves them out when it takes the patch
+    topmost: list[str] = []
+    for path in found:
+        if not (topmost and topmost[-1].endswith("/") and path.startswith(topmost[-1])):
+            topmost.append(path)
+    return topmost

@@ -1,0 +1,76 @@
+"""What the tests on a real Dagger engine share; without one they are left out, or fail where that is wanted."""
+
+import os
+from collections.abc import AsyncIterator, Mapping
+
+import engine_access
+import pytest
+from repositories import Clone
+
+from containers.engine import EngineRunner, Place
+from containers.git import Repository
+from containers.sessions import Session
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """One event loop for all of these tests: they share a session with the engine."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def engine_obstacle(tmp_path_factory: pytest.TempPathFactory) -> str | None:
+    """Why there is no engine; asked once."""
+    return engine_access.obstacle(os.environ, tmp_path_factory.mktemp("engine"))
+
+
+@pytest.fixture(autouse=True)
+def engine(engine_obstacle: str | None) -> None:
+    """Leave the test out where no engine answers."""
+    if engine_obstacle and os.environ.get(engine_access.REQUIRED):
+        pytest.fail(engine_obstacle, pytrace=False)
+    if engine_obstacle:
+        pytest.skip(engine_obstacle)
+
+
+@pytest.fixture(scope="session")
+def test_image() -> str:
+    """An image with git."""
+    return os.environ.get("PATCHYARD_TEST_IMAGE", "python:3.13")
+
+
+@pytest.fixture(scope="session")
+def bare_image() -> str:
+    """An image without git."""
+    return os.environ.get("PATCHYARD_TEST_BARE_IMAGE", "debian:bookworm-slim")
+
+
+@pytest.fixture
+def engine_environ(environ: Mapping[str, str]) -> Mapping[str, str]:
+    """The user's environment, with what leads to the engine."""
+    return engine_access.environment(environ)
+
+
+@pytest.fixture(scope="session")
+async def session(
+    engine_obstacle: str | None, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Session | None]:
+    """A session with the engine, for all tests."""
+    if engine_obstacle:
+        yield None
+        return
+    session = await Session.open(None, os.environ, tmp_path_factory.mktemp("session") / "log")
+    yield session
+    await session.aclose()
+
+
+@pytest.fixture
+def repository(clone: Clone) -> Repository:
+    """The small repository, as the program sees it."""
+    return Repository.open(clone.path, clone.user.environ)
+
+
+@pytest.fixture
+def runner(session: Session, repository: Repository) -> EngineRunner:
+    """A runner over the small repository."""
+    return EngineRunner(session.client, Place(repository.common, repository.identity()))

@@ -1,0 +1,35 @@
+"""What every runner promises, held against containers; and what only these do."""
+
+from pathlib import Path
+
+import pytest
+from repositories import Clone
+from runner_contract import Contract, Place
+
+from containers.engine import EngineRunner
+from containers.git import Repository
+from containers.worktrees import Worktree
+
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.anyio,
+    pytest.mark.usefixtures("blockbuster"),
+    pytest.mark.timeout(300),
+]
+
+
+@pytest.fixture
+def worktree(repository: Repository, clone: Clone, tmp_path: Path) -> Worktree:
+    path = tmp_path / "pool" / "wt-1"
+    checkout = repository.add_worktree(path, clone.head)
+    checkout.reset(clone.head)
+    return Worktree("wt-1", path, checkout)
+
+
+@pytest.fixture
+def place(runner: EngineRunner, worktree: Worktree, clone: Clone, test_image: str, tmp_path: Path) -> Place:
+    return Place(runner, worktree, tmp_path / "run", clone.head, test_image)
+
+
+class TestContainers(Contract):
+    """The contract."""

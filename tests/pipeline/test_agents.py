@@ -1,0 +1,134 @@
+"""Agents in runs, on the real command: what they are given, what they cost, and what they need."""
+
+import json
+from collections.abc import Mapping
+
+import pytest
+from project import Project
+
+KEY = "key-0123456789"
+CONFIGURATION = """\
+secrets = ["SHARED_KEY"]
+[agents.mine]
+command = '''
+    cat > prompt.md; env | grep -x LEVEL=3 > seen.txt
+    echo "key $MINE_KEY"; echo "cost: 0.5, cost: $SPENT"
+'''
+secrets = ["MINE_KEY", "OTHER_KEY"]
+environment = { LEVEL = "3", SPENT = "1.25" }
+version = "echo; echo mine 4.5; exit 1"
+cost = 'cost: (?P<cost>[0-9.]+)'
+"""
+TEXT = """\
+# Agents
+
+### Task 1.1: For an agent
+**Implementation:**
+Write it.
+
+**Verification:**
+- `echo cost: 99`
+
+### Task 1.2: For nobody
+**Run:**
+- `echo "key $MINE_KEY" "cost: 7" > run.txt`
+"""
+
+
+@pytest.fixture
+def given() -> Mapping[str, str]:
+    """A user's environment in which the secrets are set."""
+    return {"MINE_KEY": KEY, "SHARED_KEY": "shared-0123456789"}
+
+
+def test_what_an_agent_says_of_its_cost_and_version_is_kept(project: Project, given: Mapping[str, str]) -> None:
+    project.configure(CONFIGURATION)
+    done = project.run(project.plan(TEXT), "--agent", "mine", "--task", "1.1", environ=given).expect()
+    outcome = done.outcome("1.1")
+    assert outcome["cost"] == 1.25
+    assert project.show(f"{outcome['branch']}:seen.txt") == "LEVEL=3"
+    assert "key ***" in project.log(done.run, "1.1")
+    step = next(event for event in done.events("step_started") if event["kind"] == "agent")
+    assert step["command"] == "mine"
+
+    assert json.loads(project.call("status", "--json").out)["tasks"][0]["cost"] == 1.25
+    assert "$1.25" in project.call("status").out
+    task = json.loads(project.call("report", done.run, "--format", "json").out)["tasks"][0]
+    assert (task["agent"]["name"], task["agent"]["version"]) == ("mine", "mine 4.5")
+    assert (task["cost"], task["secrets"]) == (1.25, ["MINE_KEY", "SHARED_KEY"])
+
+
+def test_the_plan_s_environment_wins_over_the_agent_s(project: Project, given: Mapping[str, str]) -> None:
+    project.configure(CONFIGURATION)
+    plan = project.plan(f"---\nenvironment:\n  SPENT: 2.5\n---\n{TEXT}")
+    done = project.run(plan, "--agent", "mine", "--task", "1.1", environ=given).expect()
+    assert done.outcome("1.1")["cost"] == 2.5
+
+
+def test_a_task_without_an_agent_has_no_cost(project: Project) -> None:
+    plan = project.tasks({"1.1": "echo 'cost: 7' > run.txt"})
+    done = project.run(plan).expect()
+    assert "cost" not in done.outcome("1.1")
+    assert "cost" not in project.call("status").out
+
+
+def test_a_secret_of_an_agent_is_kept_out_of_every_patch(project: Project, given: Mapping[str, str]) -> None:
+    project.configure(CONFIGURATION)
+    done = project.run(project.plan(TEXT), "--agent", "mine", environ=given).expect(1)
+    assert done.statuses == {"1.1": "changed", "1.2": "failed"}
+    assert "MINE_KEY" in done.outcome("1.2")["error"]
+    assert KEY not in done.out + done.err
+
+
+def test_a_program_that_is_not_installed_is_told_before_anything_runs(project: Project) -> None:
+    done = project.call("run", project.plan(TEXT), "--agent", "gemini", environ={"PATH": "/usr/bin:/bin"})
+    assert done.expect(2).err == (
+        "patchyard: task 1.1: agent gemini: the program gemini is not on PATH; "
+        "install it, or let it run in a container with --mode dagger\n"
+    )
+    assert not project.worktrees.exists()
+
+
+def test_a_secret_that_is_not_set_is_told_before_any_container(project: Project) -> None:
+    done = project.call("run", project.plan(TEXT), "--agent", "claude", "--mode", "dagger")
+    assert done.expect(2).err == (
+        "patchyard: task 1.1: agent claude needs a secret, and none is set: "
+        "set ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN or CLAUDE_CODE_OAUTH_TOKEN in the environment\n"
+    )
+    assert not project.worktrees.exists()
+
+
+def test_the_list_of_agents(project: Project) -> None:
+    project.configure(
+        '[agents.mine]\ncommand = "mine -p"\n[agents.codex]\nimage = "node:24"\nsecrets = ["OWN_KEY"]\n'
+    )
+    done = project.call("agents", "--json", environ={"OWN_KEY": KEY, "GEMINI_API_KEY": ""}).expect()
+    assert KEY not in done.out
+    known = {record["agent"]: record for record in done.records}
+    assert [name for name, record in known.items() if record["origin"] == "built-in"] == [
+        *("claude", "aider", "gemini", "opencode", "mini-swe-agent", "mini")
+    ]
+    assert known["mine"] == {
+        "agent": "mine",
+        "origin": "configuration",
+        "command": "mine -p",
+        "image": None,
+        "setup": [],
+        "secrets": {},
+        "environment": {},
+        "version": None,
+        "cost": None,
+    }
+    assert (known["codex"]["origin"], known["codex"]["image"]) == ("changed", "node:24")
+    assert known["codex"]["secrets"] == {"OWN_KEY": True}
+    assert known["gemini"]["secrets"] == {"GEMINI_API_KEY": False, "GOOGLE_API_KEY": False}
+
+    table = project.call("agents", environ={"OWN_KEY": KEY}).expect().out
+    assert "OWN_KEY: yes" in table
+    assert "GEMINI_API_KEY: no" in table
+    assert KEY not in table
+
+
+def test_the_list_of_agents_outside_of_a_repository(project: Project) -> None:
+    done = project.call("agents", "--json", cwd=project.shared).expect()
+    assert {record["origin"] for record in done.records} == {"built-in"}
