@@ -1,5 +1,6 @@
 """Questions to a Dagger engine: its answer, its no, or that it has gone. Each in words for people."""
 
+import re
 from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
@@ -17,6 +18,9 @@ PATIENCE = 20.0
 """Seconds that an engine may take to say that it is there."""
 LONGEST = 500
 """Characters of an engine's message that a person is shown."""
+
+
+_NOBODY = re.compile(r"no such user: (\S+)")
 
 
 class EngineError(RunnerError):
@@ -57,14 +61,18 @@ class Asker:
             refused = RefusedError(_sentence(str(error)))
             refused.__cause__ = error
         except (dagger.DaggerError, TransportError, OSError) as error:
-            raise EngineError(f"it does not answer: {_sentence(str(error))}") from error
+            raise _gone(str(error)) from error
         # An engine that dies under an exec says so in the words of whatever failed first: ask it.
         try:
             with anyio.fail_after(PATIENCE):
                 await self._client.default_platform()
         except (dagger.DaggerError, TransportError, OSError) as error:
-            raise EngineError(f"it does not answer: {refused}") from error
+            raise _gone(str(refused)) from error
         raise refused
+
+
+def _gone(message: str) -> EngineError:
+    return EngineError(f"it does not answer any more ({_sentence(message).partition(' for url ')[0]})")
 
 
 def _how(command: Sequence[str], code: int, stderr: str) -> str:
@@ -82,4 +90,6 @@ def _how(command: Sequence[str], code: int, stderr: str) -> str:
 def _sentence(message: str) -> str:
     """Return the last part of an engine's message, which says most, as one line."""
     line = " ".join(message.partition(" [traceparent:")[0].split())
+    if nobody := _NOBODY.search(line):
+        return f"its image runs as the user {nobody[1]}, whom it does not have"
     return line if len(line) <= LONGEST else f"…{line[-LONGEST:]}"

@@ -118,7 +118,8 @@ class Checkout:
                     index.unlink()
         for_the_task = self._place.admin / "index"
         remove(for_the_task)  # it may be a link that a task made
-        shutil.copyfile(index, for_the_task)
+        # A copy bears the index's own time: git looks closer at files that are not older than that.
+        shutil.copy2(index, for_the_task)
         self._place.own("base").write_text(commit, "ascii")
         # By the worktree's own file system: a directory that a task touched has a later time, or this one.
         os.utime(self.path / ".git")
@@ -283,7 +284,7 @@ class Checkout:
         _make_owned(self.path)
         index, staged = self._place.own("index"), self._place.own("staged")
         if index.is_file() and not staged.exists():
-            shutil.copyfile(index, staged)
+            shutil.copy2(index, staged)
         return Staging(
             git=self._staging,
             root=self.path,

@@ -8,6 +8,7 @@ where it is used: it takes a second.
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -18,7 +19,7 @@ from anyio import get_cancelled_exc_class, to_thread
 from containers import driver
 from containers.agents import first_line
 from containers.agents_data import Agent
-from containers.asking import Asker, EngineError, RefusedError
+from containers.asking import PATIENCE, Asker, EngineError, RefusedError
 from containers.git import GitError, Identity
 from containers.images import digests
 from containers.returning import GIT, bring_back
@@ -125,10 +126,10 @@ class EngineRunner:
         container = self._image(image, agent.setup)
         for name, value in agent.environment.items():
             container = container.with_env_variable(name, value)
-        try:
-            return first_line(await self._ask(container.with_exec(["sh", "-c", agent.version or ""]).stdout()))
-        except (RefusedError, EngineError):
-            return None
+        container = container.with_exec(["sh", "-c", agent.version or ""])
+        with anyio.move_on_after(PATIENCE), suppress(RefusedError, EngineError):
+            return first_line(await self._ask(container.stdout()))
+        return None
 
     async def run(self, job: Job, worktree: Worktree, watcher: Watcher) -> tuple[StepResult, ...]:
         """Run the job's steps in a container, and bring what they changed into the worktree.
@@ -165,7 +166,7 @@ class EngineRunner:
                 container = container or await self._container(job, worktree)
                 before = container.directory(WORK)
                 container = self._with_steps(container, job, steps)
-                report = driver.report(await self._ask(container.stdout()))
+                report = await self._report(container)
                 await bring_back(before, container.directory(WORK), worktree, self._ask, place.files.export)
             except RefusedError as no:
                 await telling.ended(steps, driver.report(no.output), time.monotonic() - asked, error=str(no))
@@ -174,6 +175,18 @@ class EngineRunner:
             await telling.ended(steps, report, time.monotonic() - asked, cached=cached)
             if telling.failed:
                 return
+
+    async def _report(self, container: "Container") -> driver.Report:
+        """Run the steps, and return what the script says of them.
+
+        Raises:
+            RefusedError: The script did not even begin.
+        """
+        report = driver.report(await self._ask(container.stdout()))
+        if report.run is None:
+            code, said = await self._ask(container.exit_code()), await self._ask(container.stderr())
+            raise RefusedError(f"its image has no `sh` that works (exit code {code}): {said.strip()}")
+        return report
 
     async def _container(self, job: Job, worktree: Worktree) -> "Container":
         """Return the container of a task, before its first step.

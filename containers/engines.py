@@ -5,15 +5,16 @@ Each engine is reached through a session of the `dagger` command line, which kno
 engine that goes away gives its tasks back to the others, once each.
 """
 
-import math
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import anyio
+from anyio import to_thread
 
 from containers.agents_data import Agent
 from containers.asking import EngineError
@@ -37,6 +38,10 @@ SCHEMES = (
     "docker-image",
     "podman-container",
 )
+
+
+ATTEMPTS = 2
+"""How many engines may go away under a task before it counts as what makes them go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +99,6 @@ async def _session(engine: Engine, environ: Mapping[str, str], log: Path) -> Ses
         raise EngineError(f"{engine} does not answer: {error}; {hint}") from error
 
 
-async def _close(sessions: Iterable[Session]) -> None:
-    """End sessions side by side."""
-    with anyio.CancelScope(shield=True):
-        async with anyio.create_task_group() as group:
-            for session in sessions:
-                group.start_soon(session.aclose)
-
-
 @dataclass(slots=True)
 class _Lane:
     """An engine in use: how many tasks it has, and whether it still answers."""
@@ -113,9 +110,16 @@ class _Lane:
     alive: bool = True
 
     @property
-    def room(self) -> float:
-        share = math.inf if self.engine.share is None else self.engine.share
-        return share - self.running
+    def has_room(self) -> bool:
+        return self.alive and (self.engine.share is None or self.running < self.engine.share)
+
+
+async def _close(lanes: Iterable[_Lane]) -> None:
+    """End the sessions of engines, side by side."""
+    with anyio.CancelScope(shield=True):
+        async with anyio.create_task_group() as group:
+            for lane in lanes:
+                group.start_soon(partial(lane.session.aclose, gone=not lane.alive))
 
 
 class Engines:
@@ -143,38 +147,34 @@ class Engines:
         Raises:
             EngineError: None of them answers.
         """
-        sessions: dict[Engine, Session] = {}
         refused: list[EngineError] = []
 
         async def open_one(engine: Engine) -> None:
             try:
-                sessions[engine] = await _session(engine, self._environ, self._log)
+                session = await _session(engine, self._environ, self._log)
             except EngineError as error:
                 refused.append(error)
+            else:
+                self._lanes.append(_Lane(engine, session, EngineRunner(session.client, self._place)))
 
         try:
             async with anyio.create_task_group() as group:
                 for engine in self._engines:
                     group.start_soon(open_one, engine)
         except BaseException:
-            await _close(sessions.values())
+            await _close(self._lanes)
             raise
-        if not sessions:
+        if not self._lanes:
             raise refused[0]
         for left_out in refused:
             self._notice(f"{left_out}; the run goes on without it")
-        self._lanes = [
-            _Lane(engine, session, EngineRunner(session.client, self._place))
-            for engine in self._engines
-            if (session := sessions.get(engine))
-        ]
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End the sessions."""
-        await _close([lane.session for lane in self._lanes])
+        await _close(self._lanes)
 
     async def digests(self, names: Iterable[str]) -> Mapping[str, str]:
         """Return the digests of images by name, as one engine has them: the others are told to use those."""
@@ -183,38 +183,43 @@ class Engines:
 
     async def version(self, agent: Agent, image: str | None) -> str | None:
         """Return what an agent says of its version in its container; `None` where it does not run."""
-        alive = [lane.runner for lane in self._lanes if lane.alive]
-        return await alive[0].version(agent, image) if alive else None
+        for lane in [lane for lane in self._lanes if lane.alive]:
+            if version := await lane.runner.version(agent, image):
+                return version
+        return None
 
     async def run(self, job: Job, worktree: Worktree, watcher: Watcher) -> tuple[StepResult, ...]:
-        """Run a job on the engine with most room; on another one, once, where that engine goes away.
+        """Run a job on an engine that has room; on another one, once, where that engine goes away.
 
         Raises:
-            EngineError: No engine is left, or the second went away too.
+            EngineError: No engine is left.
         """
-        for last in (False, True):
+        for _ in range(ATTEMPTS):
             lane = await self._take()
             try:
                 return await lane.runner.run(job, worktree, watcher)
             except EngineError as error:
-                await self._give_up(lane, error, job)
-                if last or not any(other.alive for other in self._lanes):
-                    raise
+                self._give_up(lane, error, job)
             finally:
                 await self._give_back(lane)
-        raise AssertionError("a job ends with a result or with an error")  # pragma: no cover
+            keep = [f"/{pattern}" for pattern in self._place.copy]
+            await to_thread.run_sync(worktree.checkout.reset, job.start, keep)
+        lost = StepResult(job.steps[0], None, 0.0, error="two engines in turn went away while they ran it")
+        await watcher.step_finished(1, lost)
+        return (lost,)
 
     async def _take(self) -> _Lane:
-        """Wait for an engine that has room, and take a place on it."""
+        """Wait for an engine that has room, and take a place on the one that has least to do for its share."""
+        most = max((lane.engine.share or 1 for lane in self._lanes), default=1)
         async with self._freed:
             while True:
-                alive = [lane for lane in self._lanes if lane.alive]
-                if not alive:
-                    raise EngineError("no Dagger engine is left")
-                lane = max(alive, key=lambda one: (one.room, -one.running))
-                if lane.room >= 1:
+                with_room = [lane for lane in self._lanes if lane.has_room]
+                if with_room:
+                    lane = min(with_room, key=lambda one: one.running / (one.engine.share or most))
                     lane.running += 1
                     return lane
+                if not any(lane.alive for lane in self._lanes):
+                    raise EngineError("no Dagger engine is left")
                 await self._freed.wait()
 
     async def _give_back(self, lane: _Lane) -> None:
@@ -223,8 +228,16 @@ class Engines:
                 lane.running -= 1
                 self._freed.notify_all()
 
-    async def _give_up(self, lane: _Lane, error: EngineError, job: Job) -> None:
-        """Use an engine no more."""
-        if lane.alive:
-            lane.alive = False
-            self._notice(f"{lane.engine} has gone ({error}); task {job.task} goes to another one")
+    def _give_up(self, lane: _Lane, error: EngineError, job: Job) -> None:
+        """Use an engine no more.
+
+        Raises:
+            EngineError: It was the last one.
+        """
+        first = lane.alive
+        lane.alive = False
+        if not any(other.alive for other in self._lanes):
+            raise EngineError(f"{lane.engine} has gone, and no other is left: {error}") from error
+        if first:
+            self._notice(f"{lane.engine} has gone: {error}; the run goes on without it")
+        self._notice(f"task {job.task} begins again on another engine")

@@ -13,8 +13,9 @@ from filelock import FileLock
 from containers import remotes
 from containers.checkout import MARKER, BrokenWorktreeError, Checkout, Place, belongs, pointer
 from containers.filesystem import is_directory, remove
-from containers.gitcall import Git, GitError, GitTimeoutError, useful_line
+from containers.gitcall import Git, GitError, GitTimeoutError
 from containers.history import History
+from containers.opening import NotARepositoryError, Opened, ask
 from containers.quarantine import SecretFoundError
 from containers.remotes import TIMEOUT, Credential, Push, PushResult, RemoteError
 from containers.staging import Commits
@@ -40,12 +41,6 @@ __all__ = [
 _HEADS = "refs/heads/"
 _POLL = 0.002
 """Seconds between two looks at the repository's lock, which is held for milliseconds."""
-
-
-class NotARepositoryError(GitError):
-    """The path is not in a repository, the repository has no commit, or git is missing or too old."""
-
-    exit_code: ClassVar[int] = 2
 
 
 class RevisionError(GitError):
@@ -74,17 +69,6 @@ class Merge:
     conflicts: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Opened:
-    """What git says of a path: its directories, and what HEAD is."""
-
-    root: Path
-    git_dir: Path
-    common: Path
-    head: str
-    head_name: str
-
-
 class Repository:
     """A git repository, seen from one of its worktrees (or bare).
 
@@ -101,7 +85,7 @@ class Repository:
     name: str
     """The directory's name without ".git"."""
 
-    def __init__(self, git: Git, opened: _Opened, environ: Mapping[str, str]) -> None:
+    def __init__(self, git: Git, opened: Opened, environ: Mapping[str, str]) -> None:
         self.root = opened.root
         self.common = opened.common
         self.name = opened.root.name.removesuffix(".git") or "repository"
@@ -130,7 +114,7 @@ class Repository:
             raise NotARepositoryError(f"{path} is no directory; name a git repository with --repo")
         try:
             git = Git.find(environ, path)
-            opened = _ask(git, path)
+            opened = ask(git, path)
         except NotARepositoryError:
             raise  # it is said already
         except GitError as error:
@@ -189,7 +173,9 @@ class Repository:
         }
         arguments = [argument for parent in parents for argument in ("-p", parent)]
         text = message.replace("\0", "").encode(errors="surrogateescape")
-        return self._git.at(environ=environ).run("commit-tree", tree, *arguments, stdin=text).text
+        made = self._git.at(environ=environ).run("commit-tree", tree, *arguments, stdin=text).text
+        self._commits.record(made, parents)
+        return made
 
     @contextmanager
     def stand_in(self, commit: str, base: str, name: str) -> Iterator[str]:
@@ -235,11 +221,10 @@ class Repository:
 
         Where one holds the other already, it is the result. A new commit has both as parents.
         """
-        if ours == theirs:
+        if self._holds(ours, theirs):
             return Merge(ours)
-        base = self._git.run("merge-base", ours, theirs, ok=(0, 1)).text
-        if base in {ours, theirs}:
-            return Merge(theirs if base == ours else ours)
+        if self._holds(theirs, ours):
+            return Merge(theirs)
         output = self._git.run(
             "merge-tree", "--write-tree", "--name-only", "--no-messages", "-z", ours, theirs, ok=(0, 1)
         )
@@ -247,6 +232,10 @@ class Repository:
         if output.code == 1:
             return Merge(None, tuple(sorted(set(conflicts))))
         return Merge(self.commit(tree, [ours, theirs], message))
+
+    def _holds(self, new: str, old: str) -> bool:
+        known = self._commits.holds(new, old)
+        return self.is_ancestor(old, new) if known is None else known
 
     def branches(self, prefix: str) -> Mapping[str, str]:
         """Return the branches whose names begin with `prefix`, with their commits."""
@@ -464,33 +453,6 @@ def _fixed(who: Identity, date: str) -> dict[str, str]:
     """Return the variables by which a commit is always the same."""
     parts = {"NAME": who.name, "EMAIL": who.email, "DATE": date}
     return {f"GIT_{role}_{part}": value for role in ("AUTHOR", "COMMITTER") for part, value in parts.items()}
-
-
-def _ask(git: Git, path: Path) -> _Opened:
-    """Ask git about a path: once, unless it is a bare repository or something is wrong."""
-    place = ("rev-parse", "--path-format=absolute", "--is-bare-repository", "--git-dir", "--git-common-dir")
-    head = ("HEAD^{commit}", "--symbolic-full-name", "HEAD")
-    output = git.run(*place, "--show-toplevel", *head, ok=(0, 128))
-    lines = output.text.split("\n")
-    if lines[0] == "true":
-        output = git.run(*place, "--git-dir", *head, ok=(0, 128))
-        lines = output.text.split("\n")
-    if output.code == 0:
-        if "\n" in str(path.resolve()):
-            raise NotARepositoryError(f"there is a line break in the path {str(path.resolve())!r}; move it")
-        _, git_dir, common, root, commit, name = lines
-        return _Opened(Path(root), Path(git_dir), Path(common), commit, name)
-    if "not a git repository" in output.stderr:
-        raise NotARepositoryError(
-            f"{path} is not in a git repository; run patchyard in one, or name one with --repo"
-        )
-    if "must be run in a work tree" in output.stderr:
-        raise NotARepositoryError(
-            f"{path} is inside of a git directory; name the repository itself with --repo"
-        )
-    if "HEAD" in output.stderr:
-        raise NotARepositoryError(f"the repository {lines[3]} has no commit yet; make one first")
-    raise NotARepositoryError(f"cannot use the repository at {path}: {useful_line(output.stderr)}")
 
 
 def _printable(text: str) -> bool:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +28,7 @@ def quarantined(staging: Staging, objects: Path) -> Iterator[Staging]:
     with tempfile.TemporaryDirectory(dir=staging.scratch, prefix="quarantine-") as name:
         index = Path(name, "index")
         if staging.index.exists():
-            index.write_bytes(staging.index.read_bytes())
+            shutil.copy2(staging.index, index)  # with its time, by which git knows what to look at
         environ = {
             "GIT_INDEX_FILE": str(index),
             "GIT_OBJECT_DIRECTORY": str(Path(name, "objects")),

@@ -119,14 +119,18 @@ class Session:
             raise EngineError(f"it is Dagger {said}, and patchyard needs 0.21 or newer")
         return cls(client, connection, process)
 
-    async def aclose(self) -> None:
-        """End the session and what it still runs in the engine, in a bounded time."""
+    async def aclose(self, *, gone: bool = False) -> None:
+        """End the session and what it still runs in the engine, in a bounded time.
+
+        Args:
+            gone: Whether the engine is known to be gone, so that nothing is to be waited for.
+        """
         with anyio.CancelScope(shield=True):
             with anyio.move_on_after(CLOSING), suppress(Exception):
-                # The engine may be gone: there is nothing left to be done about it.
+                # Whatever is wrong with it now, there is nothing left to be done about it.
                 await self._connection.close()
             if self._process:
-                await _end(self._process, patience=CLOSING)
+                await _end(self._process, patience=0 if gone else CLOSING)
 
 
 async def _load() -> ModuleType:

@@ -62,6 +62,26 @@ class Commits:
         self._lock = Lock()
         self._layouts: dict[str, Layout] = {}
         self._trees: dict[str, str] = {}
+        self._parents: dict[str, tuple[str, ...]] = {}
+
+    def record(self, commit: str, parents: Sequence[str]) -> None:
+        """Note the parents of a commit that was made just now."""
+        self._parents[commit] = tuple(parents)
+
+    def holds(self, new: str, old: str) -> bool | None:
+        """Whether `old` is an ancestor of `new`, or the same; `None` if git has to be asked.
+
+        A commit that was made here has no descendants but those that were made here after it.
+        """
+        seen, ahead = set[str](), [new]
+        while ahead:
+            commit = ahead.pop()
+            if commit == old:
+                return True
+            if commit not in seen:
+                seen.add(commit)
+                ahead += self._parents.get(commit, ())
+        return False if old in self._parents else None
 
     def layout(self, commit: str) -> Layout:
         """Return the directories and submodules of a commit."""

@@ -1,7 +1,7 @@
 """One task in its worktree: run its steps, take its patch, commit it, keep the outcome."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
@@ -230,9 +230,10 @@ class Attempt:
         """Return what the agent says in the log that it cost. Blocks."""
         if self._agent is None or self._agent.cost is None:
             return None
-        with self._context.log(self._task.id).open("rb") as log:
+        with suppress(OSError), self._context.log(self._task.id).open("rb") as log:
             log.seek(max(self._log_size, self._size() - COST_BYTES))
             return read_cost(self._agent, log.read().decode(errors="replace"))
+        return None
 
     def _job(self) -> Job:
         context, agent = self._context, self._agent

@@ -1,12 +1,11 @@
 """What a patch leaves out: what the user's settings would change, what was set up, submodules."""
 
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from repositories import Clone, User, contents, write
+from repositories import Clone, CountedGit, User, contents, write
 from stages import Stage
 
 from containers.git import GitError, Repository
@@ -235,20 +234,13 @@ def test_what_git_cannot_hold_is_told(stage: Stage) -> None:
 
 
 def test_a_patch_takes_three_git_processes_and_a_reset_two(stage: Stage, tmp_path: Path) -> None:
-    git = tmp_path / "bin" / "git"
-    git.parent.mkdir()
-    environ = stage.clone.user.environ
-    real = shutil.which("git", path=environ["PATH"])
-    git.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\nexec {real} "$@"\n')
-    git.chmod(0o755)
-    counted = {**environ, "PATH": f"{git.parent}{os.pathsep}{environ['PATH']}"}
-    repository = Repository.open(stage.clone.path, counted)
-    checkout = repository.worktree(stage.path)
+    git = CountedGit.at(tmp_path / "bin", stage.clone.user)
+    checkout = Repository.open(stage.clone.path, git.environ).worktree(stage.path)
     assert checkout
     checkout.reset(stage.start)  # what is asked once for each commit is asked here
+    git.calls()
     write(stage.path, {"README.md": "changed", "new": "new"})
-    (tmp_path / "calls").unlink()
     assert checkout.patch(stage.start).files == ("README.md", "new")
-    assert len((tmp_path / "calls").read_text().splitlines()) == 3
+    assert len(git.calls()) == 3
     checkout.reset(stage.start)
-    assert len((tmp_path / "calls").read_text().splitlines()) == 5
+    assert len(git.calls()) == 2

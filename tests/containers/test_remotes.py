@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from github_server import TOKEN, Fault, GitHubServer
-from repositories import Clone, User
+from repositories import Clone, CountedGit, User
 
 from containers.git import Credential, Push, PushResult, RemoteError, Repository
 
@@ -252,19 +252,15 @@ class TestCredentials:
     def test_a_token_opens_the_remote_and_is_seen_nowhere(self, hosted: Remote, tmp_path: Path) -> None:
         one = hosted.commit("1")
         before = everything(hosted.clone)
-        git = tmp_path / "bin/git"
-        git.parent.mkdir()
-        real = shutil.which("git", path=hosted.clone.user.environ["PATH"])
-        git.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/arguments\nexec {real} "$@"\n')
-        git.chmod(0o755)
-        environ = {**hosted.clone.user.environ, "PATH": f"{git.parent}:{hosted.clone.user.environ['PATH']}"}
-        repository = Repository.open(hosted.clone.path, environ)
+        git = CountedGit.at(tmp_path / "bin", hosted.clone.user)
+        repository = Repository.open(hosted.clone.path, git.environ)
         assert repository.push("origin", [Push("p/1", one, None)], GOOD) == (PushResult("p/1"),)
         assert repository.remote_branches("origin", ["p/*"], GOOD) == {"p/1": one}
         assert repository.remote_default_branch("origin", GOOD) == "main"
         assert hosted.tip("p/1") == one
-        assert TOKEN not in (tmp_path / "arguments").read_text()
-        assert "push --porcelain" in (tmp_path / "arguments").read_text()
+        calls = "\n".join(git.calls())
+        assert TOKEN not in calls
+        assert "push --porcelain" in calls
         assert everything(hosted.clone) == before
         assert TOKEN not in repr(GOOD)
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from time import sleep, time
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,6 +12,7 @@ from repositories import contents, write
 from stages import FILES, Stage
 
 from containers.filesystem import remove
+from tasks.secrets import Secrets
 
 CHANGES = {
     "nothing": (":", []),
@@ -246,3 +248,19 @@ def do(stage: Stage, what: str, name: str, more: bytes) -> None:
     }
     with suppress(OSError):
         actions[what]()
+
+
+def test_an_edit_right_after_the_reset_is_seen_later_too(stage: Stage) -> None:
+    """Git compares whole seconds: an edit in the second of the checkout looks like none to a younger index."""
+    sleep(1.02 - time() % 1)
+    stage.checkout.reset(stage.start)
+    path = stage.path / "README.md"
+    path.unlink()
+    stage.checkout.reset(stage.start)
+    path.write_bytes(path.read_bytes().upper())
+    sleep(1.2)
+    assert stage.patch().files == ("README.md",)
+    stage.checkout.reset(stage.start)
+    path.write_bytes(path.read_bytes().upper())
+    sleep(1.2)
+    assert stage.patch(secrets=Secrets({"KEY": "not in it"})).files == ("README.md",)

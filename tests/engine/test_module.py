@@ -9,6 +9,10 @@ from pathlib import Path
 import pytest
 from repositories import Clone
 
+from containers.git import Repository
+from pipeline.importing import Carried
+from pipeline.store import Store
+
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parents[2]
@@ -127,6 +131,25 @@ def test_patches_are_exported_and_apply(module: Module, tmp_path: Path) -> None:
     module.caller.git("apply", "--index", str(out / "1.1.patch"))
     module.caller.git("apply", "--index", str(out / "2.1.patch"))
     assert (module.caller.path / "twice.txt").read_text() == "hello\nhello\n"
+
+
+def test_what_it_leaves_becomes_commits_in_another_clone(module: Module, tmp_path: Path) -> None:
+    out, caller, user = tmp_path / "out", module.caller, module.caller.user
+    done = module.call("patches", "--plan", "plan.md", "--image", module.image, "export", "--path", str(out))
+    assert done.returncode == 0, done.stderr
+    user.git("clone", "--quiet", "--no-local", caller.path, tmp_path / "other", cwd=tmp_path)
+    repository = Repository.open(tmp_path / "other", user.environ)
+    with Store.beside(repository.common) as store:
+        carried = Carried.at(out)
+        carried.bring(repository, store)
+        assert store.run().id == carried.report.run
+    (image,) = carried.report.images
+    assert (image.name, image.digest is not None) == (module.image, True)
+    other = Clone(user, tmp_path / "other")
+    assert other.git("show", "patchyard/greetings/2.1:twice.txt") == "hello\nhello"
+    assert other.git("rev-parse", "patchyard/greetings/1.1^") == caller.head
+    who = other.git("log", "-1", "--format=%an <%ae>", "patchyard/greetings/1.1")
+    assert who == "Uma User <uma@example.com>"
 
 
 def test_git_works_inside_at_the_base_commit(module: Module, tmp_path: Path) -> None:

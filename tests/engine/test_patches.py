@@ -27,7 +27,7 @@ FILES: Mapping[str, str | bytes] = {
     "docs/a b\nü.txt": "odd\n",
     "docs/-dash": "odd\n",
     'docs/"quoted" *?[x]\\': "odd\n",
-    "crlf.txt": "one\r\ntwo\r\n",
+    "crlf.dat": "one\r\ntwo\r\n",
     "blob.bin": bytes(range(256)),
     "empty": "",
     "forced/kept.log": "tracked, although ignored\n",
@@ -70,7 +70,7 @@ SCRIPTS = {
     ),
     "names edited and deleted": "cd docs; echo more >> ./-dash; rm 'a b'* '\"quoted\" *?[x]\\'",
     "names that are not UTF-8": "echo 1 > \"$(printf '\\377\\376')\"; echo 1 > \"$(printf 'd\\351j\\340')\"",
-    "latin names edited": "for f in latin/e*; do echo more >> \"$f\"; done; rm latin/g*",
+    "latin names edited": 'for f in latin/e*; do echo more >> "$f"; done; rm latin/g*',
     "commits": "echo 1 > one; git add -A; git commit -qm one; echo 2 >> one; git commit -qam two; echo 3 > three",
     "a commit taken back": "echo 1 > one; git add -A; git commit -qm one; git rm -q one; rm README.md; git commit -qam no",
     "another branch": "git checkout -q -b topic-$PATCHYARD_RUN; echo 1 > one; git add one; git commit -qm one; git checkout -q --detach",
@@ -93,8 +93,8 @@ SCRIPTS = {
     "many files": "mkdir many; i=0; while [ $i -lt 1500 ]; do echo $i > many/$i; i=$((i + 1)); done",
     "empty directories": "mkdir -p e/f/g src/e; rm outside/file",
     "empty files": ": > none; : > README.md; mkdir d; : > d/none",
-    "line ends": "printf 'a\\r\\nb\\n' > mixed; printf 'one\\ntwo\\n' > crlf.txt; printf 'a\\rb' > mac",
-    "attributes": "echo '* text eol=crlf' > .gitattributes; printf 'a\\nb\\n' > new.txt; echo more >> README.md",
+    "line ends": "printf 'a\\r\\nb\\n' > mixed; printf 'one\\ntwo\\n' > crlf.dat; printf 'a\\rb' > mac",
+    "attributes": "echo '*.txt text eol=crlf' > .gitattributes; printf 'a\\nb\\n' > new.txt; echo more >> README.md",
     "a nested repository": "git init -q n; echo f > n/f; git -C n add f; git -C n commit -qm n; git init -q m; echo f > m/f",
     "a nested repository over tracked files": "git init -q src; git -C src add -A; git -C src commit -qm n; echo x > src/x",
     "no .git": "rm -rf .git; echo more >> README.md",
@@ -148,7 +148,9 @@ def compare(clone: Clone, scripts: Mapping[str, str], image: str) -> Compared:
 
 
 @pytest.fixture(scope="module")
-def compared(engine_obstacle: str | None, tmp_path_factory: pytest.TempPathFactory, test_image: str) -> Compared:
+def compared(
+    engine_obstacle: str | None, tmp_path_factory: pytest.TempPathFactory, test_image: str
+) -> Compared:
     if engine_obstacle:
         return Compared({})
     directory = tmp_path_factory.mktemp("patches")

@@ -6,9 +6,9 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from output_page import EVENTS, documented, named_by
 from project import PATIENCE, STATUSES, Done, Project, Record
 
-OUTPUT = Path(__file__).parents[2] / "docs" / "output.md"
 MANY = {
     "1.1": "echo a > 'with space.txt'",
     "1.2": "true",
@@ -26,35 +26,6 @@ FIELDS = {
 }
 
 
-def documented() -> dict[str, set[str]]:
-    """Return the fields of each event, and of an `outcome`, that the page says are always there."""
-    text = OUTPUT.read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `(\w+)` \|([^|\n]*)\|$", text, re.MULTILINE)
-    fields = {name: set(_names(about)) for name, about in rows if name in EVENTS}
-    outcome = text.partition("An outcome has\n")[2].partition("\n\nA task")[0]
-    cells = re.findall(r"^\|([^|\n]*)\|(?!.*only there)", outcome, re.MULTILINE)
-    fields["step_finished"] |= fields["step_started"]
-    fields["task_finished"] = fields["outcome"] = {name for cell in cells for name in _names(cell)}
-    return fields
-
-
-def _names(text: str) -> list[str]:
-    """Return the names of fields in a text, without what stands in parentheses."""
-    return re.findall(r"`([a-z_]+)`", re.sub(r"\([^)]*\)", "", text))
-
-
-EVENTS = {
-    "run_started",
-    "batch_started",
-    "task_started",
-    "step_started",
-    "step_finished",
-    "task_finished",
-    "conflict",
-    "pull_request",
-    "notice",
-    "run_finished",
-}
 OUTCOME = {  # the least that there is; the page may name more
     "task",
     "title",
@@ -167,13 +138,6 @@ def test_dry_run_and_check_print_what_the_page_says(project: Project) -> None:
     for record in checked:
         row = "check" if record["event"] == "diagnostic" else "check`, without an error"
         assert list(_without(record, "event", "time")) == named_by(row)
-
-
-def named_by(command: str) -> list[str]:
-    """Return the fields that the page's table of other commands has in a row."""
-    text = OUTPUT.read_text(encoding="utf-8")
-    (cell,) = re.findall(rf"^\| `?{re.escape(command)}`? \|[^|]*\|([^|]*)\|$", text, re.MULTILINE)
-    return _names(cell)
 
 
 def test_odd_names_of_files_stand_in_json(project: Project) -> None:

@@ -1,6 +1,7 @@
 """A user at home with git, apart from the real one: real repositories for tests."""
 
 import os
+import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -119,3 +120,28 @@ def _content(path: Path) -> bytes:
     if path.is_symlink():
         return b"-> " + os.fsencode(path.readlink())
     return (b"x " if path.stat().st_mode & 0o100 else b"- ") + path.read_bytes()
+
+
+@dataclass(frozen=True)
+class CountedGit:
+    """A git on the PATH that notes every call."""
+
+    environ: Mapping[str, str]
+    log: Path
+
+    @classmethod
+    def at(cls, directory: Path, user: User) -> "CountedGit":
+        """Put it into a new directory."""
+        directory.mkdir()
+        git, log = directory / "git", directory / "calls"
+        real = shutil.which("git", path=user.environ["PATH"])
+        git.write_text(f'#!/bin/sh\necho "$*" >> {log}\nexec {real} "$@"\n')
+        git.chmod(0o755)
+        path = f"{directory}{os.pathsep}{user.environ['PATH']}"
+        return cls({**user.environ, "PATH": path}, log)
+
+    def calls(self) -> list[str]:
+        """Return the arguments of the calls since the last time, one string a call."""
+        calls = self.log.read_text().splitlines() if self.log.exists() else []
+        self.log.unlink(missing_ok=True)
+        return calls

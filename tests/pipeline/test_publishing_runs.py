@@ -1,0 +1,95 @@
+"""`run --publish` and `publish RUN`: the whole way, from a plan to pull requests on a server."""
+
+import signal
+
+import pytest
+from github_server import TOKEN, Fault, GitHubServer
+from output_page import documented
+from project import Project, wait_for
+
+NAME = "octo/demo"
+SCRIPTS = {"1.1": "echo one > one.txt", "1.2": "true", "2.1": "cat one.txt > two.txt"}
+
+
+@pytest.fixture
+def hosted(project: Project, github: GitHubServer) -> Project:
+    """The project, whose `origin` is on GitHub, and whose user has a token."""
+    github.add_repository(NAME)
+    project.clone.git("push", "--quiet", github.repository(NAME).path, "main")
+    project.clone.git("remote", "add", "origin", github.clone_url(NAME))
+    project.environ |= {"GITHUB_TOKEN": TOKEN, "GITHUB_API_URL": github.url}
+    return project
+
+
+def test_a_run_that_publishes_opens_a_pull_request_a_task(hosted: Project, github: GitHubServer) -> None:
+    done = hosted.run(hosted.tasks(SCRIPTS), "--publish").expect(0)
+
+    told = done.events("pull_request")
+    assert [set(record) for record in told] == [{"event", "time"} | documented()["pull_request"]] * 2
+    assert [(record["task"], record["action"], record["base"]) for record in told] == [
+        ("1.1", "opened", "main"),
+        ("2.1", "opened", "patchyard/demo/batch-1"),
+    ]
+    pulls = {pull.head: pull.base for pull in github.pull_requests(NAME)}
+    assert pulls == {
+        "patchyard/demo/1.1": "main",
+        "patchyard/demo/2.1": "patchyard/demo/batch-1",
+    }
+    (status,) = hosted.call("status", "--json").expect(0).records
+    links = [task["pull_request"] and task["pull_request"]["url"] for task in status["tasks"]]
+    assert links == [told[0]["url"], None, told[1]["url"]]
+    assert TOKEN not in done.out + done.err
+
+
+def test_once_more_is_no_second_pull_request(hosted: Project, github: GitHubServer) -> None:
+    first = hosted.run(hosted.tasks(SCRIPTS), "--publish").expect(0)
+
+    again = hosted.call("publish", first.run, "--json").expect(0)
+    second = hosted.run(hosted.tasks({**SCRIPTS, "1.1": "echo new > one.txt"}), "--publish").expect(0)
+
+    assert [record["action"] for record in again.events("pull_request")] == ["updated", "updated"]
+    assert [record["action"] for record in second.events("pull_request")] == ["updated", "updated"]
+    assert len(github.pull_requests(NAME)) == 2
+    pushed = hosted.clone.user.git("rev-parse", "patchyard/demo/1.1", cwd=github.repository(NAME).path)
+    assert pushed == second.outcome("1.1")["commit"]
+
+
+def test_what_could_not_be_published_is_exit_code_3(hosted: Project, github: GitHubServer) -> None:
+    github.inject(Fault(status=422, message="Validation Failed", method="POST", path="/pulls$", times=9))
+
+    done = hosted.run(hosted.tasks(SCRIPTS), "--publish").expect(3)
+
+    assert done.finished["status"] == "succeeded"
+    errors = [record["message"] for record in done.events("notice") if record["level"] == "error"]
+    assert any("task 1.1" in message for message in errors)
+    github.faults.clear()
+    hosted.call("publish", done.run, "--json").expect(0)
+    assert len(github.pull_requests(NAME)) == 2
+
+
+def test_a_failed_task_is_exit_code_1_and_the_others_are_published(
+    hosted: Project, github: GitHubServer
+) -> None:
+    done = hosted.run(hosted.tasks({"1.1": "touch a", "1.2": "touch b; exit 3"}), "--publish").expect(1)
+
+    assert [pull.head for pull in github.pull_requests(NAME)] == ["patchyard/demo/1.1"]
+    assert done.finished["status"] == "failed"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_while_publishing_leaves_the_rest_for_later(
+    hosted: Project, github: GitHubServer, number: int
+) -> None:
+    slow = {"Retry-After": "50"}
+    github.inject(Fault(status=429, message="slow down", method="POST", path="/pulls$", headers=slow))
+    with hosted.start("run", hosted.tasks(SCRIPTS), "--json", "--publish") as started:
+        wait_for(lambda: github.calls("POST", "/pulls$"), "the first pull request")
+        started.signal(number)
+        done = started.done().expect(130)
+
+    assert done.finished["status"] == "cancelled"
+    assert done.statuses == {"1.1": "changed", "1.2": "unchanged", "2.1": "changed"}
+    assert any(f"`patchyard publish {done.run}`" in record["message"] for record in done.events("notice"))
+    github.faults.clear()
+    hosted.call("publish", done.run).expect(0)
+    assert len(github.pull_requests(NAME)) == 2

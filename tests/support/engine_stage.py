@@ -1,0 +1,149 @@
+"""A place to run tasks in containers: a repository, worktrees of it, and a runner that may be furnished."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+from repositories import Clone
+
+from containers.engine import EngineRunner, Place
+from containers.git import Repository
+from containers.runner import Job
+from containers.worktrees import Worktree
+from tasks.model import Patch, Step, StepKind, StepResult
+from tasks.secrets import Secrets
+
+if TYPE_CHECKING:
+    from dagger import Client, Container
+
+Furnish = Callable[["Container"], "Container"]
+
+
+class Furnished(EngineRunner):
+    """A runner whose image is changed first, as another image would be."""
+
+    def __init__(self, client: "Client", place: Place, furnish: Furnish) -> None:
+        super().__init__(client, place)
+        self._furnish = furnish
+
+    def _image(self, name: str | None, layers: "tuple[str, ...] | list[str]") -> "Container":  # type: ignore[override]  # narrower, as it is called
+        return self._furnish(super()._image(name, layers))
+
+
+@dataclass
+class Told:
+    """A watcher that remembers."""
+
+    events: list[str] = field(default_factory=list)
+
+    async def step_started(self, number: int, step: Step) -> None:
+        self.events.append(f"started {number}")
+
+    async def step_finished(self, number: int, result: StepResult) -> None:
+        self.events.append(f"finished {number}")
+
+
+@dataclass
+class Stage:
+    """A repository with worktrees, and what a test says of the containers."""
+
+    client: "Client"
+    clone: Clone
+    directory: Path
+    image: str
+    place: Place = field(init=False)
+    runner: EngineRunner = field(init=False)
+    told: Told = field(default_factory=Told)
+    made: int = 0
+
+    def __post_init__(self) -> None:
+        self.repository = Repository.open(self.clone.path, self.clone.user.environ)
+        self.place = Place(self.repository.common, self.repository.identity())
+        self.runner = EngineRunner(self.client, self.place)
+
+    def settings(self, **changes: object) -> None:
+        """Change what containers have in common."""
+        self.place = replace(self.place, **changes)  # type: ignore[arg-type]  # each test names the right ones
+        self.runner = EngineRunner(self.client, self.place)
+
+    def furnish(self, furnish: Furnish) -> None:
+        """Change the image first."""
+        self.runner = Furnished(self.client, self.place, furnish)
+
+    def worktree(self, commit: str | None = None) -> Worktree:
+        """Return a new worktree."""
+        self.made += 1
+        path = self.directory / "pool" / f"wt-{self.made}"
+        checkout = self.repository.add_worktree(path, commit or self.clone.head)
+        checkout.reset(commit or self.clone.head)
+        return Worktree(path.name, path, checkout)
+
+    async def run(  # noqa: PLR0913 - what a task may have, by name
+        self,
+        *scripts: str | Step,
+        worktree: Worktree | None = None,
+        task: str = "1.1",
+        run: str = "run-7",
+        commit: str | None = None,
+        secrets: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] | None = None,
+        timeout: float | None = 120,
+        layers: tuple[str, ...] = (),
+        image: str | None = None,
+    ) -> "Ran":
+        """Run a task of these steps."""
+        worktree = worktree or self.worktree(commit)
+        log = self.directory / f"{worktree.name}-{run}.log"
+        job = Job(
+            run=run,
+            task=task,
+            steps=tuple(script(one) if isinstance(one, str) else one for one in scripts),
+            log=log,
+            scratch=self.directory / "scratch",
+            start=commit or self.clone.head,
+            secrets=Secrets(secrets or {}),
+            environment=environment or {},
+            timeout=timeout,
+            grace=1,
+            image=image or self.image,
+            layers=layers,
+        )
+        with anyio.fail_after(200):
+            results = await self.runner.run(job, worktree, self.told)
+        return Ran(results, worktree, job.start, await anyio.Path(log).read_text(errors="surrogateescape"))
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a task went, and what it left."""
+
+    results: tuple[StepResult, ...]
+    worktree: Worktree
+    start: str
+    log: str
+
+    @property
+    def last(self) -> StepResult:
+        """The last step's result."""
+        return self.results[-1]
+
+    @property
+    def output(self) -> str:
+        """The end of what the last step printed, of a task that succeeded."""
+        assert self.last.ok, (self.last, self.log)
+        return self.last.tail
+
+    def text(self, name: str) -> str:
+        """Return a file of the worktree."""
+        return (self.worktree.path / name).read_text()
+
+    def patch(self) -> Patch:
+        """Take the patch."""
+        return self.worktree.checkout.patch(self.start)
+
+
+def script(text: str, kind: StepKind = StepKind.RUN) -> Step:
+    """Return a step that runs a script."""
+    return Step(kind, text.splitlines()[0], ("sh", "-e", "-c", text))

@@ -1,0 +1,42 @@
+"""What docs/output.md says: the fields of everything that is printed as JSON."""
+
+import re
+from pathlib import Path
+
+OUTPUT = Path(__file__).parents[2] / "docs" / "output.md"
+EVENTS = {
+    "run_started",
+    "batch_started",
+    "task_started",
+    "step_started",
+    "step_finished",
+    "task_finished",
+    "conflict",
+    "pull_request",
+    "notice",
+    "run_finished",
+}
+
+
+def documented() -> dict[str, set[str]]:
+    """Return the fields of each event, and of an `outcome`, that the page says are always there."""
+    text = OUTPUT.read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \|([^|\n]*)\|$", text, re.MULTILINE)
+    fields = {name: set(_names(about)) for name, about in rows if name in EVENTS}
+    outcome = text.partition("An outcome has\n")[2].partition("\n\nA task")[0]
+    cells = re.findall(r"^\|([^|\n]*)\|(?!.*only there)", outcome, re.MULTILINE)
+    fields["step_finished"] |= fields["step_started"]
+    fields["task_finished"] = fields["outcome"] = {name for cell in cells for name in _names(cell)}
+    return fields
+
+
+def _names(text: str) -> list[str]:
+    """Return the names of fields in a text, without what stands in parentheses."""
+    return re.findall(r"`([a-z_]+)`", re.sub(r"\([^)]*\)", "", text))
+
+
+def named_by(command: str) -> list[str]:
+    """Return the fields that the page's table of other commands has in a row."""
+    text = OUTPUT.read_text(encoding="utf-8")
+    (cell,) = re.findall(rf"^\| `?{re.escape(command)}`? \|[^|]*\|([^|]*)\|$", text, re.MULTILINE)
+    return _names(cell)
