@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PATIENCE = 20.0
-"""Seconds that an engine may take to say that it is there."""
+BEAT = 60.0
+"""Seconds between two looks at an engine, and those that it may take to say that it is there."""
 LONGEST = 500
 """Characters of an engine's message that a person is shown."""
 
@@ -40,8 +40,9 @@ class RefusedError(Exception):
 class Asker:
     """Asks an engine. Called with a question, such as `container.stdout()`."""
 
-    def __init__(self, client: "Client") -> None:
+    def __init__(self, client: "Client", beat: float = BEAT) -> None:
         self._client = client
+        self._beat = beat
 
     async def __call__(self, question: Awaitable[T]) -> T:
         """Ask.
@@ -63,12 +64,52 @@ class Asker:
         except (dagger.DaggerError, TransportError, OSError) as error:
             raise _gone(str(error)) from error
         # An engine that dies under an exec says so in the words of whatever failed first: ask it.
-        try:
-            with anyio.fail_after(PATIENCE):
-                await self._client.default_platform()
-        except (dagger.DaggerError, TransportError, OSError) as error:
-            raise _gone(str(refused)) from error
+        if not await self._answers():
+            raise _gone(str(refused)) from refused
         raise refused
+
+    async def attend(self, question: Awaitable[T]) -> T:
+        """Ask what takes long, and see in between whether the engine is still there: it may go without a word.
+
+        Raises:
+            EngineError: It does not answer any more.
+            RefusedError: It says no.
+        """
+        answers: list[T] = []
+        failures: list[Exception] = []
+        async with anyio.create_task_group() as group:
+
+            async def ask() -> None:
+                try:
+                    answers.append(await self(question))
+                except (EngineError, RefusedError) as error:
+                    failures.append(error)
+                group.cancel_scope.cancel()
+
+            async def look() -> None:
+                while await self._answers():
+                    await anyio.sleep(self._beat)
+                failures.append(EngineError(f"it has not answered for {self._beat:g} s"))
+                group.cancel_scope.cancel()
+
+            group.start_soon(ask)
+            await anyio.sleep(self._beat)
+            group.start_soon(look)
+        if answers:
+            return answers[0]
+        raise failures[0]
+
+    async def _answers(self) -> bool:
+        """Whether the engine is there, or at least says no."""
+        import dagger  # noqa: PLC0415 - takes a second
+        from gql.transport.exceptions import TransportError  # noqa: PLC0415 - likewise
+
+        try:
+            with anyio.fail_after(self._beat):
+                await self._client.default_platform()
+        except (dagger.DaggerError, TransportError, OSError):
+            return False
+        return True
 
 
 def _gone(message: str) -> EngineError:

@@ -19,7 +19,7 @@ from anyio import get_cancelled_exc_class, to_thread
 from containers import driver
 from containers.agents import first_line
 from containers.agents_data import Agent
-from containers.asking import PATIENCE, Asker, EngineError, RefusedError
+from containers.asking import Asker, EngineError, RefusedError
 from containers.git import GitError, Identity
 from containers.images import digests
 from containers.returning import GIT, bring_back
@@ -35,6 +35,8 @@ T = TypeVar("T")
 
 WORK = "/work"
 """Where a task's tree stands in its container."""
+VERSION_PATIENCE = 20.0
+"""Seconds that an agent may take to say its version."""
 DEFAULT_IMAGE = "python:3.13"
 """Has git, a shell and Python; the default where nothing names an image."""
 OBJECTS = ("objects", "shallow")
@@ -127,7 +129,7 @@ class EngineRunner:
         for name, value in agent.environment.items():
             container = container.with_env_variable(name, value)
         container = container.with_exec(["sh", "-c", agent.version or ""])
-        with anyio.move_on_after(PATIENCE), suppress(RefusedError, EngineError):
+        with anyio.move_on_after(VERSION_PATIENCE), suppress(RefusedError, EngineError):
             return first_line(await self._ask(container.stdout()))
         return None
 
@@ -182,7 +184,7 @@ class EngineRunner:
         Raises:
             RefusedError: The script did not even begin.
         """
-        report = driver.report(await self._ask(container.stdout()))
+        report = driver.report(await self._ask.attend(container.stdout()))
         if report.run is None:
             code, said = await self._ask(container.exit_code()), await self._ask(container.stderr())
             raise RefusedError(f"its image has no `sh` that works (exit code {code}): {said.strip()}")

@@ -115,8 +115,15 @@ def steps_of(task: Task, plan: Plan, settings: Settings) -> tuple[Step, ...]:
 class Attempt:
     """Runs one task; also the watcher of its steps."""
 
-    def __init__(
-        self, context: Context, task: Task, start: Start, worktree: Worktree, exclude: tuple[str, ...]
+    def __init__(  # noqa: PLR0913 - the parts of one attempt
+        self,
+        context: Context,
+        task: Task,
+        start: Start,
+        worktree: Worktree,
+        *,
+        exclude: tuple[str, ...],
+        began: float,
     ) -> None:
         self._context = context
         self._task = task
@@ -138,7 +145,7 @@ class Attempt:
         self.outcome: Outcome | None = None
         self.holds_work = False  # whether the worktree may have a patch that is kept nowhere else
         self._started_at = now()
-        self._began = perf_counter()
+        self._began = began
 
     async def run(self) -> Outcome:
         """Run the task's steps and keep its outcome, also when it is cancelled on the way."""
@@ -159,6 +166,9 @@ class Attempt:
             with CancelScope(shield=True):
                 await self._finish(cancelled=True)
             raise
+        except GitError as error:
+            # It concerns this task alone: its container's start could not be made.
+            self._results.append(StepResult(self._steps[0], None, 0.0, error=str(error)))
         except PatchyardError as error:
             self._break_off(error)
             raise

@@ -5,6 +5,7 @@ Blocks: the flow calls it in a thread.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from containers.git import Repository
 from tasks.model import Batch, Conflict, Outcome, Plan, Task
@@ -90,6 +91,9 @@ class Bases:
     def close(self, batch: Batch, start: Start, outcomes: Mapping[str, Outcome]) -> Closing:
         """Put the patches of a batch together; what comes first in the plan wins its place."""
         changed = [o for task in batch.tasks if (o := outcomes.get(task.id)) and o.commit]
+        if not self._is_built_on(batch) and _surely_go_together(changed):
+            # Nobody asks for what they are together: three git calls a task less.
+            return self._closings.setdefault(batch.number, Closing(start))
         commit, merged, conflicts = start.commit, list[Outcome](), list[Conflict]()
         for outcome in changed:
             merge = self._repository.merge(commit, outcome.commit or "", self._message(f"batch {batch.number}"))
@@ -105,6 +109,9 @@ class Bases:
         )
         self._closings[batch.number] = closing
         return closing
+
+    def _is_built_on(self, batch: Batch) -> bool:
+        return any(batch.number in foundations(self._plan, other.number) for other in self._plan.batches)
 
     def skip(self, batch: Batch) -> None:
         """Note that a batch leaves nothing."""
@@ -148,3 +155,23 @@ class Bases:
 
     def _message(self, what: str) -> str:
         return f"patchyard: {self._plan.title or self._plan.name}: {what}\n\nPatchyard-Run: {self._run}\n"
+
+
+def _surely_go_together(outcomes: Iterable[Outcome]) -> bool:
+    """Whether no two of the patches can conflict, which can be told without a merge.
+
+    No path of one is, or is above, a path of another; and none removes a file, since a merge follows a
+    directory that was renamed.
+    """
+    taken: set[str] = set()
+    above: set[str] = set()
+    for outcome in outcomes:
+        if outcome.patch is None or b"\ndeleted file mode " in outcome.patch.diff:
+            return False
+        parents = {str(parent) for path in outcome.files for parent in PurePosixPath(path).parents}
+        paths = set(outcome.files)
+        if paths & taken or paths & above or parents & taken:
+            return False
+        taken |= paths
+        above |= parents
+    return True

@@ -178,13 +178,14 @@ class _Flow:
             return await self._run_in_worktree(task, start)
 
     async def _run_in_worktree(self, task: Task, start: Start) -> Outcome:
+        began = perf_counter()
         try:
             worktree = await self._parts.pool.acquire(start.commit)
         except GitError as error:
             failed = self._ended(task, Status.FAILED, f"it got no worktree: {error}")
             await self._context.keep(failed, start)
             return failed
-        attempt = Attempt(self._context, task, start, worktree, self._parts.pool.exclude)
+        attempt = Attempt(self._context, task, start, worktree, exclude=self._parts.pool.exclude, began=began)
         try:
             return await attempt.run()
         finally:

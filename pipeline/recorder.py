@@ -10,6 +10,11 @@ from pipeline.store import Run, Store, StoreError
 
 P = ParamSpec("P")
 T = TypeVar("T")
+HEAD_START = 0.1
+"""Seconds that the first steps get to start in, before the database's library is loaded beside them.
+
+Both need the interpreter's lock, and loading holds it for 0.2 s.
+"""
 
 
 class Recorder:
@@ -24,6 +29,7 @@ class Recorder:
         self._opener = opener
         self._store: Store | None = None
         self._failure: StoreError | None = None
+        self._wanted = anyio.Event()
         self._opened = anyio.Event()
         self._one = anyio.CapacityLimiter(1)
 
@@ -34,7 +40,10 @@ class Recorder:
             StoreError: It cannot be opened or written.
         """
         try:
-            await to_thread.run_sync(self._open, limiter=self._one)
+            with anyio.CancelScope(shield=True):  # a run that cannot go on is kept, too
+                with anyio.move_on_after(HEAD_START):
+                    await self._wanted.wait()
+                await to_thread.run_sync(self._open, limiter=self._one)
         except StoreError as error:
             self._failure = error
             raise
@@ -59,6 +68,7 @@ class Recorder:
         Raises:
             StoreError: It could not be written, or the database could not be opened.
         """
+        self._wanted.set()
         await self._opened.wait()
         store = self._store
         if store is None or self._failure:

@@ -1,0 +1,230 @@
+"""A stand-in for a Dagger engine: a GraphQL server on loopback that answers what a test says, and remembers.
+
+It knows the part of the schema that the program uses. An object's id is the text of the query that leads to it,
+so that what an engine would be asked to do can be read off an id: `directory.withNewFile(path: "a", …)`.
+"""
+
+import json
+import stat
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from graphql import GraphQLError, GraphQLResolveInfo, build_schema, graphql_sync
+
+SCHEMA = """
+interface Node { id: ID! }
+type Query {
+  node(id: ID!): Node!
+  version: String!
+  defaultPlatform: String!
+  container: Container!
+  directory: Directory!
+  host: Host!
+  cacheVolume(key: String!): CacheVolume!
+  setSecret(name: String!, plaintext: String!): Secret!
+}
+enum ReturnType { SUCCESS FAILURE ANY }
+type Host implements Node {
+  id: ID!
+  directory(path: String!, include: [String!], exclude: [String!], noCache: Boolean): Directory!
+}
+type CacheVolume implements Node { id: ID! }
+type Secret implements Node { id: ID! }
+type GitRepository implements Node { id: ID! ref(name: String!): GitRef! }
+type GitRef implements Node { id: ID! tree(depth: Int): Directory! }
+type Directory implements Node {
+  id: ID!
+  sync: ID!
+  asGit: GitRepository!
+  changes(from: ID!): Changeset!
+  diff(other: ID!): Directory!
+  filter(include: [String!], exclude: [String!]): Directory!
+  withDirectory(path: String!, source: ID!): Directory!
+  withNewDirectory(path: String!): Directory!
+  withNewFile(path: String!, contents: String!): Directory!
+  withoutDirectory(path: String!): Directory!
+  withoutFiles(paths: [String!]!): Directory!
+  export(path: String!): String!
+}
+type Changeset implements Node {
+  id: ID!
+  sync: ID!
+  addedPaths: [String!]!
+  modifiedPaths: [String!]!
+  removedPaths: [String!]!
+}
+type Container implements Node {
+  id: ID!
+  from(address: String!): Container!
+  user: String!
+  directory(path: String!): Directory!
+  withEnvVariable(name: String!, value: String!): Container!
+  withExec(args: [String!]!, expect: ReturnType): Container!
+  withMountedCache(path: String!, cache: ID!, owner: String): Container!
+  withMountedDirectory(path: String!, source: ID!, owner: String): Container!
+  withMountedSecret(path: String!, source: ID!, mode: Int): Container!
+  withNewFile(path: String!, contents: String!): Container!
+  withSecretVariable(name: String!, secret: ID!): Container!
+  withWorkdir(path: String!): Container!
+  stdout: String!
+  stderr: String!
+  exitCode: Int!
+}
+"""
+SCALARS = frozenset({"String", "Int", "ID", "Boolean"})
+Answer = Callable[[str], Any]
+"""Gives a field's value for the text of the query that leads to its object."""
+
+
+@dataclass
+class StandIn:
+    """A stand-in engine. A context manager; `address` is where it is, `cut` ends it as a crash would."""
+
+    answers: dict[str, Answer] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+    """The queries, each as `path.to.field`, in order."""
+    bodies: list[str] = field(default_factory=list)
+    """What was sent, byte for byte."""
+    version: str = "v0.21.8"
+    is_cut: bool = False
+
+    def __post_init__(self) -> None:
+        self._schema = build_schema(SCHEMA)
+        self._plain: dict[str, Answer] = {
+            "version": lambda _: self.version,
+            "defaultPlatform": lambda _: "linux/amd64",
+            "user": lambda _: "",
+            "stderr": lambda _: "",
+            "exitCode": lambda _: 0,
+            "export": lambda _: "",
+            "addedPaths": lambda _: [],
+            "modifiedPaths": lambda _: [],
+            "removedPaths": lambda _: [],
+        }
+
+    def __enter__(self) -> Self:
+        """Begin to answer."""
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End it."""
+        self._server.shutdown()
+        self._server.server_close()
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return int(self._server.server_address[1])
+
+    @property
+    def address(self) -> str:
+        """Its address, as an engine's."""
+        return f"tcp://127.0.0.1:{self.port}"
+
+    def cut(self) -> None:
+        """Answer nothing more, as an engine that has gone does behind its session."""
+        self.is_cut = True
+
+    def execute(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Answer a query."""
+        result = graphql_sync(
+            self._schema,
+            body["query"],
+            root_value="",
+            variable_values=body.get("variables"),
+            field_resolver=self._resolve,
+            type_resolver=lambda value, *_: value.kind,
+        )
+        return result.formatted  # type: ignore[return-value]  # a TypedDict of the same shape
+
+    @cached_property
+    def _server(self) -> ThreadingHTTPServer:
+        stand_in = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:  # noqa: N802 - the name that the server looks for
+                text = self.rfile.read(int(self.headers["Content-Length"])).decode()
+                if stand_in.is_cut:
+                    self.send_response(502)
+                    self.end_headers()
+                    return
+                if "IntrospectionQuery" not in text:
+                    stand_in.bodies.append(text)
+                data = json.dumps(stand_in.execute(json.loads(text))).encode()
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        return ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+
+    def _resolve(self, source: "str | _Object", info: GraphQLResolveInfo, **arguments: Any) -> Any:  # noqa: ANN401 - GraphQL's own signature
+        kind = str(info.return_type).strip("!")
+        before = str(source)
+        if info.field_name == "node":
+            return _Object(arguments["id"], _kind_of(info))
+        path = f"{before}.{info.field_name}{_written(arguments)}".lstrip(".")
+        if kind in SCALARS or kind.startswith("["):
+            self.asked.append(path)
+            if info.field_name in {"id", "sync"}:
+                return before
+            return (self.answers.get(info.field_name) or self._plain[info.field_name])(before)
+        return _Object(path, kind)
+
+
+class _Object(str):
+    """The text of the query that leads to an object, and its type."""
+
+    __slots__ = ("kind",)
+    kind: str
+
+    def __new__(cls, text: str, kind: str) -> Self:
+        made = super().__new__(cls, text)
+        made.kind = kind
+        return made
+
+
+def _kind_of(info: GraphQLResolveInfo) -> str:
+    """Return the type that a query says a node has."""
+    selection = info.field_nodes[0].selection_set
+    fragment = selection.selections[0] if selection else None
+    condition = getattr(fragment, "type_condition", None)
+    if condition is None:
+        raise GraphQLError("a node is asked for without its type")
+    return str(condition.name.value)
+
+
+def _written(arguments: Mapping[str, Any]) -> str:
+    """Return arguments as they stand in a query; an id in angle brackets."""
+    ids = {"source", "cache", "secret", "from", "other"}
+    parts = (
+        f"{name}: {f'<{value}>' if name in ids else json.dumps(value)}"
+        for name, value in arguments.items()
+    )
+    return f"({', '.join(parts)})" if arguments else ""
+
+
+def command_line(directory: Path) -> Path:
+    """Make a stand-in for the `dagger` command line: the session is at the port that the address names."""
+    path = directory / "dagger"
+    path.write_text(
+        "#!/bin/sh\n"
+        'echo "$@" >> "$0.calls"\n'
+        'echo "{\\"port\\": ${_EXPERIMENTAL_DAGGER_RUNNER_HOST##*:}, \\"session_token\\": \\"token\\"}"\n'
+        "cat > /dev/null\n"
+    )
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
