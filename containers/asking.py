@@ -18,8 +18,6 @@ BEAT = 60.0
 """Seconds between two looks at an engine, and those that it may take to say that it is there."""
 LONGEST = 500
 """Characters of an engine's message that a person is shown."""
-
-
 _NOBODY = re.compile(r"no such user: (\S+)")
 
 
@@ -82,12 +80,12 @@ class Asker:
             async def ask() -> None:
                 try:
                     answers.append(await self(question))
-                except (EngineError, RefusedError) as error:
+                except Exception as error:  # noqa: BLE001 - raised below, outside of the task group
                     failures.append(error)
                 group.cancel_scope.cancel()
 
             async def look() -> None:
-                while await self._answers():
+                while await self._answers():  # noqa: ASYNC110 - nothing tells of an engine that goes
                     await anyio.sleep(self._beat)
                 failures.append(EngineError(f"it has not answered for {self._beat:g} s"))
                 group.cancel_scope.cancel()

@@ -202,9 +202,10 @@ class Checkout:
         """
         if not paths:
             return []
-        names = b"".join(os.fsencode(path) + b"\0" for path in paths)
-        arguments = ("--literal-pathspecs", "check-ignore", "-z", "--stdin")
-        return self._resetting.run(*arguments, stdin=names, ok=(0, 1)).fields
+        # With a dot before it, no name says anything but itself to git, not even one that begins with a colon.
+        names = b"".join(b"./" + os.fsencode(path) + b"\0" for path in paths)
+        found = self._resetting.run("check-ignore", "-z", "--stdin", stdin=names, ok=(0, 1)).fields
+        return [path.removeprefix("./") for path in found]
 
     def is_plain(self, commit: str) -> bool:
         """Whether any git can make a checkout of a commit from the repository's objects alone."""

@@ -116,7 +116,7 @@ class EngineRunner:
         self._place = place
         self._ask = Asker(client)
         self._starts: dict[str, Directory] = {}
-        self._owners: dict[tuple[str, ...], str | None] = {}
+        self._owners: dict[tuple[str, ...], str] = {}
         self._lock = anyio.Lock()
 
     async def digests(self, names: Iterable[str]) -> Mapping[str, str]:
@@ -230,12 +230,13 @@ class EngineRunner:
         forward = PortForward(backend=int(port), frontend=int(port))
         return self._client.host().service([forward], host=host)
 
-    async def _owner(self, container: "Container", job: Job) -> str | None:
-        """Return who the image's user is, where that is not root; the engine is asked once for each image."""
+    async def _owner(self, container: "Container", job: Job) -> str:
+        """Return who the image's user is, "" for root; the engine is asked once for each image."""
         image = (job.image or DEFAULT_IMAGE, *job.layers)
-        if image not in self._owners:
-            user = await self._ask(container.user())
-            self._owners[image] = None if user.partition(":")[0] in ROOT else user
+        async with self._lock:
+            if image not in self._owners:
+                user = await self._ask(container.user())
+                self._owners[image] = "" if user.partition(":")[0] in ROOT else user
         return self._owners[image]
 
     async def _tree(self, job: Job, worktree: Worktree) -> "Directory":

@@ -38,8 +38,6 @@ SCHEMES = (
     "docker-image",
     "podman-container",
 )
-
-
 ATTEMPTS = 2
 """How many engines may go away under a task before it counts as what makes them go."""
 
@@ -166,6 +164,7 @@ class Engines:
             raise
         if not self._lanes:
             raise refused[0]
+        self._lanes.sort(key=lambda lane: self._engines.index(lane.engine))
         for left_out in refused:
             self._notice(f"{left_out}; the run goes on without it")
         return self

@@ -188,7 +188,7 @@ class Repository:
             base: Its parent, whose date it has.
             name: The last part of the ref.
         """
-        date = self._git.run("show", "--no-patch", "--format=%ct +0000", base).text
+        date = self._git.run("show", "--no-patch", "--format=@%ct +0000", base).text
         who = _fixed(Identity("patchyard", "patchyard@localhost"), date)
         arguments = ("commit-tree", self.tree(commit), "-p", base, "-F", "-")
         made = self._git.at(environ=who).run(*arguments, stdin=b"What this task builds on\n").text
@@ -444,7 +444,7 @@ def begin(path: Path, environ: Mapping[str, str]) -> None:
     git.run("init", "--quiet", "--initial-branch", "main")
     git.run("add", "--all")
     tree = git.run("write-tree").text
-    who = _fixed(Identity("patchyard", "patchyard@localhost"), "0 +0000")
+    who = _fixed(Identity("patchyard", "patchyard@localhost"), "@0 +0000")
     commit = git.at(environ=who).run("commit-tree", tree, "-F", "-", stdin=b"The files as they are\n").text
     git.run("update-ref", "refs/heads/main", commit)
 

@@ -171,20 +171,7 @@ async def _start(address: str | None, environ: Mapping[str, str], log: Path) -> 
     Raises:
         CommandLineError: It is not installed.
     """
-    found = environ.get(CLI) or shutil.which("dagger", path=environ.get("PATH"))
-    if not found:
-        raise CommandLineError(
-            "mode dagger needs the dagger command line: install it (https://docs.dagger.io/install), "
-            f"or set {CLI} to its path"
-        )
-    labels = [
-        "--label",
-        "dagger.io/sdk.name:python",
-        "--label",
-        f"dagger.io/sdk.version:{version('dagger-io')}",
-    ]
-    # Silent: what tasks print is for their own logs, where secrets are masked in all of their forms.
-    command = [found, "session", "--silent", *labels]
+    command = await to_thread.run_sync(_command, environ)
     own = {**environ, **({HOST: address} if address else {})}
     messages = await to_thread.run_sync(_opened, log)
     try:
@@ -193,10 +180,22 @@ async def _start(address: str | None, environ: Mapping[str, str], log: Path) -> 
         )
     except OSError as error:
         raise CommandLineError(
-            f"the dagger command line {found} cannot be started: {error.strerror}"
+            f"the dagger command line {command[0]} cannot be started: {error.strerror}"
         ) from error
     finally:
         await to_thread.run_sync(messages.close)
+
+
+def _command(environ: Mapping[str, str]) -> list[str]:
+    found = environ.get(CLI) or shutil.which("dagger", path=environ.get("PATH"))
+    if not found:
+        raise CommandLineError(
+            "mode dagger needs the dagger command line: install it (https://docs.dagger.io/install), "
+            f"or set {CLI} to its path"
+        )
+    labels = ("dagger.io/sdk.name:python", f"dagger.io/sdk.version:{version('dagger-io')}")
+    # Silent: what tasks print is for their own logs, where secrets are masked in all of their forms.
+    return [found, "session", "--silent", *(part for label in labels for part in ("--label", label))]
 
 
 def _opened(log: Path) -> IO[bytes]:

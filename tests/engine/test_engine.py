@@ -149,7 +149,7 @@ class TestEndings:
         assert ran.patch().files == ("n",)
 
     async def test_a_container_that_is_killed(self, stage: Stage) -> None:
-        ran = await stage.run("echo first", "echo second; kill -KILL $PPID; sleep 60", timeout=None)
+        ran = await stage.run("echo first", "echo second; kill -KILL $PPID; sleep 60", limit=None)
         assert [result.exit_code for result in ran.results] == [0, None]
         assert ran.results[0].tail == "first\n"
         assert ran.last.error == "its container was killed (exit code 137): most often it ran out of memory"

@@ -38,10 +38,10 @@ class Told:
 
     events: list[str] = field(default_factory=list)
 
-    async def step_started(self, number: int, step: Step) -> None:
+    async def step_started(self, number: int, _: Step) -> None:
         self.events.append(f"started {number}")
 
-    async def step_finished(self, number: int, result: StepResult) -> None:
+    async def step_finished(self, number: int, _: StepResult) -> None:
         self.events.append(f"finished {number}")
 
 
@@ -89,7 +89,7 @@ class Stage:
         commit: str | None = None,
         secrets: Mapping[str, str] | None = None,
         environment: Mapping[str, str] | None = None,
-        timeout: float | None = 120,
+        limit: float | None = 120,
         layers: tuple[str, ...] = (),
         image: str | None = None,
     ) -> "Ran":
@@ -105,7 +105,7 @@ class Stage:
             start=commit or self.clone.head,
             secrets=Secrets(secrets or {}),
             environment=environment or {},
-            timeout=timeout,
+            timeout=limit,
             grace=1,
             image=image or self.image,
             layers=layers,

@@ -1,7 +1,7 @@
 """A stand-in for a Dagger engine: a GraphQL server on loopback that answers what a test says, and remembers.
 
-It knows the part of the schema that the program uses. An object's id is the text of the query that leads to it,
-so that what an engine would be asked to do can be read off an id: `directory.withNewFile(path: "a", …)`.
+It knows the part of the schema that the program uses. Every object whose id is asked for is `known` by that: an
+id such as `Directory-1` stands for the text of the query that leads to the object.
 """
 
 import json
@@ -89,6 +89,8 @@ class StandIn:
     answers: dict[str, Answer] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     """The queries, each as `path.to.field`, in order."""
+    known: dict[str, str] = field(default_factory=dict)
+    """The queries that lead to objects, by the objects' ids."""
     bodies: list[str] = field(default_factory=list)
     """What was sent, byte for byte."""
     version: str = "v0.21.8"
@@ -146,12 +148,23 @@ class StandIn:
         )
         return result.formatted  # type: ignore[return-value]  # a TypedDict of the same shape
 
+    def _id(self, text: str, kind: str) -> str:
+        """Return an object's id: the one that it has, or a new one."""
+        if text in self.known:
+            return text
+        for known, other in self.known.items():
+            if other == text:
+                return known
+        name = f"{kind}-{1 + sum(known.startswith(f'{kind}-') for known in self.known)}"
+        self.known[name] = text
+        return name
+
     @cached_property
     def _server(self) -> ThreadingHTTPServer:
         stand_in = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:  # noqa: N802 - the name that the server looks for
+            def do_POST(self) -> None:
                 text = self.rfile.read(int(self.headers["Content-Length"])).decode()
                 if stand_in.is_cut:
                     self.send_response(502)
@@ -171,16 +184,16 @@ class StandIn:
 
         return ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 
-    def _resolve(self, source: "str | _Object", info: GraphQLResolveInfo, **arguments: Any) -> Any:  # noqa: ANN401 - GraphQL's own signature
+    def _resolve(self, source: object, info: GraphQLResolveInfo, /, **arguments: object) -> object:
         kind = str(info.return_type).strip("!")
         before = str(source)
         if info.field_name == "node":
-            return _Object(arguments["id"], _kind_of(info))
+            return _Object(str(arguments["id"]), _kind_of(info))
         path = f"{before}.{info.field_name}{_written(arguments)}".lstrip(".")
         if kind in SCALARS or kind.startswith("["):
             self.asked.append(path)
             if info.field_name in {"id", "sync"}:
-                return before
+                return self._id(before, info.parent_type.name)
             return (self.answers.get(info.field_name) or self._plain[info.field_name])(before)
         return _Object(path, kind)
 
@@ -207,12 +220,11 @@ def _kind_of(info: GraphQLResolveInfo) -> str:
     return str(condition.name.value)
 
 
-def _written(arguments: Mapping[str, Any]) -> str:
+def _written(arguments: Mapping[str, object]) -> str:
     """Return arguments as they stand in a query; an id in angle brackets."""
     ids = {"source", "cache", "secret", "from", "other"}
     parts = (
-        f"{name}: {f'<{value}>' if name in ids else json.dumps(value)}"
-        for name, value in arguments.items()
+        f"{name}: {f'<{value}>' if name in ids else json.dumps(value)}" for name, value in arguments.items()
     )
     return f"({', '.join(parts)})" if arguments else ""
 

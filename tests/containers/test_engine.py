@@ -1,0 +1,235 @@
+"""The queries that a task is to an engine, and what its answers become: on a stand-in for one."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import anyio
+import pytest
+from engine_stage import Stage, script
+from repositories import Clone
+from stand_in_engine import StandIn, command_line
+
+from containers import driver
+from containers.asking import Asker, EngineError
+from containers.sessions import CLI, Session
+from tasks.model import StepKind
+
+pytestmark = pytest.mark.anyio
+
+KEY = "s3cr3t-value-of-a-key"
+VARIABLES = (
+    '.withEnvVariable(name: "GIT_AUTHOR_NAME", value: "Uma User")'
+    '.withEnvVariable(name: "GIT_AUTHOR_EMAIL", value: "uma@example.com")'
+    '.withEnvVariable(name: "GIT_COMMITTER_NAME", value: "Uma User")'
+    '.withEnvVariable(name: "GIT_COMMITTER_EMAIL", value: "uma@example.com")'
+    '.withEnvVariable(name: "GIT_CONFIG_COUNT", value: "1")'
+    '.withEnvVariable(name: "GIT_CONFIG_KEY_0", value: "safe.directory")'
+    '.withEnvVariable(name: "GIT_CONFIG_VALUE_0", value: "*")'
+)
+
+
+def said(*steps: str, run: str = "run-7", first: int = 1) -> str:
+    """Return what a script prints whose steps all succeed."""
+    parts = [f"{driver.MARK}run {run}\n"]
+    for number, output in enumerate(steps, first):
+        parts.append(f"{driver.MARK}step {number}\n{output}{driver.MARK}end {number} 0 100 250\n")
+    return "".join(parts)
+
+
+@pytest.fixture
+def engine() -> Iterator[StandIn]:
+    with StandIn() as stand_in:
+        stand_in.answers["stdout"] = lambda _: said("out\n")
+        yield stand_in
+
+
+@pytest.fixture
+async def stage(engine: StandIn, clone: Clone, tmp_path: Path) -> AsyncIterator[Stage]:
+    session = await Session.open(engine.address, {CLI: str(command_line(tmp_path))}, tmp_path / "log")
+    engine.asked.clear()
+    yield Stage(session.client, clone, tmp_path, "image:1")
+    await session.aclose()
+
+
+def texts(engine: StandIn, ending: str) -> list[str]:
+    """Return the queries for a field, without it."""
+    return [query.removesuffix(f".{ending}") for query in engine.asked if query.endswith(f".{ending}")]
+
+
+async def test_the_tree_is_the_repository_s_at_the_start(engine: StandIn, stage: Stage) -> None:
+    await stage.run("true")
+    (tree,) = [query for query in texts(engine, "sync") if "asGit" in query]
+    config = (
+        "[core]\\n\\trepositoryformatversion = 0\\n\\tbare = true\\n[pack]\\n\\tthreads = 1\\n\\twindow = 0\\n"
+        "[uploadpack]\\n\\tallowAnySHA1InWant = true\\n"
+    )
+    assert tree == (
+        f'host.directory(path: "{stage.clone.path}/.git", include: ["objects", "shallow"], '
+        'exclude: ["**/tmp_*", "objects/incoming-*"], noCache: true)'
+        f'.withNewFile(path: "HEAD", contents: "{stage.clone.head}\\n")'
+        f'.withNewFile(path: "config", contents: "{config}").withNewDirectory(path: "refs")'
+        f'.asGit.ref(name: "{stage.clone.head}").tree'
+    )
+
+
+async def test_history_is_as_deep_as_asked(engine: StandIn, stage: Stage) -> None:
+    stage.settings(depth=0)
+    await stage.run("true")
+    (tree,) = [query for query in texts(engine, "sync") if "asGit" in query]
+    assert 'include: ["objects", "shallow", "packed-refs", "refs/tags"]' in tree
+    assert tree.endswith(".tree(depth: 0)")
+
+
+async def test_all_steps_are_one_exec_in_the_task_s_container(engine: StandIn, stage: Stage) -> None:
+    engine.answers["stdout"] = lambda _: said("one\n", "two\n")
+    ran = await stage.run("echo one", "echo two", environment={"COLOUR": "dark green"}, layers=("install it",))
+    assert [(result.exit_code, result.seconds, result.tail) for result in ran.results] == [
+        (0, 1.5, "one\n"),
+        (0, 1.5, "two\n"),
+    ]
+    (exec_,) = texts(engine, "stdout")
+    before, _, after = exec_.partition(f'.withNewFile(path: "{driver.SCRIPT}", contents: ')
+    assert before == (
+        'container.from(address: "image:1").withExec(args: ["sh", "-e", "-c", "install it"])'
+        '.withWorkdir(path: "/work").withMountedDirectory(path: "/work", source: <Directory-1>)'
+        f'{VARIABLES}.withEnvVariable(name: "COLOUR", value: "dark green")'
+        '.withEnvVariable(name: "PATCHYARD_TASK", value: "1.1")'
+        '.withMountedSecret(path: "/patchyard/run", source: <Secret-1>, mode: 292)'
+    )
+    assert after.endswith(f'.withExec(args: ["sh", "{driver.SCRIPT}"], expect: "ANY")')
+    assert "echo one" in after
+    assert "echo two" in after
+
+
+async def test_tasks_of_one_start_and_one_image_share_what_is_asked(engine: StandIn, stage: Stage) -> None:
+    async with anyio.create_task_group() as group:
+        for task in ("1.1", "1.2", "1.3"):
+            group.start_soon(lambda task: stage.run("true", task=task), task)
+    assert len([query for query in texts(engine, "sync") if "asGit" in query]) == 1
+    assert texts(engine, "user") == ['container.from(address: "image:1")']
+    await stage.run("true", commit=stage.clone.commit({"more": "1"}), image="image:2")
+    assert len([query for query in texts(engine, "sync") if "asGit" in query]) == 2
+    assert texts(engine, "user")[1:] == ['container.from(address: "image:2")']
+
+
+async def test_a_secret_is_in_no_query_but_the_one_that_makes_it(engine: StandIn, stage: Stage) -> None:
+    await stage.run("true", secrets={"KEY": KEY})
+    assert [body for body in engine.bodies if KEY in body]
+    assert all("setSecret" in body and "withSecret" not in body for body in engine.bodies if KEY in body)
+    (exec_,) = texts(engine, "stdout")
+    assert '.withSecretVariable(name: "KEY", secret: <Secret-' in exec_
+    secrets = {text for name, text in engine.known.items() if name.startswith("Secret")}
+    assert secrets == {
+        f'setSecret(name: "KEY", plaintext: "{KEY}")',
+        'setSecret(name: "patchyard-run", plaintext: "patchyard-run: run-7")',
+    }
+
+
+@pytest.mark.parametrize(
+    ("its_user", "owner"), [("", ""), ("root", ""), ("0:0", ""), ("node", "node"), ("1:5", "1:5")]
+)
+async def test_the_tree_and_the_caches_are_the_image_s_user_s(
+    engine: StandIn, stage: Stage, its_user: str, owner: str
+) -> None:
+    engine.answers["user"] = lambda _: its_user
+    stage.settings(caches=("/root/.cache",))
+    await stage.run("true")
+    (exec_,) = texts(engine, "stdout")
+    given = f', owner: "{owner}"' if owner else ""
+    assert f'.withMountedCache(path: "/root/.cache", cache: <CacheVolume-1>{given})' in exec_
+    assert f'.withMountedDirectory(path: "/work", source: <Directory-1>{given})' in exec_
+    assert engine.known["CacheVolume-1"] == 'cacheVolume(key: "patchyard/root/.cache")'
+
+
+async def test_copied_files_come_from_the_worktree(engine: StandIn, stage: Stage) -> None:
+    stage.settings(copy=(".env", "certs"))
+    ran = await stage.run("true")
+    host = (
+        f'host.directory(path: "{ran.worktree.path}", '
+        'include: [".env", "certs"], exclude: [".git"], noCache: true)'
+    )
+    copied = next(name for name, text in engine.known.items() if text == host)
+    assert f'Directory-1.withDirectory(path: "/", source: <{copied}>)' in engine.known.values()
+
+
+async def test_what_changed_comes_back_without_git_and_what_git_ignores(engine: StandIn, stage: Stage) -> None:
+    engine.answers |= {
+        "addedPaths": lambda _: [
+            "new",
+            "build/",
+            "build/deep/",
+            "build/deep/o",
+            "a.log",
+            "src/build/",
+            "src/build/x",
+        ],
+        "modifiedPaths": lambda _: ["README.md"],
+        "removedPaths": lambda _: ["src/app.py", "src/lib/", "gone", "../outside", ".git", "/etc/x"],
+    }
+    (stage.directory / "outside").write_text("stays")
+    ran = await stage.run("true")
+    assert not (ran.worktree.path / "src" / "app.py").exists()
+    assert not (ran.worktree.path / "src" / "lib").exists()
+    assert (ran.worktree.path / ".git").is_file()
+    assert (stage.directory / "outside").exists()
+    (changes,) = [text for name, text in engine.known.items() if name.startswith("Changeset")]
+    after, before = changes.removesuffix(">)").split(".changes(from: <")
+    assert engine.known[before].endswith('.directory(path: "/work").withoutDirectory(path: ".git")')
+    assert after.endswith('.directory(path: "/work").withoutDirectory(path: ".git")')
+    (exported,) = [query for query in engine.asked if ".export(" in query]
+    without, _, path = exported.rpartition(".diff(other: <")[2].partition(">).export(path: ")
+    assert engine.known[without] == f'{after}.withoutFiles(paths: ["a.log", "build/", "src/build/"])'
+    assert path == f'"{ran.worktree.path}")'
+
+
+async def test_new_rules_of_what_is_ignored_come_first(engine: StandIn, stage: Stage) -> None:
+    engine.answers["addedPaths"] = lambda _: ["web/", "web/.gitignore", "web/x"]
+    await stage.run("true")
+    first, second = [query for query in engine.asked if ".export(" in query]
+    assert '.filter(include: ["**/.gitignore"])' in first
+    assert ".filter(" not in second
+
+
+async def test_nothing_is_exported_where_nothing_changed(engine: StandIn, stage: Stage) -> None:
+    await stage.run("true")
+    assert not [query for query in engine.asked if ".export(" in query]
+
+
+async def test_set_up_is_an_exec_of_its_own(engine: StandIn, stage: Stage) -> None:
+    engine.answers["stdout"] = lambda query: (
+        said("two\n", first=2) if query.count("withExec") == 2 else said("one\n")
+    )
+    ran = await stage.run(script("set up", StepKind.SETUP), "work")
+    assert [result.tail for result in ran.results] == ["one\n", "two\n"]
+    assert [text.count("withExec") for text in texts(engine, "stdout")] == [1, 2]
+    assert stage.told.events == ["started 1", "finished 1", "started 2", "finished 2"]
+
+
+async def test_what_another_run_ran_is_cached(stage: Stage) -> None:
+    assert not (await stage.run("true", run="run-7")).last.cached
+    assert (await stage.run("true", run="run-8")).last.cached
+
+
+async def test_to_run_again_is_to_ask_for_something_else(engine: StandIn, stage: Stage) -> None:
+    stage.settings(fresh=True)
+    await stage.run("true", run="run-8")
+    assert '.withEnvVariable(name: "PATCHYARD_RUN", value: "run-8")' in texts(engine, "stdout")[0]
+
+
+async def test_an_engine_that_goes_is_an_error_and_its_no_is_a_result(engine: StandIn, stage: Stage) -> None:
+    def refuse(_: str) -> str:
+        raise ValueError("failed to resolve image: not found [traceparent:1-2]")
+
+    engine.answers["user"] = refuse
+    ran = await stage.run("true")
+    assert ran.last.error == "failed to resolve image: not found"
+    assert stage.told.events == ["started 1", "finished 1"]
+    engine.cut()
+    with pytest.raises(EngineError, match=r"^it does not answer any more \(.*502 Bad Gateway"):
+        await stage.run("true")
+
+
+async def test_one_that_goes_without_a_word_is_missed(engine: StandIn, stage: Stage) -> None:
+    engine.cut()
+    with anyio.fail_after(60), pytest.raises(EngineError, match=r"^it has not answered for 0\.2 s$"):
+        await Asker(stage.client, beat=0.2).attend(anyio.sleep_forever())
