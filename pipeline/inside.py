@@ -13,6 +13,7 @@ from pathlib import Path
 import dagger
 from anyio import to_thread
 from dagger import dag
+from dagger.mod._exceptions import FunctionError
 from opentelemetry import trace
 
 from containers.engine import EngineRunner
@@ -47,8 +48,8 @@ UNNEEDED = (".git/patchyard", ".git/worktrees", ".git/hooks", ".git/*.lock")
 TRACER = trace.get_tracer("patchyard")
 
 
-class ModuleError(RuntimeError):
-    """What a function fails with: its message is all that the caller sees."""
+class ModuleError(FunctionError):
+    """What a function fails with: its message is all that the caller sees, and no traceback is logged."""
 
 
 @dataclass(frozen=True, slots=True)

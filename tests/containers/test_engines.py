@@ -46,7 +46,7 @@ def test_an_address_is_read(text: str, engine: Engine) -> None:
 
 @pytest.mark.parametrize("text", ["", "host:1234", "http://host", "tcp:host", "tcp://host=0", "://x", "=4"])
 def test_what_is_no_address_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="no engine's address|a share is at least 1"):
+    with pytest.raises(ValueError, match=r"no engine's address|a share is at least 1"):
         Engine.parse(text)
 
 

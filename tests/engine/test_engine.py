@@ -15,6 +15,7 @@ from tasks.secrets import Secrets
 
 pytestmark = [pytest.mark.engine, pytest.mark.anyio, pytest.mark.timeout(300)]
 
+ANOTHER = "setpriv --reuid 1234 --regid 1234 --clear-groups"
 KEY = "s3cr3t-value-of-a-key"
 
 
@@ -51,7 +52,7 @@ class TestGit:
             "git status --short; echo more >> README.md; echo n > src/new; mkdir d; rm src/app.py; "
             "git add -A; git commit -qm mine; git log -1 --format=%s; id -u"
         )
-        ran = await stage.run(f"setpriv --reuid 1234 --regid 1234 --clear-groups sh -e -c '{inside}'")
+        ran = await stage.run(f"{ANOTHER} sh -e -c '{inside}'")
         assert ran.output.endswith("\nmine\n1234\n")
         assert ran.patch().files == ("README.md", "src/app.py", "src/new")
 
@@ -101,18 +102,15 @@ class TestRepositories:
     """Those whose commits the engine's own git cannot check out."""
 
     async def check(self, stage: Stage) -> None:
-        ran = await stage.run(
+        steps = (
             "git status --short; git log -1 --format=%H; echo more >> README.md; chmod 755 src/app.py",
-            "setpriv --reuid 1234 --regid 1234 --clear-groups sh -e -c 'echo n > n; git add n; git commit -qm n'",
+            f"{ANOTHER} sh -e -c 'echo n > n; git add n; git commit -qm n'",
         )
+        ran = await stage.run(*steps)
         assert ran.results[0].tail == f"{stage.clone.head}\n"
         assert ran.last.ok, ran.log
         assert ran.patch().files == ("README.md", "n", "src/app.py")
-        again = await stage.run(
-            "git status --short; git log -1 --format=%H; echo more >> README.md; chmod 755 src/app.py",
-            "setpriv --reuid 1234 --regid 1234 --clear-groups sh -e -c 'echo n > n; git add n; git commit -qm n'",
-            run="run-8",
-        )
+        again = await stage.run(*steps, run="run-8")
         assert again.last.cached
 
     async def test_with_submodules(self, stage: Stage, make_repository: Callable[..., Clone]) -> None:
@@ -121,7 +119,9 @@ class TestRepositories:
         stage.clone.git("commit", "-q", "-m", "with a submodule")
         await self.check(stage)
 
-    async def test_with_objects_elsewhere(self, session: Session, clone: Clone, tmp_path: Path, test_image: str) -> None:
+    async def test_with_objects_elsewhere(
+        self, session: Session, clone: Clone, tmp_path: Path, test_image: str
+    ) -> None:
         clone.git("clone", "-q", "--shared", str(clone.path), str(tmp_path / "shared"))
         shared = Clone(clone.user, tmp_path / "shared")
         shared.commit({"own": "1\n"})
@@ -193,7 +193,8 @@ class TestEndings:
             async with anyio.create_task_group() as group:
                 group.start_soon(stage.run, f"trap '' TERM; while :; do echo beat >> {beats}; sleep 0.1; done")
                 with anyio.fail_after(100):
-                    while not (await stage.run(f"test ! -e {beats} || cat {beats}; # {never()}")).output:
+                    look = f"test ! -e {beats} || cat {beats}"
+                    while not (await stage.run(f"{look}; # {never()}")).output:  # noqa: ASYNC110 - it is a container
                         await anyio.sleep(0.1)
                 scope.cancel()
         assert stage.told.events.count("started 1") == stage.told.events.count("finished 1")
@@ -210,9 +211,10 @@ class TestEndings:
 class TestWhatIsGiven:
     async def test_secrets_reach_a_task_and_no_log(self, stage: Stage) -> None:
         ran = await stage.run(
-            'printf %s "$KEY" | wc -c; echo "$KEY"; printf %s "$KEY" | base64', 'test "$KEY" = "$OTHER"; exit 3',
+            'printf %s "$KEY" | wc -c; echo "$KEY"; printf %s "$KEY" | base64',
+            'test "$KEY" = "$OTHER"; exit 3',
             secrets={"KEY": KEY, "OTHER": KEY},
-        )  # fmt: skip
+        )
         assert ran.results[0].tail == f"{len(KEY)}\n***\n***\n"
         assert ran.last.exit_code == 3
         assert not Secrets({"KEY": KEY}).find(ran.log.encode())

@@ -184,7 +184,7 @@ class StandIn:
 
         return ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 
-    def _resolve(self, source: object, info: GraphQLResolveInfo, /, **arguments: object) -> object:
+    def _resolve(self, source: object, info: "GraphQLResolveInfo[Any]", /, **arguments: object) -> object:
         kind = str(info.return_type).strip("!")
         before = str(source)
         if info.field_name == "node":
@@ -210,7 +210,7 @@ class _Object(str):
         return made
 
 
-def _kind_of(info: GraphQLResolveInfo) -> str:
+def _kind_of(info: "GraphQLResolveInfo[Any]") -> str:
     """Return the type that a query says a node has."""
     selection = info.field_nodes[0].selection_set
     fragment = selection.selections[0] if selection else None

@@ -1,0 +1,120 @@
+"""Two addresses of engines, one of which is cut in the middle."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import anyio
+import pytest
+from engine_stage import Stage, script
+from project import Project
+from relay import Relay
+from repositories import Clone
+
+from containers.engines import Engine, Engines
+from containers.runner import Job
+from containers.sessions import HOST, Session
+from tasks.model import StepResult
+
+pytestmark = [pytest.mark.engine, pytest.mark.anyio, pytest.mark.timeout(300)]
+
+
+@pytest.fixture
+def address() -> str:
+    """The engine's own address; the second one is a relay before it."""
+    address = os.environ.get(HOST, "")
+    if not address.startswith(("tcp://", "unix://")):
+        pytest.skip(f"{HOST} names no address that can be relayed")
+    return address
+
+
+@pytest.fixture
+def relay(address: str, tmp_path: Path) -> Iterator[Relay]:
+    with Relay(tmp_path / "relay.sock", address) as relay:
+        yield relay
+
+
+@pytest.fixture
+def project(clone: Clone, address: str) -> Project:
+    return Project(clone, {name: value for name, value in os.environ.items() if "DAGGER" in name and address})
+
+
+@pytest.fixture
+def stage(session: Session, clone: Clone, tmp_path: Path, test_image: str) -> Stage:
+    return Stage(session.client, clone, tmp_path, test_image)
+
+
+async def test_an_engine_that_is_cut_gives_its_tasks_to_the_other(
+    stage: Stage, tmp_path: Path, address: str, relay: Relay
+) -> None:
+    worktrees = [stage.worktree() for _ in range(4)]
+    notices: list[str] = []
+    results: dict[int, tuple[StepResult, ...]] = {}
+    engines = Engines(
+        [Engine(address), Engine(relay.address)], stage.place, os.environ, tmp_path / "log", notices.append
+    )
+
+    async def run(number: int) -> None:
+        job = Job(
+            run="run-7",
+            task=f"1.{number}",
+            steps=(script(f"sleep 4; date +%s%N > made-{number}"),),
+            log=tmp_path / f"{number}.log",
+            scratch=tmp_path / "scratch",
+            start=stage.clone.head,
+            image=stage.image,
+        )
+        results[number] = await engines.run(job, worktrees[number], stage.told)
+
+    async with engines, anyio.create_task_group() as group:
+        for number in range(4):
+            group.start_soon(run, number)
+        with anyio.fail_after(60):
+            while len(stage.told.events) < 4:  # noqa: ASYNC110 - the engines are waited for
+                await anyio.sleep(0.05)
+        await anyio.sleep(1)
+        relay.cut()
+    assert [results[number][0].exit_code for number in range(4)] == [0] * 4
+    assert all((worktrees[number].path / f"made-{number}").exists() for number in range(4))
+    assert notices[0].startswith(f"{relay.address} has gone: ")
+    assert len(notices) == 3
+    assert all(notice.endswith(" begins again on another engine") for notice in notices[1:])
+    assert stage.told.events.count("started 1") == 6
+
+
+def test_when_the_only_one_is_cut_the_run_ends_with_a_sentence(
+    project: Project, relay: Relay, test_image: str
+) -> None:
+    plan = project.tasks({"1.1": "sleep 100", "1.2": "sleep 100"})
+    arguments = ("run", str(plan), "--mode", "dagger", "--engine", relay.address, "--image", test_image)
+    with project.start(*arguments) as started:
+        for line in started.process.stdout or ():
+            if "1.2 run 1" in line:
+                break
+        relay.cut()
+        done = started.done()
+    assert done.code == 4
+    assert (
+        f"patchyard: {relay.address} has gone, and no other is left: it does not answer any more (" in done.err
+    )
+    assert "Traceback" not in done.err
+    assert "ExceptionGroup" not in done.err
+
+
+def test_one_that_is_not_there_is_left_out_with_a_warning(
+    project: Project, address: str, test_image: str
+) -> None:
+    nowhere = f"unix://{project.shared}/nowhere.sock"
+    flags = ("--mode", "dagger", "--engine", f"{nowhere}=2", "--engine", f"{address}=2", "--image", test_image)
+    done = project.run(project.tasks({"1.1": "echo 1 > one"}), *flags).expect(0)
+    assert done.statuses == {"1.1": "changed"}
+    (warning,) = [record for record in done.events("notice") if record["level"] == "warning"]
+    assert warning["message"].startswith(f"{nowhere} does not answer: nobody listens there (")
+
+
+def test_none_there_is_exit_code_4_and_what_to_do(project: Project) -> None:
+    nowhere = f"unix://{project.shared}/nowhere.sock"
+    done = project.call("run", project.tasks({"1.1": "true"}), "--mode", "dagger", "--engine", nowhere)
+    assert done.code == 4
+    assert done.err.startswith(f"patchyard: {nowhere} does not answer: nobody listens there (")
+    assert done.err.endswith(f"; start it, or name another with --engine or {HOST}\n")

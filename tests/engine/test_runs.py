@@ -1,0 +1,154 @@
+"""Whole runs in containers, by the real command."""
+
+import os
+import signal
+import time
+import uuid
+
+import engine_access
+import pytest
+from project import Project
+from repositories import Clone
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
+
+KEY = "s3cr3t-value-of-a-key"
+
+
+@pytest.fixture
+def project(clone: Clone, test_image: str) -> Project:
+    project = Project(clone, engine_access.variables(os.environ))
+    project.configure(f'mode = "dagger"\nimage = "{test_image}"\n')
+    return project
+
+
+def never() -> str:
+    """Return text that no engine has seen yet."""
+    return uuid.uuid4().hex
+
+
+def test_batches_build_on_each_other(project: Project) -> None:
+    scripts = {
+        "1.1": "echo 1 > one",
+        "1.2": "echo 2 > two",
+        "2.1": "cat one two > both; git log --format=%s -1",
+    }
+    done = project.run(project.tasks(scripts)).expect(0)
+    assert project.show("patchyard/demo/2.1:both") == "1\n2"
+    assert project.clone.git("status", "--porcelain") == "?? patchyard.toml"
+    # What batch 2 starts from is a merge that no branch held when the task began.
+    parents = project.clone.git("rev-list", "--parents", "-1", "patchyard/demo/2.1~1").split()
+    assert len(parents) == 3
+    assert done.statuses == dict.fromkeys(scripts, "changed")
+
+
+def test_a_timeout_is_an_outcome_with_the_files_so_far(project: Project) -> None:
+    plan = project.tasks({"1.1": "echo so far > far; sleep 100; touch never"})
+    done = project.run(plan, "--timeout", "3s")
+    assert done.code == 1
+    assert done.statuses == {"1.1": "timed_out"}
+    assert done.outcome("1.1")["files"] == ["far"]
+    assert str(done.outcome("1.1")["error"]).startswith("timed out after 3 s in run step 1")
+
+
+def test_an_unchanged_task_is_cached_and_a_failed_one_can_be_run_again(project: Project) -> None:
+    mark = never()
+    plan = project.tasks({"1.1": f"echo {mark} > one", "1.2": f"date +%s%N; echo {mark}; exit 7"})
+
+    first = project.run(plan)
+    assert [outcome["cached"] for outcome in first.finished["outcomes"]] == [False, False]
+    second = project.run(plan)
+    assert [outcome["cached"] for outcome in second.finished["outcomes"]] == [True, True]
+    assert second.code == 1
+    assert second.outcome("1.2")["exit_code"] == 7
+    again = project.run(plan, "--task", "1.2", "--fresh")
+    assert again.outcome("1.2")["cached"] is False
+    assert project.log(again.run, "1.2") != project.log(second.run, "1.2")
+    all_again = project.run(plan, "--fresh")
+    assert [outcome["cached"] for outcome in all_again.finished["outcomes"]] == [False, False]
+
+    shown = project.call("run", plan)
+    assert "changed, cached" in shown.out
+    stored = project.call("status", second.run)
+    assert "changed, cached" in stored.out
+    assert "failed, cached" in stored.out
+
+
+def test_secrets_are_in_no_log_and_no_patch(project: Project) -> None:
+    project.configure(f'{(project.root / "patchyard.toml").read_text()}secrets = ["KEY"]\n')
+    plan = project.tasks(
+        {"1.1": 'echo "$KEY"; printf %s "$KEY" | base64; echo fine > f', "1.2": 'echo "$KEY" > leaked'}
+    )
+    done = project.call("run", plan, "--json", environ={"KEY": KEY})
+    assert done.statuses == {"1.1": "changed", "1.2": "failed"}
+    assert "KEY" in str(done.outcome("1.2")["error"])
+    assert "***\n***\n" in project.log(done.run, "1.1")
+    assert KEY not in done.out + done.err
+    for path in project.state.rglob("*"):
+        if path.is_file():
+            assert KEY.encode() not in path.read_bytes(), path
+
+
+def test_the_pool_s_size_bounds_the_containers(project: Project) -> None:
+    cache = f"/cache/{never()}"
+    project.configure(f'{(project.root / "patchyard.toml").read_text()}[container]\ncaches = ["{cache}"]\n')
+    script = (
+        f"mkdir {cache}/$PATCHYARD_TASK; sleep 1.5; ls {cache} | wc -l > seen-$PATCHYARD_TASK; "
+        f"rmdir {cache}/$PATCHYARD_TASK"
+    )
+    scripts = {f"1.{number}": script for number in range(1, 6)}
+    project.run(project.tasks(scripts), "--pool-size", "2").expect(0)
+    seen = [int(project.show(f"patchyard/demo/{task}:seen-{task}")) for task in scripts]
+    assert max(seen) == 2
+
+
+def test_set_up_copied_files_and_the_environment(project: Project) -> None:
+    (project.root / ".env").write_text("TOKEN=1\n")
+    project.configure(
+        f'{(project.root / "patchyard.toml").read_text()}[environment]\nCOLOUR = "dark green"\n'
+        '[worktree]\ncopy = [".env"]\nsetup = ["echo generated > lock; echo set up >> README.md"]\n'
+    )
+    script = 'cat .env lock; echo "$COLOUR"; echo mine >> mine; sed -i "1i top" README.md'
+    done = project.run(project.tasks({"1.1": script})).expect(0)
+    assert done.outcome("1.1")["files"] == ["README.md", "mine"]
+    assert project.show("patchyard/demo/1.1:README.md") == "top\n# Sample"
+    assert "TOKEN=1\ngenerated\ndark green\n" in project.log(done.run, "1.1")
+
+
+def test_an_interruption_ends_the_containers(project: Project) -> None:
+    cache = f"/cache/{never()}"
+    project.configure(f'{(project.root / "patchyard.toml").read_text()}[container]\ncaches = ["{cache}"]\n')
+    loop = f"trap '' INT TERM; while :; do echo beat >> {cache}/beats; sleep 0.1; done"
+    beats = f"test -s {cache}/beats; a=$(wc -l < {cache}/beats); sleep 1; test $a = $(wc -l < {cache}/beats)"
+    plan = str(project.tasks({"1.1": loop, "1.2": "echo 1 > one"}))
+    with project.start("run", plan, "--json") as started:
+        for line in started.process.stdout or ():
+            if '"task_finished"' in line:
+                break
+        time.sleep(1)
+        began = time.monotonic()
+        started.signal(signal.SIGINT)
+        done = started.done()
+    assert time.monotonic() - began < 50
+    assert done.code == 130
+    assert '"status": "cancelled"' in done.out
+    assert "Traceback" not in done.err
+    project.run(project.tasks({"1.1": beats}, "look.md")).expect(0)
+
+
+def test_an_image_that_is_not_there_fails_its_task_alone(project: Project) -> None:
+    plan = project.plan(
+        "# Images\n### Task 1: Here\n**Run:**\n- `echo 1 > one`\n"
+        "### Task 2: Elsewhere\n**Image:** registry.invalid/no/such:image\n**Run:**\n- `echo 2 > two`\n"
+    )
+    done = project.call("run", plan, "--json")
+    assert done.code == 1
+    assert done.statuses == {"1": "changed", "2": "failed"}
+    assert "registry.invalid/no/such:image" in str(done.outcome("2")["error"])
+
+
+def test_without_a_command_line_it_says_what_to_install(project: Project) -> None:
+    environ = {"_EXPERIMENTAL_DAGGER_CLI_BIN": "", "PATH": "/usr/bin:/bin"}
+    done = project.call("run", project.tasks({"1.1": "true"}), environ=environ)
+    assert done.code == 4
+    assert done.err.startswith("patchyard: mode dagger needs the dagger command line: install it (https://")
