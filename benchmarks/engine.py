@@ -1,7 +1,8 @@
 """Measures the dagger mode against a bare `dagger-io` script that does the same execs on the same engine.
 
-Whole commands, start to exit, in turn with each other, in one run; the median of several rounds counts. Needs
-an engine (`_EXPERIMENTAL_DAGGER_RUNNER_HOST`) and the `dagger` command line. Usage: python benchmarks/engine.py
+Whole commands, in turn, the median of several rounds; cold is a task that the engine has never seen, cached the
+same plan once more. Needs an engine (`_EXPERIMENTAL_DAGGER_RUNNER_HOST`, or what the `dagger` command line
+starts) and an image with git. Usage: python benchmarks/engine.py [--rounds N] [--image REF] [--module]
 """
 
 import argparse
@@ -14,181 +15,261 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-IMAGE = os.environ.get("PATCHYARD_TEST_IMAGE", "python:3.13")
-DAGGER = os.environ.get("_EXPERIMENTAL_DAGGER_CLI_BIN") or shutil.which("dagger") or "dagger"
+PATCHYARD = shutil.which("patchyard", path=str(Path(sys.executable).parent)) or "patchyard"
+CLI = "_EXPERIMENTAL_DAGGER_CLI_BIN"
 TASKS = (1, 2, 4, 8)
-BARE = """
-import sys, anyio, dagger
+SCRIPT = '''
+"""The least that does the same: a repository's tree, a container for each task, its changes back."""
+import sys
+from pathlib import Path
+import anyio
+import dagger
 
-async def main(repo, image, marks):
-    config = dagger.Config(retry=None, log_output=open(repo + "/../bare.log", "w"))
-    async with dagger.Connection(config) as client:
-        unneeded = ["worktrees", "hooks", "patchyard"]
-        git = client.host().directory(repo + "/.git", exclude=unneeded, no_cache=True)
-        tree = git.as_git().head().tree(depth=1)
+async def main(repo: str, image: str, out: str, mark: str, number: int) -> None:
+    async with dagger.Connection(dagger.Config(log_output=open(f"{out}/log", "w"))) as client:
+        git = client.host().directory(f"{repo}/.git").as_git()
+        tree = git.head().tree(depth=1)
 
-        async def task(mark):
-            command = f"sleep 1; echo {mark} > {mark}.txt"
-            done = (
-                client.container().from_(image).with_workdir("/work").with_mounted_directory("/work", tree)
-                .with_exec(["sh", "-e", "-c", command])
-            )
-            await done.stdout()
-            bare = lambda directory: directory.without_directory(".git")
-            changes = bare(done.directory("/work")).changes(bare(tree))
-            await changes.export(f"{repo}/../out-{mark}")
+        async def task(name: str) -> None:
+            command = f"sleep 1; echo {mark} > made-{name}"
+            container = client.container().from_(image).with_workdir("/work").with_mounted_directory("/work", tree)
+            done = container.with_exec(["sh", "-c", command], expect=dagger.ReturnType.ANY)
+            assert await done.exit_code() == 0
+            await done.directory("/work").changes(tree).as_patch().export(f"{out}/{name}.patch")
 
         async with anyio.create_task_group() as group:
-            for mark in marks:
-                group.start_soon(task, mark)
+            for index in range(number):
+                group.start_soon(task, str(index + 1))
 
-anyio.run(main, sys.argv[1], sys.argv[2], sys.argv[3:])
-"""
-EMPTY = """
+anyio.run(main, *sys.argv[1:5], int(sys.argv[5]))
+'''
+EMPTY_MODULE = '''
+"""A function that does nothing."""
 from dagger import function, object_type
 
 @object_type
 class Empty:
     @function(cache="never")
     async def nothing(self) -> str:
-        return "nothing"
-"""
-
-
-def plan(marks: Sequence[str]) -> str:
-    """Return a plan with a task for each mark."""
-    lines = ["# Bench"]
-    for number, mark in enumerate(marks, 1):
-        lines += [f"### Task {number}: T{number}", "**Run:**", f"- `sleep 1; echo {mark} > {mark}.txt`"]
-    return "\n".join([*lines, ""])
-
-
-def timed(command: Sequence[str], cwd: Path) -> tuple[float, str]:
-    """Run a whole command; returns its seconds and its standard output."""
-    began = time.perf_counter()
-    done = subprocess.run(
-        command, check=True, capture_output=True, text=True, cwd=cwd, stdin=subprocess.DEVNULL
-    )
-    return time.perf_counter() - began, done.stdout
+        """Do nothing."""
+        return "done"
+'''
 
 
 class Bench:
-    """A scratch repository, and the three ways to run the same tasks over it."""
+    """A repository, a plan and a bare script in a directory of their own."""
 
-    def __init__(self, home: Path) -> None:
-        self.repo = home / "repository"
+    def __init__(self, directory: Path, image: str) -> None:
+        self.directory = directory
+        self.image = image
+        self.repo = directory / "repo"
+        self.environ = _environment(directory)
+        self._make_repository()
+        (directory / "script.py").write_text(SCRIPT)
+        (directory / "out").mkdir()
+
+    def _make_repository(self) -> None:
         self.repo.mkdir()
         for number in range(10):
-            (self.repo / f"f{number}.txt").write_text(f"{number}\n")
-        (self.repo / ".gitignore").write_text("plan.md\n")
-        who = ["-c", "user.name=bench", "-c", "user.email=bench@localhost"]
-        for arguments in (["init", "-q", "-b", "main"], ["add", "-A"], [*who, "commit", "-q", "-m", "base"]):
-            subprocess.run(["git", *arguments], check=True, cwd=self.repo)
-        self.script = home / "bare.py"
-        self.script.write_text(BARE)
-        self.empty = home / "empty"
-        (self.empty / "src" / "empty").mkdir(parents=True)
-        (self.empty / "src" / "empty" / "__init__.py").write_text(EMPTY)
-        (self.empty / "dagger.json").write_text(
-            json.dumps({"name": "empty", "engineVersion": "v0.21.8", "sdk": {"source": "python"}})
+            (self.repo / f"f{number}.txt").write_text(f"file {number}\n")
+        for arguments in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-q", "-m", "base"]):
+            subprocess.run(["git", *arguments], cwd=self.repo, check=True, env=self.environ)
+
+    def plan(self, tasks: int, mark: str) -> Path:
+        """Write a plan of tasks that sleep for a second and write a file."""
+        lines = ["# Bench", "", "## Batch 1: all", ""]
+        for number in range(1, tasks + 1):
+            command = f"sleep 1; echo {mark} > made-{number}"
+            lines += [f"### Task 1.{number}: task {number}", "**Run:**", f"- `{command}`", ""]
+        path = self.directory / "plan.md"
+        path.write_text("\n".join(lines))
+        return path
+
+    def patchyard(self, tasks: int, mark: str) -> float:
+        """Run the plan from this host."""
+        flags = ("--mode", "dagger", "--pool-size", str(tasks), "--image", self.image, "--json")
+        return self._timed([PATCHYARD, "run", str(self.plan(tasks, mark)), "--repo", str(self.repo), *flags])
+
+    def script(self, tasks: int, mark: str) -> float:
+        """Run the bare script."""
+        out = str(self.directory / "out")
+        script = str(self.directory / "script.py")
+        return self._timed([sys.executable, script, str(self.repo), self.image, out, mark, str(tasks)])
+
+    def module(self, tasks: int, mark: str) -> float:
+        """Call the module on the same plan."""
+        plan = self.plan(tasks, mark)
+        root = Path(__file__).parents[1]
+        flags = (
+            "--plan",
+            str(plan),
+            "--source",
+            str(self.repo),
+            "--pool-size",
+            str(tasks),
+            "--image",
+            self.image,
         )
-        (self.empty / "pyproject.toml").write_text(
-            '[project]\nname = "empty"\nversion = "0"\nrequires-python = ">=3.11"\ndependencies = ["dagger-io"]\n'
-            '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n'
-            '[tool.hatch.build.targets.wheel]\npackages = ["src/empty"]\n'
-            f'[tool.dagger]\nbase-image = "{IMAGE}"\n'
-            '[project.entry-points."dagger.mod"]\nmain_object = "empty:Empty"\n'
-        )
+        return self._timed([_dagger(self.environ), "-s", "call", "-m", str(root), "run", *flags])
 
-    def bare(self, marks: Sequence[str]) -> float:
-        """The script."""
-        return timed([sys.executable, str(self.script), str(self.repo), IMAGE, *marks], self.repo)[0]
-
-    def host(self, marks: Sequence[str]) -> tuple[float, list[float]]:
-        """`patchyard run --mode dagger`; also the seconds of each task."""
-        (self.repo / "plan.md").write_text(plan(marks))
-        flags = ["--mode", "dagger", "--image", IMAGE, "--pool-size", str(len(marks)), "--json"]
-        seconds, out = timed([sys.executable, "-m", "pipeline", "run", "plan.md", *flags], self.repo)
-        finished = json.loads(out.splitlines()[-1])
-        return seconds, [outcome["seconds"] for outcome in finished["outcomes"]]
-
-    def module(self, marks: Sequence[str]) -> float:
-        """`dagger call run`."""
-        (self.repo / "plan.md").write_text(plan(marks))
-        flags = ["run", "--plan", "plan.md", "--image", IMAGE, "--pool-size", str(len(marks))]
-        return timed([DAGGER, "--silent", "call", "-m", str(ROOT), *flags], self.repo)[0]
-
-    def nothing(self) -> float:
-        """`dagger call` of a function that does nothing."""
-        return timed([DAGGER, "--silent", "call", "-m", str(self.empty), "nothing"], self.repo)[0]
-
-
-def rows_of(bench: Bench, rounds: int) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
-    """Measure, and return the rows of the two tables."""
-    host: list[tuple[str, ...]] = []
-    module: list[tuple[str, ...]] = []
-    bench.bare(["warm"])
-    bench.host(["warm"])
-    bench.module(["warm"])
-    bench.nothing()
-    for count in TASKS:
-        taken: dict[str, list[float]] = {
-            name: [] for name in ("bare", "host", "again", "each", "module", "nothing")
-        }
-        bare_again: list[float] = []
-        for _ in range(rounds):
-            marks = [[f"{name}-{uuid.uuid4().hex[:8]}-{n}" for n in range(count)] for name in "bhm"]
-            taken["bare"].append(bench.bare(marks[0]))
-            bare_again.append(bench.bare(marks[0]))
-            taken["host"].append(bench.host(marks[1])[0])
-            seconds, each = bench.host(marks[1])
-            taken["again"].append(seconds)
-            taken["each"].append(statistics.mean(each) / count)
-            taken["module"].append(bench.module(marks[2]))
-            taken["nothing"].append(bench.nothing())
-        mid = {name: statistics.median(values) for name, values in taken.items()}
-        bare_cached = statistics.median(bare_again)
-        host.append(
-            (
-                str(count),
-                f"{mid['host'] / mid['bare']:.2f}",
-                f"{mid['again'] / bare_cached:.2f}",
-                f"{mid['each']:.3f} s",
-                f"{mid['bare']:.1f} s",
+    def empty_function(self) -> float:
+        """Call a function that does nothing."""
+        path = self.directory / "empty"
+        if not path.exists():
+            (path / "src" / "empty").mkdir(parents=True)
+            (path / "src" / "empty" / "__init__.py").write_text(EMPTY_MODULE)
+            shutil.copy(Path(__file__).parents[1] / "dagger.json", path)
+            described = json.loads((path / "dagger.json").read_text())
+            (path / "dagger.json").write_text(
+                json.dumps(
+                    {"name": "empty", "engineVersion": described["engineVersion"], "sdk": described["sdk"]}
+                )
             )
-        )
-        module.append(
-            (str(count), f"{mid['module'] / (mid['nothing'] + mid['bare']):.2f}", f"{mid['nothing']:.1f} s")
-        )
-    return host, module
+            (path / "pyproject.toml").write_text(
+                '[project]\nname = "empty"\nversion = "0"\nrequires-python = ">=3.13"\ndependencies = ["dagger-io"]\n'
+                '[build-system]\nrequires = ["uv_build>=0.8.4,<0.11.0"]\nbuild-backend = "uv_build"\n'
+            )
+            subprocess.run(["git", "init", "-q"], cwd=path, check=True, env=self.environ)
+        return self._timed([_dagger(self.environ), "-s", "call", "-m", str(path), "nothing"])
+
+    def _timed(self, command: Sequence[str]) -> float:
+        began = time.perf_counter()
+        done = subprocess.run(command, check=False, capture_output=True, text=True, env=self.environ)
+        seconds = time.perf_counter() - began
+        if done.returncode:
+            raise SystemExit(f"{command} failed:\n{done.stdout}\n{done.stderr}")
+        return seconds
+
+
+def _environment(home: Path) -> dict[str, str]:
+    own = {"HOME": str(home), "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "DO_NOT_TRACK": "1"}
+    who = {f"GIT_{role}_{part}": "bench" for role in ("AUTHOR", "COMMITTER") for part in ("NAME", "EMAIL")}
+    environ = {**os.environ, **own, **who, "DAGGER_NO_NAG": "1"}
+    return {**environ, CLI: _dagger(environ)}  # the SDK would download one of its own
+
+
+def _dagger(environ: Mapping[str, str]) -> str:
+    found = environ.get(CLI) or shutil.which("dagger", path=environ.get("PATH"))
+    if not found:
+        raise SystemExit(f"no dagger command line: put it on PATH, or set {CLI}")
+    return found
+
+
+@contextmanager
+def bench(image: str) -> Iterator[Bench]:
+    """Give a bench, and remove it afterwards."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Bench(Path(name), image)
+
+
+def new_mark() -> str:
+    """Return text that no engine has seen yet."""
+    return uuid.uuid4().hex
+
+
+def medians(rounds: int, measures: Mapping[str, Callable[[], float]]) -> dict[str, float]:
+    """Take measures in turn, several rounds, and return the median of each."""
+    taken: dict[str, list[float]] = {name: [] for name in measures}
+    for _ in range(rounds):
+        for name, measure in measures.items():
+            taken[name].append(measure())
+    return {name: statistics.median(values) for name, values in taken.items()}
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a Markdown table."""
-    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
+    print(f"| {' | '.join(columns)} |")
+    print(f"|{'---|' * len(columns)}")
     for row in rows:
         print(f"| {' | '.join(row)} |")
     print(flush=True)
 
 
+def host_mode(on: Bench, rounds: int) -> None:
+    """Whole commands from the host, cold and cached."""
+    rows = []
+    cached: dict[int, float] = {}
+    for tasks in TASKS:
+        marks = {"patchyard": "", "script": ""}
+
+        def cold(
+            name: str, run: Callable[[int, str], float], tasks: int = tasks, marks: dict[str, str] = marks
+        ) -> float:
+            marks[name] = new_mark()
+            return run(tasks, marks[name])
+
+        found = medians(
+            rounds,
+            {
+                "script": lambda: cold("script", on.script),
+                "patchyard": lambda: cold("patchyard", on.patchyard),
+                "script, cached": lambda: on.script(tasks, marks["script"]),
+                "patchyard, cached": lambda: on.patchyard(tasks, marks["patchyard"]),
+            },
+        )
+        cached[tasks] = found["patchyard, cached"]
+        rows.append(
+            (
+                f"{tasks} x `sleep 1`",
+                f"{found['script']:.2f} s",
+                f"{found['patchyard']:.2f} s",
+                f"{found['patchyard'] / found['script']:.2f} times",
+                f"{found['script, cached']:.2f} s",
+                f"{found['patchyard, cached']:.2f} s",
+            )
+        )
+    print("### From the host, whole commands\n")
+    table(("tasks", "script", "patchyard", "ratio", "script, cached", "patchyard, cached"), rows)
+    few, many = TASKS[0], TASKS[-1]
+    each = (cached[many] - cached[few]) / (many - few)
+    print(f"A cached task takes {each:.2f} s more (from {few} to {many} of them).\n", flush=True)
+
+
+def module_mode(on: Bench, rounds: int) -> None:
+    """The module, against a function that does nothing plus the bare script."""
+    rows = []
+    on.empty_function()
+    on.module(1, new_mark())  # both are loaded now
+    for tasks in TASKS:
+        found = medians(
+            rounds,
+            {
+                "empty": on.empty_function,
+                "script": lambda tasks=tasks: on.script(tasks, new_mark()),  # type: ignore[misc]  # a lambda's default
+                "module": lambda tasks=tasks: on.module(tasks, new_mark()),  # type: ignore[misc]  # likewise
+            },
+        )
+        both = found["empty"] + found["script"]
+        rows.append(
+            (
+                f"{tasks} x `sleep 1`",
+                f"{found['empty']:.2f} s",
+                f"{found['script']:.2f} s",
+                f"{found['module']:.2f} s",
+                f"{found['module'] / both:.2f} times",
+            )
+        )
+    print("### The module, whole commands\n")
+    table(("tasks", "empty function", "script", "`dagger call run`", "against both together"), rows)
+
+
 def main() -> None:
     """Measure everything."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3, help="rounds of each measure; the median counts")
-    rounds = parser.parse_args().rounds
-    version = subprocess.run([DAGGER, "version"], check=True, capture_output=True, text=True).stdout.split()[1]
-    with tempfile.TemporaryDirectory() as home:
-        host, module = rows_of(Bench(Path(home)), rounds)
-    print(f"Dagger {version}, tasks of `sleep 1`, whole commands\n")
-    table(
-        ("tasks", "host mode / bare script", "the same, cached", "a cached task", "the script itself"),
-        host,
-    )
-    table(("tasks", "module / (empty function + bare script)", "the empty function"), module)
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of each measure; the median counts")
+    parser.add_argument("--image", default=os.environ.get("PATCHYARD_TEST_IMAGE", "python:3.13"))
+    parser.add_argument("--module", action="store_true", help="measure the module, too")
+    given = parser.parse_args()
+    with bench(given.image) as on:
+        on.script(1, new_mark())  # the image is there from now on
+        on.patchyard(1, new_mark())
+        host_mode(on, given.rounds)
+        if given.module:
+            module_mode(on, given.rounds)
 
 
 if __name__ == "__main__":
