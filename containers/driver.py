@@ -83,15 +83,30 @@ class Report:
     outputs: Mapping[int, str] = field(default_factory=dict)
 
 
-def script(numbered: Mapping[int, Step], *, timeout: float | None, grace: float) -> str:
-    """Return the script that runs the steps, by their numbers. `timeout` and `grace` are in seconds."""
+def script(
+    numbered: Mapping[int, Step],
+    *,
+    timeout: float | None,
+    grace: float,
+    variables: Mapping[str, str] | None = None,
+) -> str:
+    """Return the script that runs the steps.
+
+    Args:
+        numbered: The steps by their numbers.
+        timeout: How long they may take together, in seconds; `None` for no limit.
+        grace: How long, in seconds, a process may take to end after TERM before it is killed.
+        variables: The steps' environment, on top of what the place gives. A shell can have each of the names.
+    """
     head = HEAD.format(
         limit="" if timeout is None else max(1, math.ceil(100 * timeout)),
         grace=max(1, math.ceil(grace)),
         mark=MARK,
         run=RUN,
     )
-    return head + "".join(f"{_call(number, step)} || exit 0\n" for number, step in numbered.items())
+    exports = [f"export {name}={shlex.quote(value)}" for name, value in (variables or {}).items()]
+    calls = [f"{_call(number, step)} || exit 0" for number, step in numbered.items()]
+    return head + "".join(f"{line}\n" for line in (*exports, *calls))
 
 
 def inputs(numbered: Mapping[int, Step]) -> dict[str, str]:

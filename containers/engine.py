@@ -6,10 +6,12 @@ changed is exported into the worktree, where the same git as everywhere takes th
 where it is used: it takes a second.
 """
 
+import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -22,6 +24,7 @@ from containers.agents_data import Agent
 from containers.asking import Asker, EngineError, RefusedError
 from containers.git import GitError, Identity
 from containers.images import digests
+from containers.once import Once
 from containers.returning import GIT, bring_back
 from containers.runner import Job, TaskLog, Watcher
 from containers.telling import Telling
@@ -57,6 +60,8 @@ CONFIG = """\
 objects give the same pack, so that a task is known again by its tree."""
 RUN_SECRET = "patchyard-run"  # noqa: S105 - the name of one
 ROOT = frozenset({"", "0", "root"})
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+"""Names of variables that a shell can have."""
 
 
 class Files(Protocol):
@@ -108,6 +113,14 @@ class Place:
     files: Files = field(default_factory=HostFiles)
 
 
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A container, and the task's tree in it without `.git`."""
+
+    container: "Container"
+    tree: "Directory"
+
+
 class EngineRunner:
     """Runs tasks as containers of one engine."""
 
@@ -115,9 +128,9 @@ class EngineRunner:
         self._client = client
         self._place = place
         self._ask = Asker(client)
-        self._starts: dict[str, Directory] = {}
-        self._owners: dict[tuple[str, ...], str] = {}
-        self._lock = anyio.Lock()
+        self._starts: Once[Directory] = Once()
+        self._owners: Once[str] = Once()
+        self._prepared: Once[_Prepared] = Once()
 
     async def digests(self, names: Iterable[str]) -> Mapping[str, str]:
         """Return the digests of images by name, without those that are not to be had."""
@@ -158,18 +171,17 @@ class EngineRunner:
         return tuple(telling.results)
 
     async def _run(self, job: Job, worktree: Worktree, telling: Telling) -> None:
-        """Build the container, run the steps in it, and bring back what they changed: the set-up's first."""
-        container: Container | None = None
-        place = self._place
+        """Run the steps in a container, and bring back what they changed: the set-up's first."""
+        now: _Prepared | None = None
         for steps in _parts(job.steps):
             asked = time.monotonic()
             await telling.begin(steps)
             try:
-                container = container or await self._container(job, worktree)
-                before = container.directory(WORK)
-                container = self._with_steps(container, job, steps)
+                before = now or await self._prepare(job, worktree)
+                container = self._with_steps(before.container, job, steps)
                 report = await self._report(container)
-                await bring_back(before, container.directory(WORK), worktree, self._ask, place.files.export)
+                now = _Prepared(container, container.directory(WORK).without_directory(GIT))
+                await bring_back(before.tree, now.tree, worktree, self._ask, self._place.files.export)
             except RefusedError as no:
                 await telling.ended(steps, driver.report(no.output), time.monotonic() - asked, error=str(no))
                 return
@@ -190,12 +202,23 @@ class EngineRunner:
             raise RefusedError(f"its image has no `sh` that works (exit code {code}): {said.strip()}")
         return report
 
-    async def _container(self, job: Job, worktree: Worktree) -> "Container":
-        """Return the container of a task, before its first step.
+    async def _prepare(self, job: Job, worktree: Worktree) -> "_Prepared":
+        """Return a container for a task, before its first step: the same for all tasks that need the same.
 
         Raises:
             RefusedError: The engine cannot make it.
         """
+        own = worktree.path if self._place.copy else None
+        key = (job.image, job.layers, job.start, job.run, tuple(job.secrets.values.items()), own)
+
+        async def prepare() -> _Prepared:
+            container = await self._ask((await self._container(job, worktree)).sync())
+            tree = await self._ask(container.directory(WORK).without_directory(GIT).sync())
+            return _Prepared(container, tree)
+
+        return await self._prepared.get(key, prepare)
+
+    async def _container(self, job: Job, worktree: Worktree) -> "Container":
         client, place = self._client, self._place
         container = self._image(job.image, job.layers)
         owner = await self._owner(container, job)
@@ -206,8 +229,6 @@ class EngineRunner:
         for name, address in place.services.items():
             container = container.with_service_binding(name, self._service(address))
         container = container.with_workdir(WORK).with_mounted_directory(WORK, tree, owner=owner)
-        for name, value in self._variables(job).items():
-            container = container.with_env_variable(name, value)
         for name, value in job.secrets.values.items():
             container = container.with_secret_variable(name, client.set_secret(name, value))
         # The engine does not say what it has taken from its cache. A secret's value makes no difference to the
@@ -232,19 +253,16 @@ class EngineRunner:
 
     async def _owner(self, container: "Container", job: Job) -> str:
         """Return who the image's user is, "" for root; the engine is asked once for each image."""
-        image = (job.image or DEFAULT_IMAGE, *job.layers)
-        async with self._lock:
-            if image not in self._owners:
-                user = await self._ask(container.user())
-                self._owners[image] = "" if user.partition(":")[0] in ROOT else user
-        return self._owners[image]
+
+        async def ask() -> str:
+            user = await self._ask(container.user())
+            return "" if user.partition(":")[0] in ROOT else user
+
+        return await self._owners.get((job.image, *job.layers), ask)
 
     async def _tree(self, job: Job, worktree: Worktree) -> "Directory":
         """Return the tree that the task starts from, with a `.git` of its own; tasks of one start share it."""
-        async with self._lock:
-            if job.start not in self._starts:
-                self._starts[job.start] = await self._start(job, worktree)
-        tree = self._starts[job.start]
+        tree = await self._starts.get(job.start, partial(self._start, job, worktree))
         if not self._place.copy:
             return tree
         copied = self._place.files.directory(
@@ -271,8 +289,8 @@ class EngineRunner:
             with anyio.CancelScope(shield=True):
                 await to_thread.run_sync(standalone.__exit__, None, None, None)
 
-    def _variables(self, job: Job) -> Mapping[str, str]:
-        """Return the container's own variables.
+    def _variables(self, job: Job) -> dict[str, str]:
+        """Return the steps' own variables, without those that are secrets.
 
         The run's id is among them only where nothing is to come from the cache: it would be another every time.
         """
@@ -284,12 +302,16 @@ class EngineRunner:
         }
         safe = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
         own = {"PATCHYARD_TASK": job.task, **({"PATCHYARD_RUN": job.run} if self._place.fresh else {})}
-        return {**names, **safe, **job.environment, **own}
+        every = {**names, **safe, **job.environment, **own}
+        return {name: value for name, value in every.items() if name not in job.secrets.values}
 
     def _with_steps(self, container: "Container", job: Job, steps: Mapping[int, Step]) -> "Container":
         from dagger import ReturnType  # noqa: PLC0415 - slow; see above
 
-        script = driver.script(steps, timeout=job.timeout, grace=job.grace)
+        variables = self._variables(job)
+        for name in [name for name in variables if not _NAME.fullmatch(name)]:
+            container = container.with_env_variable(name, variables.pop(name))
+        script = driver.script(steps, timeout=job.timeout, grace=job.grace, variables=variables)
         for path, text in {driver.SCRIPT: script, **driver.inputs(steps)}.items():
             container = container.with_new_file(path, text)
         return container.with_exec(["sh", driver.SCRIPT], expect=ReturnType.ANY)

@@ -57,9 +57,11 @@ class Engine:
             ValueError: It is no address, or the share is no number of at least 1.
         """
         url, equals, share = text.rpartition("=")
-        if not equals or not share.isdigit():
+        if not equals or (not share.isdigit() and "?" in url and "=" not in url.partition("?")[2]):
             # An address may hold an equals sign of its own, as in kube-pod://pod?namespace=dagger.
             url, share = text, ""
+        elif not share.isdigit():
+            raise ValueError(f"{text!r}: a share is a whole number of at least 1")
         if url.partition("://")[0] not in SCHEMES or "://" not in url:
             raise ValueError(
                 f"{text!r} is no engine's address; use one such as tcp://host:1234 or unix:///path"

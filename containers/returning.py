@@ -19,7 +19,7 @@ from containers.git import GitError
 from containers.worktrees import Worktree
 
 if TYPE_CHECKING:
-    from dagger import Directory
+    from dagger import Changeset, Directory
 
 GIT = ".git"
 RULES = ".gitignore"
@@ -29,7 +29,7 @@ Export = Callable[["Directory", Path], Awaitable[None]]
 
 
 @dataclass(slots=True)
-class _Changes:
+class _Paths:
     """Paths that a task changed; those of directories end in a slash."""
 
     added: list[str]
@@ -42,33 +42,32 @@ async def bring_back(
 ) -> None:
     """Bring what changed from one tree to the other into a worktree that stands at the first.
 
-    `.git` stays what it is, and of what is new nothing comes that git ignores.
+    Neither tree has `.git`, which stays what it is. Of what is new nothing comes that git ignores.
 
     Raises:
         EngineError: The engine has gone.
         RefusedError: It could not be brought back.
     """
-    before, after = before.without_directory(GIT), after.without_directory(GIT)
-    changes = await _changes(before, after, ask)
+    changes = await ask(after.changes(before).sync())
+    paths = await _paths(changes, ask)
     try:
-        await to_thread.run_sync(_remove, worktree.path, changes.removed)
+        await to_thread.run_sync(_remove, worktree.path, paths.removed)
     except OSError as error:
         raise RefusedError(
             f"{error.filename} could not be removed from its worktree: {error.strerror}"
         ) from error
-    if not (changes.added or changes.modified):
+    if not (paths.added or paths.modified):
         return
-    if any(path.rpartition("/")[2] == RULES for path in (*changes.added, *changes.modified)):
+    if any(path.rpartition("/")[2] == RULES for path in (*paths.added, *paths.modified)):
         rules = [tree.filter(include=[f"**/{RULES}"]) for tree in (before, after)]
         await ask(export(rules[0].diff(rules[1]), worktree.path))
-    if ignored := await to_thread.run_sync(_ignored, worktree, changes.added):
-        after = after.without_files(ignored)
-    await ask(export(before.diff(after), worktree.path))
+    if ignored := await to_thread.run_sync(_ignored, worktree, paths.added):
+        changes = after.without_files(ignored).changes(before)
+    await ask(export(changes.layer(), worktree.path))
 
 
-async def _changes(before: "Directory", after: "Directory", ask: Asker) -> _Changes:
-    changes = await ask(after.changes(before).sync())
-    found = _Changes([], [], [])
+async def _paths(changes: "Changeset", ask: Asker) -> _Paths:
+    found = _Paths([], [], [])
 
     async def fill(paths: list[str], question: Awaitable[list[str]]) -> None:
         try:

@@ -77,8 +77,8 @@ def run(  # noqa: PLR0913 - the command's own parameters
 ) -> None:
     """Run the tasks of PLAN, and keep a patch, a commit and a branch of each.
 
-    Exit code: 0 all tasks succeeded, 1 a task failed, 2 the plan or the call is wrong, 3 GitHub said no, 130
-    after Ctrl-C.
+    Exit code: 0 all tasks succeeded, 1 a task failed, 2 the plan or the call is wrong, 3 GitHub said no, 4 no
+    Dagger engine answers, 130 after Ctrl-C.
     """
     from pipeline.running import run_plan, show_plan  # noqa: PLC0415 - start-up stays quick
     from pipeline.wiring import Call, Selection  # noqa: PLC0415 - start-up stays quick

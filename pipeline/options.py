@@ -55,7 +55,7 @@ def discard_output() -> None:
 
 def tell_wait(seconds: float) -> None:
     """Say that GitHub keeps us waiting."""
-    click.echo(f"GitHub asks for patience: going on in {seconds:.0f} s", err=True)
+    click.echo(f"GitHub cannot answer now: trying again in {seconds:.0f} s", err=True)
 
 
 def repo_option(function: F) -> F:

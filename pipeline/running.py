@@ -41,6 +41,7 @@ def run_plan(call: Call, *, as_json: bool) -> int:
     interruptible()
     prepared = prepare(call)
     _warn(prepared.warnings)
+    _warn_of_left_out(prepared)
     target = None
     if prepared.settings.publish:
         from pipeline.publishing import connect_for  # noqa: PLC0415 - start-up stays quick
@@ -94,12 +95,15 @@ def show_plan(call: Call, *, as_json: bool) -> int:
     """
     prepared = prepare(call)
     _warn(prepared.warnings)
+    _warn_of_left_out(prepared)
     settings = prepared.settings
     if not as_json:
         base = f"{prepared.base[:12]}{f' ({prepared.base_name})' if prepared.base_name else ''}"
         click.echo(f"would run {plural(len(prepared.plan.tasks), 'task')} of {prepared.plan.path} from {base},")
         click.echo(f"in a pool of {settings.pool_size} worktrees at {prepared.worktrees}")
     for batch in prepared.plan.batches:
+        if not batch.tasks:
+            continue
         if not as_json:
             builds = ", ".join(map(str, batch.dependencies or ()))
             on = f", builds on batch {builds}" if builds else ""
@@ -199,6 +203,17 @@ def _diagnostic_record(found: Diagnostic) -> dict[str, object]:
         "severity": str(found.severity),
         "message": found.message,
     }
+
+
+def _warn_of_left_out(prepared: Prepared) -> None:
+    """Say what the base has to hold already, because it is not part of the run."""
+    if prepared.left_out:
+        names = ", ".join(prepared.left_out)
+        base = prepared.base_name or prepared.base[:12]
+        what = "task" if len(prepared.left_out) == 1 else "tasks"
+        click.echo(
+            f"warning: {what} {names} not run here: what builds on them starts from {base} as it is", err=True
+        )
 
 
 def _warn(diagnostics: tuple[Diagnostic, ...]) -> None:

@@ -34,7 +34,7 @@ from pipeline.store import Run, Store
 from tasks.errors import PatchyardError
 from tasks.model import Mode, Plan, RunStatus
 from tasks.plan import Diagnostic, Parsed, PlanError, parse
-from tasks.schedule import select
+from tasks.schedule import left_out, select
 from tasks.secrets import Secrets
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -80,6 +80,7 @@ class Prepared:
     secrets: Secrets
     base: str
     base_name: str | None
+    left_out: tuple[str, ...] = ()
 
     @property
     def worktrees(self) -> Path:
@@ -142,6 +143,7 @@ def prepare(call: Call) -> Prepared:
         secrets=secrets,
         base=repository.resolve(settings.base or "HEAD"),
         base_name=_base_name(repository, settings),
+        left_out=left_out(parsed.plan, plan),
     )
 
 

@@ -223,10 +223,10 @@ class Outcome:
     """How a task ended, and what it left.
 
     `seconds` runs from the moment the task takes its worktree, which is made ready first, until its patch is
-    taken. `exit_code` and `step` are those of the step that failed; for a task that succeeded `exit_code` is 0. `start` is the
-    commit that the task started from, `commit` its own (only when it changed something and succeeded). `cost`
-    is what its agent says that it cost, in US dollars. `cached` says that nothing of it ran again, since the
-    place where it runs had its result.
+    taken. `exit_code` and `step` are those of the step that failed; for a task that succeeded `exit_code` is 0.
+    `start` is the commit that the task started from, `commit` its own (only when it changed something and
+    succeeded). `cost` is what its agent says that it cost, in US dollars. `cached` says that nothing of it ran
+    again, since the place where it runs had its result.
     """
 
     task: str

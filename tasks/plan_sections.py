@@ -55,6 +55,7 @@ class Section:
     column: int = 1
     intro: list[Block] = field(default_factory=list)
     fields: list[Field] = field(default_factory=list)
+    warned: bool = False  # that a field in it is not read
 
 
 def split_sections(document: Document, report: Report) -> list[Section]:
@@ -73,9 +74,19 @@ def split_sections(document: Document, report: Report) -> list[Section]:
         elif block.kind == "field" and current.kind is not Kind.OTHER:
             current.fields.append(_field(block))
             continue
+        elif block.kind == "field" and not current.warned:
+            current.warned = True
+            _unread(_field(block), current, report)
         (current.fields[-1].blocks if current.fields else current.intro).append(block)
     _warn_of_typing_errors(document, sections, report)
     return sections
+
+
+def _unread(item: Field, section: Section, report: Report) -> None:
+    """Say that a field stands under a heading that begins nothing: most often one that is misspelt."""
+    hint = "a task's heading is written `### Task 1.1: Title`, a batch's `## Batch 1: Title`"
+    message = f"**{item.label}:** is not read here: {quoted(section.title)} begins no task and no batch; {hint}"
+    report.warning(item.line + 1, item.column, message)
 
 
 def _field(block: Block) -> Field:

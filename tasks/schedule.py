@@ -64,6 +64,23 @@ def _cut(batch: Batch, before: int | None, batches: set[int], tasks: set[str]) -
     )
 
 
+def left_out(plan: Plan, chosen: Plan) -> tuple[str, ...]:
+    """Return the tasks that those chosen build on, and which are not chosen themselves, in the plan's order.
+
+    What builds on them starts from a base that is taken to hold what they do.
+    """
+    whole = select(plan)
+    kept = {task.id for task in chosen.tasks}
+    batches = {batch.number: batch for batch in whole.batches}
+    needed: set[str] = set()
+    for task in whole.tasks:
+        if task.id in kept:
+            needed.update(task.dependencies)
+            for number in foundations(whole, task.batch):
+                needed.update(other.id for other in batches[number].tasks)
+    return tuple(task.id for task in whole.tasks if task.id in needed - kept and not task.completed)
+
+
 def foundations(plan: Plan, number: int) -> tuple[int, ...]:
     """Return every batch that this one builds on, directly or not, in the plan's order."""
     batches = {batch.number: batch for batch in plan.batches}

@@ -1,5 +1,6 @@
 """The queries that a task is to an engine, and what its answers become: on a stand-in for one."""
 
+import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -17,15 +18,17 @@ from tasks.model import StepKind
 pytestmark = pytest.mark.anyio
 
 KEY = "s3cr3t-value-of-a-key"
-VARIABLES = (
-    '.withEnvVariable(name: "GIT_AUTHOR_NAME", value: "Uma User")'
-    '.withEnvVariable(name: "GIT_AUTHOR_EMAIL", value: "uma@example.com")'
-    '.withEnvVariable(name: "GIT_COMMITTER_NAME", value: "Uma User")'
-    '.withEnvVariable(name: "GIT_COMMITTER_EMAIL", value: "uma@example.com")'
-    '.withEnvVariable(name: "GIT_CONFIG_COUNT", value: "1")'
-    '.withEnvVariable(name: "GIT_CONFIG_KEY_0", value: "safe.directory")'
-    '.withEnvVariable(name: "GIT_CONFIG_VALUE_0", value: "*")'
-)
+VARIABLES = {
+    "GIT_AUTHOR_NAME": "'Uma User'",
+    "GIT_AUTHOR_EMAIL": "uma@example.com",
+    "GIT_COMMITTER_NAME": "'Uma User'",
+    "GIT_COMMITTER_EMAIL": "uma@example.com",
+    "GIT_CONFIG_COUNT": "1",
+    "GIT_CONFIG_KEY_0": "safe.directory",
+    "GIT_CONFIG_VALUE_0": "'*'",
+    "COLOUR": "'dark green'",
+    "PATCHYARD_TASK": "1.1",
+}
 
 
 def said(*steps: str, run: str = "run-7", first: int = 1) -> str:
@@ -82,23 +85,30 @@ async def test_history_is_as_deep_as_asked(engine: StandIn, stage: Stage) -> Non
 
 async def test_all_steps_are_one_exec_in_the_task_s_container(engine: StandIn, stage: Stage) -> None:
     engine.answers["stdout"] = lambda _: said("one\n", "two\n")
-    ran = await stage.run("echo one", "echo two", environment={"COLOUR": "dark green"}, layers=("install it",))
+    environment = {"COLOUR": "dark green", "odd.name": "x"}
+    ran = await stage.run("echo one", "echo two", environment=environment, layers=("install it",))
     assert [(result.exit_code, result.seconds, result.tail) for result in ran.results] == [
         (0, 1.5, "one\n"),
         (0, 1.5, "two\n"),
     ]
-    (exec_,) = texts(engine, "stdout")
-    before, _, after = exec_.partition(f'.withNewFile(path: "{driver.SCRIPT}", contents: ')
-    assert before == (
+    assert engine.known["Container-1"] == (
         'container.from(address: "image:1").withExec(args: ["sh", "-e", "-c", "install it"])'
         '.withWorkdir(path: "/work").withMountedDirectory(path: "/work", source: <Directory-1>)'
-        f'{VARIABLES}.withEnvVariable(name: "COLOUR", value: "dark green")'
-        '.withEnvVariable(name: "PATCHYARD_TASK", value: "1.1")'
         '.withMountedSecret(path: "/patchyard/run", source: <Secret-1>, mode: 292)'
     )
-    assert after.endswith(f'.withExec(args: ["sh", "{driver.SCRIPT}"], expect: "ANY")')
-    assert "echo one" in after
-    assert "echo two" in after
+    (exec_,) = texts(engine, "stdout")
+    before, _, rest = exec_.partition(f'.withNewFile(path: "{driver.SCRIPT}", contents: ')
+    written, _, after = rest.rpartition(").withExec(")
+    assert before == 'Container-1.withEnvVariable(name: "odd.name", value: "x")'
+    assert after == f'args: ["sh", "{driver.SCRIPT}"], expect: "ANY")'
+    lines = json.loads(written).splitlines()
+    assert [line for line in lines if line.startswith("export ") and "=" in line] == [
+        f"export {name}={value}" for name, value in VARIABLES.items()
+    ]
+    assert lines[-2:] == [
+        "step 1 /dev/null sh -e -c 'echo one' || exit 0",
+        "step 2 /dev/null sh -e -c 'echo two' || exit 0",
+    ]
 
 
 async def test_tasks_of_one_start_and_one_image_share_what_is_asked(engine: StandIn, stage: Stage) -> None:
@@ -106,6 +116,7 @@ async def test_tasks_of_one_start_and_one_image_share_what_is_asked(engine: Stan
         for task in ("1.1", "1.2", "1.3"):
             group.start_soon(lambda task: stage.run("true", task=task), task)
     assert len([query for query in texts(engine, "sync") if "asGit" in query]) == 1
+    assert [name for name in engine.known if name.startswith("Container")] == ["Container-1"]
     assert texts(engine, "user") == ['container.from(address: "image:1")']
     await stage.run("true", commit=stage.clone.commit({"more": "1"}), image="image:2")
     assert len([query for query in texts(engine, "sync") if "asGit" in query]) == 2
@@ -116,8 +127,7 @@ async def test_a_secret_is_in_no_query_but_the_one_that_makes_it(engine: StandIn
     await stage.run("true", secrets={"KEY": KEY})
     assert [body for body in engine.bodies if KEY in body]
     assert all("setSecret" in body and "withSecret" not in body for body in engine.bodies if KEY in body)
-    (exec_,) = texts(engine, "stdout")
-    assert '.withSecretVariable(name: "KEY", secret: <Secret-' in exec_
+    assert '.withSecretVariable(name: "KEY", secret: <Secret-' in engine.known["Container-1"]
     secrets = {text for name, text in engine.known.items() if name.startswith("Secret")}
     assert secrets == {
         f'setSecret(name: "KEY", plaintext: "{KEY}")',
@@ -134,10 +144,10 @@ async def test_the_tree_and_the_caches_are_the_image_s_user_s(
     engine.answers["user"] = lambda _: its_user
     stage.settings(caches=("/root/.cache",))
     await stage.run("true")
-    (exec_,) = texts(engine, "stdout")
+    container = engine.known["Container-1"]
     given = f', owner: "{owner}"' if owner else ""
-    assert f'.withMountedCache(path: "/root/.cache", cache: <CacheVolume-1>{given})' in exec_
-    assert f'.withMountedDirectory(path: "/work", source: <Directory-1>{given})' in exec_
+    assert f'.withMountedCache(path: "/root/.cache", cache: <CacheVolume-1>{given})' in container
+    assert f'.withMountedDirectory(path: "/work", source: <Directory-1>{given})' in container
     assert engine.known["CacheVolume-1"] == 'cacheVolume(key: "patchyard/root/.cache")'
 
 
@@ -172,14 +182,17 @@ async def test_what_changed_comes_back_without_git_and_what_git_ignores(engine: 
     assert not (ran.worktree.path / "src" / "lib").exists()
     assert (ran.worktree.path / ".git").is_file()
     assert (stage.directory / "outside").exists()
-    (changes,) = [text for name, text in engine.known.items() if name.startswith("Changeset")]
-    after, before = changes.removesuffix(">)").split(".changes(from: <")
-    assert engine.known[before].endswith('.directory(path: "/work").withoutDirectory(path: ".git")')
-    assert after.endswith('.directory(path: "/work").withoutDirectory(path: ".git")')
+    after, before = engine.known["Changeset-1"].removesuffix(">)").split(".changes(from: <")
+    tree = '.directory(path: "/work").withoutDirectory(path: ".git")'
+    assert engine.known[before] == f"Container-1{tree}"
+    assert after.startswith("Container-1.withNewFile(")
+    assert after.endswith(tree)
     (exported,) = [query for query in engine.asked if ".export(" in query]
-    without, _, path = exported.rpartition(".diff(other: <")[2].partition(">).export(path: ")
-    assert engine.known[without] == f'{after}.withoutFiles(paths: ["a.log", "build/", "src/build/"])'
-    assert path == f'"{ran.worktree.path}")'
+    ignored = '["a.log", "build/", "src/build/"]'
+    assert exported == (
+        f"{after}.withoutFiles(paths: {ignored}).changes(from: <{before}>)"
+        f'.layer.export(path: "{ran.worktree.path}")'
+    )
 
 
 async def test_new_rules_of_what_is_ignored_come_first(engine: StandIn, stage: Stage) -> None:
@@ -187,7 +200,7 @@ async def test_new_rules_of_what_is_ignored_come_first(engine: StandIn, stage: S
     await stage.run("true")
     first, second = [query for query in engine.asked if ".export(" in query]
     assert '.filter(include: ["**/.gitignore"])' in first
-    assert ".filter(" not in second
+    assert second == f'Changeset-1.layer.export(path: "{stage.directory}/pool/wt-1")'
 
 
 async def test_nothing_is_exported_where_nothing_changed(engine: StandIn, stage: Stage) -> None:
@@ -213,7 +226,7 @@ async def test_what_another_run_ran_is_cached(stage: Stage) -> None:
 async def test_to_run_again_is_to_ask_for_something_else(engine: StandIn, stage: Stage) -> None:
     stage.settings(fresh=True)
     await stage.run("true", run="run-8")
-    assert '.withEnvVariable(name: "PATCHYARD_RUN", value: "run-8")' in texts(engine, "stdout")[0]
+    assert "export PATCHYARD_RUN=run-8" in texts(engine, "stdout")[0]
 
 
 async def test_an_engine_that_goes_is_an_error_and_its_no_is_a_result(engine: StandIn, stage: Stage) -> None:

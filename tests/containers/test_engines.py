@@ -167,10 +167,8 @@ async def test_an_engine_that_goes_gives_its_task_to_another(machine: Machine) -
         going.release()
     assert [result.exit_code for result in results] == [0] * 4
     assert staying.begun == 4
-    assert lost >= 1
-    assert (
-        len([told for told in machine.told if told.events == ["started 1", "started 1", "finished 1"]]) == lost
-    )
+    again_begun = [told for told in machine.told if told.events == ["started 1", "started 1", "finished 1"]]
+    assert 1 <= lost <= len(again_begun)  # one more may have been on its way there when it went
     gone, *again = machine.notices
     assert gone.startswith(f"{first.address} has gone: it does not answer any more (")
     assert gone.endswith("); the run goes on without it")

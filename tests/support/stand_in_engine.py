@@ -55,12 +55,14 @@ type Directory implements Node {
 type Changeset implements Node {
   id: ID!
   sync: ID!
+  layer: Directory!
   addedPaths: [String!]!
   modifiedPaths: [String!]!
   removedPaths: [String!]!
 }
 type Container implements Node {
   id: ID!
+  sync: ID!
   from(address: String!): Container!
   user: String!
   directory(path: String!): Directory!

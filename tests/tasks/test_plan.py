@@ -202,7 +202,10 @@ def test_other_headings_stay_text_or_end_the_task() -> None:
         "**Commit:** nobody's\n",
         "p.md",
     )
-    assert said(parsed) == []
+    assert [told.partition(" is not read here: ")[0] for told in said(parsed)] == [
+        "p.md:11:1: warning: **Run:**",
+        "p.md:15:1: warning: **Commit:**",
+    ]
     assert parsed.plan is not None
     first, second = parsed.plan.tasks
     assert (first.implementation, first.run) == ("one\n#### Details\ntwo", (run("make"),))

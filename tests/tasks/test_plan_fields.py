@@ -219,3 +219,10 @@ def test_mode(mode: Mode) -> None:
     parsed = parse(f"## Batch 1: A\n**Execution Mode:** {mode.upper()}\n### Task 1.1: A\n**Run:** a\n", "p.md")
     assert parsed.plan is not None
     assert parsed.plan.batches[0].mode is mode
+
+
+def test_a_field_below_a_heading_that_begins_nothing_is_named() -> None:
+    text = "# P\n### Task 1: A\n**Run:** true\n### Tsk 2: B\n**Run:** true\n**Commit:** x\n"
+    (found,) = parse(text, "p.md").diagnostics
+    assert str(found).startswith("p.md:5:1: warning: **Run:** is not read here: ")
+    assert "Tsk 2: B" in found.message

@@ -3,7 +3,7 @@
 import pytest
 
 from tasks.model import Batch, Outcome, Plan, Status, Task
-from tasks.schedule import SelectionError, foundations, obstacle, ready, select
+from tasks.schedule import SelectionError, foundations, left_out, obstacle, ready, select
 
 
 def task(name: str, *needs: str, completed: bool = False) -> Task:
@@ -104,3 +104,10 @@ def test_a_task_that_the_plan_says_is_completed_can_be_built_on() -> None:
     plan = Plan("p", "P", "p.md", (Batch(1, "", (task("1.1", completed=True), task("1.2", "1.1"))),))
     outcomes = {"1.1": outcome("1.1", Status.SKIPPED)}
     assert obstacle(plan, plan.batches[0], plan.batches[0].tasks[1], outcomes, keep_going=False) is None
+
+
+def test_what_is_built_on_and_not_chosen_is_named() -> None:
+    assert left_out(PLAN, select(PLAN)) == ()
+    assert left_out(PLAN, select(PLAN, start_batch=2, end_batch=2)) == ("1.1", "1.2")
+    assert left_out(PLAN, select(PLAN, tasks=["1.2"])) == ("1.1",)
+    assert left_out(PLAN, select(PLAN, tasks=["3.1"])) == ()
