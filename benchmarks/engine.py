@@ -36,7 +36,8 @@ async def main(repo: str, image: str, out: str, mark: str, number: int) -> None:
 
         async def task(name: str) -> None:
             command = f"sleep 1; echo {mark} > made-{name}"
-            container = client.container().from_(image).with_workdir("/work").with_mounted_directory("/work", tree)
+            container = client.container().from_(image).with_workdir("/work")
+            container = container.with_mounted_directory("/work", tree)
             done = container.with_exec(["sh", "-c", command], expect=dagger.ReturnType.ANY)
             assert await done.exit_code() == 0
             await done.directory("/work").changes(tree).as_patch().export(f"{out}/{name}.patch")
@@ -58,6 +59,18 @@ class Empty:
         """Do nothing."""
         return "done"
 '''
+
+
+EMPTY_PROJECT = """
+[project]
+name = "empty"
+version = "0"
+requires-python = ">=3.13"
+dependencies = ["dagger-io"]
+[build-system]
+requires = ["uv_build>=0.8.4,<0.11.0"]
+build-backend = "uv_build"
+"""
 
 
 class Bench:
@@ -129,10 +142,7 @@ class Bench:
                     {"name": "empty", "engineVersion": described["engineVersion"], "sdk": described["sdk"]}
                 )
             )
-            (path / "pyproject.toml").write_text(
-                '[project]\nname = "empty"\nversion = "0"\nrequires-python = ">=3.13"\ndependencies = ["dagger-io"]\n'
-                '[build-system]\nrequires = ["uv_build>=0.8.4,<0.11.0"]\nbuild-backend = "uv_build"\n'
-            )
+            (path / "pyproject.toml").write_text(EMPTY_PROJECT)
             subprocess.run(["git", "init", "-q"], cwd=path, check=True, env=self.environ)
         return self._timed([_dagger(self.environ), "-s", "call", "-m", str(path), "nothing"])
 
@@ -189,28 +199,28 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     print(flush=True)
 
 
+def _cold_and_cached(on: Bench, tasks: int) -> dict[str, Callable[[], float]]:
+    """Return the measures of so many tasks; a cached one comes after its cold one."""
+    marks: dict[str, str] = {}
+
+    def cold(name: str, run: Callable[[int, str], float]) -> float:
+        marks[name] = new_mark()
+        return run(tasks, marks[name])
+
+    return {
+        "script": lambda: cold("script", on.script),
+        "patchyard": lambda: cold("patchyard", on.patchyard),
+        "script, cached": lambda: on.script(tasks, marks["script"]),
+        "patchyard, cached": lambda: on.patchyard(tasks, marks["patchyard"]),
+    }
+
+
 def host_mode(on: Bench, rounds: int) -> None:
     """Whole commands from the host, cold and cached."""
     rows = []
     cached: dict[int, float] = {}
     for tasks in TASKS:
-        marks = {"patchyard": "", "script": ""}
-
-        def cold(
-            name: str, run: Callable[[int, str], float], tasks: int = tasks, marks: dict[str, str] = marks
-        ) -> float:
-            marks[name] = new_mark()
-            return run(tasks, marks[name])
-
-        found = medians(
-            rounds,
-            {
-                "script": lambda: cold("script", on.script),
-                "patchyard": lambda: cold("patchyard", on.patchyard),
-                "script, cached": lambda: on.script(tasks, marks["script"]),
-                "patchyard, cached": lambda: on.patchyard(tasks, marks["patchyard"]),
-            },
-        )
+        found = medians(rounds, _cold_and_cached(on, tasks))
         cached[tasks] = found["patchyard, cached"]
         rows.append(
             (
