@@ -8,7 +8,7 @@ a limit.
 import math
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from containers.runner import with_prompt_file
 from tasks.model import Step
@@ -81,6 +81,11 @@ class Report:
     run: str | None = None
     records: Mapping[int, Record] = field(default_factory=dict)
     outputs: Mapping[int, str] = field(default_factory=dict)
+
+    def without_last(self) -> "Report":
+        """Return it without how the last step went."""
+        last = max(self.records, default=0)
+        return replace(self, records={key: record for key, record in self.records.items() if key != last})
 
 
 def script(

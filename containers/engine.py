@@ -180,10 +180,15 @@ class EngineRunner:
                 before = now or await self._prepare(job, worktree)
                 container = self._with_steps(before.container, job, steps)
                 report = await self._report(container)
-                now = _Prepared(container, container.directory(WORK).without_directory(GIT))
-                await bring_back(before.tree, now.tree, worktree, self._ask, self._place.files.export)
             except RefusedError as no:
                 await telling.ended(steps, driver.report(no.output), time.monotonic() - asked, error=str(no))
+                return
+            now = _Prepared(container, container.directory(WORK).without_directory(GIT))
+            try:
+                await bring_back(before.tree, now.tree, worktree, self._ask, self._place.files.export)
+            except RefusedError as no:
+                lost = f"what the task changed could not be brought back: {no}"
+                await telling.ended(steps, report.without_last(), time.monotonic() - asked, error=lost)
                 return
             cached = report.run not in {None, job.run}
             await telling.ended(steps, report, time.monotonic() - asked, cached=cached)

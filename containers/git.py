@@ -14,7 +14,7 @@ from containers import remotes
 from containers.checkout import MARKER, BrokenWorktreeError, Checkout, Place, belongs, pointer
 from containers.filesystem import is_directory, remove
 from containers.gitcall import Git, GitError, GitTimeoutError
-from containers.history import History
+from containers.history import History, conflicting
 from containers.opening import NotARepositoryError, Opened, ask
 from containers.quarantine import SecretFoundError
 from containers.remotes import TIMEOUT, Credential, Push, PushResult, RemoteError
@@ -230,7 +230,7 @@ class Repository:
         )
         tree, *conflicts = output.fields
         if output.code == 1:
-            return Merge(None, tuple(sorted(set(conflicts))))
+            return Merge(None, conflicting(conflicts, ours, theirs))
         return Merge(self.commit(tree, [ours, theirs], message))
 
     def _holds(self, new: str, old: str) -> bool:

@@ -1,7 +1,8 @@
 """Commits as they are written down, and made again elsewhere: the same names and times give the same ids."""
 
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -77,7 +78,9 @@ class History:
         output = self._git.run(*arguments, ok=(0, 1))
         tree, *conflicts = output.fields
         if output.code:
-            raise GitError(f"{ours[:12]} and {theirs[:12]} conflict in {', '.join(sorted(set(conflicts)))}")
+            raise GitError(
+                f"{ours[:12]} and {theirs[:12]} conflict in {', '.join(conflicting(conflicts, ours, theirs))}"
+            )
         return tree
 
     def write(self, commit: Commit) -> str:
@@ -94,6 +97,15 @@ class History:
         except OSError as error:
             raise GitError(f"cannot make {scratch}: {error.strerror}; make it writable") from None
         return scratch
+
+
+def conflicting(names: Iterable[str], *commits: str) -> tuple[str, ...]:
+    """Return the files that `merge-tree` names as conflicting, as they are called in the commits, in order.
+
+    Where one of the commits has a directory in a file's place, git calls the file `name~COMMIT`.
+    """
+    suffix = re.compile(rf"~(?:{'|'.join(map(re.escape, commits))})(?:_[0-9]+)?$")
+    return tuple(sorted({suffix.sub("", name) for name in names}))
 
 
 def _parsed(name: str, content: bytes) -> Commit:

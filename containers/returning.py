@@ -6,7 +6,9 @@ followed: it is as the task's start has it, and no task has been there.
 """
 
 import os
+import stat
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 GIT = ".git"
 RULES = ".gitignore"
+_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 UNKNOWN = "\ufffd"
 """What stands for a byte that is not UTF-8 in what an engine says."""
 Export = Callable[["Directory", Path], Awaitable[None]]
@@ -64,6 +67,7 @@ async def bring_back(
     if ignored := await to_thread.run_sync(_ignored, worktree, paths.added):
         changes = after.without_files(ignored).changes(before)
     await ask(export(changes.layer(), worktree.path))
+    await to_thread.run_sync(_close, worktree.path, [*paths.added, *paths.modified])
 
 
 async def _paths(changes: "Changeset", ask: Asker) -> _Paths:
@@ -95,6 +99,16 @@ def _remove(root: Path, paths: Sequence[str]) -> None:
         for found in _located(root, path.rstrip("/").split("/")):
             if found.parent != root or found.name != GIT:
                 remove(found)
+
+
+def _close(root: Path, paths: Sequence[str]) -> None:
+    """Take from others the right to write, which any user has in a container. Blocks."""
+    for path in paths:
+        for found in _located(root, path.rstrip("/").split("/")):
+            with suppress(OSError):
+                mode = found.lstat().st_mode
+                if mode & _OTHERS and not stat.S_ISLNK(mode):
+                    found.chmod(stat.S_IMODE(mode) & ~_OTHERS)
 
 
 def _located(directory: Path, parts: Sequence[str]) -> list[Path]:

@@ -333,7 +333,7 @@ def _number(name: str) -> int:
 
 
 def _lock_file(path: Path) -> Path:
-    return path.with_name(f"{path.name}.lock")
+    return path.with_name(f".{path.name}.lock")  # hidden: what is listed are worktrees
 
 
 def _kept_mark(path: Path) -> Path:
@@ -368,7 +368,8 @@ def clean(repository: Repository, directory: Path, *, dry_run: bool = False) -> 
     if not directory.is_dir():
         return ()
     directory = directory.resolve()
-    stems = (child.name.removesuffix(".lock").removesuffix(".kept") for child in directory.iterdir())
+    names = (child.name.removeprefix(".") for child in directory.iterdir())
+    stems = (name.removesuffix(".lock").removesuffix(".kept") for name in names)
     numbers = {_number(stem) for stem in stems if _NAME.fullmatch(stem)}
     removed = [
         Removed(path.name, path)

@@ -32,6 +32,7 @@ from pipeline.remotes import (
     parse_name,
     parse_remote,
     redacted,
+    token_names,
     web_host,
 )
 from pipeline.reviewing import add_labels, ask_for_reviews
@@ -462,16 +463,16 @@ def connect(
         raise ForgeError(f"GITHUB_API_URL is {redacted(api)!r}, which is no URL such as https://HOST/api/v3")
     token = find_token(environ, web_host(api))
     if token is None:
-        raise ForgeError(_no_token(found, web_host(api)))
+        raise ForgeError(_no_token(environ, found, web_host(api)))
     if not re.fullmatch(r"[!-~]+", token):
         raise ForgeError(f"the token for {web_host(api)} holds characters that no token has; set it anew")
     return GitHub(api, found.full_name, token, on_wait=on_wait)
 
 
-def _no_token(found: RemoteRepository, host: str) -> str:
-    name, login = "GITHUB_TOKEN", "gh auth login"
-    if host != GITHUB:
-        name, login = "GH_ENTERPRISE_TOKEN", f"gh auth login --hostname {host}"
+def _no_token(environ: Mapping[str, str], found: RemoteRepository, host: str) -> str:
+    names = token_names(environ, host)
+    name = "GITHUB_TOKEN" if "GITHUB_TOKEN" in names else names[0]
+    login = "gh auth login" if host == GITHUB else f"gh auth login --hostname {host}"
     return (
         f"there is no token for {found.full_name} on {host}: set {name} to one that may write contents and "
         f"pull requests there, or sign in with `{login}`"

@@ -82,16 +82,20 @@ def web_host(api: str) -> str:
     return bare if bare == GITHUB or bare.endswith(".ghe.com") else host
 
 
-def find_token(environ: Mapping[str, str], host: str) -> str | None:
-    """Return the token for a host: from the environment, else what `gh auth token` gives.
+def token_names(environ: Mapping[str, str], host: str) -> tuple[str, ...]:
+    """Return the variables that a token for a host may stand in.
 
     `GITHUB_TOKEN` and `GH_TOKEN` are for github.com. Another host gets them only where `GITHUB_API_URL`,
     `GITHUB_SERVER_URL` or `GH_HOST` names it, so that a remote's URL alone never decides where a token goes.
     """
-    names = TOKENS
-    if host != GITHUB and not host.endswith(".ghe.com"):
-        names = (*ENTERPRISE_TOKENS, *(TOKENS if _is_named(environ, host) else ()))
-    for name in names:
+    if host == GITHUB or host.endswith(".ghe.com"):
+        return TOKENS
+    return (*ENTERPRISE_TOKENS, *(TOKENS if _is_named(environ, host) else ()))
+
+
+def find_token(environ: Mapping[str, str], host: str) -> str | None:
+    """Return the token for a host: from the environment, else what `gh auth token` gives."""
+    for name in token_names(environ, host):
         if token := environ.get(name, "").strip():
             return token
     return _gh_token(environ, host)

@@ -13,7 +13,6 @@ from tasks.plan_sections import Field, Kind, Section
 
 _OF_BATCH = frozenset({FieldKind.DEPENDENCIES, FieldKind.MODE, FieldKind.IMAGE})
 _IN_FRONT_MATTER = {
-    FieldKind.MODE: "mode",
     FieldKind.TIMEOUT: "timeout",
     FieldKind.AGENT: "agent",
     FieldKind.IMAGE: "image",
@@ -75,18 +74,29 @@ class SectionReader:
                 found.append(self._batch(section, int(section.id), section.title))
             elif section.kind is Kind.TASK:
                 self._task(section, found, seen)
+        if numbered and (mode := self._mode_above(plan)):
+            for batch in found:
+                batch.mode = batch.mode or mode
         self._check_batches(found)
         return found
 
     def _preamble(self, plan: Section, *, numbered: bool) -> None:
         """Warn of fields that stand above the first batch or task."""
-        used = set() if numbered else {FieldKind.MODE, FieldKind.IMAGE}
+        used = {FieldKind.MODE} if numbered else {FieldKind.MODE, FieldKind.IMAGE}
         for item in plan.fields:
             if item.kind not in used:
                 hint = "it belongs to a task or a batch"
                 if key := _IN_FRONT_MATTER.get(item.kind):
                     hint = f"for the whole plan set `{key}` in the front matter"
                 self._report.warning(item.line + 1, item.column, f"**{item.label}:** is not read here; {hint}")
+
+    def _mode_above(self, plan: Section) -> Mode | None:
+        """Return the mode that stands above the first batch: that of every batch that names none."""
+        for item in plan.fields:
+            if item.kind is FieldKind.MODE:
+                text, line, column, _ = self._fields.word(item)
+                return self._fields.mode(text, line, column)
+        return None
 
     def _check_batches(self, batches: list[BatchDraft]) -> None:
         seen: dict[int, int] = {}

@@ -203,6 +203,20 @@ async def test_new_rules_of_what_is_ignored_come_first(engine: StandIn, stage: S
     assert second == f'Changeset-1.layer.export(path: "{stage.directory}/pool/wt-1")'
 
 
+async def test_what_cannot_be_brought_back_is_a_failure_of_the_last_step(engine: StandIn, stage: Stage) -> None:
+    def refuse(_: str) -> str:
+        raise ValueError("no space left on device")
+
+    engine.answers |= {
+        "stdout": lambda _: said("one\n", "two\n"),
+        "addedPaths": lambda _: ["new"],
+        "export": refuse,
+    }
+    ran = await stage.run("first", "second")
+    assert [(result.exit_code, result.tail) for result in ran.results] == [(0, "one\n"), (None, "two\n")]
+    assert ran.last.error == "what the task changed could not be brought back: no space left on device"
+
+
 async def test_nothing_is_exported_where_nothing_changed(engine: StandIn, stage: Stage) -> None:
     await stage.run("true")
     assert not [query for query in engine.asked if ".export(" in query]

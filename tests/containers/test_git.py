@@ -205,6 +205,11 @@ class TestMerge:
         assert merge.commit is None
         assert merge.conflicts == ("README.md", "src/a b\nü")
 
+    def test_a_file_in_a_directorys_place_has_its_own_name(self, clone: Clone) -> None:
+        one = self.branch(clone, {"place": "1"}, "main")
+        two = self.branch(clone, {"place/file": "2"}, "main")
+        assert opened(clone).merge(one, two, "x").conflicts == ("place",)
+
     def test_the_users_checkout_and_settings_have_no_say(self, clone: Clone) -> None:
         one = self.branch(clone, {"README.md": "# One\n"}, "main")
         two = self.branch(clone, {"README.md": "# Two\n"}, "main")

@@ -88,7 +88,7 @@ class TestPool:
         assert directory == clone.path.parent / "repo-worktrees"
         async with Pool(repository, directory, 2) as pool:
             assert len(pool) == 2
-            assert sorted(contents(directory)) == ["wt-1.lock", "wt-2.lock"]
+            assert sorted(contents(directory)) == [".wt-1.lock", ".wt-2.lock"]
             one = await pool.acquire(clone.head)
             assert (one.name, one.path) == ("wt-1", directory / "wt-1")
             assert contents(one.path) == contents(clone.path)

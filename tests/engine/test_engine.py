@@ -184,6 +184,7 @@ class TestEndings:
         ran = await stage.run("! command -v git; cat README.md; echo more >> README.md", image=bare_image)
         assert ran.output == "# Sample\n"
         assert ran.patch().files == ("README.md",)
+        assert not (ran.worktree.path / "README.md").stat().st_mode & 0o022
 
     async def test_a_cancelled_task_leaves_nothing_running(self, stage: Stage) -> None:
         mark = never()

@@ -458,7 +458,13 @@ def test_where_a_remote_leads(
             "git@gitlab.test:octo/demo.git",
             None,
             {"GITHUB_TOKEN": "x"},
-            "there is no token for octo/demo on gitlab.test: ",
+            "there is no token for octo/demo on gitlab.test: set GH_ENTERPRISE_TOKEN to one that may write",
+        ),
+        (
+            "git@github.com:octo/demo.git",
+            None,
+            {"GITHUB_API_URL": "http://127.0.0.1:8080"},
+            "there is no token for octo/demo on 127.0.0.1: set GITHUB_TOKEN to one that may write contents",
         ),
         (
             "git@github.com:octo/demo.git",

@@ -195,6 +195,18 @@ def test_headings_of_tasks(heading: str, name: str, title: str) -> None:
     assert [(found.id, found.title) for found in parsed.plan.tasks] == [(name, title)]
 
 
+def test_a_mode_below_the_title_is_for_every_batch_that_names_none() -> None:
+    batch = "## Batch {0}: B\n{1}### Task {0}.1: A\n**Run:** make\n"
+    text = "# P\n**Execution Mode:** local\n" + batch.format(1, "") + batch.format(2, "**Mode:** parallel\n")
+    parsed = parse(text, "p.md")
+    assert said(parsed) == []
+    assert parsed.plan is not None
+    assert [found.mode for found in parsed.plan.batches] == [Mode.LOCAL, Mode.PARALLEL]
+    assert said(parse(text.replace("local", "slow"), "p.md")) == [
+        "p.md:2:21: error: unknown mode `slow`: it is one of local, parallel, dagger"
+    ]
+
+
 def test_other_headings_stay_text_or_end_the_task() -> None:
     parsed = parse(
         "## Batch 1: A\n### Overview\nnothing\n### Task 1.1: A\n**Implementation:**\none\n#### Details\ntwo\n"
