@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
 import anyio
 from anyio import get_cancelled_exc_class, to_thread
@@ -33,8 +33,6 @@ from tasks.model import Step, StepKind, StepResult
 
 if TYPE_CHECKING:
     from dagger import Client, Container, Directory, Service
-
-T = TypeVar("T")
 
 WORK = "/work"
 """Where a task's tree stands in its container."""
@@ -173,12 +171,13 @@ class EngineRunner:
     async def _run(self, job: Job, worktree: Worktree, telling: Telling) -> None:
         """Run the steps in a container, and bring back what they changed: the set-up's first."""
         now: _Prepared | None = None
+        left = job.timeout
         for steps in _parts(job.steps):
             asked = time.monotonic()
             await telling.begin(steps)
             try:
                 before = now or await self._prepare(job, worktree)
-                container = self._with_steps(before.container, job, steps)
+                container = self._with_steps(before.container, job, steps, left)
                 report = await self._report(container)
             except RefusedError as no:
                 await telling.ended(steps, driver.report(no.output), time.monotonic() - asked, error=str(no))
@@ -194,6 +193,8 @@ class EngineRunner:
             await telling.ended(steps, report, time.monotonic() - asked, cached=cached)
             if telling.failed:
                 return
+            if left is not None:  # by what the script says: that is the same for what comes from the cache
+                left -= sum(record.seconds for record in report.records.values())
 
     async def _report(self, container: "Container") -> driver.Report:
         """Run the steps, and return what the script says of them.
@@ -213,14 +214,15 @@ class EngineRunner:
         Raises:
             RefusedError: The engine cannot make it.
         """
-        own = worktree.path if self._place.copy else None
-        key = (job.image, job.layers, job.start, job.run, tuple(job.secrets.values.items()), own)
 
         async def prepare() -> _Prepared:
-            container = await self._ask((await self._container(job, worktree)).sync())
+            container = await self._ask.attend((await self._container(job, worktree)).sync())
             tree = await self._ask(container.directory(WORK).without_directory(GIT).sync())
             return _Prepared(container, tree)
 
+        if self._place.copy:  # which are in each worktree for itself
+            return await prepare()
+        key = (job.image, job.layers, job.start, job.run, tuple(job.secrets.values.items()))
         return await self._prepared.get(key, prepare)
 
     async def _container(self, job: Job, worktree: Worktree) -> "Container":
@@ -310,13 +312,15 @@ class EngineRunner:
         every = {**names, **safe, **job.environment, **own}
         return {name: value for name, value in every.items() if name not in job.secrets.values}
 
-    def _with_steps(self, container: "Container", job: Job, steps: Mapping[int, Step]) -> "Container":
+    def _with_steps(
+        self, container: "Container", job: Job, steps: Mapping[int, Step], timeout: float | None
+    ) -> "Container":
         from dagger import ReturnType  # noqa: PLC0415 - slow; see above
 
         variables = self._variables(job)
         for name in [name for name in variables if not _NAME.fullmatch(name)]:
             container = container.with_env_variable(name, variables.pop(name))
-        script = driver.script(steps, timeout=job.timeout, grace=job.grace, variables=variables)
+        script = driver.script(steps, timeout=timeout, grace=job.grace, variables=variables)
         for path, text in {driver.SCRIPT: script, **driver.inputs(steps)}.items():
             container = container.with_new_file(path, text)
         return container.with_exec(["sh", driver.SCRIPT], expect=ReturnType.ANY)

@@ -226,9 +226,12 @@ async def test_set_up_is_an_exec_of_its_own(engine: StandIn, stage: Stage) -> No
     engine.answers["stdout"] = lambda query: (
         said("two\n", first=2) if query.count("withExec") == 2 else said("one\n")
     )
-    ran = await stage.run(script("set up", StepKind.SETUP), "work")
+    ran = await stage.run(script("set up", StepKind.SETUP), "work", limit=10)
     assert [result.tail for result in ran.results] == ["one\n", "two\n"]
-    assert [text.count("withExec") for text in texts(engine, "stdout")] == [1, 2]
+    first, second = texts(engine, "stdout")
+    assert (first.count("withExec"), second.count("withExec")) == (1, 2)
+    assert "\\nlimit=1000\\n" in first
+    assert "\\nlimit=850\\n" in second, "the time is that of all steps together"
     assert stage.told.events == ["started 1", "finished 1", "started 2", "finished 2"]
 
 

@@ -172,7 +172,7 @@ async def test_an_engine_that_goes_gives_its_task_to_another(machine: Machine) -
     gone, *again = machine.notices
     assert gone.startswith(f"{first.address} has gone: it does not answer any more (")
     assert gone.endswith("); the run goes on without it")
-    assert len(again) == lost
+    assert len(again) == len(again_begun)
     assert all(one.endswith("begins again on another engine") for one in again)
 
 
