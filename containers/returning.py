@@ -72,6 +72,7 @@ async def bring_back(
 
 async def _paths(changes: "Changeset", ask: Asker) -> _Paths:
     found = _Paths([], [], [])
+    failures: list[Exception] = []
 
     async def fill(paths: list[str], question: Awaitable[list[str]]) -> None:
         try:
@@ -79,7 +80,6 @@ async def _paths(changes: "Changeset", ask: Asker) -> _Paths:
         except Exception as error:  # noqa: BLE001 - raised below, outside of the task group
             failures.append(error)
 
-    failures: list[Exception] = []
     async with create_task_group() as group:
         group.start_soon(fill, found.added, changes.added_paths())
         group.start_soon(fill, found.modified, changes.modified_paths())

@@ -74,7 +74,7 @@ async def test_an_engine_that_is_cut_gives_its_tasks_to_the_other(
                 await anyio.sleep(0.05)
         await anyio.sleep(1)
         relay.cut()
-    assert [results[number][0].exit_code for number in range(4)] == [0] * 4
+    assert [(results[number][0].exit_code, results[number][0].error) for number in range(4)] == [(0, None)] * 4
     assert all((worktrees[number].path / f"made-{number}").exists() for number in range(4))
     assert notices[0].startswith(f"{relay.address} has gone: ")
     assert len(notices) == 3
