@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 DEMO   := build/demo
 PYTEST ?= --numprocesses auto
 
-.PHONY: help demo test lint types wheel unit bench clean
+.PHONY: help demo test lint types wheel bring unit bench clean
 
 help:
 	@echo "make demo   run an example plan on a scratch repository and show the patches"
@@ -37,7 +37,11 @@ wheel: $(VENV)/.ready
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir build/wheel .
 	$(BIN)/python -m pip install --quiet --no-deps --force-reinstall build/wheel/*.whl
 
-unit: wheel
+# PostgreSQL and a browser, where they may be installed; the tests say at their end what they left out.
+bring:
+	@sh tests/support/bring.sh
+
+unit: wheel bring
 	$(BIN)/pytest $(PYTEST)
 
 test: lint types unit

@@ -61,6 +61,28 @@ class Identity:
     email: str
 
 
+NOBODY = Identity("patchyard", "patchyard@localhost")
+"""Who commits where the user has no identity, and what is the same in every run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """Who commits, and when: a date as git reads it, such as `@1700000000 +0100`; `None` is now."""
+
+    identity: Identity
+    date: str | None = None
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The variables by which git commits so."""
+        parts = {"NAME": self.identity.name, "EMAIL": self.identity.email}
+        if self.date is not None:
+            parts["DATE"] = self.date
+        return {
+            f"GIT_{role}_{part}": value for role in ("AUTHOR", "COMMITTER") for part, value in parts.items()
+        }
+
+
 @dataclass(frozen=True, slots=True)
 class Merge:
     """A merge made without a checkout: a commit, or the files that conflict."""
@@ -160,17 +182,18 @@ class Repository:
                 name = name or known.get("author.name") or known.get("user.name", "")
                 email = email or known.get("author.email") or known.get("user.email", "")
             both = _printable(name) and _printable(email)
-            self._identity = Identity(name, email) if both else Identity("patchyard", "patchyard@localhost")
+            self._identity = Identity(name, email) if both else NOBODY
         return self._identity
 
-    def commit(self, tree: str, parents: Sequence[str], message: str) -> str:
-        """Make a commit in the name of `identity`, and return its id. No branch moves."""
-        identity = self.identity()
-        environ = {
-            f"GIT_{role}_{what}": value
-            for role in ("AUTHOR", "COMMITTER")
-            for what, value in (("NAME", identity.name), ("EMAIL", identity.email))
-        }
+    def commit(
+        self, tree: str, parents: Sequence[str], message: str, signature: Signature | None = None
+    ) -> str:
+        """Make a commit, and return its id. No branch moves.
+
+        It is made in the name of `identity`, now; with a `signature` it is the same whenever and wherever it is
+        made again.
+        """
+        environ = (signature or Signature(self.identity())).variables
         arguments = [argument for parent in parents for argument in ("-p", parent)]
         text = message.replace("\0", "").encode(errors="surrogateescape")
         made = self._git.at(environ=environ).run("commit-tree", tree, *arguments, stdin=text).text
@@ -189,7 +212,7 @@ class Repository:
             name: The last part of the ref.
         """
         date = self._git.run("show", "--no-patch", "--format=@%ct +0000", base).text
-        who = _fixed(Identity("patchyard", "patchyard@localhost"), date)
+        who = Signature(NOBODY, date).variables
         arguments = ("commit-tree", self.tree(commit), "-p", base, "-F", "-")
         made = self._git.at(environ=who).run(*arguments, stdin=b"What this task builds on\n").text
         self._git.run("update-ref", f"refs/patchyard/{name}", made)
@@ -212,11 +235,15 @@ class Repository:
         content = self._git.run("cat-file", "commit", commit).stdout
         return content.partition(b"\n\n")[2].decode(errors="surrogateescape")
 
+    def has(self, name: str) -> bool:
+        """Whether an object is there."""
+        return self._git.run("cat-file", "-e", name, ok=(0, 1, 128)).code == 0
+
     def is_ancestor(self, old: str, new: str) -> bool:
         """Whether `new` holds all that `old` does."""
         return self._git.run("merge-base", "--is-ancestor", old, new, ok=(0, 1)).code == 0
 
-    def merge(self, ours: str, theirs: str, message: str) -> Merge:
+    def merge(self, ours: str, theirs: str, message: str, signature: Signature | None = None) -> Merge:
         """Merge two commits without a checkout.
 
         Where one holds the other already, it is the result. A new commit has both as parents.
@@ -231,7 +258,7 @@ class Repository:
         tree, *conflicts = output.fields
         if output.code == 1:
             return Merge(None, conflicting(conflicts, ours, theirs))
-        return Merge(self.commit(tree, [ours, theirs], message))
+        return Merge(self.commit(tree, [ours, theirs], message, signature))
 
     def _holds(self, new: str, old: str) -> bool:
         known = self._commits.holds(new, old)
@@ -258,6 +285,14 @@ class Repository:
             elif key == "branch":
                 found[value.removeprefix(_HEADS)] = path
         return found
+
+    def delete_branch(self, name: str, commit: str) -> None:
+        """Remove a branch that stands at a commit.
+
+        Raises:
+            GitError: It is elsewhere, or cannot be removed.
+        """
+        self._git.run("update-ref", "-m", "patchyard", "--no-deref", "-d", f"{_HEADS}{name}", commit)
 
     def set_branch(self, name: str, commit: str, expected: str | None) -> None:
         """Let a branch stand at a commit.
@@ -444,15 +479,9 @@ def begin(path: Path, environ: Mapping[str, str]) -> None:
     git.run("init", "--quiet", "--initial-branch", "main")
     git.run("add", "--all")
     tree = git.run("write-tree").text
-    who = _fixed(Identity("patchyard", "patchyard@localhost"), "@0 +0000")
+    who = Signature(NOBODY, "@0 +0000").variables
     commit = git.at(environ=who).run("commit-tree", tree, "-F", "-", stdin=b"The files as they are\n").text
     git.run("update-ref", "refs/heads/main", commit)
-
-
-def _fixed(who: Identity, date: str) -> dict[str, str]:
-    """Return the variables by which a commit is always the same."""
-    parts = {"NAME": who.name, "EMAIL": who.email, "DATE": date}
-    return {f"GIT_{role}_{part}": value for role in ("AUTHOR", "COMMITTER") for part, value in parts.items()}
 
 
 def _printable(text: str) -> bool:

@@ -39,6 +39,8 @@ from tasks.model import Step, StepResult
 
 TOKENS = frozenset({"GITHUB_TOKEN", "GH_TOKEN", "GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN"})
 """Variables that give access to the forge, which is the program's own business."""
+OWN = frozenset({"PATCHYARD_DATABASE", "PATCHYARD_NOTIFY", "PATCHYARD_TOKEN"})
+"""Variables of the program's own that give access to something: its store, its server, whoever it notifies."""
 LOCATIONS = frozenset(
     {
         "GIT_ALTERNATE_OBJECT_DIRECTORIES",
@@ -88,7 +90,7 @@ class LocalRunner:
 
     async def version(self, agent: Agent, _image: str | None) -> str | None:
         """Return what an agent of this machine says of its version; `None` where it does not run."""
-        environment = {**self._environ, **agent.environment}
+        environment = {**_theirs(self._environ), **agent.environment}
         command = ["sh", "-c", agent.version or ""]
         with move_on_after(PATIENCE), suppress(OSError):
             process = await run_process(command, check=False, stderr=DEVNULL, env=environment)
@@ -132,14 +134,18 @@ class LocalRunner:
 
 def task_environment(environ: Mapping[str, str], job: Job) -> dict[str, str]:
     """Return a task's environment: the user's, without the forge's tokens and what leads git elsewhere."""
-    kept = {
+    return _theirs(environ) | task_variables(job)
+
+
+def _theirs(environ: Mapping[str, str]) -> dict[str, str]:
+    return {
         name: value
         for name, value in environ.items()
         if name not in TOKENS
+        and name not in OWN
         and name not in LOCATIONS
         and not name.startswith(("GIT_CONFIG_KEY_", "GIT_CONFIG_VALUE_"))
     }
-    return kept | task_variables(job)
 
 
 async def _in_thread(call: Callable[[], None], stop: Callable[[], None] = lambda: None) -> None:

@@ -1,12 +1,16 @@
 """The worktree pool: acquire, reset, release, remove."""
 
+import hashlib
+import json
 import os
 import re
 import shutil
 import stat
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from enum import Enum, auto
+from functools import partial
 from heapq import heappop, heappush
 from pathlib import Path, PurePosixPath
 from types import TracebackType
@@ -44,6 +48,26 @@ class Worktree:
 
 
 @dataclass(frozen=True, slots=True)
+class Holder:
+    """What a worktree is held for: an attempt at a task of a run.
+
+    It stands beside the worktree for as long as that may have changes that are kept nowhere else. `start` is
+    the commit that the attempt began at; `exclude` and `baseline` are what its patch is taken with.
+    """
+
+    run: str
+    task: str
+    attempt: int
+    start: str
+    exclude: tuple[str, ...] = ()
+    baseline: str | None = None
+
+
+Salvage = Callable[[Worktree, Holder], bool]
+"""Keeps what a dead run left in a worktree; returns whether it is kept. Blocks."""
+
+
+@dataclass(frozen=True, slots=True)
 class Removed:
     """A worktree that was removed, or would be."""
 
@@ -75,12 +99,14 @@ class Pool:
         copy: Files, directories or globs of the user's tree that are copied into each worktree, where the
             commit does not have them.
         keep: Patterns as in `.gitignore`, of untracked files that a reset leaves in place.
+        salvage: Keeps what a dead run left in a worktree, before it is reset. What it does not keep is set
+            aside with the whole worktree.
 
     Raises:
         PoolError: A pattern of `copy` leads out of the repository.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of a pool, named by every caller
         self,
         repository: Repository,
         directory: Path,
@@ -88,7 +114,9 @@ class Pool:
         *,
         copy: Sequence[str] = (),
         keep: Sequence[str] = (),
+        salvage: "Salvage | None" = None,
     ) -> None:
+        self._salvage = salvage or (lambda _worktree, _holder: False)
         self.directory = directory.absolute()
         self._repository = repository
         self._size = size
@@ -98,6 +126,7 @@ class Pool:
         self._free: list[int] = []
         self._checkouts: dict[int, Checkout] = {}
         self._available = Semaphore(0)
+        self._digest: str | None = None
 
     def __len__(self) -> int:
         """How many tasks can have a worktree at once."""
@@ -165,6 +194,8 @@ class Pool:
         number = _number(worktree.name)
         if keep:
             number = await to_thread.run_sync(self._replace, number)
+        else:
+            await to_thread.run_sync(partial(_holder_file(worktree.path).unlink, missing_ok=True))
         heappush(self._free, number)
         self._available.release()
 
@@ -191,8 +222,9 @@ class Pool:
             if state in {_State.VACANT, _State.OURS}:
                 if state is _State.OURS:
                     end_inside(self._path(number), TASK_VARIABLE)
-                self._locks[number] = lock
-                return number
+                if rescue(self._repository, self._path(number), self._salvage):
+                    self._locks[number] = lock
+                    return number
             lock.release()
             if state is _State.FOREIGN:
                 raise PoolError(
@@ -204,7 +236,7 @@ class Pool:
         )
 
     def _replace(self, number: int) -> int:
-        _kept_mark(self._path(number)).touch()
+        set_apart(self._path(number))
         self._checkouts.pop(number, None)
         other = self._take(max(self._locks) + 1)
         self._locks.pop(number).release()
@@ -235,6 +267,16 @@ class Pool:
             _copy(source, path, relative)
         return Worktree(path.name, path, checkout)
 
+    def hold(self, worktree: Worktree, holder: Holder) -> None:
+        """Note what a worktree is held for, so that nothing is lost if this process dies. Blocks."""
+        note = _holder_file(worktree.path)
+        try:
+            new = note.with_name(f"{note.name}.new")
+            new.write_text(json.dumps(asdict(holder)), encoding="ascii")
+            new.replace(note)
+        except OSError as error:
+            raise PoolError(f"cannot write {note}: {error.strerror}; make room, or make it writable") from None
+
     def _made_anew(self, number: int, commit: str) -> Checkout:
         """Make a worktree, after removing what is left of the one that this run had there."""
         path = self._path(number)
@@ -243,6 +285,19 @@ class Pool:
         elif number in self._checkouts:
             remove(path)  # the task broke what told whose it is; this run made it, and holds its lock
         return self._repository.add_worktree(path, commit)
+
+    def digest_of_copies(self) -> str:
+        """Return a digest of what is copied into every worktree: paths, modes and contents. Blocks."""
+        if self._digest is None:
+            found = hashlib.sha256()
+            for source, relative in sorted(self._copies(), key=lambda pair: str(pair[1])):
+                with suppress(OSError):
+                    content = str(source.readlink()).encode() if source.is_symlink() else source.read_bytes()
+                    part = hashlib.sha256(content).hexdigest()
+                    line = f"{relative}\0{source.lstat().st_mode:o}\0{part}\n"
+                    found.update(line.encode(errors="surrogateescape"))
+            self._digest = found.hexdigest()
+        return self._digest
 
     def _copies(self) -> Iterator[tuple[Path, Path]]:
         """Yield the files of the user's tree that are copied, with their paths in it."""
@@ -340,6 +395,51 @@ def _kept_mark(path: Path) -> Path:
     return path.with_name(f"{path.name}.kept")
 
 
+def _holder_file(path: Path) -> Path:
+    return path.with_name(f".{path.name}.task")
+
+
+def set_apart(path: Path) -> None:
+    """Mark a worktree as one with work that could not be kept: no run takes it any more."""
+    _kept_mark(path).touch()
+    _holder_file(path).unlink(missing_ok=True)
+
+
+def holder_of(path: Path) -> Holder | None:
+    """Return what a worktree was held for when its run died; `None` where it holds nothing."""
+    try:
+        found = json.loads(_holder_file(path).read_bytes())
+        return Holder(**{**found, "exclude": tuple(found["exclude"])})
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def rescue(repository: Repository, path: Path, salvage: Salvage) -> bool:
+    """Have kept what a dead run left in a worktree, whose lock the caller has. Blocks.
+
+    Returns whether the worktree may be used: one whose work could not be kept is set aside.
+    """
+    holder = holder_of(path)
+    checkout = repository.worktree(path) if holder else None
+    if holder and checkout and not salvage(Worktree(path.name, path, checkout), holder):
+        set_apart(path)
+        return False
+    _holder_file(path).unlink(missing_ok=True)
+    return True
+
+
+def rescue_at(repository: Repository, path: Path, salvage: Salvage) -> None:
+    """Have kept what a dead run left in a worktree, unless another run has it: then that one has seen to it."""
+    if not path.parent.is_dir() or (lock := _try_lock(path)) is None:
+        return
+    try:
+        if _state(repository, path) is _State.OURS:
+            end_inside(path, TASK_VARIABLE)
+            rescue(repository, path, salvage)
+    finally:
+        lock.release()
+
+
 def default_directory(repository: Repository) -> Path:
     """Return where the worktrees of a repository stand unless told otherwise: beside it."""
     return repository.root.parent / f"{repository.name}-worktrees"
@@ -351,7 +451,9 @@ def set_aside(directory: Path) -> tuple[Path, ...]:
     return tuple(sorted(path for path in marked if _NAME.fullmatch(path.name) and is_directory(path)))
 
 
-def clean(repository: Repository, directory: Path, *, dry_run: bool = False) -> tuple[Removed, ...]:
+def clean(
+    repository: Repository, directory: Path, *, dry_run: bool = False, salvage: Salvage = lambda _w, _h: False
+) -> tuple[Removed, ...]:
     """Remove a repository's worktrees from a pool's directory, except those that a run holds or set aside.
 
     Nothing is removed but worktrees of this repository's pool, their lock files, and the directory once it
@@ -361,6 +463,7 @@ def clean(repository: Repository, directory: Path, *, dry_run: bool = False) -> 
         repository: Whose worktrees.
         directory: The pool's.
         dry_run: Only say what would be removed.
+        salvage: Keeps what a dead run left in one, before it is removed.
 
     Raises:
         GitError: One cannot be removed.
@@ -369,19 +472,19 @@ def clean(repository: Repository, directory: Path, *, dry_run: bool = False) -> 
         return ()
     directory = directory.resolve()
     names = (child.name.removeprefix(".") for child in directory.iterdir())
-    stems = (name.removesuffix(".lock").removesuffix(".kept") for name in names)
+    stems = (name.removesuffix(".lock").removesuffix(".kept").removesuffix(".task") for name in names)
     numbers = {_number(stem) for stem in stems if _NAME.fullmatch(stem)}
     removed = [
         Removed(path.name, path)
         for path in (directory / f"wt-{number}" for number in sorted(numbers))
-        if _clean_one(repository, path, dry_run=dry_run)
+        if _clean_one(repository, path, salvage, dry_run=dry_run)
     ]
     if not dry_run and not any(directory.iterdir()):
         directory.rmdir()
     return tuple(removed)
 
 
-def _clean_one(repository: Repository, path: Path, *, dry_run: bool) -> bool:
+def _clean_one(repository: Repository, path: Path, salvage: Salvage, *, dry_run: bool) -> bool:
     """Remove a worktree and its lock file if nobody uses them; returns whether there was a worktree."""
     lock_file = _lock_file(path)
     wanted = lock_file.exists()
@@ -392,6 +495,10 @@ def _clean_one(repository: Repository, path: Path, *, dry_run: bool) -> bool:
         if not os.path.lexists(path) and not dry_run:
             _kept_mark(path).unlink(missing_ok=True)
         state = _state(repository, path)
+        if state is _State.OURS and not dry_run:
+            end_inside(path, TASK_VARIABLE)
+            if not rescue(repository, path, salvage):
+                return False
         if state in {_State.OURS, _State.VACANT} and not dry_run:
             _clear(repository, path)
             wanted = False

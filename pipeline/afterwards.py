@@ -6,21 +6,24 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import click
 
 from containers.git import Repository
-from containers.worktrees import clean as clean_pool
-from containers.worktrees import default_directory, set_aside
 from pipeline.agents_command import agents
-from pipeline.config import load
-from pipeline.console import JsonLines, Lines, outcome_table, plural, printable, show, table
+from pipeline.attempt import log_of
+from pipeline.console import JsonLines, Lines, outcome_table, printable, show, table
+from pipeline.control import host_name
 from pipeline.events import Broadcast, outcome_fields, timestamp
-from pipeline.options import environment, leave, repo_option, tell_wait
-from pipeline.store import Run, Store, StoredTask, UnknownRunError
-from pipeline.wiring import CallError, is_alive, run_directory
-from tasks.model import RunStatus, Status
+from pipeline.options import database_option, environment, leave, repo_option, tell_wait
+from pipeline.recorder import EventKeeper
+from pipeline.records import Run, StoredAttempt, StoredTask
+from pipeline.runs import is_dead, open_store, standing
+from pipeline.store import Store, UnknownRunError
+from pipeline.wiring import CallError, run_directory
+from tasks.model import Patch, Status
 
 POLL = 0.1
 """Seconds between two looks at a log that grows."""
@@ -31,21 +34,19 @@ GITHUB_FAILED = 3
 def opened(repo: Path) -> Iterator[tuple[Repository, Store]]:
     """Open a repository and its store."""
     repository = Repository.open(repo, environment())
-    with Store.beside(repository.common) as store:
+    with open_store(repository, environment()) as store:
         yield repository, store
 
 
-def told_status(repository: Repository, run: Run) -> str:
+def told_status(store: Store, run: Run) -> str:
     """Return a run's status; one that no process works on any more was interrupted."""
-    if run.status is RunStatus.RUNNING and not is_alive(repository.common, run.id):
-        return "interrupted"
-    return str(run.status)
+    return str(standing(store, run, environment()))
 
 
-def _run_record(repository: Repository, run: Run) -> dict[str, object]:
+def _run_record(store: Store, run: Run) -> dict[str, object]:
     return {
         "run": run.id,
-        "status": told_status(repository, run),
+        "status": told_status(store, run),
         "plan": run.plan_path,
         "title": run.plan_title,
         "base": run.base,
@@ -70,19 +71,20 @@ def _task_record(stored: StoredTask) -> dict[str, object]:
 
 @click.command()
 @repo_option
+@database_option
 @click.option("--json", "as_json", is_flag=True, help="Write a JSON line a run.")
 def runs(repo: Path, *, as_json: bool) -> None:
     """List the runs of the repository, the newest last."""
-    with opened(repo) as (repository, store):
+    with opened(repo) as (_, store):
         found = store.runs()
         if as_json:
             for run in found:
-                click.echo(json.dumps(_run_record(repository, run)))
+                click.echo(json.dumps(_run_record(store, run)))
             return
         rows = [
             (
                 run.id,
-                told_status(repository, run),
+                told_status(store, run),
                 run.started_at.astimezone().isoformat(sep=" ", timespec="seconds")[:19],
                 f"{run.seconds:.1f} s" if run.seconds is not None else "",
                 run.plan_title or run.plan_path,
@@ -92,16 +94,32 @@ def runs(repo: Path, *, as_json: bool) -> None:
         show(table(("run", "status", "started", "time", "plan"), rows), sys.stdout)
 
 
+def _attempt_record(attempt: StoredAttempt) -> dict[str, object]:
+    return {
+        "task": attempt.task,
+        "attempt": attempt.number,
+        "status": None if attempt.status is None else str(attempt.status),
+        "worktree": attempt.worktree,
+        "host": attempt.host,
+        "started_at": timestamp(attempt.started_at),
+        "finished_at": timestamp(attempt.finished_at) if attempt.finished_at else None,
+        "seconds": round(attempt.seconds, 3),
+        "error": attempt.error,
+        "log": str(attempt.log) if attempt.log else None,
+    }
+
+
 @click.command()
 @click.argument("run_name", metavar="[RUN]", required=False)
 @repo_option
+@database_option
 @click.option("--json", "as_json", is_flag=True, help="Write the run and its tasks as one JSON object.")
 def status(run_name: str | None, repo: Path, *, as_json: bool) -> None:
     """Show the tasks of RUN, or of the newest run.
 
     RUN is a run's id, or the beginning of one.
     """
-    with opened(repo) as (repository, store):
+    with opened(repo) as (_, store):
         run = store.run(run_name)
         stored = store.tasks(run.id)
         if as_json:
@@ -110,17 +128,35 @@ def status(run_name: str | None, repo: Path, *, as_json: bool) -> None:
                 {"batch": item.batch, "tasks": list(item.tasks), "files": list(item.files)}
                 for item in store.conflicts(run.id)
             ]
-            click.echo(json.dumps({**_run_record(repository, run), "tasks": tasks, "conflicts": conflicts}))
+            attempts = [_attempt_record(item) for item in store.attempts(run.id)]
+            record = {**_run_record(store, run), "tasks": tasks, "conflicts": conflicts, "attempts": attempts}
+            click.echo(json.dumps(record))
             return
         title = run.plan_title or run.plan_path
-        click.echo(printable(f"run {run.id}: {title}: {told_status(repository, run)}, base {run.base[:12]}"))
+        click.echo(printable(f"run {run.id}: {title}: {told_status(store, run)}, base {run.base[:12]}"))
         links = {item.outcome.task: item.request.url for item in stored if item.request}
         show(outcome_table([item.outcome for item in stored], links), sys.stdout)
+        for attempt in store.attempts(run.id):
+            if attempt.status is None:
+                since = attempt.started_at.astimezone().isoformat(sep=" ", timespec="seconds")[11:19]
+                words = "under way" if not is_dead(store, run, environment()) else "was cut off"
+                where = f"{attempt.worktree} {attempt.task}"
+                click.echo(printable(f"{where} {words}, begun at {since}: {attempt.title}"))
         for conflict in store.conflicts(run.id):
             click.echo(printable(f"batch {conflict.batch}: {conflict}"))
         for item in stored:
             if item.outcome.error and item.outcome.status not in {Status.SKIPPED, Status.CANCELLED}:
                 click.echo(printable(f"\ntask {item.outcome.task}: {item.outcome.error}"))
+
+
+def _patch_of(store: Store, run: Run, task: str | None, number: int) -> Patch | None:
+    if task is None:
+        raise click.UsageError("--attempt is of a TASK; name it.")
+    for attempt in store.attempts(run.id, task):
+        if attempt.number == number:
+            return attempt.patch
+    hint = "`patchyard status --json` lists them"
+    raise UnknownRunError(f"run {run.id} has no attempt {number} at task {task}; {hint}")
 
 
 def _task_of(store: Store, run: Run, task: str) -> StoredTask:
@@ -136,26 +172,42 @@ def _task_of(store: Store, run: Run, task: str) -> StoredTask:
 @click.argument("run_name", metavar="RUN")
 @click.argument("task")
 @repo_option
+@database_option
 @click.option("--follow", "-f", is_flag=True, help="Go on as the log grows, until the task has ended.")
-def logs(run_name: str, task: str, repo: Path, *, follow: bool) -> None:
+@click.option("--attempt", "number", type=int, metavar="N", help="Of the Nth attempt.  [default: the last]")
+def logs(run_name: str, task: str, repo: Path, *, follow: bool, number: int | None) -> None:
     """Print the output of TASK in RUN."""
     with opened(repo) as (repository, store):
         run = store.run(run_name)
-        path = run_directory(repository.common, run.id) / f"{task}.log"
+        numbers = [attempt.number for attempt in store.attempts(run.id, task)]
+        wanted = number or max(numbers, default=1)
+        path = log_of(run_directory(repository.common, run.id), task, wanted)
 
         def ended() -> bool:
-            return not follow or store.has_ended(run.id, task) or not is_alive(repository.common, run.id)
+            return (
+                not follow or store.has_ended(run.id, task) or is_dead(store, store.run(run.id), environment())
+            )
 
         while True:
             last = ended()
             if path.exists():
                 break
             if last:
+                _check_host(store, run, task, wanted)
                 outcome = _task_of(store, run, task).outcome
                 how = f"it was {outcome.status}: {outcome.error}"
                 raise UnknownRunError(f"task {task} of run {run.id} has no log: {how}")
             time.sleep(POLL)
         _print_log(path, ended)
+
+
+def _check_host(store: Store, run: Run, task: str, number: int) -> None:
+    """Say on which host a log is, where it is another."""
+    for attempt in store.attempts(run.id, task):
+        if attempt.number == number and attempt.host not in {None, host_name(environment())}:
+            raise UnknownRunError(
+                f"task {task} of run {run.id} ran on {attempt.host}, and its log is there: run this command there"
+            )
 
 
 def _print_log(path: Path, ended: Callable[[], bool]) -> None:
@@ -175,14 +227,23 @@ def _print_log(path: Path, ended: Callable[[], bool]) -> None:
 @click.command()
 @click.argument("run_name", metavar="RUN")
 @click.argument("task", required=False)
+@click.option(
+    "--attempt", "number", type=int, metavar="N", help="Of the Nth attempt at TASK.  [default: the last]"
+)
 @repo_option
-def diff(run_name: str, task: str | None, repo: Path) -> None:
+@database_option
+def diff(run_name: str, task: str | None, repo: Path, number: int | None) -> None:
     """Print the patch of TASK in RUN, or those of all of its tasks.
 
     A task that failed or timed out shows what it had changed by then.
     """
     with opened(repo) as (_, store):
         run = store.run(run_name)
+        if number is not None:
+            patch = _patch_of(store, run, task, number)
+            sys.stdout.buffer.write(patch.diff if patch else b"")
+            sys.stdout.buffer.flush()
+            return
         chosen = (_task_of(store, run, task),) if task else store.tasks(run.id)
         out = sys.stdout.buffer
         for item in chosen:
@@ -202,6 +263,7 @@ def diff(run_name: str, task: str | None, repo: Path) -> None:
     help="Where the files are written; made where it lacks.",
 )
 @repo_option
+@database_option
 def patches(run_name: str, output: Path, repo: Path) -> None:
     """Write the patch of each task that changed something in RUN to DIR/<task>.patch, and the report beside.
 
@@ -230,6 +292,7 @@ def patches(run_name: str, output: Path, repo: Path) -> None:
     help="A directory of patches and their report, instead of RUN: from another machine, or a Dagger call.",
 )
 @repo_option
+@database_option
 @click.option(
     "--remote", metavar="NAME", help="The remote to push to.  [default: as the run was told, else origin]"
 )
@@ -261,47 +324,17 @@ def publish(
     with opened(repo) as (repository, store):
         carried = Carried.at(directory) if directory else None
         run = carried.run if carried else store.run(run_name)
-        if told_status(repository, run) == "running":
+        if told_status(store, run) == "running":
             raise CallError(f"run {run.id} is still under way; publish it when it has ended")
         settings = {**run.settings, **{name: value for name, value in flags.items() if value is not None}}
         target = target_of(repository, replace(run, settings=settings), environment(), tell_wait)
         if carried:
             bring(repository, store, carried, target)
     stream = JsonLines(sys.stdout) if as_json else Lines(sys.stdout)
-    with Broadcast([stream]) as listener:
-        failures = publish_run(repository, run.id, target, listener)
+    kept = open_store(repository, environment())
+    with kept, Broadcast([stream, EventKeeper(run.id, lambda: kept)]) as listener:
+        failures = publish_run(partial(open_store, repository, environment()), run.id, target, listener)
     leave(GITHUB_FAILED if failures else 0)
 
 
-@click.command()
-@repo_option
-@click.option(
-    "--worktrees",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Where the worktrees stand.  [default: <repository>-worktrees beside the repository]",
-)
-@click.option("--dry-run", is_flag=True, help="Show what would be removed, and remove nothing.")
-def clean(repo: Path, worktrees: Path | None, *, dry_run: bool) -> None:
-    """Remove the worktrees of the pool that no run is using.
-
-    Runs, their logs and patches, and all branches stay.
-    """
-    repository = Repository.open(repo, environment())
-    settings = load({"worktrees": worktrees}, environment(), repository.root)
-    named = settings.forced.get("worktrees") or settings.file.get("worktrees")
-    directory = named or default_directory(repository)
-    removed = clean_pool(repository, directory, dry_run=dry_run)
-    for item in removed:
-        click.echo(f"{'would remove' if dry_run else 'removed'} {item}")
-    if not removed:
-        click.echo(f"no worktrees to remove in {directory}")
-    else:
-        click.echo(f"{plural(len(removed), 'worktree')} {'would be removed' if dry_run else 'removed'}")
-    for path in set_aside(directory):
-        click.echo(
-            f"left {path}: it holds work of a task that could not be kept; remove it when you have looked"
-        )
-
-
-COMMANDS = (status, logs, diff, patches, publish, runs, clean, agents)
+COMMANDS = (status, logs, diff, patches, publish, runs, agents)

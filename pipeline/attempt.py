@@ -12,16 +12,19 @@ from containers.agents import Versions, agent_step, prompt, read_cost
 from containers.agents_data import Agent
 from containers.git import BranchMovedError, GitError, Repository, SecretFoundError
 from containers.runner import Job, Runner
-from containers.worktrees import Worktree
+from containers.worktrees import Holder, Pool, Worktree
 from pipeline.bases import Start
 from pipeline.branches import RUN_TRAILER, TASK_TRAILER, Branches
 from pipeline.config import Settings
 from pipeline.events import Listener, StepFinished, StepStarted, TaskFinished, TaskStarted, now
 from pipeline.recorder import Recorder
+from pipeline.records import StoredAttempt
+from pipeline.results import Results
+from pipeline.signing import signature
 from pipeline.store import Store
 from tasks.errors import PatchyardError
 from tasks.keys import AgentUse, Ingredients, Inputs, inputs_of
-from tasks.model import Batch, Mode, Outcome, Patch, Plan, Status, Step, StepKind, StepResult, Task
+from tasks.model import Batch, Mode, Outcome, Plan, Status, Step, StepKind, StepResult, Task
 from tasks.secrets import Secrets
 
 TAIL_LINES = 10
@@ -49,6 +52,9 @@ class Context:
     why_cancelled: Callable[[], str] = lambda: "the run was interrupted"
     span: Callable[[str], AbstractContextManager[object]] = nullcontext
     versions: dict[tuple[str, str | None], str | None] = field(default_factory=dict)
+    pool: Pool | None = None
+    results: Results | None = None
+    attempts: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def run(self) -> str:
@@ -64,8 +70,53 @@ class Context:
         return self.settings.mode_for(self.batch(task))
 
     def log(self, task: str) -> Path:
-        """Return the file that a task's output goes to."""
-        return self.directory / f"{task}.log"
+        """Return the file that a task's output goes to: each attempt's is its own."""
+        return log_of(self.directory, task, self.attempt(task))
+
+    def attempt(self, task: str) -> int:
+        """Return the number of the attempt at a task that this run makes."""
+        return self.attempts.get(task, 1)
+
+    def steps(self, task: Task) -> tuple[Step, ...]:
+        """Return all steps of a task, with titles that anybody may read."""
+        steps = steps_of(task, self.plan, self.settings)
+        return tuple(replace(step, title=self.secrets.mask_text(step.title)) for step in steps)
+
+    def job(self, task: Task, start: Start) -> Job:
+        """Return a task made ready to run."""
+        agent = self.settings.agent_for(task)
+        return Job(
+            run=self.run,
+            task=task.id,
+            steps=self.steps(task),
+            log=self.log(task.id),
+            scratch=self.directory / f"{task.id}.scratch",
+            environment={**(agent.environment if agent else {}), **self.settings.environment},
+            secrets=self.secrets.only((*self.settings.secrets, *(agent.secrets if agent else ()))),
+            timeout=self.settings.timeout_for(task),
+            grace=self.settings.grace,
+            image=self.settings.image_for(task, self.batch(task)),
+            layers=agent.setup if agent else (),
+            start=start.commit,
+        )
+
+    def ingredients(self, task: Task, start: Start, version: str | None) -> Ingredients:
+        """Return what a task is made from; `version` is its agent's. Blocks."""
+        job, agent, mask = self.job(task, start), self.settings.agent_for(task), self.secrets.mask_text
+        contained = self.mode(task) is Mode.DAGGER
+        return Ingredients(
+            task=task,
+            steps=job.steps,
+            mode=self.mode(task),
+            base_tree=self.repository.tree(self.recorder.run.base),
+            start_tree=self.repository.tree(start.commit),
+            agent=AgentUse(mask(agent.name), mask(agent.command), version) if agent else None,
+            image=job.image if contained else None,
+            layers=job.layers if contained else (),
+            depth=self.settings.depth,
+            environment=job.environment,
+            secrets=tuple(job.secrets.values),
+        )
 
     async def version(self, agent: Agent, mode: Mode, image: str | None) -> str | None:
         """Return an agent's version, where the place that it runs in can say so."""
@@ -92,8 +143,14 @@ class Context:
             log=self.log(outcome.task) if outcome.worktree else None,
             branches=branches,
             inputs=inputs,
+            attempt=self.attempt(outcome.task),
         )
         self.listener.notify(TaskFinished(outcome=outcome))
+
+
+def log_of(directory: Path, task: str, attempt: int) -> Path:
+    """Return the file of an attempt's output in a run's directory."""
+    return directory / (f"{task}.log" if attempt == 1 else f"{task}.attempt-{attempt}.log")
 
 
 def commit_message(task: Task, run: str) -> str:
@@ -131,10 +188,7 @@ class Attempt:
         self._worktree = worktree
         self._exclude = exclude
         self._title = context.secrets.mask_text(task.title)
-        self._steps = tuple(
-            replace(step, title=context.secrets.mask_text(step.title))
-            for step in steps_of(task, context.plan, context.settings)
-        )
+        self._steps = context.steps(task)
         self._results: list[StepResult] = []
         self._agent = context.settings.agent_for(task)
         self._version: str | None = None
@@ -150,6 +204,20 @@ class Attempt:
     async def run(self) -> Outcome:
         """Run the task's steps and keep its outcome, also when it is cancelled on the way."""
         context = self._context
+        await to_thread.run_sync(self._hold)
+        begun = StoredAttempt(
+            task=self._task.id,
+            number=context.attempt(self._task.id),
+            title=self._title,
+            batch=self._task.batch,
+            started_at=self._started_at,
+            worktree=self._worktree.name,
+            path=self._worktree.path,
+            host=context.recorder.run.host,
+            start=self._start.commit,
+            log=context.log(self._task.id),
+        )
+        context.recorder.note(lambda store: store.begin_attempt(context.run, begun))
         context.listener.notify(
             TaskStarted(
                 task=self._task.id,
@@ -175,6 +243,15 @@ class Attempt:
         with CancelScope(shield=True):
             outcome = await self._finish(cancelled=False)
         return outcome
+
+    def _hold(self) -> None:
+        """Note what the worktree is held for. Blocks."""
+        if pool := self._context.pool:
+            number = self._context.attempt(self._task.id)
+            holder = Holder(
+                self._context.run, self._task.id, number, self._start.commit, self._exclude, self._baseline
+            )
+            pool.hold(self._worktree, holder)
 
     @asynccontextmanager
     async def _ready(self) -> AsyncIterator[Job]:
@@ -215,10 +292,14 @@ class Attempt:
         self._results.append(result)
         if result.step.kind is StepKind.AGENT and not result.cached:
             self._cost = await to_thread.run_sync(self._spent)
-        await self._context.recorder.keep(Store.keep_step, self._context.run, self._task.id, number, result)
+        attempt = self._context.attempt(self._task.id)
+        await self._context.recorder.keep(
+            Store.keep_step, self._context.run, self._task.id, number, result, attempt
+        )
         if result.step.kind is StepKind.SETUP and number == len(self._context.settings.setup):
             checkout = self._worktree.checkout
             self._baseline = await to_thread.run_sync(lambda: checkout.snapshot(exclude=self._exclude))
+            await to_thread.run_sync(self._hold)
         self._context.listener.notify(
             StepFinished(
                 task=self._task.id,
@@ -246,21 +327,7 @@ class Attempt:
         return None
 
     def _job(self) -> Job:
-        context, agent = self._context, self._agent
-        return Job(
-            run=context.run,
-            task=self._task.id,
-            steps=self._steps,
-            log=context.log(self._task.id),
-            scratch=context.directory / f"{self._task.id}.scratch",
-            environment={**(agent.environment if agent else {}), **context.settings.environment},
-            secrets=context.secrets.only((*context.settings.secrets, *(agent.secrets if agent else ()))),
-            timeout=context.settings.timeout_for(self._task),
-            grace=context.settings.grace,
-            image=context.settings.image_for(self._task, context.batch(self._task)),
-            layers=agent.setup if agent else (),
-            start=self._start.commit,
-        )
+        return self._context.job(self._task, self._start)
 
     async def _finish(self, *, cancelled: bool) -> Outcome:
         outcome = replace(
@@ -280,11 +347,15 @@ class Attempt:
             taken = False
             where = f"what it changed stays in {self._worktree.path}"
             outcome = _spoilt(outcome, f"its patch could not be taken, and {where}: {error}")
-        if outcome.patch and outcome.succeeded:
-            outcome = await self._settle(outcome, outcome.patch)
+        outcome = await settle(self._context, self._task, self._start, outcome)
         outcome = replace(outcome, seconds=perf_counter() - self._began)
         self.outcome = outcome
         await self._context.keep(outcome, self._start, self._inputs)
+        if (results := self._context.results) and outcome.succeeded and self._inputs:
+            made_from = self._context.ingredients
+            await to_thread.run_sync(
+                lambda: results.keep(made_from(self._task, self._start, self._version), outcome)
+            )
         self.holds_work = not taken
         return outcome
 
@@ -328,56 +399,68 @@ class Attempt:
 
     def _take(self, outcome: Outcome) -> Outcome:
         """Take the patch, and note what the task was made from. Blocks."""
-        self._inputs = self._made_from()
+        self._inputs = inputs_of(self._context.ingredients(self._task, self._start, self._version))
         patch = self._worktree.checkout.patch(
             self._start.commit, baseline=self._baseline, exclude=self._exclude, secrets=self._context.secrets
         )
         return replace(outcome, files=patch.files, patch=patch if patch.files else None)
 
-    def _made_from(self) -> Inputs:
-        """Return what is kept of what the task is made from. Blocks."""
-        context, task, job, agent = self._context, self._task, self._job(), self._agent
-        mask = context.secrets.mask_text
-        contained = context.mode(task) is Mode.DAGGER
-        return inputs_of(
-            Ingredients(
-                task=task,
-                steps=job.steps,
-                mode=context.mode(task),
-                base_tree=context.repository.tree(context.recorder.run.base),
-                start_tree=context.repository.tree(self._start.commit),
-                agent=AgentUse(mask(agent.name), mask(agent.command), self._version) if agent else None,
-                image=job.image if contained else None,
-                layers=job.layers if contained else (),
-                depth=context.settings.depth,
-                environment=job.environment,
-                secrets=tuple(job.secrets.values),
-            )
-        )
 
-    async def _settle(self, outcome: Outcome, patch: Patch) -> Outcome:
-        """Make the commit of a task that succeeded, and let its branch stand there."""
-        branch = self._context.branches.name(self._task.id)
-        try:
-            commit = await to_thread.run_sync(self._commit, patch)
-            if self._start.branch:
-                await self._set(self._start.branch, self._start.commit)
-            await self._set(branch, commit)
-        except GitError as error:
-            return _spoilt(outcome, str(error))
-        return replace(outcome, status=Status.CHANGED, branch=branch, commit=commit)
+async def settle(context: Context, task: Task, start: Start, outcome: Outcome) -> Outcome:
+    """Make the commit of a task that changed something, and let its branch stand there."""
+    patch, branch = outcome.patch, context.branches.name(task.id)
+    if patch is None or not outcome.succeeded:
+        return outcome
+    signed = signature(context.recorder.run, outcome.started_at or now())
+    message = commit_message(task, context.run)
+    try:
+        commit = await to_thread.run_sync(context.repository.commit, patch.tree, [patch.start], message, signed)
+        if start.branch:
+            await _set(context, start.branch, start.commit)
+        await _set(context, branch, commit)
+    except GitError as error:
+        return _spoilt(outcome, str(error))
+    return replace(outcome, status=Status.CHANGED, branch=branch, commit=commit)
 
-    async def _set(self, branch: str, commit: str) -> None:
-        branches = self._context.branches
-        try:
-            await to_thread.run_sync(branches.set, branch, commit)
-        except BranchMovedError:
-            await self._context.recorder.keep(lambda store: branches.look_again(store, branch))
-            await to_thread.run_sync(branches.set, branch, commit)
 
-    def _commit(self, patch: Patch) -> str:
-        message = commit_message(self._task, self._context.run)
-        return self._context.repository.commit(patch.tree, [patch.start], message)
+async def _set(context: Context, branch: str, commit: str) -> None:
+    branches = context.branches
+    try:
+        await to_thread.run_sync(branches.set, branch, commit)
+    except BranchMovedError:
+        await context.recorder.keep(lambda store: branches.look_again(store, branch))
+        await to_thread.run_sync(branches.set, branch, commit)
+
+
+async def made_before(context: Context, task: Task, start: Start) -> Outcome | None:
+    """Give a task the result that any run kept of the same work; `None` where there is none."""
+    results, agent = context.results, context.settings.agent_for(task)
+    if results is None:
+        return None
+    began, moment = perf_counter(), now()
+    version = (
+        await context.version(agent, context.mode(task), context.job(task, start).image) if agent else None
+    )
+    made_from = await to_thread.run_sync(context.ingredients, task, start, version)
+    found = await to_thread.run_sync(results.find, made_from, start.commit)
+    if found is None:
+        return None
+    outcome = Outcome(
+        task=task.id,
+        title=context.secrets.mask_text(task.title),
+        batch=task.batch,
+        status=Status.UNCHANGED,
+        started_at=moment,
+        start=start.commit,
+        exit_code=0,
+        files=found.files,
+        patch=found if found.files else None,
+        cached=True,
+    )
+    with CancelScope(shield=True):
+        outcome = replace(await settle(context, task, start, outcome), seconds=perf_counter() - began)
+        await context.keep(outcome, start, inputs_of(made_from))
+    return outcome
 
 
 def _spoilt(outcome: Outcome, reason: str) -> Outcome:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from containers.git import Repository
+from containers.git import Merge, Repository, Signature
 from tasks.model import Batch, Conflict, Outcome, Plan, Task
 from tasks.schedule import foundations
 
@@ -44,6 +44,7 @@ class Bases:
         run: The run's id, for the commit messages.
         branch: Gives the branch's name for a task's id or a batch's (`batch-1`).
         keep_going: Whether a batch goes on from what does go together, where two patches do not.
+        signature: Who makes the merges, and when: the same whenever the run is taken up.
     """
 
     def __init__(  # noqa: PLR0913 - the parts of one value, named by every caller
@@ -55,7 +56,9 @@ class Bases:
         run: str,
         branch: Callable[[str], str],
         keep_going: bool,
+        signature: Signature | None = None,
     ) -> None:
+        self._signature = signature
         self._repository = repository
         self._plan = plan
         self._base = Start(base)
@@ -96,7 +99,7 @@ class Bases:
             return self._closings.setdefault(batch.number, Closing(start))
         commit, merged, conflicts = start.commit, list[Outcome](), list[Conflict]()
         for outcome in changed:
-            merge = self._repository.merge(commit, outcome.commit or "", self._message(f"batch {batch.number}"))
+            merge = self._merge(commit, outcome.commit or "", f"batch {batch.number}")
             if merge.commit is None:
                 conflicts.append(self._blame(batch, outcome, merged, merge.conflicts))
             else:
@@ -129,7 +132,7 @@ class Bases:
         others = []
         found: set[str] = set()
         for early in merged:
-            merge = self._repository.merge(early.commit or "", late.commit or "", self._message("a trial"))
+            merge = self._merge(early.commit or "", late.commit or "", "a trial")
             if merge.commit is None:
                 others.append(early.task)
                 found |= set(merge.conflicts)
@@ -142,7 +145,7 @@ class Bases:
             return self._base
         joined = starts[0]
         for start in starts[1:]:
-            merge = self._repository.merge(joined.commit, start.commit, self._message(name))
+            merge = self._merge(joined.commit, start.commit, name)
             builds_on = tuple(dict.fromkeys((*joined.builds_on, *start.builds_on)))
             if merge.commit is None:
                 told = ", ".join(merge.conflicts)
@@ -153,8 +156,9 @@ class Bases:
             joined = Start(merge.commit, branch, builds_on)
         return joined
 
-    def _message(self, what: str) -> str:
-        return f"patchyard: {self._plan.title or self._plan.name}: {what}\n\nPatchyard-Run: {self._run}\n"
+    def _merge(self, ours: str, theirs: str, what: str) -> Merge:
+        message = f"patchyard: {self._plan.title or self._plan.name}: {what}\n\nPatchyard-Run: {self._run}\n"
+        return self._repository.merge(ours, theirs, message, self._signature)
 
 
 def _surely_go_together(outcomes: Iterable[Outcome]) -> bool:

@@ -5,8 +5,9 @@ from typing import Any
 
 import click
 
-from pipeline import afterwards, reporting
+from pipeline import afterwards, cleaning, going_on, reporting, serving
 from pipeline.options import (
+    database_option,
     discard_output,
     environment,
     leave,
@@ -60,6 +61,7 @@ def main() -> None:
 @main.command()
 @plan_arguments
 @repo_option
+@database_option
 @run_options
 @click.option("--json", "as_json", is_flag=True, help="Write JSON lines, and nothing else, to standard output.")
 @click.option("--dry-run", is_flag=True, help="Show what would run, and change nothing.")
@@ -113,5 +115,11 @@ def check(
     leave(check_plan(path, repo, environment(), agent=agent, as_json=as_json))
 
 
-for command in (*afterwards.COMMANDS, *reporting.COMMANDS):
+for command in (
+    *afterwards.COMMANDS,
+    *going_on.COMMANDS,
+    *cleaning.COMMANDS,
+    *reporting.COMMANDS,
+    *serving.COMMANDS,
+):
     main.add_command(command)

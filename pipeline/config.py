@@ -71,10 +71,12 @@ class Settings:
     keep: tuple[str, ...] = ()
     engines: tuple[str, ...] = ()
     fresh: bool = False
+    no_cache: bool = False
     locked: bool = False
     caches: tuple[str, ...] = ()
     depth: int = 1
     services: Mapping[str, str] = field(default_factory=dict)
+    notify: str | None = field(default=None, repr=False)
     pins: Mapping[str, str] = field(default_factory=dict)
     forced: frozenset[str] = frozenset()
 
@@ -198,6 +200,13 @@ def _depth(value: object) -> int:
     return value
 
 
+def _notify(value: object) -> str:
+    """Return the URL that is told of a run's end; no message of an error holds it, since it may be a secret."""
+    from pipeline.notify import check_url  # noqa: PLC0415 - start-up stays quick
+
+    return check_url(_text(value))
+
+
 def _branch(value: object) -> str:
     template = _text(value)
     try:
@@ -319,10 +328,12 @@ CONVERTERS: Mapping[str, Callable[[object], Any]] = MappingProxyType(
         "keep": _inside,
         "engines": _engines,
         "fresh": _flag,
+        "no_cache": _flag,
         "locked": _flag,
         "caches": _absolute,
         "depth": _depth,
         "services": _services,
+        "notify": _notify,
     },
 )
 TABLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -380,8 +391,7 @@ def load(flags: Mapping[str, object], environ: Mapping[str, str], root: Path) ->
     """
     variables = {
         name: (value, f"the environment variable {PREFIX}{name.upper()}")
-        for name in CONVERTERS
-        if name not in NOT_IN_ENVIRONMENT and (value := environ.get(PREFIX + name.upper()))
+        for name, value in variables_of(environ).items()
     }
     named = {
         name: (value, f"--{(name.removesuffix('s') if isinstance(value, tuple) else name).replace('_', '-')}")
@@ -395,6 +405,15 @@ def load(flags: Mapping[str, object], environ: Mapping[str, str], root: Path) ->
         if isinstance(named_path := values.get("worktrees"), Path):
             values["worktrees"] = _absolute_path(named_path, start, home)
     return Sources(forced, file)
+
+
+def variables_of(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings that the environment names, as they stand there."""
+    return {
+        name: value
+        for name in CONVERTERS
+        if name not in NOT_IN_ENVIRONMENT and (value := environ.get(PREFIX + name.upper()))
+    }
 
 
 def _absolute_path(path: Path, start: Path, home: str) -> Path:

@@ -93,6 +93,8 @@ def printable(text: str) -> str:
 def figure(finished: RunFinished) -> str:
     """Return the figure that matters, as one sentence."""
     ran = [outcome for outcome in finished.outcomes if outcome.worktree]
+    if not ran and (cached := [outcome for outcome in finished.outcomes if outcome.cached]):
+        return f"{plural(len(cached), 'task')} from the cache in {finished.seconds:.1f} s"
     sentence = f"{plural(len(ran), 'task')} in {finished.seconds:.1f} s"
     if not ran:
         return sentence

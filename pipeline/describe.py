@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from pipeline.branches import RUN_TRAILER, TASK_TRAILER
-from pipeline.store import StoredStep
+from pipeline.records import StoredStep
 from tasks.model import Outcome, Plan, PullRequest, StepKind, Task
 
 LONGEST_TITLE = 256

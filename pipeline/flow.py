@@ -12,15 +12,19 @@ from anyio import CancelScope, CapacityLimiter, to_thread
 from containers.git import GitError, Repository
 from containers.runner import Runner
 from containers.worktrees import Pool
-from pipeline.attempt import Attempt, Context, commit_message
+from pipeline.attempt import Attempt, Context, commit_message, made_before
 from pipeline.bases import Bases, Start
 from pipeline.branches import Branches
 from pipeline.config import Settings
+from pipeline.control import Control
 from pipeline.events import BatchStarted, ConflictFound, Listener, RunFinished, RunStarted
 from pipeline.recorder import Recorder
-from pipeline.store import Run, Store
+from pipeline.records import Run, StoredTask
+from pipeline.results import Results
+from pipeline.signing import remade, signature
+from pipeline.store import Store
 from tasks.errors import PatchyardError
-from tasks.model import Batch, Mode, Outcome, Plan, RunStatus, Status, Task
+from tasks.model import Batch, Mode, Outcome, Plan, Request, RunStatus, Status, Task
 from tasks.schedule import is_done, obstacle, ready
 from tasks.secrets import Secrets
 
@@ -38,6 +42,11 @@ class Parts:
     directory: Path  # the run's own, for logs
     secrets: Secrets = field(default_factory=Secrets)
     span: Callable[[str], AbstractContextManager[object]] = nullcontext  # shows by name what goes on
+    before: Mapping[str, StoredTask] = field(default_factory=dict)  # what this run has done already, by task
+    attempts: Mapping[str, int] = field(default_factory=dict)  # how often its tasks were begun already
+    seconds: float = 0.0  # how long it was under way already
+    control: Control = field(default_factory=Control)
+    results: Results | None = None  # of tasks that any run has done
 
 
 async def run(plan: Plan, parts: Parts, stop: CancelScope) -> RunFinished:
@@ -55,21 +64,20 @@ async def run(plan: Plan, parts: Parts, stop: CancelScope) -> RunFinished:
     try:
         async with anyio.create_task_group() as group:
             group.start_soon(parts.recorder.open)
-            with stop:
-                async with parts.pool:
-                    await flow.prepare()
-                    for batch in plan.batches:
-                        await flow.run_batch(batch)
-            with CancelScope(shield=True):
-                finished = await flow.finish()
+            async with parts.control.watch(parts.recorder, stop):
+                with stop:
+                    async with parts.pool:
+                        await flow.prepare()
+                        for batch in plan.batches:
+                            await flow.run_batch(batch)
+                with CancelScope(shield=True):
+                    finished = await flow.finish()
     except BaseExceptionGroup as errors:
         error = _plainest(errors)
         if isinstance(error, PatchyardError):
             with CancelScope(shield=True):
                 await flow.give_up(error)
         raise error from errors
-    finally:
-        await parts.recorder.close()
     return finished
 
 
@@ -94,6 +102,7 @@ class _Flow:
             run=self._run.id,
             branch=self._branches.name,
             keep_going=parts.settings.keep_going,
+            signature=signature(self._run, self._run.started_at),
         )
         self._context = Context(
             plan=plan,
@@ -107,6 +116,9 @@ class _Flow:
             secrets=parts.secrets,
             why_cancelled=self._why_cancelled,
             span=parts.span,
+            pool=parts.pool,
+            results=parts.results,
+            attempts={task.id: parts.attempts.get(task.id, 0) + 1 for task in plan.tasks},
         )
 
     async def prepare(self) -> None:
@@ -133,15 +145,16 @@ class _Flow:
         """Run the tasks of a batch side by side, as many at once as the pool has worktrees."""
         start = await to_thread.run_sync(self._bases.batch_start, batch)
         mode = self._parts.settings.mode_for(batch)
-        self._parts.listener.notify(
-            BatchStarted(
-                batch=batch.number,
-                title=self._parts.secrets.mask_text(batch.title),
-                mode=mode,
-                start=start.commit,
-                tasks=len(batch.tasks),
-            ),
-        )
+        if left := [task for task in batch.tasks if task.id not in self._parts.before]:
+            self._parts.listener.notify(
+                BatchStarted(
+                    batch=batch.number,
+                    title=self._parts.secrets.mask_text(batch.title),
+                    mode=mode,
+                    start=start.commit,
+                    tasks=len(left),
+                ),
+            )
         limiter = CapacityLimiter(1 if mode is Mode.LOCAL else len(self._parts.pool))
         with self._parts.span(self._parts.secrets.mask_text(f"batch {batch.number}: {batch.title}")):
             await self._run_tasks(batch, start, limiter)
@@ -157,8 +170,13 @@ class _Flow:
                     group.start_soon(run_one, task)
 
             async def run_one(task: Task) -> None:
-                self._outcomes[task.id] = await self._run_task(batch, task, start, limiter)
-                self._fail_fast(self._outcomes[task.id])
+                if known := self._parts.before.get(task.id):
+                    self._outcomes[task.id] = await to_thread.run_sync(
+                        self._restore, task, start, known.outcome
+                    )
+                else:
+                    self._outcomes[task.id] = await self._run_task(batch, task, start, limiter)
+                    self._fail_fast(self._outcomes[task.id])
                 start_ready()
 
             start_ready()
@@ -166,6 +184,7 @@ class _Flow:
     async def _run_task(self, batch: Batch, task: Task, start: Start, limiter: CapacityLimiter) -> Outcome:
         """Give a task its outcome: without running it where it may not, else in a worktree of its own."""
         async with limiter:
+            await self._parts.control.go_on()
             early = self._without_running(batch, task, start)
             if early is None and task.dependencies:
                 start = await to_thread.run_sync(self._bases.task_start, task, start, self._outcomes)
@@ -175,7 +194,21 @@ class _Flow:
             if early is not None:
                 await self._context.keep(early)
                 return early
-            return await self._run_in_worktree(task, start)
+            made = await made_before(self._context, task, start)
+            return made or await self._run_in_worktree(task, start)
+
+    def _restore(self, task: Task, start: Start, outcome: Outcome) -> Outcome:
+        """Return the outcome that a task had before the run was taken up; its commit may be elsewhere."""
+        if outcome.commit and outcome.patch and not self._parts.repository.has(f"{outcome.commit}^{{commit}}"):
+            if task.dependencies:
+                self._bases.task_start(task, start, self._outcomes)
+            made = remade(self._parts.repository, self._run, task, outcome)
+            if made != outcome.commit:
+                raise PatchyardError(
+                    f"the commit of task {task.id}, {outcome.commit[:12]}, is not here, and its patch gives "
+                    f"{made[:12]}; fetch it from where the run was, or run the task again (`patchyard retry`)"
+                )
+        return outcome
 
     async def _run_in_worktree(self, task: Task, start: Start) -> Outcome:
         began = perf_counter()
@@ -232,10 +265,12 @@ class _Flow:
 
     async def finish(self) -> RunFinished:
         """Give the tasks that were not reached their outcomes, and close the run."""
-        seconds = perf_counter() - self._began
+        seconds = self._parts.seconds + perf_counter() - self._began
         for task in self._plan.tasks:
             if task.id not in self._outcomes:
-                self._outcomes[task.id] = self._unreached(task)
+                self._outcomes[task.id] = self._known(task) or self._unreached(task)
+                if task.id in self._parts.before:
+                    continue
                 await self._context.keep(self._outcomes[task.id])
         finished = self._result(seconds)
         await self._close(finished)
@@ -244,11 +279,11 @@ class _Flow:
     async def give_up(self, error: PatchyardError) -> None:
         """Tell of a run that cannot go on, and close it as far as that is possible."""
         self._failure = error
-        seconds = perf_counter() - self._began
+        seconds = self._parts.seconds + perf_counter() - self._began
         for task in self._plan.tasks:
             if task.id not in self._outcomes:
-                self._outcomes[task.id] = self._unreached(task)
-                if self._told:
+                self._outcomes[task.id] = self._known(task) or self._unreached(task)
+                if self._told and task.id not in self._parts.before:
                     with suppress(PatchyardError):
                         await self._context.keep(self._outcomes[task.id])
         finished = self._result(seconds)
@@ -280,6 +315,10 @@ class _Flow:
             efficiency=finished.efficiency,
         )
 
+    def _known(self, task: Task) -> Outcome | None:
+        known = self._parts.before.get(task.id)
+        return known.outcome if known else None
+
     def _unreached(self, task: Task) -> Outcome:
         status = Status.SKIPPED if self._failed_fast and not self._failure else Status.CANCELLED
         return self._ended(task, status, f"it did not start: {self._why_cancelled()}")
@@ -287,13 +326,20 @@ class _Flow:
     def _why_cancelled(self) -> str:
         if self._failed_fast:
             return f"--fail-fast ended the run when task {self._failed_fast} failed"
-        return "the run was interrupted" if self._stop.cancel_called else "the run could not go on"
+        if not self._stop.cancel_called:
+            return "the run could not go on"
+        return (
+            "the run was cancelled"
+            if self._parts.control.request is Request.CANCEL
+            else "the run was interrupted"
+        )
 
     def _status(self) -> RunStatus:
         if self._failure:
             return RunStatus.FAILED
         if self._stop.cancel_called and not self._failed_fast:
-            return RunStatus.CANCELLED
+            stopped = self._parts.control.request is Request.STOP
+            return RunStatus.INTERRUPTED if stopped else RunStatus.CANCELLED
         done = all(is_done(task, self._outcomes[task.id]) for task in self._plan.tasks)
         return RunStatus.SUCCEEDED if done else RunStatus.FAILED
 

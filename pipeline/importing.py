@@ -14,8 +14,9 @@ from pathlib import Path
 from containers.git import GitError, Repository
 from containers.history import Commit
 from pipeline.branches import Branches
+from pipeline.records import Run
 from pipeline.report import JSON_FILE, Report, ReportError, TaskPart, read_report
-from pipeline.store import Run, Store
+from pipeline.store import Store
 from tasks.keys import Inputs
 from tasks.model import (
     Mode,

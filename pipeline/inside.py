@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import dagger
@@ -32,10 +33,11 @@ from pipeline.events import (
     now,
 )
 from pipeline.publishing import connect_for, publish_run
+from pipeline.records import new_run_id
 from pipeline.remotes import parse_name, parse_remote
 from pipeline.report import export
-from pipeline.store import Store, new_run_id
-from pipeline.wiring import Call, Prepared, Selection, container_place, execute, prepare
+from pipeline.store import Store
+from pipeline.wiring import Call, Prepared, Selection, container_place, execute, prepare, recorder_for
 from tasks.errors import PatchyardError
 from tasks.model import Mode, RunStatus
 from tasks.plan import PlanError
@@ -186,15 +188,14 @@ class Inside:
                 await to_thread.run_sync(_push_over_https, environ, flags.get("github"))
             prepared = await to_thread.run_sync(lambda: self.prepare(environ, **flags))
             target = await to_thread.run_sync(connect_for, prepared) if prepared.settings.publish else None
-            run_id = new_run_id(now())
-            told = _Told()
-            with Broadcast([Lines(sys.stdout), told]) as listener:
-                finished = await execute(prepared, run_id, Traced(listener), place=Engine(), signals=False)
+            told, opener = _Told(), partial(Store.beside, prepared.repository.common)
+            recorder = await to_thread.run_sync(recorder_for, prepared, new_run_id(now()), opener)
+            with recorder, Broadcast([Lines(sys.stdout), told]) as listener:
+                traced = Traced(listener)
+                finished = await execute(prepared, recorder, traced, place=Engine(), signals=False)
                 failures = 0
                 if target is not None:
-                    failures = await to_thread.run_sync(
-                        publish_run, prepared.repository, run_id, target, listener
-                    )
+                    failures = await to_thread.run_sync(publish_run, opener, finished.run, target, listener)
             return Ran(prepared, finished, failures, tuple(map(str, prepared.warnings)) + tuple(told.lines))
 
     async def forge(self, token: dagger.Secret | None, api: str | None) -> dict[str, str]:

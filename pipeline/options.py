@@ -10,13 +10,17 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
+from pipeline.database import VARIABLE
+
 STDOUT, STDERR = 1, 2
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def environment() -> Mapping[str, str]:
-    """Return the process's environment; nothing but the doors reads it."""
-    return dict(os.environ)
+    """Return the process's environment, with the database that --database names; only the doors read it."""
+    context = click.get_current_context(silent=True)
+    told = {VARIABLE: context.meta[VARIABLE]} if context and VARIABLE in context.meta else {}
+    return {**os.environ, **told}
 
 
 def leave(code: int) -> NoReturn:
@@ -69,6 +73,22 @@ def repo_option(function: F) -> F:
     )(function)
 
 
+def database_option(function: F) -> F:
+    """Add --database, which is as if the variable were set."""
+
+    def tell(context: click.Context, _: click.Parameter, url: str | None) -> None:
+        if url is not None:
+            context.meta[VARIABLE] = url
+
+    return click.option(
+        "--database",
+        metavar="URL",
+        expose_value=False,
+        callback=tell,
+        help=f"Keep runs there; for several machines.  [default: {VARIABLE}, or a file in the repository]",
+    )(function)
+
+
 def plan_arguments(function: F) -> F:
     """Add PLAN, which may also be written --plan PLAN."""
     function = click.option("--plan", "plan_option", metavar="PLAN", help="The same as the argument PLAN.")(
@@ -113,7 +133,13 @@ RUN_OPTIONS: tuple[Callable[[Any], Any], ...] = (
         help="In mode dagger, take no image whose digest is not in patchyard.lock.",
     ),
     click.option(
-        "--fresh", is_flag=True, default=None, help="In mode dagger, run again what the engine has cached."
+        "--fresh", is_flag=True, default=None, help="Run every task again, also what has a result already."
+    ),
+    click.option(
+        "--no-cache",
+        is_flag=True,
+        default=None,
+        help="Neither take the results of earlier runs nor keep those of this one.",
     ),
     click.option(
         "--pool-size",
@@ -172,6 +198,12 @@ RUN_OPTIONS: tuple[Callable[[Any], Any], ...] = (
         multiple=True,
         metavar="LOGIN",
         help="Who is asked for a review; may be given several times.",
+    ),
+    click.option(
+        "--notify",
+        metavar="URL",
+        help="Tell this URL, as Slack and the like have them, of the run's end. A secret one is better in "
+        "PATCHYARD_NOTIFY: others see a command's options.",
     ),
     click.option("--fail-fast", is_flag=True, default=None, help="End the run when the first task fails."),
     click.option(

@@ -10,8 +10,9 @@ from pipeline.events import Listener, Notice, Published
 from pipeline.forge import Forge, ForgeError, connect
 from pipeline.importing import Carried
 from pipeline.publish import Branch, Foundation, Publication, publish, target_branch
+from pipeline.records import Run, StoredTask
 from pipeline.report import ReportError
-from pipeline.store import Run, Store, StoredTask
+from pipeline.store import Store
 from pipeline.wiring import Prepared
 from tasks.model import Plan, PullRequest
 from tasks.plan import parse
@@ -22,6 +23,7 @@ from tasks.secrets import Secrets
 class Target:
     """Where a run is published: it was checked that it can be."""
 
+    repository: Repository
     forge: Forge
     remote: str
     branch: str
@@ -85,7 +87,7 @@ def _connect(  # noqa: PLR0913 - what one connection is made of
         branch = target_branch(repository, remote, base_name, credential, forge)
     except GitError as error:
         raise ForgeError(str(error)) from None
-    return Target(forge, remote, branch, credential, options, secrets)
+    return Target(repository, forge, remote, branch, credential, options, secrets)
 
 
 def bring(repository: Repository, store: Store, carried: Carried, target: Target) -> None:
@@ -104,9 +106,9 @@ def bring(repository: Repository, store: Store, carried: Carried, target: Target
     carried.bring(repository, store)
 
 
-def publish_run(repository: Repository, run_id: str, target: Target, listener: Listener) -> int:
+def publish_run(opener: Callable[[], Store], run_id: str, target: Target, listener: Listener) -> int:
     """Publish what a run left, tell of each pull request, and return how many tasks could not be published."""
-    with Store.beside(repository.common) as store:
+    with opener() as store:
         run = store.run(run_id)
         publications = _publications(store, run, target)
         if not publications:
@@ -119,7 +121,7 @@ def publish_run(repository: Repository, run_id: str, target: Target, listener: L
                 listener.notify(Notice(message=f"pull request #{request.number}: {note}"))
 
         failures = publish(
-            repository,
+            target.repository,
             target.forge,
             publications,
             remote=target.remote,

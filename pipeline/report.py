@@ -17,7 +17,8 @@ from containers.history import Commit
 from containers.images import digest_of
 from pipeline.events import timestamp
 from pipeline.loading import loaded
-from pipeline.store import Run, Store, StoredStep, StoredTask
+from pipeline.records import Run, StoredStep, StoredTask
+from pipeline.store import Store
 from tasks.errors import PatchyardError
 from tasks.keys import AgentUse, Inputs, canonical
 from tasks.model import Conflict

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 
 import anyio
 import click
@@ -14,46 +15,84 @@ from containers.git import NotARepositoryError, Repository
 from containers.images import digest_of, digests
 from pipeline.afterwards import opened
 from pipeline.config import Sources, load
+from pipeline.events import now
 from pipeline.lock import Lock, LockError, images_of
-from pipeline.options import environment, repo_option
+from pipeline.options import database_option, environment, repo_option
+from pipeline.records import Run
+from pipeline.runs import plan_of, standing
+from pipeline.store import Store
 from pipeline.wiring import parse_plan, read_plan
+from tasks.errors import PatchyardError
 from tasks.model import PlanSettings
 from tasks.plan import PlanError
+
+FORMATS = MappingProxyType(
+    {".json": "json", ".md": "markdown", ".html": "html", ".htm": "html", ".xml": "junit"}
+)
+"""What a report is, by the suffix of the file that it goes to."""
 
 
 @click.command()
 @click.argument("run_name", metavar="[RUN]", required=False)
 @repo_option
+@database_option
 @click.option(
     "--format",
     "as_format",
-    type=click.Choice(["json", "markdown"]),
-    default="markdown",
-    show_default=True,
-    help="For programs, or for people and the summary of a CI job.",
+    type=click.Choice(["json", "markdown", "html", "junit"]),
+    show_default="what the suffix of FILE says, else markdown",
+    help="For programs, for the summary of a CI job, for a browser, or for a CI server's test results.",
 )
 @click.option(
     "--output", "-o", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write to a file."
 )
-def report(run_name: str | None, repo: Path, as_format: str, output: Path | None) -> None:
+def report(run_name: str | None, repo: Path, as_format: str | None, output: Path | None) -> None:
     """Report on RUN, or on the newest run: what it was made from, how it went, and what it left.
+
+    As html it is one file that opens from disk, with the timeline, the table of tasks and their diffs.
 
     The key of a task is over all that it was made from: its text and commands, the trees that it starts from,
     its image, agent and environment. The same key without an agent gives the same patch.
     """
-    from pipeline.report import ReportError, report_of  # noqa: PLC0415 - start-up stays quick
-    from pipeline.summary import markdown  # noqa: PLC0415 - start-up stays quick
+    from pipeline.report import ReportError  # noqa: PLC0415 - start-up stays quick
 
+    chosen = as_format or FORMATS.get(output.suffix.lower() if output else "", "markdown")
     with opened(repo) as (repository, store):
-        made = report_of(repository, store, store.run(run_name))
-    text = made.as_json if as_format == "json" else markdown(made)
+        text = _written(repository, store, store.run(run_name), chosen)
     if output is None:
-        click.echo(text, nl=False)
+        click.echo(text.encode() if chosen in {"html", "junit"} else text, nl=False)
         return
     try:
         output.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ReportError(f"cannot write {output}: {error.strerror}") from None
+
+
+def _written(repository: Repository, store: Store, run: Run, as_format: str) -> str:
+    """Return the report of a run in one of its formats."""
+    if as_format in {"html", "junit"}:
+        return _picture(store, run, as_format)
+    from pipeline.report import report_of  # noqa: PLC0415 - start-up stays quick
+    from pipeline.summary import markdown  # noqa: PLC0415 - start-up stays quick
+
+    made = report_of(repository, store, run)
+    return made.as_json if as_format == "json" else markdown(made)
+
+
+def _picture(store: Store, run: Run, as_format: str) -> str:
+    """Return a run as HTML, or as JUnit XML: both show it as it went, also one that is not over."""
+    from pipeline.html_report import html_report  # noqa: PLC0415 - start-up stays quick
+    from pipeline.junit import junit  # noqa: PLC0415 - start-up stays quick
+    from pipeline.timeline import source_of, timeline  # noqa: PLC0415 - start-up stays quick
+
+    try:
+        plan = plan_of(run)
+    except PatchyardError:  # the tasks that began are in the store, whatever became of the plan
+        plan = None
+    moment = now()
+    source = source_of(store, run, standing(store, run, environment()), plan)
+    view = timeline(source, moment)
+    return junit(view) if as_format == "junit" else html_report(view, source.tasks, moment)
 
 
 @click.command()

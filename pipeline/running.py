@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
 
 import anyio
 import click
@@ -15,10 +16,23 @@ from containers.git import NotARepositoryError, Repository
 from pipeline.attempt import steps_of
 from pipeline.config import load
 from pipeline.console import observer_for, plural, printable
-from pipeline.events import Broadcast, Notice, RunFinished, now, timestamp
+from pipeline.database import VARIABLE
+from pipeline.events import Broadcast, Event, Notice, RunFinished, now, timestamp
 from pipeline.options import interruptible, tell_wait
-from pipeline.store import new_run_id
-from pipeline.wiring import Call, Prepared, check_agents, execute, parse_plan, prepare, read_plan
+from pipeline.recorder import EventKeeper, Recorder
+from pipeline.records import Run, new_run_id
+from pipeline.runs import open_store, prepare_again, repository_id, take_up
+from pipeline.wiring import (
+    Before,
+    Call,
+    Prepared,
+    check_agents,
+    execute,
+    parse_plan,
+    prepare,
+    read_plan,
+    recorder_for,
+)
 from tasks.errors import PatchyardError
 from tasks.model import RunStatus, Task
 from tasks.plan import Diagnostic
@@ -26,7 +40,12 @@ from tasks.plan import Diagnostic
 if TYPE_CHECKING:
     from pipeline.publishing import Target
 
-EXIT_CODES = {RunStatus.SUCCEEDED: 0, RunStatus.FAILED: 1, RunStatus.CANCELLED: 130}
+EXIT_CODES = {
+    RunStatus.SUCCEEDED: 0,
+    RunStatus.FAILED: 1,
+    RunStatus.CANCELLED: 130,
+    RunStatus.INTERRUPTED: 130,
+}
 GITHUB_FAILED = 3
 BAD_PLAN = 2
 OUTPUT_FAILED = 1
@@ -42,30 +61,123 @@ def run_plan(call: Call, *, as_json: bool) -> int:
     prepared = prepare(call)
     _warn(prepared.warnings)
     _warn_of_left_out(prepared)
-    target = None
-    if prepared.settings.publish:
-        from pipeline.publishing import connect_for  # noqa: PLC0415 - start-up stays quick
+    target = _target(prepared)
+    database = call.environ.get(VARIABLE)
+    shared = repository_id(prepared.repository, call.environ) if database else ""
+    opener = partial(open_store, prepared.repository, call.environ)
+    recorder = recorder_for(prepared, new_run_id(now()), opener, shared)
+    return _work(prepared, recorder, Before(), target, as_json=as_json)
 
-        target = connect_for(prepared, on_wait=tell_wait)
-    run_id = new_run_id(now())
-    failures = 0
-    with Broadcast([observer_for(sys.stdout, as_lines_of_json=as_json)]) as listener:
-        finished = anyio.run(partial(execute, prepared, run_id, listener))
-        if finished.status is RunStatus.CANCELLED:
+
+def resume_run(repository: Repository, run: Run, environ: Mapping[str, str], *, as_json: bool) -> int:
+    """Go on with a run that is stored, show how it goes, and return the exit code.
+
+    Raises:
+        PatchyardError: It is under way elsewhere, or cannot go on here.
+    """
+    interruptible()
+    opener = partial(open_store, repository, environ)
+    store = opener()
+    try:
+        checked = prepare_again(repository, run, environ)
+        target = _target(checked)
+        taken = take_up(repository, store, run, environ)
+    except BaseException:
+        store.close()
+        raise
+    recorder = Recorder(opener, taken.run, of=store)
+    return _work(taken.prepared, recorder, taken.before, target, as_json=as_json)
+
+
+def _target(prepared: Prepared) -> "Target | None":
+    """Check that what the run leaves can be published, where that is asked for."""
+    if not prepared.settings.publish:
+        return None
+    from pipeline.publishing import connect_for  # noqa: PLC0415 - start-up stays quick
+
+    return connect_for(prepared, on_wait=tell_wait)
+
+
+def _work(
+    prepared: Prepared, recorder: Recorder, before: Before, target: "Target | None", *, as_json: bool
+) -> int:
+    run_id, failures = recorder.run.id, 0
+    observers = [observer_for(sys.stdout, as_lines_of_json=as_json), EventKeeper(run_id, recorder.wait)]
+    with recorder, _Ending(prepared, recorder) as ending, Broadcast([*observers, ending]) as listener:
+        try:
+            finished = anyio.run(partial(execute, prepared, recorder, listener, before=before))
+        finally:
+            recorder.settle()
+        if finished.status in {RunStatus.CANCELLED, RunStatus.INTERRUPTED}:
             listener.notify(
-                Notice(message=f"nothing was published; `patchyard status {run_id}` shows what there is")
+                Notice(message=f"nothing was published; `patchyard resume {run_id}` goes on with what is left")
             )
         elif target is not None:
             failures, finished = _publish(prepared, target, listener, finished)
         elif changed := [outcome for outcome in finished.outcomes if outcome.commit]:
             hint = f"`patchyard publish {run_id}` opens the pull requests"
             listener.notify(Notice(message=f"{plural(len(changed), 'branch')}, nothing published; {hint}"))
+        if warning := _tell_of_end(prepared, recorder, finished, failures):
+            listener.notify(Notice(message=warning, level="warning"))
         listener.notify(replace(finished, time=now()))
     code = EXIT_CODES[finished.status] or (GITHUB_FAILED if failures else 0)
     if listener.failure is None or isinstance(listener.failure, BrokenPipeError):
         return code
     click.echo(f"patchyard: the output could not be written: {listener.failure}", err=True)
     return code or OUTPUT_FAILED
+
+
+def _tell_of_end(
+    prepared: Prepared, recorder: Recorder, finished: RunFinished, unpublished: int = 0
+) -> str | None:
+    """Send the notification of a run's end, where one is asked for; returns why it could not be sent."""
+    url = prepared.settings.notify
+    if url is None or finished.status is RunStatus.INTERRUPTED:  # that one goes on later, and ends then
+        return None
+    from pipeline.notify import End, notify  # noqa: PLC0415 - start-up stays quick
+
+    interruptible()
+    try:
+        store = recorder.wait(0)
+        stored = store.tasks(finished.run) if store else ()
+        requests = [item.request for item in stored if item.request]
+        end = End(finished, recorder.run.plan_title, recorder.run.plan_path, requests, unpublished)
+        notify(url, end, prepared.call.environ)
+    except PatchyardError as error:
+        return str(error)
+    except KeyboardInterrupt:
+        return "interrupted: the notification was not sent"
+    return None
+
+
+class _Ending:
+    """An observer that sees how a run ended; as a context manager it tells of one that could not go on."""
+
+    def __init__(self, prepared: Prepared, recorder: Recorder) -> None:
+        self._prepared = prepared
+        self._recorder = recorder
+        self._finished: RunFinished | None = None
+
+    def notify(self, event: Event) -> None:
+        """Remember the end."""
+        if isinstance(event, RunFinished):
+            self._finished = event
+
+    def close(self) -> None:
+        """Nothing is held back."""
+
+    def __enter__(self) -> Self:
+        """Return the observer."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Tell of an end that came by an error."""
+        if isinstance(error, PatchyardError) and self._finished:
+            warning = _tell_of_end(self._prepared, self._recorder, self._finished)
+            if warning:
+                click.echo(f"warning: {warning}", err=True)
 
 
 def _publish(
@@ -77,7 +189,8 @@ def _publish(
     interruptible()
     hint = f"`patchyard publish {finished.run}` publishes what is left"
     try:
-        return publish_run(prepared.repository, finished.run, target, listener), finished
+        opener = partial(open_store, prepared.repository, prepared.call.environ)
+        return publish_run(opener, finished.run, target, listener), finished
     except PatchyardError as error:
         listener.notify(Notice(message=f"publishing could not go on: {error}", level="error"))
         listener.notify(Notice(message=hint))

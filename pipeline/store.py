@@ -5,27 +5,40 @@ its import costs more than everything else that the command line loads.
 """
 
 import json
-import secrets
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from pipeline.leases import Database, LeaseLostError, StoreError
+from pipeline.records import (
+    BranchRecord,
+    Run,
+    StoredAttempt,
+    StoredEvent,
+    StoredStep,
+    StoredTask,
+    attempt_of,
+    inputs_of,
+    inputs_values,
+    outcome_values,
+    patch_values,
+    run_of,
+    run_values,
+    step_of,
+    task_of,
+    text_of,
+)
 from tasks.errors import PatchyardError
-from tasks.keys import AgentUse, Inputs
-from tasks.model import Conflict, Mode, Outcome, Patch, PullRequest, RunStatus, Status, StepResult
+from tasks.keys import Inputs
+from tasks.model import Conflict, Outcome, PullRequest, Request, RunStatus, StepResult
 
 if TYPE_CHECKING:
-    from sqlalchemy import URL, Connection, RowMapping
+    from sqlalchemy import URL, Connection
 
+__all__ = ["LeaseLostError", "Store", "StoreError", "UnknownRunError"]
 FILE = "patchyard.db"
-
-
-class StoreError(PatchyardError):
-    """The database cannot be opened, read or written."""
 
 
 class UnknownRunError(PatchyardError):
@@ -34,95 +47,22 @@ class UnknownRunError(PatchyardError):
     exit_code: ClassVar[int] = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A run as it is stored.
-
-    `base` is a commit id, `base_name` the branch it was named by. `plan_text` is the plan as it was read, with
-    secrets masked. `settings` are those that publishing needs.
-    """
-
-    id: str
-    plan_path: str
-    plan_name: str
-    plan_title: str
-    plan_text: str
-    base: str
-    base_name: str | None
-    pool_size: int
-    status: RunStatus
-    started_at: datetime
-    finished_at: datetime | None = None
-    seconds: float | None = None
-    speedup: float | None = None
-    efficiency: float | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class StoredTask:
-    """A task of a run as it is stored: its outcome, what it builds on, and what was published of it.
-
-    `start_branch` is the branch that holds what the task started from (`None` is the base itself), and
-    `builds_on` the tasks whose changes are in it.
-    """
-
-    outcome: Outcome
-    start_branch: str | None = None
-    builds_on: tuple[str, ...] = ()
-    finished_at: datetime | None = None
-    log: Path | None = None
-    request: PullRequest | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class StoredStep:
-    """A step of a task as it is stored; `command` is one line, `seconds` its wall time."""
-
-    number: int
-    kind: str
-    command: str
-    exit_code: int | None
-    seconds: float
-    error: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class BranchRecord:
-    """A branch that this program made: where it set it last, and what it pushed last."""
-
-    name: str
-    commit: str
-    pushed: str | None
-
-
-def new_run_id(moment: datetime) -> str:
-    """Return an id for a run: sorts by time, and is short enough to type."""
-    return f"{moment.astimezone(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-
-
-class Store:
+class Store(Database):
     """An open database. A context manager. Blocks: callers on the event loop go through a thread.
+
+    Threads may share one; their writes go one after the other.
+
+    Args:
+        url: The database, as SQLAlchemy writes them. Its tables are made, or changed to those of this release.
+        repository: What the clones of a repository have in common. Only its runs are seen; without it, all.
 
     Raises:
         StoreError: From any method, when the database says no.
     """
 
-    def __init__(self, url: "str | URL") -> None:
-        """Open the database that a URL names, as SQLAlchemy writes them; make its tables where they lack."""
-        from sqlalchemy import create_engine, event  # noqa: PLC0415 - slow; see above
-        from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415 - slow; see above
-
-        from pipeline.tables import Tables  # noqa: PLC0415 - imports SQLAlchemy
-
-        self._error = SQLAlchemyError
-        self._url = url
-        self._tables = Tables()
-        self._engine = create_engine(url)
-        if self._engine.dialect.name == "sqlite":
-            event.listen(self._engine, "connect", _prepare_sqlite)
-        with self._begin() as connection:
-            self._tables.make(connection)
+    def __init__(self, url: "str | URL", repository: str = "") -> None:
+        super().__init__(url)
+        self.repository = repository
 
     @classmethod
     def beside(cls, common: Path) -> Self:
@@ -136,73 +76,88 @@ class Store:
 
         return cls(URL.create("sqlite", database=str(path)))
 
-    def close(self) -> None:
-        """Let go of the database."""
-        self._engine.dispose()
-
-    def __enter__(self) -> Self:
-        """Return the store."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close it."""
-        self.close()
-
     # Writing
 
     def open_run(self, run: Run) -> None:
-        """Keep a new run."""
-        with self._begin() as connection:
-            connection.execute(
-                self._tables.runs.insert().values(
-                    id=run.id,
-                    plan_path=run.plan_path,
-                    plan_name=run.plan_name,
-                    plan_title=run.plan_title,
-                    plan_text=run.plan_text,
-                    base=run.base,
-                    base_name=run.base_name,
-                    pool_size=run.pool_size,
-                    status=run.status,
-                    started_at=_text_of(run.started_at),
-                    settings=json.dumps(dict(run.settings)),
-                ),
-            )
+        """Keep a new run; with an owner it is claimed as well."""
+        values = run_values(run)
+        with self._write() as connection:
+            if run.owner is not None and run.lease_until is not None:
+                until = self._clock(connection) + (run.lease_until - run.started_at)  # not this host's clock
+                values |= {"owner": run.owner, "lease_until": text_of(until)}
+            connection.execute(self._tables.runs.insert().values(**values))
 
     def close_run(
         self, run: str, status: RunStatus, *, seconds: float, speedup: float, efficiency: float
     ) -> None:
         """Keep how a run ended; `seconds` is its wall time."""
-        runs = self._tables.runs
-        with self._begin() as connection:
-            connection.execute(
-                runs.update()
-                .where(runs.c.id == run)
-                .values(
-                    status=status,
-                    finished_at=_text_of(datetime.now(UTC)),
-                    seconds=seconds,
-                    speedup=speedup,
-                    efficiency=efficiency,
-                ),
-            )
+        self._change_run(
+            run,
+            status=status,
+            finished_at=text_of(datetime.now(UTC)),
+            seconds=seconds,
+            speedup=speedup,
+            efficiency=efficiency,
+        )
 
-    def keep_step(self, run: str, task: str, number: int, result: StepResult) -> None:
+    def set_status(self, run: str, status: RunStatus) -> None:
+        """Keep where a run stands."""
+        self._change_run(run, status=status)
+
+    def place_run(self, run: str, directory: str, settings: Mapping[str, Any]) -> None:
+        """Keep where a run is worked on now, and what publishing needs."""
+        self._change_run(run, directory=directory, settings=json.dumps(dict(settings)))
+
+    def ask(self, run: str, request: Request | None) -> None:
+        """Ask something of whoever works on a run; `None` takes it back."""
+        self._change_run(run, request=request)
+
+    def _change_run(self, run: str, **values: object) -> None:
+        runs = self._tables.runs
+        with self._write(run=run) as connection:
+            connection.execute(runs.update().where(runs.c.id == run).values(**values))
+
+    def begin_attempt(self, run: str, attempt: StoredAttempt) -> None:
+        """Keep that a task begins; once more is no harm."""
+        table = self._tables.attempts
+        key = (table.c.run == run, table.c.task == attempt.task, table.c.number == attempt.number)
+        with self._write(run=run) as connection:
+            known = connection.execute(table.select().where(*key).with_only_columns(table.c.task)).first()
+            if known is None:
+                connection.execute(table.insert().values(run=run, **_attempt_values(attempt)))
+
+    def end_attempt(self, run: str, attempt: StoredAttempt) -> None:
+        """Keep how an attempt ended that gave its task no outcome, with what it had changed."""
+        table = self._tables.attempts
+        values = _attempt_values(attempt) | {
+            "finished_at": text_of(datetime.now(UTC)),
+            "status": attempt.status,
+            "seconds": attempt.seconds,
+            "exit_code": attempt.exit_code,
+            "error": attempt.error,
+            **patch_values(attempt.patch, attempt.patch.files if attempt.patch else ()),
+        }
+        key = (table.c.run == run, table.c.task == attempt.task, table.c.number == attempt.number)
+        with self._write(run=run) as connection:
+            changed = connection.execute(table.update().where(*key).values(**values))
+            if changed.rowcount == 0:
+                connection.execute(table.insert().values(run=run, **values))
+
+    def keep_step(self, run: str, task: str, number: int, result: StepResult, attempt: int = 1) -> None:
         """Keep a finished step."""
-        with self._begin() as connection:
+        with self._write(run=run) as connection:
             connection.execute(
                 self._tables.steps.insert().values(
                     run=run,
                     task=task,
+                    attempt=attempt,
                     number=number,
                     kind=result.step.kind,
                     command=result.step.title,
                     exit_code=result.exit_code,
                     seconds=result.seconds,
                     error=result.error,
-                    finished_at=_text_of(datetime.now(UTC)),
+                    finished_at=text_of(datetime.now(UTC)),
                 ),
             )
 
@@ -217,49 +172,71 @@ class Store:
         log: Path | None = None,
         branches: Mapping[str, str] = MappingProxyType({}),
         inputs: Inputs | None = None,
+        attempt: int = 1,
     ) -> None:
         """Keep how a task ended, with its patch, and where its branches stand now.
 
         `position` is its place in the plan; `branches` are commits by name; `inputs` is what it was made from.
+        What an earlier attempt left is replaced, except its pull request.
         """
-        with self._begin() as connection:
+        tables, task = self._tables, outcome.task
+        values = {
+            **outcome_values(outcome),
+            "position": position,
+            "start_branch": start_branch,
+            "builds_on": json.dumps(list(builds_on)),
+            "log": None if log is None else str(log),
+            "attempt": attempt,
+            "redo": False,
+        }
+        ended = {
+            "finished_at": values["finished_at"],
+            "status": outcome.status,
+            "seconds": outcome.seconds,
+            "exit_code": outcome.exit_code,
+            "error": outcome.error,
+            "files": values["files"],
+            "start": outcome.start,
+        }
+        with self._write(run=run) as connection:
+            key = (tables.tasks.c.run == run, tables.tasks.c.task == task)
+            if connection.execute(tables.tasks.update().where(*key).values(**values)).rowcount == 0:
+                connection.execute(tables.tasks.insert().values(run=run, task=task, **values))
+            key = (tables.attempts.c.run == run, tables.attempts.c.task == task)
+            one = tables.attempts.c.number == attempt
+            connection.execute(tables.attempts.update().where(*key, one).values(**ended))
             if inputs is not None:
-                values = {"run": run, "task": outcome.task, **_inputs_values(inputs)}
-                connection.execute(self._tables.inputs.insert().values(**values))
+                connection.execute(
+                    tables.inputs.delete().where(tables.inputs.c.run == run, tables.inputs.c.task == task)
+                )
+                connection.execute(tables.inputs.insert().values(run=run, task=task, **inputs_values(inputs)))
             for name, commit in branches.items():
                 self._keep_branch(connection, name, {"commit": commit})
-            connection.execute(
-                self._tables.tasks.insert().values(
-                    run=run,
-                    task=outcome.task,
-                    position=position,
-                    title=outcome.title,
-                    batch=outcome.batch,
-                    status=outcome.status,
-                    worktree=outcome.worktree,
-                    seconds=outcome.seconds,
-                    started_at=None if outcome.started_at is None else _text_of(outcome.started_at),
-                    finished_at=_text_of(datetime.now(UTC)),
-                    start=outcome.start,
-                    start_branch=start_branch,
-                    builds_on=json.dumps(list(builds_on)),
-                    branch=outcome.branch,
-                    commit=outcome.commit,
-                    files=json.dumps(list(outcome.files)),
-                    exit_code=outcome.exit_code,
-                    step=outcome.step,
-                    error=outcome.error,
-                    cost=outcome.cost,
-                    cached=outcome.cached,
-                    log=None if log is None else str(log),
-                    tree=None if outcome.patch is None else outcome.patch.tree,
-                    patch=None if outcome.patch is None else outcome.patch.diff,
-                ),
-            )
+
+    def redo(self, run: str, tasks: Collection[str]) -> None:
+        """Let tasks be as if they had not run; their attempts, steps and pull requests stay."""
+        table, attempts = self._tables.tasks, self._tables.attempts
+        with self._write(run=run) as connection:
+            for row in connection.execute(table.select().where(table.c.run == run)).mappings().all():
+                if row["task"] not in tasks or row["redo"]:
+                    continue
+                key = (table.c.run == run, table.c.task == row["task"])
+                connection.execute(table.update().where(*key).values(redo=True))
+                key = (attempts.c.run == run, attempts.c.task == row["task"])
+                connection.execute(
+                    attempts.update()
+                    .where(*key, attempts.c.number == (row["attempt"] or 1))
+                    .values(tree=row["tree"], patch=row["patch"], files=row["files"], start=row["start"])
+                )
+            self._forget_conflicts(connection, run)
+
+    def _forget_conflicts(self, connection: "Connection", run: str) -> None:
+        conflicts = self._tables.conflicts
+        connection.execute(conflicts.delete().where(conflicts.c.run == run))
 
     def keep_conflict(self, run: str, conflict: Conflict) -> None:
         """Keep that patches of a batch do not go together."""
-        with self._begin() as connection:
+        with self._write(run=run) as connection:
             connection.execute(
                 self._tables.conflicts.insert().values(
                     run=run,
@@ -272,19 +249,33 @@ class Store:
     def keep_branch(self, name: str, *, commit: str | None = None, pushed: str | None = None) -> None:
         """Keep where a branch was set, or what of it was pushed."""
         values = {key: value for key, value in (("commit", commit), ("pushed", pushed)) if value is not None}
-        with self._begin() as connection:
+        with self._write(run=self.acting_on) as connection:
             self._keep_branch(connection, name, values)
 
     def _keep_branch(self, connection: "Connection", name: str, values: Mapping[str, str]) -> None:
-        branches = self._tables.branches
-        changed = connection.execute(branches.update().where(branches.c.name == name).values(**values))
-        if changed.rowcount == 0:
-            connection.execute(branches.insert().values(name=name, **values))
+        table = self._tables.branches
+        key = (table.c.name == name, table.c.repository == self.repository)
+        if connection.execute(table.update().where(*key).values(**values)).rowcount == 0:
+            connection.execute(table.insert().values(name=name, repository=self.repository, **values))
+
+    def forget_branch(self, name: str) -> None:
+        """Keep no more of a branch: it is gone."""
+        table = self._tables.branches
+        with self._write(run=self.acting_on) as connection:
+            connection.execute(
+                table.delete().where(table.c.name == name, table.c.repository == self.repository)
+            )
+
+    def forget_run(self, run: str) -> None:
+        """Remove a run and all that is kept of it, except its branches."""
+        runs = self._tables.runs
+        with self._write() as connection:
+            connection.execute(runs.delete().where(runs.c.id == run))
 
     def keep_request(self, run: str, request: PullRequest) -> None:
         """Keep the pull request of a task."""
         tasks = self._tables.tasks
-        with self._begin() as connection:
+        with self._write(run=run) as connection:
             connection.execute(
                 tasks.update()
                 .where(tasks.c.run == run, tasks.c.task == request.task)
@@ -296,14 +287,31 @@ class Store:
                 ),
             )
 
+    def keep_events(self, run: str, records: Sequence[Mapping[str, object]]) -> None:
+        """Keep what happened, after what did before. It is seen at once, and outlives this process."""
+        from sqlalchemy import func, select  # noqa: PLC0415 - slow; see above
+
+        table = self._tables.events
+        with self._write(run=run, durable=False) as connection:
+            last = select(func.max(table.c.sequence)).where(table.c.run == run)
+            first = (connection.execute(last).scalar() or 0) + 1
+            rows = [
+                {"run": run, "sequence": number, "record": json.dumps(dict(record))}
+                for number, record in enumerate(records, first)
+            ]
+            if rows:
+                connection.execute(table.insert(), rows)
+
     # Reading
 
     def runs(self) -> tuple[Run, ...]:
         """Return every run, the oldest first."""
         table = self._tables.runs
-        with self._begin() as connection:
-            rows = connection.execute(table.select().order_by(table.c.started_at, table.c.id)).mappings()
-            return tuple(_run(row) for row in rows)
+        query = table.select().order_by(table.c.started_at, table.c.id)
+        if self.repository:
+            query = query.where(table.c.repository == self.repository)
+        with self._read() as connection:
+            return tuple(run_of(row) for row in connection.execute(query).mappings())
 
     def run(self, name: str | None = None) -> Run:
         """Return one run: by its id or the beginning of it, the newest without a name.
@@ -323,54 +331,107 @@ class Store:
             raise UnknownRunError(f"{name} is the beginning of {len(found)} runs; give more of it")
         raise UnknownRunError(f"there is no run {name} in this repository; `patchyard runs` lists them")
 
-    def tasks(self, run: str) -> tuple[StoredTask, ...]:
-        """Return the tasks of a run that have ended, in the plan's order."""
+    def asked(self, run: str) -> Request | None:
+        """Return what is asked of whoever works on a run."""
+        runs = self._tables.runs
+        query = runs.select().where(runs.c.id == run).with_only_columns(runs.c.request)
+        with self._read() as connection:
+            value = connection.execute(query).scalar()
+            return Request(value) if value else None
+
+    def tasks(self, run: str, task: str | None = None) -> tuple[StoredTask, ...]:
+        """Return the tasks of a run that have ended, in the plan's order; or one of them, if it has."""
         table = self._tables.tasks
-        query = table.select().where(table.c.run == run).order_by(table.c.position)
-        with self._begin() as connection:
-            return tuple(_stored_task(row) for row in connection.execute(query).mappings())
+        query = table.select().where(table.c.run == run, table.c.redo.is_not(True)).order_by(table.c.position)
+        if task is not None:
+            query = query.where(table.c.task == task)
+        with self._read() as connection:
+            return tuple(task_of(row) for row in connection.execute(query).mappings())
 
     def has_ended(self, run: str, task: str) -> bool:
         """Whether a task of a run has its outcome."""
         table = self._tables.tasks
-        query = table.select().where(table.c.run == run, table.c.task == task).with_only_columns(table.c.task)
-        with self._begin() as connection:
+        key = (table.c.run == run, table.c.task == task, table.c.redo.is_not(True))
+        with self._read() as connection:
+            query = table.select().where(*key).with_only_columns(table.c.task)
             return connection.execute(query).first() is not None
 
-    def steps(self, run: str, task: str) -> tuple[StoredStep, ...]:
-        """Return the finished steps of a task, in order."""
+    def attempts(self, run: str, task: str | None = None) -> tuple[StoredAttempt, ...]:
+        """Return the attempts of a run's tasks in the order in which they began."""
+        table = self._tables.attempts
+        query = table.select().where(table.c.run == run).order_by(table.c.started_at, table.c.task)
+        if task is not None:
+            query = query.where(table.c.task == task)
+        ended = {(item.outcome.task, item.attempt): item.outcome for item in self.tasks(run, task)}
+        with self._read() as connection:
+            rows = connection.execute(query).mappings().all()
+        return tuple(attempt_of(row, ended.get((row["task"], row["number"]))) for row in rows)
+
+    def steps(self, run: str, task: str, attempt: int | None = None) -> tuple[StoredStep, ...]:
+        """Return the finished steps of a task, in order: of one attempt, the last without a number."""
         table = self._tables.steps
         query = table.select().where(table.c.run == run, table.c.task == task).order_by(table.c.number)
-        with self._begin() as connection:
-            return tuple(
-                StoredStep(
-                    row["number"], row["kind"], row["command"], row["exit_code"], row["seconds"], row["error"]
-                )
-                for row in connection.execute(query).mappings()
-            )
+        with self._read() as connection:
+            rows = connection.execute(query).mappings().all()
+        number = max((row["attempt"] for row in rows), default=1) if attempt is None else attempt
+        return tuple(step_of(row) for row in rows if row["attempt"] == number)
+
+    def steps_of_run(self, run: str) -> Mapping[tuple[str, int], tuple[StoredStep, ...]]:
+        """Return the finished steps of every attempt of a run, by task and number of the attempt."""
+        table = self._tables.steps
+        query = table.select().where(table.c.run == run).order_by(table.c.number)
+        found: dict[tuple[str, int], list[StoredStep]] = {}
+        with self._read() as connection:
+            for row in connection.execute(query).mappings():
+                found.setdefault((row["task"], row["attempt"]), []).append(step_of(row))
+        return {key: tuple(steps) for key, steps in found.items()}
+
+    def events(self, run: str, after: int = 0, limit: int = 500) -> tuple[StoredEvent, ...]:
+        """Return what happened in a run after the event of a number, at most `limit` of it, in order."""
+        table = self._tables.events
+        query = table.select().where(table.c.run == run, table.c.sequence > after)
+        with self._read() as connection:
+            rows = connection.execute(query.order_by(table.c.sequence).limit(limit)).mappings()
+            return tuple(StoredEvent(row["sequence"], json.loads(row["record"])) for row in rows)
+
+    def last_event(self, run: str) -> int:
+        """Return the number of a run's newest event; 0 where there is none."""
+        table = self._tables.events
+        query = table.select().where(table.c.run == run).with_only_columns(table.c.sequence)
+        with self._read() as connection:
+            return int(connection.execute(query.order_by(table.c.sequence.desc()).limit(1)).scalar() or 0)
 
     def inputs(self, run: str) -> Mapping[str, Inputs]:
         """Return what the tasks of a run were made from, by task; a task that never started has none."""
         table = self._tables.inputs
-        with self._begin() as connection:
+        with self._read() as connection:
             rows = connection.execute(table.select().where(table.c.run == run)).mappings()
-            return {row["task"]: _inputs(row) for row in rows}
+            return {row["task"]: inputs_of(row) for row in rows}
 
     def conflicts(self, run: str) -> tuple[Conflict, ...]:
         """Return the conflicts that a run found."""
         table = self._tables.conflicts
-        with self._begin() as connection:
+        with self._read() as connection:
             rows = connection.execute(table.select().where(table.c.run == run)).mappings()
             return tuple(
                 Conflict(row["batch"], tuple(json.loads(row["tasks"])), tuple(json.loads(row["files"])))
                 for row in rows
             )
 
+    def branches(self) -> tuple[BranchRecord, ...]:
+        """Return every branch that this program made and that is not known to be gone."""
+        table = self._tables.branches
+        query = table.select().where(table.c.repository == self.repository).order_by(table.c.name)
+        with self._read() as connection:
+            rows = connection.execute(query).mappings()
+            return tuple(BranchRecord(row["name"], row["commit"], row["pushed"]) for row in rows)
+
     def branch(self, name: str) -> BranchRecord | None:
         """Return what is known of a branch that this program made."""
         table = self._tables.branches
-        with self._begin() as connection:
-            row = connection.execute(table.select().where(table.c.name == name)).mappings().first()
+        query = table.select().where(table.c.name == name, table.c.repository == self.repository)
+        with self._read() as connection:
+            row = connection.execute(query).mappings().first()
             return None if row is None else BranchRecord(row["name"], row["commit"], row["pushed"])
 
     def commits_of(self, run: str, branch: str) -> frozenset[str]:
@@ -380,110 +441,23 @@ class Store:
         query = (
             table.select().where(table.c.run == run, table.c.commit.is_not(None)).with_only_columns(*columns)
         )
-        with self._begin() as connection:
+        with self._read() as connection:
             rows = connection.execute(query).all()
         pairs = [pair for row in rows for pair in ((row.branch, row.commit), (row.start_branch, row.start))]
         return frozenset(commit for name, commit in pairs if name == branch)
 
-    @contextmanager
-    def _begin(self) -> "Iterator[Connection]":
-        """Open a transaction, and put the database's errors into one sentence."""
-        try:
-            with self._engine.begin() as connection:
-                yield connection
-        except self._error as error:
-            reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-            raise StoreError(f"the database {self._url} cannot be used: {reason}") from error
 
-
-def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - DBAPI connections have no common type
-    """Make commits durable and let readers go on while one process writes."""
-    for pragma in ("busy_timeout=30000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _text_of(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")
-
-
-def _moment(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
-
-
-def _run(row: "RowMapping") -> Run:
-    values: dict[str, Any] = {str(name): value for name, value in row.items()}
-    values["status"] = RunStatus(values["status"])
-    values["started_at"] = datetime.fromisoformat(values["started_at"])
-    values["finished_at"] = _moment(values["finished_at"])
-    values["settings"] = json.loads(values["settings"])
-    return Run(**values)
-
-
-def _inputs_values(inputs: Inputs) -> dict[str, str | None]:
-    agent = inputs.agent
+def _attempt_values(attempt: StoredAttempt) -> dict[str, Any]:
     return {
-        "key": inputs.key,
-        "mode": inputs.mode,
-        "start_tree": inputs.start_tree,
-        "image": inputs.image,
-        "agent": agent.name if agent else None,
-        "agent_command": agent.command if agent else None,
-        "agent_version": agent.version if agent else None,
-        "environment": json.dumps(inputs.environment),
-        "secrets": json.dumps(inputs.secrets),
+        "task": attempt.task,
+        "number": attempt.number,
+        "title": attempt.title,
+        "batch": attempt.batch,
+        "started_at": text_of(attempt.started_at),
+        "worktree": attempt.worktree,
+        "path": attempt.path and str(attempt.path),
+        "host": attempt.host,
+        "start": attempt.start,
+        "seconds": attempt.seconds,
+        "log": attempt.log and str(attempt.log),
     }
-
-
-def _inputs(row: "RowMapping") -> Inputs:
-    agent = AgentUse(row["agent"], row["agent_command"], row["agent_version"]) if row["agent"] else None
-    return Inputs(
-        key=row["key"],
-        mode=Mode(row["mode"]),
-        start_tree=row["start_tree"],
-        image=row["image"],
-        agent=agent,
-        environment=tuple(json.loads(row["environment"])),
-        secrets=tuple(json.loads(row["secrets"])),
-    )
-
-
-def _stored_task(row: "RowMapping") -> StoredTask:
-    files = tuple(json.loads(row["files"]))
-    patch = None if row["patch"] is None else Patch(row["start"], row["tree"], row["patch"], files)
-    outcome = Outcome(
-        task=row["task"],
-        title=row["title"],
-        batch=row["batch"],
-        status=Status(row["status"]),
-        worktree=row["worktree"],
-        seconds=row["seconds"],
-        started_at=_moment(row["started_at"]),
-        start=row["start"],
-        branch=row["branch"],
-        commit=row["commit"],
-        files=files,
-        exit_code=row["exit_code"],
-        step=row["step"],
-        error=row["error"],
-        patch=patch,
-        cost=row["cost"],
-        cached=bool(row["cached"]),
-    )
-    request = None
-    if row["request_number"] is not None:
-        request = PullRequest(
-            task=row["task"],
-            number=row["request_number"],
-            url=row["request_url"],
-            branch=row["branch"],
-            base=row["request_base"],
-            action=row["request_action"],
-        )
-    return StoredTask(
-        outcome=outcome,
-        start_branch=row["start_branch"],
-        builds_on=tuple(json.loads(row["builds_on"])),
-        finished_at=_moment(row["finished_at"]),
-        log=None if row["log"] is None else Path(row["log"]),
-        request=request,
-    )

@@ -3,7 +3,6 @@
 from sqlalchemy import (
     Boolean,
     Column,
-    Connection,
     Dialect,
     Float,
     ForeignKey,
@@ -12,26 +11,28 @@ from sqlalchemy import (
     MetaData,
     Table,
     TypeDecorator,
-    inspect,
-    text,
 )
 from sqlalchemy import Text as PlainText
-from sqlalchemy.schema import CreateColumn, CreateTable
 
 
 class Text(TypeDecorator[str]):
-    """Text of any kind: a byte of a path that is not UTF-8 is kept as an escape, for people to read."""
+    """Text of any kind: what a database does not take is kept as an escape, for people to read.
+
+    That is a byte of a path that is not UTF-8, and the character NUL.
+    """
 
     impl = PlainText
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's own
         """Return what the database takes."""
-        return None if value is None else value.encode(errors="backslashreplace").decode()
+        if value is None:
+            return None
+        return value.encode(errors="backslashreplace").decode().replace("\0", "\\x00")
 
 
 class Tables:
-    """The schema: runs, their tasks, inputs and steps, conflicts, and the branches that this program made."""
+    """The schema: runs, their tasks, attempts, inputs, steps and events, conflicts, and the branches made."""
 
     def __init__(self) -> None:
         self.metadata = MetaData()
@@ -53,6 +54,13 @@ class Tables:
             Column("speedup", Float),
             Column("efficiency", Float),
             Column("settings", Text, nullable=False),
+            Column("repository", Text),
+            Column("host", Text),
+            Column("directory", Text),
+            Column("call", Text),
+            Column("request", Text),
+            Column("owner", Text),
+            Column("lease_until", Text),
         )
         self.tasks = Table(
             "tasks",
@@ -85,12 +93,38 @@ class Tables:
             Column("request_url", Text),
             Column("request_base", Text),
             Column("request_action", Text),
+            Column("attempt", Integer),
+            Column("redo", Boolean),
+        )
+        self.attempts = Table(
+            "attempts",
+            self.metadata,
+            _run_column(),
+            Column("task", Text, primary_key=True),
+            Column("number", Integer, primary_key=True),
+            Column("title", Text, nullable=False),
+            Column("batch", Integer, nullable=False),
+            Column("worktree", Text),
+            Column("path", Text),
+            Column("host", Text),
+            Column("started_at", Text, nullable=False),
+            Column("finished_at", Text),
+            Column("status", Text),
+            Column("seconds", Float, nullable=False),
+            Column("exit_code", Integer),
+            Column("error", Text),
+            Column("start", Text),
+            Column("files", Text),
+            Column("tree", Text),
+            Column("patch", LargeBinary),
+            Column("log", Text),
         )
         self.steps = Table(
             "steps",
             self.metadata,
             _run_column(),
             Column("task", Text, primary_key=True),
+            Column("attempt", Integer, primary_key=True),
             Column("number", Integer, primary_key=True),
             Column("kind", Text, nullable=False),
             Column("command", Text, nullable=False),
@@ -126,24 +160,19 @@ class Tables:
         self.branches = Table(
             "branches",
             self.metadata,
+            Column("repository", Text, primary_key=True),
             Column("name", Text, primary_key=True),
             Column("commit", Text),
             Column("pushed", Text),
         )
 
-    def make(self, connection: Connection) -> None:
-        """Make the tables that lack, and the columns that a database of an older release lacks.
-
-        Two processes may do it at once.
-        """
-        for table in self.metadata.sorted_tables:
-            connection.execute(CreateTable(table, if_not_exists=True))
-        inspector = inspect(connection)
-        for table in self.metadata.sorted_tables:
-            there = {column["name"] for column in inspector.get_columns(table.name)}
-            for column in (column for column in table.columns if column.name not in there):
-                definition = CreateColumn(column).compile(dialect=connection.dialect)
-                connection.execute(text(f"ALTER TABLE {table.name} ADD COLUMN {definition}"))
+        self.events = Table(
+            "events",
+            self.metadata,
+            _run_column(),
+            Column("sequence", Integer, primary_key=True),
+            Column("record", Text, nullable=False),
+        )
 
 
 def _run_column() -> Column[str]:

@@ -2,7 +2,7 @@
 
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
@@ -10,6 +10,7 @@ from contextlib import (
     nullcontext,
 )
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -25,12 +26,25 @@ from containers.images import Resolver
 from containers.local import LocalRunner
 from containers.runner import Runner
 from containers.worktrees import Pool, default_directory
-from pipeline.config import DEFAULT_BRANCH, ConfigError, Settings, Sources, load, secret_values
+from pipeline.config import (
+    DEFAULT_BRANCH,
+    ConfigError,
+    Settings,
+    Sources,
+    load,
+    secret_values,
+    variables_of,
+)
+from pipeline.control import Control, host_name, lease_seconds, new_owner
 from pipeline.events import Listener, Notice, RunFinished, now
 from pipeline.flow import Parts, run
 from pipeline.lock import Lock, images_of
 from pipeline.recorder import Recorder
-from pipeline.store import Run, Store
+from pipeline.records import Run, StoredTask
+from pipeline.results import Results
+from pipeline.salvage import salvager
+from pipeline.signing import who_commits
+from pipeline.store import Store
 from tasks.errors import PatchyardError
 from tasks.model import Mode, Plan, RunStatus
 from tasks.plan import Diagnostic, Parsed, PlanError, parse
@@ -81,6 +95,7 @@ class Prepared:
     base: str
     base_name: str | None
     left_out: tuple[str, ...] = ()
+    masked: bool = False  # whether `text` lacks a secret that the plan holds
 
     @property
     def worktrees(self) -> Path:
@@ -111,8 +126,13 @@ def parse_plan(data: bytes | str, path: str, sources: Sources, environ: Mapping[
     return parse(data, path, agent=sources.agent, is_agent=known)
 
 
-def prepare(call: Call) -> Prepared:
+def prepare(call: Call, *, text: str | None = None, base: str | None = None) -> Prepared:
     """Check a call: the repository, the settings, the plan, the base.
+
+    Args:
+        call: What the door was told.
+        text: The plan's, where it is not to be read from its file.
+        base: The commit to start from, where that is known.
 
     Raises:
         PlanError: The plan has mistakes; all of them are in it.
@@ -120,7 +140,7 @@ def prepare(call: Call) -> Prepared:
     """
     repository = Repository.open(call.repo, call.environ)
     sources = load(call.flags, call.environ, repository.root)
-    data = read_plan(call.plan_path)
+    data = read_plan(call.plan_path) if text is None else text.encode(errors="surrogateescape")
     parsed = parse_plan(data, call.plan_path, sources, call.environ)
     if parsed.plan is None:
         raise PlanError(parsed.diagnostics)
@@ -137,11 +157,12 @@ def prepare(call: Call) -> Prepared:
         call=call,
         repository=repository,
         text=secrets.mask_text(data.decode(errors="replace")),
+        masked=secrets.mask_text(data.decode(errors="replace")) != data.decode(errors="replace"),
         plan=plan,
         warnings=parsed.diagnostics,
         settings=settings,
         secrets=secrets,
-        base=repository.resolve(settings.base or "HEAD"),
+        base=repository.resolve(base or settings.base or "HEAD"),
         base_name=_base_name(repository, settings),
         left_out=left_out(parsed.plan, plan),
     )
@@ -179,7 +200,9 @@ def _secrets(plan: Plan, settings: Settings, environ: Mapping[str, str]) -> Secr
     agents = (settings.agent_for(task) for task in plan.tasks if not task.completed)
     for agent in filter(None, agents):
         values |= secrets_of(agent, environ)
-    return Secrets(values)
+    # A file of the repository is no place for a secret; what the caller names may be one.
+    url = settings.notify if "notify" in settings.forced else None
+    return Secrets(values, hidden={"PATCHYARD_NOTIFY": url} if url else {})
 
 
 def _locked(settings: Settings, plan: Plan, root: Path) -> Settings:
@@ -230,23 +253,21 @@ def run_directory(common: Path, run: str) -> Path:
     return common / "patchyard" / "runs" / run
 
 
-def is_alive(common: Path, run: str) -> bool:
-    """Whether a process still works on a run."""
-    path = run_directory(common, run) / "lock"
-    if not path.exists():
-        return False
-    lock = FileLock(path)
-    try:
-        with lock.acquire(blocking=False):
-            return False
-    except Timeout:
-        return True
-    except OSError:  # not ours to lock; whoever may write there knows
-        return False
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What a run has done before it is taken up: tasks with a result, attempts by task, and its seconds."""
+
+    tasks: Mapping[str, StoredTask] = field(default_factory=dict)
+    attempts: Mapping[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
 
 
-def describe(prepared: Prepared, run_id: str) -> Run:
-    """Return the run as the store keeps it."""
+def describe(prepared: Prepared, run_id: str, *, repository: str = "") -> Run:
+    """Return the run as the store keeps it, claimed by this process.
+
+    `repository` is what clones of it have in common, where they share a database.
+    """
+    environ = prepared.call.environ
     settings, plan, mask = prepared.settings, prepared.plan, prepared.secrets.mask_text
     kept: dict[str, Any] = {
         "remote": settings.remote,
@@ -257,7 +278,9 @@ def describe(prepared: Prepared, run_id: str) -> Run:
         "draft": settings.draft,
         "auto_merge": settings.auto_merge,
         "agent": settings.agent and mask(settings.agent),
+        "publish": settings.publish,
     }
+    started = now()
     return Run(
         id=run_id,
         plan_path=mask(plan.path),
@@ -268,16 +291,65 @@ def describe(prepared: Prepared, run_id: str) -> Run:
         base_name=prepared.base_name,
         pool_size=settings.pool_size,
         status=RunStatus.RUNNING,
-        started_at=now(),
+        started_at=started,
         settings=kept,
+        repository=repository,
+        host=host_name(environ),
+        directory=str(run_directory(prepared.repository.common, run_id)),
+        call=_told(prepared, started),
+        owner=new_owner(environ),
+        lease_until=started + timedelta(seconds=lease_seconds(environ)),
     )
 
 
-async def execute(
+def _told(prepared: Prepared, started: datetime) -> dict[str, Any]:
+    """Return what it takes to prepare the same call once more, as far as that is no secret."""
+    call, mask = prepared.call, prepared.secrets.mask_text
+    named = {name: value for name, value in call.flags.items() if value is not None and value != ()}
+    told = {**variables_of(call.environ), **named, "branch": prepared.settings.branch}
+    if prepared.settings.worktrees:
+        told["worktrees"] = str(prepared.settings.worktrees)
+    flags = {
+        name: mask(value)
+        if isinstance(value, str)
+        else [*map(str, value)]
+        if isinstance(value, tuple)
+        else value
+        for name, value in told.items()
+        if name not in {"base", "notify"}
+    }
+    selection = call.selection
+    return {
+        "flags": flags,
+        "selection": {
+            "start_batch": selection.start_batch,
+            "end_batch": selection.end_batch,
+            "tasks": list(selection.tasks),
+        },
+        "masked": prepared.masked,
+        "who": who_commits(prepared.repository, started),
+    }
+
+
+def recorder_for(
+    prepared: Prepared, run_id: str, opener: Callable[[], Store], repository: str = ""
+) -> Recorder:
+    """Return the recorder of a new run."""
+    run = describe(prepared, run_id, repository=repository)
+
+    def claim(store: Store) -> None:
+        store.open_run(run)
+        store.act_as(run.id, run.owner or "")
+
+    return Recorder(opener, run, claim)
+
+
+async def execute(  # noqa: PLR0913 - what one run is made of, all of it named
     prepared: Prepared,
-    run_id: str,
+    recorder: Recorder,
     listener: Listener,
     *,
+    before: Before | None = None,
     place: "PlaceToRun | None" = None,
     signals: bool = True,
 ) -> RunFinished:
@@ -285,8 +357,9 @@ async def execute(
 
     Args:
         prepared: What `prepare` returned.
-        run_id: The run's id.
+        recorder: Keeps the run; the door lets go of it.
         listener: Is told of events.
+        before: What the run has done already, when it is taken up.
         place: Where the tasks run, when it is not this host.
         signals: Whether signals to this process end the run.
 
@@ -294,10 +367,13 @@ async def execute(
         PatchyardError: The run could not go on.
     """
     repository, settings = prepared.repository, prepared.settings
-    directory = run_directory(repository.common, run_id)
+    directory = run_directory(repository.common, recorder.run.id)
+    before = before or Before()
+    environ = prepared.call.environ
     size = 1 if all(settings.mode_for(b) is Mode.LOCAL for b in prepared.plan.batches) else settings.pool_size
-    pool = Pool(repository, prepared.worktrees, size, copy=settings.copy, keep=settings.keep)
-    recorder = Recorder(lambda: Store.beside(repository.common), describe(prepared, run_id))
+    salvage = salvager(recorder.opener, environ)
+    pool = Pool(repository, prepared.worktrees, size, copy=settings.copy, keep=settings.keep, salvage=salvage)
+    results = Results(repository, prepared.secrets, pool.digest_of_copies, reads=not settings.fresh)
     stop = CancelScope()
     failure: PatchyardError | None = None
     finished: RunFinished | None = None
@@ -316,6 +392,11 @@ async def execute(
                     directory=directory,
                     secrets=prepared.secrets,
                     span=(place or Host()).span,
+                    before=before.tasks,
+                    attempts=before.attempts,
+                    seconds=before.seconds,
+                    control=Control(recorder.run.owner, lease_seconds(environ)),
+                    results=None if settings.no_cache or place else results,
                 )
                 finished = await run(prepared.plan, parts, stop)
         except PatchyardError as error:
@@ -333,10 +414,12 @@ async def _held(directory: Path) -> AsyncIterator[None]:
 
     def take() -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
+        lock.acquire(blocking=False)
 
     try:
         await to_thread.run_sync(take)
+    except Timeout:
+        raise CallError(f"another process works on run {directory.name}") from None
     except OSError as error:
         raise CallError(f"cannot write to {directory}: {error.strerror}; make it writable") from None
     try:

@@ -27,12 +27,28 @@ class Status(StrEnum):
 
 
 class RunStatus(StrEnum):
-    """Where a run stands."""
+    """Where a run stands: `pending` before anybody works on it, `interrupted` where it was cut off."""
 
+    PENDING = "pending"
     RUNNING = "running"
+    PAUSED = "paused"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the run came to its own end, or the user ended it."""
+        return self in {RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED}
+
+
+class Request(StrEnum):
+    """What is asked of a run under way; `stop` is a shutdown: the run ends, and goes on later."""
+
+    CANCEL = "cancel"
+    PAUSE = "pause"
+    STOP = "stop"
 
 
 class StepKind(StrEnum):

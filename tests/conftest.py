@@ -1,13 +1,19 @@
 """Fixtures for every test."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import browsers
+import engine_access
+import postgres as postgres_server
 import pytest
 from blockbuster import blockbuster_ctx
-from engine_access import NONE
 from repositories import Clone, Content, User
 from repositories import make_repository as make
+
+NEEDS = {"engine": engine_access.NONE, "PostgreSQL": postgres_server.NONE, "browser": browsers.NONE}
+"""What some tests need, with what begins the reason of those that were left out for want of it."""
 
 
 @pytest.fixture
@@ -57,14 +63,45 @@ def clone(user: User, tmp_path: Path) -> Clone:
     return make(user, tmp_path / "repo", files)
 
 
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[postgres_server.Cluster]:
+    """A PostgreSQL server, one for each process of the tests; without one installed, the test is left out."""
+    programs = postgres_server.programs()
+    if programs is None and os.environ.get(postgres_server.REQUIRED):
+        pytest.fail(postgres_server.NONE, pytrace=False)
+    if programs is None:
+        pytest.skip(postgres_server.NONE)
+    with postgres_server.serving(programs) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def postgres(cluster: postgres_server.Cluster) -> Iterator[str]:
+    """The URL of a fresh PostgreSQL database."""
+    with cluster.database() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a fresh database of either kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'patchyard.db'}"
+    return str(request.getfixturevalue("postgres"))
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
-    """Say in one line, the last one, that the tests on an engine did not run, and why."""
+    """Say in one line, before the closing one, which tests did not run for want of something, and why."""
     yield
     reasons = [
         report.longrepr[2].removeprefix("Skipped: ")
         for report in terminalreporter.stats.get("skipped", [])
-        if isinstance(report.longrepr, tuple) and NONE in report.longrepr[2]
+        if isinstance(report.longrepr, tuple)
     ]
-    if reasons:
-        terminalreporter.write_line(f"engine tests: {len(reasons)} left out, {reasons[0]}")
+    told = []
+    for name, none in NEEDS.items():
+        if lacking := [reason for reason in reasons if none in reason]:
+            told.append(f"{name} tests: {len(lacking)} left out, {lacking[0]}")
+    if told:
+        terminalreporter.write_line("; ".join(told))

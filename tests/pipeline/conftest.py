@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from github_server import GitHubServer
+from github_server import TOKEN, GitHubServer
 from project import Project
 from repositories import Clone
 
@@ -27,3 +27,13 @@ def github(tmp_path: Path) -> Iterator[GitHubServer]:
 def project(clone: Clone) -> Project:
     """A user's project: a repository, plans, and the real command."""
     return Project(clone)
+
+
+@pytest.fixture
+def hosted(project: Project, github: GitHubServer) -> Project:
+    """The project, whose `origin` is on GitHub, and whose user has a token."""
+    github.add_repository("octo/demo")
+    project.clone.git("push", "--quiet", github.repository("octo/demo").path, "main")
+    project.clone.git("remote", "add", "origin", github.clone_url("octo/demo"))
+    project.environ |= {"GITHUB_TOKEN": TOKEN, "GITHUB_API_URL": github.url}
+    return project

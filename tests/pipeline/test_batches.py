@@ -325,7 +325,9 @@ def test_settings_of_the_place_of_worktrees(project: Project, tmp_path: Path) ->
     project.configure('worktrees = "../pool"\n')
 
     by_file = project.call("run", plan, "--json", cwd=project.root / "src").expect(0)
-    by_flag = project.call("run", plan, "--json", "--worktrees", "here", "--repo", project.root, cwd=tmp_path)
+    by_flag = project.call(
+        "run", plan, "--json", "--no-cache", "--worktrees", "here", "--repo", project.root, cwd=tmp_path
+    )
 
     assert by_file.events("run_started")[0]["worktrees"] == str(tmp_path / "pool")
     assert by_flag.expect(0).events("run_started")[0]["worktrees"] == str(tmp_path / "here")

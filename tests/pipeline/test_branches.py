@@ -8,7 +8,8 @@ from repositories import Clone
 
 from containers.git import BranchMovedError, GitError, Repository
 from pipeline.branches import Branches
-from pipeline.store import Run, Store
+from pipeline.records import Run
+from pipeline.store import Store
 from tasks.model import Outcome, Plan, RunStatus, Status
 
 PLAN = Plan(name="demo", title="Demo", path="plan.md", batches=())

@@ -276,8 +276,8 @@ def test_without_a_terminal_there_is_a_line_an_event_and_the_table_at_the_end(pr
     events = [line for line in lines if re.match(r"\d\d:\d\d:\d\d\.\d{3} ", line)]
     assert re.search(r"\d run \d{8}-\d{6}-\w+: Demo: 3 tasks, pool of 3, base [0-9a-f]{12}$", events[0])
     for told in (
-        "wt-1 1.1 started: Do 1.1",
-        "wt-1 1.1 run 1: touch a",
+        " 1.1 started: Do 1.1",
+        " 1.1 run 1: touch a",
         "1.1 changed in ",
         "- 2.1 skipped: it builds on batch 1, and task 1.2 failed",
         "1 branch, nothing published; `patchyard publish ",

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.describe import body, title, with_links
-from pipeline.store import StoredStep
+from pipeline.records import StoredStep
 from tasks.model import (
     Batch,
     Check,

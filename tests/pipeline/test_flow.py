@@ -1,11 +1,14 @@
 """The flow in one process: the event loop never waits, and whoever listens is told everything."""
 
+from functools import partial
+
 import pytest
 from anyio import to_thread
 from project import Project, meet
 
 from pipeline.events import Event, RunFinished, TaskFinished, TaskStarted
-from pipeline.wiring import Call, execute, prepare
+from pipeline.runs import open_store
+from pipeline.wiring import Call, execute, prepare, recorder_for
 from tasks.model import RunStatus
 
 pytestmark = pytest.mark.anyio
@@ -36,11 +39,19 @@ async def test_nothing_blocks_the_event_loop(project: Project) -> None:
     fields = {"1.3": "**Timeout:** 5s", "3.1": "**Timeout:** 0.2s"}
     plan = project.tasks(scripts, fields=fields, batches={"3": "**Dependencies:** None"})
     listener = Recording()
-    call = Call(plan_path=str(plan), repo=project.root, environ=project.environ, flags={"keep_going": True})
+    call = Call(
+        plan_path=str(plan),
+        repo=project.root,
+        environ=project.environ,
+        flags={"keep_going": True, "no_cache": True},
+    )
 
     for run in ("run-1", "run-2"):
         prepared = await to_thread.run_sync(prepare, call)
-        finished = await execute(prepared, run, listener, signals=False)
+        opener = partial(open_store, prepared.repository, project.environ)
+        recorder = await to_thread.run_sync(recorder_for, prepared, run, opener)
+        finished = await execute(prepared, recorder, listener, signals=False)
+        await to_thread.run_sync(recorder.__exit__, None, None, None)
 
     assert finished.status is RunStatus.FAILED
     assert [str(outcome.status) for outcome in finished.outcomes] == [

@@ -65,7 +65,7 @@ def test_after_ctrl_c_the_text_says_what_there_is(project: Project) -> None:
         done = started.done().expect(130)
 
     assert "interrupted: the running tasks are being ended, their patches are kept" in done.out
-    assert "nothing was published; `patchyard status" in done.out
+    assert "nothing was published; `patchyard resume" in done.out
     assert done.out.count("cancelled") >= 3
 
 

@@ -11,16 +11,6 @@ NAME = "octo/demo"
 SCRIPTS = {"1.1": "echo one > one.txt", "1.2": "true", "2.1": "cat one.txt > two.txt"}
 
 
-@pytest.fixture
-def hosted(project: Project, github: GitHubServer) -> Project:
-    """The project, whose `origin` is on GitHub, and whose user has a token."""
-    github.add_repository(NAME)
-    project.clone.git("push", "--quiet", github.repository(NAME).path, "main")
-    project.clone.git("remote", "add", "origin", github.clone_url(NAME))
-    project.environ |= {"GITHUB_TOKEN": TOKEN, "GITHUB_API_URL": github.url}
-    return project
-
-
 def test_a_run_that_publishes_opens_a_pull_request_a_task(hosted: Project, github: GitHubServer) -> None:
     done = hosted.run(hosted.tasks(SCRIPTS), "--publish").expect(0)
 

@@ -178,7 +178,7 @@ def test_a_second_run_moves_the_branches_of_the_first(project: Project) -> None:
     plan = project.tasks({"1.1": "echo $PATCHYARD_RUN > run.txt", "2.1": "touch b"})
     first = project.run(plan).expect(0)
 
-    second = project.run(plan).expect(0)
+    second = project.run(plan, "--no-cache").expect(0)
 
     assert first.outcome("1.1")["commit"] != second.outcome("1.1")["commit"]
     assert project.show("patchyard/demo/1.1:run.txt") == second.run
@@ -226,7 +226,7 @@ def test_a_branch_that_is_checked_out_while_its_task_runs_is_not_moved(project: 
     before = project.branches()["patchyard/demo/1.1"]
     switch = f"git -C '{project.root}' checkout --quiet patchyard/demo/1.1"
 
-    done = project.call("run", plan, "--json", environ={"DO": switch}).expect(1)
+    done = project.call("run", plan, "--json", "--no-cache", environ={"DO": switch}).expect(1)
 
     assert "is checked out in" in done.outcome("1.1")["error"]
     assert "a.txt" in done.outcome("1.1")["files"], "its patch is kept"

@@ -2,15 +2,29 @@
 
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Barrier
 
 import pytest
 
-from pipeline.store import BranchRecord, Run, Store, StoredStep, StoreError, UnknownRunError, new_run_id
-from tasks.model import Conflict, Outcome, Patch, PullRequest, RunStatus, Status, Step, StepKind, StepResult
+from pipeline.records import BranchRecord, Run, StoredAttempt, StoredStep, new_run_id
+from pipeline.store import Store, StoreError, UnknownRunError
+from tasks.keys import AgentUse, Inputs
+from tasks.model import (
+    Conflict,
+    Mode,
+    Outcome,
+    Patch,
+    PullRequest,
+    Request,
+    RunStatus,
+    Status,
+    Step,
+    StepKind,
+    StepResult,
+)
 
 STARTED = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
 
@@ -37,10 +51,10 @@ def make_outcome(task: str = "1.1", **values: object) -> Outcome:
     return Outcome(**{**given, **values})  # type: ignore[arg-type]  # a table of fields
 
 
-def test_a_run_comes_back_as_it_was_kept(tmp_path: Path) -> None:
-    with Store.beside(tmp_path) as store:
+def test_a_run_comes_back_as_it_was_kept(database: str) -> None:
+    with Store(database) as store:
         store.open_run(make_run())
-    with Store.beside(tmp_path) as store:
+    with Store(database) as store:
         assert store.run() == make_run()
         store.close_run(make_run().id, RunStatus.FAILED, seconds=1.5, speedup=2.5, efficiency=0.9)
         closed = store.run()
@@ -54,7 +68,7 @@ def test_a_run_comes_back_as_it_was_kept(tmp_path: Path) -> None:
     assert closed.finished_at.tzinfo is not None
 
 
-def test_an_outcome_comes_back_with_its_patch_and_any_file_name(tmp_path: Path) -> None:
+def test_an_outcome_comes_back_with_its_patch_and_any_file_name(database: str, tmp_path: Path) -> None:
     names = ("a b", "line\nbreak", "\udcff\udcfe", "é")
     patch = Patch("b" * 40, "c" * 40, b"diff \xff\x00\n", names)
     outcome = make_outcome(
@@ -68,7 +82,7 @@ def test_an_outcome_comes_back_with_its_patch_and_any_file_name(tmp_path: Path) 
         exit_code=0,
         patch=patch,
     )
-    with Store.beside(tmp_path) as store:
+    with Store(database) as store:
         store.open_run(make_run())
         store.keep_outcome(make_run().id, 0, outcome, start_branch="x", builds_on=["0.1"], log=tmp_path / "log")
         (stored,) = store.tasks(make_run().id)
@@ -81,9 +95,9 @@ def test_an_outcome_comes_back_with_its_patch_and_any_file_name(tmp_path: Path) 
         assert store.tasks(make_run().id)[0].request == request
 
 
-def test_tasks_come_in_the_plans_order_and_steps_in_theirs(tmp_path: Path) -> None:
+def test_tasks_come_in_the_plans_order_and_steps_in_theirs(database: str) -> None:
     step = Step(StepKind.RUN, "exit 3", ("sh", "-c", "exit 3"))
-    with Store.beside(tmp_path) as store:
+    with Store(database) as store:
         store.open_run(make_run())
         for position, task in ((2, "1.10"), (0, "1.2"), (1, "1.1")):
             store.keep_outcome(make_run().id, position, make_outcome(task))
@@ -96,8 +110,8 @@ def test_tasks_come_in_the_plans_order_and_steps_in_theirs(tmp_path: Path) -> No
         )
 
 
-def test_conflicts_and_branches_are_kept(tmp_path: Path) -> None:
-    with Store.beside(tmp_path) as store:
+def test_conflicts_and_branches_are_kept(database: str) -> None:
+    with Store(database) as store:
         store.open_run(make_run())
         store.keep_conflict(make_run().id, Conflict(1, ("1.1", "1.2"), ("a",)))
         assert store.conflicts(make_run().id) == (Conflict(1, ("1.1", "1.2"), ("a",)),)
@@ -108,8 +122,8 @@ def test_conflicts_and_branches_are_kept(tmp_path: Path) -> None:
         assert store.branch("x") == BranchRecord("x", "2", "1")
 
 
-def test_a_run_is_found_by_the_beginning_of_its_id(tmp_path: Path) -> None:
-    with Store.beside(tmp_path) as store:
+def test_a_run_is_found_by_the_beginning_of_its_id(database: str) -> None:
+    with Store(database) as store:
         with pytest.raises(UnknownRunError, match="there is no run yet"):
             store.run()
         store.open_run(make_run("20260101-000000-aaaa"))
@@ -150,21 +164,6 @@ def test_a_directory_that_cannot_be_made_gives_one_sentence(tmp_path: Path) -> N
         Store.beside(tmp_path)
 
 
-def test_a_database_of_an_older_release_gets_what_it_lacks(tmp_path: Path) -> None:
-    with Store.beside(tmp_path) as store:
-        store.open_run(make_run())
-        store.keep_outcome(make_run().id, 0, make_outcome(branch="b"))
-    with closing(sqlite3.connect(tmp_path / "patchyard" / "patchyard.db")) as old, old:
-        old.execute("ALTER TABLE tasks DROP COLUMN branch")
-        old.execute("DROP TABLE conflicts")
-
-    with Store.beside(tmp_path) as store:
-        assert [item.outcome.branch for item in store.tasks(make_run().id)] == [None]
-        store.keep_outcome(make_run().id, 1, make_outcome("1.2", branch="new"))
-        assert store.tasks(make_run().id)[1].outcome.branch == "new"
-        assert store.conflicts(make_run().id) == ()
-
-
 def test_many_open_a_new_database_at_once(tmp_path: Path) -> None:
     gate = Barrier(8)
 
@@ -182,8 +181,8 @@ def test_many_open_a_new_database_at_once(tmp_path: Path) -> None:
         assert len(store.runs()) == 8
 
 
-def test_text_with_bytes_that_are_not_utf_8_is_kept_as_an_escape(tmp_path: Path) -> None:
-    with Store.beside(tmp_path) as store:
+def test_text_with_bytes_that_are_not_utf_8_is_kept_as_an_escape(database: str) -> None:
+    with Store(database) as store:
         store.open_run(make_run(plan_path="plan-\udcff.md"))
         assert store.run().plan_path == "plan-\\udcff.md"
 
@@ -195,8 +194,8 @@ def test_the_directory_may_have_any_name(tmp_path: Path) -> None:
     assert (odd / "patchyard" / "patchyard.db").is_file()
 
 
-def test_commits_that_a_run_set_a_branch_to(tmp_path: Path) -> None:
-    with Store.beside(tmp_path) as store:
+def test_commits_that_a_run_set_a_branch_to(database: str) -> None:
+    with Store(database) as store:
         store.open_run(make_run())
         run = make_run().id
         store.keep_outcome(run, 0, make_outcome(branch="t", commit="c1"))
@@ -211,3 +210,211 @@ def test_commits_that_a_run_set_a_branch_to(tmp_path: Path) -> None:
         assert store.commits_of("nosuch", "t") == set()
         assert store.has_ended(run, "2.1")
         assert not store.has_ended(run, "2.3")
+
+
+def make_attempt(task: str = "1.1", number: int = 1, **values: object) -> StoredAttempt:
+    given: dict[str, object] = {"task": task, "number": number, "title": "T", "batch": 1, "started_at": STARTED}
+    return StoredAttempt(**{**given, **values})  # type: ignore[arg-type]  # a table of fields
+
+
+ANY_TEXT = "a\0b \udcff \ud800 é \U0001f600 'x'; -- \\ % ? :name \r\n"
+AS_KEPT = "a\\x00b \\udcff \\ud800 é \U0001f600 'x'; -- \\ % ? :name \r\n"
+
+
+def test_any_text_is_kept_as_people_can_read_it(database: str) -> None:
+    """PostgreSQL takes neither NUL nor half a character; SQLite has to say the same."""
+    run = make_run(
+        plan_path=ANY_TEXT,
+        plan_name=ANY_TEXT,
+        plan_title=ANY_TEXT,
+        plan_text=ANY_TEXT,
+        base_name=ANY_TEXT,
+        settings={ANY_TEXT: ANY_TEXT},
+        call={ANY_TEXT: [ANY_TEXT]},
+        host=ANY_TEXT,
+        directory=ANY_TEXT,
+    )
+    step = StepResult(Step(StepKind.RUN, ANY_TEXT, ("true",)), 1, 0.5, error=ANY_TEXT)
+    with Store(database) as store:
+        store.open_run(run)
+        stored = store.run()
+        assert (stored.plan_path, stored.plan_title, stored.plan_text) == (AS_KEPT, AS_KEPT, AS_KEPT)
+        assert (stored.plan_name, stored.base_name, stored.host, stored.directory) == (AS_KEPT,) * 4
+        assert (stored.settings, stored.call) == ({ANY_TEXT: ANY_TEXT}, {ANY_TEXT: [ANY_TEXT]})
+        store.keep_outcome(
+            run.id, 0, make_outcome(title=ANY_TEXT, error=ANY_TEXT, step=ANY_TEXT, files=(ANY_TEXT,))
+        )
+        (task,) = store.tasks(run.id)
+        assert (task.outcome.title, task.outcome.error, task.outcome.step) == (AS_KEPT,) * 3
+        assert task.outcome.files == (ANY_TEXT,)
+        store.keep_step(run.id, "1.1", 1, step)
+        assert store.steps(run.id, "1.1") == (StoredStep(1, "run", AS_KEPT, 1, 0.5, AS_KEPT),)
+        store.keep_conflict(run.id, Conflict(1, ("1.1",), (ANY_TEXT,)))
+        assert store.conflicts(run.id) == (Conflict(1, ("1.1",), (ANY_TEXT,)),)
+        store.keep_events(run.id, [{"message": ANY_TEXT}])
+        assert [event.record for event in store.events(run.id)] == [{"message": ANY_TEXT}]
+
+
+def test_a_large_patch_comes_back_byte_for_byte(database: str) -> None:
+    diff = bytes(range(256)) * 40_000
+    with Store(database) as store:
+        store.open_run(make_run())
+        patch = Patch("b" * 40, "c" * 40, diff, ("a",))
+        store.keep_outcome(make_run().id, 0, make_outcome(start="b" * 40, files=("a",), patch=patch))
+        assert store.tasks(make_run().id)[0].outcome.patch == patch
+
+
+def test_numbers_that_a_process_can_give_are_kept(database: str) -> None:
+    with Store(database) as store:
+        store.open_run(make_run())
+        store.keep_outcome(
+            make_run().id, 0, make_outcome(exit_code=-(2**31), seconds=1e9 + 0.25, cost=0.1 + 0.2, cached=True)
+        )
+        outcome = store.tasks(make_run().id)[0].outcome
+        assert (outcome.exit_code, outcome.seconds, outcome.cost) == (-(2**31), 1e9 + 0.25, 0.1 + 0.2)
+        assert outcome.cached is True
+
+
+def test_inputs_come_back(database: str) -> None:
+    inputs = Inputs("k", Mode.DAGGER, "t", "image@sha256:1", AgentUse("a", "a -p", None), ("A",), ("B", "C"))
+    plain = Inputs("l", Mode.LOCAL, "t", None, None, (), ())
+    with Store(database) as store:
+        store.open_run(make_run())
+        store.keep_outcome(make_run().id, 0, make_outcome("1.1"), inputs=inputs)
+        store.keep_outcome(make_run().id, 1, make_outcome("1.2"), inputs=plain)
+        store.keep_outcome(make_run().id, 1, make_outcome("1.2"), inputs=plain)
+        assert store.inputs(make_run().id) == {"1.1": inputs, "1.2": plain}
+
+
+def test_each_attempt_keeps_its_steps_its_patch_and_its_end(database: str, tmp_path: Path) -> None:
+    run, step = make_run().id, Step(StepKind.RUN, "true", ("true",))
+    half = Patch("b" * 40, "c" * 40, b"half\0", ("a",))
+    whole = Patch("b" * 40, "d" * 40, b"whole", ("a", "b"))
+    log = tmp_path / "log"
+    with Store(database) as store:
+        store.open_run(make_run())
+        first = make_attempt(worktree="wt-1", path=tmp_path, host="one", start="b" * 40, log=log)
+        store.begin_attempt(run, first)
+        store.begin_attempt(run, first)
+        assert store.attempts(run) == (first,)
+        store.keep_step(run, "1.1", 1, StepResult(step, 1, 0.5))
+        store.end_attempt(
+            run, replace(first, status=Status.CANCELLED, seconds=2.5, error="cut off", patch=half)
+        )
+        assert store.tasks(run) == ()
+        store.begin_attempt(run, make_attempt(number=2, start="b" * 40))
+        store.keep_step(run, "1.1", 1, StepResult(step, 0, 0.25), attempt=2)
+        outcome = make_outcome(start="b" * 40, seconds=1.5, exit_code=0, files=whole.files, patch=whole)
+        store.keep_outcome(run, 0, outcome, attempt=2)
+
+        old, new = store.attempts(run, "1.1")
+        assert (old.status, old.seconds, old.error, old.patch) == (Status.CANCELLED, 2.5, "cut off", half)
+        assert (old.worktree, old.path, old.host, old.log) == ("wt-1", tmp_path, "one", log)
+        assert (new.number, new.status, new.seconds, new.patch) == (2, Status.CHANGED, 1.5, whole)
+        assert old.finished_at is not None
+        assert new.finished_at is not None
+        assert [item.seconds for item in store.steps(run, "1.1")] == [0.25]
+        assert [item.exit_code for item in store.steps(run, "1.1", 1)] == [1]
+        assert store.tasks(run)[0].attempt == 2
+
+
+def test_a_task_that_is_to_run_again_is_as_if_it_had_not(database: str) -> None:
+    run = make_run().id
+    patch = Patch("b" * 40, "c" * 40, b"first", ("a",))
+    with Store(database) as store:
+        store.open_run(make_run())
+        store.begin_attempt(run, make_attempt())
+        failed = make_outcome(status=Status.FAILED, start="b" * 40, files=("a",), patch=patch)
+        store.keep_outcome(run, 0, failed)
+        store.keep_outcome(run, 1, make_outcome("1.2"))
+        store.keep_request(run, PullRequest("1.1", 7, "u", "b", "main"))
+        store.keep_conflict(run, Conflict(1, ("1.1", "1.2"), ("a",)))
+
+        store.redo(run, ["1.1"])
+
+        assert [item.outcome.task for item in store.tasks(run)] == ["1.2"]
+        assert not store.has_ended(run, "1.1")
+        assert store.conflicts(run) == ()
+        assert [item.patch for item in store.attempts(run)] == [patch]
+        store.begin_attempt(run, make_attempt(number=2))
+        store.keep_outcome(run, 0, make_outcome(branch="b"), attempt=2)
+        assert [item.outcome.status for item in store.tasks(run)] == [Status.CHANGED, Status.CHANGED]
+        assert store.tasks(run)[0].request == PullRequest("1.1", 7, "u", "b", "main")
+        assert [item.patch for item in store.attempts(run)] == [patch, None]
+
+
+def test_events_are_numbered_without_holes_whoever_writes_them(database: str) -> None:
+    writers, each = 4, 25
+    gate = Barrier(writers)
+    with Store(database) as store:
+        store.open_run(make_run())
+        store.open_run(make_run("other"))
+
+    def write(writer: int) -> None:
+        with Store(database) as store:
+            gate.wait()
+            for number in range(each):
+                store.keep_events(make_run().id, [{"by": writer, "number": number}, {"by": writer}])
+                store.keep_events("other", [{"by": writer}])
+
+    with ThreadPoolExecutor(writers) as threads:
+        list(threads.map(write, range(writers)))
+
+    with Store(database) as store:
+        events = store.events(make_run().id)
+        assert [event.sequence for event in events] == list(range(1, 2 * writers * each + 1))
+        for writer in range(writers):
+            numbers = [e.record["number"] for e in events if e.record["by"] == writer and "number" in e.record]
+            assert numbers == list(range(each))
+        assert store.events(make_run().id, after=10, limit=3) == events[10:13]
+        assert store.events(make_run().id, after=len(events)) == ()
+        assert len(store.events("other")) == writers * each
+
+
+def test_requests_are_asked_and_taken_back(database: str) -> None:
+    run = make_run().id
+    with Store(database) as store, Store(database) as other:
+        store.open_run(make_run())
+        assert store.asked(run) is None
+        other.ask(run, Request.PAUSE)
+        assert store.asked(run) is Request.PAUSE
+        assert store.run().request is Request.PAUSE
+        other.ask(run, None)
+        assert store.asked(run) is None
+
+
+def test_repositories_that_share_a_database_see_their_own(database: str) -> None:
+    with Store(database, "one") as one, Store(database, "two") as two, Store(database) as both:
+        one.open_run(make_run("run-1", repository="one"))
+        two.open_run(make_run("run-2", repository="two"))
+        one.keep_branch("b", commit="1")
+        two.keep_branch("b", commit="2", pushed="2")
+        assert [run.id for run in one.runs()] == ["run-1"]
+        assert one.run("run").id == "run-1"
+        assert [run.id for run in both.runs()] == ["run-1", "run-2"]
+        assert one.branches() == (BranchRecord("b", "1", None),)
+        assert two.branch("b") == BranchRecord("b", "2", "2")
+        one.forget_branch("b")
+        assert one.branches() == ()
+        assert two.branches() == (BranchRecord("b", "2", "2"),)
+        with pytest.raises(UnknownRunError):
+            one.run("run-2")
+
+
+def test_a_run_that_is_forgotten_leaves_nothing_but_its_branches(database: str) -> None:
+    run, step = make_run().id, Step(StepKind.RUN, "true", ("true",))
+    with Store(database) as store:
+        store.open_run(make_run())
+        store.begin_attempt(run, make_attempt())
+        store.keep_step(run, "1.1", 1, StepResult(step, 0, 0.5))
+        inputs = Inputs("k", Mode.LOCAL, "t", None, None, (), ())
+        store.keep_outcome(run, 0, make_outcome(), branches={"b": "1"}, inputs=inputs)
+        store.keep_conflict(run, Conflict(1, ("1.1",), ("a",)))
+        store.keep_events(run, [{"event": "notice"}])
+
+        store.forget_run(run)
+
+        assert store.runs() == ()
+        assert (store.tasks(run), store.attempts(run), store.steps(run, "1.1")) == ((), (), ())
+        assert (store.events(run), store.conflicts(run), store.inputs(run)) == ((), (), {})
+        assert store.branch("b") == BranchRecord("b", "1", None)

@@ -1,0 +1,219 @@
+"""What the HTTP API takes and answers. The names of its fields are a promise to callers."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+ExecutionStatus = Literal["started", "paused", "executing", "complete", "failed"]
+BatchStatus = Literal["pending", "ready", "executing", "complete", "failed"]
+TaskStatus = Literal["pending", "in_progress", "pr_created", "merged", "complete", "failed"]
+ExecutionMode = Literal["local", "parallel", "dagger"]
+TASK_PATTERN = r"^[0-9][0-9A-Za-z.]{0,63}$"
+RUN_PATTERN = r"^[0-9A-Za-z][0-9A-Za-z-]{0,63}$"
+MAX_NUMBER = 1_000_000
+EVENTS = {
+    "content": {
+        "text/event-stream": {
+            "schema": {
+                "type": "object",
+                "description": "Of each event.",
+                "properties": {
+                    "id": {"type": "string"},
+                    "event": {"type": "string"},
+                    "data": {"type": "string", "contentMediaType": "application/json"},
+                },
+                "required": ["id", "event", "data"],
+            }
+        }
+    }
+}
+"""Server-sent events, as OpenAPI says it."""
+TaskId = Annotated[str, Field(pattern=TASK_PATTERN, examples=["1.2"])]
+Line = Annotated[str, Field(min_length=1, max_length=4096)]
+
+
+class Body(BaseModel):
+    """What a caller sends: every field is known, and of its own type."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Start(Body):
+    """A plan to run. What is left out is as the configuration of the repository says."""
+
+    plan_path: Line = Field(
+        description="The plan: seen from the repository, or a whole path below a root.", examples=["plan.md"]
+    )
+    start_batch: int = Field(1, ge=0, le=MAX_NUMBER, description="The first batch to run; the plan's first.")
+    end_batch: int | None = Field(
+        None, ge=0, le=MAX_NUMBER, description="The last batch to run; the plan's last."
+    )
+    execution_mode: ExecutionMode | None = Field(
+        None, description="One by one, side by side, or in containers."
+    )
+    auto_merge: bool | None = Field(None, description="Turn on auto-merge for the pull requests.")
+    repo: Line | None = Field(None, description="The repository; that of the first root.")
+    pool_size: int | None = Field(None, ge=1, le=1000, description="Worktrees, and so tasks at once.")
+    publish: bool | None = Field(None, description="Push the branches and open pull requests.")
+    agent: Line | None = Field(None, description="Who gets the text of tasks without commands.")
+    base: Line | None = Field(None, description="Branch, tag or commit to start from.")
+    tasks: list[TaskId] = Field(default_factory=list, max_length=10_000, description="These tasks only.")
+
+
+class Retry(Body):
+    """Which tasks to run again, with what builds on them; every one that failed, when none is named."""
+
+    tasks: list[TaskId] = Field(default_factory=list, max_length=10_000)
+
+
+class Diagnosed(BaseModel):
+    """A mistake in a plan, or something that looks like one. `line` and `column` count from 1."""
+
+    path: str
+    line: int
+    column: int
+    severity: Literal["error", "warning"]
+    message: str
+
+
+class Started(BaseModel):
+    """A run that will begin as soon as a worker is free."""
+
+    execution_id: str
+    status: ExecutionStatus
+    batches_scheduled: int
+    warnings: list[Diagnosed] = Field(default_factory=list)
+
+
+class Asked(BaseModel):
+    """Where a run stands after something was asked of it. `tasks` are those that run again."""
+
+    execution_id: str
+    status: ExecutionStatus
+    run_status: str
+    request: str | None = None
+    tasks: list[str] | None = None
+
+
+class ActivePullRequest(BaseModel):
+    """A pull request that is open, as far as is known here."""
+
+    task: str
+    pr_number: int
+    status: str
+    url: str
+
+
+class ExecutionState(BaseModel):
+    """Where a run stands."""
+
+    execution_id: str
+    status: ExecutionStatus
+    current_batch: int
+    total_batches: int
+    tasks_completed: int
+    tasks_total: int
+    active_prs: list[ActivePullRequest]
+    started_at: datetime
+    completed_at: datetime | None
+    run_status: str = Field(
+        description="pending, running, paused, succeeded, failed, cancelled or interrupted."
+    )
+    request: str | None = Field(None, description="What was asked of the run: cancel, pause or stop.")
+    tasks_failed: int = 0
+    plan_path: str = ""
+    plan_title: str = ""
+    repo: str = ""
+    base: str = ""
+    seconds: float | None = None
+    speedup: float | None = None
+    efficiency: float | None = Field(None, description="0 to 1: how much of the pool was busy.")
+    publishing: str | None = Field(None, description="`publishing`, `done`, or why it could not be done.")
+    error: str | None = Field(None, description="Why nobody can work on the run.")
+
+
+class ExecutionList(BaseModel):
+    """The runs of the repositories below the roots, the newest first."""
+
+    executions: list[ExecutionState]
+    total: int
+
+
+class StepState(BaseModel):
+    """A step of a task that has ended; `command` is one line."""
+
+    number: int
+    kind: str
+    command: str
+    exit_code: int | None
+    seconds: float
+    error: str | None
+
+
+class AttemptState(BaseModel):
+    """One time that a task was begun; without a status it is under way, or nobody saw its end."""
+
+    number: int
+    status: str | None
+    worktree: str | None
+    started_at: datetime
+    completed_at: datetime | None
+    seconds: float
+    exit_code: int | None
+    error: str | None
+    has_log: bool
+    has_diff: bool
+    steps: list[StepState] = Field(default_factory=list)
+
+
+class TaskState(BaseModel):
+    """A task of a run. `complete` is a task that is done and has no pull request."""
+
+    id: str
+    task_number: str
+    task_title: str
+    branch_name: str | None
+    pr_number: int | None
+    pr_url: str | None
+    status: TaskStatus
+    commits: list[str]
+    started_at: datetime | None
+    completed_at: datetime | None
+    error: str | None
+    task_status: str | None = Field(
+        None, description="changed, unchanged, failed, timed_out, skipped or cancelled."
+    )
+    batch_number: int
+    worktree: str | None = None
+    seconds: float | None = None
+    files: list[str] = Field(default_factory=list)
+    cached: bool = False
+    attempt: int | None = None
+
+
+class TaskDetail(TaskState):
+    """A task with everything that is known of it."""
+
+    dependencies: list[str] = Field(default_factory=list)
+    builds_on: list[str] = Field(default_factory=list)
+    attempts: list[AttemptState] = Field(default_factory=list)
+
+
+class BatchState(BaseModel):
+    """A batch of a run."""
+
+    id: str
+    batch_number: int
+    status: BatchStatus
+    started_at: datetime | None
+    completed_at: datetime | None
+    tasks: list[TaskState]
+    title: str = ""
+
+
+class Health(BaseModel):
+    """The server answers."""
+
+    status: Literal["ok", "closing"]
+    version: str

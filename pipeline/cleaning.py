@@ -1,0 +1,162 @@
+"""The command `clean`: what runs left and nobody needs any more."""
+
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+import click
+
+from containers.git import GitError, Repository
+from containers.worktrees import clean as clean_pool
+from containers.worktrees import default_directory, set_aside
+from pipeline import results
+from pipeline.config import load
+from pipeline.console import plural
+from pipeline.options import database_option, environment, repo_option
+from pipeline.records import BranchRecord, Run
+from pipeline.runs import open_store, standing
+from pipeline.salvage import salvager
+from pipeline.store import Store
+from pipeline.wiring import CallError, run_directory
+from tasks.durations import parse_duration
+from tasks.model import RunStatus
+
+
+@click.command()
+@repo_option
+@database_option
+@click.option(
+    "--worktrees",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where the worktrees stand.  [default: <repository>-worktrees beside the repository]",
+)
+@click.option(
+    "--older-than",
+    metavar="AGE",
+    help="Also remove runs that ended longer ago (14d, 12h), with their logs and patches, results that are "
+    "older, and their branches where those are merged.",
+)
+@click.option("--dry-run", is_flag=True, help="Show what would be removed, and remove nothing.")
+def clean(repo: Path, worktrees: Path | None, older_than: str | None, *, dry_run: bool) -> None:
+    """Remove the worktrees of the pool that no run is using.
+
+    Runs, their logs and patches, and all branches stay, unless --older-than is given. Only what the store says
+    to be this program's is removed: a branch that somebody moved or made stays.
+    """
+    age = _age(older_than)
+    environ = environment()
+    repository = Repository.open(repo, environ)
+    settings = load({"worktrees": worktrees}, environ, repository.root)
+    named = settings.forced.get("worktrees") or settings.file.get("worktrees")
+    directory = named or default_directory(repository)
+    opener = partial(open_store, repository, environ)
+    removed = clean_pool(repository, directory, dry_run=dry_run, salvage=salvager(opener, environ))
+    would = "would remove" if dry_run else "removed"
+    for item in removed:
+        click.echo(f"{would} {item}")
+    if age is not None:
+        with opener() as store:
+            for told in _Old(repository, store, age, dry_run=dry_run).remove():
+                click.echo(f"{would} {told}")
+    if not removed:
+        click.echo(f"no worktrees to remove in {directory}")
+    else:
+        click.echo(f"{plural(len(removed), 'worktree')} {'would be removed' if dry_run else 'removed'}")
+    for path in set_aside(directory):
+        click.echo(
+            f"left {path}: it holds work of a task that could not be kept; remove it when you have looked"
+        )
+
+
+def _age(text: str | None) -> float | None:
+    """Return an age in seconds.
+
+    Raises:
+        CallError: It is none.
+    """
+    if text is None:
+        return None
+    number, unit = text[:-1], text[-1:]
+    if unit == "d" and number.isdigit():
+        return float(number) * 86400
+    try:
+        return parse_duration(text)
+    except ValueError:
+        raise CallError(f"--older-than: {text!r} is no age; write 14d, 12h or 30m") from None
+
+
+@dataclass(frozen=True)
+class _Old:
+    """What is older than an age, in seconds."""
+
+    repository: Repository
+    store: Store
+    age: float
+    dry_run: bool
+
+    def remove(self) -> Iterator[str]:
+        """Remove it, and yield what it was; with `dry_run` only that."""
+        old = [run for run in self.store.runs() if self._is_old(run)]
+        yield from self._branches(old)
+        for run in old:
+            yield f"run {run.id}: {run.plan_title or run.plan_path}, ended {run.finished_at:%Y-%m-%d}"
+            if not self.dry_run:
+                shutil.rmtree(run_directory(self.repository.common, run.id), ignore_errors=True)
+                self.store.forget_run(run.id)
+        count = 0
+        for path in results.older_than(self.repository.common, self.age):
+            count += 1
+            if not self.dry_run:
+                path.unlink(missing_ok=True)
+        if count:
+            yield plural(count, "cached result")
+
+    def _is_old(self, run: Run) -> bool:
+        limit = datetime.fromtimestamp(time.time(), UTC) - timedelta(seconds=self.age)
+        status = standing(self.store, run, environment())
+        return (status.is_over or status is RunStatus.INTERRUPTED) and (
+            run.finished_at or run.started_at
+        ) < limit
+
+    def _branches(self, old: list[Run]) -> Iterator[str]:
+        """Remove the branches of old runs that stand where the run set them, and are merged."""
+        kept = {run.id for run in self.store.runs()} - {run.id for run in old}
+        needed = {name for run in kept for name in self._names(run)}
+        known = {record.name: record for record in self.store.branches()}
+        there = self.repository.branches("")
+        heads = [commit for name, commit in there.items() if name not in known]
+        checked_out = self.repository.checked_out()
+        for run in old:
+            merged = {
+                item.outcome.branch
+                for item in self.store.tasks(run.id)
+                if item.request and item.request.action == "merged"
+            }
+            for name in self._names(run):
+                record = known.get(name)
+                if record is None or name in needed or name in checked_out or there.get(name) != record.commit:
+                    continue
+                if name in merged or any(self._is_in(record, head) for head in heads):
+                    yield f"branch {name}"
+                    if not self.dry_run:
+                        with suppress(GitError):
+                            self.repository.delete_branch(name, record.commit)
+                            self.store.forget_branch(name)
+                    known.pop(name)
+
+    def _names(self, run: Run | str) -> list[str]:
+        stored = self.store.tasks(run if isinstance(run, str) else run.id)
+        names = [name for item in stored for name in (item.outcome.branch, item.start_branch) if name]
+        return list(dict.fromkeys(names))
+
+    def _is_in(self, record: BranchRecord, head: str) -> bool:
+        return self.repository.is_ancestor(record.commit, head)
+
+
+COMMANDS = (clean,)

@@ -1,0 +1,103 @@
+"""What others ask of a run under way, and the lease by which only one process works on it."""
+
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from time import monotonic
+
+import anyio
+from anyio import CancelScope
+
+from pipeline.recorder import Recorder
+from pipeline.store import LeaseLostError, Store
+from tasks.model import Request, RunStatus
+
+POLL = 0.25
+"""Seconds between two looks at what is asked of a run; also how long it may take to be seen."""
+LEASE = 20.0
+"""Seconds after which others may take over a run whose process was not heard of."""
+LEASE_VARIABLE = "PATCHYARD_LEASE"
+HOST_VARIABLE = "PATCHYARD_HOST"
+
+
+def host_name(environ: Mapping[str, str]) -> str:
+    """Return the name by which this machine is told from others that share its database."""
+    return environ.get(HOST_VARIABLE) or socket.gethostname()
+
+
+def new_owner(environ: Mapping[str, str]) -> str:
+    """Return a name for this process's claim of one run."""
+    return f"{host_name(environ)}:{os.getpid()}:{secrets.token_hex(4)}"
+
+
+def lease_seconds(environ: Mapping[str, str]) -> float:
+    """Return how long a claim holds without being renewed, in seconds."""
+    try:
+        return max(1.0, float(environ.get(LEASE_VARIABLE, "")))
+    except ValueError:
+        return LEASE
+
+
+@dataclass(slots=True)
+class Control:
+    """Watches what is asked of one run, and renews the claim of it.
+
+    `request` is what was seen last. A claim that cannot be renewed in time ends the run, since another process
+    may have it by then.
+    """
+
+    owner: str | None = None
+    lease: float = LEASE
+    request: Request | None = None
+    _paused: bool = False
+    _going: anyio.Event = field(default_factory=anyio.Event)
+
+    async def go_on(self) -> None:
+        """Wait while the run is paused."""
+        while self._paused:
+            await self._going.wait()
+
+    @asynccontextmanager
+    async def watch(self, recorder: Recorder, stop: CancelScope) -> AsyncIterator[None]:
+        """Watch while the context is open; cancel `stop` when the run is to end.
+
+        Raises:
+            LeaseLostError: Another process has the run.
+        """
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._watch, recorder, stop)
+            yield
+            group.cancel_scope.cancel()
+
+    async def _watch(self, recorder: Recorder, stop: CancelScope) -> None:
+        run, renewed = recorder.run.id, monotonic()
+        while True:
+            await recorder.flush()
+            await anyio.sleep(POLL)
+            if self.owner and monotonic() - renewed > self.lease / 4:
+                asked = monotonic()
+                if asked - renewed > self.lease:
+                    told = f"run {run} was not looked after for {asked - renewed:.0f} s"
+                    raise LeaseLostError(f"{told}, so another process may have it")
+                await recorder.keep(Store.renew, run, self.owner, self.lease)
+                renewed = asked
+            request = await recorder.keep(Store.asked, run)
+            if request is not self.request:
+                await self._heed(request, recorder, stop)
+
+    async def _heed(self, request: Request | None, recorder: Recorder, stop: CancelScope) -> None:
+        self.request = request
+        paused = request is Request.PAUSE
+        if paused is not self._paused:
+            self._paused = paused
+            await recorder.keep(
+                Store.set_status, recorder.run.id, RunStatus.PAUSED if paused else RunStatus.RUNNING
+            )
+            if not paused:
+                self._going.set()
+                self._going = anyio.Event()
+        if request in {Request.CANCEL, Request.STOP}:
+            stop.cancel()

@@ -1,0 +1,1 @@
+"""A module a revision; each leads from the one before it."""

@@ -1,0 +1,265 @@
+"""Runs as they are stored: where the store is, what a run's state means now, and how one is taken up again.
+
+A stored run is all that it takes to work on it: any process that can reach the store and has the repository may
+claim it. Blocks.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+from filelock import FileLock, Timeout
+
+from containers.git import Repository
+from containers.worktrees import rescue_at
+from pipeline.control import host_name, lease_seconds, new_owner
+from pipeline.database import VARIABLE
+from pipeline.records import Run, StoredTask, new_run_id
+from pipeline.salvage import CUT_OFF, salvager
+from pipeline.store import Store
+from pipeline.wiring import Before, Call, CallError, Prepared, Selection, describe, prepare
+from tasks.errors import PatchyardError
+from tasks.model import Plan, Request, RunStatus, Status
+from tasks.plan import parse
+from tasks.schedule import select
+
+_CREDENTIALS = re.compile(r"^([a-z][a-z0-9+.-]*://)[^/@]*@", re.IGNORECASE)
+
+
+class BusyError(PatchyardError):
+    """A run is under way, so what was asked cannot be done now."""
+
+    exit_code: ClassVar[int] = 2
+
+
+def open_store(repository: Repository, environ: Mapping[str, str], database: str | None = None) -> Store:
+    """Open the store of a repository's runs: a database that others share, or the one in its git directory.
+
+    Args:
+        repository: Whose runs.
+        environ: `PATCHYARD_DATABASE` names a database, where `database` does not.
+        database: A URL, as SQLAlchemy writes them.
+
+    Raises:
+        StoreError: It cannot be opened.
+    """
+    if url := database or environ.get(VARIABLE):
+        return Store(url, repository=repository_id(repository, environ))
+    return Store.beside(repository.common)
+
+
+def repository_id(repository: Repository, environ: Mapping[str, str]) -> str:
+    """Return what the clones of one repository have in common: where they come from, else where this one is."""
+    url = repository.remote_url("origin")
+    if url is None:
+        return f"{host_name(environ)}:{repository.common}"
+    return _CREDENTIALS.sub(r"\1", url).removesuffix("/").removesuffix(".git")
+
+
+def plan_of(run: Run) -> Plan:
+    """Return the part of the plan that a run is of, as it was when the run was made."""
+    parsed = parse(run.plan_text, run.plan_path, agent=run.settings.get("agent") or "agent")
+    if parsed.plan is None:
+        raise CallError(f"the plan of run {run.id} cannot be read any more: {parsed.diagnostics[0]}")
+    chosen = _selection(run)
+    return select(parsed.plan, start_batch=chosen.start_batch, end_batch=chosen.end_batch, tasks=chosen.tasks)
+
+
+def _selection(run: Run) -> Selection:
+    part = run.call.get("selection") or {}
+    return Selection(part.get("start_batch"), part.get("end_batch"), tuple(part.get("tasks") or ()))
+
+
+def standing(store: Store, run: Run, environ: Mapping[str, str]) -> RunStatus:
+    """Return where a run stands: one that no process works on any more was interrupted."""
+    if run.status not in {RunStatus.RUNNING, RunStatus.PAUSED} or not is_dead(store, run, environ):
+        return run.status
+    return RunStatus.INTERRUPTED
+
+
+def is_dead(store: Store, run: Run, environ: Mapping[str, str]) -> bool:
+    """Whether no process works on a run that is stored as under way.
+
+    On its own host that is told by a lock that the system lets go of with the process, elsewhere by its lease.
+    """
+    if run.directory and (run.host == host_name(environ) or run.owner is None) and Path(run.directory).is_dir():
+        return not is_locked(Path(run.directory))
+    return not store.is_leased(run.id)
+
+
+def is_locked(directory: Path) -> bool:
+    """Whether a process holds the lock in a run's directory."""
+    path = directory / "lock"
+    if not path.exists():
+        return False
+    lock = FileLock(path)
+    try:
+        with lock.acquire(blocking=False):
+            return False
+    except Timeout:
+        return True
+    except OSError:  # not ours to lock; whoever may write there knows
+        return False
+
+
+def enqueue(prepared: Prepared, store: Store, *, served: bool = False) -> Run:
+    """Keep a run that nobody works on yet; `take_up` begins it.
+
+    `served` says that servers look after it: one that starts goes on with it, when it was cut off.
+    """
+    from pipeline.events import now  # noqa: PLC0415 - named where it is used
+
+    made = describe(prepared, new_run_id(now()), repository=store.repository)
+    call = {**made.call, "served": served}
+    run = replace(made, status=RunStatus.PENDING, owner=None, lease_until=None, host=None, call=call)
+    store.open_run(run)
+    return run
+
+
+@dataclass(frozen=True, slots=True)
+class TakenUp:
+    """A run that this process has claimed, ready to go on."""
+
+    run: Run
+    prepared: Prepared
+    before: Before
+
+
+def take_up(repository: Repository, store: Store, run: Run, environ: Mapping[str, str]) -> TakenUp:
+    """Claim a run that is not under way, and make it ready to go on.
+
+    What dead processes left in its worktrees is kept as the patches of their attempts; tasks without a result
+    of their own are to run again.
+
+    Raises:
+        BusyError: Another process works on it.
+        PatchyardError: It cannot go on here; the message says why.
+    """
+    if standing(store, run, environ) in {RunStatus.RUNNING, RunStatus.PAUSED}:
+        where = f" on {run.host}" if run.host and run.host != host_name(environ) else ""
+        raise BusyError(f"run {run.id} is under way{where}; `patchyard cancel {run.id}` ends it")
+    prepared = prepare_again(repository, run, environ)
+    owner, host = new_owner(environ), host_name(environ)
+    # That a process of this host is dead is known, of another host's only when its lease is over.
+    dead = run.owner if run.host == host else None
+    if not store.claim(run.id, owner, host, lease_seconds(environ), dead=dead):
+        raise BusyError(f"run {run.id} was taken up by another process just now")
+    store.act_as(run.id, owner)
+    try:
+        described = describe(prepared, run.id, repository=store.repository)
+        store.place_run(run.id, described.directory or "", described.settings)
+        keep_what_is_left(repository, store, run, environ)
+        stored = {item.outcome.task: item for item in store.tasks(run.id)}
+        settled = {task: item for task, item in stored.items() if is_settled(item)}
+        store.redo(run.id, stored.keys() - settled.keys())
+    except BaseException:
+        store.set_status(run.id, RunStatus.INTERRUPTED)
+        store.release(run.id, owner)
+        raise
+    attempts: dict[str, int] = {}
+    for attempt in store.attempts(run.id):
+        attempts[attempt.task] = max(attempt.number, attempts.get(attempt.task, 0))
+    for item in stored.values():
+        if item.outcome.worktree:
+            attempts.setdefault(item.outcome.task, item.attempt)
+    now_run = replace(
+        run, status=RunStatus.RUNNING, owner=owner, host=host, directory=described.directory, request=None
+    )
+    return TakenUp(now_run, prepared, Before(settled, attempts, _seconds(run, stored.values())))
+
+
+def is_settled(stored: StoredTask) -> bool:
+    """Whether a task has a result of its own, which is not made again.
+
+    It succeeded, or one of its own steps failed or took too long. One that was cancelled, skipped, or failed
+    for want of something that is not its own (a disk that is full) runs again.
+    """
+    outcome = stored.outcome
+    if outcome.succeeded or outcome.status is Status.TIMED_OUT:
+        return True
+    return outcome.status is Status.FAILED and outcome.exit_code is not None
+
+
+def _seconds(run: Run, stored: Iterable[StoredTask]) -> float:
+    """Return how long a run was under way, in seconds, as far as anybody saw it."""
+    if run.seconds is not None:
+        return run.seconds
+    ends = [(item.finished_at - run.started_at).total_seconds() for item in stored if item.finished_at]
+    return max([0.0, *ends])
+
+
+def keep_what_is_left(repository: Repository, store: Store, run: Run, environ: Mapping[str, str]) -> None:
+    """Keep the patches of attempts whose process died, and close them."""
+    salvage = salvager(lambda: open_like(store, repository, environ), environ)
+    for attempt in store.attempts(run.id):
+        if attempt.status is None and attempt.path and attempt.host == host_name(environ):
+            rescue_at(repository, attempt.path, salvage)
+    for attempt in store.attempts(run.id):
+        if attempt.status is None:
+            store.end_attempt(run.id, replace(attempt, status=Status.CANCELLED, error=CUT_OFF))
+
+
+def open_like(store: Store, repository: Repository, environ: Mapping[str, str]) -> Store:
+    """Open the same database once more."""
+    return (
+        Store(store.url, repository=store.repository) if store.repository else open_store(repository, environ)
+    )
+
+
+def prepare_again(repository: Repository, run: Run, environ: Mapping[str, str]) -> Prepared:
+    """Check a stored run as a call is checked: the settings as it was told, the plan and the base as they were.
+
+    Raises:
+        PatchyardError: It cannot go on here.
+    """
+    text = run.plan_text if not run.call.get("masked") else None
+    call = Call(
+        plan_path=run.plan_path,
+        repo=repository.root,
+        environ=environ,
+        flags=dict(run.call.get("flags") or {}),
+        selection=_selection(run),
+    )
+    prepared = prepare(call, text=text, base=run.base)
+    if text is None and prepared.text != run.plan_text:
+        raise CallError(
+            f"the plan of run {run.id} holds a secret, which is not stored, and {run.plan_path} is not the "
+            "same any more; put the plan back, or begin a new run"
+        )
+    return replace(prepared, base=run.base, base_name=run.base_name)
+
+
+def redo(store: Store, run: Run, tasks: Collection[str]) -> tuple[str, ...]:
+    """Let tasks run again when the run is taken up, and what builds on them; returns all of them in order.
+
+    Without names, those that failed or timed out.
+    """
+    stored = store.tasks(run.id)
+    plan = plan_of(run)
+    if unknown := [name for name in tasks if name not in {task.id for task in plan.tasks}]:
+        raise CallError(f"run {run.id} has no task {unknown[0]}; `patchyard status {run.id}` lists its tasks")
+    wanted = set(tasks) or {
+        item.outcome.task for item in stored if item.outcome.status in {Status.FAILED, Status.TIMED_OUT}
+    }
+    built = {item.outcome.task for item in stored if wanted & set(item.builds_on)}
+    store.redo(run.id, wanted | built)
+    return tuple(task.id for task in plan.tasks if task.id in wanted | built)
+
+
+def ask(store: Store, run: Run, environ: Mapping[str, str], request: Request | None) -> None:
+    """Ask something of whoever works on a run; one that nobody works on is cancelled at once.
+
+    Raises:
+        BusyError: The run is over, or nobody works on it who could heed it.
+    """
+    status = standing(store, run, environ)
+    if status.is_over:
+        raise BusyError(f"run {run.id} is over: {status}")
+    if status in {RunStatus.PENDING, RunStatus.INTERRUPTED}:
+        if request is not Request.CANCEL:
+            raise BusyError(f"nobody works on run {run.id}; `patchyard resume {run.id}` goes on with it")
+        store.set_status(run.id, RunStatus.CANCELLED)
+        return
+    store.ask(run.id, request)

@@ -1,0 +1,307 @@
+"""What the routes of the server share: settings, repositories with their stores, workers, and who follows.
+
+The app holds one `Services` for its life. Everything that blocks goes through `Services.call`.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from time import monotonic
+from typing import ParamSpec, Self, TypeVar
+
+import anyio
+from anyio import CapacityLimiter, to_thread
+
+from containers.git import Repository
+from pipeline.following import PAGE, Followers, IsOver, Read
+from pipeline.records import Run, StoredAttempt, StoredEvent, StoredTask
+from pipeline.roots import Repositories, Roots
+from pipeline.runs import open_store, plan_of, standing
+from pipeline.store import Store, UnknownRunError
+from pipeline.wiring import run_directory
+from pipeline.workers import Job, Work, Workers
+from tasks.model import Plan, Request, RunStatus
+
+P = ParamSpec("P")
+T = TypeVar("T")
+THREADS = 8
+"""Calls of the store, of git and of the file system at once."""
+FRESH = 0.1
+"""Seconds that a snapshot counts as the present: clients that poll together share one look."""
+
+PLANS = 200
+"""Plans that are kept as they were parsed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """What a server was started with.
+
+    `names` are host names that it is reached by, besides its addresses. `runs` is how many runs it works on at
+    once. `environ` has neither the token nor the database: it is what tasks are given.
+    """
+
+    roots: tuple[Path, ...]
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+    database: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
+    host: str = "127.0.0.1"
+    names: tuple[str, ...] = ()
+    runs: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a run is: its store, and its repository on this machine."""
+
+    run: Run
+    store: Store
+    repository: Repository
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A run at one moment.
+
+    `standing` is what it is, whatever its row says. `attempts` are in the order of their start; those under way
+    have no status. `taken_up` says that a worker of this server has the run or will have it, `failure` why the
+    last one could do nothing, and `publishing` where the publishing stands that this server was asked for.
+    """
+
+    run: Run
+    repository: Repository
+    plan: Plan
+    standing: RunStatus
+    tasks: Mapping[str, StoredTask]
+    attempts: tuple[StoredAttempt, ...]
+    taken_up: bool = False
+    failure: str | None = None
+    publishing: str | None = None
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether something works on the run, or will without being asked to."""
+        return self.taken_up or self.standing in {RunStatus.RUNNING, RunStatus.PAUSED}
+
+
+@dataclass(slots=True)
+class _Look:
+    """What was seen of a run last; `seconds` is how long looking took, `at` when it began."""
+
+    lock: anyio.Lock = field(default_factory=anyio.Lock)
+    snapshot: Snapshot | None = None
+    rendered: dict[str, bytes] = field(default_factory=dict)
+    at: float = float("-inf")
+    seconds: float = 0.0
+
+
+class Services:
+    """Everything that the routes of a server share. `open` gives it its life."""
+
+    def __init__(self, settings: ServerSettings) -> None:
+        self.settings = settings
+        environ, database = settings.environ, settings.database
+        self.roots = Roots(settings.roots)
+        self.repositories = Repositories(
+            self.roots, environ, lambda repository: open_store(repository, environ, database)
+        )
+        self.followers = Followers()
+        worker_environ = {**environ, **({"PATCHYARD_DATABASE": database} if database else {})}
+        self.workers = Workers(worker_environ, settings.runs, self._ask_to_stop, self.forget)
+        self._limiter = CapacityLimiter(THREADS)
+        self._watching = CapacityLimiter(THREADS)
+        self._places: dict[str, tuple[Store, Repository]] = {}
+        self._plans: dict[str, Plan] = {}
+        self._looks: dict[str, _Look] = {}
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Self]:
+        """Go on with the runs that were cut off, and serve until the context is left."""
+        async with self.workers.open(), self.followers.open():
+            await self.take_up()
+            try:
+                yield self
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await self.call(self.repositories.close)
+
+    async def call(self, function: Callable[P, T], /, *arguments: P.args, **options: P.kwargs) -> T:
+        """Call something that blocks, in a thread."""
+        return await to_thread.run_sync(partial(function, *arguments, **options), limiter=self._limiter)
+
+    # Runs
+
+    async def find(self, name: str) -> Place:
+        """Return where a run is: by its id, the beginning of it, or `latest`.
+
+        Raises:
+            UnknownRunError: There is none below the roots.
+        """
+        return await self.call(self._find, name)
+
+    def _find(self, name: str) -> Place:
+        if name in self._places:
+            store, repository = self._places[name]
+            return Place(store.run(name), store, repository)
+        found: dict[str, Place] = {}
+        for repository in self.repositories.all():
+            store = self.repositories.store(repository)
+            try:
+                run = store.run(name)
+            except UnknownRunError:
+                continue
+            found[run.id] = Place(run, store, repository)
+        if name == "latest" and found:
+            found = dict([max(found.items(), key=lambda item: item[1].run.started_at)])
+        if len(found) != 1:
+            raise UnknownRunError(
+                f"there is no run {name} below the roots; `GET /api/v1/autonomous` lists them"
+            )
+        (place,) = found.values()
+        self._places[place.run.id] = (place.store, place.repository)
+        return place
+
+    def adopt(self, place: Place) -> Place:
+        """Know where a new run is."""
+        self._places[place.run.id] = (place.store, place.repository)
+        return place
+
+    async def runs(self) -> list[Place]:
+        """Return every run of the repositories below the roots, the newest first."""
+        return await self.call(self._runs)
+
+    def _runs(self) -> list[Place]:
+        places = [
+            Place(run, store, repository)
+            for repository in self.repositories.all()
+            for store in [self.repositories.store(repository)]
+            for run in store.runs()
+        ]
+        return sorted(places, key=lambda place: (place.run.started_at, place.run.id), reverse=True)
+
+    async def snapshot(self, name: str) -> Snapshot:
+        """Return a run as it is now, or was a moment ago: whoever asks at the same time shares one look.
+
+        Raises:
+            UnknownRunError: There is none below the roots.
+        """
+        return (await self._seen(name))[1]
+
+    async def rendered(self, name: str, kind: str, render: Callable[[Snapshot], bytes]) -> bytes:
+        """Return what is made of a snapshot, which is made once for all who ask for it.
+
+        Raises:
+            UnknownRunError: There is none below the roots.
+        """
+        look, snapshot = await self._seen(name)
+        if kind not in look.rendered:
+            look.rendered[kind] = render(snapshot)
+        return look.rendered[kind]
+
+    async def _seen(self, name: str) -> "tuple[_Look, Snapshot]":
+        look = self._looks.get(name)
+        if look is None:
+            name = (await self.find(name)).run.id
+            look = self._looks.setdefault(name, _Look())
+        async with look.lock:
+            while look.snapshot is None or monotonic() - look.at > max(FRESH, 2 * look.seconds):
+                began = look.at = monotonic()
+                look.snapshot = await self.call(self._look, name)
+                look.seconds = monotonic() - began
+                look.rendered.clear()
+            return look, look.snapshot
+
+    def _look(self, name: str) -> Snapshot:
+        place = self._find(name)
+        run = place.run
+        if run.id not in self._plans:
+            if len(self._plans) > PLANS:
+                self._plans.clear()
+            self._plans[run.id] = plan_of(run)
+        ended, published = self.workers.ended(run.id), self.workers.ended(run.id, Work.PUBLISH)
+        taken_up = self.workers.has(run.id)
+        publishing = (published.reason or "done") if published else None
+        now = standing(place.store, run, self.settings.environ)
+        idle = not taken_up and now in {RunStatus.PENDING, RunStatus.INTERRUPTED}
+        return Snapshot(
+            run=run,
+            repository=place.repository,
+            plan=self._plans[run.id],
+            standing=now,
+            tasks={item.outcome.task: item for item in place.store.tasks(run.id)},
+            attempts=place.store.attempts(run.id),
+            taken_up=taken_up,
+            failure=ended.reason if ended and idle else None,
+            publishing="publishing" if self.workers.has(run.id, Work.PUBLISH) else publishing,
+        )
+
+    def forget(self, run: str) -> None:
+        """Look anew at a run of which something changed."""
+        if look := self._looks.get(run):
+            look.at = float("-inf")
+
+    # Workers
+
+    def job(self, place: Place, work: Work = Work.RESUME) -> Job:
+        """Return what a worker does with a run."""
+        log = run_directory(place.repository.common, place.run.id) / f"{work}.log"
+        return Job(work, place.run.id, place.repository.root, log)
+
+    async def take_up(self) -> None:
+        """Go on with the runs that this server, or one before it, began and that were cut off."""
+        for place in await self.runs():
+            if place.run.status.is_over or not place.run.call.get("served"):
+                continue
+            now = await self.call(standing, place.store, place.run, self.settings.environ)
+            if now in {RunStatus.PENDING, RunStatus.INTERRUPTED}:
+                self.workers.start(self.job(place))
+
+    def _ask_to_stop(self, run: str) -> None:
+        store, _ = self._places[run]
+        store.ask(run, Request.STOP)
+
+    # Following
+
+    async def follow(self, name: str, after: int) -> AsyncIterator[bytes]:
+        """Return the events of a run after a number, as server-sent events; `following.EventStream` sends them.
+
+        Raises:
+            UnknownRunError: There is no such run.
+            TooManyError: As many follow already as can.
+        """
+        place = await self.find(name)
+        self.followers.check()
+        return self.followers.events(place.run.id, after, self.reader(place), self.over(place.run.id))
+
+    async def has_told(self, name: str, number: int) -> bool:
+        """Whether a run is over, and whoever has seen a number has seen everything.
+
+        Raises:
+            UnknownRunError: There is no such run.
+        """
+        place = await self.find(name)
+        over = self.over(place.run.id)
+        if not await over():
+            return False
+        async with self.followers.feed(place.run.id, self.reader(place), over) as feed:
+            return await feed.start_of(number) == number and await feed.ends_at(number)
+
+    def reader(self, place: Place) -> Read:
+        """Return what reads the events of a run."""
+
+        async def read(after: int) -> Sequence[StoredEvent]:
+            look = partial(place.store.events, place.run.id, after, PAGE)
+            return await to_thread.run_sync(look, limiter=self._watching)
+
+        return read
+
+    def over(self, run: str) -> IsOver:
+        """Return what tells whether a run is over, and nobody will work on it unless asked to."""
+
+        async def is_over() -> bool:
+            snapshot = await self.snapshot(run)
+            return snapshot.standing.is_over and not snapshot.taken_up and snapshot.publishing != "publishing"
+
+        return is_over

@@ -1,0 +1,35 @@
+"""Who makes the commits of a run, and when: the same commits whenever and wherever the run is taken up."""
+
+from datetime import datetime
+
+from containers.git import Identity, Repository, Signature
+from pipeline.records import Run
+from tasks.model import Outcome, Task
+
+
+def who_commits(repository: Repository, moment: datetime) -> dict[str, str]:
+    """Return what a run keeps of who commits: name, address, and the offset of their clock from UTC."""
+    identity = repository.identity()
+    return {"name": identity.name, "email": identity.email, "offset": f"{moment.astimezone():%z}"}
+
+
+def signature(run: Run, moment: datetime) -> Signature:
+    """Return who makes a commit of a run, at a moment; git counts whole seconds."""
+    who = run.call.get("who") or {"name": "patchyard", "email": "patchyard@localhost", "offset": "+0000"}
+    date = f"@{int(moment.timestamp())} {who['offset']}"
+    return Signature(Identity(who["name"], who["email"]), date)
+
+
+def remade(repository: Repository, run: Run, task: Task, outcome: Outcome) -> str:
+    """Make the commit of a stored outcome again, from its patch, and return its id.
+
+    Raises:
+        GitError: What the task started from is not here, or the patch does not apply.
+    """
+    from pipeline.attempt import commit_message  # noqa: PLC0415 - it imports this module
+
+    if outcome.patch is None or outcome.started_at is None:
+        return ""
+    tree = repository.history.apply(outcome.patch.start, outcome.patch.diff)
+    signed = signature(run, outcome.started_at)
+    return repository.commit(tree, [outcome.patch.start], commit_message(task, run.id), signed)

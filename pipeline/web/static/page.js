@@ -1,0 +1,124 @@
+// What the live page does beyond htmx: changes that come, the panel of a task, logs that grow, what went wrong.
+"use strict";
+(() => {
+  const byId = (id) => document.getElementById(id);
+  const look = () => window.patchyard.look();
+
+  // A change holds the new state of elements, each in a template; what is not there yet goes into another element.
+  function change(html) {
+    const box = document.createElement("template");
+    box.innerHTML = html;
+    const focused = document.activeElement?.id;
+    const reachable = document.querySelector("#lanes .bar[tabindex='0']")?.id;
+    for (const one of box.content.querySelectorAll("template")) {
+      const made = one.content.firstElementChild;
+      if (!made?.id) continue;
+      const before = byId(made.id);
+      const place = before ? null : byId(one.dataset.into);
+      if (before?.isEqualNode(made)) continue;
+      if (before) before.replaceWith(made);
+      else if (place) place.append(made);
+      else continue;
+      htmx.process(made);
+    }
+    if (reachable && byId(reachable)) byId(reachable).tabIndex = 0;
+    if (focused && document.activeElement?.id !== focused) byId(focused)?.focus({ preventScroll: true });
+    const notices = byId("notices");
+    if (notices?.childElementCount) byId("said").hidden = false;
+    look();
+  }
+
+  document.addEventListener("htmx:sseBeforeMessage", (event) => {
+    const kind = event.detail.type;
+    if (kind === "update") {
+      event.preventDefault();
+      change(event.detail.data);
+    } else if (kind === "reload") {
+      event.preventDefault();
+      location.reload();
+    }
+  });
+  document.addEventListener("htmx:sseOpen", () => {
+    const lost = byId("lost");
+    if (lost) lost.textContent = "";
+  });
+  document.addEventListener("htmx:sseError", () => {
+    const lost = byId("lost");
+    if (lost) lost.textContent = "The connection is lost; trying again.";
+  });
+
+  // A log stays at its end, unless its reader went elsewhere.
+  let atEnd = true;
+  document.addEventListener("htmx:sseBeforeMessage", (event) => {
+    if (event.detail.type !== "log") return;
+    const log = event.target;
+    atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
+  });
+  document.addEventListener("htmx:sseMessage", (event) => {
+    if (event.detail.type === "log" && atEnd) event.target.scrollTop = event.target.scrollHeight;
+  });
+
+  // The panel of a task
+  let opener = null;
+  function marked() {
+    const current = location.pathname.match(/\/tasks\/([^/]+)$/)?.[1];
+    for (const one of document.querySelectorAll("#lanes .bar")) {
+      if (current && one.dataset.task === decodeURIComponent(current)) one.setAttribute("aria-current", "true");
+      else one.removeAttribute("aria-current");
+    }
+  }
+  function close() {
+    const panel = byId("panel");
+    const run = byId("run");
+    if (!panel || panel.hidden || !run) return;
+    htmx.swap(panel, "", { swapStyle: "innerHTML", swapDelay: 0, settleDelay: 0 });
+    panel.hidden = true;
+    history.pushState({ htmx: true }, "", run.dataset.address);
+    marked();
+    byId(opener)?.focus();
+  }
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    if (event.detail.target?.id === "panel" && !event.detail.elt.closest("#panel")) opener = event.detail.elt.id;
+  });
+  document.addEventListener("htmx:afterSwap", (event) => {
+    if (event.detail.target?.id !== "panel") return;
+    const panel = event.detail.target;
+    const opened = panel.hidden;
+    panel.hidden = false;
+    panel.setAttribute("aria-labelledby", "panel-title");
+    if (opened) panel.scrollTop = 0;
+    if (opened || !panel.contains(document.activeElement)) panel.focus({ preventScroll: true });
+    marked();
+    look();
+  });
+  document.addEventListener("htmx:pushedIntoHistory", marked);
+  document.addEventListener("click", (event) => {
+    if (event.target.closest?.("#close") && !event.ctrlKey && !event.metaKey) {
+      event.preventDefault();
+      close();
+    }
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") close();
+  });
+
+  // What went wrong
+  let timer = 0;
+  function tell(text) {
+    const toast = byId("toast");
+    toast.textContent = text;
+    clearTimeout(timer);
+    timer = setTimeout(() => { toast.textContent = ""; }, 8000);
+  }
+  document.addEventListener("htmx:responseError", (event) => {
+    let told = `The server answered ${event.detail.xhr.status}.`;
+    try {
+      told = JSON.parse(event.detail.xhr.responseText).detail || told;
+    } catch {
+      // no problem document: the status has to do
+    }
+    tell(told);
+  });
+  document.addEventListener("htmx:sendError", () => tell("The server does not answer."));
+  marked();
+})();

@@ -1,0 +1,327 @@
+"""The page in a real browser: a run begins, a bar grows, a log is opened; cancel, retry, publish."""
+
+import re
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from browsers import Box, bars_of_lanes, boxes, check_structure, picture
+from github_server import TOKEN, GitHubServer
+from PIL import Image
+from playwright.sync_api import Page, expect
+from project import Project, wait_for
+from served import Serving, gate
+
+Open = Callable[..., Page]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+NAME = "octo/demo"
+
+
+def begin(page: Page, server: Serving, plan: Path) -> str:
+    """Begin a run with the form of the first page, and return its id."""
+    if not page.locator("#begin").is_visible():
+        page.get_by_text("Run a plan").click()
+    page.get_by_label("Plan", exact=True).fill(str(plan))
+    page.get_by_label("Repository").select_option(str(server.project.root))
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.wait_for_url(re.compile(r"/runs/[^/]+$"))
+    return page.url.rsplit("/", 1)[1]
+
+
+def box(page: Page, task: str, attempt: int = 1) -> Box:
+    """Return where a task's bar stands."""
+    (found,) = boxes(page, f"[id='bar-{task}-{attempt}']")
+    return found
+
+
+def state(page: Page, task: str) -> str | None:
+    """Return what the table says of a task."""
+    return page.locator(f"[id='row-{task}']").get_attribute("data-state")
+
+
+def let_go(project: Project, name: str = "go") -> None:
+    """Open a gate that tasks wait at."""
+    (project.shared / name).touch()
+
+
+def test_a_run_begins_a_bar_grows_and_a_log_is_read_as_it_comes(
+    server: Serving, project: Project, open_page: Open, tmp_path: Path
+) -> None:
+    scripts = {
+        "1.1": "sleep 0.3; echo one > one.txt",
+        "1.2": f"echo half way\n{gate()}echo all the way; echo '<b>bold</b>' > two.txt",
+        "2.1": "cat one.txt two.txt > three.txt",
+    }
+    page = open_page(server.url)
+    run = begin(page, server, project.tasks(scripts, title="Grow <i>"))
+
+    expect(page.get_by_role("heading", level=1)).to_have_text("Grow <i>")
+    expect(page.locator("[id='row-1.1']")).to_have_attribute("data-state", "changed")
+    expect(page.locator("[id='bar-1.2-1']")).to_have_attribute("data-state", "running")
+    assert state(page, "2.1") == "pending"
+
+    def share() -> float:
+        return box(page, "1.2").width / box(page, "1.1").width
+
+    before = share()
+    wait_for(lambda: share() > before * 1.2, "the bar that runs grows beside the one that has ended")
+    check_structure(page)
+    picture(page, "page", tmp_path)
+
+    page.get_by_role("link", name="1.2", exact=True).click()
+    log = page.get_by_label("Output of task 1.2")
+    expect(log).to_contain_text("half way")
+    expect(log).not_to_contain_text("all the way\n")
+    assert page.url.endswith(f"/runs/{run}/tasks/1.2")
+    expect(page.locator("#panel .steps")).to_contain_text("half way")
+
+    let_go(project)
+    expect(log).to_contain_text("all the way\n[exit code 0")
+    added = page.locator("#panel .diff .add td:nth-child(3)")
+    expect(added).to_have_text(["added <b>bold</b>"])
+    expect(page.locator("#panel .pill")).to_have_text("changed")
+
+    page.keyboard.press("Escape")
+    expect(page.locator("#panel")).to_be_hidden()
+    assert page.url.endswith(f"/runs/{run}")
+    expect(page.locator("#status")).to_have_text("succeeded")
+    expect(page.locator("#figures")).to_contain_text("3 of 3")
+    expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
+    check_structure(page)
+    assert server.status(run)["status"] == "complete"
+
+
+def test_a_run_is_paused_goes_on_and_is_cancelled(server: Serving, project: Project, open_page: Open) -> None:
+    plan = project.tasks({"1.1": gate("first"), "1.2": "true", "1.3": gate("never")}, front="pool_size: 1")
+    page = open_page(server.url)
+    run = begin(page, server, plan)
+    wait_for((project.shared / "1.1.in").exists, "the first task")
+
+    page.get_by_role("button", name="Pause").click()
+    expect(page.get_by_role("button", name="Go on")).to_be_visible()
+    let_go(project, "first")
+    expect(page.locator("[id='row-1.1']")).to_have_attribute("data-state", "unchanged")
+    expect(page.locator("#status")).to_have_text("paused")
+    assert state(page, "1.2") == "pending"
+
+    page.get_by_role("button", name="Go on").click()
+    wait_for((project.shared / "1.3.in").exists, "the last task")
+    expect(page.locator("[id='row-1.2']")).to_have_attribute("data-state", "unchanged")
+
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator("#status")).to_have_text("cancelled")
+    expect(page.locator("[id='row-1.3']")).to_have_attribute("data-state", "cancelled")
+    expect(page.get_by_role("button", name="Go on")).to_be_visible()
+    assert server.status(run)["run_status"] == "cancelled"
+
+
+def test_what_failed_is_retried_and_each_attempt_has_its_log(
+    server: Serving, project: Project, open_page: Open
+) -> None:
+    script = 'if [ ! -e "$SHARED/again" ]; then echo no luck; exit 3; fi; echo luck > luck.txt; echo worked'
+    page = open_page(server.url)
+    begin(page, server, project.tasks({"1.1": script, "1.2": "true"}))
+    expect(page.locator("#status")).to_have_text("failed")
+    expect(page.locator("[id='row-1.1']")).to_contain_text("ended with exit code 3")
+    expect(page.locator("[id='bar-1.1-1'] .mark")).to_have_attribute("data-state", "failed")
+
+    let_go(project, "again")
+    page.get_by_role("button", name="Retry what failed").click()
+
+    expect(page.locator("#status")).to_have_text("succeeded")
+    expect(page.locator("[id='bar-1.1-2']")).to_have_attribute("data-state", "changed")
+    check_structure(page)
+    page.get_by_role("link", name="1.1", exact=True).click()
+    expect(page.get_by_label("Output of task 1.1")).to_contain_text("worked")
+    page.get_by_role("link", name="Attempt 1").click()
+    expect(page.get_by_label("Output of task 1.1")).to_contain_text("no luck")
+    expect(page.locator("#panel .trouble")).to_contain_text("exit code 3")
+    page.go_back()
+    expect(page.get_by_label("Output of task 1.1")).to_contain_text("worked")
+
+
+def test_a_published_run_shows_its_pull_requests(
+    project: Project, github: GitHubServer, open_page: Open
+) -> None:
+    github.add_repository(NAME)
+    project.clone.git("push", "--quiet", github.repository(NAME).path, "main")
+    project.clone.git("remote", "add", "origin", github.clone_url(NAME))
+    project.environ |= {"GITHUB_TOKEN": TOKEN, "GITHUB_API_URL": github.url}
+    with Serving(project, ["--root", project.root, "--root", project.plans]) as server:
+        page = open_page(server.url)
+        begin(page, server, project.tasks({"1.1": "echo 1 > a", "1.2": "echo 2 > b"}))
+        expect(page.locator("#status")).to_have_text("succeeded")
+        assert github.pull_requests(NAME) == []
+
+        page.get_by_role("button", name="Publish").click()
+
+        expect(page.locator("#tasks .request")).to_have_count(2)
+        expect(page.locator("#figures")).to_contain_text("Pull requests2")
+        links = [page.locator(f"[id='row-{task}'] .request").get_attribute("href") for task in ("1.1", "1.2")]
+        numbers = [str(link).rsplit("/pull/", 1)[1] for link in links]
+        assert sorted(numbers) == sorted(str(pull.number) for pull in github.pull_requests(NAME))
+        expect(page.get_by_role("button", name="Publish again")).to_be_visible()
+        page.context.close()
+
+
+def test_a_plan_with_mistakes_is_told_in_the_form(server: Serving, project: Project, open_page: Open) -> None:
+    page = open_page(server.url)
+    page.get_by_label("Plan", exact=True).fill(str(project.plan("# Nothing\n", "bad.md")))
+    page.get_by_label("Repository").select_option(str(project.root))
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text("bad.md:")
+    assert server.get("").json()["total"] == 0
+
+    page.get_by_label("Plan", exact=True).fill("../nowhere.md")
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text("nowhere.md")
+
+
+@pytest.fixture
+def ended(server: Serving, project: Project) -> str:
+    """The id of a run that has ended, with tasks of several kinds."""
+    scripts = {
+        "1.1": "sleep 0.3; echo one > one.txt",
+        "1.2": "sleep 0.2; printf '\\033[31mred\\033[0m\\n'; exit 7",
+        "1.3": "sleep 0.1",
+        "1.4": "sleep 0.2; echo four > four.txt",
+        "2.1": "sleep 0.2; echo five > five.txt",
+    }
+    run = server.start(project.tasks(scripts, title="Several kinds"), repo=str(project.root), pool_size=2)
+    server.wait(run)
+    return run
+
+
+@pytest.fixture
+def watched(server: Serving, ended: str) -> tuple[str, str]:
+    """The server's address, and the id of that run."""
+    return server.url, ended
+
+
+def test_the_keyboard_goes_everywhere(server: Serving, ended: str, open_page: Open) -> None:
+    page = open_page(f"{server.url}/runs/{ended}")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="To the table of tasks")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#tasks")).to_be_focused()
+
+    page.locator("#lanes .bar[tabindex='0']").focus()
+    seen = []
+    for key in ("Home", "ArrowRight", "ArrowDown", "ArrowUp", "ArrowLeft", "End"):
+        page.keyboard.press(key)
+        seen.append(page.evaluate("document.activeElement.id"))
+    lanes = [[bar.name for bar in bars] for bars in bars_of_lanes(page).values()]
+    first, second = lanes
+    assert seen[:2] == first[:2]
+    assert seen[2] in second
+    assert seen[3] in first
+    assert seen[5] == second[-1]
+    assert page.locator("#lanes .bar[tabindex='0']").count() == 1
+
+    page.keyboard.press("Home")
+    opener = page.evaluate("document.activeElement.id")
+    page.keyboard.press("Enter")
+    expect(page.locator("#panel")).to_be_focused()
+    expect(page.locator("#panel")).to_have_accessible_name(re.compile(r"^1\.\d Do 1\.\d$"))
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Close the task")).to_be_focused()
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.activeElement.id") == opener
+
+
+def test_a_screen_reader_hears_the_table_and_every_bar(server: Serving, ended: str, open_page: Open) -> None:
+    page = open_page(f"{server.url}/runs/{ended}")
+    expect(page.locator("#figures")).to_match_aria_snapshot(
+        """
+        - term: Tasks
+        - definition: 5 of 5
+        """
+    )
+    expect(page.get_by_role("table")).to_match_aria_snapshot(
+        """
+        - table:
+          - rowgroup:
+            - row "Task Title Status Time Worktree Files Pull request or branch":
+              - columnheader "Task"
+          - rowgroup:
+            - row /Batch 1/
+            - row /1.1 Do 1.1 changed/
+            - row /1.2 Do 1.2 .*exit code 7.* failed/
+            - row /1.3 Do 1.3 unchanged/
+            - row /1.4/
+        """
+    )
+    names = [bar.get_attribute("aria-label") for bar in page.get_by_role("listitem").locator("css=.bar").all()]
+    labels = page.locator("#lanes .bar").evaluate_all(
+        "bars => bars.map((one) => one.getAttribute('aria-label'))"
+    )
+    assert names in ([], labels)
+    assert sorted(label[:21] for label in labels)[:2] == ["Task 1.1: Do 1.1: cha", "Task 1.2: Do 1.2: fai"]
+    hidden = page.locator("svg:not([aria-hidden='true'])")
+    expect(hidden).to_have_count(0)
+
+
+def test_only_the_tasks_of_one_state_are_shown_where_asked(
+    server: Serving, ended: str, open_page: Open
+) -> None:
+    page = open_page(f"{server.url}/runs/{ended}")
+    page.get_by_role("button", name="failed 1").click()
+    shown = page.locator("#task-table tr[data-state]:visible")
+    expect(shown).to_have_count(1)
+    expect(shown).to_have_attribute("id", "row-1.2")
+    page.get_by_role("button", name="all 5").click()
+    expect(shown).to_have_count(5)
+
+
+def test_zoom_makes_the_picture_wider_than_its_window(server: Serving, ended: str, open_page: Open) -> None:
+    page = open_page(f"{server.url}/runs/{ended}")
+    (before,) = boxes(page, ".track", "class")
+    page.get_by_role("button", name="Zoom in").click()
+    (after,) = boxes(page, ".track", "class")
+    assert after.width == pytest.approx(before.width * 2, abs=2)
+    check_structure(page)
+    page.get_by_role("button", name="Fit").click()
+    (fitted,) = boxes(page, ".track", "class")
+    assert fitted.width == pytest.approx(before.width, abs=1)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_it_fits_every_window_in_dark_and_light(
+    watched: tuple[str, str], open_page: Open, tmp_path: Path, scheme: str, width: int
+) -> None:
+    url, run = watched
+    look = {"color_scheme": scheme, "viewport": {"width": width, "height": 800}}
+    for path in (f"/runs/{run}/tasks/1.1", "/", f"/runs/{run}"):
+        page = open_page(f"{url}{path}", **look)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        dark = all(int(part) < 64 for part in re.findall(r"\d+", colour)[:3])
+        assert dark == (scheme == "dark")
+    check_structure(page)
+    compare(page, picture(page, f"run-{scheme}-{width}", tmp_path))
+
+
+def compare(page: Page, path: Path) -> None:
+    """Fail unless a screenshot has its bars where the page says that they are, and nothing between them."""
+    image = Image.open(path).convert("RGB")
+    for lane, bars in bars_of_lanes(page).items():
+        (own,) = boxes(page, f"[id='{lane}']")
+        height = round(own.top + own.bottom) // 2
+        empty = [bars[0].left - 2] if bars[0].left > own.left + 6 else []
+        empty += [(one.right + other.left) / 2 for one, other in pairwise(bars)]
+        around = {image.getpixel((round(bar.left) + 1, height)) for bar in bars}
+        between = {image.getpixel((round(at), height)) for at in empty if at > 0}
+        assert not around & between, f"{lane}: no bar is to be seen"
+
+
+def test_the_page_works_without_a_script(server: Serving, ended: str, open_page: Open) -> None:
+    page = open_page(f"{server.url}/runs/{ended}", java_script_enabled=False)
+    assert page.locator("#task-table tr[data-state]").count() == 5
+    page.get_by_role("link", name="1.2", exact=True).click()
+    assert page.locator("#panel .steps").inner_text().startswith("run")
+    page.get_by_role("button", name="Retry this task").click()
+    assert page.url == f"{server.url}/runs/{ended}"
+    server.wait(ended, "executing", "failed")
+    server.wait(ended)

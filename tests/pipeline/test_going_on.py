@@ -1,0 +1,252 @@
+"""`resume`, `retry` and `cancel`: nothing is lost, and nothing is done twice."""
+
+import json
+import signal
+
+import pytest
+from github_server import GitHubServer
+from output_page import documented
+from project import Done, Project, meet, runs, wait_for
+
+COUNTED = 'echo x >> "$SHARED/$PATCHYARD_TASK.count"\n'
+SLOW = COUNTED + 'echo half > half; touch "$SHARED/begun"; test -e "$SHARED/go" || sleep 60; echo whole > whole'
+SCRIPTS = {"1.1": COUNTED + "echo a > a", "1.2": SLOW, "2.1": COUNTED + "cat a whole > c"}
+
+
+def count(project: Project, task: str) -> int:
+    """How often a task ran."""
+    path = project.shared / f"{task}.count"
+    return path.read_text().count("x") if path.exists() else 0
+
+
+def ended(project: Project) -> list[str]:
+    """Which tasks of the newest run are stored with an outcome."""
+    done = project.call("status", "--json")
+    return [item["task"] for item in done.records[0]["tasks"]] if done.code == 0 else []
+
+
+def is_stored(project: Project) -> bool:
+    """Whether there is a run."""
+    return bool(project.call("runs", "--json").expect(0).out)
+
+
+def killed(project: Project, number: int = signal.SIGKILL) -> str:
+    """Run the plan until 1.1 is done and 1.2 is in the middle, end the program; returns the run."""
+    with project.start("run", project.tasks(SCRIPTS), "--json") as started:
+        wait_for((project.shared / "begun").exists, "task 1.2")
+        wait_for(lambda: "1.1" in ended(project), "task 1.1")
+        started.signal(number)
+        started.done()
+    (project.shared / "go").touch()
+    (found,) = project.call("runs", "--json").expect(0).records
+    return str(found["run"])
+
+
+def resume(project: Project, run: str) -> Done:
+    """Go on with a run."""
+    return project.call("resume", run, "--json")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_run_goes_on_from_the_last_finished_step(project: Project, number: int) -> None:
+    run = killed(project, number)
+    before = project.branches()["patchyard/demo/1.1"]
+
+    done = resume(project, run).expect(0)
+
+    assert done.run == run
+    assert done.statuses == dict.fromkeys(SCRIPTS, "changed")
+    assert [count(project, task) for task in SCRIPTS] == [1, 2, 1]
+    assert [record["task"] for record in done.events("task_started")] == ["1.2", "2.1"]
+    assert project.branches()["patchyard/demo/1.1"] == before
+    assert project.show("patchyard/demo/2.1:c") == "a\nwhole"
+    assert [record["status"] for record in project.call("runs", "--json").records] == ["succeeded"]
+    for record in done.records:
+        assert set(record) - {"event", "time"} == documented()[record["event"]]
+
+
+def test_the_patch_of_a_task_that_was_cut_off_is_kept(project: Project) -> None:
+    run = killed(project)
+
+    resume(project, run).expect(0)
+
+    (status,) = project.call("status", run, "--json").expect(0).records
+    attempts = [item for item in status["attempts"] if item["task"] == "1.2"]
+    assert [(item["attempt"], item["status"]) for item in attempts] == [(1, "cancelled"), (2, "changed")]
+    assert "+half" in project.call("diff", run, "1.2", "--attempt", "1").expect(0).out
+    assert "+whole" not in project.call("diff", run, "1.2", "--attempt", "1").expect(0).out
+    assert "+whole" in project.call("diff", run, "1.2").expect(0).out
+
+
+def test_another_run_that_takes_the_worktree_keeps_that_patch_first(project: Project) -> None:
+    run = killed(project)
+
+    project.run(project.tasks({"1.1": "touch b"}, "other.md", title="Other"), "--pool-size", "3").expect(0)
+
+    assert "+half" in project.call("diff", run, "1.2", "--attempt", "1").expect(0).out
+    assert resume(project, run).expect(0).statuses == dict.fromkeys(SCRIPTS, "changed")
+
+
+def test_cleaning_keeps_that_patch_first(project: Project) -> None:
+    run = killed(project)
+
+    project.call("clean").expect(0)
+
+    assert not (project.worktrees / "wt-2").exists()
+    assert "+half" in project.call("diff", run, "1.2", "--attempt", "1").expect(0).out
+
+
+def test_processes_of_a_dead_run_are_ended_before_their_worktree_is_used(project: Project) -> None:
+    script = 'echo $$ > "$SHARED/pid"; test -e "$SHARED/go" || while :; do touch half; sleep 0.01; done'
+    with project.start("run", project.tasks({"1.1": script}), "--json") as started:
+        wait_for(lambda: (project.shared / "pid").exists() and (project.shared / "pid").read_text(), "it")
+        wait_for(lambda: is_stored(project), "the run")
+        started.signal(signal.SIGKILL)
+        started.done()
+    (project.shared / "go").touch()
+    pid = int((project.shared / "pid").read_text())
+    assert runs([pid]) == [pid]
+
+    resume(project, "latest").expect(0)
+
+    assert runs([pid]) == []
+
+
+def test_the_flags_and_the_base_are_those_of_the_run(project: Project) -> None:
+    plan = project.tasks({"1.1": COUNTED + SLOW, "1.2": "touch b"})
+    with project.start("run", plan, "--branch", "mine/{run}/{task}", "--task", "1.1", "--json") as started:
+        wait_for((project.shared / "begun").exists, "the task")
+        wait_for(lambda: is_stored(project), "the run")
+        started.signal(signal.SIGKILL)
+        started.done()
+    base = project.branches()["main"]
+    project.clone.write({"later": "x"})
+    project.clone.git("add", "later")
+    project.clone.git("commit", "--quiet", "-m", "later")
+    plan.unlink()
+    (project.shared / "go").touch()
+
+    done = resume(project, "latest").expect(0)
+
+    assert done.statuses == {"1.1": "changed"}
+    assert done.outcome("1.1")["branch"] == f"mine/{done.run}/1.1"
+    assert project.clone.git("rev-parse", f"mine/{done.run}/1.1^") == base
+
+
+def test_a_run_that_is_under_way_or_complete_is_not_taken_up(project: Project) -> None:
+    script = 'touch "$SHARED/begun"; while [ ! -e "$SHARED/go" ]; do sleep 0.02; done; touch a'
+    with project.start("run", project.tasks({"1.1": script}), "--json") as started:
+        wait_for((project.shared / "begun").exists, "the task")
+        busy = resume(project, "latest").expect(2)
+        again = project.call("retry", "latest", "1.1").expect(2)
+        (project.shared / "go").touch()
+        run = started.done().expect(0).run
+    complete = resume(project, run).expect(0)
+
+    assert f"run {run} is under way; `patchyard cancel {run}` ends it" in busy.err
+    assert f"run {run} is under way" in again.err
+    assert complete.out == ""
+    assert f"run {run} is complete: there is nothing left to do" in complete.err
+
+
+def test_what_was_cut_off_while_it_published_is_published(hosted: Project, github: GitHubServer) -> None:
+    plan = hosted.tasks({"1.1": "touch a", "1.2": "touch b", "1.3": "touch c"})
+    with hosted.start("run", plan, "--publish", "--json") as started:
+        wait_for(lambda: github.pull_requests("octo/demo"), "a pull request")
+        started.signal(signal.SIGKILL)
+        started.done()
+
+    done = resume(hosted, "latest").expect(0)
+
+    assert sorted(pull.head for pull in github.pull_requests("octo/demo")) == [
+        f"patchyard/demo/1.{number}" for number in (1, 2, 3)
+    ]
+    assert done.events("task_started") == []
+
+
+def test_failed_tasks_are_retried_with_what_waited_for_them(project: Project) -> None:
+    flaky = COUNTED + 'echo try; echo $PATCHYARD_TASK > f; test -e "$SHARED/ok"'
+    scripts = {"1.1": COUNTED + "touch a", "1.2": flaky, "2.1": COUNTED + "touch c"}
+    first = project.run(project.tasks(scripts)).expect(1)
+    (project.shared / "ok").touch()
+
+    done = project.call("retry", first.run, "--json").expect(0)
+
+    assert done.run == first.run
+    assert done.statuses == dict.fromkeys(scripts, "changed")
+    assert [count(project, task) for task in scripts] == [1, 2, 1]
+    logs = sorted(path.name for path in (project.state / "runs" / done.run).glob("1.2*.log"))
+    assert logs == ["1.2.attempt-2.log", "1.2.log"]
+    assert project.call("logs", done.run, "1.2").expect(0).out.count("try\n") == 1
+    assert "+1.2" in project.call("diff", done.run, "1.2", "--attempt", "1").expect(0).out
+
+
+def test_a_task_that_is_named_runs_again_with_what_builds_on_it(project: Project) -> None:
+    scripts = {"1.1": COUNTED + 'cat "$SHARED/1.1.count" > a', "1.2": COUNTED + "touch b", "2.1": "cat a > c"}
+    first = project.run(project.tasks(scripts)).expect(0)
+
+    done = project.call("retry", first.run, "1.1", "--json", environ={"PATCHYARD_NO_CACHE": "1"}).expect(0)
+
+    assert [record["task"] for record in done.events("task_started")] == ["1.1", "2.1"]
+    assert project.show("patchyard/demo/2.1:c") == "x\nx"
+    assert count(project, "1.2") == 1
+
+
+def test_a_retry_of_nothing_says_so(project: Project) -> None:
+    done = project.run(project.tasks({"1.1": "touch a"})).expect(0)
+
+    assert "has no task that failed" in project.call("retry", done.run).expect(2).err
+    assert "has no task 9.9" in project.call("retry", done.run, "9.9").expect(2).err
+    assert "not both" in project.call("retry", done.run, "1.1", "--failed").expect(2).err
+
+
+def test_a_run_is_cancelled_from_another_terminal(project: Project) -> None:
+    script = 'echo $$ > "$SHARED/pid"; echo half > half; touch "$SHARED/begun"; exec sleep 60'
+    with project.start("run", project.tasks({"1.1": script, "2.1": "touch b"}), "--json") as started:
+        wait_for((project.shared / "begun").exists, "the task")
+        (found,) = project.call("runs", "--json").expect(0).records
+        told = project.call("cancel", found["run"]).expect(0)
+        done = started.done().expect(130)
+
+    assert done.statuses == {"1.1": "cancelled", "2.1": "cancelled"}
+    assert done.outcome("1.1")["error"].startswith("the run was cancelled")
+    assert f"run {done.run}: cancelled, 2 tasks with an outcome" in told.out
+    assert "+half" in project.call("diff", done.run, "1.1").expect(0).out
+    assert runs([int((project.shared / "pid").read_text())]) == []
+    assert "is over: cancelled" in project.call("cancel", done.run).expect(2).err
+
+
+def test_a_dead_run_is_cancelled_at_once(project: Project) -> None:
+    run = killed(project)
+
+    project.call("cancel", run).expect(0)
+
+    assert project.call("status", run, "--json").records[0]["status"] == "cancelled"
+
+
+def test_a_run_under_way_shows_what_it_does(project: Project) -> None:
+    script = meet(2) + 'touch "$SHARED/$PATCHYARD_TASK.in"; while [ ! -e "$SHARED/go" ]; do sleep 0.02; done'
+    with project.start("run", project.tasks({"1.1": script, "1.2": script}), "--json") as started:
+        wait_for((project.shared / "1.2.in").exists, "the tasks")
+        wait_for(lambda: len(_attempts(project)) == 2, "the attempts")
+        assert [item["status"] for item in _attempts(project)] == [None, None]
+        assert "under way" in project.call("status").expect(0).out
+        (project.shared / "go").touch()
+        started.done().expect(0)
+    assert [item["status"] for item in _attempts(project)] == ["unchanged", "unchanged"]
+
+
+def _attempts(project: Project) -> list[dict[str, object]]:
+    found: list[dict[str, object]] = json.loads(project.call("status", "--json").expect(0).out)["attempts"]
+    return found
+
+
+def test_every_event_is_kept_in_order(project: Project) -> None:
+    from pipeline.store import Store  # noqa: PLC0415 - slow
+
+    done = project.run(project.tasks({"1.1": "touch a", "2.1": "false"})).expect(1)
+
+    with Store.beside(project.root / ".git") as store:
+        kept = store.events(done.run)
+    assert [item.sequence for item in kept] == list(range(1, len(done.records) + 1))
+    assert [dict(item.record) for item in kept] == done.records

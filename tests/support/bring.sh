@@ -1,0 +1,35 @@
+#!/bin/sh
+# Brings what some tests need from the distribution's packages, where it may: as root, where there is apt-get.
+# Elsewhere it does nothing, and the tests say at their end what they left out.
+set -u
+
+wanted=""
+ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null || wanted="$wanted postgresql"
+command -v chromium >/dev/null || command -v google-chrome >/dev/null || wanted="$wanted chromium"
+[ -n "$wanted" ] || exit 0
+[ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || exit 0
+
+log=$(mktemp)
+# The package of PostgreSQL would make a server of its own and start it; the tests start theirs.
+switch=/etc/postgresql-common/createcluster.conf
+made=""
+if [ ! -e "$switch" ]; then
+    mkdir -p "${switch%/*}" && echo "create_main_cluster = false" > "$switch" && made=yes
+fi
+
+install() {
+    DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends \
+        -o Dpkg::Options::=--force-confold -o DPkg::Lock::Timeout=300 "$@" </dev/null >>"$log" 2>&1
+}
+
+updated=""
+for package in $wanted; do
+    echo "bringing $package from the distribution's packages, for the tests"
+    install "$package" && continue
+    [ -n "$updated" ] || apt-get update --quiet </dev/null >>"$log" 2>&1
+    updated=yes
+    install "$package" || echo "$package could not be installed: $(grep '^E:' "$log" | tail -n 1)"
+done
+
+[ -z "$made" ] || rm -f "$switch"
+rm -f "$log"
