@@ -14,7 +14,7 @@ from containers import remotes
 from containers.checkout import MARKER, BrokenWorktreeError, Checkout, Place, belongs, pointer
 from containers.filesystem import is_directory, remove
 from containers.gitcall import Git, GitError, GitTimeoutError
-from containers.history import History, conflicting
+from containers.history import History
 from containers.opening import NotARepositoryError, Opened, ask
 from containers.quarantine import SecretFoundError
 from containers.remotes import TIMEOUT, Credential, Push, PushResult, RemoteError
@@ -252,12 +252,9 @@ class Repository:
             return Merge(ours)
         if self._holds(theirs, ours):
             return Merge(theirs)
-        output = self._git.run(
-            "merge-tree", "--write-tree", "--name-only", "--no-messages", "-z", ours, theirs, ok=(0, 1)
-        )
-        tree, *conflicts = output.fields
-        if output.code == 1:
-            return Merge(None, conflicting(conflicts, ours, theirs))
+        tree, conflicts = self.history.merge_tree(ours, theirs)
+        if conflicts is not None:
+            return Merge(None, conflicts)
         return Merge(self.commit(tree, [ours, theirs], message, signature))
 
     def _holds(self, new: str, old: str) -> bool:

@@ -74,14 +74,24 @@ class History:
         Raises:
             GitError: They conflict.
         """
+        tree, conflicts = self.merge_tree(ours, theirs)
+        if conflicts is not None:
+            raise GitError(f"{ours[:12]} and {theirs[:12]} conflict in {', '.join(conflicts)}")
+        return tree
+
+    def merge_tree(self, ours: str, theirs: str) -> tuple[str, tuple[str, ...] | None]:
+        """Return the tree that two commits give together, and the files in which they conflict, if they do.
+
+        Raises:
+            GitError: One of them is not there.
+        """
         arguments = ("merge-tree", "--write-tree", "--name-only", "--no-messages", "-z", ours, theirs)
         output = self._git.run(*arguments, ok=(0, 1))
-        tree, *conflicts = output.fields
-        if output.code:
-            raise GitError(
-                f"{ours[:12]} and {theirs[:12]} conflict in {', '.join(conflicting(conflicts, ours, theirs))}"
-            )
-        return tree
+        if not output.fields:  # which is also exit code 1
+            told = output.stderr.strip()
+            raise GitError(f"cannot merge {ours[:12]} and {theirs[:12]}: {told or 'git says nothing of why'}")
+        tree, *names = output.fields
+        return tree, conflicting(names, ours, theirs) if output.code else None
 
     def write(self, commit: Commit) -> str:
         """Write a commit into the repository, and return its id, whatever `commit.id` is. No branch moves."""

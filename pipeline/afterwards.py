@@ -206,7 +206,7 @@ def _check_host(store: Store, run: Run, task: str, number: int) -> None:
     for attempt in store.attempts(run.id, task):
         if attempt.number == number and attempt.host not in {None, host_name(environment())}:
             raise UnknownRunError(
-                f"task {task} of run {run.id} ran on {attempt.host}, and its log is there: run this command there"
+                f"task {task} of run {run.id} ran on {attempt.host}, and its log is there: ask on that host"
             )
 
 

@@ -78,6 +78,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
     It checks who gets in. Its life begins and ends with its lifespan: workers, and those who follow.
     """
     services = Services(settings)
+    number = version("patchyard")
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -86,7 +87,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
 
     app = FastAPI(
         title="patchyard",
-        version=version("patchyard"),
+        version=number,
         description=DESCRIPTION,
         lifespan=lifespan,
         docs_url=None,
@@ -96,7 +97,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
     install(app)
     app.include_router(_runs(services), prefix=PREFIX, tags=["runs"])
     app.include_router(api_tasks.router(services), prefix=PREFIX, tags=["tasks"])
-    app.include_router(_server(services), tags=["server"])
+    app.include_router(_server(services, number), tags=["server"])
     app.include_router(_documentation(), include_in_schema=False)
     if importlib.util.find_spec("pipeline.pages"):
         pages: Any = importlib.import_module("pipeline.pages")
@@ -110,13 +111,13 @@ def _json(model: BaseModel) -> bytes:
     return model.model_dump_json().encode()
 
 
-def _server(services: Services) -> APIRouter:
+def _server(services: Services, number: str) -> APIRouter:
     router = APIRouter()
 
     @router.get("/health", summary="Whether the server answers")
     async def health() -> Health:
         """Tell that the server answers. It needs no token."""
-        return Health(status="closing" if services.workers.closing else "ok", version=version("patchyard"))
+        return Health(status="closing" if services.workers.closing else "ok", version=number)
 
     return router
 

@@ -86,6 +86,8 @@ def _age(text: str | None) -> float | None:
     if unit == "d" and number.isdigit():
         return float(number) * 86400
     try:
+        if text.isdigit():
+            raise ValueError(text)
         return parse_duration(text)
     except ValueError:
         raise CallError(f"--older-than: {text!r} is no age; write 14d, 12h or 30m") from None

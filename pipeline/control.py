@@ -6,19 +6,22 @@ import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from math import inf
 from time import monotonic
 
 import anyio
 from anyio import CancelScope
 
 from pipeline.recorder import Recorder
-from pipeline.store import LeaseLostError, Store
+from pipeline.store import AwayError, Store
 from tasks.model import Request, RunStatus
 
 POLL = 0.25
 """Seconds between two looks at what is asked of a run; also how long it may take to be seen."""
 LEASE = 20.0
 """Seconds after which others may take over a run whose process was not heard of."""
+STARTING = 60.0
+"""Seconds in which a process that has claimed a run is to begin its tasks."""
 LEASE_VARIABLE = "PATCHYARD_LEASE"
 HOST_VARIABLE = "PATCHYARD_HOST"
 
@@ -41,6 +44,11 @@ def lease_seconds(environ: Mapping[str, str]) -> float:
         return LEASE
 
 
+def first_lease_seconds(environ: Mapping[str, str]) -> float:
+    """Return how long a new claim holds: it is renewed once the tasks begin, which an engine may hold up."""
+    return max(STARTING, lease_seconds(environ))
+
+
 @dataclass(slots=True)
 class Control:
     """Watches what is asked of one run, and renews the claim of it.
@@ -54,6 +62,7 @@ class Control:
     request: Request | None = None
     _paused: bool = False
     _going: anyio.Event = field(default_factory=anyio.Event)
+    _silent: float = 0.0
 
     async def go_on(self) -> None:
         """Wait while the run is paused."""
@@ -66,27 +75,41 @@ class Control:
 
         Raises:
             LeaseLostError: Another process has the run.
+            AwayError: The claim could not be renewed, so another process may soon have it.
         """
         async with anyio.create_task_group() as group:
             group.start_soon(self._watch, recorder, stop)
+            group.start_soon(self._guard, recorder)
             yield
             group.cancel_scope.cancel()
 
     async def _watch(self, recorder: Recorder, stop: CancelScope) -> None:
-        run, renewed = recorder.run.id, monotonic()
+        run, renewed = recorder.run.id, -inf
         while True:
             await recorder.flush()
-            await anyio.sleep(POLL)
             if self.owner and monotonic() - renewed > self.lease / 4:
                 asked = monotonic()
-                if asked - renewed > self.lease:
-                    told = f"run {run} was not looked after for {asked - renewed:.0f} s"
-                    raise LeaseLostError(f"{told}, so another process may have it")
                 await recorder.keep(Store.renew, run, self.owner, self.lease)
-                renewed = asked
+                renewed, self._silent = asked, 0.0
             request = await recorder.keep(Store.asked, run)
             if request is not self.request:
                 await self._heed(request, recorder, stop)
+            await anyio.sleep(POLL)
+
+    async def _guard(self, recorder: Recorder) -> None:
+        """End the tasks before another host may begin them, when a shared database says nothing.
+
+        Only the time in which this process runs counts: after a pause (`SIGSTOP`, a laptop's lid) the database
+        says whether the claim still holds.
+        """
+        while True:
+            await anyio.sleep(POLL)
+            self._silent += POLL
+            if self.owner and recorder.is_shared and self._silent > self.lease * 3 / 4:
+                raise AwayError(
+                    f"the database did not answer for {self._silent:.0f} s, so another process may soon take "
+                    f"run {recorder.run.id} over; its tasks were ended here"
+                )
 
     async def _heed(self, request: Request | None, recorder: Recorder, stop: CancelScope) -> None:
         self.request = request

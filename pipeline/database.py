@@ -6,6 +6,7 @@ from tasks.errors import PatchyardError
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Engine
+    from sqlalchemy.exc import SQLAlchemyError
 
 VARIABLE = "PATCHYARD_DATABASE"
 DRIVERS = {
@@ -105,6 +106,18 @@ def _check_driver() -> None:
         raise DatabaseError(
             "PostgreSQL needs patchyard's extra `postgres`: `pip install 'patchyard[postgres]'`"
         ) from None
+
+
+def is_away(error: "SQLAlchemyError") -> bool:
+    """Whether an error says that a server does not answer or hung up, and nothing of what it was asked."""
+    from sqlalchemy.exc import DBAPIError, OperationalError  # noqa: PLC0415 - slow
+
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
+    if not isinstance(error, OperationalError):
+        return False
+    state = getattr(error.orig, "sqlstate", "")  # SQLite's have no such state, and no server
+    return state is None or state.startswith(("08", "57P"))
 
 
 def shown(url: "URL") -> str:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from pipeline.database import NewerSchemaError, engine_of, shown, url_of, without_passwords
+from pipeline.database import NewerSchemaError, engine_of, is_away, shown, url_of, without_passwords
 from pipeline.records import moment_of, text_of
 from tasks.errors import PatchyardError
 from tasks.model import RunStatus
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 class StoreError(PatchyardError):
     """The database cannot be opened, read or written."""
+
+
+class AwayError(StoreError):
+    """The database's server does not answer, or hung up; it may be back in a moment."""
 
 
 class LeaseLostError(StoreError):
@@ -70,6 +74,11 @@ class Database:
         Every write of it raises `LeaseLostError` when another has claimed the run meanwhile.
         """
         self._owner = (run, owner)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether several hosts can have it open: a SQLite file is for one."""
+        return not self._is_sqlite
 
     @property
     def acting_on(self) -> str | None:
@@ -186,7 +195,8 @@ class Database:
         except self._error as error:
             reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
             reason = without_passwords(reason, self.url)
-            raise StoreError(f"the database {shown(self.url)} cannot be used: {reason}") from error
+            kind = AwayError if is_away(error) else StoreError
+            raise kind(f"the database {shown(self.url)} cannot be used: {reason}") from error
         except NewerSchemaError as error:
             raise StoreError(
                 f"the database {shown(self.url)} is of a newer patchyard (its schema is {error.revision}, "

@@ -20,7 +20,7 @@ from pipeline.events import now
 from pipeline.following import Feed, Told
 from pipeline.records import StoredAttempt
 from pipeline.rendering import PageLinks, render
-from pipeline.runs import standing
+from pipeline.runs import plan_of, standing
 from pipeline.services import Place, Services
 from pipeline.store import Store
 from pipeline.timeline import Row, Source, StepUnderWay, Timeline, source_of, timeline
@@ -34,6 +34,7 @@ SHARE = 0.4
 """The part of the time that may go into showing one run: a large one is shown in fewer steps."""
 KEPT = 200
 """Changes that are kept for whoever comes back; who missed more loads the page anew."""
+MOST_PLANS = 100
 RECENT = 500
 """Events that are looked at for the steps that go on."""
 ABOUT_TASKS = frozenset({"task_started", "step_started", "step_finished", "task_finished", "pull_request"})
@@ -76,9 +77,20 @@ class Change:
     html: str
 
 
-def read_run(services: Services, place: Place, plan: Plan | None) -> Shown:
-    """Return a run as it is to be shown now. Blocks."""
+def read_run(services: Services, place: Place, plans: dict[str, Plan]) -> Shown:
+    """Return a run as it is to be shown now. Blocks.
+
+    Args:
+        services: Of the server.
+        place: Where the run is.
+        plans: The plans that were read already, by run; they never change.
+    """
     store, run = place.store, place.store.run(place.run.id)
+    if run.id not in plans:
+        if len(plans) >= MOST_PLANS:
+            plans.clear()
+        plans[run.id] = plan_of(run)
+    plan = plans[run.id]
     last = store.last_event(run.id)  # first: what comes later is then told once more, not left out
     told = _Heard()
     for event in store.events(run.id, max(0, last - RECENT), RECENT):
@@ -278,7 +290,7 @@ class LiveRun:
 def _read_again(source: Source, store: Store, task: str) -> Source:
     """Return what is known of a run with one of its tasks as it is now."""
     run = source.run.id
-    attempts = store.attempts(run, task)
+    attempts = store.attempts(run, task, patches=False)
     steps = {**source.steps}
     for attempt in attempts[-1:]:
         steps[task, attempt.number] = store.steps(run, task, attempt.number)
@@ -287,7 +299,10 @@ def _read_again(source: Source, store: Store, task: str) -> Source:
         source,
         attempts=sorted([*others, *attempts], key=lambda item: item.started_at),
         steps=steps,
-        tasks=[*(item for item in source.tasks if item.outcome.task != task), *store.tasks(run, task)],
+        tasks=[
+            *(item for item in source.tasks if item.outcome.task != task),
+            *store.tasks(run, task, patches=False),
+        ],
     )
 
 
@@ -333,6 +348,7 @@ class LiveRuns:
     """The runs that somebody looks at: each is made for the first who does, and ended with the last."""
 
     services: Services
+    plans: dict[str, Plan] = field(default_factory=dict)
     _runs: dict[str, tuple[LiveRun, Callable[[], None]]] = field(default_factory=dict)
     _group: TaskGroup | None = None
 
@@ -371,11 +387,10 @@ class LiveRuns:
     @asynccontextmanager
     async def _live(self, place: Place, after: int) -> AsyncIterator[LiveRun]:
         services, run = self.services, place.run.id
-        plan = (await services.snapshot(run)).plan
         async with services.followers.feed(run, services.reader(place), services.over(run)) as feed:
             live = self._found(run)
             if live is None:
-                start = await services.call(read_run, services, place, plan)
+                start = await services.call(read_run, services, place, self.plans)
                 live = self._found(run) or self._start(place, feed, start, after)  # else somebody was quicker
             live.lookers += 1
             try:

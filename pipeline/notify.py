@@ -197,9 +197,9 @@ def _reason(error: Exception) -> str:
 
     known: Sequence[tuple[Any, str]] = (
         (urllib3.exceptions.NameResolutionError, "its name is not known"),
+        (urllib3.exceptions.NewConnectionError, "no connection"),  # a kind of timeout to urllib3
         (urllib3.exceptions.TimeoutError, f"it did not answer within {TRY_TIMEOUT:.0f} s"),
         (urllib3.exceptions.SSLError, "its certificate is not trusted"),
-        (urllib3.exceptions.NewConnectionError, "no connection"),
         (urllib3.exceptions.ProxyError, "the proxy does not let it through"),
         (urllib3.exceptions.ProtocolError, "the connection broke"),
     )

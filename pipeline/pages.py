@@ -148,9 +148,8 @@ class _Pages:
         return _page("run.html", self._run_values(place, shown))
 
     async def _shown(self, run: str) -> tuple[Place, Shown]:
-        snapshot = await self._services.snapshot(run)
-        place = await self._services.find(snapshot.run.id)
-        return place, await self._services.call(read_run, self._services, place, snapshot.plan)
+        place = await self._services.find(run)
+        return place, await self._services.call(read_run, self._services, place, self._live.plans)
 
     def _run_values(self, place: Place, shown: Shown, task: TaskView | None = None) -> dict[str, object]:
         ended = self._services.workers.ended(place.run.id)

@@ -4,7 +4,8 @@ import queue
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from time import monotonic
+from functools import partial
+from time import monotonic, sleep
 from types import TracebackType
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
@@ -13,7 +14,7 @@ from anyio import to_thread
 
 from pipeline.events import Event, as_record
 from pipeline.records import Run
-from pipeline.store import Store, StoreError
+from pipeline.store import AwayError, Store, StoreError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -22,6 +23,8 @@ HEAD_START = 0.1
 
 Both need the interpreter's lock, and loading holds it for 0.2 s.
 """
+AWAY, AGAIN = 8.0, 0.2
+"""Seconds for which a database that is away is waited for, and between two looks whether it is back."""
 GATHERED = 0.01
 """Seconds in which events are gathered, to be written together."""
 
@@ -56,6 +59,7 @@ class Recorder:
         self._opened = anyio.Event()
         self._settled = threading.Event()
         self._one = anyio.CapacityLimiter(1)
+        self._patience = Patience()
         self._noted: list[Callable[[Store], object]] = []
 
     async def open(self) -> None:
@@ -83,7 +87,12 @@ class Recorder:
     def _open(self) -> None:
         self._store = self.opener()
         self._claim(self._store)
-        self._write_noted(self._store)
+        self._patience.do(partial(self._write_noted, self._store))
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the database, when it is open, is one that several hosts can share."""
+        return self._store is not None and self._store.is_shared
 
     def wait(self, timeout: float | None = None) -> Store | None:
         """Return the store as soon as the run is in it; `None` when that failed, or takes too long. Blocks."""
@@ -114,7 +123,8 @@ class Recorder:
 
     def _write_noted(self, store: Store) -> None:
         while self._noted:
-            self._noted.pop(0)(store)
+            self._noted[0](store)
+            del self._noted[0]
 
     async def flush(self) -> None:
         """Write what was noted, if the database is open."""
@@ -140,8 +150,35 @@ class Recorder:
             return write(store, *arguments, **options)
 
         with anyio.CancelScope(shield=True):
-            result = await to_thread.run_sync(work, limiter=self._one)
+            try:
+                result = await to_thread.run_sync(self._patience.do, work, limiter=self._one)
+            except StoreError as error:
+                self._failure = self._failure or error  # what follows need not wait as long once more
+                raise
         return result
+
+
+class Patience:
+    """Does things again that are no harm twice, while the database is away for a moment; in vain only once."""
+
+    def __init__(self) -> None:
+        self._left = AWAY
+
+    def do(self, work: Callable[[], T]) -> T:
+        """Do something. Blocks.
+
+        Raises:
+            AwayError: The database did not come back.
+        """
+        end = monotonic() + self._left
+        while True:
+            try:
+                return work()
+            except AwayError:
+                if monotonic() > end:
+                    self._left = 0.0
+                    raise
+            sleep(AGAIN)
 
 
 class EventKeeper:
@@ -172,14 +209,14 @@ class EventKeeper:
         self._thread.join()
 
     def _work(self) -> None:
-        store = self._wait()
+        store, patience = self._wait(), Patience()
         over = False
         while not over:
             records, over = self._gather()
             if store is None or not records:
                 continue
             try:
-                store.keep_events(self._run, records)
+                patience.do(partial(store.keep_events, self._run, records))
             except StoreError:
                 store = None
 

@@ -90,7 +90,8 @@ def _picture(store: Store, run: Run, as_format: str) -> str:
     except PatchyardError:  # the tasks that began are in the store, whatever became of the plan
         plan = None
     moment = now()
-    source = source_of(store, run, standing(store, run, environment()), plan)
+    now_is = standing(store, run, environment())
+    source = source_of(store, run, now_is, plan, patches=as_format == "html")
     view = timeline(source, moment)
     return junit(view) if as_format == "junit" else html_report(view, source.tasks, moment)
 

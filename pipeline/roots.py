@@ -104,10 +104,7 @@ class Repositories:
             NotARepositoryError: There is none.
         """
         place = self.roots.inside(path) if path is not None else self.roots.directories[0]
-        repository = Repository.open(place, self._environ)
-        if path is not None:  # a directory in a root can belong to a repository around the root
-            self.roots.inside(repository.root)
-        return self._kept(repository)
+        return self._opened(place)
 
     def all(self) -> tuple[Repository, ...]:
         """Return the repositories that were named, and those at the roots or a little below them."""
@@ -120,7 +117,7 @@ class Repositories:
                     if any(place == known.root for known in self._known.values()):
                         continue
                 try:
-                    self._kept(Repository.open(place, self._environ))
+                    self._opened(place)
                 except PatchyardError:
                     continue  # what is no repository, or a broken one, has no runs to show
         with self._lock:
@@ -145,7 +142,9 @@ class Repositories:
                 store.close()
             self._stores.clear()
 
-    def _kept(self, repository: Repository) -> Repository:
+    def _opened(self, place: Path) -> Repository:
+        repository = Repository.open(place, self._environ)
+        self.roots.inside(repository.root)  # a directory in a root can belong to a repository around the root
         with self._lock:
             return self._known.setdefault(repository.common, repository)
 

@@ -4,17 +4,17 @@ A stored run is all that it takes to work on it: any process that can reach the 
 claim it. Blocks.
 """
 
+import fcntl
+import os
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
-from filelock import FileLock, Timeout
-
-from containers.git import Repository
+from containers.git import GitError, Repository
 from containers.worktrees import rescue_at
-from pipeline.control import host_name, lease_seconds, new_owner
+from pipeline.control import first_lease_seconds, host_name, new_owner
 from pipeline.database import VARIABLE
 from pipeline.records import Run, StoredTask, new_run_id
 from pipeline.salvage import CUT_OFF, salvager
@@ -85,23 +85,40 @@ def is_dead(store: Store, run: Run, environ: Mapping[str, str]) -> bool:
     On its own host that is told by a lock that the system lets go of with the process, elsewhere by its lease.
     """
     if run.directory and (run.host == host_name(environ) or run.owner is None) and Path(run.directory).is_dir():
-        return not is_locked(Path(run.directory))
+        if is_locked(Path(run.directory)):
+            return False
+        # Between its claim and the lock, a process that has just taken the run up is known by its number.
+        return not (run.owner and is_process(run.owner) and store.is_leased(run.id))
     return not store.is_leased(run.id)
 
 
 def is_locked(directory: Path) -> bool:
     """Whether a process holds the lock in a run's directory."""
-    path = directory / "lock"
-    if not path.exists():
-        return False
-    lock = FileLock(path)
     try:
-        with lock.acquire(blocking=False):
-            return False
-    except Timeout:
+        with (directory / "lock").open("rb") as file:
+            # Shared, so that those who look do not take each other for the holder.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
         return True
-    except OSError:  # not ours to lock; whoever may write there knows
+    except OSError:  # not there, or not ours to look at; whoever may write there knows
         return False
+    return False
+
+
+def is_process(owner: str) -> bool:
+    """Whether the process of this host that made a claim is there; see `new_owner`."""
+    number = owner.split(":")[-2:-1]
+    if not number or not number[0].isdigit():
+        return False
+    if int(number[0]) == os.getpid():  # of one before this, in a container that gives the same number each time
+        return False
+    try:
+        os.kill(int(number[0]), 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass  # another user's
+    return True
 
 
 def enqueue(prepared: Prepared, store: Store, *, served: bool = False) -> Run:
@@ -144,7 +161,7 @@ def take_up(repository: Repository, store: Store, run: Run, environ: Mapping[str
     owner, host = new_owner(environ), host_name(environ)
     # That a process of this host is dead is known, of another host's only when its lease is over.
     dead = run.owner if run.host == host else None
-    if not store.claim(run.id, owner, host, lease_seconds(environ), dead=dead):
+    if not store.claim(run.id, owner, host, first_lease_seconds(environ), dead=dead):
         raise BusyError(f"run {run.id} was taken up by another process just now")
     store.act_as(run.id, owner)
     try:
@@ -222,6 +239,7 @@ def prepare_again(repository: Repository, run: Run, environ: Mapping[str, str]) 
         flags=dict(run.call.get("flags") or {}),
         selection=_selection(run),
     )
+    _bring_base(repository, run, environ)
     prepared = prepare(call, text=text, base=run.base)
     if text is None and prepared.text != run.plan_text:
         raise CallError(
@@ -229,6 +247,32 @@ def prepare_again(repository: Repository, run: Run, environ: Mapping[str, str]) 
             "same any more; put the plan back, or begin a new run"
         )
     return replace(prepared, base=run.base, base_name=run.base_name)
+
+
+def _bring_base(repository: Repository, run: Run, environ: Mapping[str, str]) -> None:
+    """Get the commit that a run starts from, where this clone does not have it yet. No ref changes.
+
+    Raises:
+        CallError: It is not to be had.
+    """
+    if repository.has(f"{run.base}^{{commit}}"):
+        return
+    from pipeline.forge import ForgeError, connect  # noqa: PLC0415 - slow, and seldom needed
+
+    remote = run.settings.get("remote") or "origin"
+    try:
+        forge = connect(environ, repository, remote, run.settings.get("github"))
+        credential = forge.credential(repository.remote_url(remote))
+    except ForgeError:  # not on GitHub, or what git knows of the remote has to do
+        credential = None
+    try:
+        repository.fetch(remote, run.base, credential)
+    except GitError as error:
+        host = run.host or "the host that began it"
+        raise CallError(
+            f"run {run.id} starts from commit {run.base[:12]}, which is neither here nor on {remote}: push the "
+            f"branch that it is on, or go on with the run on {host} ({error})"
+        ) from None
 
 
 def redo(store: Store, run: Run, tasks: Collection[str]) -> tuple[str, ...]:

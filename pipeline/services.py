@@ -4,8 +4,9 @@ The app holds one `Services` for its life. Everything that blocks goes through `
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -15,6 +16,7 @@ import anyio
 from anyio import CapacityLimiter, to_thread
 
 from containers.git import Repository
+from pipeline.control import lease_seconds
 from pipeline.following import PAGE, Followers, IsOver, Read
 from pipeline.records import Run, StoredAttempt, StoredEvent, StoredTask
 from pipeline.roots import Repositories, Roots
@@ -22,6 +24,7 @@ from pipeline.runs import open_store, plan_of, standing
 from pipeline.store import Store, UnknownRunError
 from pipeline.wiring import run_directory
 from pipeline.workers import Job, Work, Workers
+from tasks.errors import PatchyardError
 from tasks.model import Plan, Request, RunStatus
 
 P = ParamSpec("P")
@@ -31,6 +34,8 @@ THREADS = 8
 FRESH = 0.1
 """Seconds that a snapshot counts as the present: clients that poll together share one look."""
 
+BEGINNING = 60.0
+"""Seconds in which the server that a run was asked of begins it, before others do."""
 PLANS = 200
 """Plans that are kept as they were parsed."""
 
@@ -119,11 +124,14 @@ class Services:
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Self]:
         """Go on with the runs that were cut off, and serve until the context is left."""
-        async with self.workers.open(), self.followers.open():
+        async with self.workers.open(), self.followers.open(), anyio.create_task_group() as group:
             await self.take_up()
+            if self.settings.database:
+                group.start_soon(self._take_over)
             try:
                 yield self
             finally:
+                group.cancel_scope.cancel()
                 with anyio.CancelScope(shield=True):
                     await self.call(self.repositories.close)
 
@@ -250,13 +258,28 @@ class Services:
         return Job(work, place.run.id, place.repository.root, log)
 
     async def take_up(self) -> None:
-        """Go on with the runs that this server, or one before it, began and that were cut off."""
+        """Go on with the runs that a server began and that were cut off.
+
+        Where servers share a database, one that nobody works on yet is left a while to the one that began it.
+        """
         for place in await self.runs():
-            if place.run.status.is_over or not place.run.call.get("served"):
+            run = place.run
+            if run.status.is_over or self.workers.ended(run.id) or not run.call.get("served"):
                 continue
-            now = await self.call(standing, place.store, place.run, self.settings.environ)
-            if now in {RunStatus.PENDING, RunStatus.INTERRUPTED}:
+            now = await self.call(standing, place.store, run, self.settings.environ)
+            begun = (datetime.now(UTC) - run.started_at).total_seconds()
+            if now is RunStatus.INTERRUPTED or (
+                now is RunStatus.PENDING and (begun > BEGINNING or not self.settings.database)
+            ):
+                self.adopt(place)
                 self.workers.start(self.job(place))
+
+    async def _take_over(self) -> None:
+        """Go on, from time to time, with runs whose server went: a lease that ended tells."""
+        while True:
+            await anyio.sleep(lease_seconds(self.settings.environ) / 4)
+            with suppress(PatchyardError):  # a database that cannot be read now may be later
+                await self.take_up()
 
     def _ask_to_stop(self, run: str) -> None:
         store, _ = self._places[run]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import anyio
 import click
+from anyio import to_thread
 
 from containers.git import NotARepositoryError, Repository
 from pipeline.options import environment
@@ -136,7 +137,7 @@ async def _serve(settings: "ServerSettings", listener: socket.socket) -> None:
 
     from pipeline.api import create_app  # noqa: PLC0415 - likewise
 
-    app = create_app(settings)
+    app = await to_thread.run_sync(create_app, settings)
     services: Services = app.state.services
     await services.runs()  # what is wrong with a store is told in a sentence, before anybody asks
     config = Config(

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from pipeline.leases import Database, LeaseLostError, StoreError
+from pipeline.leases import AwayError, Database, LeaseLostError, StoreError
 from pipeline.records import (
     BranchRecord,
     Run,
@@ -35,9 +35,9 @@ from tasks.keys import Inputs
 from tasks.model import Conflict, Outcome, PullRequest, Request, RunStatus, StepResult
 
 if TYPE_CHECKING:
-    from sqlalchemy import URL, Connection
+    from sqlalchemy import URL, Connection, Select, Table
 
-__all__ = ["LeaseLostError", "Store", "StoreError", "UnknownRunError"]
+__all__ = ["AwayError", "LeaseLostError", "Store", "StoreError", "UnknownRunError"]
 FILE = "patchyard.db"
 
 
@@ -144,22 +144,20 @@ class Store(Database):
                 connection.execute(table.insert().values(run=run, **values))
 
     def keep_step(self, run: str, task: str, number: int, result: StepResult, attempt: int = 1) -> None:
-        """Keep a finished step."""
+        """Keep a finished step; once more is no harm."""
+        table = self._tables.steps
+        key = {"run": run, "task": task, "attempt": attempt, "number": number}
+        values = {
+            "kind": result.step.kind,
+            "command": result.step.title,
+            "exit_code": result.exit_code,
+            "seconds": result.seconds,
+            "error": result.error,
+            "finished_at": text_of(datetime.now(UTC)),
+        }
         with self._write(run=run) as connection:
-            connection.execute(
-                self._tables.steps.insert().values(
-                    run=run,
-                    task=task,
-                    attempt=attempt,
-                    number=number,
-                    kind=result.step.kind,
-                    command=result.step.title,
-                    exit_code=result.exit_code,
-                    seconds=result.seconds,
-                    error=result.error,
-                    finished_at=text_of(datetime.now(UTC)),
-                ),
-            )
+            connection.execute(table.delete().where(*(table.c[name] == key[name] for name in key)))
+            connection.execute(table.insert().values(**key, **values))
 
     def keep_outcome(  # noqa: PLR0913 - one row, written at once
         self,
@@ -235,16 +233,14 @@ class Store(Database):
         connection.execute(conflicts.delete().where(conflicts.c.run == run))
 
     def keep_conflict(self, run: str, conflict: Conflict) -> None:
-        """Keep that patches of a batch do not go together."""
+        """Keep that patches of a batch do not go together; once more is no harm."""
+        table = self._tables.conflicts
+        tasks = json.dumps(list(conflict.tasks))
+        key = (table.c.run == run, table.c.batch == conflict.batch, table.c.tasks == tasks)
+        values = {"run": run, "batch": conflict.batch, "tasks": tasks}
         with self._write(run=run) as connection:
-            connection.execute(
-                self._tables.conflicts.insert().values(
-                    run=run,
-                    batch=conflict.batch,
-                    tasks=json.dumps(list(conflict.tasks)),
-                    files=json.dumps(list(conflict.files)),
-                ),
-            )
+            connection.execute(table.delete().where(*key))
+            connection.execute(table.insert().values(**values, files=json.dumps(list(conflict.files))))
 
     def keep_branch(self, name: str, *, commit: str | None = None, pushed: str | None = None) -> None:
         """Keep where a branch was set, or what of it was pushed."""
@@ -339,12 +335,16 @@ class Store(Database):
             value = connection.execute(query).scalar()
             return Request(value) if value else None
 
-    def tasks(self, run: str, task: str | None = None) -> tuple[StoredTask, ...]:
-        """Return the tasks of a run that have ended, in the plan's order; or one of them, if it has."""
+    def tasks(self, run: str, task: str | None = None, *, patches: bool = True) -> tuple[StoredTask, ...]:
+        """Return the tasks of a run that have ended, in the plan's order; or one of them, if it has.
+
+        Without `patches` theirs are left out, which may be large.
+        """
         table = self._tables.tasks
         query = table.select().where(table.c.run == run, table.c.redo.is_not(True)).order_by(table.c.position)
         if task is not None:
             query = query.where(table.c.task == task)
+        query = query if patches else _without_patches(query, table)
         with self._read() as connection:
             return tuple(task_of(row) for row in connection.execute(query).mappings())
 
@@ -356,13 +356,15 @@ class Store(Database):
             query = table.select().where(*key).with_only_columns(table.c.task)
             return connection.execute(query).first() is not None
 
-    def attempts(self, run: str, task: str | None = None) -> tuple[StoredAttempt, ...]:
-        """Return the attempts of a run's tasks in the order in which they began."""
+    def attempts(self, run: str, task: str | None = None, *, patches: bool = True) -> tuple[StoredAttempt, ...]:
+        """Return the attempts of a run's tasks in the order in which they began; `patches` as of `tasks`."""
         table = self._tables.attempts
         query = table.select().where(table.c.run == run).order_by(table.c.started_at, table.c.task)
         if task is not None:
             query = query.where(table.c.task == task)
-        ended = {(item.outcome.task, item.attempt): item.outcome for item in self.tasks(run, task)}
+        stored = self.tasks(run, task) if patches else ()
+        ended = {(item.outcome.task, item.attempt): item.outcome for item in stored}
+        query = query if patches else _without_patches(query, table)
         with self._read() as connection:
             rows = connection.execute(query).mappings().all()
         return tuple(attempt_of(row, ended.get((row["task"], row["number"]))) for row in rows)
@@ -461,3 +463,11 @@ def _attempt_values(attempt: StoredAttempt) -> dict[str, Any]:
         "seconds": attempt.seconds,
         "log": attempt.log and str(attempt.log),
     }
+
+
+def _without_patches(query: "Select[Any]", table: "Table") -> "Select[Any]":
+    """Return a query that leaves the patches in the database."""
+    from sqlalchemy import null  # noqa: PLC0415 - slow; see above
+
+    kept = (column for column in table.columns if column is not table.c.patch)
+    return query.with_only_columns(*kept, null().label("patch"))

@@ -33,6 +33,8 @@ SHORTEST_SPAN = 1.0
 """Seconds that a picture shows at least."""
 NICE = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
 MOST_TICKS = 8
+DENSE = 150
+"""Bars from which on the picture has no room for what is in them."""
 LIVE = frozenset({RunStatus.RUNNING, RunStatus.PENDING, RunStatus.PAUSED})
 DONE = frozenset({Status.CHANGED, Status.UNCHANGED})
 _DIGITS = re.compile(r"(\d+)")
@@ -206,6 +208,11 @@ class Timeline:
         return self.standing in {RunStatus.RUNNING, RunStatus.PAUSED}
 
     @property
+    def dense(self) -> bool:
+        """Whether there are more bars than the picture has room for."""
+        return sum(len(lane.bars) for lane in self.lanes) > DENSE
+
+    @property
     def title(self) -> str:
         """The plan's title, else its path."""
         return self.run.plan_title or self.run.plan_path
@@ -297,16 +304,19 @@ def ticks(span: float) -> tuple[float, ...]:
     return tuple(float(step * number) for number in range(int(span // step) + 1))
 
 
-def source_of(store: "Store", run: Run, standing: RunStatus, plan: Plan | None) -> Source:
-    """Return what the store has of a run. Blocks.
+def source_of(
+    store: "Store", run: Run, standing: RunStatus, plan: Plan | None, *, patches: bool = False
+) -> Source:
+    """Return what the store has of a run, with the patches of its tasks where they are wanted. Blocks.
 
     Args:
         store: Where the run is.
         run: As the store has it.
         standing: How it stands now, which takes more than the store to know.
         plan: The part of the plan that was selected, for the tasks that have not begun.
+        patches: Whether the tasks come with their patches, which may be large.
     """
-    tasks, attempts = store.tasks(run.id), store.attempts(run.id)
+    tasks, attempts = store.tasks(run.id, patches=patches), store.attempts(run.id, patches=False)
     known = {(item.task, item.number) for item in attempts}
     older = [item for item in map(_attempt_of, tasks) if item and (item.task, item.number) not in known]
     return Source(

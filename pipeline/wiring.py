@@ -35,7 +35,7 @@ from pipeline.config import (
     secret_values,
     variables_of,
 )
-from pipeline.control import Control, host_name, lease_seconds, new_owner
+from pipeline.control import Control, first_lease_seconds, host_name, lease_seconds, new_owner
 from pipeline.events import Listener, Notice, RunFinished, now
 from pipeline.flow import Parts, run
 from pipeline.lock import Lock, images_of
@@ -51,6 +51,8 @@ from tasks.plan import Diagnostic, Parsed, PlanError, parse
 from tasks.schedule import left_out, select
 from tasks.secrets import Secrets
 
+GLANCE = 2.0
+"""Seconds that whoever only looks whether a run is locked may hold its lock at most."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """What ends a run early."""
 
@@ -298,7 +300,7 @@ def describe(prepared: Prepared, run_id: str, *, repository: str = "") -> Run:
         directory=str(run_directory(prepared.repository.common, run_id)),
         call=_told(prepared, started),
         owner=new_owner(environ),
-        lease_until=started + timedelta(seconds=lease_seconds(environ)),
+        lease_until=started + timedelta(seconds=first_lease_seconds(environ)),
     )
 
 
@@ -414,7 +416,7 @@ async def _held(directory: Path) -> AsyncIterator[None]:
 
     def take() -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        lock.acquire(blocking=False)
+        lock.acquire(timeout=GLANCE)
 
     try:
         await to_thread.run_sync(take)

@@ -13,7 +13,19 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("tasks", "containers", "pipeline")
-SLOW = ("sqlalchemy", "github", "rich", "dagger", "yaml", "markdown_it", "httpx", "requests", "cryptography")
+SLOW = (
+    "sqlalchemy",
+    "github",
+    "rich",
+    "dagger",
+    "yaml",
+    "markdown_it",
+    "httpx",
+    "requests",
+    "cryptography",
+    "jinja2",
+    "fastapi",
+)
 WATCH = Path(__file__).parent / "support" / "watch_imports.py"
 
 

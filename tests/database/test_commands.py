@@ -95,6 +95,7 @@ def test_the_password_is_nowhere(project: Project, postgres: str, by: str) -> No
 
 @pytest.mark.postgres
 def test_the_logs_of_another_host_are_told_to_be_there(project: Project, postgres: str) -> None:
+    project.clone.git("remote", "add", "origin", "https://example.org/sample.git")
     shared = {"PATCHYARD_DATABASE": postgres}
     done = project.call(
         "run", project.tasks({"1.1": "echo said"}), "--json", environ={**shared, "PATCHYARD_HOST": "one"}
@@ -105,5 +106,5 @@ def test_the_logs_of_another_host_are_told_to_be_there(project: Project, postgre
     told = project.call("logs", done.run, "1.1", environ={**shared, "PATCHYARD_HOST": "two"})
 
     assert told.expect(2).err == (
-        f"patchyard: task 1.1 of run {done.run} ran on one, and its log is there: run this command there\n"
+        f"patchyard: task 1.1 of run {done.run} ran on one, and its log is there: ask on that host\n"
     )

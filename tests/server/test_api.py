@@ -247,8 +247,7 @@ def test_several_runs_share_nothing_but_the_repository(project: Project, server:
 
     runs = [server.start(plan) for plan in plans]
 
-    for run in runs:
-        wait_for(lambda run=run: server.tasks(run)["1.1"]["status"] == "in_progress")
+    wait_for(lambda: all(server.tasks(run)["1.1"]["status"] == "in_progress" for run in runs))
     assert len({server.tasks(run)["1.1"]["worktree"] for run in runs}) == 3
     (project.shared / "go").touch()
     for number, run in enumerate(runs):

@@ -86,9 +86,9 @@ class Started:
         """Send a signal to the process alone."""
         self.process.send_signal(number)
 
-    def done(self) -> Done:
+    def done(self, patience: float = PATIENCE) -> Done:
         """Wait for the end."""
-        out, err = self.process.communicate(timeout=PATIENCE)
+        out, err = self.process.communicate(timeout=patience)
         return Done(self.process.returncode, out, err)
 
 

@@ -77,8 +77,17 @@
     marked();
     byId(opener)?.focus();
   }
-  document.addEventListener("htmx:beforeRequest", (event) => {
-    if (event.detail.target?.id === "panel" && !event.detail.elt.closest("#panel")) opener = event.detail.elt.id;
+  // One listener for all links to tasks: there may be thousands.
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest?.("a[data-task]");
+    if (!link || event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+    event.preventDefault();
+    if (!link.closest("#panel")) opener = link.id;
+    const address = link.href;
+    htmx.ajax("GET", address, { target: "#panel", swap: "innerHTML" }).then(() => {
+      if (address !== location.href) history.pushState({ htmx: true }, "", address);
+      marked();
+    });
   });
   document.addEventListener("htmx:afterSwap", (event) => {
     if (event.detail.target?.id !== "panel") return;
@@ -91,7 +100,6 @@
     marked();
     look();
   });
-  document.addEventListener("htmx:pushedIntoHistory", marked);
   document.addEventListener("click", (event) => {
     if (event.target.closest?.("#close") && !event.ctrlKey && !event.metaKey) {
       event.preventDefault();

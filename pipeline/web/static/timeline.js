@@ -82,6 +82,10 @@
     const all = bars();
     if (all.length && !all.some((one) => one.tabIndex === 0)) all[0].tabIndex = 0;
   }
+  document.addEventListener("mouseover", (event) => {
+    const bar = event.target.closest?.(".bar");
+    if (bar && !bar.title) bar.title = bar.getAttribute("aria-label");
+  });
   function go(to) {
     if (!to) return;
     for (const one of bars()) one.tabIndex = -1;

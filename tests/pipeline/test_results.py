@@ -1,0 +1,168 @@
+"""The cache of results: the same work is not done twice, and other work is never taken for it."""
+
+from collections.abc import Callable
+
+import pytest
+from project import Done, Project
+
+COUNTED = 'echo x >> "$SHARED/$PATCHYARD_TASK.count"\n'
+
+
+def count(project: Project, task: str = "1.1") -> int:
+    """How often a task ran."""
+    path = project.shared / f"{task}.count"
+    return path.read_text().count("x") if path.exists() else 0
+
+
+def twice(project: Project, change: Callable[[], object], *options: str, script: str = "touch a") -> Done:
+    """Run a task, change something, and run it again."""
+    project.run(project.tasks({"1.1": COUNTED + script})).expect(0)
+    change()
+    return project.run(project.tasks({"1.1": COUNTED + script}), *options).expect(0)
+
+
+def test_the_same_work_is_taken_from_the_cache_and_the_table_says_so(project: Project) -> None:
+    scripts = {"1.1": COUNTED + "echo a > a", "1.2": COUNTED + "true", "2.1": COUNTED + "cat a > b"}
+    first = project.run(project.tasks(scripts)).expect(0)
+
+    second = project.run(project.tasks(scripts)).expect(0)
+    table = project.call("run", project.tasks(scripts)).expect(0).out
+
+    assert [count(project, task) for task in scripts] == [1, 1, 1]
+    assert second.statuses == first.statuses == {"1.1": "changed", "1.2": "unchanged", "2.1": "changed"}
+    assert all(second.outcome(task)["cached"] for task in scripts)
+    assert project.show("patchyard/demo/2.1:b") == "a"
+    assert project.branches()["patchyard/demo/2.1"] != first.outcome("2.1")["commit"]
+    assert "changed, cached" in table
+    assert "3 tasks from the cache in " in table
+    patches = [project.call("diff", run).expect(0).out for run in (first.run, second.run)]
+    assert patches[0] == patches[1] != ""
+
+
+@pytest.mark.parametrize("script", ["touch a", "true"])
+def test_nothing_changed_is_one_run_of_it(project: Project, script: str) -> None:
+    twice(project, lambda: None, script=script)
+
+    assert count(project) == 1
+
+
+def other_base(project: Project) -> None:
+    project.clone.write({"later": "x"})
+    project.clone.git("add", "later")
+    project.clone.git("commit", "--quiet", "-m", "later")
+
+
+CHANGES: dict[str, Callable[[Project], object]] = {
+    "the base's tree": other_base,
+    "the environment": lambda project: project.configure('[environment]\nLEVEL = "2"\n'),
+    "the set-up": lambda project: project.configure('[worktree]\nsetup = ["true"]\n'),
+    "a file that is copied": lambda project: (project.root / ".env").write_text("X=2\n"),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_other_work_is_done(project: Project, what: str) -> None:
+    (project.root / ".env").write_text("X=1\n")
+    if what == "a file that is copied":
+        project.configure('[worktree]\ncopy = [".env"]\n')
+        twice(project, lambda: None)
+        assert count(project) == 1
+
+    twice(project, lambda: CHANGES[what](project))
+
+    assert count(project) == 2
+
+
+@pytest.mark.parametrize("field", ["**Implementation:** Other words.", "**Verification:**\n\n- `test -e a`"])
+def test_other_words_are_other_work(project: Project, field: str) -> None:
+    scripts = {"1.1": COUNTED + "touch a"}
+    project.run(project.tasks(scripts)).expect(0)
+
+    project.run(project.tasks(scripts, fields={"1.1": field + "\n"})).expect(0)
+
+    assert count(project) == 2
+
+
+def test_what_a_task_builds_on_is_part_of_its_work(project: Project) -> None:
+    later = {"2.1": COUNTED + "cat a > b"}
+    project.run(project.tasks({"1.1": "echo one > a", **later})).expect(0)
+
+    project.run(project.tasks({"1.1": "echo two > a", **later})).expect(0)
+
+    assert count(project, "2.1") == 2
+    assert project.show("patchyard/demo/2.1:b") == "two"
+
+
+def test_a_failure_is_never_taken_from_the_cache(project: Project) -> None:
+    plan = project.tasks({"1.1": COUNTED + "exit 1"})
+
+    for _ in range(2):
+        project.run(plan).expect(1)
+
+    assert count(project) == 2
+
+
+def test_without_the_cache_nothing_is_taken_or_kept(project: Project) -> None:
+    plan = project.tasks({"1.1": COUNTED + "touch a"})
+    project.run(plan, "--no-cache").expect(0)
+    assert not (project.state / "results").exists()
+    project.run(plan).expect(0)
+
+    project.run(plan, "--no-cache").expect(0)
+
+    assert count(project) == 3
+
+
+def test_fresh_work_replaces_what_is_kept(project: Project) -> None:
+    script = 'cat "$SHARED/$PATCHYARD_TASK.count" > a'
+    twice(project, lambda: None, "--fresh", script=script)
+
+    project.run(project.tasks({"1.1": COUNTED + script})).expect(0)
+
+    assert count(project) == 2
+    assert project.show("patchyard/demo/1.1:a") == "x\nx"
+
+
+def test_a_tree_that_git_has_removed_is_made_again(project: Project) -> None:
+    def forget() -> None:
+        project.clone.git("branch", "--quiet", "-D", "patchyard/demo/1.1")
+        project.clone.git("worktree", "remove", "--force", str(project.worktrees / "wt-1"))
+        project.clone.git("-c", "gc.reflogExpire=now", "gc", "--quiet", "--prune=now")
+
+    done = twice(project, forget, script="printf '\\0\\1' > a; echo b > 'odd name'")
+
+    assert count(project) == 1
+    assert done.outcome("1.1")["files"] == ["a", "odd name"]
+    assert project.show("patchyard/demo/1.1:odd name") == "b"
+
+
+@pytest.mark.parametrize("harm", ["cut", "changed", "empty"])
+def test_a_result_that_was_damaged_is_not_used(project: Project, harm: str) -> None:
+    def damage() -> None:
+        (path,) = (project.state / "results").glob("*/*.json")
+        content = path.read_text()
+        harmed = {"cut": content[:-20], "changed": content.replace('"patch":"', '"patch":"AAAA'), "empty": ""}
+        path.write_text(harmed[harm])
+
+    done = twice(project, damage)
+
+    assert count(project) == 2
+    assert done.outcome("1.1")["files"] == ["a"]
+
+
+def test_a_result_that_holds_what_is_a_secret_now_is_not_used(project: Project) -> None:
+    scripts = {"1.1": COUNTED + "echo sesame-open > a"}
+    project.run(project.tasks(scripts)).expect(0)
+    project.configure('secrets = ["WORD"]\n')
+
+    done = project.run(project.tasks(scripts), environ={"WORD": "sesame-open"}).expect(1)
+
+    assert "WORD" in done.outcome("1.1")["error"]
+
+
+def test_the_same_work_elsewhere_in_the_plan_or_with_another_title_is_other_work(project: Project) -> None:
+    project.run(project.tasks({"1.1": "echo same > a"})).expect(0)
+
+    done = project.run(project.tasks({"1.2": "echo same > a"})).expect(0)
+
+    assert done.outcome("1.2")["cached"] is False

@@ -1,0 +1,74 @@
+"""Pull requests by way of the API: with a run, after it, and when they cannot be."""
+
+import pytest
+from github_server import TOKEN, Fault, GitHubServer
+from project import Project, wait_for
+from served import Serving
+
+NAME = "octo/demo"
+SCRIPTS = {"1.1": "echo one > one.txt", "1.2": "true", "2.1": "echo two > two.txt"}
+
+
+@pytest.fixture
+def roots(hosted: Project) -> list[str]:
+    """The options by which a server takes plans that stand beside the repository."""
+    return ["--root", str(hosted.root), "--root", str(hosted.plans)]
+
+
+def test_a_run_is_published_with_the_token_of_the_server(
+    hosted: Project, github: GitHubServer, roots: list[str]
+) -> None:
+    with Serving(hosted, roots) as server:
+        run = server.start(hosted.tasks(SCRIPTS), publish=True)
+        status = server.wait(run, "complete")
+        wait_for(lambda: len(server.status(run)["active_prs"]) == 2)
+        status = server.status(run)
+        tasks = server.tasks(run)
+        told = server.client.get(f"/api/v1/autonomous/{run}/batches").text
+
+    pulls = {pull.head: pull for pull in github.pull_requests(NAME)}
+    assert status["active_prs"] == [
+        {
+            "task": task,
+            "pr_number": pulls[f"patchyard/demo/{task}"].number,
+            "status": "open",
+            "url": tasks[task]["pr_url"],
+        }
+        for task in ("1.1", "2.1")
+    ]
+    assert {number: task["status"] for number, task in tasks.items()} == {
+        "1.1": "pr_created",
+        "1.2": "complete",
+        "2.1": "pr_created",
+    }
+    assert tasks["1.1"]["pr_number"] == pulls["patchyard/demo/1.1"].number
+    assert TOKEN not in told
+
+
+def test_a_run_is_published_afterwards_and_once_more_is_no_second_pull_request(
+    hosted: Project, github: GitHubServer, roots: list[str]
+) -> None:
+    github.inject(Fault(status=422, message="Validation Failed", method="POST", path="/pulls$", times=99))
+    with Serving(hosted, roots) as server:
+        run = server.start(hosted.tasks(SCRIPTS))
+        server.wait(run, "complete")
+        assert server.status(run)["publishing"] is None
+        server.post(f"/{run}/publish")
+        wait_for(lambda: server.status(run)["publishing"] not in {None, "publishing"})
+        assert server.status(run)["publishing"] != "done"
+        github.faults.clear()
+        for _ in range(2):
+            server.post(f"/{run}/publish")
+            wait_for(lambda: server.status(run)["publishing"] == "done")
+            assert len(server.status(run)["active_prs"]) == 2
+        assert server.status(run)["status"] == "complete"
+    assert len(github.pull_requests(NAME)) == 2
+
+
+def test_auto_merge_ends_in_merged(hosted: Project, roots: list[str]) -> None:
+    with Serving(hosted, roots) as server:
+        run = server.start(hosted.tasks({"1.1": "echo one > one.txt"}), publish=True, auto_merge=True)
+        server.wait(run, "complete")
+        wait_for(lambda: server.tasks(run)["1.1"]["status"] == "merged")
+        assert server.status(run)["active_prs"] == []
+        assert server.tasks(run)["1.1"]["pr_number"]

@@ -1,0 +1,81 @@
+"""A run of many tasks, put into the store at once: what shows it is to be tested, not what makes it."""
+
+from datetime import UTC, datetime, timedelta
+
+from project import Project, plan_text
+from sqlalchemy import URL, create_engine
+
+from pipeline.records import (
+    Run,
+    new_run_id,
+    outcome_values,
+    text_of,
+)
+from pipeline.store import FILE, Store
+from pipeline.tables import Tables
+from tasks.model import Outcome, RunStatus, Status
+
+POOL = 8
+
+
+def keep_run(project: Project, tasks: int) -> str:
+    """Keep a run that has ended, with so many tasks, and return its id."""
+    start = datetime.now(UTC) - timedelta(hours=1)
+    names = [f"{number // 100 + 1}.{number % 100 + 1}" for number in range(tasks)]
+    run = Run(
+        id=new_run_id(start),
+        plan_path="many.md",
+        plan_name="many",
+        plan_title="Many",
+        plan_text=plan_text(dict.fromkeys(names, "true"), title="Many"),
+        base=project.clone.head,
+        base_name="main",
+        pool_size=POOL,
+        status=RunStatus.SUCCEEDED,
+        started_at=start,
+    )
+    with Store.beside(project.root / ".git") as store:
+        store.open_run(run)
+        store.close_run(run.id, RunStatus.SUCCEEDED, seconds=tasks / POOL, speedup=7.0, efficiency=7 / 8)
+    rows = [_rows(run, name, position, start) for position, name in enumerate(names)]
+    tables = Tables()
+    engine = create_engine(URL.create("sqlite", database=str(project.state / FILE)))
+    with engine.begin() as connection:
+        for table, at in ((tables.attempts, 0), (tables.steps, 1), (tables.tasks, 2)):
+            connection.execute(table.insert(), [row[at] for row in rows])
+    engine.dispose()
+    return run.id
+
+
+def _rows(run: Run, task: str, position: int, start: datetime) -> tuple[dict[str, object], ...]:
+    begin = start + timedelta(seconds=position // POOL)
+    end = begin + timedelta(seconds=0.9)
+    worktree = f"wt-{position % POOL + 1}"
+    title, batch = f"Do {task}", int(task.partition(".")[0])
+    attempt = {
+        "run": run.id,
+        "task": task,
+        "number": 1,
+        "title": title,
+        "batch": batch,
+        "worktree": worktree,
+        "started_at": text_of(begin),
+        "finished_at": text_of(end),
+        "status": Status.UNCHANGED,
+        "seconds": 0.9,
+        "files": "[]",
+    }
+    outcome = Outcome(task, title, batch, Status.UNCHANGED, worktree, 0.9, begin, exit_code=0)
+    step = {
+        "run": run.id,
+        "task": task,
+        "attempt": 1,
+        "number": 1,
+        "kind": "run",
+        "command": "true",
+        "exit_code": 0,
+        "seconds": 0.8,
+        "finished_at": text_of(end),
+    }
+    stored = {"run": run.id, "task": task, "position": position, "builds_on": "[]", "attempt": 1}
+    return attempt, step, {**stored, **outcome_values(outcome)}
