@@ -234,10 +234,10 @@ def table(rows: list[list[str]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in cells)
 
 
-def put_into(page: Path, text: str) -> None:
+def put_into(page: Path, text: str, mark: str = MARK) -> None:
     """Put the table in the place that a page has for it."""
-    before, begin, rest = page.read_text(encoding="utf-8").partition(f"<!-- {MARK} -->\n")
-    _, end, after = rest.partition(f"<!-- /{MARK} -->")
+    before, begin, rest = page.read_text(encoding="utf-8").partition(f"<!-- {mark} -->\n")
+    _, end, after = rest.partition(f"<!-- /{mark} -->")
     page.write_text(f"{before}{begin}{text}{end}{after}", encoding="utf-8")
 
 

@@ -1,0 +1,108 @@
+"""Measures a run of 1,000 tasks: its memory, and whether a task costs as much at its end as at its beginning.
+
+Each task is `true`, in a pool of 8, so that what is measured is the program's own work. Usage:
+python benchmarks/thousand.py [--tasks N] [--pool N]
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from datetime import datetime
+from pathlib import Path
+
+from run import PATCHYARD, Place
+
+WINDOW = 100
+"""Tasks over which a cost is taken."""
+
+
+def plan_of(tasks: int, *, batches: int = 10) -> str:
+    """Return a plan of so many tasks that do nothing."""
+    lines = ["# A thousand\n"]
+    for batch in range(1, batches + 1):
+        lines.append(f"## Batch {batch}: Part {batch}\n")
+        numbers = range(1, tasks // batches + 1)
+        lines += [f"### Task {batch}.{number}: Nothing\n\n**Run:** `true`\n" for number in numbers]
+    return "\n".join(lines)
+
+
+def peak_of(pid: int) -> float:
+    """Return the most memory that a process has had so far, in MB."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def measure(tasks: int, pool: int) -> tuple[list[float], float, float]:
+    """Run the plan; returns when each task ended (in seconds), the whole, and the peak of memory in MB."""
+    with tempfile.TemporaryDirectory() as directory:
+        place = Place(Path(directory))
+        place.repository.mkdir()
+        place.git("init", "--quiet", "--initial-branch", "main")
+        (place.repository / "README.md").write_text("# Sample\n")
+        place.git("add", "--all")
+        place.git("commit", "--quiet", "--message", "first")
+        plan = Path(directory, "plan.md")
+        plan.write_text(plan_of(tasks))
+        command = [PATCHYARD, "run", plan, "--json", "--no-cache", "--pool-size", str(pool)]
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            [*map(str, command)], cwd=place.repository, env=place.environ, stdout=subprocess.PIPE, text=True
+        )
+        peak, ended = 0.0, threading.Event()
+
+        def watch() -> None:
+            nonlocal peak
+            while not ended.wait(0.1):
+                try:
+                    peak = max(peak, peak_of(process.pid))
+                except OSError:
+                    return
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        output, _ = process.communicate()
+        ended.set()
+        watcher.join()
+        whole = time.perf_counter() - began
+        if process.returncode:
+            sys.exit(f"the run ended with exit code {process.returncode}")
+        events = [json.loads(line) for line in output.splitlines()]
+        times = [
+            datetime.fromisoformat(event["time"]).timestamp()
+            for event in events
+            if event["event"] == "task_finished" and event["status"] == "unchanged"
+        ]
+        if len(times) != tasks:
+            sys.exit(f"{len(times)} of {tasks} tasks did nothing, as they should")
+        return times, whole, peak
+
+
+def main() -> None:
+    """Measure, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tasks", type=int, default=1000)
+    parser.add_argument("--pool", type=int, default=8)
+    options = parser.parse_args()
+    times, whole, peak = measure(options.tasks, options.pool)
+    print("| tasks | wall time | memory at its peak |")
+    print("|---|---|---|")
+    print(f"| {options.tasks} x `true`, pool of {options.pool} | {whole:.1f} s | {peak:.0f} MB |")
+    print()
+    print("| from task | to task | a task | against the first row |")
+    print("|---|---|---|---|")
+    first = None
+    for start in sorted({WINDOW, len(times) * 4 // 10, len(times) * 7 // 10, len(times) - WINDOW}):
+        end = start + WINDOW - 1
+        cost = (times[end] - times[start]) / (end - start) * 1000
+        first = first or cost
+        print(f"| {start} | {end + 1} | {cost:.1f} ms | {cost / first:.2f} times |")
+
+
+if __name__ == "__main__":
+    main()
