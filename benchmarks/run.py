@@ -112,7 +112,16 @@ def timed(command: Sequence[str | Path], environ: Mapping[str, str]) -> tuple[fl
 def patchyard(place: Place, tasks: int, command: str, *flags: str) -> tuple[float, dict[str, Any]]:
     """Run a new plan as a whole command; returns its wall time, and the `run_finished` of its JSON lines."""
     plan = place.plan(tasks, command)
-    arguments: list[str | Path] = [PATCHYARD, "run", plan, "--repo", place.repository, "--json", *flags]
+    arguments: list[str | Path] = [
+        PATCHYARD,
+        "run",
+        plan,
+        "--repo",
+        place.repository,
+        "--json",
+        "--no-cache",
+        *flags,
+    ]
     seconds, output = timed(arguments, place.environ)
     finished: dict[str, Any] = json.loads(output.splitlines()[-1])
     commits = {outcome["commit"] for outcome in finished["outcomes"] if outcome["status"] == "changed"}

@@ -142,9 +142,8 @@ def _runs(services: Services) -> APIRouter:
         offset: Annotated[int, Query(ge=0, le=1_000_000, description="How many to leave out.")] = 0,
     ) -> ExecutionList:
         """List the runs of every repository below the roots, the newest first."""
-        places = await services.runs()
-        chosen = [await services.snapshot(place.run.id) for place in places[offset : offset + limit]]
-        return ExecutionList(executions=[execution_state(item) for item in chosen], total=len(places))
+        chosen, total = await services.listed(offset, limit)
+        return ExecutionList(executions=[execution_state(item) for item in chosen], total=total)
 
     @router.get(
         "/{execution_id}/status",

@@ -34,8 +34,11 @@ THREADS = 8
 FRESH = 0.1
 """Seconds that a snapshot counts as the present: clients that poll together share one look."""
 
+FRESH_OVER = 2.0
+"""Likewise, for a run of a list that is over."""
 BEGINNING = 60.0
 """Seconds in which the server that a run was asked of begins it, before others do."""
+PUBLISHING = "publishing"
 PLANS = 200
 """Plans that are kept as they were parsed."""
 
@@ -71,8 +74,8 @@ class Snapshot:
     """A run at one moment.
 
     `standing` is what it is, whatever its row says. `attempts` are in the order of their start; those under way
-    have no status. `taken_up` says that a worker of this server has the run or will have it, `failure` why the
-    last one could do nothing, and `publishing` where the publishing stands that this server was asked for.
+    have no status. `taken_up` says that a server's worker has the run or will have it, `failure` why the last
+    one could do nothing, and `publishing` where the publishing stands that this server was asked for.
     """
 
     run: Run
@@ -189,13 +192,24 @@ class Services:
         ]
         return sorted(places, key=lambda place: (place.run.started_at, place.run.id), reverse=True)
 
-    async def snapshot(self, name: str) -> Snapshot:
+    async def snapshot(self, name: str, fresh: float = FRESH) -> Snapshot:
         """Return a run as it is now, or was a moment ago: whoever asks at the same time shares one look.
+
+        `fresh` is how many seconds ago that moment may be.
 
         Raises:
             UnknownRunError: There is none below the roots.
         """
-        return (await self._seen(name))[1]
+        return (await self._seen(name, fresh))[1]
+
+    async def listed(self, offset: int = 0, limit: int = 50) -> tuple[list[Snapshot], int]:
+        """Return runs, the newest first, and how many there are; those that are over may be of a while ago."""
+        places = await self.runs()
+        chosen = [
+            await self.snapshot(place.run.id, FRESH_OVER if place.run.status.is_over else FRESH)
+            for place in places[offset : offset + limit]
+        ]
+        return chosen, len(places)
 
     async def rendered(self, name: str, kind: str, render: Callable[[Snapshot], bytes]) -> bytes:
         """Return what is made of a snapshot, which is made once for all who ask for it.
@@ -208,13 +222,13 @@ class Services:
             look.rendered[kind] = render(snapshot)
         return look.rendered[kind]
 
-    async def _seen(self, name: str) -> "tuple[_Look, Snapshot]":
+    async def _seen(self, name: str, fresh: float = FRESH) -> "tuple[_Look, Snapshot]":
         look = self._looks.get(name)
         if look is None:
             name = (await self.find(name)).run.id
             look = self._looks.setdefault(name, _Look())
         async with look.lock:
-            while look.snapshot is None or monotonic() - look.at > max(FRESH, 2 * look.seconds):
+            while look.snapshot is None or monotonic() - look.at > max(fresh, 2 * look.seconds):
                 began = look.at = monotonic()
                 look.snapshot = await self.call(self._look, name)
                 look.seconds = monotonic() - began
@@ -233,6 +247,8 @@ class Services:
         publishing = (published.reason or "done") if published else None
         now = standing(place.store, run, self.settings.environ)
         idle = not taken_up and now in {RunStatus.PENDING, RunStatus.INTERRUPTED}
+        if idle and not ended and self.settings.database and run.call.get("served"):
+            taken_up, idle = True, False  # some server that shares the database is about to
         return Snapshot(
             run=run,
             repository=place.repository,
@@ -242,7 +258,7 @@ class Services:
             attempts=place.store.attempts(run.id),
             taken_up=taken_up,
             failure=ended.reason if ended and idle else None,
-            publishing="publishing" if self.workers.has(run.id, Work.PUBLISH) else publishing,
+            publishing=PUBLISHING if self.workers.has(run.id, Work.PUBLISH) else publishing,
         )
 
     def forget(self, run: str) -> None:
@@ -325,6 +341,6 @@ class Services:
 
         async def is_over() -> bool:
             snapshot = await self.snapshot(run)
-            return snapshot.standing.is_over and not snapshot.taken_up and snapshot.publishing != "publishing"
+            return not snapshot.is_under_way and snapshot.publishing != PUBLISHING
 
         return is_over

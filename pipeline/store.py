@@ -315,17 +315,29 @@ class Store(Database):
         Raises:
             UnknownRunError: There is none, or the beginning fits several.
         """
+        if name is not None and (exact := self._exactly(name)):
+            return exact
         runs = self.runs()
         if not runs:
             raise UnknownRunError("there is no run yet in this repository; `patchyard run PLAN` makes one")
         if name is None or name == "latest":
             return runs[-1]
-        found = [run for run in runs if run.id == name] or [run for run in runs if run.id.startswith(name)]
+        found = [run for run in runs if run.id.startswith(name)]
         if len(found) == 1:
             return found[0]
         if found:
             raise UnknownRunError(f"{name} is the beginning of {len(found)} runs; give more of it")
         raise UnknownRunError(f"there is no run {name} in this repository; `patchyard runs` lists them")
+
+    def _exactly(self, run: str) -> Run | None:
+        """Return the run of an id: without a look at all the others, since servers ask all the time."""
+        table = self._tables.runs
+        query = table.select().where(table.c.id == run)
+        if self.repository:
+            query = query.where(table.c.repository == self.repository)
+        with self._read() as connection:
+            row = connection.execute(query).mappings().first()
+            return None if row is None else run_of(row)
 
     def asked(self, run: str) -> Request | None:
         """Return what is asked of whoever works on a run."""
@@ -437,12 +449,11 @@ class Store(Database):
             return None if row is None else BranchRecord(row["name"], row["commit"], row["pushed"])
 
     def commits_of(self, run: str, branch: str) -> frozenset[str]:
-        """Return the commits that a run is recorded to have set a branch to."""
+        """Return the commits that a run is recorded to have set a branch to, and to which it stands."""
         table = self._tables.tasks
         columns = (table.c.branch, table.c.commit, table.c.start_branch, table.c.start)
-        query = (
-            table.select().where(table.c.run == run, table.c.commit.is_not(None)).with_only_columns(*columns)
-        )
+        stands = (table.c.commit.is_not(None), table.c.redo.is_not(True))
+        query = table.select().where(table.c.run == run, *stands).with_only_columns(*columns)
         with self._read() as connection:
             rows = connection.execute(query).all()
         pairs = [pair for row in rows for pair in ((row.branch, row.commit), (row.start_branch, row.start))]

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from browsers import bars_of_lanes, boxes
+from browsers import Picture
 from playwright.sync_api import Page, expect
 from project import Project
 from served import Serving
@@ -19,11 +19,10 @@ def test_a_page_of_a_thousand_tasks_can_be_used(
     run = keep_run(project, TASKS)
     page = open_page(f"{server.url}/runs/{run}")
     expect(page.locator("#task-table tr[data-state]")).to_have_count(TASKS)
-    (track,) = boxes(page, ".track", "class")
-    lanes = bars_of_lanes(page)
-    assert sorted(len(bars) for bars in lanes.values()) == [TASKS // POOL] * POOL
-    for bars in lanes.values():
-        assert all(bar.left >= track.left - 1 and bar.right <= track.right + 1 for bar in bars)
+    seen = Picture.of(page)
+    assert sorted(len(bars) for bars in seen.bars.values()) == [TASKS // POOL] * POOL
+    for bars in seen.bars.values():
+        assert all(bar.left >= seen.track.left - 1 and bar.right <= seen.track.right + 1 for bar in bars)
         assert len({round(bar.left) for bar in bars}) == len(bars)
     page.get_by_role("button", name="unchanged 1000").click()
     expect(page.locator("#task-table tr[data-state]:visible")).to_have_count(TASKS)

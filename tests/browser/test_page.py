@@ -6,7 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from browsers import Box, bars_of_lanes, boxes, check_structure, picture
+from browsers import Picture, boxes, check_structure, picture
 from github_server import TOKEN, GitHubServer
 from PIL import Image
 from playwright.sync_api import Page, expect
@@ -29,12 +29,6 @@ def begin(page: Page, server: Serving, plan: Path) -> str:
     return page.url.rsplit("/", 1)[1]
 
 
-def box(page: Page, task: str, attempt: int = 1) -> Box:
-    """Return where a task's bar stands."""
-    (found,) = boxes(page, f"[id='bar-{task}-{attempt}']")
-    return found
-
-
 def state(page: Page, task: str) -> str | None:
     """Return what the table says of a task."""
     return page.locator(f"[id='row-{task}']").get_attribute("data-state")
@@ -46,7 +40,7 @@ def let_go(project: Project, name: str = "go") -> None:
 
 
 def test_a_run_begins_a_bar_grows_and_a_log_is_read_as_it_comes(
-    server: Serving, project: Project, open_page: Open, tmp_path: Path
+    server: Serving, project: Project, open_page: Open
 ) -> None:
     scripts = {
         "1.1": "sleep 0.3; echo one > one.txt",
@@ -62,12 +56,12 @@ def test_a_run_begins_a_bar_grows_and_a_log_is_read_as_it_comes(
     assert state(page, "2.1") == "pending"
 
     def share() -> float:
-        return box(page, "1.2").width / box(page, "1.1").width
+        own = {bar.name: bar for bars in Picture.of(page).bars.values() for bar in bars}
+        return own["bar-1.2-1"].width / own["bar-1.1-1"].width
 
     before = share()
     wait_for(lambda: share() > before * 1.2, "the bar that runs grows beside the one that has ended")
     check_structure(page)
-    picture(page, "page", tmp_path)
 
     page.get_by_role("link", name="1.2", exact=True).click()
     log = page.get_by_label("Output of task 1.2")
@@ -178,6 +172,61 @@ def test_a_plan_with_mistakes_is_told_in_the_form(server: Serving, project: Proj
     expect(page.get_by_role("alert")).to_contain_text("nowhere.md")
 
 
+THEMES = {
+    "1.1": ("Palette as data", "", "sleep 0.7; echo 'INK = 0x161b26' > palette.py", "sleep 0.3"),
+    "1.2": ("Read themes from TOML", "Read the themes.", "", "sleep 0.2; test -s told.txt"),
+    "1.3": ("Contrast of every pair", "", "sleep 0.6; echo 'pairs = 21' > contrast.py", ""),
+    "1.4": ("Icons without colour", "", "sleep 0.5; echo 'outline' > icons.txt", "sleep 0.2"),
+    "2.1": ("A switch in the toolbar", "", f"echo 'switch' > switch.py; {gate()}", "true"),
+    "2.2": ("Remember what was chosen", "", "sleep 0.4; echo 'storage: quota exceeded'; exit 3", ""),
+    "2.3": ("A key for the switch", "Write the key's handler.", "", "test -s told.txt"),
+    "2.4": ("Tell of it in the handbook", "", f"sleep 0.2; {gate()}", "true"),
+    "3.1": ("Note the change", "", "echo 'themes' >> CHANGES.md", ""),
+}
+"""Title, what an agent is told or what is run, and what verifies it, by task."""
+
+
+BATCHES = {"1": "Groundwork", "2": "The switch", "3": "Last words"}
+
+
+def themes() -> str:
+    """Return a plan that has a bit of everything."""
+    lines = ["# Colour themes for the editor", ""]
+    batch = ""
+    for task, (title, told, script, verify) in THEMES.items():
+        if batch != (batch := task[0]):
+            lines += [f"## Batch {batch}: {BATCHES[batch]}", ""]
+        lines += [f"### Task {task}: {title}", ""]
+        lines += [f"**Implementation:** {told}", ""] if told else ["**Run:**", "```sh", script, "```", ""]
+        lines += ["**Verification:**", f"- `{verify}`", ""] if verify else []
+    return "\n".join(lines)
+
+
+def test_a_run_with_a_bit_of_everything(
+    server: Serving, project: Project, open_page: Open, tmp_path: Path
+) -> None:
+    """Its picture is that of the documentation: `PATCHYARD_PICTURES=docs` puts it there."""
+    project.configure(
+        'agent = "writer"\nkeep_going = true\n[agents.writer]\ncommand = "sleep 1 && cat > told.txt"\n'
+        '[worktree]\nsetup = ["sleep 0.15"]\n'
+    )
+    page = open_page(server.url, viewport={"width": 1200, "height": 780}, device_scale_factor=2)
+    begin(page, server, project.plan(themes()))
+    expect(page.locator("[id='row-2.3']")).to_have_attribute("data-state", "changed")
+    expect(page.locator("[id='row-2.4']")).to_have_attribute("data-state", "running")
+
+    kinds = page.locator(".bar .mark").evaluate_all("marks => marks.map((one) => one.dataset.kind)")
+    assert set(kinds) == {"setup", "agent", "run", "verify"}
+    states = page.locator(".bar").evaluate_all("bars => bars.map((one) => one.dataset.state)")
+    assert {state: states.count(state) for state in states} == {"changed": 5, "failed": 1, "running": 2}
+    check_structure(page)
+    for number, path in ((1, "/srv/editor/plan.md"), (2, "/srv/editor")):  # no path of this machine
+        page.locator(".meta code").nth(number).evaluate("(one, path) => { one.textContent = path; }", path)
+    picture(page, "page", tmp_path)
+    let_go(project)
+    expect(page.locator("#status")).to_have_text("failed")
+
+
 @pytest.fixture
 def ended(server: Serving, project: Project) -> str:
     """The id of a run that has ended, with tasks of several kinds."""
@@ -211,7 +260,7 @@ def test_the_keyboard_goes_everywhere(server: Serving, ended: str, open_page: Op
     for key in ("Home", "ArrowRight", "ArrowDown", "ArrowUp", "ArrowLeft", "End"):
         page.keyboard.press(key)
         seen.append(page.evaluate("document.activeElement.id"))
-    lanes = [[bar.name for bar in bars] for bars in bars_of_lanes(page).values()]
+    lanes = [[bar.name for bar in bars] for bars in Picture.of(page).bars.values()]
     first, second = lanes
     assert seen[:2] == first[:2]
     assert seen[2] in second
@@ -306,13 +355,14 @@ def test_it_fits_every_window_in_dark_and_light(
 def compare(page: Page, path: Path) -> None:
     """Fail unless a screenshot has its bars where the page says that they are, and nothing between them."""
     image = Image.open(path).convert("RGB")
-    for lane, bars in bars_of_lanes(page).items():
-        (own,) = boxes(page, f"[id='{lane}']")
+    seen = Picture.of(page)
+    for lane, bars in seen.bars.items():
+        own = seen.lanes[lane]
         height = round(own.top + own.bottom) // 2
         empty = [bars[0].left - 2] if bars[0].left > own.left + 6 else []
         empty += [(one.right + other.left) / 2 for one, other in pairwise(bars)]
         around = {image.getpixel((round(bar.left) + 1, height)) for bar in bars}
-        between = {image.getpixel((round(at), height)) for at in empty if at > 0}
+        between = {image.getpixel((round(at), height)) for at in empty}
         assert not around & between, f"{lane}: no bar is to be seen"
 
 

@@ -1,5 +1,8 @@
 """A PostgreSQL that is not there, goes away, or hangs up."""
 
+import os
+import re
+import signal
 import subprocess
 import sys
 import threading
@@ -11,7 +14,7 @@ from tempfile import TemporaryDirectory
 import psycopg
 import pytest
 from postgres import Cluster
-from project import Project, wait_for
+from project import Project, runs, wait_for
 from relay import Relay
 
 from pipeline.records import Run
@@ -178,3 +181,32 @@ def test_a_database_that_goes_away_ends_the_run_and_resume_goes_on(
     assert resumed.statuses == {"1.1": "changed", "2.1": "changed", "3.1": "changed"}
     assert (project.shared / "first").read_text() == "x\n"
     assert project.show("patchyard/demo/3.1:c") == "a"
+
+
+def test_a_server_that_says_nothing_ends_the_tasks_before_others_may_begin_them(
+    project: Project, cluster: Cluster, postgres: str
+) -> None:
+    plan = project.tasks({"1.1": 'echo $$ > "$SHARED/pid.new"; mv "$SHARED/pid.new" "$SHARED/pid"; sleep 600'})
+    environ = {"PATCHYARD_DATABASE": postgres, "PATCHYARD_LEASE": "4", "PATCHYARD_GRACE": "0.2s"}
+    with project.start("run", plan, environ=environ) as started:
+        wait_for((project.shared / "pid").exists)
+        with Store(postgres) as store:
+            wait_for(store.runs, "the run in the database")
+            run = store.run().id
+            wait_for(lambda: store.attempts(run), "the attempt in the database")
+        task = int((project.shared / "pid").read_text())
+        serving = cluster.do("SELECT pid FROM pg_stat_activity WHERE application_name = 'patchyard'")
+        assert runs([task]) == [task]
+        try:
+            for (pid,) in serving:
+                os.kill(pid, signal.SIGSTOP)
+            wait_for(lambda: not runs([task]), "the end of the task")
+        finally:
+            for (pid,) in serving:
+                os.kill(pid, signal.SIGCONT)
+        done = started.done().expect(1)
+    assert re.fullmatch(
+        rf"patchyard: the database did not answer for \d s, so another process may soon take run {run} over; "
+        r"its tasks were ended here\n",
+        done.err,
+    ), done

@@ -250,3 +250,43 @@ def test_every_event_is_kept_in_order(project: Project) -> None:
         kept = store.events(done.run)
     assert [item.sequence for item in kept] == list(range(1, len(done.records) + 1))
     assert [dict(item.record) for item in kept] == done.records
+
+
+def test_a_retry_that_is_killed_once_its_branch_is_set_goes_on(project: Project) -> None:
+    first = project.run(project.tasks({"1.1": 'date +%N > a; echo x >> "$SHARED/n"'})).expect(0)
+    moved = project.clone.git("rev-parse", "main")
+    with project.start("retry", first.run, "1.1", "--json", environ={"PATCHYARD_NO_CACHE": "1"}) as started:
+        wait_for(lambda: (project.shared / "n").read_text().count("x") == 2, "the second attempt")
+        started.signal(signal.SIGKILL)
+        started.done()
+    # As if the program had been killed after it set the branch, and before that was stored.
+    message = f"Do 1.1\n\nPlan-Task: 1.1\nPatchyard-Run: {first.run}\n"
+    made = project.clone.git("commit-tree", f"{moved}^{{tree}}", "-p", moved, "-m", message)
+    project.clone.git("update-ref", "refs/heads/patchyard/demo/1.1", made)
+
+    done = project.call("resume", first.run, "--json", environ={"PATCHYARD_NO_CACHE": "1"}).expect(0)
+
+    assert done.statuses == {"1.1": "changed"}
+
+
+def test_a_plan_that_holds_a_secret_goes_on_while_its_file_is_the_same(project: Project) -> None:
+    project.configure('secrets = ["WORD"]\n')
+    project.environ["WORD"] = "open-sesame"
+    script = 'test "$WORD" = open-sesame; touch "$SHARED/in"; test -e "$SHARED/go" || sleep 60; touch a'
+    plan = project.tasks({"1.1": script})
+    with project.start("run", plan, "--json") as started:
+        wait_for((project.shared / "in").exists, "the task")
+        wait_for(lambda: is_stored(project), "the run")
+        started.signal(signal.SIGKILL)
+        started.done()
+    (project.shared / "go").touch()
+    text = plan.read_text()
+    plan.write_text(text.replace("touch a", "touch b"))
+
+    refused = resume(project, "latest").expect(2)
+    plan.write_text(text)
+    done = resume(project, "latest").expect(0)
+
+    assert "holds a secret, which is not stored" in refused.err
+    assert done.statuses == {"1.1": "changed"}
+    assert b"open-sesame" not in (project.state / "patchyard.db").read_bytes()

@@ -259,6 +259,15 @@ def test_it_serves_the_repository_where_it_is_started_and_those_below_its_roots(
 
 
 def test_a_run_of_a_host_that_is_gone_is_taken_over_by_another(project: Project, tmp_path: Path) -> None:
+    take_over(project, tmp_path, f"sqlite:///{tmp_path}/shared.db")
+
+
+@pytest.mark.postgres
+def test_a_run_is_taken_over_in_postgresql(project: Project, tmp_path: Path, postgres: str) -> None:
+    take_over(project, tmp_path, postgres)
+
+
+def take_over(project: Project, tmp_path: Path, url: str) -> None:
     """Two servers on two hosts, with a clone each and one database; the first is killed with its worker."""
     bare = tmp_path / "origin.git"
     project.clone.git("clone", "--quiet", "--bare", project.root, bare)
@@ -266,7 +275,7 @@ def test_a_run_of_a_host_that_is_gone_is_taken_over_by_another(project: Project,
     user, other = project.clone.user, tmp_path / "other" / "repo"
     user.git("clone", "--quiet", bare, other, cwd=tmp_path)
     second = Project(Clone(user, other), {"SHARED": str(project.shared)})
-    database = ["--database", f"sqlite:///{tmp_path}/shared.db"]
+    database = ["--database", url]
     lease = {"PATCHYARD_LEASE": "2", **SHORT_GRACE}
     plan = project.tasks({"1.1": 'echo x >> "$SHARED/first"; echo a > a', "2.1": f"{gate()}echo b > b"})
     with (

@@ -2,11 +2,11 @@
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -67,30 +67,65 @@ def boxes(page: "Page", selector: str, name: str = "id") -> list[Box]:
     return [Box(**one) for one in found]
 
 
-def bars_of_lanes(page: "Page") -> dict[str, list[Box]]:
-    """Return the bars of every lane, by the lane's id, from left to right."""
-    lanes: dict[str, list[Box]] = {}
-    for lane in boxes(page, "#lanes .lane"):
-        own = boxes(page, f"[id='{lane.name}'] .bar")
-        assert all(bar.inside(lane) for bar in own), f"a bar leaves {lane}: {own}"
-        lanes[lane.name] = sorted(own, key=lambda bar: bar.left)
-    return lanes
+@dataclass(frozen=True)
+class Picture:
+    """Where everything of a timeline stands, at one moment: it may move."""
+
+    track: Box
+    lanes: Mapping[str, Box]
+    bars: Mapping[str, list[Box]]  # by lane, from left to right
+    marks: Mapping[str, list[Box]]  # by bar
+    ticks: list[Box]
+
+    @classmethod
+    def of(cls, page: "Page") -> Self:
+        """Return that of a page."""
+        found: dict[str, Any] = page.evaluate(
+            """() => {
+                const box = (one, name) => {
+                    const found = one.getBoundingClientRect();
+                    return {name, left: found.left, right: found.right, top: found.top + scrollY,
+                            bottom: found.bottom + scrollY};
+                };
+                const all = (root, selector) => [...root.querySelectorAll(selector)];
+                const lanes = all(document, "#lanes .lane");
+                const bars = all(document, "#lanes .bar");
+                return {
+                    track: box(document.querySelector(".track"), "track"),
+                    lanes: lanes.map((lane) => box(lane, lane.id)),
+                    bars: lanes.map((lane) => [lane.id, all(lane, ".bar").map((bar) => box(bar, bar.id))]),
+                    marks: bars.map((bar) => [
+                        bar.id, all(bar, ".mark").map((one) => box(one, one.dataset.kind)),
+                    ]),
+                    ticks: all(document, "#ticks span").map((tick) => box(tick, tick.textContent)),
+                };
+            }"""
+        )
+        bars = {name: [Box(**one) for one in own] for name, own in found["bars"]}
+        return cls(
+            track=Box(**found["track"]),
+            lanes={one["name"]: Box(**one) for one in found["lanes"]},
+            bars={name: sorted(own, key=lambda bar: bar.left) for name, own in bars.items()},
+            marks={name: [Box(**one) for one in own] for name, own in found["marks"]},
+            ticks=[Box(**one) for one in found["ticks"]],
+        )
 
 
-def check_structure(page: "Page") -> None:
+def check_structure(page: "Page") -> Picture:
     """Fail unless the picture is one: nothing overlaps, and every part stands in what it is a part of."""
-    (track,) = boxes(page, ".track", "class")
-    for bars in bars_of_lanes(page).values():
-        assert all(bar.left >= track.left - 1 and bar.right <= track.right + 1 for bar in bars)
+    seen = Picture.of(page)
+    for lane, bars in seen.bars.items():
+        assert all(bar.inside(seen.lanes[lane]) for bar in bars), f"a bar leaves {lane}: {bars}"
+        assert all(bar.left >= seen.track.left - 1 and bar.right <= seen.track.right + 1 for bar in bars)
         for one, other in pairwise(bars):
             assert one.right <= other.left + 1.5, f"{one} and {other} overlap"
         for bar in bars:
-            marks = boxes(page, f"[id='{bar.name}'] .mark", "data-kind")
+            marks = seen.marks[bar.name]
             assert all(mark.inside(bar, 2.0) for mark in marks), f"a step leaves {bar}: {marks}"
             assert marks == sorted(marks, key=lambda mark: mark.left)
-    ticks = boxes(page, "#ticks span", "style")
-    gaps = {round(other.left - one.left) for one, other in pairwise(ticks)}
-    assert not gaps or max(gaps) - min(gaps) <= 1, f"the axis is uneven: {ticks}"
+    gaps = {round(other.left - one.left) for one, other in pairwise(seen.ticks)}
+    assert not gaps or max(gaps) - min(gaps) <= 1, f"the axis is uneven: {seen.ticks}"
+    return seen
 
 
 def picture(page: "Page", name: str, scratch: Path) -> Path:

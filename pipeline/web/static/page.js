@@ -25,7 +25,7 @@
     if (focused && document.activeElement?.id !== focused) byId(focused)?.focus({ preventScroll: true });
     const notices = byId("notices");
     if (notices?.childElementCount) byId("said").hidden = false;
-    look();
+    window.patchyard.refresh();
   }
 
   document.addEventListener("htmx:sseBeforeMessage", (event) => {

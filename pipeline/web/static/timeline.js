@@ -66,21 +66,29 @@
   }
 
   let last = 0;
+  const pause = () => (document.getElementsByClassName("bar").length > MANY ? 500 : 40);
   function frame(time) {
-    const live = byId("clock")?.dataset.live === "true";
-    const pause = document.getElementsByClassName("bar").length > MANY ? 500 : 40;
-    if (live && time - last >= pause) {
+    if (byId("clock")?.dataset.live === "true" && time - last >= pause()) {
       last = time;
       draw();
     }
     requestAnimationFrame(frame);
   }
+  // After a change: with many bars only the next frame that is due draws, unless it is the last one.
+  function refresh() {
+    local(document);
+    reachable();
+    filter();
+    const live = byId("clock")?.dataset.live === "true";
+    if (!live || performance.now() - last >= pause()) draw();
+  }
 
   // Keys: one stop for the whole picture; arrows go from bar to bar.
   const bars = () => [...document.querySelectorAll("#lanes .bar")];
   function reachable() {
-    const all = bars();
-    if (all.length && !all.some((one) => one.tabIndex === 0)) all[0].tabIndex = 0;
+    if (document.querySelector("#lanes .bar[tabindex='0']")) return;
+    const first = document.querySelector("#lanes .bar");
+    if (first) first.tabIndex = 0;
   }
   document.addEventListener("mouseover", (event) => {
     const bar = event.target.closest?.(".bar");
@@ -88,7 +96,7 @@
   });
   function go(to) {
     if (!to) return;
-    for (const one of bars()) one.tabIndex = -1;
+    for (const one of document.querySelectorAll("#lanes .bar[tabindex='0']")) one.tabIndex = -1;
     to.tabIndex = 0;
     to.focus();
     to.scrollIntoView({ block: "nearest", inline: "nearest" });
@@ -151,7 +159,7 @@
 
   // Times in the reader's own zone
   function local(root) {
-    for (const one of root.querySelectorAll("time[datetime]")) {
+    for (const one of root.querySelectorAll("time[datetime]:not([title])")) {
       const moment = new Date(one.dateTime);
       if (!Number.isNaN(moment.getTime())) {
         one.title = one.title || one.textContent;
@@ -167,7 +175,7 @@
     filter();
     draw();
   }
-  window.patchyard = { look, draw, reachable };
+  window.patchyard = { look, refresh };
   look();
   requestAnimationFrame(frame);
 })();
