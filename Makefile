@@ -48,6 +48,7 @@ test: lint types unit
 
 bench: wheel
 	$(BIN)/python benchmarks/run.py --readme README.md
+	$(BIN)/python benchmarks/load.py --page docs/service.md
 
 clean:
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis

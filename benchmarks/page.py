@@ -77,11 +77,10 @@ def wait(server: Server, run: str, ended: int) -> None:
         time.sleep(0.5)
 
 
-def watch(page: Page, server: Server, run: str, tasks: int) -> list[float]:
+def watch(page: Page, server: Server, run: str) -> list[float]:
     """Look at a run until it is over, and return the delays of its events in seconds."""
     page.evaluate(WATCH)
-    wait(server, run, tasks)
-    page.wait_for_selector("#status [data-state='succeeded']")
+    page.wait_for_selector("#status [data-state='succeeded']", timeout=PATIENCE * 1000)
     seen: dict[str, float] = page.evaluate("window.seen")
     delays = []
     for record in events(server, run):
@@ -104,7 +103,7 @@ def measure(server: Server, tasks: int, loads: int) -> tuple[list[float], list[f
         page = browser.new_page()
         wait(server, run, tasks - LAST)
         page.goto(address)
-        delays = watch(page, server, run, tasks)
+        delays = watch(page, server, run)
         shown = []
         for _ in range(loads):
             page.goto(address)

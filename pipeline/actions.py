@@ -73,14 +73,14 @@ async def pause(services: Services, name: str) -> Place:
 
 
 async def go_on(services: Services, name: str) -> Place:
-    """Have a run go on that was paused, cut off or cancelled.
+    """Have a run go on that was paused, cut off or cancelled, or that could not go on before.
 
     Raises:
-        NotNowError: It came to its own end.
+        NotNowError: It is complete.
     """
     place = await services.find(name)
     now = await _standing(services, place)
-    if now in {RunStatus.SUCCEEDED, RunStatus.FAILED}:
+    if now is RunStatus.SUCCEEDED:
         raise NotNowError(f"run {place.run.id} is over: {now}; `retry` runs tasks of it again")
     if now in {RunStatus.RUNNING, RunStatus.PAUSED}:
         return await _ask(services, place, None)
@@ -99,7 +99,6 @@ async def retry(services: Services, name: str, tasks: Sequence[str] = ()) -> tup
     again = await services.call(redo, place.store, place.run, tasks)
     if not again:
         raise NotNowError(f"no task of run {place.run.id} failed; name those to run again")
-    await services.call(place.store.set_status, place.run.id, RunStatus.PENDING)
     return await _work(services, place), again
 
 
@@ -130,7 +129,15 @@ async def _ask(services: Services, place: Place, request: Request | None) -> Pla
 
 
 async def _work(services: Services, place: Place) -> Place:
+    """Have a worker go on with a run; one that is about to end, or to begin, is waited for."""
     _check_open(services)
+    with anyio.move_on_after(BEGINNING):
+        while services.workers.is_at_work(place.run.id):
+            if await _standing(services, place) in {RunStatus.RUNNING, RunStatus.PAUSED}:
+                break
+            await anyio.sleep(LOOK)
+    if (await _standing(services, place)).is_over:  # from now on it is not, also for whoever comes after us
+        await services.call(place.store.set_status, place.run.id, RunStatus.PENDING)
     services.workers.start(services.job(place))
     services.forget(place.run.id)
     return await services.find(place.run.id)

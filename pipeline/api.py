@@ -229,7 +229,7 @@ def _add_actions(router: APIRouter, services: Services) -> None:
 
     @add("resume", "Go on with a run")
     async def resume(execution_id: ExecutionId) -> Asked:
-        """Go on with a run that was paused, cut off or cancelled. What is done is not done again."""
+        """Go on with a run that was paused, cut off or cancelled, or could not go on. Nothing is done twice."""
         return await asked(await actions.go_on(services, execution_id))
 
     @add("retry", "Run tasks again")

@@ -14,7 +14,7 @@ from pathlib import Path
 from containers.git import GitError, Repository
 from containers.history import Commit
 from pipeline.branches import Branches
-from pipeline.records import Run
+from pipeline.records import Run, StoredAttempt
 from pipeline.report import JSON_FILE, Report, ReportError, TaskPart, read_report
 from pipeline.store import Store
 from tasks.keys import Inputs
@@ -204,6 +204,8 @@ class _Prepared:
         for number, result in self.steps.items():
             if number not in numbered:
                 store.keep_step(run, task.task, number, result)
+        if self.outcome.worktree and self.outcome.started_at:
+            store.begin_attempt(run, self._attempt(self.outcome.started_at))
         pairs = [(task.branch, task.commit)]
         pairs += [(start.branch, start.commit)] if start and task.commit else []
         store.keep_outcome(
@@ -218,6 +220,18 @@ class _Prepared:
         if one := task.pull_request:
             request = PullRequest(task.task, one.number, one.url, task.branch or "", one.base, one.action)
             store.keep_request(run, request)
+
+    def _attempt(self, started_at: datetime) -> StoredAttempt:
+        outcome = self.outcome
+        return StoredAttempt(
+            task=outcome.task,
+            number=1,
+            title=outcome.title,
+            batch=outcome.batch,
+            started_at=started_at,
+            worktree=outcome.worktree,
+            start=outcome.start,
+        )
 
 
 def _oddities(report: Report) -> Iterator[str]:

@@ -13,7 +13,8 @@ from tasks.errors import PatchyardError
 from tasks.model import RunStatus
 
 if TYPE_CHECKING:
-    from sqlalchemy import URL, Connection
+    from sqlalchemy import URL, Connection, Table
+    from sqlalchemy.dialects import postgresql, sqlite
 
 
 class StoreError(PatchyardError):
@@ -153,6 +154,16 @@ class Database:
 
         moment: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
         return moment
+
+    def _insert(self, table: "Table") -> "sqlite.Insert | postgresql.Insert":
+        """Return an `INSERT` that can say what to do where the row is there."""
+        if self._is_sqlite:
+            from sqlalchemy.dialects.sqlite import insert as insert_sqlite  # noqa: PLC0415 - slow
+
+            return insert_sqlite(table)
+        from sqlalchemy.dialects.postgresql import insert as insert_postgresql  # noqa: PLC0415 - slow
+
+        return insert_postgresql(table)
 
     @contextmanager
     def _read(self) -> "Iterator[Connection]":

@@ -6,32 +6,33 @@ several changes become one. Only what an event names is read again, and rendered
 
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from time import monotonic
+from time import thread_time
 from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
 
+from pipeline.drawing import Source, StepUnderWay, source_of, timeline
 from pipeline.events import now
 from pipeline.following import Feed, Told
-from pipeline.records import StoredAttempt
+from pipeline.records import Run, StoredAttempt
 from pipeline.rendering import PageLinks, render
 from pipeline.runs import plan_of, standing
 from pipeline.services import Place, Services
 from pipeline.store import Store
-from pipeline.timeline import Row, Source, StepUnderWay, Timeline, source_of, timeline
+from pipeline.timeline import Row, Timeline
 from pipeline.workers import Work
 from tasks.errors import PatchyardError
 from tasks.model import Plan, RunStatus
 
 SHORTEST_PAUSE = 0.04
 """Seconds between two changes that are sent; what happens meanwhile is sent together."""
-SHARE = 0.4
-"""The part of the time that may go into showing one run: a large one is shown in fewer steps."""
+SHARE = 0.5
+"""The part of a processor's time that may go into one run: a large one is shown in fewer steps."""
 KEPT = 200
 """Changes that are kept for whoever comes back; who missed more loads the page anew."""
 MOST_PLANS = 100
@@ -60,11 +61,12 @@ class Shown:
     notices: tuple[Notice, ...] = ()
     busy: bool = False  # whether this server works on it, or is about to
     publishing: bool = False
+    problem: str | None = None  # why nobody works on it, or why it could not be published
 
     @property
     def going_on(self) -> bool:
         """Whether more is to come without anybody asking for it."""
-        return self.busy or self.publishing or self.view.moving
+        return self.busy or self.publishing or (self.view.live and not self.problem)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +104,29 @@ def read_run(services: Services, place: Place, plans: dict[str, Plan]) -> Shown:
     return shown(services, source, last, tuple(told.notices))
 
 
-def shown(services: Services, source: Source, sequence: int, notices: tuple[Notice, ...]) -> Shown:
-    """Return what a page shows of a run: one that a worker is about to have counts as under way."""
+def shown(  # noqa: PLR0913 - what a page shows is made of it
+    services: Services,
+    source: Source,
+    sequence: int,
+    notices: tuple[Notice, ...],
+    *,
+    before: Timeline | None = None,
+    touched: Collection[str] = (),
+) -> Shown:
+    """Return what a page shows of a run: one that a worker is about to have counts as under way.
+
+    `before` and `touched` are as of `timeline`.
+    """
     run = source.run.id
     busy, publishing = services.workers.has(run), services.workers.has(run, Work.PUBLISH)
     source = replace(source, standing=standing_shown(source.standing, busy=busy))
-    return Shown(timeline(source, now()), source, sequence, notices, busy, publishing)
+    view = timeline(source, now(), before=before, touched=touched)
+    idle = not busy and source.standing in {RunStatus.PENDING, RunStatus.INTERRUPTED}
+    ended, published = services.workers.ended(run), services.workers.ended(run, Work.PUBLISH)
+    problem = ended.reason if ended and idle else None
+    if published and published.reason and not publishing:
+        problem = f"It could not be published: {published.reason.removeprefix('patchyard: ')}"
+    return Shown(view, source, sequence, notices, busy, publishing, problem)
 
 
 def standing_shown(now_is: RunStatus, *, busy: bool) -> RunStatus:
@@ -194,6 +213,7 @@ class LiveRun:
         self._behind = behind
         self._changes: deque[Change] = deque(maxlen=KEPT)
         self._number = 0
+        self._cost = 0.0  # seconds of a processor that the last change took
         self._changed = anyio.Event()
         self.over = False
         self.lookers = 0
@@ -202,7 +222,6 @@ class LiveRun:
         """Look for changes, until the run is over."""
         try:
             while not self.over:
-                began = monotonic()
                 told = await self._feed.after(self._shown.sequence)
                 records = [(item.sequence, record_of(item)) for item in told]
                 if records or await self._has_turned():
@@ -213,22 +232,28 @@ class LiveRun:
                     await self._feed.wait()
                     continue
                 self._wake()
-                await anyio.sleep(max(SHORTEST_PAUSE, (monotonic() - began) / SHARE))
+                await anyio.sleep(max(SHORTEST_PAUSE, self._cost * (1 / SHARE - 1)))
         except PatchyardError:
             self.over = True  # whoever looks connects anew, and hears then what is wrong
         self._wake()
 
     async def _has_turned(self) -> bool:
         """Whether the run stands elsewhere now, which no event says of one that pauses, or was killed."""
-        run = self._place.run.id
-        snapshot = await self._services.snapshot(run)
-        before = self._shown
+        run, now_is = await self._services.call(self._look)
+        before, workers = self._shown, self._services.workers
+        busy = workers.has(run.id)
         return (before.view.run.status, before.source.standing, before.busy, before.publishing) != (
-            snapshot.run.status,
-            standing_shown(snapshot.standing, busy=snapshot.taken_up),
-            snapshot.taken_up,
-            snapshot.publishing == "publishing",
+            run.status,
+            standing_shown(now_is, busy=busy),
+            busy,
+            workers.has(run.id, Work.PUBLISH),
         )
+
+    def _look(self) -> tuple[Run, RunStatus]:
+        """Return the run as it is stored, and where it stands. Blocks."""
+        store = self._place.store
+        run = store.run(self._place.run.id)
+        return run, standing(store, run, self._services.settings.environ)
 
     async def _is_over(self) -> bool:
         return (
@@ -250,17 +275,22 @@ class LiveRun:
 
     def _change(self, told: _Heard, last: int) -> tuple[Shown, str]:
         """Read again what changed, and return the run with it, and the HTML that shows it. Blocks."""
+        began = thread_time()
         before, store = self._shown, self._place.store
-        run = store.run(self._place.run.id)
-        now_is = standing(store, run, self._services.settings.environ)
+        run, now_is = self._look()
         source = replace(before.source, run=run, standing=now_is)
         for task in told.touched:
             source = _read_again(source, store, task)
             if begun := told.begun.get(task):
                 source = _with(source, begun)
         source = replace(source, conflicts=store.conflicts(run.id), running=told.steps)
-        after = shown(self._services, source, last, tuple(told.notices))
-        return after, changes(None if self._behind else before, after, told.touched, self._links)
+        told_so_far = tuple(told.notices)
+        after = shown(
+            self._services, source, last, told_so_far, before=before.view, touched=told.touched.keys()
+        )
+        html = changes(None if self._behind else before, after, told.touched, self._links)
+        self._cost = thread_time() - began
+        return after, html
 
     def _wake(self) -> None:
         changed, self._changed = self._changed, anyio.Event()
@@ -295,14 +325,12 @@ def _read_again(source: Source, store: Store, task: str) -> Source:
     for attempt in attempts[-1:]:
         steps[task, attempt.number] = store.steps(run, task, attempt.number)
     others = [item for item in source.attempts if item.task != task]
+    stored = store.tasks(run, task, patches=False)
     return replace(
         source,
         attempts=sorted([*others, *attempts], key=lambda item: item.started_at),
         steps=steps,
-        tasks=[
-            *(item for item in source.tasks if item.outcome.task != task),
-            *store.tasks(run, task, patches=False),
-        ],
+        tasks=[*(item for item in source.tasks if item.outcome.task != task), *stored],
     )
 
 

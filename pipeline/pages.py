@@ -152,13 +152,11 @@ class _Pages:
         return place, await self._services.call(read_run, self._services, place, self._live.plans)
 
     def _run_values(self, place: Place, shown: Shown, task: TaskView | None = None) -> dict[str, object]:
-        ended = self._services.workers.ended(place.run.id)
         return {
             "shown": shown,
             "view": shown.view,
             "links": PageLinks(place.run.id),
             "repository": str(place.repository.root),
-            "failure": ended.reason if ended and not shown.busy else None,
             "task": task,
         }
 

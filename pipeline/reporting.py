@@ -81,9 +81,9 @@ def _written(repository: Repository, store: Store, run: Run, as_format: str) -> 
 
 def _picture(store: Store, run: Run, as_format: str) -> str:
     """Return a run as HTML, or as JUnit XML: both show it as it went, also one that is not over."""
+    from pipeline.drawing import source_of, timeline  # noqa: PLC0415 - start-up stays quick
     from pipeline.html_report import html_report  # noqa: PLC0415 - start-up stays quick
     from pipeline.junit import junit  # noqa: PLC0415 - start-up stays quick
-    from pipeline.timeline import source_of, timeline  # noqa: PLC0415 - start-up stays quick
 
     try:
         plan = plan_of(run)

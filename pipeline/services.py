@@ -38,6 +38,8 @@ FRESH_OVER = 2.0
 """Likewise, for a run of a list that is over."""
 BEGINNING = 60.0
 """Seconds in which the server that a run was asked of begins it, before others do."""
+LOOKS = 100
+"""Runs that were looked at, after which those are let go that nobody asked for of late."""
 PUBLISHING = "publishing"
 PLANS = 200
 """Plans that are kept as they were parsed."""
@@ -226,6 +228,9 @@ class Services:
         look = self._looks.get(name)
         if look is None:
             name = (await self.find(name)).run.id
+            if len(self._looks) >= LOOKS:  # what nobody asks for takes no memory
+                old = monotonic() - FRESH_OVER
+                self._looks = {run: look for run, look in self._looks.items() if look.at > old}
             look = self._looks.setdefault(name, _Look())
         async with look.lock:
             while look.snapshot is None or monotonic() - look.at > max(fresh, 2 * look.seconds):
@@ -280,7 +285,8 @@ class Services:
         """
         for place in await self.runs():
             run = place.run
-            if run.status.is_over or self.workers.ended(run.id) or not run.call.get("served"):
+            ours = run.call.get("served") or run.status is RunStatus.PENDING  # which only servers make
+            if run.status.is_over or self.workers.ended(run.id) or not ours:
                 continue
             now = await self.call(standing, place.store, run, self.settings.environ)
             begun = (datetime.now(UTC) - run.started_at).total_seconds()

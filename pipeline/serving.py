@@ -148,6 +148,7 @@ async def _serve(settings: "ServerSettings", listener: socket.socket) -> None:
         server_header=False,
         proxy_headers=False,
         ws="none",
+        http="h11",
         timeout_graceful_shutdown=GRACE,
     )
     server = _server(config)

@@ -208,7 +208,7 @@ class Store(Database):
                     tables.inputs.delete().where(tables.inputs.c.run == run, tables.inputs.c.task == task)
                 )
                 connection.execute(tables.inputs.insert().values(run=run, task=task, **inputs_values(inputs)))
-            for name, commit in branches.items():
+            for name, commit in sorted(branches.items()):  # in one order, so that no two wait for each other
                 self._keep_branch(connection, name, {"commit": commit})
 
     def redo(self, run: str, tasks: Collection[str]) -> None:
@@ -249,10 +249,10 @@ class Store(Database):
             self._keep_branch(connection, name, values)
 
     def _keep_branch(self, connection: "Connection", name: str, values: Mapping[str, str]) -> None:
-        table = self._tables.branches
-        key = (table.c.name == name, table.c.repository == self.repository)
-        if connection.execute(table.update().where(*key).values(**values)).rowcount == 0:
-            connection.execute(table.insert().values(name=name, repository=self.repository, **values))
+        """Keep something of a branch, which another run may do at the same moment."""
+        key = {"repository": self.repository, "name": name}
+        insert = self._insert(self._tables.branches).values(**key, **values)
+        connection.execute(insert.on_conflict_do_update(index_elements=list(key), set_=dict(values)))
 
     def forget_branch(self, name: str) -> None:
         """Keep no more of a branch: it is gone."""

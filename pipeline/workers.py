@@ -78,10 +78,9 @@ class Workers:
         self._on_change = on_change
         self._group: TaskGroup | None = None
         self._jobs: dict[tuple[Work, str], Job] = {}
-        self._processes: dict[
-            tuple[Work, str], subprocess.Popen[bytes] | None
-        ] = {}  # `None` is one that starts
+        self._processes: dict[tuple[Work, str], subprocess.Popen[bytes] | None] = {}  # `None`: it starts
         self._ended: dict[tuple[Work, str], Ended] = {}
+        self._queued: set[tuple[Work, str]] = set()
         self._withdrawn: set[str] = set()
         self.closing = False
 
@@ -99,9 +98,13 @@ class Workers:
     def start(self, job: Job) -> bool:
         """Have something done; returns whether it was not under way already."""
         key = (job.work, job.run)
+        if job.run in self._withdrawn and key in self._queued:
+            self._withdrawn.discard(job.run)
+            return True
         if self._group is None or self.closing or key in self._jobs:
             return False
         self._jobs[key] = job
+        self._queued.add(key)
         self._ended.pop(key, None)
         self._group.start_soon(self._do, job)
         self._on_change(job.run)
@@ -109,14 +112,14 @@ class Workers:
 
     def withdraw(self, run: str) -> bool:
         """Have a run not begun that only waits for its turn; returns whether there was one."""
-        if (Work.RESUME, run) not in self._jobs or self.is_at_work(run):
+        if (Work.RESUME, run) not in self._queued:
             return False
         self._withdrawn.add(run)
         return True
 
     def is_at_work(self, run: str) -> bool:
-        """Whether a process of this server's has a run, or is about to."""
-        return (Work.RESUME, run) in self._processes
+        """Whether a worker has a run, is about to, or is about to end."""
+        return self.has(run) and (Work.RESUME, run) not in self._queued
 
     def has(self, run: str, work: Work = Work.RESUME) -> bool:
         """Whether something is under way, or waits for its turn."""
@@ -149,6 +152,7 @@ class Workers:
         key = (job.work, job.run)
         try:
             async with self._limiter:
+                self._queued.discard(key)
                 for _ in range(1 + AGAIN):
                     if self.closing or job.run in self._withdrawn:
                         return
@@ -158,6 +162,7 @@ class Workers:
             self._ended[key] = ended
         finally:
             self._jobs.pop(key, None)
+            self._queued.discard(key)
             self._withdrawn.discard(job.run)
             self._on_change(job.run)
 

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 from browsers import Picture
+from many_tasks import POOL, keep_run
 from playwright.sync_api import Page, expect
 from project import Project
 from served import Serving
-from thousand import POOL, keep_run
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 TASKS = 1000

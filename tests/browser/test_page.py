@@ -222,7 +222,7 @@ def test_a_run_with_a_bit_of_everything(
     check_structure(page)
     for number, path in ((1, "/srv/editor/plan.md"), (2, "/srv/editor")):  # no path of this machine
         page.locator(".meta code").nth(number).evaluate("(one, path) => { one.textContent = path; }", path)
-    picture(page, "page", tmp_path)
+    picture(page, "page", tmp_path, documented=True)
     let_go(project)
     expect(page.locator("#status")).to_have_text("failed")
 

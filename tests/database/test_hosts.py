@@ -17,7 +17,7 @@ from pipeline.store import Store
 from tasks.model import RunStatus
 
 pytestmark = pytest.mark.postgres
-SHORT, LONG = 6, 600
+SHORT, LONG = 8, 600
 """Leases in seconds: one that tests wait for, though long for a busy machine, and one without an end."""
 BLOCKED = """
 echo "$PATCHYARD_HOST_OF_TEST" >> "$SHARED/$PATCHYARD_TASK.began"

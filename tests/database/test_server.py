@@ -21,13 +21,15 @@ def test_it_keeps_its_promises_as_one_outside_of_tests_does(cluster: Cluster) ->
     assert cluster.do("SHOW listen_addresses") == [("",)]
 
 
-def test_every_database_is_fresh(cluster: Cluster) -> None:
+def test_every_database_is_fresh_and_goes_with_its_test(cluster: Cluster) -> None:
+    def there() -> set[str]:
+        return {name for (name,) in cluster.do("SELECT datname FROM pg_database")}
+
     with cluster.database() as one, cluster.database() as other:
-        assert one != other
-        names = {name for (name,) in cluster.do("SELECT datname FROM pg_database")}
-        assert {url.partition("@/")[2].partition("?")[0] for url in (one, other)} <= names
-    left = {name for (name,) in cluster.do("SELECT datname FROM pg_database")}
-    assert left.isdisjoint(names - {"postgres", "template0", "template1"} - left)
+        own = {url.partition("@/")[2].partition("?")[0] for url in (one, other)}
+        assert len(own) == 2
+        assert own <= there()
+    assert own.isdisjoint(there())
 
 
 def test_it_ends_when_the_tests_are_killed(cluster: Cluster) -> None:

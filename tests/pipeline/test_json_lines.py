@@ -114,7 +114,7 @@ def test_status_and_runs_print_what_the_page_says(many: Done, project: Project) 
     (run,) = project.call("runs", "--json").expect(0).records
 
     assert list(run) == named_by("runs")
-    assert set(status) == {*run, "tasks", "conflicts"}
+    assert set(status) == {*run, "tasks", "conflicts", "attempts"}
     fields = documented()["outcome"] | {"log", "pull_request"}
     assert [set(task) for task in status["tasks"]] == [fields] * len(MANY)
     assert [_without(task, "log", "pull_request") for task in status["tasks"]] == many.finished["outcomes"]

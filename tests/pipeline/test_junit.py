@@ -10,8 +10,8 @@ from project import Project
 from views import at, attempt, ended, nasty_run, plan, run
 from xmlschema import XMLSchema
 
+from pipeline.drawing import Source, timeline
 from pipeline.junit import junit
-from pipeline.timeline import Source, timeline
 from tasks.model import RunStatus, Status
 
 SCHEMA = Path(__file__).parents[1] / "support" / "junit.xsd"

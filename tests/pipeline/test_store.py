@@ -418,3 +418,25 @@ def test_a_run_that_is_forgotten_leaves_nothing_but_its_branches(database: str) 
         assert (store.tasks(run), store.attempts(run), store.steps(run, "1.1")) == ((), (), ())
         assert (store.events(run), store.conflicts(run), store.inputs(run)) == ((), (), {})
         assert store.branch("b") == BranchRecord("b", "1", None)
+
+
+def test_runs_that_set_the_same_branches_at_once_all_keep_them(database: str) -> None:
+    writers, names = 4, [f"branch-{number}" for number in range(20)]
+    gate = Barrier(writers)
+    with Store(database) as store:
+        for writer in range(writers):
+            store.open_run(make_run(f"run-{writer}"))
+
+    def write(writer: int) -> None:
+        with Store(database) as store:
+            gate.wait()
+            for number, name in enumerate(names if writer % 2 else reversed(names)):
+                branches = {name: f"{writer}", "common": f"{writer}"}
+                store.keep_outcome(f"run-{writer}", number, make_outcome(f"1.{number}"), branches=branches)
+
+    with ThreadPoolExecutor(writers) as threads:
+        list(threads.map(write, range(writers)))
+
+    with Store(database) as store:
+        assert {branch.name for branch in store.branches()} == {*names, "common"}
+        assert [len(store.tasks(f"run-{writer}")) for writer in range(writers)] == [len(names)] * writers

@@ -1,6 +1,8 @@
 """The view of a run: lanes, bars and steps with their times, batches, figures and rows."""
 
+from dataclasses import replace
 from itertools import pairwise
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -8,11 +10,12 @@ from hypothesis import strategies as st
 from project import Project
 from views import ZERO, at, attempt, ended, plan, run
 
+from pipeline.drawing import Source, StepUnderWay, natural, source_of, timeline
 from pipeline.events import now
 from pipeline.records import StoredStep
 from pipeline.runs import plan_of
 from pipeline.store import Store
-from pipeline.timeline import Clock, Source, StepUnderWay, natural, source_of, ticks, timeline
+from pipeline.timeline import Clock, ticks
 from tasks.model import PullRequest, RunStatus, Status
 
 DAY = 86400.0
@@ -200,6 +203,44 @@ def test_no_cut_changes_an_order_or_the_length_of_what_ran(spans: list[tuple[flo
     order = sorted(attempts, key=lambda item: item.started_at)
     starts = [view.bars(item.task)[0].start for item in order]
     assert all(one <= other + 1e-3 for one, other in pairwise(starts))
+
+
+@given(
+    st.lists(st.sampled_from(["begin", "step", "end", "again"]), max_size=12), st.randoms(use_true_random=False)
+)
+def test_what_is_taken_from_before_is_as_if_made_anew(events: list[str], random: Random) -> None:
+    names = ["1.1", "1.2", "2.1"]
+    source = Source(run=run(), standing=RunStatus.RUNNING, plan=plan(*names))
+    view = timeline(source, at(0))
+    for second, event in enumerate(events, 1):
+        task = random.choice(names)
+        source = happened(source, task, event, float(second))
+        moment = at(second + 0.5)
+        view = timeline(source, moment, before=view, touched={task})
+        again = timeline(source, moment)
+        assert (view.lanes, view.rows, view.stages) == (again.lanes, again.rows, again.stages)
+        assert (view.span, view.busy, view.clock) == (again.span, again.busy, again.clock)
+    over = replace(source, standing=RunStatus.INTERRUPTED)
+    cut = timeline(over, at(100), before=view)
+    assert (cut.lanes, cut.rows) == (timeline(over, at(100)).lanes, timeline(over, at(100)).rows)
+
+
+def happened(source: Source, task: str, event: str, second: float) -> Source:
+    """Return what is known after something happened to a task, if it can happen to it now."""
+    own = [item for item in source.attempts if item.task == task]
+    others = [item for item in source.attempts if item.task != task]
+    if event in {"begin", "again"} and not any(item.finished_at is None for item in own):
+        begun = attempt(task, second, None, number=len(own) + 1, worktree=f"wt-{task[-1]}{task[0]}")
+        return replace(source, attempts=[*others, *own, begun])
+    if own and own[-1].finished_at is None and event == "step":
+        key = (task, own[-1].number)
+        step = StoredStep(1, "run", "make", 0, 0.2, None, finished_at=at(second))
+        return replace(source, steps={**source.steps, key: (*source.steps.get(key, ()), step)})
+    if own and own[-1].finished_at is None and event == "end":
+        done = replace(own[-1], finished_at=at(second), status=Status.CHANGED)
+        tasks = [item for item in source.tasks if item.outcome.task != task]
+        return replace(source, attempts=[*others, *own[:-1], done], tasks=[*tasks, ended(task)])
+    return source
 
 
 def test_lanes_are_in_the_order_of_their_numbers() -> None:

@@ -5,6 +5,8 @@ import json
 from collections.abc import Iterable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from starlette.types import Message, Receive, Scope, Send
 
 from pipeline.access import SECURITY_HEADERS, Access, Authority, Policy, is_loopback
@@ -318,6 +320,21 @@ async def test_web_sockets_are_closed() -> None:
 
     await Access(App(), HERE)({"type": "websocket", "path": "/", "headers": []}, receive, send)
     assert sent == [{"type": "websocket.close", "code": 1008}]
+
+
+@given(st.text() | st.from_regex(r"[\[\]0-9a-fA-F:.]{0,40}"))
+def test_whatever_a_host_is_called_it_is_known_or_not(text: str) -> None:
+    found = Authority.parse(text)
+    if found is not None and HERE.knows(found):
+        assert found.host == "localhost" or is_loopback(found.host)
+        assert text.isascii()
+
+
+@given(st.binary())
+def test_whatever_is_sent_as_a_token_is_none(header: bytes) -> None:
+    policy = Policy.of("127.0.0.1", TOKEN)
+    for prefix in (b"", b"Bearer ", b"Basic "):
+        assert not policy.admits(prefix + header)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost", "::ffff:127.0.0.1"])

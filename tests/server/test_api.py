@@ -219,6 +219,19 @@ def test_a_cancelled_run_goes_on_where_it_was(project: Project, server: Serving)
     assert (project.shared / "times").read_text() == "x\n"
 
 
+def test_what_is_asked_right_after_a_cancel_is_not_lost(project: Project, server: Serving) -> None:
+    """The worker that was cancelled is not quite gone when it is asked to go on."""
+    run = server.start(project.tasks({"1.1": f"{gate()}echo b > b"}))
+    wait_for((project.shared / "1.1.in").exists)
+    server.post(f"/{run}/cancel")
+    (project.shared / "go").touch()
+    wait_for(lambda: server.status(run)["run_status"] == "cancelled")
+
+    server.post(f"/{run}/resume")
+
+    assert server.wait(run, "complete")["tasks_completed"] == 1
+
+
 def test_a_run_that_no_worker_can_begin_says_why(project: Project, server: Serving) -> None:
     run = server.start(project.tasks({"1.1": "true"}), publish=True)
 

@@ -104,6 +104,9 @@ async def test_runs_wait_for_their_turn_and_are_withdrawn(project: Project, tmp_
         assert (await client.post(f"{API}/{second}/pause")).status_code == 409
         assert (await client.post(f"{API}/{second}/retry")).status_code == 409
         assert (await client.post(f"{API}/{second}/cancel")).json()["run_status"] == "cancelled"
+        assert (await client.post(f"{API}/{second}/resume")).status_code == 200
+        assert services.workers.has(second)
+        assert (await client.post(f"{API}/{second}/cancel")).json()["run_status"] == "cancelled"
         await anyio.Path(project.shared / "a").touch()
         await over(client, first)
         with anyio.fail_after(30):

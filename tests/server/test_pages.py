@@ -141,6 +141,18 @@ def test_htmx_gets_the_part_that_it_asks_for(server: Serving, ended: str) -> Non
     server.wait(ended)
 
 
+def test_it_says_why_a_run_could_not_be_published(server: Serving, ended: str) -> None:
+    text = page(server, f"/runs/{ended}").text
+    assert '<div id="problem" role="alert"></div>' in text
+    response = server.client.post(f"/runs/{ended}/publish", headers={"HX-Request": "true"})
+    assert response.status_code == 204
+    text = page(server, f"/runs/{ended}").text
+    if addresses := re.findall(r'sse-connect="([^"]+)"', text):
+        with stream(server, addresses[0]) as events:
+            text = "".join(event.data for event in events)
+    assert re.search(r'<p class="trouble">It could not be published: [^<]*origin', text)
+
+
 def changed(html: str) -> dict[str, str]:
     """Return the state of each element that a change holds, by the element's id."""
     ids = re.findall(r'<template[^>]*><(?:tr|a|div|span|dl|ol|li)[^>]*?id="([^"]+)"([^>]*)>', html)

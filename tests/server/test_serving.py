@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -19,11 +20,14 @@ SHORT_GRACE = {"PATCHYARD_GRACE": "0.2s"}
 
 
 def workers_of(server: Serving) -> list[int]:
-    """Return the processes that the server started."""
-    told = subprocess.run(
-        ["ps", "-o", "pid=", "--ppid", str(server.process.pid)], capture_output=True, text=True, check=False
-    )
-    return [int(word) for word in told.stdout.split()]
+    """Return the processes that the server started and that still run."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended meanwhile
+            state, parent = path.read_text().rpartition(")")[2].split()[:2]
+            if int(parent) == server.process.pid and state not in "ZX":
+                found.append(int(path.parent.name))
+    return found
 
 
 def roots_of(project: Project) -> list[str | Path]:
@@ -115,7 +119,10 @@ def test_neither_the_token_nor_the_database_reaches_a_task_or_a_process_list(
     project: Project, tmp_path: Path
 ) -> None:
     database = f"sqlite:///{tmp_path}/shared.db"
-    told = 'env > "$SHARED/env"; ps -eo args > "$SHARED/args"; cat "/proc/$PPID/environ" > "$SHARED/worker"'
+    told = (
+        'env > "$SHARED/env"; cat /proc/[0-9]*/cmdline > "$SHARED/args" 2> "$SHARED/gone" || true\n'
+        'cat "/proc/$PPID/environ" > "$SHARED/worker"'
+    )
     plan = project.tasks({"1.1": told})
     environ = {"PATCHYARD_TOKEN": TOKEN, "PATCHYARD_DATABASE": database}
     with Serving(project, roots_of(project), environ, TOKEN) as server:

@@ -128,10 +128,10 @@ def check_structure(page: "Page") -> Picture:
     return seen
 
 
-def picture(page: "Page", name: str, scratch: Path) -> Path:
-    """Take a screenshot of what the window shows; where pictures are asked for, it goes there too."""
+def picture(page: "Page", name: str, scratch: Path, *, documented: bool = False) -> Path:
+    """Take a screenshot of what the window shows; one of the documentation goes there too, where asked for."""
     path = scratch / f"{name}.png"
     page.screenshot(path=path)
-    if directory := os.environ.get(PICTURES):
+    if documented and (directory := os.environ.get(PICTURES)):
         shutil.copyfile(path, Path(directory) / path.name)
     return path
