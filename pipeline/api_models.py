@@ -58,13 +58,13 @@ class Start(Body):
     publish: bool | None = Field(None, description="Push the branches and open pull requests.")
     agent: Line | None = Field(None, description="Who gets the text of tasks without commands.")
     base: Line | None = Field(None, description="Branch, tag or commit to start from.")
-    tasks: list[TaskId] = Field(default_factory=list, max_length=10_000, description="These tasks only.")
+    tasks: list[TaskId] = Field(default_factory=list, max_length=1_000, description="These tasks only.")
 
 
 class Retry(Body):
     """Which tasks to run again, with what builds on them; every one that failed, when none is named."""
 
-    tasks: list[TaskId] = Field(default_factory=list, max_length=10_000)
+    tasks: list[TaskId] = Field(default_factory=list, max_length=1_000)
 
 
 class Diagnosed(BaseModel):

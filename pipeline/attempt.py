@@ -12,7 +12,7 @@ from containers.agents import Versions, agent_step, prompt, read_cost
 from containers.agents_data import Agent
 from containers.git import BranchMovedError, GitError, Repository, SecretFoundError
 from containers.runner import Job, Runner
-from containers.worktrees import Holder, Pool, Worktree
+from containers.worktrees import Holder, Pool, PoolError, Worktree
 from pipeline.bases import Start
 from pipeline.branches import RUN_TRAILER, TASK_TRAILER, Branches
 from pipeline.config import Settings
@@ -204,7 +204,6 @@ class Attempt:
     async def run(self) -> Outcome:
         """Run the task's steps and keep its outcome, also when it is cancelled on the way."""
         context = self._context
-        await to_thread.run_sync(self._hold)
         begun = StoredAttempt(
             task=self._task.id,
             number=context.attempt(self._task.id),
@@ -227,6 +226,7 @@ class Attempt:
             ),
         )
         try:
+            await to_thread.run_sync(self._hold)
             async with self._ready() as job:
                 with context.span(f"task {self._task.id}: {self._title}"):
                     await context.runners[context.mode(self._task)].run(job, self._worktree, self)
@@ -234,8 +234,8 @@ class Attempt:
             with CancelScope(shield=True):
                 await self._finish(cancelled=True)
             raise
-        except GitError as error:
-            # It concerns this task alone: its container's start could not be made.
+        except (GitError, PoolError) as error:
+            # It concerns this task alone: its container's start, or the note of its worktree, could not be made.
             self._results.append(StepResult(self._steps[0], None, 0.0, error=str(error)))
         except PatchyardError as error:
             self._break_off(error)
