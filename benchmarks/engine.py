@@ -105,7 +105,9 @@ class Bench:
     def patchyard(self, tasks: int, mark: str) -> float:
         """Run the plan from this host."""
         flags = ("--mode", "dagger", "--pool-size", str(tasks), "--image", self.image, "--json")
-        return self._timed([PATCHYARD, "run", str(self.plan(tasks, mark)), "--repo", str(self.repo), *flags])
+        return self._timed(
+            [PATCHYARD, "run", str(self.plan(tasks, mark)), "--repo", str(self.repo), "--no-cache", *flags]
+        )
 
     def script(self, tasks: int, mark: str) -> float:
         """Run the bare script."""

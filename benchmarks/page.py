@@ -31,6 +31,7 @@ BOUND_SHOWN, BOUND_EVENT = 1.0, 0.1
 """Seconds that showing the page and an event may take."""
 WATCH = """() => {
     window.seen = {};
+    document.addEventListener("htmx:sseBeforeMessage", () => { window.since ??= Date.now() / 1000; });
     const look = (list) => {
         for (const change of list) {
             for (const node of change.addedNodes) {
@@ -82,12 +83,14 @@ def watch(page: Page, server: Server, run: str) -> list[float]:
     page.evaluate(WATCH)
     page.wait_for_selector("#status [data-state='succeeded']", timeout=PATIENCE * 1000)
     seen: dict[str, float] = page.evaluate("window.seen")
+    since = float(page.evaluate("window.since"))  # from then on the page is connected
     delays = []
     for record in events(server, run):
         state = {"task_started": "running", "task_finished": "unchanged"}.get(record["event"])
         moment = seen.get(f"{record.get('task')} {state}")
-        if state and moment is not None:
-            delays.append(moment - datetime.fromisoformat(record["time"]).timestamp())
+        happened = datetime.fromisoformat(record["time"]).timestamp()
+        if state and moment is not None and happened > since:
+            delays.append(moment - happened)
     return delays
 
 

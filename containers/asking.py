@@ -1,7 +1,8 @@
 """Questions to a Dagger engine: its answer, its no, or that it has gone. Each in words for people."""
 
 import re
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import anyio
@@ -18,6 +19,9 @@ BEAT = 60.0
 """Seconds between two looks at an engine, and those that it may take to say that it is there."""
 LONGEST = 500
 """Characters of an engine's message that a person is shown."""
+PAUSES = (0.2, 0.5, 1.0, 2.0)
+"""Seconds before a question is asked once more that somebody else's session has taken down with it."""
+CANCELED = "context canceled"
 _NOBODY = re.compile(r"no such user: (\S+)")
 
 
@@ -35,29 +39,44 @@ class RefusedError(Exception):
         self.output = output
 
 
+class _AbandonedError(RefusedError):
+    """The engine gave up an exec that this session shared with one that has just ended."""
+
+
 class Asker:
-    """Asks an engine. Called with a question, such as `container.stdout()`."""
+    """Asks an engine. Called with a question, such as `container.stdout`."""
 
     def __init__(self, client: "Client", beat: float = BEAT) -> None:
         self._client = client
         self._beat = beat
 
-    async def __call__(self, question: Awaitable[T]) -> T:
+    async def __call__(self, question: Callable[[], Awaitable[T]]) -> T:
         """Ask.
+
+        What is the same for several sessions, the engine runs once. Where the session that began it ends just
+        then, it is cancelled for all of them; what is asked for again is run again.
 
         Raises:
             EngineError: It does not answer any more.
             RefusedError: It says no.
         """
+        for pause in PAUSES:
+            with suppress(_AbandonedError):
+                return await self._once(question)
+            await anyio.sleep(pause)
+        return await self._once(question)
+
+    async def _once(self, question: Callable[[], Awaitable[T]]) -> T:
         import dagger  # noqa: PLC0415 - takes a second
         from gql.transport.exceptions import TransportError  # noqa: PLC0415 - likewise
 
         try:
-            return await question
+            return await question()
         except dagger.ExecError as error:
             raise RefusedError(_how(error.command, error.exit_code, error.stderr), error.stdout) from error
         except dagger.QueryError as error:
-            refused = RefusedError(_sentence(str(error)))
+            kind = _AbandonedError if CANCELED in str(error) else RefusedError
+            refused = kind(_sentence(str(error)))
             refused.__cause__ = error
         except (dagger.DaggerError, TransportError, OSError) as error:
             raise _gone(str(error)) from error
@@ -66,7 +85,7 @@ class Asker:
             raise _gone(str(refused)) from refused
         raise refused
 
-    async def attend(self, question: Awaitable[T]) -> T:
+    async def attend(self, question: Callable[[], Awaitable[T]]) -> T:
         """Ask what takes long, and see in between whether the engine is still there: it may go without a word.
 
         Raises:

@@ -139,9 +139,11 @@ class EngineRunner:
         container = self._image(image, agent.setup)
         for name, value in agent.environment.items():
             container = container.with_env_variable(name, value)
-        container = container.with_exec(["sh", "-c", agent.version or ""])
-        with anyio.move_on_after(VERSION_PATIENCE), suppress(RefusedError, EngineError):
-            return first_line(await self._ask(container.stdout()))
+        with suppress(RefusedError, EngineError):
+            container = await self._ask.attend(container.sync)  # installs it, which takes what it takes
+            said = container.with_exec(["sh", "-c", agent.version or ""])
+            with anyio.move_on_after(VERSION_PATIENCE):
+                return first_line(await self._ask(said.stdout))
         return None
 
     async def run(self, job: Job, worktree: Worktree, watcher: Watcher) -> tuple[StepResult, ...]:
@@ -202,9 +204,9 @@ class EngineRunner:
         Raises:
             RefusedError: The script did not even begin.
         """
-        report = driver.report(await self._ask.attend(container.stdout()))
+        report = driver.report(await self._ask.attend(container.stdout))
         if report.run is None:
-            code, said = await self._ask(container.exit_code()), await self._ask(container.stderr())
+            code, said = await self._ask(container.exit_code), await self._ask(container.stderr)
             raise RefusedError(f"its image has no `sh` that works (exit code {code}): {said.strip()}")
         return report
 
@@ -216,9 +218,8 @@ class EngineRunner:
         """
 
         async def prepare() -> _Prepared:
-            container = await self._ask.attend((await self._container(job, worktree)).sync())
-            tree = await self._ask(container.directory(WORK).without_directory(GIT).sync())
-            return _Prepared(container, tree)
+            container = await self._ask.attend((await self._container(job, worktree)).sync)
+            return _Prepared(container, container.directory(WORK).without_directory(GIT))
 
         if self._place.copy:  # which are in each worktree for itself
             return await prepare()
@@ -262,7 +263,7 @@ class EngineRunner:
         """Return who the image's user is, "" for root; the engine is asked once for each image."""
 
         async def ask() -> str:
-            user = await self._ask(container.user())
+            user = await self._ask(container.user)
             return "" if user.partition(":")[0] in ROOT else user
 
         return await self._owners.get((job.image, *job.layers), ask)
@@ -284,14 +285,14 @@ class EngineRunner:
             objects = files.directory(self._client, self._place.common, include=include, exclude=UNFINISHED)
             git = objects.with_new_file("HEAD", f"{job.start}\n").with_new_file("config", CONFIG)
             tree = git.with_new_directory("refs").as_git().ref(job.start).tree(depth=depth)
-            return await self._ask(tree.sync())
+            return await self._ask(tree.sync)
         standalone = checkout.standalone(job.start, depth)
         try:
             made = await to_thread.run_sync(standalone.__enter__)
         except GitError as error:
             raise RefusedError(f"no container can have its files: {error}") from error
         try:
-            return await self._ask(files.directory(self._client, made).sync())
+            return await self._ask(files.directory(self._client, made).sync)
         finally:
             with anyio.CancelScope(shield=True):
                 await to_thread.run_sync(standalone.__exit__, None, None, None)

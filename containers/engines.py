@@ -95,7 +95,9 @@ async def _session(engine: Engine, environ: Mapping[str, str], log: Path) -> Ses
     except CommandLineError:
         raise
     except EngineError as error:
-        hint = f"start it, or name another with --engine or {HOST}"
+        named = engine.url or environ.get(HOST)
+        start = "start it" if named else "start Docker or another container runtime for it"
+        hint = f"{start}, or name another with --engine or {HOST}"
         raise EngineError(f"{engine} does not answer: {error}; {hint}") from error
 
 

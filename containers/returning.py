@@ -10,10 +10,11 @@ import stat
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anyio import create_task_group, to_thread
+from anyio import to_thread
 
 from containers.asking import Asker, RefusedError
 from containers.filesystem import is_directory, remove
@@ -51,8 +52,8 @@ async def bring_back(
         EngineError: The engine has gone.
         RefusedError: It could not be brought back.
     """
-    changes = await ask(after.changes(before).sync())
-    paths = await _paths(changes, ask)
+    changes = after.changes(before)
+    paths = await ask(partial(_paths, changes))
     try:
         await to_thread.run_sync(_remove, worktree.path, paths.removed)
     except OSError as error:
@@ -63,29 +64,19 @@ async def bring_back(
         return
     if any(path.rpartition("/")[2] == RULES for path in (*paths.added, *paths.modified)):
         rules = [tree.filter(include=[f"**/{RULES}"]) for tree in (before, after)]
-        await ask(export(rules[0].diff(rules[1]), worktree.path))
+        await ask(partial(export, rules[0].diff(rules[1]), worktree.path))
     if ignored := await to_thread.run_sync(_ignored, worktree, paths.added):
         changes = after.without_files(ignored).changes(before)
-    await ask(export(changes.layer(), worktree.path))
+    await ask(partial(export, changes.layer(), worktree.path))
     await to_thread.run_sync(_close, worktree.path, [*paths.added, *paths.modified])
 
 
-async def _paths(changes: "Changeset", ask: Asker) -> _Paths:
-    found = _Paths([], [], [])
-    failures: list[Exception] = []
-
-    async def fill(paths: list[str], question: Awaitable[list[str]]) -> None:
-        try:
-            paths += await ask(question)
-        except Exception as error:  # noqa: BLE001 - raised below, outside of the task group
-            failures.append(error)
-
-    async with create_task_group() as group:
-        group.start_soon(fill, found.added, changes.added_paths())
-        group.start_soon(fill, found.modified, changes.modified_paths())
-        group.start_soon(fill, found.removed, changes.removed_paths())
-    if failures:
-        raise failures[0]
+async def _paths(changes: "Changeset") -> _Paths:
+    """Ask for all paths at once: each question is a way to the engine and back."""
+    fields = {"added": "addedPaths", "modified": "modifiedPaths", "removed": "removedPaths"}
+    # The SDK has no other way to ask for several fields, and no type for this one.
+    several = changes._select_multiple(**fields)  # type: ignore[no-untyped-call]  # noqa: SLF001 - see above
+    found: _Paths = await several.execute(_Paths)
     return found
 
 

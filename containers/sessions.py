@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from subprocess import PIPE
@@ -28,6 +29,8 @@ HOST = "_EXPERIMENTAL_DAGGER_RUNNER_HOST"
 PORT = "DAGGER_SESSION_PORT"
 TOKEN = "DAGGER_SESSION_TOKEN"  # noqa: S105 - a variable's name
 OLDEST = (0, 21)
+REACHED_BY = {"kube-pod": "kubectl", "ssh": "ssh"}
+"""Programs that the command line reaches an address with; without them it would try for ever."""
 KNOCKING = 10.0
 """Seconds that an address may take to answer at all."""
 REACHING = 60.0
@@ -88,7 +91,7 @@ class Session:
         if address is None and environ.get(PORT, "").isdigit():
             return await cls._connect(None, _Parameters(int(environ[PORT]), environ.get(TOKEN, "")))
         address = address or environ.get(HOST)
-        await _knock(address)
+        await _knock(address, environ)
         process = await _start(address, environ, log)
         try:
             parameters = await _greeting(process, address, log)
@@ -143,13 +146,16 @@ def _number(version_text: str) -> tuple[int, ...]:
     return tuple(map(int, parts)) if all(part.isdigit() for part in parts) else OLDEST
 
 
-async def _knock(address: str | None) -> None:
+async def _knock(address: str | None, environ: Mapping[str, str]) -> None:
     """See whether anybody listens; the command line itself would try for ever.
 
     Raises:
         EngineError: Nobody does.
     """
     parts = urlsplit(address or "")
+    program = REACHED_BY.get(parts.scheme)
+    if program and not await to_thread.run_sync(partial(shutil.which, program, path=environ.get("PATH"))):
+        raise EngineError(f"{program}, which leads there, is not on PATH")
     try:
         with anyio.fail_after(KNOCKING):
             if parts.scheme == "tcp" and parts.hostname and parts.port:

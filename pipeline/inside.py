@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import secrets
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ from dagger.mod._exceptions import FunctionError
 from opentelemetry import trace
 
 from containers.engine import EngineRunner
-from containers.git import Repository, begin
+from containers.git import begin
 from containers.runner import Runner
 from pipeline.console import Lines, line, plural, show, summary
 from pipeline.events import (
@@ -32,10 +33,11 @@ from pipeline.events import (
     StepFinished,
     now,
 )
-from pipeline.publishing import connect_for, publish_run
+from pipeline.publishing import Target, connect_for, publish_run
 from pipeline.records import new_run_id
-from pipeline.remotes import parse_name, parse_remote
+from pipeline.remotes import api_url, parse_name, parse_remote, web_host
 from pipeline.report import export
+from pipeline.running import left_out_warning
 from pipeline.store import Store
 from pipeline.wiring import Call, Prepared, Selection, container_place, execute, prepare, recorder_for
 from tasks.errors import PatchyardError
@@ -44,14 +46,24 @@ from tasks.plan import PlanError
 
 HOME = Path("caller")
 """Where the caller's repository stands, below the runtime's working directory."""
-REMOTE = "origin"
+WORKTREES = Path("worktrees")
+PATCHES = Path("patches")
+BEFORE, AFTER = Path("before"), Path("after")
+OWN = frozenset({HOME, WORKTREES, PATCHES, BEFORE, AFTER})
+"""What stands there beside the plan."""
 SETTINGS = ("patchyard.toml", "pyproject.toml", "patchyard.lock")
 UNNEEDED = (".git/patchyard", ".git/worktrees", ".git/hooks", ".git/*.lock")
 TRACER = trace.get_tracer("patchyard")
+Source = dagger.Directory | dagger.Workspace
+"""The caller's repository: one that was named, or the one that the call comes from."""
 
 
 class ModuleError(FunctionError):
     """What a function fails with: its message is all that the caller sees, and no traceback is logged."""
+
+    # Stands before the message, as on the command line.
+    __module__ = "builtins"
+    __qualname__ = "patchyard"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,23 +143,28 @@ class Inside:
     plan_path: str
     options: Options
     secrets: Mapping[str, str] = field(repr=False)
+    has_history: bool = True
 
     @classmethod
-    async def at(cls, source: dagger.Directory, plan: dagger.File | None, options: Options) -> "Inside":
+    async def at(cls, source: Source, plan: dagger.File | None, options: Options) -> "Inside":
         """Put the caller's repository and the plan on this disk.
 
         Raises:
             ModuleError: There is no plan, or a secret has no name.
         """
-        await _bring(source)
+        with _plainly():
+            has_history = await _bring(source)
         if plan is None:
-            if not await source.exists("plan.md"):
+            root = _part(source, include=["plan.md"])
+            if not await root.exists("plan.md"):
                 raise ModuleError("the repository has no plan.md; name a plan with --plan FILE")
-            plan = source.file("plan.md")
+            plan = root.file("plan.md")
         name = await plan.name()
-        await plan.export(f"plan/{name}")
+        if Path(name) in OWN:
+            raise ModuleError(f"a plan cannot be called {name}; name it {name}.md")
+        await plan.export(name)
         named = {await _variable(secret): await secret.plaintext() for secret in options.secrets or ()}
-        return cls(name, options, named)
+        return cls(name, options, named, has_history)
 
     def prepare(self, environ: Mapping[str, str], **flags: object) -> Prepared:
         """Check the call, as every door does. Blocks.
@@ -165,11 +182,11 @@ class Inside:
             "fresh": options.fresh or None,
             "keep_going": options.keep_going or None,
             "secrets": tuple(self.secrets),
-            "worktrees": str(Path("worktrees").absolute()),
+            "worktrees": str(WORKTREES.absolute()),
         }
         return prepare(
             Call(
-                plan_path=f"plan/{self.plan_path}",
+                plan_path=self.plan_path,
                 repo=HOME,
                 environ={**os.environ, **environ, **self.secrets},
                 flags={**given, **flags},
@@ -184,10 +201,8 @@ class Inside:
             ModuleError: The call is wrong, or the run could not go on; the message says why.
         """
         with _plainly():
-            if flags.get("publish"):
-                await to_thread.run_sync(_push_over_https, environ, flags.get("github"))
-            prepared = await to_thread.run_sync(lambda: self.prepare(environ, **flags))
-            target = await to_thread.run_sync(connect_for, prepared) if prepared.settings.publish else None
+            prepared = await to_thread.run_sync(lambda: self.prepare(environ, **{"publish": False, **flags}))
+            target = await to_thread.run_sync(self._target, prepared) if prepared.settings.publish else None
             told, opener = _Told(), partial(Store.beside, prepared.repository.common)
             recorder = await to_thread.run_sync(recorder_for, prepared, new_run_id(now()), opener)
             with recorder, Broadcast([Lines(sys.stdout), told]) as listener:
@@ -196,7 +211,23 @@ class Inside:
                 failures = 0
                 if target is not None:
                     failures = await to_thread.run_sync(publish_run, opener, finished.run, target, listener)
-            return Ran(prepared, finished, failures, tuple(map(str, prepared.warnings)) + tuple(told.lines))
+            warnings = (*map(str, prepared.warnings), left_out_warning(prepared))
+            return Ran(prepared, finished, failures, (*filter(None, warnings), *told.lines))
+
+    def _target(self, prepared: Prepared) -> Target:
+        """Check, before any task runs, that what it leaves can be published. Blocks.
+
+        Raises:
+            ModuleError: It has no history that a pull request could be about.
+            ForgeError: It cannot; the message says why.
+        """
+        if not self.has_history:
+            raise ModuleError(
+                "pull requests need the repository's history: call it from the repository's own directory, not "
+                "from a linked worktree or from files without a .git"
+            )
+        push_over_https(prepared)
+        return connect_for(prepared)
 
     async def forge(self, token: dagger.Secret | None, api: str | None) -> dict[str, str]:
         """Return the environment in which GitHub is found."""
@@ -211,8 +242,8 @@ class Inside:
         """
         ran = await self.run({})
         with _plainly():
-            await to_thread.run_sync(_write, ran, Path("patches"))
-        return dag.current_module().workdir("patches")
+            await to_thread.run_sync(_write, ran, PATCHES)
+        return dag.current_module().workdir(str(PATCHES))
 
     async def changes(self) -> dagger.Changeset:
         """Run the plan, and return the changes of all of its tasks together.
@@ -223,7 +254,7 @@ class Inside:
         ran = (await self.run({})).checked()
         with _plainly():
             await to_thread.run_sync(self._unite, ran)
-        before, after = (dag.current_module().workdir(name, exclude=[".git"]) for name in ("before", "after"))
+        before, after = (dag.current_module().workdir(str(path), exclude=[".git"]) for path in (BEFORE, AFTER))
         return after.changes(before)
 
     def _unite(self, ran: "Ran") -> None:
@@ -242,8 +273,8 @@ class Inside:
                 )
             united = merge.commit
             names.append(outcome.task)
-        for name, commit in (("before", ran.prepared.base), ("after", united)):
-            repository.add_worktree(Path(name).absolute(), commit).reset(commit)
+        for path, commit in ((BEFORE, ran.prepared.base), (AFTER, united)):
+            repository.add_worktree(path.absolute(), commit).reset(commit)
 
     async def check(self) -> str:
         """Return what of the plan is run, and what goes to the agent.
@@ -327,25 +358,48 @@ async def _variable(secret: dagger.Secret) -> str:
     return name
 
 
-def _push_over_https(environ: Mapping[str, str], github: object) -> None:
-    """Let this disk's own copy of the repository push with the token: there are no keys for ssh here."""
-    repository = Repository.open(HOME, {**os.environ, **environ})
-    url = repository.remote_url(REMOTE)
-    found = parse_remote(url) if url else None
-    if found is None and url is None and isinstance(github, str):
-        found = parse_name(github)
-    if found is not None and not (url or "").startswith(("http://", "https://")):
-        repository.set_remote_url(REMOTE, f"https://{found.host}/{found.full_name}.git")
+def push_over_https(prepared: Prepared) -> None:
+    """Let this disk's own copy of the repository push with the token: there are no keys for ssh here. Blocks.
 
-
-async def _bring(source: dagger.Directory) -> None:
-    """Put a repository on this disk: its git directory, and the settings that stand in its tree."""
-    await source.filter(include=[".git", *SETTINGS], exclude=list(UNNEEDED)).export(str(HOME))
-    if (HOME / ".git").is_dir():
+    Raises:
+        ModuleError: It has no remote, and nobody says which repository is meant.
+    """
+    repository, remote, github = prepared.repository, prepared.settings.remote, prepared.settings.github
+    url = repository.remote_url(remote) or ""
+    if not (url or github):
+        raise ModuleError(
+            f"the repository has no remote {remote}; name the one on GitHub with --github owner/repo"
+        )
+    if url.startswith(("http://", "https://")):
         return
+    api = api_url(prepared.call.environ, None)
+    if found := parse_remote(url) or parse_name(github or "", web_host(api)):
+        # GitHub on a host of one's own may be behind another port than the usual one, as its API is.
+        place = re.match(r"https?://(?P<host>[^/:]+)(:\d+)?", api)
+        web = place[0] if place and place["host"] == found.host else f"https://{found.host}"
+        repository.set_remote_url(remote, f"{web}/{found.full_name}.git")
+
+
+def _part(source: Source, *, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> dagger.Directory:
+    """Return a part of the caller's files. Nothing else is sent here, where the call comes from them."""
+    if isinstance(source, dagger.Workspace):
+        return source.directory("/", include=list(include), exclude=list(exclude))
+    return source.filter(include=list(include), exclude=list(exclude))
+
+
+async def _bring(source: Source) -> bool:
+    """Put a repository on this disk: its git directory, and the settings that stand in its tree.
+
+    Returns whether it has its history.
+    """
+    await _part(source, include=[".git", *SETTINGS], exclude=UNNEEDED).export(str(HOME))
+    if (HOME / ".git").is_dir():
+        return True
     # A linked worktree, or a directory without git: its files become a repository of one commit.
-    await source.filter(exclude=[".git"]).export(str(HOME))
+    await _part(source, exclude=[".git"]).export(str(HOME))
+    (HOME / ".git").unlink(missing_ok=True)
     await to_thread.run_sync(begin, HOME, dict(os.environ))
+    return False
 
 
 def _write(ran: Ran, directory: Path) -> None:

@@ -198,11 +198,12 @@ def _with(source: Source, begun: StoredAttempt) -> Source:
 class LiveRun:
     """One run under way, for all who look at it. `run` works as long as anybody does.
 
-    With `behind`, the page that it begins with knows less than `shown` does, though not less than its sequence.
+    With `behind`, the page that it begins with knows less than `shown` does, though not less than its sequence;
+    it is the frame of that page's picture.
     """
 
     def __init__(
-        self, services: Services, place: Place, feed: Feed, shown: Shown, *, behind: bool = False
+        self, services: Services, place: Place, feed: Feed, shown: Shown, *, behind: str | None = None
     ) -> None:
         self._services = services
         self._place = place
@@ -269,7 +270,7 @@ class LiveRun:
         for last, record in records:
             told.take(last, record)
         self._shown, html = await self._services.call(self._change, told, last)
-        self._behind = False
+        self._behind = None
         self._number += 1
         self._changes.append(Change(self._number, before.sequence, last, html))
 
@@ -279,8 +280,8 @@ class LiveRun:
         before, store = self._shown, self._place.store
         run, now_is = self._look()
         source = replace(before.source, run=run, standing=now_is)
+        source = _read_again(source, store, told.touched)
         for task in told.touched:
-            source = _read_again(source, store, task)
             if begun := told.begun.get(task):
                 source = _with(source, begun)
         source = replace(source, conflicts=store.conflicts(run.id), running=told.steps)
@@ -288,7 +289,7 @@ class LiveRun:
         after = shown(
             self._services, source, last, told_so_far, before=before.view, touched=told.touched.keys()
         )
-        html = changes(None if self._behind else before, after, told.touched, self._links)
+        html = changes(before, after, told.touched, self._links, behind=self._behind)
         self._cost = thread_time() - began
         return after, html
 
@@ -317,29 +318,30 @@ class LiveRun:
             await changed.wait()
 
 
-def _read_again(source: Source, store: Store, task: str) -> Source:
-    """Return what is known of a run with one of its tasks as it is now."""
+def _read_again(source: Source, store: Store, tasks: Collection[str]) -> Source:
+    """Return what is known of a run with some of its tasks as they are now."""
     run = source.run.id
-    attempts = store.attempts(run, task, patches=False)
+    attempts = [item for item in source.attempts if item.task not in tasks]
+    stored = [item for item in source.tasks if item.outcome.task not in tasks]
     steps = {**source.steps}
-    for attempt in attempts[-1:]:
-        steps[task, attempt.number] = store.steps(run, task, attempt.number)
-    others = [item for item in source.attempts if item.task != task]
-    stored = store.tasks(run, task, patches=False)
-    return replace(
-        source,
-        attempts=sorted([*others, *attempts], key=lambda item: item.started_at),
-        steps=steps,
-        tasks=[*(item for item in source.tasks if item.outcome.task != task), *stored],
-    )
+    for task in tasks:
+        own = store.attempts(run, task, patches=False)
+        for attempt in own[-1:]:
+            steps[task, attempt.number] = store.steps(run, task, attempt.number)
+        attempts += own
+        stored += store.tasks(run, task, patches=False)
+    attempts.sort(key=lambda item: item.started_at)
+    return replace(source, attempts=attempts, steps=steps, tasks=stored)
 
 
-def changes(before: Shown | None, after: Shown, touched: Iterable[str], links: PageLinks) -> str:
+def changes(
+    before: Shown, after: Shown, touched: Iterable[str], links: PageLinks, *, behind: str | None = None
+) -> str:
     """Return the HTML that makes a page of `before` one of `after`, where tasks were touched.
 
-    Without a `before`, all that may have changed is in it.
+    With `behind`, the frame of its picture, the page knows less than `before`: all that may be new is told.
     """
-    view, own, old = after.view, set(touched), before.view if before else None
+    view, own, old = after.view, set(touched), before.view if behind is None else None
     bars = [bar for lane in view.lanes for bar in lane.bars if bar.task in own]
     return render(
         "changes.html",
@@ -353,17 +355,11 @@ def changes(before: Shown | None, after: Shown, touched: Iterable[str], links: P
                 row for row in view.rows if row.task in own and _turned(old.row(row.task) if old else None, row)
             ],
             "stages": [stage for stage in view.stages if old is None or stage not in old.stages],
-            "redraw": old is None or _is_moved(old, view),
+            "redraw": view.frame != (behind if behind is not None else before.view.frame),
             "counted": old is None or view.counts != old.counts,
             "conflicting": old is None or view.conflicts != old.conflicts,
         },
     )
-
-
-def _is_moved(before: Timeline, after: Timeline) -> bool:
-    """Whether more than the touched bars stands elsewhere in the picture."""
-    names = [[lane.name for lane in view.lanes] for view in (before, after)]
-    return names[0] != names[1] or before.clock != after.clock
 
 
 def _turned(before: Row | None, after: Row) -> bool:
@@ -390,12 +386,13 @@ class LiveRuns:
             finally:
                 group.cancel_scope.cancel()
 
-    async def changes(self, place: Place, after: int) -> AsyncIterator[tuple[int, str, str]]:
+    async def changes(self, place: Place, after: int, frame: str) -> AsyncIterator[tuple[int, str, str]]:
         """Yield changes after an event: a number, `update`, `reload` or `end`, and HTML; all empty when quiet.
 
-        `reload` says that too much was missed, `end` that there is nothing more to come.
+        `frame` is that of the page's picture. `reload` says that too much was missed, `end` that there is nothing
+        more to come.
         """
-        async with self._live(place, after) as live:
+        async with self._live(place, after, frame) as live:
             number = live.place_of(after)
             while True:
                 found = None if number is None else live.after(number)
@@ -413,13 +410,14 @@ class LiveRuns:
                     yield after, "", ""
 
     @asynccontextmanager
-    async def _live(self, place: Place, after: int) -> AsyncIterator[LiveRun]:
+    async def _live(self, place: Place, after: int, frame: str) -> AsyncIterator[LiveRun]:
         services, run = self.services, place.run.id
         async with services.followers.feed(run, services.reader(place), services.over(run)) as feed:
             live = self._found(run)
             if live is None:
                 start = await services.call(read_run, services, place, self.plans)
-                live = self._found(run) or self._start(place, feed, start, after)  # else somebody was quicker
+                # Meanwhile somebody else may have made it.
+                live = self._found(run) or self._start(place, feed, start, after, frame)
             live.lookers += 1
             try:
                 yield live
@@ -432,12 +430,13 @@ class LiveRuns:
         live = self._runs[run][0] if run in self._runs else None
         return None if live is None or live.over else live
 
-    def _start(self, place: Place, feed: Feed, now_is: Shown, after: int) -> LiveRun:
+    def _start(self, place: Place, feed: Feed, now_is: Shown, after: int, frame: str) -> LiveRun:
         if self._group is None:
             raise RuntimeError("no run is looked at before the server works")
         behind = after < now_is.sequence
         start = replace(now_is, sequence=max(0, after)) if behind else now_is
-        live, scope = LiveRun(self.services, place, feed, start, behind=behind), anyio.CancelScope()
+        live = LiveRun(self.services, place, feed, start, behind=frame if behind else None)
+        scope = anyio.CancelScope()
         self._runs[place.run.id] = (live, scope.cancel)
         self._group.start_soon(self._run, live, scope)
         return live

@@ -89,10 +89,10 @@ class Patchyard:
             fresh=fresh,
             keep_going=keep_going,
         )
-        inside = await Inside.at(source or ws.directory("/"), plan, options)
+        inside = await Inside.at(source or ws, plan, options)
         ran = await inside.run(
             await inside.forge(github_token, github_api),
-            publish=github_token is not None or None,
+            publish=github_token is not None,
             github=github,
             draft=draft or None,
             auto_merge=auto_merge or None,
@@ -134,7 +134,7 @@ class Patchyard:
             fresh=fresh,
             keep_going=keep_going,
         )
-        inside = await Inside.at(source or ws.directory("/"), plan, options)
+        inside = await Inside.at(source or ws, plan, options)
         return await inside.patches()
 
     @uncached
@@ -170,12 +170,12 @@ class Patchyard:
             fresh=fresh,
             keep_going=keep_going,
         )
-        inside = await Inside.at(source or ws.directory("/"), plan, options)
+        inside = await Inside.at(source or ws, plan, options)
         return await inside.changes()
 
     @uncached
     @check
     async def check(self, ws: dagger.Workspace, plan: PlanFile = None, agent: Agent = None) -> str:
         """Check a plan: all of its mistakes at once, each with its line and column."""
-        inside = await Inside.at(ws.directory("/"), plan, Options(agent=agent))
+        inside = await Inside.at(ws, plan, Options(agent=agent))
         return await inside.check()

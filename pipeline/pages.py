@@ -19,7 +19,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import ValidationError
 
 from pipeline import actions
-from pipeline.api_models import RUN_PATTERN, TASK_PATTERN, Retry, Start
+from pipeline.api_models import RUN_PATTERN, TASK_PATTERN, Start
 from pipeline.attempt import log_of
 from pipeline.diffs import Diff, parse_diff
 from pipeline.following import EventStream
@@ -121,7 +121,7 @@ class _Pages:
 
     async def begin(self, request: Request) -> Response:
         """Begin a run, and lead to its page; a plan with mistakes is told in the form."""
-        values = {name: found[-1].strip() for name, found in parse_qs((await request.body()).decode()).items()}
+        values = {name: found[-1].strip() for name, found in (await _form(request)).items()}
         try:
             place, _ = await actions.begin(self._services, _start(values))
         except PlanError as error:
@@ -177,16 +177,17 @@ class _Pages:
         self,
         run: RunName,
         after: Annotated[int, Query(ge=0)] = 0,
+        frame: Annotated[str, Query(max_length=16)] = "",
         last_event_id: Annotated[str | None, Header(max_length=32)] = None,
     ) -> Response:
         """Send what changes of a run, as HTML in server-sent events."""
         place = await self._services.find(run)
         self._services.followers.check()
         seen = int(last_event_id) if last_event_id and last_event_id.isdecimal() else after
-        return EventStream(self._changes(place, seen), self._services.followers)
+        return EventStream(self._changes(place, seen, frame), self._services.followers)
 
-    async def _changes(self, place: Place, after: int) -> AsyncIterator[bytes]:
-        async for number, name, html in self._live.changes(place, after):
+    async def _changes(self, place: Place, after: int, frame: str) -> AsyncIterator[bytes]:
+        async for number, name, html in self._live.changes(place, after, frame):
             yield sent(name, html, number) if name else b""
 
     async def log(
@@ -219,8 +220,7 @@ class _Pages:
             "publish": lambda: actions.publish(self._services, run),
         }
         if action == "retry":
-            form = parse_qs((await request.body()).decode())
-            tasks = Retry(tasks=form.get("task", [])).tasks
+            tasks = (await _form(request)).get("task", [])
             await actions.retry(self._services, run, tasks)
         elif action in acts:
             await acts[action]()
@@ -275,6 +275,11 @@ def _start(values: Mapping[str, str]) -> Start:
     if "publish" in given:
         given["publish"] = True
     return Start.model_validate(given)
+
+
+async def _form(request: Request) -> Mapping[str, list[str]]:
+    """Return the fields of a form that was sent; bytes that are not UTF-8 become no error."""
+    return parse_qs((await request.body()).decode(errors="replace"))
 
 
 def _asked_by_htmx(request: Request) -> bool:

@@ -10,7 +10,7 @@ from time import monotonic
 from typing import ClassVar
 
 from containers.git import Repository
-from pipeline.store import Store
+from pipeline.store import Store, StoreError
 from tasks.errors import PatchyardError
 
 DEPTH = 2
@@ -134,6 +134,23 @@ class Repositories:
             if repository.common not in self._stores:
                 self._stores[repository.common] = self._open_store(repository)
             return self._stores[repository.common]
+
+    def stores(self) -> list[tuple[Repository, Store]]:
+        """Return every repository whose store can be opened, with that.
+
+        Raises:
+            StoreError: None can.
+        """
+        found: list[tuple[Repository, Store]] = []
+        failure: StoreError | None = None
+        for repository in self.all():
+            try:
+                found.append((repository, self.store(repository)))
+            except StoreError as error:
+                failure = error  # one that is broken does not hide the others
+        if failure and not found:
+            raise failure
+        return found
 
     def close(self) -> None:
         """Close every store."""

@@ -318,15 +318,19 @@ def _diagnostic_record(found: Diagnostic) -> dict[str, object]:
     }
 
 
+def left_out_warning(prepared: Prepared) -> str | None:
+    """Return a sentence about what the base has to hold already, because it is not part of the run."""
+    if not prepared.left_out:
+        return None
+    names = ", ".join(prepared.left_out)
+    base = prepared.base_name or prepared.base[:12]
+    what = "task" if len(prepared.left_out) == 1 else "tasks"
+    return f"warning: {what} {names} not run here: what builds on them starts from {base} as it is"
+
+
 def _warn_of_left_out(prepared: Prepared) -> None:
-    """Say what the base has to hold already, because it is not part of the run."""
-    if prepared.left_out:
-        names = ", ".join(prepared.left_out)
-        base = prepared.base_name or prepared.base[:12]
-        what = "task" if len(prepared.left_out) == 1 else "tasks"
-        click.echo(
-            f"warning: {what} {names} not run here: what builds on them starts from {base} as it is", err=True
-        )
+    if warning := left_out_warning(prepared):
+        click.echo(warning, err=True)
 
 
 def _warn(diagnostics: tuple[Diagnostic, ...]) -> None:

@@ -159,8 +159,7 @@ class Services:
             store, repository = self._places[name]
             return Place(store.run(name), store, repository)
         found: dict[str, Place] = {}
-        for repository in self.repositories.all():
-            store = self.repositories.store(repository)
+        for repository, store in self.repositories.stores():
             try:
                 run = store.run(name)
             except UnknownRunError:
@@ -188,8 +187,7 @@ class Services:
     def _runs(self) -> list[Place]:
         places = [
             Place(run, store, repository)
-            for repository in self.repositories.all()
-            for store in [self.repositories.store(repository)]
+            for repository, store in self.repositories.stores()
             for run in store.runs()
         ]
         return sorted(places, key=lambda place: (place.run.started_at, place.run.id), reverse=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from math import ceil
+from zlib import crc32
 
 from pipeline.records import Run
 from tasks.model import Conflict, PullRequest, RunStatus, Status
@@ -167,6 +168,11 @@ class Timeline:
     def moving(self) -> bool:
         """Whether time goes on in the picture."""
         return self.standing in {RunStatus.RUNNING, RunStatus.PAUSED}
+
+    @property
+    def frame(self) -> str:
+        """What all bars have in common, as a short text: the lanes, and how moments stand on the picture."""
+        return f"{crc32(repr(([lane.name for lane in self.lanes], self.clock)).encode()):08x}"
 
     @property
     def dense(self) -> bool:

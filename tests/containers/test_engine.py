@@ -182,12 +182,15 @@ async def test_what_changed_comes_back_without_git_and_what_git_ignores(engine: 
     assert not (ran.worktree.path / "src" / "lib").exists()
     assert (ran.worktree.path / ".git").is_file()
     assert (stage.directory / "outside").exists()
-    after, before = engine.known["Changeset-1"].removesuffix(">)").split(".changes(from: <")
+    (exported,) = [query for query in engine.asked if ".export(" in query]
+    after, before = (
+        exported.partition(".withoutFiles(")[0],
+        exported.partition("changes(from: <")[2].partition(">")[0],
+    )
     tree = '.directory(path: "/work").withoutDirectory(path: ".git")'
     assert engine.known[before] == f"Container-1{tree}"
     assert after.startswith("Container-1.withNewFile(")
     assert after.endswith(tree)
-    (exported,) = [query for query in engine.asked if ".export(" in query]
     ignored = '["a.log", "build/", "src/build/"]'
     assert exported == (
         f"{after}.withoutFiles(paths: {ignored}).changes(from: <{before}>)"
@@ -200,7 +203,13 @@ async def test_new_rules_of_what_is_ignored_come_first(engine: StandIn, stage: S
     await stage.run("true")
     first, second = [query for query in engine.asked if ".export(" in query]
     assert '.filter(include: ["**/.gitignore"])' in first
-    assert second == f'Changeset-1.layer.export(path: "{stage.directory}/pool/wt-1")'
+    assert second.endswith(f'>).layer.export(path: "{stage.directory}/pool/wt-1")')
+
+
+async def test_the_paths_of_all_that_changed_are_one_question(engine: StandIn, stage: Stage) -> None:
+    await stage.run("true")
+    (asked,) = [body for body in engine.bodies if "Paths" in body]
+    assert all(name in asked for name in ("addedPaths", "modifiedPaths", "removedPaths"))
 
 
 async def test_what_cannot_be_brought_back_is_a_failure_of_the_last_step(engine: StandIn, stage: Stage) -> None:
@@ -262,4 +271,21 @@ async def test_an_engine_that_goes_is_an_error_and_its_no_is_a_result(engine: St
 async def test_one_that_goes_without_a_word_is_missed(engine: StandIn, stage: Stage) -> None:
     engine.cut()
     with anyio.fail_after(60), pytest.raises(EngineError, match=r"^it has not answered for 0\.2 s$"):
-        await Asker(stage.client, beat=0.2).attend(anyio.sleep_forever())
+        await Asker(stage.client, beat=0.2).attend(anyio.sleep_forever)
+
+
+async def test_what_another_session_takes_down_as_it_ends_is_asked_for_again(
+    engine: StandIn, stage: Stage
+) -> None:
+    taken_down = iter(["exit code: 137: context canceled\ncommit output ref x: context canceled"] * 2)
+
+    def answer(_: str) -> str:
+        if text := next(taken_down, None):
+            raise ValueError(text)
+        return said("out\n")
+
+    engine.answers["stdout"] = answer
+    ran = await stage.run("true")
+    assert (ran.last.exit_code, ran.last.tail, ran.last.error) == (0, "out\n", None)
+    assert len(texts(engine, "stdout")) == 3
+    assert stage.told.events == ["started 1", "finished 1"]

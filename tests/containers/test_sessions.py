@@ -79,6 +79,27 @@ async def test_where_nobody_listens_it_is_said_at_once(cli: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
+    ("address", "program"), [("kube-pod://pod?namespace=dagger", "kubectl"), ("ssh://me@host", "ssh")]
+)
+async def test_what_leads_to_an_engine_has_to_be_installed(
+    cli: str, tmp_path: Path, address: str, program: str
+) -> None:
+    with pytest.raises(EngineError, match=rf"^{program}, which leads there, is not on PATH$"):
+        await Session.open(address, {CLI: cli, "PATH": str(tmp_path)}, tmp_path / "log")
+
+
+async def test_where_no_engine_is_named_it_is_said_what_it_needs(tmp_path: Path) -> None:
+    cli = script(tmp_path / "dagger", "echo 'Error: no docker here' >&2; exit 1")
+    with pytest.raises(EngineError) as raised:
+        async with connected(Engine(), {CLI: cli, "PATH": "/usr/bin:/bin"}, tmp_path / "log"):
+            pass
+    assert str(raised.value) == (
+        "the Dagger engine does not answer: no docker here; start Docker or another container runtime for it, "
+        f"or name another with --engine or {HOST}"
+    )
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("echo 'Error: no engine here [traceparent:1-2]' >&2; exit 1", "no engine here"),

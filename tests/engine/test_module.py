@@ -3,13 +3,18 @@
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from anyio import to_thread
+from github_server import LOGIN, TOKEN, GitHubServer
+from host_port import reachable
 from repositories import Clone
 
 from containers.git import Repository
+from containers.sessions import Session
 from pipeline.importing import Carried
 from pipeline.store import Store
 
@@ -190,6 +195,7 @@ def test_a_folder_within_the_repository_will_do_and_so_will_another_source(
     done = module.run("--plan", "plan.md", "--source", str(plain), "--task", "2.1")
     assert done.returncode == 0, done.stderr
     assert "changed" in done.stdout
+    assert "warning: tasks 1.1, 1.2 not run here: what builds on them starts from main" in done.stdout
 
 
 def test_check_reports_every_mistake(module: Module) -> None:
@@ -213,6 +219,107 @@ def test_a_secret_reaches_a_task_and_no_output(module: Module, monkeypatch: pyte
     assert "holds the value of THE_SECRET" in done.stderr
     assert "1 task did not succeed" in done.stderr
     assert "very-secret-value" not in done.stdout + done.stderr
+
+
+HUB = "octo/demo"
+OTHER = "ghp_9876543210zyxwvutsrqZYXWVUTSRQ987654"
+SEEN = """\
+### Task 2.2: See what is there
+**Run:**
+- `env | sort > env.txt; cat .git/config >> env.txt`
+"""
+
+
+@pytest.fixture
+def hub(module: Module, tmp_path: Path) -> Iterator[GitHubServer]:
+    """A GitHub that has the caller's repository."""
+    with GitHubServer(tmp_path / "hub") as hub:
+        module.caller.git("push", "--quiet", hub.add_repository(HUB), "main")
+        yield hub
+
+
+@pytest.mark.anyio
+async def test_it_publishes_from_inside_and_updates_what_is_there(
+    module: Module, hub: GitHubServer, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (module.caller.path / "plan.md").write_text(PLAN + SEEN)
+    hub.tokens[OTHER] = LOGIN
+
+    async def publish(token: str) -> "subprocess.CompletedProcess[str]":
+        monkeypatch.setenv("THE_TOKEN", token)
+        given = ("--github-token", "env:THE_TOKEN", "--github-api", f"http://{address}:{hub.port}")
+        call = ("-vvv", "run", "--image", module.image, "--plan", "plan.md", *given)
+        return await to_thread.run_sync(lambda: module.call(*call))
+
+    async with reachable(session.client, hub.port, module.image) as address:
+        # The caller would push with a key of theirs, and from inside it goes over HTTP all the same.
+        module.caller.git("remote", "add", "origin", f"git@{address}:{HUB}.git")
+        first = await publish(TOKEN)
+        second = await publish(OTHER)
+        asked = len(hub.requests)
+        refused = await publish("ghp_that-was-revoked-long-ago")
+
+    assert first.returncode == 0, first.stderr
+    assert "1.1 pull request #1 opened: " in first.stdout
+    assert "cached" not in first.stdout
+    pulls = {pull.head: pull.base for pull in hub.pull_requests(HUB)}
+    branch = "patchyard/greetings"
+    assert pulls == {
+        f"{branch}/1.1": "main",
+        f"{branch}/1.2": "main",
+        f"{branch}/2.1": f"{branch}/batch-1",
+        f"{branch}/2.2": f"{branch}/batch-1",
+    }
+    bare = hub.repository(HUB).path
+    assert module.caller.user.git("show", f"{branch}/2.1:twice.txt", cwd=bare) == "hello\nhello"
+
+    # Another token is no other task: it is in no key of the cache.
+    assert second.returncode == 0, second.stderr
+    assert "1.1 pull request #1 updated: " in second.stdout
+    assert second.stdout.count("cached") == len(hub.pull_requests(HUB)) == 4
+
+    assert refused.returncode == 1
+    assert "Error: patchyard: " in refused.stderr
+    assert f"does not accept the token for {HUB} (401: Bad credentials)" in refused.stderr
+    assert "task 1.1" not in refused.stderr, "what cannot be published is known before any task runs"
+    assert len(hub.requests) == asked + 1
+
+    said = "".join(done.stdout + done.stderr for done in (first, second, refused))
+    seen = module.caller.user.git("show", f"{branch}/2.2:env.txt", cwd=bare)
+    assert "PATCHYARD_TASK=2.2" in seen
+    assert not [secret for secret in (TOKEN, OTHER, "ghp_that", "THE_TOKEN=") if secret in said + seen]
+    assert "GITHUB" not in seen
+
+
+@pytest.mark.anyio
+async def test_what_succeeded_is_published_where_another_task_failed(
+    module: Module, hub: GitHubServer, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("THE_TOKEN", TOKEN)
+    (module.caller.path / "plan.md").write_text(
+        "# Half\n### Task 1: Fail\n**Run:**\n- `false`\n### Task 2: Go\n**Run:**\n- `echo > x`\n"
+    )
+    async with reachable(session.client, hub.port, module.image) as address:
+        module.caller.git("remote", "add", "origin", f"http://{address}:{hub.port}/{HUB}.git")
+        given = ("--github-token", "env:THE_TOKEN", "--github-api", f"http://{address}:{hub.port}", "--draft")
+        done = await to_thread.run_sync(lambda: module.run("--plan", "plan.md", *given))
+    assert done.returncode == 1
+    assert "Error: patchyard: 1 task did not succeed" in done.stderr
+    assert "2 pull request #1 opened: " in done.stderr
+    assert [(pull.head, pull.draft) for pull in hub.pull_requests(HUB)] == [("patchyard/half/2", True)]
+
+
+def test_a_linked_worktree_has_its_files_and_no_history(module: Module, tmp_path: Path) -> None:
+    linked = tmp_path / "linked"
+    module.caller.git("worktree", "add", "--quiet", "--detach", linked)
+    (linked / "plan.md").write_text(PLAN)
+    done = module.run("--plan", "plan.md", "--task", "1.1", cwd=linked)
+    assert done.returncode == 0, done.stderr
+    assert "changed" in done.stdout
+    token = ("--github-token", "env:PATH", "--github", HUB)
+    refused = module.run("--plan", "plan.md", "--task", "1.1", *token, cwd=linked)
+    assert refused.returncode == 1
+    assert "patchyard: pull requests need the repository's history" in refused.stderr
 
 
 def test_it_runs_on_this_repository_as_its_own_module(module_source: Path, test_image: str) -> None:

@@ -2,6 +2,7 @@
 
 import inspect
 import subprocess
+import traceback
 from pathlib import Path
 from typing import Annotated, get_args, get_origin, get_type_hints
 
@@ -9,7 +10,7 @@ import pytest
 from dagger import Doc
 from repositories import Clone
 
-from pipeline.inside import HOME, REMOTE, Inside, ModuleError, Options, _push_over_https
+from pipeline.inside import HOME, Inside, ModuleError, Options, push_over_https
 from pipeline.module import Patchyard
 from tasks.model import Mode
 
@@ -50,9 +51,9 @@ def test_it_is_registered_as_daggers_main_object() -> None:
 def inside(clone: Clone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A directory that is as the module's working directory: the caller's repository, and a plan."""
     place = tmp_path / "scratch"
-    (place / "plan").mkdir(parents=True)
+    place.mkdir()
     clone.path.rename(place / HOME)
-    (place / "plan" / "plan.md").write_text(
+    (place / "plan.md").write_text(
         "# P\n## Batch 1: A\n### Task 1.1: A\n**Run:**\n- `true`\n"
         "## Batch 2: B\n### Task 2.1: B\nDo it.\n### Task 2.2: C\n**Run:**\n- `true`\n"
     )
@@ -83,16 +84,57 @@ def test_arguments_reach_the_flow() -> None:
     assert "a-secret-value" not in repr(prepared)
 
 
-def test_the_copy_pushes_over_https_where_the_caller_would_use_ssh(inside: Path) -> None:
+@pytest.mark.parametrize(
+    ("remote", "api", "github", "pushed"),
+    [
+        ("git@github.com:octo/demo.git", None, None, "https://github.com/octo/demo.git"),
+        ("https://github.com/octo/demo", None, "other/name", "https://github.com/octo/demo"),
+        ("git@git.example:octo/demo.git", None, None, "https://git.example/octo/demo.git"),
+        (
+            "ssh://git@git.example:2222/octo/demo",
+            "https://git.example:8443/api/v3",
+            None,
+            "https://git.example:8443/octo/demo.git",
+        ),
+        (
+            "git@tenant.ghe.com:octo/demo",
+            "https://api.tenant.ghe.com",
+            None,
+            "https://tenant.ghe.com/octo/demo.git",
+        ),
+        (None, None, "octo/demo", "https://github.com/octo/demo.git"),
+        ("/srv/mirror.git", "http://git.example:80", "octo/demo", "http://git.example:80/octo/demo.git"),
+        ("/srv/mirror.git", None, None, "/srv/mirror.git"),
+    ],
+)
+def test_the_copy_pushes_over_https_where_the_caller_would_use_ssh(
+    inside: Path, remote: str | None, api: str | None, github: str | None, pushed: str
+) -> None:
     git = ["git", "-C", str(inside / HOME)]
-    subprocess.run([*git, "config", "remote.origin.url", "git@github.com:octo/demo.git"], check=True)
-    _push_over_https({}, None)
-    done = subprocess.run([*git, "remote", "get-url", REMOTE], check=True, capture_output=True, text=True)
-    assert done.stdout == "https://github.com/octo/demo.git\n"
+    if remote:
+        subprocess.run([*git, "config", "remote.origin.url", remote], check=True)
+    environ = {"GITHUB_API_URL": api} if api else {}
+    push_over_https(Inside("plan.md", Options(), {}).prepare(environ, agent="true", github=github))
+    done = subprocess.run([*git, "remote", "get-url", "origin"], check=True, capture_output=True, text=True)
+    assert done.stdout == f"{pushed}\n"
+
+
+@pytest.mark.usefixtures("inside")
+def test_without_a_remote_the_repository_has_to_be_named() -> None:
+    prepared = Inside("plan.md", Options(), {}).prepare({}, agent="true")
+    with pytest.raises(
+        ModuleError, match=r"^the repository has no remote origin; name .* --github owner/repo$"
+    ):
+        push_over_https(prepared)
+
+
+def test_what_goes_wrong_is_said_as_on_the_command_line() -> None:
+    error = ModuleError("the plan is empty")
+    assert "".join(traceback.format_exception_only(error)) == "patchyard: the plan is empty\n"
 
 
 def test_a_plan_with_mistakes_gives_all_of_them(inside: Path) -> None:
-    (inside / "plan" / "plan.md").write_text("# P\n### Task 1: A\n### Task 1: B\n")
+    (inside / "plan.md").write_text("# P\n### Task 1: A\n### Task 1: B\n")
 
     async def check() -> str:
         return await Inside("plan.md", Options(), {}).check()
@@ -102,3 +144,4 @@ def test_a_plan_with_mistakes_gives_all_of_them(inside: Path) -> None:
     with pytest.raises(ModuleError) as caught:
         anyio.run(check)
     assert str(caught.value).count("error:") >= 2
+    assert str(caught.value).startswith("plan.md:"), "as the caller knows it"

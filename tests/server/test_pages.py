@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from html import unescape
 from pathlib import Path
 
 import httpx
@@ -127,6 +128,31 @@ def test_a_form_without_a_script_begins_a_run_and_leads_to_it(server: Serving, p
     assert 'value="none"' in told.text
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\xff=\xff",
+        b"plan_path=%ff%00",
+        b"plan_path=/etc/passwd",
+        b"plan_path=x&tasks=1&tasks=2",
+        b"&&==&%",
+    ],
+)
+def test_a_form_with_anything_in_it_is_told_what_is_wrong(server: Serving, body: bytes) -> None:
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    response = server.client.post("/runs", content=body, headers=headers)
+    assert response.status_code == 422
+    assert 'role="alert"' in response.text
+
+
+def test_a_task_that_is_not_there_cannot_be_retried(server: Serving, ended: str) -> None:
+    for task in ("9.9", "<b>", "\xff"):
+        response = server.client.post(f"/runs/{ended}/retry", data={"task": task})
+        assert response.status_code in {409, 422}, response.text
+        assert response.headers["content-type"] == "application/problem+json"
+
+
 def test_htmx_gets_the_part_that_it_asks_for(server: Serving, ended: str) -> None:
     whole = page(server, f"/runs/{ended}/tasks/1.2")
     part = page(server, f"/runs/{ended}/tasks/1.2", headers={"HX-Request": "true"})
@@ -147,7 +173,7 @@ def test_it_says_why_a_run_could_not_be_published(server: Serving, ended: str) -
     response = server.client.post(f"/runs/{ended}/publish", headers={"HX-Request": "true"})
     assert response.status_code == 204
     text = page(server, f"/runs/{ended}").text
-    if addresses := re.findall(r'sse-connect="([^"]+)"', text):
+    if addresses := re.findall(r'sse-connect="([^"]+)"', unescape(text)):
         with stream(server, addresses[0]) as events:
             text = "".join(event.data for event in events)
     assert re.search(r'<p class="trouble">It could not be published: [^<]*origin', text)
@@ -166,7 +192,7 @@ def test_changes_tell_what_an_event_changed_and_nothing_else(server: Serving, pr
     wait_for((project.shared / "1.2.in").exists, "both tasks")
     wait_for(lambda: 'data-state="running"' in page(server, f"/runs/{run}").text, "the page to tell of them")
     text = page(server, f"/runs/{run}").text
-    (address,) = re.findall(r'sse-connect="([^"]+)"', text)
+    (address,) = re.findall(r'sse-connect="([^"]+)"', unescape(text))
     found: dict[str, str] = {}
     names: list[str] = []
     with stream(server, address) as events:
@@ -197,7 +223,7 @@ def test_a_page_that_missed_too_much_is_loaded_anew(server: Serving, project: Pr
     run = server.start(plan, repo=str(project.root), pool_size=2)
     wait_for((project.shared / "1.1.in").exists, "the first task")
     wait_for(lambda: server.tasks(run)["1.2"]["status"] == "complete", "the other task")
-    (address,) = re.findall(r'sse-connect="([^"]+)"', page(server, f"/runs/{run}").text)
+    (address,) = re.findall(r'sse-connect="([^"]+)"', unescape(page(server, f"/runs/{run}").text))
     with stream(server, address), stream(server, f"/runs/{run}/changes?after=0") as old:
         assert next(old).name in {"reload", "update"}
     (project.shared / "go").touch()
@@ -208,7 +234,7 @@ def test_two_who_look_at_a_run_see_the_same(server: Serving, project: Project) -
     run = server.start(project.tasks({"1.1": gate(), "2.1": "true"}), repo=str(project.root))
     wait_for((project.shared / "1.1.in").exists, "the first task")
     wait_for(lambda: "sse-connect" in page(server, f"/runs/{run}").text, "the page")
-    (address,) = re.findall(r'sse-connect="([^"]+)"', page(server, f"/runs/{run}").text)
+    (address,) = re.findall(r'sse-connect="([^"]+)"', unescape(page(server, f"/runs/{run}").text))
     with stream(server, address) as one, stream(server, address) as other:
         (project.shared / "go").touch()
         seen = []

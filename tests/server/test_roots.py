@@ -9,7 +9,7 @@ from repositories import Clone
 
 from containers.git import NotARepositoryError
 from pipeline.roots import OutsideError, PathError, Repositories, Roots
-from pipeline.store import Store
+from pipeline.store import Store, StoreError
 
 
 @pytest.fixture
@@ -126,3 +126,17 @@ def test_each_repository_has_one_store(clone: Clone) -> None:
     store = repositories.store(repositories.named(None))
     assert repositories.store(repositories.named("src")) is store
     repositories.close()
+
+
+def test_a_store_that_is_broken_does_not_hide_the_others(
+    make_repository: Callable[..., Clone], tmp_path: Path
+) -> None:
+    good, bad = (make_repository(f"root/{name}", {"a": "a"}) for name in ("good", "bad"))
+    (bad.path / ".git" / "patchyard").write_text("in the way")
+    environ = good.user.environ
+    both = Repositories(Roots([tmp_path / "root"]), environ, lambda found: Store.beside(found.common))
+    assert [repository.root for repository, _ in both.stores()] == [good.path]
+    both.close()
+    alone = Repositories(Roots([bad.path]), environ, lambda found: Store.beside(found.common))
+    with pytest.raises(StoreError):
+        alone.stores()

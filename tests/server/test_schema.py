@@ -11,10 +11,10 @@ from project import Project
 from repositories import User, make_repository
 from served import Serving
 
-SECONDS = 60
-"""How long the API is called for each run, and for none."""
-LEAST = 20
-"""Calls that have to be made in each part of that time, or the test says nothing."""
+EXAMPLES = 10
+"""Calls that are made up for each operation, besides those that cover what it allows and forbids."""
+LEAST = 200
+"""Calls that have to be made, or the test says nothing."""
 CHECKS = (
     "not_a_server_error",
     "status_code_conformance",
@@ -35,23 +35,20 @@ def served(tmp_path: Path) -> Iterator[Serving]:
         yield server
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_the_api_does_what_its_openapi_says(served: Serving, tmp_path: Path) -> None:
     config = tmp_path / "schemathesis.toml"
     config.write_text("", encoding="utf-8")
-    runs = [item["execution_id"] for item in served.get("").json()["executions"]]
-    # Whatever is called for a run is called for runs that there are, too.
-    for number, run in enumerate([*runs, None]):
-        if run is not None:
-            config.write_text(
-                "[[operations]]\n"
-                'include-path-regex = "execution_id"\n'
-                f'parameters = {{ "path.execution_id" = "{run}", "path.number" = "1.{number + 1}" }}\n',
-                encoding="utf-8",
-            )
-        else:
-            config.write_text("", encoding="utf-8")
-        _call(served, config, tmp_path, seed=number)
+    run = served.get("").json()["executions"][0]["execution_id"]
+    _call(served, config, tmp_path, seed=1)
+    # Whatever is called for a run is called for one that there is, too.
+    config.write_text(
+        "[[operations]]\n"
+        'include-path-regex = "execution_id"\n'
+        f'parameters = {{ "path.execution_id" = "{run}", "path.number" = "1.1" }}\n',
+        encoding="utf-8",
+    )
+    _call(served, config, tmp_path, seed=2)
     assert served.client.get("/health").json()["status"] == "ok"
 
 
@@ -61,26 +58,18 @@ def _call(served: Serving, config: Path, directory: Path, *, seed: int) -> None:
         [
             *(sys.executable, "-m", "schemathesis.cli", "--config-file", config, "run"),
             *(f"{served.url}/openapi.json", "--checks", ",".join(CHECKS), "--mode", "all"),
-            *(
-                "--max-time",
-                str(SECONDS),
-                "--seed",
-                str(seed),
-                "--generation-database",
-                "none",
-                "--no-color",
-            ),
-            *("--phases", "examples,coverage,fuzzing", "--max-failures", "20", "--request-timeout", "30", "--max-examples", "10"),
+            *("--max-examples", str(EXAMPLES), "--seed", str(seed), "--generation-database", "none"),
+            *("--phases", "examples,coverage,fuzzing", "--max-failures", "20", "--request-timeout", "60"),
+            "--no-color",
         ],
         cwd=directory,
         env={**served.project.environ},
         capture_output=True,
         text=True,
-        timeout=150,
+        timeout=280,
         check=False,
     )
     assert done.returncode == 0, done.stdout[-20_000:] + done.stderr
-    print(done.stdout)
     generated = re.search(r"([0-9]+) generated", done.stdout)
     assert generated, done.stdout
     assert int(generated[1]) > LEAST, done.stdout

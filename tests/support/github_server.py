@@ -101,7 +101,8 @@ class GitHubServer:
         self._http = _Http(("127.0.0.1", 0), _Handler)
         self._http.hub_server = self
         self._http.idle = self.idle = threading.Event()
-        self.web = f"http://127.0.0.1:{self._http.server_address[1]}"
+        self.port = int(self._http.server_address[1])
+        self.web = f"http://127.0.0.1:{self.port}"
         self.url = f"{self.web}{base}"  # what GITHUB_API_URL is set to
         self.hub = Hub(self.web, self.url)
         self._thread = threading.Thread(

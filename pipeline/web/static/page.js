@@ -19,7 +19,7 @@
       if (before) before.replaceWith(made);
       else if (place) place.append(made);
       else continue;
-      htmx.process(made);
+      if (made.matches("[hx-get]") || made.querySelector("[hx-post]")) htmx.process(made);
     }
     if (reachable && byId(reachable)) byId(reachable).tabIndex = 0;
     if (focused && document.activeElement?.id !== focused) byId(focused)?.focus({ preventScroll: true });

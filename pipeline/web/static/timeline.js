@@ -3,7 +3,7 @@
 (() => {
   const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400];
   const MOST_TICKS = 8;
-  const MANY = 150; // bars from which on the picture moves twice a second instead of with every frame
+  const MANY = 150; // bars from which on the picture moves once a second instead of with every frame
   const two = (value) => String(value).padStart(2, "0");
   const byId = (id) => document.getElementById(id);
 
@@ -66,7 +66,7 @@
   }
 
   let last = 0;
-  const pause = () => (document.getElementsByClassName("bar").length > MANY ? 500 : 40);
+  const pause = () => (document.getElementsByClassName("bar").length > MANY ? 1000 : 40);
   function frame(time) {
     if (byId("clock")?.dataset.live === "true" && time - last >= pause()) {
       last = time;
