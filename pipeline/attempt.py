@@ -235,7 +235,7 @@ class Attempt:
                 await self._finish(cancelled=True)
             raise
         except (GitError, PoolError) as error:
-            # It concerns this task alone: its container's start, or the note of its worktree, could not be made.
+            # It concerns this task alone: no start for its container, or no room for the note of its worktree.
             self._results.append(StepResult(self._steps[0], None, 0.0, error=str(error)))
         except PatchyardError as error:
             self._break_off(error)

@@ -85,12 +85,10 @@ def _age(text: str | None) -> float | None:
     number, unit = text[:-1], text[-1:]
     if unit == "d" and number.isdigit():
         return float(number) * 86400
-    try:
-        if text.isdigit():
-            raise ValueError(text)
-        return parse_duration(text)
-    except ValueError:
-        raise CallError(f"--older-than: {text!r} is no age; write 14d, 12h or 30m") from None
+    with suppress(ValueError):
+        if not text.isdigit():
+            return parse_duration(text)
+    raise CallError(f"--older-than: {text!r} is no age; write 14d, 12h or 30m")
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from pipeline.workers import Work
 from tasks.errors import PatchyardError
 from tasks.model import Plan, RunStatus
 
-SHORTEST_PAUSE = 0.04
+SHORTEST_PAUSE = 0.02
 """Seconds between two changes that are sent; what happens meanwhile is sent together."""
 SHARE = 0.5
 """The part of a processor's time that may go into one run: a large one is shown in fewer steps."""
@@ -389,8 +389,8 @@ class LiveRuns:
     async def changes(self, place: Place, after: int, frame: str) -> AsyncIterator[tuple[int, str, str]]:
         """Yield changes after an event: a number, `update`, `reload` or `end`, and HTML; all empty when quiet.
 
-        `frame` is that of the page's picture. `reload` says that too much was missed, `end` that there is nothing
-        more to come.
+        `frame` is that of the page's picture. `reload` says that too much was missed, `end` that nothing
+        more is to come.
         """
         async with self._live(place, after, frame) as live:
             number = live.place_of(after)

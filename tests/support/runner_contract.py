@@ -237,7 +237,9 @@ class Contract:
         assert place.log.endswith("[there is no program no-such-program on PATH, exit code 127]\n")
 
     async def test_a_child_in_the_background_holds_nothing_up(self, place: Place) -> None:
-        results = await place.run(place.job(f"{HEARTBEAT} echo done", "true"))
+        results = await place.run(
+            place.job(f"{HEARTBEAT} echo done", "while [ ! -e beats ]; do sleep 0.01; done")
+        )
         assert [result.ok for result in results] == [True, True]
         assert results[0].tail == "done\n"
         assert await place.is_quiet()
