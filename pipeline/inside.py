@@ -33,13 +33,14 @@ from pipeline.events import (
     StepFinished,
     now,
 )
+from pipeline.execution import container_place, execute, recorder_for
 from pipeline.publishing import Target, connect_for, publish_run
 from pipeline.records import new_run_id
 from pipeline.remotes import api_url, parse_name, parse_remote, web_host
 from pipeline.report import export
 from pipeline.running import left_out_warning
 from pipeline.store import Store
-from pipeline.wiring import Call, Prepared, Selection, container_place, execute, prepare, recorder_for
+from pipeline.wiring import Call, Prepared, Selection, prepare
 from tasks.errors import PatchyardError
 from tasks.model import Mode, RunStatus
 from tasks.plan import PlanError

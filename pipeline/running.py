@@ -18,21 +18,12 @@ from pipeline.config import load
 from pipeline.console import observer_for, plural, printable
 from pipeline.database import VARIABLE
 from pipeline.events import Broadcast, Event, Notice, RunFinished, now, timestamp
+from pipeline.execution import Before, execute, recorder_for
 from pipeline.options import interruptible, tell_wait
 from pipeline.recorder import EventKeeper, Recorder
 from pipeline.records import Run, new_run_id
 from pipeline.runs import open_store, prepare_again, repository_id, take_up
-from pipeline.wiring import (
-    Before,
-    Call,
-    Prepared,
-    check_agents,
-    execute,
-    parse_plan,
-    prepare,
-    read_plan,
-    recorder_for,
-)
+from pipeline.wiring import Call, Prepared, check_agents, parse_plan, prepare, read_plan
 from tasks.errors import PatchyardError
 from tasks.model import RunStatus, Task
 from tasks.plan import Diagnostic

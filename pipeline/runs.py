@@ -16,10 +16,11 @@ from containers.git import GitError, Repository
 from containers.worktrees import rescue_at
 from pipeline.control import first_lease_seconds, host_name, new_owner
 from pipeline.database import VARIABLE
+from pipeline.execution import Before
 from pipeline.records import Run, StoredTask, new_run_id
 from pipeline.salvage import CUT_OFF, salvager
 from pipeline.store import Store
-from pipeline.wiring import Before, Call, CallError, Prepared, Selection, describe, prepare
+from pipeline.wiring import Call, CallError, Prepared, Selection, describe, prepare
 from tasks.errors import PatchyardError
 from tasks.model import Plan, Request, RunStatus, Status
 from tasks.plan import parse

@@ -7,8 +7,9 @@ from anyio import to_thread
 from project import Project, meet
 
 from pipeline.events import Event, RunFinished, TaskFinished, TaskStarted
+from pipeline.execution import execute, recorder_for
 from pipeline.runs import open_store
-from pipeline.wiring import Call, execute, prepare, recorder_for
+from pipeline.wiring import Call, prepare
 from tasks.model import RunStatus
 
 pytestmark = pytest.mark.anyio

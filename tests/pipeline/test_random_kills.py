@@ -20,7 +20,7 @@ echo $PATCHYARD_TASK >> $PATCHYARD_TASK.txt
 TASKS = [f"{batch}.{number}" for batch in (1, 2, 3) for number in (1, 2, 3, 4)]
 
 
-def resumed(project: Project, run: str | None, plan: object) -> "subprocess.Popen[bytes]":
+def resumed(project: Project, run: str | None, plan: object) -> "subprocess.Popen[str]":
     """Begin the run, or go on with it."""
     arguments = ["resume", run] if run else ["run", str(plan), "--publish"]
     started = project.start(*arguments, "--json", environ={"PATCHYARD_NO_CACHE": "1"})
@@ -46,9 +46,9 @@ def test_killed_at_any_moment_every_task_is_there_exactly_once(hosted: Project, 
             process.communicate()
             kills += 1
         else:
-            assert process.returncode == 0, f"seed {seed}: {process.args}"
+            assert process.returncode == 0, f"seed {seed}"
             if kills < KILLS:  # it came to its end too soon: begin anew, with the same branches
-                _once(hosted, github, run or _newest(hosted), seed)
+                _once(hosted, github, run or _newest(hosted) or "", seed)
                 run = None
                 continue
             finished += 1
