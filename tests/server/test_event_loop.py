@@ -33,11 +33,14 @@ async def serving(project: Project, **more: object) -> AsyncIterator[tuple[httpx
                 while not server.started:  # noqa: ASYNC110 - it tells nobody
                     await anyio.sleep(0.01)
             url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-            async with httpx.AsyncClient(base_url=url, timeout=60, trust_env=False) as client:
-                yield client, app.state.services
-            await app.state.services.workers.stop()
-            app.state.services.followers.close()
-            server.should_exit = True
+            try:
+                async with httpx.AsyncClient(base_url=url, timeout=60, trust_env=False) as client:
+                    yield client, app.state.services
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await app.state.services.workers.stop()  # a test that failed leaves none behind, either
+                app.state.services.followers.close()
+                server.should_exit = True
 
 
 async def status(client: httpx.AsyncClient, run: str) -> str:

@@ -86,7 +86,7 @@ class Serving:
         """End it."""
         self.client.close()
         if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM if kind is None else signal.SIGKILL)
+            self.process.send_signal(signal.SIGTERM)  # also when the test failed: it takes its workers along
         try:
             out, error = self.process.communicate(timeout=PATIENCE)
         finally:

@@ -3,7 +3,7 @@
 (() => {
   const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400];
   const MOST_TICKS = 8;
-  const MANY = 150; // bars from which on the picture moves once a second instead of with every frame
+  const MANY = 150; // bars from which on the picture moves twice a second instead of with every frame
   const two = (value) => String(value).padStart(2, "0");
   const byId = (id) => document.getElementById(id);
 
@@ -51,14 +51,28 @@
     }));
   }
 
+  // Where there are many bars, only those that run are touched, and the whole grows in steps.
+  function stretch(picture, moment) {
+    const live = byId("clock").dataset.live === "true";
+    const dense = live && picture.classList.contains("dense");
+    const before = Number(picture.style.getPropertyValue("--span"));
+    if (!dense || moment > before) {
+      const span = Math.max(1, dense ? moment * 1.05 : moment);
+      picture.style.setProperty("--now", moment.toFixed(3));
+      picture.style.setProperty("--span", span.toFixed(3));
+      drawTicks(span);
+    }
+    if (!dense) return;
+    for (const one of document.querySelectorAll("#bands, #lanes .bar[data-state='running']")) {
+      one.style.setProperty("--now", moment.toFixed(3));
+    }
+  }
+
   function draw() {
     const picture = byId("timeline");
     const moment = now();
     if (!picture || moment === null) return;
-    const span = Math.max(1, moment);
-    picture.style.setProperty("--now", moment.toFixed(3));
-    picture.style.setProperty("--span", span.toFixed(3));
-    drawTicks(span);
+    stretch(picture, moment);
     for (const one of document.querySelectorAll("[data-since]")) {
       one.textContent = duration(Math.max(0, moment - Number(one.dataset.since)));
     }
@@ -66,7 +80,7 @@
   }
 
   let last = 0;
-  const pause = () => (document.getElementsByClassName("bar").length > MANY ? 1000 : 40);
+  const pause = () => (document.getElementsByClassName("bar").length > MANY ? 500 : 40);
   function frame(time) {
     if (byId("clock")?.dataset.live === "true" && time - last >= pause()) {
       last = time;
