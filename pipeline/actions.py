@@ -7,7 +7,7 @@ import anyio
 
 from pipeline.api_models import Start
 from pipeline.problems import ClosingError, NotNowError
-from pipeline.runs import ask, enqueue, redo, standing
+from pipeline.runs import ask, enqueue, is_unpublished, redo, standing
 from pipeline.services import Place, Services
 from pipeline.wiring import Call, Prepared, Selection, prepare
 from pipeline.workers import Work
@@ -80,7 +80,7 @@ async def go_on(services: Services, name: str) -> Place:
     """
     place = await services.find(name)
     now = await _standing(services, place)
-    if now is RunStatus.SUCCEEDED:
+    if now is RunStatus.SUCCEEDED and not await services.call(is_unpublished, place.store, place.run):
         raise NotNowError(f"run {place.run.id} is over: {now}; `retry` runs tasks of it again")
     if now in {RunStatus.RUNNING, RunStatus.PAUSED}:
         return await _ask(services, place, None)

@@ -105,7 +105,8 @@ class _Old:
         old = [run for run in self.store.runs() if self._is_old(run)]
         yield from self._branches(old)
         for run in old:
-            yield f"run {run.id}: {run.plan_title or run.plan_path}, ended {run.finished_at:%Y-%m-%d}"
+            ended = run.finished_at or run.started_at
+            yield f"run {run.id}: {run.plan_title or run.plan_path}, ended {ended:%Y-%m-%d}"
             if not self.dry_run:
                 shutil.rmtree(run_directory(self.repository.common, run.id), ignore_errors=True)
                 self.store.forget_run(run.id)
@@ -125,30 +126,28 @@ class _Old:
         ) < limit
 
     def _branches(self, old: list[Run]) -> Iterator[str]:
-        """Remove the branches of old runs that stand where the run set them, and are merged."""
+        """Remove the branches that no newer run needs, that stand where a run set them, and that are merged."""
         kept = {run.id for run in self.store.runs()} - {run.id for run in old}
         needed = {name for run in kept for name in self._names(run)}
         known = {record.name: record for record in self.store.branches()}
         there = self.repository.branches("")
         heads = [commit for name, commit in there.items() if name not in known]
         checked_out = self.repository.checked_out()
-        for run in old:
-            merged = {
-                item.outcome.branch
-                for item in self.store.tasks(run.id)
-                if item.request and item.request.action == "merged"
-            }
-            for name in self._names(run):
-                record = known.get(name)
-                if record is None or name in needed or name in checked_out or there.get(name) != record.commit:
-                    continue
-                if name in merged or any(self._is_in(record, head) for head in heads):
-                    yield f"branch {name}"
-                    if not self.dry_run:
-                        with suppress(GitError):
-                            self.repository.delete_branch(name, record.commit)
-                            self.store.forget_branch(name)
-                    known.pop(name)
+        merged = {
+            item.outcome.branch
+            for run in old
+            for item in self.store.tasks(run.id)
+            if item.request and item.request.action == "merged"
+        }
+        for name, record in known.items():
+            if name in needed or name in checked_out or there.get(name) != record.commit:
+                continue
+            if name in merged or any(self._is_in(record, head) for head in heads):
+                yield f"branch {name}"
+                if not self.dry_run:
+                    with suppress(GitError):
+                        self.repository.delete_branch(name, record.commit)
+                        self.store.forget_branch(name)
 
     def _names(self, run: Run | str) -> list[str]:
         stored = self.store.tasks(run if isinstance(run, str) else run.id)

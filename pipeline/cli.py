@@ -44,6 +44,11 @@ class Group(click.Group):
         except BrokenPipeError:
             discard_output()
             ctx.exit(1)
+        except OSError as error:
+            discard_output()
+            where = f"{error.filename}: " if error.filename else "the output could not be written: "
+            click.echo(f"patchyard: {where}{error.strerror or error}", err=True)
+            ctx.exit(1)
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

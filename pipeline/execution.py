@@ -17,6 +17,7 @@ from containers.images import Resolver
 from containers.local import LocalRunner
 from containers.runner import Runner
 from containers.worktrees import Pool
+from pipeline.begun import forget_begun, note_begun
 from pipeline.config import Settings
 from pipeline.control import Control, lease_seconds
 from pipeline.events import Listener, Notice, RunFinished
@@ -42,6 +43,7 @@ class Before:
     """What a run has done before it is taken up: tasks with a result, attempts by task, and its seconds."""
 
     tasks: Mapping[str, StoredTask] = field(default_factory=dict)
+    again: frozenset[str] = frozenset()  # tasks that are to run again, also where their results are kept
     attempts: Mapping[str, int] = field(default_factory=dict)
     seconds: float = 0.0
 
@@ -55,6 +57,7 @@ def recorder_for(
     def claim(store: Store) -> None:
         store.open_run(run)
         store.act_as(run.id, run.owner or "")
+        forget_begun(run)
 
     return Recorder(opener, run, claim)
 
@@ -92,7 +95,7 @@ async def execute(  # noqa: PLR0913 - what one run is made of, all of it named
     stop = CancelScope()
     failure: PatchyardError | None = None
     finished: RunFinished | None = None
-    async with _held(directory), anyio.create_task_group() as group:
+    async with _held(directory, recorder), anyio.create_task_group() as group:
         if signals:
             group.start_soon(_stop_on_signal, stop, listener)
         try:
@@ -108,6 +111,7 @@ async def execute(  # noqa: PLR0913 - what one run is made of, all of it named
                     secrets=prepared.secrets,
                     span=(place or Host()).span,
                     before=before.tasks,
+                    again=before.again,
                     attempts=before.attempts,
                     seconds=before.seconds,
                     control=Control(recorder.run.owner, lease_seconds(environ)),
@@ -123,13 +127,15 @@ async def execute(  # noqa: PLR0913 - what one run is made of, all of it named
 
 
 @asynccontextmanager
-async def _held(directory: Path) -> AsyncIterator[None]:
+async def _held(directory: Path, recorder: Recorder) -> AsyncIterator[None]:
     """Make a run's directory, and hold the lock by which others see that a process works on the run."""
     lock = FileLock(directory / "lock", thread_local=False)
 
     def take() -> None:
         directory.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=GLANCE)
+        if not recorder.is_open:
+            note_begun(recorder.run)
 
     try:
         await to_thread.run_sync(take)

@@ -43,6 +43,7 @@ class Parts:
     secrets: Secrets = field(default_factory=Secrets)
     span: Callable[[str], AbstractContextManager[object]] = nullcontext  # shows by name what goes on
     before: Mapping[str, StoredTask] = field(default_factory=dict)  # what this run has done already, by task
+    again: frozenset[str] = frozenset()  # tasks that are to run, also where their results are kept
     attempts: Mapping[str, int] = field(default_factory=dict)  # how often its tasks were begun already
     seconds: float = 0.0  # how long it was under way already
     control: Control = field(default_factory=Control)
@@ -194,8 +195,8 @@ class _Flow:
             if early is not None:
                 await self._context.keep(early)
                 return early
-            made = await made_before(self._context, task, start)
-            return made or await self._run_in_worktree(task, start)
+            known = None if task.id in self._parts.again else await made_before(self._context, task, start)
+            return known or await self._run_in_worktree(task, start)
 
     def _restore(self, task: Task, start: Start, outcome: Outcome) -> Outcome:
         """Return the outcome that a task had before the run was taken up; its commit may be elsewhere."""

@@ -8,9 +8,7 @@ import click
 from pipeline.afterwards import opened
 from pipeline.console import plural
 from pipeline.options import database_option, environment, leave, repo_option
-from pipeline.records import StoredTask
-from pipeline.runs import BusyError, ask, is_dead, plan_of, redo, standing
-from pipeline.store import Store
+from pipeline.runs import BusyError, ask, is_dead, is_unpublished, plan_of, redo, standing
 from pipeline.wiring import CallError
 from tasks.model import Request, RunStatus
 
@@ -41,20 +39,11 @@ def resume(run_name: str, repo: Path, *, as_json: bool) -> None:
         status = standing(store, run, environment())
         ended = store.tasks(run.id)
         done = len(ended) == len(plan_of(run).tasks)
-        to_publish = run.settings.get("publish") and any(_is_unpublished(store, item) for item in ended)
+        to_publish = is_unpublished(store, run)
     if status is RunStatus.SUCCEEDED and done and not to_publish:
         click.echo(f"run {run.id} is complete: there is nothing left to do", err=True)
         return
     leave(resume_run(repository, run, environment(), as_json=as_json))
-
-
-def _is_unpublished(store: Store, item: StoredTask) -> bool:
-    """Whether what a task left is not on the forge as it is here."""
-    branch, commit = item.outcome.branch, item.outcome.commit
-    if not branch or not commit:
-        return False
-    record = store.branch(branch)
-    return item.request is None or record is None or record.pushed != commit
 
 
 @click.command()

@@ -94,6 +94,11 @@ class Recorder:
         """Whether the database, when it is open, is one that several hosts can share."""
         return self._store is not None and self._store.is_shared
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the database is open, and the run in it."""
+        return self._store is not None
+
     def wait(self, timeout: float | None = None) -> Store | None:
         """Return the store as soon as the run is in it; `None` when that failed, or takes too long. Blocks."""
         self._settled.wait(timeout)
@@ -146,6 +151,8 @@ class Recorder:
             raise self._failure or StoreError("the database was not opened")
 
         def work() -> T:
+            if self._failure:
+                raise self._failure
             self._write_noted(store)
             return write(store, *arguments, **options)
 

@@ -165,6 +165,16 @@ def run_values(run: Run) -> dict[str, Any]:
     }
 
 
+def run_from(values: Mapping[str, Any]) -> Run:
+    """Return the run that `run_values` are of."""
+    kept = {
+        **values,
+        "status": RunStatus(values["status"]),
+        "started_at": datetime.fromisoformat(values["started_at"]),
+    }
+    return Run(**{**kept, "settings": json.loads(values["settings"]), "call": json.loads(values["call"])})
+
+
 def run_of(row: "RowMapping") -> Run:
     """Return the run of a row."""
     values: dict[str, Any] = {str(name): value for name, value in row.items()}

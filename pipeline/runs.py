@@ -4,7 +4,6 @@ A stored run is all that it takes to work on it: any process that can reach the 
 claim it. Blocks.
 """
 
-import fcntl
 import os
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -14,13 +13,14 @@ from typing import ClassVar
 
 from containers.git import GitError, Repository
 from containers.worktrees import rescue_at
+from pipeline.begun import add_begun, is_locked
 from pipeline.control import first_lease_seconds, host_name, new_owner
 from pipeline.database import VARIABLE
 from pipeline.execution import Before
 from pipeline.records import Run, StoredTask, new_run_id
 from pipeline.salvage import CUT_OFF, salvager
 from pipeline.store import Store
-from pipeline.wiring import Call, CallError, Prepared, Selection, describe, prepare
+from pipeline.wiring import Call, CallError, Prepared, Selection, describe, prepare, runs_directory
 from tasks.errors import PatchyardError
 from tasks.model import Plan, Request, RunStatus, Status
 from tasks.plan import parse
@@ -46,9 +46,11 @@ def open_store(repository: Repository, environ: Mapping[str, str], database: str
     Raises:
         StoreError: It cannot be opened.
     """
-    if url := database or environ.get(VARIABLE):
-        return Store(url, repository=repository_id(repository, environ))
-    return Store.beside(repository.common)
+    url = database or environ.get(VARIABLE)
+    shared = repository_id(repository, environ) if url else ""
+    store = Store(url, repository=shared) if url else Store.beside(repository.common)
+    add_begun(store, runs_directory(repository.common))
+    return store
 
 
 def repository_id(repository: Repository, environ: Mapping[str, str]) -> str:
@@ -91,19 +93,6 @@ def is_dead(store: Store, run: Run, environ: Mapping[str, str]) -> bool:
         # Between its claim and the lock, a process that has just taken the run up is known by its number.
         return not (run.owner and is_process(run.owner) and store.is_leased(run.id))
     return not store.is_leased(run.id)
-
-
-def is_locked(directory: Path) -> bool:
-    """Whether a process holds the lock in a run's directory."""
-    try:
-        with (directory / "lock").open("rb") as file:
-            # Shared, so that those who look do not take each other for the holder.
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:  # not there, or not ours to look at; whoever may write there knows
-        return False
-    return False
 
 
 def is_process(owner: str) -> bool:
@@ -172,6 +161,7 @@ def take_up(repository: Repository, store: Store, run: Run, environ: Mapping[str
         stored = {item.outcome.task: item for item in store.tasks(run.id)}
         settled = {task: item for task, item in stored.items() if is_settled(item)}
         store.redo(run.id, stored.keys() - settled.keys())
+        again = store.to_redo(run.id)
     except BaseException:
         store.set_status(run.id, RunStatus.INTERRUPTED)
         store.release(run.id, owner)
@@ -185,7 +175,7 @@ def take_up(repository: Repository, store: Store, run: Run, environ: Mapping[str
     now_run = replace(
         run, status=RunStatus.RUNNING, owner=owner, host=host, directory=described.directory, request=None
     )
-    return TakenUp(now_run, prepared, Before(settled, attempts, _seconds(run, stored.values())))
+    return TakenUp(now_run, prepared, Before(settled, again, attempts, _seconds(run, stored.values())))
 
 
 def is_settled(stored: StoredTask) -> bool:
@@ -198,6 +188,18 @@ def is_settled(stored: StoredTask) -> bool:
     if outcome.succeeded or outcome.status is Status.TIMED_OUT:
         return True
     return outcome.status is Status.FAILED and outcome.exit_code is not None
+
+
+def is_unpublished(store: Store, run: Run) -> bool:
+    """Whether a run that is to be published left something that is not on the forge as it is here."""
+    if not run.settings.get("publish"):
+        return False
+    pushed = {record.name: record.pushed for record in store.branches()}
+    left = [item for item in store.tasks(run.id) if item.outcome.commit]
+    left = [item for item in left if item.request is None or item.request.action != "merged"]
+    return any(
+        item.request is None or pushed.get(item.outcome.branch or "") != item.outcome.commit for item in left
+    )
 
 
 def _seconds(run: Run, stored: Iterable[StoredTask]) -> float:

@@ -16,11 +16,11 @@ import anyio
 from anyio import CapacityLimiter, to_thread
 
 from containers.git import Repository
-from pipeline.control import lease_seconds
+from pipeline.control import host_name, lease_seconds
 from pipeline.following import PAGE, Followers, IsOver, Read
 from pipeline.records import Run, StoredAttempt, StoredEvent, StoredTask
 from pipeline.roots import Repositories, Roots
-from pipeline.runs import open_store, plan_of, standing
+from pipeline.runs import is_dead, is_unpublished, open_store, plan_of, standing
 from pipeline.store import Store, UnknownRunError
 from pipeline.wiring import run_directory
 from pipeline.workers import Job, Work, Workers
@@ -40,6 +40,8 @@ BEGINNING = 60.0
 """Seconds in which the server that a run was asked of begins it, before others do."""
 LOOKS = 100
 """Runs that were looked at, after which those are let go that nobody asked for of late."""
+LOOK = 0.1
+"""Seconds between two looks at whether a run has come to its stop."""
 PUBLISHING = "publishing"
 PLANS = 200
 """Plans that are kept as they were parsed."""
@@ -131,8 +133,7 @@ class Services:
         """Go on with the runs that were cut off, and serve until the context is left."""
         async with self.workers.open(), self.followers.open(), anyio.create_task_group() as group:
             await self.take_up()
-            if self.settings.database:
-                group.start_soon(self._take_over)
+            group.start_soon(self._take_over)
             try:
                 yield self
             finally:
@@ -284,7 +285,13 @@ class Services:
         for place in await self.runs():
             run = place.run
             ours = run.call.get("served") or run.status is RunStatus.PENDING  # which only servers make
-            if run.status.is_over or self.workers.ended(run.id) or not ours:
+            if self.workers.ended(run.id) or self.workers.has(run.id) or not ours:
+                continue
+            done = run.status in {RunStatus.SUCCEEDED, RunStatus.FAILED}
+            if done and await self._was_cut_off_publishing(place):
+                self.adopt(place)
+                self.workers.start(self.job(place))
+            if run.status.is_over:
                 continue
             now = await self.call(standing, place.store, run, self.settings.environ)
             begun = (datetime.now(UTC) - run.started_at).total_seconds()
@@ -293,6 +300,31 @@ class Services:
             ):
                 self.adopt(place)
                 self.workers.start(self.job(place))
+
+    async def _was_cut_off_publishing(self, place: Place) -> bool:
+        """Whether the worker of a run was ended while it published: it had the run, and let nobody have it."""
+        if place.run.owner is None or not await self.call(is_unpublished, place.store, place.run):
+            return False
+        return await self.call(is_dead, place.store, place.run, self.settings.environ)
+
+    async def stop(self) -> None:
+        """Let every run of this host that a server began come to a stop, to be gone on with later."""
+        self.workers.closing = True
+        left = [place for place in await self.runs() if self._is_left_to_us(place)]
+        for place in left:
+            with suppress(PatchyardError):
+                await self.call(place.store.ask, place.run.id, Request.STOP)
+        await self.workers.stop()
+        for place in left:
+            while not await self.call(is_dead, place.store, place.run, self.settings.environ):  # noqa: ASYNC110 - another process's end
+                await anyio.sleep(LOOK)
+
+    def _is_left_to_us(self, place: Place) -> bool:
+        """Whether a worker of a server that is gone works on a run here."""
+        run = place.run
+        if run.status not in {RunStatus.RUNNING, RunStatus.PAUSED} or not run.call.get("served"):
+            return False
+        return run.host == host_name(self.settings.environ) and not self.workers.has(run.id)
 
     async def _take_over(self) -> None:
         """Go on, from time to time, with runs whose server went: a lease that ended tells."""

@@ -196,7 +196,7 @@ async def _until_signal(server: "Server", services: "Services") -> None:
 
 
 async def _end(server: "Server", services: "Services") -> None:
-    await services.workers.stop()
+    await services.stop()
     _leave(server, services)
 
 

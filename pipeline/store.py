@@ -360,6 +360,13 @@ class Store(Database):
         with self._read() as connection:
             return tuple(task_of(row) for row in connection.execute(query).mappings())
 
+    def to_redo(self, run: str) -> frozenset[str]:
+        """Return the tasks that `redo` was told of and that have no outcome since."""
+        table = self._tables.tasks
+        query = table.select().where(table.c.run == run, table.c.redo).with_only_columns(table.c.task)
+        with self._read() as connection:
+            return frozenset(connection.execute(query).scalars())
+
     def has_ended(self, run: str, task: str) -> bool:
         """Whether a task of a run has its outcome."""
         table = self._tables.tasks

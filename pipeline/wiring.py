@@ -217,7 +217,12 @@ def _base_name(repository: Repository, settings: Settings) -> str | None:
 
 def run_directory(common: Path, run: str) -> Path:
     """Return the directory of a run's logs."""
-    return common / "patchyard" / "runs" / run
+    return runs_directory(common) / run
+
+
+def runs_directory(common: Path) -> Path:
+    """Return where the directories of a repository's runs stand."""
+    return common / "patchyard" / "runs"
 
 
 def describe(prepared: Prepared, run_id: str, *, repository: str = "") -> Run:

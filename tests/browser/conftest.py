@@ -16,7 +16,7 @@ from served import Serving
 Open = Callable[..., Page]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its event loop would be in the way of other tests of the process
 def browser() -> Iterator[Browser]:
     """A Chromium without a window."""
     path = browsers.executable()

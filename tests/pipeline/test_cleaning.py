@@ -65,6 +65,17 @@ def test_branches_that_are_not_its_own_stay(project: Project) -> None:
     assert {"patchyard/old/mine", "patchyard/old/1.1"} <= project.branches().keys()
 
 
+def test_a_branch_that_is_merged_after_its_run_was_removed_goes_then(project: Project) -> None:
+    make_runs(project)
+    project.call("clean", "--older-than", "14d").expect(0)
+    assert "patchyard/old/1.2" in project.branches()
+    project.clone.git("merge", "--quiet", "--no-ff", "-m", "merged", "patchyard/old/1.2")
+
+    project.call("clean", "--older-than", "14d").expect(0)
+
+    assert sorted(project.branches()) == ["main", "patchyard/new/1.1"]
+
+
 def test_a_branch_that_is_checked_out_stays(project: Project) -> None:
     make_runs(project)
     project.clone.git("checkout", "--quiet", "patchyard/old/1.1")

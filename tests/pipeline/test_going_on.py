@@ -112,6 +112,19 @@ def test_processes_of_a_dead_run_are_ended_before_their_worktree_is_used(project
     assert runs([pid]) == []
 
 
+def test_a_run_that_is_killed_before_it_is_in_the_database_goes_on(project: Project) -> None:
+    script = 'touch "$SHARED/begun"; test -e "$SHARED/go" || kill -9 $PPID; touch a'
+    with project.start("run", project.tasks({"1.1": script, "2.1": "touch b"}), "--json") as started:
+        assert started.done().code == -9
+    (project.shared / "go").touch()
+    assert (project.shared / "begun").exists()
+
+    done = resume(project, "latest").expect(0)
+
+    assert done.statuses == {"1.1": "changed", "2.1": "changed"}
+    assert list((project.state / "runs").glob("*/run.json")) == []
+
+
 def test_the_flags_and_the_base_are_those_of_the_run(project: Project) -> None:
     plan = project.tasks({"1.1": COUNTED + SLOW, "1.2": "touch b"})
     with project.start("run", plan, "--branch", "mine/{run}/{task}", "--task", "1.1", "--json") as started:
@@ -185,7 +198,7 @@ def test_a_task_that_is_named_runs_again_with_what_builds_on_it(project: Project
     scripts = {"1.1": COUNTED + 'cat "$SHARED/1.1.count" > a', "1.2": COUNTED + "touch b", "2.1": "cat a > c"}
     first = project.run(project.tasks(scripts)).expect(0)
 
-    done = project.call("retry", first.run, "1.1", "--json", environ={"PATCHYARD_NO_CACHE": "1"}).expect(0)
+    done = project.call("retry", first.run, "1.1", "--json").expect(0)
 
     assert [record["task"] for record in done.events("task_started")] == ["1.1", "2.1"]
     assert project.show("patchyard/demo/2.1:c") == "x\nx"

@@ -224,8 +224,8 @@ def test_what_is_asked_right_after_a_cancel_is_not_lost(project: Project, server
     run = server.start(project.tasks({"1.1": f"{gate()}echo b > b"}))
     wait_for((project.shared / "1.1.in").exists)
     server.post(f"/{run}/cancel")
-    (project.shared / "go").touch()
     wait_for(lambda: server.status(run)["run_status"] == "cancelled")
+    (project.shared / "go").touch()
 
     server.post(f"/{run}/resume")
 

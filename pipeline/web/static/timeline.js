@@ -68,6 +68,17 @@
     }
   }
 
+  // What runs adds to the time that was worked, between the events too.
+  function figures(moment) {
+    const shown = byId("figures");
+    if (!shown?.dataset.places || moment <= 0) return;
+    const { busy, at, running, places } = shown.dataset;
+    const faster = (Number(busy) + Number(running) * Math.max(0, moment - Number(at))) / moment;
+    for (const one of shown.querySelectorAll("[data-faster]")) one.textContent = faster.toFixed(1);
+    const share = Math.min(1, faster / Number(places));
+    for (const one of shown.querySelectorAll("[data-pool]")) one.textContent = (share * 100).toFixed(0);
+  }
+
   function draw() {
     const picture = byId("timeline");
     const moment = now();
@@ -77,6 +88,7 @@
       one.textContent = duration(Math.max(0, moment - Number(one.dataset.since)));
     }
     for (const one of document.querySelectorAll("[data-elapsed]")) one.textContent = duration(moment);
+    figures(moment);
   }
 
   let last = 0;
