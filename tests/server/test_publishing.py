@@ -1,9 +1,12 @@
 """Pull requests by way of the API: with a run, after it, and when they cannot be."""
 
+import os
+import signal
+
 import pytest
 from github_server import TOKEN, Fault, GitHubServer
 from project import Project, wait_for
-from served import Serving
+from served import Serving, workers_of
 
 NAME = "octo/demo"
 SCRIPTS = {"1.1": "echo one > one.txt", "1.2": "true", "2.1": "echo two > two.txt"}
@@ -72,3 +75,21 @@ def test_auto_merge_ends_in_merged(hosted: Project, roots: list[str]) -> None:
         wait_for(lambda: server.tasks(run)["1.1"]["status"] == "merged")
         assert server.status(run)["active_prs"] == []
         assert server.tasks(run)["1.1"]["pr_number"]
+
+
+def test_what_was_cut_off_while_it_published_is_published_by_the_next_server(
+    hosted: Project, github: GitHubServer, roots: list[str]
+) -> None:
+    scripts = {f"1.{number}": f"echo {number} > {number}" for number in range(1, 6)}
+    with Serving(hosted, roots) as server:
+        run = server.start(hosted.tasks(scripts), publish=True)
+        wait_for(lambda: github.pull_requests(NAME))
+        workers = workers_of(server)
+        server.kill()
+        for worker in workers:
+            os.kill(worker, signal.SIGKILL)
+
+    with Serving(hosted, roots) as server:
+        wait_for(lambda: len(github.pull_requests(NAME)) == len(scripts), "every pull request")
+        wait_for(lambda: server.status(run)["status"] == "complete")
+    assert len({pull.head for pull in github.pull_requests(NAME)}) == len(scripts)

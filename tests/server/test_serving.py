@@ -6,28 +6,16 @@ import signal
 import socket
 import subprocess
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 import httpx
 import pytest
 from project import Project, runs, wait_for
 from repositories import Clone
-from served import Serving, gate
+from served import Serving, gate, workers_of
 
 TOKEN = "a-long-random-text"
 SHORT_GRACE = {"PATCHYARD_GRACE": "0.2s"}
-
-
-def workers_of(server: Serving) -> list[int]:
-    """Return the processes that the server started and that still run."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):  # it has ended meanwhile
-            state, parent = path.read_text().rpartition(")")[2].split()[:2]
-            if int(parent) == server.process.pid and state not in "ZX":
-                found.append(int(path.parent.name))
-    return found
 
 
 def roots_of(project: Project) -> list[str | Path]:
@@ -184,6 +172,41 @@ def test_a_killed_server_leaves_its_runs_to_their_workers(project: Project) -> N
         (project.shared / "go").touch()
         assert server.wait(run, "complete")["tasks_completed"] == 1
         assert [item["number"] for item in server.get(f"/{run}/tasks/1.1").json()["attempts"]] == [1]
+
+
+def test_a_server_ends_what_a_killed_one_left(project: Project) -> None:
+    plan = project.tasks({"1.1": f"echo half > half; {gate('never')}", "2.1": "echo b > b"})
+    options = roots_of(project)
+    with Serving(project, options, SHORT_GRACE) as server:
+        run = server.start(plan)
+        wait_for((project.shared / "1.1.in").exists)
+        (worker,) = workers_of(server)
+        server.kill()
+
+    with Serving(project, options, SHORT_GRACE) as server:
+        assert server.status(run)["status"] == "executing"
+
+    assert runs([worker]) == []
+    (record,) = project.call("status", run, "--json").expect(0).records
+    assert record["status"] == "interrupted"
+    assert [item["status"] for item in record["tasks"]] == ["cancelled", "cancelled"]
+
+
+def test_a_worker_that_a_server_found_and_that_is_killed_is_followed_by_another(project: Project) -> None:
+    plan = project.tasks({"1.1": f"{gate()}echo a > a"})
+    options, environ = roots_of(project), {"PATCHYARD_LEASE": "1"}
+    with Serving(project, options, environ) as server:
+        run = server.start(plan)
+        wait_for((project.shared / "1.1.in").exists)
+        (worker,) = workers_of(server)
+        server.kill()
+
+    with Serving(project, options, environ) as server:
+        (project.shared / "1.1.in").unlink()
+        os.kill(worker, signal.SIGKILL)
+        wait_for((project.shared / "1.1.in").exists)
+        (project.shared / "go").touch()
+        assert server.wait(run, "complete")["tasks_completed"] == 1
 
 
 def test_a_worker_that_is_killed_is_followed_by_another(project: Project) -> None:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -176,3 +176,14 @@ GATE = 'touch "$SHARED/$PATCHYARD_TASK.in"; while [ ! -e "$SHARED/{name}" ]; do 
 def gate(name: str = "go") -> str:
     """Return a script that says that it is there, and waits until a test opens the gate."""
     return GATE.format(name=name)
+
+
+def workers_of(server: Serving) -> list[int]:
+    """Return the processes that the server started and that still run."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended meanwhile
+            state, parent = path.read_text().rpartition(")")[2].split()[:2]
+            if int(parent) == server.process.pid and state not in "ZX":
+                found.append(int(path.parent.name))
+    return found
