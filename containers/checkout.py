@@ -281,7 +281,7 @@ class Checkout:
 
     def _stage(self, start: str, exclude: Sequence[str]) -> Staging:
         if not is_directory(self.path):
-            raise GitError(f"the task removed its worktree {self.path}, so there is nothing to take a patch of")
+            raise GitError(f"its worktree {self.path} is gone, so there is nothing to take a patch of")
         _make_owned(self.path)
         index, staged = self._place.own("index"), self._place.own("staged")
         if index.is_file() and not staged.exists():

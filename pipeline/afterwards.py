@@ -195,8 +195,9 @@ def logs(run_name: str, task: str, repo: Path, *, follow: bool, number: int | No
             if last:
                 _check_host(store, run, task, wanted)
                 outcome = _task_of(store, run, task).outcome
-                how = f"it was {outcome.status}: {outcome.error}"
-                raise UnknownRunError(f"task {task} of run {run.id} has no log: {how}")
+                why = outcome.error or ("its result was there already" if outcome.cached else "it is gone")
+                which = f"attempt {number} at task {task}" if number else f"task {task}"
+                raise UnknownRunError(f"{which} of run {run.id} has no log ({outcome.status}): {why}")
             time.sleep(POLL)
         _print_log(path, ended)
 
@@ -246,6 +247,8 @@ def diff(run_name: str, task: str | None, repo: Path, number: int | None) -> Non
             return
         chosen = (_task_of(store, run, task),) if task else store.tasks(run.id)
         out = sys.stdout.buffer
+        if task and chosen[0].outcome.patch is None:
+            click.echo(f"task {task} of run {run.id} has no patch ({chosen[0].outcome.status})", err=True)
         for item in chosen:
             if item.outcome.patch:
                 out.write(item.outcome.patch.diff)

@@ -346,9 +346,9 @@ class Attempt:
         except GitError as error:
             taken = False
             where = f"what it changed stays in {self._worktree.path}"
-            if not self._worktree.path.is_dir():
-                where = f"{self._worktree.path} was removed meanwhile"
-            outcome = _spoilt(outcome, f"its patch could not be taken, and {where}: {error}")
+            gone = not self._worktree.path.is_dir()
+            where = "" if gone else f", and {where}"
+            outcome = _spoilt(outcome, f"its patch could not be taken{where}: {error}")
             outcome = replace(outcome, exit_code=None)  # it has no result of its own: `resume` runs it again
         outcome = await settle(self._context, self._task, self._start, outcome)
         outcome = replace(outcome, seconds=perf_counter() - self._began)

@@ -21,7 +21,7 @@ from pipeline.following import PAGE, Followers, IsOver, Read
 from pipeline.records import Run, StoredAttempt, StoredEvent, StoredTask
 from pipeline.roots import Repositories, Roots
 from pipeline.runs import is_dead, is_unpublished, open_store, plan_of, standing
-from pipeline.store import Store, UnknownRunError
+from pipeline.store import AmbiguousRunError, Store, UnknownRunError
 from pipeline.wiring import run_directory
 from pipeline.workers import Job, Work, Workers
 from tasks.errors import PatchyardError
@@ -160,15 +160,21 @@ class Services:
             store, repository = self._places[name]
             return Place(store.run(name), store, repository)
         found: dict[str, Place] = {}
+        several: UnknownRunError | None = None
         for repository, store in self.repositories.stores():
             try:
                 run = store.run(name)
+            except AmbiguousRunError as error:
+                several = error
+                continue
             except UnknownRunError:
                 continue
             found[run.id] = Place(run, store, repository)
         if name == "latest" and found:
             found = dict([max(found.items(), key=lambda item: item[1].run.started_at)])
-        if len(found) != 1:
+        if several or len(found) > 1:
+            raise several or AmbiguousRunError(f"{name} is the beginning of {len(found)} runs; give more of it")
+        if not found:
             raise UnknownRunError(
                 f"there is no run {name} below the roots; `GET /api/v1/autonomous` lists them"
             )

@@ -47,6 +47,10 @@ class UnknownRunError(PatchyardError):
     exit_code: ClassVar[int] = 2
 
 
+class AmbiguousRunError(UnknownRunError):
+    """Several runs begin with what was given."""
+
+
 class Store(Database):
     """An open database. A context manager. Blocks: callers on the event loop go through a thread.
 
@@ -326,7 +330,7 @@ class Store(Database):
         if len(found) == 1:
             return found[0]
         if found:
-            raise UnknownRunError(f"{name} is the beginning of {len(found)} runs; give more of it")
+            raise AmbiguousRunError(f"{name} is the beginning of {len(found)} runs; give more of it")
         raise UnknownRunError(f"there is no run {name} in this repository; `patchyard runs` lists them")
 
     def _exactly(self, run: str) -> Run | None:

@@ -179,7 +179,7 @@ def test_logs_of_a_task_that_did_not_run_says_why(project: Project) -> None:
     for more in ([], ["--follow"]):
         told = project.call("logs", run, "1.1", *more).expect(2).err
         assert told == (
-            f"patchyard: task 1.1 of run {run} has no log: it was skipped: the plan says that it is completed\n"
+            f"patchyard: task 1.1 of run {run} has no log (skipped): the plan says that it is completed\n"
         )
 
 
