@@ -400,9 +400,8 @@ def _holder_file(path: Path) -> Path:
 
 
 def set_apart(path: Path) -> None:
-    """Mark a worktree as one with work that could not be kept: no run takes it any more."""
+    """Mark a worktree as one with work that could not be kept: no run takes it before `rescue_at` keeps that."""
     _kept_mark(path).touch()
-    _holder_file(path).unlink(missing_ok=True)
 
 
 def holder_of(path: Path) -> Holder | None:
@@ -429,13 +428,17 @@ def rescue(repository: Repository, path: Path, salvage: Salvage) -> bool:
 
 
 def rescue_at(repository: Repository, path: Path, salvage: Salvage) -> None:
-    """Have kept what a dead run left in a worktree, unless another run has it: then that one has seen to it."""
+    """Have kept what a run left in a worktree, unless another run has it: then that one has seen to it.
+
+    One that was set aside is for every run again, when its work can be kept now.
+    """
     if not path.parent.is_dir() or (lock := _try_lock(path)) is None:
         return
     try:
-        if _state(repository, path) is _State.OURS:
+        if _state(repository, path) in {_State.OURS, _State.KEPT} and holder_of(path):
             end_inside(path, TASK_VARIABLE)
-            rescue(repository, path, salvage)
+            if rescue(repository, path, salvage):
+                _kept_mark(path).unlink(missing_ok=True)
     finally:
         lock.release()
 

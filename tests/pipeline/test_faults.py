@@ -134,6 +134,8 @@ def test_a_database_that_another_does_not_let_go_of(project: Project) -> None:
     assert done.code == 1
     assert "database is locked" in errors(done)
     completed(project, "latest", "1.1", "2.1")
+    assert "diff --git a/a b/a" in project.call("diff", "latest", "1.1", "--attempt", "1").expect(0).out
+    assert list(project.worktrees.glob("*.kept")) == []
 
 
 @as_root
