@@ -400,7 +400,7 @@ def _holder_file(path: Path) -> Path:
 
 
 def set_apart(path: Path) -> None:
-    """Mark a worktree as one with work that could not be kept: no run takes it before `rescue_at` keeps that."""
+    """Mark a worktree as one with work that could not be kept: no run takes it until `rescue_at` can."""
     _kept_mark(path).touch()
 
 
