@@ -113,10 +113,10 @@ class Repository:
         self.name = opened.root.name.removesuffix(".git") or "repository"
         self._opened = opened
         self._environ = environ
-        # Over the network git runs where the user would run it: a remote's URL may be a relative path.
-        self._remote = git.at(opened.root, {"GIT_DIR": str(opened.git_dir)})
+        # Where the user would run it: a remote's URL may be a relative path, and ignored is what its files say.
+        self._here = git.at(opened.root, {"GIT_DIR": str(opened.git_dir)})
         # All else runs where no .gitattributes of the user's checkout can be found.
-        self._git = self._remote.at(opened.common)
+        self._git = self._here.at(opened.common)
         self._commits = Commits(self._git)
         self._identity: Identity | None = None
         self._ignored: Path | None = None
@@ -153,7 +153,7 @@ class Repository:
             return self._opened.head
         try:
             arguments = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
-            return self._remote.run(*arguments).text
+            return self._here.run(*arguments).text
         except GitError:
             raise RevisionError(
                 f"{revision!r} names no commit in {self.root}; name a branch, a tag or a commit id"
@@ -317,15 +317,15 @@ class Repository:
 
     def remote_url(self, remote: str, *, push: bool = False) -> str | None:
         """Return the URL of a remote, as git uses it; `push` asks for the one that is pushed to."""
-        return remotes.remote_url(self._remote, remote, push=push)
+        return remotes.remote_url(self._here, remote, push=push)
 
     def configured_url(self, remote: str) -> str | None:
         """Return the URL of a remote as the user wrote it, which says more than where `insteadOf` leads."""
-        return remotes.configured_url(self._remote, remote)
+        return remotes.configured_url(self._here, remote)
 
     def set_remote_url(self, remote: str, url: str) -> None:
         """Let a remote lead to a URL; for a copy that is the program's own, never for the user's repository."""
-        self._remote.run("config", f"remote.{remote}.url", url)
+        self._here.run("config", f"remote.{remote}.url", url)
 
     def remote_branches(
         self, remote: str, patterns: Sequence[str], credential: Credential | None, timeout: float = TIMEOUT
@@ -335,7 +335,7 @@ class Repository:
         Raises:
             RemoteError: It cannot be asked.
         """
-        return remotes.list_branches(self._remote, remote, patterns, credential, timeout)
+        return remotes.list_branches(self._here, remote, patterns, credential, timeout)
 
     def remote_default_branch(
         self, remote: str, credential: Credential | None, timeout: float = TIMEOUT
@@ -345,7 +345,7 @@ class Repository:
         Raises:
             RemoteError: It cannot be asked.
         """
-        return remotes.default_branch(self._remote, remote, credential, timeout)
+        return remotes.default_branch(self._here, remote, credential, timeout)
 
     def fetch(self, remote: str, commit: str, credential: Credential | None, timeout: float = TIMEOUT) -> None:
         """Get a commit from a remote, if it is not here; no ref changes.
@@ -355,7 +355,7 @@ class Repository:
         """
         here = self._git.run("cat-file", "-e", f"{commit}^{{commit}}", ok=range(256)).code == 0
         if not here:
-            remotes.fetch(self._remote, remote, commit, credential, timeout)
+            remotes.fetch(self._here, remote, commit, credential, timeout)
 
     def push(
         self, remote: str, pushes: Sequence[Push], credential: Credential | None, timeout: float = TIMEOUT
@@ -364,7 +364,7 @@ class Repository:
 
         Returns one result for each, in the same order; what goes wrong is in them.
         """
-        return remotes.push(self._remote, remote, pushes, credential, timeout)
+        return remotes.push(self._here, remote, pushes, credential, timeout)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -404,6 +404,13 @@ class Repository:
         except OSError as error:
             raise GitError(f"cannot make a worktree at {path}: {error.strerror}") from None
         return self._checkout(path, admin)
+
+    def shows(self, path: Path) -> bool:
+        """Whether something at `path` would be seen by `git status` of the user's checkout."""
+        path = path.resolve()
+        if not path.is_relative_to(self.root) or path.is_relative_to(self.common):
+            return False
+        return self._here.run("check-ignore", "--quiet", f"{path}/", ok=(0, 1, 128)).code == 1
 
     def is_vacant(self, path: Path) -> bool:
         """Whether a worktree can be made at `path`: nothing is there, or one that was never filled."""

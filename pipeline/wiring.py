@@ -128,6 +128,7 @@ def prepare(call: Call, *, text: str | None = None, base: str | None = None) -> 
     check_agents(plan, settings, call.environ)
     settings = _locked(settings, plan, repository.root)
     _check_branch(plan, settings, repository)
+    _check_worktrees(settings, repository)
     secrets = _secrets(plan, settings, call.environ)
     return Prepared(
         call=call,
@@ -202,6 +203,15 @@ def _check_branch(plan: Plan, settings: Settings, repository: Repository) -> Non
     name = settings.branch.format(plan=plan.name, task=plan.tasks[0].id, run="run")
     if not repository.is_branch_name(name):
         raise ConfigError(f"branch: {name!r} is not a name that git takes for a branch; change the template")
+
+
+def _check_worktrees(settings: Settings, repository: Repository) -> None:
+    directory = settings.worktrees
+    if directory and repository.shows(directory / "wt-1"):
+        raise ConfigError(
+            f"worktrees: {directory} is inside the checkout, whose `git status` would show them; ignore it in "
+            ".gitignore, or name a directory elsewhere"
+        )
 
 
 def _base_name(repository: Repository, settings: Settings) -> str | None:

@@ -243,3 +243,23 @@ def test_the_configuration_is_that_of_the_users_checkout(project: Project, tmp_p
     done = project.call("run", plan, "--json", "--repo", project.root / "src", cwd=tmp_path).expect(0)
 
     assert done.events("run_started")[0]["pool_size"] == 2
+
+
+@pytest.mark.parametrize("named", [".", "pool", "a/b/../pool"])
+def test_worktrees_that_would_show_in_the_users_checkout_are_refused(project: Project, named: str) -> None:
+    project.configure(f'worktrees = "{named}"\n')
+
+    done = project.run(project.tasks({"1.1": "touch x"})).expect(2)
+
+    assert f"worktrees: {project.root / named} is inside the checkout" in done.err
+    assert not list(project.root.glob("**/wt-1"))
+
+
+def test_worktrees_may_stand_in_an_ignored_directory_of_the_checkout(project: Project) -> None:
+    project.clone.commit({".gitignore": "/pool/\n"})
+    project.configure('worktrees = "pool"\n')
+
+    done = project.run(project.tasks({"1.1": "touch x"})).expect(0)
+
+    assert done.outcome("1.1")["files"] == ["x"]
+    assert (project.root / "pool" / "wt-1").is_dir()
