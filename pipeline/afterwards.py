@@ -274,7 +274,7 @@ def patches(run_name: str, output: Path, repo: Path) -> None:
     `patchyard diff` shows theirs. The report is DIR/report.json and DIR/report.md; with it,
     `patchyard publish --from DIR` opens the pull requests, also in another clone.
     """
-    from pipeline.report import export  # noqa: PLC0415 - start-up stays quick
+    from pipeline.exporting import export  # noqa: PLC0415 - start-up stays quick
 
     with opened(repo) as (repository, store):
         run = store.run(run_name)

@@ -14,13 +14,13 @@ from containers.git import BranchMovedError, GitError, Repository, SecretFoundEr
 from containers.runner import Job, Runner
 from containers.worktrees import Holder, Pool, PoolError, Worktree
 from pipeline.bases import Start
-from pipeline.branches import RUN_TRAILER, TASK_TRAILER, Branches
+from pipeline.branches import Branches
 from pipeline.config import Settings
 from pipeline.events import Listener, StepFinished, StepStarted, TaskFinished, TaskStarted, now
 from pipeline.recorder import Recorder
 from pipeline.records import StoredAttempt
 from pipeline.results import Results
-from pipeline.signing import signature
+from pipeline.signing import commit_message, signature
 from pipeline.store import Store
 from tasks.errors import PatchyardError
 from tasks.keys import AgentUse, Ingredients, Inputs, inputs_of
@@ -151,12 +151,6 @@ class Context:
 def log_of(directory: Path, task: str, attempt: int) -> Path:
     """Return the file of an attempt's output in a run's directory."""
     return directory / (f"{task}.log" if attempt == 1 else f"{task}.attempt-{attempt}.log")
-
-
-def commit_message(task: Task, run: str) -> str:
-    """Return the message of a task's commit, with the trailers that name the task and the run."""
-    text = (task.commit or task.title or f"Task {task.id}").strip()
-    return f"{text}\n\n{TASK_TRAILER} {task.id}\n{RUN_TRAILER} {run}\n"
 
 
 def steps_of(task: Task, plan: Plan, settings: Settings) -> tuple[Step, ...]:

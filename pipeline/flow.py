@@ -12,7 +12,7 @@ from anyio import CancelScope, CapacityLimiter, to_thread
 from containers.git import GitError, Repository
 from containers.runner import Runner
 from containers.worktrees import Pool
-from pipeline.attempt import Attempt, Context, commit_message, made_before
+from pipeline.attempt import Attempt, Context, made_before
 from pipeline.bases import Bases, Start
 from pipeline.branches import Branches
 from pipeline.config import Settings
@@ -21,7 +21,7 @@ from pipeline.events import BatchStarted, ConflictFound, Listener, RunFinished, 
 from pipeline.recorder import Recorder
 from pipeline.records import Run, StoredTask
 from pipeline.results import Results
-from pipeline.signing import remade, signature
+from pipeline.signing import commit_message, remade, signature
 from pipeline.store import Store
 from tasks.errors import PatchyardError
 from tasks.model import Batch, Mode, Outcome, Plan, Request, RunStatus, Status, Task

@@ -34,10 +34,10 @@ from pipeline.events import (
     now,
 )
 from pipeline.execution import container_place, execute, recorder_for
+from pipeline.exporting import export
 from pipeline.publishing import Target, connect_for, publish_run
 from pipeline.records import new_run_id
 from pipeline.remotes import api_url, parse_name, parse_remote, web_host
-from pipeline.report import export
 from pipeline.running import left_out_warning
 from pipeline.store import Store
 from pipeline.wiring import Call, Prepared, Selection, prepare

@@ -25,7 +25,6 @@ from tasks.model import Conflict
 
 VERSION = 1
 JSON_FILE = "report.json"
-MARKDOWN_FILE = "report.md"
 
 
 class ReportError(PatchyardError):
@@ -202,31 +201,6 @@ def report_of(repository: Repository, store: Store, run: Run) -> Report:
         commits=_commits(repository, run.base, stored),
         publishing=_publishing(run.settings),
     )
-
-
-def export(repository: Repository, store: Store, run: Run, directory: Path) -> tuple[Path, ...]:
-    """Write the patches and the report of a run into a directory, and return the patches' paths. Blocks.
-
-    Raises:
-        ReportError: They cannot be written.
-    """
-    from pipeline.summary import markdown  # noqa: PLC0415 - it imports this module
-
-    report = report_of(repository, store, run)
-    diffs = {item.outcome.task: item.outcome.patch for item in store.tasks(run.id)}
-    written = []
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        for task in report.tasks:
-            patch = diffs[task.task]
-            if task.patch and patch:
-                written.append(directory / task.patch)
-                written[-1].write_bytes(patch.diff)
-        (directory / JSON_FILE).write_text(report.as_json, "ascii")
-        (directory / MARKDOWN_FILE).write_text(markdown(report), "utf-8")
-    except OSError as error:
-        raise ReportError(f"cannot write to {directory}: {error.strerror}") from None
-    return tuple(written)
 
 
 def read_report(path: Path) -> Report:

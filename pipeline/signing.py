@@ -1,8 +1,9 @@
-"""Who makes the commits of a run, and when: the same commits whenever and wherever the run is taken up."""
+"""Who makes the commits of a run, when, and with which message: the same wherever the run is taken up."""
 
 from datetime import datetime
 
 from containers.git import Identity, Repository, Signature
+from pipeline.branches import RUN_TRAILER, TASK_TRAILER
 from pipeline.records import Run
 from tasks.model import Outcome, Task
 
@@ -20,14 +21,18 @@ def signature(run: Run, moment: datetime) -> Signature:
     return Signature(Identity(who["name"], who["email"]), date)
 
 
+def commit_message(task: Task, run: str) -> str:
+    """Return the message of a task's commit, with the trailers that name the task and the run."""
+    text = (task.commit or task.title or f"Task {task.id}").strip()
+    return f"{text}\n\n{TASK_TRAILER} {task.id}\n{RUN_TRAILER} {run}\n"
+
+
 def remade(repository: Repository, run: Run, task: Task, outcome: Outcome) -> str:
     """Make the commit of a stored outcome again, from its patch, and return its id.
 
     Raises:
         GitError: What the task started from is not here, or the patch does not apply.
     """
-    from pipeline.attempt import commit_message  # noqa: PLC0415 - it imports this module
-
     if outcome.patch is None or outcome.started_at is None:
         return ""
     tree = repository.history.apply(outcome.patch.start, outcome.patch.diff)
