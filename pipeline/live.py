@@ -228,7 +228,8 @@ class LiveRun:
                 if records or await self._has_turned():
                     await self._take(records)
                 elif await self._is_over():
-                    self.over = True
+                    self.over = not await self._has_turned()  # it may have, since it was looked at
+                    continue
                 else:
                     await self._feed.wait()
                     continue

@@ -1,6 +1,7 @@
 """Fixtures for every test."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -14,6 +15,12 @@ from repositories import make_repository as make
 
 NEEDS = {"engine": engine_access.NONE, "PostgreSQL": postgres_server.NONE, "browser": browsers.NONE}
 """What some tests need, with what begins the reason of those that were left out for want of it."""
+
+
+def pytest_configure() -> None:
+    """Let tests interrupt what they start: a job in the background of a shell ignores SIGINT, and so do its own."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

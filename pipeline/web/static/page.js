@@ -11,6 +11,7 @@
     const focused = document.activeElement?.id;
     const reachable = document.querySelector("#lanes .bar[tabindex='0']")?.id;
     for (const one of box.content.querySelectorAll("template")) {
+      if (one.dataset.title) document.title = one.dataset.title;
       const made = one.content.firstElementChild;
       if (!made?.id) continue;
       const before = byId(made.id);
