@@ -18,7 +18,7 @@ NEEDS = {"engine": engine_access.NONE, "PostgreSQL": postgres_server.NONE, "brow
 
 
 def pytest_configure() -> None:
-    """Let tests interrupt what they start: a job in the background of a shell ignores SIGINT, and so do its own."""
+    """Let tests interrupt what they start: a shell's background job ignores SIGINT, and so do its children."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
