@@ -99,10 +99,8 @@ def figure(finished: RunFinished) -> str:
     if not ran:
         return sentence
     places = round(finished.speedup / finished.efficiency) if finished.efficiency else 1
-    return (
-        f"{sentence}: {finished.speedup:.1f} times faster than one by one, "
-        f"{finished.efficiency * 100:.0f} % of a pool of {places}"
-    )
+    faster = f"{finished.speedup:.1f} times faster than one by one, " if finished.speedup > 1 else ""
+    return f"{sentence}: {faster}{finished.efficiency * 100:.0f} % of a pool of {places}"
 
 
 def line(event: Event) -> str | None:  # noqa: PLR0911 - one answer an event

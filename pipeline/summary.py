@@ -30,7 +30,7 @@ def _headline(report: Report) -> str:
     ran = sum(1 for task in report.tasks if task.worktree)
     words = [f"**{_text(report.status.replace('_', ' '))}**"]
     if report.seconds is not None and report.speedup is not None:
-        faster = f": {report.speedup:.1f} times faster than one by one" if ran > 1 else ""
+        faster = f": {report.speedup:.1f} times faster than one by one" if report.speedup > 1 else ""
         words.append(f"{ran} {'task' if ran == 1 else 'tasks'} in {report.seconds:.1f} s{faster}")
     words.append(f"run {_code(report.run)} of {_code(report.plan.path)}")
     return ", ".join(words)
