@@ -141,6 +141,7 @@ class Engines:
         self._log = log
         self._notice = on_notice
         self._lanes: list[_Lane] = []
+        self._gone = "no Dagger engine is left"  # why, once the last one went
         self._freed = anyio.Condition()
 
     async def __aenter__(self) -> Self:
@@ -222,7 +223,7 @@ class Engines:
                     lane.running += 1
                     return lane
                 if not any(lane.alive for lane in self._lanes):
-                    raise EngineError("no Dagger engine is left")
+                    raise EngineError(self._gone)
                 await self._freed.wait()
 
     async def _give_back(self, lane: _Lane) -> None:
@@ -240,7 +241,9 @@ class Engines:
         first = lane.alive
         lane.alive = False
         if not any(other.alive for other in self._lanes):
-            raise EngineError(f"{lane.engine} has gone, and no other is left: {error}") from error
+            if first:
+                self._gone = f"{lane.engine} has gone, and no other is left: {error}"
+            raise EngineError(self._gone) from error
         if first:
             self._notice(f"{lane.engine} has gone: {error}; the run goes on without it")
         self._notice(f"task {job.task} begins again on another engine")

@@ -181,10 +181,9 @@ async def test_when_all_have_gone_the_run_cannot_go_on(machine: Machine) -> None
     async with machine.over(first.address, second.address) as engines:
         first.cut()
         second.cut()
-        with pytest.raises(EngineError, match=r" has gone, and no other is left: it does not answer"):
-            await machine.run(engines, 1)
-        with pytest.raises(EngineError, match=r"^no Dagger engine is left$"):
-            await machine.run(engines, 2)
+        for number in (1, 2):  # whoever comes later hears the reason too
+            with pytest.raises(EngineError, match=r" has gone, and no other is left: it does not answer"):
+                await machine.run(engines, number)
 
 
 async def test_a_task_under_which_two_engines_went_is_not_tried_on_a_third(machine: Machine) -> None:
