@@ -192,9 +192,7 @@ class Database:
 
     def _hold(self, connection: "Connection", run: str) -> None:
         """Let nobody else claim a run or write of it until the transaction ends."""
-        runs = self._tables.runs
-        query = runs.select().where(runs.c.id == run).with_only_columns(runs.c.owner)
-        row = connection.execute(query.with_for_update(key_share=True)).first()
+        row = connection.execute(self._tables.owner, {"run": run}).first()
         if self._owner and self._owner[0] == run and (row is None or row.owner != self._owner[1]):
             raise LeaseLostError(_lost(run))
 

@@ -128,7 +128,7 @@ class Store(Database):
         with self._write(run=run) as connection:
             known = connection.execute(table.select().where(*key).with_only_columns(table.c.task)).first()
             if known is None:
-                connection.execute(table.insert().values(run=run, **_attempt_values(attempt)))
+                connection.execute(table.insert(), {"run": run, **_attempt_values(attempt)})
 
     def end_attempt(self, run: str, attempt: StoredAttempt) -> None:
         """Keep how an attempt ended that gave its task no outcome, with what it had changed."""
@@ -161,7 +161,7 @@ class Store(Database):
         }
         with self._write(run=run) as connection:
             connection.execute(table.delete().where(*(table.c[name] == key[name] for name in key)))
-            connection.execute(table.insert().values(**key, **values))
+            connection.execute(table.insert(), {**key, **values})
 
     def keep_outcome(  # noqa: PLR0913 - one row, written at once
         self,
@@ -202,16 +202,16 @@ class Store(Database):
         }
         with self._write(run=run) as connection:
             key = (tables.tasks.c.run == run, tables.tasks.c.task == task)
-            if connection.execute(tables.tasks.update().where(*key).values(**values)).rowcount == 0:
-                connection.execute(tables.tasks.insert().values(run=run, task=task, **values))
+            if connection.execute(tables.tasks.update().where(*key), values).rowcount == 0:
+                connection.execute(tables.tasks.insert(), {"run": run, "task": task, **values})
             key = (tables.attempts.c.run == run, tables.attempts.c.task == task)
             one = tables.attempts.c.number == attempt
-            connection.execute(tables.attempts.update().where(*key, one).values(**ended))
+            connection.execute(tables.attempts.update().where(*key, one), ended)
             if inputs is not None:
                 connection.execute(
                     tables.inputs.delete().where(tables.inputs.c.run == run, tables.inputs.c.task == task)
                 )
-                connection.execute(tables.inputs.insert().values(run=run, task=task, **inputs_values(inputs)))
+                connection.execute(tables.inputs.insert(), {"run": run, "task": task, **inputs_values(inputs)})
             for name, commit in sorted(branches.items()):  # in one order, so that no two wait for each other
                 self._keep_branch(connection, name, {"commit": commit})
 
@@ -289,18 +289,14 @@ class Store(Database):
 
     def keep_events(self, run: str, records: Sequence[Mapping[str, object]]) -> None:
         """Keep what happened, after what did before. It is seen at once, and outlives this process."""
-        from sqlalchemy import func, select  # noqa: PLC0415 - slow; see above
-
-        table = self._tables.events
         with self._write(run=run, durable=False) as connection:
-            last = select(func.max(table.c.sequence)).where(table.c.run == run)
-            first = (connection.execute(last).scalar() or 0) + 1
+            first = (connection.execute(self._tables.last_event, {"run": run}).scalar() or 0) + 1
             rows = [
                 {"run": run, "sequence": number, "record": json.dumps(dict(record))}
                 for number, record in enumerate(records, first)
             ]
             if rows:
-                connection.execute(table.insert(), rows)
+                connection.execute(self._tables.events.insert(), rows)
 
     # Reading
 
@@ -421,10 +417,8 @@ class Store(Database):
 
     def last_event(self, run: str) -> int:
         """Return the number of a run's newest event; 0 where there is none."""
-        table = self._tables.events
-        query = table.select().where(table.c.run == run).with_only_columns(table.c.sequence)
         with self._read() as connection:
-            return int(connection.execute(query.order_by(table.c.sequence.desc()).limit(1)).scalar() or 0)
+            return int(connection.execute(self._tables.last_event, {"run": run}).scalar() or 0)
 
     def inputs(self, run: str) -> Mapping[str, Inputs]:
         """Return what the tasks of a run were made from, by task; a task that never started has none."""

@@ -1,6 +1,7 @@
 """The tables of the store. Times are ISO 8601 texts in UTC, lists are JSON texts."""
 
 from sqlalchemy import (
+    BindParameter,
     Boolean,
     Column,
     Dialect,
@@ -11,6 +12,9 @@ from sqlalchemy import (
     MetaData,
     Table,
     TypeDecorator,
+    bindparam,
+    func,
+    select,
 )
 from sqlalchemy import Text as PlainText
 
@@ -173,6 +177,11 @@ class Tables:
             Column("sequence", Integer, primary_key=True),
             Column("record", Text, nullable=False),
         )
+
+        # What nearly every transaction asks of a run: to build a statement takes longer than to execute it.
+        run: BindParameter[str] = bindparam("run")
+        self.owner = select(self.runs.c.owner).where(self.runs.c.id == run).with_for_update(key_share=True)
+        self.last_event = select(func.max(self.events.c.sequence)).where(self.events.c.run == run)
 
 
 def _run_column() -> Column[str]:
