@@ -94,9 +94,9 @@ def test_a_run_is_paused_goes_on_and_is_cancelled(server: Serving, project: Proj
 
     page.get_by_role("button", name="Pause").click()
     expect(page.get_by_role("button", name="Go on")).to_be_visible()
+    expect(page.locator("#status")).to_have_text("paused")  # what works on the run has seen it
     let_go(project, "first")
     expect(page.locator("[id='row-1.1']")).to_have_attribute("data-state", "unchanged")
-    expect(page.locator("#status")).to_have_text("paused")
     assert state(page, "1.2") == "pending"
 
     page.get_by_role("button", name="Go on").click()
