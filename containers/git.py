@@ -239,6 +239,10 @@ class Repository:
         """Whether an object is there."""
         return self._git.run("cat-file", "-e", name, ok=(0, 1, 128)).code == 0
 
+    def is_whole(self, commit: str, start: str) -> bool:
+        """Whether a commit is there with every object that it has beyond another."""
+        return self._git.run("rev-list", "--objects", "--quiet", commit, f"^{start}", ok=(0, 1, 128)).code == 0
+
     def is_ancestor(self, old: str, new: str) -> bool:
         """Whether `new` holds all that `old` does."""
         return self._git.run("merge-base", "--is-ancestor", old, new, ok=(0, 1)).code == 0

@@ -199,11 +199,15 @@ class _Flow:
             return known or await self._run_in_worktree(task, start)
 
     def _restore(self, task: Task, start: Start, outcome: Outcome) -> Outcome:
-        """Return the outcome that a task had before the run was taken up; its commit may be elsewhere."""
-        if outcome.commit and outcome.patch and not self._parts.repository.has(f"{outcome.commit}^{{commit}}"):
+        """Return the outcome that a task had before the run was taken up; what its commit lacks is made again.
+
+        The commit may be on another host, or have lost an object to `git gc --prune=now`.
+        """
+        repository, patch = self._parts.repository, outcome.patch
+        if outcome.commit and patch and not repository.is_whole(outcome.commit, patch.start):
             if task.dependencies:
                 self._bases.task_start(task, start, self._outcomes)
-            made = remade(self._parts.repository, self._run, task, outcome)
+            made = remade(repository, self._run, task, outcome)
             if made != outcome.commit:
                 raise PatchyardError(
                     f"the commit of task {task.id}, {outcome.commit[:12]}, is not here, and its patch gives "

@@ -193,7 +193,7 @@ def test_git_gc_in_the_middle(project: Project) -> None:
     def collect() -> None:
         while not ended.is_set():
             subprocess.run(
-                ["git", "gc", "--quiet"],  # with `--prune=now` git itself promises nothing beside others
+                ["git", "gc", "--quiet", "--prune=now"],
                 cwd=project.root,
                 env=project.environ,
                 check=False,
@@ -211,6 +211,19 @@ def test_git_gc_in_the_middle(project: Project) -> None:
         assert errors(done)
         done = completed(project, "latest", *scripts)
     assert set(done.statuses.values()) == {"changed"}
+
+
+def test_an_object_that_a_finished_task_lost_is_made_again(project: Project) -> None:
+    scripts = {"1.1": "echo one > one", "2.1": 'test -e "$SHARED/go"; touch two'}
+    done = project.run(project.tasks(scripts)).expect(1)
+    blob = project.clone.git("rev-parse", "patchyard/demo/1.1:one").strip()
+    (project.root / ".git" / "objects" / blob[:2] / blob[2:]).unlink()
+
+    (project.shared / "go").touch()
+    again = plain(project.call("retry", done.run, "--json").expect(0))
+
+    assert set(again.statuses.values()) == {"changed"}
+    project.clone.git("fsck", "--strict")
 
 
 @pytest.mark.skipif(FAKETIME is None, reason=NO_FAKETIME)
