@@ -16,6 +16,7 @@ from containers.worktrees import rescue_at
 from pipeline.begun import add_begun, is_locked
 from pipeline.control import first_lease_seconds, host_name, new_owner
 from pipeline.database import VARIABLE
+from pipeline.events import TaskFinished, as_record, now
 from pipeline.execution import Before
 from pipeline.records import Run, StoredTask, new_run_id
 from pipeline.salvage import CUT_OFF, salvager
@@ -116,8 +117,6 @@ def enqueue(prepared: Prepared, store: Store, *, served: bool = False) -> Run:
 
     `served` says that servers look after it: one that starts goes on with it, when it was cut off.
     """
-    from pipeline.events import now  # noqa: PLC0415 - named where it is used
-
     made = describe(prepared, new_run_id(now()), repository=store.repository)
     call = {**made.call, "served": served}
     run = replace(made, status=RunStatus.PENDING, owner=None, lease_until=None, host=None, call=call)
@@ -160,6 +159,7 @@ def take_up(repository: Repository, store: Store, run: Run, environ: Mapping[str
         keep_what_is_left(repository, store, run, environ)
         stored = {item.outcome.task: item for item in store.tasks(run.id)}
         settled = {task: item for task, item in stored.items() if is_settled(item)}
+        _tell_what_is_missing(store, run, settled)
         store.redo(run.id, stored.keys() - settled.keys())
         again = store.to_redo(run.id)
     except BaseException:
@@ -219,6 +219,23 @@ def keep_what_is_left(repository: Repository, store: Store, run: Run, environ: M
     for attempt in store.attempts(run.id):
         if attempt.status is None:
             store.end_attempt(run.id, replace(attempt, status=Status.CANCELLED, error=CUT_OFF))
+
+
+def _tell_what_is_missing(store: Store, run: Run, settled: Mapping[str, StoredTask]) -> None:
+    """Add the events of tasks whose outcome was kept the moment before the process died, and not yet told of."""
+    told: set[str] = set()
+    last = 0
+    while events := store.events(run.id, last):
+        last = events[-1].sequence
+        for event in events:
+            if event.record["event"] == "task_finished":
+                told.add(str(event.record["task"]))
+            elif event.record["event"] == "task_started":
+                told.discard(str(event.record["task"]))
+    untold = [item for task, item in settled.items() if task not in told]
+    ends = [TaskFinished(outcome=item.outcome, time=item.finished_at or now()) for item in untold]
+    if ends:
+        store.keep_events(run.id, [as_record(end) for end in ends])
 
 
 def open_like(store: Store, repository: Repository, environ: Mapping[str, str]) -> Store:

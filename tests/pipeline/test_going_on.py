@@ -2,6 +2,7 @@
 
 import json
 import signal
+import sqlite3
 
 import pytest
 from github_server import GitHubServer
@@ -263,6 +264,24 @@ def test_every_event_is_kept_in_order(project: Project) -> None:
         kept = store.events(done.run)
     assert [item.sequence for item in kept] == list(range(1, len(done.records) + 1))
     assert [dict(item.record) for item in kept] == done.records
+
+
+def test_the_end_of_a_task_is_told_of_though_the_program_died_before_it_could(project: Project) -> None:
+    from pipeline.store import FILE, Store  # noqa: PLC0415 - slow
+
+    run = killed(project)
+    with sqlite3.connect(project.root / ".git" / "patchyard" / FILE) as database:
+        # As if the power had gone when the outcome of 1.1 was on the disk, and what followed was not.
+        finished = 'select sequence from events where record like \'%"task_finished"%\''
+        assert database.execute(f"delete from events where sequence >= ({finished})").rowcount  # noqa: S608
+
+    resume(project, run).expect(0)
+
+    with Store.beside(project.root / ".git") as store:
+        kept = store.events(run)
+    assert [item.sequence for item in kept] == list(range(1, len(kept) + 1))
+    ends = [item.record for item in kept if item.record["event"] == "task_finished"]
+    assert [(end["task"], end["status"]) for end in ends] == [(task, "changed") for task in SCRIPTS]
 
 
 def test_a_retry_that_is_killed_once_its_branch_is_set_goes_on(project: Project) -> None:

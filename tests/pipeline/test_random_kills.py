@@ -10,6 +10,8 @@ import pytest
 from github_server import GitHubServer
 from project import PATIENCE, Project
 
+from pipeline.store import Store
+
 KILLS = int(os.environ.get("PATCHYARD_TEST_KILLS", "50"))
 SEED = os.environ.get("PATCHYARD_TEST_SEED")
 SCRIPT = """
@@ -73,6 +75,10 @@ def _once(project: Project, github: GitHubServer, run: str, seed: str) -> None:
     (status,) = project.call("status", run, "--json").expect(0).records
     assert [item["task"] for item in status["tasks"]] == TASKS, seed
     assert {item["status"] for item in status["tasks"]} == {"changed"}, seed
+    with Store.beside(project.root / ".git") as store:
+        records = [event.record for event in store.events(run, limit=10_000)]
+    ends = sorted(str(record["task"]) for record in records if record["event"] == "task_finished")
+    assert ends == TASKS, seed
     heads = sorted(pull.head for pull in github.pull_requests("octo/demo"))
     assert heads == [f"patchyard/kill/{task}" for task in TASKS], seed
     for item in status["tasks"]:
