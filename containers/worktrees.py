@@ -1,18 +1,14 @@
 """The worktree pool: acquire, reset, release, remove."""
 
-import hashlib
 import json
 import os
 import re
-import shutil
-import stat
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum, auto
 from functools import partial
 from heapq import heappop, heappush
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self
 
@@ -20,6 +16,7 @@ from anyio import CancelScope, Semaphore, to_thread
 from filelock import FileLock, Timeout
 
 from containers.checkout import MARKER, BrokenWorktreeError, Checkout, pointer
+from containers.copies import Copies
 from containers.filesystem import is_directory, remove
 from containers.git import Repository
 from containers.processes import end_inside
@@ -103,7 +100,7 @@ class Pool:
             aside with the whole worktree.
 
     Raises:
-        PoolError: A pattern of `copy` leads out of the repository.
+        CopyError: A pattern of `copy` leads out of the repository.
     """
 
     def __init__(  # noqa: PLR0913 - the parts of a pool, named by every caller
@@ -120,13 +117,12 @@ class Pool:
         self.directory = directory.absolute()
         self._repository = repository
         self._size = size
-        self._copy = tuple(_checked(pattern) for pattern in copy)
+        self.copies = Copies(repository, self.directory, copy)
         self._keep = tuple(keep)
         self._locks: dict[int, FileLock] = {}
         self._free: list[int] = []
         self._checkouts: dict[int, Checkout] = {}
         self._available = Semaphore(0)
-        self._digest: str | None = None
 
     def __len__(self) -> int:
         """How many tasks can have a worktree at once."""
@@ -135,7 +131,7 @@ class Pool:
     @property
     def exclude(self) -> tuple[str, ...]:
         """Patterns of what the pool puts or leaves in a worktree, and no patch should hold."""
-        return (*(f"/{pattern}" for pattern in self._copy), *self._keep)
+        return (*(f"/{pattern}" for pattern in self.copies.patterns), *self._keep)
 
     async def __aenter__(self) -> Self:
         """Take as many worktrees as the pool's size: the lowest numbers that no other run holds.
@@ -169,7 +165,7 @@ class Pool:
 
         Raises:
             GitError: The commit cannot be checked out.
-            PoolError: A file that is to be copied cannot be.
+            CopyError: A file that is to be copied cannot be.
         """
         await self._available.acquire()
         number = heappop(self._free)
@@ -263,8 +259,7 @@ class Pool:
             checkout = self._made_anew(number, commit)
             checkout.reset(commit, self._keep)
         self._checkouts[number] = checkout
-        for source, relative in self._copies():
-            _copy(source, path, relative)
+        self.copies.put_into(path)
         return Worktree(path.name, path, checkout)
 
     def hold(self, worktree: Worktree, holder: Holder) -> None:
@@ -285,77 +280,6 @@ class Pool:
         elif number in self._checkouts:
             remove(path)  # the task broke what told whose it is; this run made it, and holds its lock
         return self._repository.add_worktree(path, commit)
-
-    def digest_of_copies(self) -> str:
-        """Return a digest of what is copied into every worktree: paths, modes and contents. Blocks."""
-        if self._digest is None:
-            found = hashlib.sha256()
-            for source, relative in sorted(self._copies(), key=lambda pair: str(pair[1])):
-                with suppress(OSError):
-                    content = str(source.readlink()).encode() if source.is_symlink() else source.read_bytes()
-                    part = hashlib.sha256(content).hexdigest()
-                    line = f"{relative}\0{source.lstat().st_mode:o}\0{part}\n"
-                    found.update(line.encode(errors="surrogateescape"))
-            self._digest = found.hexdigest()
-        return self._digest
-
-    def _copies(self) -> Iterator[tuple[Path, Path]]:
-        """Yield the files of the user's tree that are copied, with their paths in it."""
-        root = self._repository.root
-        if root == self._repository.common:
-            return
-        for pattern in self._copy:
-            for source in root.glob(pattern):
-                relative = source.relative_to(root)
-                if relative.parts[:1] in {(), (".git",)} or source.is_relative_to(self.directory):
-                    continue
-                if not source.resolve().is_relative_to(root.resolve()):
-                    raise PoolError(
-                        f"copy: {source} leads out of the repository; put a copy of what it names in its place"
-                    )
-                if source.is_dir():
-                    yield from _files(source.resolve(), relative)
-                elif source.is_file():
-                    yield source.resolve(), relative
-
-
-def _checked(pattern: str) -> str:
-    """Return a pattern of files to copy in its plainest form."""
-    path = PurePosixPath(pattern)
-    if path.is_absolute() or ".." in path.parts or not path.parts:
-        raise PoolError(f"copy: {pattern!r} must be a path inside of the repository, such as .env")
-    return str(path)
-
-
-def _files(directory: Path, relative: Path) -> Iterator[tuple[Path, Path]]:
-    """Yield the files and relative links below a directory."""
-    for parent, directories, names in os.walk(directory):
-        here = Path(parent)
-        links = [name for name in directories if (here / name).is_symlink()]
-        for name in (*names, *links):
-            source = here / name
-            if source.is_symlink() and source.readlink().is_absolute():
-                continue  # it would lead from the worktree back into the user's tree, or elsewhere
-            yield source, relative / source.relative_to(directory)
-
-
-def _copy(source: Path, worktree: Path, relative: Path) -> None:
-    """Copy a file into a worktree where it does not have it, not through a link of the commit's."""
-    destination = worktree / relative
-    try:
-        if os.path.lexists(destination) or not destination.parent.resolve().is_relative_to(worktree):
-            return
-        kind = stat.S_IFMT(source.lstat().st_mode)
-        if kind in {stat.S_IFREG, stat.S_IFLNK}:
-            destination.parent.mkdir(parents=True, exist_ok=True)
-        if kind == stat.S_IFREG:
-            shutil.copy2(source, destination)
-        elif kind == stat.S_IFLNK:
-            destination.symlink_to(source.readlink())
-    except FileNotFoundError:
-        return  # removed by the user meanwhile
-    except OSError as error:
-        raise PoolError(f"copy: cannot copy {source}: {error.strerror}") from None
 
 
 def _try_lock(path: Path) -> FileLock | None:

@@ -286,7 +286,7 @@ def patches(run_name: str, output: Path, repo: Path) -> None:
 
 
 @click.command()
-@click.argument("run_name", metavar="RUN", required=False)
+@click.argument("run_name", metavar="[RUN]", required=False)
 @click.option(
     "--from",
     "directory",

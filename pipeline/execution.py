@@ -91,7 +91,7 @@ async def execute(  # noqa: PLR0913 - what one run is made of, all of it named
     size = 1 if all(settings.mode_for(b) is Mode.LOCAL for b in prepared.plan.batches) else settings.pool_size
     salvage = salvager(recorder.opener, environ)
     pool = Pool(repository, prepared.worktrees, size, copy=settings.copy, keep=settings.keep, salvage=salvage)
-    results = Results(repository, prepared.secrets, pool.digest_of_copies, reads=not settings.fresh)
+    results = Results(repository, prepared.secrets, pool.copies.digest, reads=not settings.fresh)
     stop = CancelScope()
     failure: PatchyardError | None = None
     finished: RunFinished | None = None

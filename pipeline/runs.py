@@ -222,7 +222,7 @@ def keep_what_is_left(repository: Repository, store: Store, run: Run, environ: M
 
 
 def _tell_what_is_missing(store: Store, run: Run, settled: Mapping[str, StoredTask]) -> None:
-    """Add the events of tasks whose outcome was kept the moment before the process died, and not yet told of."""
+    """Add the events of tasks whose outcome was kept, and whose end was not told of, when the process died."""
     told: set[str] = set()
     last = 0
     while events := store.events(run.id, last):

@@ -14,6 +14,7 @@ import pytest
 from anyio import create_task_group, to_thread
 from repositories import Clone, contents, write
 
+from containers.copies import CopyError
 from containers.git import GitError, Repository
 from containers.worktrees import Pool, PoolError, Removed, clean, default_directory, set_aside
 
@@ -303,7 +304,7 @@ class TestCopy:
 
     @pytest.mark.parametrize("pattern", ["/etc/passwd", "../x", "a/../../x", "", "."])
     async def test_nothing_from_outside(self, repository: Repository, directory: Path, pattern: str) -> None:
-        with pytest.raises(PoolError, match=r"must be a path inside of the repository, such as \.env"):
+        with pytest.raises(CopyError, match=r"must be a path inside of the repository, such as \.env"):
             Pool(repository, directory, 1, copy=[pattern])
 
     async def test_nor_through_a_link(
@@ -314,7 +315,7 @@ class TestCopy:
         (clone.path / "out").symlink_to(tmp_path / "outside")
         for pattern in ("key", "out", "out/key"):
             async with Pool(repository, directory, 1, copy=[pattern]) as pool:
-                with pytest.raises(PoolError, match=f"copy: .*/{pattern} leads out of the repository"):
+                with pytest.raises(CopyError, match=f"copy: .*/{pattern} leads out of the repository"):
                     await pool.acquire(clone.head)
 
     async def test_nor_to_the_outside_through_a_link_of_the_commit(

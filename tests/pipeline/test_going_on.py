@@ -272,7 +272,7 @@ def test_the_end_of_a_task_is_told_of_though_the_program_died_before_it_could(pr
     run = killed(project)
     with sqlite3.connect(project.root / ".git" / "patchyard" / FILE) as database:
         # As if the power had gone when the outcome of 1.1 was on the disk, and what followed was not.
-        finished = 'select sequence from events where record like \'%"task_finished"%\''
+        finished = "select sequence from events where record like '%\"task_finished\"%'"
         assert database.execute(f"delete from events where sequence >= ({finished})").rowcount  # noqa: S608
 
     resume(project, run).expect(0)
