@@ -3,8 +3,8 @@
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from math import inf
 from time import monotonic
@@ -62,12 +62,36 @@ class Control:
     request: Request | None = None
     _paused: bool = False
     _going: anyio.Event = field(default_factory=anyio.Event)
+    _working: int = 0  # tasks that have a worktree
+    _still: float = 0.0  # seconds, up to the last change
+    _still_since: float | None = None
     _silent: float = 0.0
 
     async def go_on(self) -> None:
         """Wait while the run is paused."""
         while self._paused:
             await self._going.wait()
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Count a task as under way while the context is open."""
+        self._working += 1
+        self._look()
+        try:
+            yield
+        finally:
+            self._working -= 1
+            self._look()
+
+    @property
+    def stood_still(self) -> float:
+        """How long the run was paused and no task was under way, in seconds."""
+        return self._still + (monotonic() - self._still_since if self._still_since is not None else 0.0)
+
+    def _look(self) -> None:
+        """Begin or end the time in which the run stands still."""
+        self._still = self.stood_still
+        self._still_since = monotonic() if self._paused and not self._working else None
 
     @asynccontextmanager
     async def watch(self, recorder: Recorder, stop: CancelScope) -> AsyncIterator[None]:
@@ -116,6 +140,7 @@ class Control:
         paused = request is Request.PAUSE
         if paused is not self._paused:
             self._paused = paused
+            self._look()
             await recorder.keep(
                 Store.set_status, recorder.run.id, RunStatus.PAUSED if paused else RunStatus.RUNNING
             )

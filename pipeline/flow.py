@@ -196,7 +196,10 @@ class _Flow:
                 await self._context.keep(early)
                 return early
             known = None if task.id in self._parts.again else await made_before(self._context, task, start)
-            return known or await self._run_in_worktree(task, start)
+            if known is not None:
+                return known
+            with self._parts.control.at_work():
+                return await self._run_in_worktree(task, start)
 
     def _restore(self, task: Task, start: Start, outcome: Outcome) -> Outcome:
         """Return the outcome that a task had before the run was taken up; what its commit lacks is made again.
@@ -270,7 +273,7 @@ class _Flow:
 
     async def finish(self) -> RunFinished:
         """Give the tasks that were not reached their outcomes, and close the run."""
-        seconds = self._parts.seconds + perf_counter() - self._began
+        seconds = self._seconds()
         for task in self._plan.tasks:
             if task.id not in self._outcomes:
                 self._outcomes[task.id] = self._known(task) or self._unreached(task)
@@ -284,7 +287,7 @@ class _Flow:
     async def give_up(self, error: PatchyardError) -> None:
         """Tell of a run that cannot go on, and close it as far as that is possible."""
         self._failure = error
-        seconds = self._parts.seconds + perf_counter() - self._began
+        seconds = self._seconds()
         for task in self._plan.tasks:
             if task.id not in self._outcomes:
                 self._outcomes[task.id] = self._known(task) or self._unreached(task)
@@ -296,6 +299,11 @@ class _Flow:
             await self._close(finished)
         if self._told:
             self._parts.listener.notify(finished)
+
+    def _seconds(self) -> float:
+        """Return how long the run was under way; that it was paused, or interrupted, does not count."""
+        here = perf_counter() - self._began - self._parts.control.stood_still
+        return self._parts.seconds + max(here, 1e-6)
 
     def _result(self, seconds: float) -> RunFinished:
         outcomes = tuple(self._outcomes[task.id] for task in self._plan.tasks)

@@ -4,7 +4,9 @@ import json
 import os
 import re
 import socket
+import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import httpx
@@ -203,6 +205,23 @@ def test_a_run_is_paused_and_goes_on(project: Project, server: Serving) -> None:
     assert server.post(f"/{run}/resume").json()["status"] == "executing"
     assert server.wait(run)["status"] == "complete"
     assert "over" in server.post(f"/{run}/resume", 409).json()["detail"]
+
+
+def test_that_a_run_was_paused_is_not_counted_into_its_time(project: Project, server: Serving) -> None:
+    run = server.start(project.tasks({"1.1": f"{gate()}echo a > a", "2.1": "echo b > b"}))
+    wait_for((project.shared / "1.1.in").exists)
+    server.post(f"/{run}/pause")
+    server.wait(run, "paused")
+    (project.shared / "go").touch()
+    wait_for(lambda: server.tasks(run)["1.1"]["status"] == "complete")
+    time.sleep(2)  # the time in question, not a guess at how long something takes
+
+    server.post(f"/{run}/resume")
+
+    server.wait(run)
+    (record,) = project.call("runs", "--json").expect(0).records
+    begin, end = (datetime.fromisoformat(record[name]) for name in ("started_at", "finished_at"))
+    assert record["seconds"] < (end - begin).total_seconds() - 1
 
 
 def test_a_cancelled_run_goes_on_where_it_was(project: Project, server: Serving) -> None:
