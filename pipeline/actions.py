@@ -7,7 +7,8 @@ import anyio
 
 from pipeline.api_models import Start
 from pipeline.problems import ClosingError, NotNowError
-from pipeline.runs import ask, enqueue, is_unpublished, redo, standing
+from pipeline.running import target_again
+from pipeline.runs import ask, enqueue, is_settled, is_unpublished, plan_of, retried, standing
 from pipeline.services import Place, Services
 from pipeline.wiring import Call, Prepared, Selection, prepare
 from pipeline.workers import Work
@@ -19,6 +20,7 @@ BEGINNING = 30.0
 """Seconds in which a worker that was started has its run."""
 LOOK = 0.05
 NOBODY = frozenset({RunStatus.PENDING, RunStatus.INTERRUPTED})
+UNDER_WAY = frozenset({RunStatus.RUNNING, RunStatus.PAUSED})
 
 
 async def begin(services: Services, start: Start) -> tuple[Place, Prepared]:
@@ -82,7 +84,7 @@ async def go_on(services: Services, name: str) -> Place:
     now = await _standing(services, place)
     if now is RunStatus.SUCCEEDED and not await services.call(is_unpublished, place.store, place.run):
         raise NotNowError(f"run {place.run.id} is over: {now}; `retry` runs tasks of it again")
-    if now in {RunStatus.RUNNING, RunStatus.PAUSED}:
+    if now in UNDER_WAY and place.run.request is not Request.CANCEL:
         return await _ask(services, place, None)
     return await _work(services, place)
 
@@ -96,10 +98,25 @@ async def retry(services: Services, name: str, tasks: Sequence[str] = ()) -> tup
     _check_open(services)
     place = await services.find(name)
     await _check_idle(services, place)
-    again = await services.call(redo, place.store, place.run, tasks)
+    again = await services.call(retried, place.store, place.run, tasks)
     if not again:
         raise NotNowError(f"no task of run {place.run.id} failed; name those to run again")
-    return await _work(services, place), again
+    environ = services.settings.environ
+    await services.call(
+        target_again, place.repository, place.run, environ
+    )  # else their results are hid in vain
+    await services.call(place.store.redo, place.run.id, again)
+    return await _work(services, place), await services.call(_left, place)
+
+
+def _left(place: Place) -> tuple[str, ...]:
+    """Return the tasks that run when a run is taken up, in order. Blocks."""
+    stored = {item.outcome.task: item for item in place.store.tasks(place.run.id, patches=False)}
+    return tuple(
+        task.id
+        for task in plan_of(place.run).tasks
+        if not task.completed and not (task.id in stored and is_settled(stored[task.id]))
+    )
 
 
 async def publish(services: Services, name: str) -> Place:
@@ -133,11 +150,13 @@ async def _work(services: Services, place: Place) -> Place:
     _check_open(services)
     with anyio.move_on_after(BEGINNING):
         while services.workers.is_at_work(place.run.id):
-            if await _standing(services, place) in {RunStatus.RUNNING, RunStatus.PAUSED}:
-                break
+            now = await services.find(place.run.id)
+            if now.run.request is not Request.CANCEL and await _standing(services, place) in UNDER_WAY:
+                return await _ask(services, place, None)
             await anyio.sleep(LOOK)
     if (await _standing(services, place)).is_over:  # from now on it is not, also for whoever comes after us
         await services.call(place.store.set_status, place.run.id, RunStatus.PENDING)
+    await services.call(place.store.ask, place.run.id, None)
     services.workers.start(services.job(place))
     services.forget(place.run.id)
     return await services.find(place.run.id)
@@ -150,7 +169,7 @@ async def _standing(services: Services, place: Place) -> RunStatus:
 
 async def _check_idle(services: Services, place: Place) -> None:
     now = await _standing(services, place)
-    if services.workers.has(place.run.id) or now in {RunStatus.RUNNING, RunStatus.PAUSED}:
+    if services.workers.has(place.run.id) or now in UNDER_WAY:
         raise NotNowError(f"run {place.run.id} is under way; wait for its end, or cancel it")
     if services.workers.has(place.run.id, Work.PUBLISH):
         raise NotNowError(f"run {place.run.id} is being published; wait for the end of that")

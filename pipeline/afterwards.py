@@ -174,7 +174,13 @@ def _task_of(store: Store, run: Run, task: str) -> StoredTask:
 @repo_option
 @database_option
 @click.option("--follow", "-f", is_flag=True, help="Go on as the log grows, until the task has ended.")
-@click.option("--attempt", "number", type=int, metavar="N", help="Of the Nth attempt.  [default: the last]")
+@click.option(
+    "--attempt",
+    "number",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Of the Nth attempt.  [default: the last]",
+)
 def logs(run_name: str, task: str, repo: Path, *, follow: bool, number: int | None) -> None:
     """Print the output of TASK in RUN."""
     with opened(repo) as (repository, store):
@@ -229,7 +235,11 @@ def _print_log(path: Path, ended: Callable[[], bool]) -> None:
 @click.argument("run_name", metavar="RUN")
 @click.argument("task", required=False)
 @click.option(
-    "--attempt", "number", type=int, metavar="N", help="Of the Nth attempt at TASK.  [default: the last]"
+    "--attempt",
+    "number",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Of the Nth attempt at TASK.  [default: the last]",
 )
 @repo_option
 @database_option

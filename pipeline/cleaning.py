@@ -105,8 +105,7 @@ class _Old:
         old = [run for run in self.store.runs() if self._is_old(run)]
         yield from self._branches(old)
         for run in old:
-            ended = run.finished_at or run.started_at
-            yield f"run {run.id}: {run.plan_title or run.plan_path}, ended {ended:%Y-%m-%d}"
+            yield f"run {run.id}: {run.plan_title or run.plan_path}, ended {self._end(run):%Y-%m-%d}"
             if not self.dry_run:
                 shutil.rmtree(run_directory(self.repository.common, run.id), ignore_errors=True)
                 self.store.forget_run(run.id)
@@ -121,9 +120,16 @@ class _Old:
     def _is_old(self, run: Run) -> bool:
         limit = datetime.fromtimestamp(time.time(), UTC) - timedelta(seconds=self.age)
         status = standing(self.store, run, environment())
-        return (status.is_over or status is RunStatus.INTERRUPTED) and (
-            run.finished_at or run.started_at
-        ) < limit
+        return (status.is_over or status is RunStatus.INTERRUPTED) and self._end(run) < limit
+
+    def _end(self, run: Run) -> datetime:
+        """Return when a run ended; of one that was cut off, when it was last seen at work."""
+        if run.finished_at:
+            return run.finished_at
+        attempts = self.store.attempts(run.id, patches=False)
+        known = [run.started_at, run.lease_until, *(item.started_at for item in attempts)]
+        known += [item.finished_at for item in attempts]
+        return max(moment for moment in known if moment)
 
     def _branches(self, old: list[Run]) -> Iterator[str]:
         """Remove the branches that no newer run needs, that stand where a run set them, and that are merged."""

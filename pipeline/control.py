@@ -22,6 +22,8 @@ LEASE = 20.0
 """Seconds after which others may take over a run whose process was not heard of."""
 STARTING = 60.0
 """Seconds in which a process that has claimed a run is to begin its tasks."""
+ENDS = frozenset({Request.CANCEL, Request.STOP})
+"""Requests that end a run."""
 LEASE_VARIABLE = "PATCHYARD_LEASE"
 HOST_VARIABLE = "PATCHYARD_HOST"
 
@@ -53,23 +55,28 @@ def first_lease_seconds(environ: Mapping[str, str]) -> float:
 class Control:
     """Watches what is asked of one run, and renews the claim of it.
 
-    `request` is what was seen last. A claim that cannot be renewed in time ends the run, since another process
-    may have it by then.
+    `paused` is whether no task is to begin, at first because the run was taken up so; `request` is what was
+    seen last. A claim that cannot be renewed in time ends the run, since another process may have it by then.
     """
 
     owner: str | None = None
     lease: float = LEASE
-    request: Request | None = None
-    _paused: bool = False
+    paused: bool = False
+    request: Request | None = field(init=False, default=None)
     _going: anyio.Event = field(default_factory=anyio.Event)
     _working: int = 0  # tasks that have a worktree
     _still: float = 0.0  # seconds, up to the last change
     _still_since: float | None = None
     _silent: float = 0.0
 
+    def __post_init__(self) -> None:
+        """Begin as the run stood."""
+        self.request = Request.PAUSE if self.paused else None
+        self._look()
+
     async def go_on(self) -> None:
         """Wait while the run is paused."""
-        while self._paused:
+        while self.paused:
             await self._going.wait()
 
     @contextmanager
@@ -91,7 +98,7 @@ class Control:
     def _look(self) -> None:
         """Begin or end the time in which the run stands still."""
         self._still = self.stood_still
-        self._still_since = monotonic() if self._paused and not self._working else None
+        self._still_since = monotonic() if self.paused and not self._working else None
 
     @asynccontextmanager
     async def watch(self, recorder: Recorder, stop: CancelScope) -> AsyncIterator[None]:
@@ -136,10 +143,12 @@ class Control:
                 )
 
     async def _heed(self, request: Request | None, recorder: Recorder, stop: CancelScope) -> None:
+        if self.request in ENDS and request is not Request.CANCEL:
+            return  # it ends already
         self.request = request
-        paused = request is Request.PAUSE
-        if paused is not self._paused:
-            self._paused = paused
+        paused = request is Request.PAUSE or (request in ENDS and self.paused)
+        if paused is not self.paused:
+            self.paused = paused
             self._look()
             await recorder.keep(
                 Store.set_status, recorder.run.id, RunStatus.PAUSED if paused else RunStatus.RUNNING
@@ -147,5 +156,5 @@ class Control:
             if not paused:
                 self._going.set()
                 self._going = anyio.Event()
-        if request in {Request.CANCEL, Request.STOP}:
+        if request in ENDS:
             stop.cancel()

@@ -30,7 +30,7 @@ from pipeline.salvage import salvager
 from pipeline.store import Store
 from pipeline.wiring import CallError, Prepared, describe, run_directory
 from tasks.errors import PatchyardError
-from tasks.model import Mode, Plan
+from tasks.model import Mode, Plan, Request
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """What ends a run early."""
@@ -92,6 +92,7 @@ async def execute(  # noqa: PLR0913 - what one run is made of, all of it named
     salvage = salvager(recorder.opener, environ)
     pool = Pool(repository, prepared.worktrees, size, copy=settings.copy, keep=settings.keep, salvage=salvage)
     results = Results(repository, prepared.secrets, pool.copies.digest, reads=not settings.fresh)
+    paused = recorder.run.request is Request.PAUSE
     stop = CancelScope()
     failure: PatchyardError | None = None
     finished: RunFinished | None = None
@@ -114,7 +115,7 @@ async def execute(  # noqa: PLR0913 - what one run is made of, all of it named
                     again=before.again,
                     attempts=before.attempts,
                     seconds=before.seconds,
-                    control=Control(recorder.run.owner, lease_seconds(environ)),
+                    control=Control(recorder.run.owner, lease_seconds(environ), paused=paused),
                     results=None if settings.no_cache or place else results,
                 )
                 finished = await run(prepared.plan, parts, stop)

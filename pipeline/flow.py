@@ -319,6 +319,7 @@ class _Flow:
         )
 
     async def _close(self, finished: RunFinished) -> None:
+        paused = finished.status is RunStatus.INTERRUPTED and self._parts.control.paused
         await self._parts.recorder.keep(
             Store.close_run,
             finished.run,
@@ -326,6 +327,7 @@ class _Flow:
             seconds=finished.seconds,
             speedup=finished.speedup,
             efficiency=finished.efficiency,
+            request=Request.PAUSE if paused else None,
         )
 
     def _known(self, task: Task) -> Outcome | None:

@@ -8,7 +8,7 @@ import click
 from pipeline.afterwards import opened
 from pipeline.console import plural
 from pipeline.options import database_option, environment, leave, repo_option
-from pipeline.runs import BusyError, ask, is_dead, is_unpublished, plan_of, redo, standing
+from pipeline.runs import BusyError, ask, is_dead, is_unpublished, plan_of, retried, standing
 from pipeline.wiring import CallError
 from tasks.model import Request, RunStatus
 
@@ -19,12 +19,22 @@ json_option = click.option(
 )
 
 
+notify_option = click.option(
+    "--notify",
+    metavar="URL",
+    help="Tell this URL of the run's end. What `run` was given is not kept, since it may be a secret; "
+    "PATCHYARD_NOTIFY and patchyard.toml are read again.",
+)
+
+
 @click.command()
 @click.argument("run_name", metavar="RUN")
 @repo_option
 @database_option
+@notify_option
 @json_option
-def resume(run_name: str, repo: Path, *, as_json: bool) -> None:
+@click.option("--served", is_flag=True, hidden=True)  # a server's worker: see `take_up`
+def resume(run_name: str, repo: Path, *, notify: str | None, as_json: bool, served: bool) -> None:
     """Go on with RUN, which was interrupted, cancelled, or could not go on.
 
     What has a result is not run again. A task that was under way starts anew, after what stands in its worktree
@@ -43,7 +53,7 @@ def resume(run_name: str, repo: Path, *, as_json: bool) -> None:
     if status is RunStatus.SUCCEEDED and done and not to_publish:
         click.echo(f"run {run.id} is complete: there is nothing left to do", err=True)
         return
-    leave(resume_run(repository, run, environment(), as_json=as_json))
+    leave(resume_run(repository, run, environment(), notify=notify, served=served, as_json=as_json))
 
 
 @click.command()
@@ -52,8 +62,11 @@ def resume(run_name: str, repo: Path, *, as_json: bool) -> None:
 @click.option("--failed", is_flag=True, help="Every task that failed or timed out; the default without a TASK.")
 @repo_option
 @database_option
+@notify_option
 @json_option
-def retry(run_name: str, tasks: tuple[str, ...], repo: Path, *, failed: bool, as_json: bool) -> None:
+def retry(  # noqa: PLR0913 - what the command takes
+    run_name: str, tasks: tuple[str, ...], repo: Path, *, failed: bool, notify: str | None, as_json: bool
+) -> None:
     """Run TASKs of RUN again, with what builds on them and what was skipped because of them.
 
     Each attempt has a log and a patch of its own. Exit codes are those of `patchyard run`.
@@ -68,10 +81,10 @@ def retry(run_name: str, tasks: tuple[str, ...], repo: Path, *, failed: bool, as
             raise BusyError(
                 f"run {run.id} is under way; retry when it has ended, or `patchyard cancel {run.id}`"
             )
-        again = redo(store, run, tasks)
+        again = retried(store, run, tasks)
     if not again:
         raise CallError(f"run {run.id} has no task that failed; name the tasks that are to run again")
-    leave(resume_run(repository, run, environment(), as_json=as_json))
+    leave(resume_run(repository, run, environment(), again=again, notify=notify, as_json=as_json))
 
 
 @click.command()

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from datetime import UTC
 from xml.etree import ElementTree as ET
 
-from pipeline.timeline import DONE, Bar, Mark, Row, Stage, Timeline
+from pipeline.timeline import DONE, RUNNING, Bar, Mark, Row, Stage, Timeline
 from tasks.model import Conflict, Status
 
 _ILLEGAL = re.compile(r"[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -17,7 +17,8 @@ def junit(view: Timeline) -> str:
     """Return the run as XML, in the shape of the JUnit schema that Jenkins publishes.
 
     A task that failed is a failure, one that timed out or was cut off an error. One that is skipped, was
-    cancelled or has not run is skipped. Patches that do not go together are a failure of their batch.
+    cancelled, has not run or is under way is skipped. Patches that do not go together are a failure of their
+    batch.
     """
     root = ET.Element("testsuites", name=_legal(view.title), time=_seconds(view.elapsed))
     totals = dict.fromkeys(("tests", "failures", "errors"), 0)
@@ -57,6 +58,8 @@ def _case(view: Timeline, row: Row, bar: Bar | None) -> ET.Element:
     first, _, rest = (row.error or "").partition("\n")
     if row.state in ENDED_BY_OTHERS or not (row.done or row.attempts):
         ET.SubElement(case, "skipped", message=_legal(first or "it has not run"))
+    elif row.state == RUNNING:
+        ET.SubElement(case, "skipped", message="it is under way")
     elif row.state not in DONE:
         kind = "failure" if row.state == Status.FAILED else "error"
         problem = ET.SubElement(case, kind, message=_legal(first or words), type=row.state)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 from pipeline.database import NewerSchemaError, engine_of, is_away, shown, url_of, without_passwords
 from pipeline.records import moment_of, text_of
 from tasks.errors import PatchyardError
-from tasks.model import RunStatus
+from tasks.model import Request, RunStatus
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Table
@@ -86,26 +86,36 @@ class Database:
         """The run that `act_as` named."""
         return self._owner[0] if self._owner else None
 
-    def claim(self, run: str, owner: str, host: str, seconds: float, *, dead: str | None = None) -> bool:
+    def claim(  # noqa: PLR0913 - one row, changed at once
+        self, run: str, owner: str, host: str, seconds: float, *, dead: str | None = None, heed: bool = False
+    ) -> bool:
         """Let a run be an owner's for some seconds; returns whether it is now.
 
         It can be had when nobody has it, or the lease of whoever has it is over. `dead` is an owner that is
-        known to be gone, whatever its lease says.
+        known to be gone, whatever its lease says. With `heed`, what was asked of the run before still stands:
+        one that was cancelled cannot be had, and one that was paused stays so.
         """
+        from sqlalchemy import and_, case, null, or_, true  # noqa: PLC0415 - slow
+
         runs = self._tables.runs
+        stopped_while_paused = and_(runs.c.status == RunStatus.PAUSED, runs.c.request == Request.STOP)
+        paused = or_(runs.c.request == Request.PAUSE, stopped_while_paused)
+        wanted = runs.c.status != RunStatus.CANCELLED if heed else true()
         with self._write() as connection:
             moment = self._clock(connection)
             mine = (runs.c.owner.is_(None)) | (runs.c.lease_until < text_of(moment)) | (runs.c.owner == dead)
             changed = connection.execute(
                 runs.update()
-                .where(runs.c.id == run, mine)
+                .where(runs.c.id == run, mine, wanted)
                 .values(
                     owner=owner,
                     host=host,
                     lease_until=text_of(moment + timedelta(seconds=seconds)),
-                    status=RunStatus.RUNNING,
+                    status=case((paused, RunStatus.PAUSED), else_=RunStatus.RUNNING)
+                    if heed
+                    else RunStatus.RUNNING,
                     finished_at=None,
-                    request=None,
+                    request=case((paused, Request.PAUSE), else_=null()) if heed else None,
                 )
             )
             return changed.rowcount == 1

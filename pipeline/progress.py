@@ -16,7 +16,7 @@ from pipeline.api_models import (
     TaskStatus,
 )
 from pipeline.records import StoredAttempt, StoredStep, StoredTask
-from pipeline.services import Snapshot
+from pipeline.services import PUBLISHING, Snapshot
 from tasks.model import Batch, Request, RunStatus, Task
 from tasks.schedule import is_done
 
@@ -40,6 +40,8 @@ def execution_status(snapshot: Snapshot) -> ExecutionStatus:
         return "executing"  # it was told to go on, and is about to
     if snapshot.taken_up and standing in {RunStatus.INTERRUPTED, RunStatus.FAILED, RunStatus.CANCELLED}:
         return "executing"
+    if snapshot.taken_up and snapshot.publishing == PUBLISHING:
+        return "executing"  # its pull requests are a part of it
     return STATUSES[standing]
 
 
@@ -53,17 +55,17 @@ def execution_state(snapshot: Snapshot) -> ExecutionState:
         (batch.number for batch in batches if any(task.id not in ended for task in batch.tasks)),
         batches[-1].number if batches else 0,
     )
-    over = snapshot.standing.is_over
+    over, status = snapshot.standing.is_over, execution_status(snapshot)
     return ExecutionState(
         execution_id=run.id,
-        status=execution_status(snapshot),
+        status=status,
         current_batch=current,
         total_batches=len(batches),
         tasks_completed=done,
         tasks_total=len(tasks),
         active_prs=list(active_pull_requests(snapshot.tasks.values())),
         started_at=run.started_at,
-        completed_at=run.finished_at if over else None,
+        completed_at=run.finished_at if over and status != "executing" else None,
         run_status=str(snapshot.standing),
         request=None if run.request is None or over else str(run.request),
         tasks_failed=len(ended) - done,

@@ -162,6 +162,8 @@ class Repositories:
     def _opened(self, place: Path) -> Repository:
         repository = Repository.open(place, self._environ)
         self.roots.inside(repository.root)  # a directory in a root can belong to a repository around the root
+        if repository.root not in self.roots.directories:  # a linked worktree may be a root, as it was named
+            self.roots.inside(repository.common)  # what `.git` leads to
         with self._lock:
             return self._known.setdefault(repository.common, repository)
 

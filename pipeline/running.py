@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -60,8 +60,26 @@ def run_plan(call: Call, *, as_json: bool) -> int:
     return _work(prepared, recorder, Before(), target, as_json=as_json)
 
 
-def resume_run(repository: Repository, run: Run, environ: Mapping[str, str], *, as_json: bool) -> int:
+def resume_run(  # noqa: PLR0913 - how a run goes on, all of it named
+    repository: Repository,
+    run: Run,
+    environ: Mapping[str, str],
+    *,
+    again: Collection[str] = (),
+    notify: str | None = None,
+    served: bool = False,
+    as_json: bool,
+) -> int:
     """Go on with a run that is stored, show how it goes, and return the exit code.
+
+    Args:
+        repository: Whose run it is.
+        run: The run.
+        environ: The environment.
+        again: Tasks that are to run again, though they have a result.
+        notify: The URL that is told of the end.
+        served: Whether a server has it done, and what was asked of the run before still stands.
+        as_json: Whether it is shown as JSON lines.
 
     Raises:
         PatchyardError: It is under way elsewhere, or cannot go on here.
@@ -70,14 +88,28 @@ def resume_run(repository: Repository, run: Run, environ: Mapping[str, str], *, 
     opener = partial(open_store, repository, environ)
     store = opener()
     try:
-        checked = prepare_again(repository, run, environ)
-        target = _target(checked)
-        taken = take_up(repository, store, run, environ)
+        target = target_again(repository, run, environ)
+        taken = take_up(repository, store, run, environ, again=again, served=served, notify=notify)
     except BaseException:
         store.close()
         raise
+    if run.call.get("notify") and taken.prepared.settings.notify is None:
+        click.echo(
+            "warning: the URL that --notify named is not kept, since it may be a secret, so nobody is told of "
+            "the end: name it again with --notify, or in PATCHYARD_NOTIFY",
+            err=True,
+        )
     recorder = Recorder(opener, taken.run, of=store)
     return _work(taken.prepared, recorder, taken.before, target, as_json=as_json)
+
+
+def target_again(repository: Repository, run: Run, environ: Mapping[str, str]) -> "Target | None":
+    """Check that a stored run can go on here, and be published where that is asked for. Nothing changes.
+
+    Raises:
+        PatchyardError: It cannot.
+    """
+    return _target(prepare_again(repository, run, environ))
 
 
 def _target(prepared: Prepared) -> "Target | None":
@@ -105,6 +137,9 @@ def _work(
             )
         elif target is not None:
             failures, finished = _publish(prepared, target, listener, finished)
+            if failures and as_json:
+                hint = f"`patchyard publish {run_id}` tries again"
+                click.echo(f"patchyard: {plural(failures, 'task')} could not be published; {hint}", err=True)
         elif changed := [outcome for outcome in finished.outcomes if outcome.commit]:
             hint = f"`patchyard publish {run_id}` opens the pull requests"
             listener.notify(Notice(message=f"{plural(len(changed), 'branch')}, nothing published; {hint}"))

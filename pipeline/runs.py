@@ -105,11 +105,13 @@ def is_process(owner: str) -> bool:
         return False
     try:
         os.kill(int(number[0]), 0)
+        stat = Path("/proc", number[0], "stat").read_bytes()
     except ProcessLookupError:
         return False
     except OSError:
-        pass  # another user's
-    return True
+        return True  # another user's, or a system without /proc
+    # One that nobody has waited for yet, as below a first process that does not, is gone all the same.
+    return stat.rpartition(b")")[2][1:2] != b"Z"
 
 
 def enqueue(prepared: Prepared, store: Store, *, served: bool = False) -> Run:
@@ -133,35 +135,48 @@ class TakenUp:
     before: Before
 
 
-def take_up(repository: Repository, store: Store, run: Run, environ: Mapping[str, str]) -> TakenUp:
+def take_up(  # noqa: PLR0913 - how a run is taken up, all of it named
+    repository: Repository,
+    store: Store,
+    run: Run,
+    environ: Mapping[str, str],
+    *,
+    again: Collection[str] = (),
+    served: bool = False,
+    notify: str | None = None,
+) -> TakenUp:
     """Claim a run that is not under way, and make it ready to go on.
 
     What dead processes left in its worktrees is kept as the patches of their attempts; tasks without a result
-    of their own are to run again.
+    of their own are to run again, and so are those of `again`. `served` says that servers look after it; what
+    was asked of it before still stands then. `notify` is the URL that is told of its end.
 
     Raises:
-        BusyError: Another process works on it.
+        BusyError: Another process works on it, or it was cancelled meanwhile.
         PatchyardError: It cannot go on here; the message says why.
     """
     if standing(store, run, environ) in {RunStatus.RUNNING, RunStatus.PAUSED}:
         where = f" on {run.host}" if run.host and run.host != host_name(environ) else ""
         raise BusyError(f"run {run.id} is under way{where}; `patchyard cancel {run.id}` ends it")
-    prepared = prepare_again(repository, run, environ)
+    prepared = prepare_again(repository, run, environ, notify=notify)
     owner, host = new_owner(environ), host_name(environ)
     # That a process of this host is dead is known, of another host's only when its lease is over.
     dead = run.owner if run.host == host else None
-    if not store.claim(run.id, owner, host, first_lease_seconds(environ), dead=dead):
+    if not store.claim(run.id, owner, host, first_lease_seconds(environ), dead=dead, heed=served):
+        if served and store.run(run.id).status is RunStatus.CANCELLED:
+            raise BusyError(f"run {run.id} was cancelled before it began")
         raise BusyError(f"run {run.id} was taken up by another process just now")
     store.act_as(run.id, owner)
     try:
         described = describe(prepared, run.id, repository=store.repository)
-        store.place_run(run.id, described.directory or "", described.settings)
+        call = {**run.call, "served": served}
+        store.place_run(run.id, described.directory or "", described.settings, call)
         keep_what_is_left(repository, store, run, environ)
         stored = {item.outcome.task: item for item in store.tasks(run.id)}
         settled = {task: item for task, item in stored.items() if is_settled(item)}
         _tell_what_is_missing(store, run, settled)
-        store.redo(run.id, stored.keys() - settled.keys())
-        again = store.to_redo(run.id)
+        store.redo(run.id, (stored.keys() - settled.keys()) | set(again))
+        redone = store.to_redo(run.id)
     except BaseException:
         store.set_status(run.id, RunStatus.INTERRUPTED)
         store.release(run.id, owner)
@@ -172,10 +187,9 @@ def take_up(repository: Repository, store: Store, run: Run, environ: Mapping[str
     for item in stored.values():
         if item.outcome.worktree:
             attempts.setdefault(item.outcome.task, item.attempt)
-    now_run = replace(
-        run, status=RunStatus.RUNNING, owner=owner, host=host, directory=described.directory, request=None
-    )
-    return TakenUp(now_run, prepared, Before(settled, again, attempts, _seconds(run, stored.values())))
+    before = {task: item for task, item in settled.items() if task not in redone}
+    seconds = _seconds(run, stored.values())
+    return TakenUp(store.run(run.id), prepared, Before(before, redone, attempts, seconds))
 
 
 def is_settled(stored: StoredTask) -> bool:
@@ -214,7 +228,8 @@ def keep_what_is_left(repository: Repository, store: Store, run: Run, environ: M
     """Keep the patches of attempts whose process died, and close them."""
     salvage = salvager(lambda: open_like(store, repository, environ), environ)
     for attempt in store.attempts(run.id):
-        if attempt.status is None and attempt.path and attempt.host == host_name(environ):
+        # Also of a host of another name: this one may have had it. What is not here is passed over.
+        if attempt.status is None and attempt.path:
             rescue_at(repository, attempt.path, salvage)
     for attempt in store.attempts(run.id):
         if attempt.status is None:
@@ -245,7 +260,9 @@ def open_like(store: Store, repository: Repository, environ: Mapping[str, str]) 
     )
 
 
-def prepare_again(repository: Repository, run: Run, environ: Mapping[str, str]) -> Prepared:
+def prepare_again(
+    repository: Repository, run: Run, environ: Mapping[str, str], *, notify: str | None = None
+) -> Prepared:
     """Check a stored run as a call is checked: the settings as it was told, the plan and the base as they were.
 
     Raises:
@@ -256,7 +273,7 @@ def prepare_again(repository: Repository, run: Run, environ: Mapping[str, str]) 
         plan_path=run.plan_path,
         repo=repository.root,
         environ=environ,
-        flags=dict(run.call.get("flags") or {}),
+        flags={**(run.call.get("flags") or {}), "notify": notify},
         selection=_selection(run),
     )
     _bring_base(repository, run, environ)
@@ -295,21 +312,24 @@ def _bring_base(repository: Repository, run: Run, environ: Mapping[str, str]) ->
         ) from None
 
 
-def redo(store: Store, run: Run, tasks: Collection[str]) -> tuple[str, ...]:
-    """Let tasks run again when the run is taken up, and what builds on them; returns all of them in order.
+def retried(store: Store, run: Run, tasks: Collection[str]) -> tuple[str, ...]:
+    """Return the tasks that are to run again when some are named, with all that builds on them, in order.
 
     Without names, those that failed or timed out.
+
+    Raises:
+        CallError: The run has no such task.
     """
-    stored = store.tasks(run.id)
+    stored = store.tasks(run.id, patches=False)
     plan = plan_of(run)
     if unknown := [name for name in tasks if name not in {task.id for task in plan.tasks}]:
         raise CallError(f"run {run.id} has no task {unknown[0]}; `patchyard status {run.id}` lists its tasks")
     wanted = set(tasks) or {
         item.outcome.task for item in stored if item.outcome.status in {Status.FAILED, Status.TIMED_OUT}
     }
-    built = {item.outcome.task for item in stored if wanted & set(item.builds_on)}
-    store.redo(run.id, wanted | built)
-    return tuple(task.id for task in plan.tasks if task.id in wanted | built)
+    while more := {item.outcome.task for item in stored if wanted & set(item.builds_on)} - wanted:
+        wanted |= more
+    return tuple(task.id for task in plan.tasks if task.id in wanted)
 
 
 def ask(store: Store, run: Run, environ: Mapping[str, str], request: Request | None) -> None:
@@ -318,12 +338,15 @@ def ask(store: Store, run: Run, environ: Mapping[str, str], request: Request | N
     Raises:
         BusyError: The run is over, or nobody works on it who could heed it.
     """
-    status = standing(store, run, environ)
-    if status.is_over:
-        raise BusyError(f"run {run.id} is over: {status}")
-    if status in {RunStatus.PENDING, RunStatus.INTERRUPTED}:
+    while True:
+        status = standing(store, run, environ)
+        if status.is_over:
+            raise BusyError(f"run {run.id} is over: {status}")
+        if status not in {RunStatus.PENDING, RunStatus.INTERRUPTED}:
+            store.ask(run.id, request)
+            return
         if request is not Request.CANCEL:
             raise BusyError(f"nobody works on run {run.id}; `patchyard resume {run.id}` goes on with it")
-        store.set_status(run.id, RunStatus.CANCELLED)
-        return
-    store.ask(run.id, request)
+        if store.cancel(run):
+            return
+        run = store.run(run.id)  # a process has begun with it just now

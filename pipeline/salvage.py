@@ -38,7 +38,10 @@ def salvager(opener: Callable[[], Store], environ: Mapping[str, str]) -> Salvage
 def _keep(store: Store, run: Run, worktree: Worktree, holder: Holder, environ: Mapping[str, str]) -> bool:
     known = {item.number: item for item in store.attempts(run.id, holder.task)}
     attempt = known.get(holder.attempt)
-    if attempt and attempt.status is not None:
+    cut_off = (
+        attempt is not None and attempt.error == CUT_OFF
+    )  # another host may have said so, without its files
+    if attempt and attempt.status is not None and (attempt.patch or not cut_off):
         return True  # it had ended; only the worktree was not given back
     moment = datetime.now(UTC)
     attempt = attempt or StoredAttempt(holder.task, holder.attempt, holder.task, 0, moment)

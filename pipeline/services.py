@@ -79,7 +79,7 @@ class Snapshot:
 
     `standing` is what it is, whatever its row says. `attempts` are in the order of their start; those under way
     have no status. `taken_up` says that a server's worker has the run or will have it, `failure` why the last
-    one could do nothing, and `publishing` where the publishing stands that this server was asked for.
+    one could do nothing, and `publishing` where the publishing stands that a worker of this server does.
     """
 
     run: Run
@@ -252,10 +252,11 @@ class Services:
             if len(self._plans) > PLANS:
                 self._plans.clear()
             self._plans[run.id] = plan_of(run)
-        ended, published = self.workers.ended(run.id), self.workers.ended(run.id, Work.PUBLISH)
-        taken_up = self.workers.has(run.id)
-        publishing = (published.reason or "done") if published else None
+        ended = self.workers.ended(run.id)
         now = standing(place.store, run, self.settings.environ)
+        # One that waits for its turn does not begin any more when it was cancelled from elsewhere.
+        waits_in_vain = now is RunStatus.CANCELLED and not self.workers.is_at_work(run.id)
+        taken_up = self.workers.has(run.id) and not waits_in_vain
         idle = not taken_up and now in {RunStatus.PENDING, RunStatus.INTERRUPTED}
         if idle and not ended and self.settings.database and run.call.get("served"):
             taken_up, idle = True, False  # some server that shares the database is about to
@@ -268,8 +269,20 @@ class Services:
             attempts=place.store.attempts(run.id),
             taken_up=taken_up,
             failure=ended.reason if ended and idle else None,
-            publishing=PUBLISHING if self.workers.has(run.id, Work.PUBLISH) else publishing,
+            publishing=self._publishing(place, now),
         )
+
+    def _publishing(self, place: Place, now: RunStatus) -> str | None:
+        """Return where the publishing of a run stands: what was asked for, or what the run does at its end."""
+        run, workers = place.run, self.workers
+        own = bool(run.settings.get("publish")) and now in {RunStatus.SUCCEEDED, RunStatus.FAILED}
+        if workers.has(run.id, Work.PUBLISH) or (own and workers.has(run.id)):
+            return PUBLISHING
+        if published := workers.ended(run.id, Work.PUBLISH):
+            return published.reason or "done"
+        if not own or (ended := workers.ended(run.id)) is None:
+            return None
+        return (ended.reason or "it was cut off") if is_unpublished(place.store, run) else "done"
 
     def forget(self, run: str) -> None:
         """Look anew at a run of which something changed."""

@@ -39,6 +39,15 @@ if TYPE_CHECKING:
 
 __all__ = ["AwayError", "LeaseLostError", "Store", "StoreError", "UnknownRunError"]
 FILE = "patchyard.db"
+STRONGER: Mapping[Request | None, tuple[Request, ...]] = MappingProxyType(
+    {
+        Request.CANCEL: (),
+        Request.STOP: (Request.CANCEL,),
+        Request.PAUSE: (Request.CANCEL, Request.STOP),
+        None: (Request.STOP,),
+    }
+)
+"""What was asked of a run that stands, whatever else is asked of it then."""
 
 
 class UnknownRunError(PatchyardError):
@@ -91,10 +100,17 @@ class Store(Database):
                 values |= {"owner": run.owner, "lease_until": text_of(until)}
             connection.execute(self._tables.runs.insert().values(**values))
 
-    def close_run(
-        self, run: str, status: RunStatus, *, seconds: float, speedup: float, efficiency: float
+    def close_run(  # noqa: PLR0913 - one row, written at once
+        self,
+        run: str,
+        status: RunStatus,
+        *,
+        seconds: float,
+        speedup: float,
+        efficiency: float,
+        request: Request | None = None,
     ) -> None:
-        """Keep how a run ended; `seconds` is its wall time."""
+        """Keep how a run ended; `seconds` is its wall time, `request` what still stands when it goes on."""
         self._change_run(
             run,
             status=status,
@@ -102,19 +118,45 @@ class Store(Database):
             seconds=seconds,
             speedup=speedup,
             efficiency=efficiency,
+            request=request,
         )
 
     def set_status(self, run: str, status: RunStatus) -> None:
         """Keep where a run stands."""
         self._change_run(run, status=status)
 
-    def place_run(self, run: str, directory: str, settings: Mapping[str, Any]) -> None:
-        """Keep where a run is worked on now, and what publishing needs."""
-        self._change_run(run, directory=directory, settings=json.dumps(dict(settings)))
+    def place_run(self, run: str, directory: str, settings: Mapping[str, Any], call: Mapping[str, Any]) -> None:
+        """Keep where a run is worked on now, what publishing needs, and what it takes to go on with it."""
+        kept = {"settings": json.dumps(dict(settings)), "call": json.dumps(dict(call))}
+        self._change_run(run, directory=directory, **kept)
 
     def ask(self, run: str, request: Request | None) -> None:
-        """Ask something of whoever works on a run; `None` takes it back."""
-        self._change_run(run, request=request)
+        """Ask something of whoever works on a run; `None` takes a pause or a cancellation back.
+
+        What was cancelled stays cancelled, whatever else is asked, and what is to stop is not paused any more.
+        A run that nobody works on is asked nothing.
+        """
+        runs = self._tables.runs
+        where = [runs.c.id == run, runs.c.request.is_(None) | runs.c.request.not_in(STRONGER[request])]
+        if request is not None:
+            where.append(runs.c.status.in_([RunStatus.RUNNING, RunStatus.PAUSED]))
+        with self._write(run=run) as connection:
+            connection.execute(runs.update().where(*where).values(request=request))
+
+    def cancel(self, run: Run) -> bool:
+        """Let a run be cancelled that nobody works on; returns whether it was still as it had been read."""
+        runs = self._tables.runs
+        with self._write(run=run.id) as connection:
+            changed = connection.execute(
+                runs.update()
+                .where(
+                    runs.c.id == run.id,
+                    runs.c.status == run.status,
+                    runs.c.owner.is_not_distinct_from(run.owner),
+                )
+                .values(status=RunStatus.CANCELLED, request=None)
+            )
+            return changed.rowcount == 1
 
     def _change_run(self, run: str, **values: object) -> None:
         runs = self._tables.runs

@@ -299,6 +299,7 @@ def _told(prepared: Prepared, started: datetime) -> dict[str, Any]:
             "end_batch": selection.end_batch,
             "tasks": list(selection.tasks),
         },
+        "notify": call.flags.get("notify") is not None,
         "masked": prepared.masked,
         "who": who_commits(prepared.repository, started),
     }

@@ -31,10 +31,13 @@ COMMAND = (sys.executable, "-P", "-m", "pipeline")
 
 
 class Work(StrEnum):
-    """What a worker does; also the name of the command that does it."""
+    """What a worker does."""
 
     RESUME = "resume"
     PUBLISH = "publish"
+
+
+WORDS = {Work.RESUME: ("resume", "--served"), Work.PUBLISH: ("publish",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +190,7 @@ def _spawn(job: Job, environ: Mapping[str, str]) -> "subprocess.Popen[bytes]":
     job.log.parent.mkdir(parents=True, exist_ok=True)
     with job.log.open("wb") as log:
         return subprocess.Popen(
-            [*COMMAND, job.work, job.run, "--repo", str(job.repository), "--json"],
+            [*COMMAND, *WORDS[job.work], job.run, "--repo", str(job.repository), "--json"],
             cwd=job.repository,
             env=dict(environ),
             stdin=subprocess.DEVNULL,

@@ -1,12 +1,13 @@
 """`clean`: what is old and this program's own goes, and nothing else."""
 
 import os
+import signal
 import sqlite3
 import time
 from pathlib import Path
 
 import pytest
-from project import Done, Project
+from project import Done, Project, wait_for
 
 
 def grow_old(project: Project, run: str, days: float) -> None:
@@ -52,6 +53,21 @@ def test_a_dry_run_removes_nothing_and_says_the_same(project: Project) -> None:
     assert (project.worktrees / "wt-1").is_dir()
     done = project.call("clean", "--older-than", "14d").expect(0).out
     assert told.replace("would remove", "removed").replace("would be removed", "removed") == done
+
+
+def test_a_run_that_was_cut_off_is_as_old_as_what_it_did_last(project: Project) -> None:
+    script = 'test -e "$SHARED/again" || exit 1; touch "$SHARED/begun"; sleep 60'
+    first = project.run(project.tasks({"1.1": script})).expect(1)
+    grow_old(project, first.run, 20)
+    (project.shared / "again").touch()
+    with project.start("retry", first.run, "--json") as started:
+        wait_for((project.shared / "begun").exists)
+        started.signal(signal.SIGKILL)
+        started.done()
+
+    project.call("clean", "--older-than", "14d").expect(0)
+
+    assert [record["run"] for record in project.call("runs", "--json").records] == [first.run]
 
 
 def test_branches_that_are_not_its_own_stay(project: Project) -> None:

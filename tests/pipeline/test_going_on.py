@@ -1,13 +1,16 @@
 """`resume`, `retry` and `cancel`: nothing is lost, and nothing is done twice."""
 
 import json
+import os
 import signal
 import sqlite3
+import subprocess
+import sys
 
 import pytest
 from github_server import GitHubServer
 from output_page import documented
-from project import Done, Project, meet, runs, wait_for
+from project import COMMAND, Done, Project, meet, runs, wait_for
 
 COUNTED = 'echo x >> "$SHARED/$PATCHYARD_TASK.count"\n'
 SLOW = COUNTED + 'echo half > half; touch "$SHARED/begun"; test -e "$SHARED/go" || sleep 60; echo whole > whole'
@@ -204,6 +207,85 @@ def test_a_task_that_is_named_runs_again_with_what_builds_on_it(project: Project
     assert [record["task"] for record in done.events("task_started")] == ["1.1", "2.1"]
     assert project.show("patchyard/demo/2.1:c") == "x\nx"
     assert count(project, "1.2") == 1
+
+
+def test_what_builds_on_it_over_several_steps_runs_again_too(project: Project) -> None:
+    scripts = {
+        "1.1": 'echo x >> "$SHARED/n"; cp "$SHARED/n" a',
+        "1.2": "cp a b",
+        "1.3": "cp b c",
+        "1.4": COUNTED + "touch d",
+        "2.1": "cat a b c > e",
+    }
+    fields = {"1.2": "**Dependencies:** Task 1.1", "1.3": "**Dependencies:** Task 1.2"}
+    first = project.run(project.tasks(scripts, fields=fields)).expect(0)
+
+    done = project.call("retry", first.run, "1.1", "--json").expect(0)
+
+    assert [record["task"] for record in done.events("task_started")] == ["1.1", "1.2", "1.3", "2.1"]
+    assert project.show("patchyard/demo/2.1:e") == "\n".join(["x"] * 6)
+    assert count(project, "1.4") == 1
+
+
+def test_a_retry_that_is_refused_changes_nothing(project: Project) -> None:
+    first = project.run(project.tasks({"1.1": "touch a", "2.1": "touch b"})).expect(0)
+    before = project.call("status", first.run, "--json").expect(0).out
+    project.clone.write({"patchyard.toml": 'pool_size = "x"\n'})
+
+    project.call("retry", first.run, "1.1").expect(2)
+
+    (project.root / "patchyard.toml").unlink()
+    assert project.call("status", first.run, "--json").expect(0).out == before
+
+
+def test_a_host_that_has_another_name_now_keeps_the_patch_of_what_was_cut_off(project: Project) -> None:
+    """As a container has that is started again, and finds its files as they were."""
+    project.environ |= {"PATCHYARD_HOST": "one", "PATCHYARD_LEASE": "1"}
+    run = killed(project)
+    project.environ |= {"PATCHYARD_HOST": "two"}
+    wait_for(lambda: project.call("runs", "--json").expect(0).records[0]["status"] == "interrupted")
+
+    resume(project, run).expect(0)
+
+    assert "+half" in project.call("diff", run, "1.2", "--attempt", "1").expect(0).out
+
+
+def test_the_patch_is_kept_too_where_another_host_went_on_with_the_run(project: Project) -> None:
+    run = killed(project)
+    attempts = "update attempts set status = 'cancelled', error = 'the process that ran it was ended'"
+    with sqlite3.connect(project.state / "patchyard.db") as database:  # what that host stored
+        assert database.execute(f"{attempts} where status is null").rowcount == 1
+
+    project.run(project.tasks({"1.1": "touch z"}, title="Another")).expect(0)
+
+    assert "+half" in project.call("diff", run, "1.2", "--attempt", "1").expect(0).out
+
+
+ORPHAN = """
+import subprocess, sys
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+print(process.pid, flush=True)
+sys.stdin.read()  # and never waits for it
+"""
+
+
+def test_a_dead_process_that_nobody_waited_for_holds_nothing_up(project: Project) -> None:
+    command = [sys.executable, "-c", ORPHAN, *COMMAND, "run", str(project.tasks(SCRIPTS))]
+    with subprocess.Popen(
+        command, cwd=project.root, env=project.environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        wait_for((project.shared / "begun").exists, "task 1.2")
+        wait_for(lambda: "1.1" in ended(project), "task 1.1")
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: not runs([pid]))
+        (project.shared / "go").touch()
+
+        done = project.call("resume", "latest", "--json").expect(0)
+
+        assert done.statuses == dict.fromkeys(SCRIPTS, "changed")
+        parent.communicate("")
 
 
 def test_a_retry_of_nothing_says_so(project: Project) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from github_server import Fault, GitHubServer
 from project import Project, wait_for
 from repositories import User, make_repository
 from served import API, Serving, gate
@@ -136,7 +137,7 @@ def test_a_failed_run_says_which_task_failed_and_is_tried_again(project: Project
     assert [batch["status"] for batch in server.get(f"/{run}/batches").json()] == ["failed", "failed"]
     assert "+half" in server.get(f"/{run}/tasks/1.2/diff").text
     good.touch()
-    assert server.post(f"/{run}/retry").json()["tasks"] == ["1.2"]
+    assert server.post(f"/{run}/retry").json()["tasks"] == ["1.2", "2.1"]
     assert server.wait(run)["status"] == "complete"
     detail = server.get(f"/{run}/tasks/1.2").json()
     assert [(item["number"], item["status"]) for item in detail["attempts"]] == [(1, "failed"), (2, "changed")]
@@ -249,6 +250,52 @@ def test_what_is_asked_right_after_a_cancel_is_not_lost(project: Project, server
     server.post(f"/{run}/resume")
 
     assert server.wait(run, "complete")["tasks_completed"] == 1
+
+
+def test_what_was_cancelled_is_not_paused(project: Project, server: Serving) -> None:
+    run = server.start(project.tasks({"1.1": f"trap '' TERM; {gate()}"}))
+    wait_for((project.shared / "1.1.in").exists)
+    server.post(f"/{run}/cancel")
+
+    assert server.post(f"/{run}/pause").json()["request"] == "cancel"
+
+    wait_for(lambda: server.status(run)["run_status"] == "cancelled")
+    assert server.status(run)["request"] is None
+
+
+def test_a_retry_that_is_refused_changes_nothing(project: Project, server: Serving) -> None:
+    run = server.start(project.tasks({"1.1": "touch a", "2.1": "touch b"}))
+    server.wait(run)
+    before = server.tasks(run)
+    project.configure('pool_size = "x"\n')
+
+    assert "pool_size" in server.post(f"/{run}/retry", 422, json={"tasks": ["1.1"]}).json()["detail"]
+
+    assert server.tasks(run) == before
+    assert server.status(run)["status"] == "complete"
+
+
+def test_a_run_is_complete_when_its_pull_requests_are_there(hosted: Project) -> None:
+    plan = hosted.tasks({"1.1": "echo a > a", "1.2": "echo b > b"})
+    with Serving(hosted, ["--root", hosted.root, "--root", hosted.plans]) as server:
+        run = server.start(plan, publish=True)
+
+        status = server.wait(run)
+
+        assert (status["status"], status["publishing"]) == ("complete", "done")
+        assert [item["task"] for item in status["active_prs"]] == ["1.1", "1.2"]
+
+
+def test_why_a_run_s_own_publishing_failed_is_told(hosted: Project, github: GitHubServer) -> None:
+    plan = hosted.tasks({"1.1": "echo a > a"})
+    github.inject(Fault(403, "no", method="POST", path="/pulls", times=100))
+    with Serving(hosted, ["--root", hosted.root, "--root", hosted.plans]) as server:
+        run = server.start(plan, publish=True)
+
+        status = server.wait(run)
+
+        assert status["status"] == "complete"
+        assert "could not be published" in status["publishing"]
 
 
 def test_a_run_that_no_worker_can_begin_says_why(project: Project, server: Serving) -> None:
@@ -457,6 +504,24 @@ def test_plans_and_repositories_are_taken_from_the_roots_alone(
     assert "outside of" in outside["detail"]
     assert "outside of" in repository["detail"]
     assert (tmp_path / "x.md").exists()
+
+
+@pytest.mark.parametrize("kind", ["link", "worktree"])
+def test_a_repository_whose_git_directory_is_elsewhere_is_not_taken(
+    ended: tuple[Serving, str, bytes], kind: str, tmp_path: Path
+) -> None:
+    server, _, _ = ended
+    other = make_repository(User.at(tmp_path / "user"), tmp_path / "other", {"a": "a"})
+    inside = server.project.root / f"inside-{kind}"
+    if kind == "link":
+        inside.mkdir()
+        (inside / ".git").symlink_to(other.path / ".git")
+    else:
+        other.git("worktree", "add", "--quiet", inside)
+
+    refused = server.post("/start", 403, json={"plan_path": "plan.md", "repo": inside.name}).json()
+
+    assert "outside of" in refused["detail"]
 
 
 def test_a_plan_is_a_file_of_a_bearable_length(ended: tuple[Serving, str, bytes]) -> None:

@@ -271,6 +271,90 @@ def test_runs_of_the_command_line_that_were_cut_off_are_left_to_their_user(proje
         assert server.wait("latest", "complete")["tasks_completed"] == 1
 
 
+def test_a_run_of_the_command_line_that_it_took_up_is_its_own(project: Project) -> None:
+    plan = project.tasks({"1.1": f"{gate()}echo a > a"})
+    with project.start("run", plan, "--json") as started:
+        wait_for((project.shared / "1.1.in").exists)
+        started.signal(signal.SIGINT)
+        started.done()
+    (project.shared / "1.1.in").unlink()
+    with Serving(project, environ=SHORT_GRACE) as server:
+        server.post("/latest/resume")
+        wait_for((project.shared / "1.1.in").exists)
+    (project.shared / "go").touch()
+
+    with Serving(project) as server:
+        assert server.wait("latest", "complete")["tasks_completed"] == 1
+
+
+def test_what_waits_for_its_turn_is_cancelled_from_a_terminal(project: Project) -> None:
+    first = project.tasks({"1.1": gate()}, "first.md")
+    second = project.tasks({"1.1": 'touch "$SHARED/ran"'}, "second.md", title="Second")
+    with Serving(project, [*roots_of(project), "--runs", "1"]) as server:
+        run = server.start(first)
+        wait_for((project.shared / "1.1.in").exists)
+        waiting = server.start(second)
+
+        assert "cancelled" in project.call("cancel", waiting).expect(0).out
+
+        assert server.wait(waiting, "failed")["run_status"] == "cancelled"
+        (project.shared / "go").touch()
+        server.wait(run, "complete")
+        wait_for(lambda: workers_of(server) == [])
+        assert server.status(waiting)["run_status"] == "cancelled"
+    assert not (project.shared / "ran").exists()
+
+
+def test_a_run_that_is_cancelled_as_it_begins_does_not_run(project: Project) -> None:
+    """From a terminal, at any moment: what it says is so."""
+    plan = project.tasks({"1.1": f"{gate('never')}"})
+    with Serving(project, roots_of(project), SHORT_GRACE) as server:
+        for _ in range(3):
+            run = server.start(plan)
+            assert "cancelled" in project.call("cancel", run).expect(0).out
+            wait_for(lambda: workers_of(server) == [])
+            assert server.status(run)["run_status"] == "cancelled"
+
+
+def test_what_was_cancelled_does_not_go_on_with_the_next(project: Project) -> None:
+    plan = project.tasks({"1.1": f"trap '' TERM; {gate('never')}"})
+    with Serving(project, roots_of(project), {"PATCHYARD_GRACE": "2s"}) as server:
+        run = server.start(plan)
+        wait_for((project.shared / "1.1.in").exists)
+        server.post(f"/{run}/cancel")
+    (record,) = project.call("runs", "--json").expect(0).records
+    assert record["status"] == "cancelled"
+
+    with Serving(project, roots_of(project)) as server:
+        assert server.status(run)["run_status"] == "cancelled"
+        assert workers_of(server) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_what_is_paused_stays_so_until_it_is_told_to_go_on(project: Project, number: int) -> None:
+    """Through the server's end, and through its worker's."""
+    plan = project.tasks({"1.1": f"{gate()}echo a > a", "2.1": 'touch "$SHARED/ran"; echo b > b'})
+    environ = {"PATCHYARD_LEASE": "1"}
+    with Serving(project, roots_of(project), environ) as server:
+        run = server.start(plan)
+        wait_for((project.shared / "1.1.in").exists)
+        server.post(f"/{run}/pause")
+        server.wait(run, "paused")
+        (project.shared / "go").touch()
+        wait_for(lambda: server.tasks(run)["1.1"]["status"] == "complete")
+        if number == signal.SIGKILL:
+            (worker,) = workers_of(server)
+            os.kill(worker, number)
+            wait_for(lambda: worker not in workers_of(server) and workers_of(server))
+            server.wait(run, "paused")
+
+    with Serving(project, roots_of(project), environ) as server:
+        server.wait(run, "paused")
+        assert not (project.shared / "ran").exists()
+        server.post(f"/{run}/resume")
+        assert server.wait(run, "complete")["tasks_completed"] == 2
+
+
 def test_it_serves_the_repository_where_it_is_started_and_those_below_its_roots(
     project: Project, tmp_path: Path
 ) -> None:
