@@ -25,6 +25,13 @@ from pipeline.store import Store, UnknownRunError
 from pipeline.wiring import CallError, run_directory
 from tasks.model import Patch, Status
 
+attempt_option = click.option(
+    "--attempt",
+    "number",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Of the Nth attempt at TASK.  [default: the last]",
+)
 POLL = 0.1
 """Seconds between two looks at a log that grows."""
 GITHUB_FAILED = 3
@@ -174,13 +181,7 @@ def _task_of(store: Store, run: Run, task: str) -> StoredTask:
 @repo_option
 @database_option
 @click.option("--follow", "-f", is_flag=True, help="Go on as the log grows, until the task has ended.")
-@click.option(
-    "--attempt",
-    "number",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Of the Nth attempt.  [default: the last]",
-)
+@attempt_option
 def logs(run_name: str, task: str, repo: Path, *, follow: bool, number: int | None) -> None:
     """Print the output of TASK in RUN."""
     with opened(repo) as (repository, store):
@@ -234,13 +235,7 @@ def _print_log(path: Path, ended: Callable[[], bool]) -> None:
 @click.command()
 @click.argument("run_name", metavar="RUN")
 @click.argument("task", required=False)
-@click.option(
-    "--attempt",
-    "number",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Of the Nth attempt at TASK.  [default: the last]",
-)
+@attempt_option
 @repo_option
 @database_option
 def diff(run_name: str, task: str | None, repo: Path, number: int | None) -> None:

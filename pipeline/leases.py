@@ -1,20 +1,31 @@
-"""An open database, in which each run is worked on by one process: who has a run, and for how long."""
+"""An open database, in which each run is worked on by one process: who has a run, and what is asked of it."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Self
 
 from pipeline.database import NewerSchemaError, engine_of, is_away, shown, url_of, without_passwords
-from pipeline.records import moment_of, text_of
+from pipeline.records import Run, moment_of, text_of
 from tasks.errors import PatchyardError
 from tasks.model import Request, RunStatus
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Table
     from sqlalchemy.dialects import postgresql, sqlite
+
+
+STRONGER: Mapping[Request | None, tuple[Request, ...]] = MappingProxyType(
+    {
+        Request.CANCEL: (),
+        Request.STOP: (Request.CANCEL,),
+        Request.PAUSE: (Request.CANCEL, Request.STOP),
+        None: (Request.STOP,),
+    }
+)
+"""What was asked of a run that stands, whatever else is asked of it then."""
 
 
 class StoreError(PatchyardError):
@@ -144,6 +155,42 @@ class Database:
                 .where(runs.c.id == run, runs.c.owner == owner)
                 .values(owner=None, lease_until=None)
             )
+
+    def ask(self, run: str, request: Request | None) -> None:
+        """Ask something of whoever works on a run; `None` takes a pause or a cancellation back.
+
+        What was cancelled stays cancelled, whatever else is asked, and what is to stop is not paused any more.
+        A run that nobody works on is asked nothing.
+        """
+        runs = self._tables.runs
+        where = [runs.c.id == run, runs.c.request.is_(None) | runs.c.request.not_in(STRONGER[request])]
+        if request is not None:
+            where.append(runs.c.status.in_([RunStatus.RUNNING, RunStatus.PAUSED]))
+        with self._write(run=run) as connection:
+            connection.execute(runs.update().where(*where).values(request=request))
+
+    def cancel(self, run: Run) -> bool:
+        """Let a run be cancelled that nobody works on; returns whether it was still as it had been read."""
+        runs = self._tables.runs
+        with self._write(run=run.id) as connection:
+            changed = connection.execute(
+                runs.update()
+                .where(
+                    runs.c.id == run.id,
+                    runs.c.status == run.status,
+                    runs.c.owner.is_not_distinct_from(run.owner),
+                )
+                .values(status=RunStatus.CANCELLED, request=None)
+            )
+            return changed.rowcount == 1
+
+    def asked(self, run: str) -> Request | None:
+        """Return what is asked of whoever works on a run."""
+        runs = self._tables.runs
+        query = runs.select().where(runs.c.id == run).with_only_columns(runs.c.request)
+        with self._read() as connection:
+            value = connection.execute(query).scalar()
+            return Request(value) if value else None
 
     def is_leased(self, run: str) -> bool:
         """Whether somebody has a run, as far as the lease says."""

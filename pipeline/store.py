@@ -39,15 +39,6 @@ if TYPE_CHECKING:
 
 __all__ = ["AwayError", "LeaseLostError", "Store", "StoreError", "UnknownRunError"]
 FILE = "patchyard.db"
-STRONGER: Mapping[Request | None, tuple[Request, ...]] = MappingProxyType(
-    {
-        Request.CANCEL: (),
-        Request.STOP: (Request.CANCEL,),
-        Request.PAUSE: (Request.CANCEL, Request.STOP),
-        None: (Request.STOP,),
-    }
-)
-"""What was asked of a run that stands, whatever else is asked of it then."""
 
 
 class UnknownRunError(PatchyardError):
@@ -129,34 +120,6 @@ class Store(Database):
         """Keep where a run is worked on now, what publishing needs, and what it takes to go on with it."""
         kept = {"settings": json.dumps(dict(settings)), "call": json.dumps(dict(call))}
         self._change_run(run, directory=directory, **kept)
-
-    def ask(self, run: str, request: Request | None) -> None:
-        """Ask something of whoever works on a run; `None` takes a pause or a cancellation back.
-
-        What was cancelled stays cancelled, whatever else is asked, and what is to stop is not paused any more.
-        A run that nobody works on is asked nothing.
-        """
-        runs = self._tables.runs
-        where = [runs.c.id == run, runs.c.request.is_(None) | runs.c.request.not_in(STRONGER[request])]
-        if request is not None:
-            where.append(runs.c.status.in_([RunStatus.RUNNING, RunStatus.PAUSED]))
-        with self._write(run=run) as connection:
-            connection.execute(runs.update().where(*where).values(request=request))
-
-    def cancel(self, run: Run) -> bool:
-        """Let a run be cancelled that nobody works on; returns whether it was still as it had been read."""
-        runs = self._tables.runs
-        with self._write(run=run.id) as connection:
-            changed = connection.execute(
-                runs.update()
-                .where(
-                    runs.c.id == run.id,
-                    runs.c.status == run.status,
-                    runs.c.owner.is_not_distinct_from(run.owner),
-                )
-                .values(status=RunStatus.CANCELLED, request=None)
-            )
-            return changed.rowcount == 1
 
     def _change_run(self, run: str, **values: object) -> None:
         runs = self._tables.runs
@@ -380,14 +343,6 @@ class Store(Database):
         with self._read() as connection:
             row = connection.execute(query).mappings().first()
             return None if row is None else run_of(row)
-
-    def asked(self, run: str) -> Request | None:
-        """Return what is asked of whoever works on a run."""
-        runs = self._tables.runs
-        query = runs.select().where(runs.c.id == run).with_only_columns(runs.c.request)
-        with self._read() as connection:
-            value = connection.execute(query).scalar()
-            return Request(value) if value else None
 
     def tasks(self, run: str, task: str | None = None, *, patches: bool = True) -> tuple[StoredTask, ...]:
         """Return the tasks of a run that have ended, in the plan's order; or one of them, if it has.
