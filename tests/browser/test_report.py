@@ -1,5 +1,6 @@
 """The report in one file, opened from disk."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def test_a_report_opens_from_disk(
     page.locator("#lanes .bar").first.focus()
     page.keyboard.press("End")
     page.keyboard.press("Enter")
-    assert page.url.partition("#")[2].startswith("task-")
+    expect(page).to_have_url(re.compile(r"#task-"))
     page.get_by_role("button", name="failed 1").click()
     expect(page.locator("#tasks tr[data-state]:visible")).to_have_count(1)
     picture(page, f"report-{scheme}-{width}", tmp_path)

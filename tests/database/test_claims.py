@@ -134,7 +134,7 @@ WRITES = {
     "keep_branch": lambda store: store.keep_branch("b", commit="c"),
     "set_status": lambda store: store.set_status(NAME, RunStatus.PAUSED),
     "close_run": lambda store: store.close_run(NAME, RunStatus.SUCCEEDED, seconds=1, speedup=1, efficiency=1),
-    "place_run": lambda store: store.place_run(NAME, "/elsewhere", {}),
+    "place_run": lambda store: store.place_run(NAME, "/elsewhere", {}, {}),
     "renew": lambda store: store.renew(NAME, "one", 60),
 }
 """Everything that a process writes of a run that it works on."""
