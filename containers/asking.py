@@ -71,14 +71,16 @@ class Asker:
         from gql.transport.exceptions import TransportError  # noqa: PLC0415 - likewise
 
         try:
-            return await question()
+            return await _tried(question)
         except dagger.ExecError as error:
             raise RefusedError(_how(error.command, error.exit_code, error.stderr), error.stdout) from error
         except dagger.QueryError as error:
             kind = _AbandonedError if CANCELED in str(error) else RefusedError
             refused = kind(_sentence(str(error)))
             refused.__cause__ = error
-        except (dagger.DaggerError, TransportError, OSError) as error:
+        except (dagger.DaggerError, TransportError, OSError, UnicodeError) as error:
+            if _is_unspeakable(error):
+                raise RefusedError("something that it needs is not UTF-8") from error
             raise _gone(str(error)) from error
         # An engine that dies under an exec says so in the words of whatever failed first: ask it.
         if not await self._answers():
@@ -123,10 +125,29 @@ class Asker:
 
         try:
             with anyio.fail_after(self._beat):
-                await self._client.default_platform()
+                await _tried(self._client.default_platform)
         except (dagger.DaggerError, TransportError, OSError):
             return False
         return True
+
+
+async def _tried(question: Callable[[], Awaitable[T]]) -> T:
+    """Ask, and where that is tried several times in vain, raise the last failure itself."""
+    try:
+        return await question()
+    except Exception as error:
+        # This is `tenacity.RetryError`; whether that library is there is a matter of the client's.
+        if not hasattr(error, "last_attempt"):
+            raise
+        failure: Exception = error.last_attempt.exception()
+    raise failure
+
+
+def _is_unspeakable(error: BaseException | None) -> bool:
+    """Whether a question never got to the engine, for it cannot be said in UTF-8."""
+    while error is not None and not isinstance(error, UnicodeError):
+        error = error.__cause__
+    return error is not None
 
 
 def _gone(message: str) -> EngineError:

@@ -8,7 +8,7 @@ where it is used: it takes a second.
 
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,6 +28,7 @@ from containers.once import Once
 from containers.returning import GIT, bring_back
 from containers.runner import Job, TaskLog, Watcher
 from containers.telling import Telling
+from containers.utf8 import as_utf8, refusal
 from containers.worktrees import Worktree
 from tasks.model import Step, StepKind, StepResult
 
@@ -82,7 +83,13 @@ class HostFiles:
     def directory(
         self, client: "Client", path: Path, *, include: Sequence[str] = (), exclude: Sequence[str] = ()
     ) -> "Directory":
-        """Return a directory of the host, read afresh."""
+        """Return a directory of the host, read afresh.
+
+        Raises:
+            RefusedError: No engine can be told where it is.
+        """
+        if refused := refusal([(f"the path {path}", str(path))]):
+            raise RefusedError(refused)
         return client.host().directory(str(path), include=list(include), exclude=list(exclude), no_cache=True)
 
     async def export(self, directory: "Directory", path: Path) -> None:
@@ -216,6 +223,8 @@ class EngineRunner:
         Raises:
             RefusedError: The engine cannot make it.
         """
+        if refused := refusal(_texts(job, worktree)):
+            raise RefusedError(refused)
 
         async def prepare() -> _Prepared:
             container = await self._ask.attend((await self._container(job, worktree)).sync)
@@ -306,7 +315,7 @@ class EngineRunner:
         names = {
             f"GIT_{role}_{part}": value
             for role in ("AUTHOR", "COMMITTER")
-            for part, value in (("NAME", who.name), ("EMAIL", who.email))
+            for part, value in (("NAME", as_utf8(who.name)), ("EMAIL", as_utf8(who.email)))
         }
         safe = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
         own = {"PATCHYARD_TASK": job.task, **({"PATCHYARD_RUN": job.run} if self._place.fresh else {})}
@@ -325,6 +334,17 @@ class EngineRunner:
         for path, text in {driver.SCRIPT: script, **driver.inputs(steps)}.items():
             container = container.with_new_file(path, text)
         return container.with_exec(["sh", driver.SCRIPT], expect=ReturnType.ANY)
+
+
+def _texts(job: Job, worktree: Worktree) -> Iterator[tuple[str, str]]:
+    """Give what an engine is told of a job, each after what it is: never a value that is a secret."""
+    yield f"the path of its worktree, {worktree.path},", str(worktree.path)
+    yield f"its image, {job.image},", job.image or ""
+    for name, value in (*job.secrets.values.items(), *job.environment.items()):
+        yield f"the value of {name}", f"{name}{value}"
+    yield "a command that sets up its agent", "".join(job.layers)
+    for number, step in enumerate(job.steps, 1):
+        yield f"step {number}, `{step.title}`,", f"{''.join(step.argv)}{step.stdin or ''}"
 
 
 def _parts(steps: Sequence[Step]) -> list[dict[int, Step]]:

@@ -19,6 +19,7 @@ from anyio import to_thread
 from containers.asking import Asker, RefusedError
 from containers.filesystem import is_directory, remove
 from containers.git import GitError
+from containers.utf8 import UNKNOWN, as_utf8
 from containers.worktrees import Worktree
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 GIT = ".git"
 RULES = ".gitignore"
 _OTHERS = stat.S_IWGRP | stat.S_IWOTH
-UNKNOWN = "\ufffd"
-"""What stands for a byte that is not UTF-8 in what an engine says."""
 Export = Callable[["Directory", Path], Awaitable[None]]
 
 
@@ -116,10 +115,7 @@ def _located(directory: Path, parts: Sequence[str]) -> list[Path]:
 
 def _shown(name: str) -> str:
     """Return a name as an engine says it."""
-    return os.fsencode(name).decode("utf-8", "surrogateescape").translate(_ESCAPED)
-
-
-_ESCAPED = dict.fromkeys(range(0xDC80, 0xDD00), UNKNOWN)
+    return as_utf8(os.fsencode(name).decode("utf-8", "surrogateescape"))
 
 
 def _ignored(worktree: Worktree, added: Sequence[str]) -> list[str]:

@@ -1,18 +1,22 @@
 """The queries that a task is to an engine, and what its answers become: on a stand-in for one."""
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 from engine_stage import Stage, script
 from repositories import Clone
 from stand_in_engine import StandIn, command_line
+from tenacity import AsyncRetrying, stop_after_attempt
 
 from containers import driver
-from containers.asking import Asker, EngineError
+from containers.asking import Asker, EngineError, RefusedError
+from containers.git import Identity
 from containers.sessions import CLI, Session
+from containers.utf8 import UNKNOWN
 from tasks.model import StepKind
 
 pytestmark = pytest.mark.anyio
@@ -253,6 +257,66 @@ async def test_to_run_again_is_to_ask_for_something_else(engine: StandIn, stage:
     stage.settings(fresh=True)
     await stage.run("true", run="run-8")
     assert "export PATCHYARD_RUN=run-8" in texts(engine, "stdout")[0]
+
+
+async def test_a_committer_s_name_that_is_not_utf_8_is_shown_as_far_as_it_goes(
+    engine: StandIn, stage: Stage
+) -> None:
+    stage.settings(identity=Identity("J\udcf6rg", "j\udcf6rg@example.com"))
+    assert (await stage.run("true")).last.ok
+    (exec_,) = texts(engine, "stdout")
+    assert "export GIT_AUTHOR_NAME='J\\ufffdrg'\\n" in exec_
+    assert "export GIT_COMMITTER_EMAIL='j\\ufffdrg@example.com'\\n" in exec_
+
+
+@pytest.mark.parametrize(
+    ("told", "what"),
+    [
+        ({"secrets": {"KEY": "\udcffabcdefgh"}}, "the value of KEY"),
+        ({"environment": {"ODD": "\udcff"}}, "the value of ODD"),
+        ({"layers": ("install \udcff",)}, "a command that sets up its agent"),
+        ({"image": "im\udcffage:1"}, f"its image, im{UNKNOWN}age:1,"),
+    ],
+)
+async def test_what_is_not_utf_8_is_refused_by_its_name(
+    engine: StandIn, stage: Stage, told: Mapping[str, Any], what: str
+) -> None:
+    ran = await stage.run("true", **told)
+    assert ran.last.error == f"{what} is not UTF-8, and a Dagger engine takes nothing else"
+    assert stage.told.events == ["started 1", "finished 1"]
+    assert texts(engine, "stdout") == []
+
+
+async def test_a_step_that_is_not_utf_8_is_refused(stage: Stage) -> None:
+    ran = await stage.run("true", "echo \udcff")
+    assert ran.last.error == (f"step 2, `echo {UNKNOWN}`, is not UTF-8, and a Dagger engine takes nothing else")
+
+
+async def test_a_path_that_is_not_utf_8_is_refused(stage: Stage) -> None:
+    stage.settings(common=Path("/repo\udcff/.git"))
+    ran = await stage.run("true")
+    assert ran.last.error == (
+        f"the path /repo{UNKNOWN}/.git is not UTF-8, and a Dagger engine takes nothing else"
+    )
+    stage.directory = stage.directory / "p\udcffl"
+    stage.directory.mkdir()
+    ran = await stage.run("true")
+    assert ran.last.error is not None
+    assert ran.last.error.startswith("the path of its worktree, ")
+
+
+async def test_what_cannot_be_said_is_no_sign_of_an_engine_that_has_gone(stage: Stage) -> None:
+    with pytest.raises(RefusedError, match=r"^something that it needs is not UTF-8$"):
+        await Asker(stage.client)(stage.client.directory().with_new_file("x", "\udcff").sync)
+
+
+async def test_what_was_tried_in_vain_several_times_is_an_engine_that_has_gone(
+    engine: StandIn, stage: Stage
+) -> None:
+    again = AsyncRetrying(stop=stop_after_attempt(2))
+    engine.cut()
+    with pytest.raises(EngineError, match=r"^it does not answer any more \(.*502 Bad Gateway"):
+        await Asker(stage.client)(lambda: again(stage.client.default_platform))
 
 
 async def test_an_engine_that_goes_is_an_error_and_its_no_is_a_result(engine: StandIn, stage: Stage) -> None:

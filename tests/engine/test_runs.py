@@ -4,6 +4,7 @@ import os
 import signal
 import time
 import uuid
+from collections.abc import Callable
 
 import engine_access
 import pytest
@@ -87,6 +88,26 @@ def test_secrets_are_in_no_log_and_no_patch(project: Project) -> None:
     for path in project.state.rglob("*"):
         if path.is_file():
             assert KEY.encode() not in path.read_bytes(), path
+
+
+def test_what_is_not_utf_8_is_replaced_or_refused(
+    project: Project, make_repository: Callable[..., Clone], test_image: str
+) -> None:
+    project.clone.git("config", "user.name", "J\udcf6rg")
+    (project.root / "patchyard.toml").write_text(
+        f'mode = "dagger"\nimage = "{test_image}"\nsecrets = ["KEY"]\n'
+    )
+    plan = project.tasks({"1.1": "echo 1 > one; git commit -qm one --allow-empty"})
+    done = project.call("run", plan, "--json", environ={"KEY": KEY}).expect(0)
+    assert project.clone.git("log", "-1", "--format=%an", "patchyard/demo/1.1") == "Jörg"
+    done = project.call("run", plan, "--json", "--fresh", environ={"KEY": "\udcffabcdefgh"}).expect(1)
+    assert "the value of KEY is not UTF-8" in done.outcome("1.1")["error"]
+
+    odd = Project(
+        make_repository("repo\udcff", {"README.md": "# Sample\n"}), engine_access.variables(os.environ)
+    )
+    done = odd.run(odd.tasks({"1.1": "true"}), "--mode", "dagger", "--image", test_image).expect(1)
+    assert "is not UTF-8, and a Dagger engine takes nothing else" in done.outcome("1.1")["error"]
 
 
 def test_the_pool_s_size_bounds_the_containers(project: Project) -> None:
