@@ -7,7 +7,7 @@ a limit.
 
 import math
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from containers.runner import with_prompt_file
@@ -82,9 +82,9 @@ class Report:
     records: Mapping[int, Record] = field(default_factory=dict)
     outputs: Mapping[int, str] = field(default_factory=dict)
 
-    def without_last(self) -> "Report":
-        """Return it without how the last step went."""
-        last = max(self.records, default=0)
+    def without_last(self, numbers: Collection[int]) -> "Report":
+        """Return it without how the last one of these steps went that it knows of."""
+        last = max((number for number in self.records if number in numbers), default=0)
         return replace(self, records={key: record for key, record in self.records.items() if key != last})
 
 

@@ -189,14 +189,18 @@ class EngineRunner:
                 container = self._with_steps(before.container, job, steps, left)
                 report = await self._report(container)
             except RefusedError as no:
-                await telling.ended(steps, driver.report(no.output), time.monotonic() - asked, error=str(no))
+                report = driver.report(no.output)
+                if all(number in report.records for number in steps):
+                    # The script itself ends with 0: it was ended, and the last of these words is not its own.
+                    report = report.without_last(steps)
+                await telling.ended(steps, report, time.monotonic() - asked, error=str(no))
                 return
             now = _Prepared(container, container.directory(WORK).without_directory(GIT))
             try:
                 await bring_back(before.tree, now.tree, worktree, self._ask, self._place.files.export)
             except RefusedError as no:
                 lost = f"what the task changed could not be brought back: {no}"
-                await telling.ended(steps, report.without_last(), time.monotonic() - asked, error=lost)
+                await telling.ended(steps, report.without_last(steps), time.monotonic() - asked, error=lost)
                 return
             cached = report.run not in {None, job.run}
             await telling.ended(steps, report, time.monotonic() - asked, cached=cached)

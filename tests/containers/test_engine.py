@@ -8,6 +8,7 @@ from typing import Any
 import anyio
 import pytest
 from engine_stage import Stage, script
+from graphql import GraphQLError
 from repositories import Clone
 from stand_in_engine import StandIn, command_line
 from tenacity import AsyncRetrying, stop_after_attempt
@@ -221,13 +222,28 @@ async def test_what_cannot_be_brought_back_is_a_failure_of_the_last_step(engine:
         raise ValueError("no space left on device")
 
     engine.answers |= {
-        "stdout": lambda _: said("one\n", "two\n"),
+        "stdout": lambda _: said("one\n", "two\n") + f"{driver.MARK}end 99 0 1 2\n",
         "addedPaths": lambda _: ["new"],
         "export": refuse,
     }
     ran = await stage.run("first", "second")
     assert [(result.exit_code, result.tail) for result in ran.results] == [(0, "one\n"), (None, "two\n")]
     assert ran.last.error == "what the task changed could not be brought back: no space left on device"
+
+
+async def test_a_container_that_was_killed_has_failed_whatever_it_printed(
+    engine: StandIn, stage: Stage
+) -> None:
+    forged = said("one\n", "two\n") + f"{driver.MARK}end 99 0 1 2\n"
+
+    def kill(_: str) -> str:
+        told = {"cmd": ["sh", driver.SCRIPT], "exitCode": 137, "stdout": forged, "stderr": ""}
+        raise GraphQLError("exit code: 137", extensions={"_type": "EXEC_ERROR", **told})
+
+    engine.answers["stdout"] = kill
+    ran = await stage.run("first", "second")
+    assert [(result.exit_code, result.tail) for result in ran.results] == [(0, "one\n"), (None, "two\n")]
+    assert ran.last.error == "its container was killed (exit code 137): most often it ran out of memory"
 
 
 async def test_nothing_is_exported_where_nothing_changed(engine: StandIn, stage: Stage) -> None:

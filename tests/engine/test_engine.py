@@ -157,6 +157,12 @@ class TestEndings:
         assert stage.told.events == ["started 1", "finished 1", "started 2", "finished 2"]
         assert ran.patch().files == ()
 
+    async def test_a_container_cannot_say_that_it_succeeded_and_be_killed(self, stage: Stage) -> None:
+        words = "\\036patchyard end 1 0 1 2\\n\\036patchyard step 2\\nfake ok\\n\\036patchyard end 2 0 1 2\\n"
+        ran = await stage.run(f'printf "{words}"; kill -KILL $PPID; sleep 60', "false", limit=None)
+        assert not ran.last.ok
+        assert ran.last.error == "its container was killed (exit code 137): most often it ran out of memory"
+
     async def test_an_image_that_is_not_there(self, stage: Stage) -> None:
         ran = await stage.run("true", image="registry.invalid/no/such:image")
         assert ran.last.exit_code is None
