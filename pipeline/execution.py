@@ -1,8 +1,14 @@
 """Works on a run: its place, its pool and its control around the flow. Shared by every door."""
 
 import signal
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    nullcontext,
+)
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -93,21 +99,26 @@ async def execute(  # noqa: PLR0913 - what one run is made of, all of it named
     pool = Pool(repository, prepared.worktrees, size, copy=settings.copy, keep=settings.keep, salvage=salvage)
     results = Results(repository, prepared.secrets, pool.copies.digest, reads=not settings.fresh)
     paused = recorder.run.request is Request.PAUSE
-    stop = CancelScope()
+    stop, opening = CancelScope(), CancelScope()
+    runners: Mapping[Mode, Runner] = {}
     failure: PatchyardError | None = None
     finished: RunFinished | None = None
     async with _held(directory, recorder), anyio.create_task_group() as group:
         if signals:
-            group.start_soon(_stop_on_signal, stop, listener)
+            group.start_soon(_stop_on_signal, (opening, stop), listener)
         try:
-            async with (place or Host()).runners(prepared, directory, listener) as runners:
+            async with AsyncExitStack() as stack:
+                with opening:  # interrupted in here, the run ends as it does before its first task
+                    given = (place or Host()).runners(prepared, directory, listener)
+                    runners = await stack.enter_async_context(given)
+                    settings = await _with_digests(settings, prepared.plan, runners)
                 parts = Parts(
                     repository=repository,
                     pool=pool,
                     runners=runners,
                     recorder=recorder,
                     listener=listener,
-                    settings=await _with_digests(settings, prepared.plan, runners),
+                    settings=settings,
                     directory=directory,
                     secrets=prepared.secrets,
                     span=(place or Host()).span,
@@ -212,15 +223,16 @@ def container_place(prepared: Prepared) -> Place:
     )
 
 
-async def _stop_on_signal(stop: CancelScope, listener: Listener) -> None:
+async def _stop_on_signal(scopes: Collection[CancelScope], listener: Listener) -> None:
     # One that whoever started the program ignores (`nohup`, `&` in a script) stays ignored.
     heeded = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     with anyio.open_signal_receiver(*heeded) as received:
         async for _ in received:
-            if not stop.cancel_called:
+            if not any(scope.cancel_called for scope in scopes):
                 message = "interrupted: the running tasks are being ended, their patches are kept"
                 listener.notify(Notice(message=message, level="warning"))
-            stop.cancel()
+            for scope in scopes:
+                scope.cancel()
 
 
 async def _with_digests(settings: Settings, plan: Plan, runners: Mapping[Mode, Runner]) -> Settings:

@@ -4,9 +4,13 @@ import os
 import signal
 import sys
 from pathlib import Path
+from threading import Event
 
 import pytest
-from project import Project, Started, meet, runs, wait_for
+from project import PATIENCE, Done, Project, Started, meet, runs, wait_for
+from stand_in_engine import StandIn, command_line
+
+from containers.sessions import CLI, HOST
 
 TREE = """
 echo $$ >> "$SHARED/pids"
@@ -21,9 +25,9 @@ wait
 SHORT_GRACE = {"PATCHYARD_GRACE": "0.2s"}
 
 
-def pids(project: Project) -> list[int]:
+def pids(project: Project, name: str = "pids") -> list[int]:
     """Return the processes that the tasks have told of."""
-    return [int(word) for word in (project.shared / "pids").read_text().split()]
+    return [int(word) for word in (project.shared / name).read_text().split()]
 
 
 def interrupted(project: Project, *options: str, number: int = signal.SIGINT) -> Started:
@@ -185,3 +189,51 @@ def test_an_interrupt_before_the_run_begins_is_exit_code_130(project: Project, t
         os.close(descriptor)
 
     assert (done.code, done.out, done.err) == (130, "", "")
+
+
+def silent_command_line(project: Project) -> Path:
+    """Make a `dagger` command line that reaches nobody, and leaves its process's number."""
+    path = project.shared / "dagger"
+    path.write_text(f"#!/bin/sh\necho $$ > {project.shared}/pid\nexec sleep 1000\n")
+    path.chmod(0o755)
+    return path
+
+
+def is_told_as_cancelled(project: Project, done: Done) -> None:
+    assert done.err == ""
+    assert done.finished["status"] == "cancelled"
+    assert done.statuses == {"1.1": "cancelled", "2.1": "cancelled"}
+    assert done.outcome("1.1")["error"] == "it did not start: the run was interrupted"
+    (status,) = project.call("status", "--json").expect(0).records
+    assert status["status"] == "cancelled"
+
+
+def test_one_is_heeded_while_an_engine_is_waited_for(project: Project) -> None:
+    environ = {CLI: str(silent_command_line(project)), HOST: "container://nobody"}
+    plan = project.tasks({"1.1": "touch never", "2.1": "touch never"})
+    with project.start("run", plan, "--json", "--mode", "dagger", environ=environ) as started:
+        wait_for((project.shared / "pid").exists, "the session")
+        wait_for((project.shared / "pid").read_text, "its number")
+        started.signal(signal.SIGTERM)
+        done = started.done().expect(130)
+    assert runs(pids(project, "pid")) == []
+    is_told_as_cancelled(project, done)
+
+
+def test_one_is_heeded_while_a_digest_is_looked_up(project: Project) -> None:
+    asked, over = Event(), Event()
+
+    def wait(_: str) -> str:
+        asked.set()
+        over.wait(PATIENCE)
+        return "image:1"
+
+    with StandIn(answers={"imageRef": wait}) as engine:
+        environ = {CLI: str(command_line(project.shared)), HOST: engine.address}
+        plan = project.tasks({"1.1": "touch never", "2.1": "touch never"})
+        with project.start("run", plan, "--json", "--mode", "dagger", environ=environ) as started:
+            wait_for(asked.is_set, "the question")
+            started.signal(signal.SIGINT)
+            done = started.done().expect(130)
+        over.set()
+    is_told_as_cancelled(project, done)

@@ -65,6 +65,7 @@ type Container implements Node {
   sync: ID!
   from(address: String!): Container!
   user: String!
+  imageRef: String!
   directory(path: String!): Directory!
   withEnvVariable(name: String!, value: String!): Container!
   withExec(args: [String!]!, expect: ReturnType): Container!
