@@ -20,7 +20,7 @@ from containers.agents_data import Agent
 from containers.asking import EngineError
 from containers.engine import EngineRunner, Place
 from containers.runner import Job, Watcher
-from containers.sessions import HOST, CommandLineError, Session
+from containers.sessions import HOST, CommandLineError, Session, incomplete
 from containers.worktrees import Worktree
 from tasks.model import StepResult
 
@@ -66,6 +66,8 @@ class Engine:
             raise ValueError(
                 f"{text!r} is no engine's address; use one such as tcp://host:1234 or unix:///path"
             )
+        if lacking := incomplete(url):
+            raise ValueError(f"{text!r} is no engine's address: {lacking}")
         if share and int(share) < 1:
             raise ValueError(f"{text!r}: a share is at least 1")
         return cls(url, int(share) if share else None)

@@ -146,20 +146,34 @@ def _number(version_text: str) -> tuple[int, ...]:
     return tuple(map(int, parts)) if all(part.isdigit() for part in parts) else OLDEST
 
 
+def incomplete(address: str) -> str | None:
+    """Return what an address lacks, where the command line would try for ever; `None` where it is whole."""
+    parts = urlsplit(address)
+    if parts.scheme == "tcp":
+        try:
+            whole = bool(parts.hostname and parts.port)
+        except ValueError:
+            whole = False
+        return None if whole else "it needs a host and a port, as in tcp://host:1234"
+    return None if parts.netloc + parts.path else f"nothing stands after {parts.scheme}://"
+
+
 async def _knock(address: str | None, environ: Mapping[str, str]) -> None:
     """See whether anybody listens; the command line itself would try for ever.
 
     Raises:
         EngineError: Nobody does.
     """
+    if address and (lacking := incomplete(address)):
+        raise EngineError(lacking)
     parts = urlsplit(address or "")
     program = REACHED_BY.get(parts.scheme)
     if program and not await to_thread.run_sync(partial(shutil.which, program, path=environ.get("PATH"))):
         raise EngineError(f"{program}, which leads there, is not on PATH")
     try:
         with anyio.fail_after(KNOCKING):
-            if parts.scheme == "tcp" and parts.hostname and parts.port:
-                stream: anyio.abc.ByteStream = await anyio.connect_tcp(parts.hostname, parts.port)
+            if parts.scheme == "tcp":
+                stream: anyio.abc.ByteStream = await anyio.connect_tcp(parts.hostname or "", parts.port or 0)
             elif parts.scheme == "unix":
                 stream = await anyio.connect_unix(parts.netloc + parts.path)
             else:

@@ -44,10 +44,24 @@ def test_an_address_is_read(text: str, engine: Engine) -> None:
     assert str(engine) == engine.url
 
 
-@pytest.mark.parametrize("text", ["", "host:1234", "http://host", "tcp:host", "tcp://host=0", "://x", "=4"])
+@pytest.mark.parametrize("text", ["", "host:1234", "http://host", "tcp:host", "tcp://host:1=0", "://x", "=4"])
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"no engine's address|a share is at least 1"):
         Engine.parse(text)
+
+
+@pytest.mark.parametrize("text", ["tcp://", "tcp://host", "tcp://:1234", "tcp://host:x", "tcp://host=4"])
+def test_an_address_without_a_host_or_a_port_is_refused(text: str) -> None:
+    with pytest.raises(
+        ValueError, match=r"is no engine's address: it needs a host and a port, as in tcp://host:1234$"
+    ):
+        Engine.parse(text)
+
+
+@pytest.mark.parametrize("scheme", ["unix", "ssh", "kube-pod", "container"])
+def test_an_address_of_nothing_is_refused(scheme: str) -> None:
+    with pytest.raises(ValueError, match=rf"is no engine's address: nothing stands after {scheme}://$"):
+        Engine.parse(f"{scheme}://")
 
 
 class Held:

@@ -78,6 +78,13 @@ async def test_where_nobody_listens_it_is_said_at_once(cli: str, tmp_path: Path)
         assert raised.value.exit_code == 4
 
 
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1", "tcp://"])
+async def test_an_address_without_a_port_is_refused_at_once(cli: str, tmp_path: Path, address: str) -> None:
+    with pytest.raises(EngineError, match=r"^it needs a host and a port, as in tcp://host:1234$"):
+        await Session.open(None, {CLI: cli, HOST: address}, tmp_path / "log")
+    assert not await anyio.Path(tmp_path, "log").exists()
+
+
 @pytest.mark.parametrize(
     ("address", "program"), [("kube-pod://pod?namespace=dagger", "kubectl"), ("ssh://me@host", "ssh")]
 )
