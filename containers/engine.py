@@ -138,7 +138,11 @@ class EngineRunner:
         self._prepared: Once[_Prepared] = Once()
 
     async def digests(self, names: Iterable[str]) -> Mapping[str, str]:
-        """Return the digests of images by name, without those that are not to be had."""
+        """Return the digests of images by name, without those that are not to be had.
+
+        Raises:
+            EngineError: The engine has gone.
+        """
         return await digests(self._client, names)
 
     async def version(self, agent: Agent, image: str | None) -> str | None:

@@ -183,9 +183,18 @@ class Engines:
         await _close(self._lanes)
 
     async def digests(self, names: Iterable[str]) -> Mapping[str, str]:
-        """Return the digests of images by name, as one engine has them: the others are told to use those."""
-        alive = [lane.runner for lane in self._lanes if lane.alive]
-        return await alive[0].digests(names) if alive else {}
+        """Return the digests of images by name, as one engine has them: the others are told to use those.
+
+        Raises:
+            EngineError: No engine is left.
+        """
+        wanted = tuple(names)
+        for lane in [lane for lane in self._lanes if lane.alive]:
+            try:
+                return await lane.runner.digests(wanted)
+            except EngineError as error:
+                self._give_up(lane, error)
+        return {}
 
     async def version(self, agent: Agent, image: str | None) -> str | None:
         """Return what an agent says of its version in its container; `None` where it does not run."""
@@ -205,7 +214,8 @@ class Engines:
             try:
                 return await lane.runner.run(job, worktree, watcher)
             except EngineError as error:
-                self._give_up(lane, error, job)
+                self._give_up(lane, error)
+                self._notice(f"task {job.task} begins again on another engine")
             finally:
                 await self._give_back(lane)
             keep = [f"/{pattern}" for pattern in self._place.copy]
@@ -234,7 +244,7 @@ class Engines:
                 lane.running -= 1
                 self._freed.notify_all()
 
-    def _give_up(self, lane: _Lane, error: EngineError, job: Job) -> None:
+    def _give_up(self, lane: _Lane, error: EngineError) -> None:
         """Use an engine no more.
 
         Raises:
@@ -248,4 +258,3 @@ class Engines:
             raise EngineError(self._gone) from error
         if first:
             self._notice(f"{lane.engine} has gone: {error}; the run goes on without it")
-        self._notice(f"task {job.task} begins again on another engine")

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import anyio
 
+from containers.asking import Asker, EngineError, RefusedError
+
 if TYPE_CHECKING:
     from dagger import Client
 
@@ -17,7 +19,11 @@ class Resolver(Protocol):
     """Knows which image a name stands for."""
 
     async def digests(self, names: Iterable[str]) -> Mapping[str, str]:
-        """Return the digests of images by name, without those that are not to be had."""
+        """Return the digests of images by name, without those that are not to be had.
+
+        Raises:
+            EngineError: Whoever is asked has gone.
+        """
         ...
 
 
@@ -37,20 +43,29 @@ async def digests(client: "Client", names: Iterable[str]) -> dict[str, str]:
     """Ask an engine for the digests of images: of the index, where an image is for several platforms.
 
     A name that the engine cannot resolve is left out: whoever uses it is told why.
+
+    Raises:
+        EngineError: The engine has gone.
     """
-    import dagger  # noqa: PLC0415 - takes a second
-
     found: dict[str, str] = {}
+    gone: list[EngineError] = []
+    ask = Asker(client)
 
-    async def ask(name: str) -> None:
+    async def look_up(name: str) -> None:
         try:
-            digest = digest_of(await client.container().from_(name).image_ref())
-        except dagger.DaggerError:
+            digest = digest_of(await ask.attend(client.container().from_(name).image_ref))
+        except RefusedError:
+            return
+        except EngineError as error:
+            gone.append(error)  # raised in a group of tasks it would become a group of errors
+            group.cancel_scope.cancel()
             return
         if digest:
             found[name] = digest
 
     async with anyio.create_task_group() as group:
         for name in dict.fromkeys(names):
-            group.start_soon(ask, name)
+            group.start_soon(look_up, name)
+    if gone:
+        raise gone[0]
     return found

@@ -9,6 +9,7 @@ from types import MappingProxyType
 import anyio
 import click
 
+from containers.asking import EngineError
 from containers.engine import DEFAULT_IMAGE
 from containers.engines import Engine, connected
 from containers.git import NotARepositoryError, Repository
@@ -175,12 +176,15 @@ async def _ask(names: Iterable[str], engines: Sequence[str], environ: Mapping[st
     """Ask the first engine, or the one of the environment, for digests.
 
     Raises:
-        EngineError: None answers.
+        EngineError: None answers, or it goes away.
     """
     with TemporaryDirectory(prefix="patchyard-") as directory:
         chosen = Engine.parse(engines[0]) if engines else Engine()
         async with connected(chosen, environ, Path(directory, "log")) as client:
-            return await digests(client, names)
+            try:
+                return await digests(client, names)
+            except EngineError as error:
+                raise EngineError(f"{chosen} has gone: {error}") from error
 
 
 COMMANDS = (report, lock)

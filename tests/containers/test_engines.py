@@ -200,6 +200,20 @@ async def test_when_all_have_gone_the_run_cannot_go_on(machine: Machine) -> None
                 await machine.run(engines, number)
 
 
+async def test_one_that_goes_while_it_is_asked_for_digests_is_used_no_more(machine: Machine) -> None:
+    first, second, _ = machine.engines
+    digest = f"sha256:{'1' * 64}"
+    second.answers["imageRef"] = lambda _: f"image:1@{digest}"
+    async with machine.over(first.address, second.address) as engines:
+        first.cut()
+        assert await engines.digests(["image:1"]) == {"image:1": digest}
+        (notice,) = machine.notices
+        assert notice.startswith(f"{first.address} has gone: it does not answer any more (")
+        second.cut()
+        with pytest.raises(EngineError, match=r" has gone, and no other is left: it does not answer"):
+            await engines.digests(["image:1"])
+
+
 async def test_a_task_under_which_two_engines_went_is_not_tried_on_a_third(machine: Machine) -> None:
     first, second, third = machine.engines
     async with machine.over(*(engine.address for engine in machine.engines)) as engines:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 from project import Project, plan_text
+from stand_in_engine import StandIn, command_line
 
 from containers.images import digest_of, pinned
+from containers.sessions import CLI
 from pipeline.config import load
 from pipeline.lock import FILE, Lock, LockError, images_of
 from tasks.model import Mode
@@ -166,6 +168,31 @@ def test_without_an_engine_nothing_is_written(project: Project, tmp_path: Path) 
     done = project.call("lock", environ={"PATH": str(empty)}).expect(4)
     assert "dagger command line" in done.err
     assert not (project.root / FILE).exists()
+
+
+def test_an_engine_that_goes_is_no_image_that_is_not_there(project: Project) -> None:
+    with StandIn() as engine:
+
+        def go(_: str) -> str:
+            engine.cut()
+            raise ValueError("connection reset")
+
+        engine.answers["imageRef"] = go
+        environ = {CLI: str(command_line(project.shared))}
+        done = project.call("lock", "--engine", engine.address, environ=environ).expect(4)
+    assert done.err.startswith(f"patchyard: {engine.address} has gone: it does not answer any more (")
+    assert done.err.count("\n") == 1
+    assert not (project.root / FILE).exists()
+
+
+def test_an_image_that_is_not_there_is_named(project: Project) -> None:
+    def refuse(_: str) -> str:
+        raise ValueError("failed to resolve image")
+
+    with StandIn(answers={"imageRef": refuse}) as engine:
+        environ = {CLI: str(command_line(project.shared))}
+        done = project.call("lock", "--engine", engine.address, "--image", "no:1", environ=environ).expect(2)
+    assert done.err.startswith("patchyard: the engine finds no image no:1: check the name")
 
 
 def test_a_plan_with_mistakes_is_not_locked(project: Project) -> None:
