@@ -283,7 +283,8 @@ def patches(run_name: str, output: Path, repo: Path) -> None:
 
     with opened(repo) as (repository, store):
         run = store.run(run_name)
-        written = export(repository, store, run, output)
+        now_is = standing(store, run, environment())
+        written = export(repository, store, replace(run, status=now_is), output)
         for path in written:
             click.echo(str(path))
         if not written:

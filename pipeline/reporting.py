@@ -1,6 +1,7 @@
 """The commands `report` and `lock`."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -76,7 +77,7 @@ def _written(repository: Repository, store: Store, run: Run, as_format: str) -> 
     from pipeline.report import report_of  # noqa: PLC0415 - start-up stays quick
     from pipeline.summary import markdown  # noqa: PLC0415 - start-up stays quick
 
-    made = report_of(repository, store, run)
+    made = report_of(repository, store, replace(run, status=standing(store, run, environment())))
     return made.as_json if as_format == "json" else markdown(made)
 
 

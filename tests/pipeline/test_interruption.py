@@ -1,5 +1,6 @@
 """Ctrl-C, TERM and time-outs: nothing is left running, and nothing that was done is lost."""
 
+import json
 import os
 import signal
 import sys
@@ -175,6 +176,10 @@ def test_a_finished_task_survives_a_kill_of_the_run(project: Project) -> None:
 
     assert status["status"] == "interrupted"
     assert [(task["task"], task["status"]) for task in status["tasks"]] == [("1.1", "changed")]
+    told = project.call("report", "--format", "json").expect(0).out
+    assert json.loads(told)["status"] == "interrupted"
+    project.call("patches", status["run"], "--output", project.shared / "out").expect(0)
+    assert json.loads((project.shared / "out" / "report.json").read_text())["status"] == "interrupted"
     assert "+a" in project.call("diff", status["run"], "1.1").expect(0).out
     project.run(project.tasks({"1.1": "true"}, "end.md")).expect(0)  # ends what was left
 
