@@ -57,8 +57,8 @@ class Engine:
             ValueError: It is no address, or the share is no number of at least 1.
         """
         url, equals, share = text.rpartition("=")
-        if not equals or (not share.isdigit() and "?" in url and "=" not in url.partition("?")[2]):
-            # An address may hold an equals sign of its own, as in kube-pod://pod?namespace=dagger.
+        if not equals or ("?" in url and "=" not in url.partition("?")[2].rpartition("&")[2]):
+            # An address may hold an equals sign of its own, as in kube-pod://pod?namespace=42.
             url, share = text, ""
         elif not share.isdigit():
             raise ValueError(f"{text!r}: a share is a whole number of at least 1")
