@@ -11,6 +11,9 @@ from containers.gitcall import Git, GitError
 
 _APPLY = ("-c", "apply.whitespace=nowarn", "-c", "apply.ignoreWhitespace=no", "apply", "--cached")
 
+_NOTHING, _SUBMODULE = "000000", "160000"
+"""Modes of a path, as git writes them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Commit:
@@ -22,6 +25,25 @@ class Commit:
     author: str
     committer: str
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A path in which two commits differ, with its modes as git writes them: zeros where it is not there."""
+
+    path: str
+    old: str
+    new: str
+
+    @property
+    def stays(self) -> bool:
+        """Whether it is a file or a link afterwards."""
+        return self.new not in {_NOTHING, _SUBMODULE}
+
+    @property
+    def makes_way(self) -> bool:
+        """Whether what was there goes, or is of another kind then: a link, a file. A submodule is left."""
+        return self.old not in {_NOTHING, _SUBMODULE} and self.old[:3] != self.new[:3]
 
 
 class History:
@@ -67,6 +89,12 @@ class History:
             if diff:
                 git.run(*_APPLY, stdin=diff)
             return git.run("write-tree").text
+
+    def changes(self, old: str, new: str) -> tuple[Change, ...]:
+        """Return the paths in which two commits differ; one that was renamed is removed and added."""
+        fields = self._git.run("diff-tree", "-r", "-z", "--raw", "--no-renames", old, new).fields
+        modes = [field.removeprefix(":").split(" ")[:2] for field in fields[::2]]
+        return tuple(Change(path, *pair) for path, pair in zip(fields[1::2], modes, strict=True))
 
     def merged(self, ours: str, theirs: str) -> str:
         """Return the tree that holds what two commits do.

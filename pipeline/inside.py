@@ -40,6 +40,7 @@ from pipeline.records import new_run_id
 from pipeline.remotes import api_url, parse_name, parse_remote, web_host
 from pipeline.running import left_out_warning
 from pipeline.store import Store
+from pipeline.together import Together, lay_out, unite
 from pipeline.wiring import Call, Prepared, Selection, prepare
 from tasks.errors import PatchyardError
 from tasks.model import Mode, RunStatus
@@ -49,8 +50,8 @@ HOME = Path("caller")
 """Where the caller's repository stands, below the runtime's working directory."""
 WORKTREES = Path("worktrees")
 PATCHES = Path("patches")
-BEFORE, AFTER = Path("before"), Path("after")
-OWN = frozenset({HOME, WORKTREES, PATCHES, BEFORE, AFTER})
+CHANGES = Path("changes")
+OWN = frozenset({HOME, WORKTREES, PATCHES, CHANGES})
 """What stands there beside the plan."""
 SETTINGS = ("patchyard.toml", "pyproject.toml", "patchyard.lock")
 UNNEEDED = (".git/patchyard", ".git/worktrees", ".git/hooks", ".git/*.lock")
@@ -145,6 +146,8 @@ class Inside:
     options: Options
     secrets: Mapping[str, str] = field(repr=False)
     has_history: bool = True
+    here: dagger.Workspace | None = None
+    """Where the call comes from, if that is the repository."""
 
     @classmethod
     async def at(cls, source: Source, plan: dagger.File | None, options: Options) -> "Inside":
@@ -165,7 +168,7 @@ class Inside:
             raise ModuleError(f"a plan cannot be called {name}; name it {name}.md")
         await plan.export(name)
         named = {await _variable(secret): await secret.plaintext() for secret in options.secrets or ()}
-        return cls(name, options, named, has_history)
+        return cls(name, options, named, has_history, source if isinstance(source, dagger.Workspace) else None)
 
     def prepare(self, environ: Mapping[str, str], **flags: object) -> Prepared:
         """Check the call, as every door does. Blocks.
@@ -252,30 +255,18 @@ class Inside:
         Raises:
             ModuleError: A task failed, or two tasks conflict.
         """
+        where = "." if self.here is None else await self.here.path()
+        if where != ".":
+            raise ModuleError(
+                f"changes are applied to the directory that you call it from, which is {where} of the "
+                "repository; call it from the repository's root"
+            )
         ran = (await self.run({})).checked()
         with _plainly():
-            await to_thread.run_sync(self._unite, ran)
-        before, after = (dag.current_module().workdir(str(path), exclude=[".git"]) for path in (BEFORE, AFTER))
-        return after.changes(before)
-
-    def _unite(self, ran: "Ran") -> None:
-        """Put the base and all changes on this disk, side by side."""
-        repository, run = ran.prepared.repository, ran.finished
-        united = ran.prepared.base
-        names: list[str] = []
-        for outcome in run.outcomes:
-            if outcome.commit is None:
-                continue
-            merge = repository.merge(united, outcome.commit, "patchyard: all changes")
-            if merge.commit is None:
-                others = " and ".join(names)
-                raise ModuleError(
-                    f"task {outcome.task} conflicts with {others} in {', '.join(merge.conflicts)}"
-                )
-            united = merge.commit
-            names.append(outcome.task)
-        for path, commit in ((BEFORE, ran.prepared.base), (AFTER, united)):
-            repository.add_worktree(path.absolute(), commit).reset(commit)
+            together = await to_thread.run_sync(_put_together, ran, CHANGES)
+            files = ModuleFiles()
+            before = files.directory(dag, together.before, exclude=[".git"])
+            return together.changeset(before, files.directory(dag, together.changed))
 
     async def check(self) -> str:
         """Return what of the plan is run, and what goes to the agent.
@@ -401,6 +392,12 @@ async def _bring(source: Source) -> bool:
     (HOME / ".git").unlink(missing_ok=True)
     await to_thread.run_sync(begin, HOME, dict(os.environ))
     return False
+
+
+def _put_together(ran: Ran, directory: Path) -> Together:
+    repository, base = ran.prepared.repository, ran.prepared.base
+    united = unite(repository, base, ran.finished.outcomes)
+    return lay_out(repository, base, united, directory.absolute())
 
 
 def _write(ran: Ran, directory: Path) -> None:

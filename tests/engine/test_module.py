@@ -167,11 +167,23 @@ def test_git_works_inside_at_the_base_commit(module: Module, tmp_path: Path) -> 
     assert (module.caller.path / "log.txt").read_text() == module.caller.git("log", "-1", "--format=%s") + "\n"
 
 
-def test_changes_are_applied_to_the_callers_files(module: Module) -> None:
+def test_changes_are_applied_to_the_callers_files_and_nothing_else_is_touched(module: Module) -> None:
+    caller = module.caller
+    caller.commit({"top.txt": "old\n", "dir/in.txt": "old\n", "dir/gone.txt": "old\n"})
+    plan = f"{PLAN}### Task 2.2: Remove\n**Run:**\n- `rm dir/gone.txt`\n"
+    mine = dict.fromkeys(("top.txt", "dir/in.txt", "dir/untracked.txt"), "not committed\n")
+    caller.write({"plan.md": plan, **mine})
     done = module.call("changes", "--plan", "plan.md", "--image", module.image, "-y")
     assert done.returncode == 0, done.stderr
-    assert (module.caller.path / "hello.txt").read_text() == "hello\n"
-    assert (module.caller.path / "twice.txt").read_text() == "hello\nhello\n"
+    assert (caller.path / "hello.txt").read_text() == "hello\n"
+    assert (caller.path / "twice.txt").read_text() == "hello\nhello\n"
+    assert not (caller.path / "dir" / "gone.txt").exists()
+    assert {name: (caller.path / name).read_text() for name in mine} == mine
+
+    done = module.call("changes", "--plan", "../plan.md", "-y", cwd=caller.path / "dir")
+    assert done.returncode == 1
+    assert "which is dir of the repository; call it from the repository's root" in done.stderr
+    assert sorted(path.name for path in (caller.path / "dir").iterdir()) == ["in.txt", "untracked.txt"]
 
 
 def test_changes_that_conflict_are_named(module: Module) -> None:

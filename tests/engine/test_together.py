@@ -1,0 +1,88 @@
+"""The changes of a run as one changeset, applied to a directory that has more in it than git knows of."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from repositories import Clone, contents
+
+from containers.git import Repository
+from containers.sessions import Session
+from pipeline.together import ApartError, lay_out
+
+pytestmark = [pytest.mark.engine, pytest.mark.anyio]
+
+OLD = {
+    "plain": "plain\n",
+    "edited": "old\n",
+    "dir/edited": "old\n",
+    "dir/removed": "gone\n",
+    "dir/plain": "plain\n",
+    "emptied/last": "gone\n",
+    "mode": "#!/bin/sh\n",
+    "odd/st*r [a]?": "gone\n",
+    "odd/stir a": "stays\n",
+    "odd/[a]?": "gone\n",
+    "odd/a": "stays\n",
+    "odd/edited *[a]": "old\n",
+    "Grüße": "gone\n",
+    "becomes-dir": "file\n",
+    "becomes-file/a": "a\n",
+    "becomes-link": "file\n",
+}
+NEW = {
+    "edited": "new\n",
+    "dir/edited": "new\n",
+    "new/deep/file": "new\n",
+    "odd/edited *[a]": "new\n",
+    "odd/new ?\n{a,b}": "new\n",
+    "becomes-dir/a": "a\n",
+    "becomes-file": "file\n",
+}
+MINE = dict.fromkeys(
+    ("plain", "dir/plain", "dir/untracked", "emptied/untracked", "new/untracked"), "of the caller alone\n"
+)
+REMOVED = ("dir/removed", "emptied/last", "odd/st*r [a]?", "odd/[a]?", "Grüße", "becomes-dir")
+
+
+async def test_only_what_changed_is_written(clone: Clone, session: Session, tmp_path: Path) -> None:
+    clone.commit(OLD)
+    (clone.path / "link").symlink_to("plain")
+    base = clone.commit()
+    shutil.rmtree(clone.path / "becomes-file")
+    for name in (*REMOVED, "becomes-link", "link"):
+        (clone.path / name).unlink()
+    clone.write(NEW)
+    (clone.path / "mode").chmod(0o755)
+    (clone.path / "becomes-link").symlink_to("plain")
+    (clone.path / "link").symlink_to("edited")
+    united = clone.commit()
+    clone.write(MINE)
+    wanted = contents(clone.path)
+
+    clone.git("reset", "--quiet", "--hard", base)
+    clone.write(MINE)
+    repository = Repository.open(clone.path, clone.user.environ)
+    together = lay_out(repository, base, united, tmp_path / "changes")
+    host = session.client.host()
+    before = host.directory(str(together.before), exclude=[".git"], no_cache=True)
+    changeset = together.changeset(before, host.directory(str(together.changed), no_cache=True))
+    written = await changeset.layer().glob("**/*")
+    await changeset.export(str(clone.path))
+
+    assert contents(clone.path) == wanted
+    assert (clone.path / "mode").stat().st_mode & 0o777 == 0o755
+    assert not {"plain", "dir/plain", "odd/a"} & set(written)
+
+
+@pytest.mark.parametrize("name", [b"back\\slash", b"\xff"])
+def test_a_name_that_the_engine_cannot_have_is_refused(clone: Clone, tmp_path: Path, name: bytes) -> None:
+    (clone.path / os.fsdecode(name)).write_text("x")
+    base = clone.commit()
+    (clone.path / os.fsdecode(name)).unlink()
+    repository = Repository.open(clone.path, clone.user.environ)
+    with pytest.raises(
+        ApartError, match=r"^(back.slash|\N{REPLACEMENT CHARACTER}) cannot be among the changes, since"
+    ):
+        lay_out(repository, base, clone.commit(), tmp_path / "changes")
