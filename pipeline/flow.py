@@ -23,7 +23,7 @@ from pipeline.records import Run, StoredTask
 from pipeline.results import Results
 from pipeline.signing import commit_message, remade, signature
 from pipeline.store import Store
-from tasks.errors import PatchyardError
+from tasks.errors import PatchyardError, plainest
 from tasks.model import Batch, Mode, Outcome, Plan, Request, RunStatus, Status, Task
 from tasks.schedule import is_done, obstacle, ready
 from tasks.secrets import Secrets
@@ -74,7 +74,7 @@ async def run(plan: Plan, parts: Parts, stop: CancelScope) -> RunFinished:
                 with CancelScope(shield=True):
                     finished = await flow.finish()
     except BaseExceptionGroup as errors:
-        error = _plainest(errors)
+        error = plainest(errors)
         if isinstance(error, PatchyardError):
             with CancelScope(shield=True):
                 await flow.give_up(error)
@@ -361,12 +361,3 @@ class _Flow:
     def _ended(self, task: Task, status: Status, error: str | None) -> Outcome:
         title = self._parts.secrets.mask_text(task.title)
         return Outcome(task=task.id, title=title, batch=task.batch, status=status, error=error)
-
-
-def _plainest(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the one error of a group that says most: the program's own before any other."""
-    own, rest = group.split(PatchyardError)
-    error: BaseException = own or rest or group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

@@ -42,7 +42,7 @@ from pipeline.running import left_out_warning
 from pipeline.store import Store
 from pipeline.together import Together, lay_out, unite
 from pipeline.wiring import Call, Prepared, Selection, prepare
-from tasks.errors import PatchyardError
+from tasks.errors import PatchyardError, plainest
 from tasks.model import Mode, RunStatus
 from tasks.plan import PlanError
 
@@ -174,6 +174,7 @@ class Inside:
         """Check the call, as every door does. Blocks.
 
         Raises:
+            ModuleError: The settings have what works from the host only.
             PatchyardError: Something is wrong with it.
         """
         options = self.options
@@ -188,7 +189,7 @@ class Inside:
             "secrets": tuple(self.secrets),
             "worktrees": str(WORKTREES.absolute()),
         }
-        return prepare(
+        prepared = prepare(
             Call(
                 plan_path=self.plan_path,
                 repo=HOME,
@@ -197,6 +198,12 @@ class Inside:
                 selection=Selection(options.start_batch, options.end_batch, tuple(options.tasks or ())),
             )
         )
+        if prepared.settings.services:
+            raise ModuleError(
+                "the settings have [container.services], ports of a machine that the module cannot reach; use "
+                "`patchyard run --mode dagger` on that machine"
+            )
+        return prepared
 
     async def run(self, environ: Mapping[str, str], **flags: object) -> "Ran":
         """Run the plan, and publish what it leaves where that is asked for.
@@ -332,10 +339,23 @@ def _plainly() -> Iterator[None]:
     """Let errors of the program be those of the function: their message is all that the caller sees."""
     try:
         yield
-    except PlanError as error:
-        raise ModuleError("\n".join(map(str, error.diagnostics))) from None
     except PatchyardError as error:
-        raise ModuleError(str(error)) from None
+        raise _plain(error) from None
+    except ExceptionGroup as errors:
+        raise _plain(plainest(errors)) from None
+
+
+def _plain(error: BaseException) -> ModuleError:
+    """Return an error as that of the function."""
+    match error:
+        case ModuleError():
+            return error
+        case PlanError():
+            return ModuleError("\n".join(map(str, error.diagnostics)))
+        case PatchyardError():
+            return ModuleError(str(error))
+    name = type(error).__name__
+    return ModuleError(f"something went wrong that should not, please report it: {name}: {error}")
 
 
 async def _variable(secret: dagger.Secret) -> str:

@@ -4,14 +4,15 @@ import inspect
 import subprocess
 import traceback
 from pathlib import Path
-from typing import Annotated, get_args, get_origin, get_type_hints
+from typing import Annotated, NoReturn, get_args, get_origin, get_type_hints
 
 import pytest
 from dagger import Doc
 from repositories import Clone
 
-from pipeline.inside import HOME, Inside, ModuleError, Options, push_over_https
+from pipeline.inside import HOME, Engine, Inside, ModuleError, Options, push_over_https
 from pipeline.module import Patchyard
+from pipeline.wiring import CallError
 from tasks.model import Mode
 
 FUNCTIONS = ("run", "patches", "changes", "check")
@@ -131,6 +132,37 @@ def test_without_a_remote_the_repository_has_to_be_named() -> None:
 def test_what_goes_wrong_is_said_as_on_the_command_line() -> None:
     error = ModuleError("the plan is empty")
     assert "".join(traceback.format_exception_only(error)) == "patchyard: the plan is empty\n"
+
+
+@pytest.mark.anyio
+async def test_ports_of_the_callers_machine_are_refused_before_anything_runs(inside: Path) -> None:
+    (inside / HOME / "patchyard.toml").write_text('[container.services]\nmodel = "localhost:4000"\n')
+    with pytest.raises(ModuleError, match=r"^the settings have \[container\.services\], ports of a machine"):
+        await Inside("plan.md", Options(agent="true"), {}).run({})
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("inside")
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (CallError("the plan cannot be read"), "the plan cannot be read"),
+        (
+            AttributeError("no attribute 'x'"),
+            "something went wrong that should not, please report it: AttributeError: no attribute 'x'",
+        ),
+    ],
+)
+async def test_what_goes_wrong_in_a_group_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, told: str
+) -> None:
+    def runners(*_: object) -> NoReturn:
+        raise error
+
+    monkeypatch.setattr(Engine, "runners", runners)
+    with pytest.raises(ModuleError) as caught:
+        await Inside("plan.md", Options(agent="true"), {}).run({})
+    assert str(caught.value) == told
 
 
 def test_a_plan_with_mistakes_gives_all_of_them(inside: Path) -> None:
