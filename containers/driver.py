@@ -16,7 +16,7 @@ from tasks.model import Step
 HOME = "/patchyard"
 """Where the script and what steps read stand in a container."""
 RUN = f"{HOME}/run"
-"""The file that says which run it is, after `RUN_PREFIX`."""
+"""The file that says which run it is, and a mark of whoever runs it, after `RUN_PREFIX`."""
 RUN_PREFIX = "patchyard-run:"
 SCRIPT = f"{HOME}/steps"
 MARK = "\x1epatchyard "
@@ -55,9 +55,9 @@ step() {{
     return "$code"
 }}
 
-read -r _ PATCHYARD_RUN < {run}
+read -r _ PATCHYARD_RUN mark < {run}
 export PATCHYARD_RUN
-say run "$PATCHYARD_RUN"
+say run "$PATCHYARD_RUN" "$mark"
 now; deadline=$(( now + ${{limit:-0}} ))
 # Any user that a step turns into may make files here; who is not the owner has it so already.
 chmod a+rwx .
@@ -76,11 +76,20 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What the script said: how each step went and what it printed, by its number, and in which run it ran."""
+    """What the script said: how each step went and what it printed, by its number, and in which run it ran.
+
+    `mark` is that of whoever ran it.
+    """
 
     run: str | None = None
     records: Mapping[int, Record] = field(default_factory=dict)
     outputs: Mapping[int, str] = field(default_factory=dict)
+    mark: str | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether one of the steps did not succeed."""
+        return any(record.exit_code != 0 or record.timed_out for record in self.records.values())
 
     def without_last(self, numbers: Collection[int]) -> "Report":
         """Return it without how the last one of these steps went that it knows of."""
@@ -94,6 +103,7 @@ def script(
     timeout: float | None,
     grace: float,
     variables: Mapping[str, str] | None = None,
+    key: str | None = None,
 ) -> str:
     """Return the script that runs the steps.
 
@@ -102,6 +112,7 @@ def script(
         timeout: How long they may take together, in seconds; `None` for no limit.
         grace: How long, in seconds, a process may take to end after TERM before it is killed.
         variables: The steps' environment, on top of what the place gives. A shell can have each of the names.
+        key: Makes it another script, which no place has run yet.
     """
     head = HEAD.format(
         limit="" if timeout is None else max(1, math.ceil(100 * timeout)),
@@ -111,7 +122,8 @@ def script(
     )
     exports = [f"export {name}={shlex.quote(value)}" for name, value in (variables or {}).items()]
     calls = [f"{_call(number, step)} || exit 0" for number, step in numbered.items()]
-    return head + "".join(f"{line}\n" for line in (*exports, *calls))
+    other = [f"# {key}"] if key else []
+    return head + "".join(f"{line}\n" for line in (*other, *exports, *calls))
 
 
 def inputs(numbered: Mapping[int, Step]) -> dict[str, str]:
@@ -130,21 +142,21 @@ def _call(number: int, step: Step) -> str:
 
 def report(output: str) -> Report:
     """Read what the script printed."""
-    run = None
+    run = mark = None
     records: dict[int, Record] = {}
     outputs: dict[int, str] = {}
     number = 0
     for part in output.split(MARK)[1:]:
         line, _, rest = part.partition("\n")
         match line.split():
-            case ["run", word]:
-                run = word
+            case ["run", word, *more]:
+                run, mark = word, next(iter(more), None)
             case ["step", word] if word.isdigit():
                 number = int(word)
                 outputs[number] = rest
             case ["end", word, *words] if word.isdigit() and (record := _record(words)):
                 records[int(word)] = record
-    return Report(run, records, outputs)
+    return Report(run, records, outputs, mark)
 
 
 def _record(words: list[str]) -> Record | None:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING, Protocol
 
 import anyio
@@ -133,6 +134,8 @@ class EngineRunner:
         self._client = client
         self._place = place
         self._ask = Asker(client)
+        self._mark = token_hex(8)
+        """By which it knows what it ran itself from what the engine ran earlier."""
         self._starts: Once[Directory] = Once()
         self._owners: Once[str] = Once()
         self._prepared: Once[_Prepared] = Once()
@@ -190,8 +193,13 @@ class EngineRunner:
             await telling.begin(steps)
             try:
                 before = now or await self._prepare(job, worktree)
-                container = self._with_steps(before.container, job, steps, left)
+                key = token_hex(8) if self._place.fresh else None
+                container = self._with_steps(before.container, job, steps, left, key)
                 report = await self._report(container)
+                if report.failed and self._is_cached(report, job):
+                    # What failed is run again: it may have been for want of something that is there now.
+                    container = self._with_steps(before.container, job, steps, left, token_hex(8))
+                    report = await self._report(container)
             except RefusedError as no:
                 report = driver.report(no.output)
                 if all(number in report.records for number in steps):
@@ -206,12 +214,16 @@ class EngineRunner:
                 lost = f"what the task changed could not be brought back: {no}"
                 await telling.ended(steps, report.without_last(steps), time.monotonic() - asked, error=lost)
                 return
-            cached = report.run not in {None, job.run}
+            cached = self._is_cached(report, job)
             await telling.ended(steps, report, time.monotonic() - asked, cached=cached)
             if telling.failed:
                 return
             if left is not None:  # by what the script says: that is the same for what comes from the cache
                 left -= sum(record.seconds for record in report.records.values())
+
+    def _is_cached(self, report: driver.Report, job: Job) -> bool:
+        """Whether steps were run by another run, or for an earlier attempt of this one."""
+        return report.run not in {None, job.run} or report.mark not in {None, self._mark}
 
     async def _report(self, container: "Container") -> driver.Report:
         """Run the steps, and return what the script says of them.
@@ -257,8 +269,8 @@ class EngineRunner:
         for name, value in job.secrets.values.items():
             container = container.with_secret_variable(name, client.set_secret(name, value))
         # The engine does not say what it has taken from its cache. A secret's value makes no difference to the
-        # cache: steps that name another run than this one were run by that.
-        run = client.set_secret(RUN_SECRET, f"{driver.RUN_PREFIX} {job.run}")
+        # cache: steps that name another run than this one, or another mark, were run by that.
+        run = client.set_secret(RUN_SECRET, f"{driver.RUN_PREFIX} {job.run} {self._mark}")
         return container.with_mounted_secret(driver.RUN, run, mode=0o444)
 
     def _image(self, name: str | None, layers: Sequence[str]) -> "Container":
@@ -317,7 +329,7 @@ class EngineRunner:
     def _variables(self, job: Job) -> dict[str, str]:
         """Return the steps' own variables, without those that are secrets.
 
-        The run's id is among them only where nothing is to come from the cache: it would be another every time.
+        The run's id, which is another every time, is not among them: the script reads it.
         """
         who = self._place.identity
         names = {
@@ -326,19 +338,24 @@ class EngineRunner:
             for part, value in (("NAME", as_utf8(who.name)), ("EMAIL", as_utf8(who.email)))
         }
         safe = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
-        own = {"PATCHYARD_TASK": job.task, **({"PATCHYARD_RUN": job.run} if self._place.fresh else {})}
+        own = {"PATCHYARD_TASK": job.task}
         every = {**names, **safe, **job.environment, **own}
         return {name: value for name, value in every.items() if name not in job.secrets.values}
 
     def _with_steps(
-        self, container: "Container", job: Job, steps: Mapping[int, Step], timeout: float | None
+        self,
+        container: "Container",
+        job: Job,
+        steps: Mapping[int, Step],
+        timeout: float | None,
+        key: str | None,
     ) -> "Container":
         from dagger import ReturnType  # noqa: PLC0415 - slow; see above
 
         variables = self._variables(job)
         for name in [name for name in variables if not _NAME.fullmatch(name)]:
             container = container.with_env_variable(name, variables.pop(name))
-        script = driver.script(steps, timeout=timeout, grace=job.grace, variables=variables)
+        script = driver.script(steps, timeout=timeout, grace=job.grace, variables=variables, key=key)
         for path, text in {driver.SCRIPT: script, **driver.inputs(steps)}.items():
             container = container.with_new_file(path, text)
         return container.with_exec(["sh", driver.SCRIPT], expect=ReturnType.ANY)

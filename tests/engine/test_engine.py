@@ -300,11 +300,14 @@ class TestCache:
         assert again.text("now") == first.text("now")
         assert again.results[0].tail == f"{mark}\n"
 
-    async def test_a_failure_too(self, stage: Stage) -> None:
-        mark = never()
-        await stage.run(f"echo {mark}; exit 7")
-        again = await stage.run(f"echo {mark}; exit 7", run="run-8")
-        assert (again.last.exit_code, again.last.cached) == (7, True)
+    @pytest.mark.parametrize("run", ["run-7", "run-8"])
+    async def test_a_failure_is_run_again(self, stage: Stage, run: str) -> None:
+        steps = (f"date +%s%N; echo {never()}; exit 7",)
+        first = await stage.run(*steps)
+        stage.settings()  # as another session, or another attempt of the run
+        again = await stage.run(*steps, run=run)
+        assert (again.last.exit_code, again.last.cached) == (7, False)
+        assert again.last.tail != first.last.tail
 
     async def test_unless_it_is_to_run_again(self, stage: Stage) -> None:
         mark = never()
