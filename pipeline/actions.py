@@ -84,8 +84,6 @@ async def go_on(services: Services, name: str) -> Place:
     now = await _standing(services, place)
     if now is RunStatus.SUCCEEDED and not await services.call(is_unpublished, place.store, place.run):
         raise NotNowError(f"run {place.run.id} is over: {now}; `retry` runs tasks of it again")
-    if now in UNDER_WAY and place.run.request is not Request.CANCEL:
-        return await _ask(services, place, None)
     return await _work(services, place)
 
 
@@ -148,12 +146,17 @@ async def _ask(services: Services, place: Place, request: Request | None) -> Pla
 async def _work(services: Services, place: Place) -> Place:
     """Have a worker go on with a run; one that is about to end, or to begin, is waited for."""
     _check_open(services)
-    with anyio.move_on_after(BEGINNING):
-        while services.workers.is_at_work(place.run.id):
-            now = await services.find(place.run.id)
-            if now.run.request is not Request.CANCEL and await _standing(services, place) in UNDER_WAY:
+    with anyio.move_on_after(BEGINNING) as waiting:
+        while True:
+            place = await services.find(place.run.id)
+            under_way = await _standing(services, place) in UNDER_WAY
+            if under_way and place.run.request is not Request.CANCEL:
                 return await _ask(services, place, None)
+            if not under_way and not services.workers.is_at_work(place.run.id):
+                break
             await anyio.sleep(LOOK)
+    if waiting.cancelled_caught:
+        raise NotNowError(f"run {place.run.id} is being ended; ask again when it has")
     if (await _standing(services, place)).is_over:  # from now on it is not, also for whoever comes after us
         await services.call(place.store.set_status, place.run.id, RunStatus.PENDING)
     await services.call(place.store.ask, place.run.id, None)
