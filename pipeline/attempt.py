@@ -24,10 +24,12 @@ from pipeline.signing import commit_message, signature
 from pipeline.store import Store
 from tasks.errors import PatchyardError
 from tasks.keys import AgentUse, Ingredients, Inputs, inputs_of
-from tasks.model import Batch, Mode, Outcome, Plan, Status, Step, StepKind, StepResult, Task
+from tasks.model import Batch, Mode, Outcome, Patch, Plan, Status, Step, StepKind, StepResult, Task
 from tasks.secrets import Secrets
 
 TAIL_LINES = 10
+SIGNALS = 64
+"""How many signals there are on Linux: an exit code beyond 128 and that is a program's own."""
 COST_BYTES = 1 << 20
 """How much of the end of an agent's output is looked at for its cost."""
 
@@ -232,7 +234,8 @@ class Attempt:
             # It concerns this task alone: no start for its container, or no room for the note of its worktree.
             self._results.append(StepResult(self._steps[0], None, 0.0, error=str(error)))
         except PatchyardError as error:
-            self._break_off(error)
+            with CancelScope(shield=True):
+                await self._break_off(error)
             raise
         with CancelScope(shield=True):
             outcome = await self._finish(cancelled=False)
@@ -356,11 +359,28 @@ class Attempt:
         self.holds_work = not taken
         return outcome
 
-    def _break_off(self, error: PatchyardError) -> None:
+    async def _break_off(self, error: PatchyardError) -> None:
         """Say how the task ended when the run cannot go on, which leaves nothing to keep its patch with."""
+        self.holds_work = self.holds_work and await to_thread.run_sync(self._has_changed)
         where = f"; what it changed stays in {self._worktree.path}" if self.holds_work else ""
         outcome = _spoilt(self._judge(cancelled=True), f"{error}{where}")
         self.outcome = replace(outcome, seconds=perf_counter() - self._began)
+
+    def _has_changed(self) -> bool:
+        """Whether there is a patch in the worktree, also one that cannot be taken. Blocks.
+
+        What a task changed in a container is not there yet when its engine goes.
+        """
+        try:
+            return bool(self._patch().files)
+        except (GitError, SecretFoundError):
+            return True
+
+    def _patch(self) -> Patch:
+        """Take the patch. Blocks."""
+        return self._worktree.checkout.patch(
+            self._start.commit, baseline=self._baseline, exclude=self._exclude, secrets=self._context.secrets
+        )
 
     def _judge(self, *, cancelled: bool) -> Outcome:
         """Say how the steps went."""
@@ -397,9 +417,7 @@ class Attempt:
     def _take(self, outcome: Outcome) -> Outcome:
         """Take the patch, and note what the task was made from. Blocks."""
         self._inputs = inputs_of(self._context.ingredients(self._task, self._start, self._version))
-        patch = self._worktree.checkout.patch(
-            self._start.commit, baseline=self._baseline, exclude=self._exclude, secrets=self._context.secrets
-        )
+        patch = self._patch()
         return replace(outcome, files=patch.files, patch=patch if patch.files else None)
 
 
@@ -471,6 +489,6 @@ def _spoilt(outcome: Outcome, reason: str) -> Outcome:
 def _how(result: StepResult) -> str:
     if result.error:
         return f"could not run: {result.error}"
-    if result.exit_code is not None and result.exit_code > 128:  # noqa: PLR2004 - 128 + n is signal n
+    if result.exit_code is not None and 128 < result.exit_code <= 128 + SIGNALS:  # noqa: PLR2004 - 128 + n is signal n
         return f"ended with exit code {result.exit_code} (signal {result.exit_code - 128})"
     return f"ended with exit code {result.exit_code}"

@@ -116,7 +116,7 @@ def line(event: Event) -> str | None:  # noqa: PLR0911 - one answer an event
         case StepStarted():
             return f"{event.worktree} {event.task} {event.kind} {event.number}: {event.command}"
         case StepFinished():
-            code = "did not start" if event.exit_code is None else f"exit code {event.exit_code}"
+            code = "no exit code" if event.exit_code is None else f"exit code {event.exit_code}"
             step = f"{event.task} {event.kind} {event.number}"
             return f"{event.worktree} {step}: {code} after {event.seconds:.3f} s"
         case TaskFinished(outcome=outcome):

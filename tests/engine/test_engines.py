@@ -97,6 +97,7 @@ def test_when_the_only_one_is_cut_the_run_ends_with_a_sentence(
     assert (
         f"patchyard: {relay.address} has gone, and no other is left: it does not answer any more (" in done.err
     )
+    assert "stays in" not in done.out
     assert "Traceback" not in done.err
     assert "ExceptionGroup" not in done.err
 

@@ -16,6 +16,9 @@ import pytest
 from github_server import Fault, GitHubServer
 from project import Done, Project, wait_for
 from repositories import Clone
+from stand_in_engine import StandIn, command_line
+
+from containers.sessions import CLI
 
 FAKETIME = next(iter(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None)
 NO_FAKETIME = "libfaketime is not installed, so the clock cannot be set back"
@@ -268,3 +271,20 @@ def test_github_that_is_down_half_way(hosted: Project, github: GitHubServer) -> 
     assert sorted(pull.head for pull in github.pull_requests("octo/demo")) == [
         f"patchyard/demo/{task}" for task in tasks
     ]
+
+
+def test_a_task_whose_engine_goes_leaves_nothing_in_its_worktree(project: Project) -> None:
+    plan = project.tasks({"1.1": "touch a"})
+    with StandIn() as engine:
+
+        def go(_: str) -> str:
+            engine.cut()
+            raise ValueError("connection reset")
+
+        engine.answers["stdout"] = go
+        environ = {CLI: str(command_line(project.shared))}
+        flags = ("--mode", "dagger", "--engine", engine.address)
+        done = project.call("run", plan, "--json", *flags, environ=environ).expect(4)
+    assert f"{engine.address} has gone, and no other is left" in done.outcome("1.1")["error"]
+    assert "stays in" not in done.out
+    assert project.run(plan).expect(0).outcome("1.1")["worktree"] == "wt-1"

@@ -7,6 +7,9 @@ import pytest
 from project import Project, fingerprint, plan_text
 from repositories import User, make_repository
 
+from pipeline.console import line
+from pipeline.events import StepFinished
+
 SIX = {
     "1.1": "echo new > new.txt",
     "1.2": "cat README.md",
@@ -383,3 +386,16 @@ def test_work_that_cannot_be_kept_stays_in_its_worktree(project: Project) -> Non
     assert second.outcome("1.1")["worktree"] == "wt-2"
     assert f"left {project.worktrees / 'wt-1'}: it holds work" in project.call("clean").expect(0).out
     assert (project.worktrees / "wt-1" / "precious.txt").exists()
+
+
+def test_a_signal_is_named_where_there_is_one(project: Project) -> None:
+    done = project.run(project.tasks({"1.1": "exit 200", "1.2": "exit 192", "1.3": "kill -TERM $$"})).expect(1)
+    said = [done.outcome(task)["error"].partition(" ended ")[2] for task in ("1.1", "1.2", "1.3")]
+    assert said == ["with exit code 200", "with exit code 192 (signal 64)", "with exit code 143 (signal 15)"]
+
+
+def test_a_step_without_an_exit_code_may_have_run() -> None:
+    event = StepFinished(
+        task="1.1", worktree="wt-1", number=2, kind="run", command="sleep 9", exit_code=None, seconds=2.625
+    )
+    assert line(event) == "wt-1 1.1 run 2: no exit code after 2.625 s"
