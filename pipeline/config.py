@@ -236,6 +236,14 @@ def _table(value: object) -> dict[str, str]:
     }
 
 
+def _variables(value: object) -> dict[str, str]:
+    variables = _table(value)
+    for name in variables:
+        if not name or "=" in name or "\0" in name:
+            raise ValueError(f"{name!r} is no name of a variable")
+    return variables
+
+
 def _pattern(value: object) -> str:
     text = _text(value)
     try:
@@ -258,7 +266,7 @@ AGENT_CONVERTERS: Mapping[str, Callable[[object], Any]] = MappingProxyType(
         "image": _text,
         "setup": _commands,
         "secrets": _texts,
-        "environment": _table,
+        "environment": _variables,
         "version": _text,
         "cost": _pattern,
     },
@@ -321,7 +329,7 @@ CONVERTERS: Mapping[str, Callable[[object], Any]] = MappingProxyType(
         "labels": _texts,
         "reviewers": _texts,
         "secrets": _texts,
-        "environment": _table,
+        "environment": _variables,
         "agents": _agents,
         "copy": _inside,
         "setup": _commands,

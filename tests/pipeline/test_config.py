@@ -165,6 +165,13 @@ def test_pyproject_is_read_where_there_is_no_file_of_its_own(tmp_path: Path) -> 
         ('[container.services]\nmodel = "localhost"', "container.services: model should be a port"),
         ("[worktree]\ncopi = []", "worktree.copi: no such setting; did you mean copy?"),
         ('[worktree]\ncopy = ["../x"]', "worktree.copy: '../x' leaves the repository"),
+        ('[environment]\n"" = "y"', "environment: '' is no name of a variable"),
+        ('[environment]\n"A=B" = "y"', "environment: 'A=B' is no name of a variable"),
+        ('[environment]\n"A\\u0000" = "y"', "environment: 'A\\x00' is no name of a variable"),
+        (
+            '[agents.codex.environment]\n"A=B" = "y"',
+            "agents: codex.environment: 'A=B' is no name of a variable",
+        ),
         ("secrets = [1]", "secrets: expected a list of texts"),
         ("a = ", "not valid TOML:"),
     ],
