@@ -129,15 +129,8 @@ class Bases:
         self, batch: Batch, late: Outcome, merged: Iterable[Outcome], files: tuple[str, ...]
     ) -> Conflict:
         """Name the tasks that a patch does not go together with."""
-        others = []
-        found: set[str] = set()
-        for early in merged:
-            merge = self._merge(early.commit or "", late.commit or "", "a trial")
-            if merge.commit is None:
-                others.append(early.task)
-                found |= set(merge.conflicts)
-        names = others or [early.task for early in merged]
-        return Conflict(batch.number, (*names, late.task), tuple(sorted(found or set(files))))
+        names, found = clash(late, merged, files, lambda ours, theirs: self._merge(ours, theirs, "a trial"))
+        return Conflict(batch.number, (*names, late.task), found)
 
     def _join(self, starts: list[Start], name: str) -> Start:
         """Return one start that holds all of those given."""
@@ -159,6 +152,25 @@ class Bases:
     def _merge(self, ours: str, theirs: str, what: str) -> Merge:
         message = f"patchyard: {self._plan.title or self._plan.name}: {what}\n\nPatchyard-Run: {self._run}\n"
         return self._repository.merge(ours, theirs, message, self._signature)
+
+
+def clash(
+    late: Outcome, merged: Iterable[Outcome], files: tuple[str, ...], merge: Callable[[str, str], Merge]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the tasks that a patch does not go together with, and the files in which.
+
+    Args:
+        late: The task of the patch.
+        merged: Those whose patches were put together before it.
+        files: Where it conflicts with all of them.
+        merge: Merges two commits.
+    """
+    merged = list(merged)
+    trials = {early.task: merge(early.commit or "", late.commit or "") for early in merged}
+    conflicts = {task: trial.conflicts for task, trial in trials.items() if trial.commit is None}
+    if not conflicts:  # it takes several of them
+        return tuple(trials), files
+    return tuple(conflicts), tuple(sorted(set().union(*conflicts.values())))
 
 
 def _surely_go_together(outcomes: Iterable[Outcome]) -> bool:

@@ -4,15 +4,20 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from containers.git import Repository
+from pipeline.bases import clash
 from tasks.errors import PatchyardError
 from tasks.model import Outcome
 
 if TYPE_CHECKING:
     from dagger import Changeset, Directory
+
+
+MESSAGE = "patchyard: all changes"
 
 
 class ApartError(PatchyardError):
@@ -48,16 +53,16 @@ def unite(repository: Repository, base: str, outcomes: Iterable[Outcome]) -> str
         ApartError: Two of them conflict; it names them.
     """
     united = base
-    names: list[str] = []
+    merged: list[Outcome] = []
     for outcome in outcomes:
         if outcome.commit is None:
             continue
-        merge = repository.merge(united, outcome.commit, "patchyard: all changes")
+        merge = repository.merge(united, outcome.commit, MESSAGE)
         if merge.commit is None:
-            others = " and ".join(names)
-            raise ApartError(f"task {outcome.task} conflicts with {others} in {', '.join(merge.conflicts)}")
+            names, files = clash(outcome, merged, merge.conflicts, partial(repository.merge, message=MESSAGE))
+            raise ApartError(f"task {outcome.task} conflicts with {' and '.join(names)} in {', '.join(files)}")
         united = merge.commit
-        names.append(outcome.task)
+        merged.append(outcome)
     return united
 
 
