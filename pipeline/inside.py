@@ -72,7 +72,7 @@ class ModuleError(FunctionError):
 class Options:
     """What the functions that run a plan have in common."""
 
-    pool_size: int = 3
+    pool_size: int | None = None
     start_batch: int | None = None
     end_batch: int | None = None
     tasks: Sequence[str] | None = None

@@ -17,7 +17,7 @@ PlanFile = Annotated[dagger.File | None, Doc("The plan, a Markdown file [default
 Source = Annotated[
     dagger.Directory | None, Doc("The repository, with its .git [default: the one that this is called from]")
 ]
-PoolSize = Annotated[int, Doc("How many tasks run at once")]
+PoolSize = Annotated[int | None, Doc("How many tasks run at once [default: 3]")]
 StartBatch = Annotated[int | None, Doc("The first batch to run")]
 EndBatch = Annotated[int | None, Doc("The last batch to run")]
 Tasks = Annotated[list[str] | None, Doc("Run this task only; may be given several times")]
@@ -49,7 +49,7 @@ class Patchyard:
         ws: dagger.Workspace,
         plan: PlanFile = None,
         source: Source = None,
-        pool_size: PoolSize = 3,
+        pool_size: PoolSize = None,
         start_batch: StartBatch = None,
         end_batch: EndBatch = None,
         task: Tasks = None,
@@ -105,7 +105,7 @@ class Patchyard:
         ws: dagger.Workspace,
         plan: PlanFile = None,
         source: Source = None,
-        pool_size: PoolSize = 3,
+        pool_size: PoolSize = None,
         start_batch: StartBatch = None,
         end_batch: EndBatch = None,
         task: Tasks = None,
@@ -143,7 +143,7 @@ class Patchyard:
         ws: dagger.Workspace,
         plan: PlanFile = None,
         source: Source = None,
-        pool_size: PoolSize = 3,
+        pool_size: PoolSize = None,
         start_batch: StartBatch = None,
         end_batch: EndBatch = None,
         task: Tasks = None,

@@ -3,6 +3,7 @@
 import inspect
 import subprocess
 import traceback
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, NoReturn, get_args, get_origin, get_type_hints
 
@@ -83,6 +84,27 @@ def test_arguments_reach_the_flow() -> None:
     assert (settings.fresh, settings.keep_going, settings.draft, settings.github) == (True, True, True, "o/r")
     assert prepared.secrets.values == {"KEY": "a-secret-value"}
     assert "a-secret-value" not in repr(prepared)
+
+
+@pytest.mark.parametrize(("given", "size"), [({}, 3), ({"file": 5}, 5), ({"file": 5, "plan": 4}, 4)])
+def test_what_the_call_does_not_say_the_plan_and_the_settings_do(
+    inside: Path, given: dict[str, int], size: int
+) -> None:
+    if "file" in given:
+        (inside / HOME / "patchyard.toml").write_text(f"pool_size = {given['file']}\n")
+    if "plan" in given:
+        text = (inside / "plan.md").read_text()
+        (inside / "plan.md").write_text(f"---\npool_size: {given['plan']}\n---\n{text}")
+    assert Inside("plan.md", Options(agent="true"), {}).prepare({}).settings.pool_size == size
+    own = Inside("plan.md", Options(pool_size=2, agent="true"), {}).prepare({})
+    assert own.settings.pool_size == 2
+
+
+def test_no_argument_of_the_module_stands_in_the_way_of_a_setting() -> None:
+    assert {field.name: field.default for field in fields(Options) if field.default not in {None, False}} == {}
+    for name in FUNCTIONS:
+        parameters = list(inspect.signature(getattr(Patchyard, name)).parameters.values())[2:]
+        assert {item.name: item.default for item in parameters if item.default not in {None, False}} == {}
 
 
 @pytest.mark.parametrize(
