@@ -19,6 +19,7 @@ from dagger.mod._exceptions import FunctionError
 from opentelemetry import trace
 
 from containers.engine import EngineRunner
+from containers.filesystem import remove
 from containers.git import begin
 from containers.runner import Runner
 from pipeline.console import Lines, line, plural, show, summary
@@ -235,7 +236,7 @@ class Inside:
         if not self.has_history:
             raise ModuleError(
                 "pull requests need the repository's history: call it from the repository's own directory, not "
-                "from a linked worktree or from files without a .git"
+                "from a linked worktree, a clone that borrows another's objects, or files without a .git"
             )
         push_over_https(prepared)
         return connect_for(prepared)
@@ -405,11 +406,13 @@ async def _bring(source: Source) -> bool:
     Returns whether it has its history.
     """
     await _part(source, include=[".git", *SETTINGS], exclude=UNNEEDED).export(str(HOME))
-    if (HOME / ".git").is_dir():
+    git = HOME / ".git"
+    if git.is_dir() and not (git / "objects" / "info" / "alternates").exists():
         return True
-    # A linked worktree, or a directory without git: its files become a repository of one commit.
+    # A linked worktree, a clone that borrows objects of another, or a directory without git: its files become a
+    # repository of one commit.
     await _part(source, exclude=[".git"]).export(str(HOME))
-    (HOME / ".git").unlink(missing_ok=True)
+    await to_thread.run_sync(remove, git)
     await to_thread.run_sync(begin, HOME, dict(os.environ))
     return False
 

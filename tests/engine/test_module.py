@@ -321,9 +321,10 @@ async def test_what_succeeded_is_published_where_another_task_failed(
     assert [(pull.head, pull.draft) for pull in hub.pull_requests(HUB)] == [("patchyard/half/2", True)]
 
 
-def test_a_linked_worktree_has_its_files_and_no_history(module: Module, tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["worktree add --quiet --detach", "clone --quiet --shared ."])
+def test_what_has_no_history_of_its_own_has_its_files(module: Module, tmp_path: Path, command: str) -> None:
     linked = tmp_path / "linked"
-    module.caller.git("worktree", "add", "--quiet", "--detach", linked)
+    module.caller.git(*command.split(), linked)
     (linked / "plan.md").write_text(PLAN)
     done = module.run("--plan", "plan.md", "--task", "1.1", cwd=linked)
     assert done.returncode == 0, done.stderr
