@@ -5,7 +5,7 @@ import math
 import re
 import string
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -34,6 +34,15 @@ class ConfigError(PatchyardError):
     """A setting is wrong; the message says where it was set."""
 
     exit_code: ClassVar[int] = 2
+
+
+class UnsetError(ConfigError):
+    """A secret is not set. One of the variables `names` would do; `why` says who wants it."""
+
+    def __init__(self, message: str, *, names: Sequence[str], why: str) -> None:
+        super().__init__(message)
+        self.names = names
+        self.why = why
 
 
 @dataclass(frozen=True, slots=True)
@@ -484,11 +493,13 @@ def secret_values(names: Iterable[str], environ: Mapping[str, str]) -> dict[str,
     """Return the values of the environment variables that `secrets` names.
 
     Raises:
-        ConfigError: One of them is not set.
+        UnsetError: One of them is not set.
     """
     names = list(names)
     if missing := [name for name in names if name not in environ]:
-        raise ConfigError(
-            f"secrets: the environment variable {missing[0]} is not set; set it, or take it off the list"
+        raise UnsetError(
+            f"secrets: the environment variable {missing[0]} is not set; set it, or take it off the list",
+            names=missing[:1],
+            why="is among the secrets of the settings",
         )
     return {name: environ[name] for name in names}

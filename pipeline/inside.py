@@ -22,6 +22,7 @@ from containers.engine import EngineRunner
 from containers.filesystem import remove
 from containers.git import begin
 from containers.runner import Runner
+from pipeline.config import UnsetError
 from pipeline.console import Lines, line, plural, show, summary
 from pipeline.events import (
     Broadcast,
@@ -353,6 +354,9 @@ def _plain(error: BaseException) -> ModuleError:
             return error
         case PlanError():
             return ModuleError("\n".join(map(str, error.diagnostics)))
+        case UnsetError():
+            ways = " or ".join(f"--secret env:{name}" for name in error.names)
+            return ModuleError(f"{' or '.join(error.names)} {error.why}; give it with {ways}")
         case PatchyardError():
             return ModuleError(str(error))
     name = type(error).__name__

@@ -15,6 +15,7 @@ from pipeline.config import (
     ConfigError,
     Settings,
     Sources,
+    UnsetError,
     load,
     secret_values,
     variables_of,
@@ -164,7 +165,11 @@ def check_agents(plan: Plan, settings: Settings, environ: Mapping[str, str]) -> 
                     f"declare it as [agents.{agent.name}], or name a command"
                 )
             if lacks := what_lacks(agent, environ, contained=contained):
-                raise ConfigError(f"task {task.id}: {lacks}")
+                message = f"task {task.id}: {lacks}"
+                if contained:
+                    why = f"is needed by agent {agent.name}, for task {task.id}"
+                    raise UnsetError(message, names=agent.secrets, why=why)
+                raise ConfigError(message)
 
 
 def _secrets(plan: Plan, settings: Settings, environ: Mapping[str, str]) -> Secrets:

@@ -187,6 +187,34 @@ async def test_what_goes_wrong_in_a_group_is_one_sentence(
     assert str(caught.value) == told
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("settings", "agent", "told"),
+    [
+        (
+            'secrets = ["THE_KEY"]\n',
+            "true",
+            "THE_KEY is among the secrets of the settings; give it with --secret env:THE_KEY",
+        ),
+        (
+            '[agents.mine]\ncommand = "mine"\nsecrets = ["KEY", "TOKEN"]\n',
+            "mine",
+            (
+                "KEY or TOKEN is needed by agent mine, for task 2.1; "
+                "give it with --secret env:KEY or --secret env:TOKEN"
+            ),
+        ),
+    ],
+)
+async def test_a_secret_that_lacks_is_asked_for_as_the_module_takes_it(
+    inside: Path, settings: str, agent: str, told: str
+) -> None:
+    (inside / HOME / "patchyard.toml").write_text(settings)
+    with pytest.raises(ModuleError) as caught:
+        await Inside("plan.md", Options(agent=agent), {}).check()
+    assert str(caught.value) == told
+
+
 def test_a_plan_with_mistakes_gives_all_of_them(inside: Path) -> None:
     (inside / "plan.md").write_text("# P\n### Task 1: A\n### Task 1: B\n")
 
