@@ -175,7 +175,9 @@ class Patchyard:
 
     @uncached
     @check
-    async def check(self, ws: dagger.Workspace, plan: PlanFile = None, agent: Agent = None) -> str:
+    async def check(
+        self, ws: dagger.Workspace, plan: PlanFile = None, source: Source = None, agent: Agent = None
+    ) -> str:
         """Check a plan: all of its mistakes at once, each with its line and column."""
-        inside = await Inside.at(ws, plan, Options(agent=agent))
+        inside = await Inside.at(source or ws, plan, Options(agent=agent))
         return await inside.check()

@@ -210,8 +210,12 @@ def test_a_folder_within_the_repository_will_do_and_so_will_another_source(
     assert "warning: tasks 1.1, 1.2 not run here: what builds on them starts from main" in done.stdout
 
 
-def test_check_reports_every_mistake(module: Module) -> None:
+def test_check_reports_every_mistake(module: Module, tmp_path: Path) -> None:
     assert "3 tasks in 2 batches: the plan can be run" in module.call("check", "--plan", "plan.md").stdout
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    (plain / "plan.md").write_text("# Plain\n### Task 1: A\n**Run:**\n- `true`\n")
+    assert "plan.md: 1 task in 1 batch" in module.call("check", "--source", str(plain)).stdout
     (module.caller.path / "bad.md").write_text("# Bad\n### Task 1: A\n### Task 1: B\n**Timeout:** soon\n")
     done = module.call("check", "--plan", "bad.md")
     assert done.returncode == 1

@@ -40,6 +40,10 @@ def test_the_functions_that_run_a_plan_take_the_same_arguments() -> None:
     shared = list(inspect.signature(Patchyard.patches).parameters)
     assert list(inspect.signature(Patchyard.changes).parameters) == shared
     assert list(inspect.signature(Patchyard.run).parameters)[: len(shared)] == shared
+    assert [name for name in shared if name in inspect.signature(Patchyard.check).parameters] == list(
+        inspect.signature(Patchyard.check).parameters
+    )
+    assert "source" in inspect.signature(Patchyard.check).parameters
 
 
 def test_it_is_registered_as_daggers_main_object() -> None:
