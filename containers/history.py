@@ -36,14 +36,14 @@ class Change:
     new: str
 
     @property
+    def was(self) -> bool:
+        """Whether it was a file or a link before."""
+        return self.old not in {_NOTHING, _SUBMODULE}
+
+    @property
     def stays(self) -> bool:
         """Whether it is a file or a link afterwards."""
         return self.new not in {_NOTHING, _SUBMODULE}
-
-    @property
-    def makes_way(self) -> bool:
-        """Whether what was there goes, or is of another kind then: a link, a file. A submodule is left."""
-        return self.old not in {_NOTHING, _SUBMODULE} and self.old[:3] != self.new[:3]
 
 
 class History:

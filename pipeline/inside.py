@@ -274,8 +274,8 @@ class Inside:
         with _plainly():
             together = await to_thread.run_sync(_put_together, ran, CHANGES)
             files = ModuleFiles()
-            before = files.directory(dag, together.before, exclude=[".git"])
-            return together.changeset(before, files.directory(dag, together.changed))
+            before, after = (files.directory(dag, path) for path in (together.before, together.after))
+            return after.changes(before)
 
     async def check(self) -> str:
         """Return what of the plan is run, and what goes to the agent.

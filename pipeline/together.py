@@ -1,21 +1,16 @@
 """All that a run changed, put together on the disk of the module's runtime. Blocks."""
 
 import os
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from containers.filesystem import is_directory
 from containers.git import Repository
 from pipeline.bases import clash
 from tasks.errors import PatchyardError
 from tasks.model import Outcome
-
-if TYPE_CHECKING:
-    from dagger import Changeset, Directory
-
 
 MESSAGE = "patchyard: all changes"
 
@@ -26,24 +21,14 @@ class ApartError(PatchyardError):
 
 @dataclass(frozen=True, slots=True)
 class Together:
-    """The changes of all tasks, laid out as two directories.
+    """The changes of all tasks as two directories: what changed as it was in the base, and as it is now.
 
-    `before` has the files of the base. `changed` has those that were added or changed, and no other. `removed`
-    are the paths of those that make way: their own files are gone, or are of another kind now.
+    No other file is in them, so whoever applies the changes can write or remove no other. Of two whole trees an
+    engine may take every file for another, though it is the same.
     """
 
     before: Path
-    changed: Path
-    removed: tuple[str, ...]
-
-    def changeset(self, before: "Directory", changed: "Directory") -> "Changeset":
-        """Return the changes, of the two directories as the engine has them.
-
-        What comes after is made of what was before: of two directories that the engine got each for itself,
-        every file is another, and whoever applies that writes all of them.
-        """
-        removed = [_literal(path) for path in self.removed]
-        return before.without_files(removed).with_directory("/", changed).changes(before)
+    after: Path
 
 
 def unite(repository: Repository, base: str, outcomes: Iterable[Outcome]) -> str:
@@ -69,8 +54,8 @@ def unite(repository: Repository, base: str, outcomes: Iterable[Outcome]) -> str
 def lay_out(repository: Repository, base: str, united: str, directory: Path) -> Together:
     """Lay the changes between two commits out below a directory.
 
-    Directories are left where their last file is removed, and so are submodules: the caller may have more in
-    them than git knows of.
+    Directories stay where their last file is removed, and submodules are left alone: the caller may have more
+    in them than git knows of.
 
     Raises:
         ApartError: The engine cannot have the name of a file.
@@ -78,19 +63,27 @@ def lay_out(repository: Repository, base: str, united: str, directory: Path) -> 
     changes = repository.history.changes(base, united)
     for change in changes:
         _check(change.path)
-    before, after, changed = (directory / name for name in ("before", "after", "changed"))
-    for path, commit in ((before, base), (after, united)):
+    old, new, before, after = (directory / name for name in ("old", "new", "before", "after"))
+    for path, commit in ((old, base), (new, united)):
         repository.add_worktree(path, commit).reset(commit)
-    changed.mkdir()
-    removed = []
+    before.mkdir()
+    after.mkdir()
     for change in changes:
-        if change.makes_way:
-            removed.append(change.path)
+        if change.was:
+            _move(change.path, old, before)
         if change.stays:
-            place = changed / change.path
-            place.parent.mkdir(parents=True, exist_ok=True)
-            (after / change.path).rename(place)
-    return Together(before, changed, tuple(removed))
+            _move(change.path, new, after)
+    for parent in sorted({parent for change in changes for parent in Path(change.path).parents}):
+        if is_directory(old / parent):
+            (before / parent).mkdir(exist_ok=True)
+        if not os.path.lexists(after / parent) and is_directory((after / parent).parent):
+            (after / parent).mkdir()
+    return Together(before, after)
+
+
+def _move(name: str, source: Path, target: Path) -> None:
+    (target / name).parent.mkdir(parents=True, exist_ok=True)
+    (source / name).rename(target / name)
 
 
 def _check(path: str) -> None:
@@ -105,8 +98,3 @@ def _check(path: str) -> None:
             f"{name} cannot be among the changes, since its name has a backslash or is not UTF-8; take "
             "`patches` in place of `changes`"
         )
-
-
-def _literal(path: str) -> str:
-    """Return a path as the engine reads it where it removes files: a star makes a pattern of it."""
-    return re.sub(r"[*?[]", r"[\g<0>]", path) if "*" in path else path

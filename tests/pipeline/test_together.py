@@ -1,10 +1,13 @@
 """The patches of all tasks, put together in one commit."""
 
+import os
+from pathlib import Path
+
 import pytest
-from repositories import Clone
+from repositories import Clone, contents
 
 from containers.git import Repository
-from pipeline.together import ApartError, unite
+from pipeline.together import ApartError, lay_out, unite
 from tasks.model import Outcome, Status
 
 
@@ -29,3 +32,28 @@ def test_a_conflict_names_the_tasks_that_it_is_about(clone: Clone) -> None:
     outcomes = [change(clone, base, task, files) for task, files in written.items()]
     with pytest.raises(ApartError, match=r"^task 3 conflicts with 1 in s$"):
         unite(Repository.open(clone.path, clone.user.environ), base, outcomes)
+
+
+def test_what_is_laid_out_is_what_changed_and_nothing_else(clone: Clone, tmp_path: Path) -> None:
+    base = clone.commit({"d/gone": "1", "d/stays": "1", "kind/a": "1", "edited": "1", "e/gone": "1"})
+    clone.git("rm", "--quiet", "-r", "d/gone", "kind", "e")
+    united = clone.commit({"kind": "2", "edited": "2", "new/file": "2"})
+    repository = Repository.open(clone.path, clone.user.environ)
+    together = lay_out(repository, base, united, tmp_path / "changes")
+    names = {path: sorted(contents(path)) for path in (together.before, together.after)}
+    assert names[together.before] == ["d/gone", "e/gone", "edited", "kind/a"]
+    # What is in a directory beside the files that git knows of stays, and so does the directory.
+    assert names[together.after] == ["d", "e", "edited", "kind", "new/file"]
+    assert (together.after / "d").is_dir()
+
+
+@pytest.mark.parametrize("name", [b"back\\slash", b"\xff"])
+def test_a_name_that_the_engine_cannot_have_is_refused(clone: Clone, tmp_path: Path, name: bytes) -> None:
+    (clone.path / os.fsdecode(name)).write_text("x")
+    base = clone.commit()
+    (clone.path / os.fsdecode(name)).unlink()
+    repository = Repository.open(clone.path, clone.user.environ)
+    with pytest.raises(
+        ApartError, match=r"^(back.slash|\N{REPLACEMENT CHARACTER}) cannot be among the changes, since"
+    ):
+        lay_out(repository, base, clone.commit(), tmp_path / "changes")
