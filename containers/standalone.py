@@ -17,9 +17,14 @@ def is_plain(common: Path, commit: str, *, has_submodules: bool) -> bool:
     It cannot where it would look for submodules, or where objects are kept elsewhere; and a SHA-256 repository
     is not for every git.
     """
-    objects = common / "objects"
-    elsewhere = (objects / "info" / "alternates").exists() or any(objects.glob("pack/*.promisor"))
+    elsewhere = borrows(common) or any((common / "objects").glob("pack/*.promisor"))
     return not (has_submodules or elsewhere or len(commit) > 40)  # noqa: PLR2004 - the length of a SHA-1
+
+
+def borrows(common: Path) -> bool:
+    """Whether a repository has objects of another, as after `git clone --shared`."""
+    alternates = common / "objects" / "info" / "alternates"
+    return alternates.exists() and bool(alternates.read_bytes().strip())
 
 
 def make(git: Git, common: Path, commit: str, depth: int, directory: Path) -> None:

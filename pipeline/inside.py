@@ -22,6 +22,7 @@ from containers.engine import EngineRunner
 from containers.filesystem import remove
 from containers.git import begin
 from containers.runner import Runner
+from containers.standalone import borrows
 from pipeline.config import UnsetError
 from pipeline.console import Lines, line, plural, show, summary
 from pipeline.events import (
@@ -158,7 +159,7 @@ class Inside:
         Raises:
             ModuleError: There is no plan, or a secret has no name.
         """
-        with _plainly():
+        with plainly():
             has_history = await _bring(source)
         if plan is None:
             root = _part(source, include=["plan.md"])
@@ -213,7 +214,7 @@ class Inside:
         Raises:
             ModuleError: The call is wrong, or the run could not go on; the message says why.
         """
-        with _plainly():
+        with plainly():
             prepared = await to_thread.run_sync(lambda: self.prepare(environ, **{"publish": False, **flags}))
             target = await to_thread.run_sync(self._target, prepared) if prepared.settings.publish else None
             told, opener = _Told(), partial(Store.beside, prepared.repository.common)
@@ -254,7 +255,7 @@ class Inside:
             ModuleError: The call is wrong, or the run could not go on.
         """
         ran = await self.run({})
-        with _plainly():
+        with plainly():
             await to_thread.run_sync(_write, ran, PATCHES)
         return dag.current_module().workdir(str(PATCHES))
 
@@ -271,7 +272,7 @@ class Inside:
                 "repository; call it from the repository's root"
             )
         ran = (await self.run({})).checked()
-        with _plainly():
+        with plainly():
             together = await to_thread.run_sync(_put_together, ran, CHANGES)
             files = ModuleFiles()
             before, after = (files.directory(dag, path) for path in (together.before, together.after))
@@ -283,7 +284,7 @@ class Inside:
         Raises:
             ModuleError: The plan has mistakes.
         """
-        with _plainly():
+        with plainly():
             prepared = await to_thread.run_sync(self.prepare, {})
         tasks = plural(len(prepared.plan.tasks), "task")
         batches = plural(len(prepared.plan.batches), "batch")
@@ -337,7 +338,7 @@ class _Told:
 
 
 @contextmanager
-def _plainly() -> Iterator[None]:
+def plainly() -> Iterator[None]:
     """Let errors of the program be those of the function: their message is all that the caller sees."""
     try:
         yield
@@ -411,7 +412,7 @@ async def _bring(source: Source) -> bool:
     """
     await _part(source, include=[".git", *SETTINGS], exclude=UNNEEDED).export(str(HOME))
     git = HOME / ".git"
-    if git.is_dir() and not (git / "objects" / "info" / "alternates").exists():
+    if git.is_dir() and not borrows(git):
         return True
     # A linked worktree, a clone that borrows objects of another, or a directory without git: its files become a
     # repository of one commit.

@@ -5,13 +5,14 @@ import subprocess
 import traceback
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, NoReturn, get_args, get_origin, get_type_hints
+from typing import Annotated, get_args, get_origin, get_type_hints
 
+import anyio
 import pytest
 from dagger import Doc
 from repositories import Clone
 
-from pipeline.inside import HOME, Engine, Inside, ModuleError, Options, push_over_https
+from pipeline.inside import HOME, Inside, ModuleError, Options, plainly, push_over_https
 from pipeline.module import Patchyard
 from pipeline.wiring import CallError
 from tasks.model import Mode
@@ -168,7 +169,6 @@ async def test_ports_of_the_callers_machine_are_refused_before_anything_runs(ins
 
 
 @pytest.mark.anyio
-@pytest.mark.usefixtures("inside")
 @pytest.mark.parametrize(
     ("error", "told"),
     [
@@ -179,15 +179,18 @@ async def test_ports_of_the_callers_machine_are_refused_before_anything_runs(ins
         ),
     ],
 )
-async def test_what_goes_wrong_in_a_group_is_one_sentence(
-    monkeypatch: pytest.MonkeyPatch, error: Exception, told: str
-) -> None:
-    def runners(*_: object) -> NoReturn:
+async def test_what_goes_wrong_in_a_group_is_one_sentence(error: Exception, told: str) -> None:
+    async def fail() -> None:
         raise error
 
-    monkeypatch.setattr(Engine, "runners", runners)
+    async def fail_beside_others() -> None:
+        with plainly():
+            async with anyio.create_task_group() as outer, anyio.create_task_group() as inner:
+                inner.start_soon(fail)
+                outer.start_soon(anyio.sleep_forever)
+
     with pytest.raises(ModuleError) as caught:
-        await Inside("plan.md", Options(agent="true"), {}).run({})
+        await fail_beside_others()
     assert str(caught.value) == told
 
 
@@ -224,8 +227,6 @@ def test_a_plan_with_mistakes_gives_all_of_them(inside: Path) -> None:
 
     async def check() -> str:
         return await Inside("plan.md", Options(), {}).check()
-
-    import anyio  # noqa: PLC0415 - only this test runs a loop
 
     with pytest.raises(ModuleError) as caught:
         anyio.run(check)
