@@ -36,7 +36,7 @@ from pipeline.salvage import salvager
 from pipeline.store import Store
 from pipeline.wiring import CallError, Prepared, describe, run_directory
 from tasks.errors import PatchyardError
-from tasks.model import Mode, Plan, Request
+from tasks.model import Mode, Plan, RunStatus
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """What ends a run early."""
@@ -98,7 +98,7 @@ async def execute(  # noqa: PLR0913 - what one run is made of, all of it named
     salvage = salvager(recorder.opener, environ)
     pool = Pool(repository, prepared.worktrees, size, copy=settings.copy, keep=settings.keep, salvage=salvage)
     results = Results(repository, prepared.secrets, pool.copies.digest, reads=not settings.fresh)
-    paused = recorder.run.request is Request.PAUSE
+    paused = recorder.run.status is RunStatus.PAUSED
     stop, opening = CancelScope(), CancelScope()
     runners: Mapping[Mode, Runner] = {}
     failure: PatchyardError | None = None

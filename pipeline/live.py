@@ -118,8 +118,8 @@ def shown(  # noqa: PLR0913 - what a page shows is made of it
     `before` and `touched` are as of `timeline`.
     """
     run = source.run.id
-    busy, publishing = services.workers.has(run), services.workers.has(run, Work.PUBLISH)
-    source = replace(source, standing=standing_shown(source.standing, busy=busy))
+    busy, publishing = services.at_work(source.run, source.standing)
+    source = replace(source, standing=standing_shown(source.standing, busy=busy and not publishing))
     view = timeline(source, now(), before=before, touched=touched)
     idle = not busy and source.standing in {RunStatus.PENDING, RunStatus.INTERRUPTED}
     ended, published = services.workers.ended(run), services.workers.ended(run, Work.PUBLISH)
@@ -242,13 +242,13 @@ class LiveRun:
     async def _has_turned(self) -> bool:
         """Whether the run stands elsewhere now, which no event says of one that pauses, or was killed."""
         run, now_is = await self._services.call(self._look)
-        before, workers = self._shown, self._services.workers
-        busy = workers.has(run.id)
+        before = self._shown
+        busy, publishing = self._services.at_work(run, now_is)
         return (before.view.run.status, before.source.standing, before.busy, before.publishing) != (
             run.status,
-            standing_shown(now_is, busy=busy),
+            standing_shown(now_is, busy=busy and not publishing),
             busy,
-            workers.has(run.id, Work.PUBLISH),
+            publishing,
         )
 
     def _look(self) -> tuple[Run, RunStatus]:

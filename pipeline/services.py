@@ -43,6 +43,7 @@ LOOKS = 100
 LOOK = 0.1
 """Seconds between two looks at whether a run has come to its stop."""
 PUBLISHING = "publishing"
+ENDED_ITSELF = frozenset({RunStatus.SUCCEEDED, RunStatus.FAILED})
 PLANS = 200
 """Plans that are kept as they were parsed."""
 
@@ -254,9 +255,7 @@ class Services:
             self._plans[run.id] = plan_of(run)
         ended = self.workers.ended(run.id)
         now = standing(place.store, run, self.settings.environ)
-        # One that waits for its turn does not begin any more when it was cancelled from elsewhere.
-        waits_in_vain = now is RunStatus.CANCELLED and not self.workers.is_at_work(run.id)
-        taken_up = self.workers.has(run.id) and not waits_in_vain
+        taken_up, publishes = self.at_work(run, now)
         idle = not taken_up and now in {RunStatus.PENDING, RunStatus.INTERRUPTED}
         if idle and not ended and self.settings.database and run.call.get("served"):
             taken_up, idle = True, False  # some server that shares the database is about to
@@ -269,20 +268,25 @@ class Services:
             attempts=place.store.attempts(run.id),
             taken_up=taken_up,
             failure=ended.reason if ended and idle else None,
-            publishing=self._publishing(place, now),
+            publishing=PUBLISHING if publishes else self._published(place, now),
         )
 
-    def _publishing(self, place: Place, now: RunStatus) -> str | None:
-        """Return where the publishing of a run stands: what was asked for, or what the run does at its end."""
-        run, workers = place.run, self.workers
-        own = bool(run.settings.get("publish")) and now in {RunStatus.SUCCEEDED, RunStatus.FAILED}
-        if workers.has(run.id, Work.PUBLISH) or (own and workers.has(run.id)):
-            return PUBLISHING
-        if published := workers.ended(run.id, Work.PUBLISH):
+    def at_work(self, run: Run, now: RunStatus) -> tuple[bool, bool]:
+        """Return whether a worker has a run, or will have it, and whether one publishes it."""
+        begun = self.workers.is_at_work(run.id)
+        own = begun and now in ENDED_ITSELF and bool(run.settings.get("publish"))
+        # One that waits for its turn does not begin any more when it was cancelled from elsewhere.
+        has = begun or (self.workers.has(run.id) and now is not RunStatus.CANCELLED)
+        return has, own or self.workers.has(run.id, Work.PUBLISH)
+
+    def _published(self, place: Place, now: RunStatus) -> str | None:
+        """Return what became of the publishing of a run that a worker did last. Blocks."""
+        if published := self.workers.ended(place.run.id, Work.PUBLISH):
             return published.reason or "done"
-        if not own or (ended := workers.ended(run.id)) is None:
+        ended = self.workers.ended(place.run.id)
+        if ended is None or now not in ENDED_ITSELF or not place.run.settings.get("publish"):
             return None
-        return (ended.reason or "it was cut off") if is_unpublished(place.store, run) else "done"
+        return (ended.reason or "it was cut off") if is_unpublished(place.store, place.run) else "done"
 
     def forget(self, run: str) -> None:
         """Look anew at a run of which something changed."""
@@ -306,8 +310,7 @@ class Services:
             ours = run.call.get("served") or run.status is RunStatus.PENDING  # which only servers make
             if self.workers.ended(run.id) or self.workers.has(run.id) or not ours:
                 continue
-            done = run.status in {RunStatus.SUCCEEDED, RunStatus.FAILED}
-            if done and await self._was_cut_off_publishing(place):
+            if run.status in ENDED_ITSELF and await self._was_cut_off_publishing(place):
                 self.adopt(place)
                 self.workers.start(self.job(place))
             if run.status.is_over:
