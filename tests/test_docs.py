@@ -10,7 +10,8 @@ import click
 import pytest
 
 from pipeline import cli
-from pipeline.config import CONVERTERS, NOT_IN_ENVIRONMENT, PREFIX, TABLES, Settings, load
+from pipeline.config import NOT_IN_ENVIRONMENT, PREFIX, TABLES, Settings, load
+from pipeline.converters import CONVERTERS
 from pipeline.events import NAMES, ConflictFound, Published, as_record, outcome_fields
 from pipeline.options import RUN_OPTIONS
 from tasks.model import Batch, Conflict, Outcome, PlanSettings, PullRequest, Status, Task
