@@ -4,7 +4,7 @@ import importlib
 import json
 import shutil
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -19,6 +19,7 @@ from anyio import to_thread
 from anyio.abc import Process
 
 from containers.asking import EngineError
+from containers.lifeline import Lifeline
 
 if TYPE_CHECKING:
     from dagger import Client
@@ -46,6 +47,13 @@ class CommandLineError(EngineError):
     """The `dagger` command line is not there, or does not start."""
 
 
+class _Started(NamedTuple):
+    """The command line under way; it ends when its input does."""
+
+    process: Process
+    input: Lifeline
+
+
 class _Parameters(NamedTuple):
     """Where a session is: a port of this machine, and the token that it wants to see."""
 
@@ -59,7 +67,7 @@ class Session:
 
     client: "Client"
     _connection: "SingleConnection"
-    _process: Process | None
+    _started: "_Started | None"
 
     @classmethod
     async def open(cls, address: str | None, environ: Mapping[str, str], log: Path) -> Self:
@@ -92,16 +100,17 @@ class Session:
             return await cls._connect(None, _Parameters(int(environ[PORT]), environ.get(TOKEN, "")))
         address = address or environ.get(HOST)
         await _knock(address, environ)
-        process = await _start(address, environ, log)
+        started = await _start(address, environ, log)
         try:
-            parameters = await _greeting(process, address, log)
-            return await cls._connect(process, parameters)
+            parameters = await _greeting(started.process, address, log)
+            started.input.release()  # from now on it heeds its input
+            return await cls._connect(started, parameters)
         except BaseException:
-            await _end(process, patience=0)
+            await _end(started, patience=0)
             raise
 
     @classmethod
-    async def _connect(cls, process: Process | None, parameters: _Parameters) -> Self:
+    async def _connect(cls, started: "_Started | None", parameters: _Parameters) -> Self:
         # `dagger.Connection` would do, but for three things: it downloads a command line where it finds none in
         # its own cache, it reads the engine's address from this process's environment alone, and it waits five
         # minutes for a session to end.
@@ -120,7 +129,7 @@ class Session:
         if _number(said) < OLDEST:
             await connection.close()
             raise EngineError(f"it is Dagger {said}, and patchyard needs 0.21 or newer")
-        return cls(client, connection, process)
+        return cls(client, connection, started)
 
     async def aclose(self, *, gone: bool = False) -> None:
         """End the session and what it still runs in the engine, in a bounded time.
@@ -132,8 +141,8 @@ class Session:
             with anyio.move_on_after(CLOSING), suppress(Exception):
                 # Whatever is wrong with it now, there is nothing left to be done about it.
                 await self._connection.close()
-            if self._process:
-                await _end(self._process, patience=0 if gone else CLOSING)
+            if self._started:
+                await _end(self._started, patience=0 if gone else CLOSING)
 
 
 async def _load() -> ModuleType:
@@ -185,8 +194,10 @@ async def _knock(address: str | None, environ: Mapping[str, str]) -> None:
         raise EngineError(f"nobody listens there ({error})") from error
 
 
-async def _start(address: str | None, environ: Mapping[str, str], log: Path) -> Process:
+async def _start(address: str | None, environ: Mapping[str, str], log: Path) -> _Started:
     """Start the command line, in a session of its own: Ctrl-C is for the program, which then ends it.
+
+    Should the program be killed, it ends all the same.
 
     Raises:
         CommandLineError: It is not installed.
@@ -194,16 +205,22 @@ async def _start(address: str | None, environ: Mapping[str, str], log: Path) -> 
     command = await to_thread.run_sync(_command, environ)
     own = {**environ, **({HOST: address} if address else {})}
     messages = await to_thread.run_sync(_opened, log)
-    try:
-        return await anyio.open_process(
-            command, stdin=PIPE, stdout=PIPE, stderr=messages, env=own, start_new_session=True
-        )
-    except OSError as error:
-        raise CommandLineError(
-            f"the dagger command line {command[0]} cannot be started: {error.strerror}"
-        ) from error
-    finally:
-        await to_thread.run_sync(messages.close)
+    with anyio.CancelScope(shield=True), ExitStack() as stack:  # cancelled halfway, it would be nobody's
+        lifeline = Lifeline()
+        stack.callback(lifeline.close)
+        try:
+            process = await anyio.open_process(
+                command, stdin=lifeline.reader, stdout=PIPE, stderr=messages, env=own, start_new_session=True
+            )
+        except OSError as error:
+            raise CommandLineError(
+                f"the dagger command line {command[0]} cannot be started: {error.strerror}"
+            ) from error
+        finally:
+            await to_thread.run_sync(messages.close)
+        lifeline.bind(process.pid)
+        stack.pop_all()
+    return _Started(process, lifeline)
 
 
 def _command(environ: Mapping[str, str]) -> list[str]:
@@ -250,13 +267,15 @@ def _last(messages: str) -> str:
     return said[-1].removeprefix("Error: ") if said else "its session ended without a word"
 
 
-async def _end(process: Process, *, patience: float) -> None:
+async def _end(started: _Started, *, patience: float) -> None:
     """End the command line: it ends when nobody holds its input any more, or by force."""
+    process = started.process
     with anyio.CancelScope(shield=True):
-        with anyio.move_on_after(patience), suppress(OSError, anyio.BrokenResourceError):
-            if process.stdin:
-                await process.stdin.aclose()
-            await process.wait()
+        if patience:
+            started.input.close()
+            with anyio.move_on_after(patience):
+                await process.wait()
         with suppress(ProcessLookupError):
             process.kill()
         await process.aclose()
+        started.input.close()

@@ -242,3 +242,21 @@ def test_one_is_heeded_while_a_digest_is_looked_up(project: Project) -> None:
             done = started.done().expect(130)
         over.set()
     is_told_as_cancelled(project, done)
+
+
+def is_bound(pid: int) -> bool:
+    """Whether news of a process's input is told to somebody by a signal."""
+    flags = Path(f"/proc/{pid}/fdinfo/0").read_text().partition("flags:")[2].split()[0]
+    return bool(int(flags, 8) & os.O_ASYNC)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends it")
+def test_a_kill_while_an_engine_is_waited_for_leaves_no_session(project: Project) -> None:
+    environ = {CLI: str(silent_command_line(project)), HOST: "container://nobody"}
+    with project.start("run", project.tasks({"1.1": "true"}), "--mode", "dagger", environ=environ) as started:
+        wait_for((project.shared / "pid").exists, "the session")
+        wait_for((project.shared / "pid").read_text, "its number")
+        wait_for(lambda: is_bound(*pids(project, "pid")), "its input")
+        started.signal(signal.SIGKILL)
+        started.process.wait()
+    wait_for(lambda: not runs(pids(project, "pid")), "the end of the session")
