@@ -1,5 +1,6 @@
 """Where the database is: its URL, as people give it and as it may be shown, and the way to it."""
 
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tasks.errors import PatchyardError
@@ -20,8 +21,8 @@ DRIVERS = {
 HIDDEN = "***"
 PATIENCE = {"connect_timeout": "10", "keepalives_idle": "30", "tcp_user_timeout": "30000"}
 """How long libpq waits for a server that says nothing, in seconds (the last in milliseconds)."""
-
-
+BUSY, AGAIN = 30, 0.01
+"""Seconds for which a SQLite database is waited for that another process has locked, and between two tries."""
 STANDSTILL = 10_000
 """Milliseconds after which PostgreSQL takes back what a process has begun to write and does not go on with.
 
@@ -94,8 +95,30 @@ def _prepare_postgresql(connection: Any, _record: object) -> None:  # noqa: ANN4
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - DBAPI connections have no common type
     """Make commits durable and let readers go on while one process writes."""
-    for pragma in ("busy_timeout=30000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    connection.execute(f"PRAGMA busy_timeout={BUSY * 1000}")
+    _write_ahead(connection)
+    for pragma in ("synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _write_ahead(connection: Any) -> None:  # noqa: ANN401 - see above
+    """Have a SQLite database write ahead, which stays so.
+
+    The change needs the database for itself, and SQLite does not wait for that as it does for other locks:
+    where several open a new one at once, whoever is too late tries again.
+    """
+    from sqlite3 import OperationalError  # noqa: PLC0415 - loaded by now
+
+    end = monotonic() + BUSY
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except OperationalError as error:
+            if "locked" not in str(error) or monotonic() > end:
+                raise
+            sleep(AGAIN)
+        else:
+            return
 
 
 def _check_driver() -> None:
