@@ -222,7 +222,12 @@ class Followers:
                     yield b"".join(item.message for item in told)
                 elif feed.failure:
                     raise feed.failure
-                elif self.closing.is_set() or await feed.ends_at(place):
+                elif self.closing.is_set():
+                    while left := [Told.of(event) for event in await read(place)]:  # since the feed looked last
+                        place = left[-1].sequence
+                        yield b"".join(item.message for item in left)
+                    return
+                elif await feed.ends_at(place):
                     return
                 else:
                     await feed.wait()
