@@ -225,6 +225,14 @@ def _any_runs(group: int) -> bool:
     return False
 
 
+def has_ended(pid: int) -> bool:
+    """Whether a process that is still listed has ended, and only its parent has not waited for it."""
+    try:
+        return _state(PROC / str(pid))[0] in ENDED
+    except OSError:  # it is gone by now, or there is no /proc
+        return False
+
+
 def _state(process: Path) -> list[str]:
     """Return the state, the parent and the group of a process."""
     return (process / "stat").read_text(errors="replace").rpartition(")")[2].split()[:3]

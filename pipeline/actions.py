@@ -99,10 +99,8 @@ async def retry(services: Services, name: str, tasks: Sequence[str] = ()) -> tup
     again = await services.call(retried, place.store, place.run, tasks)
     if not again:
         raise NotNowError(f"no task of run {place.run.id} failed; name those to run again")
-    environ = services.settings.environ
-    await services.call(
-        target_again, place.repository, place.run, environ
-    )  # else their results are hid in vain
+    # What cannot go on is refused before the results of those tasks are hidden.
+    await services.call(target_again, place.repository, place.run, services.settings.environ)
     await services.call(place.store.redo, place.run.id, again)
     return await _work(services, place), await services.call(_left, place)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from containers.git import GitError, Repository
+from containers.processes import has_ended
 from containers.worktrees import rescue_at
 from pipeline.begun import add_begun, is_locked
 from pipeline.control import first_lease_seconds, host_name, new_owner
@@ -105,13 +106,11 @@ def is_process(owner: str) -> bool:
         return False
     try:
         os.kill(int(number[0]), 0)
-        stat = Path("/proc", number[0], "stat").read_bytes()
     except ProcessLookupError:
         return False
     except OSError:
-        return True  # another user's, or a system without /proc
-    # One that nobody has waited for yet, as below a first process that does not, is gone all the same.
-    return stat.rpartition(b")")[2][1:2] != b"Z"
+        pass  # another user's
+    return not has_ended(int(number[0]))  # as below a first process that waits for none
 
 
 def enqueue(prepared: Prepared, store: Store, *, served: bool = False) -> Run:

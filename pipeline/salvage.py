@@ -38,10 +38,8 @@ def salvager(opener: Callable[[], Store], environ: Mapping[str, str]) -> Salvage
 def _keep(store: Store, run: Run, worktree: Worktree, holder: Holder, environ: Mapping[str, str]) -> bool:
     known = {item.number: item for item in store.attempts(run.id, holder.task)}
     attempt = known.get(holder.attempt)
-    cut_off = (
-        attempt is not None and attempt.error == CUT_OFF
-    )  # another host may have said so, without its files
-    if attempt and attempt.status is not None and (attempt.patch or not cut_off):
+    # That it was cut off may be the word of another host, which did not have its files.
+    if attempt and attempt.status is not None and (attempt.patch or attempt.error != CUT_OFF):
         return True  # it had ended; only the worktree was not given back
     moment = datetime.now(UTC)
     attempt = attempt or StoredAttempt(holder.task, holder.attempt, holder.task, 0, moment)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from containers.filesystem import is_directory
 from containers.git import Repository
+from containers.utf8 import as_utf8, is_utf8
 from pipeline.bases import clash
 from tasks.errors import PatchyardError
 from tasks.model import Outcome
@@ -92,9 +93,8 @@ def _check(path: str) -> None:
     Raises:
         ApartError: It cannot.
     """
-    name = os.fsencode(path).decode(errors="replace")
-    if name != path or "\\" in path:
+    if not is_utf8(path) or "\\" in path:
         raise ApartError(
-            f"{name} cannot be among the changes, since its name has a backslash or is not UTF-8; take "
-            "`patches` in place of `changes`"
+            f"{as_utf8(path)} cannot be among the changes, since its name has a backslash or is not UTF-8; "
+            "take `patches` in place of `changes`"
         )
