@@ -20,7 +20,6 @@ BEGINNING = 30.0
 """Seconds in which a worker that was started has its run."""
 LOOK = 0.05
 NOBODY = frozenset({RunStatus.PENDING, RunStatus.INTERRUPTED})
-UNDER_WAY = frozenset({RunStatus.RUNNING, RunStatus.PAUSED})
 
 
 async def begin(services: Services, start: Start) -> tuple[Place, Prepared]:
@@ -147,7 +146,7 @@ async def _work(services: Services, place: Place) -> Place:
     with anyio.move_on_after(BEGINNING) as waiting:
         while True:
             place = await services.find(place.run.id)
-            under_way = await _standing(services, place) in UNDER_WAY
+            under_way = (await _standing(services, place)).is_under_way
             if under_way and place.run.request is not Request.CANCEL:
                 return await _ask(services, place, None)
             if not under_way and not services.workers.is_at_work(place.run.id):
@@ -170,7 +169,7 @@ async def _standing(services: Services, place: Place) -> RunStatus:
 
 async def _check_idle(services: Services, place: Place) -> None:
     now = await _standing(services, place)
-    if services.workers.has(place.run.id) or now in UNDER_WAY:
+    if services.workers.has(place.run.id) or now.is_under_way:
         raise NotNowError(f"run {place.run.id} is under way; wait for its end, or cancel it")
     if services.workers.has(place.run.id, Work.PUBLISH):
         raise NotNowError(f"run {place.run.id} is being published; wait for the end of that")

@@ -77,7 +77,7 @@ def retry(  # noqa: PLR0913 - what the command takes
         raise click.UsageError("name TASKs or --failed, not both.")
     with opened(repo) as (repository, store):
         run = store.run(run_name)
-        if standing(store, run, environment()) in {RunStatus.RUNNING, RunStatus.PAUSED}:
+        if standing(store, run, environment()).is_under_way:
             raise BusyError(
                 f"run {run.id} is under way; retry when it has ended, or `patchyard cancel {run.id}`"
             )

@@ -131,7 +131,7 @@ def shown(  # noqa: PLR0913 - what a page shows is made of it
 
 def standing_shown(now_is: RunStatus, *, busy: bool) -> RunStatus:
     """Return where a run stands for whoever looks at it: one that a worker is about to have begins at once."""
-    return RunStatus.PENDING if busy and now_is not in {RunStatus.RUNNING, RunStatus.PAUSED} else now_is
+    return RunStatus.PENDING if busy and not now_is.is_under_way else now_is
 
 
 def record_of(told: Told) -> Mapping[str, Any]:

@@ -219,7 +219,7 @@ def _task_status(task: Task, stored: StoredTask | None, *, running: bool) -> Tas
 
 def under_way(snapshot: Snapshot) -> Mapping[str, StoredAttempt]:
     """Return the attempts that are under way, by task."""
-    if snapshot.standing not in {RunStatus.RUNNING, RunStatus.PAUSED}:
+    if not snapshot.standing.is_under_way:
         return {}
     return {
         item.task: item for item in snapshot.attempts if item.status is None and item.task not in snapshot.tasks

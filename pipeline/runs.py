@@ -79,7 +79,7 @@ def _selection(run: Run) -> Selection:
 
 def standing(store: Store, run: Run, environ: Mapping[str, str]) -> RunStatus:
     """Return where a run stands: one that no process works on any more was interrupted."""
-    if run.status not in {RunStatus.RUNNING, RunStatus.PAUSED} or not is_dead(store, run, environ):
+    if not run.status.is_under_way or not is_dead(store, run, environ):
         return run.status
     return RunStatus.INTERRUPTED
 
@@ -154,7 +154,7 @@ def take_up(  # noqa: PLR0913 - how a run is taken up, all of it named
         BusyError: Another process works on it, or it was cancelled meanwhile.
         PatchyardError: It cannot go on here; the message says why.
     """
-    if standing(store, run, environ) in {RunStatus.RUNNING, RunStatus.PAUSED}:
+    if standing(store, run, environ).is_under_way:
         where = f" on {run.host}" if run.host and run.host != host_name(environ) else ""
         raise BusyError(f"run {run.id} is under way{where}; `patchyard cancel {run.id}` ends it")
     prepared = prepare_again(repository, run, environ, notify=notify)

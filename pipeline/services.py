@@ -96,7 +96,7 @@ class Snapshot:
     @property
     def is_under_way(self) -> bool:
         """Whether something works on the run, or will without being asked to."""
-        return self.taken_up or self.standing in {RunStatus.RUNNING, RunStatus.PAUSED}
+        return self.taken_up or self.standing.is_under_way
 
 
 @dataclass(slots=True)
@@ -344,7 +344,7 @@ class Services:
     def _is_left_to_us(self, place: Place) -> bool:
         """Whether a worker of a server that is gone works on a run here."""
         run = place.run
-        if run.status not in {RunStatus.RUNNING, RunStatus.PAUSED} or not run.call.get("served"):
+        if not run.status.is_under_way or not run.call.get("served"):
             return False
         return run.host == host_name(self.settings.environ) and not self.workers.has(run.id)
 

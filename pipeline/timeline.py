@@ -167,7 +167,7 @@ class Timeline:
     @property
     def moving(self) -> bool:
         """Whether time goes on in the picture."""
-        return self.standing in {RunStatus.RUNNING, RunStatus.PAUSED}
+        return self.standing.is_under_way
 
     @property
     def frame(self) -> str:

@@ -42,6 +42,11 @@ class RunStatus(StrEnum):
         """Whether the run came to its own end, or the user ended it."""
         return self in {RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED}
 
+    @property
+    def is_under_way(self) -> bool:
+        """Whether a process has the run, or had it when it died."""
+        return self in {RunStatus.RUNNING, RunStatus.PAUSED}
+
 
 class Request(StrEnum):
     """What is asked of a run under way; `stop` is a shutdown: the run ends, and goes on later."""

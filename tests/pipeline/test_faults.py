@@ -276,12 +276,7 @@ def test_github_that_is_down_half_way(hosted: Project, github: GitHubServer) -> 
 def test_a_task_whose_engine_goes_leaves_nothing_in_its_worktree(project: Project) -> None:
     plan = project.tasks({"1.1": "touch a"})
     with StandIn() as engine:
-
-        def go(_: str) -> str:
-            engine.cut()
-            raise ValueError("connection reset")
-
-        engine.answers["stdout"] = go
+        engine.cut_at("stdout")
         environ = {CLI: str(command_line(project.shared))}
         flags = ("--mode", "dagger", "--engine", engine.address)
         done = project.call("run", plan, "--json", *flags, environ=environ).expect(4)

@@ -172,12 +172,7 @@ def test_without_an_engine_nothing_is_written(project: Project, tmp_path: Path) 
 
 def test_an_engine_that_goes_is_no_image_that_is_not_there(project: Project) -> None:
     with StandIn() as engine:
-
-        def go(_: str) -> str:
-            engine.cut()
-            raise ValueError("connection reset")
-
-        engine.answers["imageRef"] = go
+        engine.cut_at("imageRef")
         environ = {CLI: str(command_line(project.shared))}
         done = project.call("lock", "--engine", engine.address, environ=environ).expect(4)
     assert done.err.startswith(f"patchyard: {engine.address} has gone: it does not answer any more (")

@@ -135,6 +135,15 @@ class StandIn:
         """Its address, as an engine's."""
         return f"tcp://127.0.0.1:{self.port}"
 
+    def cut_at(self, name: str) -> None:
+        """Be gone when a field is asked for, and in the middle of the answer."""
+
+        def go(_: str) -> str:
+            self.cut()
+            raise ValueError("connection reset")
+
+        self.answers[name] = go
+
     def cut(self) -> None:
         """Answer nothing more, as an engine that has gone does behind its session."""
         self.is_cut = True
