@@ -30,11 +30,11 @@ from anyio import (
 )
 from anyio.lowlevel import checkpoint_if_cancelled
 
-from containers.agents import first_line
-from containers.agents_data import Agent
+from containers.agents.agent import first_line
+from containers.agents.builtin import Agent
 from containers.processes import Group, signal_stray, strays, why_not
 from containers.runner import Deadline, Job, RunnerError, TaskLog, Watcher, task_variables, with_prompt_file
-from containers.worktrees import Worktree
+from containers.worktrees.pool import Worktree
 from tasks.model import Step, StepResult
 
 TOKENS = frozenset({"GITHUB_TOKEN", "GH_TOKEN", "GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN"})

@@ -9,8 +9,8 @@ from pathlib import Path
 from time import monotonic
 from typing import Protocol, Self
 
-from containers.agents import PROMPT_FILE
-from containers.worktrees import Worktree
+from containers.agents.agent import PROMPT_FILE
+from containers.worktrees.pool import Worktree
 from tasks.errors import PatchyardError
 from tasks.model import Step, StepResult
 from tasks.secrets import Masker, Secrets

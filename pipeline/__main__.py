@@ -16,7 +16,7 @@ def main() -> None:
     # A run is short and keeps what it makes: collecting less often saves a tenth of the start-up.
     gc.set_threshold(50_000, 20, 20)
 
-    from pipeline.cli import main as command_line  # noqa: PLC0415 - the threshold holds for its imports too
+    from pipeline.cli.main import main as command_line  # noqa: PLC0415 - the threshold holds for its imports too
 
     code: str | int | None = 0
     try:

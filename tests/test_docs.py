@@ -9,11 +9,11 @@ from pathlib import Path
 import click
 import pytest
 
-from pipeline import cli
-from pipeline.config import NOT_IN_ENVIRONMENT, PREFIX, TABLES, Settings, load
-from pipeline.converters import CONVERTERS
+from pipeline.cli import main as cli
+from pipeline.cli.options import RUN_OPTIONS
+from pipeline.config.converters import CONVERTERS
+from pipeline.config.settings import NOT_IN_ENVIRONMENT, PREFIX, TABLES, Settings, load
 from pipeline.events import NAMES, ConflictFound, Published, as_record, outcome_fields
-from pipeline.options import RUN_OPTIONS
 from tasks.model import Batch, Conflict, Outcome, PlanSettings, PullRequest, Status, Task
 
 ROOT = Path(__file__).parents[1]

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 from project import Project
 from views import NASTY, at, nasty_run
 
-from pipeline.html_report import html_report
+from pipeline.report.html import html_report
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 Open = Callable[..., Page]

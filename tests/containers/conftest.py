@@ -11,8 +11,8 @@ import pytest
 from repositories import Clone
 from stages import FILES, Stage
 
-from containers.git import Checkout
-from containers.worktrees import Worktree
+from containers.git.repository import Checkout
+from containers.worktrees.pool import Worktree
 
 
 @pytest.fixture

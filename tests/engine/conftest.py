@@ -7,9 +7,9 @@ import engine_access
 import pytest
 from repositories import Clone
 
-from containers.engine import EngineRunner, Place
-from containers.git import Repository
-from containers.sessions import Session
+from containers.dagger_engine.runner import EngineRunner, Place
+from containers.dagger_engine.session import Session
+from containers.git.repository import Repository
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from model_server import ModelServer, Turn
 from project import Project
 from repositories import Clone
 
-from containers.agents_data import BUILT_IN
+from containers.agents.builtin import BUILT_IN
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]
 

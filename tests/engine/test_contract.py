@@ -6,9 +6,9 @@ import pytest
 from repositories import Clone
 from runner_contract import Contract, Place
 
-from containers.engine import EngineRunner
-from containers.git import Repository
-from containers.worktrees import Worktree
+from containers.dagger_engine.runner import EngineRunner
+from containers.git.repository import Repository
+from containers.worktrees.pool import Worktree
 
 pytestmark = [
     pytest.mark.engine,

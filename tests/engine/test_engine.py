@@ -9,7 +9,7 @@ import pytest
 from engine_stage import Stage, script
 from repositories import Clone
 
-from containers.sessions import Session
+from containers.dagger_engine.session import Session
 from tasks.model import StepKind
 from tasks.secrets import Secrets
 

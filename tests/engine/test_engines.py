@@ -11,9 +11,9 @@ from project import Project
 from relay import Relay
 from repositories import Clone
 
-from containers.engines import Engine, Engines
+from containers.dagger_engine.engines import Engine, Engines
+from containers.dagger_engine.session import HOST, Session
 from containers.runner import Job
-from containers.sessions import HOST, Session
 from tasks.model import StepResult
 
 pytestmark = [pytest.mark.engine, pytest.mark.anyio, pytest.mark.timeout(300)]

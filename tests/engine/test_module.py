@@ -13,10 +13,10 @@ from github_server import LOGIN, TOKEN, GitHubServer
 from host_port import reachable
 from repositories import Clone
 
-from containers.git import Repository
-from containers.sessions import Session
-from pipeline.importing import Carried
-from pipeline.store import Store
+from containers.dagger_engine.session import Session
+from containers.git.repository import Repository
+from pipeline.report.importer import Carried
+from pipeline.store.store import Store
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 

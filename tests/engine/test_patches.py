@@ -10,7 +10,7 @@ import pytest
 from project import Project
 from repositories import Clone, User, make_repository
 
-from pipeline.store import Store
+from pipeline.store.store import Store
 from tasks.model import Patch
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]

@@ -10,9 +10,9 @@ import pytest
 from project import Done, Project
 from repositories import Clone
 
-from containers.images import DIGEST
-from pipeline.lock import FILE, Lock
-from pipeline.report import Report, read_report
+from containers.dagger_engine.images import DIGEST
+from pipeline.config.lockfile import FILE, Lock
+from pipeline.report.model import Report, read_report
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 

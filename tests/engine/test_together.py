@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 from repositories import Clone, contents
 
-from containers.git import Repository
-from containers.sessions import Session
-from pipeline.together import Together, lay_out
+from containers.dagger_engine.session import Session
+from containers.git.repository import Repository
+from pipeline.dagger_module.changeset import Together, lay_out
 
 if TYPE_CHECKING:
     from dagger import Changeset

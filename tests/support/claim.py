@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from pipeline.store import Store
+from pipeline.store.store import Store
 
 
 def main() -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import anyio
 
-from containers.asking import EngineError
-from containers.sessions import CLI, HOST, Session
+from containers.dagger_engine.query import EngineError
+from containers.dagger_engine.session import CLI, HOST, Session
 
 NONE = "no Dagger engine answers"
 """Begins the reason of every test that was left out for want of one."""

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import anyio
 from repositories import Clone
 
-from containers.engine import EngineRunner, Place
-from containers.git import Repository
+from containers.dagger_engine.runner import EngineRunner, Place
+from containers.git.repository import Repository
 from containers.runner import Job
-from containers.worktrees import Worktree
+from containers.worktrees.pool import Worktree
 from tasks.model import Patch, Step, StepKind, StepResult
 from tasks.secrets import Secrets
 

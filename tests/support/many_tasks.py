@@ -5,14 +5,14 @@ from datetime import UTC, datetime, timedelta
 from project import Project, plan_text
 from sqlalchemy import URL, create_engine
 
-from pipeline.records import (
+from pipeline.store.records import (
     Run,
     new_run_id,
     outcome_values,
     text_of,
 )
-from pipeline.store import FILE, Store
-from pipeline.tables import Tables
+from pipeline.store.store import FILE, Store
+from pipeline.store.tables import Tables
 from tasks.model import Outcome, RunStatus, Status
 
 POOL = 8

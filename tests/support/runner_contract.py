@@ -8,9 +8,9 @@ from pathlib import Path
 import anyio
 import pytest
 
-from containers.agents import agent_step
+from containers.agents.agent import agent_step
 from containers.runner import Job, Runner, RunnerError
-from containers.worktrees import Worktree
+from containers.worktrees.pool import Worktree
 from tasks.model import Step, StepKind, StepResult
 from tasks.secrets import Secrets
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from repositories import Clone, User
 
-from containers.git import Repository
+from containers.git.repository import Repository
 from tasks.model import Patch
 
 FILES = {

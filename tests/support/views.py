@@ -3,9 +3,9 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from pipeline.drawing import Source, timeline
-from pipeline.records import Run, StoredAttempt, StoredStep, StoredTask
-from pipeline.timeline import Timeline
+from pipeline.store.records import Run, StoredAttempt, StoredStep, StoredTask
+from pipeline.view.timeline import Timeline
+from pipeline.view.timeline_builder import Source, timeline
 from tasks.model import Batch, Conflict, Outcome, Patch, Plan, PullRequest, RunStatus, Status, Task
 
 ZERO = datetime(2026, 1, 1, 12, tzinfo=UTC)

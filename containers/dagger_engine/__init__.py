@@ -1,0 +1,1 @@
+"""Tasks in containers of a Dagger engine."""

@@ -1,0 +1,51 @@
+"""Opening a repository: what git says of a path, and the sentence for every way that it is none."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from containers.git.command import Git, GitError, useful_line
+
+
+class NotARepositoryError(GitError):
+    """The path is not in a repository, the repository has no commit, or git is missing or too old."""
+
+    exit_code: ClassVar[int] = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What git says of a path: its directories, and what HEAD is."""
+
+    root: Path
+    git_dir: Path
+    common: Path
+    head: str
+    head_name: str
+
+
+def ask(git: Git, path: Path) -> Opened:
+    """Ask git about a path: once, unless it is a bare repository or something is wrong."""
+    place = ("rev-parse", "--path-format=absolute", "--is-bare-repository", "--git-dir", "--git-common-dir")
+    head = ("HEAD^{commit}", "--symbolic-full-name", "HEAD")
+    output = git.run(*place, "--show-toplevel", *head, ok=(0, 128))
+    lines = output.text.split("\n")
+    if lines[0] == "true":
+        output = git.run(*place, "--git-dir", *head, ok=(0, 128))
+        lines = output.text.split("\n")
+    if output.code == 0:
+        if "\n" in str(path.resolve()):
+            raise NotARepositoryError(f"there is a line break in the path {str(path.resolve())!r}; move it")
+        _, git_dir, common, root, commit, name = lines
+        return Opened(Path(root), Path(git_dir), Path(common), commit, name)
+    if "not a git repository" in output.stderr:
+        raise NotARepositoryError(
+            f"{path} is not in a git repository; run patchyard in one, or name one with --repo"
+        )
+    if "must be run in a work tree" in output.stderr:
+        raise NotARepositoryError(
+            f"{path} is inside of a git directory; name the repository itself with --repo"
+        )
+    if "HEAD" in output.stderr:
+        raise NotARepositoryError(f"the repository {lines[3]} has no commit yet; make one first")
+    raise NotARepositoryError(f"cannot use the repository at {path}: {useful_line(output.stderr)}")

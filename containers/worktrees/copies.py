@@ -1,0 +1,118 @@
+"""Files of the user's tree that git does not have, copied into worktrees."""
+
+import hashlib
+import os
+import shutil
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+from typing import ClassVar
+
+from containers.git.repository import Repository
+from tasks.errors import PatchyardError
+
+
+class CopyError(PatchyardError):
+    """A file cannot be copied into a worktree, or must not be; the message says which."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class Copies:
+    """What is copied into every worktree, where the commit does not have it.
+
+    Args:
+        repository: Whose working tree the files are in.
+        worktrees: Where the worktrees stand; nothing of it is copied.
+        patterns: Files, directories or globs, from the top of the working tree.
+
+    Raises:
+        CopyError: A pattern leads out of the repository.
+    """
+
+    def __init__(self, repository: Repository, worktrees: Path, patterns: Sequence[str]) -> None:
+        self._repository = repository
+        self._worktrees = worktrees
+        self.patterns = tuple(_checked(pattern) for pattern in patterns)
+        self._digest: str | None = None
+
+    def put_into(self, worktree: Path) -> None:
+        """Copy what a worktree lacks. Blocks.
+
+        Raises:
+            CopyError: A file cannot be copied, or leads out of the repository.
+        """
+        for source, relative in self._files():
+            _copy(source, worktree, relative)
+
+    def digest(self) -> str:
+        """Return a digest of what is copied into every worktree: paths, modes and contents. Blocks."""
+        if self._digest is None:
+            found = hashlib.sha256()
+            for source, relative in sorted(self._files(), key=lambda pair: str(pair[1])):
+                with suppress(OSError):
+                    content = str(source.readlink()).encode() if source.is_symlink() else source.read_bytes()
+                    part = hashlib.sha256(content).hexdigest()
+                    line = f"{relative}\0{source.lstat().st_mode:o}\0{part}\n"
+                    found.update(line.encode(errors="surrogateescape"))
+            self._digest = found.hexdigest()
+        return self._digest
+
+    def _files(self) -> Iterator[tuple[Path, Path]]:
+        """Yield the files of the user's tree that are copied, with their paths in it."""
+        root = self._repository.root
+        if root == self._repository.common:
+            return
+        for pattern in self.patterns:
+            for source in root.glob(pattern):
+                relative = source.relative_to(root)
+                if relative.parts[:1] in {(), (".git",)} or source.is_relative_to(self._worktrees):
+                    continue
+                if not source.resolve().is_relative_to(root.resolve()):
+                    raise CopyError(
+                        f"copy: {source} leads out of the repository; put a copy of what it names in its place"
+                    )
+                if source.is_dir():
+                    yield from _below(source.resolve(), relative)
+                elif source.is_file():
+                    yield source.resolve(), relative
+
+
+def _checked(pattern: str) -> str:
+    """Return a pattern of files to copy in its plainest form."""
+    path = PurePosixPath(pattern)
+    if path.is_absolute() or ".." in path.parts or not path.parts:
+        raise CopyError(f"copy: {pattern!r} must be a path inside of the repository, such as .env")
+    return str(path)
+
+
+def _below(directory: Path, relative: Path) -> Iterator[tuple[Path, Path]]:
+    """Yield the files and relative links below a directory."""
+    for parent, directories, names in os.walk(directory):
+        here = Path(parent)
+        links = [name for name in directories if (here / name).is_symlink()]
+        for name in (*names, *links):
+            source = here / name
+            if source.is_symlink() and source.readlink().is_absolute():
+                continue  # it would lead from the worktree back into the user's tree, or elsewhere
+            yield source, relative / source.relative_to(directory)
+
+
+def _copy(source: Path, worktree: Path, relative: Path) -> None:
+    """Copy a file into a worktree where it does not have it, not through a link of the commit's."""
+    destination = worktree / relative
+    try:
+        if os.path.lexists(destination) or not destination.parent.resolve().is_relative_to(worktree):
+            return
+        kind = stat.S_IFMT(source.lstat().st_mode)
+        if kind in {stat.S_IFREG, stat.S_IFLNK}:
+            destination.parent.mkdir(parents=True, exist_ok=True)
+        if kind == stat.S_IFREG:
+            shutil.copy2(source, destination)
+        elif kind == stat.S_IFLNK:
+            destination.symlink_to(source.readlink())
+    except FileNotFoundError:
+        return  # removed by the user meanwhile
+    except OSError as error:
+        raise CopyError(f"copy: cannot copy {source}: {error.strerror}") from None

@@ -1,0 +1,1 @@
+"""Branches and pull requests of a run."""

@@ -1,0 +1,185 @@
+"""From a stored run to pull requests: what `run --publish` and `publish` do. Blocks."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from containers.git.repository import Credential, GitError, Repository
+from pipeline.events import Listener, Notice, Published
+from pipeline.forge.github_client import Forge, ForgeError, connect
+from pipeline.publish.publisher import Branch, Foundation, Publication, publish, target_branch
+from pipeline.publish.pull_request import body, title
+from pipeline.report.importer import Carried
+from pipeline.report.model import ReportError
+from pipeline.run.prepare import Prepared
+from pipeline.store.records import Run, StoredTask
+from pipeline.store.store import Store
+from tasks.model import Plan, PullRequest
+from tasks.plan.parser import parse
+from tasks.secrets import Secrets
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a run is published: it was checked that it can be."""
+
+    repository: Repository
+    forge: Forge
+    remote: str
+    branch: str
+    credential: Credential | None
+    options: Mapping[str, Any]
+    secrets: Secrets
+
+
+def connect_for(prepared: Prepared, on_wait: Callable[[float], None] = lambda _: None) -> Target:
+    """Check, before any task runs, that what it leaves can be published.
+
+    `on_wait` is told the seconds, when GitHub keeps us waiting.
+
+    Raises:
+        ForgeError: It cannot; the message says why.
+    """
+    settings = prepared.settings
+    options = {
+        "remote": settings.remote,
+        "github": settings.github,
+        "labels": settings.labels,
+        "reviewers": settings.reviewers,
+        "draft": settings.draft,
+        "auto_merge": settings.auto_merge,
+    }
+    environ, secrets = prepared.call.environ, prepared.secrets
+    return _connect(prepared.repository, prepared.base_name, options, environ, secrets, on_wait=on_wait)
+
+
+def target_of(
+    repository: Repository,
+    run: Run,
+    environ: Mapping[str, str],
+    on_wait: Callable[[float], None] = lambda _: None,
+) -> Target:
+    """Check that a stored run can be published; its `settings` say where.
+
+    `on_wait` is told the seconds, when GitHub keeps us waiting.
+
+    Raises:
+        ForgeError: It cannot; the message says why.
+    """
+    named = {name: environ[name] for name in run.settings.get("secrets", ()) if name in environ}
+    return _connect(repository, run.base_name, run.settings, environ, Secrets(named), on_wait=on_wait)
+
+
+def _connect(  # noqa: PLR0913 - what one connection is made of
+    repository: Repository,
+    base_name: str | None,
+    options: Mapping[str, Any],
+    environ: Mapping[str, str],
+    secrets: Secrets,
+    *,
+    on_wait: Callable[[float], None],
+) -> Target:
+    remote = options.get("remote") or "origin"
+    forge = connect(environ, repository, remote, options.get("github"), on_wait=on_wait)
+    forge.check()
+    credential = forge.credential(repository.remote_url(remote, push=True))
+    try:
+        branch = target_branch(repository, remote, base_name, credential, forge)
+    except GitError as error:
+        raise ForgeError(str(error)) from None
+    return Target(repository, forge, remote, branch, credential, options, secrets)
+
+
+def bring(repository: Repository, store: Store, carried: Carried, target: Target) -> None:
+    """Make the commits of a run that was made elsewhere here; its base comes from the remote where it lacks.
+
+    Raises:
+        ReportError: The base is not to be had, or a patch does not fit.
+        GitError: A branch is not this program's to set.
+    """
+    base = carried.report.base.commit
+    try:
+        repository.fetch(target.remote, base, target.credential)
+    except GitError as error:
+        where = f"neither here nor on {target.remote}"
+        raise ReportError(f"the commit that the run started from, {base[:12]}, is {where}: {error}") from None
+    carried.bring(repository, store)
+
+
+def publish_run(opener: Callable[[], Store], run_id: str, target: Target, listener: Listener) -> int:
+    """Publish what a run left, tell of each pull request, and return how many tasks could not be published."""
+    with opener() as store:
+        run = store.run(run_id)
+        publications = _publications(store, run, target)
+        if not publications:
+            listener.notify(Notice(message=f"run {run.id} changed nothing, so there is nothing to publish"))
+
+        def on_request(request: PullRequest) -> None:
+            store.keep_request(run.id, request)
+            listener.notify(Published(request=request))
+            for note in request.notes:
+                listener.notify(Notice(message=f"pull request #{request.number}: {note}"))
+
+        failures = publish(
+            target.repository,
+            target.forge,
+            publications,
+            remote=target.remote,
+            target=target.branch,
+            auto_merge=bool(target.options.get("auto_merge")),
+            credential=target.credential,
+            on_pushed=lambda name, commit: store.keep_branch(name, pushed=commit),
+            on_request=on_request,
+        )
+    for failure in failures:
+        listener.notify(Notice(message=str(failure), level="error"))
+    if failures:
+        hint = f"`patchyard publish {run.id}` publishes what is left"
+        listener.notify(Notice(message=hint))
+    return len(failures)
+
+
+def _publications(store: Store, run: Run, target: Target) -> list[Publication]:
+    stored = {item.outcome.task: item for item in store.tasks(run.id)}
+    plan = parse(run.plan_text, run.plan_path, agent=run.settings.get("agent") or "agent").plan
+    options = target.options
+    return [
+        Publication(
+            task=item.outcome.task,
+            branch=_branch(store, item.outcome.branch or "", item.outcome.commit or ""),
+            title=target.secrets.mask_text(_title(plan, item)),
+            body=target.secrets.mask_text(_body(plan, item, run, store)),
+            base=_branch(store, item.start_branch, item.outcome.start or "") if item.start_branch else None,
+            builds_on=_foundations(stored, item.builds_on),
+            labels=tuple(options.get("labels") or ()),
+            reviewers=tuple(options.get("reviewers") or ()),
+            draft=bool(options.get("draft")),
+        )
+        for item in stored.values()
+        if item.outcome.commit and item.outcome.branch
+    ]
+
+
+def _branch(store: Store, name: str, commit: str) -> Branch:
+    record = store.branch(name)
+    return Branch(name, commit, record.pushed if record else None)
+
+
+def _foundations(stored: Mapping[str, StoredTask], names: Sequence[str]) -> tuple[Foundation, ...]:
+    return tuple(
+        Foundation(name, stored[name].outcome.branch or "", stored[name].request)
+        for name in names
+        if name in stored and stored[name].outcome.branch
+    )
+
+
+def _title(plan: Plan | None, item: StoredTask) -> str:
+    found = next((task for task in plan.tasks if task.id == item.outcome.task), None) if plan else None
+    return title(found) if found else item.outcome.title
+
+
+def _body(plan: Plan | None, item: StoredTask, run: Run, store: Store) -> str:
+    found = next((task for task in plan.tasks if task.id == item.outcome.task), None) if plan else None
+    if plan is None or found is None:
+        return f"Task {item.outcome.task} of {run.plan_path}"
+    return body(found, plan, item.outcome, run=run.id, steps=store.steps(run.id, found.id))

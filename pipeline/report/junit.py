@@ -1,0 +1,97 @@
+"""A run as JUnit XML, which CI servers show: a suite a batch, a case a task."""
+
+import re
+from collections.abc import Iterable
+from datetime import UTC
+from xml.etree import ElementTree as ET
+
+from pipeline.view.timeline import DONE, RUNNING, Bar, Mark, Row, Stage, Timeline
+from tasks.model import Conflict, Status
+
+_ILLEGAL = re.compile(r"[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML 1.0 cannot hold, not even escaped."""
+ENDED_BY_OTHERS = frozenset({Status.SKIPPED, Status.CANCELLED})
+
+
+def junit(view: Timeline) -> str:
+    """Return the run as XML, in the shape of the JUnit schema that Jenkins publishes.
+
+    A task that failed is a failure, one that timed out or was cut off an error. One that is skipped, was
+    cancelled, has not run or is under way is skipped. Patches that do not go together are a failure of their
+    batch.
+    """
+    root = ET.Element("testsuites", name=_legal(view.title), time=_seconds(view.elapsed))
+    totals = dict.fromkeys(("tests", "failures", "errors"), 0)
+    for stage in view.stages:
+        suite = _suite(view, stage)
+        for name in totals:
+            totals[name] += int(suite.get(name, "0"))
+        root.append(suite)
+    for name, number in totals.items():
+        root.set(name, str(number))
+    ET.indent(root)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
+
+
+def _suite(view: Timeline, stage: Stage) -> ET.Element:
+    rows = [row for row in view.rows if row.batch == stage.number]
+    title = f": {stage.title}" if stage.title else ""
+    suite = ET.Element("testsuite", name=_legal(f"batch {stage.number}{title}"))
+    suite.set("timestamp", f"{view.run.started_at.astimezone(UTC):%Y-%m-%dT%H:%M:%S}")
+    suite.set("time", _seconds(sum(row.seconds or 0.0 for row in rows)))
+    latest = {bar.task: bar for lane in view.lanes for bar in sorted(lane.bars, key=lambda bar: bar.number)}
+    cases = [_case(view, row, latest.get(row.task)) for row in rows]
+    cases += [_conflict(view, conflict) for conflict in view.conflicts if conflict.batch == stage.number]
+    counts = {"tests": len(cases)}
+    for name, child in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+        counts[name] = sum(case.find(child) is not None for case in cases)
+    for name, number in counts.items():
+        suite.set(name, str(number))
+    suite.extend(cases)
+    return suite
+
+
+def _case(view: Timeline, row: Row, bar: Bar | None) -> ET.Element:
+    case = ET.Element("testcase", name=_legal(f"{row.task} {row.title}"), time=_seconds(row.seconds or 0.0))
+    case.set("classname", _class(view, row.batch))
+    words = row.state.replace("_", " ")
+    first, _, rest = (row.error or "").partition("\n")
+    if row.state in ENDED_BY_OTHERS or not (row.done or row.attempts):
+        ET.SubElement(case, "skipped", message=_legal(first or "it has not run"))
+    elif row.state == RUNNING:
+        ET.SubElement(case, "skipped", message="it is under way")
+    elif row.state not in DONE:
+        kind = "failure" if row.state == Status.FAILED else "error"
+        problem = ET.SubElement(case, kind, message=_legal(first or words), type=row.state)
+        problem.text = _legal(rest) or None
+    if lines := _steps(bar.marks if bar else ()):
+        ET.SubElement(case, "system-out").text = _legal("\n".join(lines))
+    return case
+
+
+def _steps(marks: Iterable[Mark]) -> list[str]:
+    lines = []
+    for mark in marks:
+        code = mark.exit_code
+        ended = "it did not start, or had to be ended" if code is None else f"exit code {code}"
+        lines.append(f"{mark.kind}: {mark.command} ({ended})")
+    return lines
+
+
+def _conflict(view: Timeline, conflict: Conflict) -> ET.Element:
+    case = ET.Element("testcase", name="patches go together", time="0.000")
+    case.set("classname", _class(view, conflict.batch))
+    ET.SubElement(case, "failure", message=_legal(str(conflict)), type="conflict")
+    return case
+
+
+def _class(view: Timeline, batch: int) -> str:
+    return _legal(f"{view.run.plan_name or 'plan'}.batch-{batch}")
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.3f}"
+
+
+def _legal(text: str) -> str:
+    return _ILLEGAL.sub("\ufffd", text)

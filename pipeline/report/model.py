@@ -1,0 +1,305 @@
+"""The report of a stored run: what it was made from, how it went, what it left (docs/reproducible.md).
+
+`report.json` stands beside the patches, and holds all that it takes to make the run's commits again elsewhere.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any, ClassVar
+
+from containers.dagger_engine.images import digest_of
+from containers.git.commits import Commit
+from containers.git.repository import GitError, Repository
+from pipeline.events import timestamp
+from pipeline.report.decode import loaded
+from pipeline.store.records import Run, StoredStep, StoredTask
+from pipeline.store.store import Store
+from tasks.errors import PatchyardError
+from tasks.keys import AgentUse, Inputs, canonical
+from tasks.model import Conflict
+
+VERSION = 1
+JSON_FILE = "report.json"
+
+
+class ReportError(PatchyardError):
+    """A report cannot be written or read, or it does not fit what it is used for."""
+
+    exit_code: ClassVar[int] = 2
+
+
+@dataclass(frozen=True, slots=True)
+class PlanPart:
+    """The plan: its path as it was given, and its whole text, with secrets masked."""
+
+    path: str
+    name: str
+    title: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class BasePart:
+    """What the run started from: a commit, its tree, and the branch that it was named by."""
+
+    commit: str
+    tree: str
+    branch: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePart:
+    """An image as it was named, and its digest where that is known."""
+
+    name: str
+    digest: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StartPart:
+    """What a task started from: a commit, its tree, the branch that holds it, and the tasks that are in it."""
+
+    commit: str
+    tree: str | None
+    branch: str | None
+    builds_on: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StepPart:
+    """A finished step; `command` is one line, `seconds` its wall time."""
+
+    number: int
+    kind: str
+    command: str
+    exit_code: int | None
+    seconds: float
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestPart:
+    """A pull request; `action` is what publishing did last."""
+
+    number: int
+    url: str
+    base: str
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPart:
+    """A task of the run.
+
+    `key` is over all that it was made from; `None` for a task that never started, as everything that only a
+    task has which did. `patch` is the name of its file beside the report. `cost` is in US dollars.
+    """
+
+    task: str
+    title: str
+    batch: int
+    status: str
+    key: str | None = None
+    mode: str | None = None
+    image: str | None = None
+    agent: AgentUse | None = None
+    environment: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+    worktree: str | None = None
+    started_at: str | None = None
+    finished_at: str | None = None
+    seconds: float = 0.0
+    start: StartPart | None = None
+    steps: tuple[StepPart, ...] = ()
+    exit_code: int | None = None
+    step: str | None = None
+    error: str | None = None
+    cost: float | None = None
+    files: tuple[str, ...] = ()
+    patch: str | None = None
+    branch: str | None = None
+    commit: str | None = None
+    tree: str | None = None
+    pull_request: RequestPart | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PublishingPart:
+    """Where and how the run is published, unless whoever publishes it says otherwise."""
+
+    remote: str = "origin"
+    github: str | None = None
+    labels: tuple[str, ...] = ()
+    reviewers: tuple[str, ...] = ()
+    draft: bool = False
+    auto_merge: bool = False
+    agent: str | None = None
+    secrets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A run, whole. `key` is over the keys of its tasks; `commits` are those that it made, parents first."""
+
+    version: int
+    patchyard: str
+    run: str
+    status: str
+    key: str
+    plan: PlanPart
+    base: BasePart
+    pool_size: int
+    started_at: str
+    finished_at: str | None
+    seconds: float | None
+    speedup: float | None
+    efficiency: float | None
+    images: tuple[ImagePart, ...] = ()
+    agents: tuple[AgentUse, ...] = ()
+    environment: tuple[str, ...] = ()
+    tasks: tuple[TaskPart, ...] = ()
+    conflicts: tuple[Conflict, ...] = ()
+    commits: tuple[Commit, ...] = ()
+    publishing: PublishingPart = field(default_factory=PublishingPart)
+
+    @property
+    def as_json(self) -> str:
+        """The report as JSON, in ASCII, for people to read too."""
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+
+def report_of(repository: Repository, store: Store, run: Run) -> Report:
+    """Return the report of a stored run. Blocks."""
+    inputs, stored = store.inputs(run.id), store.tasks(run.id)
+    tasks = tuple(
+        _task(item, inputs.get(item.outcome.task), store.steps(run.id, item.outcome.task)) for item in stored
+    )
+    return Report(
+        version=VERSION,
+        patchyard=metadata.version("patchyard"),
+        run=run.id,
+        status=str(run.status),
+        key=_key(tasks),
+        plan=PlanPart(run.plan_path, run.plan_name, run.plan_title, run.plan_text),
+        base=BasePart(run.base, repository.tree(run.base), run.base_name),
+        pool_size=run.pool_size,
+        started_at=timestamp(run.started_at),
+        finished_at=_when(run.finished_at),
+        seconds=run.seconds,
+        speedup=run.speedup,
+        efficiency=run.efficiency,
+        images=_images(inputs.values()),
+        agents=tuple(dict.fromkeys(used.agent for used in inputs.values() if used.agent)),
+        environment=tuple(sorted({name for used in inputs.values() for name in used.environment})),
+        tasks=tasks,
+        conflicts=store.conflicts(run.id),
+        commits=_commits(repository, run.base, stored),
+        publishing=_publishing(run.settings),
+    )
+
+
+def read_report(path: Path) -> Report:
+    """Read a `report.json`.
+
+    Raises:
+        ReportError: It is none, or one of another version.
+    """
+    try:
+        record = json.loads(path.read_bytes())
+    except OSError as error:
+        raise ReportError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise ReportError(f"{path}: not valid JSON: {error}") from None
+    if not isinstance(record, dict) or record.get("version") != VERSION:
+        raise ReportError(f"{path}: it is no report of version {VERSION}, which this patchyard reads")
+    try:
+        report: Report = loaded(Report, record)
+    except ValueError as error:
+        raise ReportError(f"{path}: {error}") from None
+    return report
+
+
+def _task(item: StoredTask, inputs: Inputs | None, steps: Iterable[StoredStep]) -> TaskPart:
+    outcome, request = item.outcome, item.request
+    kept = bool(outcome.commit and outcome.patch)
+    return TaskPart(
+        task=outcome.task,
+        title=outcome.title,
+        batch=outcome.batch,
+        status=str(outcome.status),
+        key=inputs.key if inputs else None,
+        mode=str(inputs.mode) if inputs else None,
+        image=inputs.image if inputs else None,
+        agent=inputs.agent if inputs else None,
+        environment=inputs.environment if inputs else (),
+        secrets=inputs.secrets if inputs else (),
+        worktree=outcome.worktree,
+        started_at=_when(outcome.started_at),
+        finished_at=_when(item.finished_at),
+        seconds=round(outcome.seconds, 3),
+        start=_start(item, inputs),
+        steps=tuple(
+            StepPart(one.number, one.kind, one.command, one.exit_code, round(one.seconds, 3), one.error)
+            for one in steps
+        ),
+        exit_code=outcome.exit_code,
+        step=outcome.step,
+        error=outcome.error,
+        cost=outcome.cost,
+        files=outcome.files,
+        patch=f"{outcome.task}.patch" if kept else None,
+        branch=outcome.branch,
+        commit=outcome.commit,
+        tree=outcome.patch.tree if kept and outcome.patch else None,
+        pull_request=None
+        if request is None
+        else RequestPart(request.number, request.url, request.base, request.action),
+    )
+
+
+def _start(item: StoredTask, inputs: Inputs | None) -> StartPart | None:
+    if item.outcome.start is None:
+        return None
+    tree = inputs.start_tree if inputs else None
+    return StartPart(item.outcome.start, tree, item.start_branch, item.builds_on)
+
+
+def _when(moment: datetime | None) -> str | None:
+    return None if moment is None else timestamp(moment)
+
+
+def _key(tasks: Iterable[TaskPart]) -> str:
+    return hashlib.sha256(canonical({task.task: task.key for task in tasks})).hexdigest()
+
+
+def _images(inputs: Iterable[Inputs]) -> tuple[ImagePart, ...]:
+    found = sorted({used.image for used in inputs if used.image})
+    return tuple(
+        ImagePart(image.removesuffix(f"@{digest}") if digest else image, digest)
+        for image in found
+        for digest in [digest_of(image)]
+    )
+
+
+def _commits(repository: Repository, base: str, stored: Sequence[StoredTask]) -> tuple[Commit, ...]:
+    """Return the commits of a run; none when they are not in the repository any more."""
+    tips = [item.outcome.commit for item in stored if item.outcome.commit]
+    try:
+        return repository.history.since(base, tips)
+    except GitError:
+        return ()
+
+
+def _publishing(settings: Mapping[str, Any]) -> PublishingPart:
+    """Return what publishing needs of a run's settings."""
+    known: dict[str, Any] = {
+        item.name: tuple(value) if isinstance(value, list) else value
+        for item in fields(PublishingPart)
+        if (value := settings.get(item.name)) is not None
+    }
+    return PublishingPart(**known)

@@ -1,0 +1,40 @@
+"""Who makes the commits of a run, when, and with which message: the same wherever the run is taken up."""
+
+from datetime import datetime
+
+from containers.git.repository import Identity, Repository, Signature
+from pipeline.run.branches import RUN_TRAILER, TASK_TRAILER
+from pipeline.store.records import Run
+from tasks.model import Outcome, Task
+
+
+def who_commits(repository: Repository, moment: datetime) -> dict[str, str]:
+    """Return what a run keeps of who commits: name, address, and the offset of their clock from UTC."""
+    identity = repository.identity()
+    return {"name": identity.name, "email": identity.email, "offset": f"{moment.astimezone():%z}"}
+
+
+def signature(run: Run, moment: datetime) -> Signature:
+    """Return who makes a commit of a run, at a moment; git counts whole seconds."""
+    who = run.call.get("who") or {"name": "patchyard", "email": "patchyard@localhost", "offset": "+0000"}
+    date = f"@{int(moment.timestamp())} {who['offset']}"
+    return Signature(Identity(who["name"], who["email"]), date)
+
+
+def commit_message(task: Task, run: str) -> str:
+    """Return the message of a task's commit, with the trailers that name the task and the run."""
+    text = (task.commit or task.title or f"Task {task.id}").strip()
+    return f"{text}\n\n{TASK_TRAILER} {task.id}\n{RUN_TRAILER} {run}\n"
+
+
+def remade(repository: Repository, run: Run, task: Task, outcome: Outcome) -> str:
+    """Make the commit of a stored outcome again, from its patch, and return its id.
+
+    Raises:
+        GitError: What the task started from is not here, or the patch does not apply.
+    """
+    if outcome.patch is None or outcome.started_at is None:
+        return ""
+    tree = repository.history.apply(outcome.patch.start, outcome.patch.diff)
+    signed = signature(run, outcome.started_at)
+    return repository.commit(tree, [outcome.patch.start], commit_message(task, run.id), signed)

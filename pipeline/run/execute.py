@@ -1,0 +1,244 @@
+"""Works on a run: its place, its pool and its control around the flow. Shared by every door."""
+
+import signal
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    nullcontext,
+)
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+import anyio
+from anyio import CancelScope, to_thread
+from filelock import FileLock, Timeout
+
+from containers.dagger_engine.engines import Engine, Engines
+from containers.dagger_engine.images import Resolver
+from containers.dagger_engine.runner import Place
+from containers.local import LocalRunner
+from containers.runner import Runner
+from containers.worktrees.pool import Pool
+from pipeline.config.lockfile import images_of
+from pipeline.config.settings import Settings
+from pipeline.events import Listener, Notice, RunFinished
+from pipeline.run.begun import forget_begun, note_begun
+from pipeline.run.control import Control, lease_seconds
+from pipeline.run.flow import Parts, run
+from pipeline.run.prepare import CallError, Prepared, describe, run_directory
+from pipeline.run.recorder import Recorder
+from pipeline.run.recovery import salvager
+from pipeline.run.result_cache import Results
+from pipeline.store.records import StoredTask
+from pipeline.store.store import Store
+from tasks.errors import PatchyardError
+from tasks.model import Mode, Plan, RunStatus
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What ends a run early."""
+GLANCE = 2.0
+"""Seconds that whoever only looks whether a run is locked may hold its lock at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What a run has done before it is taken up: tasks with a result, attempts by task, and its seconds."""
+
+    tasks: Mapping[str, StoredTask] = field(default_factory=dict)
+    again: frozenset[str] = frozenset()  # tasks that are to run again, also where their results are kept
+    attempts: Mapping[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def recorder_for(
+    prepared: Prepared, run_id: str, opener: Callable[[], Store], repository: str = ""
+) -> Recorder:
+    """Return the recorder of a new run."""
+    run = describe(prepared, run_id, repository=repository)
+
+    def claim(store: Store) -> None:
+        store.open_run(run)
+        store.act_as(run.id, run.owner or "")
+        forget_begun(run)
+
+    return Recorder(opener, run, claim)
+
+
+async def execute(  # noqa: PLR0913 - what one run is made of, all of it named
+    prepared: Prepared,
+    recorder: Recorder,
+    listener: Listener,
+    *,
+    before: Before | None = None,
+    place: "PlaceToRun | None" = None,
+    signals: bool = True,
+) -> RunFinished:
+    """Run what was prepared, until it is done or a signal ends it.
+
+    Args:
+        prepared: What `prepare` returned.
+        recorder: Keeps the run; the door lets go of it.
+        listener: Is told of events.
+        before: What the run has done already, when it is taken up.
+        place: Where the tasks run, when it is not this host.
+        signals: Whether signals to this process end the run.
+
+    Raises:
+        PatchyardError: The run could not go on.
+    """
+    repository, settings = prepared.repository, prepared.settings
+    directory = run_directory(repository.common, recorder.run.id)
+    before = before or Before()
+    environ = prepared.call.environ
+    size = 1 if all(settings.mode_for(b) is Mode.LOCAL for b in prepared.plan.batches) else settings.pool_size
+    salvage = salvager(recorder.opener, environ)
+    pool = Pool(repository, prepared.worktrees, size, copy=settings.copy, keep=settings.keep, salvage=salvage)
+    results = Results(repository, prepared.secrets, pool.copies.digest, reads=not settings.fresh)
+    paused = recorder.run.status is RunStatus.PAUSED
+    stop, opening = CancelScope(), CancelScope()
+    runners: Mapping[Mode, Runner] = {}
+    failure: PatchyardError | None = None
+    finished: RunFinished | None = None
+    async with _held(directory, recorder), anyio.create_task_group() as group:
+        if signals:
+            group.start_soon(_stop_on_signal, (opening, stop), listener)
+        try:
+            async with AsyncExitStack() as stack:
+                with opening:  # interrupted in here, the run ends as it does before its first task
+                    given = (place or Host()).runners(prepared, directory, listener)
+                    runners = await stack.enter_async_context(given)
+                    settings = await _with_digests(settings, prepared.plan, runners)
+                parts = Parts(
+                    repository=repository,
+                    pool=pool,
+                    runners=runners,
+                    recorder=recorder,
+                    listener=listener,
+                    settings=settings,
+                    directory=directory,
+                    secrets=prepared.secrets,
+                    span=(place or Host()).span,
+                    before=before.tasks,
+                    again=before.again,
+                    attempts=before.attempts,
+                    seconds=before.seconds,
+                    control=Control(recorder.run.owner, lease_seconds(environ), paused=paused),
+                    results=None if settings.no_cache or place else results,
+                )
+                finished = await run(prepared.plan, parts, stop)
+        except PatchyardError as error:
+            failure = error
+        group.cancel_scope.cancel()
+    if finished is None:
+        raise failure or AssertionError("a run ends with a result or with an error")
+    return finished
+
+
+@asynccontextmanager
+async def _held(directory: Path, recorder: Recorder) -> AsyncIterator[None]:
+    """Make a run's directory, and hold the lock by which others see that a process works on the run."""
+    lock = FileLock(directory / "lock", thread_local=False)
+
+    def take() -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=GLANCE)
+        if not recorder.is_open:
+            note_begun(recorder.run)
+
+    try:
+        await to_thread.run_sync(take)
+    except Timeout:
+        raise CallError(f"another process works on run {directory.name}") from None
+    except OSError as error:
+        raise CallError(f"cannot write to {directory}: {error.strerror}; make it writable") from None
+    try:
+        yield
+    finally:
+        with CancelScope(shield=True):
+            await to_thread.run_sync(lock.release)
+
+
+class PlaceToRun(Protocol):
+    """Gives the runners of a run, and shows what it is doing to whoever watches that place."""
+
+    def runners(
+        self, prepared: Prepared, directory: Path, listener: Listener
+    ) -> AbstractAsyncContextManager[Mapping[Mode, Runner]]:
+        """Give the runner for each mode that the plan asks for."""
+        ...
+
+    def span(self, name: str) -> AbstractContextManager[object]:
+        """Show that something with a name goes on while the context is open."""
+        ...
+
+
+class Host:
+    """This machine, and the engines that it reaches."""
+
+    def span(self, _name: str) -> AbstractContextManager[object]:
+        """Show nothing: whoever watches is told by events."""
+        return nullcontext()
+
+    @asynccontextmanager
+    async def runners(
+        self, prepared: Prepared, directory: Path, listener: Listener
+    ) -> AsyncIterator[Mapping[Mode, Runner]]:
+        """Give the runner for each mode that the plan asks for.
+
+        Raises:
+            EngineError: The plan asks for containers, and no engine answers.
+        """
+        settings = prepared.settings
+        local = LocalRunner(prepared.call.environ)
+        runners: dict[Mode, Runner] = {Mode.LOCAL: local, Mode.PARALLEL: local}
+        if all(settings.mode_for(batch) is not Mode.DAGGER for batch in prepared.plan.batches if batch.tasks):
+            yield runners
+            return
+        engines = Engines(
+            [Engine.parse(url) for url in settings.engines],
+            container_place(prepared),
+            prepared.call.environ,
+            directory / "dagger.log",
+            on_notice=lambda told: listener.notify(Notice(message=told, level="warning")),
+        )
+        async with engines:
+            yield {**runners, Mode.DAGGER: engines}
+
+
+def container_place(prepared: Prepared) -> Place:
+    """Return what the containers of a run have in common."""
+    settings = prepared.settings
+    return Place(
+        common=prepared.repository.common,
+        identity=prepared.repository.identity(),
+        depth=settings.depth,
+        caches=settings.caches,
+        copy=settings.copy,
+        fresh=settings.fresh,
+        services=settings.services,
+    )
+
+
+async def _stop_on_signal(scopes: Collection[CancelScope], listener: Listener) -> None:
+    # One that whoever started the program ignores (`nohup`, `&` in a script) stays ignored.
+    heeded = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    with anyio.open_signal_receiver(*heeded) as received:
+        async for _ in received:
+            if not any(scope.cancel_called for scope in scopes):
+                message = "interrupted: the running tasks are being ended, their patches are kept"
+                listener.notify(Notice(message=message, level="warning"))
+            for scope in scopes:
+                scope.cancel()
+
+
+async def _with_digests(settings: Settings, plan: Plan, runners: Mapping[Mode, Runner]) -> Settings:
+    """Return the settings with the digests of images that are not locked: one for the length of the run."""
+    runner = runners.get(Mode.DAGGER)
+    names = [name for name in images_of(plan, settings, [Mode.DAGGER]) if name not in settings.pins]
+    if not names or not isinstance(runner, Resolver):
+        return settings
+    return replace(settings, pins={**settings.pins, **await runner.digests(names)})

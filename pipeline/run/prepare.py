@@ -1,0 +1,310 @@
+"""Checks what a door was told, and says what a run is made of: shared by every door."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, ClassVar
+
+from containers.agents.agent import is_usable, secrets_of, what_lacks
+from containers.git.repository import Repository
+from containers.worktrees.pool import default_directory
+from pipeline.config.lockfile import Lock, images_of
+from pipeline.config.settings import (
+    DEFAULT_BRANCH,
+    ConfigError,
+    Settings,
+    Sources,
+    UnsetError,
+    load,
+    secret_values,
+    variables_of,
+)
+from pipeline.events import now
+from pipeline.run.commits import who_commits
+from pipeline.run.control import first_lease_seconds, host_name, new_owner
+from pipeline.store.records import Run
+from tasks.errors import PatchyardError
+from tasks.model import Mode, Plan, RunStatus
+from tasks.plan.parser import Diagnostic, Parsed, PlanError, parse
+from tasks.schedule import left_out, select
+from tasks.secrets import Secrets
+
+
+class CallError(PatchyardError):
+    """The call itself is wrong: a file that is not there, a mode that is not built yet."""
+
+    exit_code: ClassVar[int] = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which part of a plan is asked for."""
+
+    start_batch: int | None = None
+    end_batch: int | None = None
+    tasks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a door was told."""
+
+    plan_path: str
+    repo: Path
+    environ: Mapping[str, str] = field(repr=False)
+    flags: Mapping[str, object] = field(default_factory=dict)
+    selection: Selection = field(default_factory=Selection)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A call that was checked: everything that can be known before a task runs is known."""
+
+    call: Call
+    repository: Repository
+    text: str
+    plan: Plan
+    warnings: tuple[Diagnostic, ...]
+    settings: Settings
+    secrets: Secrets
+    base: str
+    base_name: str | None
+    left_out: tuple[str, ...] = ()
+    masked: bool = False  # whether `text` lacks a secret that the plan holds
+
+    @property
+    def worktrees(self) -> Path:
+        """The directory that the pool's worktrees stand in."""
+        if self.settings.worktrees is None:
+            return default_directory(self.repository)
+        return self.settings.worktrees
+
+
+def read_plan(path: str) -> bytes:
+    """Read a plan's bytes; `-` is standard input.
+
+    Raises:
+        CallError: It cannot be read.
+    """
+    try:
+        return sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+    except OSError as error:
+        raise CallError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def parse_plan(data: bytes | str, path: str, sources: Sources, environ: Mapping[str, str]) -> Parsed:
+    """Parse a plan with what the settings say of agents."""
+
+    def known(name: str) -> bool:
+        return is_usable(name, sources.agents, environ.get("PATH", ""))
+
+    return parse(data, path, agent=sources.agent, is_agent=known)
+
+
+def prepare(call: Call, *, text: str | None = None, base: str | None = None) -> Prepared:
+    """Check a call: the repository, the settings, the plan, the base.
+
+    Args:
+        call: What the door was told.
+        text: The plan's, where it is not to be read from its file.
+        base: The commit to start from, where that is known.
+
+    Raises:
+        PlanError: The plan has mistakes; all of them are in it.
+        PatchyardError: Something else is wrong; the message says what.
+    """
+    repository = Repository.open(call.repo, call.environ)
+    sources = load(call.flags, call.environ, repository.root)
+    data = read_plan(call.plan_path) if text is None else text.encode(errors="surrogateescape")
+    parsed = parse_plan(data, call.plan_path, sources, call.environ)
+    if parsed.plan is None:
+        raise PlanError(parsed.diagnostics)
+    settings = sources.resolve(parsed.plan.settings)
+    selection = call.selection
+    plan = select(
+        parsed.plan, start_batch=selection.start_batch, end_batch=selection.end_batch, tasks=selection.tasks
+    )
+    check_agents(plan, settings, call.environ)
+    settings = _locked(settings, plan, repository.root)
+    _check_branch(plan, settings, repository)
+    _check_worktrees(settings, repository)
+    secrets = _secrets(plan, settings, call.environ)
+    return Prepared(
+        call=call,
+        repository=repository,
+        text=secrets.mask_text(data.decode(errors="replace")),
+        masked=secrets.mask_text(data.decode(errors="replace")) != data.decode(errors="replace"),
+        plan=plan,
+        warnings=parsed.diagnostics,
+        settings=settings,
+        secrets=secrets,
+        base=repository.resolve(base or settings.base or "HEAD"),
+        base_name=_base_name(repository, settings),
+        left_out=left_out(parsed.plan, plan),
+    )
+
+
+def check_agents(plan: Plan, settings: Settings, environ: Mapping[str, str]) -> None:
+    """Check the agents that settings outside of the plan name; those that the plan names were checked with it.
+
+    Raises:
+        ConfigError: One is neither declared nor a program of this machine, where it would run, or lacks
+            what it needs.
+    """
+    for batch in plan.batches:
+        contained = settings.mode_for(batch) is Mode.DAGGER
+        for task in (task for task in batch.tasks if not task.completed):
+            agent = settings.agent_for(task)
+            if agent is None:
+                continue
+            if not contained and not is_usable(agent.name, settings.agents, environ.get("PATH", "")):
+                raise ConfigError(
+                    f"agent: {agent.name!r}, for task {task.id}, is neither declared nor a program; "
+                    f"declare it as [agents.{agent.name}], or name a command"
+                )
+            if lacks := what_lacks(agent, environ, contained=contained):
+                message = f"task {task.id}: {lacks}"
+                if contained:
+                    why = f"is needed by agent {agent.name}, for task {task.id}"
+                    raise UnsetError(message, names=agent.secrets, why=why)
+                raise ConfigError(message)
+
+
+def _secrets(plan: Plan, settings: Settings, environ: Mapping[str, str]) -> Secrets:
+    """Return the secrets that the settings name, and those that the plan's agents can use.
+
+    Raises:
+        ConfigError: One that the settings name is not set.
+    """
+    values = secret_values(settings.secrets, environ)
+    agents = (settings.agent_for(task) for task in plan.tasks if not task.completed)
+    for agent in filter(None, agents):
+        values |= secrets_of(agent, environ)
+    # A file of the repository is no place for a secret; what the caller names may be one.
+    url = settings.notify if "notify" in settings.forced else None
+    return Secrets(values, hidden={"PATCHYARD_NOTIFY": url} if url else {})
+
+
+def _locked(settings: Settings, plan: Plan, root: Path) -> Settings:
+    """Return the settings with the digests of `patchyard.lock`.
+
+    Raises:
+        LockError: The file is not as it should be, or `locked` is set and an image of the plan is not in it.
+    """
+    names = images_of(plan, settings, [Mode.DAGGER])
+    if not names:
+        return settings
+    lock = Lock.beside(root)
+    if settings.locked:
+        lock.check(names)
+    return replace(settings, pins=lock.images)
+
+
+def _check_branch(plan: Plan, settings: Settings, repository: Repository) -> None:
+    if settings.branch == DEFAULT_BRANCH:
+        return
+    name = settings.branch.format(plan=plan.name, task=plan.tasks[0].id, run="run")
+    if not repository.is_branch_name(name):
+        raise ConfigError(f"branch: {name!r} is not a name that git takes for a branch; change the template")
+
+
+def _check_worktrees(settings: Settings, repository: Repository) -> None:
+    directory = settings.worktrees
+    if directory and repository.shows(directory / "wt-1"):
+        raise ConfigError(
+            f"worktrees: {directory} is inside the checkout, whose `git status` would show them; ignore it in "
+            ".gitignore, or name a directory elsewhere"
+        )
+
+
+def _base_name(repository: Repository, settings: Settings) -> str | None:
+    """Return the name of the branch that the base is, as the remote may have it."""
+    if settings.base is None:
+        return repository.branch()
+    return (
+        settings.base.removeprefix("refs/heads/")
+        .removeprefix("refs/remotes/")
+        .removeprefix(f"{settings.remote}/")
+    )
+
+
+def run_directory(common: Path, run: str) -> Path:
+    """Return the directory of a run's logs."""
+    return runs_directory(common) / run
+
+
+def runs_directory(common: Path) -> Path:
+    """Return where the directories of a repository's runs stand."""
+    return common / "patchyard" / "runs"
+
+
+def describe(prepared: Prepared, run_id: str, *, repository: str = "") -> Run:
+    """Return the run as the store keeps it, claimed by this process.
+
+    `repository` is what clones of it have in common, where they share a database.
+    """
+    environ = prepared.call.environ
+    settings, plan, mask = prepared.settings, prepared.plan, prepared.secrets.mask_text
+    kept: dict[str, Any] = {
+        "remote": settings.remote,
+        "github": settings.github,
+        "labels": list(settings.labels),
+        "reviewers": list(settings.reviewers),
+        "secrets": list(prepared.secrets.values),
+        "draft": settings.draft,
+        "auto_merge": settings.auto_merge,
+        "agent": settings.agent and mask(settings.agent),
+        "publish": settings.publish,
+    }
+    started = now()
+    return Run(
+        id=run_id,
+        plan_path=mask(plan.path),
+        plan_name=plan.name,
+        plan_title=mask(plan.title),
+        plan_text=prepared.text,
+        base=prepared.base,
+        base_name=prepared.base_name,
+        pool_size=settings.pool_size,
+        status=RunStatus.RUNNING,
+        started_at=started,
+        settings=kept,
+        repository=repository,
+        host=host_name(environ),
+        directory=str(run_directory(prepared.repository.common, run_id)),
+        call=_told(prepared, started),
+        owner=new_owner(environ),
+        lease_until=started + timedelta(seconds=first_lease_seconds(environ)),
+    )
+
+
+def _told(prepared: Prepared, started: datetime) -> dict[str, Any]:
+    """Return what it takes to prepare the same call once more, as far as that is no secret."""
+    call, mask = prepared.call, prepared.secrets.mask_text
+    named = {name: value for name, value in call.flags.items() if value is not None and value != ()}
+    told = {**variables_of(call.environ), **named, "branch": prepared.settings.branch}
+    if prepared.settings.worktrees:
+        told["worktrees"] = str(prepared.settings.worktrees)
+    flags = {
+        name: mask(value)
+        if isinstance(value, str)
+        else [*map(str, value)]
+        if isinstance(value, tuple)
+        else value
+        for name, value in told.items()
+        if name not in {"base", "notify"}
+    }
+    selection = call.selection
+    return {
+        "flags": flags,
+        "selection": {
+            "start_batch": selection.start_batch,
+            "end_batch": selection.end_batch,
+            "tasks": list(selection.tasks),
+        },
+        "notify": call.flags.get("notify") is not None,
+        "masked": prepared.masked,
+        "who": who_commits(prepared.repository, started),
+    }

@@ -1,0 +1,70 @@
+"""Keeps what a dead run left in a worktree: the patch of an attempt whose end nobody saw. Blocks."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from containers.git.repository import GitError, SecretFoundError
+from containers.worktrees.pool import Holder, Salvage, Worktree
+from pipeline.store.records import Run, StoredAttempt
+from pipeline.store.store import Store, UnknownRunError
+from tasks.model import Status
+from tasks.secrets import Secrets
+
+CUT_OFF = "the process that ran it was ended"
+
+
+def salvager(opener: Callable[[], Store], environ: Mapping[str, str]) -> Salvage:
+    """Return what keeps the patch of an attempt that a dead process left in a worktree.
+
+    Args:
+        opener: Opens the store; asked only when there is something to keep.
+        environ: Has the values of the run's secrets, which no patch may hold.
+    """
+
+    def salvage(worktree: Worktree, holder: Holder) -> bool:
+        with opener() as store:
+            try:
+                run = store.run(holder.run)
+                return _keep(store, run, worktree, holder, environ)
+            except UnknownRunError:
+                return not _changes(worktree, holder)
+            except (GitError, SecretFoundError):
+                return False
+
+    return salvage
+
+
+def _keep(store: Store, run: Run, worktree: Worktree, holder: Holder, environ: Mapping[str, str]) -> bool:
+    known = {item.number: item for item in store.attempts(run.id, holder.task)}
+    attempt = known.get(holder.attempt)
+    # That it was cut off may be the word of another host, which did not have its files.
+    if attempt and attempt.status is not None and (attempt.patch or attempt.error != CUT_OFF):
+        return True  # it had ended; only the worktree was not given back
+    moment = datetime.now(UTC)
+    attempt = attempt or StoredAttempt(holder.task, holder.attempt, holder.task, 0, moment)
+    secrets = {name: environ[name] for name in run.settings.get("secrets", ()) if name in environ}
+    patch = worktree.checkout.patch(
+        holder.start, baseline=holder.baseline, exclude=holder.exclude, secrets=Secrets(secrets)
+    )
+    ended = replace(
+        attempt,
+        worktree=worktree.name,
+        path=worktree.path,
+        start=holder.start,
+        status=Status.CANCELLED,
+        error=CUT_OFF,
+        patch=patch if patch.files else None,
+        seconds=(moment - attempt.started_at).total_seconds(),
+    )
+    store.end_attempt(run.id, ended)
+    return True
+
+
+def _changes(worktree: Worktree, holder: Holder) -> bool:
+    try:
+        return bool(
+            worktree.checkout.patch(holder.start, baseline=holder.baseline, exclude=holder.exclude).files
+        )
+    except GitError:
+        return True

@@ -1,0 +1,207 @@
+// What moves in the picture of a run, and how keys go through it. The page and the report in one file have it.
+"use strict";
+(() => {
+  const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400];
+  const MOST_TICKS = 8;
+  const MANY = 150; // bars from which on the picture moves twice a second instead of with every frame
+  const two = (value) => String(value).padStart(2, "0");
+  const byId = (id) => document.getElementById(id);
+
+  // The same words as the server's: pipeline/view/templating.py
+  function duration(seconds) {
+    if (seconds < 59.95) return `${seconds.toFixed(1)} s`;
+    const whole = Math.round(seconds);
+    if (whole < 3600) return `${Math.floor(whole / 60)} min ${two(whole % 60)} s`;
+    if (whole < 86400) return `${Math.floor(whole / 3600)} h ${two(Math.floor((whole % 3600) / 60))} min`;
+    return `${Math.floor(whole / 86400)} d ${two(Math.floor((whole % 86400) / 3600))} h`;
+  }
+  function tick(seconds) {
+    if (seconds < 60) return seconds ? `${seconds} s` : "0";
+    const rest = two(seconds % 60);
+    if (seconds < 3600) return `${Math.floor(seconds / 60)}:${rest}`;
+    return `${Math.floor(seconds / 3600)}:${two(Math.floor((seconds % 3600) / 60))}:${rest}`;
+  }
+
+  // The clock: the server said where the run has come to; from there it goes on by itself.
+  let told = null;
+  let base = 0;
+  let heard = 0;
+  function now() {
+    const clock = byId("clock");
+    if (!clock) return null;
+    if (clock !== told) {
+      told = clock;
+      base = Number(clock.dataset.now);
+      heard = performance.now();
+    }
+    return clock.dataset.live === "true" ? base + (performance.now() - heard) / 1000 : base;
+  }
+
+  function drawTicks(span) {
+    const step = STEPS.find((one) => span / one <= MOST_TICKS) || 86400 * Math.ceil(span / 86400 / MOST_TICKS);
+    const ticks = byId("ticks");
+    const count = Math.floor(span / step) + 1;
+    if (ticks.dataset.step === String(step) && ticks.childElementCount === count) return;
+    ticks.dataset.step = String(step);
+    ticks.replaceChildren(...Array.from({ length: count }, (_, at) => {
+      const one = document.createElement("span");
+      one.style.setProperty("--t", String(at * step));
+      one.textContent = tick(at * step);
+      return one;
+    }));
+  }
+
+  // Where there are many bars, only those that run are touched, and the whole grows in steps.
+  function stretch(picture, moment) {
+    const live = byId("clock").dataset.live === "true";
+    const dense = live && picture.classList.contains("dense");
+    const before = Number(picture.style.getPropertyValue("--span"));
+    if (!dense || moment > before) {
+      const span = Math.max(1, dense ? moment * 1.05 : moment);
+      picture.style.setProperty("--now", moment.toFixed(3));
+      picture.style.setProperty("--span", span.toFixed(3));
+      drawTicks(span);
+    }
+    if (!dense) return;
+    for (const one of document.querySelectorAll("#bands, #lanes .bar[data-state='running']")) {
+      one.style.setProperty("--now", moment.toFixed(3));
+    }
+  }
+
+  // What runs adds to the time that was worked, between the events too.
+  function figures(moment) {
+    const shown = byId("figures");
+    if (!shown?.dataset.places || moment <= 0) return;
+    const { busy, at, running, places } = shown.dataset;
+    const faster = (Number(busy) + Number(running) * Math.max(0, moment - Number(at))) / moment;
+    for (const one of shown.querySelectorAll("[data-faster]")) one.textContent = faster.toFixed(1);
+    const share = Math.min(1, faster / Number(places));
+    for (const one of shown.querySelectorAll("[data-pool]")) one.textContent = (share * 100).toFixed(0);
+  }
+
+  function draw() {
+    const picture = byId("timeline");
+    const moment = now();
+    if (!picture || moment === null) return;
+    stretch(picture, moment);
+    for (const one of document.querySelectorAll("[data-since]")) {
+      one.textContent = duration(Math.max(0, moment - Number(one.dataset.since)));
+    }
+    for (const one of document.querySelectorAll("[data-elapsed]")) one.textContent = duration(moment);
+    figures(moment);
+  }
+
+  let last = 0;
+  const pause = () => (document.getElementsByClassName("bar").length > MANY ? 500 : 40);
+  function frame(time) {
+    if (byId("clock")?.dataset.live === "true" && time - last >= pause()) {
+      last = time;
+      draw();
+    }
+    requestAnimationFrame(frame);
+  }
+  // After a change: with many bars only the next frame that is due draws, unless it is the last one.
+  function refresh() {
+    local(document);
+    reachable();
+    filter();
+    const live = byId("clock")?.dataset.live === "true";
+    if (!live || performance.now() - last >= pause()) draw();
+  }
+
+  // Keys: one stop for the whole picture; arrows go from bar to bar.
+  const bars = () => [...document.querySelectorAll("#lanes .bar")];
+  function reachable() {
+    if (document.querySelector("#lanes .bar[tabindex='0']")) return;
+    const first = document.querySelector("#lanes .bar");
+    if (first) first.tabIndex = 0;
+  }
+  document.addEventListener("mouseover", (event) => {
+    const bar = event.target.closest?.(".bar");
+    if (bar && !bar.title) bar.title = bar.getAttribute("aria-label");
+  });
+  function go(to) {
+    if (!to) return;
+    for (const one of document.querySelectorAll("#lanes .bar[tabindex='0']")) one.tabIndex = -1;
+    to.tabIndex = 0;
+    to.focus();
+    to.scrollIntoView({ block: "nearest", inline: "nearest" });
+  }
+  const start = (one) => Number(one.style.getPropertyValue("--s"));
+  function beside(bar, by) {
+    const lanes = [...document.querySelectorAll("#lanes .lane")];
+    for (let at = lanes.indexOf(bar.parentElement) + by; at >= 0 && at < lanes.length; at += by) {
+      const found = [...lanes[at].querySelectorAll(".bar")];
+      if (found.length) {
+        return found.reduce((best, one) => (Math.abs(start(one) - start(bar)) < Math.abs(start(best) - start(bar)) ? one : best));
+      }
+    }
+    return null;
+  }
+  document.addEventListener("keydown", (event) => {
+    const bar = event.target.closest?.("#lanes .bar");
+    if (!bar || event.ctrlKey || event.altKey || event.metaKey) return;
+    const ways = {
+      ArrowRight: () => bar.nextElementSibling,
+      ArrowLeft: () => bar.previousElementSibling,
+      ArrowDown: () => beside(bar, 1),
+      ArrowUp: () => beside(bar, -1),
+      Home: () => bars()[0],
+      End: () => bars().at(-1),
+    };
+    if (event.key in ways) {
+      event.preventDefault();
+      go(ways[event.key]());
+    }
+  });
+
+  // Zoom and filters
+  function zoom(how) {
+    const track = document.querySelector(".track");
+    const box = document.querySelector(".scroll");
+    const before = Number(track.style.getPropertyValue("--zoom")) || 1;
+    const after = how === "fit" ? 1 : Math.min(64, Math.max(1, before * (how === "in" ? 2 : 0.5)));
+    const middle = (box.scrollLeft + box.clientWidth / 2) / before;
+    track.style.setProperty("--zoom", String(after));
+    box.scrollLeft = middle * after - box.clientWidth / 2;
+  }
+  let shown = "";
+  function filter() {
+    const table = byId("task-table");
+    if (!table) return;
+    table.dataset.show = shown;
+    for (const one of document.querySelectorAll("[data-filter]")) {
+      one.setAttribute("aria-pressed", String(one.dataset.filter === shown));
+    }
+  }
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest?.("button");
+    if (button?.dataset.zoom) zoom(button.dataset.zoom);
+    if (button?.dataset.filter !== undefined) {
+      shown = button.dataset.filter;
+      filter();
+    }
+  });
+
+  // Times in the reader's own zone
+  function local(root) {
+    for (const one of root.querySelectorAll("time[datetime]:not([title])")) {
+      const moment = new Date(one.dateTime);
+      if (!Number.isNaN(moment.getTime())) {
+        one.title = one.title || one.textContent;
+        one.textContent = moment.toLocaleString([], { dateStyle: "medium", timeStyle: "medium" });
+      }
+    }
+  }
+
+  function look() {
+    for (const one of document.querySelectorAll(".zoom")) one.hidden = false;
+    local(document);
+    reachable();
+    filter();
+    draw();
+  }
+  window.patchyard = { look, refresh };
+  look();
+  requestAnimationFrame(frame);
+})();

@@ -1,0 +1,371 @@
+"""Draws the timeline of a run from what the store has of it."""
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from pipeline.store.records import Run, StoredAttempt, StoredStep, StoredTask
+from pipeline.view.timeline import (
+    DONE,
+    INTERRUPTED,
+    LIVE,
+    PENDING,
+    RUNNING,
+    Bar,
+    Clock,
+    Lane,
+    Mark,
+    Row,
+    Stage,
+    Timeline,
+)
+from tasks.model import Conflict, Outcome, Plan, PullRequest, RunStatus, Status
+
+if TYPE_CHECKING:
+    from pipeline.store.store import Store
+
+SHORTEST_WAIT = 1.0
+"""Seconds before the first task, from which on they are left out."""
+SHORTEST_BREAK = 30.0
+"""Seconds in which nothing runs, from which on they may be cut out."""
+BREAK_SHARE = 0.2
+"""The part of what is shown that a time without work has to be, to be cut out."""
+BREAK_WIDTH = 0.02
+"""How much of what is shown a break takes, once it is cut."""
+SHORTEST_SPAN = 1.0
+"""Seconds that a picture shows at least."""
+_DIGITS = re.compile(r"(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What the store has of a run. `standing` is how it stands now; `plan` is the part that was selected."""
+
+    run: Run
+    standing: RunStatus
+    plan: Plan | None = None
+    attempts: Sequence[StoredAttempt] = ()
+    steps: Mapping[tuple[str, int], Sequence[StoredStep]] = field(default_factory=dict)
+    tasks: Sequence[StoredTask] = ()
+    conflicts: Sequence[Conflict] = ()
+    running: Mapping[str, "StepUnderWay"] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StepUnderWay:
+    """A step that has begun and has not ended, which no row of the store says."""
+
+    number: int
+    kind: str
+    command: str
+    since: datetime
+
+
+def source_of(
+    store: "Store", run: Run, standing: RunStatus, plan: Plan | None, *, patches: bool = False
+) -> Source:
+    """Return what the store has of a run, with the patches of its tasks where they are wanted. Blocks.
+
+    Args:
+        store: Where the run is.
+        run: As the store has it.
+        standing: How it stands now, which takes more than the store to know.
+        plan: The part of the plan that was selected, for the tasks that have not begun.
+        patches: Whether the tasks come with their patches, which may be large.
+    """
+    tasks, attempts = store.tasks(run.id, patches=patches), store.attempts(run.id, patches=False)
+    known = {(item.task, item.number) for item in attempts}
+    older = [item for item in map(_attempt_of, tasks) if item and (item.task, item.number) not in known]
+    return Source(
+        run=run,
+        standing=standing,
+        plan=plan,
+        attempts=sorted([*attempts, *older], key=lambda item: item.started_at),
+        steps=store.steps_of_run(run.id),
+        tasks=tasks,
+        conflicts=store.conflicts(run.id),
+    )
+
+
+def _attempt_of(stored: StoredTask) -> StoredAttempt | None:
+    """Return the attempt that an outcome is of, for runs of a release that did not keep attempts."""
+    outcome = stored.outcome
+    if outcome.worktree is None or outcome.started_at is None:
+        return None
+    return StoredAttempt(
+        task=outcome.task,
+        number=stored.attempt,
+        title=outcome.title,
+        batch=outcome.batch,
+        started_at=outcome.started_at,
+        worktree=outcome.worktree,
+        finished_at=stored.finished_at,
+        status=outcome.status,
+        seconds=outcome.seconds,
+        log=stored.log,
+    )
+
+
+def timeline(
+    source: Source, now: datetime, *, before: Timeline | None = None, touched: Collection[str] = ()
+) -> Timeline:
+    """Return a run as it is to be shown.
+
+    Args:
+        source: What the store has of it.
+        now: The present moment: where what still runs has come to.
+        before: The same run a moment ago: of the tasks that were not touched since, what it has is taken.
+        touched: Those that were.
+    """
+    live = source.standing in LIVE
+    spans = _Spans(source, now, live=live)
+    clock = Clock(spans.zero, _cuts(spans.zero, [*spans.work, *spans.tail]))
+    end = clock.at(spans.end)
+    known = before.known(touched) if before and before.clock == clock else {}
+    bars = _bars(source, spans, clock, known)
+    fresh = {*touched, *(bar.task for bar in bars if known.get((bar.task, bar.number)) is not bar)}
+    same = {row.task: row for row in before.rows if row.task not in fresh} if before and known else {}
+    rows = _rows(source, bars, same)
+    return Timeline(
+        run=source.run,
+        standing=source.standing,
+        clock=clock,
+        lanes=_lanes(bars, source.run.pool_size if live else 0),
+        rows=rows,
+        stages=_stages(source.plan, rows, bars),
+        conflicts=tuple(source.conflicts),
+        span=max(SHORTEST_SPAN, end),
+        elapsed=_elapsed(source, end, live=live),
+        busy=sum((end if bar.end is None else bar.end) - bar.start for bar in bars),
+    )
+
+
+class _Spans:
+    """From when to when each attempt worked."""
+
+    def __init__(self, source: Source, now: datetime, *, live: bool) -> None:
+        self._source = source
+        self._now = now
+        self._live = live and source.standing is not RunStatus.PENDING
+        self.of = {(item.task, item.number): self._span(item) for item in source.attempts}
+        self.work = [(begin, end or now) for begin, end in self.of.values()]
+        self.zero = self._zero()
+        last = max((end for _, end in self.work), default=self.zero)
+        self.end = max(now if self._live else last, self.zero)
+        self.tail = [(now, now)] if self._live else []
+
+    def _span(self, attempt: StoredAttempt) -> tuple[datetime, datetime | None]:
+        if attempt.finished_at is not None:
+            return attempt.started_at, max(attempt.started_at, attempt.finished_at)
+        if self._live and attempt.status is None and self._is_last(attempt):
+            return attempt.started_at, None
+        known = [step.finished_at for step in self._source.steps.get((attempt.task, attempt.number), ())]
+        known += [attempt.started_at + timedelta(seconds=attempt.seconds)]
+        return attempt.started_at, max([attempt.started_at, *(moment for moment in known if moment)])
+
+    def _zero(self) -> datetime:
+        """Return where the picture begins: with the run, but without the time that it waited for its turn."""
+        start, live = self._source.run.started_at, self._live
+        first = min((begin for begin, _ in self.work), default=self._now if live else start)
+        return start if (first - start).total_seconds() <= SHORTEST_WAIT else first
+
+    def _is_last(self, attempt: StoredAttempt) -> bool:
+        return all(
+            other.number <= attempt.number for other in self._source.attempts if other.task == attempt.task
+        )
+
+
+def _cuts(
+    zero: datetime, work: Iterable[tuple[datetime, datetime]]
+) -> tuple[tuple[datetime, datetime, float], ...]:
+    """Return the times without work that are long beside the rest, and how many seconds stand for each."""
+    gaps, last, shown = [], zero, 0.0
+    for begin, end in sorted(work):
+        if begin > last:
+            gaps.append((last, begin))
+        if end > last:
+            shown += (end - max(begin, last)).total_seconds()
+            last = end
+    lengths = {gap: (gap[1] - gap[0]).total_seconds() for gap in gaps}
+    total = shown + sum(lengths.values())
+    long = [gap for gap in gaps if lengths[gap] >= max(SHORTEST_BREAK, BREAK_SHARE * total)]
+    rest = max(SHORTEST_SPAN, total - sum(lengths[gap] for gap in long))
+    return tuple((begin, end, rest * BREAK_WIDTH) for begin, end in long)
+
+
+def _elapsed(source: Source, end: float, *, live: bool) -> float:
+    return end if live or source.run.seconds is None else source.run.seconds
+
+
+def _bars(source: Source, spans: _Spans, clock: Clock, known: Mapping[tuple[str, int], Bar]) -> tuple[Bar, ...]:
+    hosts = {attempt.host for attempt in source.attempts if attempt.host}
+    cached = {item.outcome.task for item in source.tasks if item.outcome.cached}
+    bars = []
+    for attempt in source.attempts:
+        if attempt.worktree is None:
+            continue
+        begin, end = spans.of[attempt.task, attempt.number]
+        lane = f"{attempt.host} {attempt.worktree}" if len(hosts) > 1 and attempt.host else attempt.worktree
+        old = known.get((attempt.task, attempt.number))
+        if old and old.lane == lane and (old.end is None) == (end is None):
+            bars.append(old)
+            continue
+        bars.append(
+            Bar(
+                task=attempt.task,
+                number=attempt.number,
+                title=attempt.title,
+                batch=attempt.batch,
+                lane=lane,
+                state=_state(attempt, end),
+                start=clock.at(begin),
+                end=None if end is None else clock.at(end),
+                marks=_marks(source, attempt, clock, live=end is None),
+                cached=attempt.task in cached,
+            )
+        )
+    return tuple(bars)
+
+
+def _state(attempt: StoredAttempt, end: datetime | None) -> str:
+    if attempt.status is not None:
+        return str(attempt.status)
+    return RUNNING if end is None else INTERRUPTED
+
+
+def _marks(source: Source, attempt: StoredAttempt, clock: Clock, *, live: bool) -> tuple[Mark, ...]:
+    """Return the steps of an attempt: those that have ended, and the one that goes on."""
+    marks = [_mark(step, attempt, clock) for step in source.steps.get((attempt.task, attempt.number), ())]
+    now = source.running.get(attempt.task) if live else None
+    if now and all(mark.number != now.number for mark in marks):
+        marks.append(Mark(now.number, now.kind, now.command, clock.at(now.since), None))
+    return tuple(marks)
+
+
+def _mark(step: StoredStep, attempt: StoredAttempt, clock: Clock) -> Mark:
+    begin = step.started_at or attempt.started_at
+    return Mark(
+        number=step.number,
+        kind=step.kind,
+        command=step.command,
+        start=clock.at(begin),
+        end=clock.at(begin + timedelta(seconds=step.seconds)),
+        exit_code=step.exit_code,
+        state="ok" if step.exit_code == 0 and not step.error else "failed",
+    )
+
+
+def _lanes(bars: Sequence[Bar], size: int) -> tuple[Lane, ...]:
+    """Return the lanes in the order of their numbers; while a run goes on, also those that nothing ran in."""
+    names = {bar.lane for bar in bars}
+    if all(name.startswith("wt-") for name in names):
+        names |= {f"wt-{number}" for number in range(1, size + 1)}
+    found: dict[str, list[Bar]] = {name: [] for name in sorted(names, key=natural)}
+    for bar in sorted(bars, key=lambda bar: bar.start):
+        found[bar.lane].append(bar)
+    return tuple(Lane(name, tuple(own)) for name, own in found.items())
+
+
+def natural(text: str) -> tuple[tuple[int, str], ...]:
+    """Return a key by which `wt-10` comes after `wt-2`."""
+    return tuple((int(part), "") if part.isdigit() else (0, part) for part in _DIGITS.split(text))
+
+
+def _rows(source: Source, bars: Sequence[Bar], same: Mapping[str, Row]) -> tuple[Row, ...]:
+    outcomes = {item.outcome.task: item for item in source.tasks}
+    last: dict[str, Bar] = {}
+    for bar in sorted(bars, key=lambda bar: bar.number):
+        last[bar.task] = bar
+    known = [(task.id, task.title, task.batch) for task in source.plan.tasks] if source.plan else []
+    names = {task for task, _, _ in known}
+    known += [
+        (item.outcome.task, item.outcome.title, item.outcome.batch)
+        for item in source.tasks
+        if item.outcome.task not in names
+    ]
+    names |= set(outcomes)
+    known += [(bar.task, bar.title, bar.batch) for bar in last.values() if bar.task not in names]
+    return tuple(
+        same.get(task) or _row(task, title, batch, outcomes.get(task), last.get(task))
+        for task, title, batch in known
+    )
+
+
+def _row(task: str, title: str, batch: int, stored: StoredTask | None, bar: Bar | None) -> Row:
+    place = {
+        "attempts": bar.number if bar else 0,
+        "lane": bar.lane if bar else None,
+        "start": bar.start if bar else None,
+    }
+    if stored is None or (bar and bar.state == RUNNING):
+        state, title = (bar.state, bar.title) if bar else (PENDING, title)
+        seconds = bar.seconds if bar else None
+        return Row(task, title, batch, state, seconds=seconds, **place)  # type: ignore[arg-type]  # as declared
+    return row_of(stored.outcome, stored.request, **place)  # type: ignore[arg-type]  # as declared
+
+
+def row_of(
+    outcome: Outcome, request: PullRequest | None, *, attempts: int, lane: str | None, start: float | None
+) -> Row:
+    """Return the row of a task that has its outcome."""
+    return Row(
+        task=outcome.task,
+        title=outcome.title,
+        batch=outcome.batch,
+        state=str(outcome.status),
+        attempts=attempts,
+        lane=lane or outcome.worktree,
+        start=start,
+        seconds=outcome.seconds if outcome.worktree else None,
+        files=outcome.files,
+        branch=outcome.branch,
+        commit=outcome.commit,
+        error=outcome.error,
+        request=request,
+        cost=outcome.cost,
+        cached=outcome.cached,
+    )
+
+
+def _stages(plan: Plan | None, rows: Sequence[Row], bars: Sequence[Bar]) -> tuple[Stage, ...]:
+    titles = {batch.number: batch.title for batch in plan.batches} if plan else {}
+    numbers = dict.fromkeys([*titles, *(row.batch for row in rows)])
+    parts = _parts(bars)
+    stages = []
+    by_batch: dict[int, list[Row]] = {}
+    for row in rows:
+        by_batch.setdefault(row.batch, []).append(row)
+    for number in numbers:
+        if own := by_batch.get(number):
+            ended = sum(row.done for row in own)
+            title = titles.get(number, "")
+            stages.append(
+                Stage(number, title, len(own), ended, _stage_state(own), tuple(parts.get(number, ())))
+            )
+    return tuple(stages)
+
+
+def _stage_state(rows: Sequence[Row]) -> str:
+    states = {row.state for row in rows}
+    if states == {PENDING}:
+        return PENDING
+    if not all(row.done for row in rows):
+        return RUNNING
+    return "succeeded" if states <= {*DONE, Status.SKIPPED} and states & DONE else "failed"
+
+
+def _parts(bars: Sequence[Bar]) -> dict[int, list[tuple[float, float | None]]]:
+    """Return when each batch was worked on: from its first bar to its last, anew after another batch."""
+    parts: dict[int, list[tuple[float, float | None]]] = {}
+    before = None
+    for bar in sorted(bars, key=lambda bar: bar.start):
+        own = parts.setdefault(bar.batch, [])
+        if bar.batch == before:
+            begin, end = own[-1]
+            own[-1] = begin, None if end is None or bar.end is None else max(end, bar.end)
+        else:
+            own.append((bar.start, bar.end))
+        before = bar.batch
+    return parts

@@ -1,0 +1,113 @@
+"""A task's log over HTTP: in parts, and as it grows."""
+
+import codecs
+import os
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import anyio
+from anyio import to_thread
+from starlette.responses import Response, StreamingResponse
+
+from pipeline.web.feeds import message
+from pipeline.web.problems import problem
+
+CHUNK = 64 * 1024
+"""Bytes of a log that are read and sent at once."""
+POLL = 0.1
+"""Seconds between two looks at a log that grows."""
+MEDIA_TYPE = "text/plain; charset=utf-8"
+RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
+
+
+async def ranged(path: Path, asked: str | None) -> Response:
+    """Return a log, or the part of it that a Range header asks for.
+
+    A header that asks for several parts, or for none that can be, counts as none, as RFC 9110 lets it. What a
+    log gets while it is sent is left out.
+    """
+    size = (await to_thread.run_sync(path.stat)).st_size
+    headers = {"accept-ranges": "bytes", "cache-control": "no-store"}
+    found = RANGE.fullmatch(asked.strip()) if asked else None
+    first, last, status = 0, size - 1, 200
+    if found and (found[1] or found[2]):
+        if found[1]:
+            first, last = int(found[1]), min(int(found[2] or size), size - 1)
+        else:
+            first = max(0, size - int(found[2]))
+        if found[1] and found[2] and int(found[2]) < int(found[1]):
+            first, last = 0, size - 1
+        elif first >= size:
+            detail = f"the log has {size} bytes, and none at {asked}"
+            return problem(416, detail, headers={"content-range": f"bytes */{size}"})
+        else:
+            status = 206
+            headers["content-range"] = f"bytes {first}-{last}/{size}"
+    headers["content-length"] = str(max(0, last - first + 1))
+    return StreamingResponse(
+        _part(path, first, last + 1), status_code=status, headers=headers, media_type=MEDIA_TYPE
+    )
+
+
+async def _part(path: Path, place: int, end: int) -> AsyncIterator[bytes]:
+    while place < end:
+        data = await to_thread.run_sync(_read, path, place, min(CHUNK, end - place))
+        if not data:
+            return
+        place += len(data)
+        yield data
+
+
+def _read(path: Path, place: int, size: int) -> bytes:
+    """Read a part of a file; one that is not there yet, or no more, is empty."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        return os.pread(descriptor, size, place)
+    finally:
+        os.close(descriptor)
+
+
+async def follow(
+    find: Callable[[], Awaitable[Path | None]],
+    has_ended: Callable[[], Awaitable[bool]],
+    place: int,
+    closing: Callable[[], bool],
+) -> AsyncIterator[bytes]:
+    """Yield what a log has after a place, and what it gets, as server-sent events, until its task has ended.
+
+    Each has the place after it as its id, so that whoever comes again goes on there; the last is named `end`.
+
+    Args:
+        find: Gives the log's path; `None` as long as there is none.
+        has_ended: Whether nothing more comes.
+        place: Bytes to leave out.
+        closing: Whether the server is about to end.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    path: Path | None = None
+    while True:
+        last = await has_ended()
+        path = path or await find()
+        data = await to_thread.run_sync(_read, path, place, CHUNK) if path else b""
+        if data:
+            place += len(data)
+            pending = len(decoder.getstate()[0])
+            text = decoder.decode(data)
+            held_back = len(decoder.getstate()[0])
+            if text or held_back == pending:
+                yield message(place - held_back, "log", {"offset": place - held_back, "text": text})
+            continue
+        if last:
+            rest = decoder.decode(b"", final=True)
+            if rest:
+                yield message(place, "log", {"offset": place, "text": rest})
+            yield message(place, "end", {"offset": place})
+            return
+        if closing():
+            return
+        await anyio.sleep(POLL)
+        yield b""

@@ -1,0 +1,187 @@
+"""Which repositories and plans a server takes: those below its roots, after links are resolved. Blocks."""
+
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from errno import ENOENT, ENOTDIR
+from pathlib import Path
+from time import monotonic
+from typing import ClassVar
+
+from containers.git.repository import Repository
+from pipeline.store.store import Store, StoreError
+from tasks.errors import PatchyardError
+
+DEPTH = 2
+"""Directories below a root at which repositories are looked for."""
+FRESH = 5.0
+"""Seconds for which the repositories that were found are taken for all that there are."""
+MAX_PLAN = 4 * 1024 * 1024
+"""Bytes of the longest plan that is read."""
+
+
+class OutsideError(PatchyardError):
+    """A path leads out of the server's roots."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class PathError(PatchyardError):
+    """A path is none, or leads to nothing that can be used."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class Roots:
+    """The directories that a server was started for."""
+
+    def __init__(self, directories: Sequence[Path]) -> None:
+        self.directories = tuple(Path(os.path.realpath(directory)) for directory in directories)
+
+    def inside(self, path: str | Path, beside: Path | None = None) -> Path:
+        """Return a path with its links resolved; a relative one is below `beside`, else below the first root.
+
+        Raises:
+            OutsideError: It is in none of the roots. Whether it is there at all is not told.
+            PathError: No file can have that name.
+        """
+        try:
+            resolved = Path(os.path.realpath((beside or self.directories[0]) / path))
+        except (OSError, ValueError):
+            raise PathError(f"{_shown(path)} is no path; write one of a file below a root") from None
+        if not any(resolved.is_relative_to(root) for root in self.directories):
+            where = ", ".join(map(str, self.directories))
+            raise OutsideError(
+                f"{_shown(path)} is outside of {where}; start the server with `--root` to allow it"
+            )
+        try:
+            resolved.stat()
+        except OSError as error:
+            if error.errno not in {ENOENT, ENOTDIR}:  # whoever needs the file says that it is not there
+                raise PathError(f"{_shown(path)}: cannot be used: {error.strerror}") from None
+        return resolved
+
+    def plan(self, path: str, repository: Repository) -> Path:
+        """Return the plan that a path names, seen from the repository.
+
+        Raises:
+            OutsideError: It is in none of the roots.
+            PathError: There is no such file, or none that is a plan.
+        """
+        resolved = self.inside(path, repository.root)
+        try:
+            found = resolved.stat()
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is no path"
+            raise PathError(f"{_shown(path)}: cannot be read: {reason}") from None
+        if not stat.S_ISREG(found.st_mode):
+            raise PathError(f"{_shown(path)}: is no file; name a plan in Markdown")
+        if found.st_size > MAX_PLAN:
+            raise PathError(f"{_shown(path)}: is longer than {MAX_PLAN} bytes; split the plan")
+        return resolved
+
+
+class Repositories:
+    """The repositories below the roots, and the store of each. Thread-safe."""
+
+    def __init__(
+        self, roots: Roots, environ: Mapping[str, str], open_store: Callable[[Repository], Store]
+    ) -> None:
+        self.roots = roots
+        self._environ = environ
+        self._open_store = open_store
+        self._lock = threading.RLock()
+        self._known: dict[Path, Repository] = {}
+        self._stores: dict[Path, Store] = {}
+        self._looked_at = float("-inf")
+
+    def named(self, path: str | None) -> Repository:
+        """Return the repository that a path names; without one, that of the first root.
+
+        Raises:
+            OutsideError: It is in none of the roots.
+            NotARepositoryError: There is none.
+        """
+        place = self.roots.inside(path) if path is not None else self.roots.directories[0]
+        return self._opened(place)
+
+    def all(self) -> tuple[Repository, ...]:
+        """Return the repositories that were named, and those at the roots or a little below them."""
+        with self._lock:
+            if monotonic() - self._looked_at < FRESH:
+                return tuple(self._known.values())
+        for root in self.roots.directories:
+            for place in (root, *_repositories_below(root, DEPTH)):
+                with self._lock:
+                    if any(place == known.root for known in self._known.values()):
+                        continue
+                try:
+                    self._opened(place)
+                except PatchyardError:
+                    continue  # what is no repository, or a broken one, has no runs to show
+        with self._lock:
+            self._looked_at = monotonic()
+            return tuple(self._known.values())
+
+    def store(self, repository: Repository) -> Store:
+        """Return the open store of a repository.
+
+        Raises:
+            StoreError: It cannot be opened.
+        """
+        with self._lock:
+            if repository.common not in self._stores:
+                self._stores[repository.common] = self._open_store(repository)
+            return self._stores[repository.common]
+
+    def stores(self) -> list[tuple[Repository, Store]]:
+        """Return every repository whose store can be opened, with that.
+
+        Raises:
+            StoreError: None can.
+        """
+        found: list[tuple[Repository, Store]] = []
+        failure: StoreError | None = None
+        for repository in self.all():
+            try:
+                found.append((repository, self.store(repository)))
+            except StoreError as error:
+                failure = error  # one that is broken does not hide the others
+        if failure and not found:
+            raise failure
+        return found
+
+    def close(self) -> None:
+        """Close every store."""
+        with self._lock:
+            for store in self._stores.values():
+                store.close()
+            self._stores.clear()
+
+    def _opened(self, place: Path) -> Repository:
+        repository = Repository.open(place, self._environ)
+        self.roots.inside(repository.root)  # a directory in a root can belong to a repository around the root
+        if repository.root not in self.roots.directories:  # a linked worktree may be a root, as it was named
+            self.roots.inside(repository.common)  # what `.git` leads to
+        with self._lock:
+            return self._known.setdefault(repository.common, repository)
+
+
+def _repositories_below(directory: Path, depth: int) -> Iterator[Path]:
+    """Yield directories with a `.git` directory of their own; linked worktrees and submodules have a file."""
+    try:
+        children = sorted(child for child in directory.iterdir() if not child.name.startswith("."))
+        for child in children:
+            if child.is_symlink() or not child.is_dir():
+                continue
+            if (child / ".git").is_dir():
+                yield child
+            elif depth > 1:
+                yield from _repositories_below(child, depth - 1)
+    except OSError:
+        return  # not ours to read
+
+
+def _shown(path: str | Path) -> str:
+    return str(path)[:200].encode("utf-8", "backslashreplace").decode()

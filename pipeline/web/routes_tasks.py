@@ -1,0 +1,203 @@
+"""The routes of a run's tasks: what is known of one, its log, and its diff."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query
+from fastapi import Path as InPath
+from starlette.responses import Response
+
+from pipeline.run.control import host_name
+from pipeline.run.prepare import run_directory
+from pipeline.store.records import StoredAttempt, StoredStep
+from pipeline.store.store import UnknownRunError
+from pipeline.web.feeds import EventStream
+from pipeline.web.log_stream import follow, ranged
+from pipeline.web.problems import NotThereError
+from pipeline.web.schemas import EVENTS, RUN_PATTERN, TASK_PATTERN, TaskDetail
+from pipeline.web.serializers import task_detail, under_way
+from pipeline.web.services import Services, Snapshot
+from tasks.model import Task
+
+DIFF = "text/x-diff; charset=utf-8"
+ExecutionId = Annotated[
+    str, InPath(pattern=RUN_PATTERN, description="A run's id, the beginning of one, or `latest`.")
+]
+Number = Annotated[str, InPath(pattern=TASK_PATTERN, description="The task's id in the plan, such as `1.2`.")]
+AttemptNumber = Annotated[
+    int | None, Query(ge=1, le=1_000_000, description="Which attempt; without it, the last one.")
+]
+
+
+def router(services: Services) -> APIRouter:
+    """Return the routes of tasks."""
+    made = APIRouter()
+
+    @made.get("/{execution_id}/tasks/{number}", summary="A task", responses={404: {}, 422: {}})
+    async def task(execution_id: ExecutionId, number: Number) -> TaskDetail:
+        """Tell everything that is known of a task: its attempts, and their steps."""
+        snapshot = await services.snapshot(execution_id)
+        found = task_of(snapshot, number)
+        place = await services.find(snapshot.run.id)
+
+        def look() -> tuple[Mapping[int, Sequence[StoredStep]], list[int]]:
+            numbers = [item.number for item in snapshot.attempts if item.task == number]
+            steps = {item: place.store.steps(place.run.id, number, item) for item in numbers}
+            logs = [
+                item.number
+                for item in snapshot.attempts
+                if item.task == number
+                and (path := _log_of(snapshot, number, item, services.settings.environ))
+                and path.is_file()
+            ]
+            return steps, logs
+
+        return task_detail(snapshot, found, *await services.call(look))
+
+    @made.get(
+        "/{execution_id}/tasks/{number}/diff",
+        summary="What a task changed",
+        response_class=Response,
+        responses={
+            200: {"content": {DIFF: {"schema": {"type": "string"}}}},
+            404: {},
+            422: {},
+        },
+    )
+    async def diff(execution_id: ExecutionId, number: Number, attempt: AttemptNumber = None) -> Response:
+        """Send the patch of a task, as `git apply --index` takes it; that of one that failed, too."""
+        snapshot = await services.snapshot(execution_id)
+        task_of(snapshot, number)
+        stored = snapshot.tasks.get(number)
+        patch = stored.outcome.patch if stored else None
+        if attempt is not None or stored is None:
+            one = attempt_of(snapshot, number, attempt)
+            patch = one.patch if one else None
+        if patch is None:
+            raise NotThereError(f"task {number} of run {snapshot.run.id} has no patch")
+        return Response(patch.diff, media_type=DIFF)
+
+    _add_log(made, services)
+    return made
+
+
+def _add_log(made: APIRouter, services: Services) -> None:
+    environ = services.settings.environ
+
+    @made.get(
+        "/{execution_id}/tasks/{number}/log",
+        summary="The log of a task",
+        response_class=Response,
+        responses={
+            200: {"content": {"text/plain; charset=utf-8": {"schema": {"type": "string"}}}},
+            206: {
+                "description": "The part that Range asks for.",
+                "content": {"text/plain; charset=utf-8": {"schema": {"type": "string"}}},
+            },
+            404: {},
+            416: {"description": "The log has no such part."},
+            422: {},
+        },
+    )
+    async def log(
+        execution_id: ExecutionId,
+        number: Number,
+        attempt: AttemptNumber = None,
+        range: Annotated[str | None, Header(max_length=200)] = None,  # noqa: A002 - the header's name
+    ) -> Response:
+        """Send what a task wrote, or the part that a Range header asks for."""
+        snapshot = await services.snapshot(execution_id)
+        task_of(snapshot, number)
+        path = _log_of(snapshot, number, attempt_of(snapshot, number, attempt), environ)
+        if path is None or not await services.call(path.is_file):
+            raise NotThereError(f"task {number} of run {snapshot.run.id} has no log on this machine")
+        return await ranged(path, range)
+
+    @made.get(
+        "/{execution_id}/tasks/{number}/log/follow",
+        summary="The log of a task, as it grows",
+        response_class=EventStream,
+        status_code=200,
+        responses={200: EVENTS, 404: {}, 422: {}},
+    )
+    async def follow_log(
+        execution_id: ExecutionId,
+        number: Number,
+        attempt: AttemptNumber = None,
+        last_event_id: Annotated[str | None, Header(max_length=32)] = None,
+    ) -> Response:
+        """Send what a task wrote, and what it writes until it ends, as server-sent events.
+
+        They are named `log`; `data` is JSON: `text`, and the `offset` in bytes after it, also its `id`:
+        whoever comes again with that as Last-Event-ID gets the rest. The last event is named `end`.
+        """
+        snapshot = await services.snapshot(execution_id)
+        task_of(snapshot, number)
+        attempt_of(snapshot, number, attempt)
+        run = snapshot.run.id
+
+        async def find() -> Path | None:
+            seen = await services.snapshot(run)
+            path = _log_of(seen, number, attempt_of(seen, number, attempt), environ)
+            there = path is not None and await services.call(path.is_file)
+            return path if there else None
+
+        async def has_ended() -> bool:
+            return _has_ended(await services.snapshot(run), number, attempt)
+
+        services.followers.check()
+        place = int(last_event_id) if last_event_id and last_event_id.isdecimal() else 0
+        source = follow(find, has_ended, place, services.followers.closing.is_set)
+        return EventStream(source, services.followers)
+
+
+def task_of(snapshot: Snapshot, number: str) -> Task:
+    """Return a task of a run.
+
+    Raises:
+        UnknownRunError: It has none of that id.
+    """
+    for task in snapshot.plan.tasks:
+        if task.id == number:
+            return task
+    raise UnknownRunError(f"run {snapshot.run.id} has no task {number}")
+
+
+def attempt_of(snapshot: Snapshot, number: str, attempt: int | None) -> StoredAttempt | None:
+    """Return an attempt of a task, the last one without a number; `None` when it was never begun.
+
+    Raises:
+        NotThereError: There is no attempt of that number.
+    """
+    found = [item for item in snapshot.attempts if item.task == number]
+    if attempt is None:
+        return found[-1] if found else None
+    for item in found:
+        if item.number == attempt:
+            return item
+    raise NotThereError(f"task {number} of run {snapshot.run.id} has no attempt {attempt}")
+
+
+def _log_of(
+    snapshot: Snapshot, number: str, attempt: StoredAttempt | None, environ: Mapping[str, str]
+) -> Path | None:
+    """Return where the log of an attempt is on this machine, if it is on this machine."""
+    if attempt is not None and attempt.host not in {None, host_name(environ)}:
+        return None
+    if attempt is not None and attempt.log is not None:
+        return attempt.log
+    stored = snapshot.tasks.get(number)
+    if stored and stored.log:
+        return stored.log
+    return run_directory(snapshot.repository.common, snapshot.run.id) / f"{number}.log"
+
+
+def _has_ended(snapshot: Snapshot, number: str, attempt: int | None) -> bool:
+    """Whether a log gets nothing more: its attempt has ended, or nobody works on the run."""
+    if not snapshot.is_under_way:
+        return True
+    one = attempt_of(snapshot, number, attempt)
+    if attempt is None:
+        return number in snapshot.tasks and number not in under_way(snapshot)
+    return one is None or one.status is not None

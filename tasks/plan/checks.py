@@ -1,0 +1,125 @@
+"""What batches and tasks name -> what they depend on, checked against the whole plan."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from tasks.diagnostics import Report
+from tasks.model import Batch, Task
+from tasks.plan.links import Link, circles
+from tasks.plan.tasks import BatchDraft
+
+
+def checked_batches(
+    drafts: Sequence[BatchDraft], links: Sequence[tuple[Task, list[Link]]], report: Report
+) -> tuple[Batch, ...]:
+    """Return the batches with what they and their tasks depend on, and report what cannot be met."""
+    below = _TaskLinks(drafts, links, report).resolved()
+    numbers = _batch_links(drafts, report)
+    return tuple(
+        Batch(
+            number=draft.number,
+            title=draft.title,
+            tasks=tuple(
+                replace(task, dependencies=below[task.id]) if below[task.id] else task for task in draft.tasks
+            ),
+            dependencies=None if draft.links is None else numbers[draft.number],
+            mode=draft.mode,
+            image=draft.image,
+            line=draft.section.line + 1 if draft.explicit else 0,
+        )
+        for draft in drafts
+    )
+
+
+def _batch_links(drafts: Sequence[BatchDraft], report: Report) -> dict[int, tuple[int, ...]]:
+    """Return the numbers of the batches that each batch depends on."""
+    place = {draft.number: index for index, draft in reversed(list(enumerate(drafts)))}
+    found: dict[int, dict[int, Link]] = {draft.number: {} for draft in drafts}
+    for draft in drafts:
+        for link in draft.links or ():
+            what = f"batch {draft.number} depends on"
+            if link.word == "task" or not link.id.isdigit():
+                report.error(link.line, link.column, f"{what} task {link.id}, but a batch depends on batches")
+            elif int(link.id) == draft.number:
+                report.error(link.line, link.column, f"{what} itself")
+            elif int(link.id) not in place:
+                report.error(link.line, link.column, f"{what} batch {link.id}, which the plan does not have")
+            else:
+                found[draft.number].setdefault(int(link.id), link)
+    circle_of: dict[int, int] = {}
+    for index, circle in enumerate(circles(found)):
+        link = found[circle[0]][circle[1]]
+        report.error(
+            link.line, link.column, f"batches depend on each other in a circle: {' -> '.join(map(str, circle))}"
+        )
+        circle_of.update(dict.fromkeys(circle, index))
+    for number, named in found.items():
+        for other, link in named.items():
+            if place[other] > place[number] and circle_of.get(other, -1) != circle_of.get(number, -2):
+                message = f"batch {number} depends on batch {other}, which comes later: batches run in order"
+                report.error(link.line, link.column, message)
+    return {number: tuple(named) for number, named in found.items()}
+
+
+class _TaskLinks:
+    """Resolves what the tasks of one plan name."""
+
+    def __init__(
+        self, drafts: Sequence[BatchDraft], links: Sequence[tuple[Task, list[Link]]], report: Report
+    ) -> None:
+        self._links = links
+        self._report = report
+        self._tasks = {task.id: task for task, _ in reversed(links)}
+        self._batches = {draft.number: [task.id for task in draft.tasks] for draft in drafts if draft.explicit}
+        self._place = {draft.number: index for index, draft in enumerate(drafts)}
+
+    def resolved(self) -> dict[str, tuple[str, ...]]:
+        """Return the ids of the tasks that each task depends on."""
+        found: dict[str, dict[str, Link]] = {}
+        for task, links in self._links:
+            found.setdefault(task.id, {}).update(self._named(task, links))
+        circle_of: dict[str, int] = {}
+        for index, circle in enumerate(circles(found)):
+            link = found[circle[0]][circle[1]]
+            self._error(link, f"tasks depend on each other in a circle: {' -> '.join(circle)}")
+            circle_of.update(dict.fromkeys(circle, index))
+        for name, named in found.items():
+            for other, link in named.items():
+                if self._later(name, other) and circle_of.get(other, -1) != circle_of.get(name, -2):
+                    batch = self._tasks[other].batch
+                    self._error(link, f"task {name} depends on task {other} of batch {batch}, which runs later")
+        return {name: tuple(named) for name, named in found.items()}
+
+    def _later(self, name: str, other: str) -> bool:
+        return self._place.get(self._tasks[other].batch, 0) > self._place.get(self._tasks[name].batch, 0)
+
+    def _named(self, task: Task, links: Sequence[Link]) -> Iterator[tuple[str, Link]]:
+        """Yield the tasks that a task names, each with the first place where it does."""
+        seen: set[str] = set()
+        for link in links:
+            for name in self._ids(task, link):
+                if name not in seen:
+                    seen.add(name)
+                    yield name, link
+
+    def _ids(self, task: Task, link: Link) -> list[str]:
+        """Return the ids that one name stands for: of a task, or of every task of a batch."""
+        what = f"task {task.id} depends on"
+        if link.word == "batch":
+            number = int(link.id) if link.id.isdigit() else -1
+            if number not in self._batches:
+                self._error(link, f"{what} batch {link.id}, which the plan does not have")
+            elif self._place[number] >= self._place.get(task.batch, 0):
+                self._error(link, f"{what} batch {number}, which does not run before its own")
+            else:
+                return self._batches[number]
+        elif link.id == task.id:
+            self._error(link, f"{what} itself")
+        elif link.id not in self._tasks:
+            self._error(link, f"{what} task {link.id}, which the plan does not have")
+        else:
+            return [link.id]
+        return []
+
+    def _error(self, link: Link, message: str) -> None:
+        self._report.error(link.line, link.column, message)

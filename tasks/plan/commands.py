@@ -1,0 +1,144 @@
+"""What of a plan's text is a command, and the step that runs it."""
+
+import re
+from itertools import pairwise
+
+from tasks.model import Step, StepKind
+from tasks.plan.command_words import DETERMINERS, NEED_EVIDENCE, PROGRAMS, PROSE, STATES, TOOLS, WRAPPERS
+
+SHELL = ("sh", "-e", "-c")
+INTERPRETERS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("", "sh", "shell"), SHELL),
+    "bash": ("bash", "-e", "-c"),
+    **dict.fromkeys(("python", "python3", "py"), ("python3", "-c")),
+}
+"""What runs a fence, by the first word after its backticks."""
+
+MAX_SCRIPT = 120_000
+"""Bytes of one script: Linux takes no argument longer than 128 KiB."""
+
+_TITLE = 80
+_SPAN = re.compile(r"(?s)(`+)(?!`)(.+?)(?<!`)\1(?!`)")
+_LEAD = re.compile(r"(?i)(?:(?:run|execute)(?:\s+the\s+command)?|command)(?=[\s:`])\s*:?\s*")
+_SUCCESS = re.compile(
+    r"(?i) ?(?:(?:should\s+)?(?:pass|passes|succeed|succeeds|work|works)|(?:is|are)\s+(?:green|clean)"
+    r"|(?:exits|returns)(?:\s+with)?(?:\s+(?:status|code))?\s+0)?(?: ?without errors?)? ?[.;,!]?"
+)
+_TEST = re.compile(r"-[a-zA-Z]{1,2}|!?==?")
+_SCRIPT = re.compile(r"/(?:[^/.]+|[^/]+\.(?:sh|bash))$")
+_ALONE = frozenset(("make", "just", "tox", "nox", "rake"))
+_NOT_ALONE = frozenset(("cat", "cd", "echo", "printf"))
+_LONGEST = 10_000
+"""A text of more characters is no command that somebody wrote without backticks."""
+
+_ENDS_AS_PROSE = re.compile(r"[A-Za-z]{2}[.!?:]$")
+_CONTRACTION = re.compile(r"[A-Za-z]'[a-z]")
+_QUOTED = re.compile(r"""(?:(?<=[\s=])|^)(?:"[^"]*"|'[^']*')""")
+_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=\S*")
+_EVIDENCE = re.compile(r"--?[A-Za-z0-9]|.*[/=$*|<>&~@{}\[\]]|\.{1,2}$|.*\w\.\w|[\"']")
+_OPERATOR = re.compile(r"\s(?:&&|\|\|?|>>?|2>&1)(?:\s|$)|;\s")
+_PROGRAM = re.compile(r"[a-z0-9_.~/][\w.~/+@-]*")
+
+
+def run_step(kind: StepKind, script: str, language: str = "") -> Step:
+    """Return the step that runs a script in one of the `INTERPRETERS`."""
+    return Step(kind, title_of(script), (*INTERPRETERS[language], script))
+
+
+def title_of(script: str) -> str:
+    """Return the first line of a script that is not empty, cut to 80 characters."""
+    line = next((line.strip() for line in script.splitlines() if line.strip()), "")
+    return line if len(line) <= _TITLE else line[: _TITLE - 1] + "…"
+
+
+def unwrap(text: str) -> str:
+    """Return a text without the backticks, when they are around the whole of it."""
+    text = text.strip()
+    match = _SPAN.match(text)
+    return match[2].strip() if match and match.end() == len(text) else text
+
+
+def command_in(text: str) -> str | None:
+    """Return the command that an item under **Verification:** is, else `None`: it is prose.
+
+    An item is a command when all of it is in backticks; when it says no more than to run what is in backticks,
+    or that this succeeds; or, without backticks, when it reads as a command.
+    """
+    text = text.strip()
+    lead = _LEAD.match(text)
+    begin = lead.end() if lead else 0
+    span = _SPAN.match(text, begin)
+    if span is None:
+        rest = text[begin:]
+        return _without_prompt(rest) if "`" not in rest and reads_as_command(rest) else None
+    command = span[2].strip()
+    tail = " ".join(text[span.end() :].split())
+    if not command or not _SUCCESS.fullmatch(tail):
+        return None
+    certain = lead is not None or not tail.strip(" .;,!")
+    return _without_prompt(command) if certain or reads_as_command(command) else None
+
+
+def reads_as_command(text: str) -> bool:
+    """Whether a text without backticks is a command rather than a sentence. In doubt it is a sentence."""
+    text = text.strip()
+    if text.startswith("$ "):
+        return bool(text[2:].strip())
+    if len(text) > _LONGEST or _ENDS_AS_PROSE.search(text) or not _is_one_line(text):
+        return False
+    text = re.sub(r"\s#\s.*", "", text.replace("\\\n", " "))
+    words = text.split()
+    while words and (words[0] in WRAPPERS or _ASSIGNMENT.fullmatch(words[0])):
+        words = words[1:]
+    if not words:
+        return False
+    if words[0] in {"[", "[["}:
+        return len(words) > 2 and words[-1] == "]" * len(words[0])  # noqa: PLR2004 - brackets around something
+    if words[0] in {"for", "while", "until", "if"}:
+        return bool(re.search(r";\s*(?:do|then)\s.*;\s*(?:done|fi)$", text))
+    return bool(_PROGRAM.fullmatch(words[0])) and _is_call(words[0], words[1:], text)
+
+
+def _is_one_line(text: str) -> bool:
+    """Whether every line but the last is continued by the next."""
+    return all(line.rstrip().endswith("\\") for line in text.split("\n")[:-1])
+
+
+def _is_call(program: str, arguments: list[str], text: str) -> bool:
+    """Whether a program's name and what follows it is a call of that program."""
+    evident = any(_EVIDENCE.match(word) for word in arguments)
+    known = TOOLS.get(program)
+    is_sub = bool(known and arguments and arguments[0] in known)
+    if not _OPERATOR.search(text) and _is_sentence(text, arguments[1:] if is_sub else arguments):
+        return False
+    if known is not None:
+        accepted = is_sub or evident or (program in _ALONE and len(arguments) <= 1)
+    elif program in PROGRAMS:
+        plain = len(arguments) <= 1 and not STATES.intersection(arguments)
+        accepted = evident or (plain and (program not in _NOT_ALONE or bool(arguments)))
+    elif program == "test":
+        accepted = any(_TEST.fullmatch(word) for word in arguments)
+    elif program in NEED_EVIDENCE:
+        accepted = evident
+    elif "/" in program:
+        here = program.startswith(("./", "../", "~/"))
+        accepted = here or evident or (not arguments and _SCRIPT.search(program) is not None)
+    else:
+        accepted = program in {"true", "false"} and not arguments
+    return accepted
+
+
+def _is_sentence(text: str, words: list[str]) -> bool:
+    """Whether words of English stand outside of quotes, or a contraction."""
+    if _CONTRACTION.search(_QUOTED.sub("", text)):
+        return True
+    bare = set(words) if "'" not in text and '"' not in text else set(_QUOTED.sub("", " ".join(words)).split())
+    if not bare.isdisjoint(PROSE):
+        return True
+    # `touch a` names a file, `cat a file` does not.
+    return any(word in DETERMINERS and after.isalpha() for word, after in pairwise(words))
+
+
+def _without_prompt(command: str) -> str:
+    """Return a command without the prompt that stands before it."""
+    return command[2:].strip() if command.startswith("$ ") else command

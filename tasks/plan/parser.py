@@ -1,0 +1,146 @@
+"""Markdown text -> Plan, with diagnostics that carry line and column."""
+
+import re
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from tasks.diagnostics import Diagnostic, PlanError, Report, Severity
+from tasks.model import Plan
+from tasks.plan.blocks import parse_blocks
+from tasks.plan.checks import checked_batches
+from tasks.plan.fields import FieldReader
+from tasks.plan.front_matter import FrontMatter, read_front_matter
+from tasks.plan.sections import split_sections
+from tasks.plan.tasks import SectionReader
+
+__all__ = ["Diagnostic", "Parsed", "PlanError", "Severity", "parse", "slug"]
+
+MAX_BYTES = 16 * 1024 * 1024
+"""A plan larger than this, in bytes, is a mistake and not read."""
+
+_SLUG = 50
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """The plan, unless there are errors, and the diagnostics in the order of the plan's text."""
+
+    plan: Plan | None
+    diagnostics: tuple[Diagnostic, ...]
+
+    @property
+    def errors(self) -> tuple[Diagnostic, ...]:
+        """What keeps the plan from being run."""
+        return tuple(found for found in self.diagnostics if found.severity is Severity.ERROR)
+
+    @property
+    def warnings(self) -> tuple[Diagnostic, ...]:
+        """What is probably not meant."""
+        return tuple(found for found in self.diagnostics if found.severity is Severity.WARNING)
+
+
+def parse(
+    data: bytes | str, path: str, *, agent: str | None = None, is_agent: Callable[[str], bool] = lambda _: True
+) -> Parsed:
+    """Read a plan. Whatever the text is, the answer is a plan or errors, never an exception.
+
+    Args:
+        data: The text of the plan; bytes are UTF-8.
+        path: The plan's path as the user gave it: it stands in front of every diagnostic.
+        agent: The agent that gets the text of tasks that name none, when not the plan sets it.
+        is_agent: Whether an agent's name or command can be used. Those that the plan declares always can.
+    """
+    report = Report(path)
+    plan: Plan | None = None
+    text = _decoded(data, report)
+    if text is not None:
+        try:
+            plan = _plan(text, path, report, agent, is_agent)
+        except RecursionError:
+            report.error(1, 1, "the plan is nested too deeply")
+    return Parsed(None if report.errors else plan, report.sorted())
+
+
+def slug(text: str) -> str:
+    """Return a text as a part of branch names: lower-case ASCII, words joined by `-`; may be empty."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:_SLUG].rstrip("-")
+
+
+def _plan(
+    text: str, path: str, report: Report, agent: str | None, is_agent: Callable[[str], bool]
+) -> Plan | None:
+    front = read_front_matter(text, report)
+    settings = front.settings
+    document = parse_blocks(front.body)
+    if (line := document.depth()) is not None:
+        report.error(line + 1, 1, "quotes and lists are nested too deeply here; make them flatter")
+        return None
+    for line, what in document.unclosed():
+        report.error(line + 1, 1, f"this {what} is never closed, and all that stands below belongs to it")
+
+    fields = FieldReader(document, report, lambda name: name in settings.agents or is_agent(name))
+    _check_agent(front, fields)
+    sections = split_sections(document, report)
+    file = PurePath(path).stem
+    title = sections[0].title or file
+    reader = SectionReader(fields, report, agent or settings.agent)
+    drafts = reader.batches(sections, title)
+    batches = checked_batches(drafts, reader.links, report)
+    if not any(batch.tasks for batch in batches) and not report.errors:
+        report.error(1, 1, "the plan has no task; write one as `### Task 1.1: Title`")
+    return Plan(slug(sections[0].title) or slug(file) or "plan", title, path, batches, settings)
+
+
+def _check_agent(front: FrontMatter, fields: FieldReader) -> None:
+    if front.settings.agent is not None:
+        fields.agent(front.settings.agent, *front.agent_at)
+
+
+def _decoded(data: bytes | str, report: Report) -> str | None:
+    """Return the text with line feeds alone, and errors for what no text file holds."""
+    if len(data) > MAX_BYTES:
+        report.error(1, 1, f"the plan is larger than {MAX_BYTES // 1024 // 1024} MiB")
+        return None
+    text = _text(data.removeprefix("\ufeff"), report) if isinstance(data, str) else _utf8(data, report)
+    if text is None:
+        return None
+    text = re.sub(r"\r\n?", "\n", text)
+    if "\0" in text:
+        line, column = _position(text[: text.index("\0")])
+        report.error(line, column, "there is a NUL character here, which no plan holds")
+        text = text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return text
+
+
+def _utf8(data: bytes, report: Report) -> str | None:
+    """Return the text of bytes; what is not UTF-8 is an error and replaced, so that all else is read."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        report.error(1, 1, "the plan is not UTF-8 but UTF-16; save it as UTF-8")
+        return None
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        line, column = _position(data[: error.start].decode())
+        report.error(
+            line, column, f"the byte 0x{data[error.start]:02x} here is not UTF-8; save the plan as UTF-8"
+        )
+        return data.decode(errors="replace")
+
+
+def _text(text: str, report: Report) -> str:
+    """Return a text without the halves of characters, which no file holds and which are an error."""
+    if half := _SURROGATE.search(text):
+        line, column = _position(text[: half.start()])
+        report.error(line, column, "there is half of a character here, which no plan holds")
+    return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def _position(above: str) -> tuple[int, int]:
+    """Return the line and column (1-based) of what follows a text."""
+    lines = re.split(r"\r\n?|\n", above)
+    return len(lines), len(lines[-1]) + 1

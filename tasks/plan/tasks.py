@@ -1,0 +1,255 @@
+"""Sections -> batches and tasks."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from tasks.diagnostics import Report
+from tasks.model import Check, DeclaredFile, Mode, Step, Task
+from tasks.plan.blocks import Block, FieldKind
+from tasks.plan.fields import SILENT, FieldReader, dedent
+from tasks.plan.files import declared_files
+from tasks.plan.links import Link, read_links
+from tasks.plan.sections import Field, Kind, Section
+
+_OF_BATCH = frozenset({FieldKind.DEPENDENCIES, FieldKind.MODE, FieldKind.IMAGE})
+_IN_FRONT_MATTER = {
+    FieldKind.TIMEOUT: "timeout",
+    FieldKind.AGENT: "agent",
+    FieldKind.IMAGE: "image",
+}
+
+
+@dataclass(slots=True)
+class TaskDraft:
+    """A task as it is read. `agent_at` is where its own agent is named (1-based)."""
+
+    files: list[DeclaredFile] = field(default_factory=list)
+    text: list[str] = field(default_factory=list)
+    run: list[Step] = field(default_factory=list)
+    has_run: bool = False
+    verification: list[Check] = field(default_factory=list)
+    links: list[Link] = field(default_factory=list)
+    commit: str | None = None
+    completed: bool = False
+    timeout: float | None = None
+    agent: str | None = None
+    agent_at: tuple[int, int] = (1, 1)
+    image: str | None = None
+
+
+@dataclass(slots=True)
+class BatchDraft:
+    """A batch as it is read; `links` is `None` where the plan says nothing."""
+
+    number: int
+    title: str
+    section: Section
+    explicit: bool = True
+    tasks: list[Task] = field(default_factory=list)
+    links: list[Link] | None = None
+    mode: Mode | None = None
+    image: str | None = None
+
+
+class SectionReader:
+    """Makes batches and tasks of the sections of one plan."""
+
+    def __init__(self, fields: FieldReader, report: Report, default_agent: str | None) -> None:
+        self._fields = fields
+        self._report = report
+        self._agent = default_agent
+        self.links: list[tuple[Task, list[Link]]] = []
+
+    def batches(self, sections: Iterable[Section], title: str) -> list[BatchDraft]:
+        """Return the batches of a plan; tasks without any batch are one of their own."""
+        plan, *others = sections
+        numbered = any(section.kind is Kind.BATCH for section in others)
+        found: list[BatchDraft] = []
+        seen: dict[str, int] = {}
+        if not numbered and any(section.kind is Kind.TASK for section in others):
+            found.append(self._batch(plan, 1, title, explicit=False))
+        self._preamble(plan, numbered=numbered)
+        for section in others:
+            if section.kind is Kind.BATCH:
+                found.append(self._batch(section, int(section.id), section.title))
+            elif section.kind is Kind.TASK:
+                self._task(section, found, seen)
+        if numbered and (mode := self._mode_above(plan)):
+            for batch in found:
+                batch.mode = batch.mode or mode
+        self._check_batches(found)
+        return found
+
+    def _preamble(self, plan: Section, *, numbered: bool) -> None:
+        """Warn of fields that stand above the first batch or task."""
+        used = {FieldKind.MODE} if numbered else {FieldKind.MODE, FieldKind.IMAGE}
+        for item in plan.fields:
+            if item.kind not in used:
+                hint = "it belongs to a task or a batch"
+                if key := _IN_FRONT_MATTER.get(item.kind):
+                    hint = f"for the whole plan set `{key}` in the front matter"
+                self._report.warning(item.line + 1, item.column, f"**{item.label}:** is not read here; {hint}")
+
+    def _mode_above(self, plan: Section) -> Mode | None:
+        """Return the mode that stands above the first batch: that of every batch that names none."""
+        for item in plan.fields:
+            if item.kind is FieldKind.MODE:
+                text, line, column, _ = self._fields.word(item)
+                return self._fields.mode(text, line, column)
+        return None
+
+    def _check_batches(self, batches: list[BatchDraft]) -> None:
+        seen: dict[int, int] = {}
+        for batch in batches:
+            where = (batch.section.line + 1, batch.section.column)
+            if batch.number in seen:
+                message = f"batch {batch.number} stands in the plan already, on line {seen[batch.number]}"
+                self._report.error(*where, message)
+            seen.setdefault(batch.number, where[0])
+            if not batch.tasks:
+                self._report.warning(*where, f"batch {batch.number} has no task")
+
+    def _batch(self, section: Section, number: int, title: str, *, explicit: bool = True) -> BatchDraft:
+        batch = BatchDraft(number, title or f"Batch {number}", section, explicit)
+        for item in self._once(section):
+            if item.kind not in _OF_BATCH:
+                if explicit:
+                    self._report.error(
+                        item.line + 1, item.column, f"**{item.label}:** belongs to a task, not to a batch"
+                    )
+            elif item.kind is FieldKind.DEPENDENCIES:
+                if explicit:
+                    batch.links, _ = read_links(self._fields.document, item, self._report)
+            else:
+                text, line, column, _ = self._fields.word(item)
+                if item.kind is FieldKind.MODE:
+                    batch.mode = self._fields.mode(text, line, column)
+                else:
+                    batch.image = text or None
+        return batch
+
+    def _task(self, section: Section, batches: list[BatchDraft], seen: dict[str, int]) -> None:
+        where = (section.line + 1, section.column)
+        if section.id in seen:
+            self._report.error(
+                *where, f"task {section.id} stands in the plan already, on line {seen[section.id]}"
+            )
+        seen.setdefault(section.id, where[0])
+        if not section.title:
+            self._report.warning(*where, f"task {section.id} has no title; write `Task {section.id}: Title`")
+        if batches:
+            batch = batches[-1]
+            first = section.id.split(".")[0]
+            if batch.explicit and "." in section.id and int(first) != batch.number:
+                message = (
+                    f"task {section.id} is numbered for batch {int(first)}, and stands in batch {batch.number}"
+                )
+                self._report.warning(*where, message)
+        else:
+            self._report.error(*where, f"task {section.id} stands before the first batch; move it into one")
+            batch = BatchDraft(0, "", section)
+        task, links = self._read_task(section, batch.number)
+        batch.tasks.append(task)
+        self.links.append((task, links))
+
+    def _read_task(self, section: Section, batch: int) -> tuple[Task, list[Link]]:
+        draft = TaskDraft()
+        self._add_text(draft, section.intro)
+        for item in self._once(section):
+            self._read_field(draft, item)
+        where = (section.line + 1, section.column)
+        if not (draft.has_run or draft.completed or draft.agent or self._agent):
+            hint = "add **Run:** with its commands, or name an agent"
+            self._report.error(
+                *where, f"task {section.id} has neither **Run:** nor an agent to give its text to; {hint}"
+            )
+        if draft.has_run and draft.agent:
+            hint = "the commands are run, and the agent is not"
+            self._report.warning(*draft.agent_at, f"task {section.id} has **Run:** and an agent: {hint}")
+        task = Task(
+            id=section.id,
+            title=section.title or f"Task {section.id}",
+            batch=batch,
+            files=tuple(draft.files),
+            implementation="\n\n".join(draft.text),
+            run=tuple(draft.run),
+            verification=tuple(draft.verification),
+            commit=draft.commit,
+            completed=draft.completed,
+            timeout=draft.timeout,
+            agent=draft.agent,
+            image=draft.image,
+            line=where[0],
+            column=where[1],
+        )
+        return task, draft.links
+
+    def _read_field(self, draft: TaskDraft, item: Field) -> None:
+        """Add a field to a task."""
+        fields = self._fields
+        rest: list[Block] = []
+        if item.kind is FieldKind.IMPLEMENTATION:
+            first = fields.document.lines[item.line][item.value_column - 1 :]
+            self._add_text(draft, item.blocks, first, item.line + 1)
+        elif item.kind is FieldKind.RUN:
+            draft.has_run = True
+            draft.run, rest = fields.run(item)
+        elif item.kind is FieldKind.VERIFICATION:
+            draft.verification = fields.verification(item)
+        elif item.kind is FieldKind.FILES:
+            files, rest = declared_files(fields.document, item, self._report)
+            draft.files += files
+        elif item.kind is FieldKind.DEPENDENCIES:
+            draft.links, rest = read_links(fields.document, item, self._report)
+        elif item.kind is FieldKind.COMMIT:
+            draft.commit, rest = fields.message(item)
+        elif item.kind is FieldKind.MODE:
+            self._report.error(
+                item.line + 1, item.column, f"**{item.label}:** belongs to a batch, not to a task"
+            )
+        else:
+            rest = self._read_word(draft, item)
+        self._add_text(draft, rest)
+
+    def _read_word(self, draft: TaskDraft, item: Field) -> list[Block]:
+        """Add a one-line field to a task, and return what stands below it and is not its own."""
+        text, line, column, rest = self._fields.word(item)
+        if item.kind is FieldKind.STATUS:
+            draft.completed = self._fields.completed(text, line, column)
+        elif item.kind is FieldKind.TIMEOUT:
+            draft.timeout = self._fields.timeout(text, line, column)
+        elif item.kind is FieldKind.AGENT:
+            draft.agent, draft.agent_at = self._fields.agent(text, line, column), (line, column)
+        else:
+            draft.image = text or None
+        return rest
+
+    def _add_text(
+        self, draft: TaskDraft, blocks: list[Block], first: str = "", start: int | None = None
+    ) -> None:
+        """Add text for the agent as it stands; separators at its end are none of it.
+
+        `first` stands on a field's own line, and the lines from `start` on (0-based) below it.
+        """
+        last = len(blocks)
+        while last and blocks[last - 1].kind == "hr":
+            last -= 1
+        if not first.strip() and all(block.kind in SILENT for block in blocks[:last]):
+            return
+        lines: list[str] = []
+        if last or start is not None:
+            begin = blocks[0].start if start is None else start
+            lines = self._fields.document.lines[begin : blocks[last - 1].end if last else begin]
+        draft.text.append("\n".join([first, dedent(lines)]).strip("\n").rstrip())
+
+    def _once(self, section: Section) -> Iterable[Field]:
+        """Yield the fields of a section, and report those that stand there twice. **File:** may."""
+        seen: dict[tuple[object, ...], int] = {}
+        for item in section.fields:
+            key = (item.kind, item.action, item.label.lower() == "file")
+            if key in seen and not key[-1]:
+                message = f"**{item.label}:** stands here already, on line {seen[key]}"
+                self._report.error(item.line + 1, item.column, message)
+                continue
+            seen.setdefault(key, item.line + 1)
+            yield item

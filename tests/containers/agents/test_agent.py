@@ -1,0 +1,228 @@
+"""Agents: which command, and what it is told."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from containers.agents.agent import (
+    agent_step,
+    first_line,
+    is_usable,
+    prompt,
+    read_cost,
+    resolve,
+    secrets_of,
+    what_lacks,
+)
+from containers.agents.builtin import BUILT_IN, Agent
+from tasks.model import Batch, Check, DeclaredFile, FileAction, Plan, Step, StepKind, Task
+
+AGENTS = {
+    "claude": Agent("claude", "claude -p --model best"),
+    "quick": Agent("quick", "python agent.py {prompt_file}"),
+}
+
+
+def plan(title: str = "Tidy up", *tasks: Task) -> Plan:
+    return Plan(name="tidy-up", title=title, path="plan.md", batches=(Batch(1, "One", tasks),))
+
+
+def command(text: str) -> Check:
+    return Check(text, Step(StepKind.VERIFY, text.splitlines()[0], ("sh", "-e", "-c", text)))
+
+
+def test_a_name_is_declared_or_built_in_and_else_a_command() -> None:
+    assert resolve("claude", AGENTS) == AGENTS["claude"]
+    assert resolve("claude", {}) == BUILT_IN["claude"]
+    assert resolve("codex exec -", AGENTS) == Agent("codex exec -", "codex exec -")
+    assert resolve("Claude", AGENTS) == Agent("Claude", "Claude")
+
+
+@pytest.mark.parametrize(
+    ("name", "usable"),
+    [
+        ("claude", True),
+        ("quick", True),
+        ("codex", True),
+        ("mini-swe-agent", True),
+        ("agent -p", True),
+        ("./agent.sh", True),
+        ("on-path", True),
+        ("not-executable", False),
+        ("cluade", False),
+        ("", False),
+        ("  ", False),
+        (" cluade ", False),
+    ],
+)
+def test_what_can_be_an_agent(tmp_path: Path, name: str, usable: bool) -> None:  # noqa: FBT001 - a table's column
+    for program, mode in (("on-path", 0o755), ("not-executable", 0o644)):
+        (tmp_path / program).write_text("#!/bin/sh\n")
+        (tmp_path / program).chmod(mode)
+    assert is_usable(name, AGENTS, str(tmp_path)) is usable
+
+
+def test_an_agent_s_step() -> None:
+    assert agent_step("claude -p", "Do it.") == Step(
+        kind=StepKind.AGENT,
+        title="claude -p",
+        argv=("sh", "-c", "claude -p"),
+        stdin="Do it.",
+        prompt_file=False,
+    )
+    assert agent_step("python agent.py {prompt_file}", "").prompt_file
+    assert agent_step("long && longer", "", title="mine").title == "mine"
+
+
+def test_the_built_in_agents() -> None:
+    assert list(BUILT_IN) == ["claude", "codex", "aider", "gemini", "opencode", "mini-swe-agent", "mini"]
+    for name, agent in BUILT_IN.items():
+        assert agent.name == name
+        assert agent.image, f"{name} has no image"
+        assert agent.setup, f"{name} is not installed"
+        assert agent.secrets, f"{name} has no secret"
+        assert agent.version, f"{name} does not say its version"
+
+
+@pytest.mark.parametrize(
+    ("name", "output", "cost"),
+    [
+        ("claude", '{"type":"result","total_cost_usd":0.0123,"usage":{}}', 0.0123),
+        ("claude", '{"total_cost_usd": 1.5e-05}', 1.5e-05),
+        ("claude", '{"total_cost_usd":0.1}\n{"total_cost_usd":0.25}\n', 0.25),
+        ("claude", "Invalid API key", None),
+        ("aider", "Tokens: 1k sent, 9 received. Cost: $0.001 message, $0.0045 session.", 0.0045),
+        ("mini-swe-agent", "mini-swe-agent (step 1, $0.01):\nmini-swe-agent (step 2, $0.13):\n", 0.13),
+        ("codex", "tokens used\n1,100", None),
+    ],
+)
+def test_the_cost_is_what_the_agent_says_last(name: str, output: str, cost: float | None) -> None:
+    assert read_cost(BUILT_IN[name], output) == cost
+
+
+def test_what_is_no_number_is_no_cost() -> None:
+    agent = Agent("mine", "mine", cost=r"cost: (?P<cost>\S+)?")
+    assert read_cost(agent, "cost: 1.2.3") is None
+    assert read_cost(agent, "cost: ") is None
+    assert read_cost(agent, "cost: 7") == 7
+
+
+def test_the_first_line_that_says_something() -> None:
+    assert first_line("\n  \n 1.2.3 (Agent) \nmore") == "1.2.3 (Agent)"
+    assert first_line(" \n") is None
+
+
+def test_in_a_container_an_agent_needs_one_of_its_secrets() -> None:
+    agent = Agent("mine", "mine", secrets=("KEY", "TOKEN"))
+    assert what_lacks(agent, {"TOKEN": "x"}, contained=True) is None
+    assert secrets_of(agent, {"TOKEN": "x", "KEY": "", "OTHER": "y"}) == {"TOKEN": "x"}
+    assert what_lacks(agent, {"KEY": ""}, contained=True) == (
+        "agent mine needs a secret, and none is set: set KEY or TOKEN in the environment"
+    )
+    assert what_lacks(Agent("mine", "mine"), {}, contained=True) is None
+
+
+def test_on_this_machine_a_built_in_agent_needs_its_program(tmp_path: Path) -> None:
+    environ = {"PATH": str(tmp_path)}
+    assert what_lacks(BUILT_IN["mini-swe-agent"], environ, contained=False) == (
+        "agent mini-swe-agent: the program mini is not on PATH; "
+        "install it, or let it run in a container with --mode dagger"
+    )
+    (tmp_path / "mini").touch(0o755)
+    assert what_lacks(BUILT_IN["mini-swe-agent"], environ, contained=False) is None
+    assert what_lacks(Agent("other", "other -p", version="other -v"), environ, contained=False) is None
+    elsewhere = replace(BUILT_IN["claude"], command="/opt/claude -p")
+    assert what_lacks(elsewhere, environ, contained=False) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ("", ""),
+        ("\n  cd sub\nagent\n", "cd sub …"),
+        ("x" * 80, "x" * 80),
+        ("x" * 81, "x" * 79 + "…"),
+    ],
+)
+def test_the_title_is_one_line(text: str, title: str) -> None:
+    step = agent_step(text, "")
+    assert step.title == title
+    assert step.argv == ("sh", "-c", text)
+
+
+def test_all_that_an_agent_is_told() -> None:
+    task = Task(
+        id="1.2a",
+        title="Add a greeting",
+        batch=1,
+        files=(
+            DeclaredFile(FileAction.CREATE, "src/hello.py"),
+            DeclaredFile(FileAction.MODIFY, "odd`name.md"),
+            DeclaredFile(FileAction.READ, "README.md"),
+        ),
+        implementation="\nSay **hello** to `{everyone}`.\n\n```python\nprint(1)\n```\n",
+        verification=(
+            Check("The greeting is\npolite"),
+            command("python src/hello.py"),
+            Check("README names it"),
+            command("test -f a\n\ntest `cat a` = 1"),
+            command("echo `date`"),
+        ),
+    )
+    assert prompt(task, plan("Tidy {up}", task)) == (
+        """\
+# Task 1.2a: Add a greeting
+
+This task is part of the plan "Tidy {up}". Do this task alone, and do it in the current directory, which is a
+git worktree of its own.
+
+## What to do
+
+Say **hello** to `{everyone}`.
+
+```python
+print(1)
+```
+
+## Files
+
+- Create: `src/hello.py`
+- Modify: `` odd`name.md ``
+- Read: `README.md`
+
+## Make sure that
+
+- The greeting is
+  polite
+- README names it
+
+## What is run afterwards, and has to succeed
+
+- `python src/hello.py`
+- ```
+  test -f a
+
+  test `cat a` = 1
+  ```
+- `` echo `date` ``
+
+Leave your changes in the current directory: they are taken from there. Do not push, and do not open a pull
+request.
+"""
+    )
+
+
+def test_what_a_plan_does_not_say_has_no_section() -> None:
+    task = Task(id="1", title="", batch=1)
+    assert prompt(task, plan("", task)) == (
+        """\
+# Task 1
+
+This task is part of the plan "tidy-up". Do this task alone, and do it in the current directory, which is a
+git worktree of its own.
+
+Leave your changes in the current directory: they are taken from there. Do not push, and do not open a pull
+request.
+"""
+    )

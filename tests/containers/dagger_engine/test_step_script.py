@@ -1,0 +1,150 @@
+"""The script that runs all steps of a task: run by a real shell, and its report read."""
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from containers.dagger_engine import step_script as driver
+from containers.dagger_engine.step_script import Record, Report
+from tasks.model import Step, StepKind
+
+SHELLS = [shell for shell in (("sh",), ("dash",), ("bash",), ("busybox", "sh")) if shutil.which(shell[0])]
+Run = Callable[..., Report]
+
+
+@pytest.fixture(params=SHELLS, ids=" ".join)
+def run(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
+    """Run steps in a directory, as a container would."""
+    shell: tuple[str, ...] = request.param
+
+    def run_steps(*steps: str | Step, limit: float | None = None, path: str | None = None) -> Report:
+        made = [_script(step) if isinstance(step, str) else step for step in steps]
+        numbered = dict(enumerate(made, 1))
+        home = tmp_path / "home"
+        home.mkdir(exist_ok=True)
+        files = {driver.SCRIPT: driver.script(numbered, timeout=limit, grace=1), **driver.inputs(numbered)}
+        files[driver.RUN] = f"{driver.RUN_PREFIX} run-7"
+        for name, text in files.items():
+            (home / Path(name).name).write_text(text.replace(driver.HOME, str(home)))
+        work = tmp_path / "work"
+        work.mkdir(exist_ok=True)
+        program = shutil.which(shell[0]) or ""
+        done = subprocess.run(
+            [program, *shell[1:], str(home / Path(driver.SCRIPT).name)],
+            cwd=work,
+            env={"PATH": path or "/usr/local/bin:/usr/bin:/bin"},
+            capture_output=True,
+            check=True,
+        )
+        assert done.stderr == b""
+        return driver.report(done.stdout.decode(errors="replace"))
+
+    return run_steps
+
+
+def _script(text: str) -> Step:
+    return Step(StepKind.RUN, text, ("sh", "-e", "-c", text))
+
+
+def codes(report: Report) -> dict[int, int | None]:
+    return {number: record.exit_code for number, record in report.records.items()}
+
+
+def test_steps_run_until_one_fails(run: Run, tmp_path: Path) -> None:
+    report = run("echo one; printf 'no newline'", "echo two >&2; exit 3", "touch never")
+    assert report.run == "run-7"
+    assert codes(report) == {1: 0, 2: 3}
+    assert report.outputs == {1: "one\nno newline", 2: "two\n"}
+    assert not any(record.timed_out for record in report.records.values())
+    assert not (tmp_path / "work" / "never").exists()
+
+
+def test_they_know_their_run(run: Run) -> None:
+    assert run('echo "$PATCHYARD_RUN"').outputs == {1: "run-7\n"}
+
+
+@pytest.mark.parametrize("code", [1, 124, 127, 128, 143, 255])
+def test_an_exit_code_is_kept(run: Run, code: int) -> None:
+    for limit in (None, 60):
+        report = run(f"exit {code}", limit=limit)
+        assert report.records[1].exit_code == code
+        assert not report.records[1].timed_out
+
+
+def test_seconds_are_the_steps_own(run: Run) -> None:
+    report = run("sleep 0.3", "true")
+    assert report.records[1].seconds >= 0.29
+    assert report.records[2].seconds < report.records[1].seconds
+
+
+def test_the_time_is_that_of_all_steps(run: Run, tmp_path: Path) -> None:
+    report = run("sleep 0.4", "echo began; sleep 60; touch never", "touch never", limit=1)
+    assert codes(report)[1] == 0
+    assert report.records[2].timed_out
+    assert report.outputs[2] == "began\n"
+    assert 3 not in report.records
+    assert not (tmp_path / "work" / "never").exists()
+
+
+def test_what_does_not_end_is_killed(run: Run) -> None:
+    report = run("trap '' TERM; while :; do sleep 0.1; done", limit=1)
+    assert report.records[1].timed_out
+
+
+def test_a_step_that_would_begin_too_late_does_not(run: Run) -> None:
+    # The first one ends in time by its own count, and what it leaves takes the rest of the time.
+    report = run("trap 'exit 0' TERM; while :; do sleep 0.1; done", "touch never", limit=0.5)
+    assert report.records[1].timed_out or report.records[2] == Record(None, 0.0, timed_out=True, why="late")
+
+
+def test_a_missing_program(run: Run) -> None:
+    report = run("true", Step(StepKind.RUN, "x", ("no-such-program", "--fast")), "touch never", limit=60)
+    assert report.records[2] == Record(127, 0.0, why="missing")
+    assert 3 not in report.records
+
+
+def test_without_timeout_there_can_be_no_limit(run: Run, tmp_path: Path) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("sh", "chmod"):
+        (tools / name).symlink_to(shutil.which(name) or "")
+    assert run("true", path=str(tools)).records[1].exit_code == 0
+    assert run("true", path=str(tools), limit=5).records == {1: Record(None, 0.0, why="untimed")}
+
+
+def test_standard_input_and_the_prompt_file(run: Run) -> None:
+    text = "déjà vu 'quoted' \"twice\" $HOME `x`\\n\n"
+    prompt = Step(StepKind.AGENT, "agent", ("sh", "-c", 'cat; cat "{prompt_file}"'), text, prompt_file=True)
+    assert run("cat; echo empty", prompt).outputs == {1: "empty\n", 2: text + text}
+
+
+def test_arguments_are_as_they_are(run: Run) -> None:
+    odd = ("a b", "'", '"', "$HOME", "`x`", "\\", "*", "-n", "", "new\nline", "ü")
+    step = Step(StepKind.RUN, "x", ("sh", "-c", 'for a; do printf "<%s>" "$a"; done', "sh", *odd))
+    assert run(step).outputs == {1: "".join(f"<{argument}>" for argument in odd)}
+
+
+def test_what_is_left_in_the_background_holds_nothing_up(run: Run) -> None:
+    report = run("(sleep 0.2; echo late) > /dev/null & echo done", "echo next")
+    assert report.outputs == {1: "done\n", 2: "next\n"}
+
+
+@pytest.mark.parametrize(
+    ("output", "report"),
+    [
+        ("", Report()),
+        ("sh: not found\n", Report()),
+        (f"{driver.MARK}run r\n{driver.MARK}step 1\nhalf", Report("r", {}, {1: "half"})),
+        (
+            f"{driver.MARK}step 2\nx{driver.MARK}end 2 137 100 250 late\n",
+            Report(None, {2: Record(137, 1.5, timed_out=True)}, {2: "x"}),
+        ),
+        (f"{driver.MARK}end 1 no such thing\n{driver.MARK}end x 1 2 3\n{driver.MARK}odd\n", Report()),
+        (f"{driver.MARK}step 1\n{driver.MARK}end 1 0 1 ***\n", Report(None, {}, {1: ""})),
+    ],
+)
+def test_a_report_is_read_as_far_as_it_goes(output: str, report: Report) -> None:
+    assert driver.report(output) == report

@@ -1,0 +1,285 @@
+"""A worktree is reset to exactly what a commit holds, whatever a task did there."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from repositories import Clone, User, contents, write
+
+from containers.git.repository import BrokenWorktreeError, Checkout, GitError, Repository
+
+
+@pytest.fixture
+def clone(odd_clone: Clone) -> Clone:
+    return odd_clone
+
+
+@pytest.fixture
+def repository(clone: Clone) -> Repository:
+    return Repository.open(clone.path, clone.user.environ)
+
+
+@pytest.fixture
+def checkout(repository: Repository, clone: Clone, tmp_path: Path) -> Checkout:
+    checkout = repository.add_worktree(tmp_path / "pool" / "wt-1", clone.head)
+    checkout.reset(clone.head)
+    return checkout
+
+
+def sh(checkout: Checkout, user: User, script: str) -> None:
+    """Do what a task may do."""
+    subprocess.run(
+        ["bash", "-e", "-c", script], cwd=checkout.path, env=user.environ, check=True, capture_output=True
+    )
+
+
+def assert_exact(checkout: Checkout, clone: Clone, commit: str) -> None:
+    """The worktree holds what a fresh clone does, and its own git sees nothing to tell."""
+    fresh = checkout.path.parent.parent / "fresh"
+    shutil.rmtree(fresh, ignore_errors=True)
+    clone.git("clone", "-q", "--no-checkout", clone.path, fresh)
+    clone.user.git("checkout", "-q", "--detach", commit, cwd=fresh)
+    assert contents(checkout.path) == contents(fresh)
+    status = clone.user.git("status", "--porcelain", "--ignored", "--untracked-files=all", cwd=checkout.path)
+    assert status == ""
+    assert clone.user.git("rev-parse", "HEAD", cwd=checkout.path) == commit
+    assert clone.user.git("branch", "--show-current", cwd=checkout.path) == ""
+    assert not list(checkout.path.rglob(".git/*"))
+
+
+TASKS = {
+    "edits": (
+        "echo more >> README.md; rm src/app.py; mkdir new; > new/file; echo l > x.log; mkdir build; > build/o"
+    ),
+    "commits": "echo more >> README.md; git add -A; git commit -qm mine; git rm -q README.md",
+    "another branch": "git checkout -q -b topic; echo more >> README.md; git commit -qam mine",
+    "a branch of the user's": "git checkout -q feature; echo more >> README.md",
+    "a merge half-done": (
+        "git checkout -q -b a; echo a > README.md; git commit -qam a; git checkout -q -b b HEAD~1; "
+        "echo b > README.md; git commit -qam b; git merge a || true; "
+        "test -f $(git rev-parse --git-path MERGE_HEAD)"
+    ),
+    "a rebase half-done": (
+        "git checkout -q -b c; echo a > README.md; git commit -qam a; git checkout -q -b d HEAD~1; "
+        "echo b > README.md; git commit -qam b; git rebase c || true; "
+        "test -d $(git rev-parse --git-path rebase-merge)"
+    ),
+    "a bisection": "git bisect start; git bisect bad; test -f $(git rev-parse --git-path BISECT_START)",
+    "locks": "touch $(git rev-parse --git-path index.lock) $(git rev-parse --git-path HEAD.lock)",
+    "no .git": "rm .git; echo more >> README.md",
+    "a repository in place of .git": "rm .git; git init -q; git add -A; git commit -qm own",
+    "a .git that leads elsewhere": "echo 'gitdir: /nowhere' > .git",
+    "assume-unchanged": "git update-index --assume-unchanged README.md; echo more >> README.md",
+    "skip-worktree": "git update-index --skip-worktree README.md; echo more >> README.md",
+    "an index of its own": "i=$(git rev-parse --git-path index); rm $i; echo junk > $i",
+    "an index that is a link": (
+        "i=$(git rev-parse --git-path index); echo precious > ../../precious; ln -sf $PWD/../../precious $i"
+    ),
+    "a sparse checkout": "git sparse-checkout set docs",
+    "times set back": "touch -r README.md ../t; echo '# Samplf' > README.md; touch -r ../t README.md; rm ../t",
+    "a file where a directory was": "rm -r src; echo f > src",
+    "a directory where a file was": "rm README.md; mkdir README.md; echo f > README.md/f",
+    "a directory moved and linked": "mv src moved; ln -s moved src",
+    "a directory moved out and linked": "rm -rf ../../out; mv src ../../out; ln -s $PWD/../../out src",
+    "links made files": "rm link; echo f > link; chmod 600 run.sh; ln -sf /etc/passwd README.md",
+    "modes": "chmod 755 README.md; chmod 644 run.sh",
+    "no access": (
+        "chmod 000 README.md docs; chmod 555 src; mkdir -p build/deep; > build/deep/f; chmod 555 build/deep"
+    ),
+    "no access in ignored places": (
+        "mkdir -p build/a/b new; > build/a/b/c; > new/f; chmod 000 build/a/b new; chmod 311 src"
+    ),
+    "a nested repository": (
+        "git init -q n; echo f > n/f; git -C n add f; git -C n commit -qm n; git init -q m; > m/f"
+    ),
+    "a nested repository over tracked files": (
+        "git init -q src; git -C src add -A; git -C src commit -qm n; git init -q src/lib"
+    ),
+    "a nested worktree": "git worktree add -q --detach nested-tree",
+    "a fifo": "mkfifo pipe; rm README.md; mkfifo README.md",
+    "empty directories": "mkdir -p e/f/g src/e build",
+    "a worktree setting": "git config extensions.worktreeConfig true; git config --worktree core.autocrlf true",
+    "stashes": "echo more >> README.md; git stash -q; git stash apply -q",
+    "names": r"touch 'a b' $'new\nline' ünï $'\xff\xfe' -- -dash '*' '\"q\"'",
+    "a fake submodule": "git init -q s; git -C s commit -q --allow-empty -m s; git add s; git commit -qm s",
+    "everything gone": "rm -rf * .gitignore",
+}
+
+
+class TestReset:
+    @pytest.mark.parametrize("script", TASKS.values(), ids=TASKS)
+    def test_nothing_of_a_task_is_left(self, clone: Clone, checkout: Checkout, script: str) -> None:
+        clone.git("branch", "feature")
+        branches = clone.git("for-each-ref", "refs/heads/main", "refs/heads/feature")
+        sh(checkout, clone.user, script)
+        checkout.reset(clone.head)
+        assert_exact(checkout, clone, clone.head)
+        assert clone.git("for-each-ref", "refs/heads/main", "refs/heads/feature") == branches
+        if "precious" in script:
+            assert (checkout.path.parent.parent / "precious").read_text() == "precious\n"
+
+    @pytest.mark.parametrize("script", TASKS.values(), ids=TASKS)
+    def test_nor_after_its_patch_was_taken_and_the_commit_is_another(
+        self, clone: Clone, checkout: Checkout, repository: Repository, script: str
+    ) -> None:
+        clone.git("branch", "feature")
+        start = clone.head
+        clone.git("rm", "-q", "-r", "src", "README.md")
+        other = clone.commit(
+            {"src": "a file now", "README.md/deep": "a directory now", "build/kept": "tracked"}
+        )
+        sh(checkout, clone.user, script)
+        if "mkfifo" not in script:
+            checkout.patch(start)
+        fresh = Repository.open(clone.path, clone.user.environ)  # as a later run would find it
+        again = fresh.worktree(checkout.path)
+        for one in (again or checkout, checkout):
+            one.reset(other)
+            assert_exact(checkout, clone, other)
+            one.reset(start)
+            assert_exact(checkout, clone, start)
+        assert repository.resolve("main") == other
+
+    def test_a_directory_that_became_a_link_is_not_followed(
+        self, clone: Clone, checkout: Checkout, tmp_path: Path
+    ) -> None:
+        precious = tmp_path / "precious"
+        write(precious, {"lib/.git/HEAD": "precious", "app.py": "precious"})
+        (precious / "lib").chmod(0o500)
+        shutil.rmtree(checkout.path / "src")
+        (checkout.path / "src").symlink_to(precious)
+        checkout.reset(clone.head)
+        assert_exact(checkout, clone, clone.head)
+        assert (precious / "lib/.git/HEAD").read_text() == (precious / "app.py").read_text() == "precious"
+        assert (precious / "lib").stat().st_mode & 0o777 == 0o500
+        (precious / "lib").chmod(0o700)  # so that pytest can remove it
+
+    def test_a_worktree_that_became_a_link_is_not_followed(
+        self, clone: Clone, checkout: Checkout, tmp_path: Path
+    ) -> None:
+        write(tmp_path / "precious", {"a": "a"})
+        shutil.rmtree(checkout.path)
+        checkout.path.symlink_to(tmp_path / "precious")
+        with pytest.raises(BrokenWorktreeError):
+            checkout.reset(clone.head)
+        with pytest.raises(GitError, match=r"its worktree .* is gone"):
+            checkout.patch(clone.head)
+        assert contents(tmp_path / "precious") == {"a": b"- a"}
+
+    def test_what_is_kept_stays(self, clone: Clone, checkout: Checkout) -> None:
+        write(
+            checkout.path,
+            {"node_modules/x/i.js": "x", "src/node_modules/y.js": "y", "other": "z", "a.log": "l"},
+        )
+        checkout.reset(clone.head, ["node_modules"])
+        assert set(contents(checkout.path)) - set(contents(clone.path)) == {
+            "node_modules/x/i.js",
+            "src/node_modules/y.js",
+        }
+
+    def test_the_index_that_is_kept_is_made_anew_when_it_is_broken(
+        self, clone: Clone, checkout: Checkout
+    ) -> None:
+        (index,) = (clone.path / ".git/patchyard").glob("*.index")
+        for damage in (b"junk", index.read_bytes()[:-30], b""):
+            index.write_bytes(damage)
+            write(checkout.path, {"README.md": "changed", "new": "new"})
+            checkout.reset(clone.head)
+            assert_exact(checkout, clone, clone.head)
+
+    def test_a_worktree_without_its_administration_is_broken(self, clone: Clone, checkout: Checkout) -> None:
+        shutil.rmtree(clone.path / ".git/worktrees/wt-1")
+        with pytest.raises(BrokenWorktreeError, match=r"wt-1 is no worktree any more"):
+            checkout.reset(clone.head)
+
+    def test_no_such_commit(self, clone: Clone, checkout: Checkout) -> None:
+        with pytest.raises(GitError, match="reset --hard"):
+            checkout.reset("1" * 40)
+        checkout.reset(clone.head)
+        assert_exact(checkout, clone, clone.head)
+
+    def test_line_endings_modes_and_links_are_those_of_the_commit_whatever_the_user_set(
+        self, clone: Clone, checkout: Checkout
+    ) -> None:
+        clone.user.configure(core_autocrlf="true", core_eol="crlf")
+        clone.git("config", "core.fileMode", "false")
+        clone.git("config", "core.symlinks", "false")
+        clone.git("config", "core.sparseCheckout", "true")
+        write(clone.path / ".git", {"info/sparse-checkout": "/docs/\n"})
+        commit = clone.head
+        before = {**contents(clone.path)}
+        for name in ("README.md", "link", "run.sh"):
+            (checkout.path / name).unlink()
+        checkout.reset(commit)
+        assert contents(checkout.path) == before
+
+    def test_populated_submodules_are_emptied(
+        self, clone: Clone, checkout: Checkout, make_repository: Callable[..., Clone]
+    ) -> None:
+        library = make_repository("library", {"lib.txt": "lib"})
+        clone.git("submodule", "add", "-q", str(library.path), "vendor/lib")
+        commit = clone.commit()
+        checkout.reset(commit)
+        sh(
+            checkout,
+            clone.user,
+            "git submodule update -q --init; echo more >> vendor/lib/lib.txt; test -f vendor/lib/lib.txt",
+        )
+        checkout.reset(commit)
+        assert contents(checkout.path / "vendor") == {"lib": b"(empty directory)"}
+        assert clone.user.git("status", "--porcelain", "--ignored", cwd=checkout.path) == ""
+        assert not (clone.path / ".git/worktrees/wt-1/modules").exists()
+        sh(checkout, clone.user, "git submodule update -q --init; test -f vendor/lib/lib.txt")
+
+
+class TestWhereItBelongs:
+    def test_found_again(self, checkout: Checkout, repository: Repository) -> None:
+        found = repository.worktree(checkout.path)
+        assert found
+        assert found.path == checkout.path
+
+    def test_a_worktree_of_the_users_own_is_none_of_a_pool(
+        self, clone: Clone, repository: Repository, tmp_path: Path
+    ) -> None:
+        clone.git("worktree", "add", "-q", "--detach", tmp_path / "wt-2")
+        assert repository.worktree(tmp_path / "wt-2") is None
+        with pytest.raises(GitError, match=r"wt-2 is no worktree of a pool of .*repo, so it is left as it is"):
+            repository.remove_worktree(tmp_path / "wt-2")
+        assert (tmp_path / "wt-2" / "README.md").exists()
+
+    @pytest.mark.parametrize(
+        "made", [{"README.md": "mine"}, {".git/HEAD": "ref: refs/heads/main\n"}, {".git": "junk"}]
+    )
+    def test_nothing_is_made_over_what_is_there(
+        self, clone: Clone, repository: Repository, tmp_path: Path, made: dict[str, str]
+    ) -> None:
+        write(tmp_path / "pool/wt-1", made)
+        assert not repository.is_vacant(tmp_path / "pool/wt-1")
+        with pytest.raises(GitError, match="already exists"):
+            repository.add_worktree(tmp_path / "pool/wt-1", clone.head)
+        for name, content in made.items():
+            assert (tmp_path / "pool/wt-1" / name).read_text() == content
+
+    def test_one_that_was_never_finished_is_made_again(
+        self, clone: Clone, repository: Repository, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "pool" / "wt-1"
+        path.parent.mkdir()
+        clone.git("worktree", "add", "-q", "--no-checkout", "--detach", path)
+        (clone.path / ".git/worktrees/wt-1/locked").write_text("initializing")
+        assert repository.is_vacant(path)
+        checkout = repository.add_worktree(path, clone.head)
+        checkout.reset(clone.head)
+        assert_exact(checkout, clone, clone.head)
+
+    def test_removed(self, clone: Clone, checkout: Checkout, repository: Repository) -> None:
+        sh(checkout, clone.user, "mkdir -p build/a; > build/a/f; chmod 555 build/a; git checkout -q -b topic")
+        repository.remove_worktree(checkout.path)
+        assert not os.path.lexists(checkout.path)
+        assert not (clone.path / ".git/worktrees").exists()
+        assert [path.name for path in (clone.path / ".git/patchyard").iterdir()] == ["repository.lock"]
+        assert clone.git("worktree", "list").count("\n") == 0
+        assert clone.git("rev-parse", "topic") == clone.head

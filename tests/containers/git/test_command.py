@@ -1,0 +1,105 @@
+"""How git is called: a scrubbed environment, errors that say what matters, an end to what takes too long."""
+
+import os
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from time import monotonic, sleep
+
+import pytest
+from repositories import Clone
+
+from containers.git.command import Git, GitError, scrubbed
+
+
+def is_alive(pid: int) -> bool:
+    stat = Path(f"/proc/{pid}/stat")
+    with suppress(ProcessLookupError, FileNotFoundError):
+        os.kill(pid, 0)
+        return not stat.parent.parent.is_dir() or stat.read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+def test_the_environment() -> None:
+    made = scrubbed(
+        {
+            "PATH": "/bin", "HOME": "/home/u", "GIT_DIR": "/x", "GIT_INDEX_FILE": "i", "GIT_TRACE": "1",
+            "GIT_SSH_COMMAND": "ssh -i key", "GIT_CONFIG_GLOBAL": "/g", "GIT_SSL_NO_VERIFY": "1",
+            "GITHUB_TOKEN": "t", "GH_TOKEN": "t", "GH_ENTERPRISE_TOKEN": "t",
+            "GITHUB_ENTERPRISE_TOKEN": "t", "GIT_TRACE_CURL": "1", "LC_ALL": "de_DE.UTF-8", "https_proxy": "http://proxy",
+        },
+    )  # fmt: skip
+    assert {name: value for name, value in made.items() if not name.startswith("GIT_CONFIG_")} == {
+        "PATH": "/bin", "HOME": "/home/u", "GIT_SSH_COMMAND": "ssh -i key", "GIT_SSL_NO_VERIFY": "1",
+        "https_proxy": "http://proxy", "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "",
+        "GIT_OPTIONAL_LOCKS": "0", "GIT_NO_REPLACE_OBJECTS": "1", "GIT_PAGER": "cat", "GIT_EDITOR": "false",
+        "GIT_SEQUENCE_EDITOR": "false", "GIT_MERGE_AUTOEDIT": "no",
+    }  # fmt: skip
+    assert made["GIT_CONFIG_GLOBAL"] == "/g"
+
+
+def test_what_the_environment_configures_stays_but_for_what_is_overridden(clone: Clone) -> None:
+    given = {
+        "GIT_CONFIG_COUNT": "2",
+        "GIT_CONFIG_KEY_0": "url.https://mirror.example/.insteadOf",
+        "GIT_CONFIG_VALUE_0": "https://github.com/",
+        "GIT_CONFIG_KEY_1": "core.autocrlf",
+        "GIT_CONFIG_VALUE_1": "true",
+    }
+    git = Git.find({**clone.user.environ, **given}, clone.path)
+    assert git.run("config", "url.https://mirror.example/.insteadOf").text == "https://github.com/"
+    assert git.run("config", "core.autocrlf").text == "false"
+
+
+def test_an_error_has_the_command_the_code_and_the_line_that_matters(clone: Clone) -> None:
+    git = Git.find(clone.user.environ, clone.path)
+    with pytest.raises(GitError) as error:
+        git.run("cat-file", "blob", "nothing")
+    assert str(error.value) == (
+        "`git cat-file blob nothing` failed with exit code 128: Not a valid object name nothing"
+    )
+    assert error.value.code == 128
+
+
+def test_an_error_has_no_password_of_a_url(clone: Clone) -> None:
+    git = Git.find(clone.user.environ, clone.path)
+    with pytest.raises(GitError) as error:
+        git.run("ls-remote", "http://uma:hunter22@127.0.0.1:9/x.git")
+    assert "hunter22" not in str(error.value) + error.value.stderr
+    assert "http://127.0.0.1:9/x.git" in str(error.value)
+
+
+def test_what_takes_too_long_is_ended_with_all_that_it_started(clone: Clone, tmp_path: Path) -> None:
+    git = Git.find(clone.user.environ, clone.path)
+    told = tmp_path / "pid"
+    with pytest.raises(GitError, match=r"did not end within 1 s, and was stopped"):
+        git.run("-c", f"alias.slow=!echo $$ > {told}; sleep 600", "slow", timeout=1)
+    pid = int(told.read_text())
+    until = monotonic() + 30
+    while is_alive(pid):
+        assert monotonic() < until
+        sleep(0.01)
+
+
+def test_a_directory_that_is_gone(clone: Clone, tmp_path: Path) -> None:
+    git = replace(Git.find(clone.user.environ, clone.path), cwd=tmp_path / "gone")
+    with pytest.raises(GitError, match=r"cannot run git in .*gone: No such file or directory"):
+        git.run("version")
+
+
+def test_a_signal_is_told(clone: Clone) -> None:
+    git = Git.find(clone.user.environ, clone.path)
+    with pytest.raises(GitError, match="was ended by signal 9"):
+        git.run("-c", "alias.die=!kill -9 $PPID; sleep 1", "die")
+
+
+def test_prompts_are_switched_off(clone: Clone, tmp_path: Path) -> None:
+    asked = tmp_path / "asked"
+    program = tmp_path / "askpass"
+    program.write_text(f"#!/bin/sh\ntouch {asked}\necho x\n")
+    program.chmod(0o755)
+    clone.user.configure(core_askPass=str(program))
+    git = Git.find({**clone.user.environ, "SSH_ASKPASS": str(program)}, clone.path)
+    with pytest.raises(GitError, match="terminal prompts disabled"):
+        git.run("credential", "fill", stdin=b"protocol=https\nhost=example.com\n\n")
+    assert not asked.exists()

@@ -1,0 +1,331 @@
+"""The repository through git: opening it, commits, merges, branches."""
+
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+from repositories import Clone, CountedGit, User
+
+from containers.git.repository import (
+    BranchMovedError,
+    GitError,
+    Identity,
+    NotARepositoryError,
+    Repository,
+    RevisionError,
+)
+
+Make = Callable[..., Clone]
+
+
+def opened(clone: Clone) -> Repository:
+    return Repository.open(clone.path, clone.user.environ)
+
+
+class TestOpen:
+    def test_from_the_top(self, clone: Clone) -> None:
+        repository = opened(clone)
+        assert repository.root == clone.path
+        assert repository.common == clone.path / ".git"
+        assert repository.name == "repo"
+        assert repository.branch() == "main"
+        assert repository.resolve("HEAD") == clone.head
+
+    def test_from_a_subfolder_and_from_a_linked_worktree(self, clone: Clone, tmp_path: Path) -> None:
+        assert Repository.open(clone.path / "src" / "lib", clone.user.environ).root == clone.path
+        linked = tmp_path / "linked"
+        clone.git("worktree", "add", "-q", "-b", "topic", linked)
+        repository = Repository.open(linked / "src", clone.user.environ)
+        assert repository.root == linked
+        assert repository.common == clone.path / ".git"
+        assert repository.branch() == "topic"
+
+    def test_a_detached_head_is_no_branch(self, clone: Clone) -> None:
+        clone.git("checkout", "-q", "--detach")
+        assert opened(clone).branch() is None
+
+    def test_a_bare_repository(self, clone: Clone, tmp_path: Path) -> None:
+        bare = tmp_path / "store.git"
+        clone.git("clone", "-q", "--bare", ".", bare)
+        repository = Repository.open(bare, clone.user.environ)
+        assert (repository.root, repository.common, repository.name) == (bare, bare, "store")
+        assert repository.resolve("main") == clone.head
+
+    def test_a_shallow_clone(self, clone: Clone, tmp_path: Path) -> None:
+        clone.commit({"b": "b"})
+        clone.git("clone", "-q", "--depth=1", f"file://{clone.path}", tmp_path / "shallow")
+        assert Repository.open(tmp_path / "shallow", clone.user.environ).resolve("HEAD") == clone.head
+
+    def test_a_variable_of_a_hook_does_not_lead_elsewhere(self, clone: Clone, make_repository: Make) -> None:
+        other = make_repository("other", {"a": "a"})
+        led = {**clone.user.environ, "GIT_DIR": str(other.path / ".git"), "GIT_WORK_TREE": str(other.path)}
+        assert Repository.open(clone.path, led).root == clone.path
+
+    def test_nowhere(self, user: User, tmp_path: Path) -> None:
+        (tmp_path / "elsewhere").mkdir()
+        with pytest.raises(
+            NotARepositoryError, match=r"elsewhere is not in a git repository; run patchyard in one"
+        ) as error:
+            Repository.open(tmp_path / "elsewhere", user.environ)
+        assert error.value.exit_code == 2
+        with pytest.raises(
+            NotARepositoryError, match="missing is no directory; name a git repository with --repo"
+        ):
+            Repository.open(tmp_path / "missing", user.environ)
+
+    def test_no_commit(self, make_repository: Make) -> None:
+        with pytest.raises(NotARepositoryError, match="repo has no commit yet; make one first"):
+            opened(make_repository())
+
+    def test_inside_of_the_git_directory(self, clone: Clone) -> None:
+        with pytest.raises(NotARepositoryError, match="is inside of a git directory"):
+            Repository.open(clone.path / ".git", clone.user.environ)
+
+    def test_no_git(self, clone: Clone, tmp_path: Path) -> None:
+        with pytest.raises(NotARepositoryError, match="git is not installed, or not on PATH"):
+            Repository.open(clone.path, {**clone.user.environ, "PATH": str(tmp_path)})
+
+    def test_a_git_that_is_too_old(self, clone: Clone, tmp_path: Path) -> None:
+        old = tmp_path / "bin" / "git"
+        old.parent.mkdir()
+        old.write_text("#!/bin/sh\necho git version 2.37.9\n")
+        old.chmod(0o755)
+        with pytest.raises(
+            NotARepositoryError, match=r"git version 2\.37\.9 at .* is too old; patchyard needs git 2\.38"
+        ):
+            Repository.open(clone.path, {**clone.user.environ, "PATH": str(old.parent)})
+
+
+class TestNames:
+    def test_what_a_revision_stands_for(self, clone: Clone) -> None:
+        first = clone.head
+        clone.commit({"b": "b"})
+        clone.git("tag", "-m", "v1", "v1")
+        repository = opened(clone)
+        assert repository.resolve("HEAD~1") == first
+        assert repository.resolve("v1") == clone.head
+        assert repository.resolve(first[:10]) == first
+
+    @pytest.mark.parametrize("revision", ["nowhere", "--all", "HEAD:README.md", "", "0" * 40])
+    def test_what_stands_for_no_commit(self, clone: Clone, revision: str) -> None:
+        with pytest.raises(RevisionError, match="names no commit in") as error:
+            opened(clone).resolve(revision)
+        assert error.value.exit_code == 2
+
+    @pytest.mark.parametrize(
+        ("name", "good"),
+        [
+            ("patchyard/plan/1.1", True), ("ünï", True), ("a..b", False), ("a b", False), ("-a", False),
+            ("a.lock", False), ("a/", False), ("", False), ("a\0b", False), ("@{-1}", False),
+        ],
+    )  # fmt: skip
+    def test_branch_names(self, clone: Clone, name: str, good: bool) -> None:  # noqa: FBT001 - a case
+        assert opened(clone).is_branch_name(name) is good
+
+
+class TestIdentity:
+    def test_that_of_the_configuration(self, clone: Clone) -> None:
+        assert opened(clone).identity() == Identity("Uma User", "uma@example.com")
+
+    def test_the_environment_is_stronger(self, clone: Clone) -> None:
+        named = {**clone.user.environ, "GIT_AUTHOR_NAME": "Eve", "GIT_AUTHOR_EMAIL": "eve@example.com"}
+        assert Repository.open(clone.path, named).identity() == Identity("Eve", "eve@example.com")
+
+    def test_the_repository_is_stronger_than_the_home(self, clone: Clone) -> None:
+        clone.git("config", "user.email", "work@example.com")
+        assert opened(clone).identity() == Identity("Uma User", "work@example.com")
+
+    @pytest.mark.parametrize("email", ["", " <>"])
+    def test_patchyards_own_where_half_of_it_is_missing(self, clone: Clone, email: str) -> None:
+        (clone.user.home / ".gitconfig").write_text(f'[user]\n\tname = Uma\n\temail = "{email}"\n')
+        repository = opened(clone)
+        assert repository.identity() == Identity("patchyard", "patchyard@localhost")
+        commit = repository.commit(repository.tree(clone.head), [clone.head], "x")
+        assert clone.git("show", "-s", "--format=%an <%ae> %cn <%ce>", commit) == (
+            "patchyard <patchyard@localhost> patchyard <patchyard@localhost>"
+        )
+
+
+class TestCommit:
+    def test_what_it_holds(self, clone: Clone) -> None:
+        repository = opened(clone)
+        message = "Add ünï\n\n# not a comment\n\nPlan-Task: 1.1\n"
+        commit = repository.commit(repository.tree(clone.head), [clone.head], message)
+        assert clone.git("log", "-1", "--format=%an|%ae|%cn|%ce|%P|%T", commit) == "|".join(
+            [
+                "Uma User",
+                "uma@example.com",
+                "Uma User",
+                "uma@example.com",
+                clone.head,
+                repository.tree(clone.head),
+            ]
+        )
+        assert repository.message(commit) == message
+        assert repository.is_ancestor(clone.head, commit)
+        assert not repository.is_ancestor(commit, clone.head)
+
+    def test_settings_of_the_user_change_nothing(self, clone: Clone) -> None:
+        clone.user.configure(commit_gpgSign="true", gpg_program="false", i18n_commitEncoding="latin1")
+        repository = opened(clone)
+        commit = repository.commit(repository.tree(clone.head), [clone.head], "ünï")
+        assert clone.git("cat-file", "commit", commit).endswith("\n\nünï")
+        assert "encoding" not in clone.git("cat-file", "commit", commit)
+
+
+class TestMerge:
+    def branch(self, clone: Clone, files: Mapping[str, str], start: str) -> str:
+        clone.git("checkout", "-q", "--detach", start)
+        commit = clone.commit(files)
+        clone.git("checkout", "-q", "main")
+        return commit
+
+    def test_two_that_go_together(self, clone: Clone) -> None:
+        one = self.branch(clone, {"one": "1"}, "main")
+        two = self.branch(clone, {"two": "2", "README.md": "# Changed\n"}, "main")
+        merge = opened(clone).merge(one, two, "together")
+        assert merge.conflicts == ()
+        assert merge.commit
+        assert clone.git("log", "-1", "--format=%P|%s", merge.commit) == f"{one} {two}|together"
+        assert clone.git("ls-tree", "--name-only", merge.commit, "one", "two") == "one\ntwo"
+        assert clone.git("show", f"{merge.commit}:README.md") == "# Changed"
+
+    def test_where_one_holds_the_other(self, clone: Clone) -> None:
+        one = self.branch(clone, {"one": "1"}, "main")
+        repository = opened(clone)
+        assert repository.merge(clone.head, one, "x").commit == one
+        assert repository.merge(one, clone.head, "x").commit == one
+        assert repository.merge(one, one, "x").commit == one
+
+    def test_conflicts_name_the_files(self, clone: Clone) -> None:
+        one = self.branch(clone, {"README.md": "# One\n", "src/a b\nü": "1"}, "main")
+        two = self.branch(clone, {"README.md": "# Two\n", "src/a b\nü": "2", "fine": ""}, "main")
+        merge = opened(clone).merge(one, two, "x")
+        assert merge.commit is None
+        assert merge.conflicts == ("README.md", "src/a b\nü")
+
+    def test_a_file_in_a_directorys_place_has_its_own_name(self, clone: Clone) -> None:
+        one = self.branch(clone, {"place": "1"}, "main")
+        two = self.branch(clone, {"place/file": "2"}, "main")
+        assert opened(clone).merge(one, two, "x").conflicts == ("place",)
+
+    def test_the_users_checkout_and_settings_have_no_say(self, clone: Clone) -> None:
+        one = self.branch(clone, {"README.md": "# One\n"}, "main")
+        two = self.branch(clone, {"README.md": "# Two\n"}, "main")
+        clone.write({".gitattributes": "* merge=union\n"})
+        clone.user.configure(merge_default="union", merge_conflictStyle="diff3", merge_renormalize="true")
+        assert opened(clone).merge(one, two, "x").conflicts == ("README.md",)
+
+    def test_a_rename_is_followed_whatever_the_user_set(self, clone: Clone) -> None:
+        clone.commit({"long.txt": "".join(f"line {n}\n" for n in range(30))})
+        clone.git("checkout", "-q", "--detach", "main")
+        clone.git("mv", "long.txt", "moved.txt")
+        one = clone.commit()
+        clone.git("checkout", "-q", "main")
+        two = self.branch(clone, {"long.txt": "first\n" + "".join(f"line {n}\n" for n in range(30))}, "main")
+        clone.user.configure(merge_renames="false", diff_renames="false")
+        merge = opened(clone).merge(one, two, "x")
+        assert merge.commit
+        assert clone.git("show", f"{merge.commit}:moved.txt").startswith("first\nline 0\n")
+
+    def test_histories_with_nothing_in_common(self, clone: Clone, make_repository: Make) -> None:
+        other = make_repository("other", {"b": "b"})
+        clone.git("fetch", "-q", other.path, "main")
+        with pytest.raises(
+            GitError, match=r"`git merge-tree .* failed with exit code 128: refusing to merge unrelated"
+        ):
+            opened(clone).merge(clone.head, other.head, "x")
+
+
+class TestBranches:
+    def test_reading(self, clone: Clone) -> None:
+        for name in ("patchyard/a/1", "patchyard/a/2", "patchyardish", "other"):
+            clone.git("branch", name)
+        repository = opened(clone)
+        assert repository.branches("patchyard/") == {"patchyard/a/1": clone.head, "patchyard/a/2": clone.head}
+        assert set(repository.branches("patchyard")) == {"patchyard/a/1", "patchyard/a/2", "patchyardish"}
+        assert set(repository.branches("")) == {
+            "main",
+            "other",
+            "patchyard/a/1",
+            "patchyard/a/2",
+            "patchyardish",
+        }
+        assert repository.branches("nothing/") == {}
+
+    def test_setting(self, clone: Clone) -> None:
+        first = clone.head
+        second = clone.commit({"b": "b"})
+        repository = opened(clone)
+        repository.set_branch("patchyard/x/1", first, None)
+        repository.set_branch("patchyard/x/1", second, first)
+        assert clone.git("rev-parse", "patchyard/x/1") == second
+
+    def test_one_that_is_elsewhere_is_left_alone(self, clone: Clone) -> None:
+        first = clone.head
+        second = clone.commit({"b": "b"})
+        repository = opened(clone)
+        with pytest.raises(BranchMovedError, match="branch gone was moved by somebody else"):
+            repository.set_branch("gone", second, first)
+        clone.git("branch", "there", second)
+        for expected in (None, first):
+            with pytest.raises(BranchMovedError, match="branch there was moved by somebody else"):
+                repository.set_branch("there", first, expected)
+        assert clone.git("rev-parse", "there") == second
+
+    def test_one_whose_name_is_in_the_way(self, clone: Clone) -> None:
+        clone.git("branch", "patchyard")
+        with pytest.raises(GitError, match=r"cannot set branch patchyard/1: .*'refs/heads/patchyard' exists"):
+            opened(clone).set_branch("patchyard/1", clone.head, None)
+
+    def test_what_is_checked_out_where(self, clone: Clone, tmp_path: Path) -> None:
+        clone.git("worktree", "add", "-q", "-b", "topic", tmp_path / "with space\nand line")
+        clone.git("worktree", "add", "-q", "--detach", tmp_path / "detached")
+        assert opened(clone).checked_out() == {"main": clone.path, "topic": tmp_path / "with space\nand line"}
+
+    def test_no_hook_of_the_users_runs(self, clone: Clone, tmp_path: Path) -> None:
+        hooks, ran = tmp_path / "hooks", tmp_path / "ran"
+        hooks.mkdir()
+        for name in ("reference-transaction", "post-checkout", "post-commit"):
+            (hooks / name).write_text(f"#!/bin/sh\necho {name} >> {ran}\nexit 1\n")
+            (hooks / name).chmod(0o755)
+            shutil.copy(hooks / name, clone.path / ".git" / "hooks" / name)
+        clone.user.configure(core_hooksPath=str(hooks))
+        opened(clone).set_branch("new", clone.head, None)
+        clone.git("config", "--global", "--unset", "core.hooksPath")
+        opened(clone).set_branch("newer", clone.head, None)
+        assert not ran.exists()
+
+
+def test_opening_starts_two_processes(clone: Clone, tmp_path: Path) -> None:
+    git = CountedGit.at(tmp_path / "bin", clone.user)
+    repository = Repository.open(clone.path, git.environ)
+    repository.resolve("HEAD")
+    repository.branch()
+    assert [call.split()[0] for call in git.calls()] == ["version", "rev-parse"]
+
+
+def test_a_merge_of_own_commits_starts_two_processes(clone: Clone, tmp_path: Path) -> None:
+    start = clone.head
+    trees = []
+    for name in ("one", "two", "three"):
+        clone.git("checkout", "-q", "--detach", start)
+        clone.commit({name: name})
+        trees.append(clone.git("rev-parse", "HEAD^{tree}"))
+    clone.git("checkout", "-q", "main")
+    git = CountedGit.at(tmp_path / "bin", clone.user)
+    repository = Repository.open(clone.path, git.environ)
+    one, two, three = (repository.commit(tree, [start], "x") for tree in trees)
+    git.calls()
+    assert repository.merge(start, one, "x").commit == one
+    assert repository.merge(one, start, "x").commit == one
+    assert git.calls() == []
+    both = repository.merge(one, two, "x").commit
+    assert both
+    assert [call.split()[0] for call in git.calls()] == ["merge-tree", "commit-tree"]
+    assert repository.merge(both, one, "x").commit == both
+    assert git.calls() == []
+    every = repository.merge(both, three, "x").commit
+    assert every
+    assert clone.git("ls-tree", "--name-only", every, "one", "two", "three") == "one\nthree\ntwo"

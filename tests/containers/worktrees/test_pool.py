@@ -1,0 +1,424 @@
+"""The pool: worktrees that runs share, each held by one at a time, and none of them the user's."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+from anyio import create_task_group, to_thread
+from repositories import Clone, contents, write
+
+from containers.git.repository import GitError, Repository
+from containers.worktrees.copies import CopyError
+from containers.worktrees.pool import Pool, PoolError, Removed, clean, default_directory, set_aside
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("blockbuster")]
+
+HOLD = """
+import sys, anyio
+from pathlib import Path
+from containers.git.repository import Repository
+from containers.worktrees.pool import Pool
+
+async def main():
+    repository = Repository.open(Path(sys.argv[1]), {**ENVIRON})
+    async with Pool(repository, Path(sys.argv[2]), 2) as pool:
+        worktree = await pool.acquire(repository.resolve("HEAD"))
+        (worktree.path / "other").write_text("theirs")
+        print(worktree.name, flush=True)
+        await anyio.to_thread.run_sync(sys.stdin.read)
+
+anyio.run(main)
+"""
+
+
+@pytest.fixture
+def repository(clone: Clone) -> Repository:
+    return Repository.open(clone.path, clone.user.environ)
+
+
+@pytest.fixture
+def directory(repository: Repository) -> Path:
+    return default_directory(repository)
+
+
+@contextmanager
+def another_run(clone: Clone, directory: Path) -> Iterator["subprocess.Popen[str]"]:
+    """Another process that holds two worktrees, one of them acquired."""
+    script = HOLD.replace("{**ENVIRON}", repr(dict(clone.user.environ)))
+    root = Path(__file__).parents[3]
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), *sys.path])}
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(clone.path), str(directory)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ,
+    ) as process:  # fmt: skip
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def is_gone(path: Path) -> bool:
+    return not os.path.lexists(path)
+
+
+def inode(path: Path) -> int:
+    return path.stat().st_ino
+
+
+def named(process: "subprocess.Popen[str]") -> str:
+    """The worktree that the other process acquired."""
+    assert process.stdout
+    return process.stdout.readline().strip()
+
+
+async def two_names(pool: Pool, commit: str) -> list[str]:
+    return [(await pool.acquire(commit)).name for _ in range(2)]
+
+
+class TestPool:
+    async def test_worktrees_beside_the_repository(
+        self, clone: Clone, repository: Repository, directory: Path
+    ) -> None:
+        assert directory == clone.path.parent / "repo-worktrees"
+        async with Pool(repository, directory, 2) as pool:
+            assert len(pool) == 2
+            assert sorted(contents(directory)) == [".wt-1.lock", ".wt-2.lock"]
+            one = await pool.acquire(clone.head)
+            assert (one.name, one.path) == ("wt-1", directory / "wt-1")
+            assert contents(one.path) == contents(clone.path)
+            two = await pool.acquire(clone.head)
+            assert two.name == "wt-2"
+            await pool.release(one)
+            assert (await pool.acquire(clone.head)).name == "wt-1"
+
+    async def test_later_runs_use_them_again(
+        self, clone: Clone, repository: Repository, directory: Path
+    ) -> None:
+        write(clone.user.home, {"mark": ""})
+        async with Pool(repository, directory, 1) as pool:
+            worktree = await pool.acquire(clone.head)
+            write(worktree.path, {"left": "x", "README.md": "x"})
+            born = inode(worktree.path)
+        newer = clone.commit({"newer": "newer"})
+        again = await to_thread.run_sync(Repository.open, clone.path, clone.user.environ)
+        async with Pool(again, directory, 1) as pool:
+            worktree = await pool.acquire(newer)
+            assert inode(worktree.path) == born
+            assert contents(worktree.path) == contents(clone.path)
+
+    async def test_one_waits_until_another_is_free(
+        self, clone: Clone, repository: Repository, directory: Path
+    ) -> None:
+        async with Pool(repository, directory, 1) as pool:
+            worktree = await pool.acquire(clone.head)
+            with anyio.move_on_after(0.2) as scope:
+                await pool.acquire(clone.head)
+            assert scope.cancelled_caught
+            await pool.release(worktree)
+            assert (await pool.acquire(clone.head)).name == "wt-1"
+
+    async def test_a_commit_that_is_not_there(
+        self, clone: Clone, repository: Repository, directory: Path
+    ) -> None:
+        async with Pool(repository, directory, 1) as pool:
+            with pytest.raises(GitError):
+                await pool.acquire("1" * 40)
+            assert (await pool.acquire(clone.head)).name == "wt-1"
+
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            "rm -rf $PWD", "rm .git; rm -r ../../repo/.git/worktrees/wt-1",
+            "rm -r ../../repo/.git/worktrees/wt-1",
+            "cd ..; rm -rf wt-1; echo x > wt-1", "cd ..; rm -rf wt-1; mkdir other; ln -s other wt-1",
+            "echo junk > ../../repo/.git/worktrees/wt-1/HEAD", "rm ../../repo/.git/worktrees/wt-1/commondir",
+            "git worktree remove --force .", "git worktree move . ../moved",
+            "rm -rf .git; git init -q; git -C ../../repo worktree prune",
+        ],
+    )  # fmt: skip
+    async def test_a_broken_one_is_made_anew(
+        self, clone: Clone, repository: Repository, directory: Path, damage: str
+    ) -> None:
+        async with Pool(repository, directory, 1) as pool:
+            worktree = await pool.acquire(clone.head)
+            await anyio.run_process(["bash", "-c", damage], cwd=worktree.path, env=clone.user.environ)
+            await pool.release(worktree)
+            again = await pool.acquire(clone.head)
+            assert again.name == "wt-1"
+            assert contents(again.path) == contents(clone.path)
+            assert clone.user.git("status", "--porcelain", "--ignored", cwd=again.path) == ""
+
+    async def test_one_with_work_is_set_aside(
+        self, clone: Clone, repository: Repository, directory: Path
+    ) -> None:
+        async with Pool(repository, directory, 1) as pool:
+            worktree = await pool.acquire(clone.head)
+            write(worktree.path, {"work": "precious"})
+            await pool.release(worktree, keep=True)
+            assert (await pool.acquire(clone.head)).name == "wt-2"
+        async with Pool(repository, directory, 2) as pool:
+            assert await two_names(pool, clone.head) == ["wt-2", "wt-3"]
+        assert await to_thread.run_sync(set_aside, directory) == (directory / "wt-1",)
+        removed = await to_thread.run_sync(clean, repository, directory)
+        assert [str(one.path) for one in removed] == [str(directory / "wt-2"), str(directory / "wt-3")]
+        assert (directory / "wt-1/work").read_text() == "precious"
+        clone.git("worktree", "remove", "--force", directory / "wt-1")
+        assert await to_thread.run_sync(set_aside, directory) == ()
+        assert await to_thread.run_sync(clean, repository, directory) == ()
+        assert is_gone(directory)
+
+
+class TestOthers:
+    async def test_two_runs_at_once_share_no_worktree(
+        self, clone: Clone, repository: Repository, directory: Path
+    ) -> None:
+        with another_run(clone, directory) as process:
+            assert await to_thread.run_sync(named, process) == "wt-1"
+            async with Pool(repository, directory, 2) as pool:
+                assert await two_names(pool, clone.head) == ["wt-3", "wt-4"]
+            assert (directory / "wt-1/other").read_text() == "theirs"
+
+    async def test_the_worktrees_of_a_run_that_was_killed_are_free(
+        self, clone: Clone, repository: Repository, directory: Path
+    ) -> None:
+        with another_run(clone, directory) as process:
+            assert await to_thread.run_sync(named, process) == "wt-1"
+            process.send_signal(signal.SIGKILL)
+            await to_thread.run_sync(process.wait)
+        async with Pool(repository, directory, 2) as pool:
+            worktree = await pool.acquire(clone.head)
+            assert worktree.name == "wt-1"
+            assert contents(worktree.path) == contents(clone.path)
+
+    async def test_two_repositories_share_a_directory(
+        self, clone: Clone, repository: Repository, make_repository: Callable[..., Clone], directory: Path
+    ) -> None:
+        async with Pool(repository, directory, 1) as pool:
+            worktree = await pool.acquire(clone.head)
+            write(worktree.path, {"mine": "x"})
+        other = make_repository("other", {"a": "a"})
+        others = await to_thread.run_sync(Repository.open, other.path, other.user.environ)
+        async with Pool(others, directory, 1) as pool:
+            assert (await pool.acquire(other.head)).name == "wt-2"
+        assert (directory / "wt-1/mine").exists()
+        assert await to_thread.run_sync(clean, repository, directory) == (Removed("wt-1", directory / "wt-1"),)
+        assert contents(directory / "wt-2") == {"a": b"- a"}
+
+    @pytest.mark.parametrize(
+        "theirs", [{"notes": "x"}, {".git/HEAD": "ref: refs/heads/main"}, {".git": "gitdir: /nowhere"}]
+    )
+    async def test_what_is_somebody_elses_is_left_alone(
+        self, clone: Clone, repository: Repository, directory: Path, theirs: Mapping[str, str]
+    ) -> None:
+        write(directory / "wt-2", theirs)
+        with pytest.raises(PoolError) as error:
+            async with Pool(repository, directory, 2):
+                pytest.fail("the pool opened")
+        assert str(error.value) == (
+            f"{directory}/wt-2 is in the way: it is no worktree of patchyard's; "
+            "move it, or name another directory with --worktrees"
+        )
+        assert error.value.exit_code == 2
+        for name, content in theirs.items():
+            assert (directory / "wt-2" / name).read_text() == content
+        async with Pool(repository, directory, 1) as pool:
+            assert (await pool.acquire(clone.head)).name == "wt-1"  # the lock of the failed one is free again
+        assert (await to_thread.run_sync(clean, repository, directory)) == (
+            Removed("wt-1", directory / "wt-1"),
+        )
+        assert (directory / "wt-2").is_dir()
+
+    async def test_a_worktree_of_the_users_own_is_left_alone(
+        self, clone: Clone, repository: Repository, directory: Path
+    ) -> None:
+        clone.git("worktree", "add", "-q", "-b", "mine", directory / "wt-1")
+        with pytest.raises(PoolError, match="wt-1 is in the way"):
+            async with Pool(repository, directory, 1):
+                pytest.fail("the pool opened")
+        assert await to_thread.run_sync(clean, repository, directory) == ()
+        assert (directory / "wt-1/README.md").exists()
+
+    async def test_a_directory_that_cannot_be_made(self, clone: Clone, repository: Repository) -> None:
+        with pytest.raises(
+            PoolError, match=r"cannot make .*README\.md/x for worktrees: .*; name another with --worktrees"
+        ):
+            async with Pool(repository, clone.path / "README.md/x", 1):
+                pytest.fail("the pool opened")
+
+
+class TestCopy:
+    async def test_files_that_git_does_not_have(
+        self, clone: Clone, repository: Repository, directory: Path
+    ) -> None:
+        write(
+            clone.path,
+            {
+                ".env": "SECRET=1",
+                "conf/local/a": "a",
+                "conf/local/b/c": "c",
+                "x.pem": "x",
+                "y.pem": "y",
+                "build/o": "o",
+            },
+        )
+        (clone.path / ".env").chmod(0o600)
+        (clone.path / "conf/local/rel").symlink_to("a")
+        (clone.path / "conf/local/abs").symlink_to(clone.path / ".env")
+        (clone.path / "env-link").symlink_to(".env")
+        write(clone.path, {"README.md": "changed by the user, not committed"})
+        copy = ["./.env", "conf/local/", "*.pem", "missing", "env-link", "README.md", ".git"]
+        async with Pool(repository, directory, 1, copy=copy) as pool:
+            assert pool.exclude == (
+                "/.env",
+                "/conf/local",
+                "/*.pem",
+                "/missing",
+                "/env-link",
+                "/README.md",
+                "/.git",
+            )
+            for _ in range(2):
+                worktree = await pool.acquire(clone.head)
+                there = contents(worktree.path)
+                assert set(there) - {"README.md", ".gitignore", "src/app.py", "src/lib/util.py"} == {
+                    ".env", "conf/local/a", "conf/local/b/c", "conf/local/rel", "x.pem", "y.pem", "env-link",
+                }  # fmt: skip
+                assert there["README.md"] == b"- # Sample\n"
+                assert there["env-link"] == b"- SECRET=1"
+                assert there["conf/local/rel"] == b"-> a"
+                assert (worktree.path / ".env").stat().st_mode & 0o777 == 0o600
+                write(worktree.path, {".env": "spoilt", "new": "n", "z.pem": "z"})
+                patch = await to_thread.run_sync(
+                    lambda w: w.checkout.patch(clone.head, exclude=pool.exclude), worktree
+                )
+                assert patch.files == ("new",)
+                await pool.release(worktree)
+        assert (clone.path / ".env").read_text() == "SECRET=1"
+
+    @pytest.mark.parametrize("pattern", ["/etc/passwd", "../x", "a/../../x", "", "."])
+    async def test_nothing_from_outside(self, repository: Repository, directory: Path, pattern: str) -> None:
+        with pytest.raises(CopyError, match=r"must be a path inside of the repository, such as \.env"):
+            Pool(repository, directory, 1, copy=[pattern])
+
+    async def test_nor_through_a_link(
+        self, clone: Clone, repository: Repository, directory: Path, tmp_path: Path
+    ) -> None:
+        write(tmp_path / "outside", {"key": "k"})
+        (clone.path / "key").symlink_to(tmp_path / "outside/key")
+        (clone.path / "out").symlink_to(tmp_path / "outside")
+        for pattern in ("key", "out", "out/key"):
+            async with Pool(repository, directory, 1, copy=[pattern]) as pool:
+                with pytest.raises(CopyError, match=f"copy: .*/{pattern} leads out of the repository"):
+                    await pool.acquire(clone.head)
+
+    async def test_nor_to_the_outside_through_a_link_of_the_commit(
+        self, clone: Clone, repository: Repository, directory: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "outside").mkdir()
+        (clone.path / "conf").symlink_to(tmp_path / "outside")
+        commit = clone.commit()
+        (clone.path / "conf").unlink()
+        write(clone.path, {"conf/key": "k"})
+        async with Pool(repository, directory, 1, copy=["conf/key"]) as pool:
+            await pool.acquire(commit)
+        assert contents(tmp_path / "outside") == {}
+
+    async def test_what_is_kept_stays_between_tasks(
+        self, clone: Clone, repository: Repository, directory: Path
+    ) -> None:
+        write(clone.path, {".env": "x"})
+        async with Pool(repository, directory, 1, copy=[".env"], keep=["node_modules"]) as pool:
+            worktree = await pool.acquire(clone.head)
+            write(worktree.path, {"node_modules/a": "a", "src/node_modules/b": "b", "other": "o"})
+            patch = await to_thread.run_sync(lambda: worktree.checkout.patch(clone.head, exclude=pool.exclude))
+            assert patch.files == ("other",)
+            await pool.release(worktree)
+            worktree = await pool.acquire(clone.head)
+            assert {"node_modules/a", "src/node_modules/b", ".env"} <= set(contents(worktree.path))
+            assert not (worktree.path / "other").exists()
+
+
+class TestClean:
+    async def test_what_no_run_holds(self, clone: Clone, repository: Repository, directory: Path) -> None:
+        async with Pool(repository, directory, 2) as pool:
+            await two_names(pool, clone.head)
+        write(directory, {"notes.txt": "mine", "wt-x": "mine", "wt-3/f": "mine"})
+        both = (Removed("wt-1", directory / "wt-1"), Removed("wt-2", directory / "wt-2"))
+        assert await to_thread.run_sync(lambda: clean(repository, directory, dry_run=True)) == both
+        assert (directory / "wt-1/README.md").exists()
+        assert str(both[0]) == f"wt-1 ({directory}/wt-1)"
+        assert await to_thread.run_sync(clean, repository, directory) == both
+        assert sorted(contents(directory)) == ["notes.txt", "wt-3/f", "wt-x"]
+        assert clone.git("worktree", "list").count("\n") == 0
+        assert not (clone.path / ".git/worktrees").exists()
+
+    async def test_the_directory_goes_when_it_is_empty(
+        self, clone: Clone, repository: Repository, directory: Path
+    ) -> None:
+        async with Pool(repository, directory, 2) as pool:
+            await pool.acquire(clone.head)
+        await to_thread.run_sync(clean, repository, directory)
+        assert is_gone(directory)
+        assert await to_thread.run_sync(clean, repository, directory) == ()
+
+    async def test_one_that_is_in_use_stays(
+        self, clone: Clone, repository: Repository, directory: Path
+    ) -> None:
+        with another_run(clone, directory) as process:
+            assert await to_thread.run_sync(named, process) == "wt-1"
+            async with Pool(repository, directory, 1) as pool:
+                await pool.acquire(clone.head)
+            assert await to_thread.run_sync(clean, repository, directory) == (
+                Removed("wt-3", directory / "wt-3"),
+            )
+            assert (directory / "wt-1/other").exists()
+
+    async def test_one_whose_directory_the_user_removed(
+        self, clone: Clone, repository: Repository, directory: Path
+    ) -> None:
+        async with Pool(repository, directory, 1) as pool:
+            await pool.acquire(clone.head)
+        await to_thread.run_sync(shutil.rmtree, directory / "wt-1")
+        await to_thread.run_sync(clean, repository, directory)
+        assert is_gone(directory)
+        assert not (clone.path / ".git/worktrees").exists()
+
+
+async def test_two_runs_make_their_worktrees_at_the_same_time(
+    clone: Clone, repository: Repository, directory: Path
+) -> None:
+    names: list[str] = []
+
+    async def run() -> None:
+        own = await to_thread.run_sync(Repository.open, clone.path, clone.user.environ)
+        async with Pool(own, directory, 4) as pool, create_task_group() as group:
+            both.release()
+
+            async def one() -> None:
+                worktree = await pool.acquire(clone.head)
+                names.append(worktree.name)
+
+            await both_there()
+            for _ in range(4):
+                group.start_soon(one)
+
+    both = anyio.Semaphore(0)
+    here = anyio.Event()
+
+    async def both_there() -> None:
+        if both.value == 2:
+            here.set()
+        await here.wait()
+
+    async with create_task_group() as group:
+        group.start_soon(run)
+        group.start_soon(run)
+    assert sorted(names) == [f"wt-{number}" for number in range(1, 9)]
+    assert repository.resolve("HEAD") == clone.head

@@ -1,0 +1,234 @@
+"""The Dagger module without an engine: what it registers, and that its arguments reach the flow."""
+
+import inspect
+import subprocess
+import traceback
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, get_args, get_origin, get_type_hints
+
+import anyio
+import pytest
+from dagger import Doc
+from repositories import Clone
+
+from pipeline.dagger_module.invocation import HOME, Inside, ModuleError, Options, plainly, push_over_https
+from pipeline.dagger_module.main import Patchyard
+from pipeline.run.prepare import CallError
+from tasks.model import Mode
+
+FUNCTIONS = ("run", "patches", "changes", "check")
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_argument_is_documented(name: str) -> None:
+    hints = get_type_hints(getattr(Patchyard, name), include_extras=True)
+    for argument, hint in hints.items():
+        if argument in {"return", "ws"}:
+            continue
+        assert get_origin(hint) is Annotated, argument
+        assert any(isinstance(extra, Doc) for extra in get_args(hint)[1:]), argument
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_nothing_has_to_be_given(name: str) -> None:
+    parameters = inspect.signature(getattr(Patchyard, name)).parameters
+    needed = [item.name for item in parameters.values() if item.default is inspect.Parameter.empty]
+    assert needed == ["self", "ws"]  # the caller's workspace comes by itself
+
+
+def test_the_functions_that_run_a_plan_take_the_same_arguments() -> None:
+    shared = list(inspect.signature(Patchyard.patches).parameters)
+    assert list(inspect.signature(Patchyard.changes).parameters) == shared
+    assert list(inspect.signature(Patchyard.run).parameters)[: len(shared)] == shared
+    assert [name for name in shared if name in inspect.signature(Patchyard.check).parameters] == list(
+        inspect.signature(Patchyard.check).parameters
+    )
+    assert "source" in inspect.signature(Patchyard.check).parameters
+
+
+def test_it_is_registered_as_daggers_main_object() -> None:
+    from importlib.metadata import entry_points  # noqa: PLC0415 - the one place that asks
+
+    (entry,) = entry_points(group="dagger.mod", name="main_object")
+    assert entry.load() is Patchyard
+
+
+@pytest.fixture
+def inside(clone: Clone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory that is as the module's working directory: the caller's repository, and a plan."""
+    place = tmp_path / "scratch"
+    place.mkdir()
+    clone.path.rename(place / HOME)
+    (place / "plan.md").write_text(
+        "# P\n## Batch 1: A\n### Task 1.1: A\n**Run:**\n- `true`\n"
+        "## Batch 2: B\n### Task 2.1: B\nDo it.\n### Task 2.2: C\n**Run:**\n- `true`\n"
+    )
+    monkeypatch.chdir(place)
+    return place
+
+
+@pytest.mark.usefixtures("inside")
+def test_arguments_reach_the_flow() -> None:
+    options = Options(
+        pool_size=5,
+        start_batch=2,
+        tasks=["2.1"],
+        image="img:1",
+        agent="agent -p",
+        timeout="90s",
+        fresh=True,
+        keep_going=True,
+    )
+    prepared = Inside("plan.md", options, {"KEY": "a-secret-value"}).prepare({}, draft=True, github="o/r")
+    settings = prepared.settings
+    assert [task.id for task in prepared.plan.tasks] == ["2.1"]
+    assert [settings.mode_for(batch) for batch in prepared.plan.batches] == [Mode.DAGGER]
+    assert (settings.pool_size, settings.timeout, settings.agent) == (5, 90, "agent -p")
+    assert settings.image_for(prepared.plan.tasks[0], prepared.plan.batches[0]) == "img:1"
+    assert (settings.fresh, settings.keep_going, settings.draft, settings.github) == (True, True, True, "o/r")
+    assert prepared.secrets.values == {"KEY": "a-secret-value"}
+    assert "a-secret-value" not in repr(prepared)
+
+
+@pytest.mark.parametrize(("given", "size"), [({}, 3), ({"file": 5}, 5), ({"file": 5, "plan": 4}, 4)])
+def test_what_the_call_does_not_say_the_plan_and_the_settings_do(
+    inside: Path, given: dict[str, int], size: int
+) -> None:
+    if "file" in given:
+        (inside / HOME / "patchyard.toml").write_text(f"pool_size = {given['file']}\n")
+    if "plan" in given:
+        text = (inside / "plan.md").read_text()
+        (inside / "plan.md").write_text(f"---\npool_size: {given['plan']}\n---\n{text}")
+    assert Inside("plan.md", Options(agent="true"), {}).prepare({}).settings.pool_size == size
+    own = Inside("plan.md", Options(pool_size=2, agent="true"), {}).prepare({})
+    assert own.settings.pool_size == 2
+
+
+def test_no_argument_of_the_module_stands_in_the_way_of_a_setting() -> None:
+    assert {field.name: field.default for field in fields(Options) if field.default not in {None, False}} == {}
+    for name in FUNCTIONS:
+        parameters = list(inspect.signature(getattr(Patchyard, name)).parameters.values())[2:]
+        assert {item.name: item.default for item in parameters if item.default not in {None, False}} == {}
+
+
+@pytest.mark.parametrize(
+    ("remote", "api", "github", "pushed"),
+    [
+        ("git@github.com:octo/demo.git", None, None, "https://github.com/octo/demo.git"),
+        ("https://github.com/octo/demo", None, "other/name", "https://github.com/octo/demo"),
+        ("git@git.example:octo/demo.git", None, None, "https://git.example/octo/demo.git"),
+        (
+            "ssh://git@git.example:2222/octo/demo",
+            "https://git.example:8443/api/v3",
+            None,
+            "https://git.example:8443/octo/demo.git",
+        ),
+        (
+            "git@tenant.ghe.com:octo/demo",
+            "https://api.tenant.ghe.com",
+            None,
+            "https://tenant.ghe.com/octo/demo.git",
+        ),
+        (None, None, "octo/demo", "https://github.com/octo/demo.git"),
+        ("/srv/mirror.git", "http://git.example:80", "octo/demo", "http://git.example:80/octo/demo.git"),
+        ("/srv/mirror.git", None, None, "/srv/mirror.git"),
+    ],
+)
+def test_the_copy_pushes_over_https_where_the_caller_would_use_ssh(
+    inside: Path, remote: str | None, api: str | None, github: str | None, pushed: str
+) -> None:
+    git = ["git", "-C", str(inside / HOME)]
+    if remote:
+        subprocess.run([*git, "config", "remote.origin.url", remote], check=True)
+    environ = {"GITHUB_API_URL": api} if api else {}
+    push_over_https(Inside("plan.md", Options(), {}).prepare(environ, agent="true", github=github))
+    done = subprocess.run([*git, "remote", "get-url", "origin"], check=True, capture_output=True, text=True)
+    assert done.stdout == f"{pushed}\n"
+
+
+@pytest.mark.usefixtures("inside")
+def test_without_a_remote_the_repository_has_to_be_named() -> None:
+    prepared = Inside("plan.md", Options(), {}).prepare({}, agent="true")
+    with pytest.raises(
+        ModuleError, match=r"^the repository has no remote origin; name .* --github owner/repo$"
+    ):
+        push_over_https(prepared)
+
+
+def test_what_goes_wrong_is_said_as_on_the_command_line() -> None:
+    error = ModuleError("the plan is empty")
+    assert "".join(traceback.format_exception_only(error)) == "patchyard: the plan is empty\n"
+
+
+@pytest.mark.anyio
+async def test_ports_of_the_callers_machine_are_refused_before_anything_runs(inside: Path) -> None:
+    (inside / HOME / "patchyard.toml").write_text('[container.services]\nmodel = "localhost:4000"\n')
+    with pytest.raises(ModuleError, match=r"^the settings have \[container\.services\], ports of a machine"):
+        await Inside("plan.md", Options(agent="true"), {}).run({})
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (CallError("the plan cannot be read"), "the plan cannot be read"),
+        (
+            AttributeError("no attribute 'x'"),
+            "something went wrong that should not, please report it: AttributeError: no attribute 'x'",
+        ),
+    ],
+)
+async def test_what_goes_wrong_in_a_group_is_one_sentence(error: Exception, told: str) -> None:
+    async def fail() -> None:
+        raise error
+
+    async def fail_beside_others() -> None:
+        with plainly():
+            async with anyio.create_task_group() as outer, anyio.create_task_group() as inner:
+                inner.start_soon(fail)
+                outer.start_soon(anyio.sleep_forever)
+
+    with pytest.raises(ModuleError) as caught:
+        await fail_beside_others()
+    assert str(caught.value) == told
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("settings", "agent", "told"),
+    [
+        (
+            'secrets = ["THE_KEY"]\n',
+            "true",
+            "THE_KEY is among the secrets of the settings; give it with --secret env:THE_KEY",
+        ),
+        (
+            '[agents.mine]\ncommand = "mine"\nsecrets = ["KEY", "TOKEN"]\n',
+            "mine",
+            (
+                "KEY or TOKEN is needed by agent mine, for task 2.1; "
+                "give it with --secret env:KEY or --secret env:TOKEN"
+            ),
+        ),
+    ],
+)
+async def test_a_secret_that_lacks_is_asked_for_as_the_module_takes_it(
+    inside: Path, settings: str, agent: str, told: str
+) -> None:
+    (inside / HOME / "patchyard.toml").write_text(settings)
+    with pytest.raises(ModuleError) as caught:
+        await Inside("plan.md", Options(agent=agent), {}).check()
+    assert str(caught.value) == told
+
+
+def test_a_plan_with_mistakes_gives_all_of_them(inside: Path) -> None:
+    (inside / "plan.md").write_text("# P\n### Task 1: A\n### Task 1: B\n")
+
+    async def check() -> str:
+        return await Inside("plan.md", Options(), {}).check()
+
+    with pytest.raises(ModuleError) as caught:
+        anyio.run(check)
+    assert str(caught.value).count("error:") >= 2
+    assert str(caught.value).startswith("plan.md:"), "as the caller knows it"

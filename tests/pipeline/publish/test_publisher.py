@@ -1,0 +1,502 @@
+"""Publishing over a real transport: what is pushed, what is opened, and that once more does no harm."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+from github_rules import Pull, Repo
+from github_server import TOKEN, Fault, GitHubServer
+from repositories import Clone, User
+from repositories import make_repository as make
+
+from containers.git.repository import Repository
+from pipeline.forge.github_client import ForgeError, GitHub, connect
+from pipeline.publish.publisher import Branch, Failure, Foundation, Publication, publish, target_branch
+from tasks.model import PullRequest
+
+NAME = "octo/demo"
+RUN = "Patchyard-Run: r-1"
+
+
+@dataclass
+class World:
+    """A user's clone of a repository on GitHub, and what was published from it."""
+
+    clone: Clone
+    server: GitHubServer
+    forge: GitHub
+    repository: Repository
+    hub: Repo
+    pushed: dict[str, str] = field(default_factory=dict)  # what the store would know
+    requests: dict[str, PullRequest] = field(default_factory=dict)
+
+    def commit(self, files: dict[str, str], onto: str, message: str = "change", run: str = RUN) -> str:
+        """Make a commit as a task does: nothing of the checkout changes."""
+        tree = self._tree(onto, files)
+        return self.clone.git("commit-tree", tree, "-p", onto, "-m", f"{message}\n\nPlan-Task: 1\n{run}")
+
+    def _tree(self, onto: str, files: dict[str, str]) -> str:
+        entries = dict(line.split("\t")[::-1] for line in self.clone.git("ls-tree", onto).splitlines())
+        for name, content in files.items():
+            blob = self.clone.git("hash-object", "-w", "--stdin", stdin=content.encode())
+            entries[name] = f"100644 blob {blob}"
+        listing = "".join(f"{entry}\t{name}\n" for name, entry in entries.items())
+        return self.clone.git("mktree", stdin=listing.encode())
+
+    def merge(self, ours: str, theirs: str) -> str:
+        """Put two tasks' commits together, as the end of a batch does."""
+        merge = self.repository.merge(ours, theirs, f"batch 1\n\n{RUN}\n")
+        assert merge.commit
+        return merge.commit
+
+    def task(self, task: str, commit: str, **more: object) -> Publication:
+        """What the flow hands over for a task."""
+        one = Publication(
+            task, self.branch(f"patchyard/plan/{task}", commit), f"Task {task}", f"Body of {task}"
+        )
+        return replace(one, **more)  # type: ignore[arg-type]  # the fields by name
+
+    def branch(self, name: str, commit: str) -> Branch:
+        return Branch(name, commit, self.pushed.get(name))
+
+    def publish(self, *publications: Publication, auto_merge: bool = False) -> tuple[Failure, ...]:
+        """Publish, with what the store knows by now."""
+        fresh = [
+            replace(
+                one,
+                branch=replace(one.branch, last_pushed=self.pushed.get(one.branch.name)),
+                base=one.base and replace(one.base, last_pushed=self.pushed.get(one.base.name)),
+            )
+            for one in publications
+        ]
+        return publish(
+            self.repository,
+            self.forge,
+            fresh,
+            remote="origin",
+            target="main",
+            auto_merge=auto_merge,
+            credential=self.forge.credential(self.repository.remote_url("origin")),
+            on_pushed=self.pushed.__setitem__,
+            on_request=lambda request: self.requests.__setitem__(request.task, request),
+        )
+
+    @property
+    def pulls(self) -> list[Pull]:
+        return self.server.pull_requests(NAME)
+
+
+@pytest.fixture
+def world(github: GitHubServer, clone: Clone, user: User) -> Iterator[World]:
+    github.add_repository(NAME)
+    hub = github.repository(NAME)
+    clone.git("remote", "add", "origin", str(hub.path))
+    clone.git("push", "-q", "origin", "main")
+    clone.git("remote", "set-url", "origin", github.clone_url(NAME))
+    forge = GitHub(github.url, NAME, TOKEN, between_requests=0, between_writes=0, backoff=0)
+    yield World(clone, github, forge, Repository.open(clone.path, user.environ), hub)
+    forge.close()
+
+
+@pytest.fixture
+def stack(world: World) -> tuple[Publication, Publication, Publication]:
+    """Two tasks of batch 1, and one of batch 2 that builds on both."""
+    main = world.clone.head
+    one = world.commit({"one.txt": "1\n"}, main)
+    two = world.commit({"two.txt": "2\n"}, main)
+    batch = world.merge(one, two)
+    three = world.commit({"three.txt": "3\n"}, batch)
+    first, second = world.task("1.1", one), world.task("1.2", two)
+    below = (Foundation("1.1", first.branch.name), Foundation("1.2", second.branch.name))
+    base = world.branch("patchyard/plan/batch-1", batch)
+    return first, second, world.task("2.1", three, base=base, builds_on=below)
+
+
+def test_a_task_is_pushed_with_the_token_and_gets_a_pull_request(world: World) -> None:
+    before = world.clone.git("status", "--porcelain", "--branch")
+    commit = world.commit({"one.txt": "1\n"}, world.clone.head)
+    assert world.publish(world.task("1.1", commit)) == ()
+    assert world.hub.tip("patchyard/plan/1.1") == commit
+    (pull,) = world.pulls
+    assert (pull.title, pull.body, pull.head, pull.base) == (
+        "Task 1.1",
+        "Body of 1.1",
+        "patchyard/plan/1.1",
+        "main",
+    )
+    assert world.requests["1.1"].url == f"{world.server.web}/octo/demo/pull/1"
+    assert world.pushed == {"patchyard/plan/1.1": commit}
+    assert world.clone.git("status", "--porcelain", "--branch") == before
+
+
+def test_the_token_is_in_no_url_and_in_no_file_of_the_repository(world: World) -> None:
+    world.publish(world.task("1.1", world.commit({"one.txt": "1\n"}, world.clone.head)))
+    assert world.server.calls("POST", "git-receive-pack")
+    assert all(TOKEN not in call.target for call in world.server.requests)
+    stored = [path for path in (world.clone.path / ".git").rglob("*") if path.is_file()]
+    assert [path for path in stored if TOKEN.encode() in path.read_bytes()] == []
+
+
+def test_once_more_pushes_nothing_and_opens_nothing(world: World, stack: tuple[Publication, ...]) -> None:
+    assert world.publish(*stack) == ()
+    writes = len(world.server.calls("POST", ""))
+    numbers = {task: request.number for task, request in world.requests.items()}
+    assert world.publish(*stack) == ()
+    assert world.server.calls("POST", "")[writes:] == world.server.calls("POST", "git-upload-pack$")[-1:]
+    assert world.server.calls("PATCH", "") == []
+    assert {task: request.number for task, request in world.requests.items()} == numbers
+    assert len(world.pulls) == 3
+
+
+def test_a_task_that_ran_again_updates_its_branch_and_its_request(world: World) -> None:
+    world.publish(world.task("1.1", world.commit({"one.txt": "1\n"}, world.clone.head)))
+    again = world.commit({"one.txt": "better\n"}, world.clone.head)
+    assert world.publish(world.task("1.1", again, title="Other", body="Asked anew")) == ()
+    (pull,) = world.pulls
+    assert (pull.head_commit, pull.title, pull.body) == (again, "Other", "Asked anew")
+    assert world.requests["1.1"].action == "updated"
+
+
+def test_what_builds_on_a_batch_shows_its_own_change_alone(
+    world: World, stack: tuple[Publication, ...]
+) -> None:
+    assert world.publish(*reversed(stack)) == ()
+    third = next(pull for pull in world.pulls if pull.head == "patchyard/plan/2.1")
+    assert third.base == "patchyard/plan/batch-1"
+    assert world.hub.git("diff", "--name-only", f"{third.base}...{third.head}") == "three.txt"
+    links = {task: f"- [#{one.number}]({one.url}) (task {task})\n" for task, one in world.requests.items()}
+    assert third.body == f"Depends on\n\n{links['1.1']}{links['1.2']}\nBody of 2.1"
+
+
+def test_a_link_that_only_the_store_knows(world: World, stack: tuple[Publication, ...]) -> None:
+    world.publish(*stack[:2])
+    below = [replace(one, request=world.requests[one.task]) for one in stack[2].builds_on]
+    assert world.publish(replace(stack[2], builds_on=tuple(below))) == ()
+    assert "[#1](" in (world.pulls[2].body or "")
+    assert "[#2](" in (world.pulls[2].body or "")
+
+
+def test_when_all_below_is_merged_the_base_is_the_target(world: World, stack: tuple[Publication, ...]) -> None:
+    world.publish(*stack)
+    for pull in world.pulls[:2]:
+        world.hub.merge("octocat", pull, {})
+    assert world.publish(*stack) == ()
+    assert [(pull.base, pull.state) for pull in world.pulls] == [
+        ("main", "closed"),
+        ("main", "closed"),
+        ("main", "open"),
+    ]
+    assert [world.requests[task].action for task in ("1.1", "1.2", "2.1")] == ["merged", "merged", "updated"]
+
+
+def test_while_one_below_is_not_merged_the_base_stays(world: World, stack: tuple[Publication, ...]) -> None:
+    world.publish(*stack)
+    world.hub.merge("octocat", world.pulls[0], {})
+    assert world.publish(*stack) == ()
+    assert world.pulls[2].base == "patchyard/plan/batch-1"
+
+
+def test_a_merged_task_stays_merged_when_its_branch_was_deleted(
+    world: World, stack: tuple[Publication, ...]
+) -> None:
+    world.publish(*stack[:1])
+    world.hub.merge("octocat", world.pulls[0], {"merge_method": "squash"})
+    world.hub.git("update-ref", "-d", "refs/heads/patchyard/plan/1.1")
+    assert world.publish(*stack[:1]) == ()
+    assert world.hub.tip("patchyard/plan/1.1") is None
+    assert len(world.pulls) == 1
+
+
+def test_a_closed_request_is_followed_by_a_new_one(world: World, stack: tuple[Publication, ...]) -> None:
+    world.publish(*stack[:1])
+    world.pulls[0].state = "closed"
+    assert world.publish(*stack[:1]) == ()
+    assert [pull.state for pull in world.pulls] == ["closed", "open"]
+
+
+# Whose branch it is
+
+
+def person_pushes(world: World, branch: str) -> str:
+    return world.hub.write(branch, {"theirs.txt": "mine\n"}, "a person's work")
+
+
+def test_a_branch_that_a_person_pushed_to_is_left_alone(world: World, stack: tuple[Publication, ...]) -> None:
+    world.publish(*stack[:2])
+    theirs = person_pushes(world, "patchyard/plan/1.1")
+    again = world.commit({"one.txt": "better\n"}, world.clone.head)
+    (failure,) = world.publish(world.task("1.1", again), world.task("1.2", stack[1].branch.commit))
+    assert world.hub.tip("patchyard/plan/1.1") == theirs
+    assert (failure.task, failure.branch) == ("1.1", "patchyard/plan/1.1")
+    assert failure.reason == (
+        "branch patchyard/plan/1.1 on origin has commits that patchyard did not make, so it was left as it is "
+        f"({theirs[:10]}); merge or delete it there, or name others with --branch"
+    )
+    assert str(failure) == f"task 1.1 (patchyard/plan/1.1) was not published: {failure.reason}"
+
+
+def test_a_commit_that_a_person_amended_is_left_alone(world: World, stack: tuple[Publication, ...]) -> None:
+    """Its message still says that this program made it, but it is not what was pushed."""
+    world.publish(*stack[:1])
+    amended = world.hub.write("patchyard/plan/1.1", {"one.txt": "mine\n"}, f"change\n\n{RUN}")
+    (failure,) = world.publish(world.task("1.1", world.commit({"one.txt": "better\n"}, world.clone.head)))
+    assert "has commits that patchyard did not make" in failure.reason
+    assert world.hub.tip("patchyard/plan/1.1") == amended
+
+
+def test_without_a_record_the_commit_says_whose_it_is(world: World, stack: tuple[Publication, ...]) -> None:
+    world.publish(*stack[:2])
+    theirs = person_pushes(world, "patchyard/plan/1.2")
+    world.pushed.clear()
+    first, second = (world.commit({name: "better\n"}, world.clone.head) for name in ("one.txt", "two.txt"))
+    (failure,) = world.publish(world.task("1.1", first), world.task("1.2", second))
+    assert failure.task == "1.2"
+    assert world.hub.tip("patchyard/plan/1.1") == first
+    assert world.hub.tip("patchyard/plan/1.2") == theirs
+
+
+def test_what_stands_there_already_is_taken_note_of(world: World, stack: tuple[Publication, ...]) -> None:
+    """The program ended after the push, before it could keep what it had pushed."""
+    world.publish(*stack[:1])
+    world.pushed.clear()
+    assert world.publish(*stack[:1]) == ()
+    assert world.pushed == {"patchyard/plan/1.1": stack[0].branch.commit}
+
+
+def test_a_person_who_pushes_at_the_same_moment_is_not_overwritten(
+    world: World, stack: tuple[Publication, ...]
+) -> None:
+    class Late(Repository):
+        def push(self, *arguments, **options):  # type: ignore[no-untyped-def]  # noqa: ANN002, ANN003, ANN202 - as it is there
+            person_pushes(world, "patchyard/plan/1.1")
+            return super().push(*arguments, **options)
+
+    world.publish(*stack[:1])
+    world.repository = Late.open(world.clone.path, world.clone.user.environ)
+    again = world.commit({"one.txt": "better\n"}, world.clone.head)
+    (failure,) = world.publish(world.task("1.1", again))
+    assert "somebody else pushed to patchyard/plan/1.1 meanwhile" in failure.reason
+    assert world.hub.git("log", "-1", "--format=%s", "patchyard/plan/1.1") == "a person's work"
+
+
+def test_a_base_that_is_not_ours_stops_what_builds_on_it(world: World, stack: tuple[Publication, ...]) -> None:
+    world.hub.write("patchyard/plan/batch-1", {"theirs.txt": "mine\n"}, "a person's work", onto="main")
+    (failure,) = world.publish(*stack)
+    assert failure.task == "2.1"
+    assert failure.reason.startswith(
+        "the branch patchyard/plan/batch-1, which it builds on, is not there: branch "
+    )
+    assert [pull.head for pull in world.pulls] == ["patchyard/plan/1.1", "patchyard/plan/1.2"]
+
+
+def test_a_push_that_the_remote_declines_leaves_the_others(
+    world: World, stack: tuple[Publication, ...]
+) -> None:
+    hook = world.hub.path / "hooks" / "update"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text('#!/bin/sh\ncase "$1" in */1.1) echo "no such branches here" >&2; exit 1;; esac\n')
+    hook.chmod(0o755)
+    (failure,) = world.publish(*stack)
+    assert failure.task == "1.1"
+    assert "no such branches here" in failure.reason
+    assert [pull.head for pull in world.pulls] == ["patchyard/plan/1.2", "patchyard/plan/2.1"]
+    hook.unlink()
+    assert world.publish(*stack) == ()
+    assert len(world.pulls) == 3
+
+
+# Failures half-way
+
+
+def test_one_failure_leaves_the_others_and_the_next_call_does_the_rest(
+    world: World, stack: tuple[Publication, ...]
+) -> None:
+    world.server.inject(Fault(status=422, message="odd", method="POST", path="/pulls$", skip=1))
+    (failure,) = world.publish(*stack)
+    assert failure.task == "1.2"
+    assert "(422: odd)" in failure.reason
+    assert sorted(world.requests) == ["1.1", "2.1"]
+    assert world.publish(*stack) == ()
+    assert [pull.head for pull in world.pulls] == [f"patchyard/plan/{task}" for task in ("1.1", "2.1", "1.2")]
+
+
+def test_a_rate_limit_half_way_leaves_the_rest_for_the_next_call(
+    world: World, stack: tuple[Publication, ...]
+) -> None:
+    limit = Fault(status=403, message="API rate limit exceeded", method="POST", path="/pulls$", skip=1, times=9)
+    limit.headers = {"Retry-After": "3600"}
+    world.server.inject(limit)
+    failures = world.publish(*stack)
+    assert [failure.task for failure in failures] == ["1.2", "2.1"]
+    assert all("the rate limit of GitHub for octo/demo" in failure.reason for failure in failures)
+    assert len(world.server.calls("POST", "/pulls$")) == 2
+    world.server.faults.clear()
+    assert world.publish(*stack) == ()
+    assert len(world.pulls) == 3
+
+
+def test_a_remote_that_cannot_be_read_fails_every_task(world: World, stack: tuple[Publication, ...]) -> None:
+    world.clone.git("remote", "set-url", "origin", world.server.clone_url("octo/nothing"))
+    failures = world.publish(*stack)
+    assert [failure.task for failure in failures] == ["1.1", "1.2", "2.1"]
+    assert all("cannot use the remote origin" in failure.reason for failure in failures)
+    assert world.pulls == []
+
+
+# Auto-merge
+
+
+def test_auto_merge_merges_what_nothing_holds_back_and_then_what_builds_on_it(
+    world: World, stack: tuple[Publication, ...]
+) -> None:
+    assert world.publish(*stack, auto_merge=True) == ()
+    assert [world.requests[one.task].action for one in stack] == ["merged"] * 3
+    assert [pull.base for pull in world.pulls] == ["main"] * 3
+    assert world.hub.git("ls-tree", "--name-only", "main").split()[-3:] == ["src", "three.txt", "two.txt"]
+
+
+def test_auto_merge_waits_for_the_target_where_something_is_required(
+    world: World, stack: tuple[Publication, ...]
+) -> None:
+    world.hub.required = True
+    assert world.publish(*stack, auto_merge=True) == ()
+    assert [pull.auto_merge for pull in world.pulls] == ["merge", "merge", None]
+    assert world.requests["2.1"].notes == (
+        "`patchyard publish` turns auto-merge on when what it builds on (patchyard/plan/batch-1) is merged",
+    )
+    world.hub.complete_checks()
+    world.hub.required = True
+    assert world.publish(*stack, auto_merge=True) == ()
+    assert [(pull.base, pull.auto_merge) for pull in world.pulls[2:]] == [("main", "merge")]
+
+
+def test_a_merge_that_fails_leaves_the_request(world: World, stack: tuple[Publication, ...]) -> None:
+    world.server.inject(Fault(status=500, path="graphql$", times=99))
+    failures = world.publish(*stack[:1], auto_merge=True)
+    assert [failure.task for failure in failures] == ["1.1"]
+    assert "cannot merge #1 in octo/demo" in failures[0].reason
+    assert world.requests["1.1"].action == "opened"
+
+
+# Where it goes
+
+
+@pytest.mark.parametrize(
+    ("base", "target"), [("main", "main"), ("release", "release"), ("mine", "main"), (None, "main")]
+)
+def test_the_target_is_the_branch_of_the_base_where_the_remote_has_it(
+    world: World, base: str | None, target: str
+) -> None:
+    world.hub.git("branch", "release", "main")
+    world.clone.git("branch", "mine")
+    credential = world.forge.credential(world.repository.remote_url("origin"))
+    assert target_branch(world.repository, "origin", base, credential, world.forge) == target
+
+
+Connect = Callable[..., GitHub]
+
+
+@pytest.fixture
+def connected(clone: Clone, user: User) -> Connect:
+    """Set the remote, and connect."""
+
+    def call(url: str | None, github: str | None = None, **environ: str) -> GitHub:
+        if url:
+            clone.git("remote", "add", "origin", url)
+        repository = Repository.open(clone.path, user.environ)
+        return connect({"PATH": "", **environ}, repository, "origin", github)
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("url", "github", "environ", "expected"),
+    [
+        ("git@github.com:octo/demo.git", None, {}, "octo/demo on github.com"),
+        ("https://github.com/octo/demo", "octo/other", {}, "octo/other on github.com"),
+        ("/srv/git/demo.git", "octo/demo", {}, "octo/demo on github.com"),
+        ("/srv/git/demo.git", "ghe.test/octo/demo", {"GH_HOST": "ghe.test"}, "octo/demo on ghe.test"),
+        ("git@ghe.test:octo/demo.git", None, {"GH_ENTERPRISE_TOKEN": "t"}, "octo/demo on ghe.test"),
+        (
+            "git@github.com:octo/demo.git",
+            None,
+            {"GITHUB_API_URL": "http://127.0.0.1:8080"},
+            "octo/demo on 127.0.0.1",
+        ),
+    ],
+)
+def test_where_a_remote_leads(
+    connected: Connect, url: str, github: str | None, environ: dict[str, str], expected: str
+) -> None:
+    assert repr(connected(url, github, GITHUB_TOKEN="ghp_x", **environ)) == f"GitHub({expected})"
+
+
+@pytest.mark.parametrize(
+    ("url", "github", "environ", "said"),
+    [
+        (
+            None,
+            None,
+            {},
+            "there is no remote origin to push to; add it with `git remote add origin URL`, or name",
+        ),
+        (
+            "https://me:ghp_secret@gitlab.test/a/b/c.git",
+            None,
+            {},
+            "the remote origin (https://gitlab.test/a/b/c.git) does not name a repository on GitHub; say which",
+        ),
+        ("/srv/git/demo.git", "demo", {}, "--github: 'demo' is not of the form owner/repo"),
+        (
+            "git@github.com:octo/demo.git",
+            None,
+            {},
+            "there is no token for octo/demo on github.com: set GITHUB_TOKEN to one that may write contents",
+        ),
+        (
+            "git@gitlab.test:octo/demo.git",
+            None,
+            {"GITHUB_TOKEN": "x"},
+            "there is no token for octo/demo on gitlab.test: set GH_ENTERPRISE_TOKEN to one that may write",
+        ),
+        (
+            "git@github.com:octo/demo.git",
+            None,
+            {"GITHUB_API_URL": "http://127.0.0.1:8080"},
+            "there is no token for octo/demo on 127.0.0.1: set GITHUB_TOKEN to one that may write contents",
+        ),
+        (
+            "git@github.com:octo/demo.git",
+            None,
+            {"GITHUB_TOKEN": "a b"},
+            "the token for github.com holds characters",
+        ),
+        (
+            "git@github.com:octo/demo.git",
+            None,
+            {"GITHUB_API_URL": "nonsense"},
+            "GITHUB_API_URL is 'nonsense', which",
+        ),
+    ],
+)
+def test_why_there_is_no_way_to_github(
+    connected: Connect, url: str | None, github: str | None, environ: dict[str, str], said: str
+) -> None:
+    with pytest.raises(ForgeError) as caught:
+        connected(url, github, **environ)
+    assert str(caught.value).startswith(said)
+
+
+def test_a_url_that_git_rewrites_leads_to_where_it_says(connected: Connect, user: User, tmp_path: Path) -> None:
+    user.git("config", "--global", f"url.{tmp_path}/.insteadOf", "https://github.com/", cwd=user.home)
+    forge = connected("https://github.com/octo/demo.git", GITHUB_TOKEN="ghp_x")
+    assert repr(forge) == "GitHub(octo/demo on github.com)"
+    assert forge.credential(f"{tmp_path}/octo/demo.git") is None
+
+
+def test_a_path_as_remote_needs_no_credential(world: World, tmp_path: Path, user: User) -> None:
+    other = make(user, tmp_path / "other", {"a.txt": "1\n"})
+    other.git("remote", "add", "origin", str(world.hub.path))
+    repository = Repository.open(other.path, user.environ)
+    assert world.forge.credential(repository.remote_url("origin")) is None

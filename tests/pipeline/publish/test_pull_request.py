@@ -1,0 +1,130 @@
+"""What a pull request says."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.publish.pull_request import body, title, with_links
+from pipeline.store.records import StoredStep
+from tasks.model import (
+    Batch,
+    Check,
+    DeclaredFile,
+    FileAction,
+    Outcome,
+    Plan,
+    PullRequest,
+    Status,
+    Step,
+    StepKind,
+    Task,
+)
+
+PLAN = Plan("plan", "Greetings", "plan.md", (Batch(1, "First"),))
+VERIFY = Step(StepKind.VERIFY, "cat a.txt", ("sh", "-c", "cat a.txt"))
+LIMIT = 65_536
+
+
+def outcome(*files: str) -> Outcome:
+    return Outcome("1.1", "Add a file", 1, Status.CHANGED, files=files)
+
+
+def test_the_whole() -> None:
+    task = Task(
+        "1.1",
+        "Add a file",
+        1,
+        files=(DeclaredFile(FileAction.CREATE, "a.txt"), DeclaredFile(FileAction.READ, "b.txt")),
+        implementation="Write `hello` into it.\n\n- [ ] and be *quick*",
+        verification=(Check("cat a.txt", VERIFY), Check("The file\nreads well")),
+    )
+    steps = [
+        StoredStep(1, "agent", "claude -p", 0, 2.0, None),
+        StoredStep(2, "verify", "cat a.txt", 0, 0.1, None),
+    ]
+    assert body(task, PLAN, outcome("a.txt", "c.txt"), run="r-1", steps=steps) == (
+        "Task 1.1 of *Greetings*: Add a file\n\n"
+        "## What was asked\n\n"
+        "Write `hello` into it.\n\n- [ ] and be *quick*\n\n"
+        "## Files\n\n"
+        "- `a.txt`: create\n- `c.txt`\n\n"
+        "Named by the plan, and not changed:\n\n- `b.txt`: read\n\n"
+        "## Verification\n\n"
+        "- `cat a.txt`: exit code 0\n\n"
+        "To be checked by a person:\n\n- [ ] The file reads well\n\n"
+        "---\n\nPlan-Task: 1.1\nPatchyard-Run: r-1\n"
+    )
+
+
+def test_commands_stand_where_no_text_was_written() -> None:
+    task = Task("1.1", "t", 1, run=(Step(StepKind.RUN, "echo a > a.txt", ("sh",)),))
+    text = body(task, PLAN, outcome("a.txt"), run="r")
+    assert "## What was asked\n\n- `echo a > a.txt`\n" in text
+    assert "The plan names no command that verifies it." in text
+
+
+def test_names_of_files_are_shown_as_they_stand() -> None:
+    text = body(Task("1.1", "t", 1), PLAN, outcome("a`b", "`", "two\nlines", "sp ace", "caf\udcc3"), run="r")
+    assert "- ``a`b``\n- `` ` ``\n- `two lines`\n- `sp ace`\n- `caf\ufffd`\n" in text
+
+
+def test_markup_in_a_title_is_not_taken_for_markup() -> None:
+    text = body(Task("1.1", "Use <b> and `*args` in *a*", 1), PLAN, outcome(), run="r")
+    assert text.startswith("Task 1.1 of *Greetings*: Use \\<b\\> and `*args` in \\*a\\*\n")
+
+
+def test_what_is_too_long_is_cut_and_the_trailers_stay() -> None:
+    task = Task("1.1", "t", 1, implementation="before\n```python\n" + "x = 1\n" * 20_000)
+    text = body(task, PLAN, outcome("a.txt"), run="r-1")
+    assert len(text) <= LIMIT
+    assert "x = 1\n```\n\n*The rest was cut: it is too long for a pull request" in text
+    assert text.endswith("Plan-Task: 1.1\nPatchyard-Run: r-1\n")
+
+
+def test_long_names_leave_room_for_what_was_asked() -> None:
+    task = Task("1.1", "t" * 9000, 1, implementation="Do it.", verification=(Check("c" * 90_000),))
+    text = body(task, PLAN, outcome(*(f"{number:04}" * 1000 for number in range(200))), run="r-1")
+    assert len(text) <= LIMIT
+    assert "## What was asked\n\nDo it.\n\n## Files\n\n- `0000" in text
+    assert text.endswith("Plan-Task: 1.1\nPatchyard-Run: r-1\n")
+
+
+def test_many_files_are_counted() -> None:
+    text = body(Task("1.1", "t", 1), PLAN, outcome(*(f"{number:04}.txt" for number in range(1000))), run="r")
+    assert "- `0199.txt`\n- and 800 more\n" in text
+
+
+@given(st.text(), st.text(), st.lists(st.text(), max_size=300), st.integers(0, 3))
+def test_whatever_stands_in_a_plan_github_takes_it(asked: str, name: str, files: list[str], times: int) -> None:
+    task = Task("1.1", name, 1, implementation=asked * 10**times)
+    requests = {f"1.{number}": PullRequest(f"1.{number}", number, "u" * 100, "b", "m") for number in range(80)}
+    text = with_links(body(task, PLAN, outcome(*files), run="r"), requests)
+    assert len(text) <= LIMIT
+    assert "\x00" not in text
+    text.encode()
+
+
+@pytest.mark.parametrize(
+    ("task", "expected"),
+    [
+        (Task("1.1", "Add a file", 1), "Add a file"),
+        (Task("1.1", "Add a file", 1, commit="feat: a file\n\nAnd more."), "feat: a file"),
+        (Task("1.1", "", 1), "Task 1.1"),
+        (Task("1.1", "x" * 300, 1), "x" * 255 + "…"),
+    ],
+)
+def test_the_title(task: Task, expected: str) -> None:
+    assert title(task) == expected
+
+
+def test_links_stand_in_front() -> None:
+    requests = {
+        "1.1": PullRequest("1.1", 3, "https://github.com/octo/demo/pull/3", "a", "main"),
+        "1.2": PullRequest("1.2", 4, "https://github.com/octo/demo/pull/4", "b", "main"),
+    }
+    assert with_links("text", requests) == (
+        "Depends on\n\n"
+        "- [#3](https://github.com/octo/demo/pull/3) (task 1.1)\n"
+        "- [#4](https://github.com/octo/demo/pull/4) (task 1.2)\n\ntext"
+    )
+    assert with_links("text", {}) == "text"

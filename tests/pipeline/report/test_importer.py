@@ -1,0 +1,314 @@
+"""`patchyard publish --from DIR`: a run that was made elsewhere, published from a clone that has its base."""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from github_rules import Pull
+from github_server import TOKEN, GitHubServer
+from project import Done, Project
+from repositories import Clone, make_repository
+
+from containers.git.repository import Repository
+from pipeline.report.importer import Carried
+from pipeline.report.model import ReportError
+from pipeline.store.store import Store
+
+NAME = "octo/demo"
+SCRIPTS = {
+    "1.1": "echo one > one.txt; printf '\\0\\377' > bin; rm src/app.py",
+    "1.2": "echo two > two.txt; ln -s one.txt 'a link'; chmod +x README.md",
+    "1.3": "echo three > three.txt",
+    "1.4": "echo half > half.txt; exit 7",
+    "2.1": "cat one.txt two.txt three.txt > all.txt",
+    "3.1": "cat all.txt > again.txt",
+}
+FIELDS = {
+    "1.3": "**Dependencies:** Task 1.1\n\n**Commit:** Größe: add three",
+    "1.2": "**Implementation:**\nTwo!\n",
+}
+
+
+@dataclass
+class Elsewhere:
+    """A project where a plan was run, the directory that it left, and a clone on another machine."""
+
+    project: Project
+    here: Project
+    server: GitHubServer
+    directory: Path
+    run: str
+
+    def publish(self, *arguments: str | Path, project: Project | None = None, code: int = 0) -> Done:
+        """Run `patchyard publish --from` in the clone."""
+        environ = {"GITHUB_TOKEN": TOKEN, "GITHUB_API_URL": self.server.url}
+        command = ("publish", "--from", self.directory, "--json", *arguments)
+        return (project or self.here).call(*command, environ=environ).expect(code)
+
+    @property
+    def pulls(self) -> dict[str, Pull]:
+        """The pull requests by their heads."""
+        return {pull.head: pull for pull in self.server.pull_requests(NAME)}
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """The report."""
+        found: dict[str, Any] = json.loads((self.directory / "report.json").read_text())
+        return found
+
+    def change(self, **values: object) -> None:
+        """Change the report."""
+        (self.directory / "report.json").write_text(json.dumps({**self.report, **values}))
+
+
+@contextmanager
+def opened(project: Project) -> Iterator[tuple[Repository, Store]]:
+    """Open a project's repository and its store."""
+    repository = Repository.open(project.root, project.environ)
+    with Store.beside(repository.common) as store:
+        yield repository, store
+
+
+def trees(project: Project) -> dict[str, str]:
+    """Return the trees of the program's branches."""
+    return {
+        name: project.clone.git("rev-parse", f"{commit}^{{tree}}")
+        for name, commit in project.branches().items()
+        if name != "main"
+    }
+
+
+@pytest.fixture
+def elsewhere(github: GitHubServer, project: Project, tmp_path: Path) -> Elsewhere:
+    github.add_repository(NAME)
+    clone, hub = project.clone, github.repository(NAME)
+    clone.git("remote", "add", "origin", str(hub.path))
+    clone.git("push", "-q", "origin", "main")
+    clone.git("remote", "set-url", "origin", github.clone_url(NAME))
+    other = tmp_path / "machine" / "demo"
+    other.parent.mkdir()
+    clone.user.git("clone", "-q", hub.path, other, cwd=tmp_path)
+    here = Project(Clone(clone.user, other))
+    here.clone.git("remote", "set-url", "origin", github.clone_url(NAME))
+    plan = project.tasks(SCRIPTS, fields=FIELDS, title="Some Plan")
+    run = project.run(plan, "--keep-going", "--label", "bot").expect(1).run
+    directory = tmp_path / "out"
+    project.call("patches", run, "--output", directory).expect(0)
+    return Elsewhere(project, here, github, directory, run)
+
+
+def test_another_clone_gets_the_same_commits_branches_and_pull_requests(elsewhere: Elsewhere) -> None:
+    done = elsewhere.publish()
+
+    assert elsewhere.here.branches() == elsewhere.project.branches()
+    assert len(elsewhere.project.branches()) == 8  # five tasks, two batches, main
+    pulls = elsewhere.pulls
+    prefix = "patchyard/some-plan"
+    assert {head: pull.base for head, pull in pulls.items()} == {
+        f"{prefix}/1.1": "main",
+        f"{prefix}/1.2": "main",
+        f"{prefix}/1.3": f"{prefix}/1.1",
+        f"{prefix}/2.1": f"{prefix}/batch-1",
+        f"{prefix}/3.1": f"{prefix}/batch-2",
+    }
+    assert pulls[f"{prefix}/1.3"].title == "Größe: add three"
+    assert "Two!" in (pulls[f"{prefix}/1.2"].body or "")
+    assert "`one.txt`" in (pulls[f"{prefix}/1.1"].body or "")
+    assert f"Patchyard-Run: {elsewhere.run}" in (pulls[f"{prefix}/1.1"].body or "")
+    assert pulls[f"{prefix}/1.1"].labels == ["bot"]
+    assert len(done.events("pull_request")) == 5
+    hub = elsewhere.server.repository(NAME)
+    assert {name: hub.tip(name) for name in elsewhere.here.branches()} == elsewhere.here.branches()
+    assert elsewhere.here.clone.git("status", "--porcelain") == ""
+
+    # Once more changes nothing.
+    before = elsewhere.here.branches()
+    pushed = len(elsewhere.server.calls("POST", "git-receive-pack"))
+    again = elsewhere.publish()
+    assert elsewhere.here.branches() == before
+    assert len(elsewhere.pulls) == 5
+    assert {event["action"] for event in again.events("pull_request")} == {"updated"}
+    assert len(elsewhere.server.calls("POST", "git-receive-pack")) == pushed
+
+
+def test_the_run_is_there_as_if_it_had_been_made_here(elsewhere: Elsewhere) -> None:
+    with opened(elsewhere.here) as (repository, store):
+        Carried.at(elsewhere.directory).bring(repository, store)
+        Carried.at(elsewhere.directory).bring(repository, store)
+    status = [
+        json.loads(project.call("status", elsewhere.run, "--json").expect(0).out)
+        for project in (elsewhere.here, elsewhere.project)
+    ]
+    for record in status:
+        for task in record["tasks"]:
+            task.pop("log")
+        for attempt in record["attempts"]:
+            for name in ("log", "host", "started_at", "finished_at"):
+                attempt.pop(name)
+        record["attempts"].sort(key=lambda attempt: attempt["task"])
+        record.pop("finished_at")
+    assert status[0] == status[1]
+    shown = [project.call("diff", elsewhere.run, "2.1").out for project in (elsewhere.here, elsewhere.project)]
+    assert shown[0] == shown[1]
+    text = elsewhere.here.call("report", elsewhere.run, "--format", "json").expect(0).out
+    told = {task["task"]: task["key"] for task in json.loads(text)["tasks"]}
+    assert told == {task["task"]: task["key"] for task in elsewhere.report["tasks"]}
+    # Published where it ran, it is the same run for both.
+    elsewhere.publish("--draft", project=elsewhere.project)
+    assert [pull.draft for pull in elsewhere.pulls.values()] == [True] * 5
+    assert set(trees(elsewhere.here)) >= set(elsewhere.pulls)
+
+
+def test_commits_of_nobody_get_the_name_of_who_publishes_them(elsewhere: Elsewhere) -> None:
+    text = (elsewhere.directory / "report.json").read_text()
+    assert "Uma User <uma@example.com> " in text
+    anonymous = text.replace("Uma User <uma@example.com> ", "patchyard <patchyard@localhost> ")
+    (elsewhere.directory / "report.json").write_text(anonymous)
+    with opened(elsewhere.here) as (repository, store):
+        Carried.at(elsewhere.directory).bring(repository, store)
+    # The names and the times are those of the run again: so are the ids.
+    assert elsewhere.here.branches() == elsewhere.project.branches()
+    who = elsewhere.here.clone.git("log", "-1", "--format=%an <%ae> %cn <%ce>", "patchyard/some-plan/2.1")
+    assert who == "Uma User <uma@example.com> Uma User <uma@example.com>"
+
+
+def test_a_shallow_clone_of_a_later_state_gets_the_base_from_the_remote(
+    elsewhere: Elsewhere, tmp_path: Path
+) -> None:
+    clone, hub = elsewhere.project.clone, elsewhere.server.repository(NAME)
+    clone.commit({"later.txt": "1"})
+    clone.git("push", "-q", hub.path, "main")
+    other = tmp_path / "shallow"
+    clone.user.git("clone", "-q", "--depth=1", f"file://{hub.path}", other, cwd=tmp_path)
+    shallow = Project(Clone(clone.user, other))
+    shallow.clone.git("remote", "set-url", "origin", elsewhere.server.clone_url(NAME))
+    base = elsewhere.report["base"]["commit"]
+    assert shallow.clone.git("cat-file", "-t", base, check=False) == ""
+    elsewhere.publish(project=shallow)
+    assert trees(shallow) == trees(elsewhere.project)
+    assert len(elsewhere.pulls) == 5
+
+
+def test_a_base_that_is_nowhere_is_said(elsewhere: Elsewhere) -> None:
+    base = elsewhere.report["base"]
+    elsewhere.change(base={**base, "commit": "1" * 40}, commits=[], tasks=[])
+    done = elsewhere.publish(code=2)
+    assert "neither here nor on origin" in done.err
+    assert elsewhere.pulls == {}
+
+
+def test_a_patch_that_was_changed_is_refused_and_nothing_is_left(elsewhere: Elsewhere) -> None:
+    patch = elsewhere.directory / "1.3.patch"
+    patch.write_bytes(patch.read_bytes().replace(b"+three\n", b"+THREE\n"))
+    done = elsewhere.publish(code=2)
+    assert "the patch of task 1.3 gives another tree here than in the run" in done.err
+    assert set(elsewhere.here.branches()) == {"main"}
+    assert elsewhere.pulls == {}
+    assert elsewhere.here.call("runs", "--json").out == ""
+    patch.write_bytes(b"diff --git a/x b/x\n")
+    assert "the patch of task 1.3 does not apply here" in elsewhere.publish(code=2).err
+    patch.unlink()
+    assert "1.3.patch: cannot be read" in elsewhere.publish(code=2).err
+
+
+def test_a_branch_of_a_person_is_left_alone(elsewhere: Elsewhere) -> None:
+    elsewhere.here.clone.git("branch", "patchyard/some-plan/1.2", "main")
+    done = elsewhere.publish(code=1)
+    assert "patchyard/some-plan/1.2 has commits that patchyard did not make" in done.err
+    assert elsewhere.here.branches()["patchyard/some-plan/1.2"] == elsewhere.here.clone.head
+    assert elsewhere.pulls == {}
+
+
+def test_a_branch_that_a_report_takes_by_another_name_is_left_alone_too(elsewhere: Elsewhere) -> None:
+    tasks = elsewhere.report["tasks"]
+    tasks[0]["branch"] = "main"
+    elsewhere.change(tasks=tasks)
+    head = elsewhere.here.clone.head
+    assert "main" in elsewhere.publish(code=1).err
+    assert elsewhere.here.clone.head == head == elsewhere.server.repository(NAME).tip("main")
+
+
+ODD = [
+    ("report", "run", "../../x", "no id of a run"),
+    ("base", "commit", "--all", "no id of a commit"),
+    ("task", "task", "../x", "no id of a task"),
+    ("task", "patch", "../1.1.patch", "not the name of task 1.1's patch"),
+    ("task", "patch", "report.json", "not the name of task 1.1's patch"),
+    ("task", "patch", None, "task 1.1 has a commit, but no patch"),
+    ("task", "start", None, "no start that the run made"),
+    ("task", "status", "odd", "'odd' is not a valid Status"),
+    ("task", "mode", "odd", "'odd' is not a valid Mode"),
+    ("task", "started_at", "yesterday", "Invalid isoformat"),
+    ("step", "kind", "odd", "'odd' is not a valid StepKind"),
+    ("task", "commit", "2" * 40, "the commit of task 1.1 is not in it"),
+    ("report", "status", "odd", "'odd' is not a valid RunStatus"),
+    ("report", "commits", [], "the commit of task 1.1 is not in it"),
+    ("commit", "author", "A <a@b> 1 +0000\nparent " + "3" * 40, "is none that a run makes"),
+    ("commit", "parents", [], "is none that a run makes"),
+    ("commit", "parents", ["4" * 40], "the report lacks commit 4444"),
+    ("commit", "tree", "5" * 40, "gives another tree here"),
+]
+
+
+def test_what_no_run_writes_is_refused(elsewhere: Elsewhere) -> None:
+    whole = json.dumps(elsewhere.report)
+    with opened(elsewhere.here) as (repository, store):
+        for where, name, value, message in ODD:
+            report = json.loads(whole)
+            first = report["tasks"][0]
+            parts = {"report": report, "base": report["base"], "task": first, "step": first["steps"][0]}
+            parts["commit"] = report["commits"][0]
+            parts[where][name] = value
+            elsewhere.change(**report)
+            with pytest.raises(ReportError, match=re.escape(message)):
+                Carried.at(elsewhere.directory).bring(repository, store)
+            assert (set(elsewhere.here.branches()), store.runs()) == ({"main"}, ())
+        elsewhere.change(**json.loads(whole))
+        Carried.at(elsewhere.directory).bring(repository, store)
+    assert elsewhere.here.branches() == elsewhere.project.branches()
+
+
+def test_either_a_run_or_a_directory_is_named(elsewhere: Elsewhere) -> None:
+    assert "either a RUN or a directory" in elsewhere.here.call("publish").expect(2).err
+    assert "either a RUN or a directory" in elsewhere.publish("latest", code=2).err
+    empty = elsewhere.directory.parent / "empty"
+    empty.mkdir()
+    done = elsewhere.here.call("publish", "--from", empty).expect(2)
+    assert "report.json: cannot be read" in done.err
+
+
+def test_without_a_token_nothing_is_made(elsewhere: Elsewhere) -> None:
+    done = elsewhere.here.call("publish", "--from", elsewhere.directory).expect(3)
+    assert "there is no token for octo/demo" in done.err
+    assert set(elsewhere.here.branches()) == {"main"}
+
+
+def test_a_run_that_changed_nothing_has_nothing_to_publish(elsewhere: Elsewhere) -> None:
+    plan = elsewhere.project.tasks({"1.1": "true"}, "nothing.md")
+    run = elsewhere.project.run(plan).expect(0).run
+    directory = elsewhere.directory.parent / "nothing"
+    elsewhere.project.call("patches", run, "-o", directory).expect(0)
+    done = Elsewhere(elsewhere.project, elsewhere.here, elsewhere.server, directory, run).publish()
+    assert "nothing to publish" in done.out
+
+
+def test_a_submodule_moved_by_a_task_is_moved_here_too(elsewhere: Elsewhere, tmp_path: Path) -> None:
+    project, hub = elsewhere.project, elsewhere.server.repository(NAME)
+    part = make_repository(project.clone.user, tmp_path / "part", {"a": "1"})
+    project.clone.git("submodule", "add", "-q", str(part.path), "part")
+    project.clone.commit()
+    project.clone.git("push", "-q", hub.path, "main")
+    second = part.commit({"a": "2"})
+    script = f"git update-index --cacheinfo 160000,{second},part; git commit -qm moved; echo 1 > one"
+    plan = project.tasks({"1.1": script}, "move.md", title="Move")
+    done = project.run(plan)
+    assert done.code == 0, done
+    directory = tmp_path / "moved"
+    project.call("patches", done.run, "-o", directory).expect(0)
+    Elsewhere(project, elsewhere.here, elsewhere.server, directory, done.run).publish()
+    assert trees(elsewhere.here)["patchyard/move/1.1"] == trees(project)["patchyard/move/1.1"]

@@ -1,0 +1,156 @@
+"""Which branches are the program's to move: real repositories, a real store."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+from repositories import Clone
+
+from containers.git.repository import BranchMovedError, GitError, Repository
+from pipeline.run.branches import Branches
+from pipeline.store.records import Run
+from pipeline.store.store import Store
+from tasks.model import Outcome, Plan, RunStatus, Status
+
+PLAN = Plan(name="demo", title="Demo", path="plan.md", batches=())
+NAME = "patchyard/demo/1.1"
+
+
+@pytest.fixture
+def repository(clone: Clone) -> Repository:
+    """The user's repository."""
+    return Repository.open(clone.path, clone.user.environ)
+
+
+@pytest.fixture
+def store(repository: Repository) -> Iterator[Store]:
+    """Its store."""
+    with Store.beside(repository.common) as opened:
+        yield opened
+
+
+def branches(repository: Repository, run: str = "new", template: str = "patchyard/{plan}/{task}") -> Branches:
+    return Branches(repository, template, PLAN, run)
+
+
+def commit(repository: Repository, run: str, text: str = "a task") -> str:
+    message = f"{text}\n\nPlan-Task: 1.1\nPatchyard-Run: {run}\n"
+    head = repository.resolve("HEAD")
+    return repository.commit(repository.tree(head), [head], message)
+
+
+def record(store: Store, run: str, commit_id: str) -> None:
+    """Keep what a run has set the branch to."""
+    store.open_run(
+        Run(
+            id=run,
+            plan_path="plan.md",
+            plan_name="demo",
+            plan_title="Demo",
+            plan_text="",
+            base="0" * 40,
+            base_name="main",
+            pool_size=1,
+            status=RunStatus.RUNNING,
+            started_at=datetime.now(UTC),
+        )
+    )
+    outcome = Outcome(task="1.1", title="A", batch=1, status=Status.CHANGED, branch=NAME, commit=commit_id)
+    store.keep_outcome(run, 0, outcome, branches={NAME: commit_id})
+
+
+def test_a_branch_that_a_run_recorded_is_moved(repository: Repository, store: Store, clone: Clone) -> None:
+    old, new = commit(repository, "old"), commit(repository, "new")
+    record(store, "old", old)
+    clone.git("branch", NAME, old)
+    ours = branches(repository)
+
+    assert ours.look(["1.1", "1.2"]) == {NAME: old}
+    ours.judge(store)
+    ours.set(NAME, new)
+
+    assert ours.refused == {}
+    assert clone.git("rev-parse", NAME) == new
+
+
+def test_what_a_run_set_just_before_it_was_killed_is_moved(
+    repository: Repository, store: Store, clone: Clone
+) -> None:
+    record(store, "old", commit(repository, "old"))
+    unrecorded = commit(repository, "killed")
+    clone.git("branch", NAME, unrecorded)
+    ours = branches(repository)
+
+    ours.look(["1.1"])
+    ours.judge(store)
+
+    assert ours.refused == {}
+
+
+def test_a_commit_that_a_person_amended_is_not(repository: Repository, store: Store, clone: Clone) -> None:
+    record(store, "old", commit(repository, "old"))
+    clone.git("branch", NAME, commit(repository, "old", "amended by a person"))
+    ours = branches(repository)
+
+    ours.look(["1.1"])
+    ours.judge(store)
+
+    assert NAME in ours.refused
+    with pytest.raises(GitError, match="has commits that patchyard did not make"):
+        ours.set(NAME, commit(repository, "new"))
+
+
+def test_a_branch_that_another_run_moved_meanwhile_is_looked_at_again(
+    repository: Repository, store: Store, clone: Clone
+) -> None:
+    ours, new = branches(repository), commit(repository, "new")
+    ours.look(["1.1"])
+    clone.git("branch", NAME, commit(repository, "other"))
+
+    with pytest.raises(BranchMovedError):
+        ours.set(NAME, new)
+    ours.look_again(store, NAME)
+    ours.set(NAME, new)
+
+    assert clone.git("rev-parse", NAME) == new
+
+
+def test_a_branch_that_a_person_moved_meanwhile_is_left(
+    repository: Repository, store: Store, clone: Clone
+) -> None:
+    ours = branches(repository)
+    ours.look(["1.1"])
+    clone.git("branch", NAME, "main")
+
+    with pytest.raises(BranchMovedError):
+        ours.set(NAME, commit(repository, "new"))
+    ours.look_again(store, NAME)
+
+    with pytest.raises(GitError, match="has commits that patchyard did not make"):
+        ours.set(NAME, commit(repository, "new"))
+    assert clone.git("rev-parse", NAME) == clone.head
+
+
+def test_a_branch_that_was_deleted_meanwhile_is_made_again(
+    repository: Repository, store: Store, clone: Clone
+) -> None:
+    old, new = commit(repository, "old"), commit(repository, "new")
+    record(store, "old", old)
+    clone.git("branch", NAME, old)
+    ours = branches(repository)
+    ours.look(["1.1"])
+    clone.git("branch", "-D", NAME)
+
+    with pytest.raises(BranchMovedError):
+        ours.set(NAME, new)
+    ours.look_again(store, NAME)
+    ours.set(NAME, new)
+
+    assert clone.git("rev-parse", NAME) == new
+
+
+def test_names_come_from_the_template(repository: Repository) -> None:
+    named = branches(repository, run="20260101-000000-abcd", template="bot/{run}/{plan}/{task}")
+
+    assert named.name("1.1") == "bot/20260101-000000-abcd/demo/1.1"
+    assert named.name("batch-1") == "bot/20260101-000000-abcd/demo/batch-1"

@@ -1,0 +1,67 @@
+"""The flow in one process: the event loop never waits, and whoever listens is told everything."""
+
+from functools import partial
+
+import pytest
+from anyio import to_thread
+from project import Project, meet
+
+from pipeline.events import Event, RunFinished, TaskFinished, TaskStarted
+from pipeline.run.execute import execute, recorder_for
+from pipeline.run.lifecycle import open_store
+from pipeline.run.prepare import Call, prepare
+from tasks.model import RunStatus
+
+pytestmark = pytest.mark.anyio
+
+
+class Recording:
+    """A listener that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def notify(self, event: Event) -> None:
+        """Keep it."""
+        self.events.append(event)
+
+
+@pytest.mark.usefixtures("blockbuster")
+async def test_nothing_blocks_the_event_loop(project: Project) -> None:
+    project.configure('[worktree]\nsetup = ["echo s > setup.txt"]\nkeep = ["cache"]\ncopy = [".env"]\n')
+    project.clone.write({".env": "X=1\n"})
+    scripts = {
+        "1.1": meet(2) + "echo a > a",
+        "1.2": meet(2) + "echo b > a",
+        "1.3": "exit 3",
+        "2.1": "echo c > c",
+        "3.1": "sleep 30",
+    }
+    fields = {"1.3": "**Timeout:** 5s", "3.1": "**Timeout:** 0.2s"}
+    plan = project.tasks(scripts, fields=fields, batches={"3": "**Dependencies:** None"})
+    listener = Recording()
+    call = Call(
+        plan_path=str(plan),
+        repo=project.root,
+        environ=project.environ,
+        flags={"keep_going": True, "no_cache": True},
+    )
+
+    for run in ("run-1", "run-2"):
+        prepared = await to_thread.run_sync(prepare, call)
+        opener = partial(open_store, prepared.repository, project.environ)
+        recorder = await to_thread.run_sync(recorder_for, prepared, run, opener)
+        finished = await execute(prepared, recorder, listener, signals=False)
+        await to_thread.run_sync(recorder.__exit__, None, None, None)
+
+    assert finished.status is RunStatus.FAILED
+    assert [str(outcome.status) for outcome in finished.outcomes] == [
+        "changed",
+        "changed",
+        "failed",
+        "changed",
+        "timed_out",
+    ]
+    assert sum(isinstance(event, TaskStarted) for event in listener.events) == 10
+    assert sum(isinstance(event, TaskFinished) for event in listener.events) == 10
+    assert not any(isinstance(event, RunFinished) for event in listener.events), "the door tells of the end"

@@ -1,0 +1,84 @@
+"""The URL of a database: as people write it, and never with its password where others see it."""
+
+import subprocess
+import sys
+
+import pytest
+
+from pipeline.store.engine import DatabaseError, shown, url_of, without_passwords
+
+
+@pytest.mark.parametrize(
+    ("given", "driver"),
+    [
+        ("postgresql://user@host/name", "postgresql+psycopg"),
+        ("postgres://user@host:5433/name?sslmode=require", "postgresql+psycopg"),
+        ("postgresql+psycopg:///name?host=/run/postgresql", "postgresql+psycopg"),
+        (" postgresql://user@host/name\n", "postgresql+psycopg"),
+        ("sqlite:////var/lib/patchyard.db", "sqlite"),
+        ("sqlite:///beside.db", "sqlite"),
+    ],
+)
+def test_a_url_gets_the_driver_that_is_installed(given: str, driver: str) -> None:
+    assert url_of(given).drivername == driver
+
+
+def test_what_a_url_says_of_the_connection_stays() -> None:
+    url = url_of("postgresql://user:se%40cret@host:5433/name?sslmode=require&connect_timeout=3")
+    assert (url.username, url.password, url.host, url.port) == ("user", "se@cret", "host", 5433)
+    assert url.query == {"sslmode": "require", "connect_timeout": "3"}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "",
+        "name",
+        "/var/lib/patchyard.db",
+        "mysql://user:hunter2@host/name",
+        "postgresql://user:hunter2@host",
+        "postgresql://user:hunter2@host:port/name",
+        "sqlite://",
+        "sqlite:///:memory:",
+        "://user:hunter2@host/name",
+    ],
+)
+def test_what_is_no_url_of_a_database_gives_one_sentence_that_does_not_repeat_it(given: str) -> None:
+    with pytest.raises(DatabaseError) as caught:
+        url_of(given)
+    assert str(caught.value) == (
+        "--database (or PATCHYARD_DATABASE) is not the URL of a database; "
+        "write postgresql://user@host/name or sqlite:////absolute/path"
+    )
+    assert caught.value.exit_code == 2
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+def test_a_url_is_shown_without_its_passwords() -> None:
+    url = url_of("postgresql://user:hunter2@host/name?sslmode=require&password=hunter3&sslpassword=hunter4")
+    assert shown(url) == "postgresql+psycopg://user:***@host/name?sslmode=require"
+    assert shown(url_of("sqlite:////a/b.db")) == "sqlite:////a/b.db"
+
+
+def test_a_message_is_shown_without_the_urls_passwords() -> None:
+    url = url_of("postgresql://user:hunter2@host/name?sslpassword=hunter4")
+    assert without_passwords("no hunter2 nor hunter4", url) == "no *** nor ***"
+    assert without_passwords("no password", url_of("postgresql://user@host/name")) == "no password"
+
+
+def test_postgresql_without_its_driver_names_the_extra() -> None:
+    code = (
+        "import sys\n"
+        "sys.modules['psycopg'] = None  # as if it were not installed\n"
+        "from pipeline.database import DatabaseError, url_of\n"
+        "print(url_of('sqlite:////a/b.db'))\n"
+        "try:\n"
+        "    url_of('postgresql://user:hunter2@host/name')\n"
+        "except DatabaseError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines() == [
+        "sqlite:////a/b.db",
+        "PostgreSQL needs patchyard's extra `postgres`: `pip install 'patchyard[postgres]'`",
+    ]

@@ -1,0 +1,171 @@
+"""One process at a time works on a run: claims, as many processes make them."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from project import wait_for
+from sqlalchemy import create_engine, text
+
+from pipeline.store.engine import url_of
+from pipeline.store.records import Run, StoredAttempt
+from pipeline.store.store import LeaseLostError, Store
+from tasks.model import Conflict, Outcome, PullRequest, RunStatus, Status, Step, StepKind, StepResult
+
+CLAIM = Path(__file__).parents[2] / "support" / "claim.py"
+NAME = "20260102-030405-abcd"
+
+
+def make_run(name: str = NAME, **values: object) -> Run:
+    given: dict[str, object] = {
+        "id": name,
+        "plan_path": "plan.md",
+        "plan_name": "plan",
+        "plan_title": "Plan",
+        "plan_text": "# Plan\n",
+        "base": "a" * 40,
+        "base_name": "main",
+        "pool_size": 3,
+        "status": RunStatus.PENDING,
+        "started_at": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+    }
+    return Run(**{**given, **values})  # type: ignore[arg-type]  # a table of fields
+
+
+@pytest.fixture
+def store(database: str) -> Iterator[Store]:
+    """That database, with a run in it."""
+    with Store(database) as store:
+        store.open_run(make_run())
+        yield store
+
+
+@pytest.fixture
+def other(database: str) -> Iterator[Store]:
+    """The same database, as another host has it open."""
+    with Store(database) as store:
+        yield store
+
+
+def let_the_lease_end(database: str) -> None:
+    """Let the lease of every run be over."""
+    engine = create_engine(url_of(database))
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE runs SET lease_until = '2026-01-01T00:00:00.000000+00:00'"))
+    engine.dispose()
+
+
+def test_of_many_processes_that_claim_a_run_exactly_one_gets_it(database: str, tmp_path: Path) -> None:
+    names = [f"run-{number:02}" for number in range(20)]
+    with Store(database) as store:
+        for name in names:
+            store.open_run(make_run(name))
+    gate = tmp_path / "gate"
+    owners = [f"host-{number}" for number in range(6)]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, CLAIM, database, gate, owner, *names], stdout=subprocess.PIPE, text=True
+        )
+        for owner in owners
+    ]
+    wait_for(lambda: all((tmp_path / f"gate.{owner}").exists() for owner in owners), "all processes")
+    gate.touch()
+    got = {
+        owner: process.communicate(timeout=60)[0].split()
+        for owner, process in zip(owners, processes, strict=True)
+    }
+
+    assert [process.returncode for process in processes] == [0] * len(processes)
+    assert sorted(name for each in got.values() for name in each) == names
+    with Store(database) as store:
+        assert {run.id: run.owner for run in store.runs()} == {
+            name: owner for owner, each in got.items() for name in each
+        }
+
+
+def test_a_claim_holds_until_its_lease_ends(store: Store, other: Store, database: str) -> None:
+    assert not store.is_leased(NAME)
+    assert store.claim(NAME, "one", "host", 60)
+    assert store.is_leased(NAME)
+    assert not other.claim(NAME, "two", "other host", 60)
+    run = other.run()
+    assert (run.owner, run.host, run.status) == ("one", "host", RunStatus.RUNNING)
+    assert run.lease_until is not None
+    assert timedelta(seconds=30) < run.lease_until - datetime.now(UTC) < timedelta(seconds=90)
+
+    let_the_lease_end(database)
+
+    assert not store.is_leased(NAME)
+    assert other.claim(NAME, "two", "other host", 60)
+    assert store.run().owner == "two"
+
+
+def test_a_claim_can_be_renewed_and_given_back(store: Store, other: Store, database: str) -> None:
+    assert store.claim(NAME, "one", "host", 60)
+    let_the_lease_end(database)
+    store.renew(NAME, "one", 60)
+    assert not other.claim(NAME, "two", "other host", 60)
+    store.release(NAME, "one")
+    assert other.claim(NAME, "two", "other host", 60)
+    store.release(NAME, "one")
+    assert store.run().owner == "two"
+
+
+def test_an_owner_that_is_known_to_be_dead_is_not_waited_for(store: Store, other: Store) -> None:
+    assert store.claim(NAME, "one", "host", 60)
+    assert not other.claim(NAME, "two", "host", 60, dead="somebody else")
+    assert other.claim(NAME, "two", "host", 60, dead="one")
+
+
+STEP = Step(StepKind.RUN, "true", ("true",))
+OUTCOME = Outcome("1.1", "T", 1, Status.UNCHANGED)
+ATTEMPT = StoredAttempt("1.1", 1, "T", 1, datetime(2026, 1, 2, tzinfo=UTC))
+WRITES = {
+    "keep_outcome": lambda store: store.keep_outcome(NAME, 0, OUTCOME, branches={"b": "c"}),
+    "keep_step": lambda store: store.keep_step(NAME, "1.1", 1, StepResult(STEP, 0, 0.1)),
+    "begin_attempt": lambda store: store.begin_attempt(NAME, ATTEMPT),
+    "end_attempt": lambda store: store.end_attempt(NAME, ATTEMPT),
+    "keep_conflict": lambda store: store.keep_conflict(NAME, Conflict(1, ("1.1", "1.2"), ("a",))),
+    "keep_events": lambda store: store.keep_events(NAME, [{"event": "notice"}]),
+    "keep_request": lambda store: store.keep_request(NAME, PullRequest("1.1", 1, "u", "b", "main")),
+    "keep_branch": lambda store: store.keep_branch("b", commit="c"),
+    "set_status": lambda store: store.set_status(NAME, RunStatus.PAUSED),
+    "close_run": lambda store: store.close_run(NAME, RunStatus.SUCCEEDED, seconds=1, speedup=1, efficiency=1),
+    "place_run": lambda store: store.place_run(NAME, "/elsewhere", {}, {}),
+    "renew": lambda store: store.renew(NAME, "one", 60),
+}
+"""Everything that a process writes of a run that it works on."""
+
+
+def everything(database: str) -> dict[str, list[tuple[object, ...]]]:
+    """Return every row of every table."""
+    tables = ("runs", "tasks", "attempts", "steps", "events", "conflicts", "branches", "inputs")
+    engine = create_engine(url_of(database))
+    with engine.connect() as connection:
+        rows = {
+            name: sorted(map(tuple, connection.execute(text(f"SELECT * FROM {name}")).all()), key=repr)  # noqa: S608 - names of this test
+            for name in tables
+        }
+    engine.dispose()
+    return rows
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_who_lost_a_run_writes_nothing_more_of_it(
+    store: Store, other: Store, database: str, write: str
+) -> None:
+    assert store.claim(NAME, "one", "host", 60)
+    store.act_as(NAME, "one")
+    store.keep_outcome(NAME, 0, Outcome("1.0", "T", 1, Status.UNCHANGED))
+    WRITES[write](store)  # while it is its own
+    let_the_lease_end(database)
+    assert other.claim(NAME, "two", "other host", 60)
+    before = everything(database)
+
+    with pytest.raises(LeaseLostError, match=f"another process works on run {NAME} now"):
+        WRITES[write](store)
+
+    assert everything(database) == before

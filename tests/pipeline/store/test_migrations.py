@@ -1,0 +1,236 @@
+"""The schema's history: every release's database becomes this release's, with all that is in it."""
+
+import json
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Engine, create_engine, inspect, text
+
+from pipeline.store.engine import url_of
+from pipeline.store.migrations import script_directory, upgrade
+from pipeline.store.records import BranchRecord
+from pipeline.store.schema import REVISION, bring_up_to_date
+from pipeline.store.store import Store, StoreError
+from pipeline.store.tables import Tables
+from tasks.keys import AgentUse, Inputs
+from tasks.model import Conflict, Mode, Outcome, Patch, PullRequest, RunStatus, Status
+
+BEFORE = Path(__file__).with_name("before_revisions.sql")
+"""A database as the release before the first revision left it."""
+RUN = "20260102-030405-abcd"
+OPEN = "import sys; from pipeline.store import Store; Store(sys.argv[1]).close()"
+
+
+@pytest.fixture
+def engine(database: str) -> Iterator[Engine]:
+    """That database, open."""
+    engine = create_engine(url_of(database))
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """A database from before there were revisions, with a run in it."""
+    path = tmp_path / "patchyard" / "patchyard.db"
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(BEFORE.read_text(encoding="utf-8"))
+    return path
+
+
+def dump(path: Path) -> list[str]:
+    """Return everything in a SQLite database, as statements."""
+    with closing(sqlite3.connect(path)) as connection:
+        return list(connection.iterdump())
+
+
+def shape(engine: Engine) -> dict[str, Any]:
+    """Return what a database says of its tables."""
+    inspector = inspect(engine)
+    return {
+        name: {
+            "columns": [
+                (column["name"], str(column["type"]), column["nullable"])
+                for column in sorted(inspector.get_columns(name), key=lambda column: column["name"])
+            ],
+            "key": inspector.get_pk_constraint(name),
+            "foreign keys": inspector.get_foreign_keys(name),
+            "indexes": inspector.get_indexes(name),
+            "unique": inspector.get_unique_constraints(name),
+        }
+        for name in inspector.get_table_names()
+    }
+
+
+def test_the_newest_revision_is_the_one_that_opening_looks_for() -> None:
+    assert script_directory().get_heads() == [REVISION]
+
+
+def test_migrating_gives_what_the_models_say(engine: Engine) -> None:
+    with engine.begin() as connection:
+        upgrade(connection)
+        context = MigrationContext.configure(connection, opts={"compare_server_default": True})
+        assert compare_metadata(context, Tables().metadata) == []
+
+
+def test_a_migrated_database_is_like_a_new_one(engine: Engine) -> None:
+    with engine.begin() as connection:
+        upgrade(connection)
+    migrated = shape(engine)
+    with engine.begin() as connection:
+        for name in reversed([table.name for table in Tables().metadata.sorted_tables]):
+            connection.execute(text(f"DROP TABLE {name}"))
+        connection.execute(text("DROP TABLE alembic_version"))
+
+    bring_up_to_date(engine, Tables())
+
+    new = shape(engine)
+    assert "runs" in new
+    assert migrated == new
+
+
+def test_what_was_in_an_old_table_is_in_the_new_one(engine: Engine) -> None:
+    """For both: only SQLite has databases of that time, and tables are made anew on either."""
+    with engine.begin() as connection:
+        upgrade(connection, "0001")
+        connection.execute(
+            text(
+                "INSERT INTO runs (id, plan_path, plan_name, plan_title, plan_text, base, pool_size, status,"
+                " started_at, settings) VALUES ('r', 'p', 'p', 'P', '', 'b', 1, 'failed', '2026', '{}')"
+            )
+        )
+        connection.execute(
+            text("INSERT INTO steps VALUES ('r', '1', 2, 'run', 'make', NULL, 0.5, 'why', '2026')")
+        )
+        connection.execute(text("INSERT INTO branches VALUES ('b', 'c', NULL)"))
+
+    bring_up_to_date(engine, Tables())
+
+    with engine.connect() as connection:
+        steps = connection.execute(text("SELECT task, attempt, number, command, exit_code, error FROM steps"))
+        assert [tuple(row) for row in steps] == [("1", 1, 2, "make", None, "why")]
+        branches = connection.execute(text("SELECT * FROM branches"))
+        assert [tuple(row) for row in branches] == [("", "b", "c", None)]
+
+
+def test_a_database_from_before_there_were_revisions_is_taken_over(old: Path) -> None:
+    with Store.beside(old.parent.parent) as store:
+        run = store.run()
+        assert (run.id, run.status, run.seconds, run.repository) == (RUN, RunStatus.FAILED, 2.5, "")
+        assert run.settings == {"remote": "origin", "labels": ["x"]}
+        assert (run.owner, run.lease_until, run.request, run.call) == (None, None, None, {})
+        first, second = store.tasks(RUN)
+        patch = Patch("a" * 40, "c" * 40, b"diff \xff\x00\n", ("a b", "\udcff"))
+        assert first.outcome == Outcome(
+            *("1.1", "First", 1, Status.CHANGED),
+            worktree="wt-1",
+            seconds=2.0,
+            started_at=datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC),
+            start="a" * 40,
+            branch="patchyard/demo/1.1",
+            commit="d" * 40,
+            files=("a b", "\udcff"),
+            exit_code=0,
+            patch=patch,
+            cost=0.5,
+        )
+        assert first.request == PullRequest(
+            "1.1", 7, "https://example.org/pull/7", "patchyard/demo/1.1", "main"
+        )
+        assert (first.attempt, second.attempt) == (1, 1)
+        assert (second.outcome.status, second.builds_on) == (Status.FAILED, ("1.1",))
+        assert [(step.number, step.seconds) for step in store.steps(RUN, "1.1")] == [(1, 0.5), (2, 1.5)]
+        assert [step.error for step in store.steps(RUN, "1.2", 1)] == ["it's broken"]
+        assert store.inputs(RUN) == {
+            "1.1": Inputs(
+                *("k" * 8, Mode.LOCAL, "t" * 40, None, AgentUse("claude", "claude -p", "1.0"), ("A",), ("B",))
+            )
+        }
+        assert store.conflicts(RUN) == (Conflict(1, ("1.1", "1.2"), ("a b",)),)
+        assert store.branch("patchyard/demo/1.1") == BranchRecord("patchyard/demo/1.1", "d" * 40, "d" * 40)
+        assert store.attempts(RUN) == ()
+        assert store.events(RUN) == ()
+
+
+def test_a_database_of_a_still_older_release_gets_what_it_lacks(old: Path) -> None:
+    with closing(sqlite3.connect(old)) as connection, connection:
+        connection.execute("ALTER TABLE tasks DROP COLUMN branch")
+        connection.execute("DROP TABLE conflicts")
+
+    with Store.beside(old.parent.parent) as store:
+        assert [item.outcome.branch for item in store.tasks(RUN)] == [None, None]
+        assert store.conflicts(RUN) == ()
+        store.keep_conflict(RUN, Conflict(1, ("1.1",), ("a",)))
+        assert len(store.conflicts(RUN)) == 1
+
+
+def test_a_migration_that_fails_leaves_the_database_as_it_was(old: Path) -> None:
+    with closing(sqlite3.connect(old)) as connection, connection:
+        connection.execute("CREATE TABLE branches_before (in_its_way TEXT)")
+    before = dump(old)
+
+    with pytest.raises(StoreError, match="cannot be used: table branches_before already exists"):
+        Store.beside(old.parent.parent)
+
+    assert dump(old) == before
+
+
+def test_a_database_of_a_newer_release_gives_one_sentence(database: str, engine: Engine) -> None:
+    Store(url_of(database)).close()
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+
+    with pytest.raises(StoreError) as caught:
+        Store(url_of(database))
+
+    assert str(caught.value).endswith(
+        "is of a newer patchyard (its schema is 9999, which this one does not know): "
+        "update this one, or name another database"
+    )
+    assert "\n" not in str(caught.value)
+
+
+def test_many_processes_open_an_old_database_at_once(old: Path) -> None:
+    assert opened_at_once(f"sqlite:///{old}", 6) == [""] * 6
+    with Store.beside(old.parent.parent) as store:
+        assert [run.id for run in store.runs()] == [RUN]
+        assert len(store.steps(RUN, "1.1")) == 2
+
+
+def test_many_processes_open_a_new_database_at_once(database: str, engine: Engine) -> None:
+    assert opened_at_once(database, 6) == [""] * 6
+    with engine.connect() as connection:
+        found = connection.execute(text("SELECT version_num FROM alembic_version")).all()
+    assert [tuple(row) for row in found] == [(REVISION,)]
+
+
+def opened_at_once(database: str, count: int) -> list[str]:
+    """Open a database in several processes; return what they have to say, which should be nothing."""
+    rendered = url_of(database).render_as_string(hide_password=False)
+    processes = [
+        subprocess.Popen([sys.executable, "-c", OPEN, rendered], stderr=subprocess.PIPE, text=True)
+        for _ in range(count)
+    ]
+    return [process.communicate(timeout=60)[1] for process in processes]
+
+
+@pytest.mark.parametrize("state", ["new", "up to date"])
+def test_only_a_migration_loads_alembic(tmp_path: Path, state: str) -> None:
+    url = f"sqlite:///{tmp_path / 'patchyard.db'}"
+    if state == "up to date":
+        Store(url).close()
+    code = f"import json, sys; {OPEN}; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code, url], check=True, capture_output=True, text=True)
+    loaded = json.loads(done.stdout)
+    assert "sqlalchemy" in loaded
+    assert [name for name in loaded if name.partition(".")[0] in {"alembic", "psycopg", "mako"}] == []

@@ -1,0 +1,284 @@
+"""The page without a browser: who may frame or feed it, what it escapes, what it sends as a run goes on."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from html import unescape
+from pathlib import Path
+
+import httpx
+import pytest
+from project import Project, wait_for
+from served import Sent, Serving, gate, sent_events
+
+from pipeline.web.log_view import SHOWN, LogView
+from pipeline.web.pages import sent
+
+NASTY = "<script>alert(1)</script> & \"quotes\" 'too' {{ 7 * 7 }}"
+ESCAPED = "&lt;script&gt;alert(1)&lt;/script&gt; &amp; &#34;quotes&#34; &#39;too&#39; {{ 7 * 7 }}"
+
+
+def page(server: Serving, path: str, **options: object) -> httpx.Response:
+    """Get a page."""
+    response = server.client.get(path, **options)  # type: ignore[arg-type]  # httpx's own
+    assert response.status_code == 200, response.text
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
+    return response
+
+
+@contextmanager
+def stream(server: Serving, path: str, last: str | None = None) -> Iterator[Iterator[Sent]]:
+    """Follow a stream of a page."""
+    headers = {"Last-Event-ID": last} if last else {}
+    with server.client.stream("GET", path, headers=headers) as response:
+        assert response.status_code == 200
+        yield sent_events(response.iter_lines())
+
+
+@pytest.fixture
+def ended(server: Serving, project: Project) -> str:
+    """A run that has ended."""
+    scripts = {"1.1": f"cat > out.txt <<'EOF'\n{NASTY}\nEOF\ncat out.txt", "1.2": "exit 3"}
+    run = server.start(project.tasks(scripts, title=f"A {NASTY}"), repo=str(project.root))
+    server.wait(run)
+    return run
+
+
+def test_every_page_lets_in_no_script_but_its_own(server: Serving, ended: str) -> None:
+    for path in ("/", f"/runs/{ended}", f"/runs/{ended}/tasks/1.1"):
+        response = page(server, path)
+        policy = dict(part.split(" ", 1) for part in response.headers["content-security-policy"].split("; "))
+        assert policy["default-src"] == "'none'"
+        assert policy["script-src"] == policy["style-src"] == "'self'"
+        assert policy["frame-ancestors"] == "'none'"
+        assert response.headers["cache-control"] == "no-store"
+        assert re.findall(r"<script(?! src=\"/static/)", response.text) == []
+        assert "<style" not in response.text
+        assert re.findall(r"\son[a-z]+=", response.text) == []
+        assert re.findall(r"(?:src|href|action)=\"(?:https?:)?//", response.text) == []
+
+
+def test_what_a_plan_says_never_becomes_markup(server: Serving, ended: str) -> None:
+    for path in ("/", f"/runs/{ended}"):
+        text = page(server, path).text
+        assert ESCAPED in text
+        assert "<script>alert" not in text
+    text = page(server, f"/runs/{ended}/tasks/1.1").text
+    assert f'<span class="sr">added </span>{ESCAPED}' in text
+    assert "<script>alert" not in text
+    with stream(server, f"/runs/{ended}/tasks/1.1/log?attempt=1") as events:
+        told = list(events)
+    assert told[-1].name == "end"
+    log = "".join(event.data for event in told if event.name == "log")
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in log
+    assert "<script>" not in log
+
+
+def test_files_of_the_page_are_there_and_no_others(server: Serving) -> None:
+    text = page(server, "/").text
+    names = re.findall(r'"(/static/[^"]+)"', text)
+    assert len(names) >= 6
+    for name in names:
+        response = server.client.get(name)
+        assert response.status_code == 200
+        assert "immutable" in response.headers["cache-control"]
+        assert response.headers["x-content-type-options"] == "nosniff"
+    licences = server.client.get("/static/LICENSES.txt").text
+    assert "htmx.org" in licences
+    assert "Zero-Clause BSD" in licences
+    for name in ("..%2ftemplates%2fbase.html", "base.html", "%2e%2e", "none.css", "..%2f..%2fpages.py"):
+        assert server.client.get(f"/static/{name}").status_code == 404
+
+
+def test_what_is_not_there_is_a_problem(server: Serving, ended: str) -> None:
+    for path in ("/runs/nope", "/runs/nope/tasks/1.1", f"/runs/{ended}/tasks/9.9", "/runs/nope/changes"):
+        response = server.client.get(path)
+        assert (response.status_code, response.headers["content-type"]) == (404, "application/problem+json")
+    assert server.client.post(f"/runs/{ended}/explode").status_code == 404
+    assert server.client.post(f"/runs/{ended}/cancel").status_code == 409
+    assert server.client.get(f"/runs/{ended}/tasks/x%00").status_code == 422
+
+
+def test_a_form_of_another_page_is_not_heard(server: Serving, project: Project) -> None:
+    form = {"plan_path": str(project.tasks({"1.1": "true"}))}
+    for headers in ({"Origin": "https://evil.test"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}):
+        response = server.client.post("/runs", data=form, headers=headers)
+        assert response.status_code == 403
+    assert server.get("").json()["total"] == 0
+
+
+def test_a_form_without_a_script_begins_a_run_and_leads_to_it(server: Serving, project: Project) -> None:
+    plan = project.tasks({"1.1": "true"})
+    form = {
+        "plan_path": str(plan),
+        "repo": str(project.root),
+        "pool_size": "2",
+        "base": "",
+        "execution_mode": "",
+    }
+    response = server.client.post("/runs", data=form, headers={"Origin": server.url.rstrip("/")})
+    assert response.status_code == 303
+    run = response.headers["location"].rsplit("/", 1)[1]
+    assert server.wait(run)["status"] == "complete"
+    (kept,) = [item for item in server.get("").json()["executions"] if item["execution_id"] == run]
+    assert kept["plan_path"] == str(plan)
+    told = server.client.post("/runs", data={**form, "pool_size": "none", "nonsense": "1"})
+    assert told.status_code == 422
+    assert "pool_size" in told.text
+    assert 'value="none"' in told.text
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\xff=\xff",
+        b"plan_path=%ff%00",
+        b"plan_path=/etc/passwd",
+        b"plan_path=x&tasks=1&tasks=2",
+        b"&&==&%",
+    ],
+)
+def test_a_form_with_anything_in_it_is_told_what_is_wrong(server: Serving, body: bytes) -> None:
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    response = server.client.post("/runs", content=body, headers=headers)
+    assert response.status_code == 422
+    assert 'role="alert"' in response.text
+
+
+def test_a_task_that_is_not_there_cannot_be_retried(server: Serving, ended: str) -> None:
+    for task in ("9.9", "<b>", "\xff"):
+        response = server.client.post(f"/runs/{ended}/retry", data={"task": task})
+        assert response.status_code in {409, 422}, response.text
+        assert response.headers["content-type"] == "application/problem+json"
+
+
+def test_htmx_gets_the_part_that_it_asks_for(server: Serving, ended: str) -> None:
+    whole = page(server, f"/runs/{ended}/tasks/1.2")
+    part = page(server, f"/runs/{ended}/tasks/1.2", headers={"HX-Request": "true"})
+    assert "<html" in whole.text
+    assert "<html" not in part.text
+    assert 'id="panel-title"' in part.text
+    assert part.headers["vary"] == "HX-Request"
+    back = {"HX-Request": "true", "HX-History-Restore-Request": "true"}
+    assert "<html" in page(server, f"/runs/{ended}/tasks/1.2", headers=back).text
+    action = server.client.post(f"/runs/{ended}/retry", headers={"HX-Request": "true"})
+    assert (action.status_code, action.headers["hx-redirect"]) == (204, f"/runs/{ended}")
+    server.wait(ended)
+
+
+def test_it_says_why_a_run_could_not_be_published(server: Serving, ended: str) -> None:
+    text = page(server, f"/runs/{ended}").text
+    assert '<div id="problem" role="alert"></div>' in text
+    response = server.client.post(f"/runs/{ended}/publish", headers={"HX-Request": "true"})
+    assert response.status_code == 204
+    text = page(server, f"/runs/{ended}").text
+    if addresses := re.findall(r'sse-connect="([^"]+)"', unescape(text)):
+        with stream(server, addresses[0]) as events:
+            text = "".join(event.data for event in events)
+    assert re.search(r'<p class="trouble">It could not be published: [^<]*origin', text)
+
+
+def changed(html: str) -> dict[str, str]:
+    """Return the state of each element that a change holds, by the element's id."""
+    ids = re.findall(r'<template[^>]*><(?:tr|a|div|span|dl|ol|li)[^>]*?id="([^"]+)"([^>]*)>', html)
+    return {name: (re.findall(r'data-state="([^"]+)"', rest) or [""])[0] for name, rest in ids}
+
+
+def test_changes_tell_what_an_event_changed_and_nothing_else(server: Serving, project: Project) -> None:
+    scripts = {"1.1": gate("one"), "1.2": gate("two"), "1.3": "true"}
+    plan = project.tasks(scripts)
+    run = server.start(plan, repo=str(project.root), pool_size=2)
+    wait_for((project.shared / "1.2.in").exists, "both tasks")
+    wait_for(lambda: 'data-state="running"' in page(server, f"/runs/{run}").text, "the page to tell of them")
+    text = page(server, f"/runs/{run}").text
+    (address,) = re.findall(r'sse-connect="([^"]+)"', unescape(text))
+    found: dict[str, str] = {}
+    names: list[str] = []
+    with stream(server, address) as events:
+        (project.shared / "one").touch()
+        for event in events:
+            names.append(event.name)
+            told = changed(event.data)
+            assert "row-1.2" not in told or found.get("row-1.1")
+            found |= told
+            if found.get("row-1.1") == "unchanged" and found.get("row-1.3") == "unchanged":
+                break
+        last = event.id
+        assert {"status", "actions", "figures", "clock", "bar-1.1-1", "bar-1.3-1"} <= found.keys()
+        (project.shared / "two").touch()
+        rest = [event.name for event in events]
+    assert set(names) == {"update"}
+    assert rest[-1] == "end"
+    server.wait(run)
+    with stream(server, address.partition("?")[0], last) as events:
+        again = list(events)
+    assert {event.name for event in again} <= {"update", "end"}
+    text = page(server, f"/runs/{run}").text
+    assert "sse-connect" not in text
+
+
+def test_a_page_that_missed_too_much_is_loaded_anew(server: Serving, project: Project) -> None:
+    plan = project.tasks({"1.1": gate(), "1.2": "true"})
+    run = server.start(plan, repo=str(project.root), pool_size=2)
+    wait_for((project.shared / "1.1.in").exists, "the first task")
+    wait_for(lambda: server.tasks(run)["1.2"]["status"] == "complete", "the other task")
+    (address,) = re.findall(r'sse-connect="([^"]+)"', unescape(page(server, f"/runs/{run}").text))
+    with stream(server, address), stream(server, f"/runs/{run}/changes?after=0") as old:
+        assert next(old).name in {"reload", "update"}
+    (project.shared / "go").touch()
+    server.wait(run)
+
+
+def test_two_who_look_at_a_run_see_the_same(server: Serving, project: Project) -> None:
+    run = server.start(project.tasks({"1.1": gate(), "2.1": "true"}), repo=str(project.root))
+    wait_for((project.shared / "1.1.in").exists, "the first task")
+    wait_for(lambda: "sse-connect" in page(server, f"/runs/{run}").text, "the page")
+    (address,) = re.findall(r'sse-connect="([^"]+)"', unescape(page(server, f"/runs/{run}").text))
+    with stream(server, address) as one, stream(server, address) as other:
+        (project.shared / "go").touch()
+        seen = []
+        for events in (one, other):
+            rows: dict[str, str] = {}
+            for event in events:
+                rows |= {name: state for name, state in changed(event.data).items() if name.startswith("row-")}
+            seen.append(rows)
+    assert seen[0] == seen[1] == {"row-1.1": "unchanged", "row-2.1": "unchanged"}
+
+
+def view(path: Path) -> list[str]:
+    """Return the pieces of a log, without their markup."""
+    log = LogView(path)
+    return [re.sub(r"</?span>", "", piece) for piece in iter(log.read, "")]
+
+
+def test_a_log_has_no_control_sequences_and_no_markup(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(
+        b"\x1b[1;31mred\x1b[0m \x1b]8;;https://x.test\x07link\x1b]8;;\x07 <b> & \x00\rnext\r\nend\n"
+    )
+    assert view(path) == ["red link &lt;b&gt; &amp; \ufffd\nnext\nend\n"]
+
+
+def test_what_is_cut_in_two_is_put_together(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    text = "Größe \x1b[31mrot\x1b[0m 🎉\r\nend \x1b[0"
+    data = text.encode()
+    log, told = LogView(path), ""
+    for number in range(1, len(data) + 1):
+        path.write_bytes(data[:number])
+        told += re.sub(r"</?span>", "", log.read())
+    assert told == "Größe rot 🎉\nend "
+
+
+def test_of_a_long_log_the_end_is_shown_and_it_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b"x" * 1000 + b"y" * SHOWN)
+    pieces = view(path)
+    assert pieces[0].startswith("<i>the first 1,000 bytes are not shown</i>\n")
+    assert sum(piece.count("y") for piece in pieces) == SHOWN + 1  # `bytes` has one
+    assert view(tmp_path / "none") == []
+
+
+def test_html_with_any_end_of_line_is_one_event() -> None:
+    assert sent("log", "a\r\nb\rc\nd", 7) == b"id: 7\nevent: log\ndata: a\ndata: b\ndata: c\ndata: d\n\n"

@@ -1,0 +1,142 @@
+"""Which repositories and plans a server takes."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from repositories import Clone
+
+from containers.git.repository import NotARepositoryError
+from pipeline.store.store import Store, StoreError
+from pipeline.web.roots import OutsideError, PathError, Repositories, Roots
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A root with a file, and a directory beside it that has another."""
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "plan.md").write_text("# P\n")
+    (tmp_path / "rooted").mkdir()
+    (tmp_path / "rooted" / "plan.md").write_text("# P\n")
+    return tmp_path / "root"
+
+
+@pytest.mark.parametrize("path", ["plan.md", "./plan.md", "x/../plan.md", "{root}/plan.md", "later.md", "."])
+def test_what_is_below_a_root_is_taken(root: Path, path: str) -> None:
+    resolved = Roots([root]).inside(path.format(root=root))
+    assert resolved == Path(os.path.normpath(root / path.format(root=root)))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "..",
+        "../rooted/plan.md",
+        "{root}/../rooted/plan.md",
+        "{root}ed/plan.md",
+        "/",
+        "/etc/passwd",
+        "x/../../rooted",
+    ],
+)
+def test_what_is_beside_is_not(root: Path, path: str) -> None:
+    with pytest.raises(OutsideError, match="outside of"):
+        Roots([root]).inside(path.format(root=root))
+
+
+def test_links_are_resolved_first(root: Path) -> None:
+    beside = root.parent / "rooted"
+    (root / "out").symlink_to(beside)
+    (root / "out.md").symlink_to(beside / "plan.md")
+    (root / "in.md").symlink_to("plan.md")
+    (root / "loop").symlink_to("loop")
+    (root.parent / "link").symlink_to(root)
+    roots = Roots([root])
+    for path in ("out", "out/plan.md", "out.md", "out/../plan.md"):
+        with pytest.raises(OutsideError):
+            roots.inside(path)
+    assert roots.inside("in.md") == root / "plan.md"
+    assert Roots([root.parent / "link"]).inside("plan.md") == root / "plan.md"
+    assert roots.inside(root.parent / "link" / "plan.md") == root / "plan.md"
+    with pytest.raises(PathError):
+        roots.inside("loop/plan.md")
+
+
+@pytest.mark.parametrize("path", ["a\0b", "\ud800", "0" * 5_000])
+def test_what_is_no_path_is_said(root: Path, path: str) -> None:
+    with pytest.raises(PathError):
+        Roots([root]).inside(path)
+
+
+def test_whether_something_is_there_outside_is_not_told(root: Path) -> None:
+    told = set()
+    for name in ("plan.md", "nothing.md", "x/y/z.md"):
+        with pytest.raises(OutsideError) as raised:
+            Roots([root]).inside(f"../rooted/{name}")
+        told.add(str(raised.value).replace(name, ""))
+    assert len(told) == 1
+
+
+def test_a_file_name_that_is_not_utf_8_is_said_in_utf_8(root: Path) -> None:
+    with pytest.raises(OutsideError) as raised:
+        Roots([root]).inside(os.fsdecode(b"../\xff"))
+    assert str(raised.value).encode()
+
+
+def test_repositories_are_found_at_the_roots_and_a_little_below(
+    make_repository: Callable[..., Clone], tmp_path: Path
+) -> None:
+    names = ["one", "some/two", "some/more/three", ".hidden/four"]
+    clones = {name: make_repository(f"root/{name}", {"a": "a"}) for name in names}
+    outside = make_repository("outside", {"a": "a"})
+    clones["one"].git("worktree", "add", "--quiet", str(tmp_path / "root" / "linked"), "-b", "linked")
+    (tmp_path / "root" / "link").symlink_to(outside.path)
+    (tmp_path / "root" / "broken" / ".git").mkdir(parents=True)
+    environ = clones["one"].user.environ
+    repositories = Repositories(Roots([tmp_path / "root"]), environ, lambda found: Store.beside(found.common))
+
+    assert {found.root for found in repositories.all()} == {clones["one"].path, clones["some/two"].path}
+    three = repositories.named("some/more/three")
+    assert three.root == clones["some/more/three"].path
+    assert three in repositories.all()
+    assert repositories.named(str(tmp_path / "root" / "linked")).common == clones["one"].path / ".git"
+    assert repositories.named("one") is repositories.named("./one")
+    for path in ("link", "../outside"):
+        with pytest.raises(OutsideError):
+            repositories.named(path)
+    with pytest.raises(NotARepositoryError):
+        repositories.named(None)
+
+
+def test_a_repository_around_a_root_is_not_below_it(clone: Clone) -> None:
+    roots = Roots([clone.path / "src"])
+    repositories = Repositories(roots, clone.user.environ, lambda found: Store.beside(found.common))
+    with pytest.raises(OutsideError):
+        repositories.named(None)
+    with pytest.raises(OutsideError):
+        repositories.named("lib")
+    assert repositories.all() == ()
+
+
+def test_each_repository_has_one_store(clone: Clone) -> None:
+    repositories = Repositories(
+        Roots([clone.path]), clone.user.environ, lambda found: Store.beside(found.common)
+    )
+    store = repositories.store(repositories.named(None))
+    assert repositories.store(repositories.named("src")) is store
+    repositories.close()
+
+
+def test_a_store_that_is_broken_does_not_hide_the_others(
+    make_repository: Callable[..., Clone], tmp_path: Path
+) -> None:
+    good, bad = (make_repository(f"root/{name}", {"a": "a"}) for name in ("good", "bad"))
+    (bad.path / ".git" / "patchyard").write_text("in the way")
+    environ = good.user.environ
+    both = Repositories(Roots([tmp_path / "root"]), environ, lambda found: Store.beside(found.common))
+    assert [repository.root for repository, _ in both.stores()] == [good.path]
+    both.close()
+    alone = Repositories(Roots([bad.path]), environ, lambda found: Store.beside(found.common))
+    with pytest.raises(StoreError):
+        alone.stores()

@@ -1,0 +1,356 @@
+"""Who gets in: by the token, by where a request says it goes, and by where it comes from."""
+
+import base64
+import json
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.types import Message, Receive, Scope, Send
+
+from pipeline.web.security import SECURITY_HEADERS, Access, Authority, Policy, is_loopback
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("blockbuster")]
+TOKEN = "a long random text"
+HERE = Policy.of("127.0.0.1", None)
+Headers = Iterable[tuple[str, str]]
+
+
+class App:
+    """An app that keeps the bodies it was given."""
+
+    def __init__(self) -> None:
+        self.bodies: list[bytes] = []
+
+    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+        body = b""
+        while (message := await receive())["type"] == "http.request":
+            body += message["body"]
+            if not message["more_body"]:
+                break
+        self.bodies.append(body)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"in"})
+
+
+class Answer:
+    """What came back."""
+
+    def __init__(self, messages: list[Message], app: App) -> None:
+        self.status: int = messages[0]["status"]
+        self.headers = [(name.decode(), value.decode()) for name, value in messages[0]["headers"]]
+        self.body: bytes = messages[1]["body"]
+        self.bodies = app.bodies
+
+    @property
+    def detail(self) -> str:
+        """The sentence that says what is wrong."""
+        told = json.loads(self.body)
+        assert told["status"] == self.status
+        assert dict(self.headers)["content-type"] == "application/problem+json"
+        return str(told["detail"])
+
+
+async def ask(  # noqa: PLR0913 - the parts of a request
+    policy: Policy,
+    headers: Headers = (("host", "localhost:8001"),),
+    *,
+    method: str = "POST",
+    path: str = "/api/v1/autonomous/start",
+    body: Iterable[bytes] = (b"{}",),
+    max_body: int = 100,
+) -> Answer:
+    """Send a request through the middleware; `body` comes in these pieces."""
+    pieces = list(body)
+    incoming: list[Message] = [
+        {"type": "http.request", "body": piece, "more_body": number < len(pieces)}
+        for number, piece in enumerate(pieces, 1)
+    ]
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return incoming.pop(0) if incoming else {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    app = App()
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "headers": [(name.encode(), value.encode("latin-1")) for name, value in headers],
+    }
+    await Access(app, policy, max_body=max_body)(scope, receive, send)
+    return Answer(sent, app)
+
+
+async def status(policy: Policy, host: str, *more: tuple[str, str], method: str = "POST") -> int:
+    """Return how a request is answered that goes to a host."""
+    answer = await ask(policy, [("host", host), *more], method=method)
+    assert bool(answer.bodies) == (answer.status == 200)
+    return answer.status
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["localhost", "localhost:8001", "LOCALHOST:8001", "127.0.0.1:8001", "127.9.9.9", "[::1]:8001", "[::1]"],
+)
+async def test_names_of_this_machine_get_in(host: str) -> None:
+    assert await status(HERE, host) == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "evil.example:8001",
+        "localhost.evil.example",
+        "127.0.0.1.evil.example",
+        "localhost.",
+        "127.1",
+        "0x7f000001",
+        "2130706433",
+        "192.168.0.7:8001",
+        "0.0.0.0:8001",
+        "[::]:8001",
+        "[::1",
+        "::1",
+        "[127.0.0.1]",
+        "localhost:0",
+        "localhost:65536",
+        "localhost:8001:8001",
+        "localhost:",
+        "user@localhost",
+        "localhost/x",
+        "local host",
+        "",
+        "\xff",
+    ],
+)
+async def test_a_name_that_was_given_to_this_machine_elsewhere_does_not(host: str) -> None:
+    assert await status(HERE, host) == 403
+
+
+@pytest.mark.parametrize("headers", [(), (("host", "localhost"), ("host", "localhost"))])
+async def test_one_host_is_named(headers: Headers) -> None:
+    answer = await ask(HERE, headers)
+    assert (answer.status, answer.bodies) == (400, [])
+    assert "Host" in answer.detail
+
+
+async def test_the_host_is_looked_at_for_what_changes_nothing_too() -> None:
+    for method in ("GET", "HEAD", "OPTIONS", "TRACE"):
+        assert await status(HERE, "evil.example", method=method) == 403
+
+
+@pytest.mark.parametrize(
+    ("origin", "host"),
+    [
+        ("http://localhost:8001", "localhost:8001"),
+        ("http://LOCALHOST:8001", "localhost:8001"),
+        ("http://[::1]:8001", "[::1]:8001"),
+        ("http://127.0.0.1", "127.0.0.1"),
+        ("http://127.0.0.1:80", "127.0.0.1"),
+        ("https://localhost", "localhost"),
+        ("https://localhost", "localhost:443"),
+    ],
+)
+async def test_a_page_of_this_server_gets_in(origin: str, host: str) -> None:
+    assert await status(HERE, host, ("origin", origin)) == 200
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "http://evil.example",
+        "http://evil.example:8001",
+        "http://localhost",
+        "http://localhost:3000",
+        "https://localhost:8002",
+        "http://127.0.0.1:8001",
+        "http://[::1]:8001",
+        "http://localhost:8001.evil.example",
+        "http://localhost:8001@evil.example",
+        "http://localhost:8001/",
+        "ftp://localhost:8001",
+        "file://",
+        "null",
+        "",
+        "localhost:8001",
+    ],
+)
+@pytest.mark.parametrize("method", ["POST", "GET", "OPTIONS"])
+async def test_a_page_elsewhere_does_not(origin: str, method: str) -> None:
+    assert await status(HERE, "localhost:8001", ("origin", origin), method=method) == 403
+
+
+async def test_two_origins_are_none() -> None:
+    own = ("origin", "http://localhost:8001")
+    assert await status(HERE, "localhost:8001", own, own) == 403
+
+
+async def test_what_a_browser_says_of_the_site_that_asks_counts() -> None:
+    link = (("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document"))
+    for site in ("cross-site", "same-site", "anything"):
+        asks = ("sec-fetch-site", site)
+        assert await status(HERE, "localhost:8001", asks) == 403
+        assert await status(HERE, "localhost:8001", asks, method="GET") == 403
+        assert await status(HERE, "localhost:8001", asks, *link) == 403, "a form elsewhere sends nothing here"
+        assert await status(HERE, "localhost:8001", asks, *link, method="GET") == 200, "a link is followed"
+        framed = (("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "iframe"))
+        assert await status(HERE, "localhost:8001", asks, *framed, method="GET") == 403
+    for site in ("same-origin", "none"):
+        assert await status(HERE, "localhost:8001", ("sec-fetch-site", site)) == 200
+
+
+def basic(password: str, name: str = "me") -> tuple[str, str]:
+    return ("authorization", "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode())
+
+
+def bearer(token: str, scheme: str = "Bearer") -> tuple[str, str]:
+    return ("authorization", f"{scheme} {token}")
+
+
+@pytest.mark.parametrize(
+    "header", [bearer(TOKEN), bearer(TOKEN, "bearer"), bearer(f" {TOKEN} "), basic(TOKEN), basic(TOKEN, "")]
+)
+async def test_the_token_gets_in(header: tuple[str, str]) -> None:
+    assert await status(Policy.of("127.0.0.1", TOKEN), "localhost", header) == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        (),
+        (bearer(""),),
+        (bearer("another"),),
+        (bearer(TOKEN[:-1]),),
+        (bearer(f"{TOKEN}."),),
+        (bearer(TOKEN.upper()),),
+        (bearer("\xff"),),
+        (bearer(TOKEN, "Token"),),
+        (("authorization", TOKEN),),
+        (("authorization", "Basic !"),),
+        (("authorization", "Basic " + base64.b64encode(TOKEN.encode()).decode()),),
+        (basic(f"{TOKEN}:"),),
+        (bearer(TOKEN), bearer(TOKEN)),
+        (("x-token", TOKEN),),
+        (("cookie", f"token={TOKEN}"),),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
+async def test_nothing_else_does(headers: Headers, method: str) -> None:
+    answer = await ask(Policy.of("127.0.0.1", TOKEN), [("host", "localhost"), *headers], method=method)
+    assert (answer.status, answer.bodies) == (401, [])
+    schemes = [value.partition(" ")[0] for name, value in answer.headers if name == "www-authenticate"]
+    assert schemes == ["Bearer", "Basic"]
+    assert TOKEN not in answer.detail
+
+
+async def test_a_token_that_is_not_ascii_is_compared_as_utf_8() -> None:
+    policy = Policy.of("127.0.0.1", "schlüssel")
+    assert policy.admits("Bearer schlüssel".encode())
+    assert not policy.admits("Bearer schlüssel".encode("latin-1"))
+
+
+async def test_an_empty_token_is_none() -> None:
+    assert Policy.of("127.0.0.1", "").token is None
+
+
+async def test_health_needs_no_token_but_a_name_of_this_server() -> None:
+    policy = Policy.of("127.0.0.1", TOKEN)
+    here, there = [("host", "localhost")], [("host", "evil.example")]
+    assert (await ask(policy, here, method="GET", path="/health")).status == 200
+    assert (await ask(policy, here, method="POST", path="/health")).status == 401
+    assert (await ask(policy, here, method="GET", path="/health/")).status == 401
+    assert (await ask(policy, there, method="GET", path="/health")).status == 403
+
+
+async def test_behind_other_addresses_any_address_is_known_but_no_other_name() -> None:
+    policy = Policy.of("0.0.0.0", TOKEN, ["Build.Example"])  # noqa: S104 - nothing listens
+    for host in ("192.168.0.7:8001", "[2001:db8::1]:8001", "127.0.0.1", "localhost", "build.example:8001"):
+        assert await status(policy, host, bearer(TOKEN)) == 200
+    assert await status(policy, "evil.example", bearer(TOKEN)) == 403
+    assert await status(policy, "build.example", bearer(TOKEN), ("origin", "https://build.example")) == 200
+    assert await status(policy, "build.example", bearer(TOKEN), ("origin", "https://evil.example")) == 403
+
+
+async def test_a_token_is_no_pass_for_a_page_elsewhere() -> None:
+    policy = Policy.of("127.0.0.1", TOKEN)
+    assert await status(policy, "localhost", basic(TOKEN), ("origin", "http://evil.example")) == 403
+
+
+async def test_a_body_arrives_whole() -> None:
+    answer = await ask(HERE, body=[b"ab", b"", b"cd"])
+    assert (answer.status, answer.bodies) == (200, [b"abcd"])
+
+
+@pytest.mark.parametrize("pieces", [[b"x" * 101], [b"x" * 50, b"x" * 51], [b"x" * 60, b"x" * 60, b"more"]])
+async def test_a_body_that_is_too_long_does_not(pieces: list[bytes]) -> None:
+    answer = await ask(HERE, body=pieces)
+    assert (answer.status, answer.bodies) == (413, [])
+
+
+@pytest.mark.parametrize("length", ["101", "9" * 30, "9" * 5000])
+async def test_a_body_that_is_said_to_be_too_long_is_not_waited_for(length: str) -> None:
+    answer = await ask(HERE, [("host", "localhost"), ("content-length", length)], body=[b"x"])
+    assert (answer.status, answer.bodies) == (413, [])
+
+
+async def test_a_body_of_the_longest_length_arrives() -> None:
+    assert (await ask(HERE, body=[b"x" * 100])).bodies == [b"x" * 100]
+
+
+async def test_every_answer_keeps_a_browser_from_making_more_of_it() -> None:
+    for host in ("localhost", "evil.example"):
+        told = dict((await ask(HERE, [("host", host)])).headers)
+        assert {name: told.get(name) for name in SECURITY_HEADERS} == SECURITY_HEADERS
+
+
+async def test_web_sockets_are_closed() -> None:
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        raise AssertionError("nothing is read")
+
+    await Access(App(), HERE)({"type": "websocket", "path": "/", "headers": []}, receive, send)
+    assert sent == [{"type": "websocket.close", "code": 1008}]
+
+
+@given(st.text() | st.from_regex(r"[\[\]0-9a-fA-F:.]{0,40}"))
+def test_whatever_a_host_is_called_it_is_known_or_not(text: str) -> None:
+    found = Authority.parse(text)
+    if found is not None and HERE.knows(found):
+        assert found.host == "localhost" or is_loopback(found.host)
+        assert text.isascii()
+
+
+@given(st.binary())
+def test_whatever_is_sent_as_a_token_is_none(header: bytes) -> None:
+    policy = Policy.of("127.0.0.1", TOKEN)
+    for prefix in (b"", b"Bearer ", b"Basic "):
+        assert not policy.admits(prefix + header)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost", "::ffff:127.0.0.1"])
+def test_what_only_this_machine_reaches(host: str) -> None:
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["0.0.0.0", "::", "", "192.168.0.7", "2001:db8::1", "::ffff:10.0.0.1", "no.such.name.invalid"],  # noqa: S104 - nothing listens
+)
+def test_what_others_may_reach(host: str) -> None:
+    assert not is_loopback(host)
+
+
+def test_an_authority_is_a_host_and_a_port() -> None:
+    assert Authority.parse("Example.COM:80") == Authority("example.com", 80)
+    assert Authority.parse("[2001:DB8:0::1]") == Authority("2001:db8::1", None)
+    assert Authority.parse("a b") is None

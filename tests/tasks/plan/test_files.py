@@ -1,0 +1,100 @@
+"""The items under **Files:**."""
+
+import pytest
+
+from tasks.model import DeclaredFile
+from tasks.plan.parser import parse
+
+
+def declared(text: str) -> list[tuple[str, str, int]]:
+    parsed = parse(f"### Task 1: Title\n{text}\n**Run:** a\n", "p.md")
+    assert parsed.plan is not None, parsed.diagnostics
+    return [(file.action, file.path, file.line) for file in parsed.plan.tasks[0].files]
+
+
+@pytest.mark.parametrize(
+    ("item", "action", "path"),
+    [
+        ("Create: a.txt", "create", "a.txt"),
+        ("create: `a.txt`", "create", "a.txt"),
+        ("**Create:** a.txt", "create", "a.txt"),
+        ("**Create**: `a.txt`", "create", "a.txt"),
+        ("Add: a.txt", "create", "a.txt"),
+        ("New file: a.txt", "create", "a.txt"),
+        ("Created: a.txt", "create", "a.txt"),
+        ("Modify: a.txt", "modify", "a.txt"),
+        ("Update `a.txt`", "modify", "a.txt"),
+        ("Edit a.txt", "modify", "a.txt"),
+        ("Create a.txt (new)", "create", "a.txt"),
+        ("Delete a.txt - no longer needed", "delete", "a.txt"),
+        ("Change: a.txt", "modify", "a.txt"),
+        ("Delete: a.txt", "delete", "a.txt"),
+        ("Remove: a.txt", "delete", "a.txt"),
+        ("Read: a.txt", "read", "a.txt"),
+        ("a.txt", "modify", "a.txt"),
+        ("`a.txt`", "modify", "a.txt"),
+        ("[ ] Create: a.txt", "create", "a.txt"),
+        ("Create: `a.txt` - what it is for", "create", "a.txt"),
+        ("Create: a.txt - what it is for", "create", "a.txt"),
+        ("Create: a.txt — what it is for", "create", "a.txt"),
+        ("Create: a.txt (new)", "create", "a.txt"),
+        ("Create: a.txt: what it is for", "create", "a.txt"),
+        ("Create: my notes.txt", "create", "my notes.txt"),
+        ("Create: `my (own) notes - 1.txt`", "create", "my (own) notes - 1.txt"),
+        ("Create: [a.txt](docs/a.txt)", "create", "a.txt"),
+        ("Modify: src/a.py:10-20", "modify", "src/a.py"),
+        ("Read: src/", "read", "src/"),
+        ("created.txt", "modify", "created.txt"),
+        ("update/notes.txt", "modify", "update/notes.txt"),
+        ("Create: .", "create", "."),
+        ("Modify: src/**/*.py", "modify", "src/**/*.py"),
+    ],
+)
+def test_an_item(item: str, action: str, path: str) -> None:
+    assert declared(f"**Files:**\n- {item}") == [(action, path, 3)]
+
+
+@pytest.mark.parametrize(
+    ("text", "files"),
+    [
+        ("**File:** a.txt", [("modify", "a.txt", 2)]),
+        ("**File:** Create: `a.txt`\n**File:** b.txt", [("create", "a.txt", 2), ("modify", "b.txt", 3)]),
+        ("**Files to Create:** `a`, `b` and `c`", [("create", "a", 2), ("create", "b", 2), ("create", "c", 2)]),
+        ("**Files to Modify:**\n- a\n- `b`", [("modify", "a", 3), ("modify", "b", 4)]),
+        (
+            "**Files to delete:** a\n**Files to Read:** b\n**Files to update:** c",
+            [("delete", "a", 2), ("read", "b", 3), ("modify", "c", 4)],
+        ),
+        ("**Files:** a.txt, b.txt", [("modify", "a.txt", 2), ("modify", "b.txt", 2)]),
+        ("**Files:**\n`a`\nCreate: b", [("modify", "a", 3), ("create", "b", 4)]),
+        (
+            "**Files:**\n- Create:\n  - a\n  - `b`\n- Read: c",
+            [("create", "a", 4), ("create", "b", 5), ("read", "c", 6)],
+        ),
+        ("**Files:**\n- Create: a\n  - a remark\n- b", [("create", "a", 3), ("modify", "b", 5)]),
+        ("**Files:**\n\n1. a\n2. b", [("modify", "a", 4), ("modify", "b", 5)]),
+        ("**Files:** None", []),
+        ("**Files:**\n- None", []),
+        ("**Files:** (none)", []),
+        ("**Files:**", []),
+    ],
+)
+def test_forms_of_the_field(text: str, files: list[tuple[str, str, int]]) -> None:
+    assert declared(text) == files
+
+
+@pytest.mark.parametrize("path", ["../a", "/etc/passwd", "~/a", "a/../../b", "C:/a", "..\\a"])
+def test_a_path_outside_of_the_repository_is_a_warning(path: str) -> None:
+    parsed = parse(f"### Task 1: A\n**Files:**\n- Create: {path}\n**Run:** a\n", "p.md")
+    assert parsed.plan is not None
+    assert parsed.plan.tasks[0].files == (DeclaredFile(parsed.plan.tasks[0].files[0].action, path, 3),)
+    assert [str(found) for found in parsed.diagnostics] == [
+        f"p.md:3:11: warning: `{path}` is outside of the repository: this task will fail"
+    ]
+
+
+def test_an_item_without_a_path_is_an_error() -> None:
+    parsed = parse("### Task 1: A\n**Files:**\n- Create:\n**Run:** a\n", "p.md")
+    assert [str(found) for found in parsed.diagnostics] == [
+        "p.md:3:3: error: `Create:` names no file; write `Create: path`"
+    ]
