@@ -57,7 +57,7 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
 
 
-def empty(path: Path) -> None:
+def empty_directory(path: Path) -> None:
     """Remove what is in a directory."""
     for child in path.iterdir():
         remove(child)

@@ -32,7 +32,7 @@ from anyio.lowlevel import checkpoint_if_cancelled
 
 from containers.agents.agent import first_line
 from containers.agents.builtin import Agent
-from containers.processes import Group, signal_stray, strays, why_not
+from containers.processes import Group, describe_start_failure, find_escaped_processes, signal_stray
 from containers.runner import Deadline, Job, RunnerError, TaskLog, Watcher, task_variables, with_prompt_file
 from containers.worktrees.pool import Worktree
 from tasks.model import Step, StepResult
@@ -253,7 +253,7 @@ class _Processes:
                 )
             except (OSError, ValueError) as error:
                 path = self._environment.get("PATH", os.defpath)
-                code, reason = why_not(error, argv, self._directory, path)
+                code, reason = describe_start_failure(error, argv, self._directory, path)
                 return replace(result, exit_code=code, error=reason)
         self._groups.append(group)
         return self._watch(group, result)
@@ -310,7 +310,9 @@ class _Processes:
 
     def _end_strays(self) -> None:
         """End the task's processes that are in no group of it any more (as below `timeout` or `setsid`)."""
-        self._end(lambda: {pid: partial(signal_stray, pid, self._mark) for pid in strays(self._mark)})
+        self._end(
+            lambda: {pid: partial(signal_stray, pid, self._mark) for pid in find_escaped_processes(self._mark)}
+        )
 
     def _end_leftovers(self) -> None:
         """End what the steps left running, also what moved to another session and still holds the output."""

@@ -111,7 +111,7 @@ class Group:
             self.descriptor = None
 
 
-def why_not(
+def describe_start_failure(
     error: OSError | ValueError, argv: Sequence[str], directory: Path, path: str
 ) -> tuple[int | None, str]:
     """Say in a sentence why a program could not be started, with the exit code that a shell would give.
@@ -138,7 +138,7 @@ def why_not(
     return None, f"{name} could not be started: {reason}"
 
 
-def strays(variables: Mapping[str, str]) -> list[int]:
+def find_escaped_processes(variables: Mapping[str, str]) -> list[int]:
     """Return the other processes that carry all these variables; none where there is no /proc."""
     return [
         int(process.name)
@@ -159,7 +159,7 @@ def signal_stray(pid: int, variables: Mapping[str, str], number: signal.Signals)
                 os.close(descriptor)
 
 
-def end_inside(directory: Path, variable: str) -> None:
+def kill_processes_in(directory: Path, variable: str) -> None:
     """Kill what works in a directory and carries a variable: the task of a run that was itself killed.
 
     Returns when it is gone, or cannot be made to go. Does nothing where there is no /proc.

@@ -21,6 +21,7 @@ from pipeline.events import (
     now,
 )
 from tasks.model import Outcome, Status
+from tasks.text import plural, printable
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -62,12 +63,6 @@ class JsonLines:
         """Everything is written already."""
 
 
-def plural(number: int, noun: str) -> str:
-    """Return a number with its noun: `1 task`, `2 tasks`."""
-    ending = "" if number == 1 else "es" if noun.endswith("ch") else "s"
-    return f"{number} {noun}{ending}"
-
-
 def headline(outcome: Outcome) -> str:
     """Return an outcome as half a sentence."""
     words = _status(outcome)
@@ -83,11 +78,6 @@ def headline(outcome: Outcome) -> str:
 def _status(outcome: Outcome) -> str:
     words = str(outcome.status).replace("_", " ")
     return f"{words}, cached" if outcome.cached else words
-
-
-def printable(text: str) -> str:
-    """Return text that any stream takes: what is not UTF-8 is shown as an escape."""
-    return text.encode("utf-8", errors="backslashreplace").decode("utf-8")
 
 
 def figure(finished: RunFinished) -> str:

@@ -13,7 +13,7 @@ class PatchyardError(Exception):
     exit_code: ClassVar[int] = 1
 
 
-def plainest(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """Return the one error of a group that says most: the program's own before any other."""
     own, rest = group.split(PatchyardError)
     error: BaseException = own or rest or group

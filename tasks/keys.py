@@ -21,7 +21,7 @@ class AgentUse:
 
 
 @dataclass(frozen=True, slots=True)
-class Ingredients:
+class TaskInputs:
     """What a task is made from.
 
     `base_tree` and `start_tree` are tree ids: of the run's base, and of what the task starts from. `steps` are
@@ -44,7 +44,7 @@ class Ingredients:
 
 
 @dataclass(frozen=True, slots=True)
-class Inputs:
+class InputHashes:
     """What is kept of a task's ingredients: names and ids, no values, and the key over all of them."""
 
     key: str
@@ -56,9 +56,9 @@ class Inputs:
     secrets: tuple[str, ...] = ()
 
 
-def inputs_of(made_from: Ingredients) -> Inputs:
+def inputs_of(made_from: TaskInputs) -> InputHashes:
     """Return what is kept of a task's ingredients."""
-    return Inputs(
+    return InputHashes(
         key=key(made_from),
         mode=made_from.mode,
         start_tree=made_from.start_tree,
@@ -69,7 +69,7 @@ def inputs_of(made_from: Ingredients) -> Inputs:
     )
 
 
-def key(made_from: Ingredients) -> str:
+def key(made_from: TaskInputs) -> str:
     """Return the key: the SHA-256 of a canonical JSON text, in hexadecimal digits.
 
     The values of the environment go in as hashes. Of secrets only the names do: whoever has the key must not be
@@ -101,7 +101,7 @@ def canonical(record: object) -> bytes:
     return json.dumps(record, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
-def _place(made_from: Ingredients) -> Sequence[object]:
+def _place(made_from: TaskInputs) -> Sequence[object]:
     """Return what a task's place is made of: a container's image, or the machine, of which nothing is known."""
     if made_from.mode is Mode.DAGGER:
         return ["container", made_from.image, made_from.layers, made_from.depth]

@@ -33,7 +33,7 @@ class Versions(Protocol):
         ...
 
 
-def resolve(name: str, agents: Mapping[str, Agent]) -> Agent:
+def resolve_agent(name: str, agents: Mapping[str, Agent]) -> Agent:
     """Return the agent that is declared as `name`, else the built-in one, else `name` as a command itself."""
     return agents.get(name) or BUILT_IN.get(name) or Agent(name, command=name)
 
@@ -53,7 +53,7 @@ def is_usable(name: str, agents: Container[str], path: str) -> bool:
     return is_known or several_words or "/" in name or shutil.which(name, path=path) is not None
 
 
-def what_lacks(agent: Agent, environ: Mapping[str, str], *, contained: bool) -> str | None:
+def missing_requirement(agent: Agent, environ: Mapping[str, str], *, contained: bool) -> str | None:
     """Return what the environment lacks for an agent to work, as a sentence; `None` where it lacks nothing.
 
     Args:
@@ -63,7 +63,7 @@ def what_lacks(agent: Agent, environ: Mapping[str, str], *, contained: bool) -> 
             machine its program has to be installed, and may be logged in without any secret.
     """
     if contained:
-        if not agent.secrets or secrets_of(agent, environ):
+        if not agent.secrets or agent_secrets(agent, environ):
             return None
         names = " or ".join(agent.secrets)
         return f"agent {agent.name} needs a secret, and none is set: set {names} in the environment"
@@ -79,7 +79,7 @@ def what_lacks(agent: Agent, environ: Mapping[str, str], *, contained: bool) -> 
     )
 
 
-def secrets_of(agent: Agent, environ: Mapping[str, str]) -> dict[str, str]:
+def agent_secrets(agent: Agent, environ: Mapping[str, str]) -> dict[str, str]:
     """Return those of an agent's secrets that are set."""
     return {name: value for name in agent.secrets if (value := environ.get(name))}
 

@@ -8,7 +8,7 @@ import anyio
 T = TypeVar("T")
 
 
-class Once(Generic[T]):
+class AsyncCache(Generic[T]):
     """Things by key, each made when it is first asked for; who asks meanwhile waits for it.
 
     Where making one fails, or is cancelled, the next who asks makes it.

@@ -21,7 +21,7 @@ def as_utf8(text: str) -> str:
     return text.translate(_SHOWN)
 
 
-def refusal(texts: Iterable[tuple[str, str]]) -> str | None:
+def encoding_error(texts: Iterable[tuple[str, str]]) -> str | None:
     """Return why an engine cannot be told some texts, each given after what it is; `None` where it can."""
     for what, text in texts:
         if not is_utf8(text):

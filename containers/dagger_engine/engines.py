@@ -18,7 +18,7 @@ from anyio import to_thread
 
 from containers.agents.builtin import Agent
 from containers.dagger_engine.query import EngineError
-from containers.dagger_engine.runner import EngineRunner, Place
+from containers.dagger_engine.runner import ContainerConfig, EngineRunner
 from containers.dagger_engine.session import HOST, CommandLineError, Session, incomplete
 from containers.runner import Job, Watcher
 from containers.worktrees.pool import Worktree
@@ -43,7 +43,7 @@ ATTEMPTS = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Engine:
+class EngineAddress:
     """An engine to use: its address (`None`: the one that the environment names) and its share of the pool."""
 
     url: str | None = None
@@ -78,7 +78,9 @@ class Engine:
 
 
 @asynccontextmanager
-async def connected(engine: Engine, environ: Mapping[str, str], log: Path) -> "AsyncIterator[Client]":
+async def connect_engines(
+    engine: EngineAddress, environ: Mapping[str, str], log: Path
+) -> "AsyncIterator[Client]":
     """Have a session with an engine; what it says goes to `log`.
 
     Raises:
@@ -91,7 +93,7 @@ async def connected(engine: Engine, environ: Mapping[str, str], log: Path) -> "A
         await session.aclose()
 
 
-async def _session(engine: Engine, environ: Mapping[str, str], log: Path) -> Session:
+async def _session(engine: EngineAddress, environ: Mapping[str, str], log: Path) -> Session:
     try:
         return await Session.open(engine.url, environ, log)
     except CommandLineError:
@@ -107,7 +109,7 @@ async def _session(engine: Engine, environ: Mapping[str, str], log: Path) -> Ses
 class _Lane:
     """An engine in use: how many tasks it has, and whether it still answers."""
 
-    engine: Engine
+    engine: EngineAddress
     session: Session
     runner: EngineRunner
     running: int = 0
@@ -131,13 +133,13 @@ class Engines:
 
     def __init__(
         self,
-        engines: Sequence[Engine],
-        place: Place,
+        engines: Sequence[EngineAddress],
+        place: ContainerConfig,
         environ: Mapping[str, str],
         log: Path,
         on_notice: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._engines = tuple(dict.fromkeys(engines)) or (Engine(),)
+        self._engines = tuple(dict.fromkeys(engines)) or (EngineAddress(),)
         self._place = place
         self._environ = environ
         self._log = log
@@ -154,7 +156,7 @@ class Engines:
         """
         refused: list[EngineError] = []
 
-        async def open_one(engine: Engine) -> None:
+        async def open_one(engine: EngineAddress) -> None:
             try:
                 session = await _session(engine, self._environ, self._log)
             except EngineError as error:
@@ -182,7 +184,7 @@ class Engines:
         """End the sessions."""
         await _close(self._lanes)
 
-    async def digests(self, names: Iterable[str]) -> Mapping[str, str]:
+    async def resolve_digests(self, names: Iterable[str]) -> Mapping[str, str]:
         """Return the digests of images by name, as one engine has them: the others are told to use those.
 
         Raises:
@@ -191,7 +193,7 @@ class Engines:
         wanted = tuple(names)
         for lane in [lane for lane in self._lanes if lane.alive]:
             try:
-                return await lane.runner.digests(wanted)
+                return await lane.runner.resolve_digests(wanted)
             except EngineError as error:
                 self._give_up(lane, error)
         return {}

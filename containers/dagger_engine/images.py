@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import anyio
 
-from containers.dagger_engine.query import Asker, EngineError, RefusedError
+from containers.dagger_engine.query import EngineClient, EngineError, EngineQueryError
 
 if TYPE_CHECKING:
     from dagger import Client
@@ -18,7 +18,7 @@ DIGEST = re.compile(r"sha(256:[0-9a-f]{64}|512:[0-9a-f]{128})")
 class Resolver(Protocol):
     """Knows which image a name stands for."""
 
-    async def digests(self, names: Iterable[str]) -> Mapping[str, str]:
+    async def resolve_digests(self, names: Iterable[str]) -> Mapping[str, str]:
         """Return the digests of images by name, without those that are not to be had.
 
         Raises:
@@ -39,7 +39,7 @@ def pinned(name: str, digests: Mapping[str, str]) -> str:
     return f"{name}@{digest}" if digest and digest_of(name) is None else name
 
 
-async def digests(client: "Client", names: Iterable[str]) -> dict[str, str]:
+async def resolve_digests(client: "Client", names: Iterable[str]) -> dict[str, str]:
     """Ask an engine for the digests of images: of the index, where an image is for several platforms.
 
     A name that the engine cannot resolve is left out: whoever uses it is told why.
@@ -49,12 +49,12 @@ async def digests(client: "Client", names: Iterable[str]) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     gone: list[EngineError] = []
-    ask = Asker(client)
+    ask = EngineClient(client)
 
     async def look_up(name: str) -> None:
         try:
             digest = digest_of(await ask.attend(client.container().from_(name).image_ref))
-        except RefusedError:
+        except EngineQueryError:
             return
         except EngineError as error:
             gone.append(error)  # raised in a group of tasks it would become a group of errors

@@ -31,7 +31,7 @@ class EngineError(RunnerError):
     exit_code: ClassVar[int] = 4
 
 
-class RefusedError(Exception):
+class EngineQueryError(Exception):
     """The engine says no to something of one task's; `output` is what its steps printed until then."""
 
     def __init__(self, message: str, output: str = "") -> None:
@@ -39,11 +39,11 @@ class RefusedError(Exception):
         self.output = output
 
 
-class _AbandonedError(RefusedError):
+class _AbandonedError(EngineQueryError):
     """The engine gave up an exec that this session shared with one that has just ended."""
 
 
-class Asker:
+class EngineClient:
     """Asks an engine. Called with a question, such as `container.stdout`."""
 
     def __init__(self, client: "Client", beat: float = BEAT) -> None:
@@ -73,14 +73,14 @@ class Asker:
         try:
             return await _tried(question)
         except dagger.ExecError as error:
-            raise RefusedError(_how(error.command, error.exit_code, error.stderr), error.stdout) from error
+            raise EngineQueryError(_how(error.command, error.exit_code, error.stderr), error.stdout) from error
         except dagger.QueryError as error:
-            kind = _AbandonedError if CANCELED in str(error) else RefusedError
+            kind = _AbandonedError if CANCELED in str(error) else EngineQueryError
             refused = kind(_sentence(str(error)))
             refused.__cause__ = error
         except (dagger.DaggerError, TransportError, OSError, UnicodeError) as error:
             if _is_unspeakable(error):
-                raise RefusedError("something that it needs is not UTF-8") from error
+                raise EngineQueryError("something that it needs is not UTF-8") from error
             raise _gone(str(error)) from error
         # An engine that dies under an exec says so in the words of whatever failed first: ask it.
         if not await self._answers():

@@ -22,12 +22,12 @@ from anyio import get_cancelled_exc_class, to_thread
 from containers.agents.agent import first_line
 from containers.agents.builtin import Agent
 from containers.dagger_engine import step_script as driver
-from containers.dagger_engine.async_cache import Once
-from containers.dagger_engine.encoding import as_utf8, refusal
-from containers.dagger_engine.images import digests
-from containers.dagger_engine.query import Asker, EngineError, RefusedError
-from containers.dagger_engine.step_reporter import Telling
-from containers.dagger_engine.sync_back import GIT, bring_back
+from containers.dagger_engine.async_cache import AsyncCache
+from containers.dagger_engine.encoding import as_utf8, encoding_error
+from containers.dagger_engine.images import resolve_digests
+from containers.dagger_engine.query import EngineClient, EngineError, EngineQueryError
+from containers.dagger_engine.step_reporter import StepReporter
+from containers.dagger_engine.sync_back import GIT, sync_back
 from containers.git.repository import GitError, Identity
 from containers.runner import Job, TaskLog, Watcher
 from containers.worktrees.pool import Worktree
@@ -89,8 +89,8 @@ class HostFiles:
         Raises:
             RefusedError: No engine can be told where it is.
         """
-        if refused := refusal([(f"the path {path}", str(path))]):
-            raise RefusedError(refused)
+        if refused := encoding_error([(f"the path {path}", str(path))]):
+            raise EngineQueryError(refused)
         return client.host().directory(str(path), include=list(include), exclude=list(exclude), no_cache=True)
 
     async def export(self, directory: "Directory", path: Path) -> None:
@@ -99,7 +99,7 @@ class HostFiles:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ContainerConfig:
     """What the containers of a run have in common.
 
     `common` is the repository's common git directory. `identity` is whose name commits made inside carry.
@@ -130,30 +130,30 @@ class _Prepared:
 class EngineRunner:
     """Runs tasks as containers of one engine."""
 
-    def __init__(self, client: "Client", place: Place) -> None:
+    def __init__(self, client: "Client", place: ContainerConfig) -> None:
         self._client = client
         self._place = place
-        self._ask = Asker(client)
+        self._ask = EngineClient(client)
         self._mark = token_hex(8)
         """By which it knows what it ran itself from what the engine ran earlier."""
-        self._starts: Once[Directory] = Once()
-        self._owners: Once[str] = Once()
-        self._prepared: Once[_Prepared] = Once()
+        self._starts: AsyncCache[Directory] = AsyncCache()
+        self._owners: AsyncCache[str] = AsyncCache()
+        self._prepared: AsyncCache[_Prepared] = AsyncCache()
 
-    async def digests(self, names: Iterable[str]) -> Mapping[str, str]:
+    async def resolve_digests(self, names: Iterable[str]) -> Mapping[str, str]:
         """Return the digests of images by name, without those that are not to be had.
 
         Raises:
             EngineError: The engine has gone.
         """
-        return await digests(self._client, names)
+        return await resolve_digests(self._client, names)
 
     async def version(self, agent: Agent, image: str | None) -> str | None:
         """Return what an agent says of its version in its container; `None` where it does not run."""
         container = self._image(image, agent.setup)
         for name, value in agent.environment.items():
             container = container.with_env_variable(name, value)
-        with suppress(RefusedError, EngineError):
+        with suppress(EngineQueryError, EngineError):
             container = await self._ask.attend(container.sync)  # installs it, which takes what it takes
             said = container.with_exec(["sh", "-c", agent.version or ""])
             with anyio.move_on_after(VERSION_PATIENCE):
@@ -171,7 +171,7 @@ class EngineRunner:
         """
         began = time.monotonic()
         log = await to_thread.run_sync(TaskLog, job.log, job.secrets)
-        telling = Telling(watcher, log)
+        telling = StepReporter(watcher, log)
         try:
             if job.steps:
                 await self._run(job, worktree, telling)
@@ -184,7 +184,7 @@ class EngineRunner:
                 await to_thread.run_sync(log.__exit__, None, None, None)
         return tuple(telling.results)
 
-    async def _run(self, job: Job, worktree: Worktree, telling: Telling) -> None:
+    async def _run(self, job: Job, worktree: Worktree, telling: StepReporter) -> None:
         """Run the steps in a container, and bring back what they changed: the set-up's first."""
         now: _Prepared | None = None
         left = job.timeout
@@ -200,7 +200,7 @@ class EngineRunner:
                     # What failed is run again: it may have been for want of something that is there now.
                     container = self._with_steps(before.container, job, steps, left, token_hex(8))
                     report = await self._report(container)
-            except RefusedError as no:
+            except EngineQueryError as no:
                 report = driver.report(no.output)
                 if all(number in report.records for number in steps):
                     # The script itself ends with 0: it was ended, and the last of these words is not its own.
@@ -209,8 +209,8 @@ class EngineRunner:
                 return
             now = _Prepared(container, container.directory(WORK).without_directory(GIT))
             try:
-                await bring_back(before.tree, now.tree, worktree, self._ask, self._place.files.export)
-            except RefusedError as no:
+                await sync_back(before.tree, now.tree, worktree, self._ask, self._place.files.export)
+            except EngineQueryError as no:
                 lost = f"what the task changed could not be brought back: {no}"
                 await telling.ended(steps, report.without_last(steps), time.monotonic() - asked, error=lost)
                 return
@@ -234,7 +234,7 @@ class EngineRunner:
         report = driver.report(await self._ask.attend(container.stdout))
         if report.run is None:
             code, said = await self._ask(container.exit_code), await self._ask(container.stderr)
-            raise RefusedError(f"its image has no `sh` that works (exit code {code}): {said.strip()}")
+            raise EngineQueryError(f"its image has no `sh` that works (exit code {code}): {said.strip()}")
         return report
 
     async def _prepare(self, job: Job, worktree: Worktree) -> "_Prepared":
@@ -243,8 +243,8 @@ class EngineRunner:
         Raises:
             RefusedError: The engine cannot make it.
         """
-        if refused := refusal(_texts(job, worktree)):
-            raise RefusedError(refused)
+        if refused := encoding_error(_texts(job, worktree)):
+            raise EngineQueryError(refused)
 
         async def prepare() -> _Prepared:
             container = await self._ask.attend((await self._container(job, worktree)).sync)
@@ -319,7 +319,7 @@ class EngineRunner:
         try:
             made = await to_thread.run_sync(standalone.__enter__)
         except GitError as error:
-            raise RefusedError(f"no container can have its files: {error}") from error
+            raise EngineQueryError(f"no container can have its files: {error}") from error
         try:
             return await self._ask(files.directory(self._client, made).sync)
         finally:

@@ -11,7 +11,7 @@ from tasks.model import Step, StepResult
 UNTIMED = "its image has no `timeout` (coreutils or busybox), which a time limit needs; or set --timeout none"
 
 
-class Telling:
+class StepReporter:
     """Tells the log and the watcher how the steps of a task went."""
 
     def __init__(self, watcher: Watcher, log: TaskLog) -> None:

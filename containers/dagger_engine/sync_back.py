@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from anyio import to_thread
 
 from containers.dagger_engine.encoding import UNKNOWN, as_utf8
-from containers.dagger_engine.query import Asker, RefusedError
+from containers.dagger_engine.query import EngineClient, EngineQueryError
 from containers.filesystem import is_directory, remove
 from containers.git.repository import GitError
 from containers.worktrees.pool import Worktree
@@ -40,8 +40,8 @@ class _Paths:
     removed: list[str]
 
 
-async def bring_back(
-    before: "Directory", after: "Directory", worktree: Worktree, ask: Asker, export: Export
+async def sync_back(
+    before: "Directory", after: "Directory", worktree: Worktree, ask: EngineClient, export: Export
 ) -> None:
     """Bring what changed from one tree to the other into a worktree that stands at the first.
 
@@ -56,7 +56,7 @@ async def bring_back(
     try:
         await to_thread.run_sync(_remove, worktree.path, paths.removed)
     except OSError as error:
-        raise RefusedError(
+        raise EngineQueryError(
             f"{error.filename} could not be removed from its worktree: {error.strerror}"
         ) from error
     if not (paths.added or paths.modified):

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from containers.filesystem import empty, is_directory, make_accessible, remove
+from containers.filesystem import empty_directory, is_directory, make_accessible, remove
 from containers.git import standalone
 from containers.git.command import Git, GitError
 from containers.git.secret_scan import quarantined, refuse_secrets
@@ -35,7 +35,7 @@ class BrokenWorktreeError(GitError):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class WorktreePaths:
     """Where a worktree stands. `admin` is its directory below `worktrees/` in the common git directory."""
 
     path: Path
@@ -67,7 +67,7 @@ class Checkout:
         excludes: Gives the content of the user's own file of ignored patterns.
     """
 
-    def __init__(self, git: Git, place: Place, commits: Commits, excludes: Callable[[], bytes]) -> None:
+    def __init__(self, git: Git, place: WorktreePaths, commits: Commits, excludes: Callable[[], bytes]) -> None:
         self.path = place.path
         self._place = place
         self._commits = commits
@@ -192,7 +192,7 @@ class Checkout:
             path = self.path / gitlink
             if gitlink.rpartition("/")[0] in real and is_directory(path):
                 _make_owned(path)
-                empty(path)
+                empty_directory(path)
 
     def ignored(self, paths: Sequence[str]) -> list[str]:
         """Return which of some paths git would leave out if they stood there; directories end in a slash.

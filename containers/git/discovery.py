@@ -14,7 +14,7 @@ class NotARepositoryError(GitError):
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class DiscoveredRepository:
     """What git says of a path: its directories, and what HEAD is."""
 
     root: Path
@@ -24,7 +24,7 @@ class Opened:
     head_name: str
 
 
-def ask(git: Git, path: Path) -> Opened:
+def discover(git: Git, path: Path) -> DiscoveredRepository:
     """Ask git about a path: once, unless it is a bare repository or something is wrong."""
     place = ("rev-parse", "--path-format=absolute", "--is-bare-repository", "--git-dir", "--git-common-dir")
     head = ("HEAD^{commit}", "--symbolic-full-name", "HEAD")
@@ -37,7 +37,7 @@ def ask(git: Git, path: Path) -> Opened:
         if "\n" in str(path.resolve()):
             raise NotARepositoryError(f"there is a line break in the path {str(path.resolve())!r}; move it")
         _, git_dir, common, root, commit, name = lines
-        return Opened(Path(root), Path(git_dir), Path(common), commit, name)
+        return DiscoveredRepository(Path(root), Path(git_dir), Path(common), commit, name)
     if "not a git repository" in output.stderr:
         raise NotARepositoryError(
             f"{path} is not in a git repository; run patchyard in one, or name one with --repo"

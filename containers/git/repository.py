@@ -12,10 +12,10 @@ from filelock import FileLock
 
 from containers.filesystem import is_directory, remove
 from containers.git import remotes
-from containers.git.checkout import MARKER, BrokenWorktreeError, Checkout, Place, belongs, pointer
+from containers.git.checkout import MARKER, BrokenWorktreeError, Checkout, WorktreePaths, belongs, pointer
 from containers.git.command import Git, GitError, GitTimeoutError
 from containers.git.commits import History
-from containers.git.discovery import NotARepositoryError, Opened, ask
+from containers.git.discovery import DiscoveredRepository, NotARepositoryError, discover
 from containers.git.remotes import TIMEOUT, Credential, Push, PushResult, RemoteError
 from containers.git.secret_scan import SecretFoundError
 from containers.git.staging import Commits
@@ -107,7 +107,7 @@ class Repository:
     name: str
     """The directory's name without ".git"."""
 
-    def __init__(self, git: Git, opened: Opened, environ: Mapping[str, str]) -> None:
+    def __init__(self, git: Git, opened: DiscoveredRepository, environ: Mapping[str, str]) -> None:
         self.root = opened.root
         self.common = opened.common
         self.name = opened.root.name.removesuffix(".git") or "repository"
@@ -136,7 +136,7 @@ class Repository:
             raise NotARepositoryError(f"{path} is no directory; name a git repository with --repo")
         try:
             git = Git.find(environ, path)
-            opened = ask(git, path)
+            opened = discover(git, path)
         except NotARepositoryError:
             raise  # it is said already
         except GitError as error:
@@ -201,7 +201,7 @@ class Repository:
         return made
 
     @contextmanager
-    def stand_in(self, commit: str, base: str, name: str) -> Iterator[str]:
+    def reproducible_commit(self, commit: str, base: str, name: str) -> Iterator[str]:
         """Give a commit of the same tree that is the same in every run: it says nothing of when and by whom.
 
         While the context is open, `refs/patchyard/<name>` holds it: who fetches by an id needs a ref.
@@ -404,7 +404,7 @@ class Repository:
                 if admin is None:
                     raise GitError(f"git made no worktree at {path}")
                 (admin / MARKER).touch()
-                Place(path, admin, self.common).forget()
+                WorktreePaths(path, admin, self.common).forget()
         except OSError as error:
             raise GitError(f"cannot make a worktree at {path}: {error.strerror}") from None
         return self._checkout(path, admin)
@@ -446,7 +446,7 @@ class Repository:
         return next((one for one in ours if belongs(one, path)), None)
 
     def _checkout(self, path: Path, admin: Path) -> Checkout:
-        return Checkout(self._git, Place(path, admin, self.common), self._commits, self._user_ignored)
+        return Checkout(self._git, WorktreePaths(path, admin, self.common), self._commits, self._user_ignored)
 
     def remove_worktree(self, path: Path) -> None:
         """Remove a pool's worktree, and nothing that is not one of this repository.
@@ -462,7 +462,7 @@ class Repository:
             try:
                 remove(path)
                 remove(admin)
-                Place(path, admin, self.common).forget()
+                WorktreePaths(path, admin, self.common).forget()
                 if not any(admin.parent.iterdir()):
                     admin.parent.rmdir()
             except OSError as error:

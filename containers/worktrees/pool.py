@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from containers.filesystem import is_directory, remove
 from containers.git.checkout import MARKER, BrokenWorktreeError, Checkout, pointer
 from containers.git.repository import Repository
-from containers.processes import end_inside
+from containers.processes import kill_processes_in
 from containers.worktrees.copies import Copies
 from tasks.errors import PatchyardError
 
@@ -217,8 +217,8 @@ class Pool:
             state = _state(self._repository, self._path(number))
             if state in {_State.VACANT, _State.OURS}:
                 if state is _State.OURS:
-                    end_inside(self._path(number), TASK_VARIABLE)
-                if rescue(self._repository, self._path(number), self._salvage):
+                    kill_processes_in(self._path(number), TASK_VARIABLE)
+                if recover(self._repository, self._path(number), self._salvage):
                     self._locks[number] = lock
                     return number
             lock.release()
@@ -232,7 +232,7 @@ class Pool:
         )
 
     def _replace(self, number: int) -> int:
-        set_apart(self._path(number))
+        quarantine(self._path(number))
         self._checkouts.pop(number, None)
         other = self._take(max(self._locks) + 1)
         self._locks.pop(number).release()
@@ -323,7 +323,7 @@ def _holder_file(path: Path) -> Path:
     return path.with_name(f".{path.name}.task")
 
 
-def set_apart(path: Path) -> None:
+def quarantine(path: Path) -> None:
     """Mark a worktree as one with work that could not be kept: no run takes it until `rescue_at` can."""
     _kept_mark(path).touch()
 
@@ -337,7 +337,7 @@ def holder_of(path: Path) -> Holder | None:
         return None
 
 
-def rescue(repository: Repository, path: Path, salvage: Salvage) -> bool:
+def recover(repository: Repository, path: Path, salvage: Salvage) -> bool:
     """Have kept what a dead run left in a worktree, whose lock the caller has. Blocks.
 
     Returns whether the worktree may be used: one whose work could not be kept is set aside.
@@ -345,13 +345,13 @@ def rescue(repository: Repository, path: Path, salvage: Salvage) -> bool:
     holder = holder_of(path)
     checkout = repository.worktree(path) if holder else None
     if holder and checkout and not salvage(Worktree(path.name, path, checkout), holder):
-        set_apart(path)
+        quarantine(path)
         return False
     _holder_file(path).unlink(missing_ok=True)
     return True
 
 
-def rescue_at(repository: Repository, path: Path, salvage: Salvage) -> None:
+def recover_at(repository: Repository, path: Path, salvage: Salvage) -> None:
     """Have kept what a run left in a worktree, unless another run has it: then that one has seen to it.
 
     One that was set aside is for every run again, when its work can be kept now.
@@ -360,8 +360,8 @@ def rescue_at(repository: Repository, path: Path, salvage: Salvage) -> None:
         return
     try:
         if _state(repository, path) in {_State.OURS, _State.KEPT} and holder_of(path):
-            end_inside(path, TASK_VARIABLE)
-            if rescue(repository, path, salvage):
+            kill_processes_in(path, TASK_VARIABLE)
+            if recover(repository, path, salvage):
                 _kept_mark(path).unlink(missing_ok=True)
     finally:
         lock.release()
@@ -423,8 +423,8 @@ def _clean_one(repository: Repository, path: Path, salvage: Salvage, *, dry_run:
             _kept_mark(path).unlink(missing_ok=True)
         state = _state(repository, path)
         if state is _State.OURS and not dry_run:
-            end_inside(path, TASK_VARIABLE)
-            if not rescue(repository, path, salvage):
+            kill_processes_in(path, TASK_VARIABLE)
+            if not recover(repository, path, salvage):
                 return False
         if state in {_State.OURS, _State.VACANT} and not dry_run:
             _clear(repository, path)

@@ -16,15 +16,15 @@ from containers.worktrees.pool import clean as clean_pool
 from containers.worktrees.pool import default_directory, set_aside
 from pipeline.cli.options import database_option, environment, repo_option
 from pipeline.config.settings import load
-from pipeline.console import plural
 from pipeline.run import result_cache as results
-from pipeline.run.lifecycle import open_store, standing
+from pipeline.run.lifecycle import current_status, open_store
 from pipeline.run.prepare import CallError, run_directory
 from pipeline.run.recovery import salvager
 from pipeline.store.records import BranchRecord, Run
 from pipeline.store.store import Store
 from tasks.durations import parse_duration
 from tasks.model import RunStatus
+from tasks.text import plural
 
 
 @click.command()
@@ -119,7 +119,7 @@ class _Old:
 
     def _is_old(self, run: Run) -> bool:
         limit = datetime.fromtimestamp(time.time(), UTC) - timedelta(seconds=self.age)
-        status = standing(self.store, run, environment())
+        status = current_status(self.store, run, environment())
         return (status.is_over or status is RunStatus.INTERRUPTED) and self._end(run) < limit
 
     def _end(self, run: Run) -> datetime:

@@ -10,8 +10,8 @@ from types import MappingProxyType
 import anyio
 import click
 
-from containers.dagger_engine.engines import Engine, connected
-from containers.dagger_engine.images import digest_of, digests
+from containers.dagger_engine.engines import EngineAddress, connect_engines
+from containers.dagger_engine.images import digest_of, resolve_digests
 from containers.dagger_engine.query import EngineError
 from containers.dagger_engine.runner import DEFAULT_IMAGE
 from containers.git.repository import NotARepositoryError, Repository
@@ -20,7 +20,7 @@ from pipeline.cli.show import opened
 from pipeline.config.lockfile import Lock, LockError, images_of
 from pipeline.config.settings import Sources, load
 from pipeline.events import now
-from pipeline.run.lifecycle import plan_of, standing
+from pipeline.run.lifecycle import current_status, plan_of
 from pipeline.run.prepare import parse_plan, read_plan
 from pipeline.store.records import Run
 from pipeline.store.store import Store
@@ -77,7 +77,7 @@ def _written(repository: Repository, store: Store, run: Run, as_format: str) -> 
     from pipeline.report.markdown import markdown  # noqa: PLC0415 - start-up stays quick
     from pipeline.report.model import report_of  # noqa: PLC0415 - start-up stays quick
 
-    made = report_of(repository, store, replace(run, status=standing(store, run, environment())))
+    made = report_of(repository, store, replace(run, status=current_status(store, run, environment())))
     return made.as_json if as_format == "json" else markdown(made)
 
 
@@ -92,7 +92,7 @@ def _picture(store: Store, run: Run, as_format: str) -> str:
     except PatchyardError:  # the tasks that began are in the store, whatever became of the plan
         plan = None
     moment = now()
-    now_is = standing(store, run, environment())
+    now_is = current_status(store, run, environment())
     source = source_of(store, run, now_is, plan, patches=as_format == "html")
     view = timeline(source, moment)
     return junit(view) if as_format == "junit" else html_report(view, source.tasks, moment)
@@ -180,10 +180,10 @@ async def _ask(names: Iterable[str], engines: Sequence[str], environ: Mapping[st
         EngineError: None answers, or it goes away.
     """
     with TemporaryDirectory(prefix="patchyard-") as directory:
-        chosen = Engine.parse(engines[0]) if engines else Engine()
-        async with connected(chosen, environ, Path(directory, "log")) as client:
+        chosen = EngineAddress.parse(engines[0]) if engines else EngineAddress()
+        async with connect_engines(chosen, environ, Path(directory, "log")) as client:
             try:
-                return await digests(client, names)
+                return await resolve_digests(client, names)
             except EngineError as error:
                 raise EngineError(f"{chosen} has gone: {error}") from error
 

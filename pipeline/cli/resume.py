@@ -7,10 +7,18 @@ import click
 
 from pipeline.cli.options import database_option, environment, leave, repo_option
 from pipeline.cli.show import opened
-from pipeline.console import plural
-from pipeline.run.lifecycle import BusyError, ask, is_dead, is_unpublished, plan_of, retried, standing
+from pipeline.run.lifecycle import (
+    RunStateError,
+    current_status,
+    is_dead,
+    is_unpublished,
+    plan_of,
+    request_stop,
+    tasks_to_retry,
+)
 from pipeline.run.prepare import CallError
 from tasks.model import Request, RunStatus
+from tasks.text import plural
 
 POLL = 0.1
 """Seconds between two looks at a run that is to end."""
@@ -46,7 +54,7 @@ def resume(run_name: str, repo: Path, *, notify: str | None, as_json: bool, serv
 
     with opened(repo) as (repository, store):
         run = store.run(run_name)
-        status = standing(store, run, environment())
+        status = current_status(store, run, environment())
         ended = store.tasks(run.id)
         done = len(ended) == len(plan_of(run).tasks)
         to_publish = is_unpublished(store, run)
@@ -77,11 +85,11 @@ def retry(  # noqa: PLR0913 - what the command takes
         raise click.UsageError("name TASKs or --failed, not both.")
     with opened(repo) as (repository, store):
         run = store.run(run_name)
-        if standing(store, run, environment()).is_under_way:
-            raise BusyError(
+        if current_status(store, run, environment()).is_under_way:
+            raise RunStateError(
                 f"run {run.id} is under way; retry when it has ended, or `patchyard cancel {run.id}`"
             )
-        again = retried(store, run, tasks)
+        again = tasks_to_retry(store, run, tasks)
     if not again:
         raise CallError(f"run {run.id} has no task that failed; name the tasks that are to run again")
     leave(resume_run(repository, run, environment(), again=again, notify=notify, as_json=as_json))
@@ -99,13 +107,13 @@ def cancel(run_name: str, repo: Path, *, no_wait: bool) -> None:
     """
     with opened(repo) as (_, store):
         run = store.run(run_name)
-        ask(store, run, environment(), Request.CANCEL)
-        while not no_wait and not standing(store, run := store.run(run.id), environment()).is_over:
+        request_stop(store, run, environment(), Request.CANCEL)
+        while not no_wait and not current_status(store, run := store.run(run.id), environment()).is_over:
             if is_dead(store, run, environment()):
                 break
             time.sleep(POLL)
         counts = plural(len(store.tasks(run.id)), "task")
-        click.echo(f"run {run.id}: {standing(store, run, environment())}, {counts} with an outcome")
+        click.echo(f"run {run.id}: {current_status(store, run, environment())}, {counts} with an outcome")
 
 
 COMMANDS = (resume, retry, cancel)

@@ -15,18 +15,19 @@ import click
 from containers.git.repository import NotARepositoryError, Repository
 from pipeline.cli.options import interruptible, tell_wait
 from pipeline.config.settings import load
-from pipeline.console import observer_for, plural, printable
+from pipeline.console import observer_for
 from pipeline.events import Broadcast, Event, Notice, RunFinished, now, timestamp
 from pipeline.run.attempt import steps_of
-from pipeline.run.execute import Before, execute, recorder_for
-from pipeline.run.lifecycle import open_store, prepare_again, repository_id, take_up
-from pipeline.run.prepare import Call, Prepared, check_agents, parse_plan, prepare, read_plan
+from pipeline.run.execute import ResumeState, execute, recorder_for
+from pipeline.run.lifecycle import claim_and_resume, open_store, repository_id
+from pipeline.run.prepare import Call, Prepared, check_agents, left_out_warning, parse_plan, prepare, read_plan
 from pipeline.run.recorder import EventKeeper, Recorder
 from pipeline.store.engine import VARIABLE
 from pipeline.store.records import Run, new_run_id
 from tasks.errors import PatchyardError
 from tasks.model import RunStatus, Task
 from tasks.plan.parser import Diagnostic
+from tasks.text import plural, printable
 
 if TYPE_CHECKING:
     from pipeline.publish.service import Target
@@ -52,12 +53,16 @@ def run_plan(call: Call, *, as_json: bool) -> int:
     prepared = prepare(call)
     _warn(prepared.warnings)
     _warn_of_left_out(prepared)
-    target = _target(prepared)
+    target = None
+    if prepared.settings.publish:
+        from pipeline.publish.service import connect_for  # noqa: PLC0415 - start-up stays quick
+
+        target = connect_for(prepared, on_wait=tell_wait)
     database = call.environ.get(VARIABLE)
     shared = repository_id(prepared.repository, call.environ) if database else ""
     opener = partial(open_store, prepared.repository, call.environ)
     recorder = recorder_for(prepared, new_run_id(now()), opener, shared)
-    return _work(prepared, recorder, Before(), target, as_json=as_json)
+    return _work(prepared, recorder, ResumeState(), target, as_json=as_json)
 
 
 def resume_run(  # noqa: PLR0913 - how a run goes on, all of it named
@@ -88,8 +93,10 @@ def resume_run(  # noqa: PLR0913 - how a run goes on, all of it named
     opener = partial(open_store, repository, environ)
     store = opener()
     try:
-        target = target_again(repository, run, environ)
-        taken = take_up(repository, store, run, environ, again=again, served=served, notify=notify)
+        from pipeline.publish.service import target_to_resume  # noqa: PLC0415 - start-up stays quick
+
+        target = target_to_resume(repository, run, environ, on_wait=tell_wait)
+        taken = claim_and_resume(repository, store, run, environ, again=again, served=served, notify=notify)
     except BaseException:
         store.close()
         raise
@@ -103,26 +110,8 @@ def resume_run(  # noqa: PLR0913 - how a run goes on, all of it named
     return _work(taken.prepared, recorder, taken.before, target, as_json=as_json)
 
 
-def target_again(repository: Repository, run: Run, environ: Mapping[str, str]) -> "Target | None":
-    """Check that a stored run can go on here, and be published where that is asked for. Nothing changes.
-
-    Raises:
-        PatchyardError: It cannot.
-    """
-    return _target(prepare_again(repository, run, environ))
-
-
-def _target(prepared: Prepared) -> "Target | None":
-    """Check that what the run leaves can be published, where that is asked for."""
-    if not prepared.settings.publish:
-        return None
-    from pipeline.publish.service import connect_for  # noqa: PLC0415 - start-up stays quick
-
-    return connect_for(prepared, on_wait=tell_wait)
-
-
 def _work(
-    prepared: Prepared, recorder: Recorder, before: Before, target: "Target | None", *, as_json: bool
+    prepared: Prepared, recorder: Recorder, before: ResumeState, target: "Target | None", *, as_json: bool
 ) -> int:
     run_id, failures = recorder.run.id, 0
     observers = [observer_for(sys.stdout, as_lines_of_json=as_json), EventKeeper(run_id, recorder.wait)]
@@ -342,16 +331,6 @@ def _diagnostic_record(found: Diagnostic) -> dict[str, object]:
         "severity": str(found.severity),
         "message": found.message,
     }
-
-
-def left_out_warning(prepared: Prepared) -> str | None:
-    """Return a sentence about what the base has to hold already, because it is not part of the run."""
-    if not prepared.left_out:
-        return None
-    names = ", ".join(prepared.left_out)
-    base = prepared.base_name or prepared.base[:12]
-    what = "task" if len(prepared.left_out) == 1 else "tasks"
-    return f"warning: {what} {names} not run here: what builds on them starts from {base} as it is"
 
 
 def _warn_of_left_out(prepared: Prepared) -> None:

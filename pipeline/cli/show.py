@@ -14,16 +14,17 @@ import click
 from containers.git.repository import Repository
 from pipeline.cli.agents import agents
 from pipeline.cli.options import database_option, environment, leave, repo_option, tell_wait
-from pipeline.console import JsonLines, Lines, outcome_table, printable, show, table
+from pipeline.console import JsonLines, Lines, outcome_table, show, table
 from pipeline.events import Broadcast, outcome_fields, timestamp
 from pipeline.run.attempt import log_of
 from pipeline.run.control import host_name
-from pipeline.run.lifecycle import is_dead, open_store, standing
+from pipeline.run.lifecycle import current_status, is_dead, open_store
 from pipeline.run.prepare import CallError, run_directory
 from pipeline.run.recorder import EventKeeper
 from pipeline.store.records import Run, StoredAttempt, StoredTask
 from pipeline.store.store import Store, UnknownRunError
 from tasks.model import Patch, Status
+from tasks.text import printable
 
 attempt_option = click.option(
     "--attempt",
@@ -47,7 +48,7 @@ def opened(repo: Path) -> Iterator[tuple[Repository, Store]]:
 
 def told_status(store: Store, run: Run) -> str:
     """Return a run's status; one that no process works on any more was interrupted."""
-    return str(standing(store, run, environment()))
+    return str(current_status(store, run, environment()))
 
 
 def _run_record(store: Store, run: Run) -> dict[str, object]:
@@ -279,12 +280,12 @@ def patches(run_name: str, output: Path, repo: Path) -> None:
     `patchyard diff` shows theirs. The report is DIR/report.json and DIR/report.md; with it,
     `patchyard publish --from DIR` opens the pull requests, also in another clone.
     """
-    from pipeline.report.exporter import export  # noqa: PLC0415 - start-up stays quick
+    from pipeline.report.exporter import export_run  # noqa: PLC0415 - start-up stays quick
 
     with opened(repo) as (repository, store):
         run = store.run(run_name)
-        now_is = standing(store, run, environment())
-        written = export(repository, store, replace(run, status=now_is), output)
+        now_is = current_status(store, run, environment())
+        written = export_run(repository, store, replace(run, status=now_is), output)
         for path in written:
             click.echo(str(path))
         if not written:
@@ -326,12 +327,12 @@ def publish(
     twice. Exit code: 0 all is published, 3 something could not be.
     """
     from pipeline.publish.service import bring, publish_run, target_of  # noqa: PLC0415 - start-up stays quick
-    from pipeline.report.importer import Carried  # noqa: PLC0415 - start-up stays quick
+    from pipeline.report.importer import ImportedRun  # noqa: PLC0415 - start-up stays quick
 
     if (run_name is None) == (directory is None):
         raise click.UsageError("name either a RUN or a directory with --from DIR.")
     with opened(repo) as (repository, store):
-        carried = Carried.at(directory) if directory else None
+        carried = ImportedRun.at(directory) if directory else None
         run = carried.run if carried else store.run(run_name)
         if told_status(store, run) == "running":
             raise CallError(f"run {run.id} is still under way; publish it when it has ended")

@@ -11,9 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import urlsplit
 
 from containers.agents.builtin import BUILT_IN, Agent
-from containers.dagger_engine.engines import Engine
+from containers.dagger_engine.engines import EngineAddress
 from tasks.durations import parse_duration
 from tasks.model import Mode
 
@@ -106,7 +107,7 @@ def _absolute(value: object) -> tuple[str, ...]:
 def _engines(value: object) -> tuple[str, ...]:
     items = _texts(value)
     for item in items:
-        Engine.parse(item)
+        EngineAddress.parse(item)
     return items
 
 
@@ -116,10 +117,24 @@ def _depth(value: object) -> int:
     return value
 
 
+def check_url(url: str) -> str:
+    """Return a URL that notifications can go to.
+
+    Raises:
+        ValueError: It is none; the message does not hold it.
+    """
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or not url.isascii() or not url.isprintable() or " " in url:
+        raise ValueError("expected a URL that begins with https:// or http://")
+    return url
+
+
 def _notify(value: object) -> str:
     """Return the URL that is told of a run's end; no message of an error holds it, since it may be a secret."""
-    from pipeline.run.webhook import check_url  # noqa: PLC0415 - start-up stays quick
-
     return check_url(_text(value))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from containers.agents.agent import resolve
+from containers.agents.agent import resolve_agent
 from containers.agents.builtin import Agent
 from containers.dagger_engine.images import pinned
 from containers.dagger_engine.runner import DEFAULT_IMAGE
@@ -90,7 +90,7 @@ class Settings:
     def agent_for(self, task: Task) -> Agent | None:
         """The agent that gets this task's text; `None` for a task with commands of its own, or without one."""
         name = self.agent if "agent" in self.forced else task.agent or self.agent
-        return resolve(name, self.agents) if name and not task.run else None
+        return resolve_agent(name, self.agents) if name and not task.run else None
 
     def timeout_for(self, task: Task) -> float | None:
         """How many seconds this task may take; `None` for no limit."""

@@ -9,19 +9,19 @@ from pathlib import Path
 from containers.dagger_engine.encoding import as_utf8, is_utf8
 from containers.filesystem import is_directory
 from containers.git.repository import Repository
-from pipeline.run.bases import clash
+from pipeline.run.bases import find_conflicting_tasks
 from tasks.errors import PatchyardError
 from tasks.model import Outcome
 
 MESSAGE = "patchyard: all changes"
 
 
-class ApartError(PatchyardError):
+class MergeConflictError(PatchyardError):
     """What the tasks changed cannot be put together."""
 
 
 @dataclass(frozen=True, slots=True)
-class Together:
+class MergedOutcomes:
     """The changes of all tasks as two directories: what changed as it was in the base, and as it is now.
 
     No other file is in them, so whoever applies the changes can write or remove no other. Of two whole trees an
@@ -32,7 +32,7 @@ class Together:
     after: Path
 
 
-def unite(repository: Repository, base: str, outcomes: Iterable[Outcome]) -> str:
+def merge_outcomes(repository: Repository, base: str, outcomes: Iterable[Outcome]) -> str:
     """Return the commit that holds what all tasks changed.
 
     Raises:
@@ -45,14 +45,18 @@ def unite(repository: Repository, base: str, outcomes: Iterable[Outcome]) -> str
             continue
         merge = repository.merge(united, outcome.commit, MESSAGE)
         if merge.commit is None:
-            names, files = clash(outcome, merged, merge.conflicts, partial(repository.merge, message=MESSAGE))
-            raise ApartError(f"task {outcome.task} conflicts with {' and '.join(names)} in {', '.join(files)}")
+            names, files = find_conflicting_tasks(
+                outcome, merged, merge.conflicts, partial(repository.merge, message=MESSAGE)
+            )
+            raise MergeConflictError(
+                f"task {outcome.task} conflicts with {' and '.join(names)} in {', '.join(files)}"
+            )
         united = merge.commit
         merged.append(outcome)
     return united
 
 
-def lay_out(repository: Repository, base: str, united: str, directory: Path) -> Together:
+def write_changeset(repository: Repository, base: str, united: str, directory: Path) -> MergedOutcomes:
     """Lay the changes between two commits out below a directory.
 
     Directories stay where their last file is removed, and submodules are left alone: the caller may have more
@@ -79,7 +83,7 @@ def lay_out(repository: Repository, base: str, united: str, directory: Path) -> 
             (before / parent).mkdir(exist_ok=True)
         if not os.path.lexists(after / parent) and is_directory((after / parent).parent):
             (after / parent).mkdir()
-    return Together(before, after)
+    return MergedOutcomes(before, after)
 
 
 def _move(name: str, source: Path, target: Path) -> None:
@@ -94,7 +98,7 @@ def _check(path: str) -> None:
         ApartError: It cannot.
     """
     if not is_utf8(path) or "\\" in path:
-        raise ApartError(
+        raise MergeConflictError(
             f"{as_utf8(path)} cannot be among the changes, since its name has a backslash or is not UTF-8; "
             "take `patches` in place of `changes`"
         )

@@ -23,10 +23,9 @@ from containers.filesystem import remove
 from containers.git.repository import begin
 from containers.git.standalone import borrows
 from containers.runner import Runner
-from pipeline.cli.run import left_out_warning
 from pipeline.config.settings import UnsetError
-from pipeline.console import Lines, line, plural, show, summary
-from pipeline.dagger_module.changeset import Together, lay_out, unite
+from pipeline.console import Lines, line, show, summary
+from pipeline.dagger_module.changeset import MergedOutcomes, merge_outcomes, write_changeset
 from pipeline.events import (
     Broadcast,
     ConflictFound,
@@ -40,14 +39,15 @@ from pipeline.events import (
 )
 from pipeline.forge.github_urls import api_url, parse_name, parse_remote, web_host
 from pipeline.publish.service import Target, connect_for, publish_run
-from pipeline.report.exporter import export
+from pipeline.report.exporter import export_run
 from pipeline.run.execute import container_place, execute, recorder_for
-from pipeline.run.prepare import Call, Prepared, Selection, prepare
+from pipeline.run.prepare import Call, Prepared, Selection, left_out_warning, prepare
 from pipeline.store.records import new_run_id
 from pipeline.store.store import Store
-from tasks.errors import PatchyardError, plainest
+from tasks.errors import PatchyardError, first_error
 from tasks.model import Mode, RunStatus
 from tasks.plan.parser import PlanError
+from tasks.text import plural
 
 HOME = Path("caller")
 """Where the caller's repository stands, below the runtime's working directory."""
@@ -126,7 +126,7 @@ class Traced:
             span.end(int(event.time.timestamp() * 1e9))
 
 
-class Engine:
+class ModuleRunners:
     """The engine that the module runs on, as the place where tasks run."""
 
     def span(self, name: str) -> AbstractContextManager[object]:
@@ -142,7 +142,7 @@ class Engine:
 
 
 @dataclass(frozen=True, slots=True)
-class Inside:
+class Invocation:
     """A call of the module: the caller's repository on this disk, the plan, and what was asked for."""
 
     plan_path: str
@@ -153,7 +153,7 @@ class Inside:
     """Where the call comes from, if that is the repository."""
 
     @classmethod
-    async def at(cls, source: Source, plan: dagger.File | None, options: Options) -> "Inside":
+    async def at(cls, source: Source, plan: dagger.File | None, options: Options) -> "Invocation":
         """Put the caller's repository and the plan on this disk.
 
         Raises:
@@ -208,7 +208,7 @@ class Inside:
             )
         return prepared
 
-    async def run(self, environ: Mapping[str, str], **flags: object) -> "Ran":
+    async def run(self, environ: Mapping[str, str], **flags: object) -> "RunResult":
         """Run the plan, and publish what it leaves where that is asked for.
 
         Raises:
@@ -221,12 +221,12 @@ class Inside:
             recorder = await to_thread.run_sync(recorder_for, prepared, new_run_id(now()), opener)
             with recorder, Broadcast([Lines(sys.stdout), told]) as listener:
                 traced = Traced(listener)
-                finished = await execute(prepared, recorder, traced, place=Engine(), signals=False)
+                finished = await execute(prepared, recorder, traced, place=ModuleRunners(), signals=False)
                 failures = 0
                 if target is not None:
                     failures = await to_thread.run_sync(publish_run, opener, finished.run, target, listener)
             warnings = (*map(str, prepared.warnings), left_out_warning(prepared))
-            return Ran(prepared, finished, failures, (*filter(None, warnings), *told.lines))
+            return RunResult(prepared, finished, failures, (*filter(None, warnings), *told.lines))
 
     def _target(self, prepared: Prepared) -> Target:
         """Check, before any task runs, that what it leaves can be published. Blocks.
@@ -293,7 +293,7 @@ class Inside:
 
 
 @dataclass(frozen=True, slots=True)
-class Ran:
+class RunResult:
     """A run that is over: its result, how many tasks could not be published, and what there is to say of it."""
 
     prepared: Prepared
@@ -308,7 +308,7 @@ class Ran:
         show(summary(self.finished), shown)
         return "\n".join([*self.notes, shown.getvalue().strip("\n")]) + "\n"
 
-    def checked(self) -> "Ran":
+    def checked(self) -> "RunResult":
         """Return it, if all went well.
 
         Raises:
@@ -345,7 +345,7 @@ def plainly() -> Iterator[None]:
     except PatchyardError as error:
         raise _plain(error) from None
     except ExceptionGroup as errors:
-        raise _plain(plainest(errors)) from None
+        raise _plain(first_error(errors)) from None
 
 
 def _plain(error: BaseException) -> ModuleError:
@@ -422,13 +422,13 @@ async def _bring(source: Source) -> bool:
     return False
 
 
-def _put_together(ran: Ran, directory: Path) -> Together:
+def _put_together(ran: RunResult, directory: Path) -> MergedOutcomes:
     repository, base = ran.prepared.repository, ran.prepared.base
-    united = unite(repository, base, ran.finished.outcomes)
-    return lay_out(repository, base, united, directory.absolute())
+    united = merge_outcomes(repository, base, ran.finished.outcomes)
+    return write_changeset(repository, base, united, directory.absolute())
 
 
-def _write(ran: Ran, directory: Path) -> None:
+def _write(ran: RunResult, directory: Path) -> None:
     repository = ran.prepared.repository
     with Store.beside(repository.common) as store:
-        export(repository, store, store.run(ran.finished.run), directory)
+        export_run(repository, store, store.run(ran.finished.run), directory)

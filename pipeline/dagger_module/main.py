@@ -11,7 +11,7 @@ from typing import Annotated, TypeVar
 import dagger
 from dagger import Doc, check, function, object_type
 
-from pipeline.dagger_module.invocation import Inside, Options
+from pipeline.dagger_module.invocation import Invocation, Options
 
 PlanFile = Annotated[dagger.File | None, Doc("The plan, a Markdown file [default: the repository's plan.md]")]
 Source = Annotated[
@@ -89,7 +89,7 @@ class Patchyard:
             fresh=fresh,
             keep_going=keep_going,
         )
-        inside = await Inside.at(source or ws, plan, options)
+        inside = await Invocation.at(source or ws, plan, options)
         ran = await inside.run(
             await inside.forge(github_token, github_api),
             publish=github_token is not None,
@@ -134,7 +134,7 @@ class Patchyard:
             fresh=fresh,
             keep_going=keep_going,
         )
-        inside = await Inside.at(source or ws, plan, options)
+        inside = await Invocation.at(source or ws, plan, options)
         return await inside.patches()
 
     @uncached
@@ -170,7 +170,7 @@ class Patchyard:
             fresh=fresh,
             keep_going=keep_going,
         )
-        inside = await Inside.at(source or ws, plan, options)
+        inside = await Invocation.at(source or ws, plan, options)
         return await inside.changes()
 
     @uncached
@@ -179,5 +179,5 @@ class Patchyard:
         self, ws: dagger.Workspace, plan: PlanFile = None, source: Source = None, agent: Agent = None
     ) -> str:
         """Check a plan: all of its mistakes at once, each with its line and column."""
-        inside = await Inside.at(source or ws, plan, Options(agent=agent))
+        inside = await Invocation.at(source or ws, plan, Options(agent=agent))
         return await inside.check()

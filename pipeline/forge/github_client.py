@@ -17,11 +17,11 @@ from containers.git.repository import Credential, Repository
 from pipeline.forge.github_errors import (
     NOT_FOUND,
     ForgeError,
-    Place,
+    GitHubRepositoryRef,
     UnreachableError,
-    explained,
     is_validation,
     problems,
+    translate_errors,
 )
 from pipeline.forge.github_reviewers import add_labels, ask_for_reviews
 from pipeline.forge.github_urls import (
@@ -49,9 +49,9 @@ __all__ = (
     "Forge",
     "ForgeError",
     "GitHub",
-    "Merged",
+    "MergedPullRequest",
+    "PullRequestDraft",
     "RemoteRepository",
-    "RequestDraft",
     "UnreachableError",
     "connect",
     "find_token",
@@ -67,7 +67,7 @@ MERGEABLE = frozenset({"clean", "unstable", "has_hooks"})
 
 
 @dataclass(frozen=True, slots=True)
-class RequestDraft:
+class PullRequestDraft:
     """What a pull request should be. `branch` and `base` are names of branches that the forge has."""
 
     task: str
@@ -81,7 +81,7 @@ class RequestDraft:
 
 
 @dataclass(frozen=True, slots=True)
-class Merged:
+class MergedPullRequest:
     """A pull request that was merged, and the commit that its branch had then."""
 
     request: PullRequest
@@ -98,11 +98,11 @@ class Forge(Protocol):
         """Return the branch that pull requests go against where nothing else is said."""
         ...
 
-    def ensure(self, draft: RequestDraft) -> PullRequest:
+    def ensure(self, draft: PullRequestDraft) -> PullRequest:
         """Let there be this open pull request: find that of the branch and update it, else open one."""
         ...
 
-    def merged(self, branch: str) -> Merged | None:
+    def merged(self, branch: str) -> MergedPullRequest | None:
         """Return the newest pull request of a branch where it was merged; `None` where it was not."""
         ...
 
@@ -143,7 +143,7 @@ class GitHub:
         on_wait: Callable[[float], None] = lambda _: None,
     ) -> None:
         self._token = token
-        self._place = Place(name, web_host(api), api, Secrets({"token": token}))
+        self._place = GitHubRepositoryRef(name, web_host(api), api, Secrets({"token": token}))
         self._between_requests = between_requests
         self._between_writes = between_writes
         self._backoff = backoff
@@ -183,7 +183,7 @@ class GitHub:
             return branch
         raise ForgeError(f"{self._place} has no default branch yet; push one first")
 
-    def ensure(self, draft: RequestDraft) -> PullRequest:
+    def ensure(self, draft: PullRequestDraft) -> PullRequest:
         """Find the open pull request of the draft's branch and update it, or open one.
 
         Reviewers and labels that GitHub does not take are notes of the result.
@@ -191,7 +191,7 @@ class GitHub:
         Raises:
             ForgeError: GitHub did not take it; the sentence names the repository.
         """
-        with explained(self._place, f"open a pull request for {draft.branch}"):
+        with translate_errors(self._place, f"open a pull request for {draft.branch}"):
             action, found = "updated", self._open_request(draft)
             if found is None:
                 action, found = self._create(draft)
@@ -209,13 +209,13 @@ class GitHub:
                 notes=tuple(notes),
             )
 
-    def merged(self, branch: str) -> Merged | None:
+    def merged(self, branch: str) -> MergedPullRequest | None:
         """Return the newest pull request of a branch where it was merged; `None` where it was not.
 
         Raises:
             ForgeError: GitHub did not say.
         """
-        with explained(self._place, f"look for the pull request of {branch}"):
+        with translate_errors(self._place, f"look for the pull request of {branch}"):
             found = self._requests(branch, "all")
             if not found or found[0].merged_at is None:
                 return None
@@ -228,7 +228,7 @@ class GitHub:
                 base=_ref(newest.base) or "",
                 action="merged",
             )
-            return Merged(request, newest.head.sha if newest.head else "")
+            return MergedPullRequest(request, newest.head.sha if newest.head else "")
 
     def auto_merge(self, request: PullRequest, commit: str) -> PullRequest:
         """Turn on GitHub's auto-merge, or merge where nothing is required.
@@ -240,7 +240,7 @@ class GitHub:
         """
         from github import GithubException  # noqa: PLC0415 - see the top
 
-        with explained(self._place, f"merge #{request.number}"):
+        with translate_errors(self._place, f"merge #{request.number}"):
             found = self._request(request.number)
             if found.merged:
                 return replace(request, action="merged")
@@ -299,7 +299,7 @@ class GitHub:
     def _client(self) -> "Github":
         from github import Auth, Github, set_log_level  # noqa: PLC0415 - see the top
 
-        from pipeline.forge.github_retry import Patience  # noqa: PLC0415 - imports it too
+        from pipeline.forge.github_retry import BoundedGithubRetry  # noqa: PLC0415 - imports it too
 
         set_log_level(logging.WARNING)  # it writes to standard error from INFO on
         return Github(
@@ -308,7 +308,7 @@ class GitHub:
             timeout=REQUEST_SECONDS,
             user_agent="patchyard",
             per_page=100,
-            retry=Patience(longest=LONGEST_WAIT, on_wait=self._on_wait, backoff_factor=self._backoff),
+            retry=BoundedGithubRetry(longest=LONGEST_WAIT, on_wait=self._on_wait, backoff_factor=self._backoff),
             seconds_between_requests=self._between_requests,
             seconds_between_writes=self._between_writes,
             lazy=True,
@@ -317,7 +317,7 @@ class GitHub:
     @cached_property
     def _repository(self) -> "GithubRepository":
         """The repository as GitHub describes it, under its present name."""
-        with explained(self._place, "open pull requests"):
+        with translate_errors(self._place, "open pull requests"):
             from github.Repository import Repository as GithubRepository  # noqa: PLC0415 - see the top
 
             headers, data = self._get(f"/repos/{self._place.name}")
@@ -355,12 +355,12 @@ class GitHub:
         own = [one for one in requests if _is_from(one, name, branch)]
         return sorted(own, key=lambda one: -one.number)
 
-    def _open_request(self, draft: RequestDraft) -> "GithubRequest | None":
+    def _open_request(self, draft: PullRequestDraft) -> "GithubRequest | None":
         """Return the open pull request to update: that against the draft's base where there are several."""
         found = [one for one in self._requests(draft.branch, "open") if one.state in {"open", None}]
         return next((one for one in found if _ref(one.base) == draft.base), found[0] if found else None)
 
-    def _create(self, draft: RequestDraft) -> tuple[str, "GithubRequest"]:
+    def _create(self, draft: PullRequestDraft) -> tuple[str, "GithubRequest"]:
         from github import GithubException  # noqa: PLC0415 - see the top
 
         wanted = {
@@ -383,7 +383,7 @@ class GitHub:
             raise
         return "opened", self._complete(headers, data)
 
-    def _refused(self, draft: RequestDraft, refusal: "GithubException") -> str | None:
+    def _refused(self, draft: PullRequestDraft, refusal: "GithubException") -> str | None:
         """Say why GitHub takes no pull request, in the cases that people meet."""
         if is_validation(refusal, "no commits between"):
             return (
@@ -401,7 +401,7 @@ class GitHub:
             return f"{self._place} does not take draft pull requests; publish without --draft"
         return None
 
-    def _update(self, found: "GithubRequest", draft: RequestDraft) -> None:
+    def _update(self, found: "GithubRequest", draft: PullRequestDraft) -> None:
         there = (found.title, found.body or "", _ref(found.base))
         if there == (draft.title, draft.body, draft.base):
             return

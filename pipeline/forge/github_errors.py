@@ -31,7 +31,7 @@ class UnreachableError(ForgeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class GitHubRepositoryRef:
     """Who is asked: `name` is `owner/repo`, `api` the address of the API; no message holds `secrets`."""
 
     name: str
@@ -45,7 +45,7 @@ class Place:
 
 
 @contextmanager
-def explained(place: Place, doing: str) -> Iterator[None]:
+def translate_errors(place: GitHubRepositoryRef, doing: str) -> Iterator[None]:
     """Turn whatever PyGithub raises into a `ForgeError`.
 
     Args:
@@ -88,11 +88,11 @@ def _problem(item: object) -> str:
     return str(item)
 
 
-def _masked(place: Place, error: ForgeError) -> ForgeError:
+def _masked(place: GitHubRepositoryRef, error: ForgeError) -> ForgeError:
     return type(error)(place.secrets.mask_text(str(error)))
 
 
-def _refusal(place: Place, doing: str, error: "GithubException") -> ForgeError:
+def _refusal(place: GitHubRepositoryRef, doing: str, error: "GithubException") -> ForgeError:
     told = "; ".join(problems(error)) or "no reason given"
     if is_rate_limit(error):
         return UnreachableError(f"the rate limit of GitHub for {place} is used up{_until(error)}; {LATER}")
@@ -135,7 +135,7 @@ def _header(error: "GithubException", name: str) -> str:
     return next((str(value) for key, value in (error.headers or {}).items() if key.lower() == name), "")
 
 
-def _network(place: Place, doing: str, error: Exception) -> ForgeError:
+def _network(place: GitHubRepositoryRef, doing: str, error: Exception) -> ForgeError:
     import requests  # noqa: PLC0415 - see `explained`
 
     reason = _innermost(error)

@@ -16,7 +16,7 @@ WORTH_TELLING = 2.0
 """Seconds from which on a wait is told of."""
 
 
-class Patience(GithubRetry):
+class BoundedGithubRetry(GithubRetry):
     """PyGithub's own retry, which obeys `Retry-After` and rate limits, with an end to it.
 
     Args:

@@ -9,12 +9,27 @@ from dataclasses import dataclass, field, replace
 from graphlib import TopologicalSorter
 
 from containers.git.repository import Credential, GitError, Push, Repository
-from pipeline.forge.github_client import Forge, ForgeError, Merged, RequestDraft, UnreachableError
+from pipeline.forge.github_client import (
+    Forge,
+    ForgeError,
+    MergedPullRequest,
+    PullRequestDraft,
+    UnreachableError,
+)
 from pipeline.publish.pull_request import body, title, with_links
 from pipeline.run.branches import RUN_TRAILER
 from tasks.model import PullRequest
 
-__all__ = ("Branch", "Failure", "Foundation", "Publication", "body", "publish", "target_branch", "title")
+__all__ = (
+    "Branch",
+    "Failure",
+    "Publication",
+    "PublishedDependency",
+    "body",
+    "publish",
+    "target_branch",
+    "title",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +42,7 @@ class Branch:
 
 
 @dataclass(frozen=True, slots=True)
-class Foundation:
+class PublishedDependency:
     """A task that a publication builds on: its branch and, where it is known, its pull request."""
 
     task: str
@@ -50,7 +65,7 @@ class Publication:
     title: str
     body: str
     base: Branch | None = None
-    builds_on: tuple[Foundation, ...] = ()
+    builds_on: tuple[PublishedDependency, ...] = ()
     labels: tuple[str, ...] = ()
     reviewers: tuple[str, ...] = ()
     draft: bool = False
@@ -151,7 +166,7 @@ class _Publishing:
     tips: Mapping[str, str] = field(default_factory=dict)  # what the remote has now
     refused: dict[str, str] = field(default_factory=dict)  # branches that are not as they should be there: why
     requests: dict[str, PullRequest] = field(default_factory=dict)  # task -> its pull request
-    seen: dict[str, Merged | None] = field(default_factory=dict)  # branch -> what `merged` said
+    seen: dict[str, MergedPullRequest | None] = field(default_factory=dict)  # branch -> what `merged` said
     failed: dict[str, str] = field(default_factory=dict)  # task -> why
     blocked: str | None = None  # why nothing else will get through
 
@@ -257,7 +272,7 @@ class _Publishing:
         )
         return False
 
-    def _merged(self, branch: str) -> Merged | None:
+    def _merged(self, branch: str) -> MergedPullRequest | None:
         if branch not in self.seen:
             self.seen[branch] = self.forge.merged(branch)
         return self.seen[branch]
@@ -274,7 +289,7 @@ class _Publishing:
         """Say whether all that a task builds on is merged, so that its base is not needed any more."""
         return bool(one.builds_on) and all(self._is_merged(below) for below in one.builds_on)
 
-    def _is_merged(self, below: Foundation) -> bool:
+    def _is_merged(self, below: PublishedDependency) -> bool:
         if request := self.requests.get(below.task):
             return request.action == "merged"
         if any(one.task == below.task for one in self.publications):
@@ -306,10 +321,10 @@ class _Publishing:
         note = f"`patchyard publish` turns auto-merge on when what it builds on ({request.base}) is merged"
         return replace(request, notes=(*request.notes, note))
 
-    def _draft(self, one: Publication, base: str) -> RequestDraft:
+    def _draft(self, one: Publication, base: str) -> PullRequestDraft:
         known = ((below.task, self.requests.get(below.task) or below.request) for below in one.builds_on)
         links = {task: request for task, request in known if request}
-        return RequestDraft(
+        return PullRequestDraft(
             task=one.task,
             branch=one.branch.name,
             base=base,

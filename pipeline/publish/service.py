@@ -7,10 +7,11 @@ from typing import Any
 from containers.git.repository import Credential, GitError, Repository
 from pipeline.events import Listener, Notice, Published
 from pipeline.forge.github_client import Forge, ForgeError, connect
-from pipeline.publish.publisher import Branch, Foundation, Publication, publish, target_branch
+from pipeline.publish.publisher import Branch, Publication, PublishedDependency, publish, target_branch
 from pipeline.publish.pull_request import body, title
-from pipeline.report.importer import Carried
+from pipeline.report.importer import ImportedRun
 from pipeline.report.model import ReportError
+from pipeline.run.lifecycle import prepare_again
 from pipeline.run.prepare import Prepared
 from pipeline.store.records import Run, StoredTask
 from pipeline.store.store import Store
@@ -53,6 +54,23 @@ def connect_for(prepared: Prepared, on_wait: Callable[[float], None] = lambda _:
     return _connect(prepared.repository, prepared.base_name, options, environ, secrets, on_wait=on_wait)
 
 
+def target_to_resume(
+    repository: Repository,
+    run: Run,
+    environ: Mapping[str, str],
+    on_wait: Callable[[float], None] = lambda _: None,
+) -> Target | None:
+    """Check that a stored run can be resumed here and, if it publishes, return its target. Blocking.
+
+    Nothing is changed. `on_wait` receives the seconds of each wait that GitHub asks for.
+
+    Raises:
+        PatchyardError: It cannot be resumed, or not published; the message says why.
+    """
+    prepared = prepare_again(repository, run, environ)
+    return connect_for(prepared, on_wait) if prepared.settings.publish else None
+
+
 def target_of(
     repository: Repository,
     run: Run,
@@ -90,7 +108,7 @@ def _connect(  # noqa: PLR0913 - what one connection is made of
     return Target(repository, forge, remote, branch, credential, options, secrets)
 
 
-def bring(repository: Repository, store: Store, carried: Carried, target: Target) -> None:
+def bring(repository: Repository, store: Store, carried: ImportedRun, target: Target) -> None:
     """Make the commits of a run that was made elsewhere here; its base comes from the remote where it lacks.
 
     Raises:
@@ -165,9 +183,9 @@ def _branch(store: Store, name: str, commit: str) -> Branch:
     return Branch(name, commit, record.pushed if record else None)
 
 
-def _foundations(stored: Mapping[str, StoredTask], names: Sequence[str]) -> tuple[Foundation, ...]:
+def _foundations(stored: Mapping[str, StoredTask], names: Sequence[str]) -> tuple[PublishedDependency, ...]:
     return tuple(
-        Foundation(name, stored[name].outcome.branch or "", stored[name].request)
+        PublishedDependency(name, stored[name].outcome.branch or "", stored[name].request)
         for name in names
         if name in stored and stored[name].outcome.branch
     )

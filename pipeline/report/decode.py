@@ -6,7 +6,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
 
-def loaded(kind: Any, value: Any, where: str = "") -> Any:  # noqa: ANN401 - whatever JSON holds, and whatever it becomes
+def decode(kind: Any, value: Any, where: str = "") -> Any:  # noqa: ANN401 - whatever JSON holds, and whatever it becomes
     """Return `value` as a `kind`: a dataclass, a plain type, `X | None`, or a tuple of any length.
 
     Fields that the dataclass does not have are left out, so that a later version may add some.
@@ -25,11 +25,11 @@ def loaded(kind: Any, value: Any, where: str = "") -> Any:  # noqa: ANN401 - wha
     if origin in {typing.Union, types.UnionType}:
         if value is None and types.NoneType in arguments:
             return None
-        return loaded(next(one for one in arguments if one is not types.NoneType), value, where)
+        return decode(next(one for one in arguments if one is not types.NoneType), value, where)
     if origin is tuple:
         if not isinstance(value, list | tuple):
             raise ValueError(f"{where}: expected a list")
-        return tuple(loaded(arguments[0], item, f"{where}[{number}]") for number, item in enumerate(value))
+        return tuple(decode(arguments[0], item, f"{where}[{number}]") for number, item in enumerate(value))
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
@@ -45,7 +45,7 @@ def _dataclass(kind: Any, value: Any, where: str) -> Any:  # noqa: ANN401 - see 
     for item in fields(kind):
         path = f"{where}.{item.name}" if where else item.name
         if item.name in value:
-            found[item.name] = loaded(hints[item.name], value[item.name], path)
+            found[item.name] = decode(hints[item.name], value[item.name], path)
         elif item.default is MISSING and item.default_factory is MISSING:
             raise ValueError(f"{path}: missing")
     return kind(**found)

@@ -11,7 +11,7 @@ from pipeline.store.store import Store
 MARKDOWN_FILE = "report.md"
 
 
-def export(repository: Repository, store: Store, run: Run, directory: Path) -> tuple[Path, ...]:
+def export_run(repository: Repository, store: Store, run: Run, directory: Path) -> tuple[Path, ...]:
     """Write the patches and the report of a run into a directory, and return the patches' paths. Blocks.
 
     Raises:

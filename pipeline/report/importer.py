@@ -17,7 +17,7 @@ from pipeline.report.model import JSON_FILE, Report, ReportError, TaskPart, read
 from pipeline.run.branches import Branches
 from pipeline.store.records import Run, StoredAttempt
 from pipeline.store.store import Store
-from tasks.keys import Inputs
+from tasks.keys import InputHashes
 from tasks.model import (
     Mode,
     Outcome,
@@ -38,7 +38,7 @@ OWN_IDENTITY = "patchyard <patchyard@localhost> "
 
 
 @dataclass(frozen=True, slots=True)
-class Carried:
+class ImportedRun:
     """A run that was made elsewhere: its report, and the directory with its patches.
 
     Raises:
@@ -49,7 +49,7 @@ class Carried:
     report: Report
 
     @classmethod
-    def at(cls, directory: Path) -> "Carried":
+    def at(cls, directory: Path) -> "ImportedRun":
         """Read what `patchyard patches --output` or the Dagger module's `patches` wrote."""
         report = read_report(directory / JSON_FILE)
         if odd := next(_oddities(report), None):
@@ -129,7 +129,7 @@ class Carried:
                 wanted.insert(0, (task.start.branch, task.start.commit))
             for name, commit in wanted:
                 if name and commit:
-                    branches.look_again(store, name)
+                    branches.refresh(store, name)
                     branches.set(name, commit)
 
     def _keep(self, store: Store, run: Run, tasks: Sequence["_Prepared"]) -> None:
@@ -194,7 +194,7 @@ class _Prepared:
 
     part: TaskPart
     outcome: Outcome
-    inputs: Inputs | None
+    inputs: InputHashes | None
     steps: Mapping[int, StepResult]
 
     def keep(self, store: Store, run: str, position: int) -> None:
@@ -260,7 +260,7 @@ def _oddities(report: Report) -> Iterator[str]:
 class _Made:
     """Makes the commits of a run again, parents first."""
 
-    def __init__(self, repository: Repository, carried: Carried) -> None:
+    def __init__(self, repository: Repository, carried: ImportedRun) -> None:
         self._history = repository.history
         self._carried = carried
         self._base = carried.report.base.commit
@@ -318,10 +318,10 @@ def _moved(task: TaskPart, commits: Mapping[str, str]) -> TaskPart:
     return replace(task, start=start, commit=commits[task.commit] if task.commit else None)
 
 
-def _inputs(task: TaskPart) -> Inputs | None:
+def _inputs(task: TaskPart) -> InputHashes | None:
     if task.key is None or task.mode is None or task.start is None:
         return None
-    return Inputs(
+    return InputHashes(
         key=task.key,
         mode=Mode(task.mode),
         start_tree=task.start.tree or "",

@@ -16,11 +16,11 @@ from containers.dagger_engine.images import digest_of
 from containers.git.commits import Commit
 from containers.git.repository import GitError, Repository
 from pipeline.events import timestamp
-from pipeline.report.decode import loaded
+from pipeline.report.decode import decode
 from pipeline.store.records import Run, StoredStep, StoredTask
 from pipeline.store.store import Store
 from tasks.errors import PatchyardError
-from tasks.keys import AgentUse, Inputs, canonical
+from tasks.keys import AgentUse, InputHashes, canonical
 from tasks.model import Conflict
 
 VERSION = 1
@@ -218,13 +218,13 @@ def read_report(path: Path) -> Report:
     if not isinstance(record, dict) or record.get("version") != VERSION:
         raise ReportError(f"{path}: it is no report of version {VERSION}, which this patchyard reads")
     try:
-        report: Report = loaded(Report, record)
+        report: Report = decode(Report, record)
     except ValueError as error:
         raise ReportError(f"{path}: {error}") from None
     return report
 
 
-def _task(item: StoredTask, inputs: Inputs | None, steps: Iterable[StoredStep]) -> TaskPart:
+def _task(item: StoredTask, inputs: InputHashes | None, steps: Iterable[StoredStep]) -> TaskPart:
     outcome, request = item.outcome, item.request
     kept = bool(outcome.commit and outcome.patch)
     return TaskPart(
@@ -262,7 +262,7 @@ def _task(item: StoredTask, inputs: Inputs | None, steps: Iterable[StoredStep]) 
     )
 
 
-def _start(item: StoredTask, inputs: Inputs | None) -> StartPart | None:
+def _start(item: StoredTask, inputs: InputHashes | None) -> StartPart | None:
     if item.outcome.start is None:
         return None
     tree = inputs.start_tree if inputs else None
@@ -277,7 +277,7 @@ def _key(tasks: Iterable[TaskPart]) -> str:
     return hashlib.sha256(canonical({task.task: task.key for task in tasks})).hexdigest()
 
 
-def _images(inputs: Iterable[Inputs]) -> tuple[ImagePart, ...]:
+def _images(inputs: Iterable[InputHashes]) -> tuple[ImagePart, ...]:
     found = sorted({used.image for used in inputs if used.image})
     return tuple(
         ImagePart(image.removesuffix(f"@{digest}") if digest else image, digest)

@@ -15,15 +15,15 @@ from containers.runner import Job, Runner
 from containers.worktrees.pool import Holder, Pool, PoolError, Worktree
 from pipeline.config.settings import Settings
 from pipeline.events import Listener, StepFinished, StepStarted, TaskFinished, TaskStarted, now
-from pipeline.run.bases import Start
+from pipeline.run.bases import StartPoint
 from pipeline.run.branches import Branches
 from pipeline.run.commits import commit_message, signature
 from pipeline.run.recorder import Recorder
-from pipeline.run.result_cache import Results
+from pipeline.run.result_cache import ResultCache
 from pipeline.store.records import StoredAttempt
 from pipeline.store.store import Store
 from tasks.errors import PatchyardError
-from tasks.keys import AgentUse, Ingredients, Inputs, inputs_of
+from tasks.keys import AgentUse, InputHashes, TaskInputs, inputs_of
 from tasks.model import Batch, Mode, Outcome, Patch, Plan, Status, Step, StepKind, StepResult, Task
 from tasks.secrets import Secrets
 
@@ -35,7 +35,7 @@ COST_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class RunContext:
     """What every attempt of a run needs.
 
     `directory` is the run's own, for logs. `versions` are those of agents that were asked for so far, by name
@@ -55,7 +55,7 @@ class Context:
     span: Callable[[str], AbstractContextManager[object]] = nullcontext
     versions: dict[tuple[str, str | None], str | None] = field(default_factory=dict)
     pool: Pool | None = None
-    results: Results | None = None
+    results: ResultCache | None = None
     attempts: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -84,7 +84,7 @@ class Context:
         steps = steps_of(task, self.plan, self.settings)
         return tuple(replace(step, title=self.secrets.mask_text(step.title)) for step in steps)
 
-    def job(self, task: Task, start: Start) -> Job:
+    def job(self, task: Task, start: StartPoint) -> Job:
         """Return a task made ready to run."""
         agent = self.settings.agent_for(task)
         return Job(
@@ -102,11 +102,11 @@ class Context:
             start=start.commit,
         )
 
-    def ingredients(self, task: Task, start: Start, version: str | None) -> Ingredients:
+    def ingredients(self, task: Task, start: StartPoint, version: str | None) -> TaskInputs:
         """Return what a task is made from; `version` is its agent's. Blocks."""
         job, agent, mask = self.job(task, start), self.settings.agent_for(task), self.secrets.mask_text
         contained = self.mode(task) is Mode.DAGGER
-        return Ingredients(
+        return TaskInputs(
             task=task,
             steps=job.steps,
             mode=self.mode(task),
@@ -129,7 +129,9 @@ class Context:
             self.versions[key] = await runner.version(agent, image)
         return self.versions[key]
 
-    async def keep(self, outcome: Outcome, start: Start | None = None, inputs: Inputs | None = None) -> None:
+    async def keep(
+        self, outcome: Outcome, start: StartPoint | None = None, inputs: InputHashes | None = None
+    ) -> None:
         """Store an outcome, then tell of it."""
         branches = {outcome.branch: outcome.commit} if outcome.branch and outcome.commit else {}
         if branches and start and start.branch:
@@ -170,9 +172,9 @@ class Attempt:
 
     def __init__(  # noqa: PLR0913 - the parts of one attempt
         self,
-        context: Context,
+        context: RunContext,
         task: Task,
-        start: Start,
+        start: StartPoint,
         worktree: Worktree,
         *,
         exclude: tuple[str, ...],
@@ -190,7 +192,7 @@ class Attempt:
         self._version: str | None = None
         self._cost: float | None = None
         self._log_size = 0  # in bytes, before the agent's output
-        self._inputs: Inputs | None = None
+        self._inputs: InputHashes | None = None
         self._baseline: str | None = None
         self.outcome: Outcome | None = None
         self.holds_work = False  # whether the worktree may have a patch that is kept nowhere else
@@ -261,7 +263,7 @@ class Attempt:
         if context.mode(self._task) is not Mode.DAGGER or job.start == base:
             yield job
             return
-        held = context.repository.stand_in(job.start, base, f"{context.run}/{self._task.id}")
+        held = context.repository.reproducible_commit(job.start, base, f"{context.run}/{self._task.id}")
         start = await to_thread.run_sync(held.__enter__)
         try:
             yield replace(job, start=start)
@@ -347,7 +349,7 @@ class Attempt:
             where = "" if gone else f", and {where}"
             outcome = _spoilt(outcome, f"its patch could not be taken{where}: {error}")
             outcome = replace(outcome, exit_code=None)  # it has no result of its own: `resume` runs it again
-        outcome = await settle(self._context, self._task, self._start, outcome)
+        outcome = await commit_outcome(self._context, self._task, self._start, outcome)
         outcome = replace(outcome, seconds=perf_counter() - self._began)
         self.outcome = outcome
         await self._context.keep(outcome, self._start, self._inputs)
@@ -421,7 +423,7 @@ class Attempt:
         return replace(outcome, files=patch.files, patch=patch if patch.files else None)
 
 
-async def settle(context: Context, task: Task, start: Start, outcome: Outcome) -> Outcome:
+async def commit_outcome(context: RunContext, task: Task, start: StartPoint, outcome: Outcome) -> Outcome:
     """Make the commit of a task that changed something, and let its branch stand there."""
     patch, branch = outcome.patch, context.branches.name(task.id)
     if patch is None or not outcome.succeeded:
@@ -438,16 +440,16 @@ async def settle(context: Context, task: Task, start: Start, outcome: Outcome) -
     return replace(outcome, status=Status.CHANGED, branch=branch, commit=commit)
 
 
-async def _set(context: Context, branch: str, commit: str) -> None:
+async def _set(context: RunContext, branch: str, commit: str) -> None:
     branches = context.branches
     try:
         await to_thread.run_sync(branches.set, branch, commit)
     except BranchMovedError:
-        await context.recorder.keep(lambda store: branches.look_again(store, branch))
+        await context.recorder.keep(lambda store: branches.refresh(store, branch))
         await to_thread.run_sync(branches.set, branch, commit)
 
 
-async def made_before(context: Context, task: Task, start: Start) -> Outcome | None:
+async def cached_outcome(context: RunContext, task: Task, start: StartPoint) -> Outcome | None:
     """Give a task the result that any run kept of the same work; `None` where there is none."""
     results, agent = context.results, context.settings.agent_for(task)
     if results is None:
@@ -473,7 +475,7 @@ async def made_before(context: Context, task: Task, start: Start) -> Outcome | N
         cached=True,
     )
     with CancelScope(shield=True):
-        outcome = replace(await settle(context, task, start, outcome), seconds=perf_counter() - began)
+        outcome = replace(await commit_outcome(context, task, start, outcome), seconds=perf_counter() - began)
         await context.keep(outcome, start, inputs_of(made_from))
     return outcome
 

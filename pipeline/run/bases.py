@@ -13,7 +13,7 @@ from tasks.schedule import foundations
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class StartPoint:
     """A commit to start from.
 
     `branch` is the branch that will hold it, `None` for the run's base. `builds_on` are the tasks whose
@@ -27,10 +27,10 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
-class Closing:
+class BatchResult:
     """What a batch leaves: the commit that holds all of it, and what could not be put together."""
 
-    start: Start
+    start: StartPoint
     conflicts: tuple[Conflict, ...] = ()
 
 
@@ -61,42 +61,44 @@ class Bases:
         self._signature = signature
         self._repository = repository
         self._plan = plan
-        self._base = Start(base)
+        self._base = StartPoint(base)
         self._run = run
         self._branch = branch
         self._keep_going = keep_going
-        self._closings: dict[int, Closing] = {}
+        self._closings: dict[int, BatchResult] = {}
 
-    def batch_start(self, batch: Batch) -> Start:
+    def batch_start(self, batch: Batch) -> StartPoint:
         """Return what the tasks of a batch start from: all that the batch builds on."""
         below = foundations(self._plan, batch.number)
         if not self._keep_going:
             for number in below:
                 for conflict in self._closings[number].conflicts:
-                    return Start(self._base.commit, obstacle=f"it builds on batch {number}, whose {conflict}")
+                    return StartPoint(
+                        self._base.commit, obstacle=f"it builds on batch {number}, whose {conflict}"
+                    )
         covered = {lower for number in below for lower in foundations(self._plan, number)}
         tops = [number for number in below if number not in covered]
         starts = [self._closings[number].start for number in tops]
         return self._join(starts, "batch-" + "-".join(map(str, tops)))
 
-    def task_start(self, task: Task, start: Start, outcomes: Mapping[str, Outcome]) -> Start:
+    def task_start(self, task: Task, start: StartPoint, outcomes: Mapping[str, Outcome]) -> StartPoint:
         """Return what a task starts from: what its batch does, and the tasks that it names."""
         named = []
         for name in task.dependencies:
             outcome = outcomes[name]
             if outcome.commit and name not in start.builds_on:
                 if conflict := self._left_out(name):
-                    return Start(start.commit, obstacle=f"it depends on task {name}, but {conflict}")
+                    return StartPoint(start.commit, obstacle=f"it depends on task {name}, but {conflict}")
                 named.append(outcome)
-        lineage = [Start(o.commit or "", o.branch, (*start.builds_on, o.task)) for o in named]
+        lineage = [StartPoint(o.commit or "", o.branch, (*start.builds_on, o.task)) for o in named]
         return self._join([start, *lineage], f"{task.id}-base")
 
-    def close(self, batch: Batch, start: Start, outcomes: Mapping[str, Outcome]) -> Closing:
+    def close(self, batch: Batch, start: StartPoint, outcomes: Mapping[str, Outcome]) -> BatchResult:
         """Put the patches of a batch together; what comes first in the plan wins its place."""
         changed = [o for task in batch.tasks if (o := outcomes.get(task.id)) and o.commit]
         if not self._is_built_on(batch) and _surely_go_together(changed):
             # Nobody asks for what they are together: three git calls a task less.
-            return self._closings.setdefault(batch.number, Closing(start))
+            return self._closings.setdefault(batch.number, BatchResult(start))
         commit, merged, conflicts = start.commit, list[Outcome](), list[Conflict]()
         for outcome in changed:
             merge = self._merge(commit, outcome.commit or "", f"batch {batch.number}")
@@ -106,8 +108,8 @@ class Bases:
                 commit = merge.commit
                 merged.append(outcome)
         branch = start.branch if commit == start.commit else self._branch(f"batch-{batch.number}")
-        closing = Closing(
-            Start(commit, branch, (*start.builds_on, *(outcome.task for outcome in merged))),
+        closing = BatchResult(
+            StartPoint(commit, branch, (*start.builds_on, *(outcome.task for outcome in merged))),
             tuple(conflicts),
         )
         self._closings[batch.number] = closing
@@ -118,7 +120,7 @@ class Bases:
 
     def skip(self, batch: Batch) -> None:
         """Note that a batch leaves nothing."""
-        self._closings[batch.number] = Closing(self._base)
+        self._closings[batch.number] = BatchResult(self._base)
 
     def _left_out(self, task: str) -> Conflict | None:
         """Return the conflict for which a task is not in what its batch left."""
@@ -129,10 +131,12 @@ class Bases:
         self, batch: Batch, late: Outcome, merged: Iterable[Outcome], files: tuple[str, ...]
     ) -> Conflict:
         """Name the tasks that a patch does not go together with."""
-        names, found = clash(late, merged, files, lambda ours, theirs: self._merge(ours, theirs, "a trial"))
+        names, found = find_conflicting_tasks(
+            late, merged, files, lambda ours, theirs: self._merge(ours, theirs, "a trial")
+        )
         return Conflict(batch.number, (*names, late.task), found)
 
-    def _join(self, starts: list[Start], name: str) -> Start:
+    def _join(self, starts: list[StartPoint], name: str) -> StartPoint:
         """Return one start that holds all of those given."""
         if not starts:
             return self._base
@@ -142,11 +146,11 @@ class Bases:
             builds_on = tuple(dict.fromkeys((*joined.builds_on, *start.builds_on)))
             if merge.commit is None:
                 told = ", ".join(merge.conflicts)
-                return Start(joined.commit, obstacle=f"tasks {' and '.join(builds_on)} conflict in {told}")
+                return StartPoint(joined.commit, obstacle=f"tasks {' and '.join(builds_on)} conflict in {told}")
             branch = {joined.commit: joined.branch, start.commit: start.branch}.get(
                 merge.commit, self._branch(name)
             )
-            joined = Start(merge.commit, branch, builds_on)
+            joined = StartPoint(merge.commit, branch, builds_on)
         return joined
 
     def _merge(self, ours: str, theirs: str, what: str) -> Merge:
@@ -154,7 +158,7 @@ class Bases:
         return self._repository.merge(ours, theirs, message, self._signature)
 
 
-def clash(
+def find_conflicting_tasks(
     late: Outcome, merged: Iterable[Outcome], files: tuple[str, ...], merge: Callable[[str, str], Merge]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the tasks that a patch does not go together with, and the files in which.

@@ -33,7 +33,7 @@ class Branches:
         """Return the branch's name for a task's id, or for a batch such as `batch-1`."""
         return self._template.format(plan=self._plan, task=part, run=self._run)
 
-    def look(self, parts: Iterable[str]) -> Mapping[str, str]:
+    def load_existing(self, parts: Iterable[str]) -> Mapping[str, str]:
         """Read which of the branches exist already; returns them with their commits."""
         wanted = {self.name(part) for part in parts}
         prefix = self._template.split("{", 1)[0]
@@ -41,14 +41,14 @@ class Branches:
         self._known = {name: commit for name, commit in found.items() if name in wanted}
         return self._known
 
-    def judge(self, store: Store) -> None:
+    def check_ownership(self, store: Store) -> None:
         """See which of the branches that exist are not this program's to move."""
         checked_out = self._repository.checked_out() if self._known else {}
         for name, commit in self._known.items():
             if reason := self._why_not(store, name, commit, checked_out):
                 self.refused[name] = reason
 
-    def look_again(self, store: Store, name: str) -> None:
+    def refresh(self, store: Store, name: str) -> None:
         """Read where a branch is that was moved meanwhile: by another run, which is no harm, or by a person."""
         with self._lock:
             commit = self._repository.branches(name).get(name)

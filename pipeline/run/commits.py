@@ -27,7 +27,7 @@ def commit_message(task: Task, run: str) -> str:
     return f"{text}\n\n{TASK_TRAILER} {task.id}\n{RUN_TRAILER} {run}\n"
 
 
-def remade(repository: Repository, run: Run, task: Task, outcome: Outcome) -> str:
+def recreate_commit(repository: Repository, run: Run, task: Task, outcome: Outcome) -> str:
     """Make the commit of a stored outcome again, from its patch, and return its id.
 
     Raises:

@@ -13,7 +13,7 @@ import anyio
 from anyio import CancelScope
 
 from pipeline.run.recorder import Recorder
-from pipeline.store.store import AwayError, Store
+from pipeline.store.store import Store, StoreUnavailableError
 from tasks.model import Request, RunStatus
 
 POLL = 0.25
@@ -137,7 +137,7 @@ class Control:
             await anyio.sleep(POLL)
             self._silent += POLL
             if self.owner and recorder.is_shared and self._silent > self.lease * 3 / 4:
-                raise AwayError(
+                raise StoreUnavailableError(
                     f"the database did not answer for {self._silent:.0f} s, so another process may soon take "
                     f"run {recorder.run.id} over; its tasks were ended here"
                 )

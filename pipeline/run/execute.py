@@ -17,9 +17,9 @@ import anyio
 from anyio import CancelScope, to_thread
 from filelock import FileLock, Timeout
 
-from containers.dagger_engine.engines import Engine, Engines
+from containers.dagger_engine.engines import EngineAddress, Engines
 from containers.dagger_engine.images import Resolver
-from containers.dagger_engine.runner import Place
+from containers.dagger_engine.runner import ContainerConfig
 from containers.local import LocalRunner
 from containers.runner import Runner
 from containers.worktrees.pool import Pool
@@ -29,10 +29,10 @@ from pipeline.events import Listener, Notice, RunFinished
 from pipeline.run.begun import forget_begun, note_begun
 from pipeline.run.control import Control, lease_seconds
 from pipeline.run.flow import Parts, run
-from pipeline.run.prepare import CallError, Prepared, describe, run_directory
+from pipeline.run.prepare import CallError, Prepared, new_run, run_directory
 from pipeline.run.recorder import Recorder
 from pipeline.run.recovery import salvager
-from pipeline.run.result_cache import Results
+from pipeline.run.result_cache import ResultCache
 from pipeline.store.records import StoredTask
 from pipeline.store.store import Store
 from tasks.errors import PatchyardError
@@ -45,7 +45,7 @@ GLANCE = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Before:
+class ResumeState:
     """What a run has done before it is taken up: tasks with a result, attempts by task, and its seconds."""
 
     tasks: Mapping[str, StoredTask] = field(default_factory=dict)
@@ -58,7 +58,7 @@ def recorder_for(
     prepared: Prepared, run_id: str, opener: Callable[[], Store], repository: str = ""
 ) -> Recorder:
     """Return the recorder of a new run."""
-    run = describe(prepared, run_id, repository=repository)
+    run = new_run(prepared, run_id, repository=repository)
 
     def claim(store: Store) -> None:
         store.open_run(run)
@@ -73,8 +73,8 @@ async def execute(  # noqa: PLR0913 - what one run is made of, all of it named
     recorder: Recorder,
     listener: Listener,
     *,
-    before: Before | None = None,
-    place: "PlaceToRun | None" = None,
+    before: ResumeState | None = None,
+    place: "RunnerProvider | None" = None,
     signals: bool = True,
 ) -> RunFinished:
     """Run what was prepared, until it is done or a signal ends it.
@@ -92,12 +92,12 @@ async def execute(  # noqa: PLR0913 - what one run is made of, all of it named
     """
     repository, settings = prepared.repository, prepared.settings
     directory = run_directory(repository.common, recorder.run.id)
-    before = before or Before()
+    before = before or ResumeState()
     environ = prepared.call.environ
     size = 1 if all(settings.mode_for(b) is Mode.LOCAL for b in prepared.plan.batches) else settings.pool_size
     salvage = salvager(recorder.opener, environ)
     pool = Pool(repository, prepared.worktrees, size, copy=settings.copy, keep=settings.keep, salvage=salvage)
-    results = Results(repository, prepared.secrets, pool.copies.digest, reads=not settings.fresh)
+    results = ResultCache(repository, prepared.secrets, pool.copies.digest, reads=not settings.fresh)
     paused = recorder.run.status is RunStatus.PAUSED
     stop, opening = CancelScope(), CancelScope()
     runners: Mapping[Mode, Runner] = {}
@@ -109,7 +109,7 @@ async def execute(  # noqa: PLR0913 - what one run is made of, all of it named
         try:
             async with AsyncExitStack() as stack:
                 with opening:  # interrupted in here, the run ends as it does before its first task
-                    given = (place or Host()).runners(prepared, directory, listener)
+                    given = (place or HostRunners()).runners(prepared, directory, listener)
                     runners = await stack.enter_async_context(given)
                     settings = await _with_digests(settings, prepared.plan, runners)
                 parts = Parts(
@@ -121,7 +121,7 @@ async def execute(  # noqa: PLR0913 - what one run is made of, all of it named
                     settings=settings,
                     directory=directory,
                     secrets=prepared.secrets,
-                    span=(place or Host()).span,
+                    span=(place or HostRunners()).span,
                     before=before.tasks,
                     again=before.again,
                     attempts=before.attempts,
@@ -162,7 +162,7 @@ async def _held(directory: Path, recorder: Recorder) -> AsyncIterator[None]:
             await to_thread.run_sync(lock.release)
 
 
-class PlaceToRun(Protocol):
+class RunnerProvider(Protocol):
     """Gives the runners of a run, and shows what it is doing to whoever watches that place."""
 
     def runners(
@@ -176,7 +176,7 @@ class PlaceToRun(Protocol):
         ...
 
 
-class Host:
+class HostRunners:
     """This machine, and the engines that it reaches."""
 
     def span(self, _name: str) -> AbstractContextManager[object]:
@@ -199,7 +199,7 @@ class Host:
             yield runners
             return
         engines = Engines(
-            [Engine.parse(url) for url in settings.engines],
+            [EngineAddress.parse(url) for url in settings.engines],
             container_place(prepared),
             prepared.call.environ,
             directory / "dagger.log",
@@ -209,10 +209,10 @@ class Host:
             yield {**runners, Mode.DAGGER: engines}
 
 
-def container_place(prepared: Prepared) -> Place:
+def container_place(prepared: Prepared) -> ContainerConfig:
     """Return what the containers of a run have in common."""
     settings = prepared.settings
-    return Place(
+    return ContainerConfig(
         common=prepared.repository.common,
         identity=prepared.repository.identity(),
         depth=settings.depth,
@@ -241,4 +241,4 @@ async def _with_digests(settings: Settings, plan: Plan, runners: Mapping[Mode, R
     names = [name for name in images_of(plan, settings, [Mode.DAGGER]) if name not in settings.pins]
     if not names or not isinstance(runner, Resolver):
         return settings
-    return replace(settings, pins={**settings.pins, **await runner.digests(names)})
+    return replace(settings, pins={**settings.pins, **await runner.resolve_digests(names)})

@@ -14,16 +14,16 @@ from containers.runner import Runner
 from containers.worktrees.pool import Pool
 from pipeline.config.settings import Settings
 from pipeline.events import BatchStarted, ConflictFound, Listener, RunFinished, RunStarted
-from pipeline.run.attempt import Attempt, Context, made_before
-from pipeline.run.bases import Bases, Start
+from pipeline.run.attempt import Attempt, RunContext, cached_outcome
+from pipeline.run.bases import Bases, StartPoint
 from pipeline.run.branches import Branches
-from pipeline.run.commits import commit_message, remade, signature
+from pipeline.run.commits import commit_message, recreate_commit, signature
 from pipeline.run.control import Control
 from pipeline.run.recorder import Recorder
-from pipeline.run.result_cache import Results
+from pipeline.run.result_cache import ResultCache
 from pipeline.store.records import Run, StoredTask
 from pipeline.store.store import Store
-from tasks.errors import PatchyardError, plainest
+from tasks.errors import PatchyardError, first_error
 from tasks.model import Batch, Mode, Outcome, Plan, Request, RunStatus, Status, Task
 from tasks.schedule import is_done, obstacle, ready
 from tasks.secrets import Secrets
@@ -47,7 +47,7 @@ class Parts:
     attempts: Mapping[str, int] = field(default_factory=dict)  # how often its tasks were begun already
     seconds: float = 0.0  # how long it was under way already
     control: Control = field(default_factory=Control)
-    results: Results | None = None  # of tasks that any run has done
+    results: ResultCache | None = None  # of tasks that any run has done
 
 
 async def run(plan: Plan, parts: Parts, stop: CancelScope) -> RunFinished:
@@ -74,7 +74,7 @@ async def run(plan: Plan, parts: Parts, stop: CancelScope) -> RunFinished:
                 with CancelScope(shield=True):
                     finished = await flow.finish()
     except BaseExceptionGroup as errors:
-        error = plainest(errors)
+        error = first_error(errors)
         if isinstance(error, PatchyardError):
             with CancelScope(shield=True):
                 await flow.give_up(error)
@@ -105,7 +105,7 @@ class _Flow:
             keep_going=parts.settings.keep_going,
             signature=signature(self._run, self._run.started_at),
         )
-        self._context = Context(
+        self._context = RunContext(
             plan=plan,
             repository=parts.repository,
             runners=parts.runners,
@@ -138,9 +138,9 @@ class _Flow:
         )
         names = [task.id for task in self._plan.tasks]
         names += [f"{task}-base" for task in names] + [f"batch-{batch.number}" for batch in self._plan.batches]
-        existing = await to_thread.run_sync(self._branches.look, names)
+        existing = await to_thread.run_sync(self._branches.load_existing, names)
         if existing:
-            await self._parts.recorder.keep(self._branches.judge)
+            await self._parts.recorder.keep(self._branches.check_ownership)
 
     async def run_batch(self, batch: Batch) -> None:
         """Run the tasks of a batch side by side, as many at once as the pool has worktrees."""
@@ -161,7 +161,7 @@ class _Flow:
             await self._run_tasks(batch, start, limiter)
         await self._close_batch(batch, start)
 
-    async def _run_tasks(self, batch: Batch, start: Start, limiter: CapacityLimiter) -> None:
+    async def _run_tasks(self, batch: Batch, start: StartPoint, limiter: CapacityLimiter) -> None:
         started: set[str] = set()
         async with anyio.create_task_group() as group:
 
@@ -182,7 +182,7 @@ class _Flow:
 
             start_ready()
 
-    async def _run_task(self, batch: Batch, task: Task, start: Start, limiter: CapacityLimiter) -> Outcome:
+    async def _run_task(self, batch: Batch, task: Task, start: StartPoint, limiter: CapacityLimiter) -> Outcome:
         """Give a task its outcome: without running it where it may not, else in a worktree of its own."""
         async with limiter:
             await self._parts.control.go_on()
@@ -195,13 +195,13 @@ class _Flow:
             if early is not None:
                 await self._context.keep(early)
                 return early
-            known = None if task.id in self._parts.again else await made_before(self._context, task, start)
+            known = None if task.id in self._parts.again else await cached_outcome(self._context, task, start)
             if known is not None:
                 return known
             with self._parts.control.at_work():
                 return await self._run_in_worktree(task, start)
 
-    def _restore(self, task: Task, start: Start, outcome: Outcome) -> Outcome:
+    def _restore(self, task: Task, start: StartPoint, outcome: Outcome) -> Outcome:
         """Return the outcome that a task had before the run was taken up; what its commit lacks is made again.
 
         The commit may be on another host, or have lost an object to `git gc --prune=now`.
@@ -210,7 +210,7 @@ class _Flow:
         if outcome.commit and patch and not repository.is_whole(outcome.commit, patch.start):
             if task.dependencies:
                 self._bases.task_start(task, start, self._outcomes)
-            made = remade(repository, self._run, task, outcome)
+            made = recreate_commit(repository, self._run, task, outcome)
             if made != outcome.commit:
                 raise PatchyardError(
                     f"the commit of task {task.id}, {outcome.commit[:12]}, is not here, and its patch gives "
@@ -218,7 +218,7 @@ class _Flow:
                 )
         return outcome
 
-    async def _run_in_worktree(self, task: Task, start: Start) -> Outcome:
+    async def _run_in_worktree(self, task: Task, start: StartPoint) -> Outcome:
         began = perf_counter()
         try:
             worktree = await self._parts.pool.acquire(start.commit)
@@ -235,7 +235,7 @@ class _Flow:
             with CancelScope(shield=True):
                 await self._parts.pool.release(worktree, keep=attempt.holds_work)
 
-    def _without_running(self, batch: Batch, task: Task, start: Start) -> Outcome | None:
+    def _without_running(self, batch: Batch, task: Task, start: StartPoint) -> Outcome | None:
         """Return the outcome of a task that is not to be run, or that must not."""
         if task.completed:
             return self._ended(task, Status.SKIPPED, "the plan says that it is completed")
@@ -249,7 +249,7 @@ class _Flow:
                 return self._ended(task, Status.FAILED, reason)
         return None
 
-    def _refusal(self, task: Task, start: Start) -> str | None:
+    def _refusal(self, task: Task, start: StartPoint) -> str | None:
         """Return why nothing that the task makes could be kept, which is known before it runs."""
         for branch in (start.branch, self._branches.name(task.id)):
             if branch and (refused := self._branches.refused.get(branch)):
@@ -264,7 +264,7 @@ class _Flow:
             self._failed_fast = self._failed_fast or outcome.task
             self._stop.cancel()
 
-    async def _close_batch(self, batch: Batch, start: Start) -> None:
+    async def _close_batch(self, batch: Batch, start: StartPoint) -> None:
         """Put the patches of a batch together for what comes next, and say where they do not go together."""
         closing = await to_thread.run_sync(self._bases.close, batch, start, self._outcomes)
         for conflict in closing.conflicts:

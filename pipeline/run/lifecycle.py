@@ -13,12 +13,12 @@ from typing import ClassVar
 
 from containers.git.repository import GitError, Repository
 from containers.processes import has_ended
-from containers.worktrees.pool import rescue_at
+from containers.worktrees.pool import recover_at
 from pipeline.events import TaskFinished, as_record, now
 from pipeline.run.begun import add_begun, is_locked
 from pipeline.run.control import first_lease_seconds, host_name, new_owner
-from pipeline.run.execute import Before
-from pipeline.run.prepare import Call, CallError, Prepared, Selection, describe, prepare, runs_directory
+from pipeline.run.execute import ResumeState
+from pipeline.run.prepare import Call, CallError, Prepared, Selection, new_run, prepare, runs_directory
 from pipeline.run.recovery import CUT_OFF, salvager
 from pipeline.store.engine import VARIABLE
 from pipeline.store.records import Run, StoredTask, new_run_id
@@ -31,7 +31,7 @@ from tasks.schedule import select
 _CREDENTIALS = re.compile(r"^([a-z][a-z0-9+.-]*://)[^/@]*@", re.IGNORECASE)
 
 
-class BusyError(PatchyardError):
+class RunStateError(PatchyardError):
     """A run is under way, so what was asked cannot be done now."""
 
     exit_code: ClassVar[int] = 2
@@ -77,7 +77,7 @@ def _selection(run: Run) -> Selection:
     return Selection(part.get("start_batch"), part.get("end_batch"), tuple(part.get("tasks") or ()))
 
 
-def standing(store: Store, run: Run, environ: Mapping[str, str]) -> RunStatus:
+def current_status(store: Store, run: Run, environ: Mapping[str, str]) -> RunStatus:
     """Return where a run stands: one that no process works on any more was interrupted."""
     if not run.status.is_under_way or not is_dead(store, run, environ):
         return run.status
@@ -118,7 +118,7 @@ def enqueue(prepared: Prepared, store: Store, *, served: bool = False) -> Run:
 
     `served` says that servers look after it: one that starts goes on with it, when it was cut off.
     """
-    made = describe(prepared, new_run_id(now()), repository=store.repository)
+    made = new_run(prepared, new_run_id(now()), repository=store.repository)
     call = {**made.call, "served": served}
     run = replace(made, status=RunStatus.PENDING, owner=None, lease_until=None, host=None, call=call)
     store.open_run(run)
@@ -126,15 +126,15 @@ def enqueue(prepared: Prepared, store: Store, *, served: bool = False) -> Run:
 
 
 @dataclass(frozen=True, slots=True)
-class TakenUp:
+class ClaimedRun:
     """A run that this process has claimed, ready to go on."""
 
     run: Run
     prepared: Prepared
-    before: Before
+    before: ResumeState
 
 
-def take_up(  # noqa: PLR0913 - how a run is taken up, all of it named
+def claim_and_resume(  # noqa: PLR0913 - how a run is taken up, all of it named
     repository: Repository,
     store: Store,
     run: Run,
@@ -143,7 +143,7 @@ def take_up(  # noqa: PLR0913 - how a run is taken up, all of it named
     again: Collection[str] = (),
     served: bool = False,
     notify: str | None = None,
-) -> TakenUp:
+) -> ClaimedRun:
     """Claim a run that is not under way, and make it ready to go on.
 
     What dead processes left in its worktrees is kept as the patches of their attempts; tasks without a result
@@ -154,20 +154,20 @@ def take_up(  # noqa: PLR0913 - how a run is taken up, all of it named
         BusyError: Another process works on it, or it was cancelled meanwhile.
         PatchyardError: It cannot go on here; the message says why.
     """
-    if standing(store, run, environ).is_under_way:
+    if current_status(store, run, environ).is_under_way:
         where = f" on {run.host}" if run.host and run.host != host_name(environ) else ""
-        raise BusyError(f"run {run.id} is under way{where}; `patchyard cancel {run.id}` ends it")
+        raise RunStateError(f"run {run.id} is under way{where}; `patchyard cancel {run.id}` ends it")
     prepared = prepare_again(repository, run, environ, notify=notify)
     owner, host = new_owner(environ), host_name(environ)
     # That a process of this host is dead is known, of another host's only when its lease is over.
     dead = run.owner if run.host == host else None
     if not store.claim(run.id, owner, host, first_lease_seconds(environ), dead=dead, heed=served):
         if served and store.run(run.id).status is RunStatus.CANCELLED:
-            raise BusyError(f"run {run.id} was cancelled before it began")
-        raise BusyError(f"run {run.id} was taken up by another process just now")
+            raise RunStateError(f"run {run.id} was cancelled before it began")
+        raise RunStateError(f"run {run.id} was taken up by another process just now")
     store.act_as(run.id, owner)
     try:
-        described = describe(prepared, run.id, repository=store.repository)
+        described = new_run(prepared, run.id, repository=store.repository)
         call = {**run.call, "served": served}
         store.place_run(run.id, described.directory or "", described.settings, call)
         keep_what_is_left(repository, store, run, environ)
@@ -188,7 +188,7 @@ def take_up(  # noqa: PLR0913 - how a run is taken up, all of it named
             attempts.setdefault(item.outcome.task, item.attempt)
     before = {task: item for task, item in settled.items() if task not in redone}
     seconds = _seconds(run, stored.values())
-    return TakenUp(store.run(run.id), prepared, Before(before, redone, attempts, seconds))
+    return ClaimedRun(store.run(run.id), prepared, ResumeState(before, redone, attempts, seconds))
 
 
 def is_settled(stored: StoredTask) -> bool:
@@ -229,7 +229,7 @@ def keep_what_is_left(repository: Repository, store: Store, run: Run, environ: M
     for attempt in store.attempts(run.id):
         # Also of a host of another name: this one may have had it. What is not here is passed over.
         if attempt.status is None and attempt.path:
-            rescue_at(repository, attempt.path, salvage)
+            recover_at(repository, attempt.path, salvage)
     for attempt in store.attempts(run.id):
         if attempt.status is None:
             store.end_attempt(run.id, replace(attempt, status=Status.CANCELLED, error=CUT_OFF))
@@ -311,7 +311,7 @@ def _bring_base(repository: Repository, run: Run, environ: Mapping[str, str]) ->
         ) from None
 
 
-def retried(store: Store, run: Run, tasks: Collection[str]) -> tuple[str, ...]:
+def tasks_to_retry(store: Store, run: Run, tasks: Collection[str]) -> tuple[str, ...]:
     """Return the tasks that are to run again when some are named, with all that builds on them, in order.
 
     Without names, those that failed or timed out.
@@ -331,21 +331,21 @@ def retried(store: Store, run: Run, tasks: Collection[str]) -> tuple[str, ...]:
     return tuple(task.id for task in plan.tasks if task.id in wanted)
 
 
-def ask(store: Store, run: Run, environ: Mapping[str, str], request: Request | None) -> None:
+def request_stop(store: Store, run: Run, environ: Mapping[str, str], request: Request | None) -> None:
     """Ask something of whoever works on a run; one that nobody works on is cancelled at once.
 
     Raises:
         BusyError: The run is over, or nobody works on it who could heed it.
     """
     while True:
-        status = standing(store, run, environ)
+        status = current_status(store, run, environ)
         if status.is_over:
-            raise BusyError(f"run {run.id} is over: {status}")
+            raise RunStateError(f"run {run.id} is over: {status}")
         if status not in {RunStatus.PENDING, RunStatus.INTERRUPTED}:
             store.ask(run.id, request)
             return
         if request is not Request.CANCEL:
-            raise BusyError(f"nobody works on run {run.id}; `patchyard resume {run.id}` goes on with it")
+            raise RunStateError(f"nobody works on run {run.id}; `patchyard resume {run.id}` goes on with it")
         if store.cancel(run):
             return
         run = store.run(run.id)  # a process has begun with it just now

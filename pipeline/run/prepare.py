@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
-from containers.agents.agent import is_usable, secrets_of, what_lacks
+from containers.agents.agent import agent_secrets, is_usable, missing_requirement
 from containers.git.repository import Repository
 from containers.worktrees.pool import default_directory
 from pipeline.config.lockfile import Lock, images_of
@@ -164,7 +164,7 @@ def check_agents(plan: Plan, settings: Settings, environ: Mapping[str, str]) -> 
                     f"agent: {agent.name!r}, for task {task.id}, is neither declared nor a program; "
                     f"declare it as [agents.{agent.name}], or name a command"
                 )
-            if lacks := what_lacks(agent, environ, contained=contained):
+            if lacks := missing_requirement(agent, environ, contained=contained):
                 message = f"task {task.id}: {lacks}"
                 if contained:
                     why = f"is needed by agent {agent.name}, for task {task.id}"
@@ -181,7 +181,7 @@ def _secrets(plan: Plan, settings: Settings, environ: Mapping[str, str]) -> Secr
     values = secret_values(settings.secrets, environ)
     agents = (settings.agent_for(task) for task in plan.tasks if not task.completed)
     for agent in filter(None, agents):
-        values |= secrets_of(agent, environ)
+        values |= agent_secrets(agent, environ)
     # A file of the repository is no place for a secret; what the caller names may be one.
     url = settings.notify if "notify" in settings.forced else None
     return Secrets(values, hidden={"PATCHYARD_NOTIFY": url} if url else {})
@@ -240,7 +240,7 @@ def runs_directory(common: Path) -> Path:
     return common / "patchyard" / "runs"
 
 
-def describe(prepared: Prepared, run_id: str, *, repository: str = "") -> Run:
+def new_run(prepared: Prepared, run_id: str, *, repository: str = "") -> Run:
     """Return the run as the store keeps it, claimed by this process.
 
     `repository` is what clones of it have in common, where they share a database.
@@ -308,3 +308,13 @@ def _told(prepared: Prepared, started: datetime) -> dict[str, Any]:
         "masked": prepared.masked,
         "who": who_commits(prepared.repository, started),
     }
+
+
+def left_out_warning(prepared: Prepared) -> str | None:
+    """Return a sentence about what the base has to hold already, because it is not part of the run."""
+    if not prepared.left_out:
+        return None
+    names = ", ".join(prepared.left_out)
+    base = prepared.base_name or prepared.base[:12]
+    what = "task" if len(prepared.left_out) == 1 else "tasks"
+    return f"warning: {what} {names} not run here: what builds on them starts from {base} as it is"

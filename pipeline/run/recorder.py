@@ -14,7 +14,7 @@ from anyio import to_thread
 
 from pipeline.events import Event, as_record
 from pipeline.store.records import Run
-from pipeline.store.store import AwayError, Store, StoreError
+from pipeline.store.store import Store, StoreError, StoreUnavailableError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -59,7 +59,7 @@ class Recorder:
         self._opened = anyio.Event()
         self._settled = threading.Event()
         self._one = anyio.CapacityLimiter(1)
-        self._patience = Patience()
+        self._patience = StoreRetry()
         self._noted: list[Callable[[Store], object]] = []
 
     async def open(self) -> None:
@@ -165,7 +165,7 @@ class Recorder:
         return result
 
 
-class Patience:
+class StoreRetry:
     """Does things again that are no harm twice, while the database is away for a moment; in vain only once."""
 
     def __init__(self) -> None:
@@ -181,7 +181,7 @@ class Patience:
         while True:
             try:
                 return work()
-            except AwayError:
+            except StoreUnavailableError:
                 if monotonic() > end:
                     self._left = 0.0
                     raise
@@ -216,7 +216,7 @@ class EventKeeper:
         self._thread.join()
 
     def _work(self) -> None:
-        store, patience = self._wait(), Patience()
+        store, patience = self._wait(), StoreRetry()
         over = False
         while not over:
             records, over = self._gather()

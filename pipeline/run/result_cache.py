@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from containers.git.repository import GitError, Repository
-from tasks.keys import Ingredients, canonical, key
+from tasks.keys import TaskInputs, canonical, key
 from tasks.model import Outcome, Patch
 from tasks.secrets import Secrets
 
@@ -23,7 +23,7 @@ VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Results:
+class ResultCache:
     """The results of a repository. Blocks.
 
     Args:
@@ -43,7 +43,7 @@ class Results:
         """Where they stand."""
         return directory(self.repository.common)
 
-    def find(self, made_from: Ingredients, start: str) -> Patch | None:
+    def find(self, made_from: TaskInputs, start: str) -> Patch | None:
         """Return the patch of the same work, from the commit `start`; one without files changes nothing."""
         if not self.reads:
             return None
@@ -64,7 +64,7 @@ class Results:
             return None
         return Patch(start, tree, diff, files)
 
-    def keep(self, made_from: Ingredients, outcome: Outcome) -> None:
+    def keep(self, made_from: TaskInputs, outcome: Outcome) -> None:
         """Keep the result of a task that succeeded. Where that fails nothing is lost but the time."""
         patch = outcome.patch
         diff = patch.diff if patch else b""
@@ -87,7 +87,7 @@ class Results:
         except OSError:
             return
 
-    def _path(self, made_from: Ingredients) -> Path:
+    def _path(self, made_from: TaskInputs) -> Path:
         whole = hashlib.sha256(canonical([key(made_from), self.copied()])).hexdigest()
         return self.directory / whole[:2] / f"{whole}.json"
 

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from pipeline.console import figure, plural
+from pipeline.console import figure
 from pipeline.events import RunFinished
 from tasks.errors import PatchyardError
 from tasks.model import Outcome, PullRequest, Status
+from tasks.text import plural
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse, PoolManager
@@ -107,22 +108,6 @@ def _first_line(outcome: Outcome) -> str:
 
 def _words(status: Status) -> str:
     return str(status).replace("_", " ")
-
-
-def check_url(url: str) -> str:
-    """Return a URL that notifications can go to.
-
-    Raises:
-        ValueError: It is none; the message does not hold it.
-    """
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable or not url.isascii() or not url.isprintable() or " " in url:
-        raise ValueError("expected a URL that begins with https:// or http://")
-    return url
 
 
 def notify(

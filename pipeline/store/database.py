@@ -32,7 +32,7 @@ class StoreError(PatchyardError):
     """The database cannot be opened, read or written."""
 
 
-class AwayError(StoreError):
+class StoreUnavailableError(StoreError):
     """The database's server does not answer, or hung up; it may be back in a moment."""
 
 
@@ -261,7 +261,7 @@ class Database:
         except self._error as error:
             reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
             reason = without_passwords(reason, self.url)
-            kind = AwayError if is_away(error) else StoreError
+            kind = StoreUnavailableError if is_away(error) else StoreError
             raise kind(f"the database {shown(self.url)} cannot be used: {reason}") from error
         except NewerSchemaError as error:
             raise StoreError(

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.keys import AgentUse, Inputs
+from tasks.keys import AgentUse, InputHashes
 from tasks.model import Mode, Outcome, Patch, PullRequest, Request, RunStatus, Status
 
 if TYPE_CHECKING:
@@ -302,7 +302,7 @@ def step_of(row: "RowMapping") -> StoredStep:
     )
 
 
-def inputs_values(inputs: Inputs) -> dict[str, str | None]:
+def inputs_values(inputs: InputHashes) -> dict[str, str | None]:
     """Return the row of a task's inputs."""
     agent = inputs.agent
     return {
@@ -318,10 +318,10 @@ def inputs_values(inputs: Inputs) -> dict[str, str | None]:
     }
 
 
-def inputs_of(row: "RowMapping") -> Inputs:
+def inputs_of(row: "RowMapping") -> InputHashes:
     """Return the inputs of a row."""
     agent = AgentUse(row["agent"], row["agent_command"], row["agent_version"]) if row["agent"] else None
-    return Inputs(
+    return InputHashes(
         key=row["key"],
         mode=Mode(row["mode"]),
         start_tree=row["start_tree"],

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from pipeline.store.database import AwayError, Database, LeaseLostError, StoreError
+from pipeline.store.database import Database, LeaseLostError, StoreError, StoreUnavailableError
 from pipeline.store.records import (
     BranchRecord,
     Run,
@@ -31,13 +31,13 @@ from pipeline.store.records import (
     text_of,
 )
 from tasks.errors import PatchyardError
-from tasks.keys import Inputs
+from tasks.keys import InputHashes
 from tasks.model import Conflict, Outcome, PullRequest, Request, RunStatus, StepResult
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Select, Table
 
-__all__ = ["AwayError", "LeaseLostError", "Store", "StoreError", "UnknownRunError"]
+__all__ = ["LeaseLostError", "Store", "StoreError", "StoreUnavailableError", "UnknownRunError"]
 FILE = "patchyard.db"
 
 
@@ -178,7 +178,7 @@ class Store(Database):
         builds_on: Sequence[str] = (),
         log: Path | None = None,
         branches: Mapping[str, str] = MappingProxyType({}),
-        inputs: Inputs | None = None,
+        inputs: InputHashes | None = None,
         attempt: int = 1,
     ) -> None:
         """Keep how a task ended, with its patch, and where its branches stand now.
@@ -417,7 +417,7 @@ class Store(Database):
         with self._read() as connection:
             return int(connection.execute(self._tables.last_event, {"run": run}).scalar() or 0)
 
-    def inputs(self, run: str) -> Mapping[str, Inputs]:
+    def inputs(self, run: str) -> Mapping[str, InputHashes]:
         """Return what the tasks of a run were made from, by task; a task that never started has none."""
         table = self._tables.inputs
         with self._read() as connection:

@@ -5,12 +5,20 @@ from typing import Any
 
 import anyio
 
-from pipeline.cli.run import target_again
-from pipeline.run.lifecycle import ask, enqueue, is_settled, is_unpublished, plan_of, retried, standing
+from pipeline.publish.service import target_to_resume
+from pipeline.run.lifecycle import (
+    current_status,
+    enqueue,
+    is_settled,
+    is_unpublished,
+    plan_of,
+    request_stop,
+    tasks_to_retry,
+)
 from pipeline.run.prepare import Call, Prepared, Selection, prepare
-from pipeline.web.problems import ClosingError, NotNowError
+from pipeline.web.problems import ClosingError, RunConflictError
 from pipeline.web.schemas import Start
-from pipeline.web.services import Place, Services
+from pipeline.web.services import LocatedRun, Services
 from pipeline.web.workers import Work
 from tasks.model import Request, RunStatus
 
@@ -22,7 +30,7 @@ LOOK = 0.05
 NOBODY = frozenset({RunStatus.PENDING, RunStatus.INTERRUPTED})
 
 
-async def begin(services: Services, start: Start) -> tuple[Place, Prepared]:
+async def begin(services: Services, start: Start) -> tuple[LocatedRun, Prepared]:
     """Check a plan, keep a run of it, and have a worker begin as soon as one is free.
 
     Raises:
@@ -43,16 +51,16 @@ async def begin(services: Services, start: Start) -> tuple[Place, Prepared]:
     )
     prepared = await services.call(prepare, call)
 
-    def keep() -> Place:
+    def keep() -> LocatedRun:
         store = services.repositories.store(prepared.repository)
-        return Place(enqueue(prepared, store, served=True), store, repository)
+        return LocatedRun(enqueue(prepared, store, served=True), store, repository)
 
     place = services.adopt(await services.call(keep))
     services.workers.start(services.job(place))
     return place, prepared
 
 
-async def cancel(services: Services, name: str) -> Place:
+async def cancel(services: Services, name: str) -> LocatedRun:
     """Have a run end: its tasks get their grace, and their patches are kept.
 
     Raises:
@@ -64,7 +72,7 @@ async def cancel(services: Services, name: str) -> Place:
     return await _ask(services, place, Request.CANCEL)
 
 
-async def pause(services: Services, name: str) -> Place:
+async def pause(services: Services, name: str) -> LocatedRun:
     """Have a run begin no more tasks; those under way go on to their ends.
 
     Raises:
@@ -73,7 +81,7 @@ async def pause(services: Services, name: str) -> Place:
     return await _ask(services, await services.find(name), Request.PAUSE)
 
 
-async def go_on(services: Services, name: str) -> Place:
+async def go_on(services: Services, name: str) -> LocatedRun:
     """Have a run go on that was paused, cut off or cancelled, or that could not go on before.
 
     Raises:
@@ -82,11 +90,11 @@ async def go_on(services: Services, name: str) -> Place:
     place = await services.find(name)
     now = await _standing(services, place)
     if now is RunStatus.SUCCEEDED and not await services.call(is_unpublished, place.store, place.run):
-        raise NotNowError(f"run {place.run.id} is over: {now}; `retry` runs tasks of it again")
+        raise RunConflictError(f"run {place.run.id} is over: {now}; `retry` runs tasks of it again")
     return await _work(services, place)
 
 
-async def retry(services: Services, name: str, tasks: Sequence[str] = ()) -> tuple[Place, tuple[str, ...]]:
+async def retry(services: Services, name: str, tasks: Sequence[str] = ()) -> tuple[LocatedRun, tuple[str, ...]]:
     """Run tasks of a run again, with what builds on them; every one that failed, when none is named.
 
     Raises:
@@ -95,16 +103,16 @@ async def retry(services: Services, name: str, tasks: Sequence[str] = ()) -> tup
     _check_open(services)
     place = await services.find(name)
     await _check_idle(services, place)
-    again = await services.call(retried, place.store, place.run, tasks)
+    again = await services.call(tasks_to_retry, place.store, place.run, tasks)
     if not again:
-        raise NotNowError(f"no task of run {place.run.id} failed; name those to run again")
+        raise RunConflictError(f"no task of run {place.run.id} failed; name those to run again")
     # What cannot go on is refused before the results of those tasks are hidden.
-    await services.call(target_again, place.repository, place.run, services.settings.environ)
+    await services.call(target_to_resume, place.repository, place.run, services.settings.environ)
     await services.call(place.store.redo, place.run.id, again)
     return await _work(services, place), await services.call(_left, place)
 
 
-def _left(place: Place) -> tuple[str, ...]:
+def _left(place: LocatedRun) -> tuple[str, ...]:
     """Return the tasks that run when a run is taken up, in order. Blocks."""
     stored = {item.outcome.task: item for item in place.store.tasks(place.run.id, patches=False)}
     return tuple(
@@ -114,7 +122,7 @@ def _left(place: Place) -> tuple[str, ...]:
     )
 
 
-async def publish(services: Services, name: str) -> Place:
+async def publish(services: Services, name: str) -> LocatedRun:
     """Push the branches of a run and open its pull requests, in a worker of its own.
 
     Raises:
@@ -128,19 +136,19 @@ async def publish(services: Services, name: str) -> Place:
     return place
 
 
-async def _ask(services: Services, place: Place, request: Request | None) -> Place:
+async def _ask(services: Services, place: LocatedRun, request: Request | None) -> LocatedRun:
     """Ask something of whoever works on a run. A worker that was only just started is waited for."""
     run = place.run.id
     with anyio.move_on_after(BEGINNING):
         while services.workers.is_at_work(run) and await _standing(services, place) in NOBODY:  # noqa: ASYNC110 - another process does it
             await anyio.sleep(LOOK)
     place = await services.find(run)
-    await services.call(ask, place.store, place.run, services.settings.environ, request)
+    await services.call(request_stop, place.store, place.run, services.settings.environ, request)
     services.forget(run)
     return await services.find(run)
 
 
-async def _work(services: Services, place: Place) -> Place:
+async def _work(services: Services, place: LocatedRun) -> LocatedRun:
     """Have a worker go on with a run; one that is about to end, or to begin, is waited for."""
     _check_open(services)
     with anyio.move_on_after(BEGINNING) as waiting:
@@ -153,7 +161,7 @@ async def _work(services: Services, place: Place) -> Place:
                 break
             await anyio.sleep(LOOK)
     if waiting.cancelled_caught:
-        raise NotNowError(f"run {place.run.id} is being ended; ask again when it has")
+        raise RunConflictError(f"run {place.run.id} is being ended; ask again when it has")
     if (await _standing(services, place)).is_over:  # from now on it is not, also for whoever comes after us
         await services.call(place.store.set_status, place.run.id, RunStatus.PENDING)
     await services.call(place.store.ask, place.run.id, None)
@@ -162,17 +170,17 @@ async def _work(services: Services, place: Place) -> Place:
     return await services.find(place.run.id)
 
 
-async def _standing(services: Services, place: Place) -> RunStatus:
+async def _standing(services: Services, place: LocatedRun) -> RunStatus:
     now = await services.find(place.run.id)
-    return await services.call(standing, now.store, now.run, services.settings.environ)
+    return await services.call(current_status, now.store, now.run, services.settings.environ)
 
 
-async def _check_idle(services: Services, place: Place) -> None:
+async def _check_idle(services: Services, place: LocatedRun) -> None:
     now = await _standing(services, place)
     if services.workers.has(place.run.id) or now.is_under_way:
-        raise NotNowError(f"run {place.run.id} is under way; wait for its end, or cancel it")
+        raise RunConflictError(f"run {place.run.id} is under way; wait for its end, or cancel it")
     if services.workers.has(place.run.id, Work.PUBLISH):
-        raise NotNowError(f"run {place.run.id} is being published; wait for the end of that")
+        raise RunConflictError(f"run {place.run.id} is being published; wait for the end of that")
 
 
 def _check_open(services: Services) -> None:

@@ -16,7 +16,7 @@ from starlette.responses import FileResponse, Response
 from pipeline.web import actions
 from pipeline.web import routes_tasks as api_tasks
 from pipeline.web.feeds import EventStream
-from pipeline.web.problems import NotThereError, diagnosed, install
+from pipeline.web.problems import NotFoundError, diagnosed, install
 from pipeline.web.schemas import (
     EVENTS,
     RUN_PATTERN,
@@ -31,7 +31,7 @@ from pipeline.web.schemas import (
 )
 from pipeline.web.security import Access, Policy
 from pipeline.web.serializers import batch_states, execution_state, execution_status
-from pipeline.web.services import Place, ServerSettings, Services
+from pipeline.web.services import LocatedRun, ServerSettings, Services
 
 PREFIX = "/api/v1/autonomous"
 DESCRIPTION = """
@@ -205,7 +205,7 @@ def _runs(services: Services) -> APIRouter:
 def _add_actions(router: APIRouter, services: Services) -> None:
     """Add the routes by which something is asked of a run."""
 
-    async def asked(place: Place, tasks: tuple[str, ...] | None = None) -> Asked:
+    async def asked(place: LocatedRun, tasks: tuple[str, ...] | None = None) -> Asked:
         snapshot = await services.snapshot(place.run.id)
         return Asked(
             execution_id=place.run.id,
@@ -263,7 +263,7 @@ def _documentation() -> APIRouter:
         if name == "start.js":
             return Response(DOCS_START, media_type="text/javascript")
         if name not in SWAGGER:
-            raise NotThereError(f"there is no {name[:50]} here")
+            raise NotFoundError(f"there is no {name[:50]} here")
         return FileResponse(directory / name, media_type=SWAGGER[name])
 
     return router

@@ -44,7 +44,7 @@ class TooManyError(PatchyardError):
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class EncodedEvent:
     """An event as followers get it."""
 
     sequence: int
@@ -52,7 +52,7 @@ class Told:
     message: bytes
 
     @classmethod
-    def of(cls, event: StoredEvent) -> "Told":
+    def of(cls, event: StoredEvent) -> "EncodedEvent":
         """Return an event, ready to be sent."""
         name = str(event.record.get("event", "message"))
         return cls(event.sequence, name, message(event.sequence, name, event.record))
@@ -75,7 +75,7 @@ class Feed:
     def __init__(self, read: Read, is_over: IsOver, size: int = RECENT) -> None:
         self._read = read
         self._is_over = is_over
-        self._recent: deque[Told] = deque(maxlen=size)
+        self._recent: deque[EncodedEvent] = deque(maxlen=size)
         self._last = 0
         self._finished = False  # the newest of what begins or ends a run is an end
         self._changed = anyio.Event()
@@ -101,7 +101,7 @@ class Feed:
 
     def _take(self, page: Sequence[StoredEvent]) -> None:
         for event in page:
-            told = Told.of(event)
+            told = EncodedEvent.of(event)
             if told.name in {"run_started", "run_finished"}:
                 self._finished = told.name == "run_finished"
             self._recent.append(told)
@@ -114,14 +114,14 @@ class Feed:
         changed, self._changed = self._changed, anyio.Event()
         changed.set()
 
-    async def after(self, number: int) -> Sequence[Told]:
+    async def after(self, number: int) -> Sequence[EncodedEvent]:
         """Return what is there after a number; nothing where that is the newest."""
         if number >= self._last:
             return ()
         if self._recent and self._recent[0].sequence <= number + 1:
             skipped = number + 1 - self._recent[0].sequence
             return [self._recent[at] for at in range(skipped, min(skipped + PAGE, len(self._recent)))]
-        return [Told.of(event) for event in await self._read(number)]
+        return [EncodedEvent.of(event) for event in await self._read(number)]
 
     async def start_of(self, number: int) -> int:
         """Return where a follower begins that has seen a number: one that never was begins at the beginning."""
@@ -223,7 +223,9 @@ class Followers:
                 elif feed.failure:
                     raise feed.failure
                 elif self.closing.is_set():
-                    while left := [Told.of(event) for event in await read(place)]:  # since the feed looked last
+                    while left := [
+                        EncodedEvent.of(event) for event in await read(place)
+                    ]:  # since the feed looked last
                         place = left[-1].sequence
                         yield b"".join(item.message for item in left)
                     return

@@ -17,14 +17,14 @@ import anyio
 from anyio.abc import TaskGroup
 
 from pipeline.events import now
-from pipeline.run.lifecycle import plan_of, standing
+from pipeline.run.lifecycle import current_status, plan_of
 from pipeline.store.records import Run, StoredAttempt
 from pipeline.store.store import Store
 from pipeline.view.templating import PageLinks, render
 from pipeline.view.timeline import Row, Timeline
 from pipeline.view.timeline_builder import Source, StepUnderWay, source_of, timeline
-from pipeline.web.feeds import Feed, Told
-from pipeline.web.services import Place, Services
+from pipeline.web.feeds import EncodedEvent, Feed
+from pipeline.web.services import LocatedRun, Services
 from pipeline.web.workers import Work
 from tasks.errors import PatchyardError
 from tasks.model import Plan, RunStatus
@@ -52,7 +52,7 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class RunView:
     """A run as the page shows it, and the number of the newest event that it knows."""
 
     view: Timeline
@@ -79,7 +79,7 @@ class Change:
     html: str
 
 
-def read_run(services: Services, place: Place, plans: dict[str, Plan]) -> Shown:
+def read_run(services: Services, place: LocatedRun, plans: dict[str, Plan]) -> RunView:
     """Return a run as it is to be shown now. Blocks.
 
     Args:
@@ -97,7 +97,7 @@ def read_run(services: Services, place: Place, plans: dict[str, Plan]) -> Shown:
     told = _Heard()
     for event in store.events(run.id, max(0, last - RECENT), RECENT):
         told.take(event.sequence, event.record)
-    now_is = standing(store, run, services.settings.environ)
+    now_is = current_status(store, run, services.settings.environ)
     source = replace(source_of(store, run, now_is, plan), running=told.steps)
     for attempt in told.begun.values():
         source = _with(source, attempt)
@@ -112,7 +112,7 @@ def shown(  # noqa: PLR0913 - what a page shows is made of it
     *,
     before: Timeline | None = None,
     touched: Collection[str] = (),
-) -> Shown:
+) -> RunView:
     """Return what a page shows of a run: one that a worker is about to have counts as under way.
 
     `before` and `touched` are as of `timeline`.
@@ -126,7 +126,7 @@ def shown(  # noqa: PLR0913 - what a page shows is made of it
     problem = ended.reason if ended and idle else None
     if published and published.reason and not publishing:
         problem = f"It could not be published: {published.reason.removeprefix('patchyard: ')}"
-    return Shown(view, source, sequence, notices, busy, publishing, problem)
+    return RunView(view, source, sequence, notices, busy, publishing, problem)
 
 
 def standing_shown(now_is: RunStatus, *, busy: bool) -> RunStatus:
@@ -134,7 +134,7 @@ def standing_shown(now_is: RunStatus, *, busy: bool) -> RunStatus:
     return RunStatus.PENDING if busy and not now_is.is_under_way else now_is
 
 
-def record_of(told: Told) -> Mapping[str, Any]:
+def record_of(told: EncodedEvent) -> Mapping[str, Any]:
     """Return the record of an event that a feed has."""
     record: Mapping[str, Any] = json.loads(told.message.partition(b"data: ")[2])
     return record
@@ -203,7 +203,7 @@ class LiveRun:
     """
 
     def __init__(
-        self, services: Services, place: Place, feed: Feed, shown: Shown, *, behind: str | None = None
+        self, services: Services, place: LocatedRun, feed: Feed, shown: RunView, *, behind: str | None = None
     ) -> None:
         self._services = services
         self._place = place
@@ -255,7 +255,7 @@ class LiveRun:
         """Return the run as it is stored, and where it stands. Blocks."""
         store = self._place.store
         run = store.run(self._place.run.id)
-        return run, standing(store, run, self._services.settings.environ)
+        return run, current_status(store, run, self._services.settings.environ)
 
     async def _is_over(self) -> bool:
         return (
@@ -275,7 +275,7 @@ class LiveRun:
         self._number += 1
         self._changes.append(Change(self._number, before.sequence, last, html))
 
-    def _change(self, told: _Heard, last: int) -> tuple[Shown, str]:
+    def _change(self, told: _Heard, last: int) -> tuple[RunView, str]:
         """Read again what changed, and return the run with it, and the HTML that shows it. Blocks."""
         began = thread_time()
         before, store = self._shown, self._place.store
@@ -336,7 +336,7 @@ def _read_again(source: Source, store: Store, tasks: Collection[str]) -> Source:
 
 
 def changes(
-    before: Shown, after: Shown, touched: Iterable[str], links: PageLinks, *, behind: str | None = None
+    before: RunView, after: RunView, touched: Iterable[str], links: PageLinks, *, behind: str | None = None
 ) -> str:
     """Return the HTML that makes a page of `before` one of `after`, where tasks were touched.
 
@@ -387,7 +387,7 @@ class LiveRuns:
             finally:
                 group.cancel_scope.cancel()
 
-    async def changes(self, place: Place, after: int, frame: str) -> AsyncIterator[tuple[int, str, str]]:
+    async def changes(self, place: LocatedRun, after: int, frame: str) -> AsyncIterator[tuple[int, str, str]]:
         """Yield changes after an event: a number, `update`, `reload` or `end`, and HTML; all empty when quiet.
 
         `frame` is that of the page's picture. `reload` says that too much was missed, `end` that nothing
@@ -411,7 +411,7 @@ class LiveRuns:
                     yield after, "", ""
 
     @asynccontextmanager
-    async def _live(self, place: Place, after: int, frame: str) -> AsyncIterator[LiveRun]:
+    async def _live(self, place: LocatedRun, after: int, frame: str) -> AsyncIterator[LiveRun]:
         services, run = self.services, place.run.id
         async with services.followers.feed(run, services.reader(place), services.over(run)) as feed:
             live = self._found(run)
@@ -431,7 +431,7 @@ class LiveRuns:
         live = self._runs[run][0] if run in self._runs else None
         return None if live is None or live.over else live
 
-    def _start(self, place: Place, feed: Feed, now_is: Shown, after: int, frame: str) -> LiveRun:
+    def _start(self, place: LocatedRun, feed: Feed, now_is: RunView, after: int, frame: str) -> LiveRun:
         if self._group is None:
             raise RuntimeError("no run is looked at before the server works")
         behind = after < now_is.sequence

@@ -26,11 +26,11 @@ from pipeline.view.templating import STATIC, PageLinks, render
 from pipeline.view.timeline import RUNNING, Bar, Row
 from pipeline.web import actions
 from pipeline.web.feeds import EventStream
-from pipeline.web.live_updates import LiveRuns, Shown, read_run
+from pipeline.web.live_updates import LiveRuns, RunView, read_run
 from pipeline.web.log_view import LogView
-from pipeline.web.problems import NotThereError
+from pipeline.web.problems import NotFoundError
 from pipeline.web.schemas import RUN_PATTERN, TASK_PATTERN, Start
-from pipeline.web.services import Place, Services
+from pipeline.web.services import LocatedRun, Services
 from tasks.errors import PatchyardError
 from tasks.model import Mode
 from tasks.plan.parser import PlanError
@@ -147,11 +147,11 @@ class _Pages:
         place, shown = await self._shown(run)
         return _page("run.html", self._run_values(place, shown))
 
-    async def _shown(self, run: str) -> tuple[Place, Shown]:
+    async def _shown(self, run: str) -> tuple[LocatedRun, RunView]:
         place = await self._services.find(run)
         return place, await self._services.call(read_run, self._services, place, self._live.plans)
 
-    def _run_values(self, place: Place, shown: Shown, task: TaskView | None = None) -> dict[str, object]:
+    def _run_values(self, place: LocatedRun, shown: RunView, task: TaskView | None = None) -> dict[str, object]:
         return {
             "shown": shown,
             "view": shown.view,
@@ -186,7 +186,7 @@ class _Pages:
         seen = int(last_event_id) if last_event_id and last_event_id.isdecimal() else after
         return EventStream(self._changes(place, seen, frame), self._services.followers)
 
-    async def _changes(self, place: Place, after: int, frame: str) -> AsyncIterator[bytes]:
+    async def _changes(self, place: LocatedRun, after: int, frame: str) -> AsyncIterator[bytes]:
         async for number, name, html in self._live.changes(place, after, frame):
             yield sent(name, html, number) if name else b""
 
@@ -225,7 +225,7 @@ class _Pages:
         elif action in acts:
             await acts[action]()
         else:
-            raise NotThereError(f"nothing called {action[:50]} can be done with a run")
+            raise NotFoundError(f"nothing called {action[:50]} can be done with a run")
         place, shown = await self._shown(run)
         links = PageLinks(place.run.id)
         if action in {"cancel", "pause"} and _asked_by_htmx(request):
@@ -236,16 +236,16 @@ class _Pages:
         """Send a file that the page is made with; its address changes with its content."""
         path = STATIC / name
         if path.suffix not in KINDS or path.parent != STATIC or not path.is_file():
-            raise NotThereError(f"there is no {name[:50]} here")
+            raise NotFoundError(f"there is no {name[:50]} here")
         content = await self._services.call(path.read_bytes)
         return Response(content, media_type=KINDS[path.suffix], headers={"cache-control": FOREVER})
 
 
-def _task_view(place: Place, shown: Shown, task: str, attempt: int | None) -> TaskView:
+def _task_view(place: LocatedRun, shown: RunView, task: str, attempt: int | None) -> TaskView:
     """Return a task with one attempt at it: the last, unless another is asked for. Blocks."""
     row = shown.view.row(task)
     if row is None:
-        raise NotThereError(f"run {place.run.id} has no task {task}")
+        raise NotFoundError(f"run {place.run.id} has no task {task}")
     attempts = place.store.attempts(place.run.id, task)
     number = attempt or max((item.number for item in attempts), default=1)
     bar = next((bar for bar in shown.view.bars(task) if bar.number == number), None)

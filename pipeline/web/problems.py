@@ -12,25 +12,25 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from pipeline.console import plural
-from pipeline.run.lifecycle import BusyError
+from pipeline.run.lifecycle import RunStateError
 from pipeline.store.store import StoreError, UnknownRunError
 from pipeline.web.feeds import TooManyError
-from pipeline.web.roots import OutsideError
+from pipeline.web.roots import PathOutsideRootsError
 from pipeline.web.schemas import Diagnosed
 from tasks.errors import PatchyardError
 from tasks.plan.parser import Diagnostic, PlanError
+from tasks.text import plural
 
 MEDIA_TYPE = "application/problem+json"
 LONGEST = 2_000
 """Characters of a message that are told."""
 
 
-class NotNowError(PatchyardError):
+class RunConflictError(PatchyardError):
     """A run is not where it would have to be for what was asked of it."""
 
 
-class NotThereError(PatchyardError):
+class NotFoundError(PatchyardError):
     """A run or a task has nothing of the kind that was asked for."""
 
 
@@ -64,10 +64,10 @@ class ProblemResponse(Response):
 
 STATUSES: Sequence[tuple[type[PatchyardError], int]] = (
     (UnknownRunError, 404),
-    (NotThereError, 404),
-    (OutsideError, 403),
-    (NotNowError, 409),
-    (BusyError, 409),
+    (NotFoundError, 404),
+    (PathOutsideRootsError, 403),
+    (RunConflictError, 409),
+    (RunStateError, 409),
     (TooManyError, 503),
     (ClosingError, 503),
     (StoreError, 503),

@@ -21,7 +21,7 @@ MAX_PLAN = 4 * 1024 * 1024
 """Bytes of the longest plan that is read."""
 
 
-class OutsideError(PatchyardError):
+class PathOutsideRootsError(PatchyardError):
     """A path leads out of the server's roots."""
 
     exit_code: ClassVar[int] = 2
@@ -52,7 +52,7 @@ class Roots:
             raise PathError(f"{_shown(path)} is no path; write one of a file below a root") from None
         if not any(resolved.is_relative_to(root) for root in self.directories):
             where = ", ".join(map(str, self.directories))
-            raise OutsideError(
+            raise PathOutsideRootsError(
                 f"{_shown(path)} is outside of {where}; start the server with `--root` to allow it"
             )
         try:

@@ -14,7 +14,7 @@ from pipeline.store.records import StoredAttempt, StoredStep
 from pipeline.store.store import UnknownRunError
 from pipeline.web.feeds import EventStream
 from pipeline.web.log_stream import follow, ranged
-from pipeline.web.problems import NotThereError
+from pipeline.web.problems import NotFoundError
 from pipeline.web.schemas import EVENTS, RUN_PATTERN, TASK_PATTERN, TaskDetail
 from pipeline.web.serializers import task_detail, under_way
 from pipeline.web.services import Services, Snapshot
@@ -75,7 +75,7 @@ def router(services: Services) -> APIRouter:
             one = attempt_of(snapshot, number, attempt)
             patch = one.patch if one else None
         if patch is None:
-            raise NotThereError(f"task {number} of run {snapshot.run.id} has no patch")
+            raise NotFoundError(f"task {number} of run {snapshot.run.id} has no patch")
         return Response(patch.diff, media_type=DIFF)
 
     _add_log(made, services)
@@ -111,7 +111,7 @@ def _add_log(made: APIRouter, services: Services) -> None:
         task_of(snapshot, number)
         path = _log_of(snapshot, number, attempt_of(snapshot, number, attempt), environ)
         if path is None or not await services.call(path.is_file):
-            raise NotThereError(f"task {number} of run {snapshot.run.id} has no log on this machine")
+            raise NotFoundError(f"task {number} of run {snapshot.run.id} has no log on this machine")
         return await ranged(path, range)
 
     @made.get(
@@ -176,7 +176,7 @@ def attempt_of(snapshot: Snapshot, number: str, attempt: int | None) -> StoredAt
     for item in found:
         if item.number == attempt:
             return item
-    raise NotThereError(f"task {number} of run {snapshot.run.id} has no attempt {attempt}")
+    raise NotFoundError(f"task {number} of run {snapshot.run.id} has no attempt {attempt}")
 
 
 def _log_of(

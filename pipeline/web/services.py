@@ -17,13 +17,13 @@ from anyio import CapacityLimiter, to_thread
 
 from containers.git.repository import Repository
 from pipeline.run.control import host_name, lease_seconds
-from pipeline.run.lifecycle import is_dead, is_unpublished, open_store, plan_of, standing
+from pipeline.run.lifecycle import current_status, is_dead, is_unpublished, open_store, plan_of
 from pipeline.run.prepare import run_directory
 from pipeline.store.records import Run, StoredAttempt, StoredEvent, StoredTask
 from pipeline.store.store import AmbiguousRunError, Store, UnknownRunError
 from pipeline.web.feeds import PAGE, Followers, IsOver, Read
 from pipeline.web.roots import Repositories, Roots
-from pipeline.web.workers import Job, Work, Workers
+from pipeline.web.workers import Work, WorkerJob, Workers
 from tasks.errors import PatchyardError
 from tasks.model import Plan, Request, RunStatus
 
@@ -66,7 +66,7 @@ class ServerSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class LocatedRun:
     """Where a run is: its store, and its repository on this machine."""
 
     run: Run
@@ -148,7 +148,7 @@ class Services:
 
     # Runs
 
-    async def find(self, name: str) -> Place:
+    async def find(self, name: str) -> LocatedRun:
         """Return where a run is: by its id, the beginning of it, or `latest`.
 
         Raises:
@@ -156,11 +156,11 @@ class Services:
         """
         return await self.call(self._find, name)
 
-    def _find(self, name: str) -> Place:
+    def _find(self, name: str) -> LocatedRun:
         if name in self._places:
             store, repository = self._places[name]
-            return Place(store.run(name), store, repository)
-        found: dict[str, Place] = {}
+            return LocatedRun(store.run(name), store, repository)
+        found: dict[str, LocatedRun] = {}
         several: UnknownRunError | None = None
         for repository, store in self.repositories.stores():
             try:
@@ -170,7 +170,7 @@ class Services:
                 continue
             except UnknownRunError:
                 continue
-            found[run.id] = Place(run, store, repository)
+            found[run.id] = LocatedRun(run, store, repository)
         if name == "latest" and found:
             found = dict([max(found.items(), key=lambda item: item[1].run.started_at)])
         if several or len(found) > 1:
@@ -183,18 +183,18 @@ class Services:
         self._places[place.run.id] = (place.store, place.repository)
         return place
 
-    def adopt(self, place: Place) -> Place:
+    def adopt(self, place: LocatedRun) -> LocatedRun:
         """Know where a new run is."""
         self._places[place.run.id] = (place.store, place.repository)
         return place
 
-    async def runs(self) -> list[Place]:
+    async def runs(self) -> list[LocatedRun]:
         """Return every run of the repositories below the roots, the newest first."""
         return await self.call(self._runs)
 
-    def _runs(self) -> list[Place]:
+    def _runs(self) -> list[LocatedRun]:
         places = [
-            Place(run, store, repository)
+            LocatedRun(run, store, repository)
             for repository, store in self.repositories.stores()
             for run in store.runs()
         ]
@@ -254,7 +254,7 @@ class Services:
                 self._plans.clear()
             self._plans[run.id] = plan_of(run)
         ended = self.workers.ended(run.id)
-        now = standing(place.store, run, self.settings.environ)
+        now = current_status(place.store, run, self.settings.environ)
         taken_up, publishes = self.at_work(run, now)
         idle = not taken_up and now in {RunStatus.PENDING, RunStatus.INTERRUPTED}
         if idle and not ended and self.settings.database and run.call.get("served"):
@@ -279,7 +279,7 @@ class Services:
         has = begun or (self.workers.has(run.id) and now is not RunStatus.CANCELLED)
         return has, own or self.workers.has(run.id, Work.PUBLISH)
 
-    def _published(self, place: Place, now: RunStatus) -> str | None:
+    def _published(self, place: LocatedRun, now: RunStatus) -> str | None:
         """Return what became of the publishing of a run that a worker did last. Blocks."""
         if published := self.workers.ended(place.run.id, Work.PUBLISH):
             return published.reason or "done"
@@ -295,10 +295,10 @@ class Services:
 
     # Workers
 
-    def job(self, place: Place, work: Work = Work.RESUME) -> Job:
+    def job(self, place: LocatedRun, work: Work = Work.RESUME) -> WorkerJob:
         """Return what a worker does with a run."""
         log = run_directory(place.repository.common, place.run.id) / f"{work}.log"
-        return Job(work, place.run.id, place.repository.root, log)
+        return WorkerJob(work, place.run.id, place.repository.root, log)
 
     async def take_up(self) -> None:
         """Go on with the runs that a server began and that were cut off.
@@ -315,7 +315,7 @@ class Services:
                 self.workers.start(self.job(place))
             if run.status.is_over:
                 continue
-            now = await self.call(standing, place.store, run, self.settings.environ)
+            now = await self.call(current_status, place.store, run, self.settings.environ)
             begun = (datetime.now(UTC) - run.started_at).total_seconds()
             if now is RunStatus.INTERRUPTED or (
                 now is RunStatus.PENDING and (begun > BEGINNING or not self.settings.database)
@@ -323,7 +323,7 @@ class Services:
                 self.adopt(place)
                 self.workers.start(self.job(place))
 
-    async def _was_cut_off_publishing(self, place: Place) -> bool:
+    async def _was_cut_off_publishing(self, place: LocatedRun) -> bool:
         """Whether the worker of a run was ended while it published: it had the run, and let nobody have it."""
         if place.run.owner is None or not await self.call(is_unpublished, place.store, place.run):
             return False
@@ -341,7 +341,7 @@ class Services:
             while not await self.call(is_dead, place.store, place.run, self.settings.environ):  # noqa: ASYNC110 - another process's end
                 await anyio.sleep(LOOK)
 
-    def _is_left_to_us(self, place: Place) -> bool:
+    def _is_left_to_us(self, place: LocatedRun) -> bool:
         """Whether a worker of a server that is gone works on a run here."""
         run = place.run
         if not run.status.is_under_way or not run.call.get("served"):
@@ -385,7 +385,7 @@ class Services:
         async with self.followers.feed(place.run.id, self.reader(place), over) as feed:
             return await feed.start_of(number) == number and await feed.ends_at(number)
 
-    def reader(self, place: Place) -> Read:
+    def reader(self, place: LocatedRun) -> Read:
         """Return what reads the events of a run."""
 
         async def read(after: int) -> Sequence[StoredEvent]:

@@ -41,7 +41,7 @@ WORDS = {Work.RESUME: ("resume", "--served"), Work.PUBLISH: ("publish",)}
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class WorkerJob:
     """One thing to do with a run. `log` is the file that standard error goes to."""
 
     work: Work
@@ -80,7 +80,7 @@ class Workers:
         self._ask_to_stop = ask_to_stop
         self._on_change = on_change
         self._group: TaskGroup | None = None
-        self._jobs: dict[tuple[Work, str], Job] = {}
+        self._jobs: dict[tuple[Work, str], WorkerJob] = {}
         self._processes: dict[tuple[Work, str], subprocess.Popen[bytes] | None] = {}  # `None`: it starts
         self._ended: dict[tuple[Work, str], Ended] = {}
         self._queued: set[tuple[Work, str]] = set()
@@ -98,7 +98,7 @@ class Workers:
                 self.closing = True
                 group.cancel_scope.cancel()
 
-    def start(self, job: Job) -> bool:
+    def start(self, job: WorkerJob) -> bool:
         """Have something done; returns whether it was not under way already."""
         key = (job.work, job.run)
         if job.run in self._withdrawn and key in self._queued:
@@ -151,7 +151,7 @@ class Workers:
             if process := self._processes.get((Work.RESUME, run)):
                 process.terminate()
 
-    async def _do(self, job: Job) -> None:
+    async def _do(self, job: WorkerJob) -> None:
         key = (job.work, job.run)
         try:
             async with self._limiter:
@@ -169,7 +169,7 @@ class Workers:
             self._withdrawn.discard(job.run)
             self._on_change(job.run)
 
-    async def _run(self, job: Job) -> Ended:
+    async def _run(self, job: WorkerJob) -> Ended:
         key = (job.work, job.run)
         self._processes[key] = None
         try:
@@ -186,7 +186,7 @@ class Workers:
         return Ended(code, await to_thread.run_sync(_last_words, job.log) if code else None)
 
 
-def _spawn(job: Job, environ: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+def _spawn(job: WorkerJob, environ: Mapping[str, str]) -> "subprocess.Popen[bytes]":
     job.log.parent.mkdir(parents=True, exist_ok=True)
     with job.log.open("wb") as log:
         return subprocess.Popen(

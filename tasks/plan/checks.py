@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from tasks.diagnostics import Report
 from tasks.model import Batch, Task
-from tasks.plan.links import Link, circles
+from tasks.plan.links import Link, cycles
 from tasks.plan.tasks import BatchDraft
 
 
@@ -47,7 +47,7 @@ def _batch_links(drafts: Sequence[BatchDraft], report: Report) -> dict[int, tupl
             else:
                 found[draft.number].setdefault(int(link.id), link)
     circle_of: dict[int, int] = {}
-    for index, circle in enumerate(circles(found)):
+    for index, circle in enumerate(cycles(found)):
         link = found[circle[0]][circle[1]]
         report.error(
             link.line, link.column, f"batches depend on each other in a circle: {' -> '.join(map(str, circle))}"
@@ -79,7 +79,7 @@ class _TaskLinks:
         for task, links in self._links:
             found.setdefault(task.id, {}).update(self._named(task, links))
         circle_of: dict[str, int] = {}
-        for index, circle in enumerate(circles(found)):
+        for index, circle in enumerate(cycles(found)):
             link = found[circle[0]][circle[1]]
             self._error(link, f"tasks depend on each other in a circle: {' -> '.join(circle)}")
             circle_of.update(dict.fromkeys(circle, index))

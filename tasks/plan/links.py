@@ -95,7 +95,7 @@ def _range(match: re.Match[str], line: int, column: int, report: Report) -> Iter
         report.error(line + 1, column, f"{quoted(match.string)} is no range; name each that it depends on")
 
 
-def circles(edges: Mapping[_Name, Iterable[_Name]]) -> Iterator[list[_Name]]:
+def cycles(edges: Mapping[_Name, Iterable[_Name]]) -> Iterator[list[_Name]]:
     """Yield the circles among names, each once and as a path that ends where it began."""
     done: set[_Name] = set()
     reported: set[_Name] = set()

@@ -7,7 +7,7 @@ import engine_access
 import pytest
 from repositories import Clone
 
-from containers.dagger_engine.runner import EngineRunner, Place
+from containers.dagger_engine.runner import ContainerConfig, EngineRunner
 from containers.dagger_engine.session import Session
 from containers.git.repository import Repository
 
@@ -73,4 +73,4 @@ def repository(clone: Clone) -> Repository:
 @pytest.fixture
 def runner(session: Session, repository: Repository) -> EngineRunner:
     """A runner over the small repository."""
-    return EngineRunner(session.client, Place(repository.common, repository.identity()))
+    return EngineRunner(session.client, ContainerConfig(repository.common, repository.identity()))

@@ -11,7 +11,7 @@ from project import Project
 from relay import Relay
 from repositories import Clone
 
-from containers.dagger_engine.engines import Engine, Engines
+from containers.dagger_engine.engines import EngineAddress, Engines
 from containers.dagger_engine.session import HOST, Session
 from containers.runner import Job
 from tasks.model import StepResult
@@ -51,7 +51,11 @@ async def test_an_engine_that_is_cut_gives_its_tasks_to_the_other(
     notices: list[str] = []
     results: dict[int, tuple[StepResult, ...]] = {}
     engines = Engines(
-        [Engine(address), Engine(relay.address)], stage.place, os.environ, tmp_path / "log", notices.append
+        [EngineAddress(address), EngineAddress(relay.address)],
+        stage.place,
+        os.environ,
+        tmp_path / "log",
+        notices.append,
     )
 
     async def run(number: int) -> None:

@@ -15,7 +15,7 @@ from repositories import Clone
 
 from containers.dagger_engine.session import Session
 from containers.git.repository import Repository
-from pipeline.report.importer import Carried
+from pipeline.report.importer import ImportedRun
 from pipeline.store.store import Store
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
@@ -145,7 +145,7 @@ def test_what_it_leaves_becomes_commits_in_another_clone(module: Module, tmp_pat
     user.git("clone", "--quiet", "--no-local", caller.path, tmp_path / "other", cwd=tmp_path)
     repository = Repository.open(tmp_path / "other", user.environ)
     with Store.beside(repository.common) as store:
-        carried = Carried.at(out)
+        carried = ImportedRun.at(out)
         carried.bring(repository, store)
         assert store.run().id == carried.report.run
     (image,) = carried.report.images

@@ -9,7 +9,7 @@ from repositories import Clone, contents
 
 from containers.dagger_engine.session import Session
 from containers.git.repository import Repository
-from pipeline.dagger_module.changeset import Together, lay_out
+from pipeline.dagger_module.changeset import MergedOutcomes, write_changeset
 
 if TYPE_CHECKING:
     from dagger import Changeset
@@ -49,7 +49,7 @@ MINE = dict.fromkeys(
 REMOVED = ("dir/removed", "emptied/last", "odd/st*r [a]?", "odd/[a]?", "Grüße", "becomes-dir")
 
 
-def changes(session: Session, together: Together) -> "Changeset":
+def changes(session: Session, together: MergedOutcomes) -> "Changeset":
     """Return the changes as the engine has them."""
     host = session.client.host()
     before, after = (host.directory(str(path), no_cache=True) for path in (together.before, together.after))
@@ -74,7 +74,7 @@ async def test_only_what_changed_is_written(clone: Clone, session: Session, tmp_
     clone.git("reset", "--quiet", "--hard", base)
     clone.write(MINE)
     repository = Repository.open(clone.path, clone.user.environ)
-    together = lay_out(repository, base, united, tmp_path / "changes")
+    together = write_changeset(repository, base, united, tmp_path / "changes")
     changeset = changes(session, together)
     written = await changeset.layer().glob("**/*")
     await changeset.export(str(clone.path))
@@ -92,7 +92,7 @@ async def test_a_tree_that_the_engine_knows_is_not_written_again(
     base = clone.head
     united = clone.commit(files)
     repository = Repository.open(clone.path, clone.user.environ)
-    together = lay_out(repository, base, united, tmp_path / "changes")
+    together = write_changeset(repository, base, united, tmp_path / "changes")
     changeset = changes(session, together)
     assert await changeset.added_paths() == list(files)
     assert await changeset.layer().entries() == list(files)

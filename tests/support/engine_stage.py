@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 from repositories import Clone
 
-from containers.dagger_engine.runner import EngineRunner, Place
+from containers.dagger_engine.runner import ContainerConfig, EngineRunner
 from containers.git.repository import Repository
 from containers.runner import Job
 from containers.worktrees.pool import Worktree
@@ -24,7 +24,7 @@ Furnish = Callable[["Container"], "Container"]
 class Furnished(EngineRunner):
     """A runner whose image is changed first, as another image would be."""
 
-    def __init__(self, client: "Client", place: Place, furnish: Furnish) -> None:
+    def __init__(self, client: "Client", place: ContainerConfig, furnish: Furnish) -> None:
         super().__init__(client, place)
         self._furnish = furnish
 
@@ -53,14 +53,14 @@ class Stage:
     clone: Clone
     directory: Path
     image: str
-    place: Place = field(init=False)
+    place: ContainerConfig = field(init=False)
     runner: EngineRunner = field(init=False)
     told: Told = field(default_factory=Told)
     made: int = 0
 
     def __post_init__(self) -> None:
         self.repository = Repository.open(self.clone.path, self.clone.user.environ)
-        self.place = Place(self.repository.common, self.repository.identity())
+        self.place = ContainerConfig(self.repository.common, self.repository.identity())
         self.runner = EngineRunner(self.client, self.place)
 
     def settings(self, **changes: object) -> None:

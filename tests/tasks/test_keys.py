@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.keys import AgentUse, Ingredients, canonical, inputs_of, key
+from tasks.keys import AgentUse, TaskInputs, canonical, inputs_of, key
 from tasks.model import Check, DeclaredFile, FileAction, Mode, Step, StepKind, Task
 
 STEP = Step(StepKind.RUN, "make", ("sh", "-c", "make"))
 TASK = Task("1.1", "Build", 1, files=(DeclaredFile(FileAction.CREATE, "a", 3),), implementation="Do it.")
-MADE = Ingredients(
+MADE = TaskInputs(
     task=TASK,
     steps=(STEP,),
     mode=Mode.DAGGER,

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from containers.agents.agent import (
+    agent_secrets,
     agent_step,
     first_line,
     is_usable,
+    missing_requirement,
     prompt,
     read_cost,
-    resolve,
-    secrets_of,
-    what_lacks,
+    resolve_agent,
 )
 from containers.agents.builtin import BUILT_IN, Agent
 from tasks.model import Batch, Check, DeclaredFile, FileAction, Plan, Step, StepKind, Task
@@ -33,10 +33,10 @@ def command(text: str) -> Check:
 
 
 def test_a_name_is_declared_or_built_in_and_else_a_command() -> None:
-    assert resolve("claude", AGENTS) == AGENTS["claude"]
-    assert resolve("claude", {}) == BUILT_IN["claude"]
-    assert resolve("codex exec -", AGENTS) == Agent("codex exec -", "codex exec -")
-    assert resolve("Claude", AGENTS) == Agent("Claude", "Claude")
+    assert resolve_agent("claude", AGENTS) == AGENTS["claude"]
+    assert resolve_agent("claude", {}) == BUILT_IN["claude"]
+    assert resolve_agent("codex exec -", AGENTS) == Agent("codex exec -", "codex exec -")
+    assert resolve_agent("Claude", AGENTS) == Agent("Claude", "Claude")
 
 
 @pytest.mark.parametrize(
@@ -115,25 +115,25 @@ def test_the_first_line_that_says_something() -> None:
 
 def test_in_a_container_an_agent_needs_one_of_its_secrets() -> None:
     agent = Agent("mine", "mine", secrets=("KEY", "TOKEN"))
-    assert what_lacks(agent, {"TOKEN": "x"}, contained=True) is None
-    assert secrets_of(agent, {"TOKEN": "x", "KEY": "", "OTHER": "y"}) == {"TOKEN": "x"}
-    assert what_lacks(agent, {"KEY": ""}, contained=True) == (
+    assert missing_requirement(agent, {"TOKEN": "x"}, contained=True) is None
+    assert agent_secrets(agent, {"TOKEN": "x", "KEY": "", "OTHER": "y"}) == {"TOKEN": "x"}
+    assert missing_requirement(agent, {"KEY": ""}, contained=True) == (
         "agent mine needs a secret, and none is set: set KEY or TOKEN in the environment"
     )
-    assert what_lacks(Agent("mine", "mine"), {}, contained=True) is None
+    assert missing_requirement(Agent("mine", "mine"), {}, contained=True) is None
 
 
 def test_on_this_machine_a_built_in_agent_needs_its_program(tmp_path: Path) -> None:
     environ = {"PATH": str(tmp_path)}
-    assert what_lacks(BUILT_IN["mini-swe-agent"], environ, contained=False) == (
+    assert missing_requirement(BUILT_IN["mini-swe-agent"], environ, contained=False) == (
         "agent mini-swe-agent: the program mini is not on PATH; "
         "install it, or let it run in a container with --mode dagger"
     )
     (tmp_path / "mini").touch(0o755)
-    assert what_lacks(BUILT_IN["mini-swe-agent"], environ, contained=False) is None
-    assert what_lacks(Agent("other", "other -p", version="other -v"), environ, contained=False) is None
+    assert missing_requirement(BUILT_IN["mini-swe-agent"], environ, contained=False) is None
+    assert missing_requirement(Agent("other", "other -p", version="other -v"), environ, contained=False) is None
     elsewhere = replace(BUILT_IN["claude"], command="/opt/claude -p")
-    assert what_lacks(elsewhere, environ, contained=False) is None
+    assert missing_requirement(elsewhere, environ, contained=False) is None
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from repositories import Clone
 from stand_in_engine import StandIn, command_line
 
 from containers.dagger_engine import step_script as driver
-from containers.dagger_engine.engines import Engine, Engines
+from containers.dagger_engine.engines import EngineAddress, Engines
 from containers.dagger_engine.query import EngineError
-from containers.dagger_engine.runner import Place
+from containers.dagger_engine.runner import ContainerConfig
 from containers.dagger_engine.session import CLI
 from containers.git.repository import Repository
 from containers.runner import Job
@@ -29,29 +29,32 @@ DONE = f"{driver.MARK}run run-7\n{driver.MARK}step 1\n{driver.MARK}end 1 0 0 1\n
 @pytest.mark.parametrize(
     ("text", "engine"),
     [
-        ("tcp://host:1234", Engine("tcp://host:1234")),
-        ("tcp://host:1234=4", Engine("tcp://host:1234", 4)),
-        ("unix:///run/engine.sock=1", Engine("unix:///run/engine.sock", 1)),
-        ("kube-pod://pod?namespace=dagger", Engine("kube-pod://pod?namespace=dagger")),
-        ("kube-pod://pod?namespace=dagger=2", Engine("kube-pod://pod?namespace=dagger", 2)),
-        ("kube-pod://pod?namespace=42", Engine("kube-pod://pod?namespace=42")),
-        ("kube-pod://pod?namespace=42=2", Engine("kube-pod://pod?namespace=42", 2)),
-        ("kube-pod://pod?context=a&namespace=42", Engine("kube-pod://pod?context=a&namespace=42")),
-        ("kube-pod://pod?context=a&namespace=42=3", Engine("kube-pod://pod?context=a&namespace=42", 3)),
-        ("ssh://me@host", Engine("ssh://me@host")),
-        ("container://dagger-engine", Engine("container://dagger-engine")),
-        ("image://registry.dagger.io/engine:v0.21.8=3", Engine("image://registry.dagger.io/engine:v0.21.8", 3)),
+        ("tcp://host:1234", EngineAddress("tcp://host:1234")),
+        ("tcp://host:1234=4", EngineAddress("tcp://host:1234", 4)),
+        ("unix:///run/engine.sock=1", EngineAddress("unix:///run/engine.sock", 1)),
+        ("kube-pod://pod?namespace=dagger", EngineAddress("kube-pod://pod?namespace=dagger")),
+        ("kube-pod://pod?namespace=dagger=2", EngineAddress("kube-pod://pod?namespace=dagger", 2)),
+        ("kube-pod://pod?namespace=42", EngineAddress("kube-pod://pod?namespace=42")),
+        ("kube-pod://pod?namespace=42=2", EngineAddress("kube-pod://pod?namespace=42", 2)),
+        ("kube-pod://pod?context=a&namespace=42", EngineAddress("kube-pod://pod?context=a&namespace=42")),
+        ("kube-pod://pod?context=a&namespace=42=3", EngineAddress("kube-pod://pod?context=a&namespace=42", 3)),
+        ("ssh://me@host", EngineAddress("ssh://me@host")),
+        ("container://dagger-engine", EngineAddress("container://dagger-engine")),
+        (
+            "image://registry.dagger.io/engine:v0.21.8=3",
+            EngineAddress("image://registry.dagger.io/engine:v0.21.8", 3),
+        ),
     ],
 )
-def test_an_address_is_read(text: str, engine: Engine) -> None:
-    assert Engine.parse(text) == engine
+def test_an_address_is_read(text: str, engine: EngineAddress) -> None:
+    assert EngineAddress.parse(text) == engine
     assert str(engine) == engine.url
 
 
 @pytest.mark.parametrize("text", ["", "host:1234", "http://host", "tcp:host", "tcp://host:1=0", "://x", "=4"])
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"no engine's address|a share is at least 1"):
-        Engine.parse(text)
+        EngineAddress.parse(text)
 
 
 @pytest.mark.parametrize("text", ["tcp://", "tcp://host", "tcp://:1234", "tcp://host:x", "tcp://host=4"])
@@ -59,13 +62,13 @@ def test_an_address_without_a_host_or_a_port_is_refused(text: str) -> None:
     with pytest.raises(
         ValueError, match=r"is no engine's address: it needs a host and a port, as in tcp://host:1234$"
     ):
-        Engine.parse(text)
+        EngineAddress.parse(text)
 
 
 @pytest.mark.parametrize("scheme", ["unix", "ssh", "kube-pod", "container"])
 def test_an_address_of_nothing_is_refused(scheme: str) -> None:
     with pytest.raises(ValueError, match=rf"is no engine's address: nothing stands after {scheme}://$"):
-        Engine.parse(f"{scheme}://")
+        EngineAddress.parse(f"{scheme}://")
 
 
 class Held:
@@ -102,8 +105,8 @@ class Machine:
 
     def over(self, *addresses: str) -> Engines:
         """Return a runner over engines."""
-        place = Place(self.repository.common, self.repository.identity())
-        parsed = [Engine.parse(address) for address in addresses]
+        place = ContainerConfig(self.repository.common, self.repository.identity())
+        parsed = [EngineAddress.parse(address) for address in addresses]
         return Engines(parsed, place, self.environ, self.directory / "log", self.notices.append)
 
     async def run(self, engines: Engines, number: int) -> tuple[StepResult, ...]:
@@ -141,7 +144,7 @@ async def begun_when_all_wait(machine: Machine, addresses: Mapping[str, StandIn]
     async with machine.over(*addresses) as engines, anyio.create_task_group() as group:
         for number in range(tasks):
             group.start_soon(machine.run, engines, number)
-        shares = [Engine.parse(address).share for address in addresses]
+        shares = [EngineAddress.parse(address).share for address in addresses]
         room = sum(share or tasks for share in shares)
         await until(lambda: sum(one.begun for one in held) == min(room, tasks))
         await anyio.sleep(0.2)
@@ -210,12 +213,12 @@ async def test_one_that_goes_while_it_is_asked_for_digests_is_used_no_more(machi
     second.answers["imageRef"] = lambda _: f"image:1@{digest}"
     async with machine.over(first.address, second.address) as engines:
         first.cut()
-        assert await engines.digests(["image:1"]) == {"image:1": digest}
+        assert await engines.resolve_digests(["image:1"]) == {"image:1": digest}
         (notice,) = machine.notices
         assert notice.startswith(f"{first.address} has gone: it does not answer any more (")
         second.cut()
         with pytest.raises(EngineError, match=r" has gone, and no other is left: it does not answer"):
-            await engines.digests(["image:1"])
+            await engines.resolve_digests(["image:1"])
 
 
 async def test_a_task_under_which_two_engines_went_is_not_tried_on_a_third(machine: Machine) -> None:

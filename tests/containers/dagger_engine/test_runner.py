@@ -16,7 +16,7 @@ from tenacity import AsyncRetrying, stop_after_attempt
 
 from containers.dagger_engine import step_script as driver
 from containers.dagger_engine.encoding import UNKNOWN
-from containers.dagger_engine.query import Asker, EngineError, RefusedError
+from containers.dagger_engine.query import EngineClient, EngineError, EngineQueryError
 from containers.dagger_engine.session import CLI, Session
 from containers.git.repository import Identity
 from tasks.model import StepKind
@@ -347,8 +347,8 @@ async def test_a_path_that_is_not_utf_8_is_refused(stage: Stage) -> None:
 
 
 async def test_what_cannot_be_said_is_no_sign_of_an_engine_that_has_gone(stage: Stage) -> None:
-    with pytest.raises(RefusedError, match=r"^something that it needs is not UTF-8$"):
-        await Asker(stage.client)(stage.client.directory().with_new_file("x", "\udcff").sync)
+    with pytest.raises(EngineQueryError, match=r"^something that it needs is not UTF-8$"):
+        await EngineClient(stage.client)(stage.client.directory().with_new_file("x", "\udcff").sync)
 
 
 async def test_what_was_tried_in_vain_several_times_is_an_engine_that_has_gone(
@@ -357,7 +357,7 @@ async def test_what_was_tried_in_vain_several_times_is_an_engine_that_has_gone(
     again = AsyncRetrying(stop=stop_after_attempt(2))
     engine.cut()
     with pytest.raises(EngineError, match=r"^it does not answer any more \(.*502 Bad Gateway"):
-        await Asker(stage.client)(lambda: again(stage.client.default_platform))
+        await EngineClient(stage.client)(lambda: again(stage.client.default_platform))
 
 
 async def test_an_engine_that_goes_is_an_error_and_its_no_is_a_result(engine: StandIn, stage: Stage) -> None:
@@ -376,7 +376,7 @@ async def test_an_engine_that_goes_is_an_error_and_its_no_is_a_result(engine: St
 async def test_one_that_goes_without_a_word_is_missed(engine: StandIn, stage: Stage) -> None:
     engine.cut()
     with anyio.fail_after(60), pytest.raises(EngineError, match=r"^it has not answered for 0\.2 s$"):
-        await Asker(stage.client, beat=0.2).attend(anyio.sleep_forever)
+        await EngineClient(stage.client, beat=0.2).attend(anyio.sleep_forever)
 
 
 async def test_what_another_session_takes_down_as_it_ends_is_asked_for_again(

@@ -10,7 +10,7 @@ from project import runs
 from stand_in_engine import StandIn, command_line
 
 from containers.dagger_engine import session as sessions
-from containers.dagger_engine.engines import Engine, connected
+from containers.dagger_engine.engines import EngineAddress, connect_engines
 from containers.dagger_engine.query import EngineError
 from containers.dagger_engine.session import CLI, HOST, PORT, TOKEN, CommandLineError, Session
 
@@ -56,7 +56,7 @@ async def test_the_environment_may_name_the_engine_or_a_session(
 
 async def test_without_a_command_line_it_is_said_what_to_install(tmp_path: Path) -> None:
     with pytest.raises(CommandLineError) as raised:
-        async with connected(Engine(), {"PATH": str(tmp_path)}, tmp_path / "log"):
+        async with connect_engines(EngineAddress(), {"PATH": str(tmp_path)}, tmp_path / "log"):
             pass
     assert str(raised.value) == (
         "mode dagger needs the dagger command line: install it (https://docs.dagger.io/install), "
@@ -71,7 +71,7 @@ async def test_where_nobody_listens_it_is_said_at_once(cli: str, tmp_path: Path)
         addresses = (f"tcp://127.0.0.1:{free.getsockname()[1]}", f"unix://{tmp_path}/no.sock")
     for address in addresses:
         with pytest.raises(EngineError) as raised:
-            async with connected(Engine(address), {CLI: cli}, tmp_path / "log"):
+            async with connect_engines(EngineAddress(address), {CLI: cli}, tmp_path / "log"):
                 pass
         assert str(raised.value).startswith(f"{address} does not answer: nobody listens there (")
         assert str(raised.value).endswith(f"; start it, or name another with --engine or {HOST}")
@@ -98,7 +98,7 @@ async def test_what_leads_to_an_engine_has_to_be_installed(
 async def test_where_no_engine_is_named_it_is_said_what_it_needs(tmp_path: Path) -> None:
     cli = script(tmp_path / "dagger", "echo 'Error: no docker here' >&2; exit 1")
     with pytest.raises(EngineError) as raised:
-        async with connected(Engine(), {CLI: cli, "PATH": "/usr/bin:/bin"}, tmp_path / "log"):
+        async with connect_engines(EngineAddress(), {CLI: cli, "PATH": "/usr/bin:/bin"}, tmp_path / "log"):
             pass
     assert str(raised.value) == (
         "the Dagger engine does not answer: no docker here; start Docker or another container runtime for it, "

@@ -12,7 +12,7 @@ import pytest
 from dagger import Doc
 from repositories import Clone
 
-from pipeline.dagger_module.invocation import HOME, Inside, ModuleError, Options, plainly, push_over_https
+from pipeline.dagger_module.invocation import HOME, Invocation, ModuleError, Options, plainly, push_over_https
 from pipeline.dagger_module.main import Patchyard
 from pipeline.run.prepare import CallError
 from tasks.model import Mode
@@ -80,7 +80,7 @@ def test_arguments_reach_the_flow() -> None:
         fresh=True,
         keep_going=True,
     )
-    prepared = Inside("plan.md", options, {"KEY": "a-secret-value"}).prepare({}, draft=True, github="o/r")
+    prepared = Invocation("plan.md", options, {"KEY": "a-secret-value"}).prepare({}, draft=True, github="o/r")
     settings = prepared.settings
     assert [task.id for task in prepared.plan.tasks] == ["2.1"]
     assert [settings.mode_for(batch) for batch in prepared.plan.batches] == [Mode.DAGGER]
@@ -100,8 +100,8 @@ def test_what_the_call_does_not_say_the_plan_and_the_settings_do(
     if "plan" in given:
         text = (inside / "plan.md").read_text()
         (inside / "plan.md").write_text(f"---\npool_size: {given['plan']}\n---\n{text}")
-    assert Inside("plan.md", Options(agent="true"), {}).prepare({}).settings.pool_size == size
-    own = Inside("plan.md", Options(pool_size=2, agent="true"), {}).prepare({})
+    assert Invocation("plan.md", Options(agent="true"), {}).prepare({}).settings.pool_size == size
+    own = Invocation("plan.md", Options(pool_size=2, agent="true"), {}).prepare({})
     assert own.settings.pool_size == 2
 
 
@@ -142,14 +142,14 @@ def test_the_copy_pushes_over_https_where_the_caller_would_use_ssh(
     if remote:
         subprocess.run([*git, "config", "remote.origin.url", remote], check=True)
     environ = {"GITHUB_API_URL": api} if api else {}
-    push_over_https(Inside("plan.md", Options(), {}).prepare(environ, agent="true", github=github))
+    push_over_https(Invocation("plan.md", Options(), {}).prepare(environ, agent="true", github=github))
     done = subprocess.run([*git, "remote", "get-url", "origin"], check=True, capture_output=True, text=True)
     assert done.stdout == f"{pushed}\n"
 
 
 @pytest.mark.usefixtures("inside")
 def test_without_a_remote_the_repository_has_to_be_named() -> None:
-    prepared = Inside("plan.md", Options(), {}).prepare({}, agent="true")
+    prepared = Invocation("plan.md", Options(), {}).prepare({}, agent="true")
     with pytest.raises(
         ModuleError, match=r"^the repository has no remote origin; name .* --github owner/repo$"
     ):
@@ -165,7 +165,7 @@ def test_what_goes_wrong_is_said_as_on_the_command_line() -> None:
 async def test_ports_of_the_callers_machine_are_refused_before_anything_runs(inside: Path) -> None:
     (inside / HOME / "patchyard.toml").write_text('[container.services]\nmodel = "localhost:4000"\n')
     with pytest.raises(ModuleError, match=r"^the settings have \[container\.services\], ports of a machine"):
-        await Inside("plan.md", Options(agent="true"), {}).run({})
+        await Invocation("plan.md", Options(agent="true"), {}).run({})
 
 
 @pytest.mark.anyio
@@ -218,7 +218,7 @@ async def test_a_secret_that_lacks_is_asked_for_as_the_module_takes_it(
 ) -> None:
     (inside / HOME / "patchyard.toml").write_text(settings)
     with pytest.raises(ModuleError) as caught:
-        await Inside("plan.md", Options(agent=agent), {}).check()
+        await Invocation("plan.md", Options(agent=agent), {}).check()
     assert str(caught.value) == told
 
 
@@ -226,7 +226,7 @@ def test_a_plan_with_mistakes_gives_all_of_them(inside: Path) -> None:
     (inside / "plan.md").write_text("# P\n### Task 1: A\n### Task 1: B\n")
 
     async def check() -> str:
-        return await Inside("plan.md", Options(), {}).check()
+        return await Invocation("plan.md", Options(), {}).check()
 
     with pytest.raises(ModuleError) as caught:
         anyio.run(check)

@@ -13,12 +13,12 @@ import requests
 from github_rules import Pull, Repo
 from github_server import TOKEN, Fault, GitHubServer
 
-from pipeline.forge.github_client import ForgeError, GitHub, RequestDraft, UnreachableError
-from pipeline.forge.github_errors import Place, explained
+from pipeline.forge.github_client import ForgeError, GitHub, PullRequestDraft, UnreachableError
+from pipeline.forge.github_errors import GitHubRepositoryRef, translate_errors
 from tasks.model import PullRequest
 
 NAME = "octo/demo"
-DRAFT = RequestDraft("1.1", "work", "main", "Add b", "What was asked")
+DRAFT = PullRequestDraft("1.1", "work", "main", "Add b", "What was asked")
 
 
 class Clients:
@@ -85,7 +85,7 @@ def test_a_pull_request_is_opened(any_github: GitHubServer, client: Clients) -> 
 def test_once_more_updates_the_same(github: GitHubServer, repo: Repo, forge: GitHub, client: Clients) -> None:
     forge.ensure(DRAFT)
     repo.write("other", {"c.txt": "three\n"}, onto="main")
-    changed = RequestDraft("1.1", "work", "other", "Add b again", "Asked anew")
+    changed = PullRequestDraft("1.1", "work", "other", "Add b again", "Asked anew")
     result = client(github).ensure(changed)
     pull = only(github)
     assert (pull.title, pull.body, pull.base) == ("Add b again", "Asked anew", "other")
@@ -118,7 +118,7 @@ def test_a_closed_one_is_left_and_a_new_one_opened(github: GitHubServer, repo: R
 def test_a_draft_is_opened_as_one_and_stays_what_a_person_made_of_it(
     github: GitHubServer, forge: GitHub
 ) -> None:
-    draft = RequestDraft("1.1", "work", "main", "t", "b", draft=True)
+    draft = PullRequestDraft("1.1", "work", "main", "t", "b", draft=True)
     forge.ensure(draft)
     assert only(github).draft is True
     only(github).draft = False
@@ -145,7 +145,9 @@ def test_an_answer_that_was_lost_opens_no_second(github: GitHubServer, forge: Gi
 
 def test_labels_and_reviewers_are_added_once(github: GitHubServer, repo: Repo, forge: GitHub) -> None:
     repo.writers |= {"hubot", "mona"}
-    draft = RequestDraft("1.1", "work", "main", "t", "b", ("plan", "Docs"), ("hubot", "mona", "octo/reviewers"))
+    draft = PullRequestDraft(
+        "1.1", "work", "main", "t", "b", ("plan", "Docs"), ("hubot", "mona", "octo/reviewers")
+    )
     assert forge.ensure(draft).notes == ()
     pull = only(github)
     assert (pull.labels, pull.reviewers, pull.teams) == (["plan", "Docs"], ["hubot", "mona"], ["reviewers"])
@@ -160,7 +162,7 @@ def test_labels_and_reviewers_are_added_once(github: GitHubServer, repo: Repo, f
 
 def test_a_reviewer_that_cannot_be_asked_is_a_note(github: GitHubServer, repo: Repo, forge: GitHub) -> None:
     repo.writers.add("hubot")
-    result = forge.ensure(RequestDraft("1.1", "work", "main", "t", "b", reviewers=("octocat", "hubot")))
+    result = forge.ensure(PullRequestDraft("1.1", "work", "main", "t", "b", reviewers=("octocat", "hubot")))
     assert only(github).reviewers == ["hubot"]
     assert result.notes == (
         "octocat was not asked for a review: Review cannot be requested from pull request author.",
@@ -171,7 +173,7 @@ def test_labels_that_may_not_be_set_are_a_note(github: GitHubServer, forge: GitH
     github.inject(
         Fault(status=403, message="Resource not accessible by integration", path="/labels$", times=99)
     )
-    result = forge.ensure(RequestDraft("1.1", "work", "main", "t", "b", labels=("plan",)))
+    result = forge.ensure(PullRequestDraft("1.1", "work", "main", "t", "b", labels=("plan",)))
     assert result.notes == ("it was not labelled plan: Resource not accessible by integration",)
     assert only(github).title == "t"
 
@@ -204,7 +206,7 @@ def test_merged_says_what_the_newest_one_merged(repo: Repo, forge: GitHub) -> No
 
 
 def auto_merge(forge: GitHub, repo: Repo, **draft: Any) -> PullRequest:  # noqa: ANN401 - as RequestDraft has it
-    request = forge.ensure(RequestDraft("1.1", "work", "main", "t", "b", **draft))
+    request = forge.ensure(PullRequestDraft("1.1", "work", "main", "t", "b", **draft))
     return forge.auto_merge(request, repo.tip("work") or "")
 
 
@@ -366,18 +368,18 @@ def test_an_archived_repository(repo: Repo, forge: GitHub) -> None:
     ],
 )
 def test_what_github_refuses(forge: GitHub, branch: str, base: str, said: str) -> None:
-    assert sentence(lambda: forge.ensure(RequestDraft("1.1", branch, base, "t", "b"))).startswith(said)
+    assert sentence(lambda: forge.ensure(PullRequestDraft("1.1", branch, base, "t", "b"))).startswith(said)
 
 
 def test_a_repository_without_drafts(github: GitHubServer, repo: Repo, forge: GitHub) -> None:
     repo.takes_drafts = False
-    said = sentence(lambda: forge.ensure(RequestDraft("1.1", "work", "main", "t", "b", draft=True)))
+    said = sentence(lambda: forge.ensure(PullRequestDraft("1.1", "work", "main", "t", "b", draft=True)))
     assert said == "octo/demo on 127.0.0.1 does not take draft pull requests; publish without --draft"
     assert github.pull_requests(NAME) == []
 
 
 def test_another_refusal_is_in_the_words_of_github(forge: GitHub) -> None:
-    said = sentence(lambda: forge.ensure(RequestDraft("1.1", "work", "main", "t" * 300, "b")))
+    said = sentence(lambda: forge.ensure(PullRequestDraft("1.1", "work", "main", "t" * 300, "b")))
     assert "(422: title is too long (maximum is 256 characters))" in said
 
 
@@ -471,7 +473,7 @@ def test_a_connection_that_is_not_secure(github: GitHubServer) -> None:
 
 def test_an_answer_that_does_not_come() -> None:
     def call() -> None:
-        with explained(Place(NAME, "github.com", "https://api.github.com"), "merge #1"):
+        with translate_errors(GitHubRepositoryRef(NAME, "github.com", "https://api.github.com"), "merge #1"):
             raise requests.exceptions.ReadTimeout
 
     said = "cannot merge #1 in octo/demo on github.com: https://api.github.com does not answer in time;"
@@ -534,7 +536,7 @@ def test_fields_that_are_missing_are_done_without(sparse: str) -> None:
     forge.check()
     assert forge.default_branch() == "trunk"
     assert forge.merged("work") is None
-    draft = RequestDraft("1.1", "work", "trunk", "t", "b", labels=("plan",), reviewers=("hubot",))
+    draft = PullRequestDraft("1.1", "work", "trunk", "t", "b", labels=("plan",), reviewers=("hubot",))
     result = forge.ensure(draft)
     forge.close()
     assert result == PullRequest("1.1", 7, "https://127.0.0.1/octo/demo/pull/7", "work", "trunk", "opened")

@@ -12,7 +12,7 @@ from repositories import make_repository as make
 
 from containers.git.repository import Repository
 from pipeline.forge.github_client import ForgeError, GitHub, connect
-from pipeline.publish.publisher import Branch, Failure, Foundation, Publication, publish, target_branch
+from pipeline.publish.publisher import Branch, Failure, Publication, PublishedDependency, publish, target_branch
 from tasks.model import PullRequest
 
 NAME = "octo/demo"
@@ -108,7 +108,7 @@ def stack(world: World) -> tuple[Publication, Publication, Publication]:
     batch = world.merge(one, two)
     three = world.commit({"three.txt": "3\n"}, batch)
     first, second = world.task("1.1", one), world.task("1.2", two)
-    below = (Foundation("1.1", first.branch.name), Foundation("1.2", second.branch.name))
+    below = (PublishedDependency("1.1", first.branch.name), PublishedDependency("1.2", second.branch.name))
     base = world.branch("patchyard/plan/batch-1", batch)
     return first, second, world.task("2.1", three, base=base, builds_on=below)
 

@@ -15,7 +15,7 @@ from project import Done, Project
 from repositories import Clone, make_repository
 
 from containers.git.repository import Repository
-from pipeline.report.importer import Carried
+from pipeline.report.importer import ImportedRun
 from pipeline.report.model import ReportError
 from pipeline.store.store import Store
 
@@ -138,8 +138,8 @@ def test_another_clone_gets_the_same_commits_branches_and_pull_requests(elsewher
 
 def test_the_run_is_there_as_if_it_had_been_made_here(elsewhere: Elsewhere) -> None:
     with opened(elsewhere.here) as (repository, store):
-        Carried.at(elsewhere.directory).bring(repository, store)
-        Carried.at(elsewhere.directory).bring(repository, store)
+        ImportedRun.at(elsewhere.directory).bring(repository, store)
+        ImportedRun.at(elsewhere.directory).bring(repository, store)
     status = [
         json.loads(project.call("status", elsewhere.run, "--json").expect(0).out)
         for project in (elsewhere.here, elsewhere.project)
@@ -170,7 +170,7 @@ def test_commits_of_nobody_get_the_name_of_who_publishes_them(elsewhere: Elsewhe
     anonymous = text.replace("Uma User <uma@example.com> ", "patchyard <patchyard@localhost> ")
     (elsewhere.directory / "report.json").write_text(anonymous)
     with opened(elsewhere.here) as (repository, store):
-        Carried.at(elsewhere.directory).bring(repository, store)
+        ImportedRun.at(elsewhere.directory).bring(repository, store)
     # The names and the times are those of the run again: so are the ids.
     assert elsewhere.here.branches() == elsewhere.project.branches()
     who = elsewhere.here.clone.git("log", "-1", "--format=%an <%ae> %cn <%ce>", "patchyard/some-plan/2.1")
@@ -266,10 +266,10 @@ def test_what_no_run_writes_is_refused(elsewhere: Elsewhere) -> None:
             parts[where][name] = value
             elsewhere.change(**report)
             with pytest.raises(ReportError, match=re.escape(message)):
-                Carried.at(elsewhere.directory).bring(repository, store)
+                ImportedRun.at(elsewhere.directory).bring(repository, store)
             assert (set(elsewhere.here.branches()), store.runs()) == ({"main"}, ())
         elsewhere.change(**json.loads(whole))
-        Carried.at(elsewhere.directory).bring(repository, store)
+        ImportedRun.at(elsewhere.directory).bring(repository, store)
     assert elsewhere.here.branches() == elsewhere.project.branches()
 
 

@@ -9,7 +9,7 @@ import pytest
 from project import Project
 
 from containers.git.commits import Commit
-from pipeline.report.decode import loaded
+from pipeline.report.decode import decode
 from pipeline.report.markdown import markdown
 from pipeline.report.model import (
     BasePart,
@@ -309,6 +309,6 @@ def test_a_report_is_read_as_it_was_written_also_by_an_older_version(tmp_path: P
 
 
 def test_whole_numbers_are_floats_too() -> None:
-    assert loaded(float | None, 3) == 3.0
-    assert isinstance(loaded(float, 3), float)
-    assert loaded(tuple[int, ...], [1, 2]) == (1, 2)
+    assert decode(float | None, 3) == 3.0
+    assert isinstance(decode(float, 3), float)
+    assert decode(tuple[int, ...], [1, 2]) == (1, 2)

@@ -65,8 +65,8 @@ def test_a_branch_that_a_run_recorded_is_moved(repository: Repository, store: St
     clone.git("branch", NAME, old)
     ours = branches(repository)
 
-    assert ours.look(["1.1", "1.2"]) == {NAME: old}
-    ours.judge(store)
+    assert ours.load_existing(["1.1", "1.2"]) == {NAME: old}
+    ours.check_ownership(store)
     ours.set(NAME, new)
 
     assert ours.refused == {}
@@ -81,8 +81,8 @@ def test_what_a_run_set_just_before_it_was_killed_is_moved(
     clone.git("branch", NAME, unrecorded)
     ours = branches(repository)
 
-    ours.look(["1.1"])
-    ours.judge(store)
+    ours.load_existing(["1.1"])
+    ours.check_ownership(store)
 
     assert ours.refused == {}
 
@@ -92,8 +92,8 @@ def test_a_commit_that_a_person_amended_is_not(repository: Repository, store: St
     clone.git("branch", NAME, commit(repository, "old", "amended by a person"))
     ours = branches(repository)
 
-    ours.look(["1.1"])
-    ours.judge(store)
+    ours.load_existing(["1.1"])
+    ours.check_ownership(store)
 
     assert NAME in ours.refused
     with pytest.raises(GitError, match="has commits that patchyard did not make"):
@@ -104,12 +104,12 @@ def test_a_branch_that_another_run_moved_meanwhile_is_looked_at_again(
     repository: Repository, store: Store, clone: Clone
 ) -> None:
     ours, new = branches(repository), commit(repository, "new")
-    ours.look(["1.1"])
+    ours.load_existing(["1.1"])
     clone.git("branch", NAME, commit(repository, "other"))
 
     with pytest.raises(BranchMovedError):
         ours.set(NAME, new)
-    ours.look_again(store, NAME)
+    ours.refresh(store, NAME)
     ours.set(NAME, new)
 
     assert clone.git("rev-parse", NAME) == new
@@ -119,12 +119,12 @@ def test_a_branch_that_a_person_moved_meanwhile_is_left(
     repository: Repository, store: Store, clone: Clone
 ) -> None:
     ours = branches(repository)
-    ours.look(["1.1"])
+    ours.load_existing(["1.1"])
     clone.git("branch", NAME, "main")
 
     with pytest.raises(BranchMovedError):
         ours.set(NAME, commit(repository, "new"))
-    ours.look_again(store, NAME)
+    ours.refresh(store, NAME)
 
     with pytest.raises(GitError, match="has commits that patchyard did not make"):
         ours.set(NAME, commit(repository, "new"))
@@ -138,12 +138,12 @@ def test_a_branch_that_was_deleted_meanwhile_is_made_again(
     record(store, "old", old)
     clone.git("branch", NAME, old)
     ours = branches(repository)
-    ours.look(["1.1"])
+    ours.load_existing(["1.1"])
     clone.git("branch", "-D", NAME)
 
     with pytest.raises(BranchMovedError):
         ours.set(NAME, new)
-    ours.look_again(store, NAME)
+    ours.refresh(store, NAME)
     ours.set(NAME, new)
 
     assert clone.git("rev-parse", NAME) == new

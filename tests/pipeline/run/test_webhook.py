@@ -10,9 +10,10 @@ from typing import Self
 import pytest
 from project import Project
 
+from pipeline.config.converters import check_url
 from pipeline.config.settings import ConfigError, load
 from pipeline.events import RunFinished
-from pipeline.run.webhook import End, NotifyError, check_url, notify
+from pipeline.run.webhook import End, NotifyError, notify
 from tasks.model import Outcome, PullRequest, RunStatus, Status
 
 SECRET = "T00000000/B00000000/XXXXXXXXXXXXXXXXXXXXXXXX"

@@ -21,7 +21,7 @@ from pipeline.store.records import BranchRecord
 from pipeline.store.schema import REVISION, bring_up_to_date
 from pipeline.store.store import Store, StoreError
 from pipeline.store.tables import Tables
-from tasks.keys import AgentUse, Inputs
+from tasks.keys import AgentUse, InputHashes
 from tasks.model import Conflict, Mode, Outcome, Patch, PullRequest, RunStatus, Status
 
 BEFORE = Path(__file__).with_name("before_revisions.sql")
@@ -152,7 +152,7 @@ def test_a_database_from_before_there_were_revisions_is_taken_over(old: Path) ->
         assert [(step.number, step.seconds) for step in store.steps(RUN, "1.1")] == [(1, 0.5), (2, 1.5)]
         assert [step.error for step in store.steps(RUN, "1.2", 1)] == ["it's broken"]
         assert store.inputs(RUN) == {
-            "1.1": Inputs(
+            "1.1": InputHashes(
                 *("k" * 8, Mode.LOCAL, "t" * 40, None, AgentUse("claude", "claude -p", "1.0"), ("A",), ("B",))
             )
         }

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.store.records import BranchRecord, Run, StoredAttempt, StoredStep, new_run_id
 from pipeline.store.store import Store, StoreError, UnknownRunError
-from tasks.keys import AgentUse, Inputs
+from tasks.keys import AgentUse, InputHashes
 from tasks.model import (
     Conflict,
     Mode,
@@ -276,8 +276,10 @@ def test_numbers_that_a_process_can_give_are_kept(database: str) -> None:
 
 
 def test_inputs_come_back(database: str) -> None:
-    inputs = Inputs("k", Mode.DAGGER, "t", "image@sha256:1", AgentUse("a", "a -p", None), ("A",), ("B", "C"))
-    plain = Inputs("l", Mode.LOCAL, "t", None, None, (), ())
+    inputs = InputHashes(
+        "k", Mode.DAGGER, "t", "image@sha256:1", AgentUse("a", "a -p", None), ("A",), ("B", "C")
+    )
+    plain = InputHashes("l", Mode.LOCAL, "t", None, None, (), ())
     with Store(database) as store:
         store.open_run(make_run())
         store.keep_outcome(make_run().id, 0, make_outcome("1.1"), inputs=inputs)
@@ -407,7 +409,7 @@ def test_a_run_that_is_forgotten_leaves_nothing_but_its_branches(database: str) 
         store.open_run(make_run())
         store.begin_attempt(run, make_attempt())
         store.keep_step(run, "1.1", 1, StepResult(step, 0, 0.5))
-        inputs = Inputs("k", Mode.LOCAL, "t", None, None, (), ())
+        inputs = InputHashes("k", Mode.LOCAL, "t", None, None, (), ())
         store.keep_outcome(run, 0, make_outcome(), branches={"b": "1"}, inputs=inputs)
         store.keep_conflict(run, Conflict(1, ("1.1",), ("a",)))
         store.keep_events(run, [{"event": "notice"}])

@@ -9,7 +9,7 @@ from repositories import Clone
 
 from containers.git.repository import NotARepositoryError
 from pipeline.store.store import Store, StoreError
-from pipeline.web.roots import OutsideError, PathError, Repositories, Roots
+from pipeline.web.roots import PathError, PathOutsideRootsError, Repositories, Roots
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_what_is_below_a_root_is_taken(root: Path, path: str) -> None:
     ],
 )
 def test_what_is_beside_is_not(root: Path, path: str) -> None:
-    with pytest.raises(OutsideError, match="outside of"):
+    with pytest.raises(PathOutsideRootsError, match="outside of"):
         Roots([root]).inside(path.format(root=root))
 
 
@@ -54,7 +54,7 @@ def test_links_are_resolved_first(root: Path) -> None:
     (root.parent / "link").symlink_to(root)
     roots = Roots([root])
     for path in ("out", "out/plan.md", "out.md", "out/../plan.md"):
-        with pytest.raises(OutsideError):
+        with pytest.raises(PathOutsideRootsError):
             roots.inside(path)
     assert roots.inside("in.md") == root / "plan.md"
     assert Roots([root.parent / "link"]).inside("plan.md") == root / "plan.md"
@@ -72,14 +72,14 @@ def test_what_is_no_path_is_said(root: Path, path: str) -> None:
 def test_whether_something_is_there_outside_is_not_told(root: Path) -> None:
     told = set()
     for name in ("plan.md", "nothing.md", "x/y/z.md"):
-        with pytest.raises(OutsideError) as raised:
+        with pytest.raises(PathOutsideRootsError) as raised:
             Roots([root]).inside(f"../rooted/{name}")
         told.add(str(raised.value).replace(name, ""))
     assert len(told) == 1
 
 
 def test_a_file_name_that_is_not_utf_8_is_said_in_utf_8(root: Path) -> None:
-    with pytest.raises(OutsideError) as raised:
+    with pytest.raises(PathOutsideRootsError) as raised:
         Roots([root]).inside(os.fsdecode(b"../\xff"))
     assert str(raised.value).encode()
 
@@ -103,7 +103,7 @@ def test_repositories_are_found_at_the_roots_and_a_little_below(
     assert repositories.named(str(tmp_path / "root" / "linked")).common == clones["one"].path / ".git"
     assert repositories.named("one") is repositories.named("./one")
     for path in ("link", "../outside"):
-        with pytest.raises(OutsideError):
+        with pytest.raises(PathOutsideRootsError):
             repositories.named(path)
     with pytest.raises(NotARepositoryError):
         repositories.named(None)
@@ -112,9 +112,9 @@ def test_repositories_are_found_at_the_roots_and_a_little_below(
 def test_a_repository_around_a_root_is_not_below_it(clone: Clone) -> None:
     roots = Roots([clone.path / "src"])
     repositories = Repositories(roots, clone.user.environ, lambda found: Store.beside(found.common))
-    with pytest.raises(OutsideError):
+    with pytest.raises(PathOutsideRootsError):
         repositories.named(None)
-    with pytest.raises(OutsideError):
+    with pytest.raises(PathOutsideRootsError):
         repositories.named("lib")
     assert repositories.all() == ()
 

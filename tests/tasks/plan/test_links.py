@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasks.plan.links import circles
+from tasks.plan.links import cycles
 from tasks.plan.parser import Parsed, parse
 
 BATCHES = "## Batch {}: B\n{}\n### Task {}.1: T\n**Run:** a\n"
@@ -178,9 +178,9 @@ def test_a_task_of_a_later_batch_cannot_be_waited_for() -> None:
 
 
 def test_circles_are_found_once_and_without_recursion() -> None:
-    assert list(circles({})) == []
-    assert list(circles({1: [2], 2: [3], 3: []})) == []
-    assert list(circles({1: [2, 3], 2: [3], 3: []})) == []
-    assert list(circles({0: [1], 1: [2], 2: [1]})) == [[1, 2, 1]]
+    assert list(cycles({})) == []
+    assert list(cycles({1: [2], 2: [3], 3: []})) == []
+    assert list(cycles({1: [2, 3], 2: [3], 3: []})) == []
+    assert list(cycles({0: [1], 1: [2], 2: [1]})) == [[1, 2, 1]]
     long = {number: [(number + 1) % 5000] for number in range(5000)}
-    assert list(circles(long)) == [[*range(5000), 0]]
+    assert list(cycles(long)) == [[*range(5000), 0]]

@@ -1,0 +1,44 @@
+"""Wording and escaping of short texts, for messages and for Markdown."""
+
+import re
+
+_BACKTICKS = re.compile("`+")
+
+
+def plural(number: int, noun: str) -> str:
+    """Return a number with its noun: `1 task`, `2 tasks`, `3 batches`."""
+    ending = "" if number == 1 else "es" if noun.endswith("ch") else "s"
+    return f"{number} {noun}{ending}"
+
+
+def printable(text: str) -> str:
+    r"""Return text that any stream takes: a surrogate, which stands for a byte that is not UTF-8, is escaped."""
+    return text.encode("utf-8", errors="backslashreplace").decode("utf-8")
+
+
+def first_line(text: str) -> str:
+    """Return the first line of a text, without its line end; an empty text gives an empty line."""
+    return text.partition("\n")[0]
+
+
+def code_span(text: str) -> str:
+    """Return text as a Markdown code span, on one line.
+
+    CommonMark 6.1: the delimiters are longer than any run of backticks in the text, and one space next to
+    each delimiter is stripped, so that a text may begin or end with a backtick.
+    """
+    text = " ".join(text.split()) or " "
+    delimiter = "`" * (_longest_run(text) + 1)
+    space = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{delimiter}{space}{text}{space}{delimiter}"
+
+
+def fence(text: str, language: str = "") -> str:
+    """Return text as a fenced Markdown code block, whose fence is longer than any run of backticks in it."""
+    delimiter = "`" * max(3, _longest_run(text) + 1)
+    content = text.strip("\n")
+    return f"{delimiter}{language}\n{content}\n{delimiter}"
+
+
+def _longest_run(text: str) -> int:
+    return max(map(len, _BACKTICKS.findall(text)), default=0)
