@@ -12,7 +12,7 @@ def plural(number: int, noun: str) -> str:
 
 
 def printable(text: str) -> str:
-    r"""Return text that any stream takes: a surrogate, which stands for a byte that is not UTF-8, is escaped."""
+    r"""Return text that any stream takes: surrogates, which stand for bytes that are not UTF-8, are escaped."""
     return text.encode("utf-8", errors="backslashreplace").decode("utf-8")
 
 
