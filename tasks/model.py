@@ -27,7 +27,11 @@ class Status(StrEnum):
 
 
 class RunStatus(StrEnum):
-    """Where a run stands: `pending` before anybody works on it, `interrupted` where it was cut off."""
+    """State of a run: `pending` before a process claims it, `interrupted` when its process died or was stopped.
+
+    The stored state of a run whose process died is still `running` or `paused`;
+    `pipeline.run.lifecycle.current_status` returns the true one.
+    """
 
     PENDING = "pending"
     RUNNING = "running"
@@ -39,17 +43,27 @@ class RunStatus(StrEnum):
 
     @property
     def is_over(self) -> bool:
-        """Whether the run came to its own end, or the user ended it."""
-        return self in {RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED}
+        """Whether the run finished, or the user cancelled it."""
+        return self.is_finished or self is RunStatus.CANCELLED
 
     @property
-    def is_under_way(self) -> bool:
-        """Whether a process has the run, or had it when it died."""
+    def is_finished(self) -> bool:
+        """Whether the run reached its own end."""
+        return self in {RunStatus.SUCCEEDED, RunStatus.FAILED}
+
+    @property
+    def is_active(self) -> bool:
+        """Whether a process has claimed the run; of a stored state: or had, when it died."""
         return self in {RunStatus.RUNNING, RunStatus.PAUSED}
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the run has work left and no process has claimed it."""
+        return self in {RunStatus.PENDING, RunStatus.INTERRUPTED}
 
 
 class Request(StrEnum):
-    """What is asked of a run under way; `stop` is a shutdown: the run ends, and goes on later."""
+    """Request to the process that has claimed a run; `stop` is a shutdown: the run ends and can be resumed."""
 
     CANCEL = "cancel"
     PAUSE = "pause"

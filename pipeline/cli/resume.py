@@ -85,7 +85,7 @@ def retry(  # noqa: PLR0913 - what the command takes
         raise click.UsageError("name TASKs or --failed, not both.")
     with opened(repo) as (repository, store):
         run = store.run(run_name)
-        if current_status(store, run, environment()).is_under_way:
+        if current_status(store, run, environment()).is_active:
             raise RunStateError(
                 f"run {run.id} is under way; retry when it has ended, or `patchyard cancel {run.id}`"
             )

@@ -79,7 +79,7 @@ def _selection(run: Run) -> Selection:
 
 def current_status(store: Store, run: Run, environ: Mapping[str, str]) -> RunStatus:
     """Return where a run stands: one that no process works on any more was interrupted."""
-    if not run.status.is_under_way or not is_dead(store, run, environ):
+    if not run.status.is_active or not is_dead(store, run, environ):
         return run.status
     return RunStatus.INTERRUPTED
 
@@ -154,7 +154,7 @@ def claim_and_resume(  # noqa: PLR0913 - how a run is taken up, all of it named
         BusyError: Another process works on it, or it was cancelled meanwhile.
         PatchyardError: It cannot go on here; the message says why.
     """
-    if current_status(store, run, environ).is_under_way:
+    if current_status(store, run, environ).is_active:
         where = f" on {run.host}" if run.host and run.host != host_name(environ) else ""
         raise RunStateError(f"run {run.id} is under way{where}; `patchyard cancel {run.id}` ends it")
     prepared = prepare_again(repository, run, environ, notify=notify)
@@ -341,7 +341,7 @@ def request_stop(store: Store, run: Run, environ: Mapping[str, str], request: Re
         status = current_status(store, run, environ)
         if status.is_over:
             raise RunStateError(f"run {run.id} is over: {status}")
-        if status not in {RunStatus.PENDING, RunStatus.INTERRUPTED}:
+        if not status.is_waiting:
             store.ask(run.id, request)
             return
         if request is not Request.CANCEL:

@@ -165,7 +165,7 @@ class Database:
         runs = self._tables.runs
         where = [runs.c.id == run, runs.c.request.is_(None) | runs.c.request.not_in(STRONGER[request])]
         if request is not None:
-            where.append(runs.c.status.in_([status for status in RunStatus if status.is_under_way]))
+            where.append(runs.c.status.in_([status for status in RunStatus if status.is_active]))
         with self._write(run=run) as connection:
             connection.execute(runs.update().where(*where).values(request=request))
 

@@ -167,7 +167,7 @@ class Timeline:
     @property
     def moving(self) -> bool:
         """Whether time goes on in the picture."""
-        return self.standing.is_under_way
+        return self.standing.is_active
 
     @property
     def frame(self) -> str:

@@ -27,7 +27,6 @@ FLAGS = ("auto_merge", "pool_size", "publish", "agent", "base")
 BEGINNING = 30.0
 """Seconds in which a worker that was started has its run."""
 LOOK = 0.05
-NOBODY = frozenset({RunStatus.PENDING, RunStatus.INTERRUPTED})
 
 
 async def begin(services: Services, start: Start) -> tuple[LocatedRun, Prepared]:
@@ -140,7 +139,7 @@ async def _ask(services: Services, place: LocatedRun, request: Request | None) -
     """Ask something of whoever works on a run. A worker that was only just started is waited for."""
     run = place.run.id
     with anyio.move_on_after(BEGINNING):
-        while services.workers.is_at_work(run) and await _standing(services, place) in NOBODY:  # noqa: ASYNC110 - another process does it
+        while services.workers.is_at_work(run) and (await _standing(services, place)).is_waiting:  # noqa: ASYNC110 - another process does it
             await anyio.sleep(LOOK)
     place = await services.find(run)
     await services.call(request_stop, place.store, place.run, services.settings.environ, request)
@@ -154,7 +153,7 @@ async def _work(services: Services, place: LocatedRun) -> LocatedRun:
     with anyio.move_on_after(BEGINNING) as waiting:
         while True:
             place = await services.find(place.run.id)
-            under_way = (await _standing(services, place)).is_under_way
+            under_way = (await _standing(services, place)).is_active
             if under_way and place.run.request is not Request.CANCEL:
                 return await _ask(services, place, None)
             if not under_way and not services.workers.is_at_work(place.run.id):
@@ -177,7 +176,7 @@ async def _standing(services: Services, place: LocatedRun) -> RunStatus:
 
 async def _check_idle(services: Services, place: LocatedRun) -> None:
     now = await _standing(services, place)
-    if services.workers.has(place.run.id) or now.is_under_way:
+    if services.workers.has(place.run.id) or now.is_active:
         raise RunConflictError(f"run {place.run.id} is under way; wait for its end, or cancel it")
     if services.workers.has(place.run.id, Work.PUBLISH):
         raise RunConflictError(f"run {place.run.id} is being published; wait for the end of that")

@@ -121,7 +121,7 @@ def shown(  # noqa: PLR0913 - what a page shows is made of it
     busy, publishing = services.at_work(source.run, source.standing)
     source = replace(source, standing=standing_shown(source.standing, busy=busy and not publishing))
     view = timeline(source, now(), before=before, touched=touched)
-    idle = not busy and source.standing in {RunStatus.PENDING, RunStatus.INTERRUPTED}
+    idle = not busy and source.standing.is_waiting
     ended, published = services.workers.ended(run), services.workers.ended(run, Work.PUBLISH)
     problem = ended.reason if ended and idle else None
     if published and published.reason and not publishing:
@@ -131,7 +131,7 @@ def shown(  # noqa: PLR0913 - what a page shows is made of it
 
 def standing_shown(now_is: RunStatus, *, busy: bool) -> RunStatus:
     """Return where a run stands for whoever looks at it: one that a worker is about to have begins at once."""
-    return RunStatus.PENDING if busy and not now_is.is_under_way else now_is
+    return RunStatus.PENDING if busy and not now_is.is_active else now_is
 
 
 def record_of(told: EncodedEvent) -> Mapping[str, Any]:

@@ -219,7 +219,7 @@ def _task_status(task: Task, stored: StoredTask | None, *, running: bool) -> Tas
 
 def under_way(snapshot: Snapshot) -> Mapping[str, StoredAttempt]:
     """Return the attempts that are under way, by task."""
-    if not snapshot.standing.is_under_way:
+    if not snapshot.standing.is_active:
         return {}
     return {
         item.task: item for item in snapshot.attempts if item.status is None and item.task not in snapshot.tasks

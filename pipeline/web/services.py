@@ -43,7 +43,6 @@ LOOKS = 100
 LOOK = 0.1
 """Seconds between two looks at whether a run has come to its stop."""
 PUBLISHING = "publishing"
-ENDED_ITSELF = frozenset({RunStatus.SUCCEEDED, RunStatus.FAILED})
 PLANS = 200
 """Plans that are kept as they were parsed."""
 
@@ -96,7 +95,7 @@ class Snapshot:
     @property
     def is_under_way(self) -> bool:
         """Whether something works on the run, or will without being asked to."""
-        return self.taken_up or self.standing.is_under_way
+        return self.taken_up or self.standing.is_active
 
 
 @dataclass(slots=True)
@@ -256,7 +255,7 @@ class Services:
         ended = self.workers.ended(run.id)
         now = current_status(place.store, run, self.settings.environ)
         taken_up, publishes = self.at_work(run, now)
-        idle = not taken_up and now in {RunStatus.PENDING, RunStatus.INTERRUPTED}
+        idle = not taken_up and now.is_waiting
         if idle and not ended and self.settings.database and run.call.get("served"):
             taken_up, idle = True, False  # some server that shares the database is about to
         return Snapshot(
@@ -274,7 +273,7 @@ class Services:
     def at_work(self, run: Run, now: RunStatus) -> tuple[bool, bool]:
         """Return whether a worker has a run, or will have it, and whether one publishes it."""
         begun = self.workers.is_at_work(run.id)
-        own = begun and now in ENDED_ITSELF and bool(run.settings.get("publish"))
+        own = begun and now.is_finished and bool(run.settings.get("publish"))
         # One that waits for its turn does not begin any more when it was cancelled from elsewhere.
         has = begun or (self.workers.has(run.id) and now is not RunStatus.CANCELLED)
         return has, own or self.workers.has(run.id, Work.PUBLISH)
@@ -284,7 +283,7 @@ class Services:
         if published := self.workers.ended(place.run.id, Work.PUBLISH):
             return published.reason or "done"
         ended = self.workers.ended(place.run.id)
-        if ended is None or now not in ENDED_ITSELF or not place.run.settings.get("publish"):
+        if ended is None or not now.is_finished or not place.run.settings.get("publish"):
             return None
         return (ended.reason or "it was cut off") if is_unpublished(place.store, place.run) else "done"
 
@@ -310,7 +309,7 @@ class Services:
             ours = run.call.get("served") or run.status is RunStatus.PENDING  # which only servers make
             if self.workers.ended(run.id) or self.workers.has(run.id) or not ours:
                 continue
-            if run.status in ENDED_ITSELF and await self._was_cut_off_publishing(place):
+            if run.status.is_finished and await self._was_cut_off_publishing(place):
                 self.adopt(place)
                 self.workers.start(self.job(place))
             if run.status.is_over:
@@ -344,7 +343,7 @@ class Services:
     def _is_left_to_us(self, place: LocatedRun) -> bool:
         """Whether a worker of a server that is gone works on a run here."""
         run = place.run
-        if not run.status.is_under_way or not run.call.get("served"):
+        if not run.status.is_active or not run.call.get("served"):
             return False
         return run.host == host_name(self.settings.environ) and not self.workers.has(run.id)
 
