@@ -18,7 +18,8 @@ from pipeline.cli.options import database_option, environment, repo_option
 from pipeline.config.settings import load
 from pipeline.run import result_cache as results
 from pipeline.run.lifecycle import current_status, open_store
-from pipeline.run.prepare import CallError, run_directory
+from pipeline.run.paths import run_directory
+from pipeline.run.prepare import CallError
 from pipeline.run.recovery import salvager
 from pipeline.store.records import BranchRecord, Run
 from pipeline.store.store import Store

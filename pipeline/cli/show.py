@@ -16,10 +16,10 @@ from pipeline.cli.agents import agents
 from pipeline.cli.options import database_option, environment, leave, repo_option, tell_wait
 from pipeline.console import JsonLines, Lines, outcome_table, show, table
 from pipeline.events import Broadcast, outcome_fields, timestamp
-from pipeline.run.attempt import log_of
 from pipeline.run.control import host_name
 from pipeline.run.lifecycle import current_status, is_dead, open_store
-from pipeline.run.prepare import CallError, run_directory
+from pipeline.run.paths import log_path, run_directory
+from pipeline.run.prepare import CallError
 from pipeline.run.recorder import EventKeeper
 from pipeline.store.records import Run, StoredAttempt, StoredTask
 from pipeline.store.store import Store, UnknownRunError
@@ -189,7 +189,7 @@ def logs(run_name: str, task: str, repo: Path, *, follow: bool, number: int | No
         run = store.run(run_name)
         numbers = [attempt.number for attempt in store.attempts(run.id, task)]
         wanted = number or max(numbers, default=1)
-        path = log_of(run_directory(repository.common, run.id), task, wanted)
+        path = log_path(run_directory(repository.common, run.id), task, wanted)
 
         def ended() -> bool:
             return (

@@ -18,6 +18,7 @@ from pipeline.events import Listener, StepFinished, StepStarted, TaskFinished, T
 from pipeline.run.bases import StartPoint
 from pipeline.run.branches import Branches
 from pipeline.run.commits import commit_message, signature
+from pipeline.run.paths import log_path, scratch_path
 from pipeline.run.recorder import Recorder
 from pipeline.run.result_cache import ResultCache
 from pipeline.store.records import StoredAttempt
@@ -73,7 +74,7 @@ class RunContext:
 
     def log(self, task: str) -> Path:
         """Return the file that a task's output goes to: each attempt's is its own."""
-        return log_of(self.directory, task, self.attempt(task))
+        return log_path(self.directory, task, self.attempt(task))
 
     def attempt(self, task: str) -> int:
         """Return the number of the attempt at a task that this run makes."""
@@ -92,7 +93,7 @@ class RunContext:
             task=task.id,
             steps=self.steps(task),
             log=self.log(task.id),
-            scratch=self.directory / f"{task.id}.scratch",
+            scratch=scratch_path(self.directory, task.id),
             environment={**(agent.environment if agent else {}), **self.settings.environment},
             secrets=self.secrets.only((*self.settings.secrets, *(agent.secrets if agent else ()))),
             timeout=self.settings.timeout_for(task),
@@ -150,11 +151,6 @@ class RunContext:
             attempt=self.attempt(outcome.task),
         )
         self.listener.notify(TaskFinished(outcome=outcome))
-
-
-def log_of(directory: Path, task: str, attempt: int) -> Path:
-    """Return the file of an attempt's output in a run's directory."""
-    return directory / (f"{task}.log" if attempt == 1 else f"{task}.attempt-{attempt}.log")
 
 
 def steps_of(task: Task, plan: Plan, settings: Settings) -> tuple[Step, ...]:

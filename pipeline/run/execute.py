@@ -29,7 +29,8 @@ from pipeline.events import Listener, Notice, RunFinished
 from pipeline.run.begun import forget_begun, note_begun
 from pipeline.run.control import Control, lease_seconds
 from pipeline.run.flow import Parts, run
-from pipeline.run.prepare import CallError, Prepared, new_run, run_directory
+from pipeline.run.paths import run_directory
+from pipeline.run.prepare import CallError, Prepared, new_run
 from pipeline.run.recorder import Recorder
 from pipeline.run.recovery import salvager
 from pipeline.run.result_cache import ResultCache

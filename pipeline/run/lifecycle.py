@@ -18,7 +18,8 @@ from pipeline.events import TaskFinished, as_record, now
 from pipeline.run.begun import add_begun, is_locked
 from pipeline.run.control import first_lease_seconds, host_name, new_owner
 from pipeline.run.execute import ResumeState
-from pipeline.run.prepare import Call, CallError, Prepared, Selection, new_run, prepare, runs_directory
+from pipeline.run.paths import runs_directory
+from pipeline.run.prepare import Call, CallError, Prepared, Selection, new_run, prepare
 from pipeline.run.recovery import CUT_OFF, salvager
 from pipeline.store.engine import VARIABLE
 from pipeline.store.records import Run, StoredTask, new_run_id

@@ -24,6 +24,7 @@ from pipeline.config.settings import (
 from pipeline.events import now
 from pipeline.run.commits import who_commits
 from pipeline.run.control import first_lease_seconds, host_name, new_owner
+from pipeline.run.paths import run_directory
 from pipeline.store.records import Run
 from tasks.errors import PatchyardError
 from tasks.model import Mode, Plan, RunStatus
@@ -228,16 +229,6 @@ def _base_name(repository: Repository, settings: Settings) -> str | None:
         .removeprefix("refs/remotes/")
         .removeprefix(f"{settings.remote}/")
     )
-
-
-def run_directory(common: Path, run: str) -> Path:
-    """Return the directory of a run's logs."""
-    return runs_directory(common) / run
-
-
-def runs_directory(common: Path) -> Path:
-    """Return where the directories of a repository's runs stand."""
-    return common / "patchyard" / "runs"
 
 
 def new_run(prepared: Prepared, run_id: str, *, repository: str = "") -> Run:

@@ -18,8 +18,7 @@ from fastapi import APIRouter, FastAPI, Header, Path, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import ValidationError
 
-from pipeline.run.attempt import log_of
-from pipeline.run.prepare import run_directory
+from pipeline.run.paths import log_path, run_directory
 from pipeline.store.records import StoredAttempt
 from pipeline.view.diff import Diff, parse_diff
 from pipeline.view.templating import STATIC, PageLinks, render
@@ -196,7 +195,7 @@ class _Pages:
         """Send the log of an attempt from its beginning, and what is added to it, as server-sent events."""
         place = await self._services.find(run)
         self._services.followers.check()
-        path = log_of(run_directory(place.repository.common, place.run.id), task, attempt)
+        path = log_path(run_directory(place.repository.common, place.run.id), task, attempt)
 
         async def is_over() -> bool:
             seen = await self._services.snapshot(place.run.id)
@@ -262,7 +261,7 @@ def _task_view(place: LocatedRun, shown: RunView, task: str, attempt: int | None
         number=number,
         diff=parse_diff(patch.diff) if patch and patch.diff else None,
         error=error,
-        has_log=log_of(run_directory(place.repository.common, place.run.id), task, number).exists(),
+        has_log=log_path(run_directory(place.repository.common, place.run.id), task, number).exists(),
     )
 
 

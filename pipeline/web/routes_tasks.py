@@ -9,7 +9,7 @@ from fastapi import Path as InPath
 from starlette.responses import Response
 
 from pipeline.run.control import host_name
-from pipeline.run.prepare import run_directory
+from pipeline.run.paths import run_directory
 from pipeline.store.records import StoredAttempt, StoredStep
 from pipeline.store.store import UnknownRunError
 from pipeline.web.feeds import EventStream

@@ -18,7 +18,7 @@ from anyio import CapacityLimiter, to_thread
 from containers.git.repository import Repository
 from pipeline.run.control import host_name, lease_seconds
 from pipeline.run.lifecycle import current_status, is_dead, is_unpublished, open_store, plan_of
-from pipeline.run.prepare import run_directory
+from pipeline.run.paths import run_directory
 from pipeline.store.records import Run, StoredAttempt, StoredEvent, StoredTask
 from pipeline.store.store import AmbiguousRunError, Store, UnknownRunError
 from pipeline.web.feeds import PAGE, Followers, IsOver, Read
