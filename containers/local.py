@@ -36,9 +36,8 @@ from containers.processes import Group, describe_start_failure, find_escaped_pro
 from containers.runner import Deadline, Job, RunnerError, TaskLog, Watcher, task_variables, with_prompt_file
 from containers.worktrees.pool import Worktree
 from tasks.model import Step, StepResult
+from tasks.secrets import FORGE_TOKENS
 
-TOKENS = frozenset({"GITHUB_TOKEN", "GH_TOKEN", "GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN"})
-"""Variables that give access to the forge, which is the program's own business."""
 OWN = frozenset({"PATCHYARD_DATABASE", "PATCHYARD_NOTIFY", "PATCHYARD_TOKEN"})
 """Variables of the program's own that give access to something: its store, its server, whoever it notifies."""
 LOCATIONS = frozenset(
@@ -141,7 +140,7 @@ def _theirs(environ: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in environ.items()
-        if name not in TOKENS
+        if name not in FORGE_TOKENS
         and name not in OWN
         and name not in LOCATIONS
         and not name.startswith(("GIT_CONFIG_KEY_", "GIT_CONFIG_VALUE_"))

@@ -7,6 +7,12 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 from urllib.parse import quote
 
+GITHUB_TOKENS = ("GITHUB_TOKEN", "GH_TOKEN")
+"""Variables with a token for github.com (https://cli.github.com/manual/gh_help_environment)."""
+GITHUB_ENTERPRISE_TOKENS = ("GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN")
+"""Variables with a token for a GitHub Enterprise Server."""
+FORGE_TOKENS = frozenset({*GITHUB_TOKENS, *GITHUB_ENTERPRISE_TOKENS})
+"""Variables that give access to the forge: no task and no git process gets them."""
 MASK = b"***"
 SHORTEST = 4
 """Values shorter than this, in bytes, are not treated as secret: they would mask ordinary text."""

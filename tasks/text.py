@@ -3,6 +3,8 @@
 import re
 
 _BACKTICKS = re.compile("`+")
+_USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
+"""RFC 3986, 3.2: the authority ends at the first `/`, `?` or `#`; its user information at the last `@`."""
 
 
 def plural(number: int, noun: str) -> str:
@@ -19,6 +21,11 @@ def printable(text: str) -> str:
 def first_line(text: str) -> str:
     """Return the first line of a text, without its line end; an empty text gives an empty line."""
     return text.partition("\n")[0]
+
+
+def without_credentials(text: str) -> str:
+    """Return text without the user names, passwords and tokens of the URLs in it."""
+    return _USERINFO.sub("", text)
 
 
 def code_span(text: str) -> str:

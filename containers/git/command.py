@@ -16,11 +16,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tasks.errors import PatchyardError
+from tasks.secrets import FORGE_TOKENS
+from tasks.text import without_credentials
 
 OLDEST = (2, 38)
 """The first git with `merge-tree --write-tree`."""
 
-TOKENS = frozenset({"GITHUB_TOKEN", "GH_TOKEN", "GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN"})
 _KEPT = frozenset(
     {
         "GIT_ALLOW_PROTOCOL",
@@ -106,7 +107,6 @@ _SETTINGS = {
     "push.recurseSubmodules": "no",
     "push.useForceIfIncludes": "false",
 }
-_USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
 
 
 class GitError(PatchyardError):
@@ -214,7 +214,7 @@ class Git:
             ) from None
         except OSError as error:
             raise GitError(f"cannot run git in {self.cwd}: {error.strerror}") from None
-        said = redacted(os.fsdecode(stderr))
+        said = without_credentials(os.fsdecode(stderr))
         if process.returncode not in ok:
             raise failure(arguments, process.returncode, said)
         return Output(stdout, said, process.returncode)
@@ -225,7 +225,7 @@ def scrubbed(environ: Mapping[str, str]) -> dict[str, str]:
     kept = {
         name: value
         for name, value in environ.items()
-        if name not in TOKENS
+        if name not in FORGE_TOKENS
         and (not name.startswith("GIT_") or name in _KEPT or name.startswith(_KEPT_PREFIXES))
     }
     pairs = [*_handed_over(environ), *_SETTINGS.items()]
@@ -254,13 +254,8 @@ def failure(arguments: tuple[str, ...], code: int, stderr: str) -> GitError:
 
 def shown(arguments: tuple[str, ...], limit: int = 120) -> str:
     """Return the command as people read it: on one line, short, without credentials."""
-    text = redacted(" ".join(["git", *arguments]).replace("\n", " "))
+    text = without_credentials(" ".join(["git", *arguments]).replace("\n", " "))
     return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-def redacted(text: str) -> str:
-    """Return `text` without the user names and passwords of its URLs."""
-    return _USERINFO.sub("", text)
 
 
 def useful_line(stderr: str) -> str:

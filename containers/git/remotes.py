@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from containers.git.command import Git, GitError, GitTimeoutError, redacted, useful_line
+from containers.git.command import Git, GitError, GitTimeoutError, useful_line
+from tasks.text import without_credentials
 
 TIMEOUT = 300.0
 """Seconds that one call over the network may take."""
@@ -197,7 +198,7 @@ def _access(
     if credential is None:
         return (), {}, ""
     if any(character in credential.username + credential.password for character in "\n\r\0"):
-        raise RemoteError(f"the token for {redacted(remote)} has a line break in it; set it anew")
+        raise RemoteError(f"the token for {without_credentials(remote)} has a line break in it; set it anew")
     url = urlsplit(remote_url(git, remote, push=push) or remote)
     if url.scheme not in {"http", "https"}:
         return (), {}, credential.password
@@ -212,7 +213,7 @@ def _masked(text: str, secret: str) -> str:
 
 def _explained(remote: str, stderr: str) -> str:
     """Say in one sentence what keeps a remote from answering."""
-    told = redacted(remote)
+    told = without_credentials(remote)
     for pattern, sentence in _UNREACHABLE:
         if pattern.search(stderr):
             return f"cannot use the remote {told}: {sentence} (git said: {useful_line(stderr)})"

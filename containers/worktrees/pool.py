@@ -15,7 +15,7 @@ from typing import ClassVar, Self
 from anyio import CancelScope, Semaphore, to_thread
 from filelock import FileLock, Timeout
 
-from containers.filesystem import is_directory, remove
+from containers.filesystem import is_directory, remove, write_atomically
 from containers.git.checkout import MARKER, BrokenWorktreeError, Checkout, pointer
 from containers.git.repository import Repository
 from containers.processes import kill_processes_in
@@ -266,9 +266,7 @@ class Pool:
         """Note what a worktree is held for, so that nothing is lost if this process dies. Blocks."""
         note = _holder_file(worktree.path)
         try:
-            new = note.with_name(f"{note.name}.new")
-            new.write_text(json.dumps(asdict(holder)), encoding="ascii")
-            new.replace(note)
+            write_atomically(note, json.dumps(asdict(holder)).encode("ascii"))
         except OSError as error:
             raise PoolError(f"cannot write {note}: {error.strerror}; make room, or make it writable") from None
 

@@ -5,10 +5,10 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import ClassVar
 
 from containers.dagger_engine.images import DIGEST, digest_of
+from containers.filesystem import write_atomically
 from pipeline.config.settings import Settings
 from tasks.errors import PatchyardError
 from tasks.model import Mode, Plan
@@ -82,11 +82,7 @@ class Lock:
             LockError: It cannot be written.
         """
         try:
-            with NamedTemporaryFile("w", dir=self.path.parent, prefix=f".{FILE}-", delete=False) as file:
-                file.write(self.text)
-            written = Path(file.name)
-            written.chmod(0o644)
-            written.replace(self.path)
+            write_atomically(self.path, self.text.encode(), mode=0o644, durable=True)
         except OSError as error:
             raise LockError(f"cannot write {self.path}: {error.strerror}") from None
 

@@ -32,12 +32,12 @@ from pipeline.forge.github_urls import (
     is_secure_for,
     parse_name,
     parse_remote,
-    redacted,
     token_names,
     web_host,
 )
 from tasks.model import PullRequest
 from tasks.secrets import Secrets
+from tasks.text import without_credentials
 
 if TYPE_CHECKING:
     from github import Github, GithubException
@@ -455,12 +455,14 @@ def connect(
             raise ForgeError(f"--github: {github!r} is not of the form owner/repo")
     if found is None:
         raise ForgeError(
-            f"the remote {remote} ({redacted(url)}) does not name a repository on GitHub; say which with "
-            "--github owner/repo"
+            f"the remote {remote} ({without_credentials(url)}) does not name a repository on GitHub; "
+            "say which with --github owner/repo"
         )
     api = api_url(environ, found)
     if not re.fullmatch(r"https?://[^\s/]+(/\S*)?", api):
-        raise ForgeError(f"GITHUB_API_URL is {redacted(api)!r}, which is no URL such as https://HOST/api/v3")
+        raise ForgeError(
+            f"GITHUB_API_URL is {without_credentials(api)!r}, which is no URL such as https://HOST/api/v3"
+        )
     token = find_token(environ, web_host(api))
     if token is None:
         raise ForgeError(_no_token(environ, found, web_host(api)))

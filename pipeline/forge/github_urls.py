@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
+from tasks.secrets import GITHUB_ENTERPRISE_TOKENS, GITHUB_TOKENS
+
 GITHUB = "github.com"
-TOKENS = ("GITHUB_TOKEN", "GH_TOKEN")
-ENTERPRISE_TOKENS = ("GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN")
 GH_SECONDS = 10.0
 _SCHEMES = frozenset({"ssh", "git+ssh", "ssh+git", "git", "https", "http"})
 _WEB_PORTS = {"https": 443, "http": 80}
@@ -53,11 +53,6 @@ def parse_name(name: str, host: str = GITHUB) -> RemoteRepository | None:
     return _repository(host, "/".join(parts), None) if len(parts) == 2 and host else None  # noqa: PLR2004 - owner, name
 
 
-def redacted(url: str) -> str:
-    """Return a URL without a password or token in it, to be shown."""
-    return re.sub(r"(?<=://)[^/@\s]*@", "", url)
-
-
 def api_url(environ: Mapping[str, str], repository: RemoteRepository | None) -> str:
     """Return the address of the REST API, without a slash at its end.
 
@@ -89,8 +84,8 @@ def token_names(environ: Mapping[str, str], host: str) -> tuple[str, ...]:
     `GITHUB_SERVER_URL` or `GH_HOST` names it, so that a remote's URL alone never decides where a token goes.
     """
     if host == GITHUB or host.endswith(".ghe.com"):
-        return TOKENS
-    return (*ENTERPRISE_TOKENS, *(TOKENS if _is_named(environ, host) else ()))
+        return GITHUB_TOKENS
+    return (*GITHUB_ENTERPRISE_TOKENS, *(GITHUB_TOKENS if _is_named(environ, host) else ()))
 
 
 def find_token(environ: Mapping[str, str], host: str) -> str | None:

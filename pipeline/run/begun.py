@@ -9,6 +9,7 @@ import json
 from contextlib import suppress
 from pathlib import Path
 
+from containers.filesystem import write_atomically
 from pipeline.store.records import Run, run_from, run_values
 from pipeline.store.store import Store
 
@@ -22,9 +23,7 @@ def note_begun(run: Run) -> None:
         OSError: The file cannot be written.
     """
     path = Path(run.directory or "", FILE)
-    new = path.with_name(f".{FILE}")
-    new.write_text(json.dumps(run_values(run)), encoding="ascii")
-    new.replace(path)
+    write_atomically(path, json.dumps(run_values(run)).encode("ascii"))
 
 
 def forget_begun(run: Run) -> None:

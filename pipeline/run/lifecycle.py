@@ -5,7 +5,6 @@ claim it. Blocks.
 """
 
 import os
-import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,8 +27,7 @@ from tasks.errors import PatchyardError
 from tasks.model import Plan, Request, RunStatus, Status
 from tasks.plan.parser import parse
 from tasks.schedule import select
-
-_CREDENTIALS = re.compile(r"^([a-z][a-z0-9+.-]*://)[^/@]*@", re.IGNORECASE)
+from tasks.text import without_credentials
 
 
 class RunStateError(PatchyardError):
@@ -61,7 +59,7 @@ def repository_id(repository: Repository, environ: Mapping[str, str]) -> str:
     url = repository.remote_url("origin")
     if url is None:
         return f"{host_name(environ)}:{repository.common}"
-    return _CREDENTIALS.sub(r"\1", url).removesuffix("/").removesuffix(".git")
+    return without_credentials(url).removesuffix("/").removesuffix(".git")
 
 
 def plan_of(run: Run) -> Plan:

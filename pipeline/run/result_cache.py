@@ -7,13 +7,12 @@ takes a worktree, which is why it is no row of the database: loading that takes 
 import base64
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
+from containers.filesystem import write_atomically
 from containers.git.repository import GitError, Repository
 from tasks.keys import TaskInputs, canonical, key
 from tasks.model import Outcome, Patch
@@ -79,11 +78,7 @@ class ResultCache:
         path = self._path(made_from)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
-                file.write(canonical(content))
-                file.flush()
-                os.fsync(file.fileno())
-            Path(file.name).replace(path)
+            write_atomically(path, canonical(content), mode=0o600, durable=True)
         except OSError:
             return
 

@@ -14,7 +14,6 @@ from pipeline.forge.github_urls import (
     is_secure_for,
     parse_name,
     parse_remote,
-    redacted,
     web_host,
 )
 
@@ -118,11 +117,6 @@ def test_any_text_is_read_without_an_error(text: str) -> None:
 )
 def test_a_repository_by_name(name: str, found: RemoteRepository | None) -> None:
     assert parse_name(name) == found
-
-
-def test_a_password_in_a_url_is_not_shown() -> None:
-    assert redacted("https://me:ghp_secret@github.com/octo/demo") == "https://github.com/octo/demo"
-    assert redacted("git@github.com:octo/demo") == "git@github.com:octo/demo"
 
 
 @pytest.mark.parametrize(
