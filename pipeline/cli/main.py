@@ -92,7 +92,8 @@ def run(  # noqa: PLR0913 - the command's own parameters
     Dagger engine answers, 130 after Ctrl-C.
     """
     from pipeline.cli.run import run_plan, show_plan  # noqa: PLC0415 - start-up stays quick
-    from pipeline.run.prepare import Call, Selection  # noqa: PLC0415 - start-up stays quick
+    from pipeline.run.prepare import Call  # noqa: PLC0415 - start-up stays quick
+    from pipeline.store.run_options import Selection  # noqa: PLC0415 - start-up stays quick
 
     call = Call(
         plan_path=plan_path(plan_argument, plan_option),

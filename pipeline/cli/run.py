@@ -100,7 +100,7 @@ def resume_run(  # noqa: PLR0913 - how a run goes on, all of it named
     except BaseException:
         store.close()
         raise
-    if run.call.get("notify") and taken.prepared.settings.notify is None:
+    if run.call.notify and taken.prepared.settings.notify is None:
         click.echo(
             "warning: the URL that --notify named is not kept, since it may be a secret, so nobody is told of "
             "the end: name it again with --notify, or in PATCHYARD_NOTIFY",

@@ -336,7 +336,8 @@ def publish(
         run = carried.run if carried else store.run(run_name)
         if told_status(store, run) == "running":
             raise CallError(f"run {run.id} is still under way; publish it when it has ended")
-        settings = {**run.settings, **{name: value for name, value in flags.items() if value is not None}}
+        given = {name: value for name, value in flags.items() if value is not None}
+        settings = replace(run.settings, **given)  # type: ignore[arg-type]  # click has converted them
         target = target_of(repository, replace(run, settings=settings), environment(), tell_wait)
         if carried:
             bring(repository, store, carried, target)

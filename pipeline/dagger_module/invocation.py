@@ -41,8 +41,9 @@ from pipeline.forge.github_urls import api_url, parse_name, parse_remote, web_ho
 from pipeline.publish.service import Target, connect_for, publish_run
 from pipeline.report.exporter import export_run
 from pipeline.run.execute import container_place, execute, recorder_for
-from pipeline.run.prepare import Call, Prepared, Selection, left_out_warning, prepare
+from pipeline.run.prepare import Call, Prepared, left_out_warning, prepare
 from pipeline.store.records import new_run_id
+from pipeline.store.run_options import Selection
 from pipeline.store.store import Store
 from tasks.errors import PatchyardError, first_error
 from tasks.model import Mode, RunStatus

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from containers.git.repository import Credential, GitError, Repository
 from pipeline.events import Listener, Notice, Published
@@ -12,8 +11,9 @@ from pipeline.publish.pull_request import body, title
 from pipeline.report.importer import ImportedRun
 from pipeline.report.model import ReportError
 from pipeline.run.lifecycle import prepare_again
-from pipeline.run.prepare import Prepared
+from pipeline.run.prepare import Prepared, publish_options
 from pipeline.store.records import Run, StoredTask
+from pipeline.store.run_options import PublishOptions
 from pipeline.store.store import Store
 from tasks.model import Plan, PullRequest
 from tasks.plan.parser import parse
@@ -29,7 +29,7 @@ class Target:
     remote: str
     branch: str
     credential: Credential | None
-    options: Mapping[str, Any]
+    options: PublishOptions
     secrets: Secrets
 
 
@@ -41,16 +41,7 @@ def connect_for(prepared: Prepared, on_wait: Callable[[float], None] = lambda _:
     Raises:
         ForgeError: It cannot; the message says why.
     """
-    settings = prepared.settings
-    options = {
-        "remote": settings.remote,
-        "github": settings.github,
-        "labels": settings.labels,
-        "reviewers": settings.reviewers,
-        "draft": settings.draft,
-        "auto_merge": settings.auto_merge,
-    }
-    environ, secrets = prepared.call.environ, prepared.secrets
+    environ, secrets, options = prepared.call.environ, prepared.secrets, publish_options(prepared)
     return _connect(prepared.repository, prepared.base_name, options, environ, secrets, on_wait=on_wait)
 
 
@@ -84,21 +75,21 @@ def target_of(
     Raises:
         ForgeError: It cannot; the message says why.
     """
-    named = {name: environ[name] for name in run.settings.get("secrets", ()) if name in environ}
+    named = {name: environ[name] for name in run.settings.secrets if name in environ}
     return _connect(repository, run.base_name, run.settings, environ, Secrets(named), on_wait=on_wait)
 
 
 def _connect(  # noqa: PLR0913 - what one connection is made of
     repository: Repository,
     base_name: str | None,
-    options: Mapping[str, Any],
+    options: PublishOptions,
     environ: Mapping[str, str],
     secrets: Secrets,
     *,
     on_wait: Callable[[float], None],
 ) -> Target:
-    remote = options.get("remote") or "origin"
-    forge = connect(environ, repository, remote, options.get("github"), on_wait=on_wait)
+    remote = options.remote
+    forge = connect(environ, repository, remote, options.github, on_wait=on_wait)
     forge.check()
     credential = forge.credential(repository.remote_url(remote, push=True))
     try:
@@ -144,7 +135,7 @@ def publish_run(opener: Callable[[], Store], run_id: str, target: Target, listen
             publications,
             remote=target.remote,
             target=target.branch,
-            auto_merge=bool(target.options.get("auto_merge")),
+            auto_merge=target.options.auto_merge,
             credential=target.credential,
             on_pushed=lambda name, commit: store.keep_branch(name, pushed=commit),
             on_request=on_request,
@@ -159,7 +150,7 @@ def publish_run(opener: Callable[[], Store], run_id: str, target: Target, listen
 
 def _publications(store: Store, run: Run, target: Target) -> list[Publication]:
     stored = {item.outcome.task: item for item in store.tasks(run.id)}
-    plan = parse(run.plan_text, run.plan_path, agent=run.settings.get("agent") or "agent").plan
+    plan = parse(run.plan_text, run.plan_path, agent=run.settings.agent or "agent").plan
     options = target.options
     return [
         Publication(
@@ -169,9 +160,9 @@ def _publications(store: Store, run: Run, target: Target) -> list[Publication]:
             body=target.secrets.mask_text(_body(plan, item, run, store)),
             base=_branch(store, item.start_branch, item.outcome.start or "") if item.start_branch else None,
             builds_on=_foundations(stored, item.builds_on),
-            labels=tuple(options.get("labels") or ()),
-            reviewers=tuple(options.get("reviewers") or ()),
-            draft=bool(options.get("draft")),
+            labels=options.labels,
+            reviewers=options.reviewers,
+            draft=options.draft,
         )
         for item in stored.values()
         if item.outcome.commit and item.outcome.branch

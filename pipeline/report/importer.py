@@ -7,7 +7,7 @@ repository has, and the patches; every name that becomes part of a path or a com
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from containers.git.repository import GitError, Repository
 from pipeline.report.model import JSON_FILE, Report, ReportError, TaskPart, read_report
 from pipeline.run.branches import Branches
 from pipeline.store.records import Run, StoredAttempt
+from pipeline.store.run_options import PublishOptions
 from pipeline.store.store import Store
 from tasks.keys import InputHashes
 from tasks.model import (
@@ -64,7 +65,6 @@ class ImportedRun:
             status, started = RunStatus(report.status), datetime.fromisoformat(report.started_at)
         except ValueError as error:
             raise ReportError(f"{self.directory / JSON_FILE}: {error}") from None
-        options = report.publishing
         return Run(
             id=report.run,
             plan_path=plan.path,
@@ -79,16 +79,7 @@ class ImportedRun:
             seconds=report.seconds,
             speedup=report.speedup,
             efficiency=report.efficiency,
-            settings={
-                "remote": options.remote,
-                "github": options.github,
-                "labels": list(options.labels),
-                "reviewers": list(options.reviewers),
-                "secrets": list(options.secrets),
-                "draft": options.draft,
-                "auto_merge": options.auto_merge,
-                "agent": options.agent,
-            },
+            settings=PublishOptions(**asdict(report.publishing)),
         )
 
     def bring(self, repository: Repository, store: Store) -> None:

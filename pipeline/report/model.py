@@ -5,12 +5,12 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from containers.dagger_engine.images import digest_of
 from containers.git.commits import Commit
@@ -18,6 +18,7 @@ from containers.git.repository import GitError, Repository
 from pipeline.events import timestamp
 from pipeline.report.decode import decode
 from pipeline.store.records import Run, StoredStep, StoredTask
+from pipeline.store.run_options import PublishOptions
 from pipeline.store.store import Store
 from tasks.errors import PatchyardError
 from tasks.keys import AgentUse, InputHashes, canonical
@@ -295,11 +296,6 @@ def _commits(repository: Repository, base: str, stored: Sequence[StoredTask]) ->
         return ()
 
 
-def _publishing(settings: Mapping[str, Any]) -> PublishingPart:
-    """Return what publishing needs of a run's settings."""
-    known: dict[str, Any] = {
-        item.name: tuple(value) if isinstance(value, list) else value
-        for item in fields(PublishingPart)
-        if (value := settings.get(item.name)) is not None
-    }
-    return PublishingPart(**known)
+def _publishing(options: PublishOptions) -> PublishingPart:
+    """Return the part of a report that says how the run is published."""
+    return PublishingPart(**{item.name: getattr(options, item.name) for item in fields(PublishingPart)})

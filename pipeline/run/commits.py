@@ -5,20 +5,21 @@ from datetime import datetime
 from containers.git.repository import Identity, Repository, Signature
 from pipeline.run.branches import RUN_TRAILER, TASK_TRAILER
 from pipeline.store.records import Run
+from pipeline.store.run_options import Committer
 from tasks.model import Outcome, Task
 
 
-def who_commits(repository: Repository, moment: datetime) -> dict[str, str]:
-    """Return what a run keeps of who commits: name, address, and the offset of their clock from UTC."""
+def committer_of(repository: Repository, moment: datetime) -> Committer:
+    """Return who makes the commits of a run that starts at a moment."""
     identity = repository.identity()
-    return {"name": identity.name, "email": identity.email, "offset": f"{moment.astimezone():%z}"}
+    return Committer(identity.name, identity.email, f"{moment.astimezone():%z}")
 
 
 def signature(run: Run, moment: datetime) -> Signature:
     """Return who makes a commit of a run, at a moment; git counts whole seconds."""
-    who = run.call.get("who") or {"name": "patchyard", "email": "patchyard@localhost", "offset": "+0000"}
-    date = f"@{int(moment.timestamp())} {who['offset']}"
-    return Signature(Identity(who["name"], who["email"]), date)
+    committer = run.call.committer
+    date = f"@{int(moment.timestamp())} {committer.offset}"
+    return Signature(Identity(committer.name, committer.email), date)
 
 
 def commit_message(task: Task, run: str) -> str:

@@ -18,7 +18,7 @@ from pipeline.run.begun import add_begun, is_locked
 from pipeline.run.control import first_lease_seconds, host_name, new_owner
 from pipeline.run.execute import ResumeState
 from pipeline.run.paths import runs_directory
-from pipeline.run.prepare import Call, CallError, Prepared, Selection, new_run, prepare
+from pipeline.run.prepare import Call, CallError, Prepared, new_run, prepare
 from pipeline.run.recovery import CUT_OFF, salvager
 from pipeline.store.engine import VARIABLE
 from pipeline.store.records import Run, StoredTask, new_run_id
@@ -64,16 +64,11 @@ def repository_id(repository: Repository, environ: Mapping[str, str]) -> str:
 
 def plan_of(run: Run) -> Plan:
     """Return the part of the plan that a run is of, as it was when the run was made."""
-    parsed = parse(run.plan_text, run.plan_path, agent=run.settings.get("agent") or "agent")
+    parsed = parse(run.plan_text, run.plan_path, agent=run.settings.agent or "agent")
     if parsed.plan is None:
         raise CallError(f"the plan of run {run.id} cannot be read any more: {parsed.diagnostics[0]}")
-    chosen = _selection(run)
+    chosen = run.call.selection
     return select(parsed.plan, start_batch=chosen.start_batch, end_batch=chosen.end_batch, tasks=chosen.tasks)
-
-
-def _selection(run: Run) -> Selection:
-    part = run.call.get("selection") or {}
-    return Selection(part.get("start_batch"), part.get("end_batch"), tuple(part.get("tasks") or ()))
 
 
 def current_status(store: Store, run: Run, environ: Mapping[str, str]) -> RunStatus:
@@ -118,7 +113,7 @@ def enqueue(prepared: Prepared, store: Store, *, served: bool = False) -> Run:
     `served` says that servers look after it: one that starts goes on with it, when it was cut off.
     """
     made = new_run(prepared, new_run_id(now()), repository=store.repository)
-    call = {**made.call, "served": served}
+    call = replace(made.call, served=served)
     run = replace(made, status=RunStatus.PENDING, owner=None, lease_until=None, host=None, call=call)
     store.open_run(run)
     return run
@@ -167,7 +162,7 @@ def claim_and_resume(  # noqa: PLR0913 - how a run is taken up, all of it named
     store.act_as(run.id, owner)
     try:
         described = new_run(prepared, run.id, repository=store.repository)
-        call = {**run.call, "served": served}
+        call = replace(run.call, served=served)
         store.place_run(run.id, described.directory or "", described.settings, call)
         keep_what_is_left(repository, store, run, environ)
         stored = {item.outcome.task: item for item in store.tasks(run.id)}
@@ -204,7 +199,7 @@ def is_settled(stored: StoredTask) -> bool:
 
 def is_unpublished(store: Store, run: Run) -> bool:
     """Whether a run that is to be published left something that is not on the forge as it is here."""
-    if not run.settings.get("publish"):
+    if not run.settings.publish:
         return False
     pushed = {record.name: record.pushed for record in store.branches()}
     left = [item for item in store.tasks(run.id) if item.outcome.commit]
@@ -266,13 +261,13 @@ def prepare_again(
     Raises:
         PatchyardError: It cannot go on here.
     """
-    text = run.plan_text if not run.call.get("masked") else None
+    text = run.plan_text if not run.call.masked else None
     call = Call(
         plan_path=run.plan_path,
         repo=repository.root,
         environ=environ,
-        flags={**(run.call.get("flags") or {}), "notify": notify},
-        selection=_selection(run),
+        flags={**run.call.flags, "notify": notify},
+        selection=run.call.selection,
     )
     _bring_base(repository, run, environ)
     prepared = prepare(call, text=text, base=run.base)
@@ -294,9 +289,9 @@ def _bring_base(repository: Repository, run: Run, environ: Mapping[str, str]) ->
         return
     from pipeline.forge.github_client import ForgeError, connect  # noqa: PLC0415 - slow, and seldom needed
 
-    remote = run.settings.get("remote") or "origin"
+    remote = run.settings.remote
     try:
-        forge = connect(environ, repository, remote, run.settings.get("github"))
+        forge = connect(environ, repository, remote, run.settings.github)
         credential = forge.credential(repository.remote_url(remote))
     except ForgeError:  # not on GitHub, or what git knows of the remote has to do
         credential = None

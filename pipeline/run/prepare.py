@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from containers.agents.agent import agent_secrets, is_usable, missing_requirement
 from containers.git.repository import Repository
@@ -22,10 +22,11 @@ from pipeline.config.settings import (
     variables_of,
 )
 from pipeline.events import now
-from pipeline.run.commits import who_commits
+from pipeline.run.commits import committer_of
 from pipeline.run.control import first_lease_seconds, host_name, new_owner
 from pipeline.run.paths import run_directory
 from pipeline.store.records import Run
+from pipeline.store.run_options import PublishOptions, Selection, StoredCall
 from tasks.errors import PatchyardError
 from tasks.model import Mode, Plan, RunStatus
 from tasks.plan.parser import Diagnostic, Parsed, PlanError, parse
@@ -37,15 +38,6 @@ class CallError(PatchyardError):
     """The call itself is wrong: a file that is not there, a mode that is not built yet."""
 
     exit_code: ClassVar[int] = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Which part of a plan is asked for."""
-
-    start_batch: int | None = None
-    end_batch: int | None = None
-    tasks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,18 +229,7 @@ def new_run(prepared: Prepared, run_id: str, *, repository: str = "") -> Run:
     `repository` is what clones of it have in common, where they share a database.
     """
     environ = prepared.call.environ
-    settings, plan, mask = prepared.settings, prepared.plan, prepared.secrets.mask_text
-    kept: dict[str, Any] = {
-        "remote": settings.remote,
-        "github": settings.github,
-        "labels": list(settings.labels),
-        "reviewers": list(settings.reviewers),
-        "secrets": list(prepared.secrets.values),
-        "draft": settings.draft,
-        "auto_merge": settings.auto_merge,
-        "agent": settings.agent and mask(settings.agent),
-        "publish": settings.publish,
-    }
+    plan, mask = prepared.plan, prepared.secrets.mask_text
     started = now()
     return Run(
         id=run_id,
@@ -258,47 +239,58 @@ def new_run(prepared: Prepared, run_id: str, *, repository: str = "") -> Run:
         plan_text=prepared.text,
         base=prepared.base,
         base_name=prepared.base_name,
-        pool_size=settings.pool_size,
+        pool_size=prepared.settings.pool_size,
         status=RunStatus.RUNNING,
         started_at=started,
-        settings=kept,
+        settings=publish_options(prepared),
         repository=repository,
         host=host_name(environ),
         directory=str(run_directory(prepared.repository.common, run_id)),
-        call=_told(prepared, started),
+        call=_stored_call(prepared, started),
         owner=new_owner(environ),
         lease_until=started + timedelta(seconds=first_lease_seconds(environ)),
     )
 
 
-def _told(prepared: Prepared, started: datetime) -> dict[str, Any]:
-    """Return what it takes to prepare the same call once more, as far as that is no secret."""
+def publish_options(prepared: Prepared) -> PublishOptions:
+    """Return how the run is published."""
+    settings = prepared.settings
+    return PublishOptions(
+        remote=settings.remote,
+        github=settings.github,
+        labels=settings.labels,
+        reviewers=settings.reviewers,
+        secrets=tuple(prepared.secrets.values),
+        draft=settings.draft,
+        auto_merge=settings.auto_merge,
+        agent=settings.agent and prepared.secrets.mask_text(settings.agent),
+        publish=settings.publish,
+    )
+
+
+def _stored_call(prepared: Prepared, started: datetime) -> StoredCall:
+    """Return what is needed to prepare the same call again, except for secrets."""
     call, mask = prepared.call, prepared.secrets.mask_text
     named = {name: value for name, value in call.flags.items() if value is not None and value != ()}
-    told = {**variables_of(call.environ), **named, "branch": prepared.settings.branch}
+    given = {**variables_of(call.environ), **named, "branch": prepared.settings.branch}
     if prepared.settings.worktrees:
-        told["worktrees"] = str(prepared.settings.worktrees)
+        given["worktrees"] = str(prepared.settings.worktrees)
     flags = {
         name: mask(value)
         if isinstance(value, str)
         else [*map(str, value)]
         if isinstance(value, tuple)
         else value
-        for name, value in told.items()
+        for name, value in given.items()
         if name not in {"base", "notify"}
     }
-    selection = call.selection
-    return {
-        "flags": flags,
-        "selection": {
-            "start_batch": selection.start_batch,
-            "end_batch": selection.end_batch,
-            "tasks": list(selection.tasks),
-        },
-        "notify": call.flags.get("notify") is not None,
-        "masked": prepared.masked,
-        "who": who_commits(prepared.repository, started),
-    }
+    return StoredCall(
+        flags=flags,
+        selection=call.selection,
+        notify=call.flags.get("notify") is not None,
+        masked=prepared.masked,
+        committer=committer_of(prepared.repository, started),
+    )
 
 
 def left_out_warning(prepared: Prepared) -> str | None:

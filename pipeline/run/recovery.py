@@ -43,7 +43,7 @@ def _keep(store: Store, run: Run, worktree: Worktree, holder: Holder, environ: M
         return True  # it had ended; only the worktree was not given back
     moment = datetime.now(UTC)
     attempt = attempt or StoredAttempt(holder.task, holder.attempt, holder.task, 0, moment)
-    secrets = {name: environ[name] for name in run.settings.get("secrets", ()) if name in environ}
+    secrets = {name: environ[name] for name in run.settings.secrets if name in environ}
     patch = worktree.checkout.patch(
         holder.start, baseline=holder.baseline, exclude=holder.exclude, secrets=Secrets(secrets)
     )

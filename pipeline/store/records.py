@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.store.run_options import PublishOptions, StoredCall
 from tasks.keys import AgentUse, InputHashes
 from tasks.model import Mode, Outcome, Patch, PullRequest, Request, RunStatus, Status
 
@@ -20,8 +21,8 @@ class Run:
     """A run as it is stored.
 
     `base` is a commit id, `base_name` the branch it was named by. `plan_text` is the plan as it was read, with
-    secrets masked. `settings` are those that publishing needs, and `call` is what it takes to go on with the
-    run: flags, the part of the plan, who commits. `repository` is what clones of one repository have in common,
+    secrets masked. `settings` say how it is published, and `call` how it was called, which is needed to
+    resume it. `repository` is what clones of one repository have in common,
     `host` and `directory` are where it was worked on last (the directory holds its logs). `owner` works on it
     until `lease_until`, unless it renews that; `request` is what it was asked to do. `seconds` is its wall
     time, over every time that it was taken up.
@@ -41,11 +42,11 @@ class Run:
     seconds: float | None = None
     speedup: float | None = None
     efficiency: float | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: PublishOptions = field(default_factory=PublishOptions)
     repository: str = ""
     host: str | None = None
     directory: str | None = None
-    call: Mapping[str, Any] = field(default_factory=dict)
+    call: StoredCall = field(default_factory=StoredCall)
     request: Request | None = None
     owner: str | None = None
     lease_until: datetime | None = None
@@ -157,11 +158,11 @@ def run_values(run: Run) -> dict[str, Any]:
         "pool_size": run.pool_size,
         "status": run.status,
         "started_at": text_of(run.started_at),
-        "settings": json.dumps(dict(run.settings)),
+        "settings": run.settings.as_json,
         "repository": run.repository,
         "host": run.host,
         "directory": run.directory,
-        "call": json.dumps(dict(run.call)),
+        "call": run.call.as_json,
     }
 
 
@@ -171,8 +172,10 @@ def run_from(values: Mapping[str, Any]) -> Run:
         **values,
         "status": RunStatus(values["status"]),
         "started_at": datetime.fromisoformat(values["started_at"]),
+        "settings": PublishOptions.from_json(values["settings"]),
+        "call": StoredCall.from_json(values["call"]),
     }
-    return Run(**{**kept, "settings": json.loads(values["settings"]), "call": json.loads(values["call"])})
+    return Run(**kept)
 
 
 def run_of(row: "RowMapping") -> Run:
@@ -182,8 +185,8 @@ def run_of(row: "RowMapping") -> Run:
     values["started_at"] = datetime.fromisoformat(values["started_at"])
     values["finished_at"] = moment_of(values["finished_at"])
     values["lease_until"] = moment_of(values["lease_until"])
-    values["settings"] = json.loads(values["settings"])
-    values["call"] = json.loads(values["call"] or "{}")
+    values["settings"] = PublishOptions.from_json(values["settings"])
+    values["call"] = StoredCall.from_json(values["call"])
     values["repository"] = values["repository"] or ""
     values["request"] = Request(values["request"]) if values["request"] else None
     return Run(**values)

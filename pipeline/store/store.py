@@ -30,6 +30,7 @@ from pipeline.store.records import (
     task_of,
     text_of,
 )
+from pipeline.store.run_options import PublishOptions, StoredCall
 from tasks.errors import PatchyardError
 from tasks.keys import InputHashes
 from tasks.model import Conflict, Outcome, PullRequest, Request, RunStatus, StepResult
@@ -116,10 +117,9 @@ class Store(Database):
         """Keep where a run stands."""
         self._change_run(run, status=status)
 
-    def place_run(self, run: str, directory: str, settings: Mapping[str, Any], call: Mapping[str, Any]) -> None:
-        """Keep where a run is worked on now, what publishing needs, and what it takes to go on with it."""
-        kept = {"settings": json.dumps(dict(settings)), "call": json.dumps(dict(call))}
-        self._change_run(run, directory=directory, **kept)
+    def place_run(self, run: str, directory: str, settings: PublishOptions, call: StoredCall) -> None:
+        """Store where a run is worked on now, how it is published, and how it was called."""
+        self._change_run(run, directory=directory, settings=settings.as_json, call=call.as_json)
 
     def _change_run(self, run: str, **values: object) -> None:
         runs = self._tables.runs

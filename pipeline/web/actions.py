@@ -15,7 +15,8 @@ from pipeline.run.lifecycle import (
     request_stop,
     tasks_to_retry,
 )
-from pipeline.run.prepare import Call, Prepared, Selection, prepare
+from pipeline.run.prepare import Call, Prepared, prepare
+from pipeline.store.run_options import Selection
 from pipeline.web.problems import ClosingError, RunConflictError
 from pipeline.web.schemas import Start
 from pipeline.web.services import LocatedRun, Services

@@ -256,7 +256,7 @@ class Services:
         now = current_status(place.store, run, self.settings.environ)
         taken_up, publishes = self.at_work(run, now)
         idle = not taken_up and now.is_waiting
-        if idle and not ended and self.settings.database and run.call.get("served"):
+        if idle and not ended and self.settings.database and run.call.served:
             taken_up, idle = True, False  # some server that shares the database is about to
         return Snapshot(
             run=run,
@@ -273,7 +273,7 @@ class Services:
     def at_work(self, run: Run, now: RunStatus) -> tuple[bool, bool]:
         """Return whether a worker has a run, or will have it, and whether one publishes it."""
         begun = self.workers.is_at_work(run.id)
-        own = begun and now.is_finished and bool(run.settings.get("publish"))
+        own = begun and now.is_finished and run.settings.publish
         # One that waits for its turn does not begin any more when it was cancelled from elsewhere.
         has = begun or (self.workers.has(run.id) and now is not RunStatus.CANCELLED)
         return has, own or self.workers.has(run.id, Work.PUBLISH)
@@ -283,7 +283,7 @@ class Services:
         if published := self.workers.ended(place.run.id, Work.PUBLISH):
             return published.reason or "done"
         ended = self.workers.ended(place.run.id)
-        if ended is None or not now.is_finished or not place.run.settings.get("publish"):
+        if ended is None or not now.is_finished or not place.run.settings.publish:
             return None
         return (ended.reason or "it was cut off") if is_unpublished(place.store, place.run) else "done"
 
@@ -306,7 +306,7 @@ class Services:
         """
         for place in await self.runs():
             run = place.run
-            ours = run.call.get("served") or run.status is RunStatus.PENDING  # which only servers make
+            ours = run.call.served or run.status is RunStatus.PENDING  # which only servers make
             if self.workers.ended(run.id) or self.workers.has(run.id) or not ours:
                 continue
             if run.status.is_finished and await self._was_cut_off_publishing(place):
@@ -343,7 +343,7 @@ class Services:
     def _is_left_to_us(self, place: LocatedRun) -> bool:
         """Whether a worker of a server that is gone works on a run here."""
         run = place.run
-        if not run.status.is_active or not run.call.get("served"):
+        if not run.status.is_active or not run.call.served:
             return False
         return run.host == host_name(self.settings.environ) and not self.workers.has(run.id)
 

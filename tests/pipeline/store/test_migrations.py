@@ -18,6 +18,7 @@ from sqlalchemy import Engine, create_engine, inspect, text
 from pipeline.store.engine import url_of
 from pipeline.store.migrations import script_directory, upgrade
 from pipeline.store.records import BranchRecord
+from pipeline.store.run_options import PublishOptions, StoredCall
 from pipeline.store.schema import REVISION, bring_up_to_date
 from pipeline.store.store import Store, StoreError
 from pipeline.store.tables import Tables
@@ -127,8 +128,8 @@ def test_a_database_from_before_there_were_revisions_is_taken_over(old: Path) ->
     with Store.beside(old.parent.parent) as store:
         run = store.run()
         assert (run.id, run.status, run.seconds, run.repository) == (RUN, RunStatus.FAILED, 2.5, "")
-        assert run.settings == {"remote": "origin", "labels": ["x"]}
-        assert (run.owner, run.lease_until, run.request, run.call) == (None, None, None, {})
+        assert run.settings == PublishOptions(remote="origin", labels=("x",))
+        assert (run.owner, run.lease_until, run.request, run.call) == (None, None, None, StoredCall())
         first, second = store.tasks(RUN)
         patch = Patch("a" * 40, "c" * 40, b"diff \xff\x00\n", ("a b", "\udcff"))
         assert first.outcome == Outcome(

@@ -10,6 +10,7 @@ from threading import Barrier
 import pytest
 
 from pipeline.store.records import BranchRecord, Run, StoredAttempt, StoredStep, new_run_id
+from pipeline.store.run_options import PublishOptions, StoredCall
 from pipeline.store.store import Store, StoreError, UnknownRunError
 from tasks.keys import AgentUse, InputHashes
 from tasks.model import (
@@ -41,7 +42,7 @@ def make_run(name: str = "20260102-030405-abcd", **values: object) -> Run:
         "pool_size": 3,
         "status": RunStatus.RUNNING,
         "started_at": STARTED,
-        "settings": {"remote": "origin", "labels": ["x"]},
+        "settings": PublishOptions(remote="origin", labels=("x",)),
     }
     return Run(**{**given, **values})  # type: ignore[arg-type]  # a table of fields
 
@@ -229,8 +230,8 @@ def test_any_text_is_kept_as_people_can_read_it(database: str) -> None:
         plan_title=ANY_TEXT,
         plan_text=ANY_TEXT,
         base_name=ANY_TEXT,
-        settings={ANY_TEXT: ANY_TEXT},
-        call={ANY_TEXT: [ANY_TEXT]},
+        settings=PublishOptions(remote=ANY_TEXT, labels=(ANY_TEXT,)),
+        call=StoredCall(flags={ANY_TEXT: [ANY_TEXT]}),
         host=ANY_TEXT,
         directory=ANY_TEXT,
     )
@@ -240,7 +241,7 @@ def test_any_text_is_kept_as_people_can_read_it(database: str) -> None:
         stored = store.run()
         assert (stored.plan_path, stored.plan_title, stored.plan_text) == (AS_KEPT, AS_KEPT, AS_KEPT)
         assert (stored.plan_name, stored.base_name, stored.host, stored.directory) == (AS_KEPT,) * 4
-        assert (stored.settings, stored.call) == ({ANY_TEXT: ANY_TEXT}, {ANY_TEXT: [ANY_TEXT]})
+        assert (stored.settings, stored.call) == (run.settings, run.call)
         store.keep_outcome(
             run.id, 0, make_outcome(title=ANY_TEXT, error=ANY_TEXT, step=ANY_TEXT, files=(ANY_TEXT,))
         )
