@@ -1,43 +1,33 @@
-"""Pull requests. The only module that asks GitHub for anything, through PyGithub.
+"""Pull requests on GitHub: the `Forge` for its REST API, through PyGithub.
 
-PyGithub is imported when a client is made, not before: it costs more than the rest of the command line. Only
-paths below `/repos/OWNER/NAME` are used, and answers count as complete: a field that an older Enterprise
-server leaves out is `None` here, and not one more request.
+PyGithub is imported by the first request, because it takes longer than the rest of the command line.
+Only paths below `/repos/OWNER/NAME` are requested. Answers are treated as complete: PyGithub would otherwise
+send another request for each field that an older Enterprise server leaves out.
 """
 
 import logging
-import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from containers.git.repository import Credential, Repository
+from containers.git.repository import Credential
+from pipeline.forge.base import ForgeError, MergedPullRequest, PullRequestDraft
 from pipeline.forge.github_errors import (
+    BAD_REQUEST,
+    CONFLICT,
+    METHOD_NOT_ALLOWED,
     NOT_FOUND,
-    ForgeError,
     GitHubRepositoryRef,
-    UnreachableError,
-    is_validation,
-    problems,
+    error_messages,
+    is_validation_error,
     translate_errors,
 )
-from pipeline.forge.github_reviewers import add_labels, ask_for_reviews
-from pipeline.forge.github_urls import (
-    GITHUB,
-    RemoteRepository,
-    api_url,
-    find_token,
-    is_secure_for,
-    parse_name,
-    parse_remote,
-    token_names,
-    web_host,
-)
+from pipeline.forge.github_reviewers import add_labels, request_reviews
+from pipeline.forge.github_urls import is_secure_for, web_host
 from tasks.model import PullRequest
 from tasks.secrets import Secrets
-from tasks.text import without_credentials
 
 if TYPE_CHECKING:
     from github import Github, GithubException
@@ -45,90 +35,30 @@ if TYPE_CHECKING:
     from github.PullRequestPart import PullRequestPart
     from github.Repository import Repository as GithubRepository
 
-__all__ = (
-    "Forge",
-    "ForgeError",
-    "GitHub",
-    "MergedPullRequest",
-    "PullRequestDraft",
-    "RemoteRepository",
-    "UnreachableError",
-    "connect",
-    "find_token",
-    "parse_remote",
-)
-
 REQUEST_SECONDS = 30
+"""Timeout of one request, in seconds."""
 LONGEST_WAIT = 300.0
-METHOD_NOT_ALLOWED, CONFLICT = 405, 409
+"""Longest wait, in seconds, that a rate limit may impose."""
 MERGE_TRIES = 6
 MERGEABLE = frozenset({"clean", "unstable", "has_hooks"})
-"""States in which GitHub merges at once: nothing that is required is missing."""
+"""Values of `mergeable_state` in which GitHub merges at once, because all requirements are met.
 
-
-@dataclass(frozen=True, slots=True)
-class PullRequestDraft:
-    """What a pull request should be. `branch` and `base` are names of branches that the forge has."""
-
-    task: str
-    branch: str
-    base: str
-    title: str
-    body: str
-    labels: tuple[str, ...] = ()
-    reviewers: tuple[str, ...] = ()  # user names, and teams as `organization/team`
-    draft: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class MergedPullRequest:
-    """A pull request that was merged, and the commit that its branch had then."""
-
-    request: PullRequest
-    commit: str
-
-
-class Forge(Protocol):
-    """Where pull requests are. Every method blocks and may raise `ForgeError`."""
-
-    def check(self) -> None:
-        """Find out whether pull requests can be opened: the token, the repository, the permission."""
-
-    def default_branch(self) -> str:
-        """Return the branch that pull requests go against where nothing else is said."""
-        ...
-
-    def ensure(self, draft: PullRequestDraft) -> PullRequest:
-        """Let there be this open pull request: find that of the branch and update it, else open one."""
-        ...
-
-    def merged(self, branch: str) -> MergedPullRequest | None:
-        """Return the newest pull request of a branch where it was merged; `None` where it was not."""
-        ...
-
-    def auto_merge(self, request: PullRequest, commit: str) -> PullRequest:
-        """Have a pull request merged as soon as nothing required is missing, and return it as it is now.
-
-        Its `action` is `merged` where that was at once; a note says what was done, or why nothing was.
-        `commit` is what its branch must stand at.
-        """
-        ...
-
-    def close(self) -> None:
-        """Let go of the connection; the next call makes a new one."""
+https://docs.github.com/en/graphql/reference/enums#mergestatestatus
+"""
 
 
 class GitHub:
     """A repository on GitHub, seen through its REST API.
 
     Args:
-        api: The address of the API, such as `https://api.github.com`.
+        api: URL of the API, such as `https://api.github.com`.
         name: `owner/repo`.
-        token: Is in no message and no representation.
-        between_requests: Seconds between two requests, which GitHub asks for.
-        between_writes: Seconds between two that change something.
-        backoff: Seconds that the waits after failures grow from.
-        on_wait: Is told when GitHub keeps us waiting, with the seconds, before the wait begins.
+        token: Access token; it does not appear in any message or representation.
+        between_requests: Seconds between two requests.
+        between_writes: Seconds between two requests that change something. GitHub asks for at least one:
+            https://docs.github.com/en/rest/using-the-rest-api/best-practices-for-using-the-rest-api
+        backoff: Base of the exponential wait after a failure, in seconds.
+        on_wait: Called with the seconds of a rate limit's wait, before it starts.
     """
 
     def __init__(  # noqa: PLR0913 - the parts of one value, named by every caller
@@ -153,67 +83,71 @@ class GitHub:
         return f"GitHub({self._place})"
 
     def credential(self, remote_url: str | None) -> Credential | None:
-        """Return what a push to this URL needs; `None` for ssh, a path, or the host of somebody else."""
+        """Return the credential for a push to a URL; `None` for ssh, a path, or another host."""
         if remote_url is None or not is_secure_for(remote_url, self._place.api):
             return None
         return Credential("x-access-token", self._token)
 
-    def check(self) -> None:
-        """Find out whether pull requests can be opened: the token, the repository, the permission.
+    def check_access(self) -> None:
+        """Check that pull requests can be opened: the token, the repository, the permission. Blocking.
 
         Raises:
-            ForgeError: Says which of them it is, and what to do.
+            ForgeError: One of them is missing or invalid; the message says which, and what to do.
         """
         try:
             repository = self._repository
         finally:
-            self.close()  # the tasks run next, which may take long
+            self.close()  # the tasks run next, and may take long
         if repository.archived:
-            raise ForgeError(f"{self._place} is archived: it takes no branches and no pull requests")
-        # Installation tokens, as in GitHub Actions, get no permissions told: then only trying shows.
+            raise ForgeError(f"{self._place} is archived and accepts neither branches nor pull requests")
+        # GitHub reports no permissions for installation tokens, as in GitHub Actions: only a push shows them.
         if repository.permissions is not None and repository.permissions.push is False:
             raise ForgeError(
-                f"the token may read {self._place}, but not push to it; give it write access to contents and "
+                f"the token can read {self._place} but not push to it; give it write access to contents and "
                 "pull requests there"
             )
 
     def default_branch(self) -> str:
-        """Return the branch that pull requests go against where nothing else is said."""
+        """Return the name of the repository's default branch. Blocking.
+
+        Raises:
+            ForgeError: The repository is empty, or GitHub cannot be reached.
+        """
         if branch := self._repository.default_branch:
             return branch
         raise ForgeError(f"{self._place} has no default branch yet; push one first")
 
-    def ensure(self, draft: PullRequestDraft) -> PullRequest:
-        """Find the open pull request of the draft's branch and update it, or open one.
+    def create_or_update(self, draft: PullRequestDraft) -> PullRequest:
+        """Create the branch's pull request, or update the open one. Blocking.
 
-        Reviewers and labels that GitHub does not take are notes of the result.
+        Reviewers and labels that GitHub rejects become notes of the result.
 
         Raises:
-            ForgeError: GitHub did not take it; the sentence names the repository.
+            ForgeError: GitHub rejected the pull request or cannot be reached; the message names the repository.
         """
         with translate_errors(self._place, f"open a pull request for {draft.branch}"):
-            action, found = "updated", self._open_request(draft)
+            action, found = "updated", self._find_open(draft)
             if found is None:
                 action, found = self._create(draft)
             if action == "updated":
                 self._update(found, draft)
             notes = add_labels(found, draft.labels)
-            notes += ask_for_reviews(found, draft.reviewers, is_new=action == "opened")
+            notes += request_reviews(found, draft.reviewers, is_new=action == "opened")
             return PullRequest(
                 task=draft.task,
                 number=found.number,
-                url=self._page(found),
+                url=self._page_url(found),
                 branch=draft.branch,
                 base=_ref(found.base) or draft.base,
                 action=action,
                 notes=tuple(notes),
             )
 
-    def merged(self, branch: str) -> MergedPullRequest | None:
-        """Return the newest pull request of a branch where it was merged; `None` where it was not.
+    def find_merged(self, branch: str) -> MergedPullRequest | None:
+        """Return the newest pull request of a branch if it is merged, else `None`. Blocking.
 
         Raises:
-            ForgeError: GitHub did not say.
+            ForgeError: GitHub cannot be reached, or failed.
         """
         with translate_errors(self._place, f"look for the pull request of {branch}"):
             found = self._requests(branch, "all")
@@ -223,51 +157,60 @@ class GitHub:
             request = PullRequest(
                 task="",
                 number=newest.number,
-                url=self._page(newest),
+                url=self._page_url(newest),
                 branch=branch,
                 base=_ref(newest.base) or "",
                 action="merged",
             )
             return MergedPullRequest(request, newest.head.sha if newest.head else "")
 
-    def auto_merge(self, request: PullRequest, commit: str) -> PullRequest:
-        """Turn on GitHub's auto-merge, or merge where nothing is required.
+    def enable_auto_merge(self, request: PullRequest, commit: str) -> PullRequest:
+        """Enable GitHub's auto-merge, or merge at once if all requirements are met. Blocking.
 
-        Where GitHub refuses, the pull request stays as it is and a note says why.
+        If GitHub refuses, the pull request is unchanged and a note says why. Auto-merge must be allowed in the
+        repository's settings, and GitHub refuses it for a pull request that can be merged at once:
+        https://docs.github.com/en/pull-requests/collaborating-with-pull-requests/incorporating-changes-from-a-pull-request/automatically-merging-a-pull-request
 
         Raises:
             ForgeError: GitHub cannot be reached, or failed.
         """
-        from github import GithubException  # noqa: PLC0415 - see the top
+        from github import GithubException  # noqa: PLC0415 - see the module docstring
 
         with translate_errors(self._place, f"merge #{request.number}"):
             found = self._request(request.number)
             if found.merged:
                 return replace(request, action="merged")
             if found.draft:
-                return _noted(request, "it is a draft, so auto-merge is left off until it is ready for review")
+                return _with_note(request, "it is a draft; auto-merge is left off until it is ready for review")
             if found.auto_merge:
-                return _noted(request, "auto-merge is on")
+                return _with_note(request, "auto-merge is on")
             method = self._merge_method()
             try:
                 found.enable_automerge(method.upper(), expected_head_oid=commit)
             except GithubException as refusal:
-                if refusal.status not in {400, NOT_FOUND}:  # 400 is how PyGithub raises the errors of GraphQL
+                if refusal.status not in {BAD_REQUEST, NOT_FOUND}:
                     raise
-                return self._merge_now(request, commit, method, "; ".join(problems(refusal)))
-            return _noted(request, "auto-merge is on")
+                return self._merge_now(request, commit, method, "; ".join(error_messages(refusal)))
+            return _with_note(request, "auto-merge is on")
 
     def close(self) -> None:
-        """Let go of the connection; the next call makes a new one."""
+        """Close the connection; the next request opens a new one."""
         self._client.close()
 
     def _merge_now(self, request: PullRequest, commit: str, method: str, reason: str) -> PullRequest:
-        """Merge where nothing required is missing; GitHub works that out in the background, so ask again.
+        """Merge if all requirements are met, retrying while GitHub computes the mergeable state.
 
-        An administrator could merge past what is required: so the state decides, and not whether it works.
-        `reason` is why auto-merge could not be turned on.
+        GitHub lets an administrator bypass the requirements, so the state is checked before the merge. GitHub
+        computes it in the background:
+        https://docs.github.com/en/rest/guides/using-the-rest-api-to-interact-with-your-git-database#checking-mergeability-of-pull-requests
+
+        Args:
+            request: The pull request.
+            commit: The commit id that its branch must have.
+            method: `merge`, `squash` or `rebase`.
+            reason: Why auto-merge could not be enabled.
         """
-        from github import GithubException  # noqa: PLC0415 - see the top
+        from github import GithubException  # noqa: PLC0415 - see the module docstring
 
         for attempt in range(MERGE_TRIES):
             time.sleep(attempt * self._backoff)
@@ -276,32 +219,32 @@ class GitHub:
             if found.merged:
                 return replace(request, action="merged")
             if state == "dirty":
-                return _noted(request, f"it was not merged: it conflicts with {request.base}")
+                return _with_note(request, f"it was not merged: it conflicts with {request.base}")
             if state == "unknown":
                 continue
             if state is not None and state not in MERGEABLE:
-                return _noted(
-                    request, f"auto-merge could not be turned on, and something is required: {reason}"
+                return _with_note(
+                    request, f"auto-merge could not be turned on, and a requirement is not met: {reason}"
                 )
             try:
                 found.merge(sha=commit, merge_method=method)
             except GithubException as refusal:
                 if refusal.status not in {METHOD_NOT_ALLOWED, CONFLICT}:
                     raise
-                reason = "; ".join(problems(refusal))
+                reason = "; ".join(error_messages(refusal))
                 if refusal.status == METHOD_NOT_ALLOWED and "base branch was modified" in reason.lower():
-                    continue  # what was merged just before is not settled yet
-                return _noted(request, f"it was not merged: {reason}")
+                    continue  # GitHub is still processing the merge just before
+                return _with_note(request, f"it was not merged: {reason}")
             return replace(request, action="merged")
-        return _noted(request, f"it was not merged: {reason}; the next `patchyard publish` tries again")
+        return _with_note(request, f"it was not merged: {reason}; the next `patchyard publish` tries again")
 
     @cached_property
     def _client(self) -> "Github":
-        from github import Auth, Github, set_log_level  # noqa: PLC0415 - see the top
+        from github import Auth, Github, set_log_level  # noqa: PLC0415 - see the module docstring
 
-        from pipeline.forge.github_retry import BoundedGithubRetry  # noqa: PLC0415 - imports it too
+        from pipeline.forge.github_retry import BoundedGithubRetry  # noqa: PLC0415 - imports PyGithub
 
-        set_log_level(logging.WARNING)  # it writes to standard error from INFO on
+        set_log_level(logging.WARNING)  # PyGithub logs INFO to standard error
         return Github(
             auth=Auth.Token(self._token),
             base_url=self._place.api,
@@ -316,52 +259,52 @@ class GitHub:
 
     @cached_property
     def _repository(self) -> "GithubRepository":
-        """The repository as GitHub describes it, under its present name."""
+        """The repository as GitHub describes it, under its current name."""
         with translate_errors(self._place, "open pull requests"):
-            from github.Repository import Repository as GithubRepository  # noqa: PLC0415 - see the top
+            from github.Repository import Repository as GithubRepository  # noqa: PLC0415 - see the module docstring
 
-            headers, data = self._get(f"/repos/{self._place.name}")
+            headers, data = self._request_json(f"/repos/{self._place.name}")
             if not isinstance(data, dict) or not data.keys() & {"full_name", "default_branch", "permissions"}:
                 raise ValueError(data)
-            name = data.get("full_name") or self._place.name  # a renamed one answers under its new name
+            name = data.get("full_name") or self._place.name  # GitHub redirects a renamed repository
             data = {**data, "full_name": name, "url": f"/repos/{name}"}
             return GithubRepository(self._client.requester, headers, data, completed=True)
 
-    def _get(self, path: str, **parameters: str) -> tuple[dict[str, Any], Any]:
+    def _request_json(self, path: str, **parameters: str) -> tuple[dict[str, Any], Any]:
         return self._client.requester.requestJsonAndCheck("GET", path, parameters)
 
     def _complete(self, headers: dict[str, Any], data: Mapping[str, Any]) -> "GithubRequest":
-        """Return an answer as PyGithub's object that asks for nothing more, with paths of this server."""
-        from github.PullRequest import PullRequest as GithubRequest  # noqa: PLC0415 - see the top
+        """Return an answer as a PyGithub object that sends no further request, with paths of this server."""
+        from github.PullRequest import PullRequest as GithubRequest  # noqa: PLC0415 - see the module docstring
 
         number, path = data["number"], self._repository.url
         paths = {"url": f"{path}/pulls/{number}", "issue_url": f"{path}/issues/{number}"}
         return GithubRequest(self._client.requester, headers, {**data, **paths}, completed=True)
 
-    def _page(self, found: "GithubRequest") -> str:
+    def _page_url(self, found: "GithubRequest") -> str:
         return found.html_url or f"https://{self._place.host}/{self._repository.full_name}/pull/{found.number}"
 
     def _request(self, number: int) -> "GithubRequest":
-        return self._complete(*self._get(f"{self._repository.url}/pulls/{number}"))
+        return self._complete(*self._request_json(f"{self._repository.url}/pulls/{number}"))
 
     def _requests(self, branch: str, state: str) -> list["GithubRequest"]:
-        """Return the pull requests of a branch of this very repository, the newest first."""
+        """Return the pull requests from a branch of this repository, not of a fork; newest first."""
         name = self._repository.full_name
         owner = name.partition("/")[0]
-        headers, data = self._get(
+        headers, data = self._request_json(
             f"{self._repository.url}/pulls", state=state, head=f"{owner}:{branch}", per_page="100"
         )
         requests = (self._complete(headers, item) for item in data)
-        own = [one for one in requests if _is_from(one, name, branch)]
-        return sorted(own, key=lambda one: -one.number)
+        own = [request for request in requests if _is_from(request, name, branch)]
+        return sorted(own, key=lambda request: -request.number)
 
-    def _open_request(self, draft: PullRequestDraft) -> "GithubRequest | None":
-        """Return the open pull request to update: that against the draft's base where there are several."""
-        found = [one for one in self._requests(draft.branch, "open") if one.state in {"open", None}]
-        return next((one for one in found if _ref(one.base) == draft.base), found[0] if found else None)
+    def _find_open(self, draft: PullRequestDraft) -> "GithubRequest | None":
+        """Return the open pull request to update; of several, the one with the draft's base."""
+        found = [item for item in self._requests(draft.branch, "open") if item.state in {"open", None}]
+        return next((item for item in found if _ref(item.base) == draft.base), found[0] if found else None)
 
     def _create(self, draft: PullRequestDraft) -> tuple[str, "GithubRequest"]:
-        from github import GithubException  # noqa: PLC0415 - see the top
+        from github import GithubException  # noqa: PLC0415 - see the module docstring
 
         wanted = {
             "title": draft.title,
@@ -375,35 +318,35 @@ class GitHub:
                 "POST", f"{self._repository.url}/pulls", input=wanted
             )
         except GithubException as refusal:
-            # Another run was quicker, or the answer to our own request was lost and it was sent once more.
-            if is_validation(refusal, "already exists") and (found := self._open_request(draft)):
+            # Another run created it first, or the answer to our request was lost and urllib3 repeated it.
+            if is_validation_error(refusal, "already exists") and (found := self._find_open(draft)):
                 return "updated", found
-            if told := self._refused(draft, refusal):
-                raise ForgeError(told) from refusal
+            if message := self._explain_refusal(draft, refusal):
+                raise ForgeError(message) from refusal
             raise
         return "opened", self._complete(headers, data)
 
-    def _refused(self, draft: PullRequestDraft, refusal: "GithubException") -> str | None:
-        """Say why GitHub takes no pull request, in the cases that people meet."""
-        if is_validation(refusal, "no commits between"):
+    def _explain_refusal(self, draft: PullRequestDraft, refusal: "GithubException") -> str | None:
+        """Return a message for the common reasons to reject a pull request, else `None`."""
+        if is_validation_error(refusal, "no commits between"):
             return (
-                f"{draft.base} on {self._place} has everything that {draft.branch} has, so there is nothing "
-                "to open a pull request for"
+                f"{draft.base} on {self._place} already contains {draft.branch}, so there is nothing to open "
+                "a pull request for"
             )
-        if is_validation(refusal, "head is invalid", "head sha can't be blank"):
+        if is_validation_error(refusal, "head is invalid", "head sha can't be blank"):
             return (
-                f"{self._place} has no branch {draft.branch}; does the remote lead to another repository? "
-                "--github owner/repo names the one for pull requests"
+                f"{self._place} has no branch {draft.branch}; if the remote is another repository, name the "
+                "one for pull requests with --github owner/repo"
             )
-        if is_validation(refusal, "base is invalid"):
-            return f"{self._place} has no branch {draft.base} for {draft.branch} to go to; push it first"
-        if is_validation(refusal, "draft pull requests are not supported"):
-            return f"{self._place} does not take draft pull requests; publish without --draft"
+        if is_validation_error(refusal, "base is invalid"):
+            return f"{self._place} has no branch {draft.base}, the base of {draft.branch}; push it first"
+        if is_validation_error(refusal, "draft pull requests are not supported"):
+            return f"{self._place} does not support draft pull requests; publish without --draft"
         return None
 
     def _update(self, found: "GithubRequest", draft: PullRequestDraft) -> None:
-        there = (found.title, found.body or "", _ref(found.base))
-        if there == (draft.title, draft.body, draft.base):
+        current = (found.title, found.body or "", _ref(found.base))
+        if current == (draft.title, draft.body, draft.base):
             return
         if _ref(found.base) == draft.base:
             found.edit(title=draft.title, body=draft.body)
@@ -411,77 +354,17 @@ class GitHub:
             found.edit(title=draft.title, body=draft.body, base=draft.base)
 
     def _merge_method(self) -> str:
-        """Return how to merge here: the first of the usual ways that the repository allows."""
+        """Return the first of merge, squash and rebase that the repository allows."""
         repository = self._repository
-        ways = {
+        methods = {
             "merge": repository.allow_merge_commit,
             "squash": repository.allow_squash_merge,
             "rebase": repository.allow_rebase_merge,
         }
-        return next((way for way, allowed in ways.items() if allowed is not False), "merge")
+        return next((method for method, allowed in methods.items() if allowed is not False), "merge")
 
 
-def connect(
-    environ: Mapping[str, str],
-    repository: Repository,
-    remote: str,
-    github: str | None,
-    *,
-    on_wait: Callable[[float], None] = lambda _: None,
-) -> GitHub:
-    """Return the repository on GitHub that a remote leads to. Asks nobody yet, but `gh` for a token.
-
-    Args:
-        environ: `GITHUB_TOKEN` and its like, and `GITHUB_API_URL`.
-        repository: Whose remote it is.
-        remote: Its name, such as `origin`.
-        github: `owner/repo` or `host/owner/repo` where the remote does not tell.
-        on_wait: As for `GitHub`.
-
-    Raises:
-        ForgeError: There is no such remote, it does not lead to GitHub, or there is no token.
-    """
-    url = repository.remote_url(remote)
-    if url is None:
-        raise ForgeError(
-            f"there is no remote {remote} to push to; add it with `git remote add {remote} URL`, or name "
-            "another with --remote"
-        )
-    found = parse_remote(url) or parse_remote(repository.configured_url(remote) or "")
-    if github is not None:
-        host = found.host if found else GITHUB
-        found = parse_name(github, host)
-        if found is None:
-            raise ForgeError(f"--github: {github!r} is not of the form owner/repo")
-    if found is None:
-        raise ForgeError(
-            f"the remote {remote} ({without_credentials(url)}) does not name a repository on GitHub; "
-            "say which with --github owner/repo"
-        )
-    api = api_url(environ, found)
-    if not re.fullmatch(r"https?://[^\s/]+(/\S*)?", api):
-        raise ForgeError(
-            f"GITHUB_API_URL is {without_credentials(api)!r}, which is no URL such as https://HOST/api/v3"
-        )
-    token = find_token(environ, web_host(api))
-    if token is None:
-        raise ForgeError(_no_token(environ, found, web_host(api)))
-    if not re.fullmatch(r"[!-~]+", token):
-        raise ForgeError(f"the token for {web_host(api)} holds characters that no token has; set it anew")
-    return GitHub(api, found.full_name, token, on_wait=on_wait)
-
-
-def _no_token(environ: Mapping[str, str], found: RemoteRepository, host: str) -> str:
-    names = token_names(environ, host)
-    name = "GITHUB_TOKEN" if "GITHUB_TOKEN" in names else names[0]
-    login = "gh auth login" if host == GITHUB else f"gh auth login --hostname {host}"
-    return (
-        f"there is no token for {found.full_name} on {host}: set {name} to one that may write contents and "
-        f"pull requests there, or sign in with `{login}`"
-    )
-
-
-def _noted(request: PullRequest, note: str) -> PullRequest:
+def _with_note(request: PullRequest, note: str) -> PullRequest:
     return replace(request, notes=(*request.notes, note))
 
 
@@ -490,7 +373,7 @@ def _ref(end: "PullRequestPart | None") -> str | None:
 
 
 def _is_from(found: "GithubRequest", name: str, branch: str) -> bool:
-    """Say whether a pull request comes from a branch of the repository itself, and not from a fork's."""
+    """Return whether a pull request comes from a branch of the repository itself, not of a fork."""
     if _ref(found.head) not in {branch, None}:
         return False
     repository = found.head.repo if found.head else None

@@ -1,4 +1,7 @@
-"""What GitHub and the network answer, said in sentences that help."""
+"""Translate errors of GitHub and of the network to `ForgeError`.
+
+Status codes: https://docs.github.com/en/rest/using-the-rest-api/troubleshooting-the-rest-api
+"""
 
 import re
 import time
@@ -6,33 +9,41 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from tasks.errors import PatchyardError
+from pipeline.forge.base import ForgeError, UnreachableError
 from tasks.secrets import Secrets
 
 if TYPE_CHECKING:
     from github import GithubException
 
-_ODD = (ValueError, TypeError, LookupError, AttributeError, AssertionError, RuntimeError)
-"""What PyGithub raises when an answer is not GitHub's, such as the page of a proxy."""
-UNAUTHORIZED, FORBIDDEN, NOT_FOUND, UNPROCESSABLE, TOO_MANY = 401, 403, 404, 422, 429
-LATER = "`patchyard publish` does later what is left to do"
+_UNEXPECTED = (ValueError, TypeError, LookupError, AttributeError, AssertionError, RuntimeError)
+"""What PyGithub raises for an answer that is not GitHub's, such as a proxy's page."""
+BAD_REQUEST = 400
+"""Besides GitHub's own use, the status with which PyGithub raises errors of GraphQL (`graphql_query`)."""
+UNAUTHORIZED = 401
+"""The token is wrong, expired or revoked."""
+FORBIDDEN = 403
+"""The token has no permission or no SSO authorization, or a rate limit is exhausted.
 
-
-class ForgeError(PatchyardError):
-    """GitHub did not do what it was asked; the message names the repository and says what to do."""
-
-    exit_code: ClassVar[int] = 3
-
-
-class UnreachableError(ForgeError):
-    """Nothing else will get through now: no connection, a refused token, a rate limit that is used up."""
+Primary and secondary limits: https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api
+"""
+NOT_FOUND = 404
+"""The object does not exist, or is private and the token may not read it."""
+METHOD_NOT_ALLOWED = 405
+"""The pull request cannot be merged (https://docs.github.com/en/rest/pulls/pulls#merge-a-pull-request)."""
+CONFLICT = 409
+"""The head of the pull request is not the given commit (same page)."""
+UNPROCESSABLE = 422
+"""Validation failed."""
+TOO_MANY = 429
+"""A primary or secondary rate limit is exceeded; GitHub uses 403 or 429."""
+LATER = "run `patchyard publish` later for the rest"
 
 
 @dataclass(frozen=True, slots=True)
 class GitHubRepositoryRef:
-    """Who is asked: `name` is `owner/repo`, `api` the address of the API; no message holds `secrets`."""
+    """A repository on GitHub: `name` is `owner/repo`, `api` the API's URL; messages are masked by `secrets`."""
 
     name: str
     host: str
@@ -46,14 +57,18 @@ class GitHubRepositoryRef:
 
 @contextmanager
 def translate_errors(place: GitHubRepositoryRef, doing: str) -> Iterator[None]:
-    """Turn whatever PyGithub raises into a `ForgeError`.
+    """Translate what PyGithub raises to a `ForgeError`.
 
     Args:
-        place: Who is asked.
-        doing: What for, such as `open a pull request`.
+        place: The repository.
+        doing: The intended action as a verb phrase, such as `open a pull request`.
+
+    Raises:
+        UnreachableError: No further request will succeed now.
+        ForgeError: The request was rejected.
     """
     from github import BadAttributeException, GithubException  # noqa: PLC0415 - 0.3 s, and only publishing needs it
-    from requests import RequestException  # noqa: PLC0415 - comes with it
+    from requests import RequestException  # noqa: PLC0415 - as above
 
     try:
         yield
@@ -61,27 +76,27 @@ def translate_errors(place: GitHubRepositoryRef, doing: str) -> Iterator[None]:
         raise _masked(place, _refusal(place, doing, error)) from error
     except RequestException as error:
         raise _masked(place, _network(place, doing, error)) from error
-    except (*_ODD, BadAttributeException) as error:
+    except (*_UNEXPECTED, BadAttributeException) as error:
         raise ForgeError(
-            f"what {place.api} answers is not what the API of GitHub does; check GITHUB_API_URL"
+            f"the answer of {place.api} is not one of the GitHub API; check GITHUB_API_URL"
         ) from error
 
 
-def problems(error: "GithubException") -> list[str]:
-    """Return what GitHub says is wrong, each in its own words."""
+def error_messages(error: "GithubException") -> list[str]:
+    """Return the messages of a GitHub error, as GitHub wrote them."""
     data = error.data if isinstance(error.data, dict) else {}
-    found = [text for item in data.get("errors") or () if (text := _problem(item))]
+    found = [text for item in data.get("errors") or () if (text := _message(item))]
     message = data.get("message") or error.message
     return found or ([str(message)] if message else [])
 
 
-def is_validation(error: "GithubException", *parts: str) -> bool:
-    """Say whether GitHub refused a value, and any of its words hold any of `parts`."""
-    told = " ".join(problems(error)).lower()
-    return error.status == UNPROCESSABLE and any(part in told for part in parts)
+def is_validation_error(error: "GithubException", *parts: str) -> bool:
+    """Return whether GitHub rejected a value with a message that contains one of `parts` (lower case)."""
+    message = " ".join(error_messages(error)).lower()
+    return error.status == UNPROCESSABLE and any(part in message for part in parts)
 
 
-def _problem(item: object) -> str:
+def _message(item: object) -> str:
     if isinstance(item, dict):
         words = (item.get("field"), str(item.get("code", "")).replace("_", " "))
         return str(item.get("message") or " is ".join(str(word) for word in words if word))
@@ -93,12 +108,12 @@ def _masked(place: GitHubRepositoryRef, error: ForgeError) -> ForgeError:
 
 
 def _refusal(place: GitHubRepositoryRef, doing: str, error: "GithubException") -> ForgeError:
-    told = "; ".join(problems(error)) or "no reason given"
+    reason = "; ".join(error_messages(error)) or "no reason given"
     if is_rate_limit(error):
-        return UnreachableError(f"the rate limit of GitHub for {place} is used up{_until(error)}; {LATER}")
+        return UnreachableError(f"the GitHub rate limit for {place} is exhausted{_until(error)}; {LATER}")
     if error.status == UNAUTHORIZED:
         return UnreachableError(
-            f"{place.host} does not accept the token for {place.name} (401: {told}): it is wrong, expired or "
+            f"{place.host} does not accept the token for {place.name} (401: {reason}): it is wrong, expired or "
             "revoked; set GITHUB_TOKEN to a valid one"
         )
     hint = "try again later"
@@ -108,17 +123,17 @@ def _refusal(place: GitHubRepositoryRef, doing: str, error: "GithubException") -
             hint = f"the token must be authorized for single sign-on first: open {url}"
     elif error.status == NOT_FOUND:
         hint = (
-            "it does not exist, or the token may not see it; check the name (--github owner/repo) and what "
-            "the token may read"
+            "it does not exist, or the token has no access; check the name (--github owner/repo) and the "
+            "token's repositories"
         )
     elif error.status == UNPROCESSABLE:
-        hint = "GitHub does not take what was sent"
-    return ForgeError(f"cannot {doing} in {place} ({error.status}: {told}): {hint}")
+        hint = "GitHub rejected the content of the request"
+    return ForgeError(f"cannot {doing} in {place} ({error.status}: {reason}): {hint}")
 
 
 def is_rate_limit(error: "GithubException") -> bool:
-    """Say whether GitHub refused because of how much was asked, and not of what."""
-    from github import RateLimitExceededException  # noqa: PLC0415 - see `explained`
+    """Return whether GitHub refused a request because of a primary or secondary rate limit."""
+    from github import RateLimitExceededException  # noqa: PLC0415 - see `translate_errors`
 
     used_up = error.status == FORBIDDEN and _header(error, "x-ratelimit-remaining") == "0"
     return isinstance(error, RateLimitExceededException) or error.status == TOO_MANY or used_up
@@ -136,32 +151,30 @@ def _header(error: "GithubException", name: str) -> str:
 
 
 def _network(place: GitHubRepositoryRef, doing: str, error: Exception) -> ForgeError:
-    import requests  # noqa: PLC0415 - see `explained`
+    import requests  # noqa: PLC0415 - see `translate_errors`
 
     reason = _innermost(error)
     if isinstance(error, requests.exceptions.RetryError):
         status = re.search(r"too many (\d+) error responses", str(error))
-        if status and int(status[1]) in {FORBIDDEN, TOO_MANY}:  # 403 is tried again only for a rate limit
-            return UnreachableError(f"the rate limit of GitHub for {place} is used up; {LATER}")
+        if status and int(status[1]) in {FORBIDDEN, TOO_MANY}:  # a 403 is retried only for a rate limit
+            return UnreachableError(f"the GitHub rate limit for {place} is exhausted; {LATER}")
         answer = status[1] if status else "no answer"
-        return ForgeError(
-            f"cannot {doing} in {place}: GitHub failed again and again ({answer}); try again later"
-        )
+        return ForgeError(f"cannot {doing} in {place}: GitHub failed repeatedly ({answer}); try again later")
     if isinstance(error, requests.exceptions.SSLError):
-        hint = "check GITHUB_API_URL; REQUESTS_CA_BUNDLE names a file of authorities to trust besides"
+        hint = "check GITHUB_API_URL; set REQUESTS_CA_BUNDLE to a file with your own certificate authorities"
         return UnreachableError(f"no secure connection to {place.api} ({reason}); {hint}")
     if isinstance(error, requests.exceptions.Timeout):
         return UnreachableError(
-            f"cannot {doing} in {place}: {place.api} does not answer in time; try again later"
+            f"cannot {doing} in {place}: {place.api} did not answer in time; try again later"
         )
     if isinstance(error, requests.exceptions.InvalidHeader):
-        return UnreachableError(f"the token for {place} holds characters that no token has; set it anew")
-    hint = "check the network, and GITHUB_API_URL where it is set"
+        return UnreachableError(f"the token for {place} contains invalid characters; set it again")
+    hint = "check the network, and GITHUB_API_URL if it is set"
     return UnreachableError(f"cannot {doing} in {place}: {place.api} cannot be reached ({reason}); {hint}")
 
 
 def _innermost(error: BaseException) -> str:
-    """Return the plainest reason in a chain of exceptions."""
+    """Return the innermost reason in a chain of exceptions, without the wrappers of requests and urllib3."""
     seen: list[Any] = [error]
     for item in seen:
         inner = [getattr(item, "reason", None), getattr(item, "__cause__", None), *getattr(item, "args", ())]

@@ -1,4 +1,4 @@
-"""How long GitHub may keep a call waiting. Imports PyGithub: imported only where a client is made."""
+"""Retries with a bounded wait. Imports PyGithub, so import it only where a client is created."""
 
 from collections.abc import Callable
 from types import TracebackType
@@ -12,23 +12,26 @@ from urllib3.response import HTTPResponse
 STATUSES = (429, *range(500, 600))
 TRIES = 6
 CONNECT_TRIES = 2
-WORTH_TELLING = 2.0
-"""Seconds from which on a wait is told of."""
+MIN_REPORTED_WAIT = 2.0
+"""Shortest wait, in seconds, that is reported."""
 
 
 class BoundedGithubRetry(GithubRetry):
-    """PyGithub's own retry, which obeys `Retry-After` and rate limits, with an end to it.
+    """PyGithub's retry, which honors `Retry-After` and rate limits, with a bounded wait.
+
+    PyGithub alone would wait for up to an hour, until the primary limit is reset:
+    https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api
 
     Args:
-        longest: The longest single wait in seconds; GitHub asks for up to an hour.
-        on_wait: Is told of a wait, in seconds, before it begins.
-        options: As of `urllib3.Retry`.
+        longest: Longest single wait, in seconds.
+        on_wait: Called with the seconds of a wait before it starts.
+        options: Those of `urllib3.Retry`.
 
     Raises:
-        RateLimitExceededExceedsMaxWait: From a request, when GitHub asks for more; `wait` has how much.
+        RateLimitExceededExceedsMaxWait: From a request, if GitHub asks for a longer wait: `wait`, in seconds.
     """
 
-    def __init__(self, *, longest: float, on_wait: Callable[[float], None], **options: Any) -> None:  # noqa: ANN401 - those of urllib3
+    def __init__(self, *, longest: float, on_wait: Callable[[float], None], **options: Any) -> None:  # noqa: ANN401 - the types are urllib3's
         self._longest = longest
         self._on_wait = on_wait
         options.setdefault("total", TRIES)
@@ -37,27 +40,27 @@ class BoundedGithubRetry(GithubRetry):
         super().__init__(**options)
 
     def new(self, **options: Any) -> Self:  # noqa: ANN401 - as above
-        """Return a copy for the next try."""
+        """Return a copy for the next attempt."""
         return super().new(longest=self._longest, on_wait=self._on_wait, **options)
 
     def increment(
         self,
         method: str | None = None,
         url: str | None = None,
-        response: HTTPResponse | None = None,  # type: ignore[override]  # as PyGithub has it
+        response: HTTPResponse | None = None,  # type: ignore[override]  # as in PyGithub
         error: Exception | None = None,
         _pool: ConnectionPool | None = None,
         _stacktrace: TracebackType | None = None,
     ) -> Self:
-        """Return the retry that the next try is made with, or raise when there is to be none."""
+        """Return the retry for the next attempt, or raise if there is none."""
         try:
-            return self._following(method, url, response, error, _pool, _stacktrace)
+            return self._next(method, url, response, error, _pool, _stacktrace)
         except Exception:
             if response is not None:
-                response.close()  # urllib3 lets go of it only where it gives up by itself
+                response.close()  # urllib3 releases it only if its own limit is reached
             raise
 
-    def _following(  # noqa: PLR0913, PLR0917 - as above
+    def _next(  # noqa: PLR0913, PLR0917 - as above
         self,
         method: str | None,
         url: str | None,
@@ -66,11 +69,11 @@ class BoundedGithubRetry(GithubRetry):
         pool: ConnectionPool | None,
         stacktrace: TracebackType | None,
     ) -> Self:
-        following: Self = super().increment(method, url, response, error, pool, stacktrace)  # type: ignore[assignment]  # made by `new`
+        next_retry: Self = super().increment(method, url, response, error, pool, stacktrace)  # type: ignore[assignment]  # created by `new`
         asked = self.get_retry_after(response) if response is not None else None
-        wait = asked or following.get_backoff_time()
+        wait = asked or next_retry.get_backoff_time()
         if wait > self._longest and response is not None:
             raise RateLimitExceededExceedsMaxWait(response.status, None, dict(response.headers), wait=wait)
-        if wait >= WORTH_TELLING:
+        if wait >= MIN_REPORTED_WAIT:
             self._on_wait(wait)
-        return following
+        return next_retry

@@ -1,23 +1,30 @@
-"""Labels and reviewers of a pull request on GitHub: what cannot be set is said, and fails nothing."""
+"""Labels and reviewers of a pull request on GitHub. Those that GitHub rejects become notes, not failures."""
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from pipeline.forge.github_errors import FORBIDDEN, NOT_FOUND, UNPROCESSABLE, is_rate_limit, problems
+from pipeline.forge.github_errors import FORBIDDEN, NOT_FOUND, UNPROCESSABLE, error_messages, is_rate_limit
 
 if TYPE_CHECKING:
     from github import GithubException
     from github.PullRequest import PullRequest
 
-NOT_TAKEN = frozenset({FORBIDDEN, NOT_FOUND, UNPROCESSABLE})
+REJECTED = frozenset({FORBIDDEN, NOT_FOUND, UNPROCESSABLE})
+"""Statuses for labels and reviewers that cannot be set; 403 may be a rate limit as well."""
 
 
 def add_labels(request: "PullRequest", labels: Iterable[str]) -> list[str]:
-    """Add the labels that are missing; GitHub makes those that it does not know. Returns notes."""
+    """Add the missing labels and return notes. Blocking.
+
+    GitHub creates labels that the repository does not have.
+
+    Raises:
+        GithubException: The request failed for another reason than the labels.
+    """
     from github import GithubException  # noqa: PLC0415 - 0.3 s, and only publishing needs it
 
-    there = {label.name.casefold() for label in request.labels or ()}
-    missing = [label for label in dict.fromkeys(labels) if label.casefold() not in there]
+    present = {label.name.casefold() for label in request.labels or ()}
+    missing = [label for label in dict.fromkeys(labels) if label.casefold() not in present]
     try:
         if missing:
             request.add_to_labels(*missing)
@@ -26,21 +33,24 @@ def add_labels(request: "PullRequest", labels: Iterable[str]) -> list[str]:
     return []
 
 
-def ask_for_reviews(request: "PullRequest", reviewers: Iterable[str], *, is_new: bool) -> list[str]:
-    """Ask for the reviews of users, and of teams as `organization/team`. Returns notes.
+def request_reviews(request: "PullRequest", reviewers: Iterable[str], *, is_new: bool) -> list[str]:
+    """Request reviews from users, and from teams as `organization/team`; return notes. Blocking.
 
-    Nobody is asked twice: neither who is asked already, nor who has answered.
+    Reviewers with a pending request, or who have reviewed already, are skipped.
+
+    Raises:
+        GithubException: The request failed for another reason than the reviewers.
     """
-    asked = {user.login.casefold() for user in request.requested_reviewers or ()}
-    asked |= {team.slug.casefold() for team in request.requested_teams or ()}
-    missing = [one for one in dict.fromkeys(reviewers) if _slug(one).casefold() not in asked]
+    requested = {user.login.casefold() for user in request.requested_reviewers or ()}
+    requested |= {team.slug.casefold() for team in request.requested_teams or ()}
+    missing = [name for name in dict.fromkeys(reviewers) if _slug(name).casefold() not in requested]
     if missing and not is_new:
-        answered = _answered(request)
-        missing = [one for one in missing if one.casefold() not in answered]
-    return _ask(request, missing) if missing else []
+        reviewed = _past_reviewers(request)
+        missing = [name for name in missing if name.casefold() not in reviewed]
+    return _request_missing(request, missing) if missing else []
 
 
-def _answered(request: "PullRequest") -> set[str]:
+def _past_reviewers(request: "PullRequest") -> set[str]:
     from github import GithubException  # noqa: PLC0415 - as above
 
     try:
@@ -51,12 +61,12 @@ def _answered(request: "PullRequest") -> set[str]:
         raise
 
 
-def _ask(request: "PullRequest", reviewers: Sequence[str]) -> list[str]:
-    """Ask all at once; GitHub takes none where it does not take one, so then each by itself."""
+def _request_missing(request: "PullRequest", reviewers: Sequence[str]) -> list[str]:
+    """Request all reviews at once; GitHub rejects all if it rejects one, so then request each separately."""
     from github import GithubException  # noqa: PLC0415 - as above
 
-    users = [one for one in reviewers if "/" not in one]
-    teams = [_slug(one) for one in reviewers if "/" in one]
+    users = [name for name in reviewers if "/" not in name]
+    teams = [_slug(name) for name in reviewers if "/" in name]
     try:
         if teams:
             request.create_review_request(reviewers=users, team_reviewers=teams)
@@ -65,9 +75,9 @@ def _ask(request: "PullRequest", reviewers: Sequence[str]) -> list[str]:
     except GithubException as refusal:
         if len(reviewers) == 1:
             return [_note(f"{reviewers[0]} was not asked for a review", refusal)]
-        if refusal.status not in NOT_TAKEN or is_rate_limit(refusal):
+        if refusal.status not in REJECTED or is_rate_limit(refusal):
             raise
-        return [note for one in reviewers for note in _ask(request, [one])]
+        return [note for name in reviewers for note in _request_missing(request, [name])]
     return []
 
 
@@ -76,7 +86,7 @@ def _slug(reviewer: str) -> str:
 
 
 def _note(what: str, refusal: "GithubException") -> str:
-    """Return the sentence about what was not taken; any other trouble goes on being raised."""
-    if refusal.status not in NOT_TAKEN or is_rate_limit(refusal):
+    """Return a note about a rejected value; raise any other error again."""
+    if refusal.status not in REJECTED or is_rate_limit(refusal):
         raise refusal
-    return f"{what}: {'; '.join(problems(refusal)) or f'GitHub answered {refusal.status}'}"
+    return f"{what}: {'; '.join(error_messages(refusal)) or f'GitHub answered {refusal.status}'}"

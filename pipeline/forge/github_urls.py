@@ -1,4 +1,4 @@
-"""Where a remote's URL leads on GitHub, and which token is for there."""
+"""The GitHub repository, API and token for the URL of a remote."""
 
 import re
 import shutil
@@ -10,7 +10,8 @@ from urllib.parse import SplitResult, urlsplit
 from tasks.secrets import GITHUB_ENTERPRISE_TOKENS, GITHUB_TOKENS
 
 GITHUB = "github.com"
-GH_SECONDS = 10.0
+GH_TIMEOUT = 10.0
+"""Seconds."""
 _SCHEMES = frozenset({"ssh", "git+ssh", "ssh+git", "git", "https", "http"})
 _WEB_PORTS = {"https": 443, "http": 80}
 _SCP = re.compile(r"(?:[^@/\s]+@)?(?P<host>\[[0-9A-Fa-f:.]+\]|[^:/\s@]{2,}):(?!//)(?P<path>.+)")
@@ -19,7 +20,7 @@ _NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 @dataclass(frozen=True, slots=True)
 class RemoteRepository:
-    """A repository on a host that may be GitHub. `port` is a web URL's, where it is not the usual one."""
+    """A repository on a host that may be GitHub. `port` is that of a web URL, if it is not the default one."""
 
     host: str
     owner: str
@@ -54,11 +55,14 @@ def parse_name(name: str, host: str = GITHUB) -> RemoteRepository | None:
 
 
 def api_url(environ: Mapping[str, str], repository: RemoteRepository | None) -> str:
-    """Return the address of the REST API, without a slash at its end.
+    """Return the URL of the REST API, without a trailing slash.
+
+    GitHub Enterprise Server serves it at `/api/v3`:
+    https://docs.github.com/en/enterprise-server@latest/rest/using-the-rest-api/getting-started-with-the-rest-api
 
     Args:
-        environ: `GITHUB_API_URL` goes before everything else.
-        repository: Whose host it is otherwise; `None` for github.com.
+        environ: Environment; `GITHUB_API_URL` has precedence.
+        repository: The repository whose host is used otherwise; `None` for github.com.
     """
     if url := environ.get("GITHUB_API_URL", "").strip():
         return url.rstrip("/")
@@ -70,7 +74,7 @@ def api_url(environ: Mapping[str, str], repository: RemoteRepository | None) -> 
 
 
 def web_host(api: str) -> str:
-    """Return the host that people know, for the address of an API: `github.com` for `https://api.github.com`."""
+    """Return the web host for the URL of an API: `github.com` for `https://api.github.com`."""
     parts = _split(api)
     host = (parts.hostname if parts else None) or GITHUB
     bare = host.removeprefix("api.")
@@ -78,10 +82,11 @@ def web_host(api: str) -> str:
 
 
 def token_names(environ: Mapping[str, str], host: str) -> tuple[str, ...]:
-    """Return the variables that a token for a host may stand in.
+    """Return the environment variables that may contain a token for a host.
 
-    `GITHUB_TOKEN` and `GH_TOKEN` are for github.com. Another host gets them only where `GITHUB_API_URL`,
-    `GITHUB_SERVER_URL` or `GH_HOST` names it, so that a remote's URL alone never decides where a token goes.
+    `GITHUB_TOKEN` and `GH_TOKEN` are for github.com. They are sent to another host only if `GITHUB_API_URL`,
+    `GITHUB_SERVER_URL` or `GH_HOST` names it, so that a remote's URL alone never decides where a token
+    goes. The names are those of `gh` (https://cli.github.com/manual/gh_help_environment).
     """
     if host == GITHUB or host.endswith(".ghe.com"):
         return GITHUB_TOKENS
@@ -89,7 +94,7 @@ def token_names(environ: Mapping[str, str], host: str) -> tuple[str, ...]:
 
 
 def find_token(environ: Mapping[str, str], host: str) -> str | None:
-    """Return the token for a host: from the environment, else what `gh auth token` gives."""
+    """Return the token for a host, if any: from the environment, else from `gh auth token`. Blocking."""
     for name in token_names(environ, host):
         if token := environ.get(name, "").strip():
             return token
@@ -97,7 +102,7 @@ def find_token(environ: Mapping[str, str], host: str) -> str | None:
 
 
 def is_secure_for(remote: str, api: str) -> bool:
-    """Say whether a token for `api` may be given to a push to `remote`: a web URL of the same host."""
+    """Return whether a push to `remote` may use a token for `api`: only a web URL of the same host may."""
     parts, own = _split(remote), _split(api)
     if parts is None or own is None or parts.password is not None:
         return False
@@ -111,14 +116,14 @@ def _repository(host: str, path: str, port: int | None) -> RemoteRepository | No
         return None
     host = host.lower().strip("[]")
     if host in {"ssh.github.com", "www.github.com"} or host.startswith("github.com-"):
-        host = GITHUB  # its other doors, and the usual form of an alias in ~/.ssh/config
+        host = GITHUB  # ssh over port 443, and the usual alias in ~/.ssh/config
     return RemoteRepository(host, names[0], names[1], port)
 
 
 def _split(url: str) -> SplitResult | None:
     try:
         parts = urlsplit(url)
-        _ = parts.port  # is checked only when it is read
+        _ = parts.port  # urllib validates it on access
     except ValueError:
         return None
     return parts
@@ -135,15 +140,15 @@ def _gh_token(environ: Mapping[str, str], host: str) -> str | None:
     if program is None:
         return None
     try:
-        done = subprocess.run(
+        result = subprocess.run(
             [program, "auth", "token", "--hostname", host],
             env=dict(environ),
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=GH_SECONDS,
+            timeout=GH_TIMEOUT,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    token = done.stdout.decode(errors="replace").strip()
-    return token if done.returncode == 0 and token else None
+    token = result.stdout.decode(errors="replace").strip()
+    return token if result.returncode == 0 and token else None

@@ -9,13 +9,7 @@ from dataclasses import dataclass, field, replace
 from graphlib import TopologicalSorter
 
 from containers.git.repository import Credential, GitError, Push, Repository
-from pipeline.forge.github_client import (
-    Forge,
-    ForgeError,
-    MergedPullRequest,
-    PullRequestDraft,
-    UnreachableError,
-)
+from pipeline.forge.base import Forge, ForgeError, MergedPullRequest, PullRequestDraft, UnreachableError
 from pipeline.publish.pull_request import body, title, with_links
 from pipeline.run.branches import RUN_TRAILER
 from tasks.model import PullRequest
@@ -274,7 +268,7 @@ class _Publishing:
 
     def _merged(self, branch: str) -> MergedPullRequest | None:
         if branch not in self.seen:
-            self.seen[branch] = self.forge.merged(branch)
+            self.seen[branch] = self.forge.find_merged(branch)
         return self.seen[branch]
 
     def _note_merged(self, one: Publication) -> None:
@@ -308,7 +302,7 @@ class _Publishing:
                 raise ForgeError(reason)
             if base != self.target and (reason := self.refused.get(base)):
                 raise ForgeError(f"the branch {base}, which it builds on, is not there: {reason}")
-            request = self.forge.ensure(self._draft(one, base))
+            request = self.forge.create_or_update(self._draft(one, base))
             try:
                 if self.auto_merge:
                     request = self._merge(one, request)
@@ -317,7 +311,7 @@ class _Publishing:
 
     def _merge(self, one: Publication, request: PullRequest) -> PullRequest:
         if request.base == self.target:
-            return self.forge.auto_merge(request, one.branch.commit)
+            return self.forge.enable_auto_merge(request, one.branch.commit)
         note = f"`patchyard publish` turns auto-merge on when what it builds on ({request.base}) is merged"
         return replace(request, notes=(*request.notes, note))
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from containers.git.repository import Credential, GitError, Repository
 from pipeline.events import Listener, Notice, Published
-from pipeline.forge.github_client import Forge, ForgeError, connect
+from pipeline.forge.base import Forge, ForgeError
+from pipeline.forge.github_connect import connect
 from pipeline.publish.publisher import Branch, Publication, PublishedDependency, publish, target_branch
 from pipeline.publish.pull_request import body, title
 from pipeline.report.importer import ImportedRun
@@ -90,7 +91,7 @@ def _connect(  # noqa: PLR0913 - what one connection is made of
 ) -> Target:
     remote = options.remote
     forge = connect(environ, repository, remote, options.github, on_wait=on_wait)
-    forge.check()
+    forge.check_access()
     credential = forge.credential(repository.remote_url(remote, push=True))
     try:
         branch = target_branch(repository, remote, base_name, credential, forge)

@@ -287,7 +287,8 @@ def _bring_base(repository: Repository, run: Run, environ: Mapping[str, str]) ->
     """
     if repository.has(f"{run.base}^{{commit}}"):
         return
-    from pipeline.forge.github_client import ForgeError, connect  # noqa: PLC0415 - slow, and seldom needed
+    from pipeline.forge.base import ForgeError  # noqa: PLC0415 - as below
+    from pipeline.forge.github_connect import connect  # noqa: PLC0415 - slow, and seldom needed
 
     remote = run.settings.remote
     try:

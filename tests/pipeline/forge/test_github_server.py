@@ -57,7 +57,7 @@ def fits(model: type[BaseModel], answer: object) -> None:
     model.model_validate(answer)
 
 
-def test_the_schema_is_not_satisfied_by_anything() -> None:
+def test_schema_rejects_other_answers() -> None:
     with pytest.raises(ValidationError):
         fits(models.PullRequestSimple, {"number": 1})
 
@@ -128,7 +128,7 @@ def test_auto_merge_has_the_published_shape(ask: Client, repo: Repo) -> None:
         ),
     ],
 )
-def test_a_request_that_cannot_be_is_refused(
+def test_invalid_pull_request_is_rejected(
     ask: Client, repo: Repo, wanted: dict[str, str], error: dict[str, str]
 ) -> None:
     repo.git("branch", "same", "main")
@@ -146,7 +146,7 @@ def test_a_second_request_for_a_branch_is_refused(ask: Client, repo: Repo) -> No
 
 
 @pytest.mark.parametrize(("token", "status"), [("nonsense", 401), ("ghp_reader", 403)])
-def test_who_may_not_is_told_so(any_github: GitHubServer, repo: Repo, token: str, status: int) -> None:
+def test_missing_permission_is_reported(any_github: GitHubServer, repo: Repo, token: str, status: int) -> None:
     any_github.tokens["ghp_reader"] = "reader"
     client = Client(any_github, token)
     found, answer, _ = open_pull(client)
@@ -176,7 +176,7 @@ def test_a_branch_that_is_deleted_closes_its_pull_request(ask: Client, repo: Rep
 
 
 @pytest.mark.parametrize(("token", "code"), [(TOKEN, 0), ("nonsense", 128), ("ghp_reader", 128)])
-def test_a_push_over_http_needs_a_token_that_may(
+def test_push_over_http_needs_a_token_with_write_access(
     github: GitHubServer, tmp_path: Path, token: str, code: int
 ) -> None:
     github.add_repository("octo/demo")

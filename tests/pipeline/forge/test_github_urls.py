@@ -47,7 +47,7 @@ DEMO = RemoteRepository("github.com", "octo", "demo")
         "  https://github.com/octo/demo.git\n",
     ],
 )
-def test_every_form_of_a_url_leads_to_the_repository(url: str) -> None:
+def test_all_url_forms_are_parsed(url: str) -> None:
     assert parse_remote(url) == DEMO
 
 
@@ -93,12 +93,12 @@ def test_other_hosts(url: str, found: RemoteRepository) -> None:
         "ftp://github.com/octo/demo",
     ],
 )
-def test_what_is_no_repository_on_a_host(url: str) -> None:
+def test_other_urls_are_not_parsed(url: str) -> None:
     assert parse_remote(url) is None
 
 
 @given(st.text())
-def test_any_text_is_read_without_an_error(text: str) -> None:
+def test_arbitrary_text_raises_no_error(text: str) -> None:
     found = parse_remote(text)
     assert found is None or (found.host and found.owner and found.name)
 
@@ -130,9 +130,7 @@ def test_a_repository_by_name(name: str, found: RemoteRepository | None) -> None
         ({"GITHUB_API_URL": ""}, DEMO, "https://api.github.com"),
     ],
 )
-def test_the_address_of_the_api(
-    environ: Mapping[str, str], repository: RemoteRepository | None, url: str
-) -> None:
+def test_api_url(environ: Mapping[str, str], repository: RemoteRepository | None, url: str) -> None:
     assert api_url(environ, repository) == url
 
 
@@ -145,7 +143,7 @@ def test_the_address_of_the_api(
         ("https://api.example.com/api/v3", "api.example.com"),
     ],
 )
-def test_the_host_that_people_know(api: str, host: str) -> None:
+def test_web_host(api: str, host: str) -> None:
     assert web_host(api) == host
 
 
@@ -168,11 +166,11 @@ BOTH = {"GITHUB_TOKEN": "one", "GH_TOKEN": "two"}
         ({**BOTH, "GH_HOST": "ghe.example.com"}, "ghe.example.com", "one"),
     ],
 )
-def test_the_token_of_a_host(environ: Mapping[str, str], host: str, token: str | None) -> None:
+def test_find_token_for_a_host(environ: Mapping[str, str], host: str, token: str | None) -> None:
     assert find_token({"PATH": "", **environ}, host) == token
 
 
-def test_a_token_for_github_does_not_go_where_only_a_remote_leads() -> None:
+def test_github_token_is_not_sent_to_the_host_of_a_remote() -> None:
     assert find_token({"PATH": "", **BOTH, "GITHUB_API_URL": "https://api.github.com"}, "gitlab.com") is None
 
 
@@ -184,7 +182,7 @@ def test_a_token_for_github_does_not_go_where_only_a_remote_leads() -> None:
         ("echo", None),
     ],
 )
-def test_gh_gives_its_token(tmp_path: Path, script: str, token: str | None) -> None:
+def test_token_from_gh(tmp_path: Path, script: str, token: str | None) -> None:
     program = tmp_path / "gh"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
@@ -206,5 +204,5 @@ def test_gh_gives_its_token(tmp_path: Path, script: str, token: str | None) -> N
         ("/srv/git/demo.git", "https://api.github.com", False),
     ],
 )
-def test_where_a_token_may_be_pushed_with(remote: str, api: str, secure: bool) -> None:  # noqa: FBT001 - a parameter
+def test_is_secure_for(remote: str, api: str, secure: bool) -> None:  # noqa: FBT001 - a parameter
     assert is_secure_for(remote, api) is secure

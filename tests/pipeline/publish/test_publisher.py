@@ -11,7 +11,9 @@ from repositories import Clone, User
 from repositories import make_repository as make
 
 from containers.git.repository import Repository
-from pipeline.forge.github_client import ForgeError, GitHub, connect
+from pipeline.forge.base import ForgeError
+from pipeline.forge.github_client import GitHub
+from pipeline.forge.github_connect import connect
 from pipeline.publish.publisher import Branch, Failure, Publication, PublishedDependency, publish, target_branch
 from tasks.model import PullRequest
 
@@ -138,7 +140,7 @@ def test_the_token_is_in_no_url_and_in_no_file_of_the_repository(world: World) -
     assert [path for path in stored if TOKEN.encode() in path.read_bytes()] == []
 
 
-def test_once_more_pushes_nothing_and_opens_nothing(world: World, stack: tuple[Publication, ...]) -> None:
+def test_second_publication_changes_nothing(world: World, stack: tuple[Publication, ...]) -> None:
     assert world.publish(*stack) == ()
     writes = len(world.server.calls("POST", ""))
     numbers = {task: request.number for task, request in world.requests.items()}
@@ -149,7 +151,7 @@ def test_once_more_pushes_nothing_and_opens_nothing(world: World, stack: tuple[P
     assert len(world.pulls) == 3
 
 
-def test_a_task_that_ran_again_updates_its_branch_and_its_request(world: World) -> None:
+def test_repeated_task_updates_its_branch_and_pull_request(world: World) -> None:
     world.publish(world.task("1.1", world.commit({"one.txt": "1\n"}, world.clone.head)))
     again = world.commit({"one.txt": "better\n"}, world.clone.head)
     assert world.publish(world.task("1.1", again, title="Other", body="Asked anew")) == ()
@@ -158,7 +160,7 @@ def test_a_task_that_ran_again_updates_its_branch_and_its_request(world: World) 
     assert world.requests["1.1"].action == "updated"
 
 
-def test_what_builds_on_a_batch_shows_its_own_change_alone(
+def test_pull_request_on_a_batch_branch_shows_only_its_own_change(
     world: World, stack: tuple[Publication, ...]
 ) -> None:
     assert world.publish(*reversed(stack)) == ()
@@ -169,7 +171,7 @@ def test_what_builds_on_a_batch_shows_its_own_change_alone(
     assert third.body == f"Depends on\n\n{links['1.1']}{links['1.2']}\nBody of 2.1"
 
 
-def test_a_link_that_only_the_store_knows(world: World, stack: tuple[Publication, ...]) -> None:
+def test_link_to_a_stored_pull_request(world: World, stack: tuple[Publication, ...]) -> None:
     world.publish(*stack[:2])
     below = [replace(one, request=world.requests[one.task]) for one in stack[2].builds_on]
     assert world.publish(replace(stack[2], builds_on=tuple(below))) == ()
@@ -177,7 +179,9 @@ def test_a_link_that_only_the_store_knows(world: World, stack: tuple[Publication
     assert "[#2](" in (world.pulls[2].body or "")
 
 
-def test_when_all_below_is_merged_the_base_is_the_target(world: World, stack: tuple[Publication, ...]) -> None:
+def test_base_is_the_target_when_all_dependencies_are_merged(
+    world: World, stack: tuple[Publication, ...]
+) -> None:
     world.publish(*stack)
     for pull in world.pulls[:2]:
         world.hub.merge("octocat", pull, {})
@@ -190,16 +194,14 @@ def test_when_all_below_is_merged_the_base_is_the_target(world: World, stack: tu
     assert [world.requests[task].action for task in ("1.1", "1.2", "2.1")] == ["merged", "merged", "updated"]
 
 
-def test_while_one_below_is_not_merged_the_base_stays(world: World, stack: tuple[Publication, ...]) -> None:
+def test_base_is_kept_while_a_dependency_is_not_merged(world: World, stack: tuple[Publication, ...]) -> None:
     world.publish(*stack)
     world.hub.merge("octocat", world.pulls[0], {})
     assert world.publish(*stack) == ()
     assert world.pulls[2].base == "patchyard/plan/batch-1"
 
 
-def test_a_merged_task_stays_merged_when_its_branch_was_deleted(
-    world: World, stack: tuple[Publication, ...]
-) -> None:
+def test_merged_task_with_deleted_branch_is_still_merged(world: World, stack: tuple[Publication, ...]) -> None:
     world.publish(*stack[:1])
     world.hub.merge("octocat", world.pulls[0], {"merge_method": "squash"})
     world.hub.git("update-ref", "-d", "refs/heads/patchyard/plan/1.1")
@@ -208,7 +210,7 @@ def test_a_merged_task_stays_merged_when_its_branch_was_deleted(
     assert len(world.pulls) == 1
 
 
-def test_a_closed_request_is_followed_by_a_new_one(world: World, stack: tuple[Publication, ...]) -> None:
+def test_closed_pull_request_is_replaced(world: World, stack: tuple[Publication, ...]) -> None:
     world.publish(*stack[:1])
     world.pulls[0].state = "closed"
     assert world.publish(*stack[:1]) == ()
@@ -245,7 +247,9 @@ def test_a_commit_that_a_person_amended_is_left_alone(world: World, stack: tuple
     assert world.hub.tip("patchyard/plan/1.1") == amended
 
 
-def test_without_a_record_the_commit_says_whose_it_is(world: World, stack: tuple[Publication, ...]) -> None:
+def test_ownership_is_read_from_the_trailer_without_a_record(
+    world: World, stack: tuple[Publication, ...]
+) -> None:
     world.publish(*stack[:2])
     theirs = person_pushes(world, "patchyard/plan/1.2")
     world.pushed.clear()
@@ -256,7 +260,7 @@ def test_without_a_record_the_commit_says_whose_it_is(world: World, stack: tuple
     assert world.hub.tip("patchyard/plan/1.2") == theirs
 
 
-def test_what_stands_there_already_is_taken_note_of(world: World, stack: tuple[Publication, ...]) -> None:
+def test_branch_that_is_already_pushed_is_recorded(world: World, stack: tuple[Publication, ...]) -> None:
     """The program ended after the push, before it could keep what it had pushed."""
     world.publish(*stack[:1])
     world.pushed.clear()
@@ -264,9 +268,7 @@ def test_what_stands_there_already_is_taken_note_of(world: World, stack: tuple[P
     assert world.pushed == {"patchyard/plan/1.1": stack[0].branch.commit}
 
 
-def test_a_person_who_pushes_at_the_same_moment_is_not_overwritten(
-    world: World, stack: tuple[Publication, ...]
-) -> None:
+def test_concurrent_push_is_not_overwritten(world: World, stack: tuple[Publication, ...]) -> None:
     class Late(Repository):
         def push(self, *arguments, **options):  # type: ignore[no-untyped-def]  # noqa: ANN002, ANN003, ANN202 - as it is there
             person_pushes(world, "patchyard/plan/1.1")
@@ -280,7 +282,7 @@ def test_a_person_who_pushes_at_the_same_moment_is_not_overwritten(
     assert world.hub.git("log", "-1", "--format=%s", "patchyard/plan/1.1") == "a person's work"
 
 
-def test_a_base_that_is_not_ours_stops_what_builds_on_it(world: World, stack: tuple[Publication, ...]) -> None:
+def test_foreign_base_branch_fails_its_dependents(world: World, stack: tuple[Publication, ...]) -> None:
     world.hub.write("patchyard/plan/batch-1", {"theirs.txt": "mine\n"}, "a person's work", onto="main")
     (failure,) = world.publish(*stack)
     assert failure.task == "2.1"
@@ -290,9 +292,7 @@ def test_a_base_that_is_not_ours_stops_what_builds_on_it(world: World, stack: tu
     assert [pull.head for pull in world.pulls] == ["patchyard/plan/1.1", "patchyard/plan/1.2"]
 
 
-def test_a_push_that_the_remote_declines_leaves_the_others(
-    world: World, stack: tuple[Publication, ...]
-) -> None:
+def test_rejected_push_does_not_affect_other_tasks(world: World, stack: tuple[Publication, ...]) -> None:
     hook = world.hub.path / "hooks" / "update"
     hook.parent.mkdir(exist_ok=True)
     hook.write_text('#!/bin/sh\ncase "$1" in */1.1) echo "no such branches here" >&2; exit 1;; esac\n')
@@ -309,9 +309,7 @@ def test_a_push_that_the_remote_declines_leaves_the_others(
 # Failures half-way
 
 
-def test_one_failure_leaves_the_others_and_the_next_call_does_the_rest(
-    world: World, stack: tuple[Publication, ...]
-) -> None:
+def test_failed_task_is_published_by_the_next_call(world: World, stack: tuple[Publication, ...]) -> None:
     world.server.inject(Fault(status=422, message="odd", method="POST", path="/pulls$", skip=1))
     (failure,) = world.publish(*stack)
     assert failure.task == "1.2"
@@ -321,7 +319,7 @@ def test_one_failure_leaves_the_others_and_the_next_call_does_the_rest(
     assert [pull.head for pull in world.pulls] == [f"patchyard/plan/{task}" for task in ("1.1", "2.1", "1.2")]
 
 
-def test_a_rate_limit_half_way_leaves_the_rest_for_the_next_call(
+def test_rate_limit_leaves_the_remaining_tasks_for_the_next_call(
     world: World, stack: tuple[Publication, ...]
 ) -> None:
     limit = Fault(status=403, message="API rate limit exceeded", method="POST", path="/pulls$", skip=1, times=9)
@@ -329,14 +327,14 @@ def test_a_rate_limit_half_way_leaves_the_rest_for_the_next_call(
     world.server.inject(limit)
     failures = world.publish(*stack)
     assert [failure.task for failure in failures] == ["1.2", "2.1"]
-    assert all("the rate limit of GitHub for octo/demo" in failure.reason for failure in failures)
+    assert all("the GitHub rate limit for octo/demo" in failure.reason for failure in failures)
     assert len(world.server.calls("POST", "/pulls$")) == 2
     world.server.faults.clear()
     assert world.publish(*stack) == ()
     assert len(world.pulls) == 3
 
 
-def test_a_remote_that_cannot_be_read_fails_every_task(world: World, stack: tuple[Publication, ...]) -> None:
+def test_unreadable_remote_fails_every_task(world: World, stack: tuple[Publication, ...]) -> None:
     world.clone.git("remote", "set-url", "origin", world.server.clone_url("octo/nothing"))
     failures = world.publish(*stack)
     assert [failure.task for failure in failures] == ["1.1", "1.2", "2.1"]
@@ -347,18 +345,14 @@ def test_a_remote_that_cannot_be_read_fails_every_task(world: World, stack: tupl
 # Auto-merge
 
 
-def test_auto_merge_merges_what_nothing_holds_back_and_then_what_builds_on_it(
-    world: World, stack: tuple[Publication, ...]
-) -> None:
+def test_auto_merge_merges_a_task_and_then_its_dependents(world: World, stack: tuple[Publication, ...]) -> None:
     assert world.publish(*stack, auto_merge=True) == ()
     assert [world.requests[one.task].action for one in stack] == ["merged"] * 3
     assert [pull.base for pull in world.pulls] == ["main"] * 3
     assert world.hub.git("ls-tree", "--name-only", "main").split()[-3:] == ["src", "three.txt", "two.txt"]
 
 
-def test_auto_merge_waits_for_the_target_where_something_is_required(
-    world: World, stack: tuple[Publication, ...]
-) -> None:
+def test_auto_merge_waits_for_required_checks(world: World, stack: tuple[Publication, ...]) -> None:
     world.hub.required = True
     assert world.publish(*stack, auto_merge=True) == ()
     assert [pull.auto_merge for pull in world.pulls] == ["merge", "merge", None]
@@ -371,7 +365,7 @@ def test_auto_merge_waits_for_the_target_where_something_is_required(
     assert [(pull.base, pull.auto_merge) for pull in world.pulls[2:]] == [("main", "merge")]
 
 
-def test_a_merge_that_fails_leaves_the_request(world: World, stack: tuple[Publication, ...]) -> None:
+def test_failed_merge_keeps_the_pull_request(world: World, stack: tuple[Publication, ...]) -> None:
     world.server.inject(Fault(status=500, path="graphql$", times=99))
     failures = world.publish(*stack[:1], auto_merge=True)
     assert [failure.task for failure in failures] == ["1.1"]
@@ -385,9 +379,7 @@ def test_a_merge_that_fails_leaves_the_request(world: World, stack: tuple[Public
 @pytest.mark.parametrize(
     ("base", "target"), [("main", "main"), ("release", "release"), ("mine", "main"), (None, "main")]
 )
-def test_the_target_is_the_branch_of_the_base_where_the_remote_has_it(
-    world: World, base: str | None, target: str
-) -> None:
+def test_target_is_the_base_branch_if_the_remote_has_it(world: World, base: str | None, target: str) -> None:
     world.hub.git("branch", "release", "main")
     world.clone.git("branch", "mine")
     credential = world.forge.credential(world.repository.remote_url("origin"))
@@ -426,7 +418,7 @@ def connected(clone: Clone, user: User) -> Connect:
         ),
     ],
 )
-def test_where_a_remote_leads(
+def test_connect_finds_the_repository(
     connected: Connect, url: str, github: str | None, environ: dict[str, str], expected: str
 ) -> None:
     assert repr(connected(url, github, GITHUB_TOKEN="ghp_x", **environ)) == f"GitHub({expected})"
@@ -452,35 +444,35 @@ def test_where_a_remote_leads(
             "git@github.com:octo/demo.git",
             None,
             {},
-            "there is no token for octo/demo on github.com: set GITHUB_TOKEN to one that may write contents",
+            "there is no token for octo/demo on github.com: set GITHUB_TOKEN to one with write access",
         ),
         (
             "git@gitlab.test:octo/demo.git",
             None,
             {"GITHUB_TOKEN": "x"},
-            "there is no token for octo/demo on gitlab.test: set GH_ENTERPRISE_TOKEN to one that may write",
+            "there is no token for octo/demo on gitlab.test: set GH_ENTERPRISE_TOKEN to one with write access",
         ),
         (
             "git@github.com:octo/demo.git",
             None,
             {"GITHUB_API_URL": "http://127.0.0.1:8080"},
-            "there is no token for octo/demo on 127.0.0.1: set GITHUB_TOKEN to one that may write contents",
+            "there is no token for octo/demo on 127.0.0.1: set GITHUB_TOKEN to one with write access",
         ),
         (
             "git@github.com:octo/demo.git",
             None,
             {"GITHUB_TOKEN": "a b"},
-            "the token for github.com holds characters",
+            "the token for github.com contains invalid characters",
         ),
         (
             "git@github.com:octo/demo.git",
             None,
             {"GITHUB_API_URL": "nonsense"},
-            "GITHUB_API_URL is 'nonsense', which",
+            "GITHUB_API_URL is 'nonsense'; expected",
         ),
     ],
 )
-def test_why_there_is_no_way_to_github(
+def test_connect_explains_why_it_fails(
     connected: Connect, url: str | None, github: str | None, environ: dict[str, str], said: str
 ) -> None:
     with pytest.raises(ForgeError) as caught:
@@ -488,14 +480,14 @@ def test_why_there_is_no_way_to_github(
     assert str(caught.value).startswith(said)
 
 
-def test_a_url_that_git_rewrites_leads_to_where_it_says(connected: Connect, user: User, tmp_path: Path) -> None:
+def test_url_rewritten_by_git(connected: Connect, user: User, tmp_path: Path) -> None:
     user.git("config", "--global", f"url.{tmp_path}/.insteadOf", "https://github.com/", cwd=user.home)
     forge = connected("https://github.com/octo/demo.git", GITHUB_TOKEN="ghp_x")
     assert repr(forge) == "GitHub(octo/demo on github.com)"
     assert forge.credential(f"{tmp_path}/octo/demo.git") is None
 
 
-def test_a_path_as_remote_needs_no_credential(world: World, tmp_path: Path, user: User) -> None:
+def test_path_as_remote_needs_no_credential(world: World, tmp_path: Path, user: User) -> None:
     other = make(user, tmp_path / "other", {"a.txt": "1\n"})
     other.git("remote", "add", "origin", str(world.hub.path))
     repository = Repository.open(other.path, user.environ)

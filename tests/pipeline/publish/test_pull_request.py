@@ -29,7 +29,7 @@ def outcome(*files: str) -> Outcome:
     return Outcome("1.1", "Add a file", 1, Status.CHANGED, files=files)
 
 
-def test_the_whole() -> None:
+def test_complete_body() -> None:
     task = Task(
         "1.1",
         "Add a file",
@@ -56,24 +56,24 @@ def test_the_whole() -> None:
     )
 
 
-def test_commands_stand_where_no_text_was_written() -> None:
+def test_task_without_text_lists_its_commands() -> None:
     task = Task("1.1", "t", 1, run=(Step(StepKind.RUN, "echo a > a.txt", ("sh",)),))
     text = body(task, PLAN, outcome("a.txt"), run="r")
     assert "## What was asked\n\n- `echo a > a.txt`\n" in text
     assert "The plan names no command that verifies it." in text
 
 
-def test_names_of_files_are_shown_as_they_stand() -> None:
+def test_file_names_are_shown_verbatim() -> None:
     text = body(Task("1.1", "t", 1), PLAN, outcome("a`b", "`", "two\nlines", "sp ace", "caf\udcc3"), run="r")
     assert "- ``a`b``\n- `` ` ``\n- `two lines`\n- `sp ace`\n- `caf\ufffd`\n" in text
 
 
-def test_markup_in_a_title_is_not_taken_for_markup() -> None:
+def test_markup_in_a_title_is_escaped() -> None:
     text = body(Task("1.1", "Use <b> and `*args` in *a*", 1), PLAN, outcome(), run="r")
     assert text.startswith("Task 1.1 of *Greetings*: Use \\<b\\> and `*args` in \\*a\\*\n")
 
 
-def test_what_is_too_long_is_cut_and_the_trailers_stay() -> None:
+def test_long_body_is_cut_before_the_trailers() -> None:
     task = Task("1.1", "t", 1, implementation="before\n```python\n" + "x = 1\n" * 20_000)
     text = body(task, PLAN, outcome("a.txt"), run="r-1")
     assert len(text) <= LIMIT
@@ -81,7 +81,7 @@ def test_what_is_too_long_is_cut_and_the_trailers_stay() -> None:
     assert text.endswith("Plan-Task: 1.1\nPatchyard-Run: r-1\n")
 
 
-def test_long_names_leave_room_for_what_was_asked() -> None:
+def test_long_names_leave_room_for_the_request() -> None:
     task = Task("1.1", "t" * 9000, 1, implementation="Do it.", verification=(Check("c" * 90_000),))
     text = body(task, PLAN, outcome(*(f"{number:04}" * 1000 for number in range(200))), run="r-1")
     assert len(text) <= LIMIT
@@ -89,13 +89,13 @@ def test_long_names_leave_room_for_what_was_asked() -> None:
     assert text.endswith("Plan-Task: 1.1\nPatchyard-Run: r-1\n")
 
 
-def test_many_files_are_counted() -> None:
+def test_long_file_lists_are_counted() -> None:
     text = body(Task("1.1", "t", 1), PLAN, outcome(*(f"{number:04}.txt" for number in range(1000))), run="r")
     assert "- `0199.txt`\n- and 800 more\n" in text
 
 
 @given(st.text(), st.text(), st.lists(st.text(), max_size=300), st.integers(0, 3))
-def test_whatever_stands_in_a_plan_github_takes_it(asked: str, name: str, files: list[str], times: int) -> None:
+def test_arbitrary_plan_text_gives_a_valid_body(asked: str, name: str, files: list[str], times: int) -> None:
     task = Task("1.1", name, 1, implementation=asked * 10**times)
     requests = {f"1.{number}": PullRequest(f"1.{number}", number, "u" * 100, "b", "m") for number in range(80)}
     text = with_links(body(task, PLAN, outcome(*files), run="r"), requests)
@@ -117,7 +117,7 @@ def test_the_title(task: Task, expected: str) -> None:
     assert title(task) == expected
 
 
-def test_links_stand_in_front() -> None:
+def test_links_precede_the_body() -> None:
     requests = {
         "1.1": PullRequest("1.1", 3, "https://github.com/octo/demo/pull/3", "a", "main"),
         "1.2": PullRequest("1.2", 4, "https://github.com/octo/demo/pull/4", "b", "main"),

@@ -11,7 +11,7 @@ NAME = "octo/demo"
 SCRIPTS = {"1.1": "echo one > one.txt", "1.2": "true", "2.1": "cat one.txt > two.txt"}
 
 
-def test_a_run_that_publishes_opens_a_pull_request_a_task(hosted: Project, github: GitHubServer) -> None:
+def test_run_opens_one_pull_request_per_task(hosted: Project, github: GitHubServer) -> None:
     done = hosted.run(hosted.tasks(SCRIPTS), "--publish").expect(0)
 
     told = done.events("pull_request")
@@ -31,7 +31,7 @@ def test_a_run_that_publishes_opens_a_pull_request_a_task(hosted: Project, githu
     assert TOKEN not in done.out + done.err
 
 
-def test_once_more_is_no_second_pull_request(hosted: Project, github: GitHubServer) -> None:
+def test_second_publish_opens_no_pull_request(hosted: Project, github: GitHubServer) -> None:
     first = hosted.run(hosted.tasks(SCRIPTS), "--publish").expect(0)
 
     again = hosted.call("publish", first.run, "--json").expect(0)
@@ -44,7 +44,7 @@ def test_once_more_is_no_second_pull_request(hosted: Project, github: GitHubServ
     assert pushed == second.outcome("1.1")["commit"]
 
 
-def test_what_could_not_be_published_is_exit_code_3(hosted: Project, github: GitHubServer) -> None:
+def test_unpublished_task_gives_exit_code_3(hosted: Project, github: GitHubServer) -> None:
     github.inject(Fault(status=422, message="Validation Failed", method="POST", path="/pulls$", times=9))
 
     done = hosted.run(hosted.tasks(SCRIPTS), "--publish").expect(3)
@@ -57,9 +57,7 @@ def test_what_could_not_be_published_is_exit_code_3(hosted: Project, github: Git
     assert len(github.pull_requests(NAME)) == 2
 
 
-def test_a_failed_task_is_exit_code_1_and_the_others_are_published(
-    hosted: Project, github: GitHubServer
-) -> None:
+def test_failed_task_gives_exit_code_1_and_others_are_published(hosted: Project, github: GitHubServer) -> None:
     done = hosted.run(hosted.tasks({"1.1": "touch a", "1.2": "touch b; exit 3"}), "--publish").expect(1)
 
     assert [pull.head for pull in github.pull_requests(NAME)] == ["patchyard/demo/1.1"]
@@ -67,9 +65,7 @@ def test_a_failed_task_is_exit_code_1_and_the_others_are_published(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_while_publishing_leaves_the_rest_for_later(
-    hosted: Project, github: GitHubServer, number: int
-) -> None:
+def test_interrupted_publication_can_be_completed(hosted: Project, github: GitHubServer, number: int) -> None:
     slow = {"Retry-After": "50"}
     github.inject(Fault(status=429, message="slow down", method="POST", path="/pulls$", headers=slow))
     with hosted.start("run", hosted.tasks(SCRIPTS), "--json", "--publish") as started:

@@ -54,7 +54,7 @@ class Reader(HTMLParser):
         return [values for name, values in self.elements if name == tag]
 
 
-def test_any_text_is_shown_and_none_becomes_markup() -> None:
+def test_arbitrary_text_is_escaped() -> None:
     view, tasks = nasty_run()
     html = html_report(view, tasks, at(10))
     html.encode("utf-8")
@@ -71,7 +71,7 @@ def test_any_text_is_shown_and_none_becomes_markup() -> None:
     assert "\x00" not in html
 
 
-def test_nothing_is_fetched_from_anywhere() -> None:
+def test_report_needs_no_network() -> None:
     view, tasks = nasty_run()
     html = html_report(view, tasks, at(10))
     page = Reader(html)
@@ -83,7 +83,7 @@ def test_nothing_is_fetched_from_anywhere() -> None:
     assert re.findall(r"url\((?!\"data:)", html) == []
 
 
-def test_every_task_has_its_bar_its_row_and_its_part() -> None:
+def test_every_task_has_a_bar_a_row_and_a_section() -> None:
     view, tasks = nasty_run()
     page = Reader(html_report(view, tasks, at(10)))
     ids = {values["id"] for _, values in page.elements if "id" in values}
@@ -107,7 +107,7 @@ def test_every_task_has_its_bar_its_row_and_its_part() -> None:
     assert states["row-2.4"] == "pending"
 
 
-def test_many_patches_are_cut_so_that_a_browser_can_open_it() -> None:
+def test_large_patches_are_cut() -> None:
     lines = "".join(f"+{number}\n" for number in range(MOST_LINES))
     diff = (
         f"diff --git a/x b/x\nnew file mode 100644\n--- /dev/null\n+++ b/x\n@@ -0,0 +1,{MOST_LINES} @@\n{lines}"
@@ -121,7 +121,7 @@ def test_many_patches_are_cut_so_that_a_browser_can_open_it() -> None:
     assert "2 more tasks changed something" in html
 
 
-def test_the_command_writes_it(project: Project) -> None:
+def test_report_command_writes_the_file(project: Project) -> None:
     files: dict[str, Content] = {"a.txt": "one\ntwo\n"}
     project.clone.commit(files)
     project.configure('secrets = ["API_KEY"]\n')
@@ -143,7 +143,7 @@ def test_the_command_writes_it(project: Project) -> None:
     assert other.read_text().startswith("{")
 
 
-def test_a_run_that_never_began_has_a_report_too() -> None:
+def test_run_that_never_started_has_a_report() -> None:
     source = Source(run=run(status=RunStatus.PENDING), standing=RunStatus.PENDING, plan=plan("1.1"))
     page = Reader(html_report(timeline(source, at(1)), [], at(1)))
     (row,) = [values for values in page.all("tr") if values.get("id") == "row-1.1"]
@@ -151,7 +151,7 @@ def test_a_run_that_never_began_has_a_report_too() -> None:
     assert not [values for values in page.all("a") if values.get("class") == "bar"]
 
 
-def test_times_are_said_as_people_say_them() -> None:
+def test_durations_are_readable() -> None:
     told = [duration(seconds) for seconds in (0.04, 1.44, 59.94, 59.96, 61, 3599.6, 3725, 90061)]
     assert told == [
         "0.0 s",
@@ -167,6 +167,6 @@ def test_times_are_said_as_people_say_them() -> None:
     assert duration(None) == ""
 
 
-def test_only_addresses_of_the_web_are_linked() -> None:
+def test_only_web_urls_are_linked() -> None:
     assert web("https://x.test/1") == "https://x.test/1"
     assert [web(url) for url in ("javascript:alert(1)", "data:text/html,x", "https://[x", "")] == ["#"] * 4

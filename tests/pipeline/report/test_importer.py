@@ -136,7 +136,7 @@ def test_another_clone_gets_the_same_commits_branches_and_pull_requests(elsewher
     assert len(elsewhere.server.calls("POST", "git-receive-pack")) == pushed
 
 
-def test_the_run_is_there_as_if_it_had_been_made_here(elsewhere: Elsewhere) -> None:
+def test_imported_run_equals_a_local_run(elsewhere: Elsewhere) -> None:
     with opened(elsewhere.here) as (repository, store):
         ImportedRun.at(elsewhere.directory).bring(repository, store)
         ImportedRun.at(elsewhere.directory).bring(repository, store)
@@ -164,7 +164,7 @@ def test_the_run_is_there_as_if_it_had_been_made_here(elsewhere: Elsewhere) -> N
     assert set(trees(elsewhere.here)) >= set(elsewhere.pulls)
 
 
-def test_commits_of_nobody_get_the_name_of_who_publishes_them(elsewhere: Elsewhere) -> None:
+def test_commits_without_identity_get_the_publishers_name(elsewhere: Elsewhere) -> None:
     text = (elsewhere.directory / "report.json").read_text()
     assert "Uma User <uma@example.com> " in text
     anonymous = text.replace("Uma User <uma@example.com> ", "patchyard <patchyard@localhost> ")
@@ -177,9 +177,7 @@ def test_commits_of_nobody_get_the_name_of_who_publishes_them(elsewhere: Elsewhe
     assert who == "Uma User <uma@example.com> Uma User <uma@example.com>"
 
 
-def test_a_shallow_clone_of_a_later_state_gets_the_base_from_the_remote(
-    elsewhere: Elsewhere, tmp_path: Path
-) -> None:
+def test_shallow_clone_fetches_the_base_from_the_remote(elsewhere: Elsewhere, tmp_path: Path) -> None:
     clone, hub = elsewhere.project.clone, elsewhere.server.repository(NAME)
     clone.commit({"later.txt": "1"})
     clone.git("push", "-q", hub.path, "main")
@@ -194,7 +192,7 @@ def test_a_shallow_clone_of_a_later_state_gets_the_base_from_the_remote(
     assert len(elsewhere.pulls) == 5
 
 
-def test_a_base_that_is_nowhere_is_said(elsewhere: Elsewhere) -> None:
+def test_missing_base_is_reported(elsewhere: Elsewhere) -> None:
     base = elsewhere.report["base"]
     elsewhere.change(base={**base, "commit": "1" * 40}, commits=[], tasks=[])
     done = elsewhere.publish(code=2)
@@ -202,7 +200,7 @@ def test_a_base_that_is_nowhere_is_said(elsewhere: Elsewhere) -> None:
     assert elsewhere.pulls == {}
 
 
-def test_a_patch_that_was_changed_is_refused_and_nothing_is_left(elsewhere: Elsewhere) -> None:
+def test_modified_patch_is_rejected_without_side_effects(elsewhere: Elsewhere) -> None:
     patch = elsewhere.directory / "1.3.patch"
     patch.write_bytes(patch.read_bytes().replace(b"+three\n", b"+THREE\n"))
     done = elsewhere.publish(code=2)
@@ -216,7 +214,7 @@ def test_a_patch_that_was_changed_is_refused_and_nothing_is_left(elsewhere: Else
     assert "1.3.patch: cannot be read" in elsewhere.publish(code=2).err
 
 
-def test_a_branch_of_a_person_is_left_alone(elsewhere: Elsewhere) -> None:
+def test_branch_of_a_person_is_not_changed(elsewhere: Elsewhere) -> None:
     elsewhere.here.clone.git("branch", "patchyard/some-plan/1.2", "main")
     done = elsewhere.publish(code=1)
     assert "patchyard/some-plan/1.2 has commits that patchyard did not make" in done.err
@@ -224,7 +222,7 @@ def test_a_branch_of_a_person_is_left_alone(elsewhere: Elsewhere) -> None:
     assert elsewhere.pulls == {}
 
 
-def test_a_branch_that_a_report_takes_by_another_name_is_left_alone_too(elsewhere: Elsewhere) -> None:
+def test_branch_named_differently_in_a_report_is_not_changed(elsewhere: Elsewhere) -> None:
     tasks = elsewhere.report["tasks"]
     tasks[0]["branch"] = "main"
     elsewhere.change(tasks=tasks)
@@ -255,7 +253,7 @@ ODD = [
 ]
 
 
-def test_what_no_run_writes_is_refused(elsewhere: Elsewhere) -> None:
+def test_invalid_report_is_rejected(elsewhere: Elsewhere) -> None:
     whole = json.dumps(elsewhere.report)
     with opened(elsewhere.here) as (repository, store):
         for where, name, value, message in ODD:
@@ -273,7 +271,7 @@ def test_what_no_run_writes_is_refused(elsewhere: Elsewhere) -> None:
     assert elsewhere.here.branches() == elsewhere.project.branches()
 
 
-def test_either_a_run_or_a_directory_is_named(elsewhere: Elsewhere) -> None:
+def test_run_and_directory_are_exclusive(elsewhere: Elsewhere) -> None:
     assert "either a RUN or a directory" in elsewhere.here.call("publish").expect(2).err
     assert "either a RUN or a directory" in elsewhere.publish("latest", code=2).err
     empty = elsewhere.directory.parent / "empty"
@@ -282,7 +280,7 @@ def test_either_a_run_or_a_directory_is_named(elsewhere: Elsewhere) -> None:
     assert "report.json: cannot be read" in done.err
 
 
-def test_without_a_token_nothing_is_made(elsewhere: Elsewhere) -> None:
+def test_missing_token_has_no_side_effects(elsewhere: Elsewhere) -> None:
     done = elsewhere.here.call("publish", "--from", elsewhere.directory).expect(3)
     assert "there is no token for octo/demo" in done.err
     assert set(elsewhere.here.branches()) == {"main"}
@@ -297,7 +295,7 @@ def test_a_run_that_changed_nothing_has_nothing_to_publish(elsewhere: Elsewhere)
     assert "nothing to publish" in done.out
 
 
-def test_a_submodule_moved_by_a_task_is_moved_here_too(elsewhere: Elsewhere, tmp_path: Path) -> None:
+def test_moved_submodule_is_imported(elsewhere: Elsewhere, tmp_path: Path) -> None:
     project, hub = elsewhere.project, elsewhere.server.repository(NAME)
     part = make_repository(project.clone.user, tmp_path / "part", {"a": "1"})
     project.clone.git("submodule", "add", "-q", str(part.path), "part")

@@ -37,7 +37,7 @@ def cases(xml: str) -> dict[str, str]:
     return found
 
 
-def test_every_end_has_its_kind(schema: XMLSchema) -> None:
+def test_each_status_has_its_junit_element(schema: XMLSchema) -> None:
     xml = junit(nasty_run()[0])
     schema.validate(xml)
     assert cases(xml) == {
@@ -58,7 +58,7 @@ def test_every_end_has_its_kind(schema: XMLSchema) -> None:
     assert first.get("timestamp") == "2026-01-01T12:00:00"
 
 
-def test_texts_arrive_as_they_were_but_for_what_xml_cannot_hold() -> None:
+def test_characters_invalid_in_xml_are_replaced() -> None:
     failure = read(junit(nasty_run()[0])).find(".//failure")
     assert failure is not None
     told = "<script>alert(1)</script> & \"quotes\" 'too' {{ 7 * 7 }} \ufffd[31m\ufffd \ufffd </style> ]]>"
@@ -67,7 +67,7 @@ def test_texts_arrive_as_they_were_but_for_what_xml_cannot_hold() -> None:
 
 
 @given(st.text(st.characters()))
-def test_any_text_makes_xml_that_can_be_read(text: str) -> None:
+def test_arbitrary_text_gives_valid_xml(text: str) -> None:
     source = Source(
         run=run(plan_title=text),
         standing=RunStatus.FAILED,
@@ -77,7 +77,7 @@ def test_any_text_makes_xml_that_can_be_read(text: str) -> None:
     read(junit(timeline(source, at(2))).encode())
 
 
-def test_a_task_that_is_under_way_is_no_success() -> None:
+def test_running_task_is_skipped() -> None:
     source = Source(
         run=run(),
         standing=RunStatus.RUNNING,
@@ -87,7 +87,7 @@ def test_a_task_that_is_under_way_is_no_success() -> None:
     assert cases(junit(timeline(source, at(2)))) == {"1.1": "skipped", "1.2": "skipped"}
 
 
-def test_the_command_writes_it(project: Project, schema: XMLSchema) -> None:
+def test_report_command_writes_the_file(project: Project, schema: XMLSchema) -> None:
     project.run(project.tasks({"1.1": "echo 1 > a", "1.2": "echo last words; exit 3"})).expect(1)
     path = project.root.parent / "out" / "junit.xml"
     path.parent.mkdir()

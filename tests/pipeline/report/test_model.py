@@ -45,7 +45,7 @@ def made(project: Project) -> tuple[Project, str, dict[str, Any]]:
     return project, done.run, json.loads(text)
 
 
-def test_a_report_says_what_a_run_was_made_from_and_what_it_left(
+def test_report_contains_inputs_and_results(
     made: tuple[Project, str, dict[str, Any]],
 ) -> None:
     project, run, report = made
@@ -82,7 +82,7 @@ def test_a_report_says_what_a_run_was_made_from_and_what_it_left(
     assert made_commits.index(last["commit"]) < made_commits.index(tasks["2.1"]["commit"])
 
 
-def test_no_value_of_the_environment_and_no_secret_is_in_a_report(project: Project) -> None:
+def test_report_contains_no_environment_value_or_secret(project: Project) -> None:
     project.configure('secrets = ["API_KEY"]\n')
     environ = {"API_KEY": "sesame-1234"}
     plan = project.tasks(
@@ -134,7 +134,7 @@ def test_the_report_goes_to_a_file_in_either_form(made: tuple[Project, str, dict
     assert "cannot write" in project.call("patches", run, "-o", path / "no").expect(2).err
 
 
-def test_a_report_without_the_runs_commits_says_the_rest(made: tuple[Project, str, dict[str, Any]]) -> None:
+def test_report_without_commits(made: tuple[Project, str, dict[str, Any]]) -> None:
     project, run, report = made
     for branch in project.branches():
         if branch != "main":
@@ -146,7 +146,7 @@ def test_a_report_without_the_runs_commits_says_the_rest(made: tuple[Project, st
 
 
 @pytest.mark.parametrize("mode", ["local", "parallel"])
-def test_the_same_key_gives_the_same_patch_byte_for_byte(mode: str, project: Project) -> None:
+def test_same_key_gives_an_identical_patch(mode: str, project: Project) -> None:
     plan = project.tasks(SCRIPTS, fields=FIELDS, front="environment:\n  MODE: x")
     first = ran_again(project, plan, "parallel", "first")
     second = ran_again(project, plan, mode, "second")
@@ -158,7 +158,7 @@ def test_the_same_key_gives_the_same_patch_byte_for_byte(mode: str, project: Pro
     assert set(first[1]) == {"1.1.patch", "1.2.patch", "2.1.patch"}
 
 
-def test_another_value_or_another_base_is_another_key(project: Project) -> None:
+def test_key_depends_on_values_and_base(project: Project) -> None:
     scripts = {"1.1": "echo $MODE > mode.txt"}
     keys = set()
     for number, value in enumerate(("x", "y", "y")):
@@ -210,7 +210,7 @@ def example(**more: Any) -> Report:  # noqa: ANN401 - any of its fields
     return Report(**values)
 
 
-def test_a_summary_shows_each_text_as_it_stands() -> None:
+def test_markdown_shows_texts_verbatim() -> None:
     nasty = "a | b\n# c <img src=x> [d](e) `f` *g* \udcff"
     request = RequestPart(7, "https://github.test/pull/7", "main", "opened")
     report = example(
@@ -257,7 +257,7 @@ def test_a_summary_shows_each_text_as_it_stands() -> None:
     ]
 
 
-def test_a_summary_of_a_run_that_never_ended_has_no_figures() -> None:
+def test_markdown_of_an_unfinished_run_has_no_figures() -> None:
     report = example(status="running", seconds=None, speedup=None, tasks=())
     assert "**running**, run `r-1` of `plan.md`" in markdown(report)
     assert "What did not succeed" not in markdown(report)
@@ -278,9 +278,7 @@ def test_a_summary_of_a_run_that_never_ended_has_no_figures() -> None:
         ({"seconds": "long"}, "seconds: expected float"),
     ],
 )
-def test_what_is_no_report_is_refused_with_the_place(
-    tmp_path: Path, change: dict[str, Any], message: str
-) -> None:
+def test_invalid_report_error_names_the_field(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     path = tmp_path / "report.json"
     path.write_text(json.dumps({**json.loads(example().as_json), **change}))
     with pytest.raises(ReportError, match=f"{path}.*{message}") as error:
@@ -289,7 +287,7 @@ def test_what_is_no_report_is_refused_with_the_place(
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff\xfe", b"null"])
-def test_a_file_of_anything_else_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_file_that_is_not_a_report_is_rejected(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "report.json"
     path.write_bytes(content)
     with pytest.raises(ReportError):
@@ -298,7 +296,7 @@ def test_a_file_of_anything_else_is_refused(tmp_path: Path, content: bytes) -> N
         read_report(tmp_path / "none.json")
 
 
-def test_a_report_is_read_as_it_was_written_also_by_an_older_version(tmp_path: Path) -> None:
+def test_report_round_trip_with_unknown_and_missing_fields(tmp_path: Path) -> None:
     commit = Commit("c" * 40, "t" * 40, ("b" * 40,), "A <a@b> 1 +0000", "A <a@b> 1 +0000", "ä\udcff\n")
     report = example(tasks=(TaskPart("1", "T", 1, "changed", files=("\udcfe",)),), commits=(commit,))
     path = tmp_path / "report.json"
@@ -308,7 +306,7 @@ def test_a_report_is_read_as_it_was_written_also_by_an_older_version(tmp_path: P
     assert read_report(path) == report
 
 
-def test_whole_numbers_are_floats_too() -> None:
+def test_integers_are_accepted_as_floats() -> None:
     assert decode(float | None, 3) == 3.0
     assert isinstance(decode(float, 3), float)
     assert decode(tuple[int, ...], [1, 2]) == (1, 2)

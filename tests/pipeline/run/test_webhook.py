@@ -119,7 +119,7 @@ def test_the_body_has_a_text_and_the_facts(hook: Hook) -> None:
     assert headers["Content-Type"] == "application/json"
 
 
-def test_many_failures_are_counted_rather_than_named(hook: Hook) -> None:
+def test_failures_beyond_the_limit_are_counted(hook: Hook) -> None:
     outcomes = tuple(Outcome(f"1.{n}", "F", 1, Status.FAILED, error="no") for n in range(1, 31))
     finished = RunFinished(
         run="r", status=RunStatus.FAILED, seconds=1, speedup=0, efficiency=0, outcomes=outcomes
@@ -130,20 +130,20 @@ def test_many_failures_are_counted_rather_than_named(hook: Hook) -> None:
     assert lines[-2:] == ["- and 20 more tasks", "run r"]
 
 
-def test_what_cannot_be_taken_now_is_sent_again(hook: Hook) -> None:
+def test_temporary_error_is_retried(hook: Hook) -> None:
     hook.answers = [(503, {}), (429, {"Retry-After": "7"}), (500, {"Retry-After": "9999"}), (200, {})]
     assert send(hook) == [1.0, 7.0, 15.0]
     assert len(set(hook.bodies)) == 1
     assert len(hook.bodies) == 4
 
 
-def test_a_connection_that_breaks_is_tried_again(hook: Hook) -> None:
+def test_dropped_connection_is_retried(hook: Hook) -> None:
     hook.drop = 2
     assert send(hook) == [1.0, 2.0]
     assert len(hook.bodies) == 1
 
 
-def test_it_gives_up_in_the_end_and_keeps_the_address_to_itself(hook: Hook) -> None:
+def test_last_failure_is_reported_without_the_url(hook: Hook) -> None:
     hook.answers = [(503, {"Retry-After": "tomorrow"})] * 9
     with pytest.raises(NotifyError) as error:
         send(hook)
@@ -152,14 +152,14 @@ def test_it_gives_up_in_the_end_and_keeps_the_address_to_itself(hook: Hook) -> N
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 410])
-def test_a_refusal_is_not_repeated(hook: Hook, status: int) -> None:
+def test_rejection_is_not_retried(hook: Hook, status: int) -> None:
     hook.answers = [(status, {})]
     with pytest.raises(NotifyError, match=f"was not taken: it answered {status}$"):
         send(hook)
     assert len(hook.bodies) == 1
 
 
-def test_it_does_not_go_on_to_another_address(hook: Hook) -> None:
+def test_redirect_is_not_followed(hook: Hook) -> None:
     with Hook() as other:
         hook.answers = [(307, {"Location": other.url})]
         with pytest.raises(NotifyError, match="answered 307; name the address that it leads to"):
@@ -167,7 +167,7 @@ def test_it_does_not_go_on_to_another_address(hook: Hook) -> None:
         assert other.bodies == []
 
 
-def test_who_is_not_there_is_told_of_without_the_address(hook: Hook) -> None:
+def test_refused_connection_is_reported_without_the_url(hook: Hook) -> None:
     hook.__exit__()
     with pytest.raises(NotifyError) as error:
         send(hook)
@@ -175,7 +175,7 @@ def test_who_is_not_there_is_told_of_without_the_address(hook: Hook) -> None:
     assert SECRET not in str(error.value)
 
 
-def test_a_proxy_is_heeded(hook: Hook) -> None:
+def test_proxy_and_no_proxy_are_used(hook: Hook) -> None:
     with Hook() as proxy:
         address = f"http://127.0.0.1:{proxy.server.server_port}"
         notify("http://hooks.test/x", end(), {"HTTP_PROXY": address})
@@ -197,18 +197,18 @@ def test_a_proxy_is_heeded(hook: Hook) -> None:
         "http://ü/",
     ],
 )
-def test_only_the_web_is_notified_and_no_error_shows_the_address(url: str) -> None:
+def test_invalid_url_is_rejected_without_being_shown(url: str) -> None:
     with pytest.raises(ValueError, match="expected a URL that begins with https:// or http://"):
         check_url(url)
 
 
-def test_a_wrong_setting_is_told_without_its_value(project: Project) -> None:
+def test_invalid_setting_is_reported_without_its_value(project: Project) -> None:
     with pytest.raises(ConfigError) as error:
         load({"notify": f"mailto:{SECRET}"}, {}, project.root)
     assert str(error.value) == "--notify: expected a URL that begins with https:// or http://"
 
 
-def test_a_run_notifies_and_its_tasks_do_not_know_whom(project: Project, hook: Hook) -> None:
+def test_run_notifies_and_hides_the_url_from_its_tasks(project: Project, hook: Hook) -> None:
     scripts = {"1.1": "env > env.txt; env; tr '\\0' '\\n' < /proc/$PPID/cmdline | cat", "1.2": "exit 3"}
     done = project.run(project.tasks(scripts), environ={"PATCHYARD_NOTIFY": hook.url}).expect(1)
     (body,) = map(json.loads, hook.bodies)
@@ -221,7 +221,7 @@ def test_a_run_notifies_and_its_tasks_do_not_know_whom(project: Project, hook: H
         assert not path.is_file() or SECRET.encode() not in path.read_bytes(), path
 
 
-def test_the_flag_and_the_file_name_it_too(project: Project, hook: Hook) -> None:
+def test_url_from_option_and_configuration_file(project: Project, hook: Hook) -> None:
     plan = project.tasks({"1.1": "true"})
     project.run(plan, "--notify", hook.url).expect(0)
     project.configure(f'notify = "{hook.url}"\n')
@@ -231,14 +231,14 @@ def test_the_flag_and_the_file_name_it_too(project: Project, hook: Hook) -> None
         assert not path.is_file() or SECRET.encode() not in path.read_bytes(), path
 
 
-def test_a_secret_address_that_a_task_comes_by_is_masked(project: Project, hook: Hook) -> None:
+def test_secret_url_is_masked_in_logs(project: Project, hook: Hook) -> None:
     plan = project.tasks({"1.1": f"echo {hook.url}"})
     done = project.run(plan, environ={"PATCHYARD_NOTIFY": hook.url}).expect(0)
     assert SECRET not in project.log(done.run, "1.1") + done.out
     assert "***" in project.log(done.run, "1.1")
 
 
-def test_a_failure_to_notify_is_a_warning_and_nothing_else(project: Project, hook: Hook) -> None:
+def test_failed_notification_is_only_a_warning(project: Project, hook: Hook) -> None:
     hook.answers = [(404, {})]
     done = project.run(project.tasks({"1.1": "true"}), "--notify", hook.url).expect(0)
     assert done.finished["status"] == "succeeded"
@@ -247,7 +247,7 @@ def test_a_failure_to_notify_is_a_warning_and_nothing_else(project: Project, hoo
     assert SECRET not in done.out + done.err
 
 
-def test_a_run_that_is_cancelled_notifies_too(project: Project, hook: Hook) -> None:
+def test_cancelled_run_notifies(project: Project, hook: Hook) -> None:
     plan = project.tasks({"1.1": "exit 3", "1.2": "sleep 60"})
     project.run(plan, "--fail-fast", "--notify", hook.url).expect(1)
     assert json.loads(hook.bodies[0])["status"] == "failed"
