@@ -11,21 +11,20 @@ import shutil
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from containers.filesystem import empty_directory, is_directory, make_accessible, remove
-from containers.git import standalone
 from containers.git.command import Git, GitError
+from containers.git.commits import CommitCache
 from containers.git.secret_scan import quarantined, refuse_secrets
-from containers.git.staging import Commits, Staging, Taken, transplant
+from containers.git.staging import Staging, Taken, transplant
+from containers.git.standalone import create_standalone, is_plain
+from containers.git.worktree_paths import POOL_MARKER, WorktreePaths, is_admin_of, read_pointer
 from tasks.model import Patch
 from tasks.secrets import Secrets
 
-MARKER = "patchyard-pool"
-"""A file in a worktree's administrative directory that says whose the worktree is."""
-_ADMINISTRATION = frozenset({"HEAD", "commondir", "gitdir", "index", "reftable", MARKER})
+_ADMINISTRATION = frozenset({"HEAD", "commondir", "gitdir", "index", "reftable", POOL_MARKER})
 _ID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\n?")
 _ATTEMPTS = 3
 
@@ -34,54 +33,33 @@ class BrokenWorktreeError(GitError):
     """A worktree cannot be used as it is; it has to be made anew."""
 
 
-@dataclass(frozen=True, slots=True)
-class WorktreePaths:
-    """Where a worktree stands. `admin` is its directory below `worktrees/` in the common git directory."""
-
-    path: Path
-    admin: Path
-    common: Path
-
-    @property
-    def scratch(self) -> Path:
-        """The program's own directory in the repository."""
-        return self.common / "patchyard"
-
-    def own(self, suffix: str) -> Path:
-        """Return a file that the program keeps for this worktree."""
-        return self.scratch / f"{self.admin.name}.{suffix}"
-
-    def forget(self) -> None:
-        """Remove the program's files for this worktree."""
-        for suffix in ("index", "staged", "base", "ignored", "excluded"):
-            self.own(suffix).unlink(missing_ok=True)
-
-
 class Checkout:
     """A worktree of the pool, seen through git. Everything here blocks.
 
     Args:
         git: Any git of the repository.
-        place: Where the worktree stands.
-        commits: What is known of the repository's commits.
-        excludes: Gives the content of the user's own file of ignored patterns.
+        paths: The directories of the worktree.
+        commits: Cache of the repository's commits.
+        read_user_ignores: Returns the content of the user's global ignore file.
     """
 
-    def __init__(self, git: Git, place: WorktreePaths, commits: Commits, excludes: Callable[[], bytes]) -> None:
-        self.path = place.path
-        self._place = place
+    def __init__(
+        self, git: Git, paths: WorktreePaths, commits: CommitCache, read_user_ignores: Callable[[], bytes]
+    ) -> None:
+        self.path = paths.path
+        self._paths = paths
         self._commits = commits
-        self._excludes = excludes
+        self._read_user_ignores = read_user_ignores
         self._keeps_modes: bool | None = None
         self._reset_at: int | None = None
-        work_tree = {"GIT_WORK_TREE": str(place.path)}
+        work_tree = {"GIT_WORK_TREE": str(paths.path)}
         # A reset moves the worktree's HEAD. A patch asks the repository alone: a task may have broken the rest.
-        index, staged = place.own("index"), place.own("staged")
+        index, staged = paths.own("index"), paths.own("staged")
         self._resetting = git.at(
-            place.path, {**work_tree, "GIT_DIR": str(place.admin), "GIT_INDEX_FILE": str(index)}
+            paths.path, {**work_tree, "GIT_DIR": str(paths.admin), "GIT_INDEX_FILE": str(index)}
         )
         self._staging = git.at(
-            place.path, {**work_tree, "GIT_DIR": str(place.common), "GIT_INDEX_FILE": str(staged)}
+            paths.path, {**work_tree, "GIT_DIR": str(paths.common), "GIT_INDEX_FILE": str(staged)}
         )
 
     def reset(self, commit: str, keep: Sequence[str] = ()) -> None:
@@ -97,12 +75,12 @@ class Checkout:
         """
         self._restore_administration()
         self._detach(commit)
-        index = self._place.own("index")
+        index = self._paths.own("index")
         old = self._base()
         if old is None:
             index.unlink(missing_ok=True)
-        self._place.own("base").unlink(missing_ok=True)
-        self._place.own("staged").unlink(missing_ok=True)
+        self._paths.own("base").unlink(missing_ok=True)
+        self._paths.own("staged").unlink(missing_ok=True)
         for attempt in range(1, _ATTEMPTS + 1):
             if old is not None:
                 self._free_directories(old)
@@ -116,11 +94,11 @@ class Checkout:
                     raise
                 if not accessible:
                     index.unlink()
-        for_the_task = self._place.admin / "index"
+        for_the_task = self._paths.admin / "index"
         remove(for_the_task)  # it may be a link that a task made
         # A copy bears the index's own time: git looks closer at files that are not older than that.
         shutil.copy2(index, for_the_task)
-        self._place.own("base").write_text(commit, "ascii")
+        self._paths.own("base").write_text(commit, "ascii")
         # By the worktree's own file system: a directory that a task touched has a later time, or this one.
         os.utime(self.path / ".git")
         self._reset_at = os.lstat(self.path / ".git").st_ctime_ns
@@ -140,26 +118,26 @@ class Checkout:
 
     def _restore_administration(self) -> None:
         """Put right what makes the directory a worktree, and remove every state that a task left half-done."""
-        path, admin = self._place.path, self._place.admin
+        path, admin = self._paths.path, self._paths.admin
         if not is_directory(path):
             raise BrokenWorktreeError(f"{path} is no directory any more")
         _make_owned(path)
-        if not belongs(admin, path) or not (admin / "HEAD").is_file():
+        if not is_admin_of(admin, path) or not (admin / "HEAD").is_file():
             raise BrokenWorktreeError(f"{path} is no worktree any more: {admin} is not as git made it")
         kept = _ADMINISTRATION | {"refs"} if (admin / "reftable").is_dir() else _ADMINISTRATION
         for child in admin.iterdir():
             if child.name not in kept:
                 remove(child)
         for name in ("index.lock", "staged.lock"):
-            self._place.own(name).unlink(missing_ok=True)
+            self._paths.own(name).unlink(missing_ok=True)
         dot_git = path / ".git"
-        if pointer(dot_git) != admin:
+        if read_pointer(dot_git) != admin:
             remove(dot_git)
             dot_git.write_bytes(b"gitdir: " + os.fsencode(admin) + b"\n")
 
     def _detach(self, commit: str) -> None:
         """Let HEAD name a commit, so that no branch which a task switched to is moved by the reset."""
-        head = self._place.admin / "HEAD"
+        head = self._paths.admin / "HEAD"
         if not head.is_symlink() and _ID.fullmatch(head.read_text("utf-8", "replace")):
             return
         try:
@@ -170,8 +148,8 @@ class Checkout:
     def _base(self) -> str | None:
         """Return the commit that the kept index is of, if it is known."""
         with suppress(OSError, ValueError):
-            base = self._place.own("base").read_text("ascii")
-            if _ID.fullmatch(base) and self._place.own("index").is_file():
+            base = self._paths.own("base").read_text("ascii")
+            if _ID.fullmatch(base) and self._paths.own("index").is_file():
                 return base
         return None
 
@@ -180,7 +158,7 @@ class Checkout:
         try:
             layout = self._commits.layout(commit)
         except GitError:  # the commit is gone from the repository: so is the use of what was kept of it
-            self._place.own("index").unlink(missing_ok=True)
+            self._paths.own("index").unlink(missing_ok=True)
             return
         root, since = str(self.path), self._reset_at
         _remove_special(root)
@@ -210,7 +188,7 @@ class Checkout:
     def is_plain(self, commit: str) -> bool:
         """Whether any git can make a checkout of a commit from the repository's objects alone."""
         gitlinks = self._commits.layout(commit).gitlinks
-        return standalone.is_plain(self._place.common, commit, has_submodules=bool(gitlinks))
+        return is_plain(self._paths.common, commit, has_submodules=bool(gitlinks))
 
     @contextmanager
     def standalone(self, commit: str, depth: int) -> Iterator[Path]:
@@ -219,9 +197,9 @@ class Checkout:
         Raises:
             GitError: It cannot be made.
         """
-        with TemporaryDirectory(dir=self._place.scratch, prefix="standalone-") as name:
+        with TemporaryDirectory(dir=self._paths.scratch, prefix="standalone-") as name:
             made = Path(name, "tree")
-            standalone.make(self._staging, self._place.common, commit, depth, made)
+            create_standalone(self._staging, self._paths.common, commit, depth, made)
             yield made
 
     def snapshot(self, exclude: Sequence[str] = ()) -> str:
@@ -269,7 +247,7 @@ class Checkout:
 
     def _take_searched(self, staging: Staging, baseline: str | None, secrets: Secrets) -> Taken:
         for _ in range(_ATTEMPTS):
-            with quarantined(staging, self._place.common / "objects") as apart:
+            with quarantined(staging, self._paths.common / "objects") as apart:
                 looked_through = self._take(apart, baseline)
                 refuse_secrets(looked_through, apart.git, secrets)
             taken = self._take(staging, baseline)
@@ -283,18 +261,18 @@ class Checkout:
         if not is_directory(self.path):
             raise GitError(f"its worktree {self.path} is gone, so there is nothing to take a patch of")
         _make_owned(self.path)
-        index, staged = self._place.own("index"), self._place.own("staged")
+        index, staged = self._paths.own("index"), self._paths.own("staged")
         if index.is_file() and not staged.exists():
             shutil.copy2(index, staged)
         return Staging(
             git=self._staging,
             root=self.path,
             index=staged,
-            scratch=self._place.scratch,
+            scratch=self._paths.scratch,
             start=start,
             gitlinks=self._commits.layout(start).gitlinks,
             options=(*self._options(), *self._excluding(exclude)),
-            excludes=self._place.own("excluded") if exclude else None,
+            excludes=self._paths.own("excluded") if exclude else None,
         )
 
     def _start(self) -> str:
@@ -307,9 +285,9 @@ class Checkout:
         """Write patterns to a file, after those that the user ignores everywhere, and name it to git."""
         if not patterns:
             return ()
-        own, together = self._place.own("excluded"), self._place.own("ignored")
+        own, together = self._paths.own("excluded"), self._paths.own("ignored")
         own.write_bytes(os.fsencode("".join(f"{pattern}\n" for pattern in patterns)))
-        together.write_bytes(self._excludes() + b"\n" + own.read_bytes())
+        together.write_bytes(self._read_user_ignores() + b"\n" + own.read_bytes())
         return ("-c", f"core.excludesFile={together}")
 
     def _options(self) -> tuple[str, ...]:
@@ -366,29 +344,3 @@ def keeps_modes(directory: Path) -> bool:
         probe.chmod(0o600)
         return bool(executable) and not probe.stat().st_mode & 0o100
     return True
-
-
-def pointer(dot_git: Path) -> Path | None:
-    """Return the directory that a worktree's `.git` file names; `None` if it is no such file."""
-    try:
-        if dot_git.is_symlink():
-            return None
-        content = dot_git.read_bytes()
-    except OSError:
-        return None
-    if not content.startswith(b"gitdir: "):
-        return None
-    return Path(os.path.normpath(dot_git.parent / os.fsdecode(content.removeprefix(b"gitdir: ").rstrip(b"\n"))))
-
-
-def belongs(admin: Path, path: Path) -> bool:
-    """Whether an administrative directory is whole and says that its worktree stands at `path`."""
-    try:
-        named = os.fsdecode((admin / "gitdir").read_bytes().rstrip(b"\n"))
-        common = os.fsdecode((admin / "commondir").read_bytes().rstrip(b"\n"))
-    except OSError:
-        return False
-    return (
-        os.path.normpath(admin / named) == str(path / ".git")
-        and os.path.normpath(admin / common) == os.path.normpath(admin.parent.parent)
-    )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Commits as they are written down, and made again elsewhere: the same names and times give the same ids."""
+"""Commit objects: read, create, apply a patch, merge; without a checkout."""
 
 import os
 import re
@@ -6,18 +6,54 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 
 from containers.git.command import Git, GitError
 
-_APPLY = ("-c", "apply.whitespace=nowarn", "-c", "apply.ignoreWhitespace=no", "apply", "--cached")
+GITLINK = "160000"
+"""The mode of a submodule (https://git-scm.com/docs/git-fast-import#_filemodify)."""
+ABSENT = "000000"
+"""The mode of a path that does not exist on one side of a difference."""
 
-_NOTHING, _SUBMODULE = "000000", "160000"
-"""Modes of a path, as git writes them."""
+_RAW = ("diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-relative", "--ignore-submodules=none")
+_APPLY = ("-c", "apply.whitespace=nowarn", "-c", "apply.ignoreWhitespace=no", "apply", "--cached")
+_CACHED = 64
+"""How many layouts and trees a `CommitCache` holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A name and an e-mail address, as git writes them into a commit."""
+
+    name: str
+    email: str
+
+
+PATCHYARD_IDENTITY = Identity("patchyard", "patchyard@localhost")
+"""The identity for users without one, and for commits that must be the same in every run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """Author and committer of a commit, with a date in git's format (`@1700000000 +0100`); `None` is now."""
+
+    identity: Identity
+    date: str | None = None
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment variables that set them (https://git-scm.com/docs/git-commit-tree#_commit_information)."""
+        parts = {"NAME": self.identity.name, "EMAIL": self.identity.email}
+        if self.date is not None:
+            parts["DATE"] = self.date
+        return {
+            f"GIT_{role}_{part}": value for role in ("AUTHOR", "COMMITTER") for part, value in parts.items()
+        }
 
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """A commit, whole: `author` and `committer` are as git writes them, with the time and its zone."""
+    """A whole commit object. `author` and `committer` include the time and its zone, as git writes them."""
 
     id: str
     tree: str
@@ -29,25 +65,27 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A path in which two commits differ, with its modes as git writes them: zeros where it is not there."""
+    """A path that differs between two trees: its modes (`ABSENT` if it does not exist) and object ids."""
 
-    path: str
+    old_mode: str
+    new_mode: str
     old: str
     new: str
+    path: str
 
     @property
-    def was(self) -> bool:
-        """Whether it was a file or a link before."""
-        return self.old not in {_NOTHING, _SUBMODULE}
+    def had_file(self) -> bool:
+        """Whether the path was a file or a symbolic link before."""
+        return self.old_mode not in {ABSENT, GITLINK}
 
     @property
-    def stays(self) -> bool:
-        """Whether it is a file or a link afterwards."""
-        return self.new not in {_NOTHING, _SUBMODULE}
+    def has_file(self) -> bool:
+        """Whether the path is a file or a symbolic link afterwards."""
+        return self.new_mode not in {ABSENT, GITLINK}
 
 
 class History:
-    """Reads and makes commits without a checkout. Everything here blocks.
+    """Reads and creates commits without a checkout. Blocking.
 
     Args:
         git: A git that runs in the repository's common directory.
@@ -57,10 +95,10 @@ class History:
         self._git = git
 
     def since(self, base: str, tips: Sequence[str]) -> tuple[Commit, ...]:
-        """Return the commits that `tips` hold and `base` does not, parents first.
+        """Return the commits that are reachable from `tips` and not from `base`, parents first.
 
         Raises:
-            GitError: One of them is not in the repository.
+            GitError: One of the commits is not in the repository.
         """
         if not tips:
             return ()
@@ -68,20 +106,20 @@ class History:
         listed = self._git.run("rev-list", "--topo-order", "--reverse", "--stdin", stdin=wanted).stdout
         data = self._git.run("cat-file", "--batch", stdin=listed).stdout
         found = []
-        at = 0
-        while at < len(data):
-            end = data.index(b"\n", at)
-            name, _, size = data[at:end].decode("ascii").split(" ")
-            at = end + 1 + int(size)
-            found.append(_parsed(name, data[end + 1 : at]))
-            at += 1
+        position = 0
+        while position < len(data):
+            end = data.index(b"\n", position)
+            name, _, size = data[position:end].decode("ascii").split(" ")
+            position = end + 1 + int(size)
+            found.append(_parse_commit(name, data[end + 1 : position]))
+            position += 1
         return tuple(found)
 
     def apply(self, commit: str, diff: bytes) -> str:
-        """Return the tree that a patch makes of a commit's.
+        """Return the id of the tree that a patch makes of a commit's tree.
 
         Raises:
-            GitError: It does not apply.
+            GitError: The patch does not apply.
         """
         with TemporaryDirectory(dir=self._scratch(), prefix="apply-") as directory:
             git = self._git.at(environ={"GIT_INDEX_FILE": str(Path(directory, "index"))})
@@ -91,13 +129,15 @@ class History:
             return git.run("write-tree").text
 
     def changes(self, old: str, new: str) -> tuple[Change, ...]:
-        """Return the paths in which two commits differ; one that was renamed is removed and added."""
-        fields = self._git.run("diff-tree", "-r", "-z", "--raw", "--no-renames", old, new).fields
-        modes = [field.removeprefix(":").split(" ")[:2] for field in fields[::2]]
-        return tuple(Change(path, *pair) for path, pair in zip(fields[1::2], modes, strict=True))
+        """Return the paths that differ between two commits; a renamed file is removed and added.
 
-    def merged(self, ours: str, theirs: str) -> str:
-        """Return the tree that holds what two commits do.
+        Raises:
+            GitError: One of the commits is not in the repository.
+        """
+        return read_changes(self._git, old, new)
+
+    def merged_tree(self, ours: str, theirs: str) -> str:
+        """Return the id of the tree that merges two commits.
 
         Raises:
             GitError: They conflict.
@@ -108,21 +148,22 @@ class History:
         return tree
 
     def merge_tree(self, ours: str, theirs: str) -> tuple[str, tuple[str, ...] | None]:
-        """Return the tree that two commits give together, and the files in which they conflict, if they do.
+        """Merge two commits into a tree; return its id, and the conflicting files or `None`.
 
         Raises:
-            GitError: One of them is not there.
+            GitError: One of the commits is not in the repository.
         """
+        # https://git-scm.com/docs/git-merge-tree#OUTPUT
         arguments = ("merge-tree", "--write-tree", "--name-only", "--no-messages", "-z", ours, theirs)
         output = self._git.run(*arguments, ok=(0, 1))
-        if not output.fields:  # which is also exit code 1
-            told = output.stderr.strip()
-            raise GitError(f"cannot merge {ours[:12]} and {theirs[:12]}: {told or 'git says nothing of why'}")
+        if not output.fields:  # not a conflict: some errors exit with 1 too
+            reason = output.stderr.strip()
+            raise GitError(f"cannot merge {ours[:12]} and {theirs[:12]}: {reason or 'git gave no reason'}")
         tree, *names = output.fields
-        return tree, conflicting(names, ours, theirs) if output.code else None
+        return tree, conflicting_files(names, ours, theirs) if output.code else None
 
     def write(self, commit: Commit) -> str:
-        """Write a commit into the repository, and return its id, whatever `commit.id` is. No branch moves."""
+        """Write a commit object, and return its id; `commit.id` is not used, and no ref moves."""
         lines = [f"tree {commit.tree}", *(f"parent {parent}" for parent in commit.parents)]
         lines += [f"author {commit.author}", f"committer {commit.committer}", "", commit.message]
         content = os.fsencode("\n".join(lines))
@@ -137,16 +178,137 @@ class History:
         return scratch
 
 
-def conflicting(names: Iterable[str], *commits: str) -> tuple[str, ...]:
-    """Return the files that `merge-tree` names as conflicting, as they are called in the commits, in order.
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The directories of a commit, parents first, and the paths of its submodules."""
 
-    Where one of the commits has a directory in a file's place, git calls the file `name~COMMIT`.
+    directories: tuple[str, ...]
+    gitlinks: frozenset[str]
+
+
+class CommitCache:
+    """Layouts, trees and parents of commits, each read from git once. Safe for several threads. Blocking.
+
+    Args:
+        git: Any git of the repository.
+    """
+
+    def __init__(self, git: Git) -> None:
+        self._git = git
+        self._lock = Lock()
+        self._layouts: dict[str, Layout] = {}
+        self._trees: dict[str, str] = {}
+        self._parents: dict[str, tuple[str, ...]] = {}
+
+    def record(self, commit: str, parents: Sequence[str]) -> None:
+        """Record the parents of a commit that was just created."""
+        self._parents[commit] = tuple(parents)
+
+    def contains(self, new: str, old: str) -> bool | None:
+        """Return whether `old` is `new` or an ancestor of it; `None` if only git can know.
+
+        All descendants of a recorded commit are recorded too: nobody else knows its id.
+        """
+        seen, ahead = set[str](), [new]
+        while ahead:
+            commit = ahead.pop()
+            if commit == old:
+                return True
+            if commit not in seen:
+                seen.add(commit)
+                ahead += self._parents.get(commit, ())
+        return False if old in self._parents else None
+
+    def layout(self, commit: str) -> Layout:
+        """Return the directories and submodules of a commit.
+
+        Raises:
+            GitError: The commit is not in the repository.
+        """
+        with self._lock:
+            if commit not in self._layouts:
+                _drop_oldest(self._layouts)
+                self._layouts[commit] = self._read_layout(commit)
+            return self._layouts[commit]
+
+    def _read_layout(self, commit: str) -> Layout:
+        directories, gitlinks = list[str](), list[str]()
+        for entry in self._git.run("ls-tree", "-r", "-d", "-z", "--full-tree", commit).fields:
+            about, path = entry.split("\t", 1)
+            (gitlinks if about.startswith(GITLINK) else directories).append(path)
+        return Layout(tuple(directories), frozenset(gitlinks))
+
+    def tree(self, commit: str) -> str:
+        """Return the id of a commit's tree.
+
+        Raises:
+            GitError: The commit is not in the repository.
+        """
+        with self._lock:
+            if commit not in self._trees:
+                _drop_oldest(self._trees)
+                self._trees[commit] = self._git.run("rev-parse", "--verify", f"{commit}^{{tree}}").text
+            return self._trees[commit]
+
+
+def create_commit(git: Git, tree: str, parents: Sequence[str], message: bytes, signature: Signature) -> str:
+    """Create a commit object, and return its id; no ref moves. Blocking.
+
+    Raises:
+        GitError: The tree or a parent is not in the repository.
+    """
+    arguments = [argument for parent in parents for argument in ("-p", parent)]
+    return git.at(environ=signature.variables).run("commit-tree", tree, *arguments, stdin=message).text
+
+
+def read_changes(git: Git, old: str, new: str) -> tuple[Change, ...]:
+    """Return the paths that differ between two trees or commits; a renamed file is removed and added. Blocking.
+
+    Raises:
+        GitError: One of the trees is not in the repository.
+    """
+    return parse_changes(git.run(*_RAW, old, new).stdout)[0]
+
+
+def read_diff(git: Git, old: str, new: str) -> tuple[tuple[Change, ...], bytes]:
+    """Return the paths that differ between two trees or commits, and the patch. Blocking.
+
+    The patch is one that `git apply` takes, with binary files in it (https://git-scm.com/docs/diff-format).
+
+    Raises:
+        GitError: One of the trees is not in the repository.
+    """
+    patch = ("-p", "--binary", "--full-index", "--no-ext-diff", "--no-textconv", "--no-color")
+    return parse_changes(git.run(*_RAW, *patch, "--src-prefix=a/", "--dst-prefix=b/", old, new).stdout)
+
+
+def parse_changes(data: bytes) -> tuple[tuple[Change, ...], bytes]:
+    """Parse git's raw format (with `-z`) and return the changes, and the patch that follows them."""
+    changes = []
+    position = 0
+    while data[position : position + 1] == b":":
+        end = data.index(b"\0", position)
+        old_mode, new_mode, old, new, _ = data[position + 1 : end].decode("ascii").split(" ")
+        position = data.index(b"\0", end + 1) + 1
+        changes.append(Change(old_mode, new_mode, old, new, os.fsdecode(data[end + 1 : position - 1])))
+    return tuple(changes), data[position + 1 :]
+
+
+def conflicting_files(names: Iterable[str], *commits: str) -> tuple[str, ...]:
+    """Return the files that `merge-tree` names as conflicting, by their names in the commits, sorted.
+
+    If one of the commits has a directory in place of a file, git calls the file `name~COMMIT`.
     """
     suffix = re.compile(rf"~(?:{'|'.join(map(re.escape, commits))})(?:_[0-9]+)?$")
     return tuple(sorted({suffix.sub("", name) for name in names}))
 
 
-def _parsed(name: str, content: bytes) -> Commit:
+def _drop_oldest(cache: dict[str, Layout] | dict[str, str]) -> None:
+    if len(cache) >= _CACHED:
+        del cache[next(iter(cache))]
+
+
+def _parse_commit(name: str, content: bytes) -> Commit:
     header, _, message = os.fsdecode(content).partition("\n\n")
     fields = [line.partition(" ")[::2] for line in header.split("\n")]
     first = dict(reversed(fields))

@@ -1,6 +1,5 @@
-"""The only caller of git. Everything here blocks: callers on the event loop go through a thread."""
+"""A git repository: commits, branches, worktrees."""
 
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,14 +10,27 @@ from typing import ClassVar
 from filelock import FileLock
 
 from containers.filesystem import is_directory, remove
-from containers.git import remotes
-from containers.git.checkout import MARKER, BrokenWorktreeError, Checkout, WorktreePaths, belongs, pointer
-from containers.git.command import Git, GitError, GitTimeoutError
-from containers.git.commits import History
+from containers.git.checkout import BrokenWorktreeError, Checkout
+from containers.git.command import Git, GitError
+from containers.git.commits import (
+    PATCHYARD_IDENTITY,
+    CommitCache,
+    History,
+    Identity,
+    Signature,
+    create_commit,
+)
 from containers.git.discovery import DiscoveredRepository, NotARepositoryError, discover
-from containers.git.remotes import TIMEOUT, Credential, Push, PushResult, RemoteError
+from containers.git.remotes import Credential, Push, PushResult, Remote, RemoteError
 from containers.git.secret_scan import SecretFoundError
-from containers.git.staging import Commits
+from containers.git.user_config import find_ignore_file, read_identity
+from containers.git.worktree_paths import (
+    POOL_MARKER,
+    WorktreePaths,
+    find_pool_admin,
+    find_unfilled_admin,
+    read_pointer,
+)
 
 __all__ = [
     "BranchMovedError",
@@ -26,77 +38,48 @@ __all__ = [
     "Checkout",
     "Credential",
     "GitError",
-    "GitTimeoutError",
     "Identity",
     "Merge",
     "NotARepositoryError",
     "Push",
     "PushResult",
+    "Remote",
     "RemoteError",
     "Repository",
     "RevisionError",
     "SecretFoundError",
+    "Signature",
 ]
 
 _HEADS = "refs/heads/"
-_POLL = 0.002
-"""Seconds between two looks at the repository's lock, which is held for milliseconds."""
+_LOCK_POLL = 0.002
+"""Interval between attempts to take the repository's lock, in seconds. It is held for milliseconds."""
 
 
 class RevisionError(GitError):
-    """A name that was given stands for no commit."""
+    """A name that does not resolve to a commit."""
 
     exit_code: ClassVar[int] = 2
 
 
 class BranchMovedError(GitError):
-    """A branch is not where it was expected to be, so it was left alone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """A name and an e-mail address, as git writes them into a commit."""
-
-    name: str
-    email: str
-
-
-NOBODY = Identity("patchyard", "patchyard@localhost")
-"""Who commits where the user has no identity, and what is the same in every run."""
-
-
-@dataclass(frozen=True, slots=True)
-class Signature:
-    """Who commits, and when: a date as git reads it, such as `@1700000000 +0100`; `None` is now."""
-
-    identity: Identity
-    date: str | None = None
-
-    @property
-    def variables(self) -> dict[str, str]:
-        """The variables by which git commits so."""
-        parts = {"NAME": self.identity.name, "EMAIL": self.identity.email}
-        if self.date is not None:
-            parts["DATE"] = self.date
-        return {
-            f"GIT_{role}_{part}": value for role in ("AUTHOR", "COMMITTER") for part, value in parts.items()
-        }
+    """A branch is not at the expected commit; it was not changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """A merge made without a checkout: a commit, or the files that conflict."""
+    """The result of a merge: a commit, or the conflicting files."""
 
     commit: str | None
     conflicts: tuple[str, ...] = ()
 
 
 class Repository:
-    """A git repository, seen from one of its worktrees (or bare).
+    """A git repository, opened from one of its worktrees (or bare). Blocking.
 
     Args:
-        git: A git that runs in `opened.root`.
-        opened: What git says of the path.
+        git: A git that runs in `discovered.root`.
+        discovered: Its directories and its HEAD.
         environ: The user's environment.
     """
 
@@ -106,167 +89,169 @@ class Repository:
     """The common git directory, absolute."""
     name: str
     """The directory's name without ".git"."""
+    history: History
+    """Its commit objects."""
 
-    def __init__(self, git: Git, opened: DiscoveredRepository, environ: Mapping[str, str]) -> None:
-        self.root = opened.root
-        self.common = opened.common
-        self.name = opened.root.name.removesuffix(".git") or "repository"
-        self._opened = opened
+    def __init__(self, git: Git, discovered: DiscoveredRepository, environ: Mapping[str, str]) -> None:
+        self.root = discovered.root
+        self.common = discovered.common
+        self.name = discovered.root.name.removesuffix(".git") or "repository"
+        self._discovered = discovered
         self._environ = environ
-        # Where the user would run it: a remote's URL may be a relative path, and ignored is what its files say.
-        self._here = git.at(opened.root, {"GIT_DIR": str(opened.git_dir)})
-        # All else runs where no .gitattributes of the user's checkout can be found.
-        self._git = self._here.at(opened.common)
-        self._commits = Commits(self._git)
+        # In the user's worktree, because a remote's URL may be a relative path, and for its ignore files.
+        self._here = git.at(discovered.root, {"GIT_DIR": str(discovered.git_dir)})
+        # Everything else runs where git does not find a .gitattributes of the user's checkout.
+        self._git = self._here.at(discovered.common)
+        self.history = History(self._git)
+        self._commits = CommitCache(self._git)
         self._identity: Identity | None = None
-        self._ignored: Path | None = None
+        self._ignore_file: Path | None = None
 
     @classmethod
     def open(cls, path: Path, environ: Mapping[str, str]) -> "Repository":
-        """Open the repository that a path is in.
+        """Open the repository that contains a path.
 
         Args:
             path: A repository, or any directory in one.
             environ: The user's environment.
 
         Raises:
-            NotARepositoryError: Says what is wrong and what to do.
+            NotARepositoryError: There is none, it has no commit, or git is missing or too old.
         """
         if not path.is_dir():
-            raise NotARepositoryError(f"{path} is no directory; name a git repository with --repo")
+            raise NotARepositoryError(f"{path} is not a directory; name a git repository with --repo")
         try:
             git = Git.find(environ, path)
-            opened = discover(git, path)
+            discovered = discover(git, path)
         except NotARepositoryError:
-            raise  # it is said already
+            raise  # has its message already
         except GitError as error:
             raise NotARepositoryError(str(error), code=error.code, stderr=error.stderr) from None
-        return cls(git, opened, environ)
+        return cls(git, discovered, environ)
 
     def resolve(self, revision: str) -> str:
-        """Return the id of the commit that a name stands for.
+        """Return the id of the commit that a branch, tag or other revision names.
 
         Raises:
-            RevisionError: It stands for none.
+            RevisionError: It does not name a commit.
         """
         if revision == "HEAD":
-            return self._opened.head
+            return self._discovered.head
         try:
             arguments = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
             return self._here.run(*arguments).text
         except GitError:
             raise RevisionError(
-                f"{revision!r} names no commit in {self.root}; name a branch, a tag or a commit id"
+                f"{revision!r} does not name a commit in {self.root}; name a branch, a tag or a commit id"
             ) from None
 
     def branch(self) -> str | None:
         """Return the name of the current branch; `None` when HEAD is detached."""
-        name = self._opened.head_name
+        name = self._discovered.head_name
         return name.removeprefix(_HEADS) if name.startswith(_HEADS) else None
 
     def is_branch_name(self, name: str) -> bool:
-        """Whether git takes a name for a branch."""
+        """Whether a name is valid for a branch (https://git-scm.com/docs/git-check-ref-format)."""
         if name.startswith("-") or name == "HEAD" or "\0" in name:
             return False
         return self._git.run("check-ref-format", f"{_HEADS}{name}", ok=(0, 1)).code == 0
 
     def identity(self) -> Identity:
-        """Return the user's identity; patchyard's own where the user has none."""
+        """Return the user's identity; patchyard's own if the user has none."""
         if self._identity is None:
-            name, email = (self._environ.get(f"GIT_AUTHOR_{what}", "") for what in ("NAME", "EMAIL"))
-            if not (_printable(name) and _printable(email)):
-                entries = self._git.run(
-                    "config", "-z", "--get-regexp", r"^(user|author)\.(name|email)$", ok=(0, 1)
-                ).fields
-                known = dict(entry.partition("\n")[::2] for entry in entries)
-                name = name or known.get("author.name") or known.get("user.name", "")
-                email = email or known.get("author.email") or known.get("user.email", "")
-            both = _printable(name) and _printable(email)
-            self._identity = Identity(name, email) if both else NOBODY
+            self._identity = read_identity(self._git, self._environ)
         return self._identity
 
     def commit(
         self, tree: str, parents: Sequence[str], message: str, signature: Signature | None = None
     ) -> str:
-        """Make a commit, and return its id. No branch moves.
+        """Create a commit, and return its id. No branch moves.
 
-        It is made in the name of `identity`, now; with a `signature` it is the same whenever and wherever it is
-        made again.
+        Args:
+            tree: Id of its tree.
+            parents: Ids of its parents.
+            message: Its message; NUL characters are left out.
+            signature: Author, committer and date, which make the id reproducible; by default `identity`, now.
+
+        Raises:
+            GitError: The tree or a parent is not in the repository.
         """
-        environ = (signature or Signature(self.identity())).variables
-        arguments = [argument for parent in parents for argument in ("-p", parent)]
-        text = message.replace("\0", "").encode(errors="surrogateescape")
-        made = self._git.at(environ=environ).run("commit-tree", tree, *arguments, stdin=text).text
-        self._commits.record(made, parents)
-        return made
+        content = message.replace("\0", "").encode(errors="surrogateescape")
+        commit = create_commit(self._git, tree, parents, content, signature or Signature(self.identity()))
+        self._commits.record(commit, parents)
+        return commit
 
     @contextmanager
     def reproducible_commit(self, commit: str, base: str, name: str) -> Iterator[str]:
-        """Give a commit of the same tree that is the same in every run: it says nothing of when and by whom.
+        """Create a commit with the tree of another one, the same in every run, with a ref while in the context.
 
-        While the context is open, `refs/patchyard/<name>` holds it: who fetches by an id needs a ref.
+        `refs/patchyard/<name>` points to it, because fetching by id needs a ref.
 
         Args:
-            commit: Whose tree it has.
-            base: Its parent, whose date it has.
+            commit: The commit that has the tree.
+            base: Its parent, whose date it gets.
             name: The last part of the ref.
+
+        Raises:
+            GitError: One of the commits is not in the repository, or the ref cannot be written.
         """
         date = self._git.run("show", "--no-patch", "--format=@%ct +0000", base).text
-        who = Signature(NOBODY, date).variables
-        arguments = ("commit-tree", self.tree(commit), "-p", base, "-F", "-")
-        made = self._git.at(environ=who).run(*arguments, stdin=b"What this task builds on\n").text
-        self._git.run("update-ref", f"refs/patchyard/{name}", made)
+        signature = Signature(PATCHYARD_IDENTITY, date)
+        created = create_commit(self._git, self.tree(commit), [base], b"What this task builds on\n", signature)
+        self._git.run("update-ref", f"refs/patchyard/{name}", created)
         try:
-            yield made
+            yield created
         finally:
             self._git.run("update-ref", "-d", f"refs/patchyard/{name}")
-
-    @property
-    def history(self) -> History:
-        """Its commits, as they are written down and made again elsewhere."""
-        return History(self._git)
 
     def tree(self, commit: str) -> str:
         """Return the id of a commit's tree."""
         return self._commits.tree(commit)
 
     def message(self, commit: str) -> str:
-        """Return a commit's message."""
+        """Return a commit's message.
+
+        Raises:
+            GitError: The commit is not in the repository.
+        """
         content = self._git.run("cat-file", "commit", commit).stdout
         return content.partition(b"\n\n")[2].decode(errors="surrogateescape")
 
     def has(self, name: str) -> bool:
-        """Whether an object is there."""
+        """Whether the repository has an object."""
         return self._git.run("cat-file", "-e", name, ok=(0, 1, 128)).code == 0
 
     def is_whole(self, commit: str, start: str) -> bool:
-        """Whether a commit is there with every object that it has beyond another."""
+        """Whether the repository has a commit, with every object that `start` does not reach."""
         return self._git.run("rev-list", "--objects", "--quiet", commit, f"^{start}", ok=(0, 1, 128)).code == 0
 
     def is_ancestor(self, old: str, new: str) -> bool:
-        """Whether `new` holds all that `old` does."""
+        """Whether `old` is `new` or one of its ancestors."""
         return self._git.run("merge-base", "--is-ancestor", old, new, ok=(0, 1)).code == 0
 
     def merge(self, ours: str, theirs: str, message: str, signature: Signature | None = None) -> Merge:
         """Merge two commits without a checkout.
 
-        Where one holds the other already, it is the result. A new commit has both as parents.
+        If one contains the other, it is the result; otherwise a new commit has both as parents.
+
+        Raises:
+            GitError: One of the commits is not in the repository.
         """
-        if self._holds(ours, theirs):
+        if self._contains(ours, theirs):
             return Merge(ours)
-        if self._holds(theirs, ours):
+        if self._contains(theirs, ours):
             return Merge(theirs)
         tree, conflicts = self.history.merge_tree(ours, theirs)
         if conflicts is not None:
             return Merge(None, conflicts)
         return Merge(self.commit(tree, [ours, theirs], message, signature))
 
-    def _holds(self, new: str, old: str) -> bool:
-        known = self._commits.holds(new, old)
+    def _contains(self, new: str, old: str) -> bool:
+        known = self._commits.contains(new, old)
         return self.is_ancestor(old, new) if known is None else known
 
     def branches(self, prefix: str) -> Mapping[str, str]:
-        """Return the branches whose names begin with `prefix`, with their commits."""
+        """Return the branches whose names start with `prefix`, with their commits."""
         directory = prefix.rpartition("/")[0]
         lines = self._git.run(
             "for-each-ref", "--format=%(objectname) %(refname)", f"{_HEADS}{directory}".rstrip("/")
@@ -275,7 +260,7 @@ class Repository:
         return {name: commit for commit, name in found if name.startswith(prefix)}
 
     def checked_out(self) -> Mapping[str, Path]:
-        """Return the branches that are checked out, with the worktrees that have them."""
+        """Return the branches that are checked out, each with its worktree."""
         with self.locked():
             fields = self._git.run("worktree", "list", "--porcelain", "-z").fields
         found, path = {}, self.root
@@ -288,24 +273,24 @@ class Repository:
         return found
 
     def delete_branch(self, name: str, commit: str) -> None:
-        """Remove a branch that stands at a commit.
+        """Delete a branch that is at a commit.
 
         Raises:
-            GitError: It is elsewhere, or cannot be removed.
+            GitError: The branch is at another commit, or cannot be deleted.
         """
         self._git.run("update-ref", "-m", "patchyard", "--no-deref", "-d", f"{_HEADS}{name}", commit)
 
     def set_branch(self, name: str, commit: str, expected: str | None) -> None:
-        """Let a branch stand at a commit.
+        """Create or move a branch.
 
         Args:
             name: The branch, without `refs/heads/`.
             commit: Its new commit.
-            expected: Where it is now; `None` if it must not exist yet.
+            expected: Its current commit; `None` if it must not exist.
 
         Raises:
-            BranchMovedError: It is elsewhere.
-            GitError: Git does not take the name, or another branch is in its way.
+            BranchMovedError: It is at another commit.
+            GitError: The name is not valid, or conflicts with another branch.
         """
         old = expected or "0" * len(commit)
         try:
@@ -313,70 +298,29 @@ class Repository:
         except GitError as error:
             if re.search(r"is at \w+ but expected|already exists|unable to resolve ref", error.stderr):
                 raise BranchMovedError(
-                    f"branch {name} was moved by somebody else meanwhile, so it is left as it is",
+                    f"branch {name} was updated concurrently; it was not changed",
                     code=error.code,
                     stderr=error.stderr,
                 ) from None
             raise GitError(f"cannot set branch {name}: {error}", code=error.code, stderr=error.stderr) from None
 
-    def remote_url(self, remote: str, *, push: bool = False) -> str | None:
-        """Return the URL of a remote, as git uses it; `push` asks for the one that is pushed to."""
-        return remotes.remote_url(self._here, remote, push=push)
-
-    def configured_url(self, remote: str) -> str | None:
-        """Return the URL of a remote as the user wrote it, which says more than where `insteadOf` leads."""
-        return remotes.configured_url(self._here, remote)
-
-    def set_remote_url(self, remote: str, url: str) -> None:
-        """Let a remote lead to a URL; for a copy that is the program's own, never for the user's repository."""
-        self._here.run("config", f"remote.{remote}.url", url)
-
-    def remote_branches(
-        self, remote: str, patterns: Sequence[str], credential: Credential | None, timeout: float = TIMEOUT
-    ) -> Mapping[str, str]:
-        """Return the branches of a remote that match patterns such as `patchyard/*`, with their commits.
-
-        Raises:
-            RemoteError: It cannot be asked.
-        """
-        return remotes.list_branches(self._here, remote, patterns, credential, timeout)
-
-    def remote_default_branch(
-        self, remote: str, credential: Credential | None, timeout: float = TIMEOUT
-    ) -> str | None:
-        """Return the name of the remote's default branch, if it has one.
-
-        Raises:
-            RemoteError: It cannot be asked.
-        """
-        return remotes.default_branch(self._here, remote, credential, timeout)
-
-    def fetch(self, remote: str, commit: str, credential: Credential | None, timeout: float = TIMEOUT) -> None:
-        """Get a commit from a remote, if it is not here; no ref changes.
-
-        Raises:
-            RemoteError: It cannot be had.
-        """
-        here = self._git.run("cat-file", "-e", f"{commit}^{{commit}}", ok=range(256)).code == 0
-        if not here:
-            remotes.fetch(self._here, remote, commit, credential, timeout)
-
-    def push(
-        self, remote: str, pushes: Sequence[Push], credential: Credential | None, timeout: float = TIMEOUT
-    ) -> tuple[PushResult, ...]:
-        """Push branches, all in one call, each only where the remote's is what its lease says.
-
-        Returns one result for each, in the same order; what goes wrong is in them.
-        """
-        return remotes.push(self._here, remote, pushes, credential, timeout)
+    def remote(self, name: str) -> Remote:
+        """Return a remote by its name or URL; no check that it exists."""
+        return Remote(self._here, name)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the repository's lock, which every process that makes or removes worktrees takes."""
+        """Hold the repository's lock, which patchyard takes to add, list or remove worktrees.
+
+        Without it, concurrent `git worktree add` sometimes fails: "failed to read .git/worktrees/…/commondir".
+
+        Raises:
+            GitError: The lock file cannot be written.
+        """
         path = self.common / "patchyard" / "repository.lock"
         try:
             path.parent.mkdir(exist_ok=True)
-            lock = FileLock(path, poll_interval=_POLL)
+            lock = FileLock(path, poll_interval=_LOCK_POLL)
             lock.acquire()
         except OSError as error:
             raise GitError(f"cannot lock {path}: {error.strerror}; make it writable") from None
@@ -386,112 +330,71 @@ class Repository:
             lock.release()
 
     def add_worktree(self, path: Path, commit: str) -> Checkout:
-        """Make a worktree at `path`, which must not exist or be empty. It is empty until it is reset.
+        """Add a worktree at `path`, which must not exist or be empty. It has no files until it is reset.
 
         Raises:
-            GitError: Something else stands there.
+            GitError: Something else is at `path`, or it cannot be written.
         """
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path = path.parent.resolve() / path.name
             with self.locked():
-                if is_directory(path) and (unfinished := self._unfinished(path)):
+                if is_directory(path) and (unfinished := find_unfilled_admin(self.common, path)):
                     remove(path)
                     remove(unfinished)
                 arguments = ("worktree", "add", "--force", "--force", "--detach", "--no-checkout")
                 self._git.run(*arguments, "--", str(path), commit)
-                admin = pointer(path / ".git")
+                admin = read_pointer(path / ".git")
                 if admin is None:
-                    raise GitError(f"git made no worktree at {path}")
-                (admin / MARKER).touch()
-                WorktreePaths(path, admin, self.common).forget()
+                    raise GitError(f"git did not add a worktree at {path}")
+                (admin / POOL_MARKER).touch()
+                WorktreePaths(path, admin, self.common).remove_own_files()
         except OSError as error:
-            raise GitError(f"cannot make a worktree at {path}: {error.strerror}") from None
+            raise GitError(f"cannot add a worktree at {path}: {error.strerror}") from None
         return self._checkout(path, admin)
 
-    def shows(self, path: Path) -> bool:
-        """Whether something at `path` would be seen by `git status` of the user's checkout."""
+    def is_untracked(self, path: Path) -> bool:
+        """Whether `git status` in the user's checkout would show something at `path` as untracked."""
         path = path.resolve()
         if not path.is_relative_to(self.root) or path.is_relative_to(self.common):
             return False
         return self._here.run("check-ignore", "--quiet", f"{path}/", ok=(0, 1, 128)).code == 1
 
-    def is_vacant(self, path: Path) -> bool:
-        """Whether a worktree can be made at `path`: nothing is there, or one that was never filled."""
-        if not os.path.lexists(path):
-            return True
-        return is_directory(path) and (not any(path.iterdir()) or self._unfinished(path) is not None)
-
-    def _unfinished(self, path: Path) -> Path | None:
-        """Return the administrative directory of a worktree that was never filled."""
-        admin = pointer(path / ".git")
-        if admin is None or admin.parent != self.common / "worktrees" or (admin / "index").exists():
-            return None
-        return admin if [child.name for child in path.iterdir()] == [".git"] else None
-
     def worktree(self, path: Path) -> Checkout | None:
-        """Return the worktree of this repository's pools that belongs at `path`; `None` if there is none."""
+        """Return the pool worktree of this repository at `path`; `None` if there is none."""
         path = path.parent.resolve() / path.name
-        admin = self._admin(path)
+        admin = find_pool_admin(self.common, path)
         return self._checkout(path, admin) if admin else None
 
-    def _admin(self, path: Path) -> Path | None:
-        """Return the administrative directory of a pool's worktree, also of one whose directory was removed."""
-        directory = self.common / "worktrees"
-        admin = pointer(path / ".git")
-        found = [admin] if admin else []
-        if directory.is_dir() and not os.path.lexists(path):
-            found += directory.iterdir()
-        ours = (one for one in found if one.parent == directory and (one / MARKER).is_file())
-        return next((one for one in ours if belongs(one, path)), None)
-
     def _checkout(self, path: Path, admin: Path) -> Checkout:
-        return Checkout(self._git, WorktreePaths(path, admin, self.common), self._commits, self._user_ignored)
+        return Checkout(
+            self._git, WorktreePaths(path, admin, self.common), self._commits, self._read_user_ignores
+        )
 
     def remove_worktree(self, path: Path) -> None:
-        """Remove a pool's worktree, and nothing that is not one of this repository.
+        """Remove a pool worktree of this repository, and nothing else.
 
         Raises:
-            GitError: It is none, or it could not be removed.
+            GitError: There is no such worktree at `path`, or it cannot be removed.
         """
         path = path.parent.resolve() / path.name
         with self.locked():
-            admin = self._admin(path) or (self._unfinished(path) if is_directory(path) else None)
+            admin = find_pool_admin(self.common, path) or (
+                find_unfilled_admin(self.common, path) if is_directory(path) else None
+            )
             if admin is None:
-                raise GitError(f"{path} is no worktree of a pool of {self.root}, so it is left as it is")
+                raise GitError(f"{path} is not a pool worktree of {self.root}; it was not removed")
             try:
                 remove(path)
                 remove(admin)
-                WorktreePaths(path, admin, self.common).forget()
+                WorktreePaths(path, admin, self.common).remove_own_files()
                 if not any(admin.parent.iterdir()):
                     admin.parent.rmdir()
             except OSError as error:
                 raise GitError(f"cannot remove {error.filename or path}: {error.strerror}") from None
 
-    def _user_ignored(self) -> bytes:
-        """Return the content of the user's own file of ignored patterns."""
-        if self._ignored is None:
-            named = self._git.run("config", "-z", "--type=path", "--get", "core.excludesFile", ok=(0, 1)).fields
-            config = self._environ.get("XDG_CONFIG_HOME") or f"{self._environ.get('HOME', '')}/.config"
-            self._ignored = Path(named[-1]) if named else Path(config, "git", "ignore")
-        return self._ignored.read_bytes() if self._ignored.is_file() else b""
-
-
-def begin(path: Path, environ: Mapping[str, str]) -> None:
-    """Make a repository of the files in a directory, with one commit that is the same for the same files.
-
-    Raises:
-        GitError: It cannot be made.
-    """
-    git = Git.find(environ, path)
-    git.run("init", "--quiet", "--initial-branch", "main")
-    git.run("add", "--all")
-    tree = git.run("write-tree").text
-    who = Signature(NOBODY, "@0 +0000").variables
-    commit = git.at(environ=who).run("commit-tree", tree, "-F", "-", stdin=b"The files as they are\n").text
-    git.run("update-ref", "refs/heads/main", commit)
-
-
-def _printable(text: str) -> bool:
-    """Whether git finds anything to write in a name or an address."""
-    return bool(text.strip(" \t\n.,:;<>\"\\'"))
+    def _read_user_ignores(self) -> bytes:
+        """Return the content of the user's global ignore file (https://git-scm.com/docs/gitignore)."""
+        if self._ignore_file is None:
+            self._ignore_file = find_ignore_file(self._git, self._environ)
+        return self._ignore_file.read_bytes() if self._ignore_file.is_file() else b""

@@ -10,7 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from containers.git.command import Git
-from containers.git.staging import GITLINK, Change, Staging, Taken
+from containers.git.commits import GITLINK, Change
+from containers.git.staging import Staging, Taken
 from tasks.errors import PatchyardError
 from tasks.secrets import Secrets
 

@@ -8,33 +8,25 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Lock
 
 from containers.filesystem import is_directory, make_accessible, nested_repositories
 from containers.git.command import Git, GitError
+from containers.git.commits import (
+    ABSENT,
+    GITLINK,
+    PATCHYARD_IDENTITY,
+    Change,
+    Signature,
+    create_commit,
+    read_changes,
+    read_diff,
+)
 
-GITLINK = "160000"
-ABSENT = "000000"
-_RAW = ("diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-relative", "--ignore-submodules=none")
-_PATCH = ("-p", "--binary", "--full-index", "--no-ext-diff", "--no-textconv", "--no-color")
-_PREFIXES = ("--src-prefix=a/", "--dst-prefix=b/")
 _COMMITLESS = "does not have a commit checked out"
 _DENIED = "Permission denied"
 _BROKEN_INDEX = re.compile(
     r"index file (corrupt|smaller)|bad (index|signature)|unable to map index|unordered stage"
 )
-_CACHED = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One path that differs between two trees; a mode of zeros is that of no file."""
-
-    old_mode: str
-    new_mode: str
-    old: str
-    new: str
-    path: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,72 +36,6 @@ class Taken:
     tree: str
     changes: tuple[Change, ...]
     diff: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """The directories of a commit, parents first, and the paths of its submodules."""
-
-    directories: tuple[str, ...]
-    gitlinks: frozenset[str]
-
-
-class Commits:
-    """What commits hold; git is asked once for each. May be used by several threads."""
-
-    def __init__(self, git: Git) -> None:
-        self._git = git
-        self._lock = Lock()
-        self._layouts: dict[str, Layout] = {}
-        self._trees: dict[str, str] = {}
-        self._parents: dict[str, tuple[str, ...]] = {}
-
-    def record(self, commit: str, parents: Sequence[str]) -> None:
-        """Note the parents of a commit that was made just now."""
-        self._parents[commit] = tuple(parents)
-
-    def holds(self, new: str, old: str) -> bool | None:
-        """Whether `old` is an ancestor of `new`, or the same; `None` if git has to be asked.
-
-        A commit that was made here has no descendants but those that were made here after it.
-        """
-        seen, ahead = set[str](), [new]
-        while ahead:
-            commit = ahead.pop()
-            if commit == old:
-                return True
-            if commit not in seen:
-                seen.add(commit)
-                ahead += self._parents.get(commit, ())
-        return False if old in self._parents else None
-
-    def layout(self, commit: str) -> Layout:
-        """Return the directories and submodules of a commit."""
-        with self._lock:
-            if commit not in self._layouts:
-                _forget_oldest(self._layouts)
-                self._layouts[commit] = self._list(commit)
-            return self._layouts[commit]
-
-    def _list(self, commit: str) -> Layout:
-        directories, gitlinks = list[str](), list[str]()
-        for entry in self._git.run("ls-tree", "-r", "-d", "-z", "--full-tree", commit).fields:
-            about, path = entry.split("\t", 1)
-            (gitlinks if about.startswith(GITLINK) else directories).append(path)
-        return Layout(tuple(directories), frozenset(gitlinks))
-
-    def tree(self, commit: str) -> str:
-        """Return the id of a commit's tree."""
-        with self._lock:
-            if commit not in self._trees:
-                _forget_oldest(self._trees)
-                self._trees[commit] = self._git.run("rev-parse", "--verify", f"{commit}^{{tree}}").text
-            return self._trees[commit]
-
-
-def _forget_oldest(cache: dict[str, Layout] | dict[str, str]) -> None:
-    if len(cache) >= _CACHED:
-        del cache[next(iter(cache))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,15 +84,7 @@ class Staging:
 
     def compare(self, tree: str) -> Taken:
         """Return how a tree differs from the start."""
-        data = self.git.run(*_RAW, *_PATCH, *_PREFIXES, self.start, tree).stdout
-        changes = []
-        at = 0
-        while data[at : at + 1] == b":":
-            end = data.index(b"\0", at)
-            old_mode, new_mode, old, new, _ = data[at + 1 : end].decode("ascii").split(" ")
-            at = data.index(b"\0", end + 1) + 1
-            changes.append(Change(old_mode, new_mode, old, new, os.fsdecode(data[end + 1 : at - 1])))
-        return Taken(tree, tuple(changes), data[at + 1 :])
+        return Taken(tree, *read_diff(self.git, self.start, tree))
 
     def _add(self) -> None:
         """Bring the index up to what stands in the directory, with a remedy for what a task may have left."""
@@ -266,10 +184,10 @@ def transplant(staging: Staging, baseline: str, after: str, start_tree: str) -> 
     A path that changed before the baseline too is merged; where that conflicts, what `after` has wins.
     """
     git = staging.git
-    before = _paths(git, start_tree, baseline)
-    changed = _paths(git, baseline, after)
+    before = {change.path for change in read_changes(git, start_tree, baseline)}
+    changed = {change.path: change for change in read_changes(git, baseline, after)}
     entries = {path: (change.new_mode, change.new) for path, change in changed.items()}
-    if both := sorted(before.keys() & changed.keys()):
+    if both := sorted(before & changed.keys()):
         outside = git.at(staging.scratch)  # where no .gitattributes of the task's says how to merge
         merged, conflicts = _merge(outside, baseline, after, start_tree)
         wanted = [path for path in both if path not in conflicts]
@@ -293,15 +211,6 @@ def _zeros(like: str) -> str:
     return "0" * len(like)
 
 
-def _paths(git: Git, old: str, new: str) -> dict[str, Change]:
-    fields = iter(git.run(*_RAW, old, new).fields)
-    found = {}
-    for about, path in zip(fields, fields, strict=True):
-        old_mode, new_mode, before, after, _ = about[1:].split(" ")
-        found[path] = Change(old_mode, new_mode, before, after, path)
-    return found
-
-
 def _entries(git: Git, tree: str, paths: Sequence[str]) -> dict[str, tuple[str, str]]:
     wanted = set(paths)
     found = {}
@@ -315,22 +224,12 @@ def _entries(git: Git, tree: str, paths: Sequence[str]) -> dict[str, tuple[str, 
 
 def _merge(git: Git, baseline: str, after: str, start: str) -> tuple[str, frozenset[str]]:
     """Merge two trees that come from a third; returns the merged tree and the paths that conflict."""
-    root = commit_tree(git, baseline)
-    ours, theirs = (commit_tree(git, tree, root) for tree in (after, start))
+    signature = Signature(PATCHYARD_IDENTITY)
+    root = create_commit(git, baseline, [], b"temporary\n", signature)
+    ours, theirs = (create_commit(git, tree, [root], b"temporary\n", signature) for tree in (after, start))
     output = git.run(
         "-c", "merge.renames=false", "merge-tree", "--write-tree", "--name-only", "--no-messages", "-z",
         ours, theirs, ok=(0, 1),
     )  # fmt: skip
     tree, *conflicts = output.fields
     return tree, frozenset(conflicts)
-
-
-def commit_tree(git: Git, tree: str, *parents: str) -> str:
-    """Make a commit that nobody will see."""
-    nobody = {
-        f"GIT_{role}_{what}": value
-        for role in ("AUTHOR", "COMMITTER")
-        for what, value in (("NAME", "patchyard"), ("EMAIL", "patchyard@localhost"))
-    }
-    arguments = [argument for parent in parents for argument in ("-p", parent)]
-    return git.at(environ=nobody).run("commit-tree", tree, *arguments, stdin=b"temporary\n").text

@@ -1,64 +1,83 @@
-"""A commit as a repository of its own, with its files and no more of its history than was asked for."""
+"""Self-contained repositories: of one commit and its history, or of the files in a directory."""
 
 import os
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 
 from containers.git.command import Git
+from containers.git.commits import PATCHYARD_IDENTITY, Signature, create_commit
 
 _EVERYBODY = 0o666
 _PACK = "-c pack.threads=1 -c pack.window=0"
-"""The same objects give the same pack: whoever knows its content by a digest knows it again."""
+"""The same objects give the same pack, so that an engine which caches by digest finds it again."""
 
 
 def is_plain(common: Path, commit: str, *, has_submodules: bool) -> bool:
-    """Whether any git can make a checkout of a commit from the repository's objects alone.
+    """Whether any git can check a commit out from the repository's own objects. Blocking.
 
-    It cannot where it would look for submodules, or where objects are kept elsewhere; and a SHA-256 repository
-    is not for every git.
+    Not with submodules, with objects in another repository or still on the remote (partial clone), or with
+    SHA-256 ids, which some versions of git do not support.
     """
     elsewhere = borrows(common) or any((common / "objects").glob("pack/*.promisor"))
     return not (has_submodules or elsewhere or len(commit) > 40)  # noqa: PLR2004 - the length of a SHA-1
 
 
 def borrows(common: Path) -> bool:
-    """Whether a repository has objects of another, as after `git clone --shared`."""
+    """Whether a repository uses objects of another, as after `git clone --shared`. Blocking."""
     alternates = common / "objects" / "info" / "alternates"
     return alternates.exists() and bool(alternates.read_bytes().strip())
 
 
-def make(git: Git, common: Path, commit: str, depth: int, directory: Path) -> None:
-    """Make a repository at `directory`, which must not exist, that any user may work in. Blocks.
+def create_standalone(git: Git, common: Path, commit: str, depth: int, directory: Path) -> None:
+    """Create a repository at `directory`, which must not exist, that every user may write to. Blocking.
 
     Args:
         git: Any git of the repository.
         common: The repository's common git directory.
-        commit: What is checked out, without a branch. Submodules are not.
-        depth: How many commits of its history come along; 0 for all, with tags.
-        directory: Where it is made.
+        commit: The commit to check out, without a branch and without submodules.
+        depth: Number of commits of its history to include; 0 for all, with tags.
+        directory: The repository to create.
 
     Raises:
-        GitError: It cannot be made.
+        GitError: It cannot be created.
     """
     directory.mkdir(parents=True)
-    own = directory / ".git"
-    places = {"GIT_DIR": own, "GIT_WORK_TREE": directory, "GIT_INDEX_FILE": own / "index"}
-    inside = git.at(directory, {name: str(path) for name, path in places.items()})
+    git_dir = directory / ".git"
+    paths = {"GIT_DIR": git_dir, "GIT_WORK_TREE": directory, "GIT_INDEX_FILE": git_dir / "index"}
+    own_git = git.at(directory, {name: str(path) for name, path in paths.items()})
     kind = "sha256" if len(commit) > 40 else "sha1"  # noqa: PLR2004 - the length of a SHA-1
-    inside.run("init", "--quiet", "--template=", f"--object-format={kind}")
+    own_git.run("init", "--quiet", "--template=", f"--object-format={kind}")
     history = ("--tags",) if depth == 0 else ("--no-tags", f"--depth={depth}")
     packer = f"{shlex.quote(git.program)} {_PACK} -c uploadpack.allowAnySHA1InWant=true upload-pack"
-    inside.run("fetch", "--quiet", *history, f"--upload-pack={packer}", "--", str(common), commit)
-    inside.run("update-ref", "--no-deref", "HEAD", commit)
-    inside.run("read-tree", commit)
-    inside.run("checkout-index", "--all", "--force", "--quiet")
-    inside.run("read-tree", commit)  # an index without the times and numbers of this machine's files
-    (own / "FETCH_HEAD").unlink(missing_ok=True)
-    _open_up(directory)
+    own_git.run("fetch", "--quiet", *history, f"--upload-pack={packer}", "--", str(common), commit)
+    own_git.run("update-ref", "--no-deref", "HEAD", commit)
+    own_git.run("read-tree", commit)
+    own_git.run("checkout-index", "--all", "--force", "--quiet")
+    own_git.run(
+        "read-tree", commit
+    )  # rebuilds the index without the times and inode numbers of this machine's files
+    (git_dir / "FETCH_HEAD").unlink(missing_ok=True)
+    _allow_everybody(directory)
 
 
-def _open_up(directory: Path) -> None:
-    """Let every user read and write what is below a directory."""
+def initialize(path: Path, environ: Mapping[str, str]) -> None:
+    """Create a repository of the files in a directory, with one commit that depends only on them. Blocking.
+
+    Raises:
+        GitError: It cannot be created.
+    """
+    git = Git.find(environ, path)
+    git.run("init", "--quiet", "--initial-branch", "main")
+    git.run("add", "--all")
+    tree = git.run("write-tree").text
+    signature = Signature(PATCHYARD_IDENTITY, "@0 +0000")
+    commit = create_commit(git, tree, [], b"The files as they are\n", signature)
+    git.run("update-ref", "refs/heads/main", commit)
+
+
+def _allow_everybody(directory: Path) -> None:
+    """Give every user read and write access to everything below a directory."""
     for parent, _, names in os.walk(directory):
         Path(parent).chmod(0o777)
         for path in (Path(parent, name) for name in names):

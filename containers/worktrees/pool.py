@@ -16,8 +16,9 @@ from anyio import CancelScope, Semaphore, to_thread
 from filelock import FileLock, Timeout
 
 from containers.filesystem import is_directory, remove, write_atomically
-from containers.git.checkout import MARKER, BrokenWorktreeError, Checkout, pointer
+from containers.git.checkout import BrokenWorktreeError, Checkout
 from containers.git.repository import Repository
+from containers.git.worktree_paths import POOL_MARKER, is_vacant, read_pointer
 from containers.processes import kill_processes_in
 from containers.worktrees.copies import Copies
 from tasks.errors import PatchyardError
@@ -299,10 +300,10 @@ def _state(repository: Repository, path: Path) -> _State:
         return _State.KEPT
     if repository.worktree(path):
         return _State.OURS
-    if repository.is_vacant(path):
+    if is_vacant(repository.common, path):
         return _State.VACANT
-    admin = pointer(path / ".git")
-    return _State.OTHER_POOL if admin and (admin / MARKER).is_file() else _State.FOREIGN
+    admin = read_pointer(path / ".git")
+    return _State.OTHER_POOL if admin and (admin / POOL_MARKER).is_file() else _State.FOREIGN
 
 
 def _number(name: str) -> int:

@@ -74,9 +74,9 @@ def write_changeset(repository: Repository, base: str, united: str, directory: P
     before.mkdir()
     after.mkdir()
     for change in changes:
-        if change.was:
+        if change.had_file:
             _move(change.path, old, before)
-        if change.stays:
+        if change.has_file:
             _move(change.path, new, after)
     for parent in sorted({parent for change in changes for parent in Path(change.path).parents}):
         if is_directory(old / parent):

@@ -20,8 +20,7 @@ from opentelemetry import trace
 
 from containers.dagger_engine.runner import EngineRunner
 from containers.filesystem import remove
-from containers.git.repository import begin
-from containers.git.standalone import borrows
+from containers.git.standalone import borrows, initialize
 from containers.runner import Runner
 from pipeline.config.settings import UnsetError
 from pipeline.console import Lines, line, show, summary
@@ -384,7 +383,7 @@ def push_over_https(prepared: Prepared) -> None:
         ModuleError: It has no remote, and nobody says which repository is meant.
     """
     repository, remote, github = prepared.repository, prepared.settings.remote, prepared.settings.github
-    url = repository.remote_url(remote) or ""
+    url = repository.remote(remote).url() or ""
     if not (url or github):
         raise ModuleError(
             f"the repository has no remote {remote}; name the one on GitHub with --github owner/repo"
@@ -396,7 +395,7 @@ def push_over_https(prepared: Prepared) -> None:
         # GitHub on a host of one's own may be behind another port than the usual one, as its API is.
         place = re.match(r"https?://(?P<host>[^/:]+)(:\d+)?", api)
         web = place[0] if place and place["host"] == found.host else f"https://{found.host}"
-        repository.set_remote_url(remote, f"{web}/{found.full_name}.git")
+        repository.remote(remote).set_url(f"{web}/{found.full_name}.git")
 
 
 def _part(source: Source, *, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> dagger.Directory:
@@ -419,7 +418,7 @@ async def _bring(source: Source) -> bool:
     # repository of one commit.
     await _part(source, exclude=[".git"]).export(str(HOME))
     await to_thread.run_sync(remove, git)
-    await to_thread.run_sync(begin, HOME, dict(os.environ))
+    await to_thread.run_sync(initialize, HOME, dict(os.environ))
     return False
 
 

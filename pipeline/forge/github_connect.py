@@ -39,13 +39,13 @@ def connect(
     Raises:
         ForgeError: The remote does not exist or is not on GitHub, or there is no valid token.
     """
-    url = repository.remote_url(remote)
+    url = repository.remote(remote).url()
     if url is None:
         raise ForgeError(
             f"there is no remote {remote} to push to; add it with `git remote add {remote} URL`, or name "
             "another with --remote"
         )
-    found = parse_remote(url) or parse_remote(repository.configured_url(remote) or "")
+    found = parse_remote(url) or parse_remote(repository.remote(remote).configured_url() or "")
     if github is not None:
         host = found.host if found else GITHUB
         found = parse_name(github, host)

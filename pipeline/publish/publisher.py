@@ -89,14 +89,14 @@ def target_branch(
         GitError: The remote cannot be read.
         ForgeError: GitHub does not say which branch is its default.
     """
-    if base_name and base_name in repository.remote_branches(remote, [base_name], credential):
+    if base_name and base_name in repository.remote(remote).branches([base_name], credential):
         return base_name
     try:
         return forge.default_branch()
     except UnreachableError:
         raise
     except ForgeError:
-        if branch := repository.remote_default_branch(remote, credential):
+        if branch := repository.remote(remote).default_branch(credential):
             return branch
         raise
 
@@ -178,7 +178,7 @@ class _Publishing:
         names = {branch.name for one in self.publications for branch in (one.base, one.branch) if branch}
         try:
             self.tips = (
-                self.repository.remote_branches(self.remote, sorted(names), self.credential) if names else {}
+                self.repository.remote(self.remote).branches(sorted(names), self.credential) if names else {}
             )
         except GitError as error:
             self.blocked = str(error)
@@ -201,7 +201,7 @@ class _Publishing:
         if not pushes:
             return
         try:
-            results = self.repository.push(self.remote, pushes, self.credential)
+            results = self.repository.remote(self.remote).push(pushes, self.credential)
         except GitError as error:
             self.refused |= dict.fromkeys((push.branch for push in pushes), str(error))
             return
@@ -255,7 +255,7 @@ class _Publishing:
         reason = f"branch {branch.name} on {self.remote} has commits that patchyard did not make"
         if branch.last_pushed is None:
             try:
-                self.repository.fetch(self.remote, tip, self.credential)
+                self.repository.remote(self.remote).fetch(tip, self.credential)
                 if _has_trailer(self.repository.message(tip)):
                     return True
             except GitError as error:

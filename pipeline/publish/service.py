@@ -92,7 +92,7 @@ def _connect(  # noqa: PLR0913 - what one connection is made of
     remote = options.remote
     forge = connect(environ, repository, remote, options.github, on_wait=on_wait)
     forge.check_access()
-    credential = forge.credential(repository.remote_url(remote, push=True))
+    credential = forge.credential(repository.remote(remote).url(push=True))
     try:
         branch = target_branch(repository, remote, base_name, credential, forge)
     except GitError as error:
@@ -109,7 +109,7 @@ def bring(repository: Repository, store: Store, carried: ImportedRun, target: Ta
     """
     base = carried.report.base.commit
     try:
-        repository.fetch(target.remote, base, target.credential)
+        repository.remote(target.remote).fetch(base, target.credential)
     except GitError as error:
         where = f"neither here nor on {target.remote}"
         raise ReportError(f"the commit that the run started from, {base[:12]}, is {where}: {error}") from None

@@ -280,7 +280,7 @@ class _Made:
             if task:
                 tree = self._history.apply(parents[0], self._carried.diff(task))
             else:
-                tree = self._history.merged(*parents)
+                tree = self._history.merged_tree(*parents)
         except GitError as error:
             raise ReportError(f"{what} does not apply here: {error}") from None
         if tree != commit.tree:

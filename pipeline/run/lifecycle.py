@@ -56,7 +56,7 @@ def open_store(repository: Repository, environ: Mapping[str, str], database: str
 
 def repository_id(repository: Repository, environ: Mapping[str, str]) -> str:
     """Return what the clones of one repository have in common: where they come from, else where this one is."""
-    url = repository.remote_url("origin")
+    url = repository.remote("origin").url()
     if url is None:
         return f"{host_name(environ)}:{repository.common}"
     return without_credentials(url).removesuffix("/").removesuffix(".git")
@@ -293,11 +293,11 @@ def _bring_base(repository: Repository, run: Run, environ: Mapping[str, str]) ->
     remote = run.settings.remote
     try:
         forge = connect(environ, repository, remote, run.settings.github)
-        credential = forge.credential(repository.remote_url(remote))
+        credential = forge.credential(repository.remote(remote).url())
     except ForgeError:  # not on GitHub, or what git knows of the remote has to do
         credential = None
     try:
-        repository.fetch(remote, run.base, credential)
+        repository.remote(remote).fetch(run.base, credential)
     except GitError as error:
         host = run.host or "the host that began it"
         raise CallError(

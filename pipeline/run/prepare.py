@@ -205,7 +205,7 @@ def _check_branch(plan: Plan, settings: Settings, repository: Repository) -> Non
 
 def _check_worktrees(settings: Settings, repository: Repository) -> None:
     directory = settings.worktrees
-    if directory and repository.shows(directory / "wt-1"):
+    if directory and repository.is_untracked(directory / "wt-1"):
         raise ConfigError(
             f"worktrees: {directory} is inside the checkout, whose `git status` would show them; ignore it in "
             ".gitignore, or name a directory elsewhere"

@@ -10,6 +10,7 @@ import pytest
 from repositories import Clone, User, contents, write
 
 from containers.git.repository import BrokenWorktreeError, Checkout, GitError, Repository
+from containers.git.worktree_paths import is_vacant
 
 
 @pytest.fixture
@@ -246,7 +247,7 @@ class TestWhereItBelongs:
     ) -> None:
         clone.git("worktree", "add", "-q", "--detach", tmp_path / "wt-2")
         assert repository.worktree(tmp_path / "wt-2") is None
-        with pytest.raises(GitError, match=r"wt-2 is no worktree of a pool of .*repo, so it is left as it is"):
+        with pytest.raises(GitError, match=r"wt-2 is not a pool worktree of .*repo; it was not removed"):
             repository.remove_worktree(tmp_path / "wt-2")
         assert (tmp_path / "wt-2" / "README.md").exists()
 
@@ -257,7 +258,7 @@ class TestWhereItBelongs:
         self, clone: Clone, repository: Repository, tmp_path: Path, made: dict[str, str]
     ) -> None:
         write(tmp_path / "pool/wt-1", made)
-        assert not repository.is_vacant(tmp_path / "pool/wt-1")
+        assert not is_vacant(repository.common, tmp_path / "pool/wt-1")
         with pytest.raises(GitError, match="already exists"):
             repository.add_worktree(tmp_path / "pool/wt-1", clone.head)
         for name, content in made.items():
@@ -270,7 +271,7 @@ class TestWhereItBelongs:
         path.parent.mkdir()
         clone.git("worktree", "add", "-q", "--no-checkout", "--detach", path)
         (clone.path / ".git/worktrees/wt-1/locked").write_text("initializing")
-        assert repository.is_vacant(path)
+        assert is_vacant(repository.common, path)
         checkout = repository.add_worktree(path, clone.head)
         checkout.reset(clone.head)
         assert_exact(checkout, clone, clone.head)

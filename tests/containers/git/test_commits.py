@@ -118,6 +118,6 @@ def test_two_commits_are_merged_or_conflict(user: User, tmp_path: Path) -> None:
     clone.git("checkout", "-q", "--detach", base)
     three = clone.commit({"a": "three\n2\n3\n4\n5\n"})
     history = opened(clone).history
-    assert clone.git("show", f"{history.merged(one, two)}:a") == "one\n2\n3\n4\nfive"
+    assert clone.git("show", f"{history.merged_tree(one, two)}:a") == "one\n2\n3\n4\nfive"
     with pytest.raises(GitError, match=r"conflict in a$"):
-        history.merged(one, three)
+        history.merged_tree(one, three)

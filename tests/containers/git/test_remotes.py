@@ -32,7 +32,7 @@ class Remote:
         return commit
 
     def push(self, *pushes: Push, credential: Credential | None = None) -> tuple[PushResult, ...]:
-        return self.repository.push("origin", pushes, credential)
+        return self.repository.remote("origin").push(pushes, credential)
 
     def tip(self, branch: str) -> str:
         return self.bare.git("rev-parse", f"refs/heads/{branch}")
@@ -104,7 +104,7 @@ class TestPush:
         one, theirs, two = remote.commit("1"), remote.commit("theirs"), remote.commit("2")
         remote.push(Push("p/1", one, None), Push("p/2", one, None))
         remote.bare.git("fetch", "-q", remote.clone.path, f"{theirs}:refs/heads/p/1", "--force")
-        moved = "somebody else pushed to p/1 meanwhile, so it is left as it is; look at their commits first"
+        moved = "somebody else pushed to p/1; it was not changed; look at their commits first"
         for lease in (one, None):
             results = remote.push(Push("p/1", two, lease), Push("p/2", two, one), Push("p/4", two, one))
             assert results[0] == PushResult("p/1", moved)
@@ -172,44 +172,45 @@ class TestPush:
         with socket.create_server(("127.0.0.1", 0)) as silent:
             remote.clone.git("remote", "set-url", "origin", f"http://127.0.0.1:{silent.getsockname()[1]}/x.git")
             pushes = [Push("a", remote.start, None)]
-            (result,) = remote.repository.push("origin", pushes, None, timeout=0.5)
+            (result,) = remote.repository.remote("origin").push(pushes, None, timeout=0.5)
             assert result == PushResult("a", "origin did not answer within 0.5 s; try again later")
             with pytest.raises(RemoteError, match=r"origin did not answer within 0\.5 s"):
-                remote.repository.remote_branches("origin", ["*"], None, timeout=0.5)
+                remote.repository.remote("origin").branches(["*"], None, timeout=0.5)
 
 
 class TestLook:
     def test_branches(self, remote: Remote) -> None:
         one = remote.commit("1")
         remote.push(Push("p/1", one, None), Push("p/2", one, None), Push("x/p/1", one, None))
-        look = remote.repository.remote_branches
-        assert look("origin", ["p/1", "p/9"], None) == {"p/1": one}
-        assert look("origin", ["p/*"], None) == {"p/1": one, "p/2": one}
-        assert look("origin", ["nothing"], None) == {}
-        assert look(str(remote.bare.path), ["main"], None) == {"main": remote.start}
+        origin = remote.repository.remote("origin")
+        assert origin.branches(["p/1", "p/9"], None) == {"p/1": one}
+        assert origin.branches(["p/*"], None) == {"p/1": one, "p/2": one}
+        assert origin.branches(["nothing"], None) == {}
+        by_path = remote.repository.remote(str(remote.bare.path))
+        assert by_path.branches(["main"], None) == {"main": remote.start}
 
     def test_the_default_branch(self, remote: Remote) -> None:
-        assert remote.repository.remote_default_branch("origin", None) == "main"
+        assert remote.repository.remote("origin").default_branch(None) == "main"
         remote.bare.git("symbolic-ref", "HEAD", "refs/heads/nothing")
-        assert remote.repository.remote_default_branch("origin", None) is None
+        assert remote.repository.remote("origin").default_branch(None) is None
 
     def test_the_url(self, remote: Remote, user: User) -> None:
-        url = remote.repository.remote_url
-        assert url("origin") == "../origin.git"
-        assert url("nowhere") is None
+        origin = remote.repository.remote("origin")
+        assert origin.url() == "../origin.git"
+        assert remote.repository.remote("nowhere").url() is None
         remote.clone.git("config", "remote.origin.url", "gh:uma/sample.git")
         remote.clone.git("config", "remote.origin.pushUrl", "gh:fork/sample.git")
         user.git("config", "--global", "url.https://github.com/.insteadOf", "gh:", cwd=user.home)
-        assert url("origin") == "https://github.com/uma/sample.git"
-        assert url("origin", push=True) == "https://github.com/fork/sample.git"
-        assert url("gh:other/one") == "https://github.com/other/one"
+        assert origin.url() == "https://github.com/uma/sample.git"
+        assert origin.url(push=True) == "https://github.com/fork/sample.git"
+        assert remote.repository.remote("gh:other/one").url() == "https://github.com/other/one"
 
     def test_from_a_linked_worktree_a_relative_url_leads_to_the_same(
         self, remote: Remote, tmp_path: Path
     ) -> None:
         remote.clone.git("worktree", "add", "-q", "--detach", tmp_path / "linked")
         linked = Repository.open(tmp_path / "linked" / "src", remote.clone.user.environ)
-        assert linked.remote_branches("origin", ["main"], None) == {"main": remote.start}
+        assert linked.remote("origin").branches(["main"], None) == {"main": remote.start}
 
 
 class TestFetch:
@@ -224,12 +225,12 @@ class TestFetch:
         git = remote.clone.path / ".git"
         (git / "FETCH_HEAD").unlink(missing_ok=True)
         before = everything(remote.clone) + remote.clone.git("for-each-ref")
-        remote.repository.fetch("origin", commit, None)
+        remote.repository.remote("origin").fetch(commit, None)
         assert remote.clone.git("cat-file", "-t", commit) == "commit"
         assert everything(remote.clone) + remote.clone.git("for-each-ref") == before
         assert not (git / "FETCH_HEAD").exists()
         shutil.rmtree(remote.bare.path)
-        remote.repository.fetch("origin", commit, None)  # it is here, so nobody is asked
+        remote.repository.remote("origin").fetch(commit, None)  # it is here, so nobody is asked
 
     def test_a_shallow_clone_stays_shallow(self, remote: Remote, tmp_path: Path) -> None:
         remote.clone.commit({"b": "b"})
@@ -239,13 +240,13 @@ class TestFetch:
         before = (shallow.path / ".git/shallow").read_text()
         commit = remote.commit("topic")
         remote.push(Push("topic", commit, None))
-        Repository.open(shallow.path, shallow.user.environ).fetch("origin", commit, None)
+        Repository.open(shallow.path, shallow.user.environ).remote("origin").fetch(commit, None)
         assert (shallow.path / ".git/shallow").read_text().split()[: len(before.split())] == before.split()
         assert shallow.git("rev-list", "--count", "HEAD") == "1"
 
     def test_no_such_commit(self, remote: Remote) -> None:
         with pytest.raises(RemoteError, match="cannot use the remote origin: .*" + "1" * 40):
-            remote.repository.fetch("origin", "1" * 40, None)
+            remote.repository.remote("origin").fetch("1" * 40, None)
 
 
 class TestCredentials:
@@ -254,9 +255,9 @@ class TestCredentials:
         before = everything(hosted.clone)
         git = CountedGit.at(tmp_path / "bin", hosted.clone.user)
         repository = Repository.open(hosted.clone.path, git.environ)
-        assert repository.push("origin", [Push("p/1", one, None)], GOOD) == (PushResult("p/1"),)
-        assert repository.remote_branches("origin", ["p/*"], GOOD) == {"p/1": one}
-        assert repository.remote_default_branch("origin", GOOD) == "main"
+        assert repository.remote("origin").push([Push("p/1", one, None)], GOOD) == (PushResult("p/1"),)
+        assert repository.remote("origin").branches(["p/*"], GOOD) == {"p/1": one}
+        assert repository.remote("origin").default_branch(GOOD) == "main"
         assert hosted.tip("p/1") == one
         calls = "\n".join(git.calls())
         assert TOKEN not in calls
@@ -267,16 +268,16 @@ class TestCredentials:
     def test_a_wrong_one_is_explained_and_not_shown(self, hosted: Remote) -> None:
         (result,) = hosted.push(Push("p/1", hosted.start, None), credential=BAD)
         assert result.error
-        assert "it does not take the token or password" in result.error
+        assert "it rejects the token or password" in result.error
         assert BAD.password not in result.error
-        with pytest.raises(RemoteError, match="it does not take the token or password") as error:
-            hosted.repository.remote_branches("origin", ["*"], BAD)
+        with pytest.raises(RemoteError, match="it rejects the token or password") as error:
+            hosted.repository.remote("origin").branches(["*"], BAD)
         assert BAD.password not in str(error.value) + error.value.stderr
 
     def test_none_is_explained(self, hosted: Remote) -> None:
         (result,) = hosted.push(Push("p/1", hosted.start, None))
         assert result.error
-        assert "it wants a user name and a password; give a token" in result.error
+        assert "it requires a user name and a password; give a token" in result.error
 
     def test_one_that_may_not_write(self, hosted: Remote, server: GitHubServer) -> None:
         server.repository("uma/sample").writers.clear()
@@ -290,7 +291,7 @@ class TestCredentials:
             f"#!/bin/sh\n{{ echo $*; cat; }} >> {tmp_path}/asked\necho username=u\necho password=p\n"
         )
         helper.chmod(0o755)
-        url = hosted.repository.remote_url("origin")
+        url = hosted.repository.remote("origin").url()
         for key in ("credential.helper", f"credential.{url}.helper"):
             hosted.clone.git("config", "--global", key, str(helper))
             hosted.clone.git("config", key, str(helper))
@@ -303,7 +304,7 @@ class TestCredentials:
         hosted.clone.git("remote", "add", "files", f"file://{hosted.bare.path}")
         hook(hosted, "pre-receive", f"env > {tmp_path}/seen")
         pushes = [Push("p/1", hosted.start, None)]
-        assert hosted.repository.push("files", pushes, GOOD) == (PushResult("p/1"),)
+        assert hosted.repository.remote("files").push(pushes, GOOD) == (PushResult("p/1"),)
         assert "GIT_" in (tmp_path / "seen").read_text()
         assert TOKEN not in (tmp_path / "seen").read_text()
 
@@ -316,11 +317,11 @@ class TestCredentials:
         server.inject(moved)
         (result,) = hosted.push(Push("p/1", hosted.start, None), credential=GOOD)
         assert result.error
-        assert "it wants a user name and a password" in result.error
+        assert "it requires a user name and a password" in result.error
 
     def test_one_with_a_line_break_is_not_handed_over(self, hosted: Remote) -> None:
-        with pytest.raises(RemoteError, match="the token for origin has a line break in it; set it anew"):
-            hosted.repository.fetch("origin", "1" * 40, Credential("x", "a\nhost=evil"))
+        with pytest.raises(RemoteError, match="the token for origin has a line break in it; set it again"):
+            hosted.repository.remote("origin").fetch("1" * 40, Credential("x", "a\nhost=evil"))
 
     def test_a_password_in_the_url_is_not_shown(self, hosted: Remote) -> None:
         url = hosted.clone.git("remote", "get-url", "origin").replace("//", "//uma:hunter22@")
@@ -333,7 +334,7 @@ class TestCredentials:
 def test_a_host_that_cannot_be_found(clone: Clone) -> None:
     clone.git("remote", "add", "origin", "https://nowhere.invalid/x.git")
     with pytest.raises(RemoteError, match="its name cannot be resolved"):
-        Repository.open(clone.path, clone.user.environ).remote_branches("origin", ["*"], None)
+        Repository.open(clone.path, clone.user.environ).remote("origin").branches(["*"], None)
 
 
 def test_a_port_where_nobody_listens(clone: Clone) -> None:
@@ -341,4 +342,4 @@ def test_a_port_where_nobody_listens(clone: Clone) -> None:
         port = taken.getsockname()[1]
     clone.git("remote", "add", "origin", f"http://127.0.0.1:{port}/x.git")
     with pytest.raises(RemoteError, match="it cannot be reached; check the network"):
-        Repository.open(clone.path, clone.user.environ).remote_branches("origin", ["*"], None)
+        Repository.open(clone.path, clone.user.environ).remote("origin").branches(["*"], None)

@@ -70,7 +70,7 @@ class TestOpen:
             Repository.open(tmp_path / "elsewhere", user.environ)
         assert error.value.exit_code == 2
         with pytest.raises(
-            NotARepositoryError, match="missing is no directory; name a git repository with --repo"
+            NotARepositoryError, match="missing is not a directory; name a git repository with --repo"
         ):
             Repository.open(tmp_path / "missing", user.environ)
 
@@ -109,7 +109,7 @@ class TestNames:
 
     @pytest.mark.parametrize("revision", ["nowhere", "--all", "HEAD:README.md", "", "0" * 40])
     def test_what_stands_for_no_commit(self, clone: Clone, revision: str) -> None:
-        with pytest.raises(RevisionError, match="names no commit in") as error:
+        with pytest.raises(RevisionError, match="does not name a commit in") as error:
             opened(clone).resolve(revision)
         assert error.value.exit_code == 2
 
@@ -266,11 +266,11 @@ class TestBranches:
         first = clone.head
         second = clone.commit({"b": "b"})
         repository = opened(clone)
-        with pytest.raises(BranchMovedError, match="branch gone was moved by somebody else"):
+        with pytest.raises(BranchMovedError, match="branch gone was updated concurrently"):
             repository.set_branch("gone", second, first)
         clone.git("branch", "there", second)
         for expected in (None, first):
-            with pytest.raises(BranchMovedError, match="branch there was moved by somebody else"):
+            with pytest.raises(BranchMovedError, match="branch there was updated concurrently"):
                 repository.set_branch("there", first, expected)
         assert clone.git("rev-parse", "there") == second
 

@@ -55,8 +55,8 @@ def test_what_is_no_repository(project: Project, tmp_path: Path) -> None:
     plain.mkdir()
     places = {
         plain: "is not in a git repository",
-        tmp_path / "nowhere": "is no directory",
-        plan: "is no directory",
+        tmp_path / "nowhere": "is not a directory",
+        plan: "is not a directory",
     }
 
     for place, told in places.items():
@@ -78,8 +78,8 @@ def test_a_repository_without_a_commit(user: User, tmp_path: Path) -> None:
         (["--end-batch", "0"], "--end-batch 0: "),
         (["--start-batch", "2", "--end-batch", "1"], "nothing to run: "),
         (["--task", "9.9"], "--task 9.9: "),
-        (["--base", "nosuch"], "'nosuch' names no commit"),
-        (["--base", "-x"], "'-x' names no commit"),
+        (["--base", "nosuch"], "'nosuch' does not name a commit"),
+        (["--base", "-x"], "'-x' does not name a commit"),
         (["--timeout", "soon"], "--timeout: "),
         (["--timeout", "-1s"], "--timeout: "),
         (["--branch", "same"], "--branch: it needs {task}"),

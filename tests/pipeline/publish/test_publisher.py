@@ -10,7 +10,7 @@ from github_server import TOKEN, Fault, GitHubServer
 from repositories import Clone, User
 from repositories import make_repository as make
 
-from containers.git.repository import Repository
+from containers.git.repository import Remote, Repository
 from pipeline.forge.base import ForgeError
 from pipeline.forge.github_client import GitHub
 from pipeline.forge.github_connect import connect
@@ -79,7 +79,7 @@ class World:
             remote="origin",
             target="main",
             auto_merge=auto_merge,
-            credential=self.forge.credential(self.repository.remote_url("origin")),
+            credential=self.forge.credential(self.repository.remote("origin").url()),
             on_pushed=self.pushed.__setitem__,
             on_request=lambda request: self.requests.__setitem__(request.task, request),
         )
@@ -268,17 +268,20 @@ def test_branch_that_is_already_pushed_is_recorded(world: World, stack: tuple[Pu
     assert world.pushed == {"patchyard/plan/1.1": stack[0].branch.commit}
 
 
-def test_concurrent_push_is_not_overwritten(world: World, stack: tuple[Publication, ...]) -> None:
-    class Late(Repository):
-        def push(self, *arguments, **options):  # type: ignore[no-untyped-def]  # noqa: ANN002, ANN003, ANN202 - as it is there
-            person_pushes(world, "patchyard/plan/1.1")
-            return super().push(*arguments, **options)
+def test_concurrent_push_is_not_overwritten(
+    world: World, stack: tuple[Publication, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Remote.push
+
+    def push_after_the_person(remote, *arguments):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN002, ANN202 - the signature of the original
+        person_pushes(world, "patchyard/plan/1.1")
+        return original(remote, *arguments)
 
     world.publish(*stack[:1])
-    world.repository = Late.open(world.clone.path, world.clone.user.environ)
+    monkeypatch.setattr(Remote, "push", push_after_the_person)
     again = world.commit({"one.txt": "better\n"}, world.clone.head)
     (failure,) = world.publish(world.task("1.1", again))
-    assert "somebody else pushed to patchyard/plan/1.1 meanwhile" in failure.reason
+    assert "somebody else pushed to patchyard/plan/1.1; it was not changed" in failure.reason
     assert world.hub.git("log", "-1", "--format=%s", "patchyard/plan/1.1") == "a person's work"
 
 
@@ -382,7 +385,7 @@ def test_failed_merge_keeps_the_pull_request(world: World, stack: tuple[Publicat
 def test_target_is_the_base_branch_if_the_remote_has_it(world: World, base: str | None, target: str) -> None:
     world.hub.git("branch", "release", "main")
     world.clone.git("branch", "mine")
-    credential = world.forge.credential(world.repository.remote_url("origin"))
+    credential = world.forge.credential(world.repository.remote("origin").url())
     assert target_branch(world.repository, "origin", base, credential, world.forge) == target
 
 
@@ -491,4 +494,4 @@ def test_path_as_remote_needs_no_credential(world: World, tmp_path: Path, user: 
     other = make(user, tmp_path / "other", {"a.txt": "1\n"})
     other.git("remote", "add", "origin", str(world.hub.path))
     repository = Repository.open(other.path, user.environ)
-    assert world.forge.credential(repository.remote_url("origin")) is None
+    assert world.forge.credential(repository.remote("origin").url()) is None

@@ -1,0 +1,37 @@
+"""Settings of the user's git configuration that the program reads itself."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from containers.git.command import Git
+from containers.git.commits import PATCHYARD_IDENTITY, Identity
+
+
+def read_identity(git: Git, environ: Mapping[str, str]) -> Identity:
+    """Return the user's identity as git resolves it, or patchyard's own if there is none. Blocking.
+
+    The variables come before the configuration (https://git-scm.com/docs/git-commit#_commit_information).
+    """
+    name, email = (environ.get(f"GIT_AUTHOR_{part}", "") for part in ("NAME", "EMAIL"))
+    if not (_is_usable(name) and _is_usable(email)):
+        pattern = r"^(user|author)\.(name|email)$"
+        entries = git.run("config", "-z", "--get-regexp", pattern, ok=(0, 1)).fields
+        configured = dict(entry.partition("\n")[::2] for entry in entries)
+        name = name or configured.get("author.name") or configured.get("user.name", "")
+        email = email or configured.get("author.email") or configured.get("user.email", "")
+    return Identity(name, email) if _is_usable(name) and _is_usable(email) else PATCHYARD_IDENTITY
+
+
+def _is_usable(text: str) -> bool:
+    """Whether anything of a name or an address is left after git strips what it calls crud (git: `ident.c`)."""
+    return bool(text.strip(" \t\n.,:;<>\"\\'"))
+
+
+def find_ignore_file(git: Git, environ: Mapping[str, str]) -> Path:
+    """Return the user's global ignore file, whether or not it exists. Blocking.
+
+    https://git-scm.com/docs/git-config#Documentation/git-config.txt-coreexcludesFile
+    """
+    configured = git.run("config", "-z", "--type=path", "--get", "core.excludesFile", ok=(0, 1)).fields
+    config = environ.get("XDG_CONFIG_HOME") or f"{environ.get('HOME', '')}/.config"
+    return Path(configured[-1]) if configured else Path(config, "git", "ignore")
