@@ -1,4 +1,4 @@
-"""Durations as people write them -> seconds."""
+"""Parse durations such as `1h 30m`."""
 
 import math
 import re
@@ -17,13 +17,14 @@ _SECONDS: dict[str, float] = {
 }
 
 
-def parse_duration(text: str) -> float:
-    """Return the seconds that a text such as `10m`, `90s`, `1h 30m`, `1.5h`, `500ms` or `45` stands for.
+def parse_duration(text: str, *, allow_zero: bool = False) -> float:
+    """Return the seconds of a duration such as `10m`, `90s`, `1h 30m`, `1.5h`, `500ms` or `45`.
 
-    A number without a unit is seconds.
+    A number without a unit is in seconds.
 
     Raises:
-        ValueError: The text is no duration, or not more than nothing; the message is a sentence.
+        ValueError: The text is not a duration, is zero without `allow_zero`, or is infinite; the message is a
+            sentence for the user.
     """
     written = text.strip()
     lowered = written.lower()
@@ -34,21 +35,21 @@ def parse_duration(text: str) -> float:
         position = part.end()
     units = [unit for _, unit in parts]
     if not parts or position < len(lowered) or (len(parts) > 1 and "" in units):
-        raise ValueError(_sentence(written))
+        raise ValueError(_not_a_duration(written))
     if any(unit and unit not in _SECONDS for unit in units):
-        raise ValueError(_sentence(written))
+        raise ValueError(_not_a_duration(written))
     seconds = sum(float(number) * _SECONDS.get(unit, 1.0) for number, unit in parts)
-    if seconds <= 0:
-        raise ValueError(f"{_clip(written)} is no time at all: a duration has to be more than 0")
+    if seconds <= 0 and not allow_zero:
+        raise ValueError(f"{_clip(written)}: a duration must be greater than zero")
     if not math.isfinite(seconds):
         raise ValueError(f"{_clip(written)} is too long for a duration")
     return seconds
 
 
-def _sentence(text: str) -> str:
+def _not_a_duration(text: str) -> str:
     return f"{_clip(text)} is not a duration; write for example 90s, 10m or 1h 30m"
 
 
 def _clip(text: str) -> str:
-    shown = text if len(text) <= 40 else text[:39] + "…"  # noqa: PLR2004 - what fits into a sentence
-    return repr(shown)
+    clipped = text if len(text) <= 40 else text[:39] + "…"  # noqa: PLR2004 - keeps the message readable
+    return repr(clipped)

@@ -1,4 +1,4 @@
-"""The command that lists the agents: built-in, changed and declared ones."""
+"""Command `agents`: list the built-in, changed and declared agents."""
 
 import json
 import sys
@@ -10,16 +10,17 @@ import click
 from containers.agents.builtin import BUILT_IN, Agent
 from containers.dagger_engine.runner import DEFAULT_IMAGE
 from containers.git.repository import GitError, Repository
-from pipeline.cli.options import environment, repo_option
+from pipeline.cli.options import repo_option
+from pipeline.cli.process import environment
 from pipeline.config.settings import load
 from pipeline.console import show, table
 
 
 def known_agents(repo: Path, environ: Mapping[str, str]) -> dict[str, Agent]:
-    """Return all agents by name, as the repository's configuration leaves them; outside of one as they are.
+    """Return all agents by name, with the changes of the repository's configuration if there is one.
 
     Raises:
-        ConfigError: The configuration is wrong.
+        ConfigError: The configuration is invalid.
     """
     try:
         repository = Repository.open(repo, environ)
@@ -29,7 +30,7 @@ def known_agents(repo: Path, environ: Mapping[str, str]) -> dict[str, Agent]:
 
 
 def _record(agent: Agent, environ: Mapping[str, str]) -> dict[str, object]:
-    """Return what a JSON line says of an agent; of secrets only whether they are set."""
+    """Return the JSON record of an agent; of its secrets only whether they are set."""
     return {
         "agent": agent.name,
         "origin": _origin(agent),
@@ -50,16 +51,16 @@ def _origin(agent: Agent) -> str:
 
 @click.command()
 @repo_option
-@click.option("--json", "as_json", is_flag=True, help="Write a JSON line an agent.")
+@click.option("--json", "as_json", is_flag=True, help="Write one JSON line per agent.")
 def agents(repo: Path, *, as_json: bool) -> None:
-    """List the agents that tasks can be given to, and which of their secrets are set.
+    """List the agents that can run tasks, and which of their secrets are set.
 
-    The built-in ones can be changed, and others declared, as [agents.NAME] in patchyard.toml.
+    Change a built-in agent, or declare another one, as [agents.NAME] in patchyard.toml.
     """
     environ = environment()
-    known = known_agents(repo, environ)
+    by_name = known_agents(repo, environ)
     if as_json:
-        for agent in known.values():
+        for agent in by_name.values():
             click.echo(json.dumps(_record(agent, environ)))
         return
     rows = [
@@ -70,9 +71,6 @@ def agents(repo: Path, *, as_json: bool) -> None:
             "\n".join(f"{name}: {'yes' if environ.get(name) else 'no'}" for name in agent.secrets),
             _origin(agent),
         )
-        for agent in known.values()
+        for agent in by_name.values()
     ]
     show(table(("agent", "command", "image", "secrets that are set", "origin"), rows), sys.stdout)
-
-
-COMMANDS = (agents,)

@@ -1,34 +1,25 @@
-"""Door 1: the command line."""
+"""The command line: the command group, `run` and `check`."""
 
 from pathlib import Path
 from typing import Any
 
 import click
 
-from pipeline.cli import clean as cleaning
-from pipeline.cli import report as reporting
-from pipeline.cli import resume as going_on
-from pipeline.cli import serve as serving
-from pipeline.cli import show as afterwards
-from pipeline.cli.options import (
-    database_option,
-    discard_output,
-    environment,
-    leave,
-    plain_streams,
-    plan_arguments,
-    plan_path,
-    repo_option,
-    run_options,
-)
+from pipeline.cli.agents import agents
+from pipeline.cli.clean import clean
+from pipeline.cli.lock import lock
+from pipeline.cli.options import database_option, plan_arguments, plan_path, repo_option, run_options
+from pipeline.cli.process import INTERRUPTED, configure_streams, discard_output, environment, exit_with
+from pipeline.cli.publish import publish
+from pipeline.cli.report import report
+from pipeline.cli.resume import cancel, resume, retry
+from pipeline.cli.serve import serve
+from pipeline.cli.show import diff, logs, patches, runs, status
 from tasks.errors import PatchyardError
 
-INTERRUPTED = 130
-"""Exit code after Ctrl-C: 128 + SIGINT, as shells have it."""
 
-
-class Group(click.Group):
-    """Prints the program's own errors as one sentence, and ends with their exit code."""
+class ErrorReportingGroup(click.Group):
+    """Command group that prints expected errors as one sentence and exits with their exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
         """Run the command."""
@@ -50,21 +41,24 @@ class Group(click.Group):
             ctx.exit(1)
         except OSError as error:
             discard_output()
-            where = f"{error.filename}: " if error.filename else "the output could not be written: "
+            where = f"{error.filename}: " if error.filename else "cannot write the output: "
             click.echo(f"patchyard: {where}{error.strerror or error}", err=True)
             ctx.exit(1)
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=ErrorReportingGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(package_name="patchyard")
 def main() -> None:
     """Turn a Markdown plan into pull requests.
 
-    Every task of the plan runs in a git worktree of its own, side by side with the others; each task's changes
+    Each task of the plan runs in its own git worktree, in parallel with the others. The changes of a task
     become a patch, a commit on a branch of its own and, with --publish, a pull request. Your checkout is never
     touched.
     """
-    plain_streams()
+    configure_streams()
 
 
 @main.command()
@@ -72,8 +66,8 @@ def main() -> None:
 @repo_option
 @database_option
 @run_options
-@click.option("--json", "as_json", is_flag=True, help="Write JSON lines, and nothing else, to standard output.")
-@click.option("--dry-run", is_flag=True, help="Show what would run, and change nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Write only JSON lines to standard output.")
+@click.option("--dry-run", is_flag=True, help="Show what would run, without changing anything.")
 def run(  # noqa: PLR0913 - the command's own parameters
     plan_argument: str | None,
     plan_option: str | None,
@@ -86,12 +80,11 @@ def run(  # noqa: PLR0913 - the command's own parameters
     dry_run: bool,
     **flags: object,
 ) -> None:
-    """Run the tasks of PLAN, and keep a patch, a commit and a branch of each.
+    """Run the tasks of PLAN; each task that changes files leaves a patch, a commit and a branch.
 
-    Exit code: 0 all tasks succeeded, 1 a task failed, 2 the plan or the call is wrong, 3 GitHub said no, 4 no
-    Dagger engine answers, 130 after Ctrl-C.
+    Exit code: 0 all tasks succeeded, 1 a task failed, 2 the plan or the options are invalid, 3 GitHub refused a
+    request, 4 no Dagger engine is available, 130 interrupted (Ctrl-C).
     """
-    from pipeline.cli.run import run_plan, show_plan  # noqa: PLC0415 - start-up stays quick
     from pipeline.run.prepare import Call  # noqa: PLC0415 - start-up stays quick
     from pipeline.store.run_options import Selection  # noqa: PLC0415 - start-up stays quick
 
@@ -102,34 +95,37 @@ def run(  # noqa: PLR0913 - the command's own parameters
         flags=flags,
         selection=Selection(start_batch, end_batch, tasks),
     )
-    code = show_plan(call, as_json=as_json) if dry_run else run_plan(call, as_json=as_json)
-    leave(code)
+    if dry_run:
+        from pipeline.cli.check import show_plan  # noqa: PLC0415 - start-up stays quick
+
+        exit_with(show_plan(call, as_json=as_json))
+    from pipeline.cli.run import run_plan  # noqa: PLC0415 - start-up stays quick
+
+    exit_with(run_plan(call, as_json=as_json))
 
 
 @main.command()
 @plan_arguments
 @repo_option
-@click.option("--agent", metavar="NAME|COMMAND", help="Who gets the text of tasks that have no Run commands.")
+@click.option("--agent", metavar="NAME|COMMAND", help="Agent for tasks without **Run:** commands.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON lines to standard output.")
 def check(
     plan_argument: str | None, plan_option: str | None, repo: Path, agent: str | None, *, as_json: bool
 ) -> None:
-    """Check PLAN, and show what of it is run and what goes to the agent.
+    """Check PLAN, and show which of its text is run as commands and which goes to the agent.
 
-    All mistakes are reported at once, each with its line and column. Exit code: 0 the plan can be run, 2 it has
-    mistakes.
+    All errors are reported at once, each with its line and column. Exit code: 0 the plan can be run, 2 it has
+    errors.
     """
-    from pipeline.cli.run import check_plan  # noqa: PLC0415 - start-up stays quick
+    from pipeline.cli.check import check_plan  # noqa: PLC0415 - start-up stays quick
 
     path = plan_path(plan_argument, plan_option)
-    leave(check_plan(path, repo, environment(), agent=agent, as_json=as_json))
+    exit_with(check_plan(path, repo, environment(), agent=agent, as_json=as_json))
 
 
 for command in (
-    *afterwards.COMMANDS,
-    *going_on.COMMANDS,
-    *cleaning.COMMANDS,
-    *reporting.COMMANDS,
-    *serving.COMMANDS,
+    *(status, logs, diff, patches, publish, runs, agents),
+    *(resume, retry, cancel),
+    *(clean, report, lock, serve),
 ):
     main.add_command(command)

@@ -1,65 +1,14 @@
 """Options and arguments that several commands share."""
 
-import os
-import signal
-import sys
-from collections.abc import Callable, Mapping
-from io import TextIOWrapper
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from pipeline.store.engine import VARIABLE
 
-STDOUT, STDERR = 1, 2
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-def environment() -> Mapping[str, str]:
-    """Return the process's environment, with the database that --database names; only the doors read it."""
-    context = click.get_current_context(silent=True)
-    told = {VARIABLE: context.meta[VARIABLE]} if context and VARIABLE in context.meta else {}
-    return {**os.environ, **told}
-
-
-def leave(code: int) -> NoReturn:
-    """End the command with an exit code."""
-    click.get_current_context().exit(code)
-
-
-def interruptible() -> None:
-    """Let TERM end the command as Ctrl-C does, by `KeyboardInterrupt`; one that is ignored stays so."""
-    if signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-
-
-def plain_streams() -> None:
-    """Let standard output and error take every text, also where the locale does not have its characters.
-
-    Those that the program was started without go nowhere.
-    """
-    if sys.stdout is None or sys.stderr is None:
-        while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STDERR:  # else files would stand in their place
-            pass
-        os.close(descriptor)
-        sys.stdout = sys.stdout or os.fdopen(STDOUT, "w")
-        sys.stderr = sys.stderr or os.fdopen(STDERR, "w")
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-
-def discard_output() -> None:
-    """Let what follows go nowhere: whoever read standard output has gone."""
-    descriptor = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(descriptor, sys.stdout.fileno())
-    os.close(descriptor)
-
-
-def tell_wait(seconds: float) -> None:
-    """Say that GitHub keeps us waiting."""
-    click.echo(f"GitHub cannot answer now: trying again in {seconds:.0f} s", err=True)
 
 
 def repo_option(function: F) -> F:
@@ -74,9 +23,9 @@ def repo_option(function: F) -> F:
 
 
 def database_option(function: F) -> F:
-    """Add --database, which is as if the variable were set."""
+    """Add --database, which overrides the environment variable (see `process.environment`)."""
 
-    def tell(context: click.Context, _: click.Parameter, url: str | None) -> None:
+    def remember(context: click.Context, _: click.Parameter, url: str | None) -> None:
         if url is not None:
             context.meta[VARIABLE] = url
 
@@ -84,21 +33,26 @@ def database_option(function: F) -> F:
         "--database",
         metavar="URL",
         expose_value=False,
-        callback=tell,
-        help=f"Keep runs there; for several machines.  [default: {VARIABLE}, or a file in the repository]",
+        callback=remember,
+        help="Database of the runs, which several machines can share.  "
+        f"[default: {VARIABLE}, or a file in the repository]",
     )(function)
 
 
 def plan_arguments(function: F) -> F:
-    """Add PLAN, which may also be written --plan PLAN."""
-    function = click.option("--plan", "plan_option", metavar="PLAN", help="The same as the argument PLAN.")(
+    """Add the argument PLAN and its alias --plan PLAN."""
+    function = click.option("--plan", "plan_option", metavar="PLAN", help="Same as the argument PLAN.")(
         function
     )
     return click.argument("plan_argument", metavar="PLAN", required=False)(function)
 
 
 def plan_path(argument: str | None, option: str | None) -> str:
-    """Return the plan's path from either of the two ways to name it."""
+    """Return the plan's path, from the argument or from --plan.
+
+    Raises:
+        click.UsageError: None is given, or two different ones.
+    """
     if argument and option and argument != option:
         raise click.UsageError(f"two plans are named, {argument} and {option}; name one.")
     path = argument or option
@@ -216,7 +170,7 @@ RUN_OPTIONS: tuple[Callable[[Any], Any], ...] = (
 
 
 def run_options(function: F) -> F:
-    """Add what a run can be told."""
+    """Add the options of a run."""
     for option in reversed(RUN_OPTIONS):
         function = option(function)
     return function

@@ -5,7 +5,7 @@ import os
 import re
 import secrets
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -224,7 +224,7 @@ class Invocation:
                 finished = await execute(prepared, recorder, traced, place=ModuleRunners(), signals=False)
                 failures = 0
                 if target is not None:
-                    failures = await to_thread.run_sync(publish_run, opener, finished.run, target, listener)
+                    failures = await to_thread.run_sync(_publish, opener, finished.run, target, listener)
             warnings = (*map(str, prepared.warnings), left_out_warning(prepared))
             return RunResult(prepared, finished, failures, (*filter(None, warnings), *told.lines))
 
@@ -426,6 +426,12 @@ def _put_together(ran: RunResult, directory: Path) -> MergedOutcomes:
     repository, base = ran.prepared.repository, ran.prepared.base
     united = merge_outcomes(repository, base, ran.finished.outcomes)
     return write_changeset(repository, base, united, directory.absolute())
+
+
+def _publish(opener: Callable[[], Store], run: str, target: Target, listener: Listener) -> int:
+    """Publish a stored run, and return how many of its tasks could not be published. Blocking."""
+    with opener() as store:
+        return publish_run(store, run, target, listener)
 
 
 def _write(ran: RunResult, directory: Path) -> None:

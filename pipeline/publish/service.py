@@ -116,31 +116,33 @@ def bring(repository: Repository, store: Store, carried: ImportedRun, target: Ta
     carried.bring(repository, store)
 
 
-def publish_run(opener: Callable[[], Store], run_id: str, target: Target, listener: Listener) -> int:
-    """Publish what a run left, tell of each pull request, and return how many tasks could not be published."""
-    with opener() as store:
-        run = store.run(run_id)
-        publications = _publications(store, run, target)
-        if not publications:
-            listener.notify(Notice(message=f"run {run.id} changed nothing, so there is nothing to publish"))
+def publish_run(store: Store, run_id: str, target: Target, listener: Listener) -> int:
+    """Publish a stored run, and return how many of its tasks could not be published. Blocking.
 
-        def on_request(request: PullRequest) -> None:
-            store.keep_request(run.id, request)
-            listener.notify(Published(request=request))
-            for note in request.notes:
-                listener.notify(Notice(message=f"pull request #{request.number}: {note}"))
+    `listener` receives one event per pull request.
+    """
+    run = store.run(run_id)
+    publications = _publications(store, run, target)
+    if not publications:
+        listener.notify(Notice(message=f"run {run.id} changed nothing, so there is nothing to publish"))
 
-        failures = publish(
-            target.repository,
-            target.forge,
-            publications,
-            remote=target.remote,
-            target=target.branch,
-            auto_merge=target.options.auto_merge,
-            credential=target.credential,
-            on_pushed=lambda name, commit: store.keep_branch(name, pushed=commit),
-            on_request=on_request,
-        )
+    def on_request(request: PullRequest) -> None:
+        store.keep_request(run.id, request)
+        listener.notify(Published(request=request))
+        for note in request.notes:
+            listener.notify(Notice(message=f"pull request #{request.number}: {note}"))
+
+    failures = publish(
+        target.repository,
+        target.forge,
+        publications,
+        remote=target.remote,
+        target=target.branch,
+        auto_merge=target.options.auto_merge,
+        credential=target.credential,
+        on_pushed=lambda name, commit: store.keep_branch(name, pushed=commit),
+        on_request=on_request,
+    )
     for failure in failures:
         listener.notify(Notice(message=str(failure), level="error"))
     if failures:

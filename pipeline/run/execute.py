@@ -1,6 +1,5 @@
 """Works on a run: its place, its pool and its control around the flow. Shared by every door."""
 
-import signal
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import (
     AbstractAsyncContextManager,
@@ -34,12 +33,12 @@ from pipeline.run.prepare import CallError, Prepared, new_run
 from pipeline.run.recorder import Recorder
 from pipeline.run.recovery import salvager
 from pipeline.run.result_cache import ResultCache
+from pipeline.run.signals import receive_stop_signals
 from pipeline.store.records import StoredTask
 from pipeline.store.store import Store
 from tasks.errors import PatchyardError
 from tasks.model import Mode, Plan, RunStatus
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """What ends a run early."""
 GLANCE = 2.0
 """Seconds that whoever only looks whether a run is locked may hold its lock at most."""
@@ -225,9 +224,7 @@ def container_place(prepared: Prepared) -> ContainerConfig:
 
 
 async def _stop_on_signal(scopes: Collection[CancelScope], listener: Listener) -> None:
-    # One that whoever started the program ignores (`nohup`, `&` in a script) stays ignored.
-    heeded = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-    with anyio.open_signal_receiver(*heeded) as received:
+    with receive_stop_signals() as received:
         async for _ in received:
             if not any(scope.cancel_called for scope in scopes):
                 message = "interrupted: the running tasks are being ended, their patches are kept"

@@ -44,7 +44,7 @@ def test_reads_a_duration(text: str, seconds: float) -> None:
         ("-5m", "'-5m' is not a duration; write for example 90s, 10m or 1h 30m"),
         ("\u0661m", "'\u0661m' is not a duration; write for example 90s, 10m or 1h 30m"),
         ("nan", "'nan' is not a duration; write for example 90s, 10m or 1h 30m"),
-        ("0s", "'0s' is no time at all: a duration has to be more than 0"),
+        ("0s", "'0s': a duration must be greater than zero"),
         ("9" * 400 + "h", f"'{'9' * 39}…' is too long for a duration"),
     ],
 )

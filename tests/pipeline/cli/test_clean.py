@@ -125,7 +125,7 @@ def test_without_an_age_runs_stay(project: Project) -> None:
 def test_an_age_that_is_none(project: Project, age: str) -> None:
     done = project.call("clean", f"--older-than={age}").expect(2)
 
-    assert "write 14d, 12h or 30m" in done.err
+    assert "write for example 14d, 12h or 30m" in done.err
 
 
 def test_other_files_beside_the_worktrees_stay(project: Project) -> None:

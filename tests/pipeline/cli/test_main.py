@@ -238,7 +238,7 @@ def test_dry_run_shows_what_would_run_and_changes_nothing(project: Project) -> N
     assert "would run 3 tasks of" in done.out
     for told in ("batch 1: Batch 1 (parallel)", "builds on batch 1", "touch a", "branch patchyard/demo/2.1"):
         assert told in done.out
-    assert "task 2.2: Do 2.2 (skipped: the plan says that it is completed)" in done.out
+    assert "task 2.2: Do 2.2 (skipped: marked as completed in the plan)" in done.out
     assert [(record["task"], record["skipped"]) for record in as_json.records] == [
         ("1.1", False),
         ("2.1", False),

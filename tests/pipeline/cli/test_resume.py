@@ -161,9 +161,9 @@ def test_a_run_that_is_under_way_or_complete_is_not_taken_up(project: Project) -
     complete = resume(project, run).expect(0)
 
     assert f"run {run} is under way; `patchyard cancel {run}` ends it" in busy.err
-    assert f"run {run} is under way" in again.err
+    assert f"run {run} is still running" in again.err
     assert complete.out == ""
-    assert f"run {run} is complete: there is nothing left to do" in complete.err
+    assert f"run {run} is complete: nothing left to do" in complete.err
 
 
 def test_what_was_cut_off_while_it_published_is_published(hosted: Project, github: GitHubServer) -> None:
@@ -291,7 +291,7 @@ def test_a_dead_process_that_nobody_waited_for_holds_nothing_up(project: Project
 def test_a_retry_of_nothing_says_so(project: Project) -> None:
     done = project.run(project.tasks({"1.1": "touch a"})).expect(0)
 
-    assert "has no task that failed" in project.call("retry", done.run).expect(2).err
+    assert "has no failed task" in project.call("retry", done.run).expect(2).err
     assert "has no task 9.9" in project.call("retry", done.run, "9.9").expect(2).err
     assert "not both" in project.call("retry", done.run, "1.1", "--failed").expect(2).err
 
@@ -326,7 +326,7 @@ def test_a_run_under_way_shows_what_it_does(project: Project) -> None:
         wait_for((project.shared / "1.2.in").exists, "the tasks")
         wait_for(lambda: len(_attempts(project)) == 2, "the attempts")
         assert [item["status"] for item in _attempts(project)] == [None, None]
-        assert "under way" in project.call("status").expect(0).out
+        assert "1.1 running, started at" in project.call("status").expect(0).out
         (project.shared / "go").touch()
         started.done().expect(0)
     assert [item["status"] for item in _attempts(project)] == ["unchanged", "unchanged"]

@@ -384,7 +384,7 @@ def test_work_that_cannot_be_kept_stays_in_its_worktree(project: Project) -> Non
     assert (project.worktrees / "wt-1" / "precious.txt").read_text() == "precious\n"
     second = project.run(project.tasks({"1.1": "true"}, "second.md")).expect(0)
     assert second.outcome("1.1")["worktree"] == "wt-2"
-    assert f"left {project.worktrees / 'wt-1'}: it holds work" in project.call("clean").expect(0).out
+    assert f"kept {project.worktrees / 'wt-1'}: it holds work" in project.call("clean").expect(0).out
     assert (project.worktrees / "wt-1" / "precious.txt").exists()
 
 

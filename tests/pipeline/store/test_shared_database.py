@@ -106,5 +106,5 @@ def test_the_logs_of_another_host_are_told_to_be_there(project: Project, postgre
     told = project.call("logs", done.run, "1.1", environ={**shared, "PATCHYARD_HOST": "two"})
 
     assert told.expect(2).err == (
-        f"patchyard: task 1.1 of run {done.run} ran on one, and its log is there: ask on that host\n"
+        f"patchyard: task 1.1 of run {done.run} ran on host one; its log is only available there\n"
     )

@@ -38,13 +38,13 @@ def test_an_address_that_is_taken_is_said(project: Project) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = project.call("serve", "--port", str(port)).expect(2)
-    assert re.fullmatch(rf"patchyard: cannot listen at 127.0.0.1 port {port}: .*\n", done.err)
+    assert re.fullmatch(rf"patchyard: cannot listen on 127.0.0.1 port {port}: .*\n", done.err)
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "no.such.host.invalid"])
 def test_an_address_of_another_machine_is_said(project: Project, host: str) -> None:
     done = project.call("serve", "--host", host, environ={"PATCHYARD_TOKEN": TOKEN}).expect(2)
-    assert re.fullmatch(rf"patchyard: cannot listen at {host} port 8001: .*\n", done.err)
+    assert re.fullmatch(rf"patchyard: cannot listen on {host} port 8001: .*\n", done.err)
 
 
 def test_a_root_that_is_not_there_is_said(project: Project) -> None:

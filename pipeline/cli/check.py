@@ -1,0 +1,157 @@
+"""Commands `check` and `run --dry-run`: show what a plan does without running it."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from containers.git.repository import NotARepositoryError, Repository
+from pipeline.cli.process import BAD_PLAN
+from pipeline.config.settings import load
+from pipeline.events import now, timestamp
+from pipeline.run.attempt import steps_of
+from pipeline.run.prepare import Call, Prepared, check_agents, left_out_warning, parse_plan, prepare, read_plan
+from tasks.model import Step, Task
+from tasks.plan.parser import Diagnostic
+from tasks.text import plural, printable
+
+
+def show_plan(call: Call, *, as_json: bool) -> int:
+    """Show what a run would do, without doing it; return the exit code. Blocking.
+
+    Raises:
+        PatchyardError: The plan or an option is invalid.
+    """
+    prepared = prepare(call)
+    print_warnings(prepared)
+    settings = prepared.settings
+    if not as_json:
+        base = f"{prepared.base[:12]}{f' ({prepared.base_name})' if prepared.base_name else ''}"
+        click.echo(f"would run {plural(len(prepared.plan.tasks), 'task')} of {prepared.plan.path} from {base},")
+        click.echo(f"in a pool of {settings.pool_size} worktrees at {prepared.worktrees}")
+    for batch in prepared.plan.batches:
+        if not batch.tasks:
+            continue
+        if not as_json:
+            builds = ", ".join(map(str, batch.dependencies or ()))
+            foundation = f", builds on batch {builds}" if builds else ""
+            click.echo(
+                printable(f"\nbatch {batch.number}: {batch.title} ({settings.mode_for(batch)}{foundation})")
+            )
+        for task in batch.tasks:
+            record = _dry_run_record(prepared, task, str(settings.mode_for(batch)))
+            click.echo(json.dumps(record) if as_json else _dry_run_text(record))
+    return 0
+
+
+def _dry_run_record(prepared: Prepared, task: Task, mode: str) -> dict[str, Any]:
+    settings = prepared.settings
+    return {
+        "event": "would_run",
+        "time": timestamp(now()),
+        "task": task.id,
+        "title": task.title,
+        "batch": task.batch,
+        "mode": mode,
+        "skipped": task.completed,
+        "depends_on": list(task.dependencies),
+        "branch": settings.branch.format(plan=prepared.plan.name, task=task.id, run="RUN"),
+        "timeout": settings.timeout_for(task),
+        "steps": [
+            {"kind": str(step.kind), "command": prepared.secrets.mask_text(step.title)}
+            for step in steps_of(task, prepared.plan, settings)
+        ],
+    }
+
+
+def _dry_run_text(record: Mapping[str, Any]) -> str:
+    lines = [f"  task {record['task']}: {record['title']}"]
+    if record["skipped"]:
+        lines[0] += " (skipped: marked as completed in the plan)"
+    elif record["depends_on"]:
+        lines[0] += f" (after {', '.join(map(str, record['depends_on']))})"
+    if not record["skipped"]:
+        lines += [f"    {step['kind']:6} {step['command']}" for step in record["steps"]]
+        lines.append(f"    branch {record['branch']}")
+    return printable("\n".join(lines))
+
+
+def check_plan(path: str, repo: Path, environ: Mapping[str, str], *, agent: str | None, as_json: bool) -> int:
+    """Report the errors of a plan, and show which verification is run and which goes to the agent. Blocking.
+
+    A repository is not required; outside of one, the configuration file is searched in `repo` itself.
+
+    Returns the exit code: 0 if the plan can be run, 2 if it has errors.
+
+    Raises:
+        PatchyardError: The plan cannot be read, or the configuration or an agent is invalid.
+    """
+    try:
+        root = Repository.open(repo, environ).root
+    except NotARepositoryError:
+        root = repo
+    sources = load({"agent": agent}, environ, root)
+    parsed = parse_plan(read_plan(path), path, sources, environ)
+    if as_json:
+        for found in parsed.diagnostics:
+            click.echo(json.dumps(_diagnostic_record(found)))
+    else:
+        _print_diagnostics(parsed.diagnostics)
+    if parsed.plan is None:
+        return BAD_PLAN
+    settings = sources.resolve(parsed.plan.settings)
+    check_agents(parsed.plan, settings, environ)
+    for task in parsed.plan.tasks:
+        steps = steps_of(task, parsed.plan, settings)
+        record = _check_record(task, steps)
+        click.echo(json.dumps(record) if as_json else _check_text(record))
+    if not as_json:
+        counts = f"{plural(len(parsed.plan.tasks), 'task')} in {plural(len(parsed.plan.batches), 'batch')}"
+        click.echo(f"{path}: {counts}: the plan can be run")
+    return 0
+
+
+def _check_record(task: Task, steps: Iterable[Step]) -> dict[str, Any]:
+    """Return what of a task is run, and what is prose for the agent."""
+    return {
+        "event": "task",
+        "time": timestamp(now()),
+        "task": task.id,
+        "title": task.title,
+        "batch": task.batch,
+        "runs": [{"kind": str(step.kind), "command": step.title} for step in steps],
+        "prose": [item.text for item in task.verification if item.step is None],
+    }
+
+
+def _check_text(record: Mapping[str, Any]) -> str:
+    lines = [f"task {record['task']}: {record['title']}"]
+    lines += [f"  {step['kind']:6} {step['command']}" for step in record["runs"]]
+    lines += [f"  prose  {' '.join(text.split())}" for text in record["prose"]]
+    return printable("\n".join(lines))
+
+
+def _diagnostic_record(found: Diagnostic) -> dict[str, Any]:
+    return {
+        "event": "diagnostic",
+        "time": timestamp(now()),
+        "path": found.path,
+        "line": found.line,
+        "column": found.column,
+        "severity": str(found.severity),
+        "message": found.message,
+    }
+
+
+def print_warnings(prepared: Prepared) -> None:
+    """Print the warnings about the plan, and the tasks that the selected ones build on and that do not run."""
+    _print_diagnostics(prepared.warnings)
+    if warning := left_out_warning(prepared):
+        click.echo(warning, err=True)
+
+
+def _print_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
+    for found in diagnostics:
+        click.echo(printable(str(found)), err=True)

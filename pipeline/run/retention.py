@@ -1,0 +1,99 @@
+"""Removal of old runs, cached results and merged branches: what `clean --older-than` removes."""
+
+import shutil
+import time
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from containers.git.repository import GitError, Repository
+from pipeline.run.lifecycle import current_status
+from pipeline.run.paths import run_directory
+from pipeline.run.result_cache import older_than
+from pipeline.store.records import BranchRecord, Run, StoredTask
+from pipeline.store.store import Store
+from tasks.model import RunStatus
+from tasks.text import plural
+
+
+@dataclass(frozen=True)
+class Retention:
+    """Removes what is older than a maximum age, of one repository.
+
+    `max_age` is in seconds. With `dry_run` nothing is removed.
+    """
+
+    repository: Repository
+    store: Store
+    environ: Mapping[str, str]
+    max_age: float
+    dry_run: bool
+
+    def remove(self) -> Iterator[str]:
+        """Remove old runs, merged branches and cached results, and yield a description of each. Blocking."""
+        runs = self.store.runs()
+        old = [run for run in runs if self._is_old(run)]
+        old_ids = {run.id for run in old}
+        yield from self._remove_branches(old, [run for run in runs if run.id not in old_ids])
+        for run in old:
+            yield f"run {run.id}: {run.plan_title or run.plan_path}, ended {self._ended_at(run):%Y-%m-%d}"
+            if not self.dry_run:
+                shutil.rmtree(run_directory(self.repository.common, run.id), ignore_errors=True)
+                self.store.forget_run(run.id)
+        count = 0
+        for path in older_than(self.repository.common, self.max_age):
+            count += 1
+            if not self.dry_run:
+                path.unlink(missing_ok=True)
+        if count:
+            yield plural(count, "cached result")
+
+    def _is_old(self, run: Run) -> bool:
+        limit = datetime.fromtimestamp(time.time(), UTC) - timedelta(seconds=self.max_age)
+        status = current_status(self.store, run, self.environ)
+        return (status.is_over or status is RunStatus.INTERRUPTED) and self._ended_at(run) < limit
+
+    def _ended_at(self, run: Run) -> datetime:
+        """Return when a run ended; for an interrupted run, when it was last known to be running."""
+        if run.finished_at:
+            return run.finished_at
+        attempts = self.store.attempts(run.id, patches=False)
+        known = [run.started_at, run.lease_until, *(item.started_at for item in attempts)]
+        known += [item.finished_at for item in attempts]
+        return max(moment for moment in known if moment)
+
+    def _remove_branches(self, old: Collection[Run], newer: Collection[Run]) -> Iterator[str]:
+        """Remove the merged branches that no newer run needs, unless they were moved since a run set them."""
+        needed = {name for run in newer for name in _branch_names(self._tasks(run))}
+        merged = {
+            item.outcome.branch
+            for run in old
+            for item in self._tasks(run)
+            if item.request and item.request.action == "merged"
+        }
+        recorded = {record.name: record for record in self.store.branches()}
+        existing = self.repository.branches("")
+        other_heads = [commit for name, commit in existing.items() if name not in recorded]
+        in_use = self.repository.checked_out()
+        for name, record in recorded.items():
+            if name in needed or name in in_use or existing.get(name) != record.commit:
+                continue
+            if name in merged or self._is_contained(record, other_heads):
+                yield f"branch {name}"
+                if not self.dry_run:
+                    with suppress(GitError):
+                        self.repository.delete_branch(name, record.commit)
+                        self.store.forget_branch(name)
+
+    def _tasks(self, run: Run) -> tuple[StoredTask, ...]:
+        return self.store.tasks(run.id, patches=False)
+
+    def _is_contained(self, record: BranchRecord, heads: Collection[str]) -> bool:
+        return any(self.repository.is_ancestor(record.commit, head) for head in heads)
+
+
+def _branch_names(tasks: Collection[StoredTask]) -> Iterator[str]:
+    """Yield the branches of tasks, and those that they started from."""
+    for item in tasks:
+        yield from (name for name in (item.outcome.branch, item.start_branch) if name)
