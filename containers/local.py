@@ -20,18 +20,15 @@ from typing import IO
 
 from anyio import (
     CancelScope,
-    CapacityLimiter,
-    Event,
-    create_task_group,
     get_cancelled_exc_class,
     move_on_after,
     run_process,
-    to_thread,
 )
 from anyio.lowlevel import checkpoint_if_cancelled
 
 from containers.agents.agent import first_line
 from containers.agents.builtin import Agent
+from containers.concurrency import run_to_end
 from containers.processes import Group, describe_start_failure, find_escaped_processes, signal_stray
 from containers.runner import Deadline, Job, RunnerError, TaskLog, Watcher, task_variables, with_prompt_file
 from containers.worktrees.pool import Worktree
@@ -101,14 +98,14 @@ class LocalRunner:
         processes = _Processes(job, worktree.path, task_environment(self._environ, job))
         results: list[StepResult] = []
         try:
-            await _in_thread(processes.open)
+            await run_to_end(processes.open)
             for number, step in enumerate(job.steps, start=1):
                 await self._step(number, step, processes, watcher, results)
                 if not results[-1].ok:
                     break
         finally:
             with CancelScope(shield=True):
-                await _in_thread(processes.close)
+                await run_to_end(processes.close)
         return tuple(results)
 
     async def _step(
@@ -120,7 +117,7 @@ class LocalRunner:
         try:
             if begun:
                 await watcher.step_started(number, step)
-            await _in_thread(lambda: found.append(processes.run(step)), processes.stop)
+            await run_to_end(lambda: found.append(processes.run(step)), processes.stop)
         except get_cancelled_exc_class():
             found = found or [StepResult(step, None, 0.0, cancelled=True)]
             raise
@@ -145,37 +142,6 @@ def _theirs(environ: Mapping[str, str]) -> dict[str, str]:
         and name not in LOCATIONS
         and not name.startswith(("GIT_CONFIG_KEY_", "GIT_CONFIG_VALUE_"))
     }
-
-
-async def _in_thread(call: Callable[[], None], stop: Callable[[], None] = lambda: None) -> None:
-    """Run `call` in a thread of its own to its end. Where the caller is cancelled, `stop` is to hasten that.
-
-    The thread counts towards no limit: the pool's size is the limit, and a task that waits for another's
-    thread would not be side by side with it.
-    """
-    ended = Event()
-    errors: list[BaseException] = []
-
-    async def work() -> None:
-        with CancelScope(shield=True):
-            try:
-                await to_thread.run_sync(call, limiter=CapacityLimiter(1))
-            except Exception as error:  # noqa: BLE001 - raised below, outside of the task group
-                errors.append(error)
-            finally:
-                ended.set()
-
-    async with create_task_group() as group:
-        group.start_soon(work)
-        try:
-            await ended.wait()
-        except get_cancelled_exc_class():
-            stop()
-            with CancelScope(shield=True):
-                await ended.wait()
-            raise
-    if errors:
-        raise errors[0]
 
 
 class _Processes:

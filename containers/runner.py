@@ -117,26 +117,29 @@ class TaskLog:
     Output is kept byte for byte, with secrets masked; nothing limits its size. Where the log cannot be
     written (a full disk) the step goes on: what could not be kept is missing, and the log and the tail of
     the step say so. A log that exists is added to. Everything here blocks.
-
-    Raises:
-        RunnerError: The file cannot be opened.
     """
 
     def __init__(self, path: Path, secrets: Secrets) -> None:
+        self._path = path
         self._secrets = secrets
         self._masker = Masker(secrets)
         self._tail = b""
         self._lost: str | None = None  # why the latest output could not be written
         self._missing: str | None = None  # why some output of this step could not be written
         self._last = b"\n"
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("ab", buffering=0)
-            self._begun = self._file.tell() > 0
-        except OSError as error:
-            raise RunnerError(f"the log {path} cannot be written: {error.strerror}") from error
 
     def __enter__(self) -> Self:
+        """Open the file.
+
+        Raises:
+            RunnerError: It cannot be opened.
+        """
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._path.open("ab", buffering=0)
+            self._begun = self._file.tell() > 0
+        except OSError as error:
+            raise RunnerError(f"the log {self._path} cannot be written: {error.strerror}") from error
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-import anyio
-
-from containers.dagger_engine.query import EngineClient, EngineError, EngineQueryError
+from containers.concurrency import plain_task_group
+from containers.dagger_engine.query import EngineClient, EngineQueryError
 
 if TYPE_CHECKING:
     from dagger import Client
@@ -48,24 +48,14 @@ async def resolve_digests(client: "Client", names: Iterable[str]) -> dict[str, s
         EngineError: The engine has gone.
     """
     found: dict[str, str] = {}
-    gone: list[EngineError] = []
     ask = EngineClient(client)
 
     async def look_up(name: str) -> None:
-        try:
-            digest = digest_of(await ask.attend(client.container().from_(name).image_ref))
-        except EngineQueryError:
-            return
-        except EngineError as error:
-            gone.append(error)  # raised in a group of tasks it would become a group of errors
-            group.cancel_scope.cancel()
-            return
-        if digest:
-            found[name] = digest
+        with suppress(EngineQueryError):
+            if digest := digest_of(await ask.attend(client.container().from_(name).image_ref)):
+                found[name] = digest
 
-    async with anyio.create_task_group() as group:
+    async with plain_task_group() as group:
         for name in dict.fromkeys(names):
             group.start_soon(look_up, name)
-    if gone:
-        raise gone[0]
     return found

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import anyio
 
+from containers.concurrency import plain_task_group
 from containers.dagger_engine.step_script import SCRIPT
 from containers.runner import RunnerError
 
@@ -94,29 +95,18 @@ class EngineClient:
             EngineError: It does not answer any more.
             RefusedError: It says no.
         """
-        answers: list[T] = []
-        failures: list[Exception] = []
-        async with anyio.create_task_group() as group:
+        async with plain_task_group() as group:
 
-            async def ask() -> None:
-                try:
-                    answers.append(await self(question))
-                except Exception as error:  # noqa: BLE001 - raised below, outside of the task group
-                    failures.append(error)
-                group.cancel_scope.cancel()
-
-            async def look() -> None:
-                while await self._answers():  # noqa: ASYNC110 - nothing tells of an engine that goes
+            async def watch_engine() -> None:
+                await anyio.sleep(self._beat)
+                while await self._answers():  # noqa: ASYNC110 - an engine that is gone sends no event
                     await anyio.sleep(self._beat)
-                failures.append(EngineError(f"it has not answered for {self._beat:g} s"))
-                group.cancel_scope.cancel()
+                raise EngineError(f"it has not answered for {self._beat:g} s")
 
-            group.start_soon(ask)
-            await anyio.sleep(self._beat)
-            group.start_soon(look)
-        if answers:
-            return answers[0]
-        raise failures[0]
+            group.start_soon(watch_engine)
+            answer = await self(question)
+            group.cancel_scope.cancel()
+        return answer
 
     async def _answers(self) -> bool:
         """Whether the engine is there, or at least says no."""

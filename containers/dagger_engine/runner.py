@@ -21,6 +21,7 @@ from anyio import get_cancelled_exc_class, to_thread
 
 from containers.agents.agent import first_line
 from containers.agents.builtin import Agent
+from containers.concurrency import in_thread
 from containers.dagger_engine import step_script as driver
 from containers.dagger_engine.async_cache import AsyncCache
 from containers.dagger_engine.encoding import as_utf8, encoding_error
@@ -170,18 +171,15 @@ class EngineRunner:
             EngineError: The engine has gone.
         """
         began = time.monotonic()
-        log = await to_thread.run_sync(TaskLog, job.log, job.secrets)
-        telling = StepReporter(watcher, log)
-        try:
-            if job.steps:
-                await self._run(job, worktree, telling)
-        except get_cancelled_exc_class():
-            with anyio.CancelScope(shield=True):
-                await telling.interrupted(time.monotonic() - began)
-            raise
-        finally:
-            with anyio.CancelScope(shield=True):
-                await to_thread.run_sync(log.__exit__, None, None, None)
+        async with in_thread(TaskLog(job.log, job.secrets)) as log:
+            telling = StepReporter(watcher, log)
+            try:
+                if job.steps:
+                    await self._run(job, worktree, telling)
+            except get_cancelled_exc_class():
+                with anyio.CancelScope(shield=True):
+                    await telling.interrupted(time.monotonic() - began)
+                raise
         return tuple(telling.results)
 
     async def _run(self, job: Job, worktree: Worktree, telling: StepReporter) -> None:
@@ -315,16 +313,11 @@ class EngineRunner:
             git = objects.with_new_file("HEAD", f"{job.start}\n").with_new_file("config", CONFIG)
             tree = git.with_new_directory("refs").as_git().ref(job.start).tree(depth=depth)
             return await self._ask(tree.sync)
-        standalone = checkout.standalone(job.start, depth)
         try:
-            made = await to_thread.run_sync(standalone.__enter__)
+            async with in_thread(checkout.standalone(job.start, depth)) as made:
+                return await self._ask(files.directory(self._client, made).sync)
         except GitError as error:
             raise EngineQueryError(f"no container can have its files: {error}") from error
-        try:
-            return await self._ask(files.directory(self._client, made).sync)
-        finally:
-            with anyio.CancelScope(shield=True):
-                await to_thread.run_sync(standalone.__exit__, None, None, None)
 
     def _variables(self, job: Job) -> dict[str, str]:
         """Return the steps' own variables, without those that are secrets.

@@ -18,6 +18,7 @@ import anyio
 from anyio import to_thread
 from anyio.abc import Process
 
+from containers.concurrency import plain_task_group
 from containers.dagger_engine.lifeline import Lifeline
 from containers.dagger_engine.query import EngineError
 
@@ -81,17 +82,10 @@ class Session:
         Raises:
             EngineError: There is no command line, no engine answers, or it is too old.
         """
-        failure: EngineError | None = None
-        session: Self | None = None
-        async with anyio.create_task_group() as group:
+        async with plain_task_group() as group:
             # The SDK takes a second to import, which is as long as the session takes to start.
             group.start_soon(_load)
-            try:
-                session = await cls._open(address, environ, log)
-            except EngineError as error:
-                failure = error  # raised in a group of tasks it would become a group of errors
-        if session is None:
-            raise failure or AssertionError("there is a session or an error")
+            session = await cls._open(address, environ, log)
         return session
 
     @classmethod

@@ -10,6 +10,7 @@ from anyio import CancelScope, get_cancelled_exc_class, to_thread
 
 from containers.agents.agent import Versions, agent_step, prompt, read_cost
 from containers.agents.builtin import Agent
+from containers.concurrency import in_thread
 from containers.git.repository import BranchMovedError, GitError, Repository, SecretFoundError
 from containers.runner import Job, Runner
 from containers.worktrees.pool import Holder, Pool, PoolError, Worktree
@@ -260,12 +261,8 @@ class Attempt:
             yield job
             return
         held = context.repository.reproducible_commit(job.start, base, f"{context.run}/{self._task.id}")
-        start = await to_thread.run_sync(held.__enter__)
-        try:
+        async with in_thread(held) as start:
             yield replace(job, start=start)
-        finally:
-            with CancelScope(shield=True):
-                await to_thread.run_sync(held.__exit__, None, None, None)
 
     async def step_started(self, number: int, step: Step) -> None:
         """Tell that a step begins."""

@@ -1,0 +1,87 @@
+"""Structured concurrency on top of anyio: threads as context managers, task groups that raise plain errors."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager
+from typing import TypeVar
+
+from anyio import (
+    CancelScope,
+    CapacityLimiter,
+    Event,
+    create_task_group,
+    get_cancelled_exc_class,
+    to_thread,
+)
+from anyio.abc import TaskGroup
+
+from tasks.errors import first_error
+
+T = TypeVar("T")
+
+
+@asynccontextmanager
+async def in_thread(manager: AbstractContextManager[T]) -> AsyncIterator[T]:
+    """Enter and exit a context manager whose `__enter__` and `__exit__` block, each in a worker thread.
+
+    It is exited when the caller is cancelled, too. An error is passed to it, as in a `with` statement.
+    """
+    value = await to_thread.run_sync(manager.__enter__)
+    try:
+        yield value
+    except BaseException as error:
+        with CancelScope(shield=True):
+            suppressed = await to_thread.run_sync(manager.__exit__, type(error), error, error.__traceback__)
+        if not suppressed:
+            raise
+    else:
+        with CancelScope(shield=True):
+            await to_thread.run_sync(manager.__exit__, None, None, None)
+
+
+@asynccontextmanager
+async def plain_task_group() -> AsyncIterator[TaskGroup]:
+    """Give a task group that raises the error of a child itself, not an `ExceptionGroup`.
+
+    Where several children fail at once, it is the one that `first_error` selects.
+    """
+    try:
+        async with create_task_group() as group:
+            yield group
+    except BaseExceptionGroup as errors:
+        raise first_error(errors) from None
+
+
+async def run_to_end(call: Callable[[], None], stop: Callable[[], None] = lambda: None) -> None:
+    """Run a blocking call in a thread until it returns, then raise its error or the caller's cancellation.
+
+    The call has a task to itself, so that a bare `asyncio.Task.cancel` does not leave the thread behind. The
+    thread does not count towards anyio's limit: a task that waits for another task's thread would not run
+    beside it.
+
+    Args:
+        call: The blocking call.
+        stop: Called on the event loop when the caller is cancelled, to make `call` return soon.
+    """
+    ended = Event()
+    errors: list[BaseException] = []
+
+    async def work() -> None:
+        with CancelScope(shield=True):
+            try:
+                await to_thread.run_sync(call, limiter=CapacityLimiter(1))
+            except Exception as error:  # noqa: BLE001 - raised below, outside of the task group
+                errors.append(error)
+            finally:
+                ended.set()
+
+    async with create_task_group() as group:
+        group.start_soon(work)
+        try:
+            await ended.wait()
+        except get_cancelled_exc_class():
+            stop()
+            with CancelScope(shield=True):
+                await ended.wait()
+            raise
+    if errors:
+        raise errors[0]
