@@ -72,13 +72,13 @@ def publish(
             run = store.run(run_name)
             target = _target(repository, store, run, given)
         else:
-            from pipeline.publish.service import bring  # noqa: PLC0415 - start-up stays quick
+            from pipeline.publish.service import import_run  # noqa: PLC0415 - start-up stays quick
             from pipeline.report.importer import ImportedRun  # noqa: PLC0415 - start-up stays quick
 
-            imported = ImportedRun.at(directory)
+            imported = ImportedRun.read(directory)
             run = imported.run
             target = _target(repository, store, run, given)
-            bring(repository, store, imported, target)
+            import_run(store, imported, target)
         output = JsonLines(sys.stdout) if as_json else Lines(sys.stdout)
         with Broadcast([output, EventKeeper(run.id, lambda: store)]) as listener:
             failures = publish_run(store, run.id, target, listener)
@@ -92,9 +92,9 @@ def _target(repository: "Repository", store: "Store", run: Run, flags: Mapping[s
         CallError: The run is still running.
         ForgeError: The run cannot be published.
     """
-    from pipeline.publish.service import target_of  # noqa: PLC0415 - start-up stays quick
+    from pipeline.publish.service import target_for_run  # noqa: PLC0415 - start-up stays quick
 
     if current_status(store, run, environment()) is RunStatus.RUNNING:
         raise CallError(f"run {run.id} is still running; publish it when it has ended")
     settings = replace(run.settings, **flags)  # type: ignore[arg-type]  # click has converted them
-    return target_of(repository, replace(run, settings=settings), environment(), report_wait)
+    return target_for_run(repository, replace(run, settings=settings), environment(), report_wait)

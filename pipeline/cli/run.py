@@ -45,9 +45,9 @@ def run_plan(call: Call, *, as_json: bool) -> int:
     print_warnings(prepared)
     target = None
     if prepared.settings.publish:
-        from pipeline.publish.service import connect_for  # noqa: PLC0415 - start-up stays quick
+        from pipeline.publish.service import target_for_call  # noqa: PLC0415 - start-up stays quick
 
-        target = connect_for(prepared, on_wait=report_wait)
+        target = target_for_call(prepared, on_wait=report_wait)
     database = call.environ.get(VARIABLE)
     shared = repository_id(prepared.repository, call.environ) if database else ""
     opener = partial(open_store, prepared.repository, call.environ)
@@ -180,14 +180,14 @@ def _send_notification(
     # An interrupted run is resumed later, and sends its notification then.
     if url is None or finished.status is RunStatus.INTERRUPTED:
         return None
-    from pipeline.run.webhook import End, notify  # noqa: PLC0415 - start-up stays quick
+    from pipeline.run.webhook import Notification, notify  # noqa: PLC0415 - start-up stays quick
 
     interrupt_on_sigterm()
     try:
         store = recorder.wait(0)
         stored = store.tasks(finished.run) if store else ()
         requests = [item.request for item in stored if item.request]
-        end = End(finished, recorder.run.plan_title, recorder.run.plan_path, requests, unpublished)
+        end = Notification(finished, recorder.run.plan_title, recorder.run.plan_path, requests, unpublished)
         notify(url, end, prepared.call.environ)
     except PatchyardError as error:
         return str(error)
@@ -206,7 +206,7 @@ def _publish(
     from pipeline.publish.service import publish_run  # noqa: PLC0415 - start-up stays quick
 
     interrupt_on_sigterm()
-    hint = f"`patchyard publish {finished.run}` publishes what is left"
+    hint = f"run `patchyard publish {finished.run}` to publish the rest"
     try:
         with open_store(prepared.repository, prepared.call.environ) as store:
             return publish_run(store, finished.run, target, listener), finished

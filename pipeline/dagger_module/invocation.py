@@ -37,7 +37,7 @@ from pipeline.events import (
     now,
 )
 from pipeline.forge.github_urls import api_url, parse_name, parse_remote, web_host
-from pipeline.publish.service import Target, connect_for, publish_run
+from pipeline.publish.service import Target, publish_run, target_for_call
 from pipeline.report.exporter import export_run
 from pipeline.run.execute import container_place, execute, recorder_for
 from pipeline.run.prepare import Call, Prepared, left_out_warning, prepare
@@ -241,7 +241,7 @@ class Invocation:
                 "from a linked worktree, a clone that borrows another's objects, or files without a .git"
             )
         push_over_https(prepared)
-        return connect_for(prepared)
+        return target_for_call(prepared)
 
     async def forge(self, token: dagger.Secret | None, api: str | None) -> dict[str, str]:
         """Return the environment in which GitHub is found."""

@@ -1,43 +1,24 @@
-"""What is published, in which order, so that doing it once more does no harm.
+"""Publish tasks: push their branches, then create or update and merge their pull requests.
 
-Blocks: callers on the event loop go through a thread.
+Every step can be repeated: a second publication finds what the first has done. All functions are blocking.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cache
 from graphlib import TopologicalSorter
 
-from containers.git.repository import Credential, GitError, Push, Repository
-from pipeline.forge.base import Forge, ForgeError, MergedPullRequest, PullRequestDraft, UnreachableError
-from pipeline.publish.pull_request import body, title, with_links
-from pipeline.run.branches import RUN_TRAILER
+from containers.git.repository import Credential, GitError, Repository
+from pipeline.forge.base import Forge, ForgeError, PullRequestDraft, UnreachableError
+from pipeline.publish.branch_pusher import Branch, BranchPusher
+from pipeline.publish.pull_request import with_links
 from tasks.model import PullRequest
-
-__all__ = (
-    "Branch",
-    "Failure",
-    "Publication",
-    "PublishedDependency",
-    "body",
-    "publish",
-    "target_branch",
-    "title",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Branch:
-    """A branch to push. `last_pushed` is the commit that was pushed from here last, where that is known."""
-
-    name: str
-    commit: str
-    last_pushed: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PublishedDependency:
-    """A task that a publication builds on: its branch and, where it is known, its pull request."""
+    """A task that a publication builds on: its branch and, if known, its pull request."""
 
     task: str
     branch: str
@@ -46,12 +27,11 @@ class PublishedDependency:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """A task's change, ready to be published: no secret is in it.
+    """A task's change to publish; it contains no secret.
 
-    `base` is the branch that holds what the task started from, such as `patchyard/plan/batch-1`; `None` is
-    the branch that everything goes to in the end. `builds_on` are the tasks whose changes are in `base`: when
-    all of them are merged, the base is not needed any more. `reviewers` are user names, or
-    `organization/team`.
+    `base` is the branch that holds the task's start point, such as `patchyard/plan/batch-1`; without one it
+    is the destination's branch. `builds_on` are the tasks whose changes are in `base`: when all are merged, the
+    base is no longer needed. `reviewers` are user names, or `organization/team`.
     """
 
     task: str
@@ -67,27 +47,48 @@ class Publication:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A task that could not be published, its branch, and one sentence that says why."""
+    """A task that could not be published, its branch, and the reason in one sentence."""
 
     task: str
     branch: str
     reason: str
 
     def __str__(self) -> str:
-        """The sentence that people read."""
+        """The message for users."""
         return f"task {self.task} ({self.branch}) was not published: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where tasks are published.
+
+    Args:
+        repository: Contains the commits.
+        forge: Opens the pull requests.
+        remote: Name of the remote to push to, such as `origin`.
+        branch: The branch that all changes are merged into in the end; see `target_branch`.
+        credential: Credential for the remote, if it needs one.
+        auto_merge: Whether pull requests against `branch` are merged as soon as their requirements are met.
+    """
+
+    repository: Repository
+    forge: Forge
+    remote: str
+    branch: str
+    credential: Credential | None = None
+    auto_merge: bool = False
 
 
 def target_branch(
     repository: Repository, remote: str, base_name: str | None, credential: Credential | None, forge: Forge
 ) -> str:
-    """Return the branch that everything goes to in the end.
+    """Return the branch that all changes are merged into in the end. Blocking.
 
-    That is the one of the base's name where the remote has it, else the default branch.
+    That is the branch named like the base if the remote has it, else the default branch.
 
     Raises:
         GitError: The remote cannot be read.
-        ForgeError: GitHub does not say which branch is its default.
+        ForgeError: The default branch is unknown.
     """
     if base_name and base_name in repository.remote(remote).branches([base_name], credential):
         return base_name
@@ -101,238 +102,185 @@ def target_branch(
         raise
 
 
-def publish(  # noqa: PLR0913 - what one call is made of, all of it named
-    repository: Repository,
-    forge: Forge,
+def publish(
+    destination: Destination,
     publications: Sequence[Publication],
     *,
-    remote: str,
-    target: str,
-    auto_merge: bool = False,
-    credential: Credential | None = None,
     on_pushed: Callable[[str, str], None] = lambda _branch, _commit: None,
     on_request: Callable[[PullRequest], None] = lambda _request: None,
 ) -> tuple[Failure, ...]:
-    """Push the branches and let there be a pull request for each task.
+    """Push the branches, and create or update one pull request per task. Blocking.
 
-    What is there already is found and updated, what was merged is left alone, and what fails leaves the rest
-    as it would be without it.
+    Merged tasks are skipped. The failure of a task affects only the tasks that build on its branch, unless the
+    remote or the forge cannot be reached.
 
     Args:
-        repository: Has the commits.
-        forge: Has the pull requests.
+        destination: Where to publish; its forge is closed at the end.
         publications: What to publish, in the plan's order.
-        remote: The remote's name, such as `origin`.
-        target: The branch that everything goes to in the end; see `target_branch`.
-        auto_merge: Whether pull requests against `target` are merged as soon as nothing required is missing.
-        credential: For the remote, where it needs one from us.
-        on_pushed: Is told of each branch that now stands at a commit on the remote.
-        on_request: Is told of each task's pull request, when all that was to be done with it is done.
+        on_pushed: Called with the name and commit id of each branch that is now on the remote.
+        on_request: Called with each task's pull request when it is complete.
 
     Returns:
-        What could not be published, in the order of `publications`.
+        The tasks that could not be published, in the order of `publications`.
     """
-    publishing = _Publishing(
-        repository, forge, tuple(publications), remote, target, credential, on_pushed, on_request, auto_merge
-    )
+    pusher = BranchPusher(destination.repository, destination.remote, destination.credential, on_pushed)
+    publisher = _Publisher(destination, publications, pusher, on_request)
     try:
-        publishing.look()
-        publishing.push()
-        publishing.open_requests()
+        publisher.find_merged_tasks()
+        publisher.push_branches()
+        publisher.open_requests()
     finally:
-        forge.close()
-    return publishing.failures
+        destination.forge.close()
+    return publisher.failures
 
 
-@dataclass(slots=True)
-class _Publishing:
-    """One call of `publish` under way."""
+class _Publisher:
+    """The state of one call of `publish`: each task is open until it has a pull request or a failure."""
 
-    repository: Repository
-    forge: Forge
-    publications: tuple[Publication, ...]
-    remote: str
-    target: str
-    credential: Credential | None
-    on_pushed: Callable[[str, str], None]
-    on_request: Callable[[PullRequest], None]
-    auto_merge: bool
-    tips: Mapping[str, str] = field(default_factory=dict)  # what the remote has now
-    refused: dict[str, str] = field(default_factory=dict)  # branches that are not as they should be there: why
-    requests: dict[str, PullRequest] = field(default_factory=dict)  # task -> its pull request
-    seen: dict[str, MergedPullRequest | None] = field(default_factory=dict)  # branch -> what `merged` said
-    failed: dict[str, str] = field(default_factory=dict)  # task -> why
-    blocked: str | None = None  # why nothing else will get through
+    def __init__(
+        self,
+        destination: Destination,
+        publications: Sequence[Publication],
+        pusher: BranchPusher,
+        on_request: Callable[[PullRequest], None],
+    ) -> None:
+        self._destination = destination
+        self._publications = {publication.task: publication for publication in publications}
+        self._pusher = pusher
+        self._on_request = on_request
+        self._find_merged = cache(destination.forge.find_merged)
+        self._requests: dict[str, PullRequest] = {}
+        self._errors: dict[str, str] = {}
+        self._blocked: str | None = None  # why no further request will succeed
 
     @property
     def failures(self) -> tuple[Failure, ...]:
-        every = self.publications
+        """The failed tasks, in the order of the publications."""
         return tuple(
-            Failure(one.task, one.branch.name, self.failed[one.task])
-            for one in every
-            if one.task in self.failed
+            Failure(task, publication.branch.name, self._errors[task])
+            for task, publication in self._publications.items()
+            if task in self._errors
         )
 
-    def look(self) -> None:
-        """See what the remote has, and which tasks were merged already."""
-        names = {branch.name for one in self.publications for branch in (one.base, one.branch) if branch}
+    def find_merged_tasks(self) -> None:
+        """Read the remote's branches, and close the tasks that are merged already."""
+        every = self._publications.values()
+        names = {branch.name for item in every for branch in (item.base, item.branch) if branch}
         try:
-            self.tips = (
-                self.repository.remote(self.remote).branches(sorted(names), self.credential) if names else {}
-            )
+            self._pusher.read_remote(names)
         except GitError as error:
-            self.blocked = str(error)
-        for one in self.publications:
-            with self._guard(one):
-                self._note_merged(one)
+            self._blocked = str(error)
+        for publication in every:
+            with self._errors_of(publication):
+                self._close_if_merged(publication)
 
-    def push(self) -> None:
-        """Push every branch that is needed and not there yet, in one go; what others build on comes first."""
+    def push_branches(self) -> None:
+        """Push all branches that are needed, bases first."""
         needed: dict[str, Branch] = {}
-        for one in self._open():
-            with self._guard(one):
-                if one.base and not self.blocked and not self._is_superfluous(one):
-                    needed.setdefault(one.base.name, one.base)
-        for one in self._open():
-            needed.setdefault(one.branch.name, one.branch)
-        if self.blocked:
-            return
-        pushes = [push for branch in needed.values() if (push := self._planned(branch))]
-        if not pushes:
-            return
-        try:
-            results = self.repository.remote(self.remote).push(pushes, self.credential)
-        except GitError as error:
-            self.refused |= dict.fromkeys((push.branch for push in pushes), str(error))
-            return
-        for result in results:
-            if result.error is None:
-                self.on_pushed(result.branch, needed[result.branch].commit)
-            else:
-                self.refused[result.branch] = result.error
+        for publication in self._open():
+            with self._errors_of(publication):
+                if not self._blocked and (base := self._needed_base(publication)):
+                    needed.setdefault(base.name, base)
+        for publication in self._open():
+            needed.setdefault(publication.branch.name, publication.branch)
+        if not self._blocked:
+            self._pusher.push(needed.values())
 
     def open_requests(self) -> None:
-        """Open or update the pull requests; those that others build on come first."""
+        """Create or update the pull requests, dependencies first, so that a body can link to them."""
+        open_tasks = {publication.task for publication in self._open()}
         order = TopologicalSorter(
-            {one.task: [below.task for below in one.builds_on] for one in self.publications}
+            {task: [item.task for item in one.builds_on] for task, one in self._publications.items()}
         )
-        by_task = {one.task: one for one in self.publications}
-        waiting = {one.task for one in self._open()}
         for task in order.static_order():
-            if task in waiting:
-                self._open_request(by_task[task])
-
-    @contextmanager
-    def _guard(self, one: Publication) -> Iterator[None]:
-        """Let a failure be that of one task, unless nothing else would get through either."""
-        try:
-            yield
-        except UnreachableError as error:
-            self.blocked = str(error)
-            self.failed[one.task] = str(error)
-        except ForgeError as error:
-            self.failed[one.task] = str(error)
+            if task not in open_tasks:
+                continue
+            publication = self._publications[task]
+            if self._blocked:
+                self._errors[task] = self._blocked
+                continue
+            with self._errors_of(publication):
+                self._open_request(publication)
 
     def _open(self) -> list[Publication]:
-        """Return what is neither done nor given up."""
         return [
-            one for one in self.publications if one.task not in self.requests and one.task not in self.failed
+            publication
+            for task, publication in self._publications.items()
+            if task not in self._requests and task not in self._errors
         ]
 
-    def _planned(self, branch: Branch) -> Push | None:
-        """Return the push that a branch needs; `None` where it needs none, or must not be touched."""
-        tip = self.tips.get(branch.name)
-        if tip == branch.commit:
-            if branch.last_pushed != tip:
-                self.on_pushed(branch.name, branch.commit)
-            return None
-        if tip is not None and tip != branch.last_pushed and not self._is_own(branch, tip):
-            return None
-        return Push(branch.name, branch.commit, tip)
+    @contextmanager
+    def _errors_of(self, publication: Publication) -> Iterator[None]:
+        """Record a forge's error as the failure of one task, and as that of all others if it is unreachable."""
+        try:
+            yield
+        except ForgeError as error:
+            self._errors[publication.task] = str(error)
+            if isinstance(error, UnreachableError):
+                self._blocked = str(error)
 
-    def _is_own(self, branch: Branch, tip: str) -> bool:
-        """Say whether a tip that was not pushed from here is this program's all the same; else note why."""
-        reason = f"branch {branch.name} on {self.remote} has commits that patchyard did not make"
-        if branch.last_pushed is None:
-            try:
-                self.repository.remote(self.remote).fetch(tip, self.credential)
-                if _has_trailer(self.repository.message(tip)):
-                    return True
-            except GitError as error:
-                reason = f"branch {branch.name} on {self.remote} could not be looked at ({error})"
-        self.refused[branch.name] = (
-            f"{reason}, so it was left as it is ({tip[:10]}); merge or delete it there, or name others with "
-            "--branch"
-        )
-        return False
-
-    def _merged(self, branch: str) -> MergedPullRequest | None:
-        if branch not in self.seen:
-            self.seen[branch] = self.forge.find_merged(branch)
-        return self.seen[branch]
-
-    def _note_merged(self, one: Publication) -> None:
-        """Find out whether this very change was merged already; then there is nothing left to do for it."""
-        if self.blocked or (one.branch.name not in self.tips and one.branch.last_pushed is None):
+    def _close_if_merged(self, publication: Publication) -> None:
+        """Close a task whose present commit is merged, even if its branch was deleted on the remote since."""
+        branch = publication.branch
+        if self._blocked or not self._pusher.is_on_remote(branch):
             return
-        merged = self._merged(one.branch.name)
-        if merged and one.branch.commit in {merged.commit, one.branch.last_pushed}:
-            self._keep(replace(merged.request, task=one.task))
+        merged = self._find_merged(branch.name)
+        if merged and branch.commit in {merged.commit, branch.last_pushed}:
+            self._close(replace(merged.request, task=publication.task))
 
-    def _is_superfluous(self, one: Publication) -> bool:
-        """Say whether all that a task builds on is merged, so that its base is not needed any more."""
-        return bool(one.builds_on) and all(self._is_merged(below) for below in one.builds_on)
+    def _needed_base(self, publication: Publication) -> Branch | None:
+        """Return the base unless all that a task builds on is merged, so that the destination contains it."""
+        dependencies = publication.builds_on
+        if (
+            publication.base
+            and dependencies
+            and all(self._is_merged(dependency) for dependency in dependencies)
+        ):
+            return None
+        return publication.base
 
-    def _is_merged(self, below: PublishedDependency) -> bool:
-        if request := self.requests.get(below.task):
+    def _is_merged(self, dependency: PublishedDependency) -> bool:
+        if request := self._requests.get(dependency.task):
             return request.action == "merged"
-        if any(one.task == below.task for one in self.publications):
-            return False  # it would be among the requests
-        return self._merged(below.branch) is not None
+        if dependency.task in self._publications:
+            return False  # a merged one would be among the requests
+        return self._find_merged(dependency.branch) is not None
 
-    def _open_request(self, one: Publication) -> None:
-        if self.blocked:
-            self.failed[one.task] = self.blocked
-            return
-        with self._guard(one):
-            base = self.target
-            if one.base and not self._is_superfluous(one):
-                base = one.base.name
-            if reason := self.refused.get(one.branch.name):
-                raise ForgeError(reason)
-            if base != self.target and (reason := self.refused.get(base)):
-                raise ForgeError(f"the branch {base}, which it builds on, is not there: {reason}")
-            request = self.forge.create_or_update(self._draft(one, base))
-            try:
-                if self.auto_merge:
-                    request = self._merge(one, request)
-            finally:
-                self._keep(request)
+    def _open_request(self, publication: Publication) -> None:
+        branch, base = publication.branch.name, self._needed_base(publication)
+        if reason := self._pusher.rejection(branch):
+            raise ForgeError(reason)
+        base_name = base.name if base else self._destination.branch
+        if base_name != self._destination.branch and (reason := self._pusher.rejection(base_name)):
+            raise ForgeError(f"its base, the branch {base_name}, could not be pushed: {reason}")
+        draft = self._draft(publication, base_name)
+        request = self._destination.forge.create_or_update(draft)
+        try:
+            if self._destination.auto_merge:
+                request = self._enable_auto_merge(publication, request)
+        finally:
+            self._close(request)
 
-    def _merge(self, one: Publication, request: PullRequest) -> PullRequest:
-        if request.base == self.target:
-            return self.forge.enable_auto_merge(request, one.branch.commit)
-        note = f"`patchyard publish` turns auto-merge on when what it builds on ({request.base}) is merged"
+    def _enable_auto_merge(self, publication: Publication, request: PullRequest) -> PullRequest:
+        if request.base == self._destination.branch:
+            return self._destination.forge.enable_auto_merge(request, publication.branch.commit)
+        note = f"`patchyard publish` enables auto-merge after its base, {request.base}, is merged"
         return replace(request, notes=(*request.notes, note))
 
-    def _draft(self, one: Publication, base: str) -> PullRequestDraft:
-        known = ((below.task, self.requests.get(below.task) or below.request) for below in one.builds_on)
-        links = {task: request for task, request in known if request}
+    def _draft(self, publication: Publication, base: str) -> PullRequestDraft:
+        known = {item.task: self._requests.get(item.task) or item.request for item in publication.builds_on}
+        links = {task: request for task, request in known.items() if request}
         return PullRequestDraft(
-            task=one.task,
-            branch=one.branch.name,
+            task=publication.task,
+            branch=publication.branch.name,
             base=base,
-            title=one.title,
-            body=with_links(one.body, links),
-            labels=one.labels,
-            reviewers=one.reviewers,
-            draft=one.draft,
+            title=publication.title,
+            body=with_links(publication.body, links),
+            labels=publication.labels,
+            reviewers=publication.reviewers,
+            draft=publication.draft,
         )
 
-    def _keep(self, request: PullRequest) -> None:
-        self.requests[request.task] = request
-        self.on_request(request)
-
-
-def _has_trailer(message: str) -> bool:
-    return any(line.startswith(RUN_TRAILER) for line in message.splitlines())
+    def _close(self, request: PullRequest) -> None:
+        self._requests[request.task] = request
+        self._on_request(request)

@@ -1,13 +1,14 @@
-"""From a stored run to pull requests: what `run --publish` and `publish` do. Blocks."""
+"""Publish a stored run. All functions are blocking."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from containers.git.repository import Credential, GitError, Repository
+from containers.git.repository import GitError, Repository
 from pipeline.events import Listener, Notice, Published
-from pipeline.forge.base import Forge, ForgeError
+from pipeline.forge.base import ForgeError
 from pipeline.forge.github_connect import connect
-from pipeline.publish.publisher import Branch, Publication, PublishedDependency, publish, target_branch
+from pipeline.publish.branch_pusher import Branch
+from pipeline.publish.publisher import Destination, Publication, PublishedDependency, publish, target_branch
 from pipeline.publish.pull_request import body, title
 from pipeline.report.importer import ImportedRun
 from pipeline.report.model import ReportError
@@ -23,27 +24,23 @@ from tasks.secrets import Secrets
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a run is published: it was checked that it can be."""
+    """Where and how a run is published; access was checked. `secrets` are masked in pull requests."""
 
-    repository: Repository
-    forge: Forge
-    remote: str
-    branch: str
-    credential: Credential | None
+    destination: Destination
     options: PublishOptions
     secrets: Secrets
 
 
-def connect_for(prepared: Prepared, on_wait: Callable[[float], None] = lambda _: None) -> Target:
-    """Check, before any task runs, that what it leaves can be published.
+def target_for_call(prepared: Prepared, on_wait: Callable[[float], None] = lambda _: None) -> Target:
+    """Check, before any task runs, that the run can be published, and return its target. Blocking.
 
-    `on_wait` is told the seconds, when GitHub keeps us waiting.
+    `on_wait` receives the seconds of each wait that GitHub asks for.
 
     Raises:
-        ForgeError: It cannot; the message says why.
+        ForgeError: It cannot be published; the message says why.
     """
     environ, secrets, options = prepared.call.environ, prepared.secrets, publish_options(prepared)
-    return _connect(prepared.repository, prepared.base_name, options, environ, secrets, on_wait=on_wait)
+    return _connect_target(prepared.repository, prepared.base_name, options, environ, secrets, on_wait=on_wait)
 
 
 def target_to_resume(
@@ -60,27 +57,27 @@ def target_to_resume(
         PatchyardError: It cannot be resumed, or not published; the message says why.
     """
     prepared = prepare_again(repository, run, environ)
-    return connect_for(prepared, on_wait) if prepared.settings.publish else None
+    return target_for_call(prepared, on_wait) if prepared.settings.publish else None
 
 
-def target_of(
+def target_for_run(
     repository: Repository,
     run: Run,
     environ: Mapping[str, str],
     on_wait: Callable[[float], None] = lambda _: None,
 ) -> Target:
-    """Check that a stored run can be published; its `settings` say where.
+    """Check that a stored run can be published, and return its target. Blocking.
 
-    `on_wait` is told the seconds, when GitHub keeps us waiting.
+    `on_wait` receives the seconds of each wait that GitHub asks for.
 
     Raises:
-        ForgeError: It cannot; the message says why.
+        ForgeError: It cannot be published; the message says why.
     """
     named = {name: environ[name] for name in run.settings.secrets if name in environ}
-    return _connect(repository, run.base_name, run.settings, environ, Secrets(named), on_wait=on_wait)
+    return _connect_target(repository, run.base_name, run.settings, environ, Secrets(named), on_wait=on_wait)
 
 
-def _connect(  # noqa: PLR0913 - what one connection is made of
+def _connect_target(  # noqa: PLR0913 - the parts of one connection
     repository: Repository,
     base_name: str | None,
     options: PublishOptions,
@@ -97,23 +94,23 @@ def _connect(  # noqa: PLR0913 - what one connection is made of
         branch = target_branch(repository, remote, base_name, credential, forge)
     except GitError as error:
         raise ForgeError(str(error)) from None
-    return Target(repository, forge, remote, branch, credential, options, secrets)
+    destination = Destination(repository, forge, remote, branch, credential, options.auto_merge)
+    return Target(destination, options, secrets)
 
 
-def bring(repository: Repository, store: Store, carried: ImportedRun, target: Target) -> None:
-    """Make the commits of a run that was made elsewhere here; its base comes from the remote where it lacks.
+def import_run(store: Store, imported: ImportedRun, target: Target) -> None:
+    """Recreate a run of another clone in this one; a missing base is fetched from the remote. Blocking.
 
     Raises:
-        ReportError: The base is not to be had, or a patch does not fit.
-        GitError: A branch is not this program's to set.
+        ReportError: The base cannot be fetched, or a patch does not apply.
+        GitError: A branch exists that patchyard did not create.
     """
-    base = carried.report.base.commit
+    to, base = target.destination, imported.report.base.commit
     try:
-        repository.remote(target.remote).fetch(base, target.credential)
+        to.repository.remote(to.remote).fetch(base, to.credential)
     except GitError as error:
-        where = f"neither here nor on {target.remote}"
-        raise ReportError(f"the commit that the run started from, {base[:12]}, is {where}: {error}") from None
-    carried.bring(repository, store)
+        raise ReportError(f"the run's base {base[:12]} is neither here nor on {to.remote}: {error}") from None
+    imported.recreate(to.repository, store)
 
 
 def publish_run(store: Store, run_id: str, target: Target, listener: Listener) -> int:
@@ -133,20 +130,15 @@ def publish_run(store: Store, run_id: str, target: Target, listener: Listener) -
             listener.notify(Notice(message=f"pull request #{request.number}: {note}"))
 
     failures = publish(
-        target.repository,
-        target.forge,
+        target.destination,
         publications,
-        remote=target.remote,
-        target=target.branch,
-        auto_merge=target.options.auto_merge,
-        credential=target.credential,
         on_pushed=lambda name, commit: store.keep_branch(name, pushed=commit),
         on_request=on_request,
     )
     for failure in failures:
         listener.notify(Notice(message=str(failure), level="error"))
     if failures:
-        hint = f"`patchyard publish {run.id}` publishes what is left"
+        hint = f"run `patchyard publish {run.id}` to publish the rest"
         listener.notify(Notice(message=hint))
     return len(failures)
 

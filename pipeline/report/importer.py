@@ -50,7 +50,7 @@ class ImportedRun:
     report: Report
 
     @classmethod
-    def at(cls, directory: Path) -> "ImportedRun":
+    def read(cls, directory: Path) -> "ImportedRun":
         """Read what `patchyard patches --output` or the Dagger module's `patches` wrote."""
         report = read_report(directory / JSON_FILE)
         if odd := next(_oddities(report), None):
@@ -82,7 +82,7 @@ class ImportedRun:
             settings=PublishOptions(**asdict(report.publishing)),
         )
 
-    def bring(self, repository: Repository, store: Store) -> None:
+    def recreate(self, repository: Repository, store: Store) -> None:
         """Make the run's commits and branches in a repository that has its base, and keep the run in the store.
 
         Doing it again changes nothing.

@@ -1,7 +1,7 @@
-"""Tells someone that a run has ended: a JSON body to a URL, with a `text` that Slack and the like show.
+"""Notify a webhook of the end of a run, with a JSON body whose `text` Slack and compatible services show.
 
-Such a URL lets whoever has it post there, so it is treated as a secret: no message, log or store has more of it
-than its host.
+Anyone who has such a URL can post there, so it is a secret: messages, logs and the store contain only its host.
+The payload follows https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks
 """
 
 import json
@@ -10,28 +10,34 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # not in typeshed
 
 from pipeline.console import figure
 from pipeline.events import RunFinished
 from tasks.errors import PatchyardError
 from tasks.model import Outcome, PullRequest, Status
-from tasks.text import plural
+from tasks.text import first_line, plural
 
 if TYPE_CHECKING:
-    from urllib3 import BaseHTTPResponse, PoolManager
+    from urllib3 import PoolManager
 
 PAUSES = (1.0, 2.0, 4.0)
-"""Seconds between two tries; there is one try more than there are pauses."""
+"""Seconds between two attempts; there is one attempt more than there are pauses."""
 LONGEST_PAUSE = 15.0
-"""Seconds that a `Retry-After` is heeded for at most."""
-TRY_TIMEOUT = 10.0
+"""Longest `Retry-After` that is honored, in seconds."""
+ATTEMPT_TIMEOUT = 10.0
+"""Timeout of one attempt, in seconds."""
 TOO_MANY, FIRST_SERVER_ERROR, REDIRECTS = 429, 500, range(300, 400)
-MOST_TOLD = 10
-"""Tasks and pull requests that the text names; the rest are counted."""
+MAX_LISTED = 10
+"""Number of tasks, and of pull requests, that the text lists; the rest are counted."""
 LONGEST_ERROR = 200
-BAD = frozenset({Status.FAILED, Status.TIMED_OUT})
-_HARMLESS = str.maketrans({"<": "\u2039", ">": "\u203a"})
-"""Angle brackets address people and channels in Slack: a task's title may not."""
+"""Characters."""
+FAILED_STATUSES = frozenset({Status.FAILED, Status.TIMED_OUT})
+_SLACK_ESCAPES = str.maketrans({"<": "\u2039", ">": "\u203a"})
+"""In Slack, angle brackets mention users and channels, which the title of a task must not do.
+
+https://docs.slack.dev/messaging/formatting-message-text
+"""
 
 
 class NotifyError(PatchyardError):
@@ -39,18 +45,18 @@ class NotifyError(PatchyardError):
 
 
 @dataclass(frozen=True, slots=True)
-class End:
-    """A run that has ended, as a notification tells it."""
+class Notification:
+    """What is sent about a finished run. `unpublished` counts the tasks that could not be published."""
 
     finished: RunFinished
     title: str
     plan: str
     requests: Sequence[PullRequest] = ()
-    unpublished: int = 0  # tasks that could not be published, where that was asked for
+    unpublished: int = 0
 
     @property
     def body(self) -> dict[str, object]:
-        """What is sent."""
+        """The JSON body."""
         finished = self.finished
         return {
             "text": self.text,
@@ -63,31 +69,32 @@ class End:
             "efficiency": round(finished.efficiency, 4),
             "counts": {str(status): number for status, number in self._counts.items()},
             "failed": [
-                {"task": one.task, "title": one.title, "error": _first_line(one)} for one in self._failed
+                {"task": outcome.task, "title": outcome.title, "error": _short_error(outcome)}
+                for outcome in self._failed
             ],
             "unpublished": self.unpublished,
             "pull_requests": [
-                {"task": one.task, "number": one.number, "url": one.url, "action": one.action}
-                for one in self.requests
+                {"task": request.task, "number": request.number, "url": request.url, "action": request.action}
+                for request in self.requests
             ],
         }
 
     @property
     def text(self) -> str:
-        """What people read: a line for the run, then one each for what failed and what was published."""
-        counts = ", ".join(f"{number} {_words(status)}" for status, number in self._counts.items())
+        """The text: one line for the run, then one per failed task and one per pull request."""
+        counts = ", ".join(f"{number} {_label(status)}" for status, number in self._counts.items())
         name = " ".join((self.title or self.plan).split())
         lines = [f"{name}: {self.finished.status}. {figure(self.finished)} ({counts or 'no task'})"]
-        lines += _listed([f"{one.task} {one.title}: {_first_line(one)}" for one in self._failed], "task")
-        lines += _listed([f"{one.task} #{one.number} {one.url}" for one in self.requests], "pull request")
+        lines += _limited([f"{one.task} {one.title}: {_short_error(one)}" for one in self._failed], "task")
+        lines += _limited([f"{one.task} #{one.number} {one.url}" for one in self.requests], "pull request")
         if self.unpublished:
             lines.append(f"{plural(self.unpublished, 'task')} could not be published")
         lines.append(f"run {self.finished.run}")
-        return "\n".join(lines).translate(_HARMLESS)
+        return "\n".join(lines).translate(_SLACK_ESCAPES)
 
     @property
     def _failed(self) -> list[Outcome]:
-        return [outcome for outcome in self.finished.outcomes if outcome.status in BAD]
+        return [outcome for outcome in self.finished.outcomes if outcome.status in FAILED_STATUSES]
 
     @property
     def _counts(self) -> dict[Status, int]:
@@ -95,105 +102,119 @@ class End:
         return {status: found.count(status) for status in Status if status in found}
 
 
-def _listed(lines: Sequence[str], noun: str) -> list[str]:
-    more = len(lines) - MOST_TOLD
-    told = [f"- {line}" for line in lines[:MOST_TOLD]]
-    return [*told, f"- and {plural(more, f'more {noun}')}"] if more > 0 else told
+def _limited(lines: Sequence[str], noun: str) -> list[str]:
+    more = len(lines) - MAX_LISTED
+    listed = [f"- {line}" for line in lines[:MAX_LISTED]]
+    return [*listed, f"- and {plural(more, f'more {noun}')}"] if more > 0 else listed
 
 
-def _first_line(outcome: Outcome) -> str:
-    first = (outcome.error or _words(outcome.status)).partition("\n")[0]
-    return first if len(first) <= LONGEST_ERROR else f"{first[:LONGEST_ERROR]}…"
+def _short_error(outcome: Outcome) -> str:
+    error = first_line(outcome.error or _label(outcome.status))
+    return error if len(error) <= LONGEST_ERROR else f"{error[:LONGEST_ERROR]}…"
 
 
-def _words(status: Status) -> str:
+def _label(status: Status) -> str:
     return str(status).replace("_", " ")
 
 
 def notify(
-    url: str, end: End, environ: Mapping[str, str], *, sleep: Callable[[float], None] = time.sleep
+    url: str,
+    notification: Notification,
+    environ: Mapping[str, str],
+    *,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Send the notification; tries again when the other side cannot take it now. Blocks.
+    """Send a notification, with up to four attempts. Blocking.
+
+    The retries are not left to `urllib3.Retry`: it logs the path of the URL at level WARNING, which Python
+    writes to standard error by default, and older versions wait for any `Retry-After`.
 
     Args:
-        url: Where it goes; http or https.
-        end: The run that has ended.
-        environ: The environment: `HTTPS_PROXY` and its like are heeded.
+        url: The webhook's URL; http or https.
+        notification: What to send.
+        environ: Environment; `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` are used.
         sleep: Waits for some seconds.
 
     Raises:
-        NotifyError: It could not be sent in the end.
+        NotifyError: It could not be sent.
+    """
+    host = urlsplit(url).hostname or ""
+    data = json.dumps(notification.body).encode("ascii")
+    reason: str | None = None
+    with _client(url, environ) as client:
+        for pause in (*PAUSES, None):
+            reason, retry_after = _post(client, url, data)
+            if reason is None:
+                return
+            if pause is not None:
+                sleep(min(LONGEST_PAUSE, max(pause, retry_after)))
+    attempts = len(PAUSES) + 1
+    raise NotifyError(f"the notification to {host} could not be sent, tried {attempts} times: {reason}")
+
+
+def _post(client: "PoolManager", url: str, data: bytes) -> tuple[str | None, float]:
+    """Send the data once. Return why it failed (`None` if it was accepted) and the seconds of `Retry-After`.
+
+    Raises:
+        NotifyError: The server rejected it, so that another attempt is useless.
     """
     import urllib3  # noqa: PLC0415 - start-up stays quick
 
-    host = urlsplit(url).hostname or ""
-    data = json.dumps(end.body).encode("ascii")
-    why = ""
-    with _client(url, host, environ) as client:
-        for pause in (*PAUSES, None):
-            asked = 0.0
-            try:
-                answer = _post(client, url, data)
-            except urllib3.exceptions.HTTPError as error:
-                why = _reason(error)
-            else:
-                why = f"it answered {answer.status}"
-                if answer.status < REDIRECTS.start:
-                    return
-                if answer.status != TOO_MANY and answer.status < FIRST_SERVER_ERROR:
-                    hint = "; name the address that it leads to" if answer.status in REDIRECTS else ""
-                    raise NotifyError(f"the notification to {host} was not taken: {why}{hint}")
-                asked = _retry_after(answer)
-            if pause is not None:
-                sleep(min(LONGEST_PAUSE, max(pause, asked)))
-    tries = plural(len(PAUSES) + 1, "time").replace("1 time", "once")
-    raise NotifyError(f"the notification to {host} could not be sent, tried {tries}: {why}")
-
-
-def _post(client: "PoolManager", url: str, data: bytes) -> "BaseHTTPResponse":
     headers = {"Content-Type": "application/json", "User-Agent": "patchyard"}
-    return client.request(
-        "POST", url, body=data, headers=headers, redirect=False, retries=False, timeout=TRY_TIMEOUT
-    )
+    try:
+        answer = client.request(
+            "POST", url, body=data, headers=headers, redirect=False, retries=False, timeout=ATTEMPT_TIMEOUT
+        )
+    except urllib3.exceptions.HTTPError as error:
+        return _reason(error), 0.0
+    if answer.status < REDIRECTS.start:
+        return None, 0.0
+    reason = f"it answered {answer.status}"
+    if answer.status != TOO_MANY and answer.status < FIRST_SERVER_ERROR:
+        hint = "; set the URL that it redirects to" if answer.status in REDIRECTS else ""
+        raise NotifyError(f"the notification to {urlsplit(url).hostname} was rejected: {reason}{hint}")
+    return reason, _seconds(answer.headers.get("Retry-After", "0"))
 
 
-def _client(url: str, host: str, environ: Mapping[str, str]) -> "PoolManager":
-    """Return a client that goes through the proxy that the environment names, if it names one."""
+def _client(url: str, environ: Mapping[str, str]) -> "PoolManager":
+    """Return a client that uses the proxy of the environment, if there is one for the URL."""
     import urllib3  # noqa: PLC0415 - start-up stays quick
 
-    def named(name: str) -> str:
+    def variable(name: str) -> str:
         return environ.get(name) or environ.get(name.upper()) or ""
 
-    proxy = named(f"{urlsplit(url).scheme}_proxy") or named("all_proxy")
-    if proxy and not _goes_past(host, named("no_proxy")):
+    parts = urlsplit(url)
+    proxy = variable(f"{parts.scheme}_proxy") or variable("all_proxy")
+    if proxy and not _bypasses_proxy(parts.netloc.rpartition("@")[2], variable("no_proxy")):
         return urllib3.ProxyManager(proxy)
     return urllib3.PoolManager()
 
 
-def _goes_past(host: str, no_proxy: str) -> bool:
-    """Whether a host is one that `NO_PROXY` names: itself, by a domain that it is in, or with all others."""
-    names = [name.strip().lower().lstrip(".") for name in no_proxy.split(",") if name.strip()]
-    return any(name in {"*", host} or host.endswith(f".{name}") for name in names)
+def _bypasses_proxy(host: str, no_proxy: str) -> bool:
+    """Return whether `NO_PROXY` names a host, with or without its port, one of its domains, or all hosts."""
+    if "*" in {name.strip() for name in no_proxy.split(",")}:
+        return True
+    return bool(proxy_bypass_environment(host, {"no": no_proxy}))
 
 
 def _reason(error: Exception) -> str:
-    """Return what went wrong in a few words; urllib3's own messages may hold the URL."""
+    """Return a short description of an error; the messages of urllib3 may contain the URL."""
     import urllib3  # noqa: PLC0415 - start-up stays quick
 
     known: Sequence[tuple[Any, str]] = (
-        (urllib3.exceptions.NameResolutionError, "its name is not known"),
-        (urllib3.exceptions.NewConnectionError, "no connection"),  # a kind of timeout to urllib3
-        (urllib3.exceptions.TimeoutError, f"it did not answer within {TRY_TIMEOUT:.0f} s"),
+        (urllib3.exceptions.NameResolutionError, "its host name cannot be resolved"),
+        (urllib3.exceptions.NewConnectionError, "no connection"),  # a subclass of TimeoutError
+        (urllib3.exceptions.TimeoutError, f"it did not answer within {ATTEMPT_TIMEOUT:.0f} s"),
         (urllib3.exceptions.SSLError, "its certificate is not trusted"),
-        (urllib3.exceptions.ProxyError, "the proxy does not let it through"),
-        (urllib3.exceptions.ProtocolError, "the connection broke"),
+        (urllib3.exceptions.ProxyError, "the proxy refused the connection"),
+        (urllib3.exceptions.ProtocolError, "the connection was closed"),
     )
     return next((words for kind, words in known if isinstance(error, kind)), type(error).__name__)
 
 
-def _retry_after(answer: "BaseHTTPResponse") -> float:
-    """Return the seconds that the other side asks to wait; 0 where it names none, or a date."""
+def _seconds(retry_after: str) -> float:
+    """Return the seconds of a `Retry-After` header; 0 for a date (RFC 9110, 10.2.3)."""
     try:
-        return max(0.0, float(answer.headers.get("Retry-After", "0")))
+        return max(0.0, float(retry_after))
     except ValueError:
         return 0.0

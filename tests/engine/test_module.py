@@ -145,8 +145,8 @@ def test_what_it_leaves_becomes_commits_in_another_clone(module: Module, tmp_pat
     user.git("clone", "--quiet", "--no-local", caller.path, tmp_path / "other", cwd=tmp_path)
     repository = Repository.open(tmp_path / "other", user.environ)
     with Store.beside(repository.common) as store:
-        carried = ImportedRun.at(out)
-        carried.bring(repository, store)
+        carried = ImportedRun.read(out)
+        carried.recreate(repository, store)
         assert store.run().id == carried.report.run
     (image,) = carried.report.images
     assert (image.name, image.digest is not None) == (module.image, True)

@@ -14,7 +14,15 @@ from containers.git.repository import Remote, Repository
 from pipeline.forge.base import ForgeError
 from pipeline.forge.github_client import GitHub
 from pipeline.forge.github_connect import connect
-from pipeline.publish.publisher import Branch, Failure, Publication, PublishedDependency, publish, target_branch
+from pipeline.publish.branch_pusher import Branch
+from pipeline.publish.publisher import (
+    Destination,
+    Failure,
+    Publication,
+    PublishedDependency,
+    publish,
+    target_branch,
+)
 from tasks.model import PullRequest
 
 NAME = "octo/demo"
@@ -73,16 +81,15 @@ class World:
             for one in publications
         ]
         return publish(
-            self.repository,
-            self.forge,
+            self.destination(auto_merge=auto_merge),
             fresh,
-            remote="origin",
-            target="main",
-            auto_merge=auto_merge,
-            credential=self.forge.credential(self.repository.remote("origin").url()),
             on_pushed=self.pushed.__setitem__,
             on_request=lambda request: self.requests.__setitem__(request.task, request),
         )
+
+    def destination(self, *, auto_merge: bool) -> Destination:
+        credential = self.forge.credential(self.repository.remote("origin").url())
+        return Destination(self.repository, self.forge, "origin", "main", credential, auto_merge)
 
     @property
     def pulls(self) -> list[Pull]:
@@ -232,8 +239,8 @@ def test_a_branch_that_a_person_pushed_to_is_left_alone(world: World, stack: tup
     assert world.hub.tip("patchyard/plan/1.1") == theirs
     assert (failure.task, failure.branch) == ("1.1", "patchyard/plan/1.1")
     assert failure.reason == (
-        "branch patchyard/plan/1.1 on origin has commits that patchyard did not make, so it was left as it is "
-        f"({theirs[:10]}); merge or delete it there, or name others with --branch"
+        "branch patchyard/plan/1.1 on origin has commits that patchyard did not make, so it was not changed "
+        f"({theirs[:10]}); merge or delete it there, or choose other branch names with --branch"
     )
     assert str(failure) == f"task 1.1 (patchyard/plan/1.1) was not published: {failure.reason}"
 
@@ -290,7 +297,7 @@ def test_foreign_base_branch_fails_its_dependents(world: World, stack: tuple[Pub
     (failure,) = world.publish(*stack)
     assert failure.task == "2.1"
     assert failure.reason.startswith(
-        "the branch patchyard/plan/batch-1, which it builds on, is not there: branch "
+        "its base, the branch patchyard/plan/batch-1, could not be pushed: branch "
     )
     assert [pull.head for pull in world.pulls] == ["patchyard/plan/1.1", "patchyard/plan/1.2"]
 
@@ -360,7 +367,7 @@ def test_auto_merge_waits_for_required_checks(world: World, stack: tuple[Publica
     assert world.publish(*stack, auto_merge=True) == ()
     assert [pull.auto_merge for pull in world.pulls] == ["merge", "merge", None]
     assert world.requests["2.1"].notes == (
-        "`patchyard publish` turns auto-merge on when what it builds on (patchyard/plan/batch-1) is merged",
+        "`patchyard publish` enables auto-merge after its base, patchyard/plan/batch-1, is merged",
     )
     world.hub.complete_checks()
     world.hub.required = True

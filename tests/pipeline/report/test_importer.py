@@ -138,8 +138,8 @@ def test_another_clone_gets_the_same_commits_branches_and_pull_requests(elsewher
 
 def test_imported_run_equals_a_local_run(elsewhere: Elsewhere) -> None:
     with opened(elsewhere.here) as (repository, store):
-        ImportedRun.at(elsewhere.directory).bring(repository, store)
-        ImportedRun.at(elsewhere.directory).bring(repository, store)
+        ImportedRun.read(elsewhere.directory).recreate(repository, store)
+        ImportedRun.read(elsewhere.directory).recreate(repository, store)
     status = [
         json.loads(project.call("status", elsewhere.run, "--json").expect(0).out)
         for project in (elsewhere.here, elsewhere.project)
@@ -170,7 +170,7 @@ def test_commits_without_identity_get_the_publishers_name(elsewhere: Elsewhere) 
     anonymous = text.replace("Uma User <uma@example.com> ", "patchyard <patchyard@localhost> ")
     (elsewhere.directory / "report.json").write_text(anonymous)
     with opened(elsewhere.here) as (repository, store):
-        ImportedRun.at(elsewhere.directory).bring(repository, store)
+        ImportedRun.read(elsewhere.directory).recreate(repository, store)
     # The names and the times are those of the run again: so are the ids.
     assert elsewhere.here.branches() == elsewhere.project.branches()
     who = elsewhere.here.clone.git("log", "-1", "--format=%an <%ae> %cn <%ce>", "patchyard/some-plan/2.1")
@@ -264,10 +264,10 @@ def test_invalid_report_is_rejected(elsewhere: Elsewhere) -> None:
             parts[where][name] = value
             elsewhere.change(**report)
             with pytest.raises(ReportError, match=re.escape(message)):
-                ImportedRun.at(elsewhere.directory).bring(repository, store)
+                ImportedRun.read(elsewhere.directory).recreate(repository, store)
             assert (set(elsewhere.here.branches()), store.runs()) == ({"main"}, ())
         elsewhere.change(**json.loads(whole))
-        ImportedRun.at(elsewhere.directory).bring(repository, store)
+        ImportedRun.read(elsewhere.directory).recreate(repository, store)
     assert elsewhere.here.branches() == elsewhere.project.branches()
 
 

@@ -13,7 +13,7 @@ from project import Project
 from pipeline.config.converters import check_url
 from pipeline.config.settings import ConfigError, load
 from pipeline.events import RunFinished
-from pipeline.run.webhook import End, NotifyError, notify
+from pipeline.run.webhook import Notification, NotifyError, notify
 from tasks.model import Outcome, PullRequest, RunStatus, Status
 
 SECRET = "T00000000/B00000000/XXXXXXXXXXXXXXXXXXXXXXXX"
@@ -74,7 +74,7 @@ def hook() -> Iterator[Hook]:
         yield server
 
 
-def end(status: RunStatus = RunStatus.FAILED, **more: object) -> End:
+def end(status: RunStatus = RunStatus.FAILED, **more: object) -> Notification:
     """Return a run that has ended."""
     outcomes = (
         Outcome("1.1", "Say <!channel> hello", 1, Status.CHANGED, worktree="wt-1", seconds=2.0),
@@ -86,13 +86,13 @@ def end(status: RunStatus = RunStatus.FAILED, **more: object) -> End:
         run="r-1", status=status, seconds=2.5, speedup=1.6, efficiency=0.8, outcomes=outcomes
     )
     requests = [PullRequest("1.1", 7, "https://github.test/pull/7", "b", "main")]
-    return End(finished, "Two <greetings>", "plan.md", requests, **more)  # type: ignore[arg-type]  # its fields
+    return Notification(finished, "Two <greetings>", "plan.md", requests, **more)  # type: ignore[arg-type]  # its fields
 
 
-def send(hook: Hook, told: End | None = None) -> list[float]:
+def send(hook: Hook, notification: Notification | None = None) -> list[float]:
     """Send a notification, and return how long it waited between its tries."""
     waits: list[float] = []
-    notify(hook.url, told or end(), {}, sleep=waits.append)
+    notify(hook.url, notification or end(), {}, sleep=waits.append)
     return waits
 
 
@@ -124,7 +124,7 @@ def test_failures_beyond_the_limit_are_counted(hook: Hook) -> None:
     finished = RunFinished(
         run="r", status=RunStatus.FAILED, seconds=1, speedup=0, efficiency=0, outcomes=outcomes
     )
-    send(hook, End(finished, "", "plan.md"))
+    send(hook, Notification(finished, "", "plan.md"))
     lines = json.loads(hook.bodies[0])["text"].splitlines()
     assert lines[0].startswith("plan.md: failed. 0 tasks in 1.0 s (30 failed)")
     assert lines[-2:] == ["- and 20 more tasks", "run r"]
@@ -154,7 +154,7 @@ def test_last_failure_is_reported_without_the_url(hook: Hook) -> None:
 @pytest.mark.parametrize("status", [400, 403, 404, 410])
 def test_rejection_is_not_retried(hook: Hook, status: int) -> None:
     hook.answers = [(status, {})]
-    with pytest.raises(NotifyError, match=f"was not taken: it answered {status}$"):
+    with pytest.raises(NotifyError, match=f"was rejected: it answered {status}$"):
         send(hook)
     assert len(hook.bodies) == 1
 
@@ -162,7 +162,7 @@ def test_rejection_is_not_retried(hook: Hook, status: int) -> None:
 def test_redirect_is_not_followed(hook: Hook) -> None:
     with Hook() as other:
         hook.answers = [(307, {"Location": other.url})]
-        with pytest.raises(NotifyError, match="answered 307; name the address that it leads to"):
+        with pytest.raises(NotifyError, match="answered 307; set the URL that it redirects to"):
             send(hook)
         assert other.bodies == []
 
@@ -243,7 +243,7 @@ def test_failed_notification_is_only_a_warning(project: Project, hook: Hook) -> 
     done = project.run(project.tasks({"1.1": "true"}), "--notify", hook.url).expect(0)
     assert done.finished["status"] == "succeeded"
     (warning,) = [record for record in done.events("notice") if record["level"] == "warning"]
-    assert warning["message"] == "the notification to 127.0.0.1 was not taken: it answered 404"
+    assert warning["message"] == "the notification to 127.0.0.1 was rejected: it answered 404"
     assert SECRET not in done.out + done.err
 
 
