@@ -5,12 +5,13 @@ BIN    := $(VENV)/bin
 DEMO   := build/demo
 PYTEST ?= --numprocesses auto
 
-.PHONY: help demo test lint types wheel bring unit bench clean
+.PHONY: help demo test lint types wheel bring unit bench settings clean
 
 help:
 	@echo "make demo   run an example plan on a scratch repository and show the patches"
 	@echo "make test   environment, linters, types, the built wheel, and the tests against it"
 	@echo "make bench  measure, as ratios, and print the tables of the README"
+	@echo "make settings  print the table of settings of the README"
 	@echo "make clean  remove what these make"
 
 demo:
@@ -49,6 +50,9 @@ test: lint types unit
 bench: wheel
 	$(BIN)/python benchmarks/run.py --readme README.md
 	$(BIN)/python benchmarks/load.py --page docs/service.md
+
+settings: $(VENV)/.ready
+	@$(BIN)/python -c "from pipeline.config.settings import SETTINGS; from pipeline.config.table import readme_table; print(readme_table(SETTINGS.values()), end='')"
 
 clean:
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -10,9 +10,9 @@ import click
 import pytest
 
 from pipeline.cli import main as cli
-from pipeline.cli.options import RUN_OPTIONS
-from pipeline.config.converters import CONVERTERS
-from pipeline.config.settings import NOT_IN_ENVIRONMENT, PREFIX, TABLES, Settings, load
+from pipeline.config.settings import SETTINGS, Settings
+from pipeline.config.sources import load
+from pipeline.config.table import readme_table
 from pipeline.events import NAMES, ConflictFound, Published, as_record, outcome_fields
 from tasks.model import Batch, Conflict, Outcome, PlanSettings, PullRequest, Status, Task
 
@@ -25,7 +25,6 @@ PAGES = [
 ]
 FENCE = re.compile(r"^(`{3,})([^\n`]*)\n(.*?)^\1`*$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
-NONE = "-"
 
 
 def read(path: Path) -> str:
@@ -42,66 +41,31 @@ def commands() -> Mapping[str, click.Command]:
     return cli.main.commands
 
 
-def setting_rows() -> dict[str, tuple[str, str, str]]:
-    """Return the rows of the README's configuration table: flag, variable and default of each setting."""
-    table = read(ROOT / "README.md").partition("| setting |")[2].partition("\n\n")[0]
-    rows = {}
-    for line in table.splitlines()[2:]:
-        name, *rest = (cell.strip().strip("`") for cell in line.strip("|").split("|"))
-        rows[name] = (rest[0], rest[1], rest[2])
-    return rows
+def test_configuration_table_is_that_of_the_declared_settings() -> None:
+    """After a change of the settings, `make settings` prints the table to paste."""
+    assert readme_table(SETTINGS.values()) in read(ROOT / "README.md")
 
 
-def in_file(name: str) -> str:
-    """Return a setting's name as the configuration file has it."""
-    return next((f"{table}.{name}" for table, names in TABLES.items() if name in names), name)
-
-
-def test_the_configuration_table_has_every_setting() -> None:
-    assert set(setting_rows()) == {in_file(name) for name in CONVERTERS}
-
-
-def test_the_configuration_table_has_every_flag() -> None:
-    @click.command()
-    def run() -> None:
-        """Nothing is done; only the options count."""
-
-    for option in RUN_OPTIONS:
-        option(run)
-    flags = {parameter.name: parameter.opts[0] for parameter in run.params}
-    expected = {in_file(name): flags.get(name, NONE) for name in CONVERTERS}
-    assert {name: row[0] for name, row in setting_rows().items()} == expected
-
-
-def test_the_configuration_table_has_every_variable() -> None:
-    expected = {
-        in_file(name): NONE if name in NOT_IN_ENVIRONMENT else PREFIX + name.upper() for name in CONVERTERS
-    }
-    assert {name: row[1] for name, row in setting_rows().items()} == expected
-
-
-def test_the_configuration_table_has_the_defaults(tmp_path: Path) -> None:
-    """A default that is written as a value has to be the program's; a sentence stands for `None`."""
-    sources = load({}, {}, tmp_path)
-    settings = sources.resolve(PlanSettings())
-    for name in CONVERTERS:
-        told = setting_rows()[in_file(name)][2]
+def test_declared_default_texts_are_the_defaults(tmp_path: Path) -> None:
+    """A default that is written as a value is the program's; a phrase or "none" means `None` or empty."""
+    settings = load({}, {}, tmp_path).resolve(PlanSettings())
+    for name, item in SETTINGS.items():
+        text = item.default_text
         default = getattr(settings, name)
         try:
-            converted = CONVERTERS[name](int(told) if told.isdecimal() else told)
+            converted = item.convert(int(text) if text.isdecimal() else text)
         except ValueError:
             converted = None
         if default in (None, (), {}):
-            told_plainly = told == "none" or " " in told or name == "image"
-            assert told_plainly, f"{name} has no default, but the README says {told}"
+            assert text == "none" or " " in text or name == "image", f"{name} has no default, not {text}"
         else:
-            assert converted == default, f"{name} is {default!r}, but the README says {told}"
+            assert converted == default, f"{name} is {default!r}, not {text}"
 
 
-def test_the_default_image_is_told() -> None:
+def test_declared_default_image_is_that_of_a_task() -> None:
     task = Task(id="1", title="", batch=1)
     batch = Batch(number=1, title="", tasks=(task,))
-    assert setting_rows()["image"][2] == Settings().image_named(task, batch)
+    assert SETTINGS["image"].default_text == Settings().image_named(task, batch)
 
 
 def test_every_command_and_option_is_told() -> None:

@@ -12,7 +12,7 @@ from containers.dagger_engine.runner import DEFAULT_IMAGE
 from containers.git.repository import GitError, Repository
 from pipeline.cli.options import repo_option
 from pipeline.cli.process import environment
-from pipeline.config.settings import load
+from pipeline.config.sources import load
 from pipeline.console import show, table
 
 

@@ -9,7 +9,7 @@ import click
 
 from containers.git.repository import NotARepositoryError, Repository
 from pipeline.cli.process import BAD_PLAN
-from pipeline.config.settings import load
+from pipeline.config.sources import load
 from pipeline.events import now, timestamp
 from pipeline.run.attempt import steps_of
 from pipeline.run.prepare import Call, Prepared, check_agents, left_out_warning, parse_plan, prepare, read_plan

@@ -10,7 +10,7 @@ from containers.worktrees.pool import clean as clean_pool
 from containers.worktrees.pool import default_directory, set_aside
 from pipeline.cli.options import database_option, repo_option
 from pipeline.cli.process import environment
-from pipeline.config.settings import load
+from pipeline.config.sources import load
 from pipeline.run.lifecycle import open_store
 from pipeline.run.prepare import CallError
 from pipeline.run.recovery import salvager

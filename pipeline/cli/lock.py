@@ -16,7 +16,7 @@ from containers.git.repository import NotARepositoryError, Repository
 from pipeline.cli.options import repo_option
 from pipeline.cli.process import environment
 from pipeline.config.lockfile import Lock, LockError, images_of
-from pipeline.config.settings import Sources, load
+from pipeline.config.sources import Sources, load
 from pipeline.run.prepare import parse_plan, read_plan
 from tasks.model import PlanSettings
 from tasks.plan.parser import PlanError

@@ -8,13 +8,21 @@ import click
 from pipeline.cli.agents import agents
 from pipeline.cli.clean import clean
 from pipeline.cli.lock import lock
-from pipeline.cli.options import database_option, plan_arguments, plan_path, repo_option, run_options
+from pipeline.cli.options import (
+    database_option,
+    plan_arguments,
+    plan_path,
+    repo_option,
+    run_options,
+    setting_option,
+)
 from pipeline.cli.process import INTERRUPTED, configure_streams, discard_output, environment, exit_with
 from pipeline.cli.publish import publish
 from pipeline.cli.report import report
 from pipeline.cli.resume import cancel, resume, retry
 from pipeline.cli.serve import serve
 from pipeline.cli.show import diff, logs, patches, runs, status
+from pipeline.config.settings import SETTINGS
 from tasks.errors import PatchyardError
 
 
@@ -107,7 +115,7 @@ def run(  # noqa: PLR0913 - the command's own parameters
 @main.command()
 @plan_arguments
 @repo_option
-@click.option("--agent", metavar="NAME|COMMAND", help="Agent for tasks without **Run:** commands.")
+@setting_option(SETTINGS["agent"])
 @click.option("--json", "as_json", is_flag=True, help="Write JSON lines to standard output.")
 def check(
     plan_argument: str | None, plan_option: str | None, repo: Path, agent: str | None, *, as_json: bool

@@ -1,13 +1,17 @@
 """Options and arguments that several commands share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from pipeline.config.settings import SETTINGS
+from pipeline.config.table import Setting
 from pipeline.store.engine import VARIABLE
+from tasks.model import Mode
 
+REPEATABLE = "; can be repeated."
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -61,116 +65,43 @@ def plan_path(argument: str | None, option: str | None) -> str:
     return path
 
 
-RUN_OPTIONS: tuple[Callable[[Any], Any], ...] = (
-    click.option(
-        "--base", metavar="REF", help="Branch, tag or commit to start from.  [default: the current branch]"
-    ),
-    click.option(
-        "--mode",
-        type=click.Choice(["local", "parallel", "dagger"]),
-        help="One by one, side by side, or in containers.  [default: what the plan says, else parallel]",
-    ),
-    click.option(
-        "--image", metavar="REF", help="Image of the tasks' containers, in mode dagger.  [default: python:3.13]"
-    ),
-    click.option(
-        "--engine",
-        "engines",
-        multiple=True,
-        metavar="URL[=N]",
-        help="A Dagger engine, and how many tasks it takes; may be given several times.",
-    ),
-    click.option(
-        "--locked",
-        is_flag=True,
-        default=None,
-        help="In mode dagger, take no image whose digest is not in patchyard.lock.",
-    ),
-    click.option(
-        "--fresh", is_flag=True, default=None, help="Run every task again, also what has a result already."
-    ),
-    click.option(
-        "--no-cache",
-        is_flag=True,
-        default=None,
-        help="Neither take the results of earlier runs nor keep those of this one.",
-    ),
-    click.option(
-        "--pool-size",
-        type=click.IntRange(min=1),
-        metavar="N",
-        help="How many worktrees, and so tasks at once.  [default: 3]",
-    ),
+SELECTION_OPTIONS = (
     click.option("--start-batch", type=int, metavar="N", help="The first batch to run."),
     click.option("--end-batch", type=int, metavar="N", help="The last batch to run."),
-    click.option(
-        "--task", "tasks", multiple=True, metavar="ID", help="Run this task only; may be given several times."
-    ),
-    click.option(
-        "--agent", metavar="NAME|COMMAND", help="Who gets the text of tasks that have no Run commands."
-    ),
-    click.option(
-        "--timeout", metavar="DURATION", help="How long a task may take: 90s, 10m, 1h, none.  [default: 1h]"
-    ),
-    click.option(
-        "--worktrees",
-        type=click.Path(path_type=Path),
-        metavar="DIR",
-        help="Where the worktrees stand.  [default: <repository>-worktrees beside the repository]",
-    ),
-    click.option(
-        "--branch",
-        metavar="TEMPLATE",
-        help="Names of the branches, with {plan}, {task}, {run}.  [default: patchyard/{plan}/{task}]",
-    ),
-    click.option(
-        "--publish/--no-publish",
-        default=None,
-        help="Push the branches and open pull requests.  [default: no-publish]",
-    ),
-    click.option("--remote", metavar="NAME", help="The remote to push to.  [default: origin]"),
-    click.option(
-        "--github", metavar="OWNER/REPO", help="The repository on GitHub.  [default: from the remote's URL]"
-    ),
-    click.option("--draft", is_flag=True, default=None, help="Open the pull requests as drafts."),
-    click.option(
-        "--auto-merge",
-        is_flag=True,
-        default=None,
-        help="Turn on GitHub's auto-merge, or merge where nothing is required.",
-    ),
-    click.option(
-        "--label",
-        "labels",
-        multiple=True,
-        metavar="LABEL",
-        help="Label of the pull requests; may be given several times.",
-    ),
-    click.option(
-        "--reviewer",
-        "reviewers",
-        multiple=True,
-        metavar="LOGIN",
-        help="Who is asked for a review; may be given several times.",
-    ),
-    click.option(
-        "--notify",
-        metavar="URL",
-        help="Tell this URL, as Slack and the like have them, of the run's end. A secret one is better in "
-        "PATCHYARD_NOTIFY: others see a command's options.",
-    ),
-    click.option("--fail-fast", is_flag=True, default=None, help="End the run when the first task fails."),
-    click.option(
-        "--keep-going",
-        is_flag=True,
-        default=None,
-        help="After a failure, skip only the tasks that name the failed one.",
-    ),
+    click.option("--task", "tasks", multiple=True, metavar="ID", help=f"Run this task only{REPEATABLE}"),
 )
 
 
+def setting_option(item: Setting) -> Callable[[F], F]:
+    """Return the click option of a setting; without it on the command line, its value is `None` or empty."""
+    help_text = item.help_with_default
+    if item.is_flag:
+        negation = f"/--no-{item.flag.removeprefix('--')}" if item.option and item.option.negatable else ""
+        return click.option(item.flag + negation, item.name, is_flag=True, default=None, help=help_text)
+    if item.is_list:
+        help_text = help_text.replace(".", REPEATABLE, 1)
+    types = {
+        int: click.IntRange(min=1),
+        Path: click.Path(path_type=Path),
+        Mode: click.Choice([str(mode) for mode in Mode]),
+    }
+    return click.option(
+        item.flag,
+        item.name,
+        type=types.get(item.kind),
+        multiple=item.is_list,
+        metavar=item.option and item.option.metavar,
+        help=help_text,
+    )
+
+
+def setting_options(settings: Iterable[Setting]) -> tuple[Callable[[Any], Any], ...]:
+    """Return the click options of those settings that have one, in order."""
+    return tuple(setting_option(item) for item in settings if item.option)
+
+
 def run_options(function: F) -> F:
-    """Add the options of a run."""
-    for option in reversed(RUN_OPTIONS):
+    """Add the options that select tasks, and one option per setting."""
+    for option in reversed((*SELECTION_OPTIONS, *setting_options(SETTINGS.values()))):
         function = option(function)
     return function

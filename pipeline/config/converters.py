@@ -1,6 +1,6 @@
-"""How a value becomes a setting, whether it comes from a flag, a variable or a file.
+"""Convert a value of a flag, a variable or a file to a setting.
 
-A converter raises `ValueError` with what it expected; `pipeline.config` says where the value was set.
+Every converter raises `ValueError` with what it expects; the caller adds where the value was set.
 """
 
 import math
@@ -23,15 +23,17 @@ ADDRESS = re.compile(r"[A-Za-z0-9.-]+:[1-9][0-9]{0,4}")
 PLACEHOLDERS = frozenset({"plan", "task", "run"})
 
 
-def _text(value: object) -> str:
+def parse_text(value: object) -> str:
+    """Return a non-empty string of valid Unicode."""
     if not isinstance(value, str) or not value.strip():
-        raise ValueError("expected a text that is not empty")
+        raise ValueError("expected a non-empty string")
     if not value.isprintable() and any(0xD800 <= ord(letter) <= 0xDFFF for letter in value):  # noqa: PLR2004 - surrogates
         raise ValueError("expected UTF-8")
     return value
 
 
-def _flag(value: object) -> bool:
+def parse_flag(value: object) -> bool:
+    """Return a truth value, or one of the words `true`, `yes`, `on`, `1` and their opposites."""
     if isinstance(value, bool):
         return value
     words = {
@@ -50,7 +52,8 @@ def _flag(value: object) -> bool:
         raise ValueError("expected true or false") from None
 
 
-def _size(value: object) -> int:
+def parse_count(value: object) -> int:
+    """Return a whole number of at least 1."""
     try:
         size = int(str(value))
     except ValueError:
@@ -60,14 +63,16 @@ def _size(value: object) -> int:
     return size
 
 
-def _mode(value: object) -> Mode:
+def parse_mode(value: object) -> Mode:
+    """Return a mode by its name."""
     try:
         return Mode(str(value).strip().lower())
     except ValueError:
         raise ValueError(f"expected one of {', '.join(Mode)}") from None
 
 
-def _seconds(value: object) -> float:
+def parse_seconds(value: object) -> float:
+    """Return a duration in seconds; `none` is infinity."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise ValueError("expected a duration such as 90s, 10m or 1h")  # noqa: TRY004 - one kind of error for all
     if str(value).strip().lower() == "none":
@@ -75,53 +80,59 @@ def _seconds(value: object) -> float:
     return parse_duration(str(value))
 
 
-def _path(value: object) -> Path:
+def parse_path(value: object) -> Path:
+    """Return a path as it is written."""
     if isinstance(value, Path):
         return value
-    return Path(_text(value))
+    return Path(parse_text(value))
 
 
-def _texts(value: object) -> tuple[str, ...]:
+def parse_list(value: object) -> tuple[str, ...]:
+    """Return a list of strings; a string is split at its commas."""
     items = [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
     if not isinstance(items, list | tuple) or not all(isinstance(item, str) and item.strip() for item in items):
-        raise ValueError("expected a list of texts")
+        raise ValueError("expected a list of strings")
     return tuple(items)
 
 
-def _inside(value: object) -> tuple[str, ...]:
-    items = _texts(value)
+def parse_relative_paths(value: object) -> tuple[str, ...]:
+    """Return paths inside the repository."""
+    items = parse_list(value)
     for item in items:
         if item.startswith(("/", "~")) or ".." in Path(item).parts:
             raise ValueError(f"{item!r} leaves the repository")
     return items
 
 
-def _absolute(value: object) -> tuple[str, ...]:
-    items = _texts(value)
+def parse_absolute_paths(value: object) -> tuple[str, ...]:
+    """Return absolute paths inside a container."""
+    items = parse_list(value)
     for item in items:
         if not item.startswith("/"):
-            raise ValueError(f"{item!r} is no path from the root of a container")
+            raise ValueError(f"{item!r} is not an absolute path")
     return items
 
 
-def _engines(value: object) -> tuple[str, ...]:
-    items = _texts(value)
+def parse_engines(value: object) -> tuple[str, ...]:
+    """Return addresses of Dagger engines, each `URL` or `URL=TASKS`."""
+    items = parse_list(value)
     for item in items:
         EngineAddress.parse(item)
     return items
 
 
-def _depth(value: object) -> int:
+def parse_depth(value: object) -> int:
+    """Return a number of commits; 0 is all."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise ValueError("expected a number of commits, 0 for all")
     return value
 
 
 def check_url(url: str) -> str:
-    """Return a URL that notifications can go to.
+    """Return a URL that can receive notifications.
 
     Raises:
-        ValueError: It is none; the message does not hold it.
+        ValueError: It is not an HTTP URL; the message does not contain it, since it may be a secret.
     """
     try:
         parts = urlsplit(url)
@@ -133,145 +144,112 @@ def check_url(url: str) -> str:
     return url
 
 
-def _notify(value: object) -> str:
-    """Return the URL that is told of a run's end; no message of an error holds it, since it may be a secret."""
-    return check_url(_text(value))
+def parse_webhook_url(value: object) -> str:
+    """Return the URL to call when a run ends; no error message contains it, since it may be a secret."""
+    return check_url(parse_text(value))
 
 
-def _branch(value: object) -> str:
-    template = _text(value)
+def parse_branch_template(value: object) -> str:
+    """Return a template of branch names that has `{task}`, and no unknown placeholder."""
+    template = parse_text(value)
     try:
         names = {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
     except ValueError as error:
-        raise ValueError(f"{template!r} is no template: {error}") from None
+        raise ValueError(f"{template!r} is not a valid template: {error}") from None
     if unknown := sorted(names - PLACEHOLDERS):
         raise ValueError(f"{{{unknown[0]}}} is unknown; use {{plan}}, {{task}} and {{run}}")
     if "task" not in names:
-        raise ValueError("it needs {task}, or every task would have the same branch")
+        raise ValueError("it needs {task}, otherwise all tasks would share a branch")
     try:
         template.format(plan="plan", task="1.1", run="run")
     except (ValueError, LookupError, AttributeError) as error:
-        raise ValueError(f"{template!r} is no template: {error}") from None
+        raise ValueError(f"{template!r} is not a valid template: {error}") from None
     return template
 
 
 def _table(value: object) -> dict[str, str]:
     if not isinstance(value, dict):
-        raise ValueError("expected a table of names and texts")  # noqa: TRY004 - one kind of error for all
+        raise ValueError("expected a table of names and strings")  # noqa: TRY004 - one kind of error for all
     for name, text in value.items():
         if not isinstance(text, str | int | float):
-            raise ValueError(f"{name} should be a text")  # noqa: TRY004 - one kind of error for all
+            raise ValueError(f"{name} should be a string")  # noqa: TRY004 - one kind of error for all
     return {
         str(name): str(text) if not isinstance(text, bool) else str(text).lower()
         for name, text in value.items()
     }
 
 
-def _variables(value: object) -> dict[str, str]:
+def parse_environment(value: object) -> dict[str, str]:
+    """Return values by variable name."""
     variables = _table(value)
     for name in variables:
         if not name or "=" in name or "\0" in name:
-            raise ValueError(f"{name!r} is no name of a variable")
+            raise ValueError(f"{name!r} is not a valid variable name")
     return variables
 
 
-def _pattern(value: object) -> str:
-    text = _text(value)
+def parse_cost_pattern(value: object) -> str:
+    """Return a regular expression with a group `cost`."""
+    text = parse_text(value)
     try:
         groups = re.compile(text).groupindex
     except re.error as error:
-        raise ValueError(f"{text!r} is no regular expression: {error}") from None
+        raise ValueError(f"{text!r} is not a regular expression: {error}") from None
     if "cost" not in groups:
         raise ValueError(f"{text!r} needs a group such as (?P<cost>[0-9.]+)")
     return text
 
 
-def _commands(value: object) -> tuple[str, ...]:
-    """Return commands: a text is one of them, since a command may hold commas."""
-    return (_text(value),) if isinstance(value, str) else _texts(value)
+def parse_commands(value: object) -> tuple[str, ...]:
+    """Return commands; a string is one command, since commands may contain commas."""
+    return (parse_text(value),) if isinstance(value, str) else parse_list(value)
 
 
 AGENT_CONVERTERS: Mapping[str, Callable[[object], Any]] = MappingProxyType(
     {
-        "command": _text,
-        "image": _text,
-        "setup": _commands,
-        "secrets": _texts,
-        "environment": _variables,
-        "version": _text,
-        "cost": _pattern,
+        "command": parse_text,
+        "image": parse_text,
+        "setup": parse_commands,
+        "secrets": parse_list,
+        "environment": parse_environment,
+        "version": parse_text,
+        "cost": parse_cost_pattern,
     },
 )
 
 
-def _services(value: object) -> dict[str, str]:
+def parse_services(value: object) -> dict[str, str]:
+    """Return addresses, each `HOST:PORT`, by host name."""
     services = _table(value)
     for name, address in services.items():
         if not SERVICE.fullmatch(name):
-            raise ValueError(f"{name!r} is no name of a host")
+            raise ValueError(f"{name!r} is not a valid host name")
         if not ADDRESS.fullmatch(address):
             raise ValueError(f"{name} should be a port of this machine such as localhost:11434")
     return services
 
 
-def _agents(value: object) -> dict[str, Agent]:
+def parse_agents(value: object) -> dict[str, Agent]:
+    """Return the agents that `[agents.NAME]` tables declare or change."""
     if not isinstance(value, dict):
         raise ValueError('expected tables such as [agents.NAME] with command = "…"')  # noqa: TRY004 - one kind of error for all
     return {str(name): _agent(str(name), agent) for name, agent in value.items()}
 
 
 def _agent(name: str, value: object) -> Agent:
-    """Return an agent as a table declares it; of a built-in one only what it names is changed."""
+    """Return the agent that a table declares; a built-in agent keeps the fields that the table leaves out."""
     table = {"command": value} if isinstance(value, str) else value
     if not isinstance(table, dict):
         raise ValueError(f'{name} needs command = "…"')  # noqa: TRY004 - one kind of error for all
     if unknown := [key for key in table if key not in AGENT_CONVERTERS]:
         raise ValueError(f"{name}.{unknown[0]}: an agent has {', '.join(AGENT_CONVERTERS)}")
-    fields_of: dict[str, Any] = {}
+    agent_fields: dict[str, Any] = {}
     for key, item in table.items():
         try:
-            fields_of[key] = AGENT_CONVERTERS[key](item)
+            agent_fields[key] = AGENT_CONVERTERS[key](item)
         except ValueError as error:
             raise ValueError(f"{name}.{key}: {error}") from None
     known = BUILT_IN.get(name)
-    if known is None and "command" not in fields_of:
+    if known is None and "command" not in agent_fields:
         raise ValueError(f'{name} needs command = "…"')
-    return replace(known or Agent(name, command=""), **fields_of)
-
-
-CONVERTERS: Mapping[str, Callable[[object], Any]] = MappingProxyType(
-    {
-        "base": _text,
-        "mode": _mode,
-        "pool_size": _size,
-        "agent": _text,
-        "image": _text,
-        "timeout": _seconds,
-        "grace": _seconds,
-        "worktrees": _path,
-        "branch": _branch,
-        "publish": _flag,
-        "draft": _flag,
-        "auto_merge": _flag,
-        "fail_fast": _flag,
-        "keep_going": _flag,
-        "remote": _text,
-        "github": _text,
-        "labels": _texts,
-        "reviewers": _texts,
-        "secrets": _texts,
-        "environment": _variables,
-        "agents": _agents,
-        "copy": _inside,
-        "setup": _commands,
-        "keep": _inside,
-        "engines": _engines,
-        "fresh": _flag,
-        "no_cache": _flag,
-        "locked": _flag,
-        "caches": _absolute,
-        "depth": _depth,
-        "services": _services,
-        "notify": _notify,
-    },
-)
+    return replace(known or Agent(name, command=""), **agent_fields)

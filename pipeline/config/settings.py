@@ -1,85 +1,247 @@
-"""One typed settings object: flags > environment > the plan > file > defaults."""
+"""Every setting of a run, declared once: its type, default, converter and place in each entry point."""
 
-import difflib
 import math
-import tomllib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar
 
 from containers.agents.agent import resolve_agent
 from containers.agents.builtin import Agent
 from containers.dagger_engine.images import pinned
 from containers.dagger_engine.runner import DEFAULT_IMAGE
-from pipeline.config.converters import CONVERTERS
-from tasks.errors import PatchyardError
-from tasks.model import Batch, Mode, PlanSettings, Task
+from pipeline.config.converters import (
+    parse_absolute_paths,
+    parse_agents,
+    parse_branch_template,
+    parse_commands,
+    parse_count,
+    parse_depth,
+    parse_engines,
+    parse_environment,
+    parse_flag,
+    parse_list,
+    parse_mode,
+    parse_path,
+    parse_relative_paths,
+    parse_seconds,
+    parse_services,
+    parse_text,
+    parse_webhook_url,
+)
+from pipeline.config.table import ApiField, ModuleArgument, Option, declared_settings, setting
+from tasks.model import Batch, Mode, Task
 
-FILE = "patchyard.toml"
-PREFIX = "PATCHYARD_"
 DEFAULT_BRANCH = "patchyard/{plan}/{task}"
 DEFAULT_TIMEOUT = 3600.0
-"""Seconds that a task may take when nothing says otherwise: an unattended run has to end."""
-
-
-class ConfigError(PatchyardError):
-    """A setting is wrong; the message says where it was set."""
-
-    exit_code: ClassVar[int] = 2
-
-
-class UnsetError(ConfigError):
-    """A secret is not set. One of the variables `names` would do; `why` says who wants it."""
-
-    def __init__(self, message: str, *, names: Sequence[str], why: str) -> None:
-        super().__init__(message)
-        self.names = names
-        self.why = why
+"""Seconds that a task may take when no source says otherwise: an unattended run has to end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that a run can be told, resolved.
+    """The resolved settings of a run. To add a setting, declare it here; the README table is `make settings`.
 
     `timeout` and `grace` are in seconds; a timeout of infinity is no limit. `forced` holds the names that a
-    flag or the environment set: those win over what a batch or a task of the plan says for itself. `pins` are
+    flag or the environment set: those win over what a batch or a task of the plan sets for itself. `pins` are
     the digests of images by name, from `patchyard.lock` or from the engine.
     """
 
-    base: str | None = None
-    mode: Mode = Mode.PARALLEL
-    pool_size: int = 3
-    agent: str | None = None
-    image: str | None = None
-    timeout: float = DEFAULT_TIMEOUT
-    grace: float = 5.0
-    worktrees: Path | None = None
-    branch: str = DEFAULT_BRANCH
-    publish: bool = False
-    draft: bool = False
-    auto_merge: bool = False
-    fail_fast: bool = False
-    keep_going: bool = False
-    remote: str = "origin"
-    github: str | None = None
-    labels: tuple[str, ...] = ()
-    reviewers: tuple[str, ...] = ()
-    secrets: tuple[str, ...] = ()
-    environment: Mapping[str, str] = field(default_factory=dict)
-    agents: Mapping[str, Agent] = field(default_factory=dict)
-    copy: tuple[str, ...] = ()
-    setup: tuple[str, ...] = ()
-    keep: tuple[str, ...] = ()
-    engines: tuple[str, ...] = ()
-    fresh: bool = False
-    no_cache: bool = False
-    locked: bool = False
-    caches: tuple[str, ...] = ()
-    depth: int = 1
-    services: Mapping[str, str] = field(default_factory=dict)
-    notify: str | None = field(default=None, repr=False)
+    base: str | None = setting(
+        None,
+        parse_text,
+        "Branch, tag or commit that the run starts from.",
+        note="uncommitted changes are not part of it",
+        default_text="the current branch",
+        option=Option("REF"),
+        api=ApiField(),
+    )
+    mode: Mode = setting(
+        Mode.PARALLEL,
+        parse_mode,
+        "Run tasks one by one (`local`), side by side (`parallel`), or in containers (`dagger`).",
+        note="a batch can set its own",
+        option=Option(),
+        api=ApiField("execution_mode"),
+    )
+    pool_size: int = setting(
+        3,
+        parse_count,
+        "Number of worktrees, and so of tasks that run at once.",
+        option=Option("N"),
+        module=ModuleArgument(),
+        api=ApiField(maximum=1000),
+    )
+    agent: str | None = setting(
+        None,
+        parse_text,
+        "Agent for tasks without **Run:** commands: a name or a command.",
+        option=Option("NAME|COMMAND"),
+        module=ModuleArgument(),
+        api=ApiField(),
+    )
+    timeout: float = setting(
+        DEFAULT_TIMEOUT,
+        parse_seconds,
+        "Time that a task may take: `90s`, `10m`, `1h` or `none`.",
+        default_text="1h",
+        option=Option("DURATION"),
+        module=ModuleArgument(),
+    )
+    grace: float = setting(
+        5.0, parse_seconds, "Time between TERM and KILL when a task is ended.", default_text="5s"
+    )
+    worktrees: Path | None = setting(
+        None,
+        parse_path,
+        "Directory of the worktrees.",
+        note="outside the checkout, or ignored by it",
+        default_text="<repository>-worktrees beside the repository",
+        option=Option("DIR"),
+    )
+    branch: str = setting(
+        DEFAULT_BRANCH,
+        parse_branch_template,
+        "Names of the branches, with `{plan}`, `{task}` and `{run}`.",
+        option=Option("TEMPLATE"),
+    )
+    publish: bool = setting(
+        default=False,
+        convert=parse_flag,
+        help="Push the branches and open pull requests.",
+        option=Option(negatable=True),
+        api=ApiField(),
+    )
+    draft: bool = setting(
+        default=False,
+        convert=parse_flag,
+        help="Open the pull requests as drafts.",
+        option=Option(),
+        module=ModuleArgument(publishing=True),
+    )
+    auto_merge: bool = setting(
+        default=False,
+        convert=parse_flag,
+        help="Turn on GitHub's auto-merge, or merge where nothing is required.",
+        option=Option(),
+        module=ModuleArgument(publishing=True),
+        api=ApiField(),
+    )
+    labels: tuple[str, ...] = setting((), parse_list, "Label of the pull requests.", option=Option("LABEL"))
+    reviewers: tuple[str, ...] = setting(
+        (),
+        parse_list,
+        "User to request a review from, or a team as `organization/team`.",
+        option=Option("LOGIN"),
+    )
+    remote: str = setting("origin", parse_text, "Remote to push to.", option=Option("NAME"))
+    github: str | None = setting(
+        None,
+        parse_text,
+        "Repository on GitHub, as `owner/repo`.",
+        default_text="from the remote's URL",
+        option=Option("OWNER/REPO"),
+        module=ModuleArgument(publishing=True),
+    )
+    fail_fast: bool = setting(
+        default=False, convert=parse_flag, help="End the run when the first task fails.", option=Option()
+    )
+    keep_going: bool = setting(
+        default=False,
+        convert=parse_flag,
+        help="After a failure, skip only the tasks that name the failed one.",
+        option=Option(),
+        module=ModuleArgument(),
+    )
+    notify: str | None = setting(
+        None,
+        parse_webhook_url,
+        "Webhook URL to call when the run ends (Slack-compatible). Prefer `PATCHYARD_NOTIFY` for a secret URL: "
+        "options are visible to other users.",
+        option=Option("URL"),
+        secret=True,
+    )
+    secrets: tuple[str, ...] = setting(
+        (), parse_list, "Names of variables whose values are masked in logs and kept out of patches."
+    )
+    environment: Mapping[str, str] = setting(
+        {}, parse_environment, "Table of variables for every step.", in_environment=False
+    )
+    agents: Mapping[str, Agent] = setting(
+        {},
+        parse_agents,
+        "`[agents.NAME]` adds an agent, or changes a built-in one.",
+        note="see [docs/agents.md](docs/agents.md)",
+        in_environment=False,
+    )
+    copy: tuple[str, ...] = setting(
+        (),
+        parse_relative_paths,
+        "Files of your tree that are not in git, such as `.env`, copied into each worktree.",
+        section="worktree",
+    )
+    setup: tuple[str, ...] = setting(
+        (), parse_commands, "Commands that run before a task's first step.", section="worktree"
+    )
+    keep: tuple[str, ...] = setting(
+        (),
+        parse_relative_paths,
+        "Untracked files that the reset between tasks keeps, such as `node_modules`.",
+        section="worktree",
+    )
+    image: str | None = setting(
+        None,
+        parse_text,
+        "Image of the tasks' containers, in mode `dagger`.",
+        default_text=DEFAULT_IMAGE,
+        option=Option("REF"),
+        module=ModuleArgument(),
+    )
+    engines: tuple[str, ...] = setting(
+        (),
+        parse_engines,
+        "Address of a Dagger engine, and how many tasks it runs at once, in mode `dagger`.",
+        default_text="one on this machine",
+        option=Option("URL[=N]"),
+    )
+    fresh: bool = setting(
+        default=False,
+        convert=parse_flag,
+        help="Run every task again, also those with a cached result.",
+        option=Option(),
+        module=ModuleArgument(),
+    )
+    no_cache: bool = setting(
+        default=False,
+        convert=parse_flag,
+        help="Neither use the results of earlier runs nor keep those of this one.",
+        option=Option(),
+    )
+    locked: bool = setting(
+        default=False,
+        convert=parse_flag,
+        help="Use only images whose digest is in `patchyard.lock`, in mode `dagger`.",
+        note="`patchyard lock PLAN` writes it, `--update` renews the digests",
+        option=Option(),
+    )
+    caches: tuple[str, ...] = setting(
+        (),
+        parse_absolute_paths,
+        "Directories that containers keep from task to task, in mode `dagger`.",
+        section="container",
+    )
+    depth: int = setting(
+        1,
+        parse_depth,
+        "Number of commits in a container's repository, `0` for all, in mode `dagger`.",
+        section="container",
+    )
+    services: Mapping[str, str] = setting(
+        {},
+        parse_services,
+        "Ports of this machine that containers reach, in mode `dagger`.",
+        note='such as `model = "localhost:11434"`',
+        section="container",
+    )
     pins: Mapping[str, str] = field(default_factory=dict)
     forced: frozenset[str] = frozenset()
 
@@ -109,153 +271,12 @@ class Settings:
         return pinned(self.image_named(task, batch), self.pins)
 
 
-TABLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"worktree": ("copy", "setup", "keep"), "container": ("caches", "depth", "services")}
+SETTINGS = declared_settings(Settings)
+"""Every setting by name, in the order of the README."""
+SECTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        section: tuple(name for name, item in SETTINGS.items() if item.section == section)
+        for section in dict.fromkeys(item.section for item in SETTINGS.values() if item.section)
+    }
 )
-"""Settings that stand in a table of their own in the file."""
-IN_TABLES = frozenset(name for names in TABLES.values() for name in names)
-NOT_IN_ENVIRONMENT = frozenset({"environment", "agents", *IN_TABLES})
-
-
-@dataclass(frozen=True, slots=True)
-class Sources:
-    """Settings before the plan is read: each name with its value, and where it was set."""
-
-    forced: Mapping[str, Any]
-    file: Mapping[str, Any]
-
-    @property
-    def agent(self) -> str | None:
-        """The agent that anything but the plan names."""
-        agent = self.forced.get("agent") or self.file.get("agent")
-        return None if agent is None else str(agent)
-
-    @property
-    def agents(self) -> Mapping[str, Agent]:
-        """The agents that the configuration file declares or changes."""
-        agents: Mapping[str, Agent] = self.file.get("agents", {})
-        return agents
-
-    def resolve(self, plan: PlanSettings) -> Settings:
-        """Put the plan's own settings in their place and return the whole."""
-        from_plan = {
-            item.name: value
-            for item in fields(plan)
-            if (value := getattr(plan, item.name)) is not None and item.name not in {"environment", "agents"}
-        }
-        merged = {**self.file, **from_plan, **self.forced}
-        merged["environment"] = {**self.file.get("environment", {}), **plan.environment}
-        # A plan may come from others: it names commands, and gets nothing of an agent that has the same name.
-        declared = {name: Agent(name, command) for name, command in plan.agents.items()}
-        merged["agents"] = {**self.agents, **declared}
-        return Settings(**merged, forced=frozenset(self.forced))
-
-
-def load(flags: Mapping[str, object], environ: Mapping[str, str], root: Path) -> Sources:
-    """Read the settings that stand outside of the plan.
-
-    Args:
-        flags: What the caller named; `None` is "not given".
-        environ: The environment; `PATCHYARD_POOL_SIZE=5` is `pool_size`.
-        root: The directory that `patchyard.toml`, or `pyproject.toml` with `[tool.patchyard]`, stands in.
-
-    Raises:
-        ConfigError: A value is wrong, or a name is unknown.
-    """
-    variables = {
-        name: (value, f"the environment variable {PREFIX}{name.upper()}")
-        for name, value in variables_of(environ).items()
-    }
-    named = {
-        name: (value, f"--{(name.removesuffix('s') if isinstance(value, tuple) else name).replace('_', '-')}")
-        for name, value in flags.items()
-        if value is not None and value != ()
-    }
-    forced = {name: _convert(name, value, where) for name, (value, where) in {**variables, **named}.items()}
-    file = _read_file(root)
-    home = environ.get("HOME", "~")
-    for values, start in ((forced, Path()), (file, root)):
-        if isinstance(named_path := values.get("worktrees"), Path):
-            values["worktrees"] = _absolute_path(named_path, start, home)
-    return Sources(forced, file)
-
-
-def variables_of(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the settings that the environment names, as they stand there."""
-    return {
-        name: value
-        for name in CONVERTERS
-        if name not in NOT_IN_ENVIRONMENT and (value := environ.get(PREFIX + name.upper()))
-    }
-
-
-def _absolute_path(path: Path, start: Path, home: str) -> Path:
-    """Return where a path leads: one that the caller named counts from here, one of a file from the file."""
-    return (start / (Path(home, *path.parts[1:]) if path.parts[:1] == ("~",) else path)).absolute()
-
-
-def _convert(name: str, value: object, where: str) -> object:
-    try:
-        return CONVERTERS[name](value)
-    except ValueError as error:
-        raise ConfigError(f"{where}: {error}") from None
-
-
-def _read_file(root: Path) -> dict[str, Any]:
-    own = root / FILE
-    if own.is_file():
-        return _settings(_toml(own), own, "")
-    project = root / "pyproject.toml"
-    if project.is_file():
-        table = _toml(project).get("tool", {})
-        if isinstance(table, dict) and isinstance(table.get("patchyard"), dict):
-            return _settings(table["patchyard"], project, "tool.patchyard.")
-    return {}
-
-
-def _toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}") from None
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-
-
-def _settings(table: Mapping[str, Any], path: Path, prefix: str) -> dict[str, Any]:
-    found = {name: value for name, value in table.items() if name not in TABLES}
-    _known(found, [*(name for name in CONVERTERS if name not in IN_TABLES), *TABLES], f"{path}: {prefix}")
-    places = {name: prefix + name for name in found}
-    for table_name, names in TABLES.items():
-        inner = table.get(table_name, {})
-        if not isinstance(inner, dict):
-            raise ConfigError(f"{path}: {prefix}{table_name}: expected a table with {', '.join(names)}")
-        _known(inner, names, f"{path}: {prefix}{table_name}.")
-        places |= {name: f"{prefix}{table_name}.{name}" for name in inner}
-        found |= inner
-    return {name: _convert(name, value, f"{path}: {places[name]}") for name, value in found.items()}
-
-
-def _known(table: Mapping[str, object], names: Iterable[str], where: str) -> None:
-    names = list(names)
-    for name in table:
-        if name not in names:
-            close = difflib.get_close_matches(name, names, 1)
-            hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(names)}"
-            raise ConfigError(f"{where}{name}: no such setting; {hint}")
-
-
-def secret_values(names: Iterable[str], environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the values of the environment variables that `secrets` names.
-
-    Raises:
-        UnsetError: One of them is not set.
-    """
-    names = list(names)
-    if missing := [name for name in names if name not in environ]:
-        raise UnsetError(
-            f"secrets: the environment variable {missing[0]} is not set; set it, or take it off the list",
-            names=missing[:1],
-            why="is among the secrets of the settings",
-        )
-    return {name: environ[name] for name in names}
+"""Tables of the configuration file that hold settings, each with their names."""

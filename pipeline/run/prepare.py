@@ -11,16 +11,8 @@ from containers.agents.agent import agent_secrets, is_usable, missing_requiremen
 from containers.git.repository import Repository
 from containers.worktrees.pool import default_directory
 from pipeline.config.lockfile import Lock, images_of
-from pipeline.config.settings import (
-    DEFAULT_BRANCH,
-    ConfigError,
-    Settings,
-    Sources,
-    UnsetError,
-    load,
-    secret_values,
-    variables_of,
-)
+from pipeline.config.settings import DEFAULT_BRANCH, Settings
+from pipeline.config.sources import ConfigError, Sources, UnsetError, load, secret_values, variables_of
 from pipeline.events import now
 from pipeline.run.commits import committer_of
 from pipeline.run.control import first_lease_seconds, host_name, new_owner

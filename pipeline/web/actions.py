@@ -1,7 +1,6 @@
 """What a caller can have done with runs: begin one, cancel, pause, go on, retry, publish."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import anyio
 
@@ -23,8 +22,6 @@ from pipeline.web.services import LocatedRun, Services
 from pipeline.web.workers import Work
 from tasks.model import Request, RunStatus
 
-FLAGS = ("auto_merge", "pool_size", "publish", "agent", "base")
-"""Fields of a start that are flags of `patchyard run`, by the same name."""
 BEGINNING = 30.0
 """Seconds in which a worker that was started has its run."""
 LOOK = 0.05
@@ -40,13 +37,12 @@ async def begin(services: Services, start: Start) -> tuple[LocatedRun, Prepared]
     _check_open(services)
     repository = await services.call(services.repositories.named, start.repo)
     plan = await services.call(services.roots.plan, start.plan_path, repository)
-    told: dict[str, Any] = {"mode": start.execution_mode} | {name: getattr(start, name) for name in FLAGS}
     first = start.start_batch if "start_batch" in start.model_fields_set else None
     call = Call(
         plan_path=str(plan),
         repo=repository.root,
         environ=services.settings.environ,
-        flags=told,
+        flags=start.flags,
         selection=Selection(first, start.end_batch, tuple(start.tasks)),
     )
     prepared = await services.call(prepare, call)

@@ -1,9 +1,14 @@
 """What the HTTP API takes and answers. The names of its fields are a promise to callers."""
 
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from pipeline.config.settings import SETTINGS
+from pipeline.config.table import Setting
+from tasks.model import Mode
 
 ExecutionStatus = Literal["started", "paused", "executing", "complete", "failed"]
 BatchStatus = Literal["pending", "ready", "executing", "complete", "failed"]
@@ -39,26 +44,43 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class Start(Body):
-    """A plan to run. What is left out is as the configuration of the repository says."""
+def setting_fields(settings: Iterable[Setting]) -> dict[str, Any]:
+    """Return the fields of those settings that the API takes, as `pydantic.create_model` takes them."""
+    return {item.api_name: _setting_field(item) for item in settings if item.api}
+
+
+def _setting_field(item: Setting) -> tuple[Any, Any]:
+    number = Annotated[int, Field(ge=1, le=item.api.maximum if item.api else None)]
+    kinds: Mapping[object, Any] = {bool: bool, int: number, Mode: ExecutionMode}
+    return kinds.get(item.kind, Line) | None, Field(None, description=item.plain_help)
+
+
+if TYPE_CHECKING:
+    SettingFields = Body
+else:
+    SettingFields = create_model("SettingFields", __base__=Body, **setting_fields(SETTINGS.values()))
+
+
+class Start(SettingFields):
+    """A plan to run. A setting that is left out is as the configuration of the repository says."""
 
     plan_path: Line = Field(
-        description="The plan: seen from the repository, or a whole path below a root.", examples=["plan.md"]
+        description="The plan: a path in the repository, or an absolute path below a root.",
+        examples=["plan.md"],
     )
-    start_batch: int = Field(1, ge=0, le=MAX_NUMBER, description="The first batch to run; the plan's first.")
+    start_batch: int = Field(
+        1, ge=0, le=MAX_NUMBER, description="The first batch to run; by default the plan's first."
+    )
     end_batch: int | None = Field(
-        None, ge=0, le=MAX_NUMBER, description="The last batch to run; the plan's last."
+        None, ge=0, le=MAX_NUMBER, description="The last batch to run; by default the plan's last."
     )
-    execution_mode: ExecutionMode | None = Field(
-        None, description="One by one, side by side, or in containers."
-    )
-    auto_merge: bool | None = Field(None, description="Turn on auto-merge for the pull requests.")
-    repo: Line | None = Field(None, description="The repository; that of the first root.")
-    pool_size: int | None = Field(None, ge=1, le=1000, description="Worktrees, and so tasks at once.")
-    publish: bool | None = Field(None, description="Push the branches and open pull requests.")
-    agent: Line | None = Field(None, description="Who gets the text of tasks without commands.")
-    base: Line | None = Field(None, description="Branch, tag or commit to start from.")
-    tasks: list[TaskId] = Field(default_factory=list, max_length=1_000, description="These tasks only.")
+    repo: Line | None = Field(None, description="The repository; by default that of the first root.")
+    tasks: list[TaskId] = Field(default_factory=list, max_length=1_000, description="Run these tasks only.")
+
+    @property
+    def flags(self) -> dict[str, object]:
+        """The settings by name, `None` where the caller left one out."""
+        return {name: getattr(self, item.api_name) for name, item in SETTINGS.items() if item.api}
 
 
 class Retry(Body):

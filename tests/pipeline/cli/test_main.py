@@ -144,9 +144,9 @@ def test_a_variable_that_is_wrong(project: Project, environ: Mapping[str, str], 
         ("[worktree]\ncopie = []", "worktree.copie: no such setting; did you mean copy?"),
         ("[worktree]\ncopy = ['../x']", "worktree.copy: '../x' leaves the repository"),
         ("[worktree]\nkeep = ['/abs']", "worktree.keep: '/abs' leaves the repository"),
-        ("[worktree]\nsetup = [3]", "worktree.setup: expected a list of texts"),
+        ("[worktree]\nsetup = [3]", "worktree.setup: expected a list of strings"),
         ("secrets = 'A', 'B'", "not valid TOML"),
-        ("environment = ['A']", "environment: expected a table of names and texts"),
+        ("environment = ['A']", "environment: expected a table of names and strings"),
     ],
 )
 def test_a_configuration_that_is_wrong(project: Project, text: str, told: str) -> None:

@@ -11,7 +11,7 @@ from stand_in_engine import StandIn, command_line
 from containers.dagger_engine.images import digest_of, pinned
 from containers.dagger_engine.session import CLI
 from pipeline.config.lockfile import FILE, Lock, LockError, images_of
-from pipeline.config.settings import load
+from pipeline.config.sources import load
 from tasks.model import Mode
 from tasks.plan.parser import parse
 

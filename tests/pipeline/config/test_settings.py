@@ -8,7 +8,8 @@ import pytest
 
 from containers.agents.builtin import BUILT_IN, Agent
 from containers.dagger_engine.runner import DEFAULT_IMAGE
-from pipeline.config.settings import ConfigError, Settings, load, secret_values
+from pipeline.config.settings import Settings
+from pipeline.config.sources import ConfigError, load, secret_values
 from tasks.model import Batch, Mode, PlanSettings, Step, StepKind, Task
 
 TASK = Task(id="1.1", title="T", batch=1, timeout=5.0, agent="own", image="own:1")
@@ -149,30 +150,30 @@ def test_pyproject_is_read_where_there_is_no_file_of_its_own(tmp_path: Path) -> 
         ("pool_size = 0", "pool_size: expected a whole number of at least 1"),
         ("pool_size = true", "pool_size: expected a whole number of at least 1"),
         ('mode = "fast"', "mode: expected one of local, parallel, dagger"),
-        ('branch = "x"', "branch: it needs {task}, or every task would have the same branch"),
+        ('branch = "x"', "branch: it needs {task}, otherwise all tasks would share a branch"),
         ('branch = "{title}/{task}"', "branch: {title} is unknown; use {plan}, {task} and {run}"),
         ("[agents]\nx = {}", 'agents: x needs command = "…"'),
         ("[agents]\nx = 3", 'agents: x needs command = "…"'),
         ('[agents.x]\ncomand = "x"', "agents: x.comand: an agent has command, image, setup"),
-        ("[agents.codex]\nsecrets = [1]", "agents: codex.secrets: expected a list of texts"),
-        ("[agents.codex]\ncommand = ''", "agents: codex.command: expected a text that is not empty"),
-        ("[agents.codex]\ncost = '(?P<cost>'", "agents: codex.cost: '(?P<cost>' is no regular expression"),
+        ("[agents.codex]\nsecrets = [1]", "agents: codex.secrets: expected a list of strings"),
+        ("[agents.codex]\ncommand = ''", "agents: codex.command: expected a non-empty string"),
+        ("[agents.codex]\ncost = '(?P<cost>'", "agents: codex.cost: '(?P<cost>' is not a regular expression"),
         (
             "[agents.codex]\ncost = '[0-9]'",
             "agents: codex.cost: '[0-9]' needs a group such as (?P<cost>[0-9.]+)",
         ),
-        ('[container.services]\nModel = "localhost:1"', "container.services: 'Model' is no name of a host"),
+        ('[container.services]\nModel = "localhost:1"', "container.services: 'Model' is not a valid host name"),
         ('[container.services]\nmodel = "localhost"', "container.services: model should be a port"),
         ("[worktree]\ncopi = []", "worktree.copi: no such setting; did you mean copy?"),
         ('[worktree]\ncopy = ["../x"]', "worktree.copy: '../x' leaves the repository"),
-        ('[environment]\n"" = "y"', "environment: '' is no name of a variable"),
-        ('[environment]\n"A=B" = "y"', "environment: 'A=B' is no name of a variable"),
-        ('[environment]\n"A\\u0000" = "y"', "environment: 'A\\x00' is no name of a variable"),
+        ('[environment]\n"" = "y"', "environment: '' is not a valid variable name"),
+        ('[environment]\n"A=B" = "y"', "environment: 'A=B' is not a valid variable name"),
+        ('[environment]\n"A\\u0000" = "y"', "environment: 'A\\x00' is not a valid variable name"),
         (
             '[agents.codex.environment]\n"A=B" = "y"',
-            "agents: codex.environment: 'A=B' is no name of a variable",
+            "agents: codex.environment: 'A=B' is not a valid variable name",
         ),
-        ("secrets = [1]", "secrets: expected a list of texts"),
+        ("secrets = [1]", "secrets: expected a list of strings"),
         ("a = ", "not valid TOML:"),
     ],
 )

@@ -1,20 +1,23 @@
-"""The Dagger module without an engine: what it registers, and that its arguments reach the flow."""
+"""The Dagger module without an engine: its registered functions and arguments."""
 
 import inspect
 import subprocess
 import traceback
-from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, get_args, get_origin, get_type_hints
 
 import anyio
+import dagger
 import pytest
 from dagger import Doc
 from repositories import Clone
 
-from pipeline.dagger_module.invocation import HOME, Invocation, ModuleError, Options, plainly, push_over_https
+from pipeline.dagger_module.errors import ModuleError, translate_errors
+from pipeline.dagger_module.invocation import Invocation
 from pipeline.dagger_module.main import Patchyard
+from pipeline.dagger_module.source import HOME, push_over_https
 from pipeline.run.prepare import CallError
+from pipeline.store.run_options import Selection
 from tasks.model import Mode
 
 FUNCTIONS = ("run", "patches", "changes", "check")
@@ -31,7 +34,7 @@ def test_every_argument_is_documented(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_nothing_has_to_be_given(name: str) -> None:
+def test_every_argument_is_optional(name: str) -> None:
     parameters = inspect.signature(getattr(Patchyard, name)).parameters
     needed = [item.name for item in parameters.values() if item.default is inspect.Parameter.empty]
     assert needed == ["self", "ws"]  # the caller's workspace comes by itself
@@ -47,16 +50,61 @@ def test_the_functions_that_run_a_plan_take_the_same_arguments() -> None:
     assert "source" in inspect.signature(Patchyard.check).parameters
 
 
-def test_it_is_registered_as_daggers_main_object() -> None:
+def test_entry_point_is_the_main_object() -> None:
     from importlib.metadata import entry_points  # noqa: PLC0415 - the one place that asks
 
     (entry,) = entry_points(group="dagger.mod", name="main_object")
     assert entry.load() is Patchyard
 
 
+def test_sdk_reads_the_built_signatures() -> None:
+    functions = Patchyard.__dagger_object_type__.functions  # type: ignore[attr-defined]  # set by the SDK
+    assert sorted(functions) == sorted(FUNCTIONS)
+    for name, function in functions.items():
+        assert function.doc == inspect.getdoc(getattr(Patchyard, name))
+        assert function.cache_policy == "never"
+        for argument in function.parameters.values():
+            assert argument.name == "ws" or argument.doc, argument.name
+            assert argument.name == "ws" or argument.is_nullable or argument.resolved_type is bool
+    assert functions["check"].check
+    assert functions["run"].return_type is str
+    assert functions["changes"].return_type is dagger.Changeset
+    parameters = functions["run"].parameters
+    assert parameters["pool_size"].resolved_type == (int | None)
+    assert parameters["secret"].resolved_type == (list[dagger.Secret] | None)
+    assert {"ws", "github_token", "github_api", "draft", "auto_merge", "github"} <= set(parameters)
+
+
+@pytest.mark.anyio
+async def test_sdk_binds_arguments_to_the_invocation(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[tuple[object, object, dict[str, object]]] = []
+
+    class Opened:
+        async def patches(self) -> str:
+            return "the patches"
+
+    async def open_invocation(source: object, plan: object, **arguments: object) -> Opened:
+        opened.append((source, plan, arguments))
+        return Opened()
+
+    monkeypatch.setattr(Invocation, "open", open_invocation)
+    patchyard = Patchyard()
+    function = Patchyard.__dagger_object_type__.get_bound_function(patchyard, "patches")  # type: ignore[attr-defined]  # likewise
+    bound = function.bind_arguments(ws="the workspace", pool_size=0, task=["1.1"], keep_going=True)
+    assert await function.wrapped(*bound.args, **bound.kwargs) == "the patches"
+    ((source, plan, arguments),) = opened
+    flags = arguments["flags"]
+    assert isinstance(flags, dict)
+    assert (source, plan, arguments["selection"]) == ("the workspace", None, Selection(tasks=("1.1",)))
+    assert {name: value for name, value in flags.items() if value is not None} == {
+        "pool_size": 0,
+        "keep_going": True,
+    }
+
+
 @pytest.fixture
-def inside(clone: Clone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory that is as the module's working directory: the caller's repository, and a plan."""
+def working_directory(clone: Clone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Change to a directory that looks like the module's: the caller's repository, and a plan."""
     place = tmp_path / "scratch"
     place.mkdir()
     clone.path.rename(place / HOME)
@@ -68,19 +116,20 @@ def inside(clone: Clone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     return place
 
 
-@pytest.mark.usefixtures("inside")
+@pytest.mark.usefixtures("working_directory")
 def test_arguments_reach_the_flow() -> None:
-    options = Options(
-        pool_size=5,
-        start_batch=2,
-        tasks=["2.1"],
-        image="img:1",
-        agent="agent -p",
-        timeout="90s",
-        fresh=True,
-        keep_going=True,
-    )
-    prepared = Invocation("plan.md", options, {"KEY": "a-secret-value"}).prepare({}, draft=True, github="o/r")
+    flags = {
+        "pool_size": 5,
+        "image": "img:1",
+        "agent": "agent -p",
+        "timeout": "90s",
+        "fresh": True,
+        "keep_going": True,
+        "draft": True,
+        "github": "o/r",
+    }
+    selection = Selection(start_batch=2, tasks=("2.1",))
+    prepared = Invocation("plan.md", flags, selection, {"KEY": "a-secret-value"}).prepare({})
     settings = prepared.settings
     assert [task.id for task in prepared.plan.tasks] == ["2.1"]
     assert [settings.mode_for(batch) for batch in prepared.plan.batches] == [Mode.DAGGER]
@@ -92,21 +141,20 @@ def test_arguments_reach_the_flow() -> None:
 
 
 @pytest.mark.parametrize(("given", "size"), [({}, 3), ({"file": 5}, 5), ({"file": 5, "plan": 4}, 4)])
-def test_what_the_call_does_not_say_the_plan_and_the_settings_do(
-    inside: Path, given: dict[str, int], size: int
+def test_plan_and_file_set_what_the_call_leaves_out(
+    working_directory: Path, given: dict[str, int], size: int
 ) -> None:
     if "file" in given:
-        (inside / HOME / "patchyard.toml").write_text(f"pool_size = {given['file']}\n")
+        (working_directory / HOME / "patchyard.toml").write_text(f"pool_size = {given['file']}\n")
     if "plan" in given:
-        text = (inside / "plan.md").read_text()
-        (inside / "plan.md").write_text(f"---\npool_size: {given['plan']}\n---\n{text}")
-    assert Invocation("plan.md", Options(agent="true"), {}).prepare({}).settings.pool_size == size
-    own = Invocation("plan.md", Options(pool_size=2, agent="true"), {}).prepare({})
+        text = (working_directory / "plan.md").read_text()
+        (working_directory / "plan.md").write_text(f"---\npool_size: {given['plan']}\n---\n{text}")
+    assert Invocation("plan.md", {"agent": "true"}).prepare({}).settings.pool_size == size
+    own = Invocation("plan.md", {"pool_size": 2, "agent": "true"}).prepare({})
     assert own.settings.pool_size == 2
 
 
-def test_no_argument_of_the_module_stands_in_the_way_of_a_setting() -> None:
-    assert {field.name: field.default for field in fields(Options) if field.default not in {None, False}} == {}
+def test_no_default_of_an_argument_overrides_a_setting() -> None:
     for name in FUNCTIONS:
         parameters = list(inspect.signature(getattr(Patchyard, name)).parameters.values())[2:]
         assert {item.name: item.default for item in parameters if item.default not in {None, False}} == {}
@@ -135,68 +183,68 @@ def test_no_argument_of_the_module_stands_in_the_way_of_a_setting() -> None:
         ("/srv/mirror.git", None, None, "/srv/mirror.git"),
     ],
 )
-def test_the_copy_pushes_over_https_where_the_caller_would_use_ssh(
-    inside: Path, remote: str | None, api: str | None, github: str | None, pushed: str
+def test_copy_pushes_over_https_where_the_caller_uses_ssh(
+    working_directory: Path, remote: str | None, api: str | None, github: str | None, pushed: str
 ) -> None:
-    git = ["git", "-C", str(inside / HOME)]
+    git = ["git", "-C", str(working_directory / HOME)]
     if remote:
         subprocess.run([*git, "config", "remote.origin.url", remote], check=True)
     environ = {"GITHUB_API_URL": api} if api else {}
-    push_over_https(Invocation("plan.md", Options(), {}).prepare(environ, agent="true", github=github))
+    push_over_https(Invocation("plan.md").prepare(environ, agent="true", github=github))
     done = subprocess.run([*git, "remote", "get-url", "origin"], check=True, capture_output=True, text=True)
     assert done.stdout == f"{pushed}\n"
 
 
-@pytest.mark.usefixtures("inside")
-def test_without_a_remote_the_repository_has_to_be_named() -> None:
-    prepared = Invocation("plan.md", Options(), {}).prepare({}, agent="true")
+@pytest.mark.usefixtures("working_directory")
+def test_repository_without_a_remote_has_to_be_named() -> None:
+    prepared = Invocation("plan.md").prepare({}, agent="true")
     with pytest.raises(
         ModuleError, match=r"^the repository has no remote origin; name .* --github owner/repo$"
     ):
         push_over_https(prepared)
 
 
-def test_what_goes_wrong_is_said_as_on_the_command_line() -> None:
+def test_error_is_printed_as_on_the_command_line() -> None:
     error = ModuleError("the plan is empty")
     assert "".join(traceback.format_exception_only(error)) == "patchyard: the plan is empty\n"
 
 
 @pytest.mark.anyio
-async def test_ports_of_the_callers_machine_are_refused_before_anything_runs(inside: Path) -> None:
-    (inside / HOME / "patchyard.toml").write_text('[container.services]\nmodel = "localhost:4000"\n')
+async def test_services_are_refused_before_a_task_runs(working_directory: Path) -> None:
+    (working_directory / HOME / "patchyard.toml").write_text('[container.services]\nmodel = "localhost:4000"\n')
     with pytest.raises(ModuleError, match=r"^the settings have \[container\.services\], ports of a machine"):
-        await Invocation("plan.md", Options(agent="true"), {}).run({})
+        await Invocation("plan.md", {"agent": "true"}).run({})
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "message"),
     [
         (CallError("the plan cannot be read"), "the plan cannot be read"),
         (
             AttributeError("no attribute 'x'"),
-            "something went wrong that should not, please report it: AttributeError: no attribute 'x'",
+            "internal error, please report it: AttributeError: no attribute 'x'",
         ),
     ],
 )
-async def test_what_goes_wrong_in_a_group_is_one_sentence(error: Exception, told: str) -> None:
+async def test_error_in_a_task_group_is_one_sentence(error: Exception, message: str) -> None:
     async def fail() -> None:
         raise error
 
     async def fail_beside_others() -> None:
-        with plainly():
+        with translate_errors():
             async with anyio.create_task_group() as outer, anyio.create_task_group() as inner:
                 inner.start_soon(fail)
                 outer.start_soon(anyio.sleep_forever)
 
     with pytest.raises(ModuleError) as caught:
         await fail_beside_others()
-    assert str(caught.value) == told
+    assert str(caught.value) == message
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
-    ("settings", "agent", "told"),
+    ("settings", "agent", "message"),
     [
         (
             'secrets = ["THE_KEY"]\n',
@@ -213,20 +261,20 @@ async def test_what_goes_wrong_in_a_group_is_one_sentence(error: Exception, told
         ),
     ],
 )
-async def test_a_secret_that_lacks_is_asked_for_as_the_module_takes_it(
-    inside: Path, settings: str, agent: str, told: str
+async def test_missing_secret_is_requested_as_an_argument(
+    working_directory: Path, settings: str, agent: str, message: str
 ) -> None:
-    (inside / HOME / "patchyard.toml").write_text(settings)
+    (working_directory / HOME / "patchyard.toml").write_text(settings)
     with pytest.raises(ModuleError) as caught:
-        await Invocation("plan.md", Options(agent=agent), {}).check()
-    assert str(caught.value) == told
+        await Invocation("plan.md", {"agent": agent}).check()
+    assert str(caught.value) == message
 
 
-def test_a_plan_with_mistakes_gives_all_of_them(inside: Path) -> None:
-    (inside / "plan.md").write_text("# P\n### Task 1: A\n### Task 1: B\n")
+def test_every_mistake_of_a_plan_is_reported(working_directory: Path) -> None:
+    (working_directory / "plan.md").write_text("# P\n### Task 1: A\n### Task 1: B\n")
 
     async def check() -> str:
-        return await Invocation("plan.md", Options(), {}).check()
+        return await Invocation("plan.md").check()
 
     with pytest.raises(ModuleError) as caught:
         anyio.run(check)

@@ -11,7 +11,7 @@ import pytest
 from project import Project
 
 from pipeline.config.converters import check_url
-from pipeline.config.settings import ConfigError, load
+from pipeline.config.sources import ConfigError, load
 from pipeline.events import RunFinished
 from pipeline.run.webhook import Notification, NotifyError, notify
 from tasks.model import Outcome, PullRequest, RunStatus, Status

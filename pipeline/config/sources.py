@@ -1,0 +1,173 @@
+"""Where settings come from: flags > environment > the plan > file > defaults."""
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar
+
+from containers.agents.builtin import Agent
+from pipeline.config.settings import SECTIONS, SETTINGS, Settings
+from tasks.errors import PatchyardError
+from tasks.model import PlanSettings
+
+FILE = "patchyard.toml"
+
+
+class ConfigError(PatchyardError):
+    """A setting is wrong; the message says where it was set."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class UnsetError(ConfigError):
+    """A secret is not set. Any of the variables `names` is enough; `why` says what needs it."""
+
+    def __init__(self, message: str, *, names: Sequence[str], why: str) -> None:
+        super().__init__(message)
+        self.names = names
+        self.why = why
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The settings from outside the plan: those of flags and variables, and those of the file."""
+
+    forced: Mapping[str, Any]
+    file: Mapping[str, Any]
+
+    @property
+    def agent(self) -> str | None:
+        """The agent that a flag, a variable or the file names."""
+        agent = self.forced.get("agent") or self.file.get("agent")
+        return None if agent is None else str(agent)
+
+    @property
+    def agents(self) -> Mapping[str, Agent]:
+        """The agents that the configuration file declares or changes."""
+        agents: Mapping[str, Agent] = self.file.get("agents", {})
+        return agents
+
+    def resolve(self, plan: PlanSettings) -> Settings:
+        """Return the settings of a run, with those of its plan."""
+        from_plan = {
+            item.name: value
+            for item in fields(plan)
+            if (value := getattr(plan, item.name)) is not None and item.name not in {"environment", "agents"}
+        }
+        merged = {**self.file, **from_plan, **self.forced}
+        merged["environment"] = {**self.file.get("environment", {}), **plan.environment}
+        # A plan may come from others: its agent gets no secret of an agent with the same name.
+        declared = {name: Agent(name, command) for name, command in plan.agents.items()}
+        merged["agents"] = {**self.agents, **declared}
+        return Settings(**merged, forced=frozenset(self.forced))
+
+
+def load(flags: Mapping[str, object], environ: Mapping[str, str], root: Path) -> Sources:
+    """Read the settings from outside the plan. Blocking.
+
+    Args:
+        flags: Values by setting; `None` and an empty tuple are "not given".
+        environ: The environment; `PATCHYARD_POOL_SIZE=5` is `pool_size`.
+        root: The directory of `patchyard.toml`, or of `pyproject.toml` with `[tool.patchyard]`.
+
+    Raises:
+        ConfigError: A value is wrong, or a name is unknown.
+    """
+    variables = {
+        name: (value, f"the environment variable {SETTINGS[name].variable}")
+        for name, value in variables_of(environ).items()
+    }
+    named = {
+        name: (value, SETTINGS[name].flag) for name, value in flags.items() if value is not None and value != ()
+    }
+    forced = {name: _convert(name, value, where) for name, (value, where) in {**variables, **named}.items()}
+    file = _read_file(root)
+    home = environ.get("HOME", "~")
+    for values, start in ((forced, Path()), (file, root)):
+        if isinstance(named_path := values.get("worktrees"), Path):
+            values["worktrees"] = _absolute_path(named_path, start, home)
+    return Sources(forced, file)
+
+
+def variables_of(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the unconverted settings that the environment sets."""
+    return {
+        name: value
+        for name, item in SETTINGS.items()
+        if item.variable and (value := environ.get(item.variable))
+    }
+
+
+def _absolute_path(path: Path, start: Path, home: str) -> Path:
+    """Return a path made absolute: relative to `start`, with `~` as the home directory."""
+    return (start / (Path(home, *path.parts[1:]) if path.parts[:1] == ("~",) else path)).absolute()
+
+
+def _convert(name: str, value: object, where: str) -> object:
+    try:
+        return SETTINGS[name].convert(value)
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from None
+
+
+def _read_file(root: Path) -> dict[str, Any]:
+    own = root / FILE
+    if own.is_file():
+        return _convert_table(_read_toml(own), own, "")
+    project = root / "pyproject.toml"
+    if project.is_file():
+        table = _read_toml(project).get("tool", {})
+        if isinstance(table, dict) and isinstance(table.get("patchyard"), dict):
+            return _convert_table(table["patchyard"], project, "tool.patchyard.")
+    return {}
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _convert_table(table: Mapping[str, Any], path: Path, prefix: str) -> dict[str, Any]:
+    found = {name: value for name, value in table.items() if name not in SECTIONS}
+    top_level = [name for name, item in SETTINGS.items() if not item.section]
+    _check_names(found, [*top_level, *SECTIONS], f"{path}: {prefix}")
+    keys = {name: prefix + name for name in found}
+    for table_name, names in SECTIONS.items():
+        inner = table.get(table_name, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"{path}: {prefix}{table_name}: expected a table with {', '.join(names)}")
+        _check_names(inner, names, f"{path}: {prefix}{table_name}.")
+        keys |= {name: f"{prefix}{table_name}.{name}" for name in inner}
+        found |= inner
+    return {name: _convert(name, value, f"{path}: {keys[name]}") for name, value in found.items()}
+
+
+def _check_names(table: Mapping[str, object], names: Iterable[str], where: str) -> None:
+    names = list(names)
+    for name in table:
+        if name not in names:
+            close = difflib.get_close_matches(name, names, 1)
+            hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(names)}"
+            raise ConfigError(f"{where}{name}: no such setting; {hint}")
+
+
+def secret_values(names: Iterable[str], environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the values of the environment variables that `secrets` names.
+
+    Raises:
+        UnsetError: One of them is not set.
+    """
+    names = list(names)
+    if missing := [name for name in names if name not in environ]:
+        raise UnsetError(
+            f"secrets: the environment variable {missing[0]} is not set; set it, or take it off the list",
+            names=missing[:1],
+            why="is among the secrets of the settings",
+        )
+    return {name: environ[name] for name in names}
