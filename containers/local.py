@@ -30,7 +30,8 @@ from containers.agents.agent import first_line
 from containers.agents.builtin import Agent
 from containers.concurrency import run_to_end
 from containers.processes import Group, describe_start_failure, find_escaped_processes, signal_stray
-from containers.runner import Deadline, Job, RunnerError, TaskLog, Watcher, task_variables, with_prompt_file
+from containers.runner import Deadline, Job, Watcher, task_variables, with_prompt_file
+from containers.task_log import RunnerError, TaskLog
 from containers.worktrees.pool import Worktree
 from tasks.model import Step, StepResult
 from tasks.secrets import FORGE_TOKENS

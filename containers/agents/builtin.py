@@ -1,4 +1,4 @@
-"""The agents that are known from the start: how each is installed, started without questions, and paid for."""
+"""Built-in agents: how to install each, run it without prompts, and read its cost."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -9,14 +9,14 @@ from types import MappingProxyType
 class Agent:
     """A coding agent.
 
-    `command` is what a shell is given; the prompt comes on its standard input, or in the file that
-    `{prompt_file}` stands for. `secrets` are the names of variables that it can use, of which it needs one.
-    `environment` are variables that it always gets. `version` is a command that prints its version; that of a
+    `command` is run by a shell; the prompt is on its standard input, or in the file whose path replaces
+    `{prompt_file}`. `secrets` are the names of variables that it can use, of which it needs one.
+    `environment` are variables that are always set. `version` is a command that prints its version; that of a
     built-in agent begins with the program itself. `cost` is a regular expression over its output, whose group
-    `cost` is what it has spent so far, in US dollars.
+    `cost` is the amount spent so far, in US dollars.
 
-    The rest is for containers: `image` is what they are made from, and `setup` the commands that install the
-    agent, as layers that all of its tasks share.
+    `image` and `setup` are for containers: their base image, and the commands that install the agent, as
+    layers that all of its tasks share.
     """
 
     name: str
@@ -37,7 +37,7 @@ PROVIDERS = (
     "OPENROUTER_API_KEY",
     "DEEPSEEK_API_KEY",
 )
-"""The keys that agents for any model can use."""
+"""API keys that agents for any model can use."""
 
 CLAUDE = Agent(
     name="claude",
@@ -45,7 +45,7 @@ CLAUDE = Agent(
     image=NODE,
     setup=(
         "npm install -g @anthropic-ai/claude-code",
-        # As root it skips permissions only where it is told that it is in a sandbox, which a container is.
+        # As root it skips permissions only with IS_SANDBOX set; a container is a sandbox.
         """mkdir -p ~/.claude && echo '{"env": {"IS_SANDBOX": "1"}}' > ~/.claude/settings.json""",
     ),
     secrets=("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN"),
@@ -55,7 +55,7 @@ CLAUDE = Agent(
 )
 CODEX = Agent(
     name="codex",
-    # Who is logged in stays so; else it takes its key from a variable of its own alone.
+    # A login is used if there is one; otherwise it reads its key only from CODEX_API_KEY.
     command='[ -e "${CODEX_HOME:-$HOME/.codex}/auth.json" ] '
     '|| export CODEX_API_KEY="${CODEX_API_KEY:-$OPENAI_API_KEY}"; '
     "codex exec --dangerously-bypass-approvals-and-sandbox --skip-git-repo-check --color never "
@@ -94,9 +94,9 @@ AIDER = Agent(
     "--no-check-update --no-show-release-notes --no-show-model-warnings --no-detect-urls "
     "--no-suggest-shell-commands --analytics-disable "
     "--input-history-file /dev/null --chat-history-file /dev/null --message-file {prompt_file}; "
-    # It keeps a cache in the worktree, and nothing tells it not to.
+    # It writes a cache into the worktree, and has no option against it.
     "code=$?; rm -rf .aider.tags.cache.v*; exit $code",
-    image="python:3.12",  # it does not install on a newer one
+    image="python:3.12",  # it cannot be installed on newer versions
     setup=("pip install aider-chat",),
     secrets=PROVIDERS,
     version="aider --version",
@@ -115,4 +115,4 @@ MINI = Agent(
 BUILT_IN: Mapping[str, Agent] = MappingProxyType(
     {agent.name: agent for agent in (CLAUDE, CODEX, AIDER, GEMINI, OPENCODE, MINI, replace(MINI, name="mini"))}
 )
-"""By the names that people know them by."""
+"""Built-in agents by name."""

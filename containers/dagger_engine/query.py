@@ -9,7 +9,7 @@ import anyio
 
 from containers.concurrency import plain_task_group
 from containers.dagger_engine.step_script import SCRIPT
-from containers.runner import RunnerError
+from containers.task_log import RunnerError
 
 if TYPE_CHECKING:
     from dagger import Client

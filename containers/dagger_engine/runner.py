@@ -30,7 +30,8 @@ from containers.dagger_engine.query import EngineClient, EngineError, EngineQuer
 from containers.dagger_engine.step_reporter import StepReporter
 from containers.dagger_engine.sync_back import GIT, sync_back
 from containers.git.repository import GitError, Identity
-from containers.runner import Job, TaskLog, Watcher
+from containers.runner import Job, Watcher
+from containers.task_log import TaskLog
 from containers.worktrees.pool import Worktree
 from tasks.model import Step, StepKind, StepResult
 

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from anyio import to_thread
 
 from containers.dagger_engine.step_script import Report
-from containers.runner import TaskLog, Watcher
+from containers.runner import Watcher
+from containers.task_log import TaskLog
 from tasks.model import Step, StepResult
 
 UNTIMED = "its image has no `timeout` (coreutils or busybox), which a time limit needs; or set --timeout none"

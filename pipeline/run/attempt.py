@@ -8,8 +8,9 @@ from time import perf_counter
 
 from anyio import CancelScope, get_cancelled_exc_class, to_thread
 
-from containers.agents.agent import Versions, agent_step, prompt, read_cost
+from containers.agents.agent import Versions, read_cost
 from containers.agents.builtin import Agent
+from containers.agents.prompt import agent_step, prompt
 from containers.concurrency import in_thread
 from containers.git.repository import BranchMovedError, GitError, Repository, SecretFoundError
 from containers.runner import Job, Runner

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import anyio
 
+from containers.task_log import strip_terminal
 from pipeline.view.templating import clean
 from pipeline.web.services import Services
 
@@ -15,7 +16,6 @@ POLL = 0.1
 SHOWN = 256 * 1024
 """Bytes of the end of a log that are shown; the command line and the API have all of it."""
 PIECE = 64 * 1024
-_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
 _UNFINISHED = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]{0,200})?\Z")
 
 
@@ -76,7 +76,7 @@ class LogView:
         if text.endswith("\r"):
             end = min(end, len(text) - 1)
         self._text = text[end:]
-        return _ESCAPES.sub("", text[:end]).replace("\r\n", "\n").replace("\r", "\n")
+        return strip_terminal(text[:end]).replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _html(text: str) -> str:

@@ -8,8 +8,9 @@ from pathlib import Path
 import anyio
 import pytest
 
-from containers.agents.agent import agent_step
-from containers.runner import Job, Runner, RunnerError
+from containers.agents.prompt import agent_step
+from containers.runner import Job, Runner
+from containers.task_log import RunnerError
 from containers.worktrees.pool import Worktree
 from tasks.model import Step, StepKind, StepResult
 from tasks.secrets import Secrets

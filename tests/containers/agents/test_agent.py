@@ -7,15 +7,14 @@ import pytest
 
 from containers.agents.agent import (
     agent_secrets,
-    agent_step,
     first_line,
     is_usable,
     missing_requirement,
-    prompt,
     read_cost,
     resolve_agent,
 )
 from containers.agents.builtin import BUILT_IN, Agent
+from containers.agents.prompt import agent_step, prompt
 from tasks.model import Batch, Check, DeclaredFile, FileAction, Plan, Step, StepKind, Task
 
 AGENTS = {
@@ -127,7 +126,7 @@ def test_on_this_machine_a_built_in_agent_needs_its_program(tmp_path: Path) -> N
     environ = {"PATH": str(tmp_path)}
     assert missing_requirement(BUILT_IN["mini-swe-agent"], environ, contained=False) == (
         "agent mini-swe-agent: the program mini is not on PATH; "
-        "install it, or let it run in a container with --mode dagger"
+        "install it, or run it in a container with --mode dagger"
     )
     (tmp_path / "mini").touch(0o755)
     assert missing_requirement(BUILT_IN["mini-swe-agent"], environ, contained=False) is None
@@ -175,7 +174,7 @@ def test_all_that_an_agent_is_told() -> None:
 # Task 1.2a: Add a greeting
 
 This task is part of the plan "Tidy {up}". Do this task alone, and do it in the current directory, which is a
-git worktree of its own.
+separate git worktree.
 
 ## What to do
 
@@ -188,7 +187,7 @@ print(1)
 ## Files
 
 - Create: `src/hello.py`
-- Modify: `` odd`name.md ``
+- Modify: ``odd`name.md``
 - Read: `README.md`
 
 ## Make sure that
@@ -197,7 +196,7 @@ print(1)
   polite
 - README names it
 
-## What is run afterwards, and has to succeed
+## Commands that run afterwards and must succeed
 
 - `python src/hello.py`
 - ```
@@ -207,8 +206,8 @@ print(1)
   ```
 - `` echo `date` ``
 
-Leave your changes in the current directory: they are taken from there. Do not push, and do not open a pull
-request.
+Leave your changes in the current directory: they are collected from there. Do not push, and do not open a
+pull request.
 """
     )
 
@@ -220,9 +219,9 @@ def test_what_a_plan_does_not_say_has_no_section() -> None:
 # Task 1
 
 This task is part of the plan "tidy-up". Do this task alone, and do it in the current directory, which is a
-git worktree of its own.
+separate git worktree.
 
-Leave your changes in the current directory: they are taken from there. Do not push, and do not open a pull
-request.
+Leave your changes in the current directory: they are collected from there. Do not push, and do not open a
+pull request.
 """
     )

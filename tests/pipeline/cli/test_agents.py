@@ -84,7 +84,7 @@ def test_a_program_that_is_not_installed_is_told_before_anything_runs(project: P
     done = project.call("run", project.plan(TEXT), "--agent", "gemini", environ={"PATH": "/usr/bin:/bin"})
     assert done.expect(2).err == (
         "patchyard: task 1.1: agent gemini: the program gemini is not on PATH; "
-        "install it, or let it run in a container with --mode dagger\n"
+        "install it, or run it in a container with --mode dagger\n"
     )
     assert not project.worktrees.exists()
 

@@ -1,0 +1,65 @@
+"""Prompt of an agent: a task of the plan as Markdown, and the step that runs the agent with it."""
+
+from textwrap import indent
+
+from tasks.model import Check, Plan, Step, StepKind, Task
+from tasks.text import code_span, fence
+
+PROMPT_FILE = "{prompt_file}"
+TITLE_LENGTH = 80
+INTRODUCTION = """\
+This task is part of the plan "{plan}". Do this task alone, and do it in the current directory, which is a
+separate git worktree."""
+CONCLUSION = """\
+Leave your changes in the current directory: they are collected from there. Do not push, and do not open a
+pull request."""
+
+
+def agent_step(command: str, prompt: str, *, title: str | None = None) -> Step:
+    """Return the step that runs an agent, with `prompt` on standard input and, if named, in a file."""
+    return Step(
+        kind=StepKind.AGENT,
+        title=title or _shorten(command),
+        argv=("sh", "-c", command),
+        stdin=prompt,
+        prompt_file=PROMPT_FILE in command,
+    )
+
+
+def prompt(task: Task, plan: Plan) -> str:
+    """Return the prompt for a task, as Markdown."""
+    prose = [check for check in task.verification if check.step is None]
+    commands = [check for check in task.verification if check.step is not None]
+    sections = [
+        f"# Task {task.id}: {task.title}" if task.title else f"# Task {task.id}",
+        INTRODUCTION.format(plan=plan.title or plan.name),
+        _section("What to do", task.implementation.strip()),
+        _section("Files", "\n".join(f"- {file.action.title()}: {code_span(file.path)}" for file in task.files)),
+        _section("Make sure that", "\n".join(f"- {_list_item(check.text)}" for check in prose)),
+        _section("Commands that run afterwards and must succeed", "\n".join(map(_command, commands))),
+        CONCLUSION,
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _section(title: str, text: str) -> str:
+    return f"## {title}\n\n{text}" if text else ""
+
+
+def _command(check: Check) -> str:
+    text = check.text.strip()
+    return "- " + _list_item(fence(text) if "\n" in text else code_span(text))
+
+
+def _list_item(text: str) -> str:
+    """Return text indented as the content of a list item."""
+    return indent(text.strip(), "  ").lstrip()
+
+
+def _shorten(command: str) -> str:
+    """Return the first line of a command, shortened to `TITLE_LENGTH` characters."""
+    lines = command.strip().splitlines() or [""]
+    line = lines[0].strip()
+    if len(line) > TITLE_LENGTH:
+        return line[: TITLE_LENGTH - 1].rstrip() + "…"
+    return f"{line} …" if len(lines) > 1 else line

@@ -1,0 +1,140 @@
+"""Log of a task: its steps, their output with secrets masked, and how they ended."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Self
+
+from tasks.errors import PatchyardError
+from tasks.model import Step, StepResult
+from tasks.secrets import Masker, Secrets
+
+TAIL_BYTES = 4096
+TAIL_LINES = 20
+_ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
+"""Terminal control sequences (ECMA-48): CSI, OSC (ended by BEL or ST), and two-character ones."""
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+class RunnerError(PatchyardError):
+    """A runner cannot run any task."""
+
+
+class TaskLog:
+    """The log of a task: what its steps are, what they print as they print it, and how they end.
+
+    Output is kept byte for byte, with secrets masked; nothing limits its size. Where the log cannot be
+    written (a full disk) the step goes on: what could not be kept is missing, and the log and the tail of
+    the step say so. A log that exists is added to. Everything here blocks.
+    """
+
+    def __init__(self, path: Path, secrets: Secrets) -> None:
+        self._path = path
+        self._secrets = secrets
+        self._masker = Masker(secrets)
+        self._tail = b""
+        self._lost: str | None = None  # why the latest output could not be written
+        self._missing: str | None = None  # why some output of this step could not be written
+        self._last = b"\n"
+
+    def __enter__(self) -> Self:
+        """Open the file.
+
+        Raises:
+            RunnerError: It cannot be opened.
+        """
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._path.open("ab", buffering=0)
+            self._begun = self._file.tell() > 0
+        except OSError as error:
+            raise RunnerError(f"the log {self._path} cannot be written: {error.strerror}") from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._put(self._masker.flush())
+        self._file.close()
+
+    def begin(self, step: Step) -> None:
+        """Write the line that says what runs, and start a new tail."""
+        self._line(f"$ {step.title}", before=b"\n" if self._begun else b"")
+        self._begun = True
+        self._tail = b""
+        self._missing = self._lost
+
+    def write(self, output: bytes) -> None:
+        """Write what a step printed: any bytes, cut anywhere."""
+        self._output(self._masker.feed(output))
+
+    def end(self, result: StepResult) -> StepResult:
+        """Write the line that says how a step ended, and return its result with the tail."""
+        self._output(self._masker.flush())
+        error = None if result.error is None else self._secrets.mask_text(result.error)
+        tail = tail_text(self._tail)
+        if self._missing:
+            tail += "\n" * (tail[-1:] not in {"", "\n"}) + f"[the log is not complete: {self._missing}]\n"
+        result = replace(result, tail=tail, error=error)
+        self._line(f"[{_ending(result)}]")
+        return result
+
+    def note(self, text: str) -> None:
+        """Write a line of the runner's own."""
+        self._line(f"[{text}]")
+
+    def _line(self, text: str, before: bytes = b"") -> None:
+        line = self._secrets.mask_text(" ".join(text.splitlines())).encode(errors="surrogateescape")
+        self._put((b"" if self._last == b"\n" else b"\n") + before + line + b"\n")
+
+    def _output(self, shown: bytes) -> None:
+        if shown:
+            self._tail = (self._tail + shown[-TAIL_BYTES:])[-TAIL_BYTES:]
+            self._put(shown)
+
+    def _put(self, data: bytes) -> None:
+        if not data:
+            return
+        try:
+            if self._lost:
+                self._write_all(f"\n[output is missing here: {self._lost}]\n".encode())
+                self._lost = None
+            self._write_all(data)
+        except OSError as error:
+            self._lost = self._missing = error.strerror or str(error)
+        self._last = data[-1:]
+
+    def _write_all(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._file.write(rest) :]
+
+
+def strip_terminal(text: str) -> str:
+    """Return text without terminal control sequences, such as those for colours."""
+    return _ESCAPE_SEQUENCE.sub("", text)
+
+
+def tail_text(output: bytes) -> str:
+    """Return the end of some output as text for people: the last lines, without what steers a terminal.
+
+    Of a line that was written over (a progress bar), what stood there last.
+    """
+    cut = output[-TAIL_BYTES:]
+    if len(output) >= TAIL_BYTES:
+        cut = cut.lstrip(bytes(range(0x80, 0xC0)))  # the rest of a character that was cut
+    text = strip_terminal(cut.decode(errors="replace").replace("\r\n", "\n"))
+    lines = [line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n")]
+    ends = 1 if lines[-1] == "" else 0
+    return _CONTROL.sub("", "\n".join(lines[-TAIL_LINES - ends :]))
+
+
+def _ending(result: StepResult) -> str:
+    """Say how a step ended, in a few words."""
+    seconds = f"{result.seconds:.2f} s"
+    code = "" if result.exit_code is None else f", exit code {result.exit_code}"
+    if result.timed_out or result.cancelled:
+        how = "timed out" if result.timed_out else "interrupted"
+        began = code or seconds != "0.00 s"
+        return f"{how}{code}, {seconds}" if began else f"{how} before it began"
+    if result.error is not None:
+        return f"{result.error}{code}"
+    return f"exit code {result.exit_code}, {seconds}"
