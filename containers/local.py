@@ -32,7 +32,7 @@ from containers.concurrency import run_to_end
 from containers.processes import Group, describe_start_failure, find_escaped_processes, signal_stray
 from containers.runner import Deadline, Job, Watcher, task_variables, with_prompt_file
 from containers.task_log import RunnerError, TaskLog
-from containers.worktrees.pool import Worktree
+from containers.worktrees.worktree import Worktree
 from tasks.model import Step, StepResult
 from tasks.secrets import FORGE_TOKENS
 

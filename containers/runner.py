@@ -9,7 +9,7 @@ from time import monotonic
 from typing import Protocol
 
 from containers.agents.prompt import PROMPT_FILE
-from containers.worktrees.pool import Worktree
+from containers.worktrees.worktree import Worktree
 from tasks.model import Step, StepResult
 from tasks.secrets import Secrets
 

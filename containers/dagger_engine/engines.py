@@ -21,7 +21,7 @@ from containers.dagger_engine.query import EngineError
 from containers.dagger_engine.runner import ContainerConfig, EngineRunner
 from containers.dagger_engine.session import HOST, CommandLineError, Session, incomplete
 from containers.runner import Job, Watcher
-from containers.worktrees.pool import Worktree
+from containers.worktrees.worktree import Worktree
 from tasks.model import StepResult
 
 if TYPE_CHECKING:

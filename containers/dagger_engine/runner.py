@@ -32,7 +32,7 @@ from containers.dagger_engine.sync_back import GIT, sync_back
 from containers.git.repository import GitError, Identity
 from containers.runner import Job, Watcher
 from containers.task_log import TaskLog
-from containers.worktrees.pool import Worktree
+from containers.worktrees.worktree import Worktree
 from tasks.model import Step, StepKind, StepResult
 
 if TYPE_CHECKING:

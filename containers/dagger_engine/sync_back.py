@@ -20,7 +20,7 @@ from containers.dagger_engine.encoding import UNKNOWN, as_utf8
 from containers.dagger_engine.query import EngineClient, EngineQueryError
 from containers.filesystem import is_directory, remove
 from containers.git.repository import GitError
-from containers.worktrees.pool import Worktree
+from containers.worktrees.worktree import Worktree
 
 if TYPE_CHECKING:
     from dagger import Changeset, Directory

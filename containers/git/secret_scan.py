@@ -52,7 +52,7 @@ def refuse_secrets(taken: Taken, git: Git, secrets: Secrets) -> None:
     """
     for change in taken.changes:
         if name := secrets.find(os.fsencode(change.path)):
-            raise SecretFoundError(f"the name of a file holds the value of {name}, so the patch is kept back")
+            raise SecretFoundError(f"the name of a file holds the value of {name}, so the patch is withheld")
     sections = _SECTION.split(taken.diff)[1:]
     for number, section in enumerate(sections):
         if name := secrets.find(section) or secrets.find(_MARKER.sub(b"", section)):
@@ -64,7 +64,7 @@ def refuse_secrets(taken: Taken, git: Git, secrets: Secrets) -> None:
 
 
 def _found(name: str, where: str) -> SecretFoundError:
-    return SecretFoundError(f"the patch holds the value of {name}{where}, so it is kept back")
+    return SecretFoundError(f"the patch holds the value of {name}{where}, so it is withheld")
 
 
 def _contents(changes: tuple[Change, ...], git: Git) -> Iterator[tuple[Change, bytes]]:

@@ -6,8 +6,8 @@ from pathlib import Path
 import click
 
 from containers.git.repository import Repository
-from containers.worktrees.pool import clean as clean_pool
-from containers.worktrees.pool import default_directory, set_aside
+from containers.worktrees.pool import default_directory
+from containers.worktrees.recovery import quarantined_worktrees, remove_worktrees
 from pipeline.cli.options import database_option, repo_option
 from pipeline.cli.process import environment
 from pipeline.config.sources import load
@@ -48,7 +48,7 @@ def clean(repo: Path, worktrees: Path | None, older_than: str | None, *, dry_run
     configured = settings.forced.get("worktrees") or settings.file.get("worktrees")
     directory = configured or default_directory(repository)
     opener = partial(open_store, repository, environ)
-    removed = clean_pool(repository, directory, dry_run=dry_run, salvage=salvager(opener, environ))
+    removed = remove_worktrees(repository, directory, dry_run=dry_run, store_work=salvager(opener, environ))
     verb = "would remove" if dry_run else "removed"
     for item in removed:
         click.echo(f"{verb} {item}")
@@ -60,7 +60,7 @@ def clean(repo: Path, worktrees: Path | None, older_than: str | None, *, dry_run
         click.echo(f"no worktrees to remove in {directory}")
     else:
         click.echo(f"{plural(len(removed), 'worktree')} {'would be removed' if dry_run else 'removed'}")
-    for path in set_aside(directory):
+    for path in quarantined_worktrees(directory):
         click.echo(f"kept {path}: it holds work of a task that is stored nowhere else; remove it after review")
 
 

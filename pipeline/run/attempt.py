@@ -14,7 +14,8 @@ from containers.agents.prompt import agent_step, prompt
 from containers.concurrency import in_thread
 from containers.git.repository import BranchMovedError, GitError, Repository, SecretFoundError
 from containers.runner import Job, Runner
-from containers.worktrees.pool import Holder, Pool, PoolError, Worktree
+from containers.worktrees.pool import Pool
+from containers.worktrees.worktree import AttemptRecord, PoolError, Worktree
 from pipeline.config.settings import Settings
 from pipeline.events import Listener, StepFinished, StepStarted, TaskFinished, TaskStarted, now
 from pipeline.run.bases import StartPoint
@@ -245,10 +246,10 @@ class Attempt:
         """Note what the worktree is held for. Blocks."""
         if pool := self._context.pool:
             number = self._context.attempt(self._task.id)
-            holder = Holder(
+            record = AttemptRecord(
                 self._context.run, self._task.id, number, self._start.commit, self._exclude, self._baseline
             )
-            pool.hold(self._worktree, holder)
+            pool.record_attempt(self._worktree, record)
 
     @asynccontextmanager
     async def _ready(self) -> AsyncIterator[Job]:

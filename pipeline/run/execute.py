@@ -95,8 +95,10 @@ async def execute(  # noqa: PLR0913 - what one run is made of, all of it named
     before = before or ResumeState()
     environ = prepared.call.environ
     size = 1 if all(settings.mode_for(b) is Mode.LOCAL for b in prepared.plan.batches) else settings.pool_size
-    salvage = salvager(recorder.opener, environ)
-    pool = Pool(repository, prepared.worktrees, size, copy=settings.copy, keep=settings.keep, salvage=salvage)
+    store_work = salvager(recorder.opener, environ)
+    pool = Pool(
+        repository, prepared.worktrees, size, copy=settings.copy, keep=settings.keep, store_work=store_work
+    )
     results = ResultCache(repository, prepared.secrets, pool.copies.digest, reads=not settings.fresh)
     paused = recorder.run.status is RunStatus.PAUSED
     stop, opening = CancelScope(), CancelScope()

@@ -233,7 +233,7 @@ class _Flow:
             if attempt.outcome is not None:
                 self._outcomes[task.id] = attempt.outcome
             with CancelScope(shield=True):
-                await self._parts.pool.release(worktree, keep=attempt.holds_work)
+                await self._parts.pool.release(worktree, in_quarantine=attempt.holds_work)
 
     def _without_running(self, batch: Batch, task: Task, start: StartPoint) -> Outcome | None:
         """Return the outcome of a task that is not to be run, or that must not."""
@@ -256,7 +256,7 @@ class _Flow:
                 return refused
         message = commit_message(task, self._run.id)
         if name := self._parts.secrets.find(message.encode(errors="surrogateescape")):
-            return f"its commit message holds the value of {name}, so it is kept back"
+            return f"its commit message holds the value of {name}, so it is withheld"
         return None
 
     def _fail_fast(self, outcome: Outcome) -> None:

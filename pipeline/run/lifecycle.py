@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from containers.git.repository import GitError, Repository
 from containers.processes import has_ended
-from containers.worktrees.pool import recover_at
+from containers.worktrees.recovery import recover_unlocked
 from pipeline.events import TaskFinished, as_record, now
 from pipeline.run.begun import add_begun, is_locked
 from pipeline.run.control import first_lease_seconds, host_name, new_owner
@@ -223,7 +223,7 @@ def keep_what_is_left(repository: Repository, store: Store, run: Run, environ: M
     for attempt in store.attempts(run.id):
         # Also of a host of another name: this one may have had it. What is not here is passed over.
         if attempt.status is None and attempt.path:
-            recover_at(repository, attempt.path, salvage)
+            recover_unlocked(repository, attempt.path, salvage)
     for attempt in store.attempts(run.id):
         if attempt.status is None:
             store.end_attempt(run.id, replace(attempt, status=Status.CANCELLED, error=CUT_OFF))

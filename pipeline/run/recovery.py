@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from containers.git.repository import GitError, SecretFoundError
-from containers.worktrees.pool import Holder, Salvage, Worktree
+from containers.worktrees.worktree import AttemptRecord, StoreWork, Worktree
 from pipeline.store.records import Run, StoredAttempt
 from pipeline.store.store import Store, UnknownRunError
 from tasks.model import Status
@@ -14,7 +14,7 @@ from tasks.secrets import Secrets
 CUT_OFF = "the process that ran it was ended"
 
 
-def salvager(opener: Callable[[], Store], environ: Mapping[str, str]) -> Salvage:
+def salvager(opener: Callable[[], Store], environ: Mapping[str, str]) -> StoreWork:
     """Return what keeps the patch of an attempt that a dead process left in a worktree.
 
     Args:
@@ -22,36 +22,38 @@ def salvager(opener: Callable[[], Store], environ: Mapping[str, str]) -> Salvage
         environ: Has the values of the run's secrets, which no patch may hold.
     """
 
-    def salvage(worktree: Worktree, holder: Holder) -> bool:
+    def salvage(worktree: Worktree, record: AttemptRecord) -> bool:
         with opener() as store:
             try:
-                run = store.run(holder.run)
-                return _keep(store, run, worktree, holder, environ)
+                run = store.run(record.run)
+                return _keep(store, run, worktree, record, environ)
             except UnknownRunError:
-                return not _changes(worktree, holder)
+                return not _changes(worktree, record)
             except (GitError, SecretFoundError):
                 return False
 
     return salvage
 
 
-def _keep(store: Store, run: Run, worktree: Worktree, holder: Holder, environ: Mapping[str, str]) -> bool:
-    known = {item.number: item for item in store.attempts(run.id, holder.task)}
-    attempt = known.get(holder.attempt)
+def _keep(
+    store: Store, run: Run, worktree: Worktree, record: AttemptRecord, environ: Mapping[str, str]
+) -> bool:
+    known = {item.number: item for item in store.attempts(run.id, record.task)}
+    attempt = known.get(record.attempt)
     # That it was cut off may be the word of another host, which did not have its files.
     if attempt and attempt.status is not None and (attempt.patch or attempt.error != CUT_OFF):
         return True  # it had ended; only the worktree was not given back
     moment = datetime.now(UTC)
-    attempt = attempt or StoredAttempt(holder.task, holder.attempt, holder.task, 0, moment)
+    attempt = attempt or StoredAttempt(record.task, record.attempt, record.task, 0, moment)
     secrets = {name: environ[name] for name in run.settings.secrets if name in environ}
     patch = worktree.checkout.patch(
-        holder.start, baseline=holder.baseline, exclude=holder.exclude, secrets=Secrets(secrets)
+        record.start, baseline=record.baseline, exclude=record.exclude, secrets=Secrets(secrets)
     )
     ended = replace(
         attempt,
         worktree=worktree.name,
         path=worktree.path,
-        start=holder.start,
+        start=record.start,
         status=Status.CANCELLED,
         error=CUT_OFF,
         patch=patch if patch.files else None,
@@ -61,10 +63,10 @@ def _keep(store: Store, run: Run, worktree: Worktree, holder: Holder, environ: M
     return True
 
 
-def _changes(worktree: Worktree, holder: Holder) -> bool:
+def _changes(worktree: Worktree, record: AttemptRecord) -> bool:
     try:
         return bool(
-            worktree.checkout.patch(holder.start, baseline=holder.baseline, exclude=holder.exclude).files
+            worktree.checkout.patch(record.start, baseline=record.baseline, exclude=record.exclude).files
         )
     except GitError:
         return True

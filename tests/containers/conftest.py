@@ -12,7 +12,7 @@ from repositories import Clone
 from stages import FILES, Stage
 
 from containers.git.repository import Checkout
-from containers.worktrees.pool import Worktree
+from containers.worktrees.worktree import Worktree
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 
 from containers.local import LOCATIONS, LocalRunner
 from containers.runner import Job
-from containers.worktrees.pool import Worktree
+from containers.worktrees.worktree import Worktree
 from tasks.model import Step, StepKind, StepResult
 from tasks.secrets import Secrets
 

@@ -9,7 +9,7 @@ import pytest
 from runner_contract import HEARTBEAT, Contract, Place, Recorder
 
 from containers.local import LocalRunner
-from containers.worktrees.pool import Worktree
+from containers.worktrees.worktree import Worktree
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("blockbuster")]
 

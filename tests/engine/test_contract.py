@@ -8,7 +8,7 @@ from runner_contract import Contract, Place
 
 from containers.dagger_engine.runner import EngineRunner
 from containers.git.repository import Repository
-from containers.worktrees.pool import Worktree
+from containers.worktrees.worktree import Worktree
 
 pytestmark = [
     pytest.mark.engine,

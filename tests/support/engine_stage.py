@@ -11,7 +11,7 @@ from repositories import Clone
 from containers.dagger_engine.runner import ContainerConfig, EngineRunner
 from containers.git.repository import Repository
 from containers.runner import Job
-from containers.worktrees.pool import Worktree
+from containers.worktrees.worktree import Worktree
 from tasks.model import Patch, Step, StepKind, StepResult
 from tasks.secrets import Secrets
 

@@ -11,7 +11,7 @@ import pytest
 from containers.agents.prompt import agent_step
 from containers.runner import Job, Runner
 from containers.task_log import RunnerError
-from containers.worktrees.pool import Worktree
+from containers.worktrees.worktree import Worktree
 from tasks.model import Step, StepKind, StepResult
 from tasks.secrets import Secrets
 

@@ -18,7 +18,7 @@ from containers.dagger_engine.runner import ContainerConfig
 from containers.dagger_engine.session import CLI
 from containers.git.repository import Repository
 from containers.runner import Job
-from containers.worktrees.pool import Worktree
+from containers.worktrees.worktree import Worktree
 from tasks.model import StepResult
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]

@@ -48,9 +48,9 @@ def objects(clone: Clone) -> set[str]:
 def test_a_patch_with_a_secret_is_kept_back(
     clone: Clone, checkout: Checkout, files: dict[str, str | bytes], found: str | None
 ) -> None:
-    message = f"the patch holds the value of {found}, so it is kept back"
+    message = f"the patch holds the value of {found}, so it is withheld"
     if found is None:
-        message = "the name of a file holds the value of API_KEY, so the patch is kept back"
+        message = "the name of a file holds the value of API_KEY, so the patch is withheld"
     before = objects(clone)
     write(checkout.path, files)
     write(checkout.path, {"harmless": "x"})

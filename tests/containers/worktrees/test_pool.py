@@ -16,7 +16,9 @@ from repositories import Clone, contents, write
 
 from containers.git.repository import GitError, Repository
 from containers.worktrees.copies import CopyError
-from containers.worktrees.pool import Pool, PoolError, Removed, clean, default_directory, set_aside
+from containers.worktrees.pool import Pool, default_directory
+from containers.worktrees.recovery import RemovedWorktree, quarantined_worktrees, remove_worktrees
+from containers.worktrees.worktree import PoolError
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("blockbuster")]
 
@@ -161,17 +163,17 @@ class TestPool:
         async with Pool(repository, directory, 1) as pool:
             worktree = await pool.acquire(clone.head)
             write(worktree.path, {"work": "precious"})
-            await pool.release(worktree, keep=True)
+            await pool.release(worktree, in_quarantine=True)
             assert (await pool.acquire(clone.head)).name == "wt-2"
         async with Pool(repository, directory, 2) as pool:
             assert await two_names(pool, clone.head) == ["wt-2", "wt-3"]
-        assert await to_thread.run_sync(set_aside, directory) == (directory / "wt-1",)
-        removed = await to_thread.run_sync(clean, repository, directory)
+        assert await to_thread.run_sync(quarantined_worktrees, directory) == (directory / "wt-1",)
+        removed = await to_thread.run_sync(remove_worktrees, repository, directory)
         assert [str(one.path) for one in removed] == [str(directory / "wt-2"), str(directory / "wt-3")]
         assert (directory / "wt-1/work").read_text() == "precious"
         clone.git("worktree", "remove", "--force", directory / "wt-1")
-        assert await to_thread.run_sync(set_aside, directory) == ()
-        assert await to_thread.run_sync(clean, repository, directory) == ()
+        assert await to_thread.run_sync(quarantined_worktrees, directory) == ()
+        assert await to_thread.run_sync(remove_worktrees, repository, directory) == ()
         assert is_gone(directory)
 
 
@@ -208,7 +210,9 @@ class TestOthers:
         async with Pool(others, directory, 1) as pool:
             assert (await pool.acquire(other.head)).name == "wt-2"
         assert (directory / "wt-1/mine").exists()
-        assert await to_thread.run_sync(clean, repository, directory) == (Removed("wt-1", directory / "wt-1"),)
+        assert await to_thread.run_sync(remove_worktrees, repository, directory) == (
+            RemovedWorktree("wt-1", directory / "wt-1"),
+        )
         assert contents(directory / "wt-2") == {"a": b"- a"}
 
     @pytest.mark.parametrize(
@@ -222,7 +226,7 @@ class TestOthers:
             async with Pool(repository, directory, 2):
                 pytest.fail("the pool opened")
         assert str(error.value) == (
-            f"{directory}/wt-2 is in the way: it is no worktree of patchyard's; "
+            f"{directory}/wt-2 exists and is not a patchyard worktree; "
             "move it, or name another directory with --worktrees"
         )
         assert error.value.exit_code == 2
@@ -230,8 +234,8 @@ class TestOthers:
             assert (directory / "wt-2" / name).read_text() == content
         async with Pool(repository, directory, 1) as pool:
             assert (await pool.acquire(clone.head)).name == "wt-1"  # the lock of the failed one is free again
-        assert (await to_thread.run_sync(clean, repository, directory)) == (
-            Removed("wt-1", directory / "wt-1"),
+        assert (await to_thread.run_sync(remove_worktrees, repository, directory)) == (
+            RemovedWorktree("wt-1", directory / "wt-1"),
         )
         assert (directory / "wt-2").is_dir()
 
@@ -239,15 +243,15 @@ class TestOthers:
         self, clone: Clone, repository: Repository, directory: Path
     ) -> None:
         clone.git("worktree", "add", "-q", "-b", "mine", directory / "wt-1")
-        with pytest.raises(PoolError, match="wt-1 is in the way"):
+        with pytest.raises(PoolError, match="wt-1 exists and is not a patchyard"):
             async with Pool(repository, directory, 1):
                 pytest.fail("the pool opened")
-        assert await to_thread.run_sync(clean, repository, directory) == ()
+        assert await to_thread.run_sync(remove_worktrees, repository, directory) == ()
         assert (directory / "wt-1/README.md").exists()
 
     async def test_a_directory_that_cannot_be_made(self, clone: Clone, repository: Repository) -> None:
         with pytest.raises(
-            PoolError, match=r"cannot make .*README\.md/x for worktrees: .*; name another with --worktrees"
+            PoolError, match=r"cannot create .*README\.md/x for worktrees: .*; name another with --worktrees"
         ):
             async with Pool(repository, clone.path / "README.md/x", 1):
                 pytest.fail("the pool opened")
@@ -350,11 +354,11 @@ class TestClean:
         async with Pool(repository, directory, 2) as pool:
             await two_names(pool, clone.head)
         write(directory, {"notes.txt": "mine", "wt-x": "mine", "wt-3/f": "mine"})
-        both = (Removed("wt-1", directory / "wt-1"), Removed("wt-2", directory / "wt-2"))
-        assert await to_thread.run_sync(lambda: clean(repository, directory, dry_run=True)) == both
+        both = (RemovedWorktree("wt-1", directory / "wt-1"), RemovedWorktree("wt-2", directory / "wt-2"))
+        assert await to_thread.run_sync(lambda: remove_worktrees(repository, directory, dry_run=True)) == both
         assert (directory / "wt-1/README.md").exists()
         assert str(both[0]) == f"wt-1 ({directory}/wt-1)"
-        assert await to_thread.run_sync(clean, repository, directory) == both
+        assert await to_thread.run_sync(remove_worktrees, repository, directory) == both
         assert sorted(contents(directory)) == ["notes.txt", "wt-3/f", "wt-x"]
         assert clone.git("worktree", "list").count("\n") == 0
         assert not (clone.path / ".git/worktrees").exists()
@@ -364,9 +368,9 @@ class TestClean:
     ) -> None:
         async with Pool(repository, directory, 2) as pool:
             await pool.acquire(clone.head)
-        await to_thread.run_sync(clean, repository, directory)
+        await to_thread.run_sync(remove_worktrees, repository, directory)
         assert is_gone(directory)
-        assert await to_thread.run_sync(clean, repository, directory) == ()
+        assert await to_thread.run_sync(remove_worktrees, repository, directory) == ()
 
     async def test_one_that_is_in_use_stays(
         self, clone: Clone, repository: Repository, directory: Path
@@ -375,8 +379,8 @@ class TestClean:
             assert await to_thread.run_sync(named, process) == "wt-1"
             async with Pool(repository, directory, 1) as pool:
                 await pool.acquire(clone.head)
-            assert await to_thread.run_sync(clean, repository, directory) == (
-                Removed("wt-3", directory / "wt-3"),
+            assert await to_thread.run_sync(remove_worktrees, repository, directory) == (
+                RemovedWorktree("wt-3", directory / "wt-3"),
             )
             assert (directory / "wt-1/other").exists()
 
@@ -386,7 +390,7 @@ class TestClean:
         async with Pool(repository, directory, 1) as pool:
             await pool.acquire(clone.head)
         await to_thread.run_sync(shutil.rmtree, directory / "wt-1")
-        await to_thread.run_sync(clean, repository, directory)
+        await to_thread.run_sync(remove_worktrees, repository, directory)
         assert is_gone(directory)
         assert not (clone.path / ".git/worktrees").exists()
 

@@ -10,7 +10,9 @@ from anyio import CapacityLimiter, create_task_group, to_thread
 from repositories import Clone
 
 from containers.git.repository import Repository
-from containers.worktrees.pool import Pool, Worktree, clean
+from containers.worktrees.pool import Pool
+from containers.worktrees.recovery import remove_worktrees
+from containers.worktrees.worktree import Worktree
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("blockbuster")]
 
@@ -99,7 +101,7 @@ async def test_200_tasks_through_a_pool_of_8(clone: Clone, tmp_path: Path) -> No
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert (done.returncode, done.stdout) == (0, "")
-        assert len(clean(repository, directory)) == 8
+        assert len(remove_worktrees(repository, directory)) == 8
         assert state(clone) == before
 
     await to_thread.run_sync(check)

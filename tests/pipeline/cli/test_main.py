@@ -90,7 +90,7 @@ def test_a_repository_without_a_commit(user: User, tmp_path: Path) -> None:
         (["--branch", "x/{task[0}"], "--branch: "),
         (["--branch", "a b/{task}"], "branch: 'a b/1.1' is not a name"),
         (["--agent", ""], "--agent: "),
-        (["--worktrees", "/dev/null/x"], "cannot make /dev/null/x for worktrees"),
+        (["--worktrees", "/dev/null/x"], "cannot create /dev/null/x for worktrees"),
     ],
 )
 def test_a_value_that_is_wrong(project: Project, options: list[str], told: str) -> None:
@@ -390,7 +390,7 @@ def test_something_else_in_the_place_of_a_worktree(project: Project) -> None:
 
     said = one_sentence(project.run(project.tasks(GOOD)))
 
-    assert "wt-1 is in the way" in said
+    assert "wt-1 exists and is not a patchyard worktree" in said
     assert (project.worktrees / "wt-1" / "precious.txt").read_text() == "mine"
     assert [record["status"] for record in project.call("runs", "--json").records] in ([], ["failed"])
 

@@ -48,9 +48,7 @@ def test_a_patch_that_holds_a_secret_is_kept_back(project: Project) -> None:
     done = project.call("run", plan, "--json", environ=GIVEN).expect(1)
 
     assert done.statuses == {"1.1": "failed", "1.2": "changed", "2.1": "skipped"}
-    assert (
-        done.outcome("1.1")["error"] == "the patch holds the value of API_KEY in .env.new, so it is kept back"
-    )
+    assert done.outcome("1.1")["error"] == "the patch holds the value of API_KEY in .env.new, so it is withheld"
     assert (done.outcome("1.1")["files"], done.outcome("1.1")["commit"]) == ([], None)
     assert set(project.branches()) == {"main", "patchyard/demo/1.2"}
     assert_nowhere(project, done)
@@ -79,7 +77,7 @@ def test_a_commit_message_or_a_title_that_holds_a_secret_is_kept_back(project: P
 
     done = project.call("run", plan, "--json", environ=GIVEN).expect(1)
 
-    told = "its commit message holds the value of API_KEY, so it is kept back"
+    told = "its commit message holds the value of API_KEY, so it is withheld"
     assert [done.outcome(task)["error"] for task in ("1.1", "1.2")] == [told, told]
     assert done.outcome("1.2")["title"] == "Do ***"
     assert done.events("run_started")[0]["title"] == "Demo ***"

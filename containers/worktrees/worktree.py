@@ -1,0 +1,80 @@
+"""A worktree of the pool, and the record of the attempt that uses it."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from containers.filesystem import write_atomically
+from containers.git.checkout import Checkout
+from tasks.errors import PatchyardError
+
+
+class PoolError(PatchyardError):
+    """The pool cannot use its directory. The message says why, and what to do."""
+
+    exit_code: ClassVar[int] = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Worktree:
+    """A worktree that a run has locked: its name (`wt-1`), its directory, and git's view of it."""
+
+    name: str
+    path: Path
+    checkout: Checkout
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """The attempt at a task that uses a worktree.
+
+    It is stored beside the worktree while that may have changes that are stored nowhere else.
+
+    Args:
+        run: Id of the run.
+        task: Id of the task.
+        attempt: Number of the attempt, 1-based.
+        start: Id of the commit that the attempt started from.
+        exclude: Patterns as in `.gitignore` that its patch leaves out.
+        baseline: Id of the tree after set-up, if the patch is relative to one.
+    """
+
+    run: str
+    task: str
+    attempt: int
+    start: str
+    exclude: tuple[str, ...] = ()
+    baseline: str | None = None
+
+
+StoreWork = Callable[[Worktree, AttemptRecord], bool]
+"""Stores the work of a dead run's attempt; returns whether the worktree may be reset. Blocking."""
+
+
+def record_file(path: Path) -> Path:
+    """Return the file with the attempt record of the worktree at `path`."""
+    return path.with_name(f".{path.name}.task")
+
+
+def write_record(path: Path, record: AttemptRecord) -> None:
+    """Write the record of the attempt that uses the worktree at `path`. Blocking.
+
+    Raises:
+        PoolError: It cannot be written.
+    """
+    file = record_file(path)
+    try:
+        write_atomically(file, json.dumps(asdict(record)).encode("ascii"))
+    except OSError as error:
+        raise PoolError(f"cannot write {file}: {error.strerror}; make room, or make it writable") from None
+
+
+def read_record(path: Path) -> AttemptRecord | None:
+    """Return the record of the last attempt in the worktree at `path`; `None` if it has none. Blocking."""
+    try:
+        found = json.loads(record_file(path).read_bytes())
+        return AttemptRecord(**{**found, "exclude": tuple(found["exclude"])})
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
