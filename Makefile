@@ -10,6 +10,8 @@ PYTEST ?= --numprocesses auto
 help:
 	@echo "make demo   run an example plan on a scratch repository and show the patches"
 	@echo "make test   environment, linters, types, the built wheel, and the tests against it"
+	@echo "make check  linters, types and the quick tests: about a minute, for use while working"
+	@echo "make dist   build the wheel and the sdist in dist/"
 	@echo "make bench  measure, as ratios, and print the tables of the README"
 	@echo "make settings  print the table of settings of the README"
 	@echo "make clean  remove what these make"
@@ -46,6 +48,15 @@ unit: wheel bring
 	$(BIN)/pytest $(PYTEST)
 
 test: lint types unit
+
+check: lint types
+	$(BIN)/pytest --numprocesses auto -m "not slow and not browser and not postgres" tests/tasks tests/containers/git \
+		tests/pipeline/config tests/pipeline/publish tests/pipeline/view tests/test_docs.py tests/test_language.py
+
+dist: $(VENV)/.ready
+	rm -rf dist
+	$(BIN)/python -m pip install --quiet build
+	$(BIN)/python -m build --outdir dist .
 
 bench: wheel
 	$(BIN)/python benchmarks/run.py --readme README.md

@@ -16,6 +16,7 @@ from repositories import Clone
 
 ROOT = Path(__file__).parents[1]
 OWN = ".github/workflows/ci.yml"
+RELEASE = ".github/workflows/release.yml"
 GITLAB = ".gitlab-ci.yml"
 FENCE = re.compile(r"^```yaml\n# (\S+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PINNED = re.compile(r"[\w.-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
@@ -29,7 +30,7 @@ def fences() -> Mapping[str, str]:
 
 def workflows() -> Mapping[str, str]:
     """Return every workflow for GitHub, by its path."""
-    mine = {OWN: (ROOT / OWN).read_text(encoding="utf-8")}
+    mine = {name: (ROOT / name).read_text(encoding="utf-8") for name in (OWN, RELEASE)}
     return {**mine, **{name: text for name, text in fences().items() if name != GITLAB}}
 
 
@@ -120,14 +121,19 @@ def test_jobs_have_only_the_rights_that_they_need(name: str) -> None:
     for job in workflow["jobs"].values():
         writes = {right for right, kind in job["permissions"].items() if kind == "write"}
         publishes = any("patchyard publish" in step.get("run", "") for step in job["steps"])
-        assert writes == ({"contents", "pull-requests"} if publishes else set())
+        releases = any("actions/attest-build-provenance@" in step.get("uses", "") for step in job["steps"])
+        allowed = {"contents", "pull-requests"} if publishes else set()
+        if releases:  # it runs no code of the repository: it has no checkout
+            allowed = {"attestations", "contents", "id-token"}
+            assert not any(step.get("uses", "").startswith("actions/checkout@") for step in job["steps"])
+        assert writes == allowed
         assert int(job["timeout-minutes"]) <= 120
         runs_plan = any("patchyard run" in step.get("run", "") for step in job["steps"])
         assert not (publishes and runs_plan)
         for step in job["steps"]:
             if step.get("uses", "").startswith("actions/checkout@"):
                 assert step["with"]["persist-credentials"] == "false"
-            assert publishes or "token" not in str(step.get("env", "")).lower()
+            assert publishes or releases or "token" not in str(step.get("env", "")).lower()
 
 
 def test_the_project_is_tested_on_every_python_that_it_supports() -> None:
@@ -204,3 +210,28 @@ def test_patches_become_branches_on_gitlab(clone: Clone, tmp_path: Path) -> None
     parents = dict(line.partition(" ")[::2] for line in listed.splitlines())
     assert parents == {"main": "", "patchyard/1.1": base, "patchyard/1.2": base}
     assert clone.user.git("show", "patchyard/1.2:two", cwd=remote) == "2"
+
+
+def test_a_release_is_built_and_tested_before_it_is_attested() -> None:
+    jobs = loaded((ROOT / RELEASE).read_text(encoding="utf-8"))["jobs"]
+    assert jobs["release"]["needs"] == "build"
+    scripts = [step["run"] for step in jobs["build"]["steps"] if "run" in step]
+    assert scripts[:2] == ["make test PYTHON=python", "make dist PYTHON=python"]
+
+
+def test_the_changelog_describes_the_version() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.search(
+        rf"^## \[{re.escape(project['version'])}\] - \d{{4}}-\d{{2}}-\d{{2}}$", changelog, re.MULTILINE
+    )
+
+
+def test_pre_commit_runs_the_checks_of_make() -> None:
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"][0]["hooks"]
+    entries = {hook["entry"].removeprefix(".venv/bin/").removesuffix(" --fix") for hook in hooks}
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    lint = makefile.partition("\nlint:")[2].partition("\n\n")[0]
+    checks = {line.partition("$(BIN)/")[2].strip() for line in lint.splitlines()[1:]}
+    normalized = {check.removesuffix(" .").replace(" --check", "") for check in checks}
+    assert entries == {*normalized, "make types"}
