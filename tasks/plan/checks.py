@@ -39,18 +39,20 @@ def _batch_links(drafts: Sequence[BatchDraft], report: Report) -> dict[int, tupl
         for link in draft.links or ():
             what = f"batch {draft.number} depends on"
             if link.word == "task" or not link.id.isdigit():
-                report.error(link.line, link.column, f"{what} task {link.id}, but a batch depends on batches")
+                report.error(
+                    link.line, link.column, f"{what} task {link.id}, but a batch can only depend on batches"
+                )
             elif int(link.id) == draft.number:
                 report.error(link.line, link.column, f"{what} itself")
             elif int(link.id) not in place:
-                report.error(link.line, link.column, f"{what} batch {link.id}, which the plan does not have")
+                report.error(link.line, link.column, f"{what} batch {link.id}, which is not in the plan")
             else:
                 found[draft.number].setdefault(int(link.id), link)
     circle_of: dict[int, int] = {}
     for index, circle in enumerate(cycles(found)):
         link = found[circle[0]][circle[1]]
         report.error(
-            link.line, link.column, f"batches depend on each other in a circle: {' -> '.join(map(str, circle))}"
+            link.line, link.column, f"batches depend on each other in a cycle: {' -> '.join(map(str, circle))}"
         )
         circle_of.update(dict.fromkeys(circle, index))
     for number, named in found.items():
@@ -81,7 +83,7 @@ class _TaskLinks:
         circle_of: dict[str, int] = {}
         for index, circle in enumerate(cycles(found)):
             link = found[circle[0]][circle[1]]
-            self._error(link, f"tasks depend on each other in a circle: {' -> '.join(circle)}")
+            self._error(link, f"tasks depend on each other in a cycle: {' -> '.join(circle)}")
             circle_of.update(dict.fromkeys(circle, index))
         for name, named in found.items():
             for other, link in named.items():
@@ -108,7 +110,7 @@ class _TaskLinks:
         if link.word == "batch":
             number = int(link.id) if link.id.isdigit() else -1
             if number not in self._batches:
-                self._error(link, f"{what} batch {link.id}, which the plan does not have")
+                self._error(link, f"{what} batch {link.id}, which is not in the plan")
             elif self._place[number] >= self._place.get(task.batch, 0):
                 self._error(link, f"{what} batch {number}, which does not run before its own")
             else:
@@ -116,7 +118,7 @@ class _TaskLinks:
         elif link.id == task.id:
             self._error(link, f"{what} itself")
         elif link.id not in self._tasks:
-            self._error(link, f"{what} task {link.id}, which the plan does not have")
+            self._error(link, f"{what} task {link.id}, which is not in the plan")
         else:
             return [link.id]
         return []

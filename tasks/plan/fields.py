@@ -57,7 +57,7 @@ class FieldReader:
                 for item in self.document.children(block):
                     steps += self._run_item(item)
             elif block.kind not in SILENT:
-                self._error(block, "**Run:** takes a fence or a list of commands, and this is neither")
+                self._error(block, "**Run:** takes a fence or a list of commands; this is neither")
         for block in rest:
             if block.kind in _CODE | LISTS:
                 word = quoted(rest[0].content.split("\n")[0])
@@ -135,7 +135,7 @@ class FieldReader:
         except ValueError:
             hint = "; one after another is `local`" if text.lower().startswith(("seq", "ser")) else ""
             known = ", ".join(Mode)
-            self._report.error(line, column, f"unknown mode {quoted(text)}: it is one of {known}{hint}")
+            self._report.error(line, column, f"unknown mode {quoted(text)}; expected one of {known}{hint}")
             return None
 
     def agent(self, text: str, line: int, column: int) -> str | None:
@@ -149,7 +149,7 @@ class FieldReader:
         """Whether a status says that the task is done."""
         word = (text.lower().replace("in progress", "in-progress").split() or [""])[0].strip(".,;:!*_()`")
         if text and word not in _DONE and word not in _OPEN | _BEGUN and not text.startswith("[ ]"):
-            hint = "write `completed` for a task that is to be skipped, else `pending`"
+            hint = "write `completed` to skip a task, else `pending`"
             self._report.warning(line, column, f"unknown status {quoted(text)}: the task is run; {hint}")
         return word in _DONE
 
@@ -162,7 +162,7 @@ class FieldReader:
         script = block.content
         language = _language(block)
         if language not in INTERPRETERS:
-            self._error(block, f"cannot run a fence of {quoted(language)}; use sh, bash or python")
+            self._error(block, f"cannot run a fence with language {quoted(language)}; use sh, bash or python")
         elif not script.strip():
             self._error(block, "this fence is empty: there is nothing to run")
         elif self._fits(script, block.start + 1, self.document.column(block.start)):
@@ -171,7 +171,7 @@ class FieldReader:
     def _fits(self, script: str, line: int, column: int) -> bool:
         fits = len(script.encode()) <= MAX_SCRIPT
         if not fits:
-            hint = "put it into a file of the repository and run that"
+            hint = "put it into a file in the repository and run the file"
             self._report.error(line, column, f"this script is longer than {MAX_SCRIPT:,} bytes: {hint}")
         return fits
 
@@ -200,8 +200,8 @@ class FieldReader:
         """Yield the step that a command outside of a fence is. `line` is 0-based."""
         command = unwrap(text)
         if command == text.strip() and command.startswith("`"):
-            hint = "put all of it into one pair of backticks, or none"
-            self._report.error(line + 1, column, f"{quoted(text)} is a command only in part: {hint}")
+            hint = "put the whole command in backticks, or none of it"
+            self._report.error(line + 1, column, f"only a part of {quoted(text)} is in backticks: {hint}")
         elif not command:
             self._report.error(line + 1, column, "this command is empty: there is nothing to run")
         elif self._fits(command, line + 1, column):
@@ -230,9 +230,11 @@ class FieldReader:
             for step in self._script(block, StepKind.VERIFY):
                 yield Check(script.strip("\n"), step, block.start + 1)
             return
-        hint = "it is told to the agent; what sh, bash or python runs is checked"
+        hint = "it goes to the agent; only sh, bash and python fences are run as checks"
         column = self.document.column(block.start)
-        self._report.warning(block.start + 1, column, f"cannot run a fence of {quoted(language)}: {hint}")
+        self._report.warning(
+            block.start + 1, column, f"cannot run a fence with language {quoted(language)}: {hint}"
+        )
         yield Check(self.source(block.start, block.end), None, block.start + 1)
 
     def _paragraph(self, text: str, line: int) -> Iterator[Check]:

@@ -68,7 +68,7 @@ def _item(
     action, paths = _read(text, default)
     if not paths and not _is_nothing(text):
         report.error(
-            line + 1, document.column(line, text), f"{quoted(text)} names no file; write `Create: path`"
+            line + 1, document.column(line, text), f"{quoted(text)} does not name a file; write `Create: path`"
         )
     for path in paths:
         yield DeclaredFile(action, path, line + 1)

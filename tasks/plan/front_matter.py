@@ -37,7 +37,7 @@ def read_front_matter(text: str, report: Report) -> FrontMatter:
         return FrontMatter(PlanSettings(), text)
     end = next((number for number, line in enumerate(lines[1:], 1) if line.rstrip(" \t") in _ENDS), None)
     if end is None:
-        report.error(1, 1, "the front matter is never closed: write `---` on a line of its own below it")
+        report.error(1, 1, "the front matter is not closed: write `---` on a line of its own below it")
         return FrontMatter(PlanSettings(), "\n" * len(lines))
     # Empty lines in its place keep the line numbers of what follows.
     body = "\n".join([""] * (end + 1) + lines[end + 1 :])
@@ -62,19 +62,19 @@ def _compose(source: str, report: Report) -> "Node | None":
         above = source[: error.position]
         column = len(above) - above.rfind("\n")
         report.error(
-            above.count("\n") + 1, column, "the front matter is no YAML: this character may not stand in it"
+            above.count("\n") + 1, column, "invalid YAML in the front matter: this character is not allowed"
         )
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         problem = " ".join(part for part in (error.context, error.problem) if part)
-        report.error(line, column, f"the front matter is no YAML: {problem}")
+        report.error(line, column, f"invalid YAML in the front matter: {problem}")
     except yaml.YAMLError as error:
-        report.error(1, 1, f"the front matter is no YAML: {error}")
+        report.error(1, 1, f"invalid YAML in the front matter: {error}")
     except RecursionError:
         report.error(1, 1, "the front matter is nested too deeply")
     except (ValueError, OverflowError):
-        report.error(1, 1, "the front matter is no YAML: an escape in it stands for no character")
+        report.error(1, 1, "invalid YAML in the front matter: an escape sequence is not a valid character")
     else:
         return root
     return None
@@ -114,20 +114,20 @@ class _Reader:
 
     def _unknown(self, node: "Node", name: str, known: "dict[str, Any] | tuple[str, ...]") -> None:
         near = difflib.get_close_matches(name[:40].lower().replace("-", "_"), known, n=1)
-        hint = f"do you mean `{near[0]}`?" if near else f"it is one of {', '.join(known)}"
+        hint = f"did you mean `{near[0]}`?" if near else f"expected one of {', '.join(known)}"
         self._error(node, f"unknown key {quoted(name)}: {hint}")
 
     def _pairs(self, node: "Node", what: str) -> "Iterator[tuple[str, Node, Node]]":
         """Yield the names, keys and values of a mapping."""
         if node.id != "mapping":
-            self._error(node, f"{what} has to be a mapping, such as `key: value`")
+            self._error(node, f"{what} must be a mapping, such as `key: value`")
             return
         seen: set[str] = set()
         for key, value in node.value:
             if key.id != "scalar":
-                self._error(key, f"a key of {what} has to be a word")
+                self._error(key, f"a key of {what} must be a word")
             elif key.value in seen:
-                self._error(key, f"the key {quoted(key.value)} stands twice in {what}")
+                self._error(key, f"duplicate key {quoted(key.value)} in {what}")
             else:
                 seen.add(key.value)
                 yield key.value, key, value
@@ -139,14 +139,14 @@ class _Reader:
             return None
         text: str = node.value
         if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
-            self._error(node, f"expected {expected}, and no character that no file can hold")
+            self._error(node, f"expected {expected} without NUL characters or unpaired surrogates")
             return None
         return text
 
     def _text(self, node: "Node") -> str | None:
-        text = self._scalar(node, "a text")
+        text = self._scalar(node, "a string")
         if text is not None and not text.strip():
-            self._error(node, "expected a text that is not empty")
+            self._error(node, "expected a non-empty string")
             return None
         return text.strip() if text else None
 
@@ -159,7 +159,7 @@ class _Reader:
         try:
             return None if text is None else Mode(text.strip().lower())
         except ValueError:
-            self._error(node, f"unknown mode {quoted(text or '')}: it is one of {', '.join(Mode)}")
+            self._error(node, f"unknown mode {quoted(text or '')}; expected one of {', '.join(Mode)}")
             return None
 
     def _timeout(self, node: "Node") -> float | None:
@@ -188,9 +188,9 @@ class _Reader:
         for name, key, value in self._pairs(node, "`environment`"):
             if self._scalar(key, "the name of a variable") is None:
                 continue
-            text = "" if _is_null(value) else self._scalar(value, "a text")
+            text = "" if _is_null(value) else self._scalar(value, "a string")
             if not name or "=" in name:
-                self._error(key, f"{quoted(name)} is no name of a variable")
+                self._error(key, f"{quoted(name)} is not a valid variable name")
             elif text is not None:
                 found[name] = text
         return found

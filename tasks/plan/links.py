@@ -53,7 +53,7 @@ def read_links(document: Document, field: Field, report: Report) -> tuple[list[L
         entries += [(line, block.start + offset) for offset, line in enumerate(block.content.split("\n"))]
     if not entries:
         report.error(
-            field.line + 1, field.column, f"**{field.label}:** is empty: write `None`, or what it depends on"
+            field.line + 1, field.column, f"**{field.label}:** is empty: write `None`, or the dependencies"
         )
     return [link for text, line in entries for link in _read(document, text, line, report)], rest
 
@@ -77,7 +77,7 @@ def _read(document: Document, text: str, line: int, report: Report) -> Iterator[
         match = _REFERENCE.fullmatch(name)
         if match is None:
             hint = "write `None`, or names such as `Batch 1` and `Task 1.1`"
-            report.error(line + 1, column, f"{quoted(name)} is nothing to depend on; {hint}")
+            report.error(line + 1, column, f"{quoted(name)} is not a dependency; {hint}")
             continue
         word = (match["word"] or word).lower().rstrip("s").removesuffix("e")
         for found in _range(match, line, column, report):
@@ -92,7 +92,7 @@ def _range(match: re.Match[str], line: int, column: int, report: Report) -> Iter
     elif first.isdigit() and 0 <= int(last) - int(first) < _WIDEST:
         yield from map(str, range(int(first), int(last) + 1))
     else:
-        report.error(line + 1, column, f"{quoted(match.string)} is no range; name each that it depends on")
+        report.error(line + 1, column, f"{quoted(match.string)} is not a valid range; name each dependency")
 
 
 def cycles(edges: Mapping[_Name, Iterable[_Name]]) -> Iterator[list[_Name]]:

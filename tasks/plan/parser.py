@@ -77,10 +77,10 @@ def _plan(
     settings = front.settings
     document = parse_blocks(front.body)
     if (line := document.depth()) is not None:
-        report.error(line + 1, 1, "quotes and lists are nested too deeply here; make them flatter")
+        report.error(line + 1, 1, "quotes and lists are nested too deeply here; flatten them")
         return None
     for line, what in document.unclosed():
-        report.error(line + 1, 1, f"this {what} is never closed, and all that stands below belongs to it")
+        report.error(line + 1, 1, f"this {what} is never closed, so everything below belongs to it")
 
     fields = FieldReader(document, report, lambda name: name in settings.agents or is_agent(name))
     _check_agent(front, fields)
@@ -111,7 +111,7 @@ def _decoded(data: bytes | str, report: Report) -> str | None:
     text = re.sub(r"\r\n?", "\n", text)
     if "\0" in text:
         line, column = _position(text[: text.index("\0")])
-        report.error(line, column, "there is a NUL character here, which no plan holds")
+        report.error(line, column, "NUL character: a plan is a text file")
         text = text.replace("\0", "\N{REPLACEMENT CHARACTER}")
     return text
 
@@ -127,7 +127,7 @@ def _utf8(data: bytes, report: Report) -> str | None:
     except UnicodeDecodeError as error:
         line, column = _position(data[: error.start].decode())
         report.error(
-            line, column, f"the byte 0x{data[error.start]:02x} here is not UTF-8; save the plan as UTF-8"
+            line, column, f"the byte 0x{data[error.start]:02x} is not valid UTF-8; save the plan as UTF-8"
         )
         return data.decode(errors="replace")
 
@@ -136,7 +136,7 @@ def _text(text: str, report: Report) -> str:
     """Return a text without the halves of characters, which no file holds and which are an error."""
     if half := _SURROGATE.search(text):
         line, column = _position(text[: half.start()])
-        report.error(line, column, "there is half of a character here, which no plan holds")
+        report.error(line, column, "unpaired surrogate: the text is not valid Unicode")
     return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 

@@ -83,9 +83,9 @@ def split_sections(document: Document, report: Report) -> list[Section]:
 
 
 def _unread(item: Field, section: Section, report: Report) -> None:
-    """Say that a field stands under a heading that begins nothing: most often one that is misspelt."""
+    """Warn of a field below a heading that is neither a task nor a batch, which is probably misspelt."""
     hint = "a task's heading is written `### Task 1.1: Title`, a batch's `## Batch 1: Title`"
-    message = f"**{item.label}:** is not read here: {quoted(section.title)} begins no task and no batch; {hint}"
+    message = f"**{item.label}:** is ignored here: {quoted(section.title)} is not a task or a batch; {hint}"
     report.warning(item.line + 1, item.column, message)
 
 
@@ -125,7 +125,7 @@ def _heading(
 def _misplaced(where: tuple[int, int], kind: Kind, level: int, text: str, report: Report) -> None:
     """Say that a batch or a task is written with the wrong number of `#`."""
     word, marks = ("task", "### or ####") if kind is Kind.TASK else ("batch", "## or ###")
-    message = f"{quoted(text)} is no {word} here: a {word}'s heading is written with {marks}"
+    message = f"{quoted(text)} is not a {word} here: a {word}'s heading is written with {marks}"
     low = level < (_TASK_LEVELS if kind is Kind.TASK else _BATCH_LEVELS)[0]
     (report.error if low else report.warning)(*where, message)
 
@@ -148,5 +148,7 @@ def _warn_of_typing_errors(document: Document, sections: list[Section], report: 
         if name not in near and len(near) < 200:  # noqa: PLR2004 - a text of nothing else need not be slow
             near[name] = next(iter(difflib.get_close_matches(name.lower(), FIELDS, n=1, cutoff=0.85)), None)
         if known := near.get(name):
-            meant = f"do you mean **{known.capitalize()}:**?"
-            report.warning(line + 1, document.column(line), f"**{name}:** is no field and stays text; {meant}")
+            meant = f"did you mean **{known.capitalize()}:**?"
+            report.warning(
+                line + 1, document.column(line), f"**{name}:** is not a field and is treated as text; {meant}"
+            )

@@ -88,7 +88,7 @@ class SectionReader:
                 hint = "it belongs to a task or a batch"
                 if key := _IN_FRONT_MATTER.get(item.kind):
                     hint = f"for the whole plan set `{key}` in the front matter"
-                self._report.warning(item.line + 1, item.column, f"**{item.label}:** is not read here; {hint}")
+                self._report.warning(item.line + 1, item.column, f"**{item.label}:** is ignored here; {hint}")
 
     def _mode_above(self, plan: Section) -> Mode | None:
         """Return the mode that stands above the first batch: that of every batch that names none."""
@@ -103,7 +103,7 @@ class SectionReader:
         for batch in batches:
             where = (batch.section.line + 1, batch.section.column)
             if batch.number in seen:
-                message = f"batch {batch.number} stands in the plan already, on line {seen[batch.number]}"
+                message = f"batch {batch.number} is already defined on line {seen[batch.number]}"
                 self._report.error(*where, message)
             seen.setdefault(batch.number, where[0])
             if not batch.tasks:
@@ -131,9 +131,7 @@ class SectionReader:
     def _task(self, section: Section, batches: list[BatchDraft], seen: dict[str, int]) -> None:
         where = (section.line + 1, section.column)
         if section.id in seen:
-            self._report.error(
-                *where, f"task {section.id} stands in the plan already, on line {seen[section.id]}"
-            )
+            self._report.error(*where, f"task {section.id} is already defined on line {seen[section.id]}")
         seen.setdefault(section.id, where[0])
         if not section.title:
             self._report.warning(*where, f"task {section.id} has no title; write `Task {section.id}: Title`")
@@ -142,11 +140,11 @@ class SectionReader:
             first = section.id.split(".")[0]
             if batch.explicit and "." in section.id and int(first) != batch.number:
                 message = (
-                    f"task {section.id} is numbered for batch {int(first)}, and stands in batch {batch.number}"
+                    f"task {section.id} is numbered for batch {int(first)}, but is in batch {batch.number}"
                 )
                 self._report.warning(*where, message)
         else:
-            self._report.error(*where, f"task {section.id} stands before the first batch; move it into one")
+            self._report.error(*where, f"task {section.id} is above the first batch; move it into a batch")
             batch = BatchDraft(0, "", section)
         task, links = self._read_task(section, batch.number)
         batch.tasks.append(task)
@@ -160,12 +158,10 @@ class SectionReader:
         where = (section.line + 1, section.column)
         if not (draft.has_run or draft.completed or draft.agent or self._agent):
             hint = "add **Run:** with its commands, or name an agent"
-            self._report.error(
-                *where, f"task {section.id} has neither **Run:** nor an agent to give its text to; {hint}"
-            )
+            self._report.error(*where, f"task {section.id} has neither **Run:** nor an agent; {hint}")
         if draft.has_run and draft.agent:
-            hint = "the commands are run, and the agent is not"
-            self._report.warning(*draft.agent_at, f"task {section.id} has **Run:** and an agent: {hint}")
+            hint = "the commands are run, the agent is not"
+            self._report.warning(*draft.agent_at, f"task {section.id} has both **Run:** and an agent: {hint}")
         task = Task(
             id=section.id,
             title=section.title or f"Task {section.id}",
@@ -248,7 +244,7 @@ class SectionReader:
         for item in section.fields:
             key = (item.kind, item.action, item.label.lower() == "file")
             if key in seen and not key[-1]:
-                message = f"**{item.label}:** stands here already, on line {seen[key]}"
+                message = f"**{item.label}:** is already given on line {seen[key]}"
                 self._report.error(item.line + 1, item.column, message)
                 continue
             seen.setdefault(key, item.line + 1)

@@ -203,6 +203,6 @@ def test_output_that_cannot_be_written_is_told_on_standard_error(project: Projec
     done = project.call("run", plan, "--json", stdout=Path("/dev/full"))
 
     assert done.code == 1
-    assert "the output could not be written" in done.err
+    assert "cannot write the output" in done.err
     assert "Traceback" not in done.err
     assert "patchyard/demo/1.1" in project.branches(), "the run went on"

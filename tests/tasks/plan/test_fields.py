@@ -74,14 +74,17 @@ def test_what_a_fence_names_runs_it(info: str, argv: tuple[str, ...]) -> None:
         ("**Run:**", "2:1: error: **Run:** is empty: write a fence or a list of commands"),
         (
             "**Run:**\n\nBuild it.",
-            "4:1: error: **Run:** takes a fence or a list of commands, and this is neither",
+            "4:1: error: **Run:** takes a fence or a list of commands; this is neither",
         ),
-        ("**Run:** a\nb", "3:1: error: **Run:** takes a fence or a list of commands, and this is neither"),
-        ("**Run:**\n> a", "3:1: error: **Run:** takes a fence or a list of commands, and this is neither"),
-        ("**Run:**\n```ruby\na\n```", "3:1: error: cannot run a fence of `ruby`; use sh, bash or python"),
+        ("**Run:** a\nb", "3:1: error: **Run:** takes a fence or a list of commands; this is neither"),
+        ("**Run:**\n> a", "3:1: error: **Run:** takes a fence or a list of commands; this is neither"),
+        (
+            "**Run:**\n```ruby\na\n```",
+            "3:1: error: cannot run a fence with language `ruby`; use sh, bash or python",
+        ),
         (
             "**Run:**\n```console\n$ a\n```",
-            "3:1: error: cannot run a fence of `console`; use sh, bash or python",
+            "3:1: error: cannot run a fence with language `console`; use sh, bash or python",
         ),
         ("**Run:**\n```\n  \n```", "3:1: error: this fence is empty: there is nothing to run"),
         ("**Run:**\n- a\n-", "4:1: error: this item is empty: there is nothing to run"),
@@ -90,8 +93,8 @@ def test_what_a_fence_names_runs_it(info: str, argv: tuple[str, ...]) -> None:
         (
             "**Run:**\n- `make` builds it",
             (
-                "3:3: error: `` `make` builds it` is a command only in part: put all of it into one pair of"
-                " backticks, or none"
+                "3:3: error: only a part of `` `make` builds it` is in backticks: put the whole command in"
+                " backticks, or none of it"
             ),
         ),
         (
@@ -105,8 +108,8 @@ def test_what_a_fence_names_runs_it(info: str, argv: tuple[str, ...]) -> None:
         (
             f"**Run:**\n```\n: {'x' * MAX_SCRIPT}\n```",
             (
-                "3:1: error: this script is longer than 120,000 bytes: put it into a file of the repository and"
-                " run that"
+                "3:1: error: this script is longer than 120,000 bytes: put it into a file in the repository and"
+                " run the file"
             ),
         ),
     ],
@@ -167,8 +170,8 @@ def test_a_fence_that_cannot_be_run_is_told_to_the_agent() -> None:
     assert (check.text, check.step, check.line) == ("```json\n{}\n```", None, 4)
     assert [str(found) for found in parsed.diagnostics] == [
         (
-            "p.md:4:1: warning: cannot run a fence of `json`: it is told to the agent; what sh, bash or"
-            " python runs is checked"
+            "p.md:4:1: warning: cannot run a fence with language `json`: it goes to the agent; only sh,"
+            " bash and python fences are run as checks"
         )
     ]
 
@@ -224,5 +227,5 @@ def test_mode(mode: Mode) -> None:
 def test_a_field_below_a_heading_that_begins_nothing_is_named() -> None:
     text = "# P\n### Task 1: A\n**Run:** true\n### Tsk 2: B\n**Run:** true\n**Commit:** x\n"
     (found,) = parse(text, "p.md").diagnostics
-    assert str(found).startswith("p.md:5:1: warning: **Run:** is not read here: ")
+    assert str(found).startswith("p.md:5:1: warning: **Run:** is ignored here: ")
     assert "Tsk 2: B" in found.message

@@ -96,5 +96,5 @@ def test_a_path_outside_of_the_repository_is_a_warning(path: str) -> None:
 def test_an_item_without_a_path_is_an_error() -> None:
     parsed = parse("### Task 1: A\n**Files:**\n- Create:\n**Run:** a\n", "p.md")
     assert [str(found) for found in parsed.diagnostics] == [
-        "p.md:3:3: error: `Create:` names no file; write `Create: path`"
+        "p.md:3:3: error: `Create:` does not name a file; write `Create: path`"
     ]

@@ -76,19 +76,19 @@ def test_a_separator_elsewhere_is_no_front_matter() -> None:
 @pytest.mark.parametrize(
     ("front", "messages"),
     [
-        ("bsae: main\n", ["2:1: error: unknown key `bsae`: do you mean `base`?"]),
-        ("pool-size: 3\n", ["2:1: error: unknown key `pool-size`: do you mean `pool_size`?"]),
+        ("bsae: main\n", ["2:1: error: unknown key `bsae`: did you mean `base`?"]),
+        ("pool-size: 3\n", ["2:1: error: unknown key `pool-size`: did you mean `pool_size`?"]),
         (
             "zzz: 1\n",
             [
-                ("2:1: error: unknown key `zzz`: it is one of base, mode, agent, image, timeout, pool_size,"
+                ("2:1: error: unknown key `zzz`: expected one of base, mode, agent, image, timeout, pool_size,"
                 " environment, agents")
             ],
         ),
-        ("base: main\nbase: other\n", ["3:1: error: the key `base` stands twice in the front matter"]),
-        ("base: [main]\n", ["2:7: error: expected a text, not a sequence"]),
-        ("base: ''\n", ["2:7: error: expected a text that is not empty"]),
-        ("mode: fast\n", ["2:7: error: unknown mode `fast`: it is one of local, parallel, dagger"]),
+        ("base: main\nbase: other\n", ["3:1: error: duplicate key `base` in the front matter"]),
+        ("base: [main]\n", ["2:7: error: expected a string, not a sequence"]),
+        ("base: ''\n", ["2:7: error: expected a non-empty string"]),
+        ("mode: fast\n", ["2:7: error: unknown mode `fast`; expected one of local, parallel, dagger"]),
         ("mode: {a: b}\n", ["2:7: error: expected a mode, not a mapping"]),
         (
             "timeout: soon\n",
@@ -99,39 +99,39 @@ def test_a_separator_elsewhere_is_no_front_matter() -> None:
         ("pool_size: 2.5\n", ["2:12: error: expected a whole number of at least 1, not `2.5`"]),
         ("pool_size: yes\n", ["2:12: error: expected a whole number of at least 1, not `yes`"]),
         ("pool_size: 9999999\n", ["2:12: error: expected a whole number of at least 1, not `9999999`"]),
-        ("environment: 3\n", ["2:14: error: `environment` has to be a mapping, such as `key: value`"]),
-        ("environment:\n  A=B: c\n", ["3:3: error: `A=B` is no name of a variable"]),
-        ("environment:\n  A: [b]\n", ["3:6: error: expected a text, not a sequence"]),
+        ("environment: 3\n", ["2:14: error: `environment` must be a mapping, such as `key: value`"]),
+        ("environment:\n  A=B: c\n", ["3:3: error: `A=B` is not a valid variable name"]),
+        ("environment:\n  A: [b]\n", ["3:6: error: expected a string, not a sequence"]),
         (
             'environment:\n  A: "\\0"\n',
-            ["3:6: error: expected a text, and no character that no file can hold"],
+            ["3:6: error: expected a string without NUL characters or unpaired surrogates"],
         ),
-        ("environment:\n  [a]: b\n", ["3:3: error: a key of `environment` has to be a word"]),
+        ("environment:\n  [a]: b\n", ["3:3: error: a key of `environment` must be a word"]),
         ("agents:\n  a: 1\n  b: {}\n", ["4:6: error: an agent needs a `command`"]),
         ("agents:\n  a: {comand: b}\n", [
             "3:6: error: an agent needs a `command`",
-            "3:7: error: unknown key `comand`: do you mean `command`?",
+            "3:7: error: unknown key `comand`: did you mean `command`?",
         ]),
-        ("- a\n", ["2:1: error: the front matter has to be a mapping, such as `key: value`"]),
+        ("- a\n", ["2:1: error: the front matter must be a mapping, such as `key: value`"]),
         (
             "a: b: c\n",
-            ["2:5: error: the front matter is no YAML: mapping values are not allowed here"],
+            ["2:5: error: invalid YAML in the front matter: mapping values are not allowed here"],
         ),
         (
             "a: *b\n",
-            ["2:4: error: the front matter is no YAML: found undefined alias 'b'"],
+            ["2:4: error: invalid YAML in the front matter: found undefined alias 'b'"],
         ),
-        ("base: a\x07b\n", ["2:8: error: the front matter is no YAML: this character may not stand in it"]),
+        ("base: a\x07b\n", ["2:8: error: invalid YAML in the front matter: this character is not allowed"]),
         (
             'base: "\\UFFFFFFFF"\n',
-            ["1:1: error: the front matter is no YAML: an escape in it stands for no character"],
+            ["1:1: error: invalid YAML in the front matter: an escape sequence is not a valid character"],
         ),
         ("base: " + "[" * 5000 + "\n", ["1:1: error: the front matter is nested too deeply"]),
         ("# " + "x" * 100_000 + "\n", ["1:1: error: the front matter is longer than 100,000 characters"]),
         ("mode: fast\npool_size: 0\nagnet: x\n", [
-            "2:7: error: unknown mode `fast`: it is one of local, parallel, dagger",
+            "2:7: error: unknown mode `fast`; expected one of local, parallel, dagger",
             "3:12: error: expected a whole number of at least 1, not `0`",
-            "4:1: error: unknown key `agnet`: do you mean `agent`?",
+            "4:1: error: unknown key `agnet`: did you mean `agent`?",
         ]),
     ],
 )  # fmt: skip
@@ -142,7 +142,7 @@ def test_mistakes(front: str, messages: list[str]) -> None:
 def test_front_matter_that_is_never_closed() -> None:
     parsed = parse(f"---\nbase: main\n\n{TASK}", "p.md")
     assert [str(found) for found in parsed.diagnostics] == [
-        "p.md:1:1: error: the front matter is never closed: write `---` on a line of its own below it"
+        "p.md:1:1: error: the front matter is not closed: write `---` on a line of its own below it"
     ]
 
 

@@ -94,7 +94,7 @@ def test_a_task_may_name_a_whole_batch_before_its_own() -> None:
     parsed = parse(f"{text}**Dependencies:** Batch 2, Batch 3", "p.md")
     assert said(parsed) == [
         "9:19: error: task 2.1 depends on batch 2, which does not run before its own",
-        "9:28: error: task 2.1 depends on batch 3, which the plan does not have",
+        "9:28: error: task 2.1 depends on batch 3, which is not in the plan",
     ]
 
 
@@ -103,12 +103,12 @@ def test_a_task_may_name_a_whole_batch_before_its_own() -> None:
     [
         (
             ["**Dependencies:** Batch 7"],
-            ["2:19: error: batch 1 depends on batch 7, which the plan does not have"],
+            ["2:19: error: batch 1 depends on batch 7, which is not in the plan"],
         ),
         (["**Dependencies:** Batch 1"], ["2:19: error: batch 1 depends on itself"]),
         (
             ["**Dependencies:** Task 1.1"],
-            ["2:19: error: batch 1 depends on task 1.1, but a batch depends on batches"],
+            ["2:19: error: batch 1 depends on task 1.1, but a batch can only depend on batches"],
         ),
         (
             ["**Dependencies:** Batch 2", ""],
@@ -116,22 +116,22 @@ def test_a_task_may_name_a_whole_batch_before_its_own() -> None:
         ),
         (
             ["**Dependencies:** Batch 2", "**Dependencies:** Batch 1"],
-            ["2:19: error: batches depend on each other in a circle: 1 -> 2 -> 1"],
+            ["2:19: error: batches depend on each other in a cycle: 1 -> 2 -> 1"],
         ),
         (
             ["**Dependencies:**"],
-            ["2:1: error: **Dependencies:** is empty: write `None`, or what it depends on"],
+            ["2:1: error: **Dependencies:** is empty: write `None`, or the dependencies"],
         ),
         (
             ["", "**Dependencies:** Batch 1, the parser"],
             [
                 (
-                    "6:28: error: `the parser` is nothing to depend on; write `None`, or names such as"
+                    "6:28: error: `the parser` is not a dependency; write `None`, or names such as"
                     " `Batch 1` and `Task 1.1`"
                 )
             ],
         ),
-        (["", "**Dependencies:** 3-1"], ["6:19: error: `3-1` is no range; name each that it depends on"]),
+        (["", "**Dependencies:** 3-1"], ["6:19: error: `3-1` is not a valid range; name each dependency"]),
     ],
 )
 def test_mistakes_of_batches(texts: list[str], messages: list[str]) -> None:
@@ -143,17 +143,17 @@ def test_mistakes_of_batches(texts: list[str], messages: list[str]) -> None:
 @pytest.mark.parametrize(
     ("texts", "messages"),
     [
-        (["**Depends on:** Task 9"], ["3:17: error: task 1 depends on task 9, which the plan does not have"]),
+        (["**Depends on:** Task 9"], ["3:17: error: task 1 depends on task 9, which is not in the plan"]),
         (["**Depends on:** 1"], ["3:17: error: task 1 depends on itself"]),
         (
             ["**Depends on:** 3", "**Depends on:** 1", "**Depends on:**\n- 2"],
-            ["3:17: error: tasks depend on each other in a circle: 1 -> 3 -> 2 -> 1"],
+            ["3:17: error: tasks depend on each other in a cycle: 1 -> 3 -> 2 -> 1"],
         ),
         (
             ["**Depends on:** 2", "**Depends on:** 1", "**Depends on:** 4", "**Depends on:** 3, 1"],
             [
-                "3:17: error: tasks depend on each other in a circle: 1 -> 2 -> 1",
-                "9:17: error: tasks depend on each other in a circle: 3 -> 4 -> 3",
+                "3:17: error: tasks depend on each other in a cycle: 1 -> 2 -> 1",
+                "9:17: error: tasks depend on each other in a cycle: 3 -> 4 -> 3",
             ],
         ),
     ],
@@ -173,7 +173,7 @@ def test_a_task_of_a_later_batch_cannot_be_waited_for() -> None:
         "4:17: error: task 1.1 depends on task 2.1 of batch 2, which runs later"
     ]
     assert said(parse(f"{text}**Depends on:** 1.1\n", "p.md")) == [
-        "4:17: error: tasks depend on each other in a circle: 1.1 -> 2.1 -> 1.1"
+        "4:17: error: tasks depend on each other in a cycle: 1.1 -> 2.1 -> 1.1"
     ]
 
 

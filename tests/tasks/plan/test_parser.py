@@ -203,7 +203,7 @@ def test_a_mode_below_the_title_is_for_every_batch_that_names_none() -> None:
     assert parsed.plan is not None
     assert [found.mode for found in parsed.plan.batches] == [Mode.LOCAL, Mode.PARALLEL]
     assert said(parse(text.replace("local", "slow"), "p.md")) == [
-        "p.md:2:21: error: unknown mode `slow`: it is one of local, parallel, dagger"
+        "p.md:2:21: error: unknown mode `slow`; expected one of local, parallel, dagger"
     ]
 
 
@@ -214,7 +214,7 @@ def test_other_headings_stay_text_or_end_the_task() -> None:
         "**Commit:** nobody's\n",
         "p.md",
     )
-    assert [told.partition(" is not read here: ")[0] for told in said(parsed)] == [
+    assert [told.partition(" is ignored here: ")[0] for told in said(parsed)] == [
         "p.md:11:1: warning: **Run:**",
         "p.md:15:1: warning: **Commit:**",
     ]
@@ -263,29 +263,29 @@ def test_mistakes_are_all_told_at_once_in_the_order_of_the_text() -> None:
     parsed = parse(text, "plan.md", is_agent=lambda _: False)
     assert parsed.plan is None
     assert said(parsed) == [
-        "plan.md:2:7: error: unknown mode `paralel`: it is one of local, parallel, dagger",
+        "plan.md:2:7: error: unknown mode `paralel`; expected one of local, parallel, dagger",
         (
             "plan.md:3:8: error: unknown agent `nobody`: declare it in the front matter's `agents` or in the"
             " configuration, or write a command"
         ),
-        "plan.md:5:1: error: task 0.9 stands before the first batch; move it into one",
+        "plan.md:5:1: error: task 0.9 is above the first batch; move it into a batch",
         (
-            "plan.md:8:11: error: unknown mode `sequential`: it is one of local, parallel, dagger; one after"
+            "plan.md:8:11: error: unknown mode `sequential`; expected one of local, parallel, dagger; one after"
             " another is `local`"
         ),
-        "plan.md:9:19: error: batch 1 depends on batch 9, which the plan does not have",
+        "plan.md:9:19: error: batch 1 depends on batch 9, which is not in the plan",
         "plan.md:11:14: error: 'soon' is not a duration; write for example 90s, 10m or 1h 30m",
         "plan.md:12:1: error: **Run:** is empty: write a fence or a list of commands",
-        "plan.md:13:1: error: task 1.1 stands in the plan already, on line 10",
-        "plan.md:14:17: error: task 1.1 depends on task 7, which the plan does not have",
+        "plan.md:13:1: error: task 1.1 is already defined on line 10",
+        "plan.md:14:17: error: task 1.1 depends on task 7, which is not in the plan",
         (
             "plan.md:15:12: error: unknown agent `someone`: declare it in the front matter's `agents` or in the"
             " configuration, or write a command"
         ),
-        "plan.md:16:1: error: batch 1 stands in the plan already, on line 7",
+        "plan.md:16:1: error: batch 1 is already defined on line 7",
         "plan.md:17:1: warning: task 2.1 has no title; write `Task 2.1: Title`",
-        "plan.md:17:1: warning: task 2.1 is numbered for batch 2, and stands in batch 1",
-        "plan.md:19:1: error: **Run:** takes a fence or a list of commands, and this is neither",
+        "plan.md:17:1: warning: task 2.1 is numbered for batch 2, but is in batch 1",
+        "plan.md:19:1: error: **Run:** takes a fence or a list of commands; this is neither",
     ]
     assert [found.severity for found in parsed.warnings] == [Severity.WARNING, Severity.WARNING]
     assert len(parsed.errors) == 12
@@ -299,13 +299,13 @@ def test_mistakes_are_all_told_at_once_in_the_order_of_the_text() -> None:
         (
             "### Task 1: A\ntext\n",
             (
-                "1:1: error: task 1 has neither **Run:** nor an agent to give its text to; add **Run:** with"
+                "1:1: error: task 1 has neither **Run:** nor an agent; add **Run:** with"
                 " its commands, or name an agent"
             ),
         ),
         (
             "## Task 1: A\n",
-            "1:1: error: `Task 1: A` is no task here: a task's heading is written with ### or ####",
+            "1:1: error: `Task 1: A` is not a task here: a task's heading is written with ### or ####",
         ),
         (
             "  ### Task A: A\n",
@@ -321,7 +321,7 @@ def test_mistakes_are_all_told_at_once_in_the_order_of_the_text() -> None:
                 " `Batch 1: Title`, with a whole number"
             ),
         ),
-        ("### Task 1: A\n**Run:** a\n**Run:** b\n", "3:1: error: **Run:** stands here already, on line 2"),
+        ("### Task 1: A\n**Run:** a\n**Run:** b\n", "3:1: error: **Run:** is already given on line 2"),
         (
             "### Task 1: A\n**Run:** a\n**Mode:** local\n",
             "3:1: error: **Mode:** belongs to a batch, not to a task",
@@ -332,15 +332,15 @@ def test_mistakes_are_all_told_at_once_in_the_order_of_the_text() -> None:
         ),
         (
             "### Task 1: A\n**Run:** a\n\n```sh\n### Task 2: B\n",
-            "4:1: error: this fence is never closed, and all that stands below belongs to it",
+            "4:1: error: this fence is never closed, so everything below belongs to it",
         ),
         (
             "### Task 1: A\n**Run:** a\n\n<!-- ### Task 2: B\n",
-            "4:1: error: this comment is never closed, and all that stands below belongs to it",
+            "4:1: error: this comment is never closed, so everything below belongs to it",
         ),
         (
             "### Task 1: A\n**Run:** a\n\n" + "> " * 200 + "a",
-            "4:1: error: quotes and lists are nested too deeply here; make them flatter",
+            "4:1: error: quotes and lists are nested too deeply here; flatten them",
         ),
         ("### Task 1: A\n**Agent:**\n**Run:** a\n", "2:1: error: **Agent:** is empty"),
     ],
@@ -361,26 +361,29 @@ def test_errors(text: str, message: str) -> None:
         ),
         (
             "### Task 1: A\n**Run:** a\n**Agent:** claude\n",
-            "3:12: warning: task 1 has **Run:** and an agent: the commands are run, and the agent is not",
+            "3:12: warning: task 1 has both **Run:** and an agent: the commands are run, the agent is not",
         ),
         (
             "### Task 1: A\n**Run:** a\n**Status:** maybe\n",
             (
-                "3:13: warning: unknown status `maybe`: the task is run; write `completed` for a task that is"
-                " to be skipped, else `pending`"
+                "3:13: warning: unknown status `maybe`: the task is run; write `completed` to skip a task,"
+                " else `pending`"
             ),
         ),
         (
             "### Task 1: A\n**Run:** a\n**Verfication:** b\n",
-            "3:1: warning: **Verfication:** is no field and stays text; do you mean **Verification:**?",
+            (
+                "3:1: warning: **Verfication:** is not a field and is treated as text; did you mean"
+                " **Verification:**?"
+            ),
         ),
         (
             "**Timeout:** 1m\n### Task 1: A\n**Run:** a\n",
-            "1:1: warning: **Timeout:** is not read here; for the whole plan set `timeout` in the front matter",
+            "1:1: warning: **Timeout:** is ignored here; for the whole plan set `timeout` in the front matter",
         ),
         (
             "### Task 1: A\n**Run:** a\n##### Task 2: B\n",
-            "3:1: warning: `Task 2: B` is no task here: a task's heading is written with ### or ####",
+            "3:1: warning: `Task 2: B` is not a task here: a task's heading is written with ### or ####",
         ),
     ],
 )
@@ -413,10 +416,10 @@ def test_an_agent_that_the_plan_declares_can_be_used() -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"ok\n\xc3\xa9 \xff\n", "2:3: error: the byte 0xff here is not UTF-8; save the plan as UTF-8"),
-        (b"a\r\nb\r\n  \xe2\x82", "3:3: error: the byte 0xe2 here is not UTF-8; save the plan as UTF-8"),
-        (b"a\nb\x00", "2:2: error: there is a NUL character here, which no plan holds"),
-        ("a\n\ud800", "2:1: error: there is half of a character here, which no plan holds"),
+        (b"ok\n\xc3\xa9 \xff\n", "2:3: error: the byte 0xff is not valid UTF-8; save the plan as UTF-8"),
+        (b"a\r\nb\r\n  \xe2\x82", "3:3: error: the byte 0xe2 is not valid UTF-8; save the plan as UTF-8"),
+        (b"a\nb\x00", "2:2: error: NUL character: a plan is a text file"),
+        ("a\n\ud800", "2:1: error: unpaired surrogate: the text is not valid Unicode"),
         ("a".encode("utf-16"), "1:1: error: the plan is not UTF-8 but UTF-16; save it as UTF-8"),
         (b"#" * (MAX_BYTES + 1), "1:1: error: the plan is larger than 16 MiB"),
     ],
