@@ -34,7 +34,7 @@ def code_span(text: str) -> str:
     CommonMark 6.1: the delimiters are longer than any run of backticks in the text, and one space next to
     each delimiter is stripped, so that a text may begin or end with a backtick.
     """
-    text = " ".join(text.split()) or " "
+    text = " ".join(text.splitlines()) or " "
     delimiter = "`" * (_longest_run(text) + 1)
     space = " " if text.startswith("`") or text.endswith("`") else ""
     return f"{delimiter}{space}{text}{space}{delimiter}"

@@ -67,10 +67,10 @@ def _render(repository: Repository, store: Store, run: Run, as_format: str) -> s
     if as_format in {"html", "junit"}:
         return _render_timeline(store, run, as_format)
     from pipeline.report.markdown import markdown  # noqa: PLC0415 - start-up stays quick
-    from pipeline.report.model import report_of  # noqa: PLC0415 - start-up stays quick
+    from pipeline.report.model import build_report  # noqa: PLC0415 - start-up stays quick
 
     current = replace(run, status=current_status(store, run, environment()))
-    made = report_of(repository, store, current)
+    made = build_report(repository, store, current)
     return made.as_json if as_format == "json" else markdown(made)
 
 

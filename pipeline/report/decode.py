@@ -1,4 +1,4 @@
-"""From what JSON holds to dataclasses: by their own type hints, nothing else is taken."""
+"""Decode JSON values to dataclasses by their type hints."""
 
 import types
 import typing
@@ -6,18 +6,18 @@ from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
 
-def decode(kind: Any, value: Any, where: str = "") -> Any:  # noqa: ANN401 - whatever JSON holds, and whatever it becomes
+def decode(kind: Any, value: Any, where: str = "") -> Any:  # noqa: ANN401 - any JSON value, any dataclass
     """Return `value` as a `kind`: a dataclass, a plain type, `X | None`, or a tuple of any length.
 
-    Fields that the dataclass does not have are left out, so that a later version may add some.
+    Unknown fields are ignored, so that a later version may add some.
 
     Args:
         kind: The type.
-        value: What `json.loads` gave.
-        where: The path to the value, for the message.
+        value: The value, as `json.loads` returns it.
+        where: Path to the value, for messages.
 
     Raises:
-        ValueError: Something is missing or of another type; the message begins with the path to it.
+        ValueError: A value is missing or has another type; the message begins with its path.
     """
     if is_dataclass(kind):
         return _dataclass(kind, value, where)
@@ -25,7 +25,7 @@ def decode(kind: Any, value: Any, where: str = "") -> Any:  # noqa: ANN401 - wha
     if origin in {typing.Union, types.UnionType}:
         if value is None and types.NoneType in arguments:
             return None
-        return decode(next(one for one in arguments if one is not types.NoneType), value, where)
+        return decode(next(item for item in arguments if item is not types.NoneType), value, where)
     if origin is tuple:
         if not isinstance(value, list | tuple):
             raise ValueError(f"{where}: expected a list")
@@ -39,7 +39,7 @@ def decode(kind: Any, value: Any, where: str = "") -> Any:  # noqa: ANN401 - wha
 
 def _dataclass(kind: Any, value: Any, where: str) -> Any:  # noqa: ANN401 - see above
     if not isinstance(value, dict):
-        raise ValueError(f"{where or 'it'}: expected an object")  # noqa: TRY004 - one kind of error for all
+        raise ValueError(f"{where or 'it'}: expected an object")  # noqa: TRY004 - callers expect one type of error
     hints = typing.get_type_hints(kind)
     found = {}
     for item in fields(kind):

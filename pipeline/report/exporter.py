@@ -1,10 +1,10 @@
-"""A run written into a directory: its patches and its report. `importing` reads it, in whatever clone."""
+"""Write a run to a directory: its patches and its report, for `importer` in another clone."""
 
 from pathlib import Path
 
 from containers.git.repository import Repository
 from pipeline.report.markdown import markdown
-from pipeline.report.model import JSON_FILE, ReportError, report_of
+from pipeline.report.model import JSON_FILE, ReportError, build_report
 from pipeline.store.records import Run
 from pipeline.store.store import Store
 
@@ -12,12 +12,12 @@ MARKDOWN_FILE = "report.md"
 
 
 def export_run(repository: Repository, store: Store, run: Run, directory: Path) -> tuple[Path, ...]:
-    """Write the patches and the report of a run into a directory, and return the patches' paths. Blocks.
+    """Write the patches and the report of a run to a directory, and return the patches' paths. Blocking.
 
     Raises:
-        ReportError: They cannot be written.
+        ReportError: The directory cannot be written to.
     """
-    report = report_of(repository, store, run)
+    report = build_report(repository, store, run)
     diffs = {item.outcome.task: item.outcome.patch for item in store.tasks(run.id)}
     written = []
     try:

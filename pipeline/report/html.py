@@ -1,4 +1,4 @@
-"""A run in one HTML file, which opens from disk: the timeline, the table, and what each task did."""
+"""The report of a run as one self-contained HTML file: the timeline, the table and each task's changes."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,15 +10,15 @@ from pipeline.view.diff import MOST_LINES, Diff, parse_diff
 from pipeline.view.templating import ReportLinks, data_url, hash_of, render, static
 from pipeline.view.timeline import Mark, Row, Timeline
 
-ALL_LINES = 20_000
-"""Lines of patches that one file shows, over all of its tasks."""
-MOST_BYTES = 4_000_000
-"""Bytes of patches that are looked at at all."""
+MAX_LINES = 20_000
+"""Lines of patches in one report, over all tasks."""
+MAX_BYTES = 4_000_000
+"""Bytes of patches that are parsed for one report."""
 
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """What a task did: its steps, and its patch where it left one."""
+    """Details of a task: its steps, and its parsed patch if it has one."""
 
     row: Row
     marks: tuple[Mark, ...] = ()
@@ -26,12 +26,12 @@ class Detail:
 
 
 def html_report(view: Timeline, tasks: Iterable[StoredTask], now: datetime) -> str:
-    """Return the report. Everything that it shows is in it, and nothing in it is fetched from anywhere.
+    """Return the report as HTML, which loads nothing from elsewhere.
 
     Args:
-        view: The run as `timeline` has it.
+        view: The run.
         tasks: The tasks with their patches.
-        now: When the report is written.
+        now: Time of the report.
     """
     script = static("timeline.js")
     details, left_out = _details(view, {item.outcome.task: item for item in tasks})
@@ -53,12 +53,12 @@ def html_report(view: Timeline, tasks: Iterable[StoredTask], now: datetime) -> s
 
 
 def _details(view: Timeline, stored: Mapping[str, StoredTask]) -> tuple[list[Detail], int]:
-    """Return what there is to show of each task, and how many patches the file has no room for."""
+    """Return the details of each task, and the number of patches left out because of the limits."""
     marks = {
         bar.task: bar.marks
         for bar in sorted((bar for lane in view.lanes for bar in lane.bars), key=lambda bar: bar.number)
     }
-    details, lines, size, left_out = [], ALL_LINES, MOST_BYTES, 0
+    details, lines, size, left_out = [], MAX_LINES, MAX_BYTES, 0
     for row in view.rows:
         item = stored.get(row.task)
         patch = item.outcome.patch if item else None

@@ -1,8 +1,8 @@
-"""From a directory of patches and their report to a run in this repository's store, with commits and branches.
+"""Recreate a run from a directory of patches and their report: its commits, branches and records.
 
-What was run elsewhere (in a CI job, in the Dagger module) is published and shown as if it had been run here.
-The directory may come from anywhere, so nothing in it is trusted: what is published is the base that this
-repository has, and the patches; every name that becomes part of a path or a commit is looked at first. Blocks.
+A run of a CI job or of the Dagger module can then be published and shown like a local one. The directory is not
+trusted: only the patches, on top of a base that this repository has, become commits, and each name that becomes
+part of a path or a commit is validated first. All functions are blocking.
 """
 
 import re
@@ -34,32 +34,36 @@ from tasks.model import (
 
 _NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z.-]*")
 _ID = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
-OWN_IDENTITY = "patchyard <patchyard@localhost> "
-"""How the author of commits begins that were made where nobody has an identity."""
+DEFAULT_IDENTITY = "patchyard <patchyard@localhost> "
+"""Prefix of the author of commits that were created without a git identity."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImportedRun:
-    """A run that was made elsewhere: its report, and the directory with its patches.
-
-    Raises:
-        ReportError: There is no report, or it holds what no report does.
-    """
+    """A run of another clone: its report, and the directory with its patches."""
 
     directory: Path
     report: Report
 
     @classmethod
     def read(cls, directory: Path) -> "ImportedRun":
-        """Read what `patchyard patches --output` or the Dagger module's `patches` wrote."""
+        """Read a directory written by `patchyard patches --output` or by `patches` of the Dagger module.
+
+        Raises:
+            ReportError: The report is missing or invalid.
+        """
         report = read_report(directory / JSON_FILE)
-        if odd := next(_oddities(report), None):
-            raise ReportError(f"{directory / JSON_FILE}: {odd}")
+        if problem := next(_find_problems(report), None):
+            raise ReportError(f"{directory / JSON_FILE}: {problem}")
         return cls(directory, report)
 
     @property
     def run(self) -> Run:
-        """The run, as a store keeps it."""
+        """The run, as the store has it.
+
+        Raises:
+            ReportError: The status or the start time is invalid.
+        """
         report, plan = self.report, self.report.plan
         try:
             status, started = RunStatus(report.status), datetime.fromisoformat(report.started_at)
@@ -83,27 +87,27 @@ class ImportedRun:
         )
 
     def recreate(self, repository: Repository, store: Store) -> None:
-        """Make the run's commits and branches in a repository that has its base, and keep the run in the store.
+        """Create the run's commits and branches in a repository that has its base, and store the run.
 
-        Doing it again changes nothing.
+        Idempotent.
 
         Raises:
-            ReportError: A patch does not fit, or the report has no commits.
-            GitError: A branch is not this program's to set.
+            ReportError: A patch does not apply, or the report has no commits.
+            GitError: A branch exists that patchyard did not create.
         """
         run = self.run
         if any(known.id == run.id and known.seconds is not None for known in store.runs()):
             return
-        commits = _Made(repository, self).all()
-        tasks = [self._prepared(_moved(task, commits)) for task in self.report.tasks]
-        self._set_branches(repository, store, [one.part for one in tasks])
-        self._keep(store, run, tasks)
+        commits = _CommitWriter(repository, self).write_all()
+        tasks = [self._validate(_with_commits(task, commits)) for task in self.report.tasks]
+        self._set_branches(repository, store, [task.part for task in tasks])
+        self._store_run(store, run, tasks)
 
     def diff(self, task: TaskPart) -> bytes:
-        """Return a task's patch.
+        """Return the patch of a task.
 
         Raises:
-            ReportError: It cannot be read.
+            ReportError: The file cannot be read.
         """
         path = self.directory / (task.patch or "")
         try:
@@ -123,14 +127,14 @@ class ImportedRun:
                     branches.refresh(store, name)
                     branches.set(name, commit)
 
-    def _keep(self, store: Store, run: Run, tasks: Sequence["_Prepared"]) -> None:
-        """Keep the run, and what of it is not in the store yet."""
+    def _store_run(self, store: Store, run: Run, tasks: Sequence["_ValidTask"]) -> None:
+        """Store the run, and those of its records that are not stored yet."""
         if all(known.id != run.id for known in store.runs()):
             store.open_run(run)
-        kept = {item.outcome.task for item in store.tasks(run.id)}
+        stored = {item.outcome.task for item in store.tasks(run.id)}
         for position, task in enumerate(tasks):
-            if task.part.task not in kept:
-                task.keep(store, run.id, position)
+            if task.part.task not in stored:
+                task.store_in(store, run.id, position)
         known = set(store.conflicts(run.id))
         for conflict in self.report.conflicts:
             if conflict not in known:
@@ -143,7 +147,7 @@ class ImportedRun:
             efficiency=run.efficiency or 0.0,
         )
 
-    def _prepared(self, task: TaskPart) -> "_Prepared":
+    def _validate(self, task: TaskPart) -> "_ValidTask":
         try:
             steps = {
                 one.number: StepResult(
@@ -151,7 +155,7 @@ class ImportedRun:
                 )
                 for one in task.steps
             }
-            return _Prepared(task, self._outcome(task), _inputs(task), steps)
+            return _ValidTask(task, self._outcome(task), _inputs(task), steps)
         except ValueError as error:
             raise ReportError(f"{self.directory / JSON_FILE}: task {task.task}: {error}") from None
 
@@ -180,20 +184,20 @@ class ImportedRun:
 
 
 @dataclass(frozen=True, slots=True)
-class _Prepared:
-    """A task that can be stored: everything in it was looked at."""
+class _ValidTask:
+    """A validated task of a report."""
 
     part: TaskPart
     outcome: Outcome
     inputs: InputHashes | None
     steps: Mapping[int, StepResult]
 
-    def keep(self, store: Store, run: str, position: int) -> None:
-        """Keep the task, and what of its steps is not in the store yet."""
+    def store_in(self, store: Store, run: str, position: int) -> None:
+        """Store the task, and those of its steps that are not stored yet."""
         task, start = self.part, self.part.start
-        numbered = {step.number for step in store.steps(run, task.task)}
+        stored = {step.number for step in store.steps(run, task.task)}
         for number, result in self.steps.items():
-            if number not in numbered:
+            if number not in stored:
                 store.keep_step(run, task.task, number, result)
         if self.outcome.worktree and self.outcome.started_at:
             store.begin_attempt(run, self._attempt(self.outcome.started_at))
@@ -225,84 +229,95 @@ class _Prepared:
         )
 
 
-def _oddities(report: Report) -> Iterator[str]:
-    """Yield what a report says that no run does."""
+def _find_problems(report: Report) -> Iterator[str]:
+    """Yield a message for everything in a report that no run writes."""
     if not _NAME.fullmatch(report.run):
-        yield f"{report.run!r} is no id of a run"
+        yield f"{report.run!r} is not a valid run id"
     if not _ID.fullmatch(report.base.commit):
-        yield f"{report.base.commit!r} is no id of a commit"
-    made = {report.base.commit, *(commit.id for commit in report.commits)}
+        yield f"{report.base.commit!r} is not a valid commit id"
+    created = frozenset({report.base.commit, *(commit.id for commit in report.commits)})
     for task in report.tasks:
-        if not _NAME.fullmatch(task.task):
-            yield f"{task.task!r} is no id of a task"
-        if task.patch not in {None, f"{task.task}.patch"}:
-            yield f"{task.patch!r} is not the name of task {task.task}'s patch"
-        if task.commit and not (task.patch and task.branch and task.start and task.start.commit in made):
-            yield f"task {task.task} has a commit, but no patch, no branch, or no start that the run made"
-        if task.commit and task.commit not in made:
-            yield f"the commit of task {task.task} is not in it: it was gone when the report was written"
-    own = {task.commit for task in report.tasks}
+        yield from _task_problems(task, created)
+    yield from _commit_problems(report)
+
+
+def _task_problems(task: TaskPart, created: frozenset[str]) -> Iterator[str]:
+    if not _NAME.fullmatch(task.task):
+        yield f"{task.task!r} is not a valid task id"
+    if task.patch not in {None, f"{task.task}.patch"}:
+        yield f"{task.patch!r} is not the name of task {task.task}'s patch"
+    if not task.commit:
+        return
+    if not (task.patch and task.branch and task.start and task.start.commit in created):
+        yield f"task {task.task} has a commit, but no patch, no branch, or no start point of this run"
+    if task.commit not in created:
+        yield f"the commit of task {task.task} is missing: it was deleted before the report was written"
+
+
+def _commit_problems(report: Report) -> Iterator[str]:
+    """Yield commits that are neither those of a task, with one parent, nor a merge of two."""
+    of_tasks = {task.commit for task in report.tasks}
     for commit in report.commits:
-        parents = 1 if commit.id in own else 2
+        parents = 1 if commit.id in of_tasks else 2
         if "\n" in commit.author + commit.committer or len(commit.parents) != parents:
-            yield f"commit {commit.id!r} is none that a run makes"
+            yield f"commit {commit.id!r} is not one that a run creates"
 
 
-class _Made:
-    """Makes the commits of a run again, parents first."""
+class _CommitWriter:
+    """Creates the commits of a run, parents first."""
 
-    def __init__(self, repository: Repository, carried: ImportedRun) -> None:
+    def __init__(self, repository: Repository, imported: ImportedRun) -> None:
         self._history = repository.history
-        self._carried = carried
-        self._base = carried.report.base.commit
+        self._imported = imported
+        self._base = imported.report.base.commit
         self._identity = repository.identity()
-        self._tasks = {task.commit: task for task in carried.report.tasks if task.commit}
+        self._tasks = {task.commit: task for task in imported.report.tasks if task.commit}
 
-    def all(self) -> Mapping[str, str]:
-        """Return the new commits by the ids of the old ones.
+    def write_all(self) -> Mapping[str, str]:
+        """Return the new commit ids by the old ones.
 
         Raises:
-            ReportError: A patch does not fit, or a commit is missing.
+            ReportError: A patch does not apply, or a commit is missing.
         """
         new = {self._base: self._base}
-        for commit in self._carried.report.commits:
+        for commit in self._imported.report.commits:
             try:
                 parents = tuple(new[parent] for parent in commit.parents)
             except KeyError as error:
-                raise ReportError(f"the report lacks commit {error.args[0]}") from None
-            new[commit.id] = self._make(commit, parents)
+                raise ReportError(f"commit {error.args[0]} is missing in the report") from None
+            new[commit.id] = self._write(commit, parents)
         return new
 
-    def _make(self, commit: Commit, parents: tuple[str, ...]) -> str:
+    def _write(self, commit: Commit, parents: tuple[str, ...]) -> str:
         task = self._tasks.get(commit.id)
         what = f"the patch of task {task.task}" if task else f"the merge {commit.id[:12]}"
         try:
             if task:
-                tree = self._history.apply(parents[0], self._carried.diff(task))
+                tree = self._history.apply(parents[0], self._imported.diff(task))
             else:
                 tree = self._history.merged_tree(*parents)
         except GitError as error:
             raise ReportError(f"{what} does not apply here: {error}") from None
         if tree != commit.tree:
-            raise ReportError(f"{what} gives another tree here than in the run; it is not the file of that run")
+            raise ReportError(f"{what} gives another tree than in the run; the file was changed")
         return self._history.write(
             replace(
                 commit,
                 parents=parents,
-                author=self._named(commit.author),
-                committer=self._named(commit.committer),
+                author=self._with_identity(commit.author),
+                committer=self._with_identity(commit.committer),
             )
         )
 
-    def _named(self, who: str) -> str:
-        """Return an author with the user's name, where the run knew none; the time stays."""
-        if not who.startswith(OWN_IDENTITY):
-            return who
-        return f"{self._identity.name} <{self._identity.email}> {who.removeprefix(OWN_IDENTITY)}"
+    def _with_identity(self, author: str) -> str:
+        """Return an author line; the default identity is replaced by that of the user, with the same time."""
+        if not author.startswith(DEFAULT_IDENTITY):
+            return author
+        return f"{self._identity.name} <{self._identity.email}> {author.removeprefix(DEFAULT_IDENTITY)}"
 
 
-def _moved(task: TaskPart, commits: Mapping[str, str]) -> TaskPart:
-    """Return a task with the commits that it has here."""
+def _with_commits(task: TaskPart, commits: Mapping[str, str]) -> TaskPart:
+    """Return a task with the ids of its new commits."""
     start = task.start
     if start:
         start = replace(start, commit=commits.get(start.commit, start.commit))

@@ -1,4 +1,4 @@
-"""A run as JUnit XML, which CI servers show: a suite a batch, a case a task."""
+"""The report of a run as JUnit XML: one suite per batch, one case per task."""
 
 import re
 from collections.abc import Iterable
@@ -9,16 +9,17 @@ from pipeline.view.timeline import DONE, RUNNING, Bar, Mark, Row, Stage, Timelin
 from tasks.model import Conflict, Status
 
 _ILLEGAL = re.compile(r"[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What XML 1.0 cannot hold, not even escaped."""
-ENDED_BY_OTHERS = frozenset({Status.SKIPPED, Status.CANCELLED})
+"""Characters that XML 1.0 does not allow, even escaped (https://www.w3.org/TR/xml/#charsets)."""
+NOT_RUN = frozenset({Status.SKIPPED, Status.CANCELLED})
 
 
 def junit(view: Timeline) -> str:
-    """Return the run as XML, in the shape of the JUnit schema that Jenkins publishes.
+    """Return the run as XML that conforms to the JUnit schema of Jenkins.
 
-    A task that failed is a failure, one that timed out or was cut off an error. One that is skipped, was
-    cancelled, has not run or is under way is skipped. Patches that do not go together are a failure of their
-    batch.
+    A failed task is a failure; a task that timed out or was interrupted is an error. A task that was skipped or
+    cancelled, has not run or is running, is skipped. Conflicting patches are a failure of their batch.
+
+    https://github.com/jenkinsci/xunit-plugin/blob/xunit-2.3.2/src/main/resources/org/jenkinsci/plugins/xunit/types/model/xsd/junit-10.xsd
     """
     root = ET.Element("testsuites", name=_legal(view.title), time=_seconds(view.elapsed))
     totals = dict.fromkeys(("tests", "failures", "errors"), 0)
@@ -56,10 +57,10 @@ def _case(view: Timeline, row: Row, bar: Bar | None) -> ET.Element:
     case.set("classname", _class(view, row.batch))
     words = row.state.replace("_", " ")
     first, _, rest = (row.error or "").partition("\n")
-    if row.state in ENDED_BY_OTHERS or not (row.done or row.attempts):
+    if row.state in NOT_RUN or not (row.done or row.attempts):
         ET.SubElement(case, "skipped", message=_legal(first or "it has not run"))
     elif row.state == RUNNING:
-        ET.SubElement(case, "skipped", message="it is under way")
+        ET.SubElement(case, "skipped", message="it is running")
     elif row.state not in DONE:
         kind = "failure" if row.state == Status.FAILED else "error"
         problem = ET.SubElement(case, kind, message=_legal(first or words), type=row.state)
@@ -73,13 +74,13 @@ def _steps(marks: Iterable[Mark]) -> list[str]:
     lines = []
     for mark in marks:
         code = mark.exit_code
-        ended = "it did not start, or had to be ended" if code is None else f"exit code {code}"
+        ended = "it did not start or was killed" if code is None else f"exit code {code}"
         lines.append(f"{mark.kind}: {mark.command} ({ended})")
     return lines
 
 
 def _conflict(view: Timeline, conflict: Conflict) -> ET.Element:
-    case = ET.Element("testcase", name="patches go together", time="0.000")
+    case = ET.Element("testcase", name="patches apply together", time="0.000")
     case.set("classname", _class(view, conflict.batch))
     ET.SubElement(case, "failure", message=_legal(str(conflict)), type="conflict")
     return case

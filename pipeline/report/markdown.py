@@ -1,27 +1,26 @@
-"""The report of a run as Markdown: for a CI job's summary, and for people."""
+"""The report of a run as Markdown, for example for the summary of a CI job."""
 
 import re
 from collections.abc import Iterable
 
 from pipeline.report.model import Report, TaskPart
 from tasks.model import Status
+from tasks.text import code_span, fence, plural
 
-CALM = frozenset({Status.CHANGED, Status.UNCHANGED})
-"""How a task ends that there is nothing more to say of."""
+SUCCEEDED = frozenset({Status.CHANGED, Status.UNCHANGED})
 _MARKUP = re.compile(r"([\\`*_\[\]<>|~#])")
-_TICKS = re.compile(r"`+")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
 
 def markdown(report: Report) -> str:
-    """Return the report as Markdown, whose tables and code spans GitHub and GitLab show."""
+    """Return the report as Markdown with tables, as GitHub and GitLab support it."""
     parts = [
         f"# {_text(report.plan.title or report.plan.name)}",
         _headline(report),
         _table(report.tasks),
-        *_troubles(report.tasks),
+        *_failures(report.tasks),
         _conflicts(report),
-        _made_from(report),
+        _inputs(report),
     ]
     return _CONTROL.sub("\ufffd", "\n\n".join(part for part in parts if part)) + "\n"
 
@@ -31,8 +30,8 @@ def _headline(report: Report) -> str:
     words = [f"**{_text(report.status.replace('_', ' '))}**"]
     if report.seconds is not None and report.speedup is not None:
         faster = f": {report.speedup:.1f} times faster than one by one" if report.speedup > 1 else ""
-        words.append(f"{ran} {'task' if ran == 1 else 'tasks'} in {report.seconds:.1f} s{faster}")
-    words.append(f"run {_code(report.run)} of {_code(report.plan.path)}")
+        words.append(f"{plural(ran, 'task')} in {report.seconds:.1f} s{faster}")
+    words.append(f"run {code_span(report.run)} of {code_span(report.plan.path)}")
     return ", ".join(words)
 
 
@@ -55,15 +54,15 @@ def _link(task: TaskPart) -> str:
     return f"[#{request.number}](<{request.url}>)" if request else ""
 
 
-def _troubles(tasks: Iterable[TaskPart]) -> list[str]:
-    """Return what there is to say of tasks that did not succeed."""
-    told = [task for task in tasks if task.status not in CALM and task.error]
-    parts = ["## What did not succeed"] if told else []
-    for task in told:
+def _failures(tasks: Iterable[TaskPart]) -> list[str]:
+    """Return a section with the errors of the tasks that did not succeed."""
+    failed = [task for task in tasks if task.status not in SUCCEEDED and task.error]
+    parts = ["## What did not succeed"] if failed else []
+    for task in failed:
         first, _, rest = (task.error or "").partition("\n")
         parts.append(f"**{task.task}** {task.status.replace('_', ' ')}: {_text(first)}")
         if rest.strip():
-            parts.append(_fence(rest))
+            parts.append(fence(rest, "text"))
     return parts
 
 
@@ -72,38 +71,22 @@ def _conflicts(report: Report) -> str:
     return "\n".join(["## Conflicts", "", *lines]) if lines else ""
 
 
-def _made_from(report: Report) -> str:
-    branch = f" ({_code(report.base.branch)})" if report.base.branch else ""
-    lines = [f"- base {_code(report.base.commit)}{branch}", f"- key {_code(report.key)}"]
-    lines += [f"- image {_code(image.name)} {_digest(image.digest)}" for image in report.images]
+def _inputs(report: Report) -> str:
+    branch = f" ({code_span(report.base.branch)})" if report.base.branch else ""
+    lines = [f"- base {code_span(report.base.commit)}{branch}", f"- key {code_span(report.key)}"]
+    lines += [f"- image {code_span(image.name)} {_digest(image.digest)}" for image in report.images]
     for agent in report.agents:
-        version = f" {_code(agent.version)}" if agent.version else ""
-        lines.append(f"- agent {_code(agent.name)}{version}")
+        version = f" {code_span(agent.version)}" if agent.version else ""
+        lines.append(f"- agent {code_span(agent.name)}{version}")
     if report.environment:
-        lines.append(f"- environment {', '.join(map(_code, report.environment))}")
+        lines.append(f"- environment {', '.join(map(code_span, report.environment))}")
     return "\n".join(["## Made from", "", *lines])
 
 
 def _digest(digest: str | None) -> str:
-    return _code(digest) if digest else "(its digest is not known)"
+    return code_span(digest) if digest else "(digest unknown)"
 
 
 def _text(text: str) -> str:
-    """Return text on one line that Markdown shows as it stands."""
+    """Return text on one line with its Markdown markup escaped."""
     return _MARKUP.sub(r"\\\1", " ".join(text.split()))
-
-
-def _code(text: str) -> str:
-    text = " ".join(text.split()) or " "
-    ticks = "`" * (_longest(text) + 1)
-    space = " " if text.startswith("`") or text.endswith("`") else ""
-    return f"{ticks}{space}{text}{space}{ticks}"
-
-
-def _fence(text: str) -> str:
-    ticks = "`" * max(3, _longest(text) + 1)
-    return f"{ticks}text\n{text.strip(chr(10))}\n{ticks}"
-
-
-def _longest(text: str) -> int:
-    return max(map(len, _TICKS.findall(text)), default=0)

@@ -1,6 +1,6 @@
-"""The report of a stored run: what it was made from, how it went, what it left (docs/reproducible.md).
+"""The report of a stored run, `report.json`: its inputs, its course and its results (docs/reproducible.md).
 
-`report.json` stands beside the patches, and holds all that it takes to make the run's commits again elsewhere.
+With the patches next to it, it is sufficient to recreate the run's commits in another clone.
 """
 
 import hashlib
@@ -29,14 +29,14 @@ JSON_FILE = "report.json"
 
 
 class ReportError(PatchyardError):
-    """A report cannot be written or read, or it does not fit what it is used for."""
+    """A report cannot be written or read, or does not match the repository."""
 
     exit_code: ClassVar[int] = 2
 
 
 @dataclass(frozen=True, slots=True)
 class PlanPart:
-    """The plan: its path as it was given, and its whole text, with secrets masked."""
+    """The plan: its path as given, and its complete text with secrets masked."""
 
     path: str
     name: str
@@ -46,7 +46,7 @@ class PlanPart:
 
 @dataclass(frozen=True, slots=True)
 class BasePart:
-    """What the run started from: a commit, its tree, and the branch that it was named by."""
+    """The run's base: a commit, its tree, and the branch that named it."""
 
     commit: str
     tree: str
@@ -55,7 +55,7 @@ class BasePart:
 
 @dataclass(frozen=True, slots=True)
 class ImagePart:
-    """An image as it was named, and its digest where that is known."""
+    """An image by its name, and its digest if known."""
 
     name: str
     digest: str | None
@@ -63,7 +63,7 @@ class ImagePart:
 
 @dataclass(frozen=True, slots=True)
 class StartPart:
-    """What a task started from: a commit, its tree, the branch that holds it, and the tasks that are in it."""
+    """A task's start point: a commit, its tree, its branch, and the tasks whose changes it contains."""
 
     commit: str
     tree: str | None
@@ -73,7 +73,7 @@ class StartPart:
 
 @dataclass(frozen=True, slots=True)
 class StepPart:
-    """A finished step; `command` is one line, `seconds` its wall time."""
+    """A finished step; `command` is one line, `seconds` the wall time."""
 
     number: int
     kind: str
@@ -85,7 +85,7 @@ class StepPart:
 
 @dataclass(frozen=True, slots=True)
 class RequestPart:
-    """A pull request; `action` is what publishing did last."""
+    """A pull request; `action` is what the last publication did."""
 
     number: int
     url: str
@@ -97,8 +97,8 @@ class RequestPart:
 class TaskPart:
     """A task of the run.
 
-    `key` is over all that it was made from; `None` for a task that never started, as everything that only a
-    task has which did. `patch` is the name of its file beside the report. `cost` is in US dollars.
+    `key` is the hash of all its inputs. It is `None` for a task that never started, like all fields that only a
+    started task has. `patch` is the name of a file next to the report. `cost` is in US dollars.
     """
 
     task: str
@@ -131,7 +131,7 @@ class TaskPart:
 
 @dataclass(frozen=True, slots=True)
 class PublishingPart:
-    """Where and how the run is published, unless whoever publishes it says otherwise."""
+    """The run's `PublishOptions`, as far as they are part of the report."""
 
     remote: str = "origin"
     github: str | None = None
@@ -145,7 +145,7 @@ class PublishingPart:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A run, whole. `key` is over the keys of its tasks; `commits` are those that it made, parents first."""
+    """A complete run. `key` is the hash of its tasks' keys; `commits` are those it created, parents first."""
 
     version: int
     patchyard: str
@@ -170,12 +170,16 @@ class Report:
 
     @property
     def as_json(self) -> str:
-        """The report as JSON, in ASCII, for people to read too."""
+        """The report as indented JSON in ASCII."""
         return json.dumps(asdict(self), indent=2) + "\n"
 
 
-def report_of(repository: Repository, store: Store, run: Run) -> Report:
-    """Return the report of a stored run. Blocks."""
+def build_report(repository: Repository, store: Store, run: Run) -> Report:
+    """Return the report of a stored run. Blocking.
+
+    Raises:
+        GitError: The repository does not have the run's base.
+    """
     inputs, stored = store.inputs(run.id), store.tasks(run.id)
     tasks = tuple(
         _task(item, inputs.get(item.outcome.task), store.steps(run.id, item.outcome.task)) for item in stored
@@ -190,7 +194,7 @@ def report_of(repository: Repository, store: Store, run: Run) -> Report:
         base=BasePart(run.base, repository.tree(run.base), run.base_name),
         pool_size=run.pool_size,
         started_at=timestamp(run.started_at),
-        finished_at=_when(run.finished_at),
+        finished_at=_timestamp(run.finished_at),
         seconds=run.seconds,
         speedup=run.speedup,
         efficiency=run.efficiency,
@@ -205,10 +209,10 @@ def report_of(repository: Repository, store: Store, run: Run) -> Report:
 
 
 def read_report(path: Path) -> Report:
-    """Read a `report.json`.
+    """Read a `report.json`. Blocking.
 
     Raises:
-        ReportError: It is none, or one of another version.
+        ReportError: The file cannot be read, or is not a report of this version.
     """
     try:
         record = json.loads(path.read_bytes())
@@ -217,7 +221,7 @@ def read_report(path: Path) -> Report:
     except ValueError as error:
         raise ReportError(f"{path}: not valid JSON: {error}") from None
     if not isinstance(record, dict) or record.get("version") != VERSION:
-        raise ReportError(f"{path}: it is no report of version {VERSION}, which this patchyard reads")
+        raise ReportError(f"{path}: not a report of version {VERSION}, the one that this patchyard reads")
     try:
         report: Report = decode(Report, record)
     except ValueError as error:
@@ -227,7 +231,7 @@ def read_report(path: Path) -> Report:
 
 def _task(item: StoredTask, inputs: InputHashes | None, steps: Iterable[StoredStep]) -> TaskPart:
     outcome, request = item.outcome, item.request
-    kept = bool(outcome.commit and outcome.patch)
+    is_stored = bool(outcome.commit and outcome.patch)
     return TaskPart(
         task=outcome.task,
         title=outcome.title,
@@ -240,8 +244,8 @@ def _task(item: StoredTask, inputs: InputHashes | None, steps: Iterable[StoredSt
         environment=inputs.environment if inputs else (),
         secrets=inputs.secrets if inputs else (),
         worktree=outcome.worktree,
-        started_at=_when(outcome.started_at),
-        finished_at=_when(item.finished_at),
+        started_at=_timestamp(outcome.started_at),
+        finished_at=_timestamp(item.finished_at),
         seconds=round(outcome.seconds, 3),
         start=_start(item, inputs),
         steps=tuple(
@@ -253,10 +257,10 @@ def _task(item: StoredTask, inputs: InputHashes | None, steps: Iterable[StoredSt
         error=outcome.error,
         cost=outcome.cost,
         files=outcome.files,
-        patch=f"{outcome.task}.patch" if kept else None,
+        patch=f"{outcome.task}.patch" if is_stored else None,
         branch=outcome.branch,
         commit=outcome.commit,
-        tree=outcome.patch.tree if kept and outcome.patch else None,
+        tree=outcome.patch.tree if is_stored and outcome.patch else None,
         pull_request=None
         if request is None
         else RequestPart(request.number, request.url, request.base, request.action),
@@ -270,7 +274,7 @@ def _start(item: StoredTask, inputs: InputHashes | None) -> StartPart | None:
     return StartPart(item.outcome.start, tree, item.start_branch, item.builds_on)
 
 
-def _when(moment: datetime | None) -> str | None:
+def _timestamp(moment: datetime | None) -> str | None:
     return None if moment is None else timestamp(moment)
 
 
@@ -288,7 +292,7 @@ def _images(inputs: Iterable[InputHashes]) -> tuple[ImagePart, ...]:
 
 
 def _commits(repository: Repository, base: str, stored: Sequence[StoredTask]) -> tuple[Commit, ...]:
-    """Return the commits of a run; none when they are not in the repository any more."""
+    """Return the commits of a run; none if the repository no longer has them."""
     tips = [item.outcome.commit for item in stored if item.outcome.commit]
     try:
         return repository.history.since(base, tips)

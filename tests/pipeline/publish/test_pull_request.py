@@ -48,10 +48,10 @@ def test_complete_body() -> None:
         "Write `hello` into it.\n\n- [ ] and be *quick*\n\n"
         "## Files\n\n"
         "- `a.txt`: create\n- `c.txt`\n\n"
-        "Named by the plan, and not changed:\n\n- `b.txt`: read\n\n"
+        "Named by the plan, but not changed:\n\n- `b.txt`: read\n\n"
         "## Verification\n\n"
         "- `cat a.txt`: exit code 0\n\n"
-        "To be checked by a person:\n\n- [ ] The file reads well\n\n"
+        "To be checked manually:\n\n- [ ] The file reads well\n\n"
         "---\n\nPlan-Task: 1.1\nPatchyard-Run: r-1\n"
     )
 
@@ -60,7 +60,7 @@ def test_task_without_text_lists_its_commands() -> None:
     task = Task("1.1", "t", 1, run=(Step(StepKind.RUN, "echo a > a.txt", ("sh",)),))
     text = body(task, PLAN, outcome("a.txt"), run="r")
     assert "## What was asked\n\n- `echo a > a.txt`\n" in text
-    assert "The plan names no command that verifies it." in text
+    assert "The plan has no command to verify it." in text
 
 
 def test_file_names_are_shown_verbatim() -> None:
@@ -77,7 +77,7 @@ def test_long_body_is_cut_before_the_trailers() -> None:
     task = Task("1.1", "t", 1, implementation="before\n```python\n" + "x = 1\n" * 20_000)
     text = body(task, PLAN, outcome("a.txt"), run="r-1")
     assert len(text) <= LIMIT
-    assert "x = 1\n```\n\n*The rest was cut: it is too long for a pull request" in text
+    assert "x = 1\n```\n\n*The rest was cut, because it is too long for a pull request" in text
     assert text.endswith("Plan-Task: 1.1\nPatchyard-Run: r-1\n")
 
 

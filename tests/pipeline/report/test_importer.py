@@ -204,7 +204,7 @@ def test_modified_patch_is_rejected_without_side_effects(elsewhere: Elsewhere) -
     patch = elsewhere.directory / "1.3.patch"
     patch.write_bytes(patch.read_bytes().replace(b"+three\n", b"+THREE\n"))
     done = elsewhere.publish(code=2)
-    assert "the patch of task 1.3 gives another tree here than in the run" in done.err
+    assert "the patch of task 1.3 gives another tree than in the run" in done.err
     assert set(elsewhere.here.branches()) == {"main"}
     assert elsewhere.pulls == {}
     assert elsewhere.here.call("runs", "--json").out == ""
@@ -231,32 +231,32 @@ def test_branch_named_differently_in_a_report_is_not_changed(elsewhere: Elsewher
     assert elsewhere.here.clone.head == head == elsewhere.server.repository(NAME).tip("main")
 
 
-ODD = [
-    ("report", "run", "../../x", "no id of a run"),
-    ("base", "commit", "--all", "no id of a commit"),
+INVALID = [
+    ("report", "run", "../../x", "not a valid run id"),
+    ("base", "commit", "--all", "not a valid commit id"),
     ("task", "task", "../x", "no id of a task"),
     ("task", "patch", "../1.1.patch", "not the name of task 1.1's patch"),
     ("task", "patch", "report.json", "not the name of task 1.1's patch"),
     ("task", "patch", None, "task 1.1 has a commit, but no patch"),
-    ("task", "start", None, "no start that the run made"),
+    ("task", "start", None, "no start point of this run"),
     ("task", "status", "odd", "'odd' is not a valid Status"),
     ("task", "mode", "odd", "'odd' is not a valid Mode"),
     ("task", "started_at", "yesterday", "Invalid isoformat"),
     ("step", "kind", "odd", "'odd' is not a valid StepKind"),
-    ("task", "commit", "2" * 40, "the commit of task 1.1 is not in it"),
+    ("task", "commit", "2" * 40, "the commit of task 1.1 is missing"),
     ("report", "status", "odd", "'odd' is not a valid RunStatus"),
-    ("report", "commits", [], "the commit of task 1.1 is not in it"),
-    ("commit", "author", "A <a@b> 1 +0000\nparent " + "3" * 40, "is none that a run makes"),
-    ("commit", "parents", [], "is none that a run makes"),
-    ("commit", "parents", ["4" * 40], "the report lacks commit 4444"),
-    ("commit", "tree", "5" * 40, "gives another tree here"),
+    ("report", "commits", [], "the commit of task 1.1 is missing"),
+    ("commit", "author", "A <a@b> 1 +0000\nparent " + "3" * 40, "is not one that a run creates"),
+    ("commit", "parents", [], "is not one that a run creates"),
+    ("commit", "parents", ["4" * 40], "commit 4444"),
+    ("commit", "tree", "5" * 40, "gives another tree than"),
 ]
 
 
 def test_invalid_report_is_rejected(elsewhere: Elsewhere) -> None:
     whole = json.dumps(elsewhere.report)
     with opened(elsewhere.here) as (repository, store):
-        for where, name, value, message in ODD:
+        for where, name, value, message in INVALID:
             report = json.loads(whole)
             first = report["tasks"][0]
             parts = {"report": report, "base": report["base"], "task": first, "step": first["steps"][0]}

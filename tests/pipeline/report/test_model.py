@@ -251,7 +251,7 @@ def test_markdown_shows_texts_verbatim() -> None:
         f"- base `{'b' * 40}`",
         f"- key `{'k' * 64}`",
         "- image `python:3.13` `sha256:1`",
-        "- image `gone:1` (its digest is not known)",
+        "- image `gone:1` (digest unknown)",
         "- agent `claude` `2.1`",
         "- environment `A`, `B`",
     ]
