@@ -234,7 +234,7 @@ def test_branch_named_differently_in_a_report_is_not_changed(elsewhere: Elsewher
 INVALID = [
     ("report", "run", "../../x", "not a valid run id"),
     ("base", "commit", "--all", "not a valid commit id"),
-    ("task", "task", "../x", "no id of a task"),
+    ("task", "task", "../x", "not a valid task id"),
     ("task", "patch", "../1.1.patch", "not the name of task 1.1's patch"),
     ("task", "patch", "report.json", "not the name of task 1.1's patch"),
     ("task", "patch", None, "task 1.1 has a commit, but no patch"),

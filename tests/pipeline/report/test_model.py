@@ -266,7 +266,7 @@ def test_markdown_of_an_unfinished_run_has_no_figures() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 2}, "no report of version 1"),
+        ({"version": 2}, "not a report of version 1"),
         ({"run": 3}, "run: expected str"),
         ({"base": None}, "base: expected an object"),
         ({"base": {"commit": "x", "branch": None}}, "base.tree: missing"),
