@@ -1,4 +1,4 @@
-"""`patchyard.lock`: the digest of each image by name, which users commit beside `patchyard.toml`."""
+"""Read and write `patchyard.lock`: digests of images by name, committed beside `patchyard.toml`."""
 
 import json
 import tomllib
@@ -16,7 +16,7 @@ from tasks.model import Mode, Plan
 FILE = "patchyard.lock"
 VERSION = 1
 HEAD = f"""\
-# The digest of each image by name, written by `patchyard lock`; `patchyard lock --update` looks them up anew.
+# The digest of each image by name, written by `patchyard lock`; `patchyard lock --update` renews them.
 version = {VERSION}
 
 [images]
@@ -31,17 +31,17 @@ class LockError(PatchyardError):
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """The digests of images by name; `path` is where they stand, whether or not the file is there."""
+    """The digests of images by name; `path` is their file, which may not exist yet."""
 
     path: Path
     images: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def beside(cls, root: Path) -> "Lock":
-        """Read the lock file of the repository at `root`; empty where there is none.
+        """Read the lock file of the repository at `root`; without a file, the lock is empty. Blocking.
 
         Raises:
-            LockError: It is not as `patchyard lock` writes it.
+            LockError: The file cannot be read, or is not valid.
         """
         path = root / FILE
         try:
@@ -49,7 +49,9 @@ class Lock:
         except FileNotFoundError:
             return cls(path)
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise LockError(f"{path}: not valid TOML: {error}; `patchyard lock` writes it anew") from None
+            raise LockError(
+                f"{path}: not valid TOML: {error}; remove it, and `patchyard lock` writes a new one"
+            ) from None
         except OSError as error:
             raise LockError(f"{path}: cannot be read: {error.strerror}") from None
         if table.get("version") != VERSION:
@@ -66,52 +68,52 @@ class Lock:
 
     @property
     def text(self) -> str:
-        """The content of the file, sorted by name, so that a change of one image is a change of one line."""
-        # What JSON writes as a text, TOML reads as one.
+        """The content of the file, sorted by name, so that changing one image changes one line."""
+        # A JSON string is a valid TOML basic string: https://toml.io/en/v1.0.0#string
         lines = (f"{json.dumps(name)} = {json.dumps(digest)}\n" for name, digest in sorted(self.images.items()))
         return HEAD + "".join(lines)
 
     def with_images(self, images: Mapping[str, str]) -> "Lock":
-        """Return it with more images, or with other digests for those that it has."""
+        """Return a lock with these digests added, or in place of those of the same images."""
         return Lock(self.path, {**self.images, **images})
 
     def write(self) -> None:
-        """Write the file, whole or not at all.
+        """Write the file, atomically. Blocking.
 
         Raises:
-            LockError: It cannot be written.
+            LockError: The file cannot be written.
         """
         try:
             write_atomically(self.path, self.text.encode(), mode=0o644, durable=True)
         except OSError as error:
             raise LockError(f"cannot write {self.path}: {error.strerror}") from None
 
-    def lacks(self, names: Iterable[str]) -> tuple[str, ...]:
-        """Return the images that neither name a digest themselves nor are in the lock, in order."""
+    def unlocked(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Return the images without a digest, neither in their name nor in the lock, in order."""
         return tuple(name for name in dict.fromkeys(names) if not digest_of(name) and name not in self.images)
 
     def check(self, names: Iterable[str]) -> None:
-        """Refuse images that are not locked.
+        """Check that every image has a digest.
 
         Raises:
-            LockError: Names them all.
+            LockError: Some have none; the message names them all.
         """
-        if missing := self.lacks(names):
+        if missing := self.unlocked(names):
             noun, verb = ("image", "is") if len(missing) == 1 else ("images", "are")
             adds = " ".join(f"--image {name}" for name in missing)
             raise LockError(
-                f"{noun} {', '.join(missing)} {verb} not in {self.path}, and only locked ones are taken; "
+                f"{noun} {', '.join(missing)} {verb} not in {self.path}, and only locked images are allowed; "
                 f"`patchyard lock {adds}` adds {'it' if len(missing) == 1 else 'them'}"
             )
 
 
 def images_of(plan: Plan, settings: Settings, modes: Iterable[Mode] = tuple(Mode)) -> tuple[str, ...]:
-    """Return the images of a plan's tasks as they are named, each once, in the plan's order.
+    """Return the names of the images of a plan's tasks, each once, in the plan's order.
 
     Args:
         plan: The plan.
-        settings: As resolved for the plan.
-        modes: Only of batches that are run in these.
+        settings: The resolved settings of the plan.
+        modes: Only batches that run in one of these modes count.
     """
     wanted = set(modes)
     return tuple(

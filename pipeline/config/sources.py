@@ -166,7 +166,7 @@ def secret_values(names: Iterable[str], environ: Mapping[str, str]) -> dict[str,
     names = list(names)
     if missing := [name for name in names if name not in environ]:
         raise UnsetError(
-            f"secrets: the environment variable {missing[0]} is not set; set it, or take it off the list",
+            f"secrets: the environment variable {missing[0]} is not set; set it, or remove it from the list",
             names=missing[:1],
             why="is among the secrets of the settings",
         )

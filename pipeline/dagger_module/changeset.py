@@ -1,4 +1,4 @@
-"""All that a run changed, put together on the disk of the module's runtime. Blocks."""
+"""Merge the changes of a run's tasks into one changeset."""
 
 import os
 from collections.abc import Iterable
@@ -17,15 +17,15 @@ MESSAGE = "patchyard: all changes"
 
 
 class MergeConflictError(PatchyardError):
-    """What the tasks changed cannot be put together."""
+    """The changes of the tasks cannot be merged."""
 
 
 @dataclass(frozen=True, slots=True)
 class MergedOutcomes:
-    """The changes of all tasks as two directories: what changed as it was in the base, and as it is now.
+    """The changed files of all tasks in two directories: as in the base, and as after the run.
 
-    No other file is in them, so whoever applies the changes can write or remove no other. Of two whole trees an
-    engine may take every file for another, though it is the same.
+    They hold no other file, so applying the changeset cannot write or remove another one. Given two whole
+    trees, an engine may report every file as changed.
     """
 
     before: Path
@@ -33,17 +33,17 @@ class MergedOutcomes:
 
 
 def merge_outcomes(repository: Repository, base: str, outcomes: Iterable[Outcome]) -> str:
-    """Return the commit that holds what all tasks changed.
+    """Return the commit with the changes of all tasks. Blocking.
 
     Raises:
-        ApartError: Two of them conflict; it names them.
+        MergeConflictError: Two tasks conflict; the message names them.
     """
-    united = base
+    merged_commit = base
     merged: list[Outcome] = []
     for outcome in outcomes:
         if outcome.commit is None:
             continue
-        merge = repository.merge(united, outcome.commit, MESSAGE)
+        merge = repository.merge(merged_commit, outcome.commit, MESSAGE)
         if merge.commit is None:
             names, files = find_conflicting_tasks(
                 outcome, merged, merge.conflicts, partial(repository.merge, message=MESSAGE)
@@ -51,25 +51,25 @@ def merge_outcomes(repository: Repository, base: str, outcomes: Iterable[Outcome
             raise MergeConflictError(
                 f"task {outcome.task} conflicts with {' and '.join(names)} in {', '.join(files)}"
             )
-        united = merge.commit
+        merged_commit = merge.commit
         merged.append(outcome)
-    return united
+    return merged_commit
 
 
-def write_changeset(repository: Repository, base: str, united: str, directory: Path) -> MergedOutcomes:
-    """Lay the changes between two commits out below a directory.
+def write_changeset(repository: Repository, base: str, merged_commit: str, directory: Path) -> MergedOutcomes:
+    """Write the changes between two commits into directories below `directory`. Blocking.
 
-    Directories stay where their last file is removed, and submodules are left alone: the caller may have more
-    in them than git knows of.
+    A directory is kept when its last file is removed, and submodules are not touched: the caller may have
+    files in them that are not in git.
 
     Raises:
-        ApartError: The engine cannot have the name of a file.
+        MergeConflictError: The engine cannot handle the name of a file.
     """
-    changes = repository.history.changes(base, united)
+    changes = repository.history.changes(base, merged_commit)
     for change in changes:
         _check(change.path)
     old, new, before, after = (directory / name for name in ("old", "new", "before", "after"))
-    for path, commit in ((old, base), (new, united)):
+    for path, commit in ((old, base), (new, merged_commit)):
         repository.add_worktree(path, commit).reset(commit)
     before.mkdir()
     after.mkdir()
@@ -95,10 +95,10 @@ def _check(path: str) -> None:
     """Check that the engine can write a file of that name, or remove it.
 
     Raises:
-        ApartError: It cannot.
+        MergeConflictError: It cannot.
     """
     if not is_utf8(path) or "\\" in path:
         raise MergeConflictError(
             f"{as_utf8(path)} cannot be among the changes, since its name has a backslash or is not UTF-8; "
-            "take `patches` in place of `changes`"
+            "use `patches` instead of `changes`"
         )

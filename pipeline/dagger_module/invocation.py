@@ -255,8 +255,8 @@ class _MessageRecorder:
 
 def _merge_changes(result: RunResult, directory: Path) -> MergedOutcomes:
     repository, base = result.prepared.repository, result.prepared.base
-    outcomes = merge_outcomes(repository, base, result.finished.outcomes)
-    return write_changeset(repository, base, outcomes, directory.absolute())
+    merged_commit = merge_outcomes(repository, base, result.finished.outcomes)
+    return write_changeset(repository, base, merged_commit, directory.absolute())
 
 
 def _publish(opener: Callable[[], Store], run: str, target: Target, listener: Listener) -> int:

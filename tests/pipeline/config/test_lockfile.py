@@ -48,7 +48,7 @@ image: plan:1
 """
 
 
-def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+def test_written_lock_is_read_back(tmp_path: Path) -> None:
     lock = Lock.beside(tmp_path)
     assert lock == Lock(tmp_path / FILE, {})
     lock.with_images(IMAGES).write()
@@ -65,7 +65,7 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [FILE]
 
 
-def test_one_image_more_is_one_line_more(tmp_path: Path) -> None:
+def test_added_image_adds_one_line(tmp_path: Path) -> None:
     lock = Lock(tmp_path / FILE, IMAGES)
     more = lock.with_images({"node:22": ONE})
     assert [line for line in more.text.splitlines() if line not in lock.text.splitlines()] == [
@@ -87,7 +87,7 @@ def test_one_image_more_is_one_line_more(tmp_path: Path) -> None:
         ("version = 1\nimages = 3\n", "images: expected a digest"),
     ],
 )
-def test_a_file_that_is_none_is_refused(tmp_path: Path, content: str | bytes, message: str) -> None:
+def test_invalid_lock_file_is_refused(tmp_path: Path, content: str | bytes, message: str) -> None:
     (tmp_path / FILE).write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(LockError, match=message) as error:
         Lock.beside(tmp_path)
@@ -95,7 +95,7 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path, content: str | bytes, me
     assert str(tmp_path / FILE) in str(error.value)
 
 
-def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+def test_unwritable_directory_is_reported(tmp_path: Path) -> None:
     with pytest.raises(LockError, match="cannot write"):
         Lock(tmp_path / "nowhere" / FILE, IMAGES).write()
 
@@ -109,7 +109,7 @@ def test_digests_are_recognised() -> None:
     assert pinned(f"python@{TWO}", {f"python@{TWO}": ONE}) == f"python@{TWO}"
 
 
-def test_what_is_not_locked_is_named(tmp_path: Path) -> None:
+def test_unlocked_images_are_named(tmp_path: Path) -> None:
     lock = Lock(tmp_path / FILE, IMAGES)
     lock.check(["python:3.13", f"other@{ONE}"])
     with pytest.raises(LockError, match=r"^image a:1 is not in .*`patchyard lock --image a:1` adds it$"):
@@ -118,7 +118,7 @@ def test_what_is_not_locked_is_named(tmp_path: Path) -> None:
         lock.check(["a:1", "b:2"])
 
 
-def test_the_images_of_a_plan_are_those_of_its_tasks(tmp_path: Path) -> None:
+def test_images_of_a_plan_are_those_of_its_tasks(tmp_path: Path) -> None:
     plan = parse(PLAN, "plan.md").plan
     assert plan
     settings = load({}, {}, tmp_path).resolve(plan.settings)
@@ -129,7 +129,7 @@ def test_the_images_of_a_plan_are_those_of_its_tasks(tmp_path: Path) -> None:
     assert images_of(plan, forced, [Mode.DAGGER]) == ("flag:1",)
 
 
-def test_a_locked_run_refuses_an_image_that_is_not_locked_before_any_task(project: Project) -> None:
+def test_locked_run_refuses_unlocked_images_before_any_task(project: Project) -> None:
     plan = project.plan(PLAN)
     Lock(project.root / FILE, {"plan:1": ONE}).write()
     done = project.run(plan, "--mode", "dagger", "--locked").expect(2)
@@ -143,7 +143,7 @@ def test_a_locked_run_refuses_an_image_that_is_not_locked_before_any_task(projec
     assert project.call("run", plan, "--mode", "dagger").expect(2).err == done.err
 
 
-def test_a_lock_is_of_no_concern_to_tasks_without_containers(project: Project) -> None:
+def test_lock_is_not_read_for_tasks_without_containers(project: Project) -> None:
     (project.root / FILE).write_text("broken")
     plan = project.plan(plan_text({"1.1": "echo 1 > one"}))
     assert project.run(plan, "--locked").expect(0).statuses == {"1.1": "changed"}
@@ -151,7 +151,7 @@ def test_a_lock_is_of_no_concern_to_tasks_without_containers(project: Project) -
     assert "patchyard.lock: not valid TOML" in refused.err
 
 
-def test_what_is_locked_already_needs_no_engine(project: Project) -> None:
+def test_locked_images_need_no_engine(project: Project) -> None:
     Lock(project.root / FILE, {"plan:1": ONE, "task:1": TWO, "batch:1": ONE}).write()
     before = (project.root / FILE).read_bytes()
     done = project.call("lock", project.plan(PLAN)).expect(0)
@@ -170,26 +170,26 @@ def test_without_an_engine_nothing_is_written(project: Project, tmp_path: Path) 
     assert not (project.root / FILE).exists()
 
 
-def test_an_engine_that_goes_is_no_image_that_is_not_there(project: Project) -> None:
+def test_unavailable_engine_is_not_reported_as_missing_image(project: Project) -> None:
     with StandIn() as engine:
         engine.cut_at("imageRef")
         environ = {CLI: str(command_line(project.shared))}
         done = project.call("lock", "--engine", engine.address, environ=environ).expect(4)
-    assert done.err.startswith(f"patchyard: {engine.address} has gone: it does not answer any more (")
+    assert done.err.startswith(f"patchyard: {engine.address} is unavailable: ")
     assert done.err.count("\n") == 1
     assert not (project.root / FILE).exists()
 
 
-def test_an_image_that_is_not_there_is_named(project: Project) -> None:
+def test_missing_image_is_named(project: Project) -> None:
     def refuse(_: str) -> str:
         raise ValueError("failed to resolve image")
 
     with StandIn(answers={"imageRef": refuse}) as engine:
         environ = {CLI: str(command_line(project.shared))}
         done = project.call("lock", "--engine", engine.address, "--image", "no:1", environ=environ).expect(2)
-    assert done.err.startswith("patchyard: the engine finds no image no:1: check the name")
+    assert done.err.startswith("patchyard: image not found: no:1; check the name")
 
 
-def test_a_plan_with_mistakes_is_not_locked(project: Project) -> None:
+def test_invalid_plan_is_not_locked(project: Project) -> None:
     done = project.call("lock", project.plan("# Nothing\n")).expect(2)
     assert "error:" in done.err

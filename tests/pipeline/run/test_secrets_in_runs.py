@@ -114,7 +114,7 @@ def test_a_secret_that_is_not_set_is_told_before_anything_runs(project: Project)
 
     assert done.expect(2).out == ""
     assert done.err == (
-        "patchyard: secrets: the environment variable API_KEY is not set; set it, or take it off the list\n"
+        "patchyard: secrets: the environment variable API_KEY is not set; set it, or remove it from the list\n"
     )
 
 

@@ -46,7 +46,7 @@ def test_each_source_wins_over_the_next(tmp_path: Path) -> None:
     assert resolved(tmp_path, file, environ, plan, pool_size=7).pool_size == 7
 
 
-def test_a_task_wins_over_the_file_but_not_over_a_flag(tmp_path: Path) -> None:
+def test_task_wins_over_the_file_but_not_over_a_flag(tmp_path: Path) -> None:
     file = 'timeout = "1m"\nagent = "file"\nimage = "file:1"\nmode = "parallel"'
     settings = resolved(tmp_path, file)
     assert settings.timeout_for(TASK) == 5
@@ -60,7 +60,7 @@ def test_a_task_wins_over_the_file_but_not_over_a_flag(tmp_path: Path) -> None:
     assert settings.mode_for(BATCH) is Mode.PARALLEL
 
 
-def test_no_limit_is_said_with_none(tmp_path: Path) -> None:
+def test_timeout_of_none_is_no_limit(tmp_path: Path) -> None:
     settings = resolved(tmp_path, timeout="none")
     assert math.isinf(settings.timeout)
     assert settings.timeout_for(TASK) is None
@@ -76,7 +76,7 @@ def test_tables_of_the_plan_are_added_to_those_of_the_file(tmp_path: Path) -> No
     assert (settings.copy, settings.setup, settings.keep) == ((".env",), (), ("x",))
 
 
-def test_an_agent_of_the_file_has_all_that_its_table_says(tmp_path: Path) -> None:
+def test_agent_of_the_file_has_every_field_of_its_table(tmp_path: Path) -> None:
     file = """
 [agents.mine]
 command = "mine {prompt_file}"
@@ -99,14 +99,14 @@ cost = 'cost: (?P<cost>[0-9.]+)'
     )
 
 
-def test_of_a_built_in_agent_only_what_the_file_names_is_changed(tmp_path: Path) -> None:
+def test_file_changes_single_fields_of_a_built_in_agent(tmp_path: Path) -> None:
     file = '[agents.claude]\ncommand = "claude -p --model best"\nsecrets = []'
     agent = resolved(tmp_path, file, agent="claude").agent_for(Task("1", "T", 1))
     assert agent == replace(BUILT_IN["claude"], command="claude -p --model best", secrets=())
     assert resolved(tmp_path, agent="claude").agent_for(Task("1", "T", 1)) == BUILT_IN["claude"]
 
 
-def test_a_plan_that_takes_an_agent_s_name_gets_none_of_its_secrets(tmp_path: Path) -> None:
+def test_agent_of_a_plan_gets_no_secrets_of_its_namesake(tmp_path: Path) -> None:
     plan = PlanSettings(agent="claude", agents={"claude": "env | grep KEY", "mine": "env"})
     file = '[agents.mine]\ncommand = "mine"\nsecrets = ["MINE_KEY"]\nenvironment = { A = "1" }'
     settings = resolved(tmp_path, file, plan=plan)
@@ -114,13 +114,13 @@ def test_a_plan_that_takes_an_agent_s_name_gets_none_of_its_secrets(tmp_path: Pa
     assert settings.agent_for(Task("1", "T", 1, agent="mine")) == Agent("mine", "env")
 
 
-def test_a_task_with_commands_of_its_own_has_no_agent(tmp_path: Path) -> None:
+def test_task_with_commands_has_no_agent(tmp_path: Path) -> None:
     settings = resolved(tmp_path, agent="claude")
     step = Step(StepKind.RUN, "true", ("true",))
     assert settings.agent_for(Task("1", "T", 1, run=(step,), agent="codex")) is None
 
 
-def test_the_agent_s_image_counts_where_nothing_names_one(tmp_path: Path) -> None:
+def test_image_of_the_agent_is_the_fallback(tmp_path: Path) -> None:
     text, script = Task("1", "T", 1), Task("2", "T", 1, run=(Step(StepKind.RUN, "true", ("true",)),))
     plain, own = Batch(1, "B", (text, script)), Batch(1, "B", (text, script), image="batch:1")
     settings = resolved(tmp_path, agent="claude")
@@ -137,7 +137,7 @@ def test_services_of_containers(tmp_path: Path) -> None:
     assert resolved(tmp_path, file).services == {"model": "localhost:11434", "proxy-1": "10.0.0.1:80"}
 
 
-def test_pyproject_is_read_where_there_is_no_file_of_its_own(tmp_path: Path) -> None:
+def test_pyproject_is_read_without_a_file_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text("[tool.patchyard]\npool_size = 9\n")
     assert load({}, {}, tmp_path).resolve(PlanSettings()).pool_size == 9
     assert resolved(tmp_path, "pool_size = 2").pool_size == 2
@@ -177,7 +177,7 @@ def test_pyproject_is_read_where_there_is_no_file_of_its_own(tmp_path: Path) -> 
         ("a = ", "not valid TOML:"),
     ],
 )
-def test_what_is_wrong_in_the_file_is_said_with_its_place(tmp_path: Path, file: str, message: str) -> None:
+def test_error_in_the_file_names_its_key(tmp_path: Path, file: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         resolved(tmp_path, file)
     assert str(tmp_path / "patchyard.toml") in str(caught.value)
@@ -185,17 +185,17 @@ def test_what_is_wrong_in_the_file_is_said_with_its_place(tmp_path: Path, file: 
     assert caught.value.exit_code == 2
 
 
-def test_what_is_wrong_in_the_environment_names_the_variable(tmp_path: Path) -> None:
+def test_error_in_the_environment_names_the_variable(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="the environment variable PATCHYARD_DRAFT: expected true or false"):
         resolved(tmp_path, environ={"PATCHYARD_DRAFT": "perhaps"})
 
 
-def test_flags_of_the_environment_are_words(tmp_path: Path) -> None:
+def test_environment_takes_words_for_flags(tmp_path: Path) -> None:
     assert resolved(tmp_path, environ={"PATCHYARD_DRAFT": "yes"}).draft is True
     assert resolved(tmp_path, "draft = true", environ={"PATCHYARD_DRAFT": "0"}).draft is False
 
 
-def test_a_secret_that_is_not_set_is_named() -> None:
+def test_unset_secret_is_named() -> None:
     assert secret_values(["A"], {"A": "value", "B": "other"}) == {"A": "value"}
     with pytest.raises(ConfigError, match="the environment variable C is not set"):
         secret_values(["A", "C"], {"A": "value"})
