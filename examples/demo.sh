@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs an example plan on a scratch clone of the example repository, and shows the patches.
-# usage: demo.sh DIRECTORY      DIRECTORY is made anew; nothing outside of it is touched
+# usage: demo.sh DIRECTORY      DIRECTORY is removed and created again; nothing outside of it is changed
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 out=${1:?usage: demo.sh DIRECTORY}

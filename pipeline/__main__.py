@@ -1,4 +1,4 @@
-"""What the console command calls: the command line, with a quick start and a quick end."""
+"""Entry point of the console command: run the command line with a fast start and exit."""
 
 import gc
 import os
@@ -9,14 +9,14 @@ from contextlib import suppress
 def main() -> None:
     """Run the command line and end the process with its exit code.
 
-    The process ends without the interpreter's own way out, which frees every object of every library one by
-    one and takes longer than all that a short command does. By then everything is closed: runs, files and the
+    The process exits with `os._exit`, because the regular shutdown of the interpreter frees every object of
+    every library and takes longer than a short command. Everything is closed by then: runs, files and the
     database are context managers, and the two streams are flushed here.
     """
-    # A run is short and keeps what it makes: collecting less often saves a tenth of the start-up.
+    # A run is short and frees little: collecting garbage less often saves a tenth of the start-up.
     gc.set_threshold(50_000, 20, 20)
 
-    from pipeline.cli.main import main as command_line  # noqa: PLC0415 - the threshold holds for its imports too
+    from pipeline.cli.main import main as command_line  # noqa: PLC0415 - the threshold applies to its imports too
 
     code: str | int | None = 0
     try:
@@ -26,7 +26,7 @@ def main() -> None:
     if isinstance(code, str):
         sys.exit(code)  # the interpreter prints it
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):  # whoever read it has gone
+        with suppress(OSError, ValueError):  # the reader has closed the pipe
             stream.flush()
     os._exit(code or 0)
 

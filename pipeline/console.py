@@ -1,4 +1,4 @@
-"""What a run shows: a live table on a terminal, a line an event elsewhere, or JSON lines."""
+"""Observers that print a run: a live table on a terminal, otherwise one line per event, or JSON lines."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -38,11 +38,11 @@ STYLES = {
     Status.CANCELLED: "magenta",
 }
 PLAIN_WIDTH = 120
-"""Columns of a table that does not go to a terminal."""
+"""Width, in characters, of a table that is not written to a terminal."""
 
 
 def observer_for(stream: TextIO, *, as_lines_of_json: bool) -> Observer:
-    """Return the observer for a stream: JSON lines, a live table on a terminal, else a line an event."""
+    """Return the observer for a stream: JSON lines, a live table on a terminal, else one line per event."""
     if as_lines_of_json:
         return JsonLines(stream)
     return LiveTable(stream) if stream.isatty() else Lines(stream)
@@ -60,11 +60,11 @@ class JsonLines:
         self._stream.flush()
 
     def close(self) -> None:
-        """Everything is written already."""
+        """Do nothing: every event is written at once."""
 
 
 def headline(outcome: Outcome) -> str:
-    """Return an outcome as half a sentence."""
+    """Return an outcome as a short phrase, such as `changed in 2.1 s: 1 file, branch patchyard/demo/1.1`."""
     words = _status(outcome)
     if outcome.worktree:
         words += f" in {outcome.seconds:.1f} s"
@@ -81,7 +81,7 @@ def _status(outcome: Outcome) -> str:
 
 
 def figure(finished: RunFinished) -> str:
-    """Return the figure that matters, as one sentence."""
+    """Return the number of tasks, the wall time, the speedup and the pool use as one sentence."""
     ran = [outcome for outcome in finished.outcomes if outcome.worktree]
     if not ran and (cached := [outcome for outcome in finished.outcomes if outcome.cached]):
         return f"{plural(len(cached), 'task')} from the cache in {finished.seconds:.1f} s"
@@ -93,8 +93,8 @@ def figure(finished: RunFinished) -> str:
     return f"{sentence}: {faster}{finished.efficiency * 100:.0f} % of a pool of {places}"
 
 
-def line(event: Event) -> str | None:  # noqa: PLR0911 - one answer an event
-    """Return an event as one line for people, without its time; `None` for one that says nothing new."""
+def line(event: Event) -> str | None:  # noqa: PLR0911 - one return per event type
+    """Return an event as one line of text, without its time; `None` for an event that is not shown."""
     match event:
         case RunStarted():
             size = f"{plural(event.tasks, 'task')}, pool of {event.pool_size}, base {event.base[:12]}"
@@ -122,7 +122,7 @@ def line(event: Event) -> str | None:  # noqa: PLR0911 - one answer an event
 
 
 class Lines:
-    """Writes a line an event, with milliseconds, and the table at the end."""
+    """Writes one line per event, with its time to the millisecond, and a table at the end."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -137,7 +137,7 @@ class Lines:
         self._stream.flush()
 
     def close(self) -> None:
-        """Everything is written already."""
+        """Do nothing: every event is written at once."""
 
 
 @dataclass(slots=True)
@@ -151,7 +151,7 @@ class _Lane:
 
 
 class LiveTable:
-    """Shows a row a worktree, with its task, its step and the time, and above it what has ended."""
+    """Live table with one row per worktree: its task, step and time. Finished tasks scroll above it."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -161,7 +161,7 @@ class LiveTable:
         self._live: Live | None = None
 
     def notify(self, event: Event) -> None:
-        """Bring the table up to date."""
+        """Update the table."""
         live = self._live or self._start()
         match event:
             case RunStarted():
@@ -183,7 +183,7 @@ class LiveTable:
             live.console.print(printable(text), style=style, markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
-        """Give the terminal back."""
+        """Stop the live table."""
         if self._live is not None:
             self._live.stop()
 
@@ -201,7 +201,7 @@ class LiveTable:
 
         caption = f"{self._done} of {plural(self._total, 'task')} done"
         table = Table(box=None, padding=(0, 2, 0, 0), caption=caption, caption_justify="left", expand=True)
-        # The narrow columns keep their width; title and step share what is left of the terminal's.
+        # The narrow columns keep their width; title and step share the rest of the terminal.
         table.add_column("worktree", no_wrap=True, style="cyan")
         table.add_column("task", no_wrap=True)
         table.add_column("title", no_wrap=True, overflow="ellipsis", ratio=2)
@@ -214,14 +214,14 @@ class LiveTable:
 
 
 def console(stream: TextIO) -> "Console":
-    """Return a console over a stream; wide enough for a table where there is no terminal."""
+    """Return a console that writes to a stream, with a fixed width if the stream is not a terminal."""
     from rich.console import Console  # noqa: PLC0415 - slow to import, and only needed here
 
     return Console(file=stream, width=None if stream.isatty() else PLAIN_WIDTH, highlight=False)
 
 
 def show(what: "RenderableType", stream: TextIO) -> None:
-    """Print a table or the like."""
+    """Print a table or another renderable to a stream."""
     console(stream).print(what)
 
 
@@ -246,7 +246,7 @@ def table(
 
 
 def outcome_table(outcomes: Sequence[Outcome], links: dict[str, str] | None = None) -> "RenderableType":
-    """Return the outcomes of a run as a table; `links` are the pull requests' addresses by task."""
+    """Return the outcomes of a run as a table; `links` are the URLs of pull requests by task."""
     links = links or {}
     costs = {outcome.task: f"${outcome.cost:.2f}" for outcome in outcomes if outcome.cost is not None}
     rows = [
@@ -274,14 +274,14 @@ def outcome_table(outcomes: Sequence[Outcome], links: dict[str, str] | None = No
 
 
 def summary(finished: RunFinished) -> "RenderableType":
-    """Return the end of a run: its table, the last lines of what failed, and the figure."""
+    """Return the summary of a run: the table of outcomes, the errors of failed tasks, and the figures."""
     from rich.console import Group  # noqa: PLC0415 - slow to import, and only needed here
 
     parts: list[RenderableType] = [_plain(""), outcome_table(finished.outcomes)]
     for outcome in finished.outcomes:
         first, _, rest = (outcome.error or "").partition("\n")
         if rest and outcome.status is not Status.CANCELLED:
-            told = "\n".join(f"  {text}" for text in rest.splitlines())
-            parts.append(_plain(f"\ntask {outcome.task}: {first}\n{told}"))
+            indented = "\n".join(f"  {text}" for text in rest.splitlines())
+            parts.append(_plain(f"\ntask {outcome.task}: {first}\n{indented}"))
     parts.append(_plain(f"\n{figure(finished)}"))
     return Group(*parts)

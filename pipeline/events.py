@@ -1,6 +1,6 @@
-"""What happens in a run, as data, and the Observer that is told of it.
+"""Events of a run, and the observers that receive them.
 
-An event becomes a JSON line by `as_json`; its fields are an interface and stand in docs/output.md.
+The fields of an event in JSON are a public interface, documented in docs/output.md.
 """
 
 import json
@@ -16,25 +16,25 @@ from tasks.model import Conflict, Outcome, PullRequest, RunStatus
 
 
 def now() -> datetime:
-    """Return the present moment, in UTC."""
+    """Return the current time, in UTC."""
     return datetime.now(UTC)
 
 
 def timestamp(moment: datetime) -> str:
-    """Return a moment as RFC 3339 has it: UTC, with milliseconds."""
+    """Return a time in the format of RFC 3339: UTC, with milliseconds and `Z`."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """Something that happened; `time` is when."""
+    """Base class of events; `time` is when it happened."""
 
     time: datetime = field(default_factory=now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted(Event):
-    """A run has begun. `base` is a commit id."""
+    """A run has started. `base` is a commit id."""
 
     run: str
     plan: str
@@ -47,7 +47,7 @@ class RunStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchStarted(Event):
-    """A batch has begun. `start` is the commit that its tasks start from."""
+    """A batch has started. `start` is the commit that its tasks start from."""
 
     batch: int
     title: str
@@ -58,7 +58,7 @@ class BatchStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskStarted(Event):
-    """A task has its worktree."""
+    """A task has got its worktree and starts."""
 
     task: str
     title: str
@@ -68,7 +68,7 @@ class TaskStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepStarted(Event):
-    """A step is about to begin; `number` counts from 1 within the task, `command` is one line."""
+    """A step is about to start; `number` counts from 1 within the task, `command` is one line."""
 
     task: str
     worktree: str
@@ -99,7 +99,7 @@ class TaskFinished(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConflictFound(Event):
-    """Patches of a batch do not go together."""
+    """Patches of a batch conflict."""
 
     conflict: Conflict
 
@@ -113,7 +113,7 @@ class Published(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice(Event):
-    """A sentence for people; `level` is `info`, `warning` or `error`."""
+    """A message for the user; `level` is `info`, `warning` or `error`."""
 
     message: str
     level: str = "info"
@@ -146,7 +146,7 @@ NAMES = {
 
 
 def outcome_fields(outcome: Outcome) -> dict[str, object]:
-    """Return what a JSON line says of an outcome."""
+    """Return the fields of an outcome in JSON."""
     return {
         "task": outcome.task,
         "title": outcome.title,
@@ -166,7 +166,7 @@ def outcome_fields(outcome: Outcome) -> dict[str, object]:
 
 
 def as_record(event: Event) -> dict[str, object]:
-    """Return an event as the mapping that its JSON line holds: `event` and `time` first."""
+    """Return the JSON object of an event as a mapping, with `event` and `time` first."""
     record: dict[str, object] = {"event": NAMES[type(event)], "time": timestamp(event.time)}
     for item in fields(event):
         value = getattr(event, item.name)
@@ -199,27 +199,27 @@ def as_json(event: Event) -> str:
 
 
 class Observer(Protocol):
-    """Is told what happened, in order, always from one thread."""
+    """Receives the events of a run in order, always in the same thread."""
 
     def notify(self, event: Event) -> None:
-        """Take note of an event. May block: it is never called on the event loop."""
+        """Receive an event. May block: it is never called on the event loop."""
 
     def close(self) -> None:
-        """Show what is still held back; no event comes after this."""
+        """Write what is still buffered; no event follows."""
 
 
 class Listener(Protocol):
-    """Whoever takes events on the event loop; must not block."""
+    """Receives events on the event loop; must not block."""
 
     def notify(self, event: Event) -> None:
-        """Take note of an event."""
+        """Receive an event."""
 
 
 class Broadcast:
-    """Hands events to observers in a thread of its own, so that whoever tells never waits for a slow reader.
+    """Listener that passes events to observers in a separate thread, so that a slow observer delays nothing.
 
-    A context manager: leaving it waits until every event was handed over. An observer that raises is told no
-    more; the run goes on.
+    A context manager: its exit waits until every event was delivered. An observer that raises receives no more
+    events, and its error is stored in `failure`; the run continues.
     """
 
     def __init__(self, observers: Sequence[Observer]) -> None:
@@ -229,7 +229,7 @@ class Broadcast:
         self.failure: BaseException | None = None
 
     def notify(self, event: Event) -> None:
-        """Queue an event; returns at once."""
+        """Queue an event; does not block."""
         self._queue.put(event)
 
     def __enter__(self) -> Self:
@@ -240,7 +240,7 @@ class Broadcast:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Hand over what is queued, and close the observers."""
+        """Deliver the queued events, and close the observers. Blocking."""
         self._queue.put(None)
         self._thread.join()
 
@@ -249,7 +249,7 @@ class Broadcast:
             for observer in list(self._observers):
                 try:
                     observer.notify(event)
-                except Exception as error:  # noqa: BLE001 - whatever it is, the run does not end for it
+                except Exception as error:  # noqa: BLE001 - an observer must not end the run
                     self.failure = error
                     self._observers.remove(observer)
         for observer in self._observers:

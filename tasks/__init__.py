@@ -1,4 +1,4 @@
-"""What the work is: plans, tasks and their outcomes, as plain data.
+"""Plans, tasks and their outcomes as plain data.
 
-Nothing here reads a file, starts a process or awaits.
+The modules of this package do not read files, start processes or await anything.
 """

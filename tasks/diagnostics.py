@@ -1,4 +1,4 @@
-"""What is wrong with a plan, and where."""
+"""Errors and warnings about a plan."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ from typing import ClassVar
 from tasks.errors import PatchyardError
 
 _SHOWN = 60
-"""How many characters of a plan's own text a message repeats."""
+"""Maximum number of characters that a message quotes from a plan."""
 
 
 class Severity(StrEnum):
-    """Whether the plan can be run all the same."""
+    """An error prevents the run; a warning does not."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -20,7 +20,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """One mistake or doubt. `line` and `column` are 1-based, the column in characters."""
+    """One error or warning. `line` and `column` are 1-based, the column in characters."""
 
     path: str
     line: int
@@ -29,12 +29,12 @@ class Diagnostic:
     message: str
 
     def __str__(self) -> str:
-        """The line that people and editors read."""
+        """Format as `path:line:column: severity: message`, which editors understand."""
         return f"{self.path}:{self.line}:{self.column}: {self.severity}: {self.message}"
 
 
 class PlanError(PatchyardError):
-    """A plan cannot be run. The message holds every diagnostic, one a line."""
+    """A plan cannot be run. The message has one line per diagnostic."""
 
     exit_code: ClassVar[int] = 2
 
@@ -44,7 +44,7 @@ class PlanError(PatchyardError):
 
 
 class Report:
-    """Collects the diagnostics of one plan. `errors` is how many mistakes were noted so far."""
+    """Collects the diagnostics of one plan. `errors` is the number of errors so far."""
 
     def __init__(self, path: str) -> None:
         self.errors = 0
@@ -52,21 +52,21 @@ class Report:
         self._found: dict[Diagnostic, None] = {}
 
     def error(self, line: int, column: int, message: str) -> None:
-        """Note a mistake that keeps the plan from being run."""
+        """Add an error, which prevents the plan from being run."""
         self.errors += 1
         self._found[Diagnostic(self._path, line, column, Severity.ERROR, message)] = None
 
     def warning(self, line: int, column: int, message: str) -> None:
-        """Note what is probably not meant."""
+        """Add a warning about something that is probably not intended."""
         self._found[Diagnostic(self._path, line, column, Severity.WARNING, message)] = None
 
     def sorted(self) -> tuple[Diagnostic, ...]:
-        """Return what was noted, in the order of the plan's text."""
+        """Return the diagnostics in the order of the plan's text."""
         return tuple(sorted(self._found, key=lambda found: (found.line, found.column, found.severity)))
 
 
 def quoted(text: str) -> str:
-    """Return some of a plan's text as a message shows it: on one line, in backticks, printable and short."""
+    """Return text of a plan as messages quote it: on one line, in backticks, printable and shortened."""
     line = " ".join(text[: _SHOWN * 4].split())
     line = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line)
     return f"`{line if len(line) <= _SHOWN else line[: _SHOWN - 1] + '…'}`"

@@ -1,20 +1,20 @@
-"""The one base error. Subclasses stand beside the code that raises them."""
+"""Base class of expected errors. Subclasses are defined next to the code that raises them."""
 
 from typing import ClassVar
 
 
 class PatchyardError(Exception):
-    """Something that ends the call, said in one clear sentence.
+    """Base class of expected errors.
 
-    The message says what is wrong, where, and what to do. The doors print it without a traceback
-    and end with `exit_code`.
+    The message is one sentence: what is wrong, where, and what to do. Entry points print it without a traceback
+    and exit with `exit_code`.
     """
 
     exit_code: ClassVar[int] = 1
 
 
 def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the one error of a group that says most: the program's own before any other."""
+    """Return the most informative error of a group: a `PatchyardError` if there is one, else the first."""
     own, rest = group.split(PatchyardError)
     error: BaseException = own or rest or group
     while isinstance(error, BaseExceptionGroup):

@@ -1,4 +1,4 @@
-"""What a task is made from, and one key over all of it: the same key, the same work."""
+"""Cache key of a task: a hash of all its inputs."""
 
 import hashlib
 import json
@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from tasks.model import Mode, Step, Task
 
 KEY_VERSION = 1
-"""Counts up when what the key is made of changes: keys of different versions are never equal."""
+"""Increased when the inputs of the key change: keys of different versions are never equal."""
 
 
 @dataclass(frozen=True, slots=True)
 class AgentUse:
-    """The agent that a task was given to: its name, the command that was run, and its version where known."""
+    """The agent of a task: its name, the command that was run, and its version if known."""
 
     name: str
     command: str
@@ -22,12 +22,12 @@ class AgentUse:
 
 @dataclass(frozen=True, slots=True)
 class TaskInputs:
-    """What a task is made from.
+    """All inputs of a task.
 
-    `base_tree` and `start_tree` are tree ids: of the run's base, and of what the task starts from. `steps` are
-    all of its steps, with what they read from standard input. `image` is that of its container, with the digest
-    where that is known, and `layers` the commands that prepare it; `depth` is how many commits of history the
-    container has. `environment` is the plan's and the configuration's own; `secrets` are names.
+    `base_tree` and `start_tree` are the tree ids of the run's base and of the task's start point. `steps` are
+    all of its steps, with their standard input. `image` is the image of its container, with the digest if it is
+    known, and `layers` are the commands that prepare it; `depth` is the number of commits of history in the
+    container. `environment` has the variables of the plan and the configuration; `secrets` are names.
     """
 
     task: Task
@@ -45,7 +45,7 @@ class TaskInputs:
 
 @dataclass(frozen=True, slots=True)
 class InputHashes:
-    """What is kept of a task's ingredients: names and ids, no values, and the key over all of them."""
+    """The part of a task's inputs that is stored: names and ids without values, and the key."""
 
     key: str
     mode: Mode
@@ -57,7 +57,7 @@ class InputHashes:
 
 
 def inputs_of(made_from: TaskInputs) -> InputHashes:
-    """Return what is kept of a task's ingredients."""
+    """Return the part of a task's inputs that is stored."""
     return InputHashes(
         key=key(made_from),
         mode=made_from.mode,
@@ -70,10 +70,11 @@ def inputs_of(made_from: TaskInputs) -> InputHashes:
 
 
 def key(made_from: TaskInputs) -> str:
-    """Return the key: the SHA-256 of a canonical JSON text, in hexadecimal digits.
+    """Return the cache key: the SHA-256 of a canonical JSON text, in hexadecimal digits.
 
-    The values of the environment go in as hashes. Of secrets only the names do: whoever has the key must not be
-    able to try values against it. `local` and `parallel` give the same key, since the tasks are the same.
+    Values of the environment are included as hashes. Of secrets only the names are included, so that nobody can
+    test guesses of a value against the key. The modes `local` and `parallel` have the same key, since the tasks
+    are the same.
     """
     task, agent = made_from.task, made_from.agent
     record = {
@@ -97,12 +98,12 @@ def key(made_from: TaskInputs) -> str:
 
 
 def canonical(record: object) -> bytes:
-    """Return the one JSON text of a value: sorted names, no spaces, ASCII."""
+    """Return the canonical JSON text of a value: sorted names, no spaces, ASCII."""
     return json.dumps(record, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
 def _place(made_from: TaskInputs) -> Sequence[object]:
-    """Return what a task's place is made of: a container's image, or the machine, of which nothing is known."""
+    """Return where a task runs: in a container of an image, or on the machine, whose software is unknown."""
     if made_from.mode is Mode.DAGGER:
         return ["container", made_from.image, made_from.layers, made_from.depth]
     return ["machine"]

@@ -1,4 +1,4 @@
-"""The words of the program as frozen data: plan, batch, task, step, patch, outcome, run, pull request."""
+"""Data model: plan, batch, task, step, patch, outcome, run status, pull request."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -117,9 +117,9 @@ class DeclaredFile:
 class Step:
     """One process of a task.
 
-    `title` is the one line that people see. `argv` is the argument vector. `stdin` is text for standard
-    input, `None` for an empty one. `prompt_file` says that `{prompt_file}` in the arguments stands for a
-    file that holds `stdin`; the runner makes it, outside of the worktree.
+    `title` is the line that is shown. `argv` is the argument vector. `stdin` is text for standard
+    input, `None` for an empty one. With `prompt_file`, the runner writes `stdin` to a
+    file outside of the worktree and replaces `{prompt_file}` in the arguments by its path.
     """
 
     kind: StepKind
@@ -131,7 +131,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """An item under **Verification:**: a command that is run, or prose that the agent is told."""
+    """An item under **Verification:**: a command to run, or prose for the agent."""
 
     text: str
     step: Step | None = None
@@ -182,7 +182,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class PlanSettings:
-    """What the YAML front matter of a plan may set; `None` is "not set"; `timeout` is in seconds."""
+    """Settings of the YAML front matter of a plan; `None` means not set. `timeout` is in seconds."""
 
     base: str | None = None
     mode: Mode | None = None
@@ -199,7 +199,7 @@ class Plan:
     """A whole plan.
 
     `name` is the plan's part of branch names: a slug of the title, else of the file's name. `path` is as
-    the user gave it. Batches stand in the order in which they run.
+    the user gave it. Batches are in the order in which they run.
     """
 
     name: str
@@ -234,7 +234,7 @@ class StepResult:
 
     @property
     def ok(self) -> bool:
-        """Whether the next step may begin."""
+        """Whether the next step may start."""
         return self.exit_code == 0 and not (self.timed_out or self.cancelled or self.error)
 
 
@@ -255,7 +255,7 @@ class Patch:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a task ended, and what it left.
+    """Result of a task.
 
     `seconds` runs from the moment the task takes its worktree, which is made ready first, until its patch is
     taken. `exit_code` and `step` are those of the step that failed; for a task that succeeded `exit_code` is 0.
@@ -297,17 +297,17 @@ class Conflict:
     files: tuple[str, ...]
 
     def __str__(self) -> str:
-        """The sentence that people read."""
+        """Describe the conflict in one sentence."""
         names = " and ".join(self.tasks)
         return f"tasks {names} conflict in {', '.join(self.files)}"
 
 
 @dataclass(frozen=True, slots=True)
 class PullRequest:
-    """A pull request as the forge has it.
+    """A pull request on the forge.
 
     `action` is what publishing did: `opened`, `updated` or `merged`. `base` and `branch` are branch names.
-    `notes` are sentences: what else was done, and what could not be done without it being a failure.
+    `notes` are sentences about what else was done, and what could not be done but is not a failure.
     """
 
     task: str

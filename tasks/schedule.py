@@ -1,4 +1,4 @@
-"""Plan + what is done -> the tasks that may start now, and why others may not."""
+"""Select tasks of a plan, and decide which of them may start."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
@@ -8,7 +8,7 @@ from tasks.model import Batch, Outcome, Plan, Status, Task
 
 
 class SelectionError(PatchyardError):
-    """What was asked for is not in the plan."""
+    """A selected batch or task is not in the plan."""
 
     exit_code = 2
 
@@ -20,14 +20,14 @@ def select(
     end_batch: int | None = None,
     tasks: Collection[str] = (),
 ) -> Plan:
-    """Return the plan with only what was asked for.
+    """Return the plan with only the selected batches and tasks.
 
-    Batches outside of the range, and tasks that are not named (when any is), are left out; what remains no
-    longer depends on them: they count as done, and as part of the base. Every batch of the result says what
-    it builds on.
+    Batches outside of the range, and tasks that are not in `tasks` (unless it is empty), are left out. The rest
+    no longer depends on them: they count as done, and as part of the base. Every batch of the result has
+    explicit dependencies.
 
     Raises:
-        SelectionError: There is no such batch or task, or nothing remains.
+        SelectionError: A batch or task does not exist, or nothing is selected.
     """
     numbers = [batch.number for batch in plan.batches]
     for flag, number in (("--start-batch", start_batch), ("--end-batch", end_batch)):
@@ -42,14 +42,14 @@ def select(
     chosen = plan.batches[first : last + 1]
     kept = {task.id for batch in chosen for task in batch.tasks if not tasks or task.id in tasks}
     if not kept:
-        raise SelectionError(f"nothing to run: no task of {plan.path} is in the batches and tasks asked for")
+        raise SelectionError(f"nothing to run: no task of {plan.path} is in the selected batches and tasks")
     inside = {batch.number for batch in chosen}
     before = dict(zip(numbers[1:], numbers, strict=False))
     return replace(plan, batches=tuple(_cut(batch, before.get(batch.number), inside, kept) for batch in chosen))
 
 
 def _cut(batch: Batch, before: int | None, batches: set[int], tasks: set[str]) -> Batch:
-    """Return a batch without the tasks and dependencies that are not among those given."""
+    """Return a batch with only the given tasks, and dependencies only on the given batches and tasks."""
     named = batch.dependencies
     if named is None:
         named = () if before is None else (before,)
@@ -65,9 +65,9 @@ def _cut(batch: Batch, before: int | None, batches: set[int], tasks: set[str]) -
 
 
 def left_out(plan: Plan, chosen: Plan) -> tuple[str, ...]:
-    """Return the tasks that those chosen build on, and which are not chosen themselves, in the plan's order.
+    """Return the ids of unselected tasks that selected ones build on, in the plan's order.
 
-    What builds on them starts from a base that is taken to hold what they do.
+    The base is assumed to have the changes of these tasks already.
     """
     whole = select(plan)
     kept = {task.id for task in chosen.tasks}
@@ -97,7 +97,7 @@ def foundations(plan: Plan, number: int) -> tuple[int, ...]:
 def ready(tasks: Iterable[Task], finished: Collection[str], started: Collection[str]) -> list[Task]:
     """Return the tasks of a batch that may start now, in the plan's order.
 
-    A task may start when it has not, and every task of its batch that it names has finished.
+    A task may start if it was not started and the tasks of its batch that it depends on have finished.
     """
     tasks = list(tasks)
     own = {task.id for task in tasks}
@@ -109,7 +109,7 @@ def ready(tasks: Iterable[Task], finished: Collection[str], started: Collection[
 
 
 def is_done(task: Task, outcome: Outcome | None) -> bool:
-    """Whether what depends on the task may build on it."""
+    """Return whether dependent tasks may build on the task."""
     return outcome is not None and (outcome.succeeded or task.completed)
 
 
@@ -118,7 +118,8 @@ def obstacle(
 ) -> str | None:
     """Return why a task cannot run, in one sentence, or `None`.
 
-    Without `keep_going` a task needs all of the batches that its own builds on; always the tasks it names.
+    A task always needs the tasks that it depends on; without `keep_going` also all tasks of the batches
+    that its batch builds on.
     """
     tasks = {task.id: task for task in plan.tasks}
     for name in task.dependencies:
@@ -131,7 +132,7 @@ def obstacle(
         for other in below.tasks:
             if not is_done(other, outcomes.get(other.id)):
                 how = _how(outcomes.get(other.id))
-                hint = "--keep-going would run it all the same"
+                hint = "--keep-going runs it anyway"
                 return f"it builds on batch {number}, and task {other.id} {how} ({hint})"
     return None
 

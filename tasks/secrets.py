@@ -1,4 +1,4 @@
-"""Values that must not be seen: masking them in output, and finding them in what would be kept."""
+"""Mask secret values in output, and find them in data that would be stored."""
 
 import json
 from base64 import b64encode
@@ -21,23 +21,22 @@ SHORTEST_LINE = 12
 SHORTEST_BASE64 = 8
 """The same for what is certain of a value's Base64."""
 ARMOUR = b"-----"
-"""How lines such as "-----BEGIN PRIVATE KEY-----" begin, which are no secret."""
+"""How lines such as "-----BEGIN PRIVATE KEY-----" begin, which are not secret."""
 
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
     """Named secret values. Their representation never shows a value.
 
-    A value is recognised as it stands, without white space around it; line by line where it has several
-    lines; and as it stands in JSON, in a URL and in Base64, at any offset (as in an `Authorization: Basic`
-    header).
+    A value is recognised literally, without surrounding white space; line by line if it has several lines; and
+    encoded in JSON, in a URL and in Base64, at any offset (as in an `Authorization: Basic` header).
     """
 
     values: Mapping[str, str] = field(default_factory=dict, repr=False)
     hidden: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """More values that must not be seen, for whoever is not given them."""
+    """More values to mask, which are not passed to the task."""
     needles: tuple[tuple[str, bytes], ...] = field(init=False, repr=False, compare=False)
-    """What is looked for, as (name, bytes)."""
+    """Byte strings to find, as (name, bytes)."""
 
     def __post_init__(self) -> None:
         names: dict[bytes, str] = {}
@@ -53,7 +52,7 @@ class Secrets:
         return replace(self, values=values, hidden={**self.hidden, **rest})
 
     def __bool__(self) -> bool:
-        """Whether there is anything to hide."""
+        """Return whether there is a value to mask."""
         return bool(self.needles)
 
     def mask(self, data: bytes) -> bytes:
@@ -68,17 +67,17 @@ class Secrets:
         return _decode(self.mask(_encode(text)))
 
     def find(self, data: bytes) -> str | None:
-        """Return the name of a secret whose value stands in `data`, else `None`."""
+        """Return the name of a secret whose value is in `data`, else `None`."""
         return next((name for name, needle in self.needles if needle in data), None)
 
     @property
     def longest(self) -> int:
-        """The length in bytes of the longest thing that is looked for; 0 without secrets."""
+        """Length in bytes of the longest byte string to find; 0 without secrets."""
         return max((len(needle) for _, needle in self.needles), default=0)
 
 
 class Masker:
-    """Masks a stream: a value that is split over several pieces is masked all the same.
+    """Masks a stream: a value that is split over several pieces is masked, too.
 
     Only the end of a piece that may begin a value is held back, until the next piece or `flush`.
     """
@@ -89,14 +88,14 @@ class Masker:
         self._covered = 0  # how many bytes of `_held` belong to a mask that is out already
 
     def feed(self, data: bytes) -> bytes:
-        """Return what may be shown after this piece."""
+        """Return the masked output that is complete after this piece."""
         if not self._needles:
             return data
         data = self._held + data
         return self._advance(data, min(_unfinished(data, needle) for needle in self._needles))
 
     def flush(self) -> bytes:
-        """Return what was held back: nothing follows, or nothing that belongs to it."""
+        """Return what was held back, at the end of the stream."""
         return self._advance(self._held, len(self._held))
 
     def _advance(self, data: bytes, end: int) -> bytes:
@@ -104,8 +103,8 @@ class Masker:
         shown = []
         position = 0
         for start, stop in self._masked(data):
-            goes_on = start == 0 and self._covered > 0
-            if not goes_on:
+            continued = start == 0 and self._covered > 0
+            if not continued:
                 if start >= end:
                     break
                 shown += [data[position:start], MASK]
@@ -115,7 +114,7 @@ class Masker:
         return b"".join(shown)
 
     def _masked(self, data: bytes) -> list[tuple[int, int]]:
-        """Return where values stand in `data`, in order; those that overlap are one."""
+        """Return the spans of values in `data`, in order; overlapping ones are merged."""
         spans = [span for needle in self._needles for span in _spans(data, needle)]
         if self._covered:
             spans.append((0, self._covered))
@@ -164,7 +163,7 @@ def _forms(value: str) -> Iterator[bytes]:
 
 
 def _base64(plain: bytes, shift: int) -> tuple[bytes, bytes]:
-    """Return what of `plain`'s Base64 does not depend on what stands around it.
+    """Return the part of `plain`'s Base64 that does not depend on the surrounding bytes.
 
     `shift` is how many bytes into a group of three it begins. In the usual alphabet, and in that of URLs.
     """

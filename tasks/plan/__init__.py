@@ -1,1 +1,1 @@
-"""Plans in Markdown."""
+"""Parser of plans in Markdown."""

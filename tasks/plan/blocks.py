@@ -1,8 +1,8 @@
-"""Markdown text -> the blocks of a plan, each with its lines. What is a block, markdown-it-py decides.
+"""Split the Markdown text of a plan into blocks, with markdown-it-py.
 
-A plan's fields are block rules of their own, handed to markdown-it-py: so a line such as `**Run:** make`
-begins a block wherever a heading could, ends the paragraph or list above it, and is plain text in a fence,
-a quote or a comment.
+The fields of a plan are additional block rules of markdown-it-py. A line such as `**Run:** make` therefore
+begins a block wherever a heading could, ends the paragraph or list above it, and is plain text in a fence, a
+quote or a comment.
 """
 
 import re
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
 
 MAX_NESTING = 40
-"""Quotes and lists deeper than this are refused: markdown-it-py would drop what stands in them."""
+"""Quotes and lists deeper than this are refused: markdown-it-py would drop their content."""
 
 ACTIONS = {
     "create": FileAction.CREATE,
@@ -98,7 +98,7 @@ class Document:
     suspects: dict[int, str]
 
     def children(self, block: Block) -> list[Block]:
-        """Return the blocks that stand directly in a list, a list item or a quote."""
+        """Return the direct children of a list, a list item or a quote."""
         if block.token.type != "flat_list":
             return list(_blocks(self.tokens, block.first, block.last))
         if block.kind == "list_item_open":
@@ -107,7 +107,7 @@ class Document:
         return [Block("list_item_open", line, line + 1, text, block.token, 0, 0) for line, text in lines]
 
     def column(self, line: int, text: str = "", after: int = 0) -> int:
-        """Return the 1-based column at which `text` stands on a line (0-based), else that of its first word.
+        """Return the 1-based column of `text` on a line (0-based), else that of its first word.
 
         The text is looked for from the column `after` on.
         """
@@ -137,11 +137,11 @@ class Document:
 
 
 def parse_blocks(text: str) -> Document:
-    """Return a text's blocks. Lines end with a line feed alone, and there is no NUL in it."""
+    """Return a text's blocks. Lines end with a line feed alone, and the text has no NUL characters."""
     from markdown_it import MarkdownIt, rules_block  # noqa: PLC0415 - keeps the start of the command line quick
 
     parser = MarkdownIt("commonmark", {"maxNesting": MAX_NESTING})
-    # Text is read as it stands, so nothing inline is wanted; link references would only take lines away.
+    # Inline markup is kept as text; link reference definitions would remove lines.
     parser.disable(["inline", "text_join", "reference", "lheading"], ignoreInvalid=True)
     parser.block.ruler.before("code", "field", _field, {"alt": ["paragraph", "blockquote", "list"]})
     parser.block.ruler.before("field", "block", _block)
@@ -275,7 +275,7 @@ def _flat_list(state: "StateBlock", start: int) -> bool:
 
 
 def _ends_list(state: "StateBlock", line: int) -> bool:
-    """Whether it is certain that a line can go on with neither the list above it nor the list's last item."""
+    """Return whether a line certainly continues neither the list above it nor the list's last item."""
     following = state.skipEmptyLines(line)
     if following >= state.lineMax:
         return True

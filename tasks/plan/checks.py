@@ -1,4 +1,4 @@
-"""What batches and tasks name -> what they depend on, checked against the whole plan."""
+"""Resolve and check the dependencies of batches and tasks."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -12,7 +12,7 @@ from tasks.plan.tasks import BatchDraft
 def checked_batches(
     drafts: Sequence[BatchDraft], links: Sequence[tuple[Task, list[Link]]], report: Report
 ) -> tuple[Batch, ...]:
-    """Return the batches with what they and their tasks depend on, and report what cannot be met."""
+    """Return the batches with resolved dependencies, and report those that cannot be satisfied."""
     below = _TaskLinks(drafts, links, report).resolved()
     numbers = _batch_links(drafts, report)
     return tuple(
@@ -64,7 +64,7 @@ def _batch_links(drafts: Sequence[BatchDraft], report: Report) -> dict[int, tupl
 
 
 class _TaskLinks:
-    """Resolves what the tasks of one plan name."""
+    """Resolves the dependencies of the tasks of one plan."""
 
     def __init__(
         self, drafts: Sequence[BatchDraft], links: Sequence[tuple[Task, list[Link]]], report: Report
@@ -105,7 +105,7 @@ class _TaskLinks:
                     yield name, link
 
     def _ids(self, task: Task, link: Link) -> list[str]:
-        """Return the ids that one name stands for: of a task, or of every task of a batch."""
+        """Return the task ids of one link: of the task, or of every task of the batch."""
         what = f"task {task.id} depends on"
         if link.word == "batch":
             number = int(link.id) if link.id.isdigit() else -1

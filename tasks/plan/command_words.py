@@ -1,4 +1,4 @@
-"""The words by which a text without backticks is told to be a command or a sentence."""
+"""Word lists that distinguish a command without backticks from a sentence."""
 
 
 def _words(text: str) -> frozenset[str]:
@@ -45,17 +45,17 @@ clang grep hadolint isort jest jq ls lint-imports markdownlint mocha mypy ninja 
 ping pnpx prettier printf psql pwd pylint pyright pytest rg rspec rsync rubocop sed sh shellcheck
 shfmt sqlite3 ssh stylelint tar tsc uvx vitest wget xargs yamllint yq zsh
 """)
-"""Programs that take whatever comes."""
+"""Programs that accept any arguments."""
 
 NEED_EVIDENCE = _words("""
 chown cmp comm cp cut date diff file find head install java join kill ln mkdir mv node perl php
 python python3 rm ruby rustc rmdir sha256sum sort split stat tail tee touch tr tree uniq wc which
 zip
 """)
-"""Programs whose names are words too, or that do nothing useful alone: an option or a path has to follow."""
+"""Programs whose names are words too, or that do nothing useful alone: an option or a path must follow."""
 
 WRAPPERS = _words("! sudo env exec nohup time xvfb-run")
-"""Programs that run what follows them."""
+"""Programs that run the command in their arguments."""
 
 PROSE = _words("""
 the is are was were be been it its that this these those there with without and or but not no nor
@@ -67,7 +67,7 @@ includes produces gives yields exits runs completes compiles builds loads starts
 equals remains stays reports finds lists appears correctly successfully properly cleanly sure you
 your we our they their
 """)
-"""Words of an English sentence. One that stands outside of quotes makes a text prose."""
+"""Words of an English sentence. One of them outside of quotes makes a text prose."""
 
 DETERMINERS = _words("a an all")
 """Words of a sentence when another word follows: `touch a` names a file."""

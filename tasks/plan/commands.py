@@ -1,4 +1,4 @@
-"""What of a plan's text is a command, and the step that runs it."""
+"""Recognise commands in the text of a plan, and make steps of them."""
 
 import re
 from itertools import pairwise
@@ -29,7 +29,7 @@ _SCRIPT = re.compile(r"/(?:[^/.]+|[^/]+\.(?:sh|bash))$")
 _ALONE = frozenset(("make", "just", "tox", "nox", "rake"))
 _NOT_ALONE = frozenset(("cat", "cd", "echo", "printf"))
 _LONGEST = 10_000
-"""A text of more characters is no command that somebody wrote without backticks."""
+"""A longer text, in characters, is not read as a command without backticks."""
 
 _ENDS_AS_PROSE = re.compile(r"[A-Za-z]{2}[.!?:]$")
 _CONTRACTION = re.compile(r"[A-Za-z]'[a-z]")
@@ -80,7 +80,7 @@ def command_in(text: str) -> str | None:
 
 
 def reads_as_command(text: str) -> bool:
-    """Whether a text without backticks is a command rather than a sentence. In doubt it is a sentence."""
+    """Whether a text without backticks is a command rather than a sentence. If in doubt, it is a sentence."""
     text = text.strip()
     if text.startswith("$ "):
         return bool(text[2:].strip())
@@ -129,7 +129,7 @@ def _is_call(program: str, arguments: list[str], text: str) -> bool:
 
 
 def _is_sentence(text: str, words: list[str]) -> bool:
-    """Whether words of English stand outside of quotes, or a contraction."""
+    """Return whether there are words of an English sentence, or a contraction, outside of quotes."""
     if _CONTRACTION.search(_QUOTED.sub("", text)):
         return True
     bare = set(words) if "'" not in text and '"' not in text else set(_QUOTED.sub("", " ".join(words)).split())
@@ -140,5 +140,5 @@ def _is_sentence(text: str, words: list[str]) -> bool:
 
 
 def _without_prompt(command: str) -> str:
-    """Return a command without the prompt that stands before it."""
+    """Return a command without a leading prompt."""
     return command[2:].strip() if command.startswith("$ ") else command

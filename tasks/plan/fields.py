@@ -1,4 +1,4 @@
-"""The blocks of a field -> its value: commands, checks, messages and words."""
+"""Read the values of fields: commands, checks, messages and words."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ from tasks.plan.sections import Field
 
 LISTS = frozenset({"bullet_list_open", "ordered_list_open"})
 SILENT = frozenset({"hr", "html_block"})
-"""Blocks that say nothing: separators and comments."""
+"""Blocks without content: separators and comments."""
 
 _WORD = re.compile(r"\*\*[^*\n]{1,60}(?::\*\*|\*\*:)")
 _CODE = frozenset({"fence", "code_block"})
@@ -33,7 +33,7 @@ _BEGUN = frozenset(
 
 
 class FieldReader:
-    """Reads the fields of one plan, and reports what is wrong with them."""
+    """Reads the fields of one plan, and reports their errors."""
 
     def __init__(self, document: Document, report: Report, is_agent: Callable[[str], bool]) -> None:
         self.document = document
@@ -43,7 +43,7 @@ class FieldReader:
     def run(self, field: Field) -> tuple[list[Step], list[Block]]:
         """Return the steps of a **Run:** field, and the blocks below it that are not its own but text.
 
-        A word such as `**Note:**` ends it: what stands below that is not to be run by mistake.
+        A word such as `**Note:**` ends it, so that the text below is not run by mistake.
         """
         before = self._report.errors
         steps: list[Step] = []
@@ -117,7 +117,7 @@ class FieldReader:
         return "", field.line + 1, field.column, rest
 
     def timeout(self, text: str, line: int, column: int) -> float | None:
-        """Return the seconds that a text stands for; infinity for `none`."""
+        """Return the seconds of a duration; infinity for `none`."""
         if text.lower() in {"none", "no limit"}:
             return float("inf")
         try:
@@ -154,7 +154,7 @@ class FieldReader:
         return word in _DONE
 
     def source(self, start: int, end: int) -> str:
-        """Return lines as they stand (0-based, `end` not included), moved to the left as a whole."""
+        """Return lines (0-based, `end` not included) without their common indentation."""
         return dedent(self.document.lines[start:end]).strip("\n").rstrip()
 
     def _script(self, block: Block, kind: StepKind) -> Iterator[Step]:

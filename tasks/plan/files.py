@@ -1,4 +1,4 @@
-"""The items under **Files:** -> declared files."""
+"""Read the items of a **Files:** field."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The YAML front matter of a plan -> its settings."""
+"""Read the settings in the YAML front matter of a plan."""
 
 import difflib
 import re
@@ -23,7 +23,7 @@ _TAG = "tag:yaml.org,2002:"
 
 @dataclass(frozen=True, slots=True)
 class FrontMatter:
-    """The settings, the text below with its lines where they were, and where `agent` stands (1-based)."""
+    """Settings, the text below with unchanged line numbers, and line and column of `agent` (1-based)."""
 
     settings: PlanSettings
     body: str
@@ -52,7 +52,7 @@ def read_front_matter(text: str, report: Report) -> FrontMatter:
 
 
 def _compose(source: str, report: Report) -> "Node | None":
-    """Return the tree of a YAML text. Values are read from the tree: no tag can make anything else of them."""
+    """Return the tree of a YAML text. No values are constructed, so tags have no effect."""
     import yaml  # noqa: PLC0415 - keeps the start of the command line quick
     from yaml.reader import ReaderError  # noqa: PLC0415 - likewise
 
@@ -81,7 +81,7 @@ def _compose(source: str, report: Report) -> "Node | None":
 
 
 class _Reader:
-    """Reads the settings from the tree, and reports what is wrong with them."""
+    """Reads the settings from the YAML tree, and reports their errors."""
 
     def __init__(self, report: Report) -> None:
         self.agent_at = (1, 1)
@@ -133,7 +133,7 @@ class _Reader:
                 yield key.value, key, value
 
     def _scalar(self, node: "Node", expected: str) -> str | None:
-        """Return a value as it is written, `None` with an error when it is no single value."""
+        """Return a scalar as it is written; report an error and return `None` for other nodes."""
         if node.id != "scalar":
             self._error(node, f"expected {expected}, not a {node.id}")
             return None

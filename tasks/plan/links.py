@@ -1,4 +1,4 @@
-"""What batches and tasks depend on: reading the names, and checking that they can be met."""
+"""Read **Dependencies:** fields, and find cycles among dependencies."""
 
 import re
 from collections.abc import Hashable, Iterable, Iterator, Mapping
@@ -22,14 +22,14 @@ _REMARK = re.compile(r"\([^()]*\)")
 _SPLIT = re.compile(r"(?i)\s*(?:,\s*and\b|[,;&\n]|\band\b)\s*")
 _NOTHING = frozenset({"none", "n/a", "na", "nothing", "no", "-", "–", "—", "no dependencies"})  # noqa: RUF001 - likewise
 _NONE = re.compile(r"(?i)[*_]{0,2}(?:none|nothing|n/a)\b[*_]{0,2}(?:\s*[-–—:;,.]|$)")  # noqa: RUF001 - likewise
-"""Nothing, whatever is said about it: `None, it can start at once`."""
+"""No dependencies, with a remark: `None, it can start at once`."""
 _WIDEST = 1000
-"""How many batches one range may name."""
+"""Maximum number of batches in one range."""
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A name under **Dependencies:** and where it stands (1-based). `word` is `batch`, `task` or empty."""
+    """A name under **Dependencies:** and its line and column (1-based). `word` is `batch`, `task` or empty."""
 
     word: str
     id: str
@@ -43,12 +43,12 @@ def read_links(document: Document, field: Field, report: Report) -> tuple[list[L
     entries: list[tuple[str, int]] = []
     if field.value:
         entries.append((field.value, field.line))
-    goes_on = not field.value or field.value.endswith((",", ":", "&", " and"))
-    if goes_on and rest and rest[0].kind in LISTS:
+    continues = not field.value or field.value.endswith((",", ":", "&", " and"))
+    if continues and rest and rest[0].kind in LISTS:
         for item in document.children(rest.pop(0)):
             texts = [block for block in document.children(item) if block.kind == "text"]
             entries += [(without_checkbox(block.content), block.start) for block in texts]
-    elif goes_on and rest and rest[0].kind == "text":
+    elif continues and rest and rest[0].kind == "text":
         block = rest.pop(0)
         entries += [(line, block.start + offset) for offset, line in enumerate(block.content.split("\n"))]
     if not entries:
@@ -85,7 +85,7 @@ def _read(document: Document, text: str, line: int, report: Report) -> Iterator[
 
 
 def _range(match: re.Match[str], line: int, column: int, report: Report) -> Iterator[str]:
-    """Yield the ids that a name stands for: one, or each of `1-3`."""
+    """Yield the ids of a name: one, or each of a range such as `1-3`."""
     first, last = match["id"].lower(), match["last"]
     if last is None:
         yield first
@@ -96,7 +96,7 @@ def _range(match: re.Match[str], line: int, column: int, report: Report) -> Iter
 
 
 def cycles(edges: Mapping[_Name, Iterable[_Name]]) -> Iterator[list[_Name]]:
-    """Yield the circles among names, each once and as a path that ends where it began."""
+    """Yield the cycles among names, each once, as a path that ends where it began."""
     done: set[_Name] = set()
     reported: set[_Name] = set()
     for start in edges:

@@ -1,4 +1,4 @@
-"""Markdown text -> Plan, with diagnostics that carry line and column."""
+"""Parse a plan, with diagnostics that have line and column."""
 
 import re
 import unicodedata
@@ -18,7 +18,7 @@ from tasks.plan.tasks import SectionReader
 __all__ = ["Diagnostic", "Parsed", "PlanError", "Severity", "parse", "slug"]
 
 MAX_BYTES = 16 * 1024 * 1024
-"""A plan larger than this, in bytes, is a mistake and not read."""
+"""A larger plan, in bytes, is not read."""
 
 _SLUG = 50
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -33,24 +33,24 @@ class Parsed:
 
     @property
     def errors(self) -> tuple[Diagnostic, ...]:
-        """What keeps the plan from being run."""
+        """The diagnostics that prevent the plan from being run."""
         return tuple(found for found in self.diagnostics if found.severity is Severity.ERROR)
 
     @property
     def warnings(self) -> tuple[Diagnostic, ...]:
-        """What is probably not meant."""
+        """The diagnostics about what is probably not intended."""
         return tuple(found for found in self.diagnostics if found.severity is Severity.WARNING)
 
 
 def parse(
     data: bytes | str, path: str, *, agent: str | None = None, is_agent: Callable[[str], bool] = lambda _: True
 ) -> Parsed:
-    """Read a plan. Whatever the text is, the answer is a plan or errors, never an exception.
+    """Parse a plan. Any text gives a plan or errors, never an exception.
 
     Args:
         data: The text of the plan; bytes are UTF-8.
-        path: The plan's path as the user gave it: it stands in front of every diagnostic.
-        agent: The agent that gets the text of tasks that name none, when not the plan sets it.
+        path: The plan's path as the user gave it, with which every diagnostic begins.
+        agent: The agent that gets the text of tasks that name none, unless the plan sets one.
         is_agent: Whether an agent's name or command can be used. Those that the plan declares always can.
     """
     report = Report(path)
@@ -101,7 +101,7 @@ def _check_agent(front: FrontMatter, fields: FieldReader) -> None:
 
 
 def _decoded(data: bytes | str, report: Report) -> str | None:
-    """Return the text with line feeds alone, and errors for what no text file holds."""
+    """Return the text with line feeds alone, and report characters that are not valid text."""
     if len(data) > MAX_BYTES:
         report.error(1, 1, f"the plan is larger than {MAX_BYTES // 1024 // 1024} MiB")
         return None
@@ -133,7 +133,7 @@ def _utf8(data: bytes, report: Report) -> str | None:
 
 
 def _text(text: str, report: Report) -> str:
-    """Return a text without the halves of characters, which no file holds and which are an error."""
+    """Return a text without unpaired surrogates, and report them."""
     if half := _SURROGATE.search(text):
         line, column = _position(text[: half.start()])
         report.error(line, column, "unpaired surrogate: the text is not valid Unicode")

@@ -1,4 +1,4 @@
-"""Blocks -> sections: the plan's own, its batches and its tasks, each with its text and fields."""
+"""Group the blocks of a plan into sections: the plan, its batches and its tasks."""
 
 import difflib
 import re
@@ -30,7 +30,7 @@ class Kind(Enum):
 
 @dataclass(slots=True)
 class Field:
-    """A field as written: what stands after it on its line, and the blocks below it. `line` is 0-based."""
+    """A field as written: the text after it on its line, and the blocks below it. `line` is 0-based."""
 
     kind: FieldKind
     action: FileAction | None
@@ -45,7 +45,7 @@ class Field:
 
 @dataclass(slots=True)
 class Section:
-    """A heading and what stands below it. `line` is 0-based, `column` 1-based."""
+    """A heading and the text below it. `line` is 0-based, `column` 1-based."""
 
     kind: Kind
     level: int = 0
@@ -123,7 +123,7 @@ def _heading(
 
 
 def _misplaced(where: tuple[int, int], kind: Kind, level: int, text: str, report: Report) -> None:
-    """Say that a batch or a task is written with the wrong number of `#`."""
+    """Report a heading of a batch or a task with the wrong number of `#`."""
     word, marks = ("task", "### or ####") if kind is Kind.TASK else ("batch", "## or ###")
     message = f"{quoted(text)} is not a {word} here: a {word}'s heading is written with {marks}"
     low = level < (_TASK_LEVELS if kind is Kind.TASK else _BATCH_LEVELS)[0]
@@ -131,7 +131,7 @@ def _misplaced(where: tuple[int, int], kind: Kind, level: int, text: str, report
 
 
 def _malformed(where: tuple[int, int], nearly: re.Match[str], report: Report) -> None:
-    """Say that a heading looks like a batch's or a task's, and how those are written."""
+    """Report a heading that resembles the heading of a batch or a task."""
     if nearly["word"].lower() == "batch":
         example = "a batch's heading is written `Batch 1: Title`, with a whole number"
     else:

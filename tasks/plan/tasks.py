@@ -1,4 +1,4 @@
-"""Sections -> batches and tasks."""
+"""Read batches and tasks from sections."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ _IN_FRONT_MATTER = {
 
 @dataclass(slots=True)
 class TaskDraft:
-    """A task as it is read. `agent_at` is where its own agent is named (1-based)."""
+    """A task while it is read. `agent_at` is the line and column of its agent (1-based)."""
 
     files: list[DeclaredFile] = field(default_factory=list)
     text: list[str] = field(default_factory=list)
@@ -39,7 +39,7 @@ class TaskDraft:
 
 @dataclass(slots=True)
 class BatchDraft:
-    """A batch as it is read; `links` is `None` where the plan says nothing."""
+    """A batch while it is read; `links` is `None` without a **Dependencies:** field."""
 
     number: int
     title: str
@@ -52,7 +52,7 @@ class BatchDraft:
 
 
 class SectionReader:
-    """Makes batches and tasks of the sections of one plan."""
+    """Reads batches and tasks from the sections of one plan."""
 
     def __init__(self, fields: FieldReader, report: Report, default_agent: str | None) -> None:
         self._fields = fields
@@ -81,7 +81,7 @@ class SectionReader:
         return found
 
     def _preamble(self, plan: Section, *, numbered: bool) -> None:
-        """Warn of fields that stand above the first batch or task."""
+        """Warn of fields above the first batch or task."""
         used = {FieldKind.MODE} if numbered else {FieldKind.MODE, FieldKind.IMAGE}
         for item in plan.fields:
             if item.kind not in used:
@@ -91,7 +91,7 @@ class SectionReader:
                 self._report.warning(item.line + 1, item.column, f"**{item.label}:** is ignored here; {hint}")
 
     def _mode_above(self, plan: Section) -> Mode | None:
-        """Return the mode that stands above the first batch: that of every batch that names none."""
+        """Return the mode given above the first batch, which applies to every batch without a mode."""
         for item in plan.fields:
             if item.kind is FieldKind.MODE:
                 text, line, column, _ = self._fields.word(item)
@@ -208,7 +208,7 @@ class SectionReader:
         self._add_text(draft, rest)
 
     def _read_word(self, draft: TaskDraft, item: Field) -> list[Block]:
-        """Add a one-line field to a task, and return what stands below it and is not its own."""
+        """Add a one-line field to a task, and return the blocks below it that are not part of it."""
         text, line, column, rest = self._fields.word(item)
         if item.kind is FieldKind.STATUS:
             draft.completed = self._fields.completed(text, line, column)
@@ -223,9 +223,9 @@ class SectionReader:
     def _add_text(
         self, draft: TaskDraft, blocks: list[Block], first: str = "", start: int | None = None
     ) -> None:
-        """Add text for the agent as it stands; separators at its end are none of it.
+        """Add text for the agent, unchanged except for separators at its end.
 
-        `first` stands on a field's own line, and the lines from `start` on (0-based) below it.
+        `first` is the text on the field's own line; the lines below it begin at `start` (0-based).
         """
         last = len(blocks)
         while last and blocks[last - 1].kind == "hr":
@@ -239,7 +239,7 @@ class SectionReader:
         draft.text.append("\n".join([first, dedent(lines)]).strip("\n").rstrip())
 
     def _once(self, section: Section) -> Iterable[Field]:
-        """Yield the fields of a section, and report those that stand there twice. **File:** may."""
+        """Yield the fields of a section, and report repeated ones, except **File:**."""
         seen: dict[tuple[object, ...], int] = {}
         for item in section.fields:
             key = (item.kind, item.action, item.label.lower() == "file")

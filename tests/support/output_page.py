@@ -31,7 +31,7 @@ def documented() -> dict[str, set[str]]:
 
 
 def _names(text: str) -> list[str]:
-    """Return the names of fields in a text, without what stands in parentheses."""
+    """Return the names of fields in a text, without text in parentheses."""
     return re.findall(r"`([a-z_]+)`", re.sub(r"\([^)]*\)", "", text))
 
 

@@ -121,7 +121,7 @@ class Project:
 
     @property
     def worktrees(self) -> Path:
-        """Where the pool is, unless told otherwise."""
+        """Default directory of the worktree pool."""
         return self.root.parent / f"{self.root.name}-worktrees"
 
     @property
@@ -161,7 +161,7 @@ class Project:
         stdout: Path | None = None,
         patience: float = PATIENCE,
     ) -> Done:
-        """Run `patchyard` to its end, in the repository unless told otherwise; `stdout` names a file."""
+        """Run `patchyard` to its end, in the repository by default; `stdout` names a file."""
         with ExitStack() as files:
             done = subprocess.run(
                 [*COMMAND, *arguments],
@@ -221,7 +221,7 @@ def plan_text(
         scripts: Shell scripts by task id; an empty one is a task without `Run`.
         title: The plan's.
         front: YAML front matter.
-        fields: More Markdown by task id, which stands before the script.
+        fields: More Markdown by task id, inserted before the script.
         batches: More Markdown by batch number.
     """
     lines = [f"---\n{front.strip()}\n---\n"] if front else []
@@ -237,7 +237,7 @@ def plan_text(
 
 
 def meet(number: int, name: str = "meeting") -> str:
-    """Return a script that goes on when so many tasks are in it, and fails when they are not side by side."""
+    """Return a script that continues once `number` tasks run it at the same time, and fails otherwise."""
     return (
         f'mkdir -p "$SHARED/{name}"; touch "$SHARED/{name}/$PATCHYARD_TASK"; tries=0\n'
         f'while [ "$(ls "$SHARED/{name}" | wc -l)" -lt {number} ]; do\n'

@@ -1,4 +1,4 @@
-"""Imports every module of packages, and tells as JSON what that did: run as a script by a test.
+"""Import every module of packages, and print the side effects as JSON; a test runs it as a script.
 
 usage: watch_imports.py PACKAGE ...
 

@@ -50,11 +50,11 @@ def test_what_is_left_out_is_no_longer_depended_on() -> None:
         ({"tasks": ("7.7",)}, "--task 7.7: p.md has no task 7.7"),
         (
             {"start_batch": 3, "end_batch": 1},
-            "nothing to run: no task of p.md is in the batches and tasks asked for",
+            "nothing to run: no task of p.md is in the selected batches and tasks",
         ),
         (
             {"start_batch": 2, "tasks": ("1.1",)},
-            "nothing to run: no task of p.md is in the batches and tasks asked for",
+            "nothing to run: no task of p.md is in the selected batches and tasks",
         ),
     ],
 )
@@ -81,7 +81,7 @@ def test_a_failed_task_is_an_obstacle_to_the_next_batch() -> None:
     plan = select(PLAN)
     outcomes = {"1.1": outcome("1.1", Status.CHANGED), "1.2": outcome("1.2", Status.TIMED_OUT)}
     why = obstacle(plan, plan.batches[1], plan.batches[1].tasks[1], outcomes, keep_going=False)
-    assert why == "it builds on batch 1, and task 1.2 timed out (--keep-going would run it all the same)"
+    assert why == "it builds on batch 1, and task 1.2 timed out (--keep-going runs it anyway)"
 
 
 def test_with_keep_going_only_those_that_name_it_are_held_back() -> None:

@@ -7,7 +7,7 @@ from wordcount import words
 
 
 class WordsTest(unittest.TestCase):
-    """Words are what stands between spaces."""
+    """Words are separated by spaces."""
 
     def test_words(self) -> None:
         """Spaces around and between words count for nothing."""

@@ -209,7 +209,7 @@ def test_all_mistakes_of_a_plan_are_told_at_once(project: Project, command: str,
     expected = {2: "many", 6: "sideways", 9: "soon", 10: "1.1", 12: "agent"}
     for line, word in expected.items():
         assert word in errors[line], errors
-    assert any("circle" in message for _, _, message in told)
+    assert any("cycle" in message for _, _, message in told)
     assert any("9.9" in message for _, _, message in told)
     assert [line for line, _, _ in told] == sorted(line for line, _, _ in told)
     assert not project.state.exists()
