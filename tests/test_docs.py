@@ -65,7 +65,7 @@ def test_declared_default_texts_are_the_defaults(tmp_path: Path) -> None:
 def test_declared_default_image_is_that_of_a_task() -> None:
     task = Task(id="1", title="", batch=1)
     batch = Batch(number=1, title="", tasks=(task,))
-    assert SETTINGS["image"].default_text == Settings().image_named(task, batch)
+    assert SETTINGS["image"].default_text == Settings().image_for(task, batch)
 
 
 def test_every_command_and_option_is_told() -> None:

@@ -11,9 +11,8 @@ from containers.git.repository import NotARepositoryError, Repository
 from pipeline.cli.process import BAD_PLAN
 from pipeline.config.sources import load
 from pipeline.events import now, timestamp
-from pipeline.run.attempt import steps_of
 from pipeline.run.prepare import Call, Prepared, check_agents, left_out_warning, parse_plan, prepare, read_plan
-from tasks.model import Step, Task
+from pipeline.run.task_spec import TaskSpec, resolve_batches
 from tasks.plan.parser import Diagnostic
 from tasks.text import plural, printable
 
@@ -31,38 +30,32 @@ def show_plan(call: Call, *, as_json: bool) -> int:
         base = f"{prepared.base[:12]}{f' ({prepared.base_name})' if prepared.base_name else ''}"
         click.echo(f"would run {plural(len(prepared.plan.tasks), 'task')} of {prepared.plan.path} from {base},")
         click.echo(f"in a pool of {settings.pool_size} worktrees at {prepared.worktrees}")
-    for batch in prepared.plan.batches:
+    for batch in prepared.batches:
         if not batch.tasks:
             continue
         if not as_json:
-            builds = ", ".join(map(str, batch.dependencies or ()))
+            builds = ", ".join(map(str, batch.batch.dependencies or ()))
             foundation = f", builds on batch {builds}" if builds else ""
-            click.echo(
-                printable(f"\nbatch {batch.number}: {batch.title} ({settings.mode_for(batch)}{foundation})")
-            )
-        for task in batch.tasks:
-            record = _dry_run_record(prepared, task, str(settings.mode_for(batch)))
+            click.echo(printable(f"\nbatch {batch.number}: {batch.title} ({batch.mode}{foundation})"))
+        for spec in batch.tasks:
+            record = _dry_run_record(prepared, spec)
             click.echo(json.dumps(record) if as_json else _dry_run_text(record))
     return 0
 
 
-def _dry_run_record(prepared: Prepared, task: Task, mode: str) -> dict[str, Any]:
-    settings = prepared.settings
+def _dry_run_record(prepared: Prepared, spec: TaskSpec) -> dict[str, Any]:
     return {
         "event": "would_run",
         "time": timestamp(now()),
-        "task": task.id,
-        "title": task.title,
-        "batch": task.batch,
-        "mode": mode,
-        "skipped": task.completed,
-        "depends_on": list(task.dependencies),
-        "branch": settings.branch.format(plan=prepared.plan.name, task=task.id, run="RUN"),
-        "timeout": settings.timeout_for(task),
-        "steps": [
-            {"kind": str(step.kind), "command": prepared.secrets.mask_text(step.title)}
-            for step in steps_of(task, prepared.plan, settings)
-        ],
+        "task": spec.id,
+        "title": spec.title,
+        "batch": spec.task.batch,
+        "mode": str(spec.mode),
+        "skipped": spec.task.completed,
+        "depends_on": list(spec.task.dependencies),
+        "branch": prepared.settings.branch.format(plan=prepared.plan.name, task=spec.id, run="RUN"),
+        "timeout": spec.timeout,
+        "steps": [{"kind": str(step.kind), "command": step.title} for step in spec.steps],
     }
 
 
@@ -102,10 +95,10 @@ def check_plan(path: str, repo: Path, environ: Mapping[str, str], *, agent: str 
     if parsed.plan is None:
         return BAD_PLAN
     settings = sources.resolve(parsed.plan.settings)
-    check_agents(parsed.plan, settings, environ)
-    for task in parsed.plan.tasks:
-        steps = steps_of(task, parsed.plan, settings)
-        record = _check_record(task, steps)
+    batches = resolve_batches(parsed.plan, settings)
+    check_agents(batches, settings, environ)
+    for spec in (spec for batch in batches for spec in batch.tasks):
+        record = _check_record(spec)
         click.echo(json.dumps(record) if as_json else _check_text(record))
     if not as_json:
         counts = f"{plural(len(parsed.plan.tasks), 'task')} in {plural(len(parsed.plan.batches), 'batch')}"
@@ -113,16 +106,16 @@ def check_plan(path: str, repo: Path, environ: Mapping[str, str], *, agent: str 
     return 0
 
 
-def _check_record(task: Task, steps: Iterable[Step]) -> dict[str, Any]:
-    """Return what of a task is run, and what is prose for the agent."""
+def _check_record(spec: TaskSpec) -> dict[str, Any]:
+    """Return the steps of a task, and the verification that is prose for the agent."""
     return {
         "event": "task",
         "time": timestamp(now()),
-        "task": task.id,
-        "title": task.title,
-        "batch": task.batch,
-        "runs": [{"kind": str(step.kind), "command": step.title} for step in steps],
-        "prose": [item.text for item in task.verification if item.step is None],
+        "task": spec.id,
+        "title": spec.title,
+        "batch": spec.task.batch,
+        "runs": [{"kind": str(step.kind), "command": step.title} for step in spec.steps],
+        "prose": [item.text for item in spec.task.verification if item.step is None],
     }
 
 

@@ -15,9 +15,10 @@ from containers.dagger_engine.runner import DEFAULT_IMAGE
 from containers.git.repository import NotARepositoryError, Repository
 from pipeline.cli.options import repo_option
 from pipeline.cli.process import environment
-from pipeline.config.lockfile import Lock, LockError, images_of
+from pipeline.config.lockfile import Lock, LockError
 from pipeline.config.sources import Sources, load
 from pipeline.run.prepare import parse_plan, read_plan
+from pipeline.run.task_spec import images_of, resolve_batches
 from tasks.model import PlanSettings
 from tasks.plan.parser import PlanError
 
@@ -94,7 +95,7 @@ def _images_of_plans(plans: Iterable[str], sources: Sources) -> list[str]:
         parsed = parse_plan(read_plan(path), path, sources, environment())
         if parsed.plan is None:
             raise PlanError(parsed.diagnostics)
-        named += images_of(parsed.plan, sources.resolve(parsed.plan.settings))
+        named += images_of(resolve_batches(parsed.plan, sources.resolve(parsed.plan.settings)))
     return named
 
 

@@ -20,7 +20,8 @@ from pipeline.cli.process import (
 )
 from pipeline.console import observer_for
 from pipeline.events import Broadcast, Event, Notice, RunFinished, now
-from pipeline.run.execute import ResumeState, execute, recorder_for
+from pipeline.run.context import ResumeState
+from pipeline.run.execute import execute, recorder_for
 from pipeline.run.lifecycle import claim_and_resume, open_store, repository_id
 from pipeline.run.prepare import Call, Prepared, prepare
 from pipeline.run.recorder import EventKeeper, Recorder

@@ -9,9 +9,7 @@ from typing import ClassVar
 
 from containers.dagger_engine.images import DIGEST, digest_of
 from containers.filesystem import write_atomically
-from pipeline.config.settings import Settings
 from tasks.errors import PatchyardError
-from tasks.model import Mode, Plan
 
 FILE = "patchyard.lock"
 VERSION = 1
@@ -105,23 +103,3 @@ class Lock:
                 f"{noun} {', '.join(missing)} {verb} not in {self.path}, and only locked images are allowed; "
                 f"`patchyard lock {adds}` adds {'it' if len(missing) == 1 else 'them'}"
             )
-
-
-def images_of(plan: Plan, settings: Settings, modes: Iterable[Mode] = tuple(Mode)) -> tuple[str, ...]:
-    """Return the names of the images of a plan's tasks, each once, in the plan's order.
-
-    Args:
-        plan: The plan.
-        settings: The resolved settings of the plan.
-        modes: Only batches that run in one of these modes count.
-    """
-    wanted = set(modes)
-    return tuple(
-        dict.fromkeys(
-            settings.image_named(task, batch)
-            for batch in plan.batches
-            if settings.mode_for(batch) in wanted
-            for task in batch.tasks
-            if not task.completed
-        )
-    )

@@ -2,13 +2,12 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 from containers.agents.agent import resolve_agent
 from containers.agents.builtin import Agent
-from containers.dagger_engine.images import pinned
 from containers.dagger_engine.runner import DEFAULT_IMAGE
 from pipeline.config.converters import (
     parse_absolute_paths,
@@ -42,8 +41,7 @@ class Settings:
     """The resolved settings of a run. To add a setting, declare it here; the README table is `make settings`.
 
     `timeout` and `grace` are in seconds; a timeout of infinity is no limit. `forced` holds the names that a
-    flag or the environment set: those win over what a batch or a task of the plan sets for itself. `pins` are
-    the digests of images by name, from `patchyard.lock` or from the engine.
+    flag or the environment set: those win over what a batch or a task of the plan sets for itself.
     """
 
     base: str | None = setting(
@@ -242,7 +240,6 @@ class Settings:
         note='such as `model = "localhost:11434"`',
         section="container",
     )
-    pins: Mapping[str, str] = field(default_factory=dict)
     forced: frozenset[str] = frozenset()
 
     def mode_for(self, batch: Batch) -> Mode:
@@ -260,15 +257,11 @@ class Settings:
         seconds = self.timeout if own is None else own
         return None if math.isinf(seconds) else seconds
 
-    def image_named(self, task: Task, batch: Batch) -> str:
+    def image_for(self, task: Task, batch: Batch) -> str:
         """The image of this task's container, as named; without that the one of its agent."""
         own = None if "image" in self.forced else task.image or batch.image
         agent = self.agent_for(task)
         return own or self.image or (agent and agent.image) or DEFAULT_IMAGE
-
-    def image_for(self, task: Task, batch: Batch) -> str:
-        """The image of this task's container, with its digest where that is known."""
-        return pinned(self.image_named(task, batch), self.pins)
 
 
 SETTINGS = declared_settings(Settings)

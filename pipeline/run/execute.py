@@ -8,7 +8,6 @@ from contextlib import (
     asynccontextmanager,
     nullcontext,
 )
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -17,41 +16,30 @@ from anyio import CancelScope, to_thread
 from filelock import FileLock, Timeout
 
 from containers.dagger_engine.engines import EngineAddress, Engines
-from containers.dagger_engine.images import Resolver
+from containers.dagger_engine.images import Resolver, digest_of
 from containers.dagger_engine.runner import ContainerConfig
 from containers.local import LocalRunner
 from containers.runner import Runner
 from containers.worktrees.pool import Pool
-from pipeline.config.lockfile import images_of
-from pipeline.config.settings import Settings
 from pipeline.events import Listener, Notice, RunFinished
 from pipeline.run.begun import forget_begun, note_begun
+from pipeline.run.branches import Branches
+from pipeline.run.context import ResumeState, RunContext
 from pipeline.run.control import Control, lease_seconds
-from pipeline.run.flow import Parts, run
+from pipeline.run.flow import run
 from pipeline.run.paths import run_directory
 from pipeline.run.prepare import CallError, Prepared, new_run
 from pipeline.run.recorder import Recorder
 from pipeline.run.recovery import salvager
 from pipeline.run.result_cache import ResultCache
 from pipeline.run.signals import receive_stop_signals
-from pipeline.store.records import StoredTask
+from pipeline.run.task_spec import BatchSpec, images_of, pin_images
 from pipeline.store.store import Store
 from tasks.errors import PatchyardError
-from tasks.model import Mode, Plan, RunStatus
+from tasks.model import Mode, RunStatus
 
-"""What ends a run early."""
 GLANCE = 2.0
 """Seconds that whoever only looks whether a run is locked may hold its lock at most."""
-
-
-@dataclass(frozen=True, slots=True)
-class ResumeState:
-    """What a run has done before it is taken up: tasks with a result, attempts by task, and its seconds."""
-
-    tasks: Mapping[str, StoredTask] = field(default_factory=dict)
-    again: frozenset[str] = frozenset()  # tasks that are to run again, also where their results are kept
-    attempts: Mapping[str, int] = field(default_factory=dict)
-    seconds: float = 0.0
 
 
 def recorder_for(
@@ -92,9 +80,8 @@ async def execute(  # noqa: PLR0913 - what one run is made of, all of it named
     """
     repository, settings = prepared.repository, prepared.settings
     directory = run_directory(repository.common, recorder.run.id)
-    before = before or ResumeState()
     environ = prepared.call.environ
-    size = 1 if all(settings.mode_for(b) is Mode.LOCAL for b in prepared.plan.batches) else settings.pool_size
+    size = 1 if all(batch.mode is Mode.LOCAL for batch in prepared.batches) else settings.pool_size
     store_work = salvager(recorder.opener, environ)
     pool = Pool(
         repository, prepared.worktrees, size, copy=settings.copy, keep=settings.keep, store_work=store_work
@@ -113,25 +100,25 @@ async def execute(  # noqa: PLR0913 - what one run is made of, all of it named
                 with opening:  # interrupted in here, the run ends as it does before its first task
                     given = (place or HostRunners()).runners(prepared, directory, listener)
                     runners = await stack.enter_async_context(given)
-                    settings = await _with_digests(settings, prepared.plan, runners)
-                parts = Parts(
+                    batches = await _pin_resolved_images(prepared.batches, runners)
+                context = RunContext(
+                    plan=prepared.plan,
+                    batches=batches,
+                    settings=settings,
+                    secrets=prepared.secrets,
                     repository=repository,
+                    branches=Branches(repository, settings.branch, prepared.plan, recorder.run.id),
                     pool=pool,
                     runners=runners,
                     recorder=recorder,
                     listener=listener,
-                    settings=settings,
-                    directory=directory,
-                    secrets=prepared.secrets,
-                    span=(place or HostRunners()).span,
-                    before=before.tasks,
-                    again=before.again,
-                    attempts=before.attempts,
-                    seconds=before.seconds,
                     control=Control(recorder.run.owner, lease_seconds(environ), paused=paused),
+                    directory=directory,
+                    before=before or ResumeState(),
                     results=None if settings.no_cache or place else results,
+                    span=(place or HostRunners()).span,
                 )
-                finished = await run(prepared.plan, parts, stop)
+                finished = await run(context, stop)
         except PatchyardError as error:
             failure = error
         group.cancel_scope.cancel()
@@ -197,7 +184,7 @@ class HostRunners:
         settings = prepared.settings
         local = LocalRunner(prepared.call.environ)
         runners: dict[Mode, Runner] = {Mode.LOCAL: local, Mode.PARALLEL: local}
-        if all(settings.mode_for(batch) is not Mode.DAGGER for batch in prepared.plan.batches if batch.tasks):
+        if all(batch.mode is not Mode.DAGGER for batch in prepared.batches if batch.tasks):
             yield runners
             return
         engines = Engines(
@@ -235,10 +222,12 @@ async def _stop_on_signal(scopes: Collection[CancelScope], listener: Listener) -
                 scope.cancel()
 
 
-async def _with_digests(settings: Settings, plan: Plan, runners: Mapping[Mode, Runner]) -> Settings:
-    """Return the settings with the digests of images that are not locked: one for the length of the run."""
+async def _pin_resolved_images(
+    batches: tuple[BatchSpec, ...], runners: Mapping[Mode, Runner]
+) -> tuple[BatchSpec, ...]:
+    """Add the digests of images that are not locked, so that every task of the run has the same image."""
     runner = runners.get(Mode.DAGGER)
-    names = [name for name in images_of(plan, settings, [Mode.DAGGER]) if name not in settings.pins]
+    names = [name for name in images_of(batches, [Mode.DAGGER]) if digest_of(name) is None]
     if not names or not isinstance(runner, Resolver):
-        return settings
-    return replace(settings, pins={**settings.pins, **await runner.resolve_digests(names)})
+        return batches
+    return pin_images(batches, await runner.resolve_digests(names))

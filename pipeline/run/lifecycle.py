@@ -15,8 +15,8 @@ from containers.processes import has_ended
 from containers.worktrees.recovery import recover_unlocked
 from pipeline.events import TaskFinished, as_record, now
 from pipeline.run.begun import add_begun, is_locked
+from pipeline.run.context import ResumeState
 from pipeline.run.control import first_lease_seconds, host_name, new_owner
-from pipeline.run.execute import ResumeState
 from pipeline.run.paths import runs_directory
 from pipeline.run.prepare import Call, CallError, Prepared, new_run, prepare
 from pipeline.run.recovery import CUT_OFF, salvager
@@ -270,7 +270,7 @@ def prepare_again(
         selection=run.call.selection,
     )
     _bring_base(repository, run, environ)
-    prepared = prepare(call, text=text, base=run.base)
+    prepared = prepare(call, plan_text=text, base=run.base)
     if text is None and prepared.text != run.plan_text:
         raise CallError(
             f"the plan of run {run.id} holds a secret, which is not stored, and {run.plan_path} is not the "

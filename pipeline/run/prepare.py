@@ -1,8 +1,8 @@
 """Checks what a door was told, and says what a run is made of: shared by every door."""
 
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import ClassVar
@@ -10,13 +10,14 @@ from typing import ClassVar
 from containers.agents.agent import agent_secrets, is_usable, missing_requirement
 from containers.git.repository import Repository
 from containers.worktrees.pool import default_directory
-from pipeline.config.lockfile import Lock, images_of
+from pipeline.config.lockfile import Lock
 from pipeline.config.settings import DEFAULT_BRANCH, Settings
 from pipeline.config.sources import ConfigError, Sources, UnsetError, load, secret_values, variables_of
 from pipeline.events import now
 from pipeline.run.commits import committer_of
 from pipeline.run.control import first_lease_seconds, host_name, new_owner
 from pipeline.run.paths import run_directory
+from pipeline.run.task_spec import BatchSpec, images_of, mask_titles, pin_images, resolve_batches
 from pipeline.store.records import Run
 from pipeline.store.run_options import PublishOptions, Selection, StoredCall
 from tasks.errors import PatchyardError
@@ -51,6 +52,7 @@ class Prepared:
     repository: Repository
     text: str
     plan: Plan
+    batches: tuple[BatchSpec, ...]
     warnings: tuple[Diagnostic, ...]
     settings: Settings
     secrets: Secrets
@@ -88,12 +90,12 @@ def parse_plan(data: bytes | str, path: str, sources: Sources, environ: Mapping[
     return parse(data, path, agent=sources.agent, is_agent=known)
 
 
-def prepare(call: Call, *, text: str | None = None, base: str | None = None) -> Prepared:
+def prepare(call: Call, *, plan_text: str | None = None, base: str | None = None) -> Prepared:
     """Check a call: the repository, the settings, the plan, the base.
 
     Args:
         call: What the door was told.
-        text: The plan's, where it is not to be read from its file.
+        plan_text: The plan, if it is not to be read from its file.
         base: The commit to start from, where that is known.
 
     Raises:
@@ -102,7 +104,7 @@ def prepare(call: Call, *, text: str | None = None, base: str | None = None) -> 
     """
     repository = Repository.open(call.repo, call.environ)
     sources = load(call.flags, call.environ, repository.root)
-    data = read_plan(call.plan_path) if text is None else text.encode(errors="surrogateescape")
+    data = read_plan(call.plan_path) if plan_text is None else plan_text.encode(errors="surrogateescape")
     parsed = parse_plan(data, call.plan_path, sources, call.environ)
     if parsed.plan is None:
         raise PlanError(parsed.diagnostics)
@@ -111,17 +113,21 @@ def prepare(call: Call, *, text: str | None = None, base: str | None = None) -> 
     plan = select(
         parsed.plan, start_batch=selection.start_batch, end_batch=selection.end_batch, tasks=selection.tasks
     )
-    check_agents(plan, settings, call.environ)
-    settings = _locked(settings, plan, repository.root)
+    batches = resolve_batches(plan, settings)
+    check_agents(batches, settings, call.environ)
+    batches = _pin_locked_images(batches, settings, repository.root)
     _check_branch(plan, settings, repository)
     _check_worktrees(settings, repository)
-    secrets = _secrets(plan, settings, call.environ)
+    secrets = _secrets(batches, settings, call.environ)
+    written = data.decode(errors="replace")
+    text = secrets.mask_text(written)
     return Prepared(
         call=call,
         repository=repository,
-        text=secrets.mask_text(data.decode(errors="replace")),
-        masked=secrets.mask_text(data.decode(errors="replace")) != data.decode(errors="replace"),
+        text=text,
+        masked=text != written,
         plan=plan,
+        batches=mask_titles(batches, secrets),
         warnings=parsed.diagnostics,
         settings=settings,
         secrets=secrets,
@@ -131,60 +137,58 @@ def prepare(call: Call, *, text: str | None = None, base: str | None = None) -> 
     )
 
 
-def check_agents(plan: Plan, settings: Settings, environ: Mapping[str, str]) -> None:
-    """Check the agents that settings outside of the plan name; those that the plan names were checked with it.
+def check_agents(batches: Iterable[BatchSpec], settings: Settings, environ: Mapping[str, str]) -> None:
+    """Check the agents of tasks that are to run; the parser has checked those that the plan itself names.
 
     Raises:
-        ConfigError: One is neither declared nor a program of this machine, where it would run, or lacks
-            what it needs.
+        ConfigError: One is neither declared nor a program of this machine, where it would run, or misses a
+            requirement.
     """
-    for batch in plan.batches:
-        contained = settings.mode_for(batch) is Mode.DAGGER
-        for task in (task for task in batch.tasks if not task.completed):
-            agent = settings.agent_for(task)
-            if agent is None:
-                continue
-            if not contained and not is_usable(agent.name, settings.agents, environ.get("PATH", "")):
-                raise ConfigError(
-                    f"agent: {agent.name!r}, for task {task.id}, is neither declared nor a program; "
-                    f"declare it as [agents.{agent.name}], or name a command"
-                )
-            if lacks := missing_requirement(agent, environ, contained=contained):
-                message = f"task {task.id}: {lacks}"
-                if contained:
-                    why = f"is needed by agent {agent.name}, for task {task.id}"
-                    raise UnsetError(message, names=agent.secrets, why=why)
-                raise ConfigError(message)
+    for spec in (spec for batch in batches for spec in batch.tasks if not spec.task.completed):
+        agent = spec.agent
+        if agent is None:
+            continue
+        if not spec.is_contained and not is_usable(agent.name, settings.agents, environ.get("PATH", "")):
+            raise ConfigError(
+                f"agent: {agent.name!r}, for task {spec.id}, is neither declared nor a program; "
+                f"declare it as [agents.{agent.name}], or name a command"
+            )
+        if missing := missing_requirement(agent, environ, contained=spec.is_contained):
+            message = f"task {spec.id}: {missing}"
+            if spec.is_contained:
+                why = f"is needed by agent {agent.name}, for task {spec.id}"
+                raise UnsetError(message, names=agent.secrets, why=why)
+            raise ConfigError(message)
 
 
-def _secrets(plan: Plan, settings: Settings, environ: Mapping[str, str]) -> Secrets:
-    """Return the secrets that the settings name, and those that the plan's agents can use.
+def _secrets(batches: Iterable[BatchSpec], settings: Settings, environ: Mapping[str, str]) -> Secrets:
+    """Return the secrets that the settings name, and those that the agents of tasks to run can use.
 
     Raises:
         ConfigError: One that the settings name is not set.
     """
     values = secret_values(settings.secrets, environ)
-    agents = (settings.agent_for(task) for task in plan.tasks if not task.completed)
-    for agent in filter(None, agents):
-        values |= agent_secrets(agent, environ)
-    # A file of the repository is no place for a secret; what the caller names may be one.
+    for spec in (spec for batch in batches for spec in batch.tasks):
+        if spec.agent and not spec.task.completed:
+            values |= agent_secrets(spec.agent, environ)
+    # A URL in a file of the repository is public; one that the caller gives may be secret.
     url = settings.notify if "notify" in settings.forced else None
     return Secrets(values, hidden={"PATCHYARD_NOTIFY": url} if url else {})
 
 
-def _locked(settings: Settings, plan: Plan, root: Path) -> Settings:
-    """Return the settings with the digests of `patchyard.lock`.
+def _pin_locked_images(batches: tuple[BatchSpec, ...], settings: Settings, root: Path) -> tuple[BatchSpec, ...]:
+    """Add the digests of `patchyard.lock` to the images of containers.
 
     Raises:
-        LockError: The file is not as it should be, or `locked` is set and an image of the plan is not in it.
+        LockError: The file is not valid, or `locked` is set and an image of the plan is not in it.
     """
-    names = images_of(plan, settings, [Mode.DAGGER])
+    names = images_of(batches, [Mode.DAGGER])
     if not names:
-        return settings
+        return batches
     lock = Lock.beside(root)
     if settings.locked:
         lock.check(names)
-    return replace(settings, pins=lock.images)
+    return pin_images(batches, lock.images)
 
 
 def _check_branch(plan: Plan, settings: Settings, repository: Repository) -> None:

@@ -10,10 +10,7 @@ from stand_in_engine import StandIn, command_line
 
 from containers.dagger_engine.images import digest_of, pinned
 from containers.dagger_engine.session import CLI
-from pipeline.config.lockfile import FILE, Lock, LockError, images_of
-from pipeline.config.sources import load
-from tasks.model import Mode
-from tasks.plan.parser import parse
+from pipeline.config.lockfile import FILE, Lock, LockError
 
 ONE, TWO = (f"sha256:{letter * 64}" for letter in "12")
 IMAGES = {"python:3.13": ONE, "registry.example:5000/team/tool": TWO}
@@ -116,17 +113,6 @@ def test_unlocked_images_are_named(tmp_path: Path) -> None:
         lock.check(["a:1", "python:3.13", "a:1"])
     with pytest.raises(LockError, match=r"images a:1, b:2 are not in .*--image a:1 --image b:2` adds them$"):
         lock.check(["a:1", "b:2"])
-
-
-def test_images_of_a_plan_are_those_of_its_tasks(tmp_path: Path) -> None:
-    plan = parse(PLAN, "plan.md").plan
-    assert plan
-    settings = load({}, {}, tmp_path).resolve(plan.settings)
-    assert images_of(plan, settings) == ("plan:1", "task:1", "batch:1")
-    assert images_of(plan, settings, [Mode.LOCAL]) == ("batch:1", "task:1")
-    assert images_of(plan, settings, [Mode.DAGGER]) == ()
-    forced = load({"image": "flag:1", "mode": "dagger"}, {}, tmp_path).resolve(plan.settings)
-    assert images_of(plan, forced, [Mode.DAGGER]) == ("flag:1",)
 
 
 def test_locked_run_refuses_unlocked_images_before_any_task(project: Project) -> None:

@@ -124,12 +124,12 @@ def test_image_of_the_agent_is_the_fallback(tmp_path: Path) -> None:
     text, script = Task("1", "T", 1), Task("2", "T", 1, run=(Step(StepKind.RUN, "true", ("true",)),))
     plain, own = Batch(1, "B", (text, script)), Batch(1, "B", (text, script), image="batch:1")
     settings = resolved(tmp_path, agent="claude")
-    assert settings.image_named(text, plain) == BUILT_IN["claude"].image
-    assert settings.image_named(script, plain) == DEFAULT_IMAGE
-    assert settings.image_named(text, own) == "batch:1"
-    assert settings.image_named(Task("3", "T", 1, image="task:1"), own) == "task:1"
-    assert resolved(tmp_path, 'image = "file:1"', agent="claude").image_named(text, plain) == "file:1"
-    assert resolved(tmp_path, agent="claude", image="flag:1").image_named(text, own) == "flag:1"
+    assert settings.image_for(text, plain) == BUILT_IN["claude"].image
+    assert settings.image_for(script, plain) == DEFAULT_IMAGE
+    assert settings.image_for(text, own) == "batch:1"
+    assert settings.image_for(Task("3", "T", 1, image="task:1"), own) == "task:1"
+    assert resolved(tmp_path, 'image = "file:1"', agent="claude").image_for(text, plain) == "file:1"
+    assert resolved(tmp_path, agent="claude", image="flag:1").image_for(text, own) == "flag:1"
 
 
 def test_services_of_containers(tmp_path: Path) -> None:

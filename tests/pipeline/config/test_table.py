@@ -90,7 +90,7 @@ def test_every_field_of_a_plan_is_a_setting() -> None:
 
 
 def test_only_resolved_values_are_not_declared() -> None:
-    assert {item.name for item in fields(Settings)} - {*SETTINGS} == {"pins", "forced"}
+    assert {item.name for item in fields(Settings)} - {*SETTINGS} == {"forced"}
 
 
 def test_sections_hold_their_settings() -> None:

@@ -46,9 +46,9 @@ def test_arguments_reach_the_flow() -> None:
     prepared = Invocation("plan.md", flags, selection, {"KEY": "a-secret-value"}).prepare({})
     settings = prepared.settings
     assert [task.id for task in prepared.plan.tasks] == ["2.1"]
-    assert [settings.mode_for(batch) for batch in prepared.plan.batches] == [Mode.DAGGER]
+    assert [batch.mode for batch in prepared.batches] == [Mode.DAGGER]
     assert (settings.pool_size, settings.timeout, settings.agent) == (5, 90, "agent -p")
-    assert settings.image_for(prepared.plan.tasks[0], prepared.plan.batches[0]) == "img:1"
+    assert prepared.batches[0].tasks[0].image == "img:1"
     assert (settings.fresh, settings.keep_going, settings.draft, settings.github) == (True, True, True, "o/r")
     assert prepared.secrets.values == {"KEY": "a-secret-value"}
     assert "a-secret-value" not in repr(prepared)

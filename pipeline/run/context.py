@@ -1,0 +1,157 @@
+"""What the flow and the attempts of one run share."""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from containers.agents.agent import Versions
+from containers.git.repository import Repository
+from containers.runner import Job, Runner
+from containers.worktrees.pool import Pool
+from pipeline.config.settings import Settings
+from pipeline.events import Listener, TaskFinished
+from pipeline.run.bases import StartPoint
+from pipeline.run.branches import Branches
+from pipeline.run.control import Control
+from pipeline.run.paths import log_path, scratch_path
+from pipeline.run.recorder import Recorder
+from pipeline.run.result_cache import ResultCache
+from pipeline.run.task_spec import BatchSpec, TaskSpec
+from pipeline.store.records import Run, StoredTask
+from pipeline.store.store import Store
+from tasks.keys import AgentUse, InputHashes, TaskInputs
+from tasks.model import Mode, Outcome, Plan
+from tasks.secrets import Secrets
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeState:
+    """What a run has done before it is resumed; empty for a new run.
+
+    `tasks` are those with a result, by id. `again` are tasks to run again, without the result cache. `attempts`
+    are the numbers of the last attempts by task. `seconds` is how long the run was running.
+    """
+
+    tasks: Mapping[str, StoredTask] = field(default_factory=dict)
+    again: frozenset[str] = frozenset()
+    attempts: Mapping[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RunContext:
+    """What the flow and the attempts of one run share.
+
+    `plan` is the part of the plan to run, and `batches` are its resolved tasks. `directory` is the run's own,
+    for logs. `span` opens a named span where the runners can show one. `versions` caches those of agents, by
+    name and image.
+    """
+
+    plan: Plan
+    batches: tuple[BatchSpec, ...]
+    settings: Settings
+    secrets: Secrets
+    repository: Repository
+    branches: Branches
+    pool: Pool
+    runners: Mapping[Mode, Runner]
+    recorder: Recorder
+    listener: Listener
+    control: Control
+    directory: Path
+    before: ResumeState = field(default_factory=ResumeState)
+    results: ResultCache | None = None
+    span: Callable[[str], AbstractContextManager[object]] = nullcontext
+    versions: dict[tuple[str, str | None], str | None] = field(default_factory=dict)
+
+    @property
+    def run(self) -> Run:
+        """The run as it is stored."""
+        return self.recorder.run
+
+    @property
+    def tasks(self) -> tuple[TaskSpec, ...]:
+        """All tasks, in the plan's order."""
+        return tuple(spec for batch in self.batches for spec in batch.tasks)
+
+    def attempt_number(self, task: str) -> int:
+        """Return the number of the attempt at a task that this run makes; counts from 1."""
+        return self.before.attempts.get(task, 0) + 1
+
+    def log(self, task: str) -> Path:
+        """Return the log file of this run's attempt at a task."""
+        return log_path(self.directory, task, self.attempt_number(task))
+
+    def job(self, spec: TaskSpec, start: str) -> Job:
+        """Return what a runner needs to run a task from a commit."""
+        return Job(
+            run=self.run.id,
+            task=spec.id,
+            steps=spec.steps,
+            log=self.log(spec.id),
+            scratch=scratch_path(self.directory, spec.id),
+            environment=spec.environment,
+            secrets=self.secrets.only(spec.secrets),
+            timeout=spec.timeout,
+            grace=self.settings.grace,
+            image=spec.image,
+            layers=spec.layers,
+            start=start,
+        )
+
+    def inputs(self, spec: TaskSpec, start: StartPoint, version: str | None) -> TaskInputs:
+        """Return what the result of a task depends on; `version` is its agent's. Blocking."""
+        agent, mask = spec.agent, self.secrets.mask_text
+        return TaskInputs(
+            task=spec.task,
+            steps=spec.steps,
+            mode=spec.mode,
+            base_tree=self.repository.tree(self.run.base),
+            start_tree=self.repository.tree(start.commit),
+            agent=AgentUse(mask(agent.name), mask(agent.command), version) if agent else None,
+            image=spec.image if spec.is_contained else None,
+            layers=spec.layers if spec.is_contained else (),
+            depth=self.settings.depth,
+            environment=spec.environment,
+            secrets=tuple(self.secrets.only(spec.secrets).values),
+        )
+
+    async def agent_version(self, spec: TaskSpec) -> str | None:
+        """Return the version of a task's agent; `None` without an agent, or where it cannot be found out."""
+        agent, runner = spec.agent, self.runners[spec.mode]
+        if agent is None or agent.version is None or not isinstance(runner, Versions):
+            return None
+        key = (agent.name, spec.image)
+        if key not in self.versions:
+            self.versions[key] = await runner.version(agent, spec.image)
+        return self.versions[key]
+
+    async def record_outcome(
+        self,
+        spec: TaskSpec,
+        outcome: Outcome,
+        start: StartPoint | None = None,
+        inputs: InputHashes | None = None,
+    ) -> None:
+        """Store the outcome of a task, then notify the listener.
+
+        Raises:
+            StoreError: It cannot be stored.
+        """
+        branches = {outcome.branch: outcome.commit} if outcome.branch and outcome.commit else {}
+        if branches and start and start.branch:
+            branches[start.branch] = start.commit
+        await self.recorder.keep(
+            Store.keep_outcome,
+            self.run.id,
+            spec.position,
+            outcome,
+            start_branch=start.branch if start else None,
+            builds_on=start.builds_on if start else (),
+            log=self.log(spec.id) if outcome.worktree else None,
+            branches=branches,
+            inputs=inputs,
+            attempt=self.attempt_number(spec.id),
+        )
+        self.listener.notify(TaskFinished(outcome=outcome))
