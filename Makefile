@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 DEMO   := build/demo
 PYTEST ?= --numprocesses auto
 
-.PHONY: help demo test lint types wheel bring unit bench settings clean
+.PHONY: help demo test lint types wheel packages unit bench settings clean
 
 help:
 	@echo "make demo   run an example plan on a scratch repository and show the patches"
@@ -34,17 +34,17 @@ types: $(VENV)/.ready
 	$(BIN)/mypy
 	$(BIN)/mypy tests benchmarks docs
 
-# What is shipped is what is tested: the wheel is built and installed, and only then do the tests run.
+# The tests run against the installed wheel, because that is what is shipped.
 wheel: $(VENV)/.ready
 	rm -rf build/wheel && mkdir -p build/wheel
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir build/wheel .
 	$(BIN)/python -m pip install --quiet --no-deps --force-reinstall build/wheel/*.whl
 
-# PostgreSQL and a browser, where they may be installed; the tests say at their end what they left out.
-bring:
-	@sh tests/support/bring.sh
+# PostgreSQL, a browser and libfaketime, if this user may install them; the tests report what they skipped without.
+packages:
+	@sh tests/support/install_test_packages.sh
 
-unit: wheel bring
+unit: wheel packages
 	$(BIN)/pytest $(PYTEST)
 
 test: lint types unit

@@ -99,16 +99,16 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
-    """Say in one line, before the closing one, which tests did not run for want of something, and why."""
+    """Report in one line, before the closing one, which tests were skipped for a missing program, and why."""
     yield
     reasons = [
         report.longrepr[2].removeprefix("Skipped: ")
         for report in terminalreporter.stats.get("skipped", [])
         if isinstance(report.longrepr, tuple)
     ]
-    told = []
+    lines = []
     for name, none in NEEDS.items():
-        if lacking := [reason for reason in reasons if none in reason]:
-            told.append(f"{name} tests: {len(lacking)} left out, {lacking[0]}")
-    if told:
-        terminalreporter.write_line("; ".join(told))
+        if skipped := [reason for reason in reasons if none in reason]:
+            lines.append(f"{name} tests: {len(skipped)} left out, {skipped[0]}")
+    if lines:
+        terminalreporter.write_line("; ".join(lines))

@@ -153,8 +153,8 @@ def test_a_job_has_an_engine_and_needs_it() -> None:
     (dagger,) = (step for step in job["steps"] if "dagger" in step.get("uses", ""))
     module = yaml.safe_load((ROOT / "dagger.json").read_text(encoding="utf-8"))
     assert dagger["with"]["version"] == module["engineVersion"]
-    told = loaded(fences()[".github/workflows/plan.yml"])["jobs"]["run"]["steps"]
-    assert [step["with"]["version"] for step in told if "dagger" in step.get("uses", "")] == [
+    steps = loaded(fences()[".github/workflows/plan.yml"])["jobs"]["run"]["steps"]
+    assert [step["with"]["version"] for step in steps if "dagger" in step.get("uses", "")] == [
         module["engineVersion"]
     ]
 

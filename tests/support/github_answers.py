@@ -85,7 +85,7 @@ def user(hub: Hub, login: str) -> Json:
 
 
 def repository(hub: Hub, repo: Repo) -> Json:
-    """A repository as it stands in other answers."""
+    """A repository as part of other answers."""
     url, html = f"{hub.api}/repos/{repo.full_name}", f"{hub.web}/{repo.full_name}"
     return {
         "id": repo.id,
@@ -130,7 +130,7 @@ def full_repository(hub: Hub, repo: Repo, login: str) -> Json:
         "allow_auto_merge": repo.allow_auto_merge,
         "delete_branch_on_merge": False,
     }
-    if repo.tells_permissions:
+    if repo.reports_permissions:
         may_push = login in repo.writers
         answer["permissions"] = {
             "admin": False,
@@ -158,7 +158,7 @@ def label(hub: Hub, repo: Repo, name: str) -> Json:
 
 
 def simple_pull(hub: Hub, repo: Repo, pull: Pull) -> Json:
-    """A pull request as it stands in a list."""
+    """A pull request as an item of a list."""
     url, html = f"{hub.api}/repos/{repo.full_name}", f"{hub.web}/{repo.full_name}/pull/{pull.number}"
     own, issue = f"{url}/pulls/{pull.number}", f"{url}/issues/{pull.number}"
     head_sha = repo.head_of(pull)

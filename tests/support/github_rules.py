@@ -86,9 +86,9 @@ class Pull:
 class Repo:
     """A repository: a bare one on disk, and what GitHub knows beside it.
 
-    `required` says that the branch protection waits for something. `settles_after` is how often a pull
-    request's state is unknown before it is known. `busy_bases` is how often a merge is told that the base has
-    just moved.
+    `required` says that branch protection has an unmet requirement. `settles_after` is how often the state of a
+    pull request is unknown before it is known. `busy_bases` is how often a merge fails because the base has
+    just been modified.
     """
 
     id: int
@@ -102,7 +102,7 @@ class Repo:
     allow_auto_merge: bool = True
     required: bool = False
     takes_drafts: bool = True
-    tells_permissions: bool = True
+    reports_permissions: bool = True
     archived: bool = False
     settles_after: int = 0
     busy_bases: int = 0
@@ -128,7 +128,7 @@ class Repo:
         return done.stdout.strip()
 
     def tip(self, branch: str) -> str | None:
-        """The commit that a branch stands at."""
+        """The commit id of a branch."""
         try:
             return self.git("rev-parse", "--verify", "--quiet", f"refs/heads/{branch}^{{commit}}")
         except subprocess.CalledProcessError:

@@ -330,7 +330,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Http
 
     def handle_one_request(self) -> None:
-        """Take one request; a client that is gone is no error."""
+        """Handle one request; a disconnected client is not an error."""
         try:
             super().handle_one_request()
         except ConnectionError:

@@ -306,7 +306,7 @@ def test_check_access_closes_its_connection(github: GitHubServer, forge: GitHub)
 
 
 def test_token_without_reported_permissions_is_accepted(repo: Repo, forge: GitHub) -> None:
-    repo.tells_permissions = False
+    repo.reports_permissions = False
     forge.check_access()
 
 

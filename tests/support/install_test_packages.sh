@@ -1,6 +1,6 @@
 #!/bin/sh
-# Brings what some tests need from the distribution's packages, where it may: as root, where there is apt-get.
-# Elsewhere it does nothing, and the tests say at their end what they left out.
+# Install the packages of the distribution that some tests need: as root, and only with apt-get.
+# Otherwise it does nothing, and the test summary reports the skipped tests.
 set -u
 
 wanted=""
@@ -11,7 +11,7 @@ ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || wanted="$wanted libfa
 [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || exit 0
 
 log=$(mktemp)
-# The package of PostgreSQL would make a server of its own and start it; the tests start theirs.
+# Keep the package of PostgreSQL from creating and starting a server; the tests start their own.
 switch=/etc/postgresql-common/createcluster.conf
 made=""
 if [ ! -e "$switch" ]; then
@@ -25,7 +25,7 @@ install() {
 
 updated=""
 for package in $wanted; do
-    echo "bringing $package from the distribution's packages, for the tests"
+    echo "installing the package $package for the tests"
     install "$package" && continue
     [ -n "$updated" ] || apt-get update --quiet </dev/null >>"$log" 2>&1
     updated=yes
