@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -158,3 +160,30 @@ def test_every_field_of_an_outcome_is_told() -> None:
     table = read(ROOT / "docs" / "output.md").partition("An outcome has\n")[2].partition("\n\nA task")[0]
     told = {name for line in table.splitlines()[3:] for name in re.findall(r"`(\w+)`", line.split("|")[1])}
     assert told == set(outcome_fields(Outcome(task="1", title="", batch=1, status=Status.CHANGED, cost=0.5)))
+
+
+def test_the_contributing_guide_shows_the_tree() -> None:
+    tree = read(ROOT / "CONTRIBUTING.md").partition("<!-- tree -->")[2].partition("<!-- /tree -->")[0]
+    shown, top = set(), ""
+    for line in tree.splitlines():
+        if found := re.match(r"( *)(\w+)/ ", line):
+            top = top if found[1] else found[2]
+            shown.add(f"{top}/{found[2]}" if found[1] else top)
+    packages = ("tasks", "containers", "pipeline")
+    folders = {
+        path.parent.relative_to(ROOT).as_posix() for name in packages for path in ROOT.glob(f"{name}/*/*.py")
+    }
+    assert shown == {*packages, *folders, "tests", "benchmarks", "docs"}
+
+
+def test_files_that_the_contributing_guide_names_exist() -> None:
+    named = re.findall(r"`((?:tasks|containers|pipeline|tests|docs)/[\w/.]+)", read(ROOT / "CONTRIBUTING.md"))
+    named += re.findall(r"`((?:tasks|containers|pipeline|tests)/[\w/.]+)", read(ROOT / "docs" / "internals.md"))
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_the_picture_of_the_architecture_is_that_of_the_code() -> None:
+    script = ROOT / "docs" / "import_graph.py"
+    done = subprocess.run([sys.executable, script], check=True, capture_output=True, text=True, cwd=ROOT)
+    page = read(ROOT / "docs" / "architecture.md")
+    assert page.partition("<!-- picture -->\n")[2].partition("<!-- /picture -->")[0] == done.stdout
