@@ -2,8 +2,8 @@
 
 usage: import_graph.py [--write docs/architecture.md]
 
-A room is a sub-package, or a module at the top of a package. An arrow points from a room to one that it imports; an
-arrow that follows from others is left out (transitive reduction), so that the picture shows the layers.
+A room is a sub-package, or a module at the top of a package. An arrow points from a room to one that it imports.
+Arrows that follow from others are left out (transitive reduction), so that the picture shows the layers.
 """
 
 import argparse
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import grimp
 
+ROOT = Path(__file__).parents[1]
 PACKAGES = ("pipeline", "containers", "tasks")
 BEGIN, END = "<!-- picture -->\n", "<!-- /picture -->"
 
@@ -24,6 +25,7 @@ def room_of(module: str) -> str:
 
 def imports_between_rooms() -> Mapping[str, frozenset[str]]:
     """Return the rooms that each room imports, without itself and without the packages themselves."""
+    sys.path.insert(0, str(ROOT))  # the source, not an installed wheel
     graph = grimp.build_graph(*PACKAGES, cache_dir=None)
     arrows: dict[str, set[str]] = {}
     for module in sorted(graph.modules):
@@ -58,16 +60,12 @@ def picture() -> str:
     arrows = reduced(imports_between_rooms())
     lines = ["```mermaid", "flowchart TD"]
     for package in PACKAGES:
+        inside = [room for room in sorted(arrows) if room.startswith(f"{package}.")]
         lines.append(f"  subgraph {package}")
-        lines += [
-            f"    {_node(room)}[{room.partition('.')[2]}]"
-            for room in sorted(arrows)
-            if room.startswith(f"{package}.")
-        ]
+        lines += [f"    {_node(room)}[{room.partition('.')[2]}]" for room in inside]
         lines.append("  end")
-    lines += [
-        f"  {_node(room)} --> {_node(target)}" for room in sorted(arrows) for target in sorted(arrows[room])
-    ]
+    for room in sorted(arrows):
+        lines += [f"  {_node(room)} --> {_node(target)}" for target in sorted(arrows[room])]
     return "\n".join([*lines, "```", ""])
 
 
