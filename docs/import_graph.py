@@ -2,7 +2,7 @@
 
 usage: import_graph.py [--write docs/architecture.md]
 
-A room is a sub-package, or a module at the top of a package. An arrow points from a room to one that it imports.
+A room is a sub-package or a module at the top of a package. An arrow points from a room to one that it imports.
 Arrows that follow from others are left out (transitive reduction), so that the picture shows the layers.
 """
 
