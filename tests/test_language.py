@@ -1,4 +1,4 @@
-"""Product, tests and documentation use plain technical English: words that once stood for terms must not return.
+"""Product, tests and documentation use plain technical English: rejected words must not return.
 
 The glossary of CONTRIBUTING.md has the words to use instead.
 """
