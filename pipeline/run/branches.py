@@ -1,4 +1,4 @@
-"""The branches that a run makes: their names, and whether they are this program's to set."""
+"""Names and ownership of the branches that a run sets."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -15,9 +15,9 @@ _RUN = re.compile(rf"^{RUN_TRAILER} (\S+)$", re.MULTILINE)
 
 
 class Branches:
-    """Names and sets the branches of one run. Blocks: the flow calls it in threads, several at once.
+    """Names and sets the branches of one run. Blocking, and safe to use from several threads.
 
-    `refused` are the branches that must not be set, each with the sentence that says why.
+    `refused` maps the branches that must not be set to the reason, a sentence.
     """
 
     def __init__(self, repository: Repository, template: str, plan: Plan, run: str) -> None:
@@ -30,11 +30,11 @@ class Branches:
         self.refused: dict[str, str] = {}
 
     def name(self, part: str) -> str:
-        """Return the branch's name for a task's id, or for a batch such as `batch-1`."""
+        """Return the branch name for a task's id, or for a batch such as `batch-1`."""
         return self._template.format(plan=self._plan, task=part, run=self._run)
 
     def load_existing(self, parts: Iterable[str]) -> Mapping[str, str]:
-        """Read which of the branches exist already; returns them with their commits."""
+        """Return the branches that exist already, with their commits, and remember them. Blocking."""
         wanted = {self.name(part) for part in parts}
         prefix = self._template.split("{", 1)[0]
         found = self._repository.branches(prefix)
@@ -42,14 +42,14 @@ class Branches:
         return self._known
 
     def check_ownership(self, store: Store) -> None:
-        """See which of the branches that exist are not this program's to move."""
+        """Add the existing branches that must not be moved to `refused`. Blocking."""
         checked_out = self._repository.checked_out() if self._known else {}
         for name, commit in self._known.items():
             if reason := self._why_not(store, name, commit, checked_out):
                 self.refused[name] = reason
 
     def refresh(self, store: Store, name: str) -> None:
-        """Read where a branch is that was moved meanwhile: by another run, which is no harm, or by a person."""
+        """Read the commit of a branch that was moved concurrently, by another run or by a person. Blocking."""
         with self._lock:
             commit = self._repository.branches(name).get(name)
             if commit is None:
@@ -60,11 +60,11 @@ class Branches:
                 self.refused[name] = reason
 
     def set(self, name: str, commit: str) -> None:
-        """Let a branch stand at a commit.
+        """Set a branch to a commit. Blocking.
 
         Raises:
-            BranchMovedError: It was moved meanwhile.
-            GitError: It is not this program's to move, or git does not take the name.
+            BranchMovedError: It was moved concurrently.
+            GitError: It must not be moved, or git rejects the name.
         """
         with self._lock:
             known = self._known.get(name)
@@ -78,11 +78,11 @@ class Branches:
             self._known[name] = commit
 
     def _why_not(self, store: Store, name: str, commit: str, checked_out: Mapping[str, Path]) -> str | None:
-        """Return why a branch must not be moved.
+        """Return why a branch must not be moved; `None` if a run has set it.
 
-        It is this program's when it stands where a run has set it. What a run set just before it was killed
-        is not recorded, nor what another run sets right now: those are known by what the commit says. A commit
-        that says so, but of a run that is recorded with another one, was changed by a person.
+        A branch is a run's if it is at the recorded commit. A run that was killed just after setting it, or
+        that sets it right now, has not recorded it: then the trailer of the commit names the run. If that run
+        has recorded other commits for the branch, a person has amended the commit.
         """
         if name in checked_out:
             return _checked_out(name, checked_out[name])

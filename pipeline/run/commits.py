@@ -1,4 +1,4 @@
-"""Who makes the commits of a run, when, and with which message: the same wherever the run is taken up."""
+"""Author, date and message of a run's commits: the same on every host that resumes the run."""
 
 from datetime import datetime
 
@@ -16,7 +16,7 @@ def committer_of(repository: Repository, moment: datetime) -> Committer:
 
 
 def signature(run: Run, moment: datetime) -> Signature:
-    """Return who makes a commit of a run, at a moment; git counts whole seconds."""
+    """Return the author and date of a commit of a run; git dates have whole seconds."""
     committer = run.call.committer
     date = f"@{int(moment.timestamp())} {committer.offset}"
     return Signature(Identity(committer.name, committer.email), date)
@@ -29,10 +29,10 @@ def commit_message(task: Task, run: str) -> str:
 
 
 def recreate_commit(repository: Repository, run: Run, task: Task, outcome: Outcome) -> str:
-    """Make the commit of a stored outcome again, from its patch, and return its id.
+    """Recreate the commit of a stored outcome from its patch, and return its id. Blocking.
 
     Raises:
-        GitError: What the task started from is not here, or the patch does not apply.
+        GitError: The start commit is missing, or the patch does not apply.
     """
     if outcome.patch is None or outcome.started_at is None:
         return ""

@@ -1,4 +1,4 @@
-"""Works on a run: its place, its pool and its control around the flow. Shared by every door."""
+"""Execute a prepared run: lock, pool, runners and signals around the flow; shared by all entry points."""
 
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import (
@@ -38,8 +38,8 @@ from pipeline.store.store import Store
 from tasks.errors import PatchyardError
 from tasks.model import Mode, RunStatus
 
-GLANCE = 2.0
-"""Seconds that whoever only looks whether a run is locked may hold its lock at most."""
+LOCK_WAIT = 2.0
+"""Seconds to wait for the lock of a run: a process that only checks it holds it for a moment."""
 
 
 def recorder_for(
@@ -65,18 +65,18 @@ async def execute(  # noqa: PLR0913 - what one run is made of, all of it named
     place: "RunnerProvider | None" = None,
     signals: bool = True,
 ) -> RunFinished:
-    """Run what was prepared, until it is done or a signal ends it.
+    """Execute a prepared run until it is done or a signal interrupts it.
 
     Args:
         prepared: What `prepare` returned.
-        recorder: Keeps the run; the door lets go of it.
-        listener: Is told of events.
-        before: What the run has done already, when it is taken up.
-        place: Where the tasks run, when it is not this host.
-        signals: Whether signals to this process end the run.
+        recorder: Stores the run; the caller closes it.
+        listener: Receives the events.
+        before: What the run has done already, if it is resumed.
+        place: Provides the runners; those of this host by default.
+        signals: Whether signals to this process interrupt the run.
 
     Raises:
-        PatchyardError: The run could not go on.
+        PatchyardError: The run cannot continue.
     """
     repository, settings = prepared.repository, prepared.settings
     directory = run_directory(repository.common, recorder.run.id)
@@ -97,7 +97,7 @@ async def execute(  # noqa: PLR0913 - what one run is made of, all of it named
             group.start_soon(_stop_on_signal, (opening, stop), listener)
         try:
             async with AsyncExitStack() as stack:
-                with opening:  # interrupted in here, the run ends as it does before its first task
+                with opening:  # if interrupted here, the run ends as it does before its first task
                     given = (place or HostRunners()).runners(prepared, directory, listener)
                     runners = await stack.enter_async_context(given)
                     batches = await _pin_resolved_images(prepared.batches, runners)
@@ -129,17 +129,17 @@ async def execute(  # noqa: PLR0913 - what one run is made of, all of it named
 
 @asynccontextmanager
 async def _held(directory: Path, recorder: Recorder) -> AsyncIterator[None]:
-    """Make a run's directory, and hold the lock by which others see that a process works on the run."""
+    """Create a run's directory, and hold the lock by which other processes see that the run is running."""
     lock = FileLock(directory / "lock", thread_local=False)
 
-    def take() -> None:
+    def acquire() -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=GLANCE)
+        lock.acquire(timeout=LOCK_WAIT)
         if not recorder.is_open:
             note_begun(recorder.run)
 
     try:
-        await to_thread.run_sync(take)
+        await to_thread.run_sync(acquire)
     except Timeout:
         raise CallError(f"another process works on run {directory.name}") from None
     except OSError as error:
@@ -152,34 +152,34 @@ async def _held(directory: Path, recorder: Recorder) -> AsyncIterator[None]:
 
 
 class RunnerProvider(Protocol):
-    """Gives the runners of a run, and shows what it is doing to whoever watches that place."""
+    """Provides the runners of a run, and shows spans where they can be watched."""
 
     def runners(
         self, prepared: Prepared, directory: Path, listener: Listener
     ) -> AbstractAsyncContextManager[Mapping[Mode, Runner]]:
-        """Give the runner for each mode that the plan asks for."""
+        """Provide a runner for each mode of the plan."""
         ...
 
     def span(self, name: str) -> AbstractContextManager[object]:
-        """Show that something with a name goes on while the context is open."""
+        """Show a named span while the context is open."""
         ...
 
 
 class HostRunners:
-    """This machine, and the engines that it reaches."""
+    """Runners of this machine, and of the engines that it reaches."""
 
     def span(self, _name: str) -> AbstractContextManager[object]:
-        """Show nothing: whoever watches is told by events."""
+        """Show nothing: subscribers receive events."""
         return nullcontext()
 
     @asynccontextmanager
     async def runners(
         self, prepared: Prepared, directory: Path, listener: Listener
     ) -> AsyncIterator[Mapping[Mode, Runner]]:
-        """Give the runner for each mode that the plan asks for.
+        """Provide a runner for each mode of the plan.
 
         Raises:
-            EngineError: The plan asks for containers, and no engine answers.
+            EngineError: The plan needs containers, and no engine is available.
         """
         settings = prepared.settings
         local = LocalRunner(prepared.call.environ)
@@ -192,14 +192,14 @@ class HostRunners:
             container_place(prepared),
             prepared.call.environ,
             directory / "dagger.log",
-            on_notice=lambda told: listener.notify(Notice(message=told, level="warning")),
+            on_notice=lambda message: listener.notify(Notice(message=message, level="warning")),
         )
         async with engines:
             yield {**runners, Mode.DAGGER: engines}
 
 
 def container_place(prepared: Prepared) -> ContainerConfig:
-    """Return what the containers of a run have in common."""
+    """Return the configuration that all containers of a run share."""
     settings = prepared.settings
     return ContainerConfig(
         common=prepared.repository.common,

@@ -297,7 +297,7 @@ class _Flow:
         if self._failed_fast:
             return f"--fail-fast ended the run when task {self._failed_fast} failed"
         if not self._stop.cancel_called:
-            return "the run could not go on"
+            return "the run could not continue"
         if self._context.control.request is Request.CANCEL:
             return "the run was cancelled"
         return "the run was interrupted"

@@ -1,4 +1,4 @@
-"""Checks what a door was told, and says what a run is made of: shared by every door."""
+"""Validate an invocation and build the run from it; shared by the CLI, the server and the Dagger module."""
 
 import sys
 from collections.abc import Iterable, Mapping
@@ -28,14 +28,14 @@ from tasks.secrets import Secrets
 
 
 class CallError(PatchyardError):
-    """The call itself is wrong: a file that is not there, a mode that is not built yet."""
+    """The invocation is wrong, such as a file that does not exist."""
 
     exit_code: ClassVar[int] = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What a door was told."""
+    """An invocation: the plan, the repository, and the settings that the caller gives as flags."""
 
     plan_path: str
     repo: Path
@@ -46,7 +46,11 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A call that was checked: everything that can be known before a task runs is known."""
+    """A validated invocation: everything that can be known before a task runs.
+
+    `text` is the plan with secrets masked, and `masked` whether it differs from the file. `left_out` are tasks
+    that the selected ones build on and that are not part of the run.
+    """
 
     call: Call
     repository: Repository
@@ -59,18 +63,18 @@ class Prepared:
     base: str
     base_name: str | None
     left_out: tuple[str, ...] = ()
-    masked: bool = False  # whether `text` lacks a secret that the plan holds
+    masked: bool = False
 
     @property
     def worktrees(self) -> Path:
-        """The directory that the pool's worktrees stand in."""
+        """The directory of the pool's worktrees."""
         if self.settings.worktrees is None:
             return default_directory(self.repository)
         return self.settings.worktrees
 
 
 def read_plan(path: str) -> bytes:
-    """Read a plan's bytes; `-` is standard input.
+    """Return the bytes of a plan; `-` is standard input. Blocking.
 
     Raises:
         CallError: It cannot be read.
@@ -82,7 +86,7 @@ def read_plan(path: str) -> bytes:
 
 
 def parse_plan(data: bytes | str, path: str, sources: Sources, environ: Mapping[str, str]) -> Parsed:
-    """Parse a plan with what the settings say of agents."""
+    """Parse a plan with the agents that the settings declare."""
 
     def known(name: str) -> bool:
         return is_usable(name, sources.agents, environ.get("PATH", ""))
@@ -91,16 +95,16 @@ def parse_plan(data: bytes | str, path: str, sources: Sources, environ: Mapping[
 
 
 def prepare(call: Call, *, plan_text: str | None = None, base: str | None = None) -> Prepared:
-    """Check a call: the repository, the settings, the plan, the base.
+    """Validate an invocation: the repository, the settings, the plan, the base. Blocking.
 
     Args:
-        call: What the door was told.
+        call: The invocation.
         plan_text: The plan, if it is not to be read from its file.
-        base: The commit to start from, where that is known.
+        base: The commit to start from, if it is known.
 
     Raises:
-        PlanError: The plan has mistakes; all of them are in it.
-        PatchyardError: Something else is wrong; the message says what.
+        PlanError: The plan has errors; it holds all of them.
+        PatchyardError: Something else is invalid.
     """
     repository = Repository.open(call.repo, call.environ)
     sources = load(call.flags, call.environ, repository.root)
@@ -209,7 +213,7 @@ def _check_worktrees(settings: Settings, repository: Repository) -> None:
 
 
 def _base_name(repository: Repository, settings: Settings) -> str | None:
-    """Return the name of the branch that the base is, as the remote may have it."""
+    """Return the branch that the base is, by the name that the remote may have for it."""
     if settings.base is None:
         return repository.branch()
     return (
@@ -220,9 +224,9 @@ def _base_name(repository: Repository, settings: Settings) -> str | None:
 
 
 def new_run(prepared: Prepared, run_id: str, *, repository: str = "") -> Run:
-    """Return the run as the store keeps it, claimed by this process.
+    """Return a new run to store, claimed by this process.
 
-    `repository` is what clones of it have in common, where they share a database.
+    `repository` identifies the repository in a database that several clones share.
     """
     environ = prepared.call.environ
     plan, mask = prepared.plan, prepared.secrets.mask_text
@@ -290,7 +294,7 @@ def _stored_call(prepared: Prepared, started: datetime) -> StoredCall:
 
 
 def left_out_warning(prepared: Prepared) -> str | None:
-    """Return a sentence about what the base has to hold already, because it is not part of the run."""
+    """Return a warning about tasks that are not part of the run, so that the base must have their changes."""
     if not prepared.left_out:
         return None
     names = ", ".join(prepared.left_out)

@@ -1,7 +1,7 @@
-"""The results of tasks, kept for every later run in which the same work is asked for.
+"""Cache of task results, shared by all runs of a repository.
 
-A result is a file in the common git directory, named by its key (`tasks/keys.py`). It is read before a task
-takes a worktree, which is why it is no row of the database: loading that takes longer than a small task.
+A result is a file in the common git directory, named by its cache key (`tasks/keys.py`). It is not a row of the
+database, because loading SQLAlchemy takes longer than a small task.
 """
 
 import base64
@@ -23,13 +23,13 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class ResultCache:
-    """The results of a repository. Blocks.
+    """The cached results of a repository. Blocking.
 
     Args:
-        repository: Has the trees, as long as git keeps them; else they are made again from the patches.
-        secrets: What no result may hold.
-        copied: A digest of what is copied into every worktree.
-        reads: Whether results are looked up; they are kept in any case.
+        repository: Has the trees of results; those that git has pruned are recreated from the patches.
+        secrets: Values that no result may hold.
+        copied: Returns a digest of the files that are copied into every worktree.
+        reads: Whether results are looked up; they are stored in any case.
     """
 
     repository: Repository
@@ -39,15 +39,15 @@ class ResultCache:
 
     @property
     def directory(self) -> Path:
-        """Where they stand."""
+        """The directory of the results."""
         return directory(self.repository.common)
 
-    def find(self, made_from: TaskInputs, start: str) -> Patch | None:
-        """Return the patch of the same work, from the commit `start`; one without files changes nothing."""
+    def find(self, inputs: TaskInputs, start: str) -> Patch | None:
+        """Return the patch of a cache hit, from the commit `start`; a patch without files changes nothing."""
         if not self.reads:
             return None
         try:
-            content = json.loads(self._path(made_from).read_bytes())
+            content = json.loads(self._path(inputs).read_bytes())
             diff = base64.b64decode(content["patch"])
             files, tree = tuple(content["files"]), str(content["tree"])
             whole = content["version"] == VERSION and content["sha256"] == hashlib.sha256(diff).hexdigest()
@@ -63,37 +63,37 @@ class ResultCache:
             return None
         return Patch(start, tree, diff, files)
 
-    def keep(self, made_from: TaskInputs, outcome: Outcome) -> None:
-        """Keep the result of a task that succeeded. Where that fails nothing is lost but the time."""
+    def keep(self, inputs: TaskInputs, outcome: Outcome) -> None:
+        """Store the result of a task that succeeded; without space for it, the task runs again next time."""
         patch = outcome.patch
         diff = patch.diff if patch else b""
         content = {
             "version": VERSION,
             "task": outcome.task,
-            "tree": patch.tree if patch else made_from.start_tree,
+            "tree": patch.tree if patch else inputs.start_tree,
             "files": list(outcome.files),
             "sha256": hashlib.sha256(diff).hexdigest(),
             "patch": base64.b64encode(diff).decode("ascii"),
         }
-        path = self._path(made_from)
+        path = self._path(inputs)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, canonical(content), mode=0o600, durable=True)
         except OSError:
             return
 
-    def _path(self, made_from: TaskInputs) -> Path:
-        whole = hashlib.sha256(canonical([key(made_from), self.copied()])).hexdigest()
+    def _path(self, inputs: TaskInputs) -> Path:
+        whole = hashlib.sha256(canonical([key(inputs), self.copied()])).hexdigest()
         return self.directory / whole[:2] / f"{whole}.json"
 
 
 def directory(common: Path) -> Path:
-    """Return where a repository's results stand."""
+    """Return the directory of a repository's results."""
     return common / "patchyard" / "results"
 
 
 def older_than(common: Path, seconds: float) -> Iterator[Path]:
-    """Yield the results that were not written within some seconds."""
+    """Yield the files of results that are older than some seconds."""
     limit = time.time() - seconds
     for path in sorted(directory(common).glob("??/*.json")):
         if path.stat().st_mtime < limit:

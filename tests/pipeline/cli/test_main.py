@@ -379,7 +379,7 @@ def test_a_run_that_cannot_go_on_says_so_and_closes(project: Project) -> None:
     assert re.fullmatch(r"patchyard: the log .+/2\.1\.log cannot be written: Is a directory\n", done.err)
     assert done.finished["status"] == "failed"
     assert done.statuses == {"1.1": "changed", "2.1": "cancelled", "3.1": "cancelled"}
-    assert done.outcome("3.1")["error"] == "it did not start: the run could not go on"
+    assert done.outcome("3.1")["error"] == "it did not start: the run could not continue"
     assert project.call("status", "--json").records[0]["status"] == "failed"
     assert "patchyard/demo/1.1" in project.branches()
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.run.bases import _surely_go_together
+from pipeline.run.bases import _cannot_conflict
 from tasks.model import Outcome, Patch, Status
 
 ADDED = b"diff --git a/f b/f\nnew file mode 100644\n"
@@ -28,13 +28,13 @@ def outcome(files: tuple[str, ...], diff: bytes = ADDED) -> Outcome:
     ],
 )
 def test_paths_that_touch(one: tuple[str, ...], other: tuple[str, ...], *, together: bool) -> None:
-    assert _surely_go_together([outcome(one), outcome(other)]) is together
+    assert _cannot_conflict([outcome(one), outcome(other)]) is together
 
 
 def test_a_file_that_is_removed_may_be_a_directory_that_is_renamed() -> None:
-    assert not _surely_go_together([outcome(("d/a",), DELETED), outcome(("e/b",))])
+    assert not _cannot_conflict([outcome(("d/a",), DELETED), outcome(("e/b",))])
 
 
 def test_one_patch_and_none_go_together() -> None:
-    assert _surely_go_together([])
-    assert _surely_go_together([outcome(("a",))])
+    assert _cannot_conflict([])
+    assert _cannot_conflict([outcome(("a",))])
