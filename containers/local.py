@@ -1,4 +1,4 @@
-"""A place to run tasks: processes on this machine."""
+"""Runner that runs the steps of a task as processes on this machine."""
 
 import fcntl
 import os
@@ -36,8 +36,8 @@ from containers.worktrees.worktree import Worktree
 from tasks.model import Step, StepResult
 from tasks.secrets import FORGE_TOKENS
 
-OWN = frozenset({"PATCHYARD_DATABASE", "PATCHYARD_NOTIFY", "PATCHYARD_TOKEN"})
-"""Variables of the program's own that give access to something: its store, its server, whoever it notifies."""
+PROGRAM_SECRETS = frozenset({"PATCHYARD_DATABASE", "PATCHYARD_NOTIFY", "PATCHYARD_TOKEN"})
+"""Variables of patchyard that hold secrets: its database, its server, its webhook."""
 LOCATIONS = frozenset(
     {
         "GIT_ALTERNATE_OBJECT_DIRECTORIES",
@@ -60,36 +60,38 @@ LOCATIONS = frozenset(
         "GIT_WORK_TREE",
     },
 )
-"""Variables by which git in a worktree would work on another repository (a hook of the user's sets them)."""
-MARK = "PATCHYARD_JOB"
-"""A variable by which the processes of one task are told from all others, also from those of another run."""
+"""Variables that direct git to another repository; `git rev-parse --local-env-vars` lists them."""
+JOB_VARIABLE = "PATCHYARD_JOB"
+"""Variable whose random value identifies the processes of one attempt at a task."""
 CHUNK = 65536
 LONGEST_WAIT = 3600.0
-POLL = 0.02
-"""Seconds between two looks at a process where the system does not say that it ended."""
-PATIENCE = 10.0
-"""Seconds that a process may take to end after KILL."""
+POLL_INTERVAL = 0.02
+"""Seconds between checks of a process where the system has no pidfd_open(2)."""
+KILL_TIMEOUT = 10.0
+"""Seconds that a process may take to exit after SIGKILL."""
+VERSION_TIMEOUT = 10.0
+"""Seconds that an agent may take to print its version."""
 
 
 class LocalRunner:
-    """Runs the steps of a task as processes on this machine, each as its own process group.
+    """Runs the steps of a task as processes on this machine, each in a process group.
 
-    A step ends when its process ends. What it leaves running may go on through later steps; when the steps
-    are over, whatever is left of the task's process groups is ended before `run` returns. What left its group
-    (below `timeout` or `setsid`) is known by a variable, on Linux: it is ended after a timeout or
-    an interruption, and after other tasks if it still has the task's output open. Not seen are a daemon that
-    closed its output and whose task succeeded or failed by itself, and one that dropped the variable. What
-    another user's rights protect (below `sudo`) is left alone.
+    A step ends when its process exits. Background processes that it started may run during later steps; after
+    the last step, all process groups of the task are terminated before `run` returns. An escaped process (below
+    `timeout` or `setsid`) is identified by a variable in its environment. It is terminated after a timeout or a
+    cancellation, and otherwise if it still has the task's output open. Not found are a daemon that closed its
+    output and whose task ended by itself, and a process without the variable. Processes of another user (below
+    `sudo`) are not signalled.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = dict(environ)
 
     async def version(self, agent: Agent, _image: str | None) -> str | None:
-        """Return what an agent of this machine says of its version; `None` where it does not run."""
-        environment = {**_theirs(self._environ), **agent.environment}
+        """Return the version that an agent on this machine prints; `None` if it does not run."""
+        environment = {**_user_environment(self._environ), **agent.environment}
         command = ["sh", "-c", agent.version or ""]
-        with move_on_after(PATIENCE), suppress(OSError):
+        with move_on_after(VERSION_TIMEOUT), suppress(OSError):
             process = await run_process(command, check=False, stderr=DEVNULL, env=environment)
             return first_line(process.stdout.decode(errors="replace"))
         return None
@@ -130,30 +132,30 @@ class LocalRunner:
 
 
 def task_environment(environ: Mapping[str, str], job: Job) -> dict[str, str]:
-    """Return a task's environment: the user's, without the forge's tokens and what leads git elsewhere."""
-    return _theirs(environ) | task_variables(job)
+    """Return a task's environment: the user's, without secrets of patchyard and variables in `LOCATIONS`."""
+    return _user_environment(environ) | task_variables(job)
 
 
-def _theirs(environ: Mapping[str, str]) -> dict[str, str]:
+def _user_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in environ.items()
         if name not in FORGE_TOKENS
-        and name not in OWN
+        and name not in PROGRAM_SECRETS
         and name not in LOCATIONS
         and not name.startswith(("GIT_CONFIG_KEY_", "GIT_CONFIG_VALUE_"))
     }
 
 
 class _Processes:
-    """The processes of one task. Everything but `stop` blocks; one thread at a time calls it."""
+    """Processes of one task. All methods but `stop` block, and are called by one thread at a time."""
 
     def __init__(self, job: Job, directory: Path, environment: Mapping[str, str]) -> None:
         self.deadline = Deadline(job.timeout)
         self._job = job
         self._directory = directory
-        self._mark = {MARK: os.urandom(16).hex()}
-        self._environment = {**environment, **self._mark}
+        self._job_variable = {JOB_VARIABLE: os.urandom(16).hex()}
+        self._environment = {**environment, **self._job_variable}
         self._resources = ExitStack()
         self._groups: list[Group] = []
         self._stopped = False
@@ -179,12 +181,12 @@ class _Processes:
             self._resources = resources.pop_all()
 
     def stop(self) -> None:
-        """End the step that runs, or the next at its start. Does not block; another thread calls it."""
+        """Cancel the running step, or the next one at its start. Does not block; called by another thread."""
         self._stopped = True
         self._stop.write(b"\0")
 
     def run(self, step: Step) -> StepResult:
-        """Run a step to its end, in time or not."""
+        """Run a step until its process exits, or its time limit passes."""
         self._log.begin(step)
         began = perf_counter()
         result = StepResult(step, None, 0.0, timed_out=self.deadline.passed, cancelled=self._stopped)
@@ -193,10 +195,10 @@ class _Processes:
         return self._log.end(replace(result, seconds=perf_counter() - began))
 
     def close(self) -> None:
-        """End what is left of the task, keep the rest of its output, and close everything."""
+        """Terminate the task's remaining processes, log the rest of their output, and close all files."""
         with self._resources:
             if self._groups:
-                self._end_leftovers()
+                self._terminate_background()
             for group in self._groups:
                 group.release()
         if self._has_scratch:
@@ -225,14 +227,18 @@ class _Processes:
         return self._watch(group, result)
 
     def _watch(self, group: Group, result: StepResult) -> StepResult:
-        """Wait for the end of a step, and bring it about where its time is over."""
+        """Wait for the end of a step; terminate it if its time limit passes or it is cancelled."""
         with self._watched(group):
             while group.exit_code() is None and not (self._stopped or self.deadline.passed):
-                self._wait(min(self.deadline.remaining, LONGEST_WAIT if group.descriptor is not None else POLL))
+                self._wait(
+                    min(
+                        self.deadline.remaining, LONGEST_WAIT if group.descriptor is not None else POLL_INTERVAL
+                    )
+                )
         if group.exit_code() is None:
             result = replace(result, cancelled=self._stopped, timed_out=not self._stopped)
-            self._end_groups()
-            self._end_strays()
+            self._terminate_groups()
+            self._terminate_escaped()
         self._drain()
         return replace(result, exit_code=group.exit_code())
 
@@ -248,7 +254,7 @@ class _Processes:
             self._selector.unregister(group.descriptor)
 
     def _wait(self, seconds: float) -> None:
-        """Wait until something happens or the time is over; output that has come goes to the log."""
+        """Wait for an event or for some seconds; write output to the log."""
         for key, _ in self._selector.select(max(0.0, seconds)):
             if key.fileobj is self._wake:
                 self._wake.read(CHUNK)
@@ -256,42 +262,45 @@ class _Processes:
                 self._read()
 
     def _read(self, size: int = CHUNK) -> int:
-        """Write to the log what there is, and return how many bytes; it waits for the first of them."""
+        """Write available output to the log, and return its number of bytes; wait for the first one."""
         data = os.read(self._output.fileno(), min(size, CHUNK))
-        if not data:  # the end: to wait for more would be to spin
+        if not data:  # end of file: select would return at once again
             self._selector.unregister(self._output)
         self._log.write(data)
         return len(data)
 
     def _drain(self) -> None:
-        """Write to the log what is in the pipe now, and no more: something may go on to write for ever."""
+        """Write the pipe's present content to the log, and no more: a process may write without end."""
         left: int
         (left,) = struct.unpack("i", fcntl.ioctl(self._output.fileno(), termios.FIONREAD, bytes(4)))
         while left > 0:
             left -= self._read(left)
 
-    def _end_groups(self) -> None:
-        """End whatever is left of the task's process groups."""
-        self._end(lambda: {group.id: group.signal for group in self._groups if group.is_alive()})
+    def _terminate_groups(self) -> None:
+        """Terminate the task's process groups."""
+        self._terminate(lambda: {group.id: group.signal for group in self._groups if group.is_alive()})
 
-    def _end_strays(self) -> None:
-        """End the task's processes that are in no group of it any more (as below `timeout` or `setsid`)."""
-        self._end(
-            lambda: {pid: partial(signal_stray, pid, self._mark) for pid in find_escaped_processes(self._mark)}
+    def _terminate_escaped(self) -> None:
+        """Terminate the task's escaped processes."""
+        self._terminate(
+            lambda: {
+                pid: partial(signal_stray, pid, self._job_variable)
+                for pid in find_escaped_processes(self._job_variable)
+            }
         )
 
-    def _end_leftovers(self) -> None:
-        """End what the steps left running, also what moved to another session and still holds the output."""
+    def _terminate_background(self) -> None:
+        """Terminate background processes, and escaped ones that still have the output open."""
         if any(group.is_alive() for group in self._groups):
             self._log.note("ending what is still running")
-            self._end_groups()
+            self._terminate_groups()
         self._drain()
         self._input.close()
-        if self._is_held():
-            self._end_strays()
+        if self._is_output_open():
+            self._terminate_escaped()
             self._drain()
 
-    def _is_held(self) -> bool:
+    def _is_output_open(self) -> bool:
         """Whether any process still has the output open."""
         os.set_blocking(self._output.fileno(), False)
         try:
@@ -299,40 +308,40 @@ class _Processes:
         except BlockingIOError:
             return True
 
-    def _end(self, living: Callable[[], dict[int, Callable[[Signals], None]]]) -> None:
-        """Send TERM to what lives, and KILL after the grace to what still does; return when nothing does.
+    def _terminate(self, living: Callable[[], dict[int, Callable[[Signals], None]]]) -> None:
+        """Send SIGTERM to processes, and SIGKILL after the grace period; return when none is left.
 
-        What is started meanwhile gets its TERM too. A process that even KILL does not end, because the
-        system holds it (a dead network disk), is left.
+        A process that starts during the grace period gets SIGTERM, too. One that does not exit after SIGKILL,
+        because it waits for the kernel (a dead network disk), is left.
         """
-        told: set[int] = set()
+        signalled: set[int] = set()
         kill_at = monotonic() + self._job.grace
         pause = 0.001
-        while (targets := living()) and monotonic() < kill_at + PATIENCE:
+        while (targets := living()) and monotonic() < kill_at + KILL_TIMEOUT:
             for number, signal in targets.items():
                 if monotonic() >= kill_at:
                     signal(SIGKILL)
-                elif number not in told:
+                elif number not in signalled:
                     signal(SIGTERM)
-            told.update(targets)
+            signalled.update(targets)
             self._wait(pause)
-            pause = min(2 * pause, POLL)
+            pause = min(2 * pause, POLL_INTERVAL)
 
     def _scratch(self) -> Path:
-        """Return the task's directory for files of the runner's own; made when it is first needed."""
+        """Return the task's directory for prompt files; created at the first call."""
         self._has_scratch = True
         self._job.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
         return self._job.scratch
 
     def _stdin(self, text: str) -> IO[bytes]:
-        """Return a file without a name to read `text` from; a pipe would have to be fed."""
+        """Return an unnamed file with `text`; a pipe would need a thread that writes it."""
         file = tempfile.TemporaryFile(dir=self._scratch())  # noqa: SIM115 - the caller closes it
         file.write(text.encode(errors="surrogateescape"))
         file.seek(0)
         return file
 
     def _arguments(self, step: Step) -> tuple[str, ...]:
-        """Return the argument vector, with the prompt's file where the step names it."""
+        """Return the argument vector of a step, with the path of its prompt file."""
         if not step.prompt_file:
             return step.argv
         path = self._scratch() / f"prompt-{len(self._groups) + 1}.md"
@@ -343,6 +352,6 @@ class _Processes:
 
 
 def _pipe(resources: ExitStack) -> tuple[FileIO, FileIO]:
-    """Return the two ends of a pipe, to read and to write."""
+    """Return the reading and the writing end of a pipe."""
     reading, writing = os.pipe()
     return resources.enter_context(FileIO(reading, "rb")), resources.enter_context(FileIO(writing, "wb"))

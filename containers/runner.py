@@ -16,14 +16,14 @@ from tasks.secrets import Secrets
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A task made ready to run.
+    """A task that is ready to run.
 
-    `environment` is the plan's and the program's own, on top of what the place itself gives. `timeout` is in
-    seconds for all steps together, `None` for no limit. `grace` is how long, in seconds, a process may take
-    to end after TERM before it is killed. `log` is the file that the output goes to. `scratch` is a directory
-    of the task's own, outside of the worktree, for prompt files and the like; the runner makes it. `start` is
-    the commit that the worktree stands at. `image` and `layers` are for containers: what they are made from,
-    and the commands that every container of the same agent shares.
+    `environment` are variables of the plan and of patchyard, added to those of the runner. `timeout` is in
+    seconds for all steps together, `None` for no limit. `grace` is how long, in seconds, a process may take to
+    exit after SIGTERM before it is killed. `log` is the file for the output. `scratch` is a directory outside
+    of the worktree for the task's prompt files; the runner creates it. `start` is the id of the commit that the
+    worktree is at. `image` and `layers` are for containers: their base image, and the set-up commands that all
+    containers of the same agent share.
     """
 
     run: str
@@ -41,41 +41,41 @@ class Job:
 
 
 class Watcher(Protocol):
-    """Is told of each step; `number` counts from 1. A runner awaits it before it goes on."""
+    """Receives the start and end of each step; `number` counts from 1. A runner awaits each call."""
 
     async def step_started(self, number: int, step: Step) -> None:
-        """Step `number` is about to begin."""
+        """Handle the start of step `number`."""
 
     async def step_finished(self, number: int, result: StepResult) -> None:
-        """Step `number` has ended, however it ended; what this stores is durable when it returns."""
+        """Handle the end of step `number`, in any way; what this stores is durable when it returns."""
 
 
 class Runner(Protocol):
-    """A place to run tasks."""
+    """Runs tasks."""
 
     async def run(self, job: Job, worktree: Worktree, watcher: Watcher) -> tuple[StepResult, ...]:
         """Run the job's steps in order over the worktree until one is not `ok`, and return their results.
 
-        What the steps changed stands in the worktree's directory afterwards. A step that fails or times out
-        is a result, not an exception. When the caller is cancelled, whatever still runs is ended first, the
-        watcher is told (`cancelled=True`), and the cancellation goes on.
+        Afterwards the worktree's directory has the changes of the steps. A step that fails or times out is a
+        result, not an exception. When the caller is cancelled, running processes are terminated, the watcher
+        gets a result with `cancelled=True`, and the cancellation is raised.
 
         Raises:
-            PatchyardError: The place itself cannot run anything (and so no other task either).
+            PatchyardError: The runner cannot run any task.
         """
         ...
 
 
 def task_variables(job: Job) -> dict[str, str]:
-    """Return the variables that a task gets on top of what its place gives; the later ones win."""
+    """Return the variables that a task gets in addition to those of its runner."""
     own = {"PATCHYARD_TASK": job.task, "PATCHYARD_RUN": job.run}
     return {**job.environment, **job.secrets.values, **own}
 
 
 def with_prompt_file(argv: Sequence[str], path: str) -> tuple[str, ...]:
-    """Return an argument vector, which a shell reads, with the prompt's file where it is named.
+    """Return the argument vector of a shell with the path of the prompt file in place of `{prompt_file}`.
 
-    `{prompt_file}` may stand in quotes or not.
+    The placeholder may be quoted or not.
     """
     name = shlex.quote(path)
     forms = (f'"{PROMPT_FILE}"', f"'{PROMPT_FILE}'", PROMPT_FILE)
@@ -86,17 +86,17 @@ def with_prompt_file(argv: Sequence[str], path: str) -> tuple[str, ...]:
 
 
 class Deadline:
-    """When the time of a task is over; counted from its making."""
+    """Deadline of a task: `timeout` seconds after its creation; `None` for no limit."""
 
     def __init__(self, timeout: float | None) -> None:
         self._at = math.inf if timeout is None else monotonic() + timeout
 
     @property
     def passed(self) -> bool:
-        """Whether nothing more may begin, and what runs has to end."""
+        """Whether the time limit has passed."""
         return self.remaining <= 0
 
     @property
     def remaining(self) -> float:
-        """Seconds that are left; infinity without a limit."""
+        """Remaining seconds; infinity without a limit."""
         return self._at - monotonic()

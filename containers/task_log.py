@@ -21,11 +21,11 @@ class RunnerError(PatchyardError):
 
 
 class TaskLog:
-    """The log of a task: what its steps are, what they print as they print it, and how they end.
+    """Log of a task: the titles of its steps, their output as it is printed, and how they end. Blocking.
 
-    Output is kept byte for byte, with secrets masked; nothing limits its size. Where the log cannot be
-    written (a full disk) the step goes on: what could not be kept is missing, and the log and the tail of
-    the step say so. A log that exists is added to. Everything here blocks.
+    Output is written byte for byte, with secrets masked, without a limit. If the log cannot be written (a full
+    disk), the step continues: that output is missing, which the log and the tail of the step say. An existing
+    log is appended to.
     """
 
     def __init__(self, path: Path, secrets: Secrets) -> None:
@@ -56,18 +56,18 @@ class TaskLog:
         self._file.close()
 
     def begin(self, step: Step) -> None:
-        """Write the line that says what runs, and start a new tail."""
+        """Write the title of a step that starts, and start a new tail."""
         self._line(f"$ {step.title}", before=b"\n" if self._begun else b"")
         self._begun = True
         self._tail = b""
         self._missing = self._lost
 
     def write(self, output: bytes) -> None:
-        """Write what a step printed: any bytes, cut anywhere."""
+        """Write output of a step: any bytes, cut anywhere."""
         self._output(self._masker.feed(output))
 
     def end(self, result: StepResult) -> StepResult:
-        """Write the line that says how a step ended, and return its result with the tail."""
+        """Write how a step ended, and return its result with the tail of its output."""
         self._output(self._masker.flush())
         error = None if result.error is None else self._secrets.mask_text(result.error)
         tail = tail_text(self._tail)
@@ -78,7 +78,7 @@ class TaskLog:
         return result
 
     def note(self, text: str) -> None:
-        """Write a line of the runner's own."""
+        """Write a line from the runner."""
         self._line(f"[{text}]")
 
     def _line(self, text: str, before: bytes = b"") -> None:
@@ -114,13 +114,13 @@ def strip_terminal(text: str) -> str:
 
 
 def tail_text(output: bytes) -> str:
-    """Return the end of some output as text for people: the last lines, without what steers a terminal.
+    """Return the last lines of some output as plain text, without terminal control sequences.
 
-    Of a line that was written over (a progress bar), what stood there last.
+    Of a line that was overwritten (a progress bar), the last state is returned.
     """
     cut = output[-TAIL_BYTES:]
     if len(output) >= TAIL_BYTES:
-        cut = cut.lstrip(bytes(range(0x80, 0xC0)))  # the rest of a character that was cut
+        cut = cut.lstrip(bytes(range(0x80, 0xC0)))  # continuation bytes of a character that was cut
     text = strip_terminal(cut.decode(errors="replace").replace("\r\n", "\n"))
     lines = [line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n")]
     ends = 1 if lines[-1] == "" else 0
@@ -128,7 +128,7 @@ def tail_text(output: bytes) -> str:
 
 
 def _ending(result: StepResult) -> str:
-    """Say how a step ended, in a few words."""
+    """Return how a step ended, in a few words."""
     seconds = f"{result.seconds:.2f} s"
     code = "" if result.exit_code is None else f", exit code {result.exit_code}"
     if result.timed_out or result.cancelled:

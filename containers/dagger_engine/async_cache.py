@@ -1,4 +1,4 @@
-"""What several tasks need and one makes."""
+"""Async cache: each value is computed once and shared."""
 
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
@@ -9,18 +9,18 @@ T = TypeVar("T")
 
 
 class AsyncCache(Generic[T]):
-    """Things by key, each made when it is first asked for; who asks meanwhile waits for it.
+    """Values by key, each computed when it is first requested; concurrent callers wait for it.
 
-    Where making one fails, or is cancelled, the next who asks makes it.
+    If the computation fails or is cancelled, the next caller computes the value.
     """
 
     def __init__(self) -> None:
-        self._made: dict[Hashable, T] = {}
+        self._values: dict[Hashable, T] = {}
         self._locks: dict[Hashable, anyio.Lock] = {}
 
-    async def get(self, key: Hashable, make: Callable[[], Awaitable[T]]) -> T:
-        """Return the thing with a key."""
+    async def get(self, key: Hashable, compute: Callable[[], Awaitable[T]]) -> T:
+        """Return the value of a key; `compute` is called if there is none yet."""
         async with self._locks.setdefault(key, anyio.Lock()):
-            if key not in self._made:
-                self._made[key] = await make()
-            return self._made[key]
+            if key not in self._values:
+                self._values[key] = await compute()
+            return self._values[key]

@@ -1,14 +1,14 @@
-"""What is not UTF-8: to an engine nothing of it can be said. In a text here each such byte is a surrogate."""
+"""UTF-8 checks for text sent to an engine; a byte that is not UTF-8 is a surrogate in Python text (PEP 383)."""
 
 from collections.abc import Iterable
 
 UNKNOWN = "\ufffd"
-"""What stands for a byte that is not UTF-8."""
-_SHOWN = dict.fromkeys(range(0xD800, 0xE000), UNKNOWN)
+"""Replaces a byte that is not UTF-8."""
+_REPLACED = dict.fromkeys(range(0xD800, 0xE000), UNKNOWN)
 
 
 def is_utf8(text: str) -> bool:
-    """Whether all of a text can be said in UTF-8."""
+    """Whether a text can be encoded in UTF-8."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -17,12 +17,12 @@ def is_utf8(text: str) -> bool:
 
 
 def as_utf8(text: str) -> str:
-    """Return a text with a sign of its own in place of each byte that is not UTF-8."""
-    return text.translate(_SHOWN)
+    """Return a text with `UNKNOWN` in place of each byte that is not UTF-8."""
+    return text.translate(_REPLACED)
 
 
 def encoding_error(texts: Iterable[tuple[str, str]]) -> str | None:
-    """Return why an engine cannot be told some texts, each given after what it is; `None` where it can."""
+    """Return why an engine cannot take some texts, given as (description, text); `None` if it can."""
     for what, text in texts:
         if not is_utf8(text):
             return f"{as_utf8(what)} is not UTF-8, and a Dagger engine takes nothing else"

@@ -1,4 +1,4 @@
-"""Images and their digests: what a name stands for at the moment."""
+"""Digests of container images."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -16,13 +16,13 @@ DIGEST = re.compile(r"sha(256:[0-9a-f]{64}|512:[0-9a-f]{128})")
 
 @runtime_checkable
 class Resolver(Protocol):
-    """Knows which image a name stands for."""
+    """Resolves names of images to digests."""
 
     async def resolve_digests(self, names: Iterable[str]) -> Mapping[str, str]:
-        """Return the digests of images by name, without those that are not to be had.
+        """Return the digests of images by name, without those that cannot be resolved.
 
         Raises:
-            EngineError: Whoever is asked has gone.
+            EngineError: The engine is unavailable.
         """
         ...
 
@@ -34,25 +34,25 @@ def digest_of(reference: str) -> str | None:
 
 
 def pinned(name: str, digests: Mapping[str, str]) -> str:
-    """Return an image's reference with the digest that is known for its name; as it is without one."""
+    """Return an image's reference with the digest known for its name; unchanged if none is."""
     digest = digests.get(name)
     return f"{name}@{digest}" if digest and digest_of(name) is None else name
 
 
 async def resolve_digests(client: "Client", names: Iterable[str]) -> dict[str, str]:
-    """Ask an engine for the digests of images: of the index, where an image is for several platforms.
+    """Query an engine for the digests of images: that of the index, for an image of several platforms.
 
-    A name that the engine cannot resolve is left out: whoever uses it is told why.
+    A name that the engine cannot resolve is left out; running a container of it reports why.
 
     Raises:
-        EngineError: The engine has gone.
+        EngineError: The engine is unavailable.
     """
     found: dict[str, str] = {}
-    ask = EngineClient(client)
+    query = EngineClient(client)
 
     async def look_up(name: str) -> None:
         with suppress(EngineQueryError):
-            if digest := digest_of(await ask.attend(client.container().from_(name).image_ref)):
+            if digest := digest_of(await query.run_long(client.container().from_(name).image_ref)):
                 found[name] = digest
 
     async with plain_task_group() as group:

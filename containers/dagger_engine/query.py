@@ -1,4 +1,4 @@
-"""Questions to a Dagger engine: its answer, its no, or that it has gone. Each in words for people."""
+"""Run queries on a Dagger engine and translate its errors."""
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
@@ -16,24 +16,24 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-BEAT = 60.0
-"""Seconds between two looks at an engine, and those that it may take to say that it is there."""
-LONGEST = 500
-"""Characters of an engine's message that a person is shown."""
-PAUSES = (0.2, 0.5, 1.0, 2.0)
-"""Seconds before a question is asked once more that somebody else's session has taken down with it."""
+CHECK_INTERVAL = 60.0
+"""Seconds between two checks that an engine responds, and the time limit of a check."""
+MESSAGE_LENGTH = 500
+"""Maximum characters of an engine's message in an error."""
+RETRY_DELAYS = (0.2, 0.5, 1.0, 2.0)
+"""Back-off, in seconds, before retrying a query that another session's shutdown cancelled."""
 CANCELED = "context canceled"
-_NOBODY = re.compile(r"no such user: (\S+)")
+_UNKNOWN_USER = re.compile(r"no such user: (\S+)")
 
 
 class EngineError(RunnerError):
-    """There is no engine, or it has gone."""
+    """No engine is available, or it became unavailable."""
 
     exit_code: ClassVar[int] = 4
 
 
 class EngineQueryError(Exception):
-    """The engine says no to something of one task's; `output` is what its steps printed until then."""
+    """The engine rejects a query of one task; `output` is what its steps printed until then."""
 
     def __init__(self, message: str, output: str = "") -> None:
         super().__init__(message)
@@ -41,124 +41,129 @@ class EngineQueryError(Exception):
 
 
 class _AbandonedError(EngineQueryError):
-    """The engine gave up an exec that this session shared with one that has just ended."""
+    """The engine cancelled an exec that this session shared with one that has just ended."""
 
 
 class EngineClient:
-    """Asks an engine. Called with a question, such as `container.stdout`."""
+    """Runs queries on an engine; called with a query such as `container.stdout`."""
 
-    def __init__(self, client: "Client", beat: float = BEAT) -> None:
+    def __init__(self, client: "Client", check_interval: float = CHECK_INTERVAL) -> None:
         self._client = client
-        self._beat = beat
+        self._check_interval = check_interval
 
-    async def __call__(self, question: Callable[[], Awaitable[T]]) -> T:
-        """Ask.
+    async def __call__(self, query: Callable[[], Awaitable[T]]) -> T:
+        """Run a query.
 
-        What is the same for several sessions, the engine runs once. Where the session that began it ends just
-        then, it is cancelled for all of them; what is asked for again is run again.
+        The engine runs an exec that several sessions request only once. If the session that started it ends
+        during the exec, it is cancelled for all of them ("context canceled"); a retry runs it again.
 
         Raises:
-            EngineError: It does not answer any more.
-            RefusedError: It says no.
+            EngineError: The engine is unavailable.
+            EngineQueryError: The engine rejects the query.
         """
-        for pause in PAUSES:
+        for pause in RETRY_DELAYS:
             with suppress(_AbandonedError):
-                return await self._once(question)
+                return await self._run_once(query)
             await anyio.sleep(pause)
-        return await self._once(question)
+        return await self._run_once(query)
 
-    async def _once(self, question: Callable[[], Awaitable[T]]) -> T:
+    async def _run_once(self, query: Callable[[], Awaitable[T]]) -> T:
         import dagger  # noqa: PLC0415 - takes a second
         from gql.transport.exceptions import TransportError  # noqa: PLC0415 - likewise
 
         try:
-            return await _tried(question)
+            return await _unwrap_retries(query)
         except dagger.ExecError as error:
-            raise EngineQueryError(_how(error.command, error.exit_code, error.stderr), error.stdout) from error
+            raise EngineQueryError(
+                _describe_exec(error.command, error.exit_code, error.stderr), error.stdout
+            ) from error
         except dagger.QueryError as error:
             kind = _AbandonedError if CANCELED in str(error) else EngineQueryError
-            refused = kind(_sentence(str(error)))
-            refused.__cause__ = error
+            rejected = kind(_last_part(str(error)))
+            rejected.__cause__ = error
         except (dagger.DaggerError, TransportError, OSError, UnicodeError) as error:
-            if _is_unspeakable(error):
+            if _is_encoding_error(error):
                 raise EngineQueryError("something that it needs is not UTF-8") from error
-            raise _gone(str(error)) from error
-        # An engine that dies under an exec says so in the words of whatever failed first: ask it.
-        if not await self._answers():
-            raise _gone(str(refused)) from refused
-        raise refused
+            raise _unavailable(str(error)) from error
+        # The error of an engine that dies during an exec is that of whatever failed first: check the engine.
+        if not await self._responds():
+            raise _unavailable(str(rejected)) from rejected
+        raise rejected
 
-    async def attend(self, question: Callable[[], Awaitable[T]]) -> T:
-        """Ask what takes long, and see in between whether the engine is still there: it may go without a word.
+    async def run_long(self, query: Callable[[], Awaitable[T]]) -> T:
+        """Run a long query, and check at intervals that the engine still responds: its end may not be an error.
 
         Raises:
-            EngineError: It does not answer any more.
-            RefusedError: It says no.
+            EngineError: The engine is unavailable.
+            EngineQueryError: The engine rejects the query.
         """
         async with plain_task_group() as group:
 
             async def watch_engine() -> None:
-                await anyio.sleep(self._beat)
-                while await self._answers():  # noqa: ASYNC110 - an engine that is gone sends no event
-                    await anyio.sleep(self._beat)
-                raise EngineError(f"it has not answered for {self._beat:g} s")
+                await anyio.sleep(self._check_interval)
+                while await self._responds():  # noqa: ASYNC110 - an engine that is gone sends no event
+                    await anyio.sleep(self._check_interval)
+                raise EngineError(f"it has not answered for {self._check_interval:g} s")
 
             group.start_soon(watch_engine)
-            answer = await self(question)
+            answer = await self(query)
             group.cancel_scope.cancel()
         return answer
 
-    async def _answers(self) -> bool:
-        """Whether the engine is there, or at least says no."""
+    async def _responds(self) -> bool:
+        """Whether the engine responds, even with a rejection."""
         import dagger  # noqa: PLC0415 - takes a second
         from gql.transport.exceptions import TransportError  # noqa: PLC0415 - likewise
 
         try:
-            with anyio.fail_after(self._beat):
-                await _tried(self._client.default_platform)
+            with anyio.fail_after(self._check_interval):
+                await _unwrap_retries(self._client.default_platform)
         except (dagger.DaggerError, TransportError, OSError):
             return False
         return True
 
 
-async def _tried(question: Callable[[], Awaitable[T]]) -> T:
-    """Ask, and where that is tried several times in vain, raise the last failure itself."""
+async def _unwrap_retries(query: Callable[[], Awaitable[T]]) -> T:
+    """Run a query; if the client retried it in vain, raise the last error itself."""
     try:
-        return await question()
+        return await query()
     except Exception as error:
-        # This is `tenacity.RetryError`; whether that library is there is a matter of the client's.
+        # This is `tenacity.RetryError`; the library is a dependency of the client, not of patchyard.
         if not hasattr(error, "last_attempt"):
             raise
         failure: Exception = error.last_attempt.exception()
     raise failure
 
 
-def _is_unspeakable(error: BaseException | None) -> bool:
-    """Whether a question never got to the engine, for it cannot be said in UTF-8."""
+def _is_encoding_error(error: BaseException | None) -> bool:
+    """Whether a query was not sent because it cannot be encoded in UTF-8."""
     while error is not None and not isinstance(error, UnicodeError):
         error = error.__cause__
     return error is not None
 
 
-def _gone(message: str) -> EngineError:
-    return EngineError(f"it does not answer any more ({_sentence(message).partition(' for url ')[0]})")
+def _unavailable(message: str) -> EngineError:
+    return EngineError(f"it does not answer any more ({_last_part(message).partition(' for url ')[0]})")
 
 
-def _how(command: Sequence[str], code: int, stderr: str) -> str:
-    """Say how an exec ended that the engine does not take for an answer."""
+def _describe_exec(command: Sequence[str], code: int, stderr: str) -> str:
+    """Return how an exec ended whose exit code `ReturnType.ANY` does not accept (128 to 191).
+
+    https://docs.dagger.io/reference/api: ANY is 0 to 127 and 192 to 255.
+    """
     if list(command) == ["sh", SCRIPT]:
         if code == 137:  # noqa: PLR2004 - 128 + KILL
             return "its container was killed (exit code 137): most often it ran out of memory"
         return f"its container ended with exit code {code}"
-    said = _sentence(stderr)
+    said = _last_part(stderr)
     return (
         f"its set-up `{command[-1] if command else ''}` ended with exit code {code}{': ' if said else ''}{said}"
     )
 
 
-def _sentence(message: str) -> str:
-    """Return the last part of an engine's message, which says most, as one line."""
+def _last_part(message: str) -> str:
+    """Return the last part of an engine's message, which is the most specific, as one line."""
     line = " ".join(message.partition(" [traceparent:")[0].split())
-    if nobody := _NOBODY.search(line):
-        return f"its image runs as the user {nobody[1]}, whom it does not have"
-    return line if len(line) <= LONGEST else f"…{line[-LONGEST:]}"
+    if unknown := _UNKNOWN_USER.search(line):
+        return f"its image runs as the user {unknown[1]}, which it does not have"
+    return line if len(line) <= MESSAGE_LENGTH else f"…{line[-MESSAGE_LENGTH:]}"

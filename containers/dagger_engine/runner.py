@@ -1,9 +1,9 @@
-"""A Dagger container as the place where a task runs.
+"""Runner that runs each task in a container of one Dagger engine.
 
-The task's tree comes from the repository itself, as git has it at the task's start, with a `.git` of its own:
-git works in it, for any user, and no task sees another's or the repository. All steps are one exec. What they
-changed is exported into the worktree, where the same git as everywhere takes the patch. `dagger` is imported
-where it is used: it takes a second.
+The task's tree is that of its start point in the repository, with a separate `.git`: the `.git` of a worktree
+is a file that points outside of the tree (https://github.com/dagger/dagger/issues/9254). All steps are one
+exec. Changes are exported into the worktree, where the patch is made as for a local task. `dagger` is imported
+inside functions: the import takes a second.
 """
 
 import re
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from secrets import token_hex
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
 import anyio
 from anyio import get_cancelled_exc_class, to_thread
@@ -22,12 +22,13 @@ from anyio import get_cancelled_exc_class, to_thread
 from containers.agents.agent import first_line
 from containers.agents.builtin import Agent
 from containers.concurrency import in_thread
-from containers.dagger_engine import step_script as driver
+from containers.dagger_engine import step_script
 from containers.dagger_engine.async_cache import AsyncCache
 from containers.dagger_engine.encoding import as_utf8, encoding_error
 from containers.dagger_engine.images import resolve_digests
 from containers.dagger_engine.query import EngineClient, EngineError, EngineQueryError
 from containers.dagger_engine.step_reporter import StepReporter
+from containers.dagger_engine.step_script import Report
 from containers.dagger_engine.sync_back import GIT, sync_back
 from containers.git.repository import GitError, Identity
 from containers.runner import Job, Watcher
@@ -39,15 +40,15 @@ if TYPE_CHECKING:
     from dagger import Client, Container, Directory, Service
 
 WORK = "/work"
-"""Where a task's tree stands in its container."""
-VERSION_PATIENCE = 20.0
-"""Seconds that an agent may take to say its version."""
+"""Directory of the task's tree in its container."""
+VERSION_TIMEOUT = 20.0
+"""Seconds that an agent may take to print its version."""
 DEFAULT_IMAGE = "python:3.13"
-"""Has git, a shell and Python; the default where nothing names an image."""
+"""Image of tasks without one: it has git, a shell and Python."""
 OBJECTS = ("objects", "shallow")
 TAGS = ("packed-refs", "refs/tags")
 UNFINISHED = ("**/tmp_*", "objects/incoming-*")
-"""What git is about to write; it may be gone the next moment."""
+"""Files that git is writing; they may disappear during the upload."""
 CONFIG = """\
 [core]
 \trepositoryformatversion = 0
@@ -58,57 +59,59 @@ CONFIG = """\
 [uploadpack]
 \tallowAnySHA1InWant = true
 """
-"""The repository's configuration as the engine sees it: not the user's, which may hold a token; and the same
-objects give the same pack, so that a task is known again by its tree."""
+"""Git configuration that the engine sees; the user's own may hold a token. With one thread and no window, the
+same objects give the same pack, so that the tree of a task is a cache hit (git-config(1), pack.threads)."""
 RUN_SECRET = "patchyard-run"  # noqa: S105 - the name of one
 ROOT = frozenset({"", "0", "root"})
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-"""Names of variables that a shell can have."""
+"""Names that a POSIX shell accepts for variables."""
 
 
 class Files(Protocol):
-    """How files get from here into an engine, and back."""
+    """Transfer of files between this machine and an engine."""
 
     def directory(
         self, client: "Client", path: Path, *, include: Sequence[str] = (), exclude: Sequence[str] = ()
     ) -> "Directory":
-        """Return a directory of this machine, read afresh."""
+        """Return a directory of this machine, not from the engine's cache."""
         ...
 
     async def export(self, directory: "Directory", path: Path) -> None:
-        """Write what is in a directory over one of this machine."""
+        """Write the content of a directory over one of this machine."""
         ...
 
 
 class HostFiles:
-    """The files of the machine that the client runs on."""
+    """Files of the machine that the client runs on."""
 
     def directory(
         self, client: "Client", path: Path, *, include: Sequence[str] = (), exclude: Sequence[str] = ()
     ) -> "Directory":
-        """Return a directory of the host, read afresh.
+        """Return a directory of the host, not from the engine's cache.
+
+        `host.directory` is cached per client unless `no_cache` is set: https://docs.dagger.io/reference/api.
 
         Raises:
-            RefusedError: No engine can be told where it is.
+            EngineQueryError: The path is not UTF-8.
         """
-        if refused := encoding_error([(f"the path {path}", str(path))]):
-            raise EngineQueryError(refused)
+        if reason := encoding_error([(f"the path {path}", str(path))]):
+            raise EngineQueryError(reason)
         return client.host().directory(str(path), include=list(include), exclude=list(exclude), no_cache=True)
 
     async def export(self, directory: "Directory", path: Path) -> None:
-        """Write what is in a directory over one of the host."""
+        """Write the content of a directory over one of the host."""
         await directory.export(str(path))
 
 
 @dataclass(frozen=True, slots=True)
 class ContainerConfig:
-    """What the containers of a run have in common.
+    """Configuration that all containers of a run share.
 
-    `common` is the repository's common git directory. `identity` is whose name commits made inside carry.
-    `depth` is how many commits of history a task sees, 0 for all. `caches` are directories that containers
-    keep between tasks and runs. `copy` are patterns of files in the worktree that git does not have. `fresh`
-    runs again what the engine has cached. `services` are ports of this machine, such as `localhost:11434`, by
-    the names under which containers reach them, each at the same port.
+    `common` is the repository's common git directory. `identity` is the author of commits made by steps.
+    `depth` is the number of commits of history that a task sees, 0 for all. `caches` are directories that
+    containers keep between tasks and runs. `copy` are patterns of untracked files to copy from the worktree.
+    `fresh` ignores the engine's cache. `services` are ports of this machine, such as `localhost:11434`, by the
+    names under which containers reach them, each at the same port.
     """
 
     common: Path
@@ -128,152 +131,174 @@ class _Prepared:
     container: "Container"
     tree: "Directory"
 
+    @classmethod
+    def from_container(cls, container: "Container") -> Self:
+        return cls(container, container.directory(WORK).without_directory(GIT))
+
 
 class EngineRunner:
     """Runs tasks as containers of one engine."""
 
-    def __init__(self, client: "Client", place: ContainerConfig) -> None:
+    def __init__(self, client: "Client", config: ContainerConfig) -> None:
         self._client = client
-        self._place = place
-        self._ask = EngineClient(client)
+        self._config = config
+        self._query = EngineClient(client)
         self._mark = token_hex(8)
-        """By which it knows what it ran itself from what the engine ran earlier."""
+        """Distinguishes execs of this runner from cached ones."""
         self._starts: AsyncCache[Directory] = AsyncCache()
         self._owners: AsyncCache[str] = AsyncCache()
         self._prepared: AsyncCache[_Prepared] = AsyncCache()
 
     async def resolve_digests(self, names: Iterable[str]) -> Mapping[str, str]:
-        """Return the digests of images by name, without those that are not to be had.
+        """Return the digests of images by name, without those that cannot be resolved.
 
         Raises:
-            EngineError: The engine has gone.
+            EngineError: The engine is unavailable.
         """
         return await resolve_digests(self._client, names)
 
     async def version(self, agent: Agent, image: str | None) -> str | None:
-        """Return what an agent says of its version in its container; `None` where it does not run."""
+        """Return the version that an agent prints in its container; `None` if it does not run."""
         container = self._image(image, agent.setup)
         for name, value in agent.environment.items():
             container = container.with_env_variable(name, value)
         with suppress(EngineQueryError, EngineError):
-            container = await self._ask.attend(container.sync)  # installs it, which takes what it takes
+            container = await self._query.run_long(container.sync)  # installs it, without a time limit
             said = container.with_exec(["sh", "-c", agent.version or ""])
-            with anyio.move_on_after(VERSION_PATIENCE):
-                return first_line(await self._ask(said.stdout))
+            with anyio.move_on_after(VERSION_TIMEOUT):
+                return first_line(await self._query(said.stdout))
         return None
 
     async def run(self, job: Job, worktree: Worktree, watcher: Watcher) -> tuple[StepResult, ...]:
-        """Run the job's steps in a container, and bring what they changed into the worktree.
+        """Run the job's steps in a container, and copy their changes into the worktree.
 
-        The watcher is told of all steps when the exec has ended. A task that is cancelled leaves nothing: its
-        container is gone with its files.
+        The watcher is called when the exec has ended, for all of its steps. A cancelled task leaves no changes:
+        cancelling the query ends the exec, and its container is discarded.
 
         Raises:
-            EngineError: The engine has gone.
+            EngineError: The engine is unavailable.
         """
         began = time.monotonic()
         async with in_thread(TaskLog(job.log, job.secrets)) as log:
-            telling = StepReporter(watcher, log)
+            reporter = StepReporter(watcher, log)
             try:
                 if job.steps:
-                    await self._run(job, worktree, telling)
+                    await self._run(job, worktree, reporter)
             except get_cancelled_exc_class():
                 with anyio.CancelScope(shield=True):
-                    await telling.interrupted(time.monotonic() - began)
+                    await reporter.report_interruption(time.monotonic() - began)
                 raise
-        return tuple(telling.results)
+        return tuple(reporter.results)
 
-    async def _run(self, job: Job, worktree: Worktree, telling: StepReporter) -> None:
-        """Run the steps in a container, and bring back what they changed: the set-up's first."""
-        now: _Prepared | None = None
+    async def _run(self, job: Job, worktree: Worktree, reporter: StepReporter) -> None:
+        """Run the steps in a container and copy their changes back: first the set-up's, then the others'."""
+        before: _Prepared | None = None
         left = job.timeout
-        for steps in _parts(job.steps):
-            asked = time.monotonic()
-            await telling.begin(steps)
+        for steps in _split_setup(job.steps):
+            began = time.monotonic()
+            await reporter.report_start(steps)
             try:
-                before = now or await self._prepare(job, worktree)
-                key = token_hex(8) if self._place.fresh else None
-                container = self._with_steps(before.container, job, steps, left, key)
-                report = await self._report(container)
-                if report.failed and self._is_cached(report, job):
-                    # What failed is run again: it may have been for want of something that is there now.
-                    container = self._with_steps(before.container, job, steps, left, token_hex(8))
-                    report = await self._report(container)
-            except EngineQueryError as no:
-                report = driver.report(no.output)
+                before = before or await self._prepare(job, worktree)
+                after, report = await self._run_script(before, job, steps, left)
+            except EngineQueryError as rejection:
+                report = step_script.report(rejection.output)
                 if all(number in report.records for number in steps):
-                    # The script itself ends with 0: it was ended, and the last of these words is not its own.
+                    # The script itself exits with 0. It was killed, and the last record may be forged.
                     report = report.without_last(steps)
-                await telling.ended(steps, report, time.monotonic() - asked, error=str(no))
+                await reporter.report_results(steps, report, time.monotonic() - began, error=str(rejection))
                 return
-            now = _Prepared(container, container.directory(WORK).without_directory(GIT))
-            try:
-                await sync_back(before.tree, now.tree, worktree, self._ask, self._place.files.export)
-            except EngineQueryError as no:
-                lost = f"what the task changed could not be brought back: {no}"
-                await telling.ended(steps, report.without_last(steps), time.monotonic() - asked, error=lost)
+            error = await self._copy_changes(before, after, worktree)
+            cached = not error and self._is_cached(report, job)
+            if error:
+                report = report.without_last(steps)
+            await reporter.report_results(steps, report, time.monotonic() - began, cached=cached, error=error)
+            if error or reporter.failed:
                 return
-            cached = self._is_cached(report, job)
-            await telling.ended(steps, report, time.monotonic() - asked, cached=cached)
-            if telling.failed:
-                return
-            if left is not None:  # by what the script says: that is the same for what comes from the cache
+            before = after
+            if left is not None:  # by the script's own clock, which is also that of a cached result
                 left -= sum(record.seconds for record in report.records.values())
 
-    def _is_cached(self, report: driver.Report, job: Job) -> bool:
-        """Whether steps were run by another run, or for an earlier attempt of this one."""
-        return report.run not in {None, job.run} or report.mark not in {None, self._mark}
-
-    async def _report(self, container: "Container") -> driver.Report:
-        """Run the steps, and return what the script says of them.
+    async def _run_script(
+        self, before: _Prepared, job: Job, steps: Mapping[int, Step], seconds: float | None
+    ) -> tuple[_Prepared, Report]:
+        """Run steps for at most `seconds`; return the container after them and the report of the script.
 
         Raises:
-            RefusedError: The script did not even begin.
+            EngineError: The engine is unavailable.
+            EngineQueryError: The engine rejects the exec.
         """
-        report = driver.report(await self._ask.attend(container.stdout))
+        key = token_hex(8) if self._config.fresh else None
+        container = self._with_steps(before.container, job, steps, seconds, key)
+        report = await self._read_report(container)
+        if report.failed and self._is_cached(report, job):
+            # A cached failure is run again: what was missing then may be there now. Identical execs are one
+            # exec (https://docs.dagger.io/features/caching), so the script gets a key.
+            container = self._with_steps(before.container, job, steps, seconds, token_hex(8))
+            report = await self._read_report(container)
+        return _Prepared.from_container(container), report
+
+    async def _copy_changes(self, before: _Prepared, after: _Prepared, worktree: Worktree) -> str | None:
+        """Copy the changes of steps into the worktree; return why they could not be copied, or `None`."""
+        try:
+            await sync_back(before.tree, after.tree, worktree, self._query, self._config.files.export)
+        except EngineQueryError as rejection:
+            return f"the task's changes could not be copied back: {rejection}"
+        return None
+
+    def _is_cached(self, report: Report, job: Job) -> bool:
+        """Whether the report is of a cached exec: of another run, or of an earlier attempt in this one."""
+        return report.run not in {None, job.run} or report.mark not in {None, self._mark}
+
+    async def _read_report(self, container: "Container") -> Report:
+        """Run the steps, and return the report of their script.
+
+        Raises:
+            EngineQueryError: The script did not start.
+        """
+        report = step_script.report(await self._query.run_long(container.stdout))
         if report.run is None:
-            code, said = await self._ask(container.exit_code), await self._ask(container.stderr)
+            code, said = await self._query(container.exit_code), await self._query(container.stderr)
             raise EngineQueryError(f"its image has no `sh` that works (exit code {code}): {said.strip()}")
         return report
 
     async def _prepare(self, job: Job, worktree: Worktree) -> "_Prepared":
-        """Return a container for a task, before its first step: the same for all tasks that need the same.
+        """Return a container for a task, before its first step; tasks with the same requirements share it.
 
         Raises:
-            RefusedError: The engine cannot make it.
+            EngineQueryError: The engine cannot create it.
         """
-        if refused := encoding_error(_texts(job, worktree)):
-            raise EngineQueryError(refused)
+        if reason := encoding_error(_texts(job, worktree)):
+            raise EngineQueryError(reason)
 
         async def prepare() -> _Prepared:
-            container = await self._ask.attend((await self._container(job, worktree)).sync)
-            return _Prepared(container, container.directory(WORK).without_directory(GIT))
+            container = await self._query.run_long((await self._container(job, worktree)).sync)
+            return _Prepared.from_container(container)
 
-        if self._place.copy:  # which are in each worktree for itself
+        if self._config.copy:  # these files differ between worktrees
             return await prepare()
         key = (job.image, job.layers, job.start, job.run, tuple(job.secrets.values.items()))
         return await self._prepared.get(key, prepare)
 
     async def _container(self, job: Job, worktree: Worktree) -> "Container":
-        client, place = self._client, self._place
+        client, config = self._client, self._config
         container = self._image(job.image, job.layers)
         owner = await self._owner(container, job)
         tree = await self._tree(job, worktree)
-        for path in place.caches:
+        for path in config.caches:
             cache = client.cache_volume(f"patchyard{path}")
             container = container.with_mounted_cache(path, cache, owner=owner)
-        for name, address in place.services.items():
+        for name, address in config.services.items():
             container = container.with_service_binding(name, self._service(address))
         container = container.with_workdir(WORK).with_mounted_directory(WORK, tree, owner=owner)
         for name, value in job.secrets.values.items():
             container = container.with_secret_variable(name, client.set_secret(name, value))
-        # The engine does not say what it has taken from its cache. A secret's value makes no difference to the
-        # cache: steps that name another run than this one, or another mark, were run by that.
-        run = client.set_secret(RUN_SECRET, f"{driver.RUN_PREFIX} {job.run} {self._mark}")
-        return container.with_mounted_secret(driver.RUN, run, mode=0o444)
+        # The engine does not report cache hits. The value of a secret set by the client is not part of the
+        # cache key, so a report that names another run or mark is of a cached exec.
+        run = client.set_secret(RUN_SECRET, f"{step_script.RUN_PREFIX} {job.run} {self._mark}")
+        return container.with_mounted_secret(step_script.RUN, run, mode=0o444)
 
     def _image(self, name: str | None, layers: Sequence[str]) -> "Container":
-        """Return an image with what its agent needs: layers that all tasks share."""
+        """Return an image with the set-up of an agent, as layers that all tasks share."""
         container = self._client.container().from_(name or DEFAULT_IMAGE)
         for command in layers:
             container = container.with_exec(["sh", "-e", "-c", command])
@@ -281,51 +306,51 @@ class EngineRunner:
 
     def _service(self, address: str) -> "Service":
         """Return a port of this machine as a service."""
-        from dagger import PortForward  # noqa: PLC0415 - slow; see above
+        from dagger import PortForward  # noqa: PLC0415 - imports dagger, which takes a second
 
         host, _, port = address.rpartition(":")
         forward = PortForward(backend=int(port), frontend=int(port))
         return self._client.host().service([forward], host=host)
 
     async def _owner(self, container: "Container", job: Job) -> str:
-        """Return who the image's user is, "" for root; the engine is asked once for each image."""
+        """Return the user of a job's image, "" for root; queried once per image."""
 
-        async def ask() -> str:
-            user = await self._ask(container.user)
+        async def query_user() -> str:
+            user = await self._query(container.user)
             return "" if user.partition(":")[0] in ROOT else user
 
-        return await self._owners.get((job.image, *job.layers), ask)
+        return await self._owners.get((job.image, *job.layers), query_user)
 
     async def _tree(self, job: Job, worktree: Worktree) -> "Directory":
-        """Return the tree that the task starts from, with a `.git` of its own; tasks of one start share it."""
+        """Return the tree of a task's start point, with a separate `.git`; tasks of one start share it."""
         tree = await self._starts.get(job.start, partial(self._start, job, worktree))
-        if not self._place.copy:
+        if not self._config.copy:
             return tree
-        copied = self._place.files.directory(
-            self._client, worktree.path, include=self._place.copy, exclude=[GIT]
+        copied = self._config.files.directory(
+            self._client, worktree.path, include=self._config.copy, exclude=[GIT]
         )
         return tree.with_directory("/", copied)
 
     async def _start(self, job: Job, worktree: Worktree) -> "Directory":
-        files, depth, checkout = self._place.files, self._place.depth, worktree.checkout
+        files, depth, checkout = self._config.files, self._config.depth, worktree.checkout
         if await to_thread.run_sync(checkout.is_plain, job.start):
             include = OBJECTS if depth else OBJECTS + TAGS
-            objects = files.directory(self._client, self._place.common, include=include, exclude=UNFINISHED)
+            objects = files.directory(self._client, self._config.common, include=include, exclude=UNFINISHED)
             git = objects.with_new_file("HEAD", f"{job.start}\n").with_new_file("config", CONFIG)
             tree = git.with_new_directory("refs").as_git().ref(job.start).tree(depth=depth)
-            return await self._ask(tree.sync)
+            return await self._query(tree.sync)
         try:
             async with in_thread(checkout.standalone(job.start, depth)) as made:
-                return await self._ask(files.directory(self._client, made).sync)
+                return await self._query(files.directory(self._client, made).sync)
         except GitError as error:
-            raise EngineQueryError(f"no container can have its files: {error}") from error
+            raise EngineQueryError(f"its files cannot be given to a container: {error}") from error
 
     def _variables(self, job: Job) -> dict[str, str]:
-        """Return the steps' own variables, without those that are secrets.
+        """Return the environment variables of the steps, without secrets.
 
-        The run's id, which is another every time, is not among them: the script reads it.
+        The run's id is not among them, as it would change the cache key: the script reads it from a secret.
         """
-        who = self._place.identity
+        who = self._config.identity
         names = {
             f"GIT_{role}_{part}": value
             for role in ("AUTHOR", "COMMITTER")
@@ -344,19 +369,19 @@ class EngineRunner:
         timeout: float | None,
         key: str | None,
     ) -> "Container":
-        from dagger import ReturnType  # noqa: PLC0415 - slow; see above
+        from dagger import ReturnType  # noqa: PLC0415 - imports dagger, which takes a second
 
         variables = self._variables(job)
         for name in [name for name in variables if not _NAME.fullmatch(name)]:
             container = container.with_env_variable(name, variables.pop(name))
-        script = driver.script(steps, timeout=timeout, grace=job.grace, variables=variables, key=key)
-        for path, text in {driver.SCRIPT: script, **driver.inputs(steps)}.items():
+        script = step_script.script(steps, timeout=timeout, grace=job.grace, variables=variables, key=key)
+        for path, text in {step_script.SCRIPT: script, **step_script.inputs(steps)}.items():
             container = container.with_new_file(path, text)
-        return container.with_exec(["sh", driver.SCRIPT], expect=ReturnType.ANY)
+        return container.with_exec(["sh", step_script.SCRIPT], expect=ReturnType.ANY)
 
 
 def _texts(job: Job, worktree: Worktree) -> Iterator[tuple[str, str]]:
-    """Give what an engine is told of a job, each after what it is: never a value that is a secret."""
+    """Yield the texts of a job that an engine gets, as (description, text); descriptions have no secrets."""
     yield f"the path of its worktree, {worktree.path},", str(worktree.path)
     yield f"its image, {job.image},", job.image or ""
     for name, value in (*job.secrets.values.items(), *job.environment.items()):
@@ -366,8 +391,8 @@ def _texts(job: Job, worktree: Worktree) -> Iterator[tuple[str, str]]:
         yield f"step {number}, `{step.title}`,", f"{''.join(step.argv)}{step.stdin or ''}"
 
 
-def _parts(steps: Sequence[Step]) -> list[dict[int, Step]]:
-    """Return the steps by their numbers, in two parts: the set-up, whose changes are no part of the patch."""
+def _split_setup(steps: Sequence[Step]) -> list[dict[int, Step]]:
+    """Split the steps, by number, into set-up and others: changes of the set-up are not part of the patch."""
     numbered = dict(enumerate(steps, 1))
     setup = {number: step for number, step in numbered.items() if step.kind is StepKind.SETUP}
     rest = {number: step for number, step in numbered.items() if step.kind is not StepKind.SETUP}

@@ -1,8 +1,11 @@
-"""Sessions with Dagger engines: processes of the `dagger` command line, which knows every kind of address."""
+"""Sessions with Dagger engines, through the `dagger` command line, which handles every kind of address."""
 
 import importlib
 import json
+import os
 import shutil
+import signal
+import sys
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -19,8 +22,11 @@ from anyio import to_thread
 from anyio.abc import Process
 
 from containers.concurrency import plain_task_group
-from containers.dagger_engine.lifeline import Lifeline
+from containers.dagger_engine import _sdk
 from containers.dagger_engine.query import EngineError
+
+if sys.platform == "linux":
+    import fcntl
 
 if TYPE_CHECKING:
     from dagger import Client
@@ -32,31 +38,64 @@ PORT = "DAGGER_SESSION_PORT"
 TOKEN = "DAGGER_SESSION_TOKEN"  # noqa: S105 - a variable's name
 OLDEST = (0, 21)
 REACHED_BY = {"kube-pod": "kubectl", "ssh": "ssh"}
-"""Programs that the command line reaches an address with; without them it would try for ever."""
-KNOCKING = 10.0
-"""Seconds that an address may take to answer at all."""
-REACHING = 60.0
-"""Seconds that a session may take to reach an engine which is somewhere."""
-MAKING = 600.0
-"""Seconds that it may take where the command line gets the engine first."""
-CLOSING = 10.0
-"""Seconds that a session may take to end by itself; what still runs in it ends with it."""
+"""Programs that the command line needs for a scheme; without them it would retry without end."""
+CONNECT_TIMEOUT = 10.0
+"""Seconds that an address may take to accept a connection."""
+SESSION_TIMEOUT = 60.0
+"""Seconds that a session may take to reach a running engine."""
+PROVISION_TIMEOUT = 600.0
+"""Seconds that it may take if the command line starts the engine first."""
+CLOSE_TIMEOUT = 10.0
+"""Seconds that a session may take to exit by itself; its running execs end with it."""
 LINE = 65536
 
 
 class CommandLineError(EngineError):
-    """The `dagger` command line is not there, or does not start."""
+    """The `dagger` command line is not installed, or does not start."""
+
+
+class _Lifeline:
+    """A pipe on standard input that makes a child process exit with its parent.
+
+    The child sees the end of its input when this process closes the pipe or exits, even if it is killed. Until
+    the child reads, Linux kills it at that moment: see F_SETSIG in fcntl(2).
+    """
+
+    def __init__(self) -> None:
+        self.reader, self._writer = os.pipe()
+        self._open = {self.reader, self._writer}
+
+    def bind(self, pid: int) -> None:
+        """Make the system kill a process that has `reader` as its input when the other end is closed."""
+        if sys.platform == "linux":
+            with suppress(OSError):
+                fcntl.fcntl(self.reader, fcntl.F_SETOWN, pid)
+                fcntl.fcntl(self.reader, fcntl.F_SETSIG, signal.SIGKILL)
+                flags = fcntl.fcntl(self.reader, fcntl.F_GETFL)
+                fcntl.fcntl(self.reader, fcntl.F_SETFL, flags | os.O_ASYNC)
+
+    def release(self) -> None:
+        """Stop killing the process: it reads its input by now, and exits by itself at its end."""
+        if sys.platform == "linux":
+            with suppress(OSError):
+                flags = fcntl.fcntl(self.reader, fcntl.F_GETFL)
+                fcntl.fcntl(self.reader, fcntl.F_SETFL, flags & ~os.O_ASYNC)
+
+    def close(self) -> None:
+        """Close both ends."""
+        while self._open:
+            os.close(self._open.pop())
 
 
 class _Started(NamedTuple):
-    """The command line under way; it ends when its input does."""
+    """A running command line; it exits at the end of its input."""
 
     process: Process
-    input: Lifeline
+    input: _Lifeline
 
 
 class _Parameters(NamedTuple):
-    """Where a session is: a port of this machine, and the token that it wants to see."""
+    """Address of a session: a port of this machine, and the token that it requires."""
 
     port: int
     token: str
@@ -75,16 +114,16 @@ class Session:
         """Open a session.
 
         Args:
-            address: The engine's; `None` is the one that the environment names, else the command line's own.
+            address: Address of the engine; `None` for that of the environment, else the command line's default.
             environ: The environment.
-            log: A file, to which the command line's own messages are added.
+            log: File to which the command line's messages are appended.
 
         Raises:
-            EngineError: There is no command line, no engine answers, or it is too old.
+            EngineError: The command line is not installed, the engine is unavailable, or it is too old.
         """
         async with plain_task_group() as group:
             # The SDK takes a second to import, which is as long as the session takes to start.
-            group.start_soon(_load)
+            group.start_soon(_import_dagger)
             session = await cls._open(address, environ, log)
         return session
 
@@ -93,11 +132,11 @@ class Session:
         if address is None and environ.get(PORT, "").isdigit():
             return await cls._connect(None, _Parameters(int(environ[PORT]), environ.get(TOKEN, "")))
         address = address or environ.get(HOST)
-        await _knock(address, environ)
+        await _check_address(address, environ)
         started = await _start(address, environ, log)
         try:
-            parameters = await _greeting(started.process, address, log)
-            started.input.release()  # from now on it heeds its input
+            parameters = await _read_parameters(started.process, address, log)
+            started.input.release()  # from now on it exits at the end of its input
             return await cls._connect(started, parameters)
         except BaseException:
             await _end(started, patience=0)
@@ -105,52 +144,45 @@ class Session:
 
     @classmethod
     async def _connect(cls, started: "_Started | None", parameters: _Parameters) -> Self:
-        # `dagger.Connection` would do, but for three things: it downloads a command line where it finds none in
-        # its own cache, it reads the engine's address from this process's environment alone, and it waits five
-        # minutes for a session to end.
-        dagger = await _load()
-        from dagger.client._config import ConnectConfig  # noqa: PLC0415 - it is loaded by now
-        from dagger.client._session import ConnectParams, SingleConnection  # noqa: PLC0415 - likewise
-
-        place = ConnectParams(port=parameters.port, session_token=parameters.token)
-        connection = SingleConnection(place, ConnectConfig(retry=None))
+        dagger = await _import_dagger()
+        connection = _sdk.connection(parameters.port, parameters.token)
         try:
             await connection.connect()
             client: Client = dagger.Client.from_connection(connection)
             said = await client.version()
         except dagger.DaggerError as error:
             raise EngineError(f"its session does not answer: {error}") from error
-        if _number(said) < OLDEST:
+        if _parse_version(said) < OLDEST:
             await connection.close()
             raise EngineError(f"it is Dagger {said}, and patchyard needs 0.21 or newer")
         return cls(client, connection, started)
 
-    async def aclose(self, *, gone: bool = False) -> None:
-        """End the session and what it still runs in the engine, in a bounded time.
+    async def aclose(self, *, engine_unavailable: bool = False) -> None:
+        """Close the session, and end its running execs, in a bounded time.
 
         Args:
-            gone: Whether the engine is known to be gone, so that nothing is to be waited for.
+            engine_unavailable: Whether the engine is known to be unavailable; then nothing is waited for.
         """
         with anyio.CancelScope(shield=True):
-            with anyio.move_on_after(CLOSING), suppress(Exception):
-                # Whatever is wrong with it now, there is nothing left to be done about it.
+            with anyio.move_on_after(CLOSE_TIMEOUT), suppress(Exception):
+                # The session ends in any case: an error on the way is of no use to the caller.
                 await self._connection.close()
             if self._started:
-                await _end(self._started, patience=0 if gone else CLOSING)
+                await _end(self._started, patience=0 if engine_unavailable else CLOSE_TIMEOUT)
 
 
-async def _load() -> ModuleType:
+async def _import_dagger() -> ModuleType:
     return await to_thread.run_sync(importlib.import_module, "dagger")
 
 
-def _number(version_text: str) -> tuple[int, ...]:
-    """Return the first two parts of a version such as v0.21.8; of any other text, what no version is below."""
+def _parse_version(version_text: str) -> tuple[int, ...]:
+    """Return the first two parts of a version such as v0.21.8; of any other text, the oldest supported one."""
     parts = version_text.removeprefix("v").split(".")[:2]
     return tuple(map(int, parts)) if all(part.isdigit() for part in parts) else OLDEST
 
 
-def incomplete(address: str) -> str | None:
-    """Return what an address lacks, where the command line would try for ever; `None` where it is whole."""
+def address_problem(address: str) -> str | None:
+    """Return what is wrong with an address that the command line would retry without end; `None` if valid."""
     parts = urlsplit(address)
     if parts.scheme == "tcp":
         try:
@@ -158,23 +190,23 @@ def incomplete(address: str) -> str | None:
         except ValueError:
             whole = False
         return None if whole else "it needs a host and a port, as in tcp://host:1234"
-    return None if parts.netloc + parts.path else f"nothing stands after {parts.scheme}://"
+    return None if parts.netloc + parts.path else f"nothing follows {parts.scheme}://"
 
 
-async def _knock(address: str | None, environ: Mapping[str, str]) -> None:
-    """See whether anybody listens; the command line itself would try for ever.
+async def _check_address(address: str | None, environ: Mapping[str, str]) -> None:
+    """Check that an address accepts connections; the command line would retry without end.
 
     Raises:
-        EngineError: Nobody does.
+        EngineError: It does not.
     """
-    if address and (lacking := incomplete(address)):
-        raise EngineError(lacking)
+    if address and (problem := address_problem(address)):
+        raise EngineError(problem)
     parts = urlsplit(address or "")
     program = REACHED_BY.get(parts.scheme)
     if program and not await to_thread.run_sync(partial(shutil.which, program, path=environ.get("PATH"))):
-        raise EngineError(f"{program}, which leads there, is not on PATH")
+        raise EngineError(f"{program}, which this address needs, is not on PATH")
     try:
-        with anyio.fail_after(KNOCKING):
+        with anyio.fail_after(CONNECT_TIMEOUT):
             if parts.scheme == "tcp":
                 stream: anyio.abc.ByteStream = await anyio.connect_tcp(parts.hostname or "", parts.port or 0)
             elif parts.scheme == "unix":
@@ -183,24 +215,24 @@ async def _knock(address: str | None, environ: Mapping[str, str]) -> None:
                 return
             await stream.aclose()
     except TimeoutError:
-        raise EngineError(f"nobody answers there within {KNOCKING:g} s") from None
+        raise EngineError(f"it does not accept a connection within {CONNECT_TIMEOUT:g} s") from None
     except (OSError, ValueError) as error:
-        raise EngineError(f"nobody listens there ({error})") from error
+        raise EngineError(f"cannot connect ({error})") from error
 
 
 async def _start(address: str | None, environ: Mapping[str, str], log: Path) -> _Started:
-    """Start the command line, in a session of its own: Ctrl-C is for the program, which then ends it.
+    """Start the command line in a new process session: Ctrl-C reaches only patchyard, which then closes it.
 
-    Should the program be killed, it ends all the same.
+    It also exits if patchyard is killed.
 
     Raises:
-        CommandLineError: It is not installed.
+        CommandLineError: It is not installed, or does not start.
     """
     command = await to_thread.run_sync(_command, environ)
     own = {**environ, **({HOST: address} if address else {})}
-    messages = await to_thread.run_sync(_opened, log)
-    with anyio.CancelScope(shield=True), ExitStack() as stack:  # cancelled halfway, it would be nobody's
-        lifeline = Lifeline()
+    messages = await to_thread.run_sync(_open_log, log)
+    with anyio.CancelScope(shield=True), ExitStack() as stack:  # a cancellation here would leak the process
+        lifeline = _Lifeline()
         stack.callback(lifeline.close)
         try:
             process = await anyio.open_process(
@@ -225,21 +257,21 @@ def _command(environ: Mapping[str, str]) -> list[str]:
             f"or set {CLI} to its path"
         )
     labels = ("dagger.io/sdk.name:python", f"dagger.io/sdk.version:{version('dagger-io')}")
-    # Silent: what tasks print is for their own logs, where secrets are masked in all of their forms.
+    # Silent: output of tasks belongs in their logs, where secrets are masked in all of their forms.
     return [found, "session", "--silent", *(part for label in labels for part in ("--label", label))]
 
 
-def _opened(log: Path) -> IO[bytes]:
+def _open_log(log: Path) -> IO[bytes]:
     return log.open("ab")
 
 
-async def _greeting(process: Process, address: str | None, log: Path) -> _Parameters:
-    """Wait until a session says where it is.
+async def _read_parameters(process: Process, address: str | None, log: Path) -> _Parameters:
+    """Wait until a session prints its port and token.
 
     Raises:
-        EngineError: It says nothing, or something else.
+        EngineError: It does not print them in time.
     """
-    limit = MAKING if address is None or "image" in urlsplit(address).scheme else REACHING
+    limit = PROVISION_TIMEOUT if address is None or "image" in urlsplit(address).scheme else SESSION_TIMEOUT
     line = b""
     try:
         with anyio.fail_after(limit):
@@ -251,18 +283,18 @@ async def _greeting(process: Process, address: str | None, log: Path) -> _Parame
         raise EngineError(f"it could not be reached within {limit:g} s") from None
     except (anyio.EndOfStream, ValueError, KeyError, TypeError):
         messages = await to_thread.run_sync(log.read_text, "utf-8", "replace")
-        raise EngineError(_last(messages)) from None
+        raise EngineError(_last_message(messages)) from None
 
 
-def _last(messages: str) -> str:
-    """Return the line that says why a session did not start."""
+def _last_message(messages: str) -> str:
+    """Return the last message, which is why a session did not start."""
     lines = [line.partition(" [traceparent:")[0].strip() for line in messages.splitlines()]
     said = [line for line in lines if line]
-    return said[-1].removeprefix("Error: ") if said else "its session ended without a word"
+    return said[-1].removeprefix("Error: ") if said else "its session exited without a message"
 
 
 async def _end(started: _Started, *, patience: float) -> None:
-    """End the command line: it ends when nobody holds its input any more, or by force."""
+    """Close the command line's input, wait `patience` seconds for its exit, then kill it."""
     process = started.process
     with anyio.CancelScope(shield=True):
         if patience:

@@ -1,4 +1,4 @@
-"""Tells the log and the watcher of steps that a script ran one after another, when it has ended."""
+"""Report the results of a step script to the task log and the watcher."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ UNTIMED = "its image has no `timeout` (coreutils or busybox), which a time limit
 
 
 class StepReporter:
-    """Tells the log and the watcher how the steps of a task went."""
+    """Reports the steps of a task to its log and its watcher, and collects their results."""
 
     def __init__(self, watcher: Watcher, log: TaskLog) -> None:
         self._watcher = watcher
@@ -23,15 +23,15 @@ class StepReporter:
 
     @property
     def failed(self) -> bool:
-        """Whether the next step may not begin."""
+        """Whether a step failed, so that the next one must not start."""
         return bool(self.results) and not self.results[-1].ok
 
-    async def begin(self, steps: Mapping[int, Step]) -> None:
-        """Tell that the first of some steps begins."""
+    async def report_start(self, steps: Mapping[int, Step]) -> None:
+        """Report that the first of some steps starts."""
         self._running = next(iter(steps.items()))
         await self._watcher.step_started(*self._running)
 
-    async def ended(
+    async def report_results(
         self,
         steps: Mapping[int, Step],
         report: Report,
@@ -40,19 +40,19 @@ class StepReporter:
         cached: bool = False,
         error: str | None = None,
     ) -> None:
-        """Tell how steps went, in order, up to the first that failed.
+        """Report the results of steps in order, up to the first that failed.
 
         Args:
             steps: The steps by their numbers.
-            report: What the script said of them.
-            seconds: How long all of it took.
-            cached: Whether it was run earlier.
-            error: Why the report is not whole.
+            report: The report of the script that ran them.
+            seconds: Duration of all of them, in seconds.
+            cached: Whether the result is a cache hit.
+            error: Why the report is incomplete.
         """
         for number, step in steps.items():
             result = _result(number, step, report, cached=cached)
             if result is None:
-                result = StepResult(step, None, seconds, error=error or "it left no trace in its container")
+                result = StepResult(step, None, seconds, error=error or "the script did not report it")
             late = result.timed_out and result.exit_code is None
             if self._running is None and not late:
                 await self._watcher.step_started(number, step)
@@ -60,8 +60,8 @@ class StepReporter:
             if not result.ok:
                 return
 
-    async def interrupted(self, seconds: float) -> None:
-        """Tell that the step which was under way was cancelled."""
+    async def report_interruption(self, seconds: float) -> None:
+        """Report that the running step was cancelled, `seconds` after the start."""
         if self._running is not None:
             number, step = self._running
             await self._end(number, StepResult(step, None, seconds, cancelled=True), "")
@@ -79,7 +79,7 @@ class StepReporter:
 
 
 def _result(number: int, step: Step, report: Report, *, cached: bool) -> StepResult | None:
-    """Return how a step went by what the script said of it; `None` if it said nothing."""
+    """Return the result of a step from the script's report; `None` if the report does not have it."""
     record = report.records.get(number)
     if record is None:
         return None

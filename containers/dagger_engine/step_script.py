@@ -1,8 +1,7 @@
-"""One script for all steps of a task, for places where each process that is started from outside costs time.
+"""Shell script that runs all steps of a task in one exec, as each exec of a container takes over a second.
 
-It runs the steps in order until one fails, keeps them within the task's time, and says between their output how
-each went. It needs nothing but a POSIX shell and Linux's /proc; `timeout` (coreutils or busybox) where there is
-a limit.
+The script runs the steps in order until one fails, enforces the time limit, and prints a record of each step
+between their output. It needs a POSIX shell and Linux's /proc; for a limit, `timeout` of coreutils or busybox.
 """
 
 import math
@@ -14,17 +13,17 @@ from containers.runner import with_prompt_file
 from tasks.model import Step
 
 HOME = "/patchyard"
-"""Where the script and what steps read stand in a container."""
+"""Directory of the script and of the steps' input in a container."""
 RUN = f"{HOME}/run"
-"""The file that says which run it is, and a mark of whoever runs it, after `RUN_PREFIX`."""
+"""File with the id of the run and the mark of the runner, after `RUN_PREFIX`."""
 RUN_PREFIX = "patchyard-run:"
 SCRIPT = f"{HOME}/steps"
 MARK = "\x1epatchyard "
-"""Begins a line of the script's own; a record separator is in no ordinary text."""
+"""Prefix of a record; ordinary text has no record separator (U+001E)."""
 TIMED_OUT = (124, 137, 143)
-"""Exit codes of `timeout` when the time is over, in all its makes."""
+"""Exit codes of `timeout` after a timeout, in all implementations."""
 NEVER = {"late": None, "missing": 127, "untimed": None}
-"""Why a step did not start, with the exit code that a shell would give."""
+"""Reasons why a step did not start, with the exit code that a shell would return."""
 
 HEAD = """\
 exec 2> /dev/null
@@ -59,14 +58,14 @@ read -r _ PATCHYARD_RUN mark < {run}
 export PATCHYARD_RUN
 say run "$PATCHYARD_RUN" "$mark"
 now; deadline=$(( now + ${{limit:-0}} ))
-# Any user that a step turns into may make files here; who is not the owner has it so already.
+# Any user that a step switches to may create files here; fails if the script does not own the directory.
 chmod a+rwx .
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """How a step went. `exit_code` is `None` when it never started; `why` then says why, in one word."""
+    """Result of a step. `exit_code` is `None` if it never started; `why` is then a key of `NEVER`."""
 
     exit_code: int | None
     seconds: float
@@ -76,10 +75,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What the script said: how each step went and what it printed, by its number, and in which run it ran.
-
-    `mark` is that of whoever ran it.
-    """
+    """Output of the script: records and outputs by step number, and the run and mark of the runner."""
 
     run: str | None = None
     records: Mapping[int, Record] = field(default_factory=dict)
@@ -88,11 +84,11 @@ class Report:
 
     @property
     def failed(self) -> bool:
-        """Whether one of the steps did not succeed."""
+        """Whether a step failed."""
         return any(record.exit_code != 0 or record.timed_out for record in self.records.values())
 
     def without_last(self, numbers: Collection[int]) -> "Report":
-        """Return it without how the last one of these steps went that it knows of."""
+        """Return the report without the last record of these steps."""
         last = max((number for number in self.records if number in numbers), default=0)
         return replace(self, records={key: record for key, record in self.records.items() if key != last})
 
@@ -110,9 +106,9 @@ def script(
     Args:
         numbered: The steps by their numbers.
         timeout: How long they may take together, in seconds; `None` for no limit.
-        grace: How long, in seconds, a process may take to end after TERM before it is killed.
-        variables: The steps' environment, on top of what the place gives. A shell can have each of the names.
-        key: Makes it another script, which no place has run yet.
+        grace: How long, in seconds, a process may take to exit after SIGTERM before it is killed.
+        variables: Environment of the steps, added to that of the container; names that a shell accepts.
+        key: Makes the script differ from all others, so that it is not a cache hit.
     """
     head = HEAD.format(
         limit="" if timeout is None else max(1, math.ceil(100 * timeout)),
@@ -127,7 +123,7 @@ def script(
 
 
 def inputs(numbered: Mapping[int, Step]) -> dict[str, str]:
-    """Return the files that the steps read, by their paths."""
+    """Return the content of the steps' input files, by path."""
     return {_input(number): step.stdin for number, step in numbered.items() if step.stdin is not None}
 
 
@@ -141,7 +137,7 @@ def _call(number: int, step: Step) -> str:
 
 
 def report(output: str) -> Report:
-    """Read what the script printed."""
+    """Parse the output of the script."""
     run = mark = None
     records: dict[int, Record] = {}
     outputs: dict[int, str] = {}
@@ -160,7 +156,7 @@ def report(output: str) -> Report:
 
 
 def _record(words: list[str]) -> Record | None:
-    """Read how a step ended; `None` when the script did not write that."""
+    """Parse the record of a step's end; `None` if it is not valid."""
     match words:
         case [why, _, _] if why in NEVER:
             return Record(NEVER[why], 0.0, timed_out=why == "late", why=why)

@@ -1,8 +1,8 @@
-"""How what a task changed in a container comes back into its worktree.
+"""Copy a task's changes from a container back into its worktree.
 
-What the task removed is removed here, and the rest is exported by the engine, whose own way to apply changes
-takes no name with a backslash and knows no bytes that are not UTF-8. Nothing that stands in the worktree is
-followed: it is as the task's start has it, and no task has been there.
+Removed paths are removed here, and the rest is exported by the engine. The engine's own way to apply a
+changeset accepts neither names with a backslash nor bytes that are not UTF-8. Symbolic links in the worktree
+are not followed: the worktree is at the task's start, and no task has run in it.
 """
 
 import os
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from anyio import to_thread
 
+from containers.dagger_engine._sdk import select_fields
 from containers.dagger_engine.encoding import UNKNOWN, as_utf8
 from containers.dagger_engine.query import EngineClient, EngineQueryError
 from containers.filesystem import is_directory, remove
@@ -33,7 +34,7 @@ Export = Callable[["Directory", Path], Awaitable[None]]
 
 @dataclass(slots=True)
 class _Paths:
-    """Paths that a task changed; those of directories end in a slash."""
+    """Paths that a task changed; a directory ends in a slash."""
 
     added: list[str]
     modified: list[str]
@@ -43,16 +44,16 @@ class _Paths:
 async def sync_back(
     before: "Directory", after: "Directory", worktree: Worktree, ask: EngineClient, export: Export
 ) -> None:
-    """Bring what changed from one tree to the other into a worktree that stands at the first.
+    """Copy the changes between two trees into a worktree that is at the first.
 
-    Neither tree has `.git`, which stays what it is. Of what is new nothing comes that git ignores.
+    Neither tree has `.git`; that of the worktree is not changed. New files that git ignores are not copied.
 
     Raises:
-        EngineError: The engine has gone.
-        RefusedError: It could not be brought back.
+        EngineError: The engine is unavailable.
+        EngineQueryError: The changes could not be copied.
     """
     changes = after.changes(before)
-    paths = await ask(partial(_paths, changes))
+    paths = await ask(partial(_changed_paths, changes))
     try:
         await to_thread.run_sync(_remove, worktree.path, paths.removed)
     except OSError as error:
@@ -67,63 +68,61 @@ async def sync_back(
     if ignored := await to_thread.run_sync(_ignored, worktree, paths.added):
         changes = after.without_files(ignored).changes(before)
     await ask(partial(export, changes.layer(), worktree.path))
-    await to_thread.run_sync(_close, worktree.path, [*paths.added, *paths.modified])
+    await to_thread.run_sync(_revoke_write, worktree.path, [*paths.added, *paths.modified])
 
 
-async def _paths(changes: "Changeset") -> _Paths:
-    """Ask for all paths at once: each question is a way to the engine and back."""
-    fields = {"added": "addedPaths", "modified": "modifiedPaths", "removed": "removedPaths"}
-    # The SDK has no other way to ask for several fields, and no type for this one.
-    several = changes._select_multiple(**fields)  # type: ignore[no-untyped-call]  # noqa: SLF001 - see above
-    found: _Paths = await several.execute(_Paths)
-    return found
+async def _changed_paths(changes: "Changeset") -> _Paths:
+    """Query all changed paths in one request, to save round trips."""
+    return await select_fields(
+        changes, _Paths, added="addedPaths", modified="modifiedPaths", removed="removedPaths"
+    )
 
 
 def _remove(root: Path, paths: Sequence[str]) -> None:
-    """Remove what a task removed. Blocks.
+    """Remove the paths that a task removed. Blocking.
 
     Raises:
         OSError: Something could not be removed.
     """
     for path in paths:
-        for found in _located(root, path.rstrip("/").split("/")):
+        for found in _find_entries(root, path.rstrip("/").split("/")):
             if found.parent != root or found.name != GIT:
                 remove(found)
 
 
-def _close(root: Path, paths: Sequence[str]) -> None:
-    """Take from others the right to write, which any user has in a container. Blocks."""
+def _revoke_write(root: Path, paths: Sequence[str]) -> None:
+    """Revoke the write permission of group and others, which every user has in the container. Blocking."""
     for path in paths:
-        for found in _located(root, path.rstrip("/").split("/")):
+        for found in _find_entries(root, path.rstrip("/").split("/")):
             with suppress(OSError):
                 mode = found.lstat().st_mode
                 if mode & _OTHERS and not stat.S_ISLNK(mode):
                     found.chmod(stat.S_IMODE(mode) & ~_OTHERS)
 
 
-def _located(directory: Path, parts: Sequence[str]) -> list[Path]:
-    """Return what an engine may mean by a path, over no link: more than one where it has bytes of no UTF-8."""
+def _find_entries(directory: Path, parts: Sequence[str]) -> list[Path]:
+    """Return the entries that match an engine's path, not through a link; several if it has `UNKNOWN` in it."""
     name, *rest = parts
     if name in {"", ".", ".."} or not is_directory(directory):
         return []
     if UNKNOWN in name:
-        found = [entry for entry in directory.iterdir() if _shown(entry.name) == name]
+        found = [entry for entry in directory.iterdir() if _as_engine_name(entry.name) == name]
     else:
         found = [directory / name]
-    return [located for entry in found for located in (_located(entry, rest) if rest else [entry])]
+    return [located for entry in found for located in (_find_entries(entry, rest) if rest else [entry])]
 
 
-def _shown(name: str) -> str:
-    """Return a name as an engine says it."""
+def _as_engine_name(name: str) -> str:
+    """Return a file name in the form that the engine reports."""
     return as_utf8(os.fsencode(name).decode("utf-8", "surrogateescape"))
 
 
 def _ignored(worktree: Worktree, added: Sequence[str]) -> list[str]:
-    """Return which new paths git ignores: a directory stands for all that is in it. Blocks."""
+    """Return the new paths that git ignores; a directory includes its content. Blocking."""
     try:
         found = worktree.checkout.ignored(sorted(added))
     except GitError:
-        return []  # they come along, and git leaves them out when it takes the patch
+        return []  # they are copied, and git leaves them out of the patch
     topmost: list[str] = []
     for path in found:
         if not (topmost and topmost[-1].endswith("/") and path.startswith(topmost[-1])):

@@ -80,9 +80,9 @@ async def test_an_engine_that_is_cut_gives_its_tasks_to_the_other(
         relay.cut()
     assert [(results[number][0].exit_code, results[number][0].error) for number in range(4)] == [(0, None)] * 4
     assert all((worktrees[number].path / f"made-{number}").exists() for number in range(4))
-    assert notices[0].startswith(f"{relay.address} has gone: ")
+    assert notices[0].startswith(f"{relay.address} is unavailable: ")
     assert len(notices) == 3
-    assert all(notice.endswith(" begins again on another engine") for notice in notices[1:])
+    assert all(notice.endswith(" starts again on another engine") for notice in notices[1:])
     assert stage.told.events.count("started 1") == 6
 
 
@@ -99,7 +99,8 @@ def test_when_the_only_one_is_cut_the_run_ends_with_a_sentence(
         done = started.done()
     assert done.code == 4
     assert (
-        f"patchyard: {relay.address} has gone, and no other is left: it does not answer any more (" in done.err
+        f"patchyard: {relay.address} is unavailable, and no other engine is left: it does not answer any more ("
+        in done.err
     )
     assert "stays in" not in done.out
     assert "Traceback" not in done.err
@@ -114,12 +115,12 @@ def test_one_that_is_not_there_is_left_out_with_a_warning(
     done = project.run(project.tasks({"1.1": "echo 1 > one"}), *flags).expect(0)
     assert done.statuses == {"1.1": "changed"}
     (warning,) = [record for record in done.events("notice") if record["level"] == "warning"]
-    assert warning["message"].startswith(f"{nowhere} does not answer: nobody listens there (")
+    assert warning["message"].startswith(f"{nowhere} does not answer: cannot connect (")
 
 
 def test_none_there_is_exit_code_4_and_what_to_do(project: Project) -> None:
     nowhere = f"unix://{project.shared}/nowhere.sock"
     done = project.call("run", project.tasks({"1.1": "true"}), "--mode", "dagger", "--engine", nowhere)
     assert done.code == 4
-    assert done.err.startswith(f"patchyard: {nowhere} does not answer: nobody listens there (")
+    assert done.err.startswith(f"patchyard: {nowhere} does not answer: cannot connect (")
     assert done.err.endswith(f"; start it, or name another with --engine or {HOST}\n")

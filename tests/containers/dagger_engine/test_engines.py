@@ -53,21 +53,21 @@ def test_an_address_is_read(text: str, engine: EngineAddress) -> None:
 
 @pytest.mark.parametrize("text", ["", "host:1234", "http://host", "tcp:host", "tcp://host:1=0", "://x", "=4"])
 def test_what_is_no_address_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"no engine's address|a share is at least 1"):
+    with pytest.raises(ValueError, match=r"not an engine address|a share is at least 1"):
         EngineAddress.parse(text)
 
 
 @pytest.mark.parametrize("text", ["tcp://", "tcp://host", "tcp://:1234", "tcp://host:x", "tcp://host=4"])
 def test_an_address_without_a_host_or_a_port_is_refused(text: str) -> None:
     with pytest.raises(
-        ValueError, match=r"is no engine's address: it needs a host and a port, as in tcp://host:1234$"
+        ValueError, match=r"is not an engine address: it needs a host and a port, as in tcp://host:1234$"
     ):
         EngineAddress.parse(text)
 
 
 @pytest.mark.parametrize("scheme", ["unix", "ssh", "kube-pod", "container"])
 def test_an_address_of_nothing_is_refused(scheme: str) -> None:
-    with pytest.raises(ValueError, match=rf"is no engine's address: nothing stands after {scheme}://$"):
+    with pytest.raises(ValueError, match=rf"is not an engine address: nothing follows {scheme}://$"):
         EngineAddress.parse(f"{scheme}://")
 
 
@@ -191,10 +191,10 @@ async def test_an_engine_that_goes_gives_its_task_to_another(machine: Machine) -
     again_begun = [told for told in machine.told if told.events == ["started 1", "started 1", "finished 1"]]
     assert 1 <= lost <= len(again_begun)  # one more may have been on its way there when it went
     gone, *again = machine.notices
-    assert gone.startswith(f"{first.address} has gone: it does not answer any more (")
-    assert gone.endswith("); the run goes on without it")
+    assert gone.startswith(f"{first.address} is unavailable: it does not answer any more (")
+    assert gone.endswith("); the run continues without it")
     assert len(again) == len(again_begun)
-    assert all(one.endswith("begins again on another engine") for one in again)
+    assert all(one.endswith("starts again on another engine") for one in again)
 
 
 async def test_when_all_have_gone_the_run_cannot_go_on(machine: Machine) -> None:
@@ -203,7 +203,7 @@ async def test_when_all_have_gone_the_run_cannot_go_on(machine: Machine) -> None
         first.cut()
         second.cut()
         for number in (1, 2):  # whoever comes later hears the reason too
-            with pytest.raises(EngineError, match=r" has gone, and no other is left: it does not answer"):
+            with pytest.raises(EngineError, match=r" is unavailable, and no other engine is left: it "):
                 await machine.run(engines, number)
 
 
@@ -215,9 +215,9 @@ async def test_one_that_goes_while_it_is_asked_for_digests_is_used_no_more(machi
         first.cut()
         assert await engines.resolve_digests(["image:1"]) == {"image:1": digest}
         (notice,) = machine.notices
-        assert notice.startswith(f"{first.address} has gone: it does not answer any more (")
+        assert notice.startswith(f"{first.address} is unavailable: it does not answer any more (")
         second.cut()
-        with pytest.raises(EngineError, match=r" has gone, and no other is left: it does not answer"):
+        with pytest.raises(EngineError, match=r" is unavailable, and no other engine is left: it "):
             await engines.resolve_digests(["image:1"])
 
 
@@ -227,7 +227,7 @@ async def test_a_task_under_which_two_engines_went_is_not_tried_on_a_third(machi
         first.cut()
         second.cut()
         (result,) = await machine.run(engines, 1)
-        assert result.error == "two engines in turn went away while they ran it"
+        assert result.error == "two engines in turn became unavailable while they ran it"
         assert machine.told[0].events == ["started 1", "started 1", "finished 1"]
         third.answers["stdout"] = lambda _: DONE
         (result,) = await machine.run(engines, 2)
@@ -242,12 +242,12 @@ async def test_one_that_is_not_there_at_the_start_is_left_out(machine: Machine, 
         (result,) = await machine.run(engines, 1)
     assert result.ok
     (notice,) = machine.notices
-    assert notice.startswith(f"{nowhere} does not answer: nobody listens there (")
-    assert notice.endswith("; the run goes on without it")
+    assert notice.startswith(f"{nowhere} does not answer: cannot connect (")
+    assert notice.endswith("; the run continues without it")
 
 
 async def test_when_none_is_there_it_is_an_error(machine: Machine, tmp_path: Path) -> None:
-    with pytest.raises(EngineError, match="does not answer: nobody listens there"):
+    with pytest.raises(EngineError, match="does not answer: cannot connect"):
         async with machine.over(f"unix://{tmp_path}/a.sock", f"unix://{tmp_path}/b.sock"):
             pass
 

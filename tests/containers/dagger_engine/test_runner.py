@@ -228,7 +228,7 @@ async def test_what_cannot_be_brought_back_is_a_failure_of_the_last_step(engine:
     }
     ran = await stage.run("first", "second")
     assert [(result.exit_code, result.tail) for result in ran.results] == [(0, "one\n"), (None, "two\n")]
-    assert ran.last.error == "what the task changed could not be brought back: no space left on device"
+    assert ran.last.error == "the task's changes could not be copied back: no space left on device"
 
 
 async def test_a_container_that_was_killed_has_failed_whatever_it_printed(
@@ -376,7 +376,7 @@ async def test_an_engine_that_goes_is_an_error_and_its_no_is_a_result(engine: St
 async def test_one_that_goes_without_a_word_is_missed(engine: StandIn, stage: Stage) -> None:
     engine.cut()
     with anyio.fail_after(60), pytest.raises(EngineError, match=r"^it has not answered for 0\.2 s$"):
-        await EngineClient(stage.client, beat=0.2).attend(anyio.sleep_forever)
+        await EngineClient(stage.client, check_interval=0.2).run_long(anyio.sleep_forever)
 
 
 async def test_what_another_session_takes_down_as_it_ends_is_asked_for_again(

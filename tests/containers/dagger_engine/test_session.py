@@ -73,7 +73,7 @@ async def test_where_nobody_listens_it_is_said_at_once(cli: str, tmp_path: Path)
         with pytest.raises(EngineError) as raised:
             async with connect_engines(EngineAddress(address), {CLI: cli}, tmp_path / "log"):
                 pass
-        assert str(raised.value).startswith(f"{address} does not answer: nobody listens there (")
+        assert str(raised.value).startswith(f"{address} does not answer: cannot connect (")
         assert str(raised.value).endswith(f"; start it, or name another with --engine or {HOST}")
         assert raised.value.exit_code == 4
 
@@ -91,7 +91,7 @@ async def test_an_address_without_a_port_is_refused_at_once(cli: str, tmp_path: 
 async def test_what_leads_to_an_engine_has_to_be_installed(
     cli: str, tmp_path: Path, address: str, program: str
 ) -> None:
-    with pytest.raises(EngineError, match=rf"^{program}, which leads there, is not on PATH$"):
+    with pytest.raises(EngineError, match=rf"^{program}, which this address needs, is not on PATH$"):
         await Session.open(address, {CLI: cli, "PATH": str(tmp_path)}, tmp_path / "log")
 
 
@@ -110,9 +110,9 @@ async def test_where_no_engine_is_named_it_is_said_what_it_needs(tmp_path: Path)
     ("text", "message"),
     [
         ("echo 'Error: no engine here [traceparent:1-2]' >&2; exit 1", "no engine here"),
-        ("exit 1", "its session ended without a word"),
+        ("exit 1", "its session exited without a message"),
         ("echo nonsense; echo 'it is said' >&2", "it is said"),
-        ("echo '{\"port\": 1}'", "its session ended without a word"),
+        ("echo '{\"port\": 1}'", "its session exited without a message"),
     ],
 )
 async def test_a_session_that_does_not_start_says_why(tmp_path: Path, text: str, message: str) -> None:
@@ -129,7 +129,7 @@ async def test_a_command_line_that_cannot_be_started(tmp_path: Path) -> None:
 
 
 async def test_one_that_waits_for_ever_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "REACHING", 0.5)
+    monkeypatch.setattr(sessions, "SESSION_TIMEOUT", 0.5)
     cli = script(tmp_path / "dagger", f"echo $$ > {tmp_path}/pid; trap '' TERM; while :; do sleep 0.1; done")
     with anyio.fail_after(60), pytest.raises(EngineError, match=r"could not be reached within 0\.5 s"):
         await Session.open("container://none", {CLI: cli, "PATH": "/usr/bin:/bin"}, tmp_path / "log")
@@ -142,7 +142,7 @@ async def test_one_that_waits_for_ever_is_given_up(tmp_path: Path, monkeypatch: 
 async def test_one_that_does_not_end_is_ended(
     stand_in: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sessions, "CLOSING", 0.5)
+    monkeypatch.setattr(sessions, "CLOSE_TIMEOUT", 0.5)
     greeting = f'echo \'{{"port": {stand_in.port}, "session_token": "t"}}\''
     cli = script(tmp_path / "dagger", f"{greeting}; trap '' TERM; while :; do sleep 0.1; done")
     session = await Session.open(stand_in.address, {CLI: cli, "PATH": "/usr/bin:/bin"}, tmp_path / "log")

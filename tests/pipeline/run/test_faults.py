@@ -280,6 +280,6 @@ def test_a_task_whose_engine_goes_leaves_nothing_in_its_worktree(project: Projec
         environ = {CLI: str(command_line(project.shared))}
         flags = ("--mode", "dagger", "--engine", engine.address)
         done = project.call("run", plan, "--json", *flags, environ=environ).expect(4)
-    assert f"{engine.address} has gone, and no other is left" in done.outcome("1.1")["error"]
+    assert f"{engine.address} is unavailable, and no other engine is left" in done.outcome("1.1")["error"]
     assert "stays in" not in done.out
     assert project.run(plan).expect(0).outcome("1.1")["worktree"] == "wt-1"
