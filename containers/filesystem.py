@@ -40,7 +40,7 @@ def write_atomically(path: Path, content: bytes, *, mode: int | None = None, dur
 
 
 def is_directory(path: Path) -> bool:
-    """Whether the path is a directory itself, not a link to one."""
+    """Whether a path is a directory itself, not a link to one. Blocking."""
     try:
         return stat.S_ISDIR(path.lstat().st_mode)
     except OSError:
@@ -48,9 +48,10 @@ def is_directory(path: Path) -> bool:
 
 
 def make_accessible(root: Path, *, files: bool = False) -> bool:
-    """Give the owner back the access that directories below `root` lack, and that files lack for reading.
+    """Give the owner full access to directories below `root`, and with `files` read access to files. Blocking.
 
-    Returns whether anything lacked it.
+    Returns:
+        Whether any permission was missing.
     """
     changed = _allow(root, stat.S_IRWXU)
     for parent, directories, names in os.walk(root):
@@ -63,7 +64,7 @@ def make_accessible(root: Path, *, files: bool = False) -> bool:
 
 
 def _allow(path: Path, wanted: int) -> bool:
-    """Add permission bits to a file or a directory, but not to what a link names."""
+    """Add permission bits to a file or a directory; not to the target of a link."""
     with suppress(OSError):
         mode = path.lstat().st_mode
         if (stat.S_ISDIR(mode) or stat.S_ISREG(mode)) and mode & wanted != wanted:
@@ -73,10 +74,10 @@ def _allow(path: Path, wanted: int) -> bool:
 
 
 def remove(path: Path) -> None:
-    """Remove whatever stands at a path: a file, a link, or a whole directory.
+    """Remove a file, a link or a whole directory, if it exists. Blocking.
 
     Raises:
-        OSError: It could not be removed.
+        OSError: It cannot be removed.
     """
     if not is_directory(path):
         path.unlink(missing_ok=True)
@@ -89,20 +90,24 @@ def remove(path: Path) -> None:
 
 
 def empty_directory(path: Path) -> None:
-    """Remove what is in a directory."""
+    """Remove everything in a directory. Blocking.
+
+    Raises:
+        OSError: Something cannot be removed.
+    """
     for child in path.iterdir():
         remove(child)
 
 
 def nested_repositories(root: Path, skip: Collection[Path] = ()) -> list[Path]:
-    """Return every directory below `root` that holds a `.git`, but none in or below those to skip."""
+    """Return the directories below `root` that contain a `.git`, except those in `skip` and below. Blocking."""
     found = []
     for parent, directories, names in os.walk(root):
-        here = Path(parent)
-        if here in skip:
+        directory = Path(parent)
+        if directory in skip:
             directories.clear()
             continue
-        if here != root and (".git" in directories or ".git" in names):
-            found.append(here)
+        if directory != root and (".git" in directories or ".git" in names):
+            found.append(directory)
         directories[:] = [name for name in directories if name != ".git"]
     return found

@@ -1,8 +1,8 @@
-"""A worktree of the pool, seen through git: reset it, take its patch.
+"""A worktree of the pool, seen through git: reset it, create its patch.
 
-What a task may have done to the worktree's own index, HEAD or `.git` is never relied on. The program keeps an
-index of its own for each worktree, in the common git directory: `NAME.index` is what the last reset left, and
-`NAME.staged` grows from it while patches are taken.
+The worktree's own index, HEAD and `.git` are not trusted, because a task may have changed them. The program has
+an index of its own per worktree, in the common git directory: `NAME.index` is the state after the last reset,
+and `NAME.staged` is a copy of it to which patches add files.
 """
 
 import os
@@ -17,8 +17,8 @@ from tempfile import TemporaryDirectory
 from containers.filesystem import empty_directory, is_directory, make_accessible, remove
 from containers.git.command import Git, GitError
 from containers.git.commits import CommitCache
-from containers.git.secret_scan import quarantined, refuse_secrets
-from containers.git.staging import Staging, Taken, transplant
+from containers.git.secret_scan import refuse_secrets, with_temporary_objects
+from containers.git.staging import StagedTree, Staging, transplant
 from containers.git.standalone import create_standalone, is_plain
 from containers.git.worktree_paths import POOL_MARKER, WorktreePaths, is_admin_of, read_pointer
 from tasks.model import Patch
@@ -27,14 +27,15 @@ from tasks.secrets import Secrets
 _ADMINISTRATION = frozenset({"HEAD", "commondir", "gitdir", "index", "reftable", POOL_MARKER})
 _ID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\n?")
 _ATTEMPTS = 3
+"""How often a reset, or a patch of files that keep changing, is tried."""
 
 
 class BrokenWorktreeError(GitError):
-    """A worktree cannot be used as it is; it has to be made anew."""
+    """A worktree cannot be reset; it has to be removed and added again."""
 
 
 class Checkout:
-    """A worktree of the pool, seen through git. Everything here blocks.
+    """A worktree of the pool, seen through git. Blocking.
 
     Args:
         git: Any git of the repository.
@@ -53,7 +54,7 @@ class Checkout:
         self._keeps_modes: bool | None = None
         self._reset_at: int | None = None
         work_tree = {"GIT_WORK_TREE": str(paths.path)}
-        # A reset moves the worktree's HEAD. A patch asks the repository alone: a task may have broken the rest.
+        # A reset moves the worktree's HEAD; a patch uses the repository only, since a task may break the rest.
         index, staged = paths.own("index"), paths.own("staged")
         self._resetting = git.at(
             paths.path, {**work_tree, "GIT_DIR": str(paths.admin), "GIT_INDEX_FILE": str(index)}
@@ -63,24 +64,36 @@ class Checkout:
         )
 
     def reset(self, commit: str, keep: Sequence[str] = ()) -> None:
-        """Make the worktree what the commit says, with nothing left of what was there.
+        """Reset the worktree to exactly the files of a commit.
 
         Args:
-            commit: Its id. HEAD is detached there; no branch moves.
-            keep: Patterns as in `.gitignore`, of untracked files that stay.
+            commit: Id of the commit. HEAD is detached there; no branch moves.
+            keep: Patterns as in `.gitignore`, of untracked files that are not removed.
 
         Raises:
-            BrokenWorktreeError: It has to be made anew.
+            BrokenWorktreeError: The worktree has to be removed and added again.
             GitError: The commit cannot be checked out.
         """
         self._restore_administration()
         self._detach(commit)
-        index = self._paths.own("index")
+        old = self._discard_state()
+        self._check_out_with_repairs(commit, old, keep)
+        self._copy_index_for_task()
+        self._paths.own("base").write_text(commit, "ascii")
+        self._record_reset_time()
+
+    def _discard_state(self) -> str | None:
+        """Remove the state of the last reset; return its commit if the index of that commit can be reused."""
         old = self._base()
         if old is None:
-            index.unlink(missing_ok=True)
+            self._paths.own("index").unlink(missing_ok=True)
         self._paths.own("base").unlink(missing_ok=True)
         self._paths.own("staged").unlink(missing_ok=True)
+        return old
+
+    def _check_out_with_repairs(self, commit: str, old: str | None, keep: Sequence[str]) -> None:
+        """Check a commit out; if that fails, make files accessible or rebuild the index, and try again."""
+        index = self._paths.own("index")
         for attempt in range(1, _ATTEMPTS + 1):
             if old is not None:
                 self._free_directories(old)
@@ -88,42 +101,49 @@ class Checkout:
                 self._check_out(commit, old, keep)
                 break
             except GitError:
-                # What a task made read-only is made writable, and an index that git cannot read is built anew.
                 accessible = make_accessible(self.path)
                 if attempt == _ATTEMPTS or not (accessible or index.exists()):
                     raise
                 if not accessible:
                     index.unlink()
-        for_the_task = self._paths.admin / "index"
-        remove(for_the_task)  # it may be a link that a task made
-        # A copy bears the index's own time: git looks closer at files that are not older than that.
-        shutil.copy2(index, for_the_task)
-        self._paths.own("base").write_text(commit, "ascii")
-        # By the worktree's own file system: a directory that a task touched has a later time, or this one.
+
+    def _copy_index_for_task(self) -> None:
+        """Give the worktree an index of its own, for the task's git."""
+        target = self._paths.admin / "index"
+        remove(target)  # a task may have made it a link
+        # With its time: git compares the content of files that are not older than the index
+        # (https://git-scm.com/docs/racy-git).
+        shutil.copy2(self._paths.own("index"), target)
+
+    def _record_reset_time(self) -> None:
+        """Record the time of the reset by the clock of the worktree's file system.
+
+        A directory that a task changes afterwards has this time or a later one.
+        """
         os.utime(self.path / ".git")
         self._reset_at = os.lstat(self.path / ".git").st_ctime_ns
 
     def _check_out(self, commit: str, old: str | None, keep: Sequence[str]) -> None:
-        # First what no one tracks, by the index of the last reset: what a task put in the place of a directory
-        # (a link, say) is gone before a file in it is compared.
+        # Untracked files first, by the index of the last reset: if a task replaced a directory (by a link), the
+        # replacement is removed before git compares a file in it.
         self._clean(keep)
         self._resetting.run(*self._options(), "reset", "--hard", "--quiet", "--no-recurse-submodules", commit)
         if old not in {None, commit}:
-            self._clean(keep)  # what was in a directory that a task put in the place of a file
+            self._clean(keep)  # the content of a directory that a task put in place of a file
 
     def _clean(self, keep: Sequence[str]) -> None:
-        said = self._resetting.run("clean", "-ffdxq", *(f"--exclude={pattern}" for pattern in keep)).stderr
-        if "Permission denied" in said:
-            raise GitError(f"cannot clean {self.path}: {said.strip()}")
+        stderr = self._resetting.run("clean", "-ffdxq", *(f"--exclude={pattern}" for pattern in keep)).stderr
+        if "Permission denied" in stderr:  # git exits with 0
+            raise GitError(f"cannot clean {self.path}: {stderr.strip()}")
 
     def _restore_administration(self) -> None:
-        """Put right what makes the directory a worktree, and remove every state that a task left half-done."""
+        """Restore `.git` and the administrative directory, without the state of unfinished git commands."""
         path, admin = self._paths.path, self._paths.admin
         if not is_directory(path):
-            raise BrokenWorktreeError(f"{path} is no directory any more")
+            raise BrokenWorktreeError(f"{path} is not a directory any more")
         _make_owned(path)
         if not is_admin_of(admin, path) or not (admin / "HEAD").is_file():
-            raise BrokenWorktreeError(f"{path} is no worktree any more: {admin} is not as git made it")
+            raise BrokenWorktreeError(f"{path} is not a worktree any more: {admin} was changed")
         kept = _ADMINISTRATION | {"refs"} if (admin / "reftable").is_dir() else _ADMINISTRATION
         for child in admin.iterdir():
             if child.name not in kept:
@@ -136,17 +156,17 @@ class Checkout:
             dot_git.write_bytes(b"gitdir: " + os.fsencode(admin) + b"\n")
 
     def _detach(self, commit: str) -> None:
-        """Let HEAD name a commit, so that no branch which a task switched to is moved by the reset."""
+        """Detach HEAD, so that the reset does not move a branch that a task switched to."""
         head = self._paths.admin / "HEAD"
         if not head.is_symlink() and _ID.fullmatch(head.read_text("utf-8", "replace")):
             return
         try:
             self._resetting.run("update-ref", "--no-deref", "HEAD", commit)
         except GitError as error:
-            raise BrokenWorktreeError(f"{self.path} has no HEAD that git can read: {error}") from error
+            raise BrokenWorktreeError(f"git cannot read the HEAD of {self.path}: {error}") from error
 
     def _base(self) -> str | None:
-        """Return the commit that the kept index is of, if it is known."""
+        """Return the commit of the stored index; `None` if it is not known."""
         with suppress(OSError, ValueError):
             base = self._paths.own("base").read_text("ascii")
             if _ID.fullmatch(base) and self._paths.own("index").is_file():
@@ -154,15 +174,15 @@ class Checkout:
         return None
 
     def _free_directories(self, commit: str) -> None:
-        """Undo what git does not see in tracked directories: no access, a repository inside, a pipe."""
+        """Undo changes to tracked directories that git does not see: permissions, repositories, pipes."""
         try:
             layout = self._commits.layout(commit)
-        except GitError:  # the commit is gone from the repository: so is the use of what was kept of it
+        except GitError:  # the repository does not have the commit any more, so its index is of no use
             self._paths.own("index").unlink(missing_ok=True)
             return
         root, since = str(self.path), self._reset_at
         _remove_special(root)
-        real = {""}  # a directory below a link is not the worktree's
+        real = {""}  # directories that are not below a link
         for directory in layout.directories:
             if directory.rpartition("/")[0] in real and _free_directory(f"{root}/{directory}", since):
                 real.add(directory)
@@ -173,42 +193,52 @@ class Checkout:
                 empty_directory(path)
 
     def ignored(self, paths: Sequence[str]) -> list[str]:
-        """Return which of some paths git would leave out if they stood there; directories end in a slash.
+        """Return the paths that git would ignore if they existed.
+
+        Args:
+            paths: Relative paths; those of directories end in a slash.
 
         Raises:
-            GitError: A path leads over a link or into a submodule.
+            GitError: A path is below a link or in a submodule.
         """
         if not paths:
             return []
-        # With a dot before it, no name says anything but itself to git, not even one that begins with a colon.
+        # With "./" before it, git does not read a leading colon as pathspec magic (gitglossary, "pathspec").
         names = b"".join(b"./" + os.fsencode(path) + b"\0" for path in paths)
         found = self._resetting.run("check-ignore", "-z", "--stdin", stdin=names, ok=(0, 1)).fields
         return [path.removeprefix("./") for path in found]
 
     def is_plain(self, commit: str) -> bool:
-        """Whether any git can make a checkout of a commit from the repository's objects alone."""
+        """Whether any git can check a commit out from the repository's own objects."""
         gitlinks = self._commits.layout(commit).gitlinks
         return is_plain(self._paths.common, commit, has_submodules=bool(gitlinks))
 
     @contextmanager
     def standalone(self, commit: str, depth: int) -> Iterator[Path]:
-        """Make a repository of a commit and some of its history, for as long as the context lasts.
-
-        Raises:
-            GitError: It cannot be made.
-        """
-        with TemporaryDirectory(dir=self._paths.scratch, prefix="standalone-") as name:
-            made = Path(name, "tree")
-            create_standalone(self._staging, self._paths.common, commit, depth, made)
-            yield made
-
-    def snapshot(self, exclude: Sequence[str] = ()) -> str:
-        """Return the id of the tree that stands in the worktree now.
+        """Create a repository of a commit and some of its history, which exists while in the context.
 
         Args:
-            exclude: Patterns as in `.gitignore`, of what stays out in addition to ignored files.
+            commit: Id of the commit.
+            depth: Number of commits of its history; 0 for all.
+
+        Raises:
+            GitError: It cannot be created.
         """
-        return self._stage(self._start(), exclude).take().tree
+        with TemporaryDirectory(dir=self._paths.scratch, prefix="standalone-") as name:
+            path = Path(name, "tree")
+            create_standalone(self._staging, self._paths.common, commit, depth, path)
+            yield path
+
+    def snapshot(self, exclude: Sequence[str] = ()) -> str:
+        """Return the id of the tree of the worktree's current files.
+
+        Args:
+            exclude: Patterns as in `.gitignore`, of files to leave out in addition to ignored ones.
+
+        Raises:
+            GitError: The worktree was not reset, or a file cannot be read.
+        """
+        return self._open_staging(self._reset_commit(), exclude).stage().tree
 
     def patch(
         self,
@@ -218,48 +248,51 @@ class Checkout:
         exclude: Sequence[str] = (),
         secrets: Secrets | None = None,
     ) -> Patch:
-        """Return what a task changed.
+        """Return the patch of a task.
+
+        It is relative to the start point's id, not to HEAD: a task may have committed.
 
         Args:
-            start: The id of the commit that it started from.
-            baseline: A tree of `snapshot`: only what changed since then is in the patch.
-            exclude: Patterns as in `.gitignore`, of what stays out in addition to ignored files.
-            secrets: Values that must not be in the patch. It is looked through before anything of it gets
-                into the repository.
+            start: Id of the commit that the task started from.
+            baseline: A tree from `snapshot`: the patch has only changes since then.
+            exclude: Patterns as in `.gitignore`, of files to leave out in addition to ignored ones.
+            secrets: Values that the patch must not contain. They are searched for before any object of the
+                patch is added to the repository.
 
         Raises:
-            SecretFoundError: A secret is in it.
-            GitError: It cannot be taken; the worktree still has everything.
+            SecretFoundError: The patch contains a secret.
+            GitError: The patch cannot be created; the worktree is unchanged.
         """
-        staging = self._stage(start, exclude)
+        staging = self._open_staging(start, exclude)
         if not secrets:
-            taken = self._take(staging, baseline)
+            staged = self._stage_patch(staging, baseline)
         else:
-            taken = self._take_searched(staging, baseline, secrets)
-        files = sorted({change.path for change in taken.changes})
-        return Patch(start=start, tree=taken.tree, diff=taken.diff, files=tuple(files))
+            staged = self._stage_searched_patch(staging, baseline, secrets)
+        files = sorted({change.path for change in staged.changes})
+        return Patch(start=start, tree=staged.tree, diff=staged.diff, files=tuple(files))
 
-    def _take(self, staging: Staging, baseline: str | None) -> Taken:
-        taken = staging.take()
+    def _stage_patch(self, staging: Staging, baseline: str | None) -> StagedTree:
+        staged = staging.stage()
         if baseline is None or baseline == (tree := self._commits.tree(staging.start)):
-            return taken
-        return staging.compare(transplant(staging, baseline, taken.tree, tree))
+            return staged
+        return staging.compare(transplant(staging, baseline, staged.tree, tree))
 
-    def _take_searched(self, staging: Staging, baseline: str | None, secrets: Secrets) -> Taken:
+    def _stage_searched_patch(self, staging: Staging, baseline: str | None, secrets: Secrets) -> StagedTree:
+        """Search a patch for secrets with objects that are thrown away, then stage the same patch."""
         for _ in range(_ATTEMPTS):
-            with quarantined(staging, self._paths.common / "objects") as apart:
-                looked_through = self._take(apart, baseline)
-                refuse_secrets(looked_through, apart.git, secrets)
-            taken = self._take(staging, baseline)
-            if taken == looked_through:
-                return taken
+            with with_temporary_objects(staging, self._paths.common / "objects") as temporary:
+                searched = self._stage_patch(temporary, baseline)
+                refuse_secrets(searched, temporary.git, secrets)
+            staged = self._stage_patch(staging, baseline)
+            if staged == searched:
+                return staged
         raise GitError(
-            f"files in {self.path} keep changing, although the task has ended; end what still writes there"
+            f"files in {self.path} keep changing after the task has ended; end the process that writes there"
         )
 
-    def _stage(self, start: str, exclude: Sequence[str]) -> Staging:
+    def _open_staging(self, start: str, exclude: Sequence[str]) -> Staging:
         if not is_directory(self.path):
-            raise GitError(f"its worktree {self.path} is gone, so there is nothing to take a patch of")
+            raise GitError(f"its worktree {self.path} is gone, so it has no patch")
         _make_owned(self.path)
         index, staged = self._paths.own("index"), self._paths.own("staged")
         if index.is_file() and not staged.exists():
@@ -275,14 +308,14 @@ class Checkout:
             excludes=self._paths.own("excluded") if exclude else None,
         )
 
-    def _start(self) -> str:
-        start = self._base()
-        if start is None:
+    def _reset_commit(self) -> str:
+        commit = self._base()
+        if commit is None:
             raise GitError(f"{self.path} was not reset yet")
-        return start
+        return commit
 
     def _excluding(self, patterns: Sequence[str]) -> tuple[str, ...]:
-        """Write patterns to a file, after those that the user ignores everywhere, and name it to git."""
+        """Write the user's global ignore patterns and these to a file; return the git options that use it."""
         if not patterns:
             return ()
         own, together = self._paths.own("excluded"), self._paths.own("ignored")
@@ -291,16 +324,16 @@ class Checkout:
         return ("-c", f"core.excludesFile={together}")
 
     def _options(self) -> tuple[str, ...]:
-        """Say whether the file system knows which files are executable, whatever the configuration says."""
+        """Return git options with the real value of `core.fileMode`, regardless of the configuration."""
         if self._keeps_modes is None:
             self._keeps_modes = keeps_modes(self.path.parent)
         return ("-c", f"core.fileMode={'true' if self._keeps_modes else 'false'}")
 
 
 def _free_directory(path: str, since: int | None) -> bool:
-    """Give access to a directory, and remove a repository in it; returns whether it is a directory.
+    """Make a directory accessible and remove a repository in it; return whether it is a directory.
 
-    One that nobody touched `since` then, in nanoseconds, is as it should be.
+    One that was not changed since `since`, in nanoseconds, needs nothing.
     """
     try:
         status = os.lstat(path)
@@ -317,7 +350,7 @@ def _free_directory(path: str, since: int | None) -> bool:
 
 
 def _remove_special(directory: str) -> None:
-    """Remove pipes, sockets and the like, which git does not see."""
+    """Remove pipes, sockets and devices, which git does not see."""
     with os.scandir(directory) as entries:
         special = [entry.path for entry in entries if not (_is_plain(entry) or entry.is_symlink())]
     for path in special:
@@ -335,7 +368,7 @@ def _make_owned(directory: Path) -> None:
 
 
 def keeps_modes(directory: Path) -> bool:
-    """Whether the file system keeps the executable bit, which is what `core.fileMode` is about."""
+    """Whether the file system stores the executable bit, which `core.fileMode` is for. Blocking."""
     with suppress(OSError), TemporaryDirectory(dir=directory, prefix=".modes-") as name:
         probe = Path(name, "probe")
         probe.touch(0o600)

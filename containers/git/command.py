@@ -1,8 +1,7 @@
-"""How git is called: the one place that starts git processes.
+"""Run git with a controlled environment; the only place that starts git processes. Blocking.
 
-Everything here blocks. The user's system and global configuration stay in force, because they say how to reach
-remotes and which filters files go through; what could change a result, run the user's code or ask a question
-is overridden for every call.
+The user's system and global configuration apply: they say how to reach remotes and which filters to use.
+Settings that could change a result, run the user's code or prompt are overridden for every call.
 """
 
 import os
@@ -10,7 +9,7 @@ import re
 import shutil
 import signal
 import subprocess
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from tasks.secrets import FORGE_TOKENS
 from tasks.text import without_credentials
 
 OLDEST = (2, 38)
-"""The first git with `merge-tree --write-tree`."""
+"""The first git with `merge-tree --write-tree` (https://git-scm.com/docs/git-merge-tree)."""
 
 _KEPT = frozenset(
     {
@@ -39,7 +38,7 @@ _KEPT_PREFIXES = ("GIT_SSL_", "GIT_PROXY_SSL_", "GIT_HTTP_")
 _FIXED = {
     "LC_ALL": "C",
     "GIT_TERMINAL_PROMPT": "0",
-    "GIT_ASKPASS": "",  # set and empty: nothing is asked, also not by core.askPass or SSH_ASKPASS
+    "GIT_ASKPASS": "",  # set and empty: no prompt by core.askPass or SSH_ASKPASS either
     "GIT_OPTIONAL_LOCKS": "0",
     "GIT_NO_REPLACE_OBJECTS": "1",  # a remote does not have the replacements
     "GIT_PAGER": "cat",
@@ -48,7 +47,7 @@ _FIXED = {
     "GIT_MERGE_AUTOEDIT": "no",
 }
 _SETTINGS = {
-    # Nothing of the user's is run, and nothing runs in the background.
+    # No hook runs, and nothing in the background: `gc --auto` during a run breaks other git processes.
     "core.hooksPath": "/dev/null",
     "core.fsmonitor": "false",
     "gc.auto": "0",
@@ -56,7 +55,7 @@ _SETTINGS = {
     "commit.gpgSign": "false",
     "tag.gpgSign": "false",
     "push.gpgSign": "false",
-    # Files are taken as they are, all of them.
+    # Every file is stored byte for byte.
     "add.ignoreErrors": "false",
     "core.attributesFile": "/dev/null",
     "core.autocrlf": "false",
@@ -72,13 +71,13 @@ _SETTINGS = {
     "core.trustctime": "true",
     "index.sparse": "false",
     "submodule.recurse": "false",
-    # An index is one file, which can be copied.
+    # The index is one file, which can be copied.
     "core.splitIndex": "false",
     "core.untrackedCache": "false",
-    # Two processes at once wait for each other.
+    # Concurrent processes wait for each other's locks (milliseconds).
     "core.filesRefLockTimeout": "10000",
     "core.packedRefsTimeout": "10000",
-    # A diff and a merge are the same for everybody.
+    # Diffs and merges do not depend on the user.
     "diff.algorithm": "default",
     "diff.context": "3",
     "diff.ignoreSubmodules": "none",
@@ -98,7 +97,7 @@ _SETTINGS = {
     "merge.renameLimit": "7000",
     "merge.renames": "true",
     "merge.renormalize": "false",
-    # A push or a fetch moves what it names, and nothing else.
+    # A push or a fetch changes only the refs that it names.
     "fetch.recurseSubmodules": "false",
     "fetch.writeCommitGraph": "false",
     "push.followTags": "false",
@@ -110,9 +109,11 @@ _SETTINGS = {
 
 
 class GitError(PatchyardError):
-    """A git call failed; the message has the command, its exit code and what it said.
+    """A git command failed. The message has the command, its exit code and git's own message.
 
-    `code` is the exit code, `None` where git did not end by itself. `stderr` is all that it said.
+    Args:
+        code: The exit code; `None` if git did not start or did not end by itself.
+        stderr: The whole standard error.
     """
 
     def __init__(self, message: str, *, code: int | None = None, stderr: str = "") -> None:
@@ -122,12 +123,12 @@ class GitError(PatchyardError):
 
 
 class GitTimeoutError(GitError):
-    """A git call took too long and was ended."""
+    """A git command exceeded its time limit and was killed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What a git process wrote, and its exit code."""
+    """The output of a git process, and its exit code."""
 
     stdout: bytes
     stderr: str
@@ -135,18 +136,18 @@ class Output:
 
     @property
     def text(self) -> str:
-        """Standard output as text, without the newline at its end."""
+        """Standard output as text, without the final newline."""
         return os.fsdecode(self.stdout).removesuffix("\n")
 
     @property
     def fields(self) -> list[str]:
-        """Standard output as the names that `-z` separates."""
+        """Standard output split at NUL bytes, as `-z` separates names."""
         return [os.fsdecode(name) for name in self.stdout.split(b"\0") if name]
 
 
 @dataclass(frozen=True, slots=True)
 class Git:
-    """Starts git processes in a directory, with an environment of the program's own."""
+    """Runs git in a directory, with a scrubbed environment."""
 
     program: str
     cwd: Path
@@ -157,20 +158,20 @@ class Git:
         """Return the git on the user's PATH.
 
         Raises:
-            GitError: There is none, or it is too old.
+            GitError: Git is missing or too old.
         """
         program = shutil.which("git", path=environ.get("PATH", os.defpath))
         if program is None:
             raise GitError("git is not installed, or not on PATH; install git 2.38 or newer")
-        git = cls(program, cwd, scrubbed(environ))
-        said = git.run("version").text
-        version = re.search(r"(\d+)\.(\d+)", said)
-        if version and (int(version[1]), int(version[2])) < OLDEST:
-            raise GitError(f"{said} at {program} is too old; patchyard needs git 2.38 or newer")
+        git = cls(program, cwd, scrub_environment(environ))
+        version = git.run("version").text
+        found = re.search(r"(\d+)\.(\d+)", version)
+        if found and (int(found[1]), int(found[2])) < OLDEST:
+            raise GitError(f"{version} at {program} is too old; patchyard needs git 2.38 or newer")
         return git
 
     def at(self, cwd: Path | None = None, environ: Mapping[str, str] | None = None) -> "Git":
-        """Return the same git in another directory, with more in its environment."""
+        """Return the same git with another directory, and more variables."""
         return replace(self, cwd=cwd or self.cwd, environ={**self.environ, **(environ or {})})
 
     def run(
@@ -180,55 +181,66 @@ class Git:
         ok: Container[int] = (0,),
         timeout: float | None = None,
     ) -> Output:
-        """Run git to its end.
+        """Run git and wait until it ends.
 
         Args:
-            arguments: What follows `git`; never a secret.
-            stdin: Bytes for standard input, which is empty without them.
-            ok: Exit codes that are answers.
+            arguments: The arguments of git; never a secret, since other users see them.
+            stdin: Standard input; empty by default.
+            ok: Exit codes that are not errors.
             timeout: In seconds; `None` for no limit.
 
         Raises:
-            GitError: It ended otherwise, or did not start.
+            GitTimeoutError: The time limit was exceeded; git and its child processes were killed.
+            GitError: Git ended with another exit code, or did not start.
         """
         try:
-            # A session of its own: Ctrl-C reaches the program alone, and what git starts can be ended with it.
-            with subprocess.Popen(
-                [self.program, *arguments],
-                cwd=self.cwd,
-                env=self.environ,
-                stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                start_new_session=True,
-            ) as process:
-                try:
-                    stdout, stderr = process.communicate(stdin, timeout)
-                except BaseException:
-                    with suppress(ProcessLookupError):
-                        os.killpg(process.pid, signal.SIGKILL)
-                    raise
+            stdout, stderr, code = self._communicate(arguments, stdin, timeout)
         except subprocess.TimeoutExpired:
             raise GitTimeoutError(
-                f"`{shown(arguments)}` did not end within {timeout:g} s, and was stopped"
+                f"`{describe_command(arguments)}` did not end within {timeout:g} s, and was stopped"
             ) from None
         except OSError as error:
             raise GitError(f"cannot run git in {self.cwd}: {error.strerror}") from None
-        said = without_credentials(os.fsdecode(stderr))
-        if process.returncode not in ok:
-            raise failure(arguments, process.returncode, said)
-        return Output(stdout, said, process.returncode)
+        text = without_credentials(os.fsdecode(stderr))
+        if code not in ok:
+            raise command_error(arguments, code, text)
+        return Output(stdout, text, code)
+
+    def _communicate(
+        self, arguments: Sequence[str], stdin: bytes | None, timeout: float | None
+    ) -> tuple[bytes, bytes, int]:
+        """Run git to its end, and kill it with all its child processes if that is interrupted."""
+        # A session of its own: Ctrl-C reaches only patchyard, and git's child processes can be killed with it.
+        with subprocess.Popen(
+            [self.program, *arguments],
+            cwd=self.cwd,
+            env=self.environ,
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        ) as process:
+            try:
+                stdout, stderr = process.communicate(stdin, timeout)
+            except BaseException:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                raise
+        return stdout, stderr, process.returncode
 
 
-def scrubbed(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of the program's git calls, made from the user's."""
+def scrub_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the user's environment without what changes results, with the program's own settings.
+
+    https://git-scm.com/docs/git#_environment_variables
+    """
     kept = {
         name: value
         for name, value in environ.items()
         if name not in FORGE_TOKENS
         and (not name.startswith("GIT_") or name in _KEPT or name.startswith(_KEPT_PREFIXES))
     }
-    pairs = [*_handed_over(environ), *_SETTINGS.items()]
+    pairs = [*_configured_pairs(environ), *_SETTINGS.items()]
     config = {"GIT_CONFIG_COUNT": str(len(pairs))}
     for number, (key, value) in enumerate(pairs):
         config[f"GIT_CONFIG_KEY_{number}"] = key
@@ -236,8 +248,8 @@ def scrubbed(environ: Mapping[str, str]) -> dict[str, str]:
     return {**kept, **_FIXED, **config}
 
 
-def _handed_over(environ: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return what the user configures by environment (CI systems do); it stands before our own, which wins."""
+def _configured_pairs(environ: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the settings in the user's environment (CI systems use it); later ones, the program's, win."""
     count = environ.get("GIT_CONFIG_COUNT", "")
     names = [
         (f"GIT_CONFIG_KEY_{n}", f"GIT_CONFIG_VALUE_{n}") for n in range(int(count) if count.isdecimal() else 0)
@@ -245,21 +257,23 @@ def _handed_over(environ: Mapping[str, str]) -> list[tuple[str, str]]:
     return [(environ[key], environ[value]) for key, value in names if environ.get(key) and value in environ]
 
 
-def failure(arguments: tuple[str, ...], code: int, stderr: str) -> GitError:
-    """Return the error of a git call that failed."""
-    how = f"was ended by signal {-code}" if code < 0 else f"failed with exit code {code}"
-    said = useful_line(stderr)
-    return GitError(f"`{shown(arguments)}` {how}{': ' if said else ''}{said}", code=code, stderr=stderr)
+def command_error(arguments: Sequence[str], code: int, stderr: str) -> GitError:
+    """Return the error for a failed git command."""
+    how = f"was killed by signal {-code}" if code < 0 else f"failed with exit code {code}"
+    reason = useful_line(stderr)
+    return GitError(
+        f"`{describe_command(arguments)}` {how}{': ' if reason else ''}{reason}", code=code, stderr=stderr
+    )
 
 
-def shown(arguments: tuple[str, ...], limit: int = 120) -> str:
-    """Return the command as people read it: on one line, short, without credentials."""
+def describe_command(arguments: Sequence[str], limit: int = 120) -> str:
+    """Return a git command for messages: one line of at most `limit` characters, without credentials."""
     text = without_credentials(" ".join(["git", *arguments]).replace("\n", " "))
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def useful_line(stderr: str) -> str:
-    """Return the line of git's messages that says what is wrong."""
+    """Return the line of git's standard error that has the reason."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     for line in lines:
         for prefix in ("fatal: ", "error: "):

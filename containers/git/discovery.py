@@ -1,4 +1,4 @@
-"""Opening a repository: what git says of a path, and the sentence for every way that it is none."""
+"""Find the repository of a path, and explain why there is none."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ class NotARepositoryError(GitError):
 
 @dataclass(frozen=True, slots=True)
 class DiscoveredRepository:
-    """What git says of a path: its directories, and what HEAD is."""
+    """The directories of a repository, and its HEAD: the commit, and its full name (`refs/heads/main`)."""
 
     root: Path
     git_dir: Path
@@ -25,13 +25,17 @@ class DiscoveredRepository:
 
 
 def discover(git: Git, path: Path) -> DiscoveredRepository:
-    """Ask git about a path: once, unless it is a bare repository or something is wrong."""
-    place = ("rev-parse", "--path-format=absolute", "--is-bare-repository", "--git-dir", "--git-common-dir")
+    """Find the repository of a path, with one git process unless it is bare. Blocking.
+
+    Raises:
+        NotARepositoryError: The message says why, and what to do.
+    """
+    query = ("rev-parse", "--path-format=absolute", "--is-bare-repository", "--git-dir", "--git-common-dir")
     head = ("HEAD^{commit}", "--symbolic-full-name", "HEAD")
-    output = git.run(*place, "--show-toplevel", *head, ok=(0, 128))
+    output = git.run(*query, "--show-toplevel", *head, ok=(0, 128))
     lines = output.text.split("\n")
     if lines[0] == "true":
-        output = git.run(*place, "--git-dir", *head, ok=(0, 128))
+        output = git.run(*query, "--git-dir", *head, ok=(0, 128))
         lines = output.text.split("\n")
     if output.code == 0:
         if "\n" in str(path.resolve()):
@@ -43,9 +47,7 @@ def discover(git: Git, path: Path) -> DiscoveredRepository:
             f"{path} is not in a git repository; run patchyard in one, or name one with --repo"
         )
     if "must be run in a work tree" in output.stderr:
-        raise NotARepositoryError(
-            f"{path} is inside of a git directory; name the repository itself with --repo"
-        )
+        raise NotARepositoryError(f"{path} is inside a git directory; name the repository itself with --repo")
     if "HEAD" in output.stderr:
-        raise NotARepositoryError(f"the repository {lines[3]} has no commit yet; make one first")
+        raise NotARepositoryError(f"the repository {lines[3]} has no commit yet; create one first")
     raise NotARepositoryError(f"cannot use the repository at {path}: {useful_line(output.stderr)}")

@@ -1,4 +1,4 @@
-"""Looking for secrets in what a task left, before any of it gets into the repository's objects."""
+"""Search a patch for secrets before any of its objects are added to the repository."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from containers.git.command import Git
 from containers.git.commits import GITLINK, Change
-from containers.git.staging import Staging, Taken
+from containers.git.staging import StagedTree, Staging
 from tasks.errors import PatchyardError
 from tasks.secrets import Secrets
 
@@ -20,16 +20,23 @@ _MARKER = re.compile(rb"^[-+ ]", re.MULTILINE)
 
 
 class SecretFoundError(PatchyardError):
-    """A patch holds the value of a secret. The message names the secret and the file, never the value."""
+    """A patch contains the value of a secret. The message names the secret and the file, never the value."""
 
 
 @contextmanager
-def quarantined(staging: Staging, objects: Path) -> Iterator[Staging]:
-    """Give a staging whose objects and index are thrown away in the end; `objects` is the repository's."""
+def with_temporary_objects(staging: Staging, objects: Path) -> Iterator[Staging]:
+    """Return a staging whose objects and index are removed at the end of the context. Blocking.
+
+    As git does for pushed objects (https://git-scm.com/docs/git-receive-pack#_quarantine_environment).
+
+    Args:
+        staging: The staging to copy.
+        objects: The object directory of the repository.
+    """
     with tempfile.TemporaryDirectory(dir=staging.scratch, prefix="quarantine-") as name:
         index = Path(name, "index")
         if staging.index.exists():
-            shutil.copy2(staging.index, index)  # with its time, by which git knows what to look at
+            shutil.copy2(staging.index, index)  # with its time, by which git knows which files to compare
         environ = {
             "GIT_INDEX_FILE": str(index),
             "GIT_OBJECT_DIRECTORY": str(Path(name, "objects")),
@@ -40,35 +47,35 @@ def quarantined(staging: Staging, objects: Path) -> Iterator[Staging]:
 
 
 def _quoted(path: Path) -> str:
-    """Return a path as git's lists of paths take it, whatever characters are in it."""
+    """Return a path quoted for GIT_ALTERNATE_OBJECT_DIRECTORIES (https://git-scm.com/docs/git)."""
     return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def refuse_secrets(taken: Taken, git: Git, secrets: Secrets) -> None:
-    """Look through a patch: its text, the files that it makes or changes, and their names.
+def refuse_secrets(staged: StagedTree, git: Git, secrets: Secrets) -> None:
+    """Search the text of a patch, the files that it creates or changes, and their names. Blocking.
 
     Raises:
-        SecretFoundError: The value of a secret is in it.
+        SecretFoundError: The patch contains the value of a secret.
     """
-    for change in taken.changes:
+    for change in staged.changes:
         if name := secrets.find(os.fsencode(change.path)):
             raise SecretFoundError(f"the name of a file holds the value of {name}, so the patch is withheld")
-    sections = _SECTION.split(taken.diff)[1:]
+    sections = _SECTION.split(staged.diff)[1:]
     for number, section in enumerate(sections):
         if name := secrets.find(section) or secrets.find(_MARKER.sub(b"", section)):
-            where = f" in {taken.changes[number].path}" if len(sections) == len(taken.changes) else ""
-            raise _found(name, where)
-    for change, content in _contents(taken.changes, git):
-        if secrets.find(content) and (name := _news(change, content, git, secrets)):
-            raise _found(name, f" in {change.path}")
+            where = f" in {staged.changes[number].path}" if len(sections) == len(staged.changes) else ""
+            raise _error(name, where)
+    for change, content in _contents(staged.changes, git):
+        if secrets.find(content) and (name := _added_secret(change, content, git, secrets)):
+            raise _error(name, f" in {change.path}")
 
 
-def _found(name: str, where: str) -> SecretFoundError:
+def _error(name: str, where: str) -> SecretFoundError:
     return SecretFoundError(f"the patch holds the value of {name}{where}, so it is withheld")
 
 
 def _contents(changes: tuple[Change, ...], git: Git) -> Iterator[tuple[Change, bytes]]:
-    """Yield the content of every file that a patch makes or changes."""
+    """Yield the content of every file that a patch creates or changes."""
     files = [change for change in changes if change.new_mode != GITLINK and change.new.strip("0")]
     if not files:
         return
@@ -82,10 +89,10 @@ def _contents(changes: tuple[Change, ...], git: Git) -> Iterator[tuple[Change, b
         at = end + 1 + size + 1
 
 
-def _news(change: Change, content: bytes, git: Git, secrets: Secrets) -> str | None:
-    """Return the name of a secret that the file did not hold before.
+def _added_secret(change: Change, content: bytes, git: Git, secrets: Secrets) -> str | None:
+    """Return the name of a secret that the file did not contain before; `None` if there is none.
 
-    One that it held is nothing that the patch adds: the patch's own text was looked through.
+    A secret that it contained is not added by the patch, whose text was searched too.
     """
     old = b""
     if change.old_mode != GITLINK and change.old.strip("0"):

@@ -1,4 +1,4 @@
-"""From a worktree's directory to a tree and a patch, with an index that no task has touched."""
+"""Create a tree and a patch of a directory, with an index that no task has changed."""
 
 import os
 import re
@@ -30,8 +30,8 @@ _BROKEN_INDEX = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """A tree, and how it differs from the commit that the worktree started from."""
+class StagedTree:
+    """A tree, and its difference from the commit that the worktree started from."""
 
     tree: str
     changes: tuple[Change, ...]
@@ -40,11 +40,17 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Staging:
-    """Takes what stands in a worktree's directory.
+    """Stages the files of a directory.
 
-    `git` runs in `root` and its environment names the repository, the directory and `index`. `options` come
-    before every subcommand that looks at files. `excludes` is a file of patterns that stay out whatever the
-    tree's own ignore files say. `scratch` is a directory for what has to be set aside for a moment.
+    Args:
+        git: Runs in `root`; its environment names the repository, the directory and `index`.
+        root: The directory.
+        index: The index file.
+        scratch: A directory for files that are moved away for a moment.
+        start: Id of the commit to compare with.
+        gitlinks: Paths of the submodules of `start`.
+        options: Options for every git command that reads files.
+        excludes: A file of patterns to leave out regardless of the tree's own ignore files.
     """
 
     git: Git
@@ -56,38 +62,39 @@ class Staging:
     options: tuple[str, ...] = ()
     excludes: Path | None = None
 
-    def take(self) -> Taken:
-        """Return the tree of what stands in the directory, without ignored files.
+    def stage(self) -> StagedTree:
+        """Return the tree of the files in the directory, without ignored ones. Blocking.
 
-        Repositories that a task made inside become ordinary files; submodules stay what they are.
+        Nested repositories that a task created become ordinary files, because a gitlink would lose their
+        content. Submodules are unchanged.
 
         Raises:
-            GitError: Something in it cannot be read, or is nothing that git can hold.
+            GitError: A file cannot be read, or is of a kind that git does not store.
         """
         self.index.with_name(self.index.name + ".lock").unlink(missing_ok=True)
         with ExitStack() as stack:
-            self._forget(list(self._replaced_submodules()))
+            self._unstage(list(self._replaced_submodules()))
             try:
                 self._add()
             except GitError as error:
                 if _COMMITLESS not in error.stderr:
                     raise
-                stack.enter_context(self._nested_aside())
+                stack.enter_context(self._without_nested_git())
                 self._add()
-            taken = self.compare(self._write_tree())
-            if embedded := self._embedded(taken.changes):
-                stack.enter_context(self._nested_aside())
-                self._forget(embedded)
+            staged = self.compare(self._write_tree())
+            if embedded := self._embedded(staged.changes):
+                stack.enter_context(self._without_nested_git())
+                self._unstage(embedded)
                 self._add()
-                taken = self.compare(self._write_tree())
-        return self._without_excluded(taken)
+                staged = self.compare(self._write_tree())
+        return self._without_excluded(staged)
 
-    def compare(self, tree: str) -> Taken:
-        """Return how a tree differs from the start."""
-        return Taken(tree, *read_diff(self.git, self.start, tree))
+    def compare(self, tree: str) -> StagedTree:
+        """Return a tree with its difference from the start. Blocking."""
+        return StagedTree(tree, *read_diff(self.git, self.start, tree))
 
     def _add(self) -> None:
-        """Bring the index up to what stands in the directory, with a remedy for what a task may have left."""
+        """Update the index from the directory; repair permissions or a broken index if that fails."""
         if not self.index.exists():
             self._rebuild_index()
         try:
@@ -112,14 +119,14 @@ class Staging:
     def _write_tree(self) -> str:
         return self.git.run("write-tree").text
 
-    def _forget(self, paths: Sequence[str]) -> None:
-        """Take paths out of the index; their files stay."""
+    def _unstage(self, paths: Sequence[str]) -> None:
+        """Remove paths from the index; their files are not changed."""
         if paths:
             names = b"".join(os.fsencode(path) + b"\0" for path in paths)
             self.git.run("update-index", "--force-remove", "-z", "--stdin", stdin=names)
 
     def _replaced_submodules(self) -> Iterator[str]:
-        """Yield the submodules that a task took away and put ordinary files in place of."""
+        """Yield the submodules that a task replaced by ordinary files."""
         filled = []
         for path in self.gitlinks:
             directory = self.root / path
@@ -130,7 +137,7 @@ class Staging:
             yield from (path for path in filled if path not in declared)
 
     def _declared_submodules(self) -> frozenset[str]:
-        """Return the paths that the worktree's `.gitmodules` names; none if it is not readable."""
+        """Return the paths in the worktree's `.gitmodules`; none if it is not readable."""
         if not (self.root / ".gitmodules").is_file():
             return frozenset()
         try:
@@ -142,7 +149,7 @@ class Staging:
         return frozenset(entry.partition("\n")[2] for entry in listed.fields)
 
     def _embedded(self, changes: Sequence[Change]) -> list[str]:
-        """Return the repositories that git took for submodules, but that are none."""
+        """Return the nested repositories that git staged as submodules although they are not declared."""
         found = [c.path for c in changes if c.new_mode == GITLINK and c.path not in self.gitlinks]
         if found:
             declared = self._declared_submodules()
@@ -150,8 +157,8 @@ class Staging:
         return []
 
     @contextmanager
-    def _nested_aside(self) -> Iterator[None]:
-        """Move the `.git` of nested repositories out of the way, and back again afterwards."""
+    def _without_nested_git(self) -> Iterator[None]:
+        """Move the `.git` of nested repositories away while in the context."""
         skip = {self.root / path for path in self.gitlinks | self._declared_submodules()}
         moved: list[tuple[Path, Path]] = []
         with tempfile.TemporaryDirectory(dir=self.scratch, prefix="nested-") as aside:
@@ -161,34 +168,34 @@ class Staging:
                     shutil.move(*moved[-1])
                 yield
             finally:
-                for place, kept in reversed(moved):
-                    if kept.exists() or kept.is_symlink():
-                        shutil.move(kept, place)
+                for original, temporary in reversed(moved):
+                    if temporary.exists() or temporary.is_symlink():
+                        shutil.move(temporary, original)
 
-    def _without_excluded(self, taken: Taken) -> Taken:
-        """Take out what the excludes name and the tree's own ignore files let in."""
-        added = {change.path for change in taken.changes if change.old_mode == ABSENT}
+    def _without_excluded(self, staged: StagedTree) -> StagedTree:
+        """Remove added files that match the excludes, even if the tree's own ignore files un-ignore them."""
+        added = {change.path for change in staged.changes if change.old_mode == ABSENT}
         if self.excludes is None or not added:
-            return taken
+            return staged
         listed = self.git.run("ls-files", "-c", "-i", "-z", "-X", str(self.excludes)).fields
         excluded = [path for path in listed if path in added]
         if not excluded:
-            return taken
-        self._forget(excluded)
+            return staged
+        self._unstage(excluded)
         return self.compare(self._write_tree())
 
 
 def transplant(staging: Staging, baseline: str, after: str, start_tree: str) -> str:
-    """Return the start's tree with what changed from `baseline` to `after`.
+    """Return the tree of the start with the changes from `baseline` to `after`. Blocking.
 
-    A path that changed before the baseline too is merged; where that conflicts, what `after` has wins.
+    A path that also changed before the baseline is merged; if that conflicts, the version in `after` is used.
     """
     git = staging.git
     before = {change.path for change in read_changes(git, start_tree, baseline)}
     changed = {change.path: change for change in read_changes(git, baseline, after)}
     entries = {path: (change.new_mode, change.new) for path, change in changed.items()}
     if both := sorted(before & changed.keys()):
-        outside = git.at(staging.scratch)  # where no .gitattributes of the task's says how to merge
+        outside = git.at(staging.scratch)  # where no .gitattributes of a task sets the merge driver
         merged, conflicts = _merge(outside, baseline, after, start_tree)
         wanted = [path for path in both if path not in conflicts]
         there = _entries(git, merged, wanted)
@@ -223,7 +230,7 @@ def _entries(git: Git, tree: str, paths: Sequence[str]) -> dict[str, tuple[str, 
 
 
 def _merge(git: Git, baseline: str, after: str, start: str) -> tuple[str, frozenset[str]]:
-    """Merge two trees that come from a third; returns the merged tree and the paths that conflict."""
+    """Merge two trees with a common base; return the merged tree and the conflicting paths."""
     signature = Signature(PATCHYARD_IDENTITY)
     root = create_commit(git, baseline, [], b"temporary\n", signature)
     ours, theirs = (create_commit(git, tree, [root], b"temporary\n", signature) for tree in (after, start))

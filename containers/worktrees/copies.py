@@ -1,4 +1,4 @@
-"""Files of the user's tree that git does not have, copied into worktrees."""
+"""Copy untracked files of the user's working tree into worktrees."""
 
 import hashlib
 import os
@@ -14,21 +14,21 @@ from tasks.errors import PatchyardError
 
 
 class CopyError(PatchyardError):
-    """A file cannot be copied into a worktree, or must not be; the message says which."""
+    """A file cannot or must not be copied into a worktree. The message names it."""
 
     exit_code: ClassVar[int] = 2
 
 
 class Copies:
-    """What is copied into every worktree, where the commit does not have it.
+    """The files that are copied into every worktree, if the commit does not have them.
 
     Args:
-        repository: Whose working tree the files are in.
-        worktrees: Where the worktrees stand; nothing of it is copied.
-        patterns: Files, directories or globs, from the top of the working tree.
+        repository: The repository whose working tree has the files.
+        worktrees: The directory of the worktrees, which is not copied.
+        patterns: Files, directories or globs, relative to the top of the working tree.
 
     Raises:
-        CopyError: A pattern leads out of the repository.
+        CopyError: A pattern points outside the repository.
     """
 
     def __init__(self, repository: Repository, worktrees: Path, patterns: Sequence[str]) -> None:
@@ -37,17 +37,17 @@ class Copies:
         self.patterns = tuple(_checked(pattern) for pattern in patterns)
         self._digest: str | None = None
 
-    def put_into(self, worktree: Path) -> None:
-        """Copy what a worktree lacks. Blocks.
+    def copy_into(self, worktree: Path) -> None:
+        """Copy the files that a worktree does not have. Blocking.
 
         Raises:
-            CopyError: A file cannot be copied, or leads out of the repository.
+            CopyError: A file cannot be copied, or points outside the repository.
         """
         for source, relative in self._files():
             _copy(source, worktree, relative)
 
     def digest(self) -> str:
-        """Return a digest of what is copied into every worktree: paths, modes and contents. Blocks."""
+        """Return a SHA-256 digest of the copied files: paths, modes and contents. Blocking."""
         if self._digest is None:
             found = hashlib.sha256()
             for source, relative in sorted(self._files(), key=lambda pair: str(pair[1])):
@@ -60,7 +60,7 @@ class Copies:
         return self._digest
 
     def _files(self) -> Iterator[tuple[Path, Path]]:
-        """Yield the files of the user's tree that are copied, with their paths in it."""
+        """Yield the files to copy, with their paths relative to the working tree."""
         root = self._repository.root
         if root == self._repository.common:
             return
@@ -71,7 +71,7 @@ class Copies:
                     continue
                 if not source.resolve().is_relative_to(root.resolve()):
                     raise CopyError(
-                        f"copy: {source} leads out of the repository; put a copy of what it names in its place"
+                        f"copy: {source} points outside the repository; replace it by a copy of the file"
                     )
                 if source.is_dir():
                     yield from _below(source.resolve(), relative)
@@ -80,27 +80,27 @@ class Copies:
 
 
 def _checked(pattern: str) -> str:
-    """Return a pattern of files to copy in its plainest form."""
+    """Return a valid pattern in its shortest form."""
     path = PurePosixPath(pattern)
     if path.is_absolute() or ".." in path.parts or not path.parts:
-        raise CopyError(f"copy: {pattern!r} must be a path inside of the repository, such as .env")
+        raise CopyError(f"copy: {pattern!r} must be a path inside the repository, such as .env")
     return str(path)
 
 
 def _below(directory: Path, relative: Path) -> Iterator[tuple[Path, Path]]:
     """Yield the files and relative links below a directory."""
     for parent, directories, names in os.walk(directory):
-        here = Path(parent)
-        links = [name for name in directories if (here / name).is_symlink()]
+        current = Path(parent)
+        links = [name for name in directories if (current / name).is_symlink()]
         for name in (*names, *links):
-            source = here / name
+            source = current / name
             if source.is_symlink() and source.readlink().is_absolute():
-                continue  # it would lead from the worktree back into the user's tree, or elsewhere
+                continue  # it would point from the worktree back into the user's tree, or elsewhere
             yield source, relative / source.relative_to(directory)
 
 
 def _copy(source: Path, worktree: Path, relative: Path) -> None:
-    """Copy a file into a worktree where it does not have it, not through a link of the commit's."""
+    """Copy a file into a worktree that does not have it, but not through a link in the commit."""
     destination = worktree / relative
     try:
         if os.path.lexists(destination) or not destination.parent.resolve().is_relative_to(worktree):
@@ -113,6 +113,6 @@ def _copy(source: Path, worktree: Path, relative: Path) -> None:
         elif kind == stat.S_IFLNK:
             destination.symlink_to(source.readlink())
     except FileNotFoundError:
-        return  # removed by the user meanwhile
+        return  # the user removed it just now
     except OSError as error:
         raise CopyError(f"copy: cannot copy {source}: {error.strerror}") from None

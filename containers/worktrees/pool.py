@@ -211,7 +211,7 @@ class Pool:
             checkout = self._recreate(number, commit)
             checkout.reset(commit, self._keep)
         self._checkouts[number] = checkout
-        self.copies.put_into(path)
+        self.copies.copy_into(path)
         return Worktree(path.name, path, checkout)
 
     def record_attempt(self, worktree: Worktree, record: AttemptRecord) -> None:

@@ -193,7 +193,7 @@ class TestReset:
 
     def test_a_worktree_without_its_administration_is_broken(self, clone: Clone, checkout: Checkout) -> None:
         shutil.rmtree(clone.path / ".git/worktrees/wt-1")
-        with pytest.raises(BrokenWorktreeError, match=r"wt-1 is no worktree any more"):
+        with pytest.raises(BrokenWorktreeError, match=r"wt-1 is not a worktree any more"):
             checkout.reset(clone.head)
 
     def test_no_such_commit(self, clone: Clone, checkout: Checkout) -> None:

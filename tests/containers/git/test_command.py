@@ -1,4 +1,4 @@
-"""How git is called: a scrubbed environment, errors that say what matters, an end to what takes too long."""
+"""Running git: the environment, errors, time limits."""
 
 import os
 from contextlib import suppress
@@ -9,7 +9,7 @@ from time import monotonic, sleep
 import pytest
 from repositories import Clone
 
-from containers.git.command import Git, GitError, scrubbed
+from containers.git.command import Git, GitError, scrub_environment
 
 
 def is_alive(pid: int) -> bool:
@@ -21,7 +21,7 @@ def is_alive(pid: int) -> bool:
 
 
 def test_the_environment() -> None:
-    made = scrubbed(
+    made = scrub_environment(
         {
             "PATH": "/bin", "HOME": "/home/u", "GIT_DIR": "/x", "GIT_INDEX_FILE": "i", "GIT_TRACE": "1",
             "GIT_SSH_COMMAND": "ssh -i key", "GIT_CONFIG_GLOBAL": "/g", "GIT_SSL_NO_VERIFY": "1",
@@ -89,7 +89,7 @@ def test_a_directory_that_is_gone(clone: Clone, tmp_path: Path) -> None:
 
 def test_a_signal_is_told(clone: Clone) -> None:
     git = Git.find(clone.user.environ, clone.path)
-    with pytest.raises(GitError, match="was ended by signal 9"):
+    with pytest.raises(GitError, match="was killed by signal 9"):
         git.run("-c", "alias.die=!kill -9 $PPID; sleep 1", "die")
 
 

@@ -75,11 +75,11 @@ class TestOpen:
             Repository.open(tmp_path / "missing", user.environ)
 
     def test_no_commit(self, make_repository: Make) -> None:
-        with pytest.raises(NotARepositoryError, match="repo has no commit yet; make one first"):
+        with pytest.raises(NotARepositoryError, match="repo has no commit yet; create one first"):
             opened(make_repository())
 
     def test_inside_of_the_git_directory(self, clone: Clone) -> None:
-        with pytest.raises(NotARepositoryError, match="is inside of a git directory"):
+        with pytest.raises(NotARepositoryError, match="is inside a git directory"):
             Repository.open(clone.path / ".git", clone.user.environ)
 
     def test_no_git(self, clone: Clone, tmp_path: Path) -> None:

@@ -308,7 +308,7 @@ class TestCopy:
 
     @pytest.mark.parametrize("pattern", ["/etc/passwd", "../x", "a/../../x", "", "."])
     async def test_nothing_from_outside(self, repository: Repository, directory: Path, pattern: str) -> None:
-        with pytest.raises(CopyError, match=r"must be a path inside of the repository, such as \.env"):
+        with pytest.raises(CopyError, match=r"must be a path inside the repository, such as \.env"):
             Pool(repository, directory, 1, copy=[pattern])
 
     async def test_nor_through_a_link(
@@ -319,7 +319,7 @@ class TestCopy:
         (clone.path / "out").symlink_to(tmp_path / "outside")
         for pattern in ("key", "out", "out/key"):
             async with Pool(repository, directory, 1, copy=[pattern]) as pool:
-                with pytest.raises(CopyError, match=f"copy: .*/{pattern} leads out of the repository"):
+                with pytest.raises(CopyError, match=f"copy: .*/{pattern} points outside the repository"):
                     await pool.acquire(clone.head)
 
     async def test_nor_to_the_outside_through_a_link_of_the_commit(
