@@ -1,4 +1,4 @@
-"""What can be told of patches without a merge."""
+"""Start points and merges: which patches cannot conflict."""
 
 import pytest
 
@@ -27,14 +27,16 @@ def outcome(files: tuple[str, ...], diff: bytes = ADDED) -> Outcome:
         (("x", "d/e/a"), ("y", "d/e"), False),
     ],
 )
-def test_paths_that_touch(one: tuple[str, ...], other: tuple[str, ...], *, together: bool) -> None:
+def test_overlapping_paths_may_conflict(
+    one: tuple[str, ...], other: tuple[str, ...], *, together: bool
+) -> None:
     assert _cannot_conflict([outcome(one), outcome(other)]) is together
 
 
-def test_a_file_that_is_removed_may_be_a_directory_that_is_renamed() -> None:
+def test_patch_with_deleted_file_may_conflict() -> None:
     assert not _cannot_conflict([outcome(("d/a",), DELETED), outcome(("e/b",))])
 
 
-def test_one_patch_and_none_go_together() -> None:
+def test_single_patch_cannot_conflict() -> None:
     assert _cannot_conflict([])
     assert _cannot_conflict([outcome(("a",))])

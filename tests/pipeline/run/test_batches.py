@@ -1,4 +1,4 @@
-"""Batches, modes, pools and what tasks build on: the real command, with processes that meet each other."""
+"""Batches, modes, pools and start points: the real command, with processes that wait for each other."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +24,7 @@ def side_by_side(project: Project) -> tuple[int, list[str]]:
     return most, order
 
 
-def test_parallel_runs_the_tasks_of_a_batch_side_by_side(project: Project) -> None:
+def test_parallel_mode_runs_tasks_of_a_batch_concurrently(project: Project) -> None:
     plan = project.tasks({f"1.{n}": meet(3) for n in (1, 2, 3)})
 
     done = project.run(plan).expect(0)
@@ -32,7 +32,7 @@ def test_parallel_runs_the_tasks_of_a_batch_side_by_side(project: Project) -> No
     assert {record["worktree"] for record in done.events("task_started")} == {"wt-1", "wt-2", "wt-3"}
 
 
-def test_local_runs_one_after_another_in_the_order_of_the_plan(project: Project) -> None:
+def test_local_mode_runs_tasks_in_order_of_the_plan(project: Project) -> None:
     tasks = [f"1.{n}" for n in range(1, 9)]
     plan = project.tasks(dict.fromkeys(tasks, COUNT))
 
@@ -43,7 +43,7 @@ def test_local_runs_one_after_another_in_the_order_of_the_plan(project: Project)
     assert done.events("run_started")[0]["pool_size"] == 1
 
 
-def test_the_pools_size_is_what_runs_at_once(project: Project) -> None:
+def test_pool_size_limits_concurrent_tasks(project: Project) -> None:
     scripts = {f"1.{n}": (meet(2) if n <= 2 else "") + COUNT for n in range(1, 8)}
 
     done = project.run(project.tasks(scripts), "--pool-size", "2").expect(0)
@@ -55,7 +55,7 @@ def test_the_pools_size_is_what_runs_at_once(project: Project) -> None:
     assert {outcome["worktree"] for outcome in done.finished["outcomes"]} == {"wt-1", "wt-2"}
 
 
-def test_the_execution_mode_of_a_batch_decides(project: Project) -> None:
+def test_execution_mode_of_a_batch_is_used(project: Project) -> None:
     scripts = {"1.1": COUNT, "1.2": COUNT, "1.3": COUNT, "2.1": meet(2), "2.2": meet(2)}
     modes = {"1": "**Execution Mode:** local", "2": "**Execution Mode:** parallel"}
 
@@ -65,7 +65,7 @@ def test_the_execution_mode_of_a_batch_decides(project: Project) -> None:
     assert [record["mode"] for record in done.events("batch_started")] == ["local", "parallel"]
 
 
-def test_the_mode_option_wins_over_the_plan(project: Project) -> None:
+def test_mode_option_overrides_plan(project: Project) -> None:
     scripts = {"1.1": meet(2), "1.2": meet(2)}
     plan = project.tasks(scripts, batches={"1": "**Execution Mode:** local"}, front="mode: local")
 
@@ -74,7 +74,7 @@ def test_the_mode_option_wins_over_the_plan(project: Project) -> None:
     assert done.events("batch_started")[0]["mode"] == "parallel"
 
 
-def test_batches_run_one_after_another_and_build_on_each_other(project: Project) -> None:
+def test_batches_run_in_order_and_build_on_each_other(project: Project) -> None:
     scripts = {
         "1.1": "sleep 0.2; echo a > a.txt",
         "1.2": "echo b > b.txt; rm src/app.py",
@@ -94,7 +94,7 @@ def test_batches_run_one_after_another_and_build_on_each_other(project: Project)
     assert project.clone.git("fsck", "--strict", "--no-dangling") == ""
 
 
-def test_a_batch_that_depends_on_nothing_starts_from_the_base(project: Project) -> None:
+def test_batch_without_dependencies_starts_from_base(project: Project) -> None:
     scripts = {"1.1": "echo a > a.txt; exit 1", "2.1": "ls > list.txt", "3.1": "ls > list3.txt"}
     batches = {"2": "**Dependencies:** None", "3": "**Dependencies:** Batch 2"}
 
@@ -105,7 +105,7 @@ def test_a_batch_that_depends_on_nothing_starts_from_the_base(project: Project) 
     assert "list.txt" in project.show("patchyard/demo/3.1:list3.txt")
 
 
-def test_a_batch_can_build_on_two(project: Project) -> None:
+def test_batch_can_build_on_two_batches(project: Project) -> None:
     scripts = {"1.1": "echo 1 > a", "2.1": "echo 2 > b; test ! -e a", "3.1": "cat a b > c"}
     batches = {"2": "**Dependencies:** None", "3": "**Dependencies:** Batch 1, Batch 2"}
 
@@ -115,7 +115,7 @@ def test_a_batch_can_build_on_two(project: Project) -> None:
     assert "patchyard/demo/batch-1-2" in project.branches()
 
 
-def test_a_task_that_needs_another_of_its_batch_starts_from_that_ones_patch(project: Project) -> None:
+def test_task_starts_from_patch_of_its_dependency(project: Project) -> None:
     scripts = {
         "1.1": "echo 1 > a; sleep 0.1",
         "1.2": "echo 2 > b",
@@ -135,7 +135,7 @@ def test_a_task_that_needs_another_of_its_batch_starts_from_that_ones_patch(proj
     )
 
 
-def test_a_chain_inside_of_a_batch_does_not_hold_up_the_others(project: Project) -> None:
+def test_dependency_chain_does_not_delay_other_tasks(project: Project) -> None:
     scripts = {"1.1": "echo 1 > a", "1.2": meet(2), "1.3": meet(2)}
 
     done = project.run(project.tasks(scripts, fields={"1.2": "**Dependencies:** Task 1.1"})).expect(0)
@@ -151,7 +151,7 @@ CONFLICT = {
 }
 
 
-def test_a_conflict_names_the_tasks_and_the_files_and_what_builds_on_both_is_skipped(project: Project) -> None:
+def test_conflict_names_tasks_and_files_and_dependents_are_skipped(project: Project) -> None:
     batches = {"3": "**Dependencies:** None"}
     done = project.run(project.tasks({**CONFLICT, "3.1": "touch three"}, batches=batches)).expect(1)
 
@@ -173,21 +173,21 @@ def test_a_conflict_names_the_tasks_and_the_files_and_what_builds_on_both_is_ski
     ]
 
 
-def test_a_conflict_is_told_before_the_next_batch(project: Project) -> None:
+def test_conflict_is_reported_before_next_batch(project: Project) -> None:
     done = project.run(project.tasks(CONFLICT))
 
     names = [record["event"] for record in done.records]
     assert names.index("conflict") < [i for i, name in enumerate(names) if name == "batch_started"][1]
 
 
-def test_keep_going_runs_on_from_what_goes_together(project: Project) -> None:
+def test_keep_going_builds_on_patches_that_merge(project: Project) -> None:
     done = project.run(project.tasks(CONFLICT), "--keep-going").expect(0)
 
     assert done.statuses["2.1"] == "changed"
     assert project.show("patchyard/demo/2.1:same.txt") == "one"
 
 
-def test_a_task_that_names_both_sides_of_a_conflict_is_skipped(project: Project) -> None:
+def test_task_depending_on_both_sides_of_a_conflict_is_skipped(project: Project) -> None:
     scripts = {"1.1": "echo 1 > same", "1.2": "echo 2 > same", "1.3": "touch both", "2.1": "touch more"}
     fields = {"1.3": "**Dependencies:** Task 1.1, Task 1.2", "2.1": "**Dependencies:** Task 1.2"}
 
@@ -201,14 +201,14 @@ def test_a_task_that_names_both_sides_of_a_conflict_is_skipped(project: Project)
 FAILING = {"1.1": "exit 1", "1.2": "touch b", "2.1": "touch c", "2.2": "touch d"}
 
 
-def test_a_batch_that_builds_on_a_failed_task_is_skipped(project: Project) -> None:
+def test_batch_that_builds_on_failed_task_is_skipped(project: Project) -> None:
     done = project.run(project.tasks(FAILING)).expect(1)
 
     assert done.statuses == {"1.1": "failed", "1.2": "changed", "2.1": "skipped", "2.2": "skipped"}
     assert done.outcome("2.1")["error"].startswith("it builds on batch 1, and task 1.1 failed")
 
 
-def test_keep_going_skips_only_the_tasks_that_name_the_failed_one(project: Project) -> None:
+def test_keep_going_skips_only_dependents_of_failed_task(project: Project) -> None:
     plan = project.tasks(FAILING, fields={"2.2": "**Dependencies:** Task 1.1"})
 
     done = project.run(plan, "--keep-going").expect(1)
@@ -218,7 +218,7 @@ def test_keep_going_skips_only_the_tasks_that_name_the_failed_one(project: Proje
     assert project.clone.git("ls-tree", "--name-only", "patchyard/demo/2.1").splitlines()[-2:] == ["c", "src"]
 
 
-def test_fail_fast_ends_the_run_when_a_task_fails(project: Project) -> None:
+def test_fail_fast_ends_run_on_first_failure(project: Project) -> None:
     scripts = {"1.1": meet(2) + "exit 4", "1.2": "touch half; " + meet(2) + "sleep 30", "2.1": "touch c"}
 
     done = project.run(project.tasks(scripts), "--fail-fast").expect(1)
@@ -243,19 +243,19 @@ SELECTED = {"1.1": "touch a", "1.2": "touch b", "2.1": "touch c", "3.1": "ls > l
         (("--task", "3.1", "--task", "1.2"), ["1.2", "3.1"]),
     ],
 )
-def test_a_part_of_a_plan(project: Project, options: tuple[str, ...], tasks: list[str]) -> None:
+def test_selected_part_of_plan_runs(project: Project, options: tuple[str, ...], tasks: list[str]) -> None:
     done = project.run(project.tasks(SELECTED), *options).expect(0)
 
     assert list(done.statuses) == tasks
 
 
-def test_a_selected_task_does_not_wait_for_what_is_left_out(project: Project) -> None:
+def test_selected_task_does_not_wait_for_unselected_ones(project: Project) -> None:
     plan = project.tasks({"1.1": "exit 1", "2.1": "touch b"}, fields={"2.1": "**Dependencies:** Task 1.1"})
 
     assert project.run(plan, "--task", "2.1").expect(0).statuses == {"2.1": "changed"}
 
 
-def test_the_worktrees_stand_beside_the_repository_and_are_used_again(project: Project) -> None:
+def test_worktrees_are_beside_repository_and_reused(project: Project) -> None:
     plan = project.tasks({"1.1": "touch left-over; mkdir -p build; touch build/out debug.log; exit 1"})
     first = project.run(plan).expect(1)
     made = (project.worktrees / "wt-1").stat().st_ino
@@ -278,7 +278,7 @@ def at_once(project: Project, plans: Sequence[Path]) -> list[Done]:
         return list(threads.map(project.run, plans))
 
 
-def test_two_runs_at_once_never_share_a_worktree(project: Project) -> None:
+def test_concurrent_runs_never_share_a_worktree(project: Project) -> None:
     plans = [
         project.tasks({"1.1": meet(4), "1.2": meet(4), "2.1": "touch c"}, f"{name}.md", title=name)
         for name in ("left", "right")
@@ -293,7 +293,7 @@ def test_two_runs_at_once_never_share_a_worktree(project: Project) -> None:
     assert [len(names) for names in used] == [2, 2]
 
 
-def test_two_runs_of_one_plan_at_once_both_succeed(project: Project) -> None:
+def test_concurrent_runs_of_one_plan_both_succeed(project: Project) -> None:
     script = 'echo "$PATCHYARD_RUN" > "$PATCHYARD_TASK.txt"'
     plan = project.tasks({**{f"1.{n}": script for n in range(1, 5)}, "2.1": "touch b"})
 
@@ -302,7 +302,7 @@ def test_two_runs_of_one_plan_at_once_both_succeed(project: Project) -> None:
         assert project.call("diff", one.run, "1.1").out.count(one.run) == 1
 
 
-def test_a_killed_run_leaves_its_worktrees_to_the_next(project: Project) -> None:
+def test_worktrees_of_killed_run_are_reused(project: Project) -> None:
     work = 'echo $$ > "$SHARED/pid"; while :; do touch half; sleep 0.01; done'
     plan = project.plan(f"# Killed\n### Task 1.1: A\n**Run:**\n- `true`\n- `{work}`\n")
     pid = project.shared / "pid"
@@ -320,7 +320,7 @@ def test_a_killed_run_leaves_its_worktrees_to_the_next(project: Project) -> None
     assert runs([int(pid.read_text())]) == [], "what the killed run left in the worktree has been ended"
 
 
-def test_settings_of_the_place_of_worktrees(project: Project, tmp_path: Path) -> None:
+def test_directory_of_worktrees_can_be_set(project: Project, tmp_path: Path) -> None:
     plan = project.plan(plan_text({"1.1": "touch a"}))
     project.configure('worktrees = "../pool"\n')
 

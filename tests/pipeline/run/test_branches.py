@@ -1,4 +1,4 @@
-"""Which branches are the program's to move: real repositories, a real store."""
+"""Ownership of branches: real repositories, a real store."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -59,7 +59,7 @@ def record(store: Store, run: str, commit_id: str) -> None:
     store.keep_outcome(run, 0, outcome, branches={NAME: commit_id})
 
 
-def test_a_branch_that_a_run_recorded_is_moved(repository: Repository, store: Store, clone: Clone) -> None:
+def test_recorded_branch_is_moved(repository: Repository, store: Store, clone: Clone) -> None:
     old, new = commit(repository, "old"), commit(repository, "new")
     record(store, "old", old)
     clone.git("branch", NAME, old)
@@ -73,9 +73,7 @@ def test_a_branch_that_a_run_recorded_is_moved(repository: Repository, store: St
     assert clone.git("rev-parse", NAME) == new
 
 
-def test_what_a_run_set_just_before_it_was_killed_is_moved(
-    repository: Repository, store: Store, clone: Clone
-) -> None:
+def test_branch_set_just_before_kill_is_moved(repository: Repository, store: Store, clone: Clone) -> None:
     record(store, "old", commit(repository, "old"))
     unrecorded = commit(repository, "killed")
     clone.git("branch", NAME, unrecorded)
@@ -87,7 +85,7 @@ def test_what_a_run_set_just_before_it_was_killed_is_moved(
     assert ours.refused == {}
 
 
-def test_a_commit_that_a_person_amended_is_not(repository: Repository, store: Store, clone: Clone) -> None:
+def test_branch_with_amended_commit_is_not_moved(repository: Repository, store: Store, clone: Clone) -> None:
     record(store, "old", commit(repository, "old"))
     clone.git("branch", NAME, commit(repository, "old", "amended by a person"))
     ours = branches(repository)
@@ -100,7 +98,7 @@ def test_a_commit_that_a_person_amended_is_not(repository: Repository, store: St
         ours.set(NAME, commit(repository, "new"))
 
 
-def test_a_branch_that_another_run_moved_meanwhile_is_looked_at_again(
+def test_branch_moved_concurrently_by_another_run_is_refreshed(
     repository: Repository, store: Store, clone: Clone
 ) -> None:
     ours, new = branches(repository), commit(repository, "new")
@@ -115,7 +113,7 @@ def test_a_branch_that_another_run_moved_meanwhile_is_looked_at_again(
     assert clone.git("rev-parse", NAME) == new
 
 
-def test_a_branch_that_a_person_moved_meanwhile_is_left(
+def test_branch_moved_concurrently_by_a_person_is_not_moved(
     repository: Repository, store: Store, clone: Clone
 ) -> None:
     ours = branches(repository)
@@ -131,7 +129,7 @@ def test_a_branch_that_a_person_moved_meanwhile_is_left(
     assert clone.git("rev-parse", NAME) == clone.head
 
 
-def test_a_branch_that_was_deleted_meanwhile_is_made_again(
+def test_branch_deleted_concurrently_is_created_again(
     repository: Repository, store: Store, clone: Clone
 ) -> None:
     old, new = commit(repository, "old"), commit(repository, "new")
@@ -149,7 +147,7 @@ def test_a_branch_that_was_deleted_meanwhile_is_made_again(
     assert clone.git("rev-parse", NAME) == new
 
 
-def test_names_come_from_the_template(repository: Repository) -> None:
+def test_branch_names_follow_template(repository: Repository) -> None:
     named = branches(repository, run="20260101-000000-abcd", template="bot/{run}/{plan}/{task}")
 
     assert named.name("1.1") == "bot/20260101-000000-abcd/demo/1.1"

@@ -1,4 +1,4 @@
-"""What goes wrong around a run is told in one sentence, and `resume` completes the run."""
+"""Faults around a run are reported in one sentence, and `resume` completes the run."""
 
 import json
 import os
@@ -28,7 +28,7 @@ WAIT = 'touch "$SHARED/$PATCHYARD_TASK.in"; while [ ! -e "$SHARED/go" ]; do slee
 
 
 def plain(done: Done) -> Done:
-    """Check that whoever reads what a command wrote sees sentences, and no traceback."""
+    """Check that the output of a command has sentences, and no traceback."""
     assert "Traceback" not in done.out + done.err
     assert "ExceptionGroup" not in done.out + done.err
     return done
@@ -36,12 +36,12 @@ def plain(done: Done) -> Done:
 
 def errors(done: Done) -> str:
     """Everything that a run says went wrong, of the run and of its tasks."""
-    told = [str(outcome["error"]) for outcome in done.finished["outcomes"]] if done.out else []
-    return "\n".join([done.err, *told])
+    errors = [str(outcome["error"]) for outcome in done.finished["outcomes"]] if done.out else []
+    return "\n".join([done.err, *errors])
 
 
 def completed(project: Project, run: str, *tasks: str) -> Done:
-    """Go on with a run, and check that it is complete and that nothing is wrong with the repository."""
+    """Resume a run, and check that it is complete and that nothing is wrong with the repository."""
     done = plain(project.call("resume", run, "--json").expect(0))
     assert [task for task, status in done.statuses.items() if status == "changed"] == list(tasks)
     fsck = subprocess.run(
@@ -80,7 +80,7 @@ def cramped(clone: Clone, tmp_path: Path) -> Iterator[Project]:
 
 
 @as_root
-def test_a_full_disk(cramped: Project) -> None:
+def test_full_disk_is_reported(cramped: Project) -> None:
     scripts = {"1.1": "head -c 9000000 /dev/urandom > big", "1.2": "echo small > small"}
 
     done = plain(cramped.run(cramped.tasks(scripts)))
@@ -93,7 +93,7 @@ def test_a_full_disk(cramped: Project) -> None:
 
 
 @as_root
-def test_a_disk_with_no_room_for_the_worktrees(project: Project, tmp_path: Path) -> None:
+def test_disk_without_space_for_worktrees_is_reported(project: Project, tmp_path: Path) -> None:
     project.clone.write({"big": os.urandom(3_000_000)})
     project.clone.git("add", "big")
     project.clone.git("commit", "--quiet", "-m", "big")
@@ -107,7 +107,7 @@ def test_a_disk_with_no_room_for_the_worktrees(project: Project, tmp_path: Path)
         completed(project, done.run, "1.1", "1.2")
 
 
-def test_a_database_that_another_holds_for_a_while(project: Project) -> None:
+def test_database_locked_for_a_while_is_waited_for(project: Project) -> None:
     project.run(project.tasks({"1.1": "true"}, "first.md")).expect(0)
     holder = sqlite3.connect(project.state / "patchyard.db", check_same_thread=False, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
@@ -122,7 +122,7 @@ def test_a_database_that_another_holds_for_a_while(project: Project) -> None:
 
 
 @pytest.mark.timeout(240)
-def test_a_database_that_another_does_not_let_go_of(project: Project) -> None:
+def test_database_locked_permanently_is_reported(project: Project) -> None:
     plan = project.tasks({"1.1": WAIT + "touch a", "2.1": "touch b"})
     with project.start("run", plan, "--json") as started:
         wait_for((project.shared / "1.1.in").exists, "the task")
@@ -142,7 +142,7 @@ def test_a_database_that_another_does_not_let_go_of(project: Project) -> None:
 
 
 @as_root
-def test_a_database_that_is_read_only(project: Project) -> None:
+def test_read_only_database_is_reported(project: Project) -> None:
     with project.start("run", project.tasks({"1.1": WAIT + "touch a"}), "--json") as started:
         wait_for(lambda: project.call("runs", "--json").out, "the run")
         started.signal(signal.SIGKILL)
@@ -161,7 +161,7 @@ def test_a_database_that_is_read_only(project: Project) -> None:
     completed(project, "latest", "1.1")
 
 
-def test_a_directory_of_logs_that_is_gone(project: Project) -> None:
+def test_deleted_log_directory_is_reported(project: Project) -> None:
     scripts = {"1.1": WAIT + "touch a", "2.1": "touch b"}
     with project.start("run", project.tasks(scripts), "--json") as started:
         wait_for((project.shared / "1.1.in").exists, "the task")
@@ -176,9 +176,9 @@ def test_a_directory_of_logs_that_is_gone(project: Project) -> None:
     completed(project, "latest", "1.1", "2.1")
 
 
-def test_a_worktree_that_is_deleted_under_its_task(project: Project) -> None:
+def test_deleted_worktree_is_reported(project: Project) -> None:
     scripts = {"1.1": WAIT + "touch a", "1.2": "touch b"}
-    plan = project.tasks(scripts, front="pool_size: 1")  # none is being made meanwhile
+    plan = project.tasks(scripts, front="pool_size: 1")  # so that no worktree is being created
     with project.start("run", plan, "--json") as started:
         wait_for((project.shared / "1.1.in").exists, "the task")
         shutil.rmtree(project.worktrees / "wt-1")
@@ -189,7 +189,7 @@ def test_a_worktree_that_is_deleted_under_its_task(project: Project) -> None:
     completed(project, done.run, "1.1", "1.2")
 
 
-def test_git_gc_in_the_middle(project: Project) -> None:
+def test_git_gc_during_run_is_harmless(project: Project) -> None:
     scripts = {f"{batch}.{task}": f"echo {task} > {batch}{task}" for batch in (1, 2, 3) for task in range(1, 5)}
     ended = threading.Event()
 
@@ -216,7 +216,7 @@ def test_git_gc_in_the_middle(project: Project) -> None:
     assert set(done.statuses.values()) == {"changed"}
 
 
-def test_an_object_that_a_finished_task_lost_is_made_again(project: Project) -> None:
+def test_lost_object_of_finished_task_is_recreated(project: Project) -> None:
     scripts = {"1.1": "echo one > one", "2.1": 'test -e "$SHARED/go"; touch two'}
     done = project.run(project.tasks(scripts)).expect(1)
     blob = project.clone.git("rev-parse", "patchyard/demo/1.1:one").strip()
@@ -230,7 +230,7 @@ def test_an_object_that_a_finished_task_lost_is_made_again(project: Project) -> 
 
 
 @pytest.mark.skipif(FAKETIME is None, reason=NO_FAKETIME)
-def test_a_clock_that_is_set_back(project: Project, tmp_path: Path) -> None:
+def test_clock_set_back_is_harmless(project: Project, tmp_path: Path) -> None:
     clock = tmp_path / "clock"
     clock.write_text("+0")
     environ = {
@@ -258,7 +258,7 @@ def test_a_clock_that_is_set_back(project: Project, tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(400)
-def test_github_that_is_down_half_way(hosted: Project, github: GitHubServer) -> None:
+def test_github_outage_while_publishing_is_reported(hosted: Project, github: GitHubServer) -> None:
     tasks = {f"1.{number}": f"touch {number}" for number in range(1, 5)}
     github.inject(Fault(status=502, method="POST", path="/pulls$", skip=2, times=1000, drop=True))
 
@@ -273,7 +273,7 @@ def test_github_that_is_down_half_way(hosted: Project, github: GitHubServer) -> 
     ]
 
 
-def test_a_task_whose_engine_goes_leaves_nothing_in_its_worktree(project: Project) -> None:
+def test_task_without_engine_leaves_worktree_clean(project: Project) -> None:
     plan = project.tasks({"1.1": "touch a"})
     with StandIn() as engine:
         engine.cut_at("stdout")

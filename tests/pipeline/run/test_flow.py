@@ -1,4 +1,4 @@
-"""The flow in one process: the event loop never waits, and whoever listens is told everything."""
+"""The flow in one process: it never blocks the event loop, and the listener receives every event."""
 
 from functools import partial
 
@@ -16,18 +16,18 @@ pytestmark = pytest.mark.anyio
 
 
 class Recording:
-    """A listener that keeps what it is told."""
+    """A listener that records its events."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
 
     def notify(self, event: Event) -> None:
-        """Keep it."""
+        """Record the event."""
         self.events.append(event)
 
 
 @pytest.mark.usefixtures("blockbuster")
-async def test_nothing_blocks_the_event_loop(project: Project) -> None:
+async def test_run_never_blocks_the_event_loop(project: Project) -> None:
     project.configure('[worktree]\nsetup = ["echo s > setup.txt"]\nkeep = ["cache"]\ncopy = [".env"]\n')
     project.clone.write({".env": "X=1\n"})
     scripts = {
@@ -64,4 +64,4 @@ async def test_nothing_blocks_the_event_loop(project: Project) -> None:
     ]
     assert sum(isinstance(event, TaskStarted) for event in listener.events) == 10
     assert sum(isinstance(event, TaskFinished) for event in listener.events) == 10
-    assert not any(isinstance(event, RunFinished) for event in listener.events), "the door tells of the end"
+    assert not any(isinstance(event, RunFinished) for event in listener.events), "the caller reports the end"

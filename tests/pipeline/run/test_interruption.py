@@ -1,4 +1,4 @@
-"""Ctrl-C, TERM and time-outs: nothing is left running, and nothing that was done is lost."""
+"""Ctrl-C, TERM and timeouts: no process is left running, and no result is lost."""
 
 import json
 import os
@@ -27,7 +27,7 @@ SHORT_GRACE = {"PATCHYARD_GRACE": "0.2s"}
 
 
 def pids(project: Project, name: str = "pids") -> list[int]:
-    """Return the processes that the tasks have told of."""
+    """Return the processes that the tasks have reported."""
     return [int(word) for word in (project.shared / name).read_text().split()]
 
 
@@ -45,7 +45,7 @@ def interrupted(project: Project, *options: str, number: int = signal.SIGINT) ->
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_the_whole_tree_and_keeps_what_was_done(project: Project, number: int) -> None:
+def test_signal_ends_process_tree_and_keeps_patches(project: Project, number: int) -> None:
     with interrupted(project, "--json", number=number) as started:
         done = started.done().expect(130)
 
@@ -65,7 +65,7 @@ def test_a_signal_ends_the_whole_tree_and_keeps_what_was_done(project: Project, 
     assert [task["status"] for task in status["tasks"]] == ["cancelled", "cancelled", "changed", "cancelled"]
 
 
-def test_after_ctrl_c_the_text_says_what_there_is(project: Project) -> None:
+def test_text_after_ctrl_c_names_outcomes(project: Project) -> None:
     with interrupted(project) as started:
         done = started.done().expect(130)
 
@@ -74,7 +74,7 @@ def test_after_ctrl_c_the_text_says_what_there_is(project: Project) -> None:
     assert done.out.count("cancelled") >= 3
 
 
-def test_ctrl_c_twice_is_no_more_than_once(project: Project) -> None:
+def test_second_ctrl_c_changes_nothing(project: Project) -> None:
     with interrupted(project, "--json") as started:
         os.kill(started.process.pid, signal.SIGINT)
         done = started.done().expect(130)
@@ -83,7 +83,7 @@ def test_ctrl_c_twice_is_no_more_than_once(project: Project) -> None:
     assert runs(pids(project)) == []
 
 
-def test_ctrl_c_reaches_a_run_whose_whole_group_gets_it(project: Project) -> None:
+def test_ctrl_c_of_whole_process_group_is_handled(project: Project) -> None:
     plan = project.tasks({"1.1": TREE})
     with project.start("run", plan, "--json", environ=SHORT_GRACE) as started:
         wait_for((project.shared / "1.1.ready").exists)
@@ -94,7 +94,7 @@ def test_ctrl_c_reaches_a_run_whose_whole_group_gets_it(project: Project) -> Non
     assert runs(pids(project)) == []
 
 
-def test_what_is_ignored_is_not_heeded(project: Project) -> None:
+def test_ignored_signals_stay_ignored(project: Project) -> None:
     plan = project.tasks({"1.1": 'touch "$SHARED/in"; while [ ! -e "$SHARED/go" ]; do sleep 0.01; done'})
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
@@ -110,7 +110,7 @@ def test_what_is_ignored_is_not_heeded(project: Project) -> None:
     assert done.finished["status"] == "succeeded"
 
 
-def test_a_timeout_ends_the_whole_tree_and_keeps_the_patch(project: Project) -> None:
+def test_timeout_ends_process_tree_and_keeps_patch(project: Project) -> None:
     plan = project.tasks({"1.1": TREE, "1.2": meet(1) + "echo b > b"})
 
     done = project.call("run", plan, "--json", "--timeout", "1.5s", environ=SHORT_GRACE).expect(1)
@@ -122,7 +122,7 @@ def test_a_timeout_ends_the_whole_tree_and_keeps_the_patch(project: Project) -> 
     assert "+half" in project.call("diff", done.run, "1.1").expect(0).out
 
 
-def test_the_timeout_is_for_all_steps_of_a_task(project: Project) -> None:
+def test_timeout_covers_all_steps_of_a_task(project: Project) -> None:
     plan = project.plan(
         """# Steps
 ### Task 1: Slow
@@ -141,7 +141,7 @@ def test_the_timeout_is_for_all_steps_of_a_task(project: Project) -> None:
     assert len(done.events("step_finished")) == 2
 
 
-def test_what_a_step_leaves_running_ends_with_its_task(project: Project) -> None:
+def test_background_processes_end_with_their_task(project: Project) -> None:
     plan = project.tasks({"1.1": 'sleep 60 & echo $! > "$SHARED/pids"; echo a > a'})
 
     done = project.call("run", plan, "--json", environ=SHORT_GRACE).expect(0)
@@ -150,7 +150,7 @@ def test_what_a_step_leaves_running_ends_with_its_task(project: Project) -> None
     assert runs(pids(project)) == []
 
 
-def test_every_finished_step_is_stored_before_the_next_begins(project: Project) -> None:
+def test_finished_step_is_stored_before_next_starts(project: Project) -> None:
     program = project.shared / "count.py"
     program.write_text(
         "import sqlite3, sys\n"
@@ -165,7 +165,7 @@ def test_every_finished_step_is_stored_before_the_next_begins(project: Project) 
     assert (project.shared / "steps").read_text().split() == ["1", "2"]
 
 
-def test_a_finished_task_survives_a_kill_of_the_run(project: Project) -> None:
+def test_finished_task_survives_kill_of_run(project: Project) -> None:
     plan = project.tasks({"1.1": "echo a > a", "2.1": 'touch "$SHARED/in"; sleep 60'})
     with project.start("run", plan, "--json") as started:
         wait_for((project.shared / "in").exists)
@@ -176,15 +176,15 @@ def test_a_finished_task_survives_a_kill_of_the_run(project: Project) -> None:
 
     assert status["status"] == "interrupted"
     assert [(task["task"], task["status"]) for task in status["tasks"]] == [("1.1", "changed")]
-    told = project.call("report", "--format", "json").expect(0).out
-    assert json.loads(told)["status"] == "interrupted"
+    report = project.call("report", "--format", "json").expect(0).out
+    assert json.loads(report)["status"] == "interrupted"
     project.call("patches", status["run"], "--output", project.shared / "out").expect(0)
     assert json.loads((project.shared / "out" / "report.json").read_text())["status"] == "interrupted"
     assert "+a" in project.call("diff", status["run"], "1.1").expect(0).out
     project.run(project.tasks({"1.1": "true"}, "end.md")).expect(0)  # ends what was left
 
 
-def test_an_interrupt_before_the_run_begins_is_exit_code_130(project: Project, tmp_path: Path) -> None:
+def test_interrupt_before_run_has_exit_code_130(project: Project, tmp_path: Path) -> None:
     pipe = tmp_path / "plan.md"
     os.mkfifo(pipe)
     with project.start("run", pipe, "--json") as started:
@@ -213,7 +213,7 @@ def is_told_as_cancelled(project: Project, done: Done) -> None:
     assert status["status"] == "cancelled"
 
 
-def test_one_is_heeded_while_an_engine_is_waited_for(project: Project) -> None:
+def test_interrupt_while_waiting_for_engine_ends_run(project: Project) -> None:
     environ = {CLI: str(silent_command_line(project)), HOST: "container://nobody"}
     plan = project.tasks({"1.1": "touch never", "2.1": "touch never"})
     with project.start("run", plan, "--json", "--mode", "dagger", environ=environ) as started:
@@ -225,7 +225,7 @@ def test_one_is_heeded_while_an_engine_is_waited_for(project: Project) -> None:
     is_told_as_cancelled(project, done)
 
 
-def test_one_is_heeded_while_a_digest_is_looked_up(project: Project) -> None:
+def test_interrupt_while_resolving_digest_ends_run(project: Project) -> None:
     asked, over = Event(), Event()
 
     def wait(_: str) -> str:
@@ -245,13 +245,13 @@ def test_one_is_heeded_while_a_digest_is_looked_up(project: Project) -> None:
 
 
 def is_bound(pid: int) -> bool:
-    """Whether news of a process's input is told to somebody by a signal."""
+    """Whether a process has asked for a signal when its input changes."""
     flags = Path(f"/proc/{pid}/fdinfo/0").read_text().partition("flags:")[2].split()[0]
     return bool(int(flags, 8) & os.O_ASYNC)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends it")
-def test_a_kill_while_an_engine_is_waited_for_leaves_no_session(project: Project) -> None:
+def test_kill_while_waiting_for_engine_leaves_no_session(project: Project) -> None:
     environ = {CLI: str(silent_command_line(project)), HOST: "container://nobody"}
     with project.start("run", project.tasks({"1.1": "true"}), "--mode", "dagger", environ=environ) as started:
         wait_for((project.shared / "pid").exists, "the session")

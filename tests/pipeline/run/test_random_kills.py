@@ -1,4 +1,4 @@
-"""The program killed at random moments, time and again, and taken up each time."""
+"""The program is killed at random moments, repeatedly, and resumed each time."""
 
 import os
 import random
@@ -23,14 +23,14 @@ TASKS = [f"{batch}.{number}" for batch in (1, 2, 3) for number in (1, 2, 3, 4)]
 
 
 def resumed(project: Project, run: str | None, plan: object) -> "subprocess.Popen[str]":
-    """Begin the run, or go on with it."""
+    """Start the run, or resume it."""
     arguments = ["resume", run] if run else ["run", str(plan), "--publish"]
     started = project.start(*arguments, "--json", environ={"PATCHYARD_NO_CACHE": "1"})
     return started.process
 
 
 @pytest.mark.timeout(900)
-def test_killed_at_any_moment_every_task_is_there_exactly_once(hosted: Project, github: GitHubServer) -> None:
+def test_each_task_completes_exactly_once_despite_random_kills(hosted: Project, github: GitHubServer) -> None:
     """50 kills: the moments are spread over the time that a run takes here, whatever the machine's speed."""
     seed = SEED or str(time.time_ns())
     chance = random.Random(seed)  # noqa: S311 - no secret is made of it
@@ -49,7 +49,7 @@ def test_killed_at_any_moment_every_task_is_there_exactly_once(hosted: Project, 
             kills += 1
         else:
             assert process.returncode == 0, f"seed {seed}"
-            if kills < KILLS:  # it came to its end too soon: begin anew, with the same branches
+            if kills < KILLS:  # it finished too early: start again, with the same branches
                 _once(hosted, github, run or _newest(hosted) or "", seed)
                 run = None
                 continue

@@ -1,4 +1,4 @@
-"""The cache of results: the same work is not done twice, and other work is never taken for it."""
+"""The result cache: the same work runs once, and other work is never a cache hit."""
 
 from collections.abc import Callable
 
@@ -21,7 +21,7 @@ def twice(project: Project, change: Callable[[], object], *options: str, script:
     return project.run(project.tasks({"1.1": COUNTED + script}), *options).expect(0)
 
 
-def test_the_same_work_is_taken_from_the_cache_and_the_table_says_so(project: Project) -> None:
+def test_same_work_is_a_cache_hit_and_shown_as_cached(project: Project) -> None:
     scripts = {"1.1": COUNTED + "echo a > a", "1.2": COUNTED + "true", "2.1": COUNTED + "cat a > b"}
     first = project.run(project.tasks(scripts)).expect(0)
 
@@ -40,7 +40,7 @@ def test_the_same_work_is_taken_from_the_cache_and_the_table_says_so(project: Pr
 
 
 @pytest.mark.parametrize("script", ["touch a", "true"])
-def test_nothing_changed_is_one_run_of_it(project: Project, script: str) -> None:
+def test_unchanged_inputs_run_once(project: Project, script: str) -> None:
     twice(project, lambda: None, script=script)
 
     assert count(project) == 1
@@ -61,7 +61,7 @@ CHANGES: dict[str, Callable[[Project], object]] = {
 
 
 @pytest.mark.parametrize("what", CHANGES)
-def test_other_work_is_done(project: Project, what: str) -> None:
+def test_changed_inputs_run_again(project: Project, what: str) -> None:
     (project.root / ".env").write_text("X=1\n")
     if what == "a file that is copied":
         project.configure('[worktree]\ncopy = [".env"]\n')
@@ -74,7 +74,7 @@ def test_other_work_is_done(project: Project, what: str) -> None:
 
 
 @pytest.mark.parametrize("field", ["**Implementation:** Other words.", "**Verification:**\n\n- `test -e a`"])
-def test_other_words_are_other_work(project: Project, field: str) -> None:
+def test_changed_text_of_task_runs_again(project: Project, field: str) -> None:
     scripts = {"1.1": COUNTED + "touch a"}
     project.run(project.tasks(scripts)).expect(0)
 
@@ -83,7 +83,7 @@ def test_other_words_are_other_work(project: Project, field: str) -> None:
     assert count(project) == 2
 
 
-def test_what_a_task_builds_on_is_part_of_its_work(project: Project) -> None:
+def test_start_point_is_part_of_cache_key(project: Project) -> None:
     later = {"2.1": COUNTED + "cat a > b"}
     project.run(project.tasks({"1.1": "echo one > a", **later})).expect(0)
 
@@ -93,7 +93,7 @@ def test_what_a_task_builds_on_is_part_of_its_work(project: Project) -> None:
     assert project.show("patchyard/demo/2.1:b") == "two"
 
 
-def test_a_failure_is_never_taken_from_the_cache(project: Project) -> None:
+def test_failure_is_never_cached(project: Project) -> None:
     plan = project.tasks({"1.1": COUNTED + "exit 1"})
 
     for _ in range(2):
@@ -102,7 +102,7 @@ def test_a_failure_is_never_taken_from_the_cache(project: Project) -> None:
     assert count(project) == 2
 
 
-def test_without_the_cache_nothing_is_taken_or_kept(project: Project) -> None:
+def test_no_cache_neither_reads_nor_writes_results(project: Project) -> None:
     plan = project.tasks({"1.1": COUNTED + "touch a"})
     project.run(plan, "--no-cache").expect(0)
     assert not (project.state / "results").exists()
@@ -113,7 +113,7 @@ def test_without_the_cache_nothing_is_taken_or_kept(project: Project) -> None:
     assert count(project) == 3
 
 
-def test_fresh_work_replaces_what_is_kept(project: Project) -> None:
+def test_fresh_replaces_cached_result(project: Project) -> None:
     script = 'cat "$SHARED/$PATCHYARD_TASK.count" > a'
     twice(project, lambda: None, "--fresh", script=script)
 
@@ -123,7 +123,7 @@ def test_fresh_work_replaces_what_is_kept(project: Project) -> None:
     assert project.show("patchyard/demo/1.1:a") == "x\nx"
 
 
-def test_a_tree_that_git_has_removed_is_made_again(project: Project) -> None:
+def test_pruned_tree_is_recreated(project: Project) -> None:
     def forget() -> None:
         project.clone.git("branch", "--quiet", "-D", "patchyard/demo/1.1")
         project.clone.git("worktree", "remove", "--force", str(project.worktrees / "wt-1"))
@@ -137,7 +137,7 @@ def test_a_tree_that_git_has_removed_is_made_again(project: Project) -> None:
 
 
 @pytest.mark.parametrize("harm", ["cut", "changed", "empty"])
-def test_a_result_that_was_damaged_is_not_used(project: Project, harm: str) -> None:
+def test_damaged_result_is_not_used(project: Project, harm: str) -> None:
     def damage() -> None:
         (path,) = (project.state / "results").glob("*/*.json")
         content = path.read_text()
@@ -150,7 +150,7 @@ def test_a_result_that_was_damaged_is_not_used(project: Project, harm: str) -> N
     assert done.outcome("1.1")["files"] == ["a"]
 
 
-def test_a_result_that_holds_what_is_a_secret_now_is_not_used(project: Project) -> None:
+def test_result_with_a_new_secret_is_not_used(project: Project) -> None:
     scripts = {"1.1": COUNTED + "echo sesame-open > a"}
     project.run(project.tasks(scripts)).expect(0)
     project.configure('secrets = ["WORD"]\n')
@@ -160,7 +160,7 @@ def test_a_result_that_holds_what_is_a_secret_now_is_not_used(project: Project) 
     assert "WORD" in done.outcome("1.1")["error"]
 
 
-def test_the_same_work_elsewhere_in_the_plan_or_with_another_title_is_other_work(project: Project) -> None:
+def test_task_id_and_title_are_part_of_cache_key(project: Project) -> None:
     project.run(project.tasks({"1.1": "echo same > a"})).expect(0)
 
     done = project.run(project.tasks({"1.2": "echo same > a"})).expect(0)

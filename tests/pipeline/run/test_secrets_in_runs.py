@@ -1,4 +1,4 @@
-"""Values of secrets reach tasks and nothing else: no log, output, patch, message, store or branch."""
+"""Secrets reach tasks and nothing else: no log, output, patch, message, store or branch."""
 
 import base64
 import os
@@ -27,7 +27,7 @@ def assert_nowhere(project: Project, done: Done) -> None:
         assert VALUE not in project.call(*command).out
 
 
-def test_a_secret_reaches_the_task_and_is_masked_in_its_log_and_in_errors(project: Project) -> None:
+def test_secret_reaches_task_and_is_masked_in_log_and_errors(project: Project) -> None:
     project.configure(CONFIG)
     script = f'test "$API_KEY" = "{VALUE[:6]}""{VALUE[6:]}"; echo "key: $API_KEY"; echo >&2 "$API_KEY"; exit 3'
 
@@ -39,7 +39,7 @@ def test_a_secret_reaches_the_task_and_is_masked_in_its_log_and_in_errors(projec
     assert_nowhere(project, done)
 
 
-def test_a_patch_that_holds_a_secret_is_kept_back(project: Project) -> None:
+def test_patch_with_secret_is_withheld(project: Project) -> None:
     project.configure(CONFIG)
     plan = project.tasks(
         {"1.1": 'echo "key=$API_KEY" > .env.new; echo x > x', "1.2": "touch fine", "2.1": "true"}
@@ -54,7 +54,7 @@ def test_a_patch_that_holds_a_secret_is_kept_back(project: Project) -> None:
     assert_nowhere(project, done)
 
 
-def test_a_secret_in_a_patch_does_not_hide_why_the_task_failed(project: Project) -> None:
+def test_secret_in_patch_does_not_hide_failure(project: Project) -> None:
     project.configure(CONFIG)
 
     plan = project.tasks({"1.1": 'echo "$API_KEY" > key; echo why; exit 5'})
@@ -68,7 +68,7 @@ def test_a_secret_in_a_patch_does_not_hide_why_the_task_failed(project: Project)
     assert_nowhere(project, done)
 
 
-def test_a_commit_message_or_a_title_that_holds_a_secret_is_kept_back(project: Project) -> None:
+def test_commit_message_or_title_with_secret_is_withheld(project: Project) -> None:
     project.configure(CONFIG)
     plan = project.tasks(
         {"1.1": 'touch "$SHARED/ran"', "1.2": "touch b"}, fields={"1.1": f"**Commit:** use {VALUE}"}
@@ -77,15 +77,15 @@ def test_a_commit_message_or_a_title_that_holds_a_secret_is_kept_back(project: P
 
     done = project.call("run", plan, "--json", environ=GIVEN).expect(1)
 
-    told = "its commit message holds the value of API_KEY, so it is withheld"
-    assert [done.outcome(task)["error"] for task in ("1.1", "1.2")] == [told, told]
+    error = "its commit message holds the value of API_KEY, so it is withheld"
+    assert [done.outcome(task)["error"] for task in ("1.1", "1.2")] == [error, error]
     assert done.outcome("1.2")["title"] == "Do ***"
     assert done.events("run_started")[0]["title"] == "Demo ***"
     assert not (project.shared / "ran").exists()
     assert_nowhere(project, done)
 
 
-def test_a_command_of_the_plan_that_holds_a_secret_is_masked(project: Project) -> None:
+def test_secret_in_command_of_plan_is_masked(project: Project) -> None:
     project.configure(CONFIG + f"[worktree]\nsetup = [\"echo '{VALUE}'\"]\n")
     plan = project.tasks({"1.1": f"echo '{VALUE}'; exit 2"})
 
@@ -97,7 +97,7 @@ def test_a_command_of_the_plan_that_holds_a_secret_is_masked(project: Project) -
     assert_nowhere(project, done)
 
 
-def test_an_agent_that_prints_its_secret_is_masked(project: Project) -> None:
+def test_secret_printed_by_agent_is_masked(project: Project) -> None:
     project.configure(CONFIG)
     plan = project.plan("# Demo\n### Task 1.1: A\n**Implementation:**\nDo it.\n")
 
@@ -107,7 +107,7 @@ def test_an_agent_that_prints_its_secret_is_masked(project: Project) -> None:
     assert_nowhere(project, done)
 
 
-def test_a_secret_that_is_not_set_is_told_before_anything_runs(project: Project) -> None:
+def test_unset_secret_is_reported_before_anything_runs(project: Project) -> None:
     project.configure(CONFIG)
 
     done = project.run(project.tasks({"1.1": "true"}))
@@ -118,7 +118,7 @@ def test_a_secret_that_is_not_set_is_told_before_anything_runs(project: Project)
     )
 
 
-def test_tokens_for_github_do_not_reach_tasks_but_other_variables_do(project: Project) -> None:
+def test_github_tokens_do_not_reach_tasks_but_other_variables_do(project: Project) -> None:
     names = ("GITHUB_TOKEN", "GH_TOKEN", "GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN")
     script = "".join(f'test -z "${{{name}+set}}"\n' for name in names) + 'test "$OTHER" = kept\nenv > env.txt\n'
 

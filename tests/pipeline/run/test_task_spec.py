@@ -47,7 +47,7 @@ def resolved(root: Path, text: str = PLAN, **flags: object) -> tuple[BatchSpec, 
     return resolve_batches(plan, load(flags, {}, root).resolve(plan.settings))
 
 
-def test_the_images_of_a_plan_are_those_of_its_tasks(tmp_path: Path) -> None:
+def test_images_of_a_plan_are_those_of_its_tasks(tmp_path: Path) -> None:
     batches = resolved(tmp_path)
     assert images_of(batches) == ("plan:1", "task:1", "batch:1")
     assert images_of(batches, [Mode.LOCAL]) == ("batch:1", "task:1")

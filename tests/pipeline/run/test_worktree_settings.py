@@ -1,4 +1,4 @@
-"""`[worktree]`, the environment of tasks, agents, and which setting wins: on the real command."""
+"""`[worktree]`, the environment of tasks, agents, and precedence of settings: on the real command."""
 
 import re
 import sys
@@ -38,7 +38,7 @@ def agent(project: Project) -> str:
     return f"{sys.executable} {path}"
 
 
-def test_copied_files_are_there_and_in_no_patch(project: Project) -> None:
+def test_copied_files_are_present_and_not_in_patch(project: Project) -> None:
     project.clone.commit({".gitignore": "*.log\nbuild/\n.env\n"})
     project.clone.write({".env": "TOKEN=1\n", "local/settings.json": "{}", "README.md": "dirty\n"})
     project.configure('[worktree]\ncopy = [".env", "local", "README.md", "absent.txt"]\n')
@@ -54,7 +54,7 @@ def test_copied_files_are_there_and_in_no_patch(project: Project) -> None:
     assert (project.root / "local" / "settings.json").read_text() == "{}", "it was a copy"
 
 
-def test_setup_runs_before_the_first_step_and_is_in_no_patch(project: Project) -> None:
+def test_setup_runs_first_and_is_not_in_patch(project: Project) -> None:
     first, second = "echo generated > lock.json; echo setup >> README.md", "mkdir -p vendor; touch vendor/x"
     project.configure(f'[worktree]\nsetup = ["{first}", "{second}"]\n')
     script = "cat lock.json; test -e vendor/x; echo mine > mine.txt; echo more >> README.md"
@@ -68,7 +68,7 @@ def test_setup_runs_before_the_first_step_and_is_in_no_patch(project: Project) -
     assert "lock.json" not in project.clone.git("ls-tree", "-r", "--name-only", "patchyard/demo/1.1")
 
 
-def test_a_setup_may_be_one_text_and_hold_commas(project: Project) -> None:
+def test_setup_can_be_one_string_with_commas(project: Project) -> None:
     project.configure('[worktree]\nsetup = "echo a, b > made.txt"\n')
 
     done = project.run(project.tasks({"1.1": "test \"$(cat made.txt)\" = 'a, b'"})).expect(0)
@@ -76,7 +76,7 @@ def test_a_setup_may_be_one_text_and_hold_commas(project: Project) -> None:
     assert done.events("step_started")[0]["command"] == "echo a, b > made.txt"
 
 
-def test_a_setup_that_fails_is_a_failed_task(project: Project) -> None:
+def test_failed_setup_fails_the_task(project: Project) -> None:
     project.configure('[worktree]\nsetup = ["echo no network >&2; exit 5"]\n')
 
     done = project.run(project.tasks({"1.1": 'touch "$SHARED/ran"'})).expect(1)
@@ -86,7 +86,7 @@ def test_a_setup_that_fails_is_a_failed_task(project: Project) -> None:
     assert not (project.shared / "ran").exists()
 
 
-def test_what_is_kept_stays_in_the_worktree_and_out_of_patches(project: Project) -> None:
+def test_kept_files_stay_in_worktree_and_out_of_patches(project: Project) -> None:
     project.configure('[worktree]\nkeep = ["node_modules"]\n')
     script = "mkdir -p node_modules; ls node_modules; touch node_modules/$PATCHYARD_RUN other; echo x > x"
     plan = project.tasks({"1.1": script})
@@ -98,7 +98,7 @@ def test_what_is_kept_stays_in_the_worktree_and_out_of_patches(project: Project)
     assert first.run in project.log(second.run, "1.1"), "the second run found what the first one made"
 
 
-def test_a_task_gets_its_environment(project: Project) -> None:
+def test_task_gets_its_environment(project: Project) -> None:
     plan = project.tasks(
         {"1.1": "env > env.txt; git rev-parse --show-toplevel > top.txt"},
         front="environment:\n  FROM_PLAN: plan wins\n  ONLY_PLAN: 1\n  PATCHYARD_TASK: faked",
@@ -119,27 +119,27 @@ def test_a_task_gets_its_environment(project: Project) -> None:
     assert project.show("patchyard/demo/1.1:top.txt") == str(project.worktrees / "wt-1")
 
 
-def test_an_agent_that_is_declared_gets_the_prompt_on_standard_input(project: Project, agent: str) -> None:
+def test_declared_agent_gets_prompt_on_standard_input(project: Project, agent: str) -> None:
     project.configure(f'agent = "writer"\n[agents.writer]\ncommand = "WHO=writer {agent}"\n')
 
     done = project.run(project.plan(TEXT_TASK)).expect(0)
 
     prompt = (project.shared / "prompt-1").read_text()
-    for told in ("Task 1: Write it", "**Note:** everything in it", "`agent.txt`", "The text reads well"):
-        assert told in prompt
+    for text in ("Task 1: Write it", "**Note:** everything in it", "`agent.txt`", "The text reads well"):
+        assert text in prompt
     assert project.show("patchyard/agents/1:agent.txt") == "done by writer"
     kinds = [record["kind"] for record in done.events("step_started")]
     assert kinds == ["agent", "verify"]
 
 
-def test_an_agent_can_read_its_prompt_from_a_file(project: Project, agent: str) -> None:
+def test_agent_can_read_prompt_from_file(project: Project, agent: str) -> None:
     done = project.run(project.plan(TEXT_TASK), "--agent", f"{agent} {{prompt_file}}").expect(0)
 
     assert "The text reads well" in (project.shared / "prompt-1").read_text()
     assert done.outcome("1")["files"] == ["agent.txt"]
 
 
-def test_agents_of_the_plan_and_of_a_task(project: Project, agent: str) -> None:
+def test_agents_of_plan_and_task_are_used(project: Project, agent: str) -> None:
     front = f"agent: one\nagents:\n  one: WHO=one {agent}\n  two:\n    command: WHO=two {agent}\n"
     text = TEXT_TASK + TEXT_TASK.replace("# Agents", "").replace("Task 1", "Task 2").replace(
         "**Files:**", "**Agent:** two\n**Files:**"
@@ -152,7 +152,7 @@ def test_agents_of_the_plan_and_of_a_task(project: Project, agent: str) -> None:
     assert project.show("patchyard/agents/2:agent.txt") == "done by two"
 
 
-def test_the_agent_option_wins_over_the_plan(project: Project, agent: str) -> None:
+def test_agent_option_overrides_plan(project: Project, agent: str) -> None:
     plan = project.plan(TEXT_TASK.replace("**Files:**", "**Agent:** two\n**Files:**"))
     project.configure(f'[agents]\ntwo = "false"\nthree = "WHO=three {agent}"\n')
 
@@ -162,7 +162,7 @@ def test_the_agent_option_wins_over_the_plan(project: Project, agent: str) -> No
 
 
 @pytest.mark.parametrize("where", ["option", "front", "task", "file", "none"])
-def test_an_agent_that_is_unknown_is_a_mistake_of_the_plan(project: Project, where: str) -> None:
+def test_unknown_agent_is_a_plan_error(project: Project, where: str) -> None:
     text = TEXT_TASK
     if where == "task":
         text = text.replace("**Files:**", "**Agent:** nosuch\n**Files:**")
@@ -179,7 +179,7 @@ def test_an_agent_that_is_unknown_is_a_mistake_of_the_plan(project: Project, whe
     assert not project.state.exists()
 
 
-def test_an_agent_that_fails_is_a_failed_task(project: Project) -> None:
+def test_failed_agent_fails_the_task(project: Project) -> None:
     done = project.run(project.plan(TEXT_TASK), "--agent", "echo cannot; exit 4").expect(1)
 
     assert done.outcome("1")["exit_code"] == 4
@@ -195,7 +195,7 @@ def pool_size(project: Project, *options: str, environ: dict[str, str] | None = 
     return int(found[1])
 
 
-def test_flags_win_over_the_environment_the_plan_the_file_and_the_defaults(project: Project) -> None:
+def test_precedence_is_flag_environment_plan_file_default(project: Project) -> None:
     assert pool_size(project) == 3
     (project.root / "pyproject.toml").write_text("[tool.patchyard]\npool_size = 9\n")
     assert pool_size(project) == 9
@@ -217,7 +217,7 @@ def test_flags_win_over_the_environment_the_plan_the_file_and_the_defaults(proje
         ("0.7s", {"PATCHYARD_TIMEOUT": "60s"}, "**Timeout:** 50s", "", 0.7),
     ],
 )
-def test_which_timeout_holds(  # noqa: PLR0913, PLR0917 - a table
+def test_precedence_of_timeouts(  # noqa: PLR0913, PLR0917 - a table
     project: Project, option: str, environ: dict[str, str], field: str, front: str, seconds: float
 ) -> None:
     project.configure('timeout = "0.3s"\n')
@@ -228,7 +228,7 @@ def test_which_timeout_holds(  # noqa: PLR0913, PLR0917 - a table
     assert done.expect(1).outcome("1.1")["error"].startswith(f"timed out after {seconds} s")
 
 
-def test_a_run_without_a_limit_of_time(project: Project) -> None:
+def test_run_without_timeout(project: Project) -> None:
     plan = project.tasks({"1.1": "true"})
 
     (would,) = project.run(plan, "--timeout", "none", "--dry-run").expect(0).records
@@ -236,7 +236,7 @@ def test_a_run_without_a_limit_of_time(project: Project) -> None:
     assert would["timeout"] is None
 
 
-def test_the_configuration_is_that_of_the_users_checkout(project: Project, tmp_path: Path) -> None:
+def test_configuration_is_read_from_users_checkout(project: Project, tmp_path: Path) -> None:
     project.configure("pool_size = 2\n")
     plan = project.tasks({"1.1": "true"})
 
@@ -246,7 +246,7 @@ def test_the_configuration_is_that_of_the_users_checkout(project: Project, tmp_p
 
 
 @pytest.mark.parametrize("named", [".", "pool", "a/b/../pool"])
-def test_worktrees_that_would_show_in_the_users_checkout_are_refused(project: Project, named: str) -> None:
+def test_worktrees_visible_in_checkout_are_refused(project: Project, named: str) -> None:
     project.configure(f'worktrees = "{named}"\n')
 
     done = project.run(project.tasks({"1.1": "touch x"})).expect(2)
@@ -255,7 +255,7 @@ def test_worktrees_that_would_show_in_the_users_checkout_are_refused(project: Pr
     assert not list(project.root.glob("**/wt-1"))
 
 
-def test_worktrees_may_stand_in_an_ignored_directory_of_the_checkout(project: Project) -> None:
+def test_worktrees_can_be_in_ignored_directory_of_checkout(project: Project) -> None:
     project.clone.commit({".gitignore": "/pool/\n"})
     project.configure('worktrees = "pool"\n')
 
