@@ -70,25 +70,25 @@ def test_declared_default_image_is_that_of_a_task() -> None:
     assert SETTINGS["image"].default_text == Settings().image_for(task, batch)
 
 
-def test_every_command_and_option_is_told() -> None:
-    told = "\n".join(map(read, PAGES))
+def test_every_command_and_option_is_documented() -> None:
+    text = "\n".join(map(read, PAGES))
     for name, command in commands().items():
-        assert f"patchyard {name}" in told, f"no page shows `patchyard {name}`"
+        assert f"patchyard {name}" in text, f"no page shows `patchyard {name}`"
         for parameter in command.params:
             for option in (*parameter.opts, *parameter.secondary_opts):
                 if option.startswith("--") and not getattr(parameter, "hidden", False):
-                    assert option in told, f"no page tells of {option} of `patchyard {name}`"
+                    assert option in text, f"no page documents {option} of `patchyard {name}`"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_resolve(page: Path) -> None:
     for target in LINK.findall(prose(read(page))):
         if re.match(r"[a-z]+:", target):
             assert target.startswith("https://"), f"{target} is neither a file nor https"
             continue
         name, _, anchor = target.partition("#")
         path = page.parent / name if name else page
-        assert path.exists(), f"{page.name} links to {target}, which is not there"
+        assert path.exists(), f"{page.name} links to {target}, which does not exist"
         assert path.resolve().is_relative_to(ROOT)
         if anchor:
             assert anchor in anchors(path), f"{path.name} has no heading #{anchor}"
@@ -137,14 +137,14 @@ def test_command_lines_parse(page: str, line: str, tmp_path: Path, monkeypatch: 
         pytest.fail(f"{page}: `{line}`: {error.format_message()}")
 
 
-def told_fields(event: str) -> set[str]:
+def documented_fields(event: str) -> set[str]:
     """Return the fields that docs/output.md names in an event's row."""
     row = re.search(rf"^\| `{event}` \|(.*)\|$", read(ROOT / "docs" / "output.md"), re.MULTILINE)
-    assert row, f"docs/output.md does not tell of {event}"
+    assert row, f"docs/output.md does not document {event}"
     return set(re.findall(r"`(\w+)`", row[1]))
 
 
-def test_every_event_and_its_fields_are_told() -> None:
+def test_every_event_and_its_fields_are_documented() -> None:
     """Those of an outcome have a table of their own."""
     request = PullRequest(task="1", number=1, url="", branch="", base="", action="opened")
     records = {
@@ -153,13 +153,13 @@ def test_every_event_and_its_fields_are_told() -> None:
     }
     for event, name in NAMES.items():
         expected = set(records.get(name, (item.name for item in fields(event)))) - {"event", "time", "outcome"}
-        assert not expected - told_fields(name), f"docs/output.md does not tell all of {name}"
+        assert not expected - documented_fields(name), f"docs/output.md does not document every field of {name}"
 
 
-def test_every_field_of_an_outcome_is_told() -> None:
+def test_every_field_of_an_outcome_is_documented() -> None:
     table = read(ROOT / "docs" / "output.md").partition("An outcome has\n")[2].partition("\n\nA task")[0]
-    told = {name for line in table.splitlines()[3:] for name in re.findall(r"`(\w+)`", line.split("|")[1])}
-    assert told == set(outcome_fields(Outcome(task="1", title="", batch=1, status=Status.CHANGED, cost=0.5)))
+    names = {name for line in table.splitlines()[3:] for name in re.findall(r"`(\w+)`", line.split("|")[1])}
+    assert names == set(outcome_fields(Outcome(task="1", title="", batch=1, status=Status.CHANGED, cost=0.5)))
 
 
 def test_the_contributing_guide_shows_the_tree() -> None:
