@@ -1,8 +1,10 @@
-"""Measures the dagger mode against a bare `dagger-io` script that does the same execs on the same engine.
+"""Compare mode `dagger` with a bare `dagger-io` script that runs the same execs on the same engine.
 
-Whole commands, in turn, the median of several rounds; cold is a task that the engine has never seen, cached the
-same plan once more. Needs an engine (`_EXPERIMENTAL_DAGGER_RUNNER_HOST`, or what the `dagger` command line
-starts) and an image with git. Usage: python benchmarks/engine.py [--rounds N] [--image REF] [--module]
+Whole commands are measured in turn; the result is the median of several rounds. A cold task is new to the
+engine, a cached one is the same plan again. Needs an engine (`_EXPERIMENTAL_DAGGER_RUNNER_HOST`, or the one
+that the `dagger` command line starts) and an image with git.
+
+Usage: python benchmarks/engine.py [--rounds N] [--image REF] [--module]
 """
 
 import argparse
@@ -23,7 +25,7 @@ PATCHYARD = shutil.which("patchyard", path=str(Path(sys.executable).parent)) or 
 CLI = "_EXPERIMENTAL_DAGGER_CLI_BIN"
 TASKS = (1, 2, 4, 8)
 SCRIPT = '''
-"""The least that does the same: a repository's tree, a container for each task, its changes back."""
+"""The shortest equivalent: the tree of a repository, one container per task, and its changes back."""
 import sys
 from pathlib import Path
 import anyio
@@ -74,7 +76,7 @@ build-backend = "uv_build"
 
 
 class Bench:
-    """A repository, a plan and a bare script in a directory of their own."""
+    """A scratch directory with a repository, a plan and the bare script."""
 
     def __init__(self, directory: Path, image: str) -> None:
         self.directory = directory
@@ -173,18 +175,18 @@ def _dagger(environ: Mapping[str, str]) -> str:
 
 @contextmanager
 def bench(image: str) -> Iterator[Bench]:
-    """Give a bench, and remove it afterwards."""
+    """Yield a bench, and remove it afterwards."""
     with tempfile.TemporaryDirectory() as name:
         yield Bench(Path(name), image)
 
 
 def new_mark() -> str:
-    """Return text that no engine has seen yet."""
+    """Return a text that is new to every engine."""
     return uuid.uuid4().hex
 
 
 def medians(rounds: int, measures: Mapping[str, Callable[[], float]]) -> dict[str, float]:
-    """Take measures in turn, several rounds, and return the median of each."""
+    """Measure in turn for several rounds, and return the median of each measure."""
     taken: dict[str, list[float]] = {name: [] for name in measures}
     for _ in range(rounds):
         for name, measure in measures.items():
@@ -202,7 +204,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def _cold_and_cached(on: Bench, tasks: int) -> dict[str, Callable[[], float]]:
-    """Return the measures of so many tasks; a cached one comes after its cold one."""
+    """Return the measures for a number of tasks; each cached one follows its cold one."""
     marks: dict[str, str] = {}
 
     def cold(name: str, run: Callable[[int, str], float]) -> float:
@@ -218,7 +220,7 @@ def _cold_and_cached(on: Bench, tasks: int) -> dict[str, Callable[[], float]]:
 
 
 def host_mode(on: Bench, rounds: int) -> None:
-    """Whole commands from the host, cold and cached."""
+    """Measure whole commands from the host, cold and cached."""
     rows = []
     cached: dict[int, float] = {}
     for tasks in TASKS:
@@ -242,7 +244,7 @@ def host_mode(on: Bench, rounds: int) -> None:
 
 
 def module_mode(on: Bench, rounds: int) -> None:
-    """The module, against a function that does nothing plus the bare script."""
+    """Compare the module with an empty function plus the bare script."""
     rows = []
     on.empty_function()
     on.module(1, new_mark())  # both are loaded now

@@ -1,11 +1,11 @@
-"""Measures the server under load: a run that many clients poll and follow, against the same run with none.
+"""Measure the server under load: a run with many polling clients and subscribers, against a run with none.
 
-Clients that poll ask for the run's status once a second, each at its own time; clients that follow take its
-events as they come. The tasks of the run sleep, in steps, so that there are events all the time. Runs with and
-without clients take turns; efficiency is what the run itself says of its pool. Every follower has to get every
-event, once and in order, or this fails.
+Polling clients request the run's status once per second, each at its own time; subscribers receive its events
+as they occur. The tasks of the run sleep in steps, so that there are events all the time. Runs with and
+without clients alternate; the efficiency is the one that the run reports. Every subscriber must receive every
+event, once and in order; otherwise the benchmark fails.
 
-usage: python benchmarks/load.py [--rounds N] [--polling N] [--following N] [--page docs/service.md]
+Usage: python benchmarks/load.py [--rounds N] [--polling N] [--following N] [--page docs/service.md]
 """
 
 import argparse
@@ -29,16 +29,16 @@ from typing import Any
 PATCHYARD = Path(sys.executable).with_name("patchyard")
 TASKS, STEPS, STEP_SECONDS = 8, 10, 1
 PERIOD = 1.0
-"""Seconds between two questions of a client that polls."""
+"""Seconds between two requests of a polling client."""
 API = "/api/v1/autonomous"
 BOUND_MS, BOUND_POINTS = 50, 2
-"""The most that the 95th percentile of an answer may take, and that the efficiency may lose."""
+"""Limits: milliseconds of the 95th percentile of the answers, and percentage points of lost efficiency."""
 MARK = "load"
 
 
 @dataclass
 class Seen:
-    """What the clients saw."""
+    """The measurements of the clients."""
 
     answers: list[float] = field(default_factory=list)  # seconds that each answer took
     delays: list[float] = field(default_factory=list)  # seconds from an event to its arrival
@@ -49,13 +49,13 @@ class Seen:
 
 @dataclass(frozen=True)
 class Server:
-    """A server that runs, on a scratch repository."""
+    """A running server on a scratch repository."""
 
     port: int
     directory: Path
 
-    def call(self, path: str, body: Mapping[str, object] | None = None) -> Any:  # noqa: ANN401 - whatever JSON holds
-        """Ask the API something, and return its answer."""
+    def call(self, path: str, body: Mapping[str, object] | None = None) -> Any:  # noqa: ANN401 - any JSON value
+        """Send a request to the API, and return its answer."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}{API}{path}", data, {"Content-Type": "application/json"}
@@ -64,7 +64,7 @@ class Server:
             return json.load(answer)
 
     def begin(self, number: int) -> str:
-        """Start a run that was never made before, and return its id."""
+        """Start a new run, and return its id."""
         lines = [f"# Load {number}", ""]
         for task in range(1, TASKS + 1):
             lines += [f"### Task 1.{task}: sleeper {task}", "**Run:**"]
@@ -75,7 +75,7 @@ class Server:
 
 
 def environment(home: Path) -> dict[str, str]:
-    """Return an environment in which nobody's configuration counts."""
+    """Return an environment without user configuration."""
     kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
     own = {"HOME": str(home), "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}
     who = {f"GIT_{role}_{part}": "bench" for role in ("AUTHOR", "COMMITTER") for part in ("NAME", "EMAIL")}
@@ -84,7 +84,7 @@ def environment(home: Path) -> dict[str, str]:
 
 @contextmanager
 def serving() -> Iterator[Server]:
-    """Serve a scratch repository; everything is gone afterwards."""
+    """Serve a scratch repository; everything is removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="patchyard-load-") as name:
         directory = Path(name)
         environ = environment(directory)
@@ -108,7 +108,7 @@ def serving() -> Iterator[Server]:
 
 
 async def connect(port: int, path: str, **headers: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Open a connection and ask for something."""
+    """Open a connection and send a request."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(question(port, path, headers))
     return reader, writer
@@ -121,7 +121,7 @@ def question(port: int, path: str, headers: Mapping[str, str] | None = None) -> 
 
 
 async def head(reader: asyncio.StreamReader) -> dict[str, str]:
-    """Read the head of a response, which has to be 200."""
+    """Read the head of a response, which must be 200."""
     text = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     status, *lines = text.split("\r\n")
     if " 200 " not in status:
@@ -130,7 +130,7 @@ async def head(reader: asyncio.StreamReader) -> dict[str, str]:
 
 
 async def poll(port: int, run: str, wait: float, over: asyncio.Event, seen: Seen) -> None:
-    """Ask where a run stands, once in each period, until it is over; the connection stays."""
+    """Request the status of a run once per period until it ends, over one connection."""
     await asyncio.sleep(wait)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
@@ -154,7 +154,7 @@ async def chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
 
 
 async def follow(port: int, run: str, seen: Seen) -> None:
-    """Take the events of a run to its end."""
+    """Receive the events of a run until it ends."""
     reader, writer = await connect(port, f"/{run}/events")
     sequence: list[int] = []
     seen.sequences.append(sequence)
@@ -175,7 +175,7 @@ async def follow(port: int, run: str, seen: Seen) -> None:
 
 
 async def crowd(server: Server, run: str, polling: int, following: int) -> Seen:
-    """Let clients poll and follow a run until it is over."""
+    """Poll and subscribe to a run with many clients until it ends."""
     seen, over = Seen(), asyncio.Event()
     async with asyncio.TaskGroup() as group:
         for _ in range(following):
@@ -186,7 +186,7 @@ async def crowd(server: Server, run: str, polling: int, following: int) -> Seen:
 
 
 def measure(server: Server, number: int, polling: int, following: int) -> Seen:
-    """Make a run with so many clients; fails when a follower did not get everything once and in order."""
+    """Measure a run with a number of clients; fail if a subscriber missed, repeated or reordered an event."""
     run = server.begin(number)
     seen = asyncio.run(crowd(server, run, polling, following))
     status = server.call(f"/{run}/status")
@@ -201,12 +201,12 @@ def measure(server: Server, number: int, polling: int, following: int) -> Seen:
 
 
 def percentile(values: list[float], part: float) -> float:
-    """Return the value below which a part of them is, in milliseconds."""
+    """Return a percentile in milliseconds."""
     return sorted(values)[min(len(values) - 1, int(len(values) * part))] * 1000
 
 
 def row(name: str, rounds: list[Seen]) -> list[str]:
-    """Return what was seen over some rounds as cells of the table."""
+    """Return the measurements of several rounds as cells of the table."""
     answers = [value for seen in rounds for value in seen.answers]
     delays = [value for seen in rounds for value in seen.delays]
     events = sum(len(sequence) for seen in rounds for sequence in seen.sequences)
@@ -235,14 +235,14 @@ def table(rows: list[list[str]]) -> str:
 
 
 def put_into(page: Path, text: str, mark: str = MARK) -> None:
-    """Put the table in the place that a page has for it."""
+    """Insert the table between the marks of a page."""
     before, begin, rest = page.read_text(encoding="utf-8").partition(f"<!-- {mark} -->\n")
     _, end, after = rest.partition(f"<!-- /{mark} -->")
     page.write_text(f"{before}{begin}{text}{end}{after}", encoding="utf-8")
 
 
 def main() -> None:
-    """Measure, print, and keep."""
+    """Measure, print, and update the page."""
     parser = argparse.ArgumentParser(description="Measures the server under load.")
     parser.add_argument("--rounds", type=int, default=3, help="runs with clients, and as many without")
     parser.add_argument("--polling", type=int, default=100, help="clients that poll the status")

@@ -1,9 +1,9 @@
-"""Measures the page of a run of many tasks: how long it takes to be shown, and an event to be seen.
+"""Measure the page of a run with many tasks: the time to show it, and the delay of an event.
 
-Needs a Chromium. Nearly all tasks of the run have ended when the page is opened; those that are left begin and
-end while it is looked at. The delay of an event is from its own time to the moment at which the page has it.
+Needs Chromium. Nearly all tasks of the run have ended when the page is opened; the rest start and end while
+it is open. The delay of an event is the time from its timestamp until the page shows it.
 
-usage: python benchmarks/page.py [--tasks N] [--loads N] [--page docs/service.md]
+Usage: python benchmarks/page.py [--tasks N] [--loads N] [--page docs/service.md]
 """
 
 import argparse
@@ -25,10 +25,10 @@ from playwright.sync_api import Page, sync_playwright
 MARK = "page"
 POOL = 8
 LAST = 60
-"""Tasks that are looked at as they begin and end."""
+"""Tasks that start and end while the page is open."""
 PATIENCE = 600.0
 BOUND_SHOWN, BOUND_EVENT = 1.0, 0.1
-"""Seconds that showing the page and an event may take, at the median: a machine has other work, too."""
+"""Limits of the medians, in seconds."""
 WATCH = """() => {
     window.seen = {};
     document.addEventListener("htmx:sseBeforeMessage", () => { window.since ??= Date.now() / 1000; });
@@ -62,7 +62,7 @@ def plan(directory: Path, tasks: int) -> Path:
 
 
 def events(server: Server, run: str) -> list[dict[str, Any]]:
-    """Return the events of a run that is over."""
+    """Return the events of a finished run."""
     url = f"http://127.0.0.1:{server.port}/api/v1/autonomous/{run}/events"
     with urllib.request.urlopen(url, timeout=60) as answer:
         lines = answer.read().decode().splitlines()
@@ -70,7 +70,7 @@ def events(server: Server, run: str) -> list[dict[str, Any]]:
 
 
 def wait(server: Server, run: str, ended: int) -> None:
-    """Wait until so many tasks of a run have ended."""
+    """Wait until a number of tasks of a run have ended."""
     end = time.monotonic() + PATIENCE
     while server.call(f"/{run}/status")["tasks_completed"] < ended:
         if time.monotonic() > end:
@@ -79,7 +79,7 @@ def wait(server: Server, run: str, ended: int) -> None:
 
 
 def watch(page: Page, server: Server, run: str) -> list[float]:
-    """Look at a run until it is over, and return the delays of its events in seconds."""
+    """Watch a run until it ends, and return the delays of its events in seconds."""
     page.evaluate(WATCH)
     page.wait_for_selector("#status [data-state='succeeded']", timeout=PATIENCE * 1000)
     seen: dict[str, float] = page.evaluate("window.seen")
@@ -95,7 +95,7 @@ def watch(page: Page, server: Server, run: str) -> list[float]:
 
 
 def measure(server: Server, tasks: int, loads: int) -> tuple[list[float], list[float]]:
-    """Return how long each time took in seconds: to show the page, and to see an event."""
+    """Return the seconds of each load of the page, and the delay of each event."""
     given = {"plan_path": str(plan(server.directory, tasks)), "pool_size": POOL}
     run = str(server.call("/start", given)["execution_id"])
     address = f"http://127.0.0.1:{server.port}/runs/{run}"
@@ -116,7 +116,7 @@ def measure(server: Server, tasks: int, loads: int) -> tuple[list[float], list[f
 
 
 def main() -> None:
-    """Measure, print, and keep."""
+    """Measure, print, and update the page."""
     parser = argparse.ArgumentParser(description="Measures the page of a run of many tasks.")
     parser.add_argument("--tasks", type=int, default=1000, help="tasks of the run")
     parser.add_argument("--loads", type=int, default=7, help="how often the page is opened")

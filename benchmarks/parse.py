@@ -1,4 +1,4 @@
-"""How long a plan takes to be read: `python benchmarks/parse.py [TASKS ...]`."""
+"""Measure how long parsing a plan takes: `python benchmarks/parse.py [TASKS ...]`."""
 
 import sys
 import time
@@ -40,7 +40,7 @@ echo 'def number(): return {number}' > src/module_{number}.py
 
 
 def text_of(tasks: int) -> str:
-    """Return the text of a plan of that many tasks, in batches of 20."""
+    """Return the text of a plan with a number of tasks, in batches of 20."""
     parts = ["# A long plan\n"]
     for number in range(tasks):
         batch, place = divmod(number, 20)
@@ -51,7 +51,7 @@ def text_of(tasks: int) -> str:
 
 
 def seconds(text: str) -> tuple[float, float]:
-    """Return the seconds, by the clock and of the processor, of the quickest of several readings."""
+    """Return the wall time and the CPU time, in seconds, of the fastest of several rounds."""
     clock, processor = [], []
     for _ in range(REPEATS):
         begin = time.perf_counter(), time.process_time()
@@ -63,7 +63,7 @@ def seconds(text: str) -> tuple[float, float]:
 
 
 def main(arguments: list[str]) -> None:
-    """Print a table of tasks, lines, milliseconds by the clock and of the processor."""
+    """Print a table of tasks, lines, and milliseconds of wall time and CPU time."""
     print(f"{'tasks':>7} {'lines':>8} {'ms':>8} {'CPU ms':>8} {'CPU µs/task':>12}")
     for tasks in [int(argument) for argument in arguments] or [250, 500, 1_000, 2_000]:
         text = text_of(tasks)

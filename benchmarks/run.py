@@ -1,11 +1,11 @@
-"""Measures the program as whole commands, and prints the tables of the README.
+"""Measure whole commands of the program, and print the tables of the README.
 
-Every figure is a ratio within one run on one machine: what is compared is measured in turn, round by round, and
-the median of the rounds counts. Each measured command gets a plan that was never run before, in a repository
-whose worktrees are there already; the run that makes them is measured apart. What a command did is checked
-before its time counts.
+Every figure is a ratio within one run on one machine: the candidates are measured in turn, round by round,
+and the result is the median of the rounds. Each measured command runs a new plan in a repository whose
+worktrees exist; the run that creates them is measured separately. The result of a command is checked before
+its time is used.
 
-usage: python benchmarks/run.py [--rounds N] [--only sleep|cost|start] [--files N] [--readme README.md]
+Usage: python benchmarks/run.py [--rounds N] [--only sleep|cost|start] [--files N] [--readme README.md]
 """
 
 import argparse
@@ -28,14 +28,14 @@ from typing import Any
 PATCHYARD = Path(sys.executable).with_name("patchyard")
 SLEEPS = ((2, 3), (3, 3), (4, 2), (16, 2))
 FEW, MANY = 8, 40
-"""Numbers of tasks whose difference gives what each further task costs."""
+"""Numbers of tasks; their difference gives the cost of each further task."""
 SMALL = 10
 """Files in the small repository."""
 Measure = Callable[[], float]
 
 
 def environment(home: Path) -> dict[str, str]:
-    """Return an environment in which nobody's configuration counts, and compiled modules are kept."""
+    """Return an environment without user configuration, in which compiled modules are kept."""
     ours = ("PATCHYARD_", "GIT_", "PYTHON", "GITHUB_", "GH_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     own = {"HOME": str(home), "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}
@@ -44,7 +44,7 @@ def environment(home: Path) -> dict[str, str]:
 
 
 @dataclass
-class Place:
+class Scratch:
     """A scratch repository, and the directory around it."""
 
     directory: Path
@@ -57,7 +57,7 @@ class Place:
 
     @property
     def environ(self) -> dict[str, str]:
-        """The environment of every command here."""
+        """The environment of the commands."""
         return environment(self.directory)
 
     def git(self, *arguments: str) -> str:
@@ -71,7 +71,7 @@ class Place:
         ).stdout
 
     def plan(self, tasks: int, command: str) -> Path:
-        """Write a plan that was never run here, of tasks that run one command; `{n}` is the task's number."""
+        """Write a new plan of tasks that run one command; `{n}` is the number of the task."""
         turn = next(self.numbers)
         lines = [f"# Bench {turn}", "", "## Batch 1: all", ""]
         for number in range(1, tasks + 1):
@@ -82,24 +82,24 @@ class Place:
 
 
 @contextmanager
-def scratch(files: int) -> Iterator[Place]:
-    """Make a repository of that many small files; it is removed with everything around it."""
+def scratch(files: int) -> Iterator[Scratch]:
+    """Yield a repository with a number of small files, and remove it afterwards."""
     with tempfile.TemporaryDirectory(prefix="patchyard-bench-") as name:
-        place = Place(Path(name))
+        repo = Scratch(Path(name))
         for number in range(files):
-            file = place.repository / f"d{number % 97}" / f"f{number}.txt"
+            file = repo.repository / f"d{number % 97}" / f"f{number}.txt"
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(f"file {number}\n")
-        place.git("init", "--quiet", "--initial-branch", "main")
-        place.git("add", "--all")
-        place.git("commit", "--quiet", "--message", "base")
-        yield place
+        repo.git("init", "--quiet", "--initial-branch", "main")
+        repo.git("add", "--all")
+        repo.git("commit", "--quiet", "--message", "base")
+        yield repo
 
 
 def timed(command: Sequence[str | Path], environ: Mapping[str, str]) -> tuple[float, str]:
-    """Run a command from start to exit; returns its wall time in seconds, and what it wrote.
+    """Run a command, and return its wall time in seconds and its output.
 
-    What it writes goes to a file, so that nobody has to read it meanwhile.
+    The output goes to a file, so that reading a pipe does not affect the time.
     """
     with tempfile.TemporaryFile("w+") as output:
         began = time.perf_counter()
@@ -109,37 +109,37 @@ def timed(command: Sequence[str | Path], environ: Mapping[str, str]) -> tuple[fl
         return seconds, output.read()
 
 
-def patchyard(place: Place, tasks: int, command: str, *flags: str) -> tuple[float, dict[str, Any]]:
-    """Run a new plan as a whole command; returns its wall time, and the `run_finished` of its JSON lines."""
-    plan = place.plan(tasks, command)
+def patchyard(repo: Scratch, tasks: int, command: str, *flags: str) -> tuple[float, dict[str, Any]]:
+    """Run a new plan, and return the wall time in seconds and the `run_finished` of its JSON lines."""
+    plan = repo.plan(tasks, command)
     arguments: list[str | Path] = [
         PATCHYARD,
         "run",
         plan,
         "--repo",
-        place.repository,
+        repo.repository,
         "--json",
         "--no-cache",
         *flags,
     ]
-    seconds, output = timed(arguments, place.environ)
+    seconds, output = timed(arguments, repo.environ)
     finished: dict[str, Any] = json.loads(output.splitlines()[-1])
     commits = {outcome["commit"] for outcome in finished["outcomes"] if outcome["status"] == "changed"}
-    branches = place.git("for-each-ref", "--format=%(objectname)", "refs/heads/patchyard").split()
+    branches = repo.git("for-each-ref", "--format=%(objectname)", "refs/heads/patchyard").split()
     if finished["status"] != "succeeded" or len(commits) != tasks or not commits <= set(branches):
         sys.exit(f"the run did not do its work: {finished}")
     return seconds, finished
 
 
-def shell(place: Place, tasks: int, command: str) -> float:
-    """Do the same git work one by one in a bare shell script; returns its wall time in seconds."""
-    worktree = place.directory / "shell-worktree"
-    name = f"shell-{next(place.numbers)}"
-    patches = place.directory / name
+def shell(repo: Scratch, tasks: int, command: str) -> float:
+    """Do the same git work sequentially in a shell script, and return its wall time in seconds."""
+    worktree = repo.directory / "shell-worktree"
+    name = f"shell-{next(repo.numbers)}"
+    patches = repo.directory / name
     steps = [
         "set -e",
         f'mkdir "{patches}"',
-        f'cd "{place.repository}"',
+        f'cd "{repo.repository}"',
         "base=$(git rev-parse HEAD)",
         f'[ -d "{worktree}" ] || git worktree add -q --detach "{worktree}" "$base"',
         f'cd "{worktree}"',
@@ -155,14 +155,14 @@ def shell(place: Place, tasks: int, command: str) -> float:
             f'commit=$(echo "task {number}" | git commit-tree "$tree" -p "$base")',
             f'git update-ref "refs/heads/{name}/{number}" "$commit"',
         ]
-    seconds, _ = timed(["sh", "-c", "\n".join(steps)], place.environ)
+    seconds, _ = timed(["sh", "-c", "\n".join(steps)], repo.environ)
     if sum(1 for patch in patches.iterdir() if patch.stat().st_size) != tasks:
         sys.exit("the script did not do its work")
     return seconds
 
 
 def each(rounds: int, *measures: Measure) -> list[float]:
-    """Take measures in turn, several rounds, and return the median of each."""
+    """Measure in turn for several rounds, and return the median of each measure."""
     taken: list[list[float]] = [[] for _ in measures]
     for _ in range(rounds):
         for values, measure in zip(taken, measures, strict=True):
@@ -177,18 +177,18 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
 
 
 def sleeping(rounds: int, tasks: int, seconds: int) -> tuple[str, ...]:
-    """Measure tasks that sleep: side by side against one by one."""
+    """Compare sleeping tasks in parallel with the same tasks in sequence."""
     command = f"sleep {seconds}; echo {{n}} > new-{{n}}.txt"
     inside: list[float] = []
-    with scratch(SMALL) as place:
+    with scratch(SMALL) as repo:
 
         def together() -> float:
-            taken, finished = patchyard(place, tasks, command, "--mode", "parallel", "--pool-size", str(tasks))
+            taken, finished = patchyard(repo, tasks, command, "--mode", "parallel", "--pool-size", str(tasks))
             inside.append(finished["efficiency"])
             return taken
 
         def one_by_one() -> float:
-            return patchyard(place, tasks, command, "--mode", "local")[0]
+            return patchyard(repo, tasks, command, "--mode", "local")[0]
 
         first = together()
         inside.clear()
@@ -203,15 +203,15 @@ def sleeping(rounds: int, tasks: int, seconds: int) -> tuple[str, ...]:
 
 
 def further_task(rounds: int, files: int) -> tuple[str, ...]:
-    """Measure what each further task costs, against a bare shell script that does the same git work."""
+    """Compare the cost of each further task with a shell script that does the same git work."""
     command = "echo {n} > new-{n}.txt"
-    with scratch(files) as place:
+    with scratch(files) as repo:
 
         def ours(tasks: int) -> Measure:
-            return lambda: patchyard(place, tasks, command, "--mode", "local")[0]
+            return lambda: patchyard(repo, tasks, command, "--mode", "local")[0]
 
         def theirs(tasks: int) -> Measure:
-            return lambda: shell(place, tasks, command)
+            return lambda: shell(repo, tasks, command)
 
         for warm in (ours(1), theirs(1)):
             warm()
@@ -221,7 +221,7 @@ def further_task(rounds: int, files: int) -> tuple[str, ...]:
 
 
 def start_up(rounds: int) -> tuple[str, ...]:
-    """Measure `patchyard --help` against an interpreter that does nothing."""
+    """Compare `patchyard --help` with an interpreter that does nothing."""
     environ = environment(Path.cwd())
 
     def whole(*command: str | Path) -> Measure:
@@ -234,13 +234,13 @@ def start_up(rounds: int) -> tuple[str, ...]:
 
 
 def about() -> str:
-    """Return what was measured with what."""
+    """Return the versions and the machine of the measurement."""
     git = subprocess.run(["git", "version"], check=True, capture_output=True, text=True).stdout.strip()
     return f"Python {platform.python_version()}, {git}, {os.cpu_count()} cores, {platform.system()}."
 
 
 def tables(given: argparse.Namespace) -> Iterator[str]:
-    """Measure what was asked for, table by table."""
+    """Yield the selected tables."""
     rounds: int = given.rounds
     yield f"{about()} Median of {rounds} rounds.\n"
     if given.only in {None, "sleep"}:
@@ -266,14 +266,14 @@ def tables(given: argparse.Namespace) -> Iterator[str]:
 
 
 def put_into(page: Path, text: str) -> None:
-    """Put tables in the place that a page has for them."""
+    """Insert the tables between the marks of a page."""
     before, begin, rest = page.read_text(encoding="utf-8").partition("<!-- benchmark -->\n")
     _, end, after = rest.partition("<!-- /benchmark -->")
     page.write_text(f"{before}{begin}{text}{end}{after}", encoding="utf-8")
 
 
 def main() -> None:
-    """Measure, print, and keep."""
+    """Measure, print, and update the README."""
     parser = argparse.ArgumentParser(description="Measures the program as whole commands, as ratios.")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each measure; the median counts")
     parser.add_argument("--only", choices=["sleep", "cost", "start"], help="one of the tables")

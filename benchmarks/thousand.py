@@ -1,7 +1,8 @@
-"""Measures a run of 1,000 tasks: its memory, and whether a task costs as much at its end as at its beginning.
+"""Measure a run of 1,000 tasks: its memory, and the cost of a task at the start and at the end.
 
-Each task is `true`, in a pool of 8, so that what is measured is the program's own work. Usage:
-python benchmarks/thousand.py [--tasks N] [--pool N]
+Each task is `true`, in a pool of 8, so that only the program's own work is measured.
+
+Usage: python benchmarks/thousand.py [--tasks N] [--pool N]
 """
 
 import argparse
@@ -14,14 +15,14 @@ import time
 from datetime import datetime
 from pathlib import Path
 
-from run import PATCHYARD, Place
+from run import PATCHYARD, Scratch
 
 WINDOW = 100
-"""Tasks over which a cost is taken."""
+"""Number of tasks over which the cost is averaged."""
 
 
 def plan_of(tasks: int, *, batches: int = 10) -> str:
-    """Return a plan of so many tasks that do nothing."""
+    """Return a plan with a number of tasks that do nothing."""
     lines = ["# A thousand\n"]
     for batch in range(1, batches + 1):
         lines.append(f"## Batch {batch}: Part {batch}\n")
@@ -31,7 +32,7 @@ def plan_of(tasks: int, *, batches: int = 10) -> str:
 
 
 def peak_of(pid: int) -> float:
-    """Return the most memory that a process has had so far, in MB."""
+    """Return the peak memory of a process so far, in MB."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024
@@ -39,20 +40,20 @@ def peak_of(pid: int) -> float:
 
 
 def measure(tasks: int, pool: int) -> tuple[list[float], float, float]:
-    """Run the plan; returns when each task ended (in seconds), the whole, and the peak of memory in MB."""
+    """Run the plan, and return the end of each task, the total (both in seconds), and the peak memory in MB."""
     with tempfile.TemporaryDirectory() as directory:
-        place = Place(Path(directory))
-        place.repository.mkdir()
-        place.git("init", "--quiet", "--initial-branch", "main")
-        (place.repository / "README.md").write_text("# Sample\n")
-        place.git("add", "--all")
-        place.git("commit", "--quiet", "--message", "first")
+        repo = Scratch(Path(directory))
+        repo.repository.mkdir()
+        repo.git("init", "--quiet", "--initial-branch", "main")
+        (repo.repository / "README.md").write_text("# Sample\n")
+        repo.git("add", "--all")
+        repo.git("commit", "--quiet", "--message", "first")
         plan = Path(directory, "plan.md")
         plan.write_text(plan_of(tasks))
         command = [PATCHYARD, "run", plan, "--json", "--no-cache", "--pool-size", str(pool)]
         began = time.perf_counter()
         process = subprocess.Popen(
-            [*map(str, command)], cwd=place.repository, env=place.environ, stdout=subprocess.PIPE, text=True
+            [*map(str, command)], cwd=repo.repository, env=repo.environ, stdout=subprocess.PIPE, text=True
         )
         peak, ended = 0.0, threading.Event()
 

@@ -73,18 +73,18 @@ class GitHub:
         on_wait: Callable[[float], None] = lambda _: None,
     ) -> None:
         self._token = token
-        self._place = GitHubRepositoryRef(name, web_host(api), api, Secrets({"token": token}))
+        self._ref = GitHubRepositoryRef(name, web_host(api), api, Secrets({"token": token}))
         self._between_requests = between_requests
         self._between_writes = between_writes
         self._backoff = backoff
         self._on_wait = on_wait
 
     def __repr__(self) -> str:
-        return f"GitHub({self._place})"
+        return f"GitHub({self._ref})"
 
     def credential(self, remote_url: str | None) -> Credential | None:
         """Return the credential for a push to a URL; `None` for ssh, a path, or another host."""
-        if remote_url is None or not is_secure_for(remote_url, self._place.api):
+        if remote_url is None or not is_secure_for(remote_url, self._ref.api):
             return None
         return Credential("x-access-token", self._token)
 
@@ -99,11 +99,11 @@ class GitHub:
         finally:
             self.close()  # the tasks run next, and may take long
         if repository.archived:
-            raise ForgeError(f"{self._place} is archived and accepts neither branches nor pull requests")
+            raise ForgeError(f"{self._ref} is archived and accepts neither branches nor pull requests")
         # GitHub reports no permissions for installation tokens, as in GitHub Actions: only a push shows them.
         if repository.permissions is not None and repository.permissions.push is False:
             raise ForgeError(
-                f"the token can read {self._place} but not push to it; give it write access to contents and "
+                f"the token can read {self._ref} but not push to it; give it write access to contents and "
                 "pull requests there"
             )
 
@@ -115,7 +115,7 @@ class GitHub:
         """
         if branch := self._repository.default_branch:
             return branch
-        raise ForgeError(f"{self._place} has no default branch yet; push one first")
+        raise ForgeError(f"{self._ref} has no default branch yet; push one first")
 
     def create_or_update(self, draft: PullRequestDraft) -> PullRequest:
         """Create the branch's pull request, or update the open one. Blocking.
@@ -125,7 +125,7 @@ class GitHub:
         Raises:
             ForgeError: GitHub rejected the pull request or cannot be reached; the message names the repository.
         """
-        with translate_errors(self._place, f"open a pull request for {draft.branch}"):
+        with translate_errors(self._ref, f"open a pull request for {draft.branch}"):
             action, found = "updated", self._find_open(draft)
             if found is None:
                 action, found = self._create(draft)
@@ -138,7 +138,7 @@ class GitHub:
                 number=found.number,
                 url=self._page_url(found),
                 branch=draft.branch,
-                base=_ref(found.base) or draft.base,
+                base=_branch_of(found.base) or draft.base,
                 action=action,
                 notes=tuple(notes),
             )
@@ -149,7 +149,7 @@ class GitHub:
         Raises:
             ForgeError: GitHub cannot be reached, or failed.
         """
-        with translate_errors(self._place, f"look for the pull request of {branch}"):
+        with translate_errors(self._ref, f"look for the pull request of {branch}"):
             found = self._requests(branch, "all")
             if not found or found[0].merged_at is None:
                 return None
@@ -159,7 +159,7 @@ class GitHub:
                 number=newest.number,
                 url=self._page_url(newest),
                 branch=branch,
-                base=_ref(newest.base) or "",
+                base=_branch_of(newest.base) or "",
                 action="merged",
             )
             return MergedPullRequest(request, newest.head.sha if newest.head else "")
@@ -176,7 +176,7 @@ class GitHub:
         """
         from github import GithubException  # noqa: PLC0415 - see the module docstring
 
-        with translate_errors(self._place, f"merge #{request.number}"):
+        with translate_errors(self._ref, f"merge #{request.number}"):
             found = self._request(request.number)
             if found.merged:
                 return replace(request, action="merged")
@@ -247,7 +247,7 @@ class GitHub:
         set_log_level(logging.WARNING)  # PyGithub logs INFO to standard error
         return Github(
             auth=Auth.Token(self._token),
-            base_url=self._place.api,
+            base_url=self._ref.api,
             timeout=REQUEST_SECONDS,
             user_agent="patchyard",
             per_page=100,
@@ -260,13 +260,13 @@ class GitHub:
     @cached_property
     def _repository(self) -> "GithubRepository":
         """The repository as GitHub describes it, under its current name."""
-        with translate_errors(self._place, "open pull requests"):
+        with translate_errors(self._ref, "open pull requests"):
             from github.Repository import Repository as GithubRepository  # noqa: PLC0415 - see the module docstring
 
-            headers, data = self._request_json(f"/repos/{self._place.name}")
+            headers, data = self._request_json(f"/repos/{self._ref.name}")
             if not isinstance(data, dict) or not data.keys() & {"full_name", "default_branch", "permissions"}:
                 raise ValueError(data)
-            name = data.get("full_name") or self._place.name  # GitHub redirects a renamed repository
+            name = data.get("full_name") or self._ref.name  # GitHub redirects a renamed repository
             data = {**data, "full_name": name, "url": f"/repos/{name}"}
             return GithubRepository(self._client.requester, headers, data, completed=True)
 
@@ -282,7 +282,7 @@ class GitHub:
         return GithubRequest(self._client.requester, headers, {**data, **paths}, completed=True)
 
     def _page_url(self, found: "GithubRequest") -> str:
-        return found.html_url or f"https://{self._place.host}/{self._repository.full_name}/pull/{found.number}"
+        return found.html_url or f"https://{self._ref.host}/{self._repository.full_name}/pull/{found.number}"
 
     def _request(self, number: int) -> "GithubRequest":
         return self._complete(*self._request_json(f"{self._repository.url}/pulls/{number}"))
@@ -301,7 +301,9 @@ class GitHub:
     def _find_open(self, draft: PullRequestDraft) -> "GithubRequest | None":
         """Return the open pull request to update; of several, the one with the draft's base."""
         found = [item for item in self._requests(draft.branch, "open") if item.state in {"open", None}]
-        return next((item for item in found if _ref(item.base) == draft.base), found[0] if found else None)
+        return next(
+            (item for item in found if _branch_of(item.base) == draft.base), found[0] if found else None
+        )
 
     def _create(self, draft: PullRequestDraft) -> tuple[str, "GithubRequest"]:
         from github import GithubException  # noqa: PLC0415 - see the module docstring
@@ -330,25 +332,25 @@ class GitHub:
         """Return a message for the common reasons to reject a pull request, else `None`."""
         if is_validation_error(refusal, "no commits between"):
             return (
-                f"{draft.base} on {self._place} already contains {draft.branch}, so there is nothing to open "
+                f"{draft.base} on {self._ref} already contains {draft.branch}, so there is nothing to open "
                 "a pull request for"
             )
         if is_validation_error(refusal, "head is invalid", "head sha can't be blank"):
             return (
-                f"{self._place} has no branch {draft.branch}; if the remote is another repository, name the "
+                f"{self._ref} has no branch {draft.branch}; if the remote is another repository, name the "
                 "one for pull requests with --github owner/repo"
             )
         if is_validation_error(refusal, "base is invalid"):
-            return f"{self._place} has no branch {draft.base}, the base of {draft.branch}; push it first"
+            return f"{self._ref} has no branch {draft.base}, the base of {draft.branch}; push it first"
         if is_validation_error(refusal, "draft pull requests are not supported"):
-            return f"{self._place} does not support draft pull requests; publish without --draft"
+            return f"{self._ref} does not support draft pull requests; publish without --draft"
         return None
 
     def _update(self, found: "GithubRequest", draft: PullRequestDraft) -> None:
-        current = (found.title, found.body or "", _ref(found.base))
+        current = (found.title, found.body or "", _branch_of(found.base))
         if current == (draft.title, draft.body, draft.base):
             return
-        if _ref(found.base) == draft.base:
+        if _branch_of(found.base) == draft.base:
             found.edit(title=draft.title, body=draft.body)
         else:
             found.edit(title=draft.title, body=draft.body, base=draft.base)
@@ -368,13 +370,13 @@ def _with_note(request: PullRequest, note: str) -> PullRequest:
     return replace(request, notes=(*request.notes, note))
 
 
-def _ref(end: "PullRequestPart | None") -> str | None:
+def _branch_of(end: "PullRequestPart | None") -> str | None:
     return end.ref if end else None
 
 
 def _is_from(found: "GithubRequest", name: str, branch: str) -> bool:
     """Return whether a pull request comes from a branch of the repository itself, not of a fork."""
-    if _ref(found.head) not in {branch, None}:
+    if _branch_of(found.head) not in {branch, None}:
         return False
     repository = found.head.repo if found.head else None
     return repository is None or repository.full_name in {name, None}

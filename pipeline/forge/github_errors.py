@@ -56,11 +56,11 @@ class GitHubRepositoryRef:
 
 
 @contextmanager
-def translate_errors(place: GitHubRepositoryRef, doing: str) -> Iterator[None]:
+def translate_errors(ref: GitHubRepositoryRef, doing: str) -> Iterator[None]:
     """Translate what PyGithub raises to a `ForgeError`.
 
     Args:
-        place: The repository.
+        ref: The repository.
         doing: The intended action as a verb phrase, such as `open a pull request`.
 
     Raises:
@@ -73,12 +73,12 @@ def translate_errors(place: GitHubRepositoryRef, doing: str) -> Iterator[None]:
     try:
         yield
     except GithubException as error:
-        raise _masked(place, _refusal(place, doing, error)) from error
+        raise _masked(ref, _refusal(ref, doing, error)) from error
     except RequestException as error:
-        raise _masked(place, _network(place, doing, error)) from error
+        raise _masked(ref, _network(ref, doing, error)) from error
     except (*_UNEXPECTED, BadAttributeException) as error:
         raise ForgeError(
-            f"the answer of {place.api} is not one of the GitHub API; check GITHUB_API_URL"
+            f"the answer of {ref.api} is not one of the GitHub API; check GITHUB_API_URL"
         ) from error
 
 
@@ -103,17 +103,17 @@ def _message(item: object) -> str:
     return str(item)
 
 
-def _masked(place: GitHubRepositoryRef, error: ForgeError) -> ForgeError:
-    return type(error)(place.secrets.mask_text(str(error)))
+def _masked(ref: GitHubRepositoryRef, error: ForgeError) -> ForgeError:
+    return type(error)(ref.secrets.mask_text(str(error)))
 
 
-def _refusal(place: GitHubRepositoryRef, doing: str, error: "GithubException") -> ForgeError:
+def _refusal(ref: GitHubRepositoryRef, doing: str, error: "GithubException") -> ForgeError:
     reason = "; ".join(error_messages(error)) or "no reason given"
     if is_rate_limit(error):
-        return UnreachableError(f"the GitHub rate limit for {place} is exhausted{_until(error)}; {LATER}")
+        return UnreachableError(f"the GitHub rate limit for {ref} is exhausted{_until(error)}; {LATER}")
     if error.status == UNAUTHORIZED:
         return UnreachableError(
-            f"{place.host} does not accept the token for {place.name} (401: {reason}): it is wrong, expired or "
+            f"{ref.host} does not accept the token for {ref.name} (401: {reason}): it is wrong, expired or "
             "revoked; set GITHUB_TOKEN to a valid one"
         )
     hint = "try again later"
@@ -128,7 +128,7 @@ def _refusal(place: GitHubRepositoryRef, doing: str, error: "GithubException") -
         )
     elif error.status == UNPROCESSABLE:
         hint = "GitHub rejected the content of the request"
-    return ForgeError(f"cannot {doing} in {place} ({error.status}: {reason}): {hint}")
+    return ForgeError(f"cannot {doing} in {ref} ({error.status}: {reason}): {hint}")
 
 
 def is_rate_limit(error: "GithubException") -> bool:
@@ -150,27 +150,25 @@ def _header(error: "GithubException", name: str) -> str:
     return next((str(value) for key, value in (error.headers or {}).items() if key.lower() == name), "")
 
 
-def _network(place: GitHubRepositoryRef, doing: str, error: Exception) -> ForgeError:
+def _network(ref: GitHubRepositoryRef, doing: str, error: Exception) -> ForgeError:
     import requests  # noqa: PLC0415 - see `translate_errors`
 
     reason = _innermost(error)
     if isinstance(error, requests.exceptions.RetryError):
         status = re.search(r"too many (\d+) error responses", str(error))
         if status and int(status[1]) in {FORBIDDEN, TOO_MANY}:  # a 403 is retried only for a rate limit
-            return UnreachableError(f"the GitHub rate limit for {place} is exhausted; {LATER}")
+            return UnreachableError(f"the GitHub rate limit for {ref} is exhausted; {LATER}")
         answer = status[1] if status else "no answer"
-        return ForgeError(f"cannot {doing} in {place}: GitHub failed repeatedly ({answer}); try again later")
+        return ForgeError(f"cannot {doing} in {ref}: GitHub failed repeatedly ({answer}); try again later")
     if isinstance(error, requests.exceptions.SSLError):
         hint = "check GITHUB_API_URL; set REQUESTS_CA_BUNDLE to a file with your own certificate authorities"
-        return UnreachableError(f"no secure connection to {place.api} ({reason}); {hint}")
+        return UnreachableError(f"no secure connection to {ref.api} ({reason}); {hint}")
     if isinstance(error, requests.exceptions.Timeout):
-        return UnreachableError(
-            f"cannot {doing} in {place}: {place.api} did not answer in time; try again later"
-        )
+        return UnreachableError(f"cannot {doing} in {ref}: {ref.api} did not answer in time; try again later")
     if isinstance(error, requests.exceptions.InvalidHeader):
-        return UnreachableError(f"the token for {place} contains invalid characters; set it again")
+        return UnreachableError(f"the token for {ref} contains invalid characters; set it again")
     hint = "check the network, and GITHUB_API_URL if it is set"
-    return UnreachableError(f"cannot {doing} in {place}: {place.api} cannot be reached ({reason}); {hint}")
+    return UnreachableError(f"cannot {doing} in {ref}: {ref.api} cannot be reached ({reason}); {hint}")
 
 
 def _innermost(error: BaseException) -> str:

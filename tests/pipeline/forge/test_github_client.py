@@ -88,10 +88,10 @@ def test_second_call_updates_the_pull_request(
 ) -> None:
     forge.create_or_update(DRAFT)
     repo.write("other", {"c.txt": "three\n"}, onto="main")
-    changed = PullRequestDraft("1.1", "work", "other", "Add b again", "Asked anew")
+    changed = PullRequestDraft("1.1", "work", "other", "Add b again", "Asked again")
     result = client(github).create_or_update(changed)
     pull = only(github)
-    assert (pull.title, pull.body, pull.base) == ("Add b again", "Asked anew", "other")
+    assert (pull.title, pull.body, pull.base) == ("Add b again", "Asked again", "other")
     assert (result.number, result.base, result.action) == (1, "other", "updated")
 
 
@@ -504,7 +504,7 @@ def test_token_is_in_no_representation(github: GitHubServer, forge: GitHub) -> N
 
 @pytest.fixture
 def sparse() -> Iterator[str]:
-    """A server that knows few endpoints, and tells no more than it must."""
+    """A server that has few endpoints and sends only required fields."""
     with HTTPServer(("127.0.0.1", 0), _Sparse) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()

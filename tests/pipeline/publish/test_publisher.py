@@ -161,9 +161,9 @@ def test_second_publication_changes_nothing(world: World, stack: tuple[Publicati
 def test_repeated_task_updates_its_branch_and_pull_request(world: World) -> None:
     world.publish(world.task("1.1", world.commit({"one.txt": "1\n"}, world.clone.head)))
     again = world.commit({"one.txt": "better\n"}, world.clone.head)
-    assert world.publish(world.task("1.1", again, title="Other", body="Asked anew")) == ()
+    assert world.publish(world.task("1.1", again, title="Other", body="Asked again")) == ()
     (pull,) = world.pulls
-    assert (pull.head_commit, pull.title, pull.body) == (again, "Other", "Asked anew")
+    assert (pull.head_commit, pull.title, pull.body) == (again, "Other", "Asked again")
     assert world.requests["1.1"].action == "updated"
 
 

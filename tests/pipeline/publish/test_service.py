@@ -14,9 +14,9 @@ SCRIPTS = {"1.1": "echo one > one.txt", "1.2": "true", "2.1": "cat one.txt > two
 def test_run_opens_one_pull_request_per_task(hosted: Project, github: GitHubServer) -> None:
     done = hosted.run(hosted.tasks(SCRIPTS), "--publish").expect(0)
 
-    told = done.events("pull_request")
-    assert [set(record) for record in told] == [{"event", "time"} | documented()["pull_request"]] * 2
-    assert [(record["task"], record["action"], record["base"]) for record in told] == [
+    published = done.events("pull_request")
+    assert [set(record) for record in published] == [{"event", "time"} | documented()["pull_request"]] * 2
+    assert [(record["task"], record["action"], record["base"]) for record in published] == [
         ("1.1", "opened", "main"),
         ("2.1", "opened", "patchyard/demo/batch-1"),
     ]
@@ -27,7 +27,7 @@ def test_run_opens_one_pull_request_per_task(hosted: Project, github: GitHubServ
     }
     (status,) = hosted.call("status", "--json").expect(0).records
     links = [task["pull_request"] and task["pull_request"]["url"] for task in status["tasks"]]
-    assert links == [told[0]["url"], None, told[1]["url"]]
+    assert links == [published[0]["url"], None, published[1]["url"]]
     assert TOKEN not in done.out + done.err
 
 

@@ -152,8 +152,8 @@ def test_run_that_never_started_has_a_report() -> None:
 
 
 def test_durations_are_readable() -> None:
-    told = [duration(seconds) for seconds in (0.04, 1.44, 59.94, 59.96, 61, 3599.6, 3725, 90061)]
-    assert told == [
+    texts = [duration(seconds) for seconds in (0.04, 1.44, 59.94, 59.96, 61, 3599.6, 3725, 90061)]
+    assert texts == [
         "0.0 s",
         "1.4 s",
         "59.9 s",

@@ -156,8 +156,8 @@ def test_imported_run_equals_a_local_run(elsewhere: Elsewhere) -> None:
     shown = [project.call("diff", elsewhere.run, "2.1").out for project in (elsewhere.here, elsewhere.project)]
     assert shown[0] == shown[1]
     text = elsewhere.here.call("report", elsewhere.run, "--format", "json").expect(0).out
-    told = {task["task"]: task["key"] for task in json.loads(text)["tasks"]}
-    assert told == {task["task"]: task["key"] for task in elsewhere.report["tasks"]}
+    keys = {task["task"]: task["key"] for task in json.loads(text)["tasks"]}
+    assert keys == {task["task"]: task["key"] for task in elsewhere.report["tasks"]}
     # Published where it ran, it is the same run for both.
     elsewhere.publish("--draft", project=elsewhere.project)
     assert [pull.draft for pull in elsewhere.pulls.values()] == [True] * 5

@@ -61,9 +61,9 @@ def test_each_status_has_its_junit_element(schema: XMLSchema) -> None:
 def test_characters_invalid_in_xml_are_replaced() -> None:
     failure = read(junit(nasty_run()[0])).find(".//failure")
     assert failure is not None
-    told = "<script>alert(1)</script> & \"quotes\" 'too' {{ 7 * 7 }} \ufffd[31m\ufffd \ufffd </style> ]]>"
-    assert failure.get("message") == told
-    assert failure.text == told
+    expected = "<script>alert(1)</script> & \"quotes\" 'too' {{ 7 * 7 }} \ufffd[31m\ufffd \ufffd </style> ]]>"
+    assert failure.get("message") == expected
+    assert failure.text == expected
 
 
 @given(st.text(st.characters()))

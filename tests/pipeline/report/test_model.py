@@ -179,13 +179,13 @@ def ran_again(project: Project, plan: Path, mode: str, name: str) -> tuple[Repor
 
 
 def test_the_agent_is_in_the_report(project: Project) -> None:
-    project.configure('[agents.mine]\ncommand = "cat > told.txt"\n')
+    project.configure('[agents.mine]\ncommand = "cat > prompt.txt"\n')
     plan = project.tasks({"1.1": ""}, fields={"1.1": "**Implementation:**\nDo it.\n"})
     project.run(plan, "--agent", "mine").expect(0)
     report = json.loads(project.call("report", "--format", "json").expect(0).out)
     (task,) = report["tasks"]
     assert task["agent"]["name"] == "mine"
-    assert task["agent"]["command"] == "cat > told.txt"
+    assert task["agent"]["command"] == "cat > prompt.txt"
     assert report["agents"] == [task["agent"]]
 
 

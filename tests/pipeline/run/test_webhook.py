@@ -21,7 +21,7 @@ SECRET = "T00000000/B00000000/XXXXXXXXXXXXXXXXXXXXXXXX"
 
 @dataclass
 class Hook:
-    """A server that takes notifications, and answers as it is told: a status, or a status with headers."""
+    """A server that takes notifications, and gives the configured answers: a status with headers."""
 
     answers: list[tuple[int, Mapping[str, str]]] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
