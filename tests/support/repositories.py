@@ -48,7 +48,7 @@ class User:
         return os.fsdecode(done.stdout).rstrip()
 
     def configure(self, **settings: str) -> None:
-        """Set global configuration; `_` in a name stands for a dot."""
+        """Set global configuration; `_` in a name means a dot."""
         for key, value in settings.items():
             self.git("config", "--global", key.replace("_", "."), value, cwd=self.home)
 

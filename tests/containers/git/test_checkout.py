@@ -112,7 +112,7 @@ TASKS = {
 
 class TestReset:
     @pytest.mark.parametrize("script", TASKS.values(), ids=TASKS)
-    def test_nothing_of_a_task_is_left(self, clone: Clone, checkout: Checkout, script: str) -> None:
+    def test_reset_removes_every_change_of_a_task(self, clone: Clone, checkout: Checkout, script: str) -> None:
         clone.git("branch", "feature")
         branches = clone.git("for-each-ref", "refs/heads/main", "refs/heads/feature")
         sh(checkout, clone.user, script)
@@ -123,7 +123,7 @@ class TestReset:
             assert (checkout.path.parent.parent / "precious").read_text() == "precious\n"
 
     @pytest.mark.parametrize("script", TASKS.values(), ids=TASKS)
-    def test_nor_after_its_patch_was_taken_and_the_commit_is_another(
+    def test_reset_to_another_commit_after_a_patch(
         self, clone: Clone, checkout: Checkout, repository: Repository, script: str
     ) -> None:
         clone.git("branch", "feature")
@@ -170,7 +170,7 @@ class TestReset:
             checkout.patch(clone.head)
         assert contents(tmp_path / "precious") == {"a": b"- a"}
 
-    def test_what_is_kept_stays(self, clone: Clone, checkout: Checkout) -> None:
+    def test_kept_files_are_not_removed(self, clone: Clone, checkout: Checkout) -> None:
         write(
             checkout.path,
             {"node_modules/x/i.js": "x", "src/node_modules/y.js": "y", "other": "z", "a.log": "l"},
@@ -181,9 +181,7 @@ class TestReset:
             "src/node_modules/y.js",
         }
 
-    def test_the_index_that_is_kept_is_made_anew_when_it_is_broken(
-        self, clone: Clone, checkout: Checkout
-    ) -> None:
+    def test_broken_index_is_rebuilt(self, clone: Clone, checkout: Checkout) -> None:
         (index,) = (clone.path / ".git/patchyard").glob("*.index")
         for damage in (b"junk", index.read_bytes()[:-30], b""):
             index.write_bytes(damage)
@@ -202,7 +200,7 @@ class TestReset:
         checkout.reset(clone.head)
         assert_exact(checkout, clone, clone.head)
 
-    def test_line_endings_modes_and_links_are_those_of_the_commit_whatever_the_user_set(
+    def test_user_settings_do_not_change_line_endings_modes_and_links(
         self, clone: Clone, checkout: Checkout
     ) -> None:
         clone.user.configure(core_autocrlf="true", core_eol="crlf")
@@ -237,12 +235,12 @@ class TestReset:
 
 
 class TestWhereItBelongs:
-    def test_found_again(self, checkout: Checkout, repository: Repository) -> None:
+    def test_worktree_is_found_by_path(self, checkout: Checkout, repository: Repository) -> None:
         found = repository.worktree(checkout.path)
         assert found
         assert found.path == checkout.path
 
-    def test_a_worktree_of_the_users_own_is_none_of_a_pool(
+    def test_users_own_worktree_is_not_a_pool_worktree(
         self, clone: Clone, repository: Repository, tmp_path: Path
     ) -> None:
         clone.git("worktree", "add", "-q", "--detach", tmp_path / "wt-2")
@@ -254,7 +252,7 @@ class TestWhereItBelongs:
     @pytest.mark.parametrize(
         "made", [{"README.md": "mine"}, {".git/HEAD": "ref: refs/heads/main\n"}, {".git": "junk"}]
     )
-    def test_nothing_is_made_over_what_is_there(
+    def test_existing_files_are_not_overwritten(
         self, clone: Clone, repository: Repository, tmp_path: Path, made: dict[str, str]
     ) -> None:
         write(tmp_path / "pool/wt-1", made)
@@ -264,7 +262,7 @@ class TestWhereItBelongs:
         for name, content in made.items():
             assert (tmp_path / "pool/wt-1" / name).read_text() == content
 
-    def test_one_that_was_never_finished_is_made_again(
+    def test_unfinished_worktree_is_added_again(
         self, clone: Clone, repository: Repository, tmp_path: Path
     ) -> None:
         path = tmp_path / "pool" / "wt-1"
@@ -276,7 +274,7 @@ class TestWhereItBelongs:
         checkout.reset(clone.head)
         assert_exact(checkout, clone, clone.head)
 
-    def test_removed(self, clone: Clone, checkout: Checkout, repository: Repository) -> None:
+    def test_worktree_is_removed(self, clone: Clone, checkout: Checkout, repository: Repository) -> None:
         sh(checkout, clone.user, "mkdir -p build/a; > build/a/f; chmod 555 build/a; git checkout -q -b topic")
         repository.remove_worktree(checkout.path)
         assert not os.path.lexists(checkout.path)

@@ -38,7 +38,7 @@ def test_the_environment() -> None:
     assert made["GIT_CONFIG_GLOBAL"] == "/g"
 
 
-def test_what_the_environment_configures_stays_but_for_what_is_overridden(clone: Clone) -> None:
+def test_settings_in_the_environment_apply_unless_overridden(clone: Clone) -> None:
     given = {
         "GIT_CONFIG_COUNT": "2",
         "GIT_CONFIG_KEY_0": "url.https://mirror.example/.insteadOf",
@@ -51,7 +51,7 @@ def test_what_the_environment_configures_stays_but_for_what_is_overridden(clone:
     assert git.run("config", "core.autocrlf").text == "false"
 
 
-def test_an_error_has_the_command_the_code_and_the_line_that_matters(clone: Clone) -> None:
+def test_error_has_command_exit_code_and_reason(clone: Clone) -> None:
     git = Git.find(clone.user.environ, clone.path)
     with pytest.raises(GitError) as error:
         git.run("cat-file", "blob", "nothing")
@@ -61,7 +61,7 @@ def test_an_error_has_the_command_the_code_and_the_line_that_matters(clone: Clon
     assert error.value.code == 128
 
 
-def test_an_error_has_no_password_of_a_url(clone: Clone) -> None:
+def test_error_does_not_contain_url_passwords(clone: Clone) -> None:
     git = Git.find(clone.user.environ, clone.path)
     with pytest.raises(GitError) as error:
         git.run("ls-remote", "http://uma:hunter22@127.0.0.1:9/x.git")
@@ -69,25 +69,25 @@ def test_an_error_has_no_password_of_a_url(clone: Clone) -> None:
     assert "http://127.0.0.1:9/x.git" in str(error.value)
 
 
-def test_what_takes_too_long_is_ended_with_all_that_it_started(clone: Clone, tmp_path: Path) -> None:
+def test_timeout_kills_git_and_its_children(clone: Clone, tmp_path: Path) -> None:
     git = Git.find(clone.user.environ, clone.path)
-    told = tmp_path / "pid"
+    pid_file = tmp_path / "pid"
     with pytest.raises(GitError, match=r"did not end within 1 s, and was stopped"):
-        git.run("-c", f"alias.slow=!echo $$ > {told}; sleep 600", "slow", timeout=1)
-    pid = int(told.read_text())
+        git.run("-c", f"alias.slow=!echo $$ > {pid_file}; sleep 600", "slow", timeout=1)
+    pid = int(pid_file.read_text())
     until = monotonic() + 30
     while is_alive(pid):
         assert monotonic() < until
         sleep(0.01)
 
 
-def test_a_directory_that_is_gone(clone: Clone, tmp_path: Path) -> None:
+def test_missing_working_directory(clone: Clone, tmp_path: Path) -> None:
     git = replace(Git.find(clone.user.environ, clone.path), cwd=tmp_path / "gone")
     with pytest.raises(GitError, match=r"cannot run git in .*gone: No such file or directory"):
         git.run("version")
 
 
-def test_a_signal_is_told(clone: Clone) -> None:
+def test_death_by_signal_is_reported(clone: Clone) -> None:
     git = Git.find(clone.user.environ, clone.path)
     with pytest.raises(GitError, match="was killed by signal 9"):
         git.run("-c", "alias.die=!kill -9 $PPID; sleep 1", "die")

@@ -52,7 +52,7 @@ def test_commits_are_read_whole_parents_first(clone: Clone) -> None:
     assert opened(clone).history.since(base, [base]) == ()
 
 
-def test_a_commit_that_is_not_there_is_an_error(clone: Clone) -> None:
+def test_missing_commit_is_an_error(clone: Clone) -> None:
     with pytest.raises(GitError):
         opened(clone).history.since(clone.head, ["1" * 40])
 
@@ -88,7 +88,7 @@ def test_patches_of_every_kind_give_the_tree_that_they_were_taken_of(
     assert other.history.apply(base, patch.diff) == patch.tree == clone.git("rev-parse", "HEAD^{tree}")
 
 
-def test_the_users_ways_of_applying_do_not_matter(clone: Clone, user: User, tmp_path: Path) -> None:
+def test_user_settings_do_not_change_apply(clone: Clone, user: User, tmp_path: Path) -> None:
     base = clone.commit({"a.txt": "one\ntwo\n"})
     wanted = clone.commit({"a.txt": "one  \r\ntwo\t\n \t\nend\n"})
     diff = clone.git("diff", "--binary", "--full-index", base, wanted) + "\n"

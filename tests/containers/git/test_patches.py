@@ -12,7 +12,7 @@ from containers.git.repository import GitError, Repository
 
 
 class TestTheUsersSettings:
-    def test_none_of_them_changes_a_patch(self, stage: Stage, tmp_path: Path) -> None:
+    def test_user_settings_do_not_change_a_patch(self, stage: Stage, tmp_path: Path) -> None:
         script = r"""
             printf 'one\r\n2\r\n' > crlf.txt; echo more >> README.md; mv src/app.py src/new.py; chmod 755 empty
             printf '\0\1' >> blob.bin; echo x > ünï; ln -s a b; echo '*.md diff=odd' > .gitattributes
@@ -68,7 +68,7 @@ class TestTheUsersSettings:
         assert checkout.patch(stage.start) == plain
         assert not log.exists()
 
-    def test_files_that_the_user_ignores_everywhere_stay_out(self, stage: Stage) -> None:
+    def test_globally_ignored_files_are_excluded(self, stage: Stage) -> None:
         write(stage.clone.user.home, {".config/git/ignore": "*.swp\n"})
         write(stage.path, {"a.swp": "x", "b.orig": "x", "a": "x"})
         assert stage.patch().files == ("a", "b.orig")
@@ -85,7 +85,7 @@ class TestTheUsersSettings:
 
 
 class TestExclude:
-    def test_what_it_names_stays_out_but_what_is_tracked(self, stage: Stage) -> None:
+    def test_excluded_files_are_left_out_unless_tracked(self, stage: Stage) -> None:
         write(
             stage.path,
             {".env": "x", "sub/.env": "x", "node_modules/a": "x", "src/node_modules/b": "x", "a": "x"},
@@ -94,18 +94,18 @@ class TestExclude:
         patch = stage.patch(exclude=["/.env", "node_modules", "README.md"])
         assert patch.files == ("README.md", "a", "sub/.env")
 
-    def test_an_ignore_file_of_the_tree_does_not_let_it_in(self, stage: Stage) -> None:
+    def test_ignore_file_of_the_tree_does_not_override_excludes(self, stage: Stage) -> None:
         write(stage.path, {".env": "x", ".gitignore": "!.env\n", "a": "x"})
         assert stage.patch(exclude=["/.env"]).files == (".gitignore", "a")
 
-    def test_nor_do_the_users_own_patterns_keep_out_what_the_tree_lets_in(self, stage: Stage) -> None:
+    def test_global_patterns_do_not_override_the_ignore_file_of_the_tree(self, stage: Stage) -> None:
         write(stage.clone.user.home, {".config/git/ignore": "*.dat\n"})
         write(stage.path, {"a.dat": "x", ".gitignore": "!a.dat\n"})
         assert stage.patch(exclude=["/.env"]).files == (".gitignore", "a.dat")
 
 
 class TestBaseline:
-    def test_what_was_there_before_is_left_out(self, stage: Stage) -> None:
+    def test_changes_before_the_baseline_are_left_out(self, stage: Stage) -> None:
         write(stage.path, {"lock": "installed", "src/app.py": "formatted\n", "gone": "x"})
         (stage.path / "empty").unlink()
         baseline = stage.checkout.snapshot()
@@ -115,7 +115,7 @@ class TestBaseline:
         assert patch.files == ("README.md", "src/lib/util.py")
         assert stage.content(patch, "src/app.py") == "print('app')"
 
-    def test_a_baseline_without_change_costs_nothing(self, stage: Stage) -> None:
+    def test_unchanged_baseline_gives_the_same_patch(self, stage: Stage) -> None:
         baseline = stage.checkout.snapshot()
         assert baseline == stage.repository.tree(stage.start)
         write(stage.path, {"README.md": "changed\n"})
@@ -131,7 +131,7 @@ class TestBaseline:
         patch = stage.patch(baseline=baseline)
         assert stage.content(patch, "long") + "\n" == text.replace("line 27\n", "by the task\n")
 
-    def test_where_they_conflict_the_task_wins(self, stage: Stage) -> None:
+    def test_task_wins_conflicts_with_the_baseline(self, stage: Stage) -> None:
         write(stage.path, {"README.md": "set up\n", "run.sh": "set up\n", "src/app.py": "set up\n"})
         baseline = stage.checkout.snapshot()
         write(stage.path, {"README.md": "by the task\n", ".gitattributes": "* merge=union\n"})
@@ -142,14 +142,14 @@ class TestBaseline:
         assert patch.files == (".gitattributes", "README.md", "run.sh", "src", "src/app.py", "src/lib/util.py")
         assert stage.content(patch, "README.md") == "by the task"
 
-    def test_a_task_that_takes_back_what_was_set_up_changes_nothing(self, stage: Stage) -> None:
+    def test_reverting_the_baseline_gives_an_empty_patch(self, stage: Stage) -> None:
         write(stage.path, {"README.md": "set up\n", "new": "set up"})
         baseline = stage.checkout.snapshot()
         write(stage.path, {"README.md": (stage.clone.path / "README.md").read_bytes()})
         (stage.path / "new").unlink()
         assert stage.patch(baseline=baseline).files == ()
 
-    def test_a_repository_that_was_set_up_inside(self, stage: Stage) -> None:
+    def test_nested_repository_in_the_baseline(self, stage: Stage) -> None:
         stage.sh("git init -q tool; echo t > tool/t; git -C tool add t; git -C tool commit -qm t")
         baseline = stage.checkout.snapshot()
         stage.sh("echo x > y; echo more >> tool/t; git -C tool commit -qam more")
@@ -165,13 +165,13 @@ class TestSubmodules:
         odd_clone.commit()
         return Stage(odd_clone, tmp_path / "pool")
 
-    def test_stay_as_they_are(self, stage: Stage) -> None:
+    def test_submodules_are_unchanged(self, stage: Stage) -> None:
         stage.sh(
             "git submodule update -q --init; echo more >> vendor/lib/lib.txt; > vendor/lib/new; echo x > y"
         )
         assert stage.patch().files == ("y",)
 
-    def test_unless_the_task_moves_one_or_takes_it_away(self, stage: Stage) -> None:
+    def test_moved_or_removed_submodule(self, stage: Stage) -> None:
         newer = self.library.commit({"lib.txt": "newer"})
         stage.sh(
             f"git submodule update -q --init; git -C vendor/lib fetch -q; git -C vendor/lib checkout -q {newer}"
@@ -183,18 +183,18 @@ class TestSubmodules:
         stage.sh("git rm -q vendor/lib")
         assert stage.patch().files == (".gitmodules", "vendor/lib")
 
-    def test_one_that_the_task_adds_is_one(self, stage: Stage) -> None:
+    def test_added_submodule(self, stage: Stage) -> None:
         stage.sh(f"git submodule add -q {self.library.path} other; git init -q n; > n/f")
         patch = stage.patch()
         assert patch.files == (".gitmodules", "n/f", "other")
         assert f"+Subproject commit {self.library.head}".encode() in patch.diff
 
-    def test_one_made_ordinary_files(self, stage: Stage) -> None:
+    def test_submodule_replaced_by_files(self, stage: Stage) -> None:
         stage.sh("git rm -q vendor/lib; mkdir -p vendor/lib; echo mine > vendor/lib/lib.txt")
         patch = stage.patch()
         assert patch.files == (".gitmodules", "vendor/lib", "vendor/lib/lib.txt")
 
-    def test_a_nested_repository_beside_one(self, stage: Stage) -> None:
+    def test_nested_repository_beside_a_submodule(self, stage: Stage) -> None:
         stage.sh("git submodule update -q --init; git init -q n; > n/f; git -C n add f; git -C n commit -qm n")
         assert stage.patch().files == ("n/f",)
         assert (stage.path / "vendor/lib/.git").is_file()
@@ -227,13 +227,13 @@ def test_a_repository_of_sha_256(user: User, tmp_path: Path) -> None:
     assert (stage.path / "new").exists()
 
 
-def test_what_git_cannot_hold_is_told(stage: Stage) -> None:
+def test_file_that_git_cannot_store_is_reported(stage: Stage) -> None:
     stage.sh("rm README.md; mkfifo README.md")
     with pytest.raises(GitError, match=r"README\.md"):
         stage.checkout.patch(stage.start)
 
 
-def test_a_patch_takes_three_git_processes_and_a_reset_two(stage: Stage, tmp_path: Path) -> None:
+def test_patch_starts_three_git_processes_and_reset_two(stage: Stage, tmp_path: Path) -> None:
     git = CountedGit.at(tmp_path / "bin", stage.clone.user)
     checkout = Repository.open(stage.clone.path, git.environ).worktree(stage.path)
     assert checkout

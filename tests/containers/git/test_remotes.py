@@ -93,14 +93,12 @@ class TestPush:
             or "p/" not in (remote.clone.path / ".git/FETCH_HEAD").read_text()
         )
 
-    def test_once_more_is_no_harm(self, remote: Remote) -> None:
+    def test_repeated_push_succeeds(self, remote: Remote) -> None:
         one = remote.commit("1")
         for lease in (None, one, remote.start):
             assert remote.push(Push("p/1", one, lease)) == (PushResult("p/1"),)
 
-    def test_a_branch_that_somebody_pushed_to_is_not_overwritten_and_the_others_go_on(
-        self, remote: Remote
-    ) -> None:
+    def test_concurrently_updated_branch_is_not_overwritten_and_others_are_pushed(self, remote: Remote) -> None:
         one, theirs, two = remote.commit("1"), remote.commit("theirs"), remote.commit("2")
         remote.push(Push("p/1", one, None), Push("p/2", one, None))
         remote.bare.git("fetch", "-q", remote.clone.path, f"{theirs}:refs/heads/p/1", "--force")
@@ -112,7 +110,7 @@ class TestPush:
             assert results[2] == PushResult("p/4", moved.replace("p/1", "p/4"))
         assert remote.tip("p/1") == theirs
 
-    def test_a_hook_that_declines_is_quoted(self, remote: Remote) -> None:
+    def test_message_of_a_declining_hook_is_quoted(self, remote: Remote) -> None:
         one = remote.commit("1")
         hook(remote, "update", "case $1 in *no*) echo 'Not on a Friday.' >&2; exit 1;; esac")
         declined, taken = remote.push(Push("no", one, None), Push("yes", one, None))
@@ -130,14 +128,14 @@ class TestPush:
         )
         assert remote.bare.git("for-each-ref", "--format=%(refname:short)", "refs/heads") == "main\nyes"
 
-    def test_a_branch_in_the_way_of_another(self, remote: Remote) -> None:
+    def test_conflicting_branch_name_is_declined(self, remote: Remote) -> None:
         one = remote.commit("1")
         remote.push(Push("p", one, None))
         (result,) = remote.push(Push("p/1", one, None))
         assert result.error
         assert result.error.startswith("the remote declined the push to p/1 (")
 
-    def test_the_users_settings_and_hooks_have_no_say(self, remote: Remote, tmp_path: Path) -> None:
+    def test_user_settings_and_hooks_do_not_apply(self, remote: Remote, tmp_path: Path) -> None:
         ran = tmp_path / "ran"
         pre_push = remote.clone.path / ".git/hooks/pre-push"
         pre_push.write_text(f"#!/bin/sh\ntouch {ran}\nexit 1\n")
@@ -155,7 +153,7 @@ class TestPush:
         assert remote.bare.git("for-each-ref", "--format=%(refname)") == "refs/heads/main\nrefs/heads/p/1"
         assert not ran.exists()
 
-    def test_a_remote_that_is_not_there(self, remote: Remote) -> None:
+    def test_missing_remote(self, remote: Remote) -> None:
         shutil.rmtree(remote.bare.path)
         results = remote.push(Push("a", remote.start, None), Push("b", remote.start, None))
         assert [result.branch for result in results] == ["a", "b"]
@@ -168,7 +166,7 @@ class TestPush:
     def test_nothing_to_push(self, remote: Remote) -> None:
         assert remote.push() == ()
 
-    def test_one_that_never_answers(self, remote: Remote) -> None:
+    def test_unresponsive_remote_times_out(self, remote: Remote) -> None:
         with socket.create_server(("127.0.0.1", 0)) as silent:
             remote.clone.git("remote", "set-url", "origin", f"http://127.0.0.1:{silent.getsockname()[1]}/x.git")
             pushes = [Push("a", remote.start, None)]
@@ -205,16 +203,14 @@ class TestLook:
         assert origin.url(push=True) == "https://github.com/fork/sample.git"
         assert remote.repository.remote("gh:other/one").url() == "https://github.com/other/one"
 
-    def test_from_a_linked_worktree_a_relative_url_leads_to_the_same(
-        self, remote: Remote, tmp_path: Path
-    ) -> None:
+    def test_relative_url_works_from_a_linked_worktree(self, remote: Remote, tmp_path: Path) -> None:
         remote.clone.git("worktree", "add", "-q", "--detach", tmp_path / "linked")
         linked = Repository.open(tmp_path / "linked" / "src", remote.clone.user.environ)
         assert linked.remote("origin").branches(["main"], None) == {"main": remote.start}
 
 
 class TestFetch:
-    def test_one_commit_and_nothing_else(self, remote: Remote, tmp_path: Path) -> None:
+    def test_fetch_changes_no_ref(self, remote: Remote, tmp_path: Path) -> None:
         theirs = Clone(remote.clone.user, tmp_path / "theirs")
         remote.bare.git("clone", "-q", ".", theirs.path)
         commit = theirs.commit({"new": "new"})
@@ -250,7 +246,7 @@ class TestFetch:
 
 
 class TestCredentials:
-    def test_a_token_opens_the_remote_and_is_seen_nowhere(self, hosted: Remote, tmp_path: Path) -> None:
+    def test_token_gives_access_and_is_not_visible(self, hosted: Remote, tmp_path: Path) -> None:
         one = hosted.commit("1")
         before = everything(hosted.clone)
         git = CountedGit.at(tmp_path / "bin", hosted.clone.user)
@@ -265,7 +261,7 @@ class TestCredentials:
         assert everything(hosted.clone) == before
         assert TOKEN not in repr(GOOD)
 
-    def test_a_wrong_one_is_explained_and_not_shown(self, hosted: Remote) -> None:
+    def test_wrong_token_is_explained_and_not_shown(self, hosted: Remote) -> None:
         (result,) = hosted.push(Push("p/1", hosted.start, None), credential=BAD)
         assert result.error
         assert "it rejects the token or password" in result.error
@@ -274,18 +270,18 @@ class TestCredentials:
             hosted.repository.remote("origin").branches(["*"], BAD)
         assert BAD.password not in str(error.value) + error.value.stderr
 
-    def test_none_is_explained(self, hosted: Remote) -> None:
+    def test_missing_token_is_explained(self, hosted: Remote) -> None:
         (result,) = hosted.push(Push("p/1", hosted.start, None))
         assert result.error
         assert "it requires a user name and a password; give a token" in result.error
 
-    def test_one_that_may_not_write(self, hosted: Remote, server: GitHubServer) -> None:
+    def test_token_without_write_access(self, hosted: Remote, server: GitHubServer) -> None:
         server.repository("uma/sample").writers.clear()
         (result,) = hosted.push(Push("p/1", hosted.start, None), credential=GOOD)
         assert result.error
         assert "the token or account may not write there" in result.error
 
-    def test_the_users_helpers_are_not_asked_nor_told(self, hosted: Remote, tmp_path: Path) -> None:
+    def test_user_credential_helpers_are_not_used(self, hosted: Remote, tmp_path: Path) -> None:
         helper = tmp_path / "helper"
         helper.write_text(
             f"#!/bin/sh\n{{ echo $*; cat; }} >> {tmp_path}/asked\necho username=u\necho password=p\n"
@@ -300,7 +296,7 @@ class TestCredentials:
         hosted.push(Push("p/1", hosted.start, None))
         assert (tmp_path / "asked").exists()
 
-    def test_it_is_for_http_alone(self, hosted: Remote, tmp_path: Path) -> None:
+    def test_token_is_used_for_http_only(self, hosted: Remote, tmp_path: Path) -> None:
         hosted.clone.git("remote", "add", "files", f"file://{hosted.bare.path}")
         hook(hosted, "pre-receive", f"env > {tmp_path}/seen")
         pushes = [Push("p/1", hosted.start, None)]
@@ -308,7 +304,7 @@ class TestCredentials:
         assert "GIT_" in (tmp_path / "seen").read_text()
         assert TOKEN not in (tmp_path / "seen").read_text()
 
-    def test_it_is_for_the_host_that_is_pushed_to_alone(self, hosted: Remote, server: GitHubServer) -> None:
+    def test_token_is_used_for_the_push_host_only(self, hosted: Remote, server: GitHubServer) -> None:
         elsewhere = server.clone_url("uma/sample").replace("127.0.0.1", "localhost")
         hosted.clone.git("config", "http.followRedirects", "true")
         moved = Fault(
@@ -319,7 +315,7 @@ class TestCredentials:
         assert result.error
         assert "it requires a user name and a password" in result.error
 
-    def test_one_with_a_line_break_is_not_handed_over(self, hosted: Remote) -> None:
+    def test_token_with_a_line_break_is_rejected(self, hosted: Remote) -> None:
         with pytest.raises(RemoteError, match="the token for origin has a line break in it; set it again"):
             hosted.repository.remote("origin").fetch("1" * 40, Credential("x", "a\nhost=evil"))
 
@@ -331,13 +327,13 @@ class TestCredentials:
         assert "hunter22" not in result.error
 
 
-def test_a_host_that_cannot_be_found(clone: Clone) -> None:
+def test_unknown_host(clone: Clone) -> None:
     clone.git("remote", "add", "origin", "https://nowhere.invalid/x.git")
     with pytest.raises(RemoteError, match="its name cannot be resolved"):
         Repository.open(clone.path, clone.user.environ).remote("origin").branches(["*"], None)
 
 
-def test_a_port_where_nobody_listens(clone: Clone) -> None:
+def test_closed_port(clone: Clone) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     clone.git("remote", "add", "origin", f"http://127.0.0.1:{port}/x.git")

@@ -57,12 +57,12 @@ class TestOpen:
         clone.git("clone", "-q", "--depth=1", f"file://{clone.path}", tmp_path / "shallow")
         assert Repository.open(tmp_path / "shallow", clone.user.environ).resolve("HEAD") == clone.head
 
-    def test_a_variable_of_a_hook_does_not_lead_elsewhere(self, clone: Clone, make_repository: Make) -> None:
+    def test_git_variables_of_a_hook_are_ignored(self, clone: Clone, make_repository: Make) -> None:
         other = make_repository("other", {"a": "a"})
         led = {**clone.user.environ, "GIT_DIR": str(other.path / ".git"), "GIT_WORK_TREE": str(other.path)}
         assert Repository.open(clone.path, led).root == clone.path
 
-    def test_nowhere(self, user: User, tmp_path: Path) -> None:
+    def test_missing_directory(self, user: User, tmp_path: Path) -> None:
         (tmp_path / "elsewhere").mkdir()
         with pytest.raises(
             NotARepositoryError, match=r"elsewhere is not in a git repository; run patchyard in one"
@@ -78,7 +78,7 @@ class TestOpen:
         with pytest.raises(NotARepositoryError, match="repo has no commit yet; create one first"):
             opened(make_repository())
 
-    def test_inside_of_the_git_directory(self, clone: Clone) -> None:
+    def test_path_inside_the_git_directory(self, clone: Clone) -> None:
         with pytest.raises(NotARepositoryError, match="is inside a git directory"):
             Repository.open(clone.path / ".git", clone.user.environ)
 
@@ -98,7 +98,7 @@ class TestOpen:
 
 
 class TestNames:
-    def test_what_a_revision_stands_for(self, clone: Clone) -> None:
+    def test_revisions_are_resolved(self, clone: Clone) -> None:
         first = clone.head
         clone.commit({"b": "b"})
         clone.git("tag", "-m", "v1", "v1")
@@ -108,7 +108,7 @@ class TestNames:
         assert repository.resolve(first[:10]) == first
 
     @pytest.mark.parametrize("revision", ["nowhere", "--all", "HEAD:README.md", "", "0" * 40])
-    def test_what_stands_for_no_commit(self, clone: Clone, revision: str) -> None:
+    def test_unknown_revision_is_an_error(self, clone: Clone, revision: str) -> None:
         with pytest.raises(RevisionError, match="does not name a commit in") as error:
             opened(clone).resolve(revision)
         assert error.value.exit_code == 2
@@ -125,19 +125,19 @@ class TestNames:
 
 
 class TestIdentity:
-    def test_that_of_the_configuration(self, clone: Clone) -> None:
+    def test_identity_from_the_configuration(self, clone: Clone) -> None:
         assert opened(clone).identity() == Identity("Uma User", "uma@example.com")
 
-    def test_the_environment_is_stronger(self, clone: Clone) -> None:
+    def test_environment_overrides_the_configuration(self, clone: Clone) -> None:
         named = {**clone.user.environ, "GIT_AUTHOR_NAME": "Eve", "GIT_AUTHOR_EMAIL": "eve@example.com"}
         assert Repository.open(clone.path, named).identity() == Identity("Eve", "eve@example.com")
 
-    def test_the_repository_is_stronger_than_the_home(self, clone: Clone) -> None:
+    def test_repository_overrides_the_global_configuration(self, clone: Clone) -> None:
         clone.git("config", "user.email", "work@example.com")
         assert opened(clone).identity() == Identity("Uma User", "work@example.com")
 
     @pytest.mark.parametrize("email", ["", " <>"])
-    def test_patchyards_own_where_half_of_it_is_missing(self, clone: Clone, email: str) -> None:
+    def test_incomplete_identity_is_replaced(self, clone: Clone, email: str) -> None:
         (clone.user.home / ".gitconfig").write_text(f'[user]\n\tname = Uma\n\temail = "{email}"\n')
         repository = opened(clone)
         assert repository.identity() == Identity("patchyard", "patchyard@localhost")
@@ -148,7 +148,7 @@ class TestIdentity:
 
 
 class TestCommit:
-    def test_what_it_holds(self, clone: Clone) -> None:
+    def test_commit_content(self, clone: Clone) -> None:
         repository = opened(clone)
         message = "Add ünï\n\n# not a comment\n\nPlan-Task: 1.1\n"
         commit = repository.commit(repository.tree(clone.head), [clone.head], message)
@@ -166,7 +166,7 @@ class TestCommit:
         assert repository.is_ancestor(clone.head, commit)
         assert not repository.is_ancestor(commit, clone.head)
 
-    def test_settings_of_the_user_change_nothing(self, clone: Clone) -> None:
+    def test_user_settings_do_not_change_a_commit(self, clone: Clone) -> None:
         clone.user.configure(commit_gpgSign="true", gpg_program="false", i18n_commitEncoding="latin1")
         repository = opened(clone)
         commit = repository.commit(repository.tree(clone.head), [clone.head], "ünï")
@@ -181,7 +181,7 @@ class TestMerge:
         clone.git("checkout", "-q", "main")
         return commit
 
-    def test_two_that_go_together(self, clone: Clone) -> None:
+    def test_merge_without_conflict(self, clone: Clone) -> None:
         one = self.branch(clone, {"one": "1"}, "main")
         two = self.branch(clone, {"two": "2", "README.md": "# Changed\n"}, "main")
         merge = opened(clone).merge(one, two, "together")
@@ -191,7 +191,7 @@ class TestMerge:
         assert clone.git("ls-tree", "--name-only", merge.commit, "one", "two") == "one\ntwo"
         assert clone.git("show", f"{merge.commit}:README.md") == "# Changed"
 
-    def test_where_one_holds_the_other(self, clone: Clone) -> None:
+    def test_merge_with_an_ancestor(self, clone: Clone) -> None:
         one = self.branch(clone, {"one": "1"}, "main")
         repository = opened(clone)
         assert repository.merge(clone.head, one, "x").commit == one
@@ -205,19 +205,19 @@ class TestMerge:
         assert merge.commit is None
         assert merge.conflicts == ("README.md", "src/a b\nü")
 
-    def test_a_file_in_a_directorys_place_has_its_own_name(self, clone: Clone) -> None:
+    def test_file_in_place_of_a_directory_conflicts_by_its_name(self, clone: Clone) -> None:
         one = self.branch(clone, {"place": "1"}, "main")
         two = self.branch(clone, {"place/file": "2"}, "main")
         assert opened(clone).merge(one, two, "x").conflicts == ("place",)
 
-    def test_the_users_checkout_and_settings_have_no_say(self, clone: Clone) -> None:
+    def test_users_checkout_and_settings_do_not_change_a_merge(self, clone: Clone) -> None:
         one = self.branch(clone, {"README.md": "# One\n"}, "main")
         two = self.branch(clone, {"README.md": "# Two\n"}, "main")
         clone.write({".gitattributes": "* merge=union\n"})
         clone.user.configure(merge_default="union", merge_conflictStyle="diff3", merge_renormalize="true")
         assert opened(clone).merge(one, two, "x").conflicts == ("README.md",)
 
-    def test_a_rename_is_followed_whatever_the_user_set(self, clone: Clone) -> None:
+    def test_renames_are_followed_regardless_of_user_settings(self, clone: Clone) -> None:
         clone.commit({"long.txt": "".join(f"line {n}\n" for n in range(30))})
         clone.git("checkout", "-q", "--detach", "main")
         clone.git("mv", "long.txt", "moved.txt")
@@ -229,7 +229,7 @@ class TestMerge:
         assert merge.commit
         assert clone.git("show", f"{merge.commit}:moved.txt").startswith("first\nline 0\n")
 
-    def test_histories_with_nothing_in_common(self, clone: Clone, make_repository: Make) -> None:
+    def test_unrelated_histories_are_merged(self, clone: Clone, make_repository: Make) -> None:
         other = make_repository("other", {"b": "b"})
         clone.git("fetch", "-q", other.path, "main")
         with pytest.raises(
@@ -262,7 +262,7 @@ class TestBranches:
         repository.set_branch("patchyard/x/1", second, first)
         assert clone.git("rev-parse", "patchyard/x/1") == second
 
-    def test_one_that_is_elsewhere_is_left_alone(self, clone: Clone) -> None:
+    def test_moved_branch_is_not_changed(self, clone: Clone) -> None:
         first = clone.head
         second = clone.commit({"b": "b"})
         repository = opened(clone)
@@ -274,17 +274,17 @@ class TestBranches:
                 repository.set_branch("there", first, expected)
         assert clone.git("rev-parse", "there") == second
 
-    def test_one_whose_name_is_in_the_way(self, clone: Clone) -> None:
+    def test_conflicting_branch_name_is_an_error(self, clone: Clone) -> None:
         clone.git("branch", "patchyard")
         with pytest.raises(GitError, match=r"cannot set branch patchyard/1: .*'refs/heads/patchyard' exists"):
             opened(clone).set_branch("patchyard/1", clone.head, None)
 
-    def test_what_is_checked_out_where(self, clone: Clone, tmp_path: Path) -> None:
+    def test_checked_out_branches(self, clone: Clone, tmp_path: Path) -> None:
         clone.git("worktree", "add", "-q", "-b", "topic", tmp_path / "with space\nand line")
         clone.git("worktree", "add", "-q", "--detach", tmp_path / "detached")
         assert opened(clone).checked_out() == {"main": clone.path, "topic": tmp_path / "with space\nand line"}
 
-    def test_no_hook_of_the_users_runs(self, clone: Clone, tmp_path: Path) -> None:
+    def test_no_user_hook_runs(self, clone: Clone, tmp_path: Path) -> None:
         hooks, ran = tmp_path / "hooks", tmp_path / "ran"
         hooks.mkdir()
         for name in ("reference-transaction", "post-checkout", "post-commit"):

@@ -45,7 +45,7 @@ def objects(clone: Clone) -> set[str]:
         ({f"d/{SECRET}/f": "x"}, None),
     ],
 )
-def test_a_patch_with_a_secret_is_kept_back(
+def test_patch_with_a_secret_is_withheld(
     clone: Clone, checkout: Checkout, files: dict[str, str | bytes], found: str | None
 ) -> None:
     message = f"the patch holds the value of {found}, so it is withheld"
@@ -65,13 +65,13 @@ def test_a_patch_with_a_secret_is_kept_back(
     assert checkout.patch(clone.head, secrets=SECRETS).files == ("harmless",)
 
 
-def test_a_link_that_names_a_secret(clone: Clone, checkout: Checkout) -> None:
+def test_link_target_with_a_secret_is_withheld(clone: Clone, checkout: Checkout) -> None:
     (checkout.path / "link").symlink_to(f"/x/{SECRET}")
     with pytest.raises(SecretFoundError, match="in link"):
         checkout.patch(clone.head, secrets=SECRETS)
 
 
-def test_without_a_secret_the_patch_is_the_same(clone: Clone, checkout: Checkout) -> None:
+def test_search_does_not_change_a_patch_without_secrets(clone: Clone, checkout: Checkout) -> None:
     write(checkout.path, {"a": "x\n", "b.bin": b"\0\1\2", "n/f": "nested"})
     clone.user.git("init", "-q", cwd=checkout.path / "n")
     patch = checkout.patch(clone.head, secrets=SECRETS)
@@ -80,18 +80,18 @@ def test_without_a_secret_the_patch_is_the_same(clone: Clone, checkout: Checkout
     assert clone.git("cat-file", "-t", patch.tree) == "tree"
 
 
-def test_a_secret_that_the_file_held_elsewhere_is_not_the_patchs(clone: Clone, checkout: Checkout) -> None:
+def test_secret_already_in_the_file_is_allowed(clone: Clone, checkout: Checkout) -> None:
     text = (clone.path / "old.txt").read_text()
     write(checkout.path, {"old.txt": text + "new\n"})
     assert checkout.patch(clone.head, secrets=SECRETS).files == ("old.txt",)
 
 
-def test_one_in_an_ignored_or_excluded_file_is_not_in_the_patch(clone: Clone, checkout: Checkout) -> None:
+def test_secret_in_an_ignored_file_is_allowed(clone: Clone, checkout: Checkout) -> None:
     write(checkout.path, {".gitignore": "*.log\n", "a.log": SECRET, ".env": SECRET})
     assert checkout.patch(clone.head, exclude=["/.env"], secrets=SECRETS).files == (".gitignore",)
 
 
-def test_what_was_set_up_is_not_the_tasks(clone: Clone, checkout: Checkout) -> None:
+def test_secret_in_the_baseline_is_allowed(clone: Clone, checkout: Checkout) -> None:
     write(checkout.path, {"conf": f"x={SECRET}\n"})
     baseline = checkout.snapshot()
     write(checkout.path, {"a": "x\n"})

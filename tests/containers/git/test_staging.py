@@ -163,7 +163,7 @@ NESTED = {
 
 
 @pytest.mark.parametrize(("script", "files"), CHANGES.values(), ids=CHANGES)
-def test_what_a_task_leaves_is_its_patch(stage: Stage, script: str, files: list[str]) -> None:
+def test_files_of_a_task_are_its_patch(stage: Stage, script: str, files: list[str]) -> None:
     stage.sh(script)
     patch = stage.patch()
     assert sorted(patch.files) == sorted(files)
@@ -173,9 +173,7 @@ def test_what_a_task_leaves_is_its_patch(stage: Stage, script: str, files: list[
 
 
 @pytest.mark.parametrize(("script", "files"), NESTED.values(), ids=NESTED)
-def test_a_repository_that_a_task_made_inside_becomes_ordinary_files(
-    stage: Stage, script: str, files: list[str]
-) -> None:
+def test_nested_repository_becomes_ordinary_files(stage: Stage, script: str, files: list[str]) -> None:
     stage.sh(script)
     before = sorted(path.relative_to(stage.path) for path in stage.path.rglob("*"))
     patch = stage.patch()
@@ -204,7 +202,7 @@ OPERATION = st.one_of(
     max_examples=50, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(operations=st.lists(OPERATION, max_size=12), patched=st.booleans())
-def test_any_work_gives_a_patch_that_applies_and_a_reset_that_leaves_nothing(
+def test_any_change_gives_an_applicable_patch_and_a_clean_reset(
     stage: Stage, operations: list[tuple[str, str, bytes]], *, patched: bool
 ) -> None:
     stage.checkout.reset(stage.start)
@@ -250,7 +248,7 @@ def do(stage: Stage, what: str, name: str, more: bytes) -> None:
         actions[what]()
 
 
-def test_an_edit_right_after_the_reset_is_seen_later_too(stage: Stage) -> None:
+def test_edit_right_after_a_reset_is_detected(stage: Stage) -> None:
     """Git compares whole seconds: an edit in the second of the checkout looks like none to a younger index."""
     sleep(1.02 - time() % 1)
     stage.checkout.reset(stage.start)

@@ -100,7 +100,7 @@ class TestPool:
             await pool.release(one)
             assert (await pool.acquire(clone.head)).name == "wt-1"
 
-    async def test_later_runs_use_them_again(
+    async def test_later_runs_reuse_worktrees(
         self, clone: Clone, repository: Repository, directory: Path
     ) -> None:
         write(clone.user.home, {"mark": ""})
@@ -115,7 +115,7 @@ class TestPool:
             assert inode(worktree.path) == born
             assert contents(worktree.path) == contents(clone.path)
 
-    async def test_one_waits_until_another_is_free(
+    async def test_acquire_waits_for_a_free_worktree(
         self, clone: Clone, repository: Repository, directory: Path
     ) -> None:
         async with Pool(repository, directory, 1) as pool:
@@ -126,7 +126,7 @@ class TestPool:
             await pool.release(worktree)
             assert (await pool.acquire(clone.head)).name == "wt-1"
 
-    async def test_a_commit_that_is_not_there(
+    async def test_missing_commit_leaves_the_worktree_free(
         self, clone: Clone, repository: Repository, directory: Path
     ) -> None:
         async with Pool(repository, directory, 1) as pool:
@@ -145,7 +145,7 @@ class TestPool:
             "rm -rf .git; git init -q; git -C ../../repo worktree prune",
         ],
     )  # fmt: skip
-    async def test_a_broken_one_is_made_anew(
+    async def test_broken_worktree_is_added_again(
         self, clone: Clone, repository: Repository, directory: Path, damage: str
     ) -> None:
         async with Pool(repository, directory, 1) as pool:
@@ -157,7 +157,7 @@ class TestPool:
             assert contents(again.path) == contents(clone.path)
             assert clone.user.git("status", "--porcelain", "--ignored", cwd=again.path) == ""
 
-    async def test_one_with_work_is_set_aside(
+    async def test_worktree_with_work_is_quarantined(
         self, clone: Clone, repository: Repository, directory: Path
     ) -> None:
         async with Pool(repository, directory, 1) as pool:
@@ -178,7 +178,7 @@ class TestPool:
 
 
 class TestOthers:
-    async def test_two_runs_at_once_share_no_worktree(
+    async def test_concurrent_runs_use_different_worktrees(
         self, clone: Clone, repository: Repository, directory: Path
     ) -> None:
         with another_run(clone, directory) as process:
@@ -218,7 +218,7 @@ class TestOthers:
     @pytest.mark.parametrize(
         "theirs", [{"notes": "x"}, {".git/HEAD": "ref: refs/heads/main"}, {".git": "gitdir: /nowhere"}]
     )
-    async def test_what_is_somebody_elses_is_left_alone(
+    async def test_foreign_files_are_not_changed(
         self, clone: Clone, repository: Repository, directory: Path, theirs: Mapping[str, str]
     ) -> None:
         write(directory / "wt-2", theirs)
@@ -239,7 +239,7 @@ class TestOthers:
         )
         assert (directory / "wt-2").is_dir()
 
-    async def test_a_worktree_of_the_users_own_is_left_alone(
+    async def test_users_own_worktree_is_not_changed(
         self, clone: Clone, repository: Repository, directory: Path
     ) -> None:
         clone.git("worktree", "add", "-q", "-b", "mine", directory / "wt-1")
@@ -249,7 +249,7 @@ class TestOthers:
         assert await to_thread.run_sync(remove_worktrees, repository, directory) == ()
         assert (directory / "wt-1/README.md").exists()
 
-    async def test_a_directory_that_cannot_be_made(self, clone: Clone, repository: Repository) -> None:
+    async def test_directory_cannot_be_created(self, clone: Clone, repository: Repository) -> None:
         with pytest.raises(
             PoolError, match=r"cannot create .*README\.md/x for worktrees: .*; name another with --worktrees"
         ):
@@ -258,7 +258,7 @@ class TestOthers:
 
 
 class TestCopy:
-    async def test_files_that_git_does_not_have(
+    async def test_untracked_files_are_copied(
         self, clone: Clone, repository: Repository, directory: Path
     ) -> None:
         write(
@@ -307,11 +307,13 @@ class TestCopy:
         assert (clone.path / ".env").read_text() == "SECRET=1"
 
     @pytest.mark.parametrize("pattern", ["/etc/passwd", "../x", "a/../../x", "", "."])
-    async def test_nothing_from_outside(self, repository: Repository, directory: Path, pattern: str) -> None:
+    async def test_pattern_outside_the_repository_is_rejected(
+        self, repository: Repository, directory: Path, pattern: str
+    ) -> None:
         with pytest.raises(CopyError, match=r"must be a path inside the repository, such as \.env"):
             Pool(repository, directory, 1, copy=[pattern])
 
-    async def test_nor_through_a_link(
+    async def test_link_outside_the_repository_is_rejected(
         self, clone: Clone, repository: Repository, directory: Path, tmp_path: Path
     ) -> None:
         write(tmp_path / "outside", {"key": "k"})
@@ -322,7 +324,7 @@ class TestCopy:
                 with pytest.raises(CopyError, match=f"copy: .*/{pattern} points outside the repository"):
                     await pool.acquire(clone.head)
 
-    async def test_nor_to_the_outside_through_a_link_of_the_commit(
+    async def test_copy_does_not_follow_a_link_in_the_commit(
         self, clone: Clone, repository: Repository, directory: Path, tmp_path: Path
     ) -> None:
         (tmp_path / "outside").mkdir()
@@ -334,7 +336,7 @@ class TestCopy:
             await pool.acquire(commit)
         assert contents(tmp_path / "outside") == {}
 
-    async def test_what_is_kept_stays_between_tasks(
+    async def test_kept_files_are_not_removed_between_tasks(
         self, clone: Clone, repository: Repository, directory: Path
     ) -> None:
         write(clone.path, {".env": "x"})
@@ -350,7 +352,9 @@ class TestCopy:
 
 
 class TestClean:
-    async def test_what_no_run_holds(self, clone: Clone, repository: Repository, directory: Path) -> None:
+    async def test_unlocked_worktrees_are_removed(
+        self, clone: Clone, repository: Repository, directory: Path
+    ) -> None:
         async with Pool(repository, directory, 2) as pool:
             await two_names(pool, clone.head)
         write(directory, {"notes.txt": "mine", "wt-x": "mine", "wt-3/f": "mine"})
@@ -363,7 +367,7 @@ class TestClean:
         assert clone.git("worktree", "list").count("\n") == 0
         assert not (clone.path / ".git/worktrees").exists()
 
-    async def test_the_directory_goes_when_it_is_empty(
+    async def test_empty_directory_is_removed(
         self, clone: Clone, repository: Repository, directory: Path
     ) -> None:
         async with Pool(repository, directory, 2) as pool:
@@ -372,7 +376,7 @@ class TestClean:
         assert is_gone(directory)
         assert await to_thread.run_sync(remove_worktrees, repository, directory) == ()
 
-    async def test_one_that_is_in_use_stays(
+    async def test_locked_worktree_is_not_removed(
         self, clone: Clone, repository: Repository, directory: Path
     ) -> None:
         with another_run(clone, directory) as process:
@@ -384,7 +388,7 @@ class TestClean:
             )
             assert (directory / "wt-1/other").exists()
 
-    async def test_one_whose_directory_the_user_removed(
+    async def test_worktree_removed_by_the_user(
         self, clone: Clone, repository: Repository, directory: Path
     ) -> None:
         async with Pool(repository, directory, 1) as pool:
