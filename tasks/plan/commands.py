@@ -27,7 +27,9 @@ _SUCCESS = re.compile(
 _TEST = re.compile(r"-[a-zA-Z]{1,2}|!?==?")
 _SCRIPT = re.compile(r"/(?:[^/.]+|[^/]+\.(?:sh|bash))$")
 _ALONE = frozenset(("make", "just", "tox", "nox", "rake"))
+"""Programs of `TOOLS` that are a command without arguments."""
 _NOT_ALONE = frozenset(("cat", "cd", "echo", "printf"))
+"""Programs of `PROGRAMS` that are not a command without arguments."""
 _LONGEST = 10_000
 """A longer text, in characters, is not read as a command without backticks."""
 
@@ -105,27 +107,41 @@ def _is_one_line(text: str) -> bool:
 
 
 def _is_call(program: str, arguments: list[str], text: str) -> bool:
-    """Whether a program's name and what follows it is a call of that program."""
-    evident = any(_EVIDENCE.match(word) for word in arguments)
-    known = TOOLS.get(program)
-    is_sub = bool(known and arguments and arguments[0] in known)
-    if not _OPERATOR.search(text) and _is_sentence(text, arguments[1:] if is_sub else arguments):
+    """Return whether a program name and the words after it are a call of that program.
+
+    `text` is the whole text, which is prose if it reads as a sentence and has no shell operator.
+    """
+    names_subcommand = bool(arguments) and arguments[0] in TOOLS.get(program, ())
+    operands = arguments[1:] if names_subcommand else arguments
+    if not _OPERATOR.search(text) and _is_sentence(text, operands):
         return False
-    if known is not None:
-        accepted = is_sub or evident or (program in _ALONE and len(arguments) <= 1)
-    elif program in PROGRAMS:
-        plain = len(arguments) <= 1 and not STATES.intersection(arguments)
-        accepted = evident or (plain and (program not in _NOT_ALONE or bool(arguments)))
-    elif program == "test":
-        accepted = any(_TEST.fullmatch(word) for word in arguments)
-    elif program in NEED_EVIDENCE:
-        accepted = evident
-    elif "/" in program:
-        here = program.startswith(("./", "../", "~/"))
-        accepted = here or evident or (not arguments and _SCRIPT.search(program) is not None)
-    else:
-        accepted = program in {"true", "false"} and not arguments
-    return accepted
+    has_evidence = any(_EVIDENCE.match(word) for word in arguments)
+    if program in TOOLS:
+        return names_subcommand or has_evidence or (program in _ALONE and len(arguments) <= 1)
+    if program in PROGRAMS:
+        return has_evidence or _is_plain_call(program, arguments)
+    if program == "test":
+        return any(_TEST.fullmatch(word) for word in arguments)
+    if program in NEED_EVIDENCE:
+        return has_evidence
+    return _is_path_call(program, arguments, has_evidence=has_evidence) or (
+        program in {"true", "false"} and not arguments
+    )
+
+
+def _is_plain_call(program: str, arguments: list[str]) -> bool:
+    """Return whether a program of `PROGRAMS` is called with at most one word, which is not a state."""
+    if len(arguments) > 1 or STATES.intersection(arguments):
+        return False
+    return bool(arguments) or program not in _NOT_ALONE
+
+
+def _is_path_call(program: str, arguments: list[str], *, has_evidence: bool) -> bool:
+    """Return whether the program is a path, and is called: `./x`, `bin/x --flag` or `scripts/x.sh`."""
+    if "/" not in program:
+        return False
+    is_relative = program.startswith(("./", "../", "~/"))
+    return is_relative or has_evidence or (not arguments and _SCRIPT.search(program) is not None)
 
 
 def _is_sentence(text: str, words: list[str]) -> bool:

@@ -49,7 +49,7 @@ def many(project: Project) -> Done:
     return project.run(plan).expect(1)
 
 
-def test_every_line_has_the_fields_of_the_page(many: Done) -> None:
+def test_every_line_has_the_documented_fields(many: Done) -> None:
     page = documented()
     assert page["outcome"] >= OUTCOME
 
@@ -80,7 +80,7 @@ def test_a_task_that_did_not_run_has_no_start_and_no_worktree(many: Done) -> Non
     assert all(finished[task]["worktree"] == worktree for task, worktree in started.items())
 
 
-def test_events_come_in_the_order_of_what_happens(many: Done) -> None:
+def test_events_are_in_order(many: Done) -> None:
     events = [record["event"] for record in many.records]
     assert events[0] == "run_started"
     assert events[-1] == "run_finished"
@@ -91,7 +91,7 @@ def test_events_come_in_the_order_of_what_happens(many: Done) -> None:
         assert own == ["task_started", *steps, "task_finished"]
 
 
-def test_the_last_line_sums_up(many: Done) -> None:
+def test_last_line_has_all_outcomes(many: Done) -> None:
     finished, outcomes = many.finished, many.finished["outcomes"]
     ran = [outcome["seconds"] for outcome in outcomes if outcome["worktree"]]
 
@@ -101,15 +101,15 @@ def test_the_last_line_sums_up(many: Done) -> None:
     assert finished["speedup"] == pytest.approx(sum(ran) / finished["seconds"], rel=0.05)
     assert finished["efficiency"] == pytest.approx(finished["speedup"] / 3, rel=0.01)
     assert 0 <= finished["efficiency"] <= 1
-    told = {record["task"]: _without(record, "event", "time") for record in many.events("task_finished")}
-    assert told == {outcome["task"]: outcome for outcome in outcomes}
+    reported = {record["task"]: _without(record, "event", "time") for record in many.events("task_finished")}
+    assert reported == {outcome["task"]: outcome for outcome in outcomes}
 
 
 def _without(record: Record, *names: str) -> Record:
     return {name: value for name, value in record.items() if name not in names}
 
 
-def test_status_and_runs_print_what_the_page_says(many: Done, project: Project) -> None:
+def test_status_and_runs_print_the_documented_fields(many: Done, project: Project) -> None:
     (status,) = project.call("status", "--json").expect(0).records
     (run,) = project.call("runs", "--json").expect(0).records
 
@@ -124,7 +124,7 @@ def test_status_and_runs_print_what_the_page_says(many: Done, project: Project) 
     assert all(Path(task["log"]).is_file() for task in status["tasks"] if task["log"])
 
 
-def test_dry_run_and_check_print_what_the_page_says(project: Project) -> None:
+def test_dry_run_and_check_print_the_documented_fields(project: Project) -> None:
     plan = project.tasks(MANY, fields={**FIELDS, "1.1": "**Files:**\n- Create: ../x"})
 
     would_run = project.run(plan, "--dry-run").expect(0).records
@@ -140,7 +140,7 @@ def test_dry_run_and_check_print_what_the_page_says(project: Project) -> None:
         assert list(_without(record, "event", "time")) == named_by(row)
 
 
-def test_odd_names_of_files_stand_in_json(project: Project) -> None:
+def test_unusual_file_names_in_json(project: Project) -> None:
     script = r"""
 touch 'with space' "quote'\"" 'back\slash' "$(printf 'new\nline')" "$(printf 'tab\t')" 'ünï — 日本 😀'
 touch "$(printf 'byte-\377')"
@@ -161,7 +161,7 @@ touch "$(printf 'byte-\377')"
     assert json.loads(project.call("status", "--json").out)["tasks"][0]["files"] == done.outcome("1.1")["files"]
 
 
-def test_output_of_a_task_never_gets_to_standard_output(project: Project) -> None:
+def test_task_output_is_not_on_standard_output(project: Project) -> None:
     done = project.run(
         project.tasks({"1.1": "echo to-stdout; echo to-stderr >&2; printf '\\377'; exit 1"})
     ).expect(1)
@@ -171,7 +171,7 @@ def test_output_of_a_task_never_gets_to_standard_output(project: Project) -> Non
     assert done.outcome("1.1")["error"].splitlines()[1:] == ["to-stdout", "to-stderr", "\ufffd"]
 
 
-def test_a_reader_that_goes_away_does_not_end_the_run(project: Project) -> None:
+def test_closed_pipe_does_not_end_the_run(project: Project) -> None:
     plan = project.tasks(
         {"1.1": 'while [ ! -e "$SHARED/go" ]; do sleep 0.01; done; echo x > x', "2.1": "touch y"}
     )
@@ -195,7 +195,7 @@ def test_a_reader_that_goes_away_does_not_end_the_run(project: Project) -> None:
     assert project.call("status", "--json").records[0]["status"] == "succeeded"
 
 
-def test_output_that_cannot_be_written_is_told_on_standard_error(project: Project) -> None:
+def test_output_error_is_reported_on_standard_error(project: Project) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
     plan = project.tasks({"1.1": "touch a"})

@@ -30,7 +30,7 @@ from tasks.durations import parse_duration
         ("  3 s  ", 3.0),
     ],
 )
-def test_reads_a_duration(text: str, seconds: float) -> None:
+def test_valid_duration(text: str, seconds: float) -> None:
     assert parse_duration(text) == pytest.approx(seconds)
 
 
@@ -48,7 +48,7 @@ def test_reads_a_duration(text: str, seconds: float) -> None:
         ("9" * 400 + "h", f"'{'9' * 39}…' is too long for a duration"),
     ],
 )
-def test_explains_what_is_no_duration(text: str, message: str) -> None:
+def test_invalid_duration_is_explained(text: str, message: str) -> None:
     with pytest.raises(ValueError, match="duration") as raised:
         parse_duration(text)
     assert str(raised.value) == message

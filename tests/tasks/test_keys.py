@@ -51,12 +51,12 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("what", OTHERS)
-def test_whatever_a_task_is_made_from_is_in_its_key(what: str) -> None:
+def test_every_input_of_a_task_is_in_its_key(what: str) -> None:
     assert key(OTHERS[what]) != key(MADE)
     assert len({key(other) for other in OTHERS.values()}) == len(OTHERS)
 
 
-def test_the_same_ingredients_have_the_same_key_in_any_order_and_process() -> None:
+def test_same_inputs_have_the_same_key_in_any_order_and_process() -> None:
     again = replace(
         MADE,
         environment={"B": "2", "A": "1"},
@@ -67,7 +67,7 @@ def test_the_same_ingredients_have_the_same_key_in_any_order_and_process() -> No
     assert key(MADE) == "279e6fe00d4335ed8d379da494eba5b3232e6c4361dbc0a5064e1900040f1c4f"
 
 
-def test_what_changes_nothing_is_not_in_the_key() -> None:
+def test_irrelevant_fields_are_not_in_the_key() -> None:
     moved = replace(TASK, line=40, files=(DeclaredFile(FileAction.CREATE, "a", 44),), batch=2)
     assert key(replace(MADE, task=moved)) == key(MADE)
     renamed = replace(MADE, agent=AgentUse("mine", "claude -p", "2.1"))
@@ -76,7 +76,7 @@ def test_what_changes_nothing_is_not_in_the_key() -> None:
     assert key(on_machine) == key(replace(MADE, mode=Mode.PARALLEL, image=None, layers=(), depth=0))
 
 
-def test_what_is_kept_holds_names_and_no_values() -> None:
+def test_stored_inputs_have_names_but_no_values() -> None:
     kept = inputs_of(replace(MADE, environment={"B": "hidden-2", "A": "hidden-1"}))
     assert kept.environment == ("A", "B")
     assert kept.secrets == ("TOKEN",)
@@ -90,12 +90,12 @@ def test_what_is_kept_holds_names_and_no_values() -> None:
         st.none() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
     )
 )
-def test_canonical_text_says_all_and_is_one(value: object) -> None:
+def test_canonical_text_is_complete_and_unique(value: object) -> None:
     text = canonical(value)
     assert json.loads(text) == value
     assert canonical(json.loads(text)) == text
 
 
-def test_bytes_that_are_no_text_have_a_key_too() -> None:
+def test_inputs_that_are_not_utf_8_have_a_key() -> None:
     odd = replace(MADE, environment={"NAME": "\udcff"}, task=replace(TASK, title="\udcfe"))
     assert key(odd) != key(MADE)

@@ -27,15 +27,15 @@ PLAN = Plan(
 )
 
 
-def test_everything_is_selected_unless_something_is_named() -> None:
+def test_everything_is_selected_by_default() -> None:
     assert [item.id for item in select(PLAN).tasks] == ["1.1", "1.2", "2.1", "2.2", "3.1", "4.1"]
 
 
-def test_a_batch_that_says_nothing_builds_on_the_one_before() -> None:
+def test_batch_without_dependencies_builds_on_the_previous_one() -> None:
     assert [batch.dependencies for batch in select(PLAN).batches] == [(), (1,), (), (2, 3)]
 
 
-def test_what_is_left_out_is_no_longer_depended_on() -> None:
+def test_dependencies_on_unselected_tasks_are_removed() -> None:
     chosen = select(PLAN, start_batch=2, end_batch=4, tasks=("2.1", "4.1"))
     assert [item.id for item in chosen.tasks] == ["2.1", "4.1"]
     assert chosen.tasks[0].dependencies == ()
@@ -58,7 +58,7 @@ def test_what_is_left_out_is_no_longer_depended_on() -> None:
         ),
     ],
 )
-def test_what_is_not_there_is_named(asked: dict[str, object], sentence: str) -> None:
+def test_unknown_selection_is_named(asked: dict[str, object], sentence: str) -> None:
     with pytest.raises(SelectionError) as caught:
         select(PLAN, **asked)  # type: ignore[arg-type]  # a table of keyword arguments
     assert str(caught.value) == sentence
@@ -70,7 +70,7 @@ def test_foundations_are_found_through_other_batches() -> None:
     assert foundations(plan, 4) == (1, 2, 3)
 
 
-def test_ready_are_the_tasks_whose_own_batch_lets_them() -> None:
+def test_ready_tasks_have_finished_dependencies_in_their_batch() -> None:
     tasks = (task("1.1"), task("1.2", "1.1"), task("1.3", "1.2", "0.1"), task("1.4"))
     assert [item.id for item in ready(tasks, (), ())] == ["1.1", "1.4"]
     assert [item.id for item in ready(tasks, ("1.1",), ("1.1", "1.4"))] == ["1.2"]
@@ -84,7 +84,7 @@ def test_a_failed_task_is_an_obstacle_to_the_next_batch() -> None:
     assert why == "it builds on batch 1, and task 1.2 timed out (--keep-going runs it anyway)"
 
 
-def test_with_keep_going_only_those_that_name_it_are_held_back() -> None:
+def test_keep_going_skips_only_direct_dependents() -> None:
     plan = select(PLAN)
     outcomes = {"1.1": outcome("1.1", Status.FAILED), "1.2": outcome("1.2", Status.CHANGED)}
     first, second = plan.batches[1].tasks
@@ -100,13 +100,13 @@ def test_an_independent_batch_has_no_obstacle() -> None:
     assert obstacle(plan, plan.batches[3], plan.batches[3].tasks[0], outcomes, keep_going=False) is not None
 
 
-def test_a_task_that_the_plan_says_is_completed_can_be_built_on() -> None:
+def test_completed_task_satisfies_dependencies() -> None:
     plan = Plan("p", "P", "p.md", (Batch(1, "", (task("1.1", completed=True), task("1.2", "1.1"))),))
     outcomes = {"1.1": outcome("1.1", Status.SKIPPED)}
     assert obstacle(plan, plan.batches[0], plan.batches[0].tasks[1], outcomes, keep_going=False) is None
 
 
-def test_what_is_built_on_and_not_chosen_is_named() -> None:
+def test_left_out_dependencies_are_named() -> None:
     assert left_out(PLAN, select(PLAN)) == ()
     assert left_out(PLAN, select(PLAN, start_batch=2, end_batch=2)) == ("1.1", "1.2")
     assert left_out(PLAN, select(PLAN, tasks=["1.2"])) == ("1.1",)

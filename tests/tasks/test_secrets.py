@@ -24,7 +24,7 @@ def test_no_representation_shows_a_value() -> None:
     assert "hunter2!" not in repr(secrets) + str(secrets) + f"{[secrets]}"
 
 
-def test_a_value_is_masked_wherever_it_stands() -> None:
+def test_value_is_masked_everywhere() -> None:
     secrets = Secrets({"TOKEN": "hunter2!"})
     assert secrets.mask(b"hunter2!") == b"***"
     assert secrets.mask(b"<hunter2!hunter2!> hunter2 \xff") == b"<******> hunter2 \xff"
@@ -40,11 +40,11 @@ def test_without_secrets_nothing_changes() -> None:
         assert secrets.find(b"abc    ") is None
 
 
-def test_a_value_counts_in_bytes() -> None:
+def test_minimum_length_counts_bytes() -> None:
     assert Secrets({"A": "éé"}).mask("aééb".encode()) == b"a***b"
 
 
-def test_white_space_around_a_value_is_no_part_of_it() -> None:
+def test_white_space_around_a_value_is_ignored() -> None:
     secrets = Secrets({"FILE": " hunter2!\r\n"})
     assert secrets.mask(b"(hunter2!)") == b"(***)"
 
@@ -57,19 +57,19 @@ def test_values_that_overlap_or_hold_each_other_are_masked_whole() -> None:
     assert Secrets({"A": "aaaa"}).mask(b"baaaaaaab") == b"b***b"
 
 
-def test_the_mask_makes_no_new_value() -> None:
+def test_mask_does_not_create_a_value() -> None:
     secrets = Secrets({"A": "hunter2!", "B": "***x"})
     assert secrets.mask(b"hunter2!x") == b"***x"
 
 
-def test_finding_says_which() -> None:
+def test_find_returns_the_name() -> None:
     secrets = Secrets({"A": "hunter2!", "B": "swordfish"})
     assert secrets.find(b"+swordfish\n") == "B"
     assert secrets.find(b"+swordfisch\n") is None
     assert Secrets({"A": "hunter2!", "B": "hunter2!"}).find(b"hunter2!") == "A"
 
 
-def test_each_line_of_a_value_is_one_too() -> None:
+def test_each_long_line_of_a_value_is_masked() -> None:
     secrets = Secrets({"KEY": KEY})
     assert secrets.mask(KEY.encode()) == b"***\n"
     assert secrets.mask(b"> 9w0BAQEFAASCBKcwgg==\r\n") == b"> ***\r\n"
@@ -78,7 +78,7 @@ def test_each_line_of_a_value_is_one_too() -> None:
     assert secrets.mask(patch) == (b"+-----BEGIN PRIVATE KEY-----\n+***\n+***\n+-----END PRIVATE KEY-----\n")
 
 
-def test_what_many_files_have_is_no_secret() -> None:
+def test_common_lines_are_not_masked() -> None:
     secrets = Secrets({"KEY": KEY, "JSON": '{\n  "id": 1,\n  "private_key": "abcdefgh"\n}'})
     assert secrets.find(b"+-----BEGIN PRIVATE KEY-----\n") is None
     assert secrets.find(b'+{\n+  "id": 1,\n+}\n') is None
@@ -88,7 +88,7 @@ def test_what_many_files_have_is_no_secret() -> None:
 @pytest.mark.parametrize("value", ['pass\\word"1', "pässwörd 1/+?", "ghp_0123456789", "\x7f>>>???~~~"])
 @pytest.mark.parametrize("before", ["", "x", "xx", "user:"])
 @pytest.mark.parametrize("after", ["", "y", "yy", "\n"])
-def test_base64_at_any_offset_shows_nothing_of_it(value: str, before: str, after: str) -> None:
+def test_base64_is_masked_at_any_offset(value: str, before: str, after: str) -> None:
     secrets = Secrets({"A": value})
     for encode in (b64encode, urlsafe_b64encode):
         shown = secrets.mask(encode(f"{before}{value}{after}".encode()))
@@ -109,12 +109,12 @@ def test_the_mapping_may_be_any_and_change_afterwards() -> None:
     assert secrets.find(b"hunter2!") == "A"
 
 
-def test_longest_is_the_length_of_what_is_looked_for() -> None:
+def test_longest_is_the_length_of_the_longest_needle() -> None:
     secrets = Secrets({"A": "hunter2!", "B": "swordfish"})
     assert secrets.longest == max(len(needle) for _, needle in secrets.needles) >= len("swordfish")
 
 
-def test_only_what_may_be_a_beginning_is_held_back() -> None:
+def test_only_a_possible_prefix_is_held_back() -> None:
     masker = Masker(Secrets({"A": "hunter2!"}))
     assert masker.feed(b"who? hunt") == b"who? "
     assert masker.feed(b"er") == b""
@@ -140,7 +140,7 @@ def test_a_stream_of_one_mask_needs_no_memory() -> None:
     text=st.text("abc", max_size=60),
     cuts=st.lists(st.integers(0, 60), max_size=8),
 )
-def test_pieces_are_masked_as_the_whole_is(values: list[str], text: str, cuts: list[int]) -> None:
+def test_pieces_are_masked_like_the_whole(values: list[str], text: str, cuts: list[int]) -> None:
     secrets = Secrets({str(number): value for number, value in enumerate(values)})
     data = text.encode()
     places = [0, *sorted(cuts), len(data)]
@@ -164,7 +164,7 @@ def _reference(data: bytes, values: list[bytes]) -> bytes:
 
 
 @given(value=st.text(min_size=4, max_size=30), around=st.binary(max_size=40))
-def test_any_value_is_gone_from_any_output(value: str, around: bytes) -> None:
+def test_any_value_is_masked_in_any_output(value: str, around: bytes) -> None:
     secrets = Secrets({"A": value})
     needle = value.strip().encode()
     if len(needle) >= 4:
@@ -173,7 +173,7 @@ def test_any_value_is_gone_from_any_output(value: str, around: bytes) -> None:
         assert secrets.find(around + needle + around) == "A"
 
 
-def test_only_some_values_are_handed_over_and_all_stay_hidden() -> None:
+def test_only_named_values_are_passed_on_and_all_are_masked() -> None:
     secrets = Secrets({"A": "alpha-value", "B": "beta-value"}).only(["A", "C"])
     assert secrets.values == {"A": "alpha-value"}
     assert secrets.mask_text("alpha-value beta-value") == "*** ***"

@@ -41,7 +41,7 @@ def given() -> Mapping[str, str]:
     return {"MINE_KEY": KEY, "SHARED_KEY": "shared-0123456789"}
 
 
-def test_what_an_agent_says_of_its_cost_and_version_is_kept(project: Project, given: Mapping[str, str]) -> None:
+def test_cost_and_version_of_an_agent_are_stored(project: Project, given: Mapping[str, str]) -> None:
     project.configure(CONFIGURATION)
     done = project.run(project.plan(TEXT), "--agent", "mine", "--task", "1.1", environ=given).expect()
     outcome = done.outcome("1.1")
@@ -58,7 +58,9 @@ def test_what_an_agent_says_of_its_cost_and_version_is_kept(project: Project, gi
     assert (task["cost"], task["secrets"]) == (1.25, ["MINE_KEY", "SHARED_KEY"])
 
 
-def test_the_plan_s_environment_wins_over_the_agent_s(project: Project, given: Mapping[str, str]) -> None:
+def test_environment_of_the_plan_overrides_that_of_the_agent(
+    project: Project, given: Mapping[str, str]
+) -> None:
     project.configure(CONFIGURATION)
     plan = project.plan(f"---\nenvironment:\n  SPENT: 2.5\n---\n{TEXT}")
     done = project.run(plan, "--agent", "mine", "--task", "1.1", environ=given).expect()
@@ -72,7 +74,7 @@ def test_a_task_without_an_agent_has_no_cost(project: Project) -> None:
     assert "cost" not in project.call("status").out
 
 
-def test_a_secret_of_an_agent_is_kept_out_of_every_patch(project: Project, given: Mapping[str, str]) -> None:
+def test_agent_secret_is_not_in_any_patch(project: Project, given: Mapping[str, str]) -> None:
     project.configure(CONFIGURATION)
     done = project.run(project.plan(TEXT), "--agent", "mine", environ=given).expect(1)
     assert done.statuses == {"1.1": "changed", "1.2": "failed"}
@@ -80,7 +82,7 @@ def test_a_secret_of_an_agent_is_kept_out_of_every_patch(project: Project, given
     assert KEY not in done.out + done.err
 
 
-def test_a_program_that_is_not_installed_is_told_before_anything_runs(project: Project) -> None:
+def test_missing_agent_program_is_reported_before_any_task(project: Project) -> None:
     done = project.call("run", project.plan(TEXT), "--agent", "gemini", environ={"PATH": "/usr/bin:/bin"})
     assert done.expect(2).err == (
         "patchyard: task 1.1: agent gemini: the program gemini is not on PATH; "
@@ -89,7 +91,7 @@ def test_a_program_that_is_not_installed_is_told_before_anything_runs(project: P
     assert not project.worktrees.exists()
 
 
-def test_a_secret_that_is_not_set_is_told_before_any_container(project: Project) -> None:
+def test_unset_agent_secret_is_reported_before_any_container(project: Project) -> None:
     done = project.call("run", project.plan(TEXT), "--agent", "claude", "--mode", "dagger")
     assert done.expect(2).err == (
         "patchyard: task 1.1: agent claude needs a secret, and none is set: "
@@ -98,7 +100,7 @@ def test_a_secret_that_is_not_set_is_told_before_any_container(project: Project)
     assert not project.worktrees.exists()
 
 
-def test_the_list_of_agents(project: Project) -> None:
+def test_agents_lists_all_agents(project: Project) -> None:
     project.configure(
         '[agents.mine]\ncommand = "mine -p"\n[agents.codex]\nimage = "node:24"\nsecrets = ["OWN_KEY"]\n'
     )
@@ -129,6 +131,6 @@ def test_the_list_of_agents(project: Project) -> None:
     assert KEY not in table
 
 
-def test_the_list_of_agents_outside_of_a_repository(project: Project) -> None:
+def test_agents_outside_of_a_repository(project: Project) -> None:
     done = project.call("agents", "--json", cwd=project.shared).expect()
     assert {record["origin"] for record in done.records} == {"built-in"}

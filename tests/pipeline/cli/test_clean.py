@@ -28,7 +28,7 @@ def make_runs(project: Project) -> tuple[Done, Done]:
     return old, new
 
 
-def test_what_is_old_goes(project: Project) -> None:
+def test_old_runs_are_removed(project: Project) -> None:
     old, new = make_runs(project)
 
     out = project.call("clean", "--older-than", "14d").expect(0).out
@@ -43,19 +43,19 @@ def test_what_is_old_goes(project: Project) -> None:
     assert not project.worktrees.exists()
 
 
-def test_a_dry_run_removes_nothing_and_says_the_same(project: Project) -> None:
+def test_dry_run_prints_the_same_and_removes_nothing(project: Project) -> None:
     make_runs(project)
     before = project.branches(), project.call("runs").out, sorted(project.state.rglob("*.log"))
 
-    told = project.call("clean", "--older-than", "14d", "--dry-run").expect(0).out
+    reported = project.call("clean", "--older-than", "14d", "--dry-run").expect(0).out
 
     assert (project.branches(), project.call("runs").out, sorted(project.state.rglob("*.log"))) == before
     assert (project.worktrees / "wt-1").is_dir()
     done = project.call("clean", "--older-than", "14d").expect(0).out
-    assert told.replace("would remove", "removed").replace("would be removed", "removed") == done
+    assert reported.replace("would remove", "removed").replace("would be removed", "removed") == done
 
 
-def test_a_run_that_was_cut_off_is_as_old_as_what_it_did_last(project: Project) -> None:
+def test_age_of_an_interrupted_run_counts_from_its_last_activity(project: Project) -> None:
     script = 'test -e "$SHARED/again" || exit 1; touch "$SHARED/begun"; sleep 60'
     first = project.run(project.tasks({"1.1": script})).expect(1)
     grow_old(project, first.run, 20)
@@ -70,7 +70,7 @@ def test_a_run_that_was_cut_off_is_as_old_as_what_it_did_last(project: Project) 
     assert [record["run"] for record in project.call("runs", "--json").records] == [first.run]
 
 
-def test_branches_that_are_not_its_own_stay(project: Project) -> None:
+def test_foreign_branches_are_kept(project: Project) -> None:
     old, _ = make_runs(project)
     project.clone.git("branch", "patchyard/old/mine", "main")
     project.clone.git("branch", "--force", "patchyard/old/1.1", "main")
@@ -81,7 +81,7 @@ def test_branches_that_are_not_its_own_stay(project: Project) -> None:
     assert {"patchyard/old/mine", "patchyard/old/1.1"} <= project.branches().keys()
 
 
-def test_a_branch_that_is_merged_after_its_run_was_removed_goes_then(project: Project) -> None:
+def test_branch_merged_after_its_run_was_removed_is_removed(project: Project) -> None:
     make_runs(project)
     project.call("clean", "--older-than", "14d").expect(0)
     assert "patchyard/old/1.2" in project.branches()
@@ -92,7 +92,7 @@ def test_a_branch_that_is_merged_after_its_run_was_removed_goes_then(project: Pr
     assert sorted(project.branches()) == ["main", "patchyard/new/1.1"]
 
 
-def test_a_branch_that_is_checked_out_stays(project: Project) -> None:
+def test_checked_out_branch_is_kept(project: Project) -> None:
     make_runs(project)
     project.clone.git("checkout", "--quiet", "patchyard/old/1.1")
 
@@ -101,7 +101,7 @@ def test_a_branch_that_is_checked_out_stays(project: Project) -> None:
     assert "patchyard/old/1.1" in project.branches()
 
 
-def test_a_branch_that_a_newer_run_needs_stays(project: Project) -> None:
+def test_branch_needed_by_a_newer_run_is_kept(project: Project) -> None:
     plan = project.tasks({"1.1": "echo a > a"})
     old = project.run(plan).expect(0)
     grow_old(project, old.run, 20)
@@ -113,7 +113,7 @@ def test_a_branch_that_a_newer_run_needs_stays(project: Project) -> None:
     assert "patchyard/demo/1.1" in project.branches()
 
 
-def test_without_an_age_runs_stay(project: Project) -> None:
+def test_runs_are_kept_without_an_age(project: Project) -> None:
     old, new = make_runs(project)
 
     project.call("clean").expect(0)
@@ -122,13 +122,13 @@ def test_without_an_age_runs_stay(project: Project) -> None:
 
 
 @pytest.mark.parametrize("age", ["14", "d", "-1d", "two weeks", ""])
-def test_an_age_that_is_none(project: Project, age: str) -> None:
+def test_invalid_age(project: Project, age: str) -> None:
     done = project.call("clean", f"--older-than={age}").expect(2)
 
     assert "write for example 14d, 12h or 30m" in done.err
 
 
-def test_other_files_beside_the_worktrees_stay(project: Project) -> None:
+def test_other_files_beside_the_worktrees_are_kept(project: Project) -> None:
     make_runs(project)
     kept: Path = project.worktrees / "wt-1.txt"
     kept.write_text("mine\n")

@@ -30,7 +30,7 @@ def one_sentence(done: Done, code: int = 2) -> str:
     return lines[0].removeprefix("patchyard: ")
 
 
-def test_a_plan_that_cannot_be_read(project: Project) -> None:
+def test_unreadable_plan(project: Project) -> None:
     assert one_sentence(project.call("run", "absent.md", "--json")) == (
         "absent.md: cannot be read: No such file or directory"
     )
@@ -43,14 +43,14 @@ def test_a_plan_that_cannot_be_read(project: Project) -> None:
     )
 
 
-def test_no_plan_at_all_and_two_plans(project: Project) -> None:
+def test_no_plan_and_two_plans(project: Project) -> None:
     for arguments in (["run"], ["run", "a.md", "--plan", "b.md"], ["check"]):
         done = project.call(*arguments).expect(2)
         assert done.out == ""
         assert "Error: " in done.err
 
 
-def test_what_is_no_repository(project: Project, tmp_path: Path) -> None:
+def test_not_a_repository(project: Project, tmp_path: Path) -> None:
     plan, plain = project.tasks(GOOD), tmp_path / "plain"
     plain.mkdir()
     places = {
@@ -59,9 +59,9 @@ def test_what_is_no_repository(project: Project, tmp_path: Path) -> None:
         plan: "is not a directory",
     }
 
-    for place, told in places.items():
+    for place, message in places.items():
         for command in (["run", plan, "--json"], ["status"], ["clean"], ["runs"], ["diff", "x"]):
-            assert told in one_sentence(project.call(*command, "--repo", place))
+            assert message in one_sentence(project.call(*command, "--repo", place))
     assert "is not in a git repository" in one_sentence(project.call("run", plan, "--json", cwd=plain))
 
 
@@ -72,7 +72,7 @@ def test_a_repository_without_a_commit(user: User, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (["--start-batch", "7"], "--start-batch 7: "),
         (["--end-batch", "0"], "--end-batch 0: "),
@@ -93,15 +93,15 @@ def test_a_repository_without_a_commit(user: User, tmp_path: Path) -> None:
         (["--worktrees", "/dev/null/x"], "cannot create /dev/null/x for worktrees"),
     ],
 )
-def test_a_value_that_is_wrong(project: Project, options: list[str], told: str) -> None:
-    assert told in one_sentence(project.run(project.tasks(GOOD), *options))
+def test_invalid_option_value(project: Project, options: list[str], message: str) -> None:
+    assert message in one_sentence(project.run(project.tasks(GOOD), *options))
     assert set(project.branches()) == {"main"}
 
 
 @pytest.mark.parametrize(
     "options", [["--mode", "quick"], ["--pool-size", "0"], ["--pool-size", "x"], ["--nosuch"], ["a", "b", "c"]]
 )
-def test_an_option_that_is_wrong(project: Project, options: list[str]) -> None:
+def test_invalid_option(project: Project, options: list[str]) -> None:
     done = project.run(project.tasks(GOOD), *options).expect(2)
 
     assert done.out == ""
@@ -110,7 +110,7 @@ def test_an_option_that_is_wrong(project: Project, options: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("environ", "told"),
+    ("environ", "message"),
     [
         (
             {"PATCHYARD_POOL_SIZE": "many"},
@@ -124,14 +124,14 @@ def test_an_option_that_is_wrong(project: Project, options: list[str]) -> None:
         ({"PATCHYARD_TIMEOUT": "x"}, "the environment variable PATCHYARD_TIMEOUT: "),
     ],
 )
-def test_a_variable_that_is_wrong(project: Project, environ: Mapping[str, str], told: str) -> None:
+def test_invalid_environment_variable(project: Project, environ: Mapping[str, str], message: str) -> None:
     done = project.call("run", project.tasks(GOOD), "--json", environ=environ)
 
-    assert one_sentence(done).startswith(told)
+    assert one_sentence(done).startswith(message)
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("pool_size = ", "not valid TOML"),
         ("pool_sise = 3", "pool_sise: no such setting; did you mean pool_size?"),
@@ -149,16 +149,16 @@ def test_a_variable_that_is_wrong(project: Project, environ: Mapping[str, str], 
         ("environment = ['A']", "environment: expected a table of names and strings"),
     ],
 )
-def test_a_configuration_that_is_wrong(project: Project, text: str, told: str) -> None:
+def test_invalid_configuration(project: Project, text: str, message: str) -> None:
     project.configure(text)
 
     said = one_sentence(project.run(project.tasks(GOOD)))
 
     assert said.startswith(f"{project.root / 'patchyard.toml'}: ")
-    assert told in said
+    assert message in said
 
 
-def test_a_configuration_in_pyproject_that_is_wrong(project: Project) -> None:
+def test_invalid_configuration_in_pyproject(project: Project) -> None:
     (project.root / "pyproject.toml").write_text("[tool.patchyard]\nmode = 'quick'\n")
 
     assert "pyproject.toml: tool.patchyard.mode: expected one of" in one_sentence(
@@ -191,31 +191,31 @@ Do it.
 
 @pytest.mark.parametrize("json", [True, False])
 @pytest.mark.parametrize("command", ["run", "check"])
-def test_all_mistakes_of_a_plan_are_told_at_once(project: Project, command: str, *, json: bool) -> None:
+def test_all_errors_of_a_plan_are_reported_at_once(project: Project, command: str, *, json: bool) -> None:
     plan = project.plan(WRONG)
 
     done = project.call(command, plan, *(["--json"] if json else []), cwd=project.root).expect(2)
 
     if command == "check" and json:
-        told = [(record["line"], record["severity"], record["message"]) for record in done.records]
+        reported = [(record["line"], record["severity"], record["message"]) for record in done.records]
         assert done.err == ""
     else:
         pattern = rf"^{re.escape(str(plan))}:(\d+):\d+: (error|warning): (.+)$"
         found = [re.match(pattern, line) for line in done.err.splitlines()]
         assert all(found), done.err
-        told = [(int(match[1]), match[2], match[3]) for match in found if match]
+        reported = [(int(match[1]), match[2], match[3]) for match in found if match]
         assert done.out == ""
-    errors = {line: message for line, severity, message in told if severity == "error"}
+    errors = {line: message for line, severity, message in reported if severity == "error"}
     expected = {2: "many", 6: "sideways", 9: "soon", 10: "1.1", 12: "agent"}
     for line, word in expected.items():
         assert word in errors[line], errors
-    assert any("cycle" in message for _, _, message in told)
-    assert any("9.9" in message for _, _, message in told)
-    assert [line for line, _, _ in told] == sorted(line for line, _, _ in told)
+    assert any("cycle" in message for _, _, message in reported)
+    assert any("9.9" in message for _, _, message in reported)
+    assert [line for line, _, _ in reported] == sorted(line for line, _, _ in reported)
     assert not project.state.exists()
 
 
-def test_the_path_in_a_mistake_is_as_the_user_gave_it(project: Project) -> None:
+def test_diagnostic_shows_the_path_as_given(project: Project) -> None:
     project.plan("# Nothing\n")
 
     done = project.call("run", "../plans/plan.md")
@@ -236,8 +236,8 @@ def test_dry_run_shows_what_would_run_and_changes_nothing(project: Project) -> N
 
     assert fingerprint(project.root.parent) == before
     assert "would run 3 tasks of" in done.out
-    for told in ("batch 1: Batch 1 (parallel)", "builds on batch 1", "touch a", "branch patchyard/demo/2.1"):
-        assert told in done.out
+    for message in ("batch 1: Batch 1 (parallel)", "builds on batch 1", "touch a", "branch patchyard/demo/2.1"):
+        assert message in done.out
     assert "task 2.2: Do 2.2 (skipped: marked as completed in the plan)" in done.out
     assert [(record["task"], record["skipped"]) for record in as_json.records] == [
         ("1.1", False),
@@ -246,7 +246,7 @@ def test_dry_run_shows_what_would_run_and_changes_nothing(project: Project) -> N
     ]
 
 
-def test_dry_run_finds_the_same_mistakes(project: Project) -> None:
+def test_dry_run_reports_the_same_errors(project: Project) -> None:
     assert "--task 9: " in one_sentence(project.run(project.tasks(GOOD), "--dry-run", "--task", "9"))
 
 
@@ -271,7 +271,7 @@ def test_check_shows_what_is_run_and_what_goes_to_the_agent(project: Project, tm
     assert fingerprint(project.root) == before
 
 
-def test_without_a_terminal_there_is_a_line_an_event_and_the_table_at_the_end(project: Project) -> None:
+def test_without_a_terminal_one_line_per_event_and_a_final_table(project: Project) -> None:
     plan = project.tasks({"1.1": "touch a", "1.2": "echo why; exit 2", "2.1": "true"})
 
     done = project.call("run", plan).expect(1)
@@ -279,14 +279,14 @@ def test_without_a_terminal_there_is_a_line_an_event_and_the_table_at_the_end(pr
     lines = done.out.splitlines()
     events = [line for line in lines if re.match(r"\d\d:\d\d:\d\d\.\d{3} ", line)]
     assert re.search(r"\d run \d{8}-\d{6}-\w+: Demo: 3 tasks, pool of 3, base [0-9a-f]{12}$", events[0])
-    for told in (
+    for message in (
         " 1.1 started: Do 1.1",
         " 1.1 run 1: touch a",
         "1.1 changed in ",
         "- 2.1 skipped: it builds on batch 1, and task 1.2 failed",
         "1 branch, nothing published; `patchyard publish ",
     ):
-        assert any(told in line for line in events), done.out
+        assert any(message in line for line in events), done.out
     table = lines[len(events) :]
     assert re.search(r"1\.2 +Do 1\.2 +failed", "\n".join(table))
     assert "  why" in table
@@ -295,7 +295,7 @@ def test_without_a_terminal_there_is_a_line_an_event_and_the_table_at_the_end(pr
     assert done.err == ""
 
 
-def test_a_stream_that_has_not_every_character_takes_escapes(project: Project) -> None:
+def test_characters_outside_of_the_stream_encoding_are_escaped(project: Project) -> None:
     plan = project.tasks({"1.1": "touch 日本; exit 1"}, title="Übung — 日本")
 
     done = project.call("run", plan, environ={"PYTHONIOENCODING": "ascii:strict"})
@@ -311,7 +311,7 @@ def test_a_stream_that_has_not_every_character_takes_escapes(project: Project) -
         (0.64, "2 tasks in 2.0 s: 16 % of a pool of 4"),
     ],
 )
-def test_the_figure_says_how_much_faster_it_was_where_it_was(speedup: float, expected: str) -> None:
+def test_speedup_is_shown_only_if_there_is_one(speedup: float, expected: str) -> None:
     ran = tuple(
         Outcome(task, f"Do {task}", 1, Status.CHANGED, worktree=f"wt-{task[-1]}") for task in ("1.1", "1.2")
     )
@@ -327,7 +327,7 @@ def test_the_figure_says_how_much_faster_it_was_where_it_was(speedup: float, exp
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-def test_a_stream_that_is_closed_is_no_harm(project: Project, closed: str) -> None:
+def test_closed_standard_streams_are_tolerated(project: Project, closed: str) -> None:
     plan = project.tasks({"1.1": "test -e /dev/fd/0; echo out; echo err >&2; touch a"})
 
     for command in (f"run '{plan}'", "diff latest"):
@@ -356,7 +356,7 @@ def test_a_plan_with_a_name_that_is_not_utf_8(project: Project) -> None:
 
 
 @pytest.mark.parametrize("blocked", ["patchyard", "patchyard/runs", "patchyard/patchyard.db"])
-def test_a_state_that_cannot_be_written_is_one_sentence(project: Project, blocked: str) -> None:
+def test_unwritable_state_directory_is_reported_in_one_sentence(project: Project, blocked: str) -> None:
     path = project.root / ".git" / blocked
     path.parent.mkdir(exist_ok=True)
     if blocked.endswith(".db"):
@@ -371,7 +371,7 @@ def test_a_state_that_cannot_be_written_is_one_sentence(project: Project, blocke
     assert set(project.branches()) == {"main"}
 
 
-def test_a_run_that_cannot_go_on_says_so_and_closes(project: Project) -> None:
+def test_run_ended_by_an_error_is_reported_and_closed(project: Project) -> None:
     block = f"mkdir -p '{project.state}'/runs/$PATCHYARD_RUN/2.1.log; touch a"
 
     done = project.run(project.tasks({"1.1": block, "2.1": "true", "3.1": "true"})).expect(1)
@@ -384,7 +384,7 @@ def test_a_run_that_cannot_go_on_says_so_and_closes(project: Project) -> None:
     assert "patchyard/demo/1.1" in project.branches()
 
 
-def test_something_else_in_the_place_of_a_worktree(project: Project) -> None:
+def test_path_of_a_worktree_is_occupied(project: Project) -> None:
     (project.worktrees / "wt-1").mkdir(parents=True)
     (project.worktrees / "wt-1" / "precious.txt").write_text("mine")
 
@@ -447,7 +447,7 @@ class Terminal:
         return self._process.wait()
 
 
-def test_on_a_terminal_a_live_table_has_a_row_a_worktree(project: Project) -> None:
+def test_live_table_has_one_row_per_worktree(project: Project) -> None:
     gate = 'while [ ! -e "$SHARED/go" ]; do sleep 0.01; done\n'
     plan = project.tasks({"1.1": meet(2) + gate + "touch a", "1.2": meet(2) + gate + "exit 1"})
     row = r"wt-{} +1\.[12] +Do .* run: \S.*\d\.\d s *\n"
@@ -464,7 +464,7 @@ def test_on_a_terminal_a_live_table_has_a_row_a_worktree(project: Project) -> No
     assert re.search(r"2 tasks in \d+\.\d s: ", terminal.text)
 
 
-def test_ctrl_c_on_a_terminal_ends_the_run(project: Project) -> None:
+def test_ctrl_c_cancels_the_run(project: Project) -> None:
     plan = project.tasks({"1.1": 'touch half; touch "$SHARED/in"; sleep 60'})
 
     with Terminal(project, "run", plan) as terminal:
@@ -485,7 +485,7 @@ def test_help_and_version(project: Project) -> None:
     assert re.fullmatch(r"patchyard, version \d+\.\d+\.\d+\n", project.call("--version").expect(0).out)
 
 
-def test_without_publish_nothing_is_published_and_it_says_how_to(project: Project) -> None:
+def test_run_without_publish_prints_how_to_publish(project: Project) -> None:
     done = project.run(project.tasks(GOOD)).expect(0)
 
     (notice,) = done.events("notice")
@@ -495,7 +495,7 @@ def test_without_publish_nothing_is_published_and_it_says_how_to(project: Projec
     )
 
 
-def test_publishing_without_a_token_ends_before_any_task(project: Project) -> None:
+def test_publish_without_a_token_fails_before_any_task(project: Project) -> None:
     project.clone.git("remote", "add", "origin", "https://github.com/o/r.git")
 
     done = project.run(project.tasks({"1.1": 'touch "$SHARED/ran"'}), "--publish")

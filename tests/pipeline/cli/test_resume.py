@@ -52,7 +52,7 @@ def resume(project: Project, run: str) -> Done:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_a_run_goes_on_from_the_last_finished_step(project: Project, number: int) -> None:
+def test_run_is_resumed_after_the_last_finished_task(project: Project, number: int) -> None:
     run = killed(project, number)
     before = project.branches()["patchyard/demo/1.1"]
 
@@ -69,7 +69,7 @@ def test_a_run_goes_on_from_the_last_finished_step(project: Project, number: int
         assert set(record) - {"event", "time"} == documented()[record["event"]]
 
 
-def test_the_patch_of_a_task_that_was_cut_off_is_kept(project: Project) -> None:
+def test_patch_of_an_interrupted_task_is_kept(project: Project) -> None:
     run = killed(project)
 
     resume(project, run).expect(0)
@@ -82,7 +82,7 @@ def test_the_patch_of_a_task_that_was_cut_off_is_kept(project: Project) -> None:
     assert "+whole" in project.call("diff", run, "1.2").expect(0).out
 
 
-def test_another_run_that_takes_the_worktree_keeps_that_patch_first(project: Project) -> None:
+def test_another_run_stores_the_patch_before_it_reuses_the_worktree(project: Project) -> None:
     run = killed(project)
 
     project.run(project.tasks({"1.1": "touch b"}, "other.md", title="Other"), "--pool-size", "3").expect(0)
@@ -91,7 +91,7 @@ def test_another_run_that_takes_the_worktree_keeps_that_patch_first(project: Pro
     assert resume(project, run).expect(0).statuses == dict.fromkeys(SCRIPTS, "changed")
 
 
-def test_cleaning_keeps_that_patch_first(project: Project) -> None:
+def test_clean_stores_the_patch_before_it_removes_the_worktree(project: Project) -> None:
     run = killed(project)
 
     project.call("clean").expect(0)
@@ -100,7 +100,7 @@ def test_cleaning_keeps_that_patch_first(project: Project) -> None:
     assert "+half" in project.call("diff", run, "1.2", "--attempt", "1").expect(0).out
 
 
-def test_processes_of_a_dead_run_are_ended_before_their_worktree_is_used(project: Project) -> None:
+def test_processes_of_a_dead_run_are_killed_before_their_worktree_is_reused(project: Project) -> None:
     script = 'echo $$ > "$SHARED/pid"; test -e "$SHARED/go" || while :; do touch half; sleep 0.01; done'
     with project.start("run", project.tasks({"1.1": script}), "--json") as started:
         wait_for(lambda: (project.shared / "pid").exists() and (project.shared / "pid").read_text(), "it")
@@ -116,7 +116,7 @@ def test_processes_of_a_dead_run_are_ended_before_their_worktree_is_used(project
     assert runs([pid]) == []
 
 
-def test_a_run_that_is_killed_before_it_is_in_the_database_goes_on(project: Project) -> None:
+def test_run_killed_before_it_is_in_the_database_can_be_resumed(project: Project) -> None:
     script = 'touch "$SHARED/begun"; test -e "$SHARED/go" || kill -9 $PPID; touch a'
     with project.start("run", project.tasks({"1.1": script, "2.1": "touch b"}), "--json") as started:
         assert started.done().code == -9
@@ -129,7 +129,7 @@ def test_a_run_that_is_killed_before_it_is_in_the_database_goes_on(project: Proj
     assert list((project.state / "runs").glob("*/run.json")) == []
 
 
-def test_the_flags_and_the_base_are_those_of_the_run(project: Project) -> None:
+def test_resume_uses_the_options_and_the_base_of_the_run(project: Project) -> None:
     plan = project.tasks({"1.1": COUNTED + SLOW, "1.2": "touch b"})
     with project.start("run", plan, "--branch", "mine/{run}/{task}", "--task", "1.1", "--json") as started:
         wait_for((project.shared / "begun").exists, "the task")
@@ -150,7 +150,7 @@ def test_the_flags_and_the_base_are_those_of_the_run(project: Project) -> None:
     assert project.clone.git("rev-parse", f"mine/{done.run}/1.1^") == base
 
 
-def test_a_run_that_is_under_way_or_complete_is_not_taken_up(project: Project) -> None:
+def test_running_or_complete_run_is_not_resumed(project: Project) -> None:
     script = 'touch "$SHARED/begun"; while [ ! -e "$SHARED/go" ]; do sleep 0.02; done; touch a'
     with project.start("run", project.tasks({"1.1": script}), "--json") as started:
         wait_for((project.shared / "begun").exists, "the task")
@@ -166,7 +166,7 @@ def test_a_run_that_is_under_way_or_complete_is_not_taken_up(project: Project) -
     assert f"run {run} is complete: nothing left to do" in complete.err
 
 
-def test_what_was_cut_off_while_it_published_is_published(hosted: Project, github: GitHubServer) -> None:
+def test_run_interrupted_while_publishing_is_published_on_resume(hosted: Project, github: GitHubServer) -> None:
     plan = hosted.tasks({"1.1": "touch a", "1.2": "touch b", "1.3": "touch c"})
     with hosted.start("run", plan, "--publish", "--json") as started:
         wait_for(lambda: github.pull_requests("octo/demo"), "a pull request")
@@ -181,7 +181,7 @@ def test_what_was_cut_off_while_it_published_is_published(hosted: Project, githu
     assert done.events("task_started") == []
 
 
-def test_failed_tasks_are_retried_with_what_waited_for_them(project: Project) -> None:
+def test_failed_tasks_are_retried_with_their_dependents(project: Project) -> None:
     flaky = COUNTED + 'echo try; echo $PATCHYARD_TASK > f; test -e "$SHARED/ok"'
     scripts = {"1.1": COUNTED + "touch a", "1.2": flaky, "2.1": COUNTED + "touch c"}
     first = project.run(project.tasks(scripts)).expect(1)
@@ -198,7 +198,7 @@ def test_failed_tasks_are_retried_with_what_waited_for_them(project: Project) ->
     assert "+1.2" in project.call("diff", done.run, "1.2", "--attempt", "1").expect(0).out
 
 
-def test_a_task_that_is_named_runs_again_with_what_builds_on_it(project: Project) -> None:
+def test_named_task_is_retried_with_its_dependents(project: Project) -> None:
     scripts = {"1.1": COUNTED + 'cat "$SHARED/1.1.count" > a', "1.2": COUNTED + "touch b", "2.1": "cat a > c"}
     first = project.run(project.tasks(scripts)).expect(0)
 
@@ -209,7 +209,7 @@ def test_a_task_that_is_named_runs_again_with_what_builds_on_it(project: Project
     assert count(project, "1.2") == 1
 
 
-def test_what_builds_on_it_over_several_steps_runs_again_too(project: Project) -> None:
+def test_indirect_dependents_are_retried(project: Project) -> None:
     scripts = {
         "1.1": 'echo x >> "$SHARED/n"; cp "$SHARED/n" a',
         "1.2": "cp a b",
@@ -227,7 +227,7 @@ def test_what_builds_on_it_over_several_steps_runs_again_too(project: Project) -
     assert count(project, "1.4") == 1
 
 
-def test_a_retry_that_is_refused_changes_nothing(project: Project) -> None:
+def test_refused_retry_changes_nothing(project: Project) -> None:
     first = project.run(project.tasks({"1.1": "touch a", "2.1": "touch b"})).expect(0)
     before = project.call("status", first.run, "--json").expect(0).out
     project.clone.write({"patchyard.toml": 'pool_size = "x"\n'})
@@ -238,7 +238,7 @@ def test_a_retry_that_is_refused_changes_nothing(project: Project) -> None:
     assert project.call("status", first.run, "--json").expect(0).out == before
 
 
-def test_a_host_that_has_another_name_now_keeps_the_patch_of_what_was_cut_off(project: Project) -> None:
+def test_renamed_host_keeps_the_patch_of_an_interrupted_task(project: Project) -> None:
     """As a container has that is started again, and finds its files as they were."""
     project.environ |= {"PATCHYARD_HOST": "one", "PATCHYARD_LEASE": "1"}
     run = killed(project)
@@ -250,7 +250,7 @@ def test_a_host_that_has_another_name_now_keeps_the_patch_of_what_was_cut_off(pr
     assert "+half" in project.call("diff", run, "1.2", "--attempt", "1").expect(0).out
 
 
-def test_the_patch_is_kept_too_where_another_host_went_on_with_the_run(project: Project) -> None:
+def test_patch_is_kept_if_another_host_resumed_the_run(project: Project) -> None:
     run = killed(project)
     attempts = "update attempts set status = 'cancelled', error = 'the process that ran it was ended'"
     with sqlite3.connect(project.state / "patchyard.db") as database:  # what that host stored
@@ -269,7 +269,7 @@ sys.stdin.read()  # and never waits for it
 """
 
 
-def test_a_dead_process_that_nobody_waited_for_holds_nothing_up(project: Project) -> None:
+def test_zombie_process_does_not_block_resume(project: Project) -> None:
     command = [sys.executable, "-c", ORPHAN, *COMMAND, "run", str(project.tasks(SCRIPTS))]
     with subprocess.Popen(
         command, cwd=project.root, env=project.environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -288,7 +288,7 @@ def test_a_dead_process_that_nobody_waited_for_holds_nothing_up(project: Project
         parent.communicate("")
 
 
-def test_a_retry_of_nothing_says_so(project: Project) -> None:
+def test_retry_without_failed_tasks_is_reported(project: Project) -> None:
     done = project.run(project.tasks({"1.1": "touch a"})).expect(0)
 
     assert "has no failed task" in project.call("retry", done.run).expect(2).err
@@ -296,23 +296,23 @@ def test_a_retry_of_nothing_says_so(project: Project) -> None:
     assert "not both" in project.call("retry", done.run, "1.1", "--failed").expect(2).err
 
 
-def test_a_run_is_cancelled_from_another_terminal(project: Project) -> None:
+def test_cancel_from_another_terminal(project: Project) -> None:
     script = 'echo $$ > "$SHARED/pid"; echo half > half; touch "$SHARED/begun"; exec sleep 60'
     with project.start("run", project.tasks({"1.1": script, "2.1": "touch b"}), "--json") as started:
         wait_for((project.shared / "begun").exists, "the task")
         (found,) = project.call("runs", "--json").expect(0).records
-        told = project.call("cancel", found["run"]).expect(0)
+        reported = project.call("cancel", found["run"]).expect(0)
         done = started.done().expect(130)
 
     assert done.statuses == {"1.1": "cancelled", "2.1": "cancelled"}
     assert done.outcome("1.1")["error"].startswith("the run was cancelled")
-    assert f"run {done.run}: cancelled, 2 tasks with an outcome" in told.out
+    assert f"run {done.run}: cancelled, 2 tasks with an outcome" in reported.out
     assert "+half" in project.call("diff", done.run, "1.1").expect(0).out
     assert runs([int((project.shared / "pid").read_text())]) == []
     assert "is over: cancelled" in project.call("cancel", done.run).expect(2).err
 
 
-def test_a_dead_run_is_cancelled_at_once(project: Project) -> None:
+def test_dead_run_is_cancelled_at_once(project: Project) -> None:
     run = killed(project)
 
     project.call("cancel", run).expect(0)
@@ -320,7 +320,7 @@ def test_a_dead_run_is_cancelled_at_once(project: Project) -> None:
     assert project.call("status", run, "--json").records[0]["status"] == "cancelled"
 
 
-def test_a_run_under_way_shows_what_it_does(project: Project) -> None:
+def test_status_shows_running_tasks(project: Project) -> None:
     script = meet(2) + 'touch "$SHARED/$PATCHYARD_TASK.in"; while [ ! -e "$SHARED/go" ]; do sleep 0.02; done'
     with project.start("run", project.tasks({"1.1": script, "1.2": script}), "--json") as started:
         wait_for((project.shared / "1.2.in").exists, "the tasks")
@@ -337,7 +337,7 @@ def _attempts(project: Project) -> list[dict[str, object]]:
     return found
 
 
-def test_every_event_is_kept_in_order(project: Project) -> None:
+def test_events_are_stored_in_order(project: Project) -> None:
     from pipeline.store.store import Store  # noqa: PLC0415 - slow
 
     done = project.run(project.tasks({"1.1": "touch a", "2.1": "false"})).expect(1)
@@ -348,7 +348,7 @@ def test_every_event_is_kept_in_order(project: Project) -> None:
     assert [dict(item.record) for item in kept] == done.records
 
 
-def test_the_end_of_a_task_is_told_of_though_the_program_died_before_it_could(project: Project) -> None:
+def test_end_of_a_task_is_reported_after_a_crash_before_the_event(project: Project) -> None:
     from pipeline.store.store import FILE, Store  # noqa: PLC0415 - slow
 
     run = killed(project)
@@ -366,7 +366,7 @@ def test_the_end_of_a_task_is_told_of_though_the_program_died_before_it_could(pr
     assert [(end["task"], end["status"]) for end in ends] == [(task, "changed") for task in SCRIPTS]
 
 
-def test_a_retry_that_is_killed_once_its_branch_is_set_goes_on(project: Project) -> None:
+def test_retry_killed_after_setting_its_branch_can_be_resumed(project: Project) -> None:
     first = project.run(project.tasks({"1.1": 'date +%N > a; echo x >> "$SHARED/n"'})).expect(0)
     moved = project.clone.git("rev-parse", "main")
     with project.start("retry", first.run, "1.1", "--json", environ={"PATCHYARD_NO_CACHE": "1"}) as started:
@@ -383,7 +383,7 @@ def test_a_retry_that_is_killed_once_its_branch_is_set_goes_on(project: Project)
     assert done.statuses == {"1.1": "changed"}
 
 
-def test_a_plan_that_holds_a_secret_goes_on_while_its_file_is_the_same(project: Project) -> None:
+def test_plan_with_a_secret_can_be_resumed_while_its_file_is_unchanged(project: Project) -> None:
     project.configure('secrets = ["WORD"]\n')
     project.environ["WORD"] = "open-sesame"
     script = 'test "$WORD" = open-sesame; touch "$SHARED/in"; test -e "$SHARED/go" || sleep 60; touch a'

@@ -86,7 +86,7 @@ def test_every_outcome_says_how_its_task_ended(project: Project) -> None:
     assert kept.count("diff --git ") == 3
 
 
-def test_success_of_everything_is_exit_code_0(project: Project) -> None:
+def test_exit_code_is_0_if_all_tasks_succeed(project: Project) -> None:
     plan = project.tasks({"1.1": "true", "1.2": "false"}, fields={"1.2": "**Status:** completed"})
 
     done = project.run(plan).expect(0)
@@ -95,13 +95,13 @@ def test_success_of_everything_is_exit_code_0(project: Project) -> None:
     assert done.statuses == {"1.1": "unchanged", "1.2": "skipped"}
 
 
-def test_one_failure_leaves_the_others_of_its_batch_alone(project: Project) -> None:
+def test_other_tasks_of_a_batch_run_after_a_failure(project: Project) -> None:
     done = project.run(project.tasks({"1.1": "exit 1", "1.2": "sleep 0.2; echo a > a", "1.3": "echo b > b"}))
 
     assert done.expect(1).statuses == {"1.1": "failed", "1.2": "changed", "1.3": "changed"}
 
 
-def test_a_step_that_fails_is_the_last(project: Project) -> None:
+def test_no_step_runs_after_a_failed_one(project: Project) -> None:
     plan = project.plan(
         """# Steps
 ### Task 1: Steps
@@ -282,7 +282,7 @@ def test_the_base_is_the_commit_of_the_current_branch_unless_named(project: Proj
     assert "w.txt" in project.show("patchyard/demo/1.1:list.txt")
 
 
-def test_the_users_things_are_byte_for_byte_as_before(project: Project) -> None:
+def test_files_of_the_user_are_unchanged(project: Project) -> None:
     git = project.clone.git
     project.clone.write({"README.md": "stashed\n"})
     git("stash", "push", "--quiet")
@@ -369,7 +369,7 @@ def test_a_repository_in_an_odd_directory(user: User, tmp_path: Path) -> None:
     assert not project.worktrees.exists()
 
 
-def test_work_that_cannot_be_kept_stays_in_its_worktree(project: Project) -> None:
+def test_withheld_work_is_kept_in_its_worktree(project: Project) -> None:
     """Where no patch can be taken, the worktree is set aside: no later run resets it."""
     objects = f"{project.root}/.git/objects"
     script = f"echo precious > precious.txt; mv '{objects}' '{objects}.away'; touch '{objects}'"
@@ -388,7 +388,7 @@ def test_work_that_cannot_be_kept_stays_in_its_worktree(project: Project) -> Non
     assert (project.worktrees / "wt-1" / "precious.txt").exists()
 
 
-def test_a_signal_is_named_where_there_is_one(project: Project) -> None:
+def test_signal_is_named_if_known(project: Project) -> None:
     done = project.run(project.tasks({"1.1": "exit 200", "1.2": "exit 192", "1.3": "kill -TERM $$"})).expect(1)
     said = [done.outcome(task)["error"].partition(" ended ")[2] for task in ("1.1", "1.2", "1.3")]
     assert said == ["with exit code 200", "with exit code 192 (signal 64)", "with exit code 143 (signal 15)"]

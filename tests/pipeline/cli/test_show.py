@@ -22,7 +22,7 @@ def ended(project: Project) -> Done:
     return project.run(project.tasks(SCRIPTS), "--keep-going").expect(1)
 
 
-def test_status_shows_the_newest_run_and_any_by_the_beginning_of_its_id(project: Project, ended: Done) -> None:
+def test_status_shows_the_newest_run_or_one_by_id_prefix(project: Project, ended: Done) -> None:
     second = project.run(project.tasks({"1.1": "true"}, "second.md", title="Second")).expect(0)
 
     newest = project.call("status").expect(0).out
@@ -127,7 +127,7 @@ def test_clean_removes_the_worktrees_and_nothing_else(project: Project, ended: D
     assert "no worktrees to remove" in project.call("clean").expect(0).out
 
 
-def test_clean_leaves_the_worktrees_of_a_run_that_goes_on(project: Project) -> None:
+def test_clean_keeps_the_worktrees_of_an_active_run(project: Project) -> None:
     script = 'touch "$SHARED/in"; while [ ! -e "$SHARED/go" ]; do sleep 0.01; done; touch a'
     with project.start("run", project.tasks({"1.1": script}), "--json", "--pool-size", "1") as run:
         wait_for((project.shared / "in").exists)
@@ -138,7 +138,7 @@ def test_clean_leaves_the_worktrees_of_a_run_that_goes_on(project: Project) -> N
     assert "removed wt-1" in project.call("clean").expect(0).out
 
 
-def test_nothing_lands_in_the_users_tree(project: Project) -> None:
+def test_user_tree_is_unchanged(project: Project) -> None:
     before = fingerprint(project.root, ".git")
     done = project.run(project.tasks(SCRIPTS), "--keep-going").expect(1)
 
@@ -156,29 +156,29 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("command", "told"), WRONG)
-def test_without_any_run_one_sentence_says_so(project: Project, command: list[str], told: str) -> None:
+@pytest.mark.parametrize(("command", "message"), WRONG)
+def test_missing_run_is_reported_in_one_sentence(project: Project, command: list[str], message: str) -> None:
     done = project.call(*command).expect(2)
 
-    assert (done.out, done.err) == ("", f"patchyard: {told}\n")
+    assert (done.out, done.err) == ("", f"patchyard: {message}\n")
 
 
-def test_a_run_or_a_task_that_there_is_not(project: Project, ended: Done) -> None:
-    told = project.call("status", "nosuch").expect(2).err
-    assert told == "patchyard: there is no run nosuch in this repository; `patchyard runs` lists them\n"
+def test_unknown_run_or_task(project: Project, ended: Done) -> None:
+    message = project.call("status", "nosuch").expect(2).err
+    assert message == "patchyard: there is no run nosuch in this repository; `patchyard runs` lists them\n"
     for command in ("diff", "logs"):
-        told = project.call(command, ended.run, "9.9").expect(2).err
+        message = project.call(command, ended.run, "9.9").expect(2).err
         hint = f"`patchyard status {ended.run}` lists its tasks"
-        assert told == f"patchyard: run {ended.run} has no finished task 9.9; {hint}\n"
+        assert message == f"patchyard: run {ended.run} has no finished task 9.9; {hint}\n"
 
 
-def test_logs_of_a_task_that_did_not_run_says_why(project: Project) -> None:
+def test_logs_of_a_task_that_did_not_run_explain_why(project: Project) -> None:
     plan = project.tasks({"1.1": "true"}, fields={"1.1": "**Status:** completed"})
     run = project.run(plan).expect(0).run
 
     for more in ([], ["--follow"]):
-        told = project.call("logs", run, "1.1", *more).expect(2).err
-        assert told == (
+        message = project.call("logs", run, "1.1", *more).expect(2).err
+        assert message == (
             f"patchyard: task 1.1 of run {run} has no log (skipped): the plan says that it is completed\n"
         )
 
@@ -191,7 +191,7 @@ def test_patches_of_a_run_that_changed_nothing(project: Project, tmp_path: Path)
     assert (done.out, done.err) == ("", f"no task of run {run} changed anything\n")
 
 
-def test_patches_that_cannot_be_written(project: Project, ended: Done, tmp_path: Path) -> None:
+def test_unwritable_patches(project: Project, ended: Done, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
     done = project.call("patches", ended.run, "--output", tmp_path / "file" / "below").expect(2)

@@ -82,7 +82,7 @@ def test_a_field_starts_its_line(text: str, found: list[tuple[str, str]]) -> Non
         "**Run: make**",
     ],
 )
-def test_what_is_no_field(text: str) -> None:
+def test_not_a_field(text: str) -> None:
     assert fields(text) == []
 
 
@@ -99,7 +99,7 @@ def test_what_is_no_field(text: str) -> None:
         "\\# a",
     ],
 )
-def test_what_is_no_heading(text: str) -> None:
+def test_not_a_heading(text: str) -> None:
     assert "heading_open" not in [kind for kind, _, _ in kinds(text)]
 
 
@@ -120,7 +120,7 @@ def test_lines_of_blocks() -> None:
     ]
 
 
-def test_finds_what_is_never_closed() -> None:
+def test_unclosed_blocks_are_found() -> None:
     assert list(parse_blocks("text\n\n```sh\n# a\n").unclosed()) == [(2, "fence")]
     assert list(parse_blocks("```").unclosed()) == [(0, "fence")]
     assert list(parse_blocks("~~~~\n~~~\n").unclosed()) == [(0, "fence")]
@@ -128,7 +128,7 @@ def test_finds_what_is_never_closed() -> None:
     assert list(parse_blocks("```\n```\n<!-- b\n-->\n````\n```\n`````").unclosed()) == []
 
 
-def test_finds_what_is_nested_too_deeply() -> None:
+def test_deep_nesting_is_found() -> None:
     assert parse_blocks("> " * 10 + "a").depth() is None
     assert parse_blocks("a\n\n" + "> " * 50 + "a").depth() == 2
     assert parse_blocks("- " * 50 + "a").depth() == 0
@@ -138,7 +138,7 @@ def test_finds_what_is_nested_too_deeply() -> None:
     ("text", "without"),
     [("a <!-- b --> c", "a  c"), ("a <!-- b", "a <!-- b"), ("<!----><!-- --> --> <!--", " --> <!--"), ("", "")],
 )
-def test_takes_comments_out(text: str, without: str) -> None:
+def test_comments_are_removed(text: str, without: str) -> None:
     assert without_comments(text) == without
 
 

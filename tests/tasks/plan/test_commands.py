@@ -155,7 +155,7 @@ def test_reads_as_prose(text: str) -> None:
         ("`ruff check` should pass", "ruff check"),
     ],
 )
-def test_backticks_and_no_more_than_that_it_succeeds_are_a_command(text: str, command: str) -> None:
+def test_backticks_with_only_a_claim_of_success_are_a_command(text: str, command: str) -> None:
     assert command_in(text) == command
 
 
@@ -199,7 +199,7 @@ def test_a_long_text_ends(piece: str, length: int) -> None:
         ("` `", ""),
     ],
 )
-def test_unwraps_what_is_in_backticks_as_a_whole(text: str, inside: str) -> None:
+def test_unwrap_removes_backticks_around_the_whole_text(text: str, inside: str) -> None:
     assert unwrap(text) == inside
 
 

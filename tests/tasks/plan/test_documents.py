@@ -34,7 +34,7 @@ def test_every_example_is_read() -> None:
     assert [task.agent for task in example("agent.md").tasks] == [None, "local"]
 
 
-def test_the_example_needs_no_agent_and_does_what_it_says(tmp_path: Path) -> None:
+def test_example_runs_without_an_agent(tmp_path: Path) -> None:
     work = tmp_path / "repository"
     shutil.copytree(ROOT / "examples" / "repository", work, ignore=shutil.ignore_patterns("__pycache__"))
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
@@ -62,7 +62,7 @@ def test_the_documentation_shows_plans_and_names_every_field() -> None:
     assert {name for name in FIELDS if not re.match(r"files? to ", name)} <= words
 
 
-def test_the_documentation_is_right_about_what_is_a_command() -> None:
+def test_documented_commands_are_recognised() -> None:
     plan = parsed(next(text for text in FENCES if "The forms of a check" in text), "plan.md")
     assert [(check.text, check.step is not None) for check in plan.tasks[0].verification] == [
         ("anything in backticks", True),

@@ -63,7 +63,7 @@ def test_run(text: str, steps: list[str]) -> None:
         ("py", ("python3", "-c")),
     ],
 )
-def test_what_a_fence_names_runs_it(info: str, argv: tuple[str, ...]) -> None:
+def test_fence_language_selects_the_interpreter(info: str, argv: tuple[str, ...]) -> None:
     (step,) = task(f"**Run:**\n```{info}\n\nx = 1\n```").run
     assert (step.title, step.argv) == ("x = 1", (*argv, "\nx = 1\n"))
 
@@ -114,7 +114,7 @@ def test_what_a_fence_names_runs_it(info: str, argv: tuple[str, ...]) -> None:
         ),
     ],
 )
-def test_what_cannot_be_run(text: str, message: str) -> None:
+def test_invalid_run_field(text: str, message: str) -> None:
     assert wrong(text) == [message.replace("`` `make`", "``make`")]
 
 
@@ -162,7 +162,7 @@ def test_a_check_that_is_a_command_has_its_step() -> None:
     assert second.step.argv == ("python3", "-c", "print(1)\n")
 
 
-def test_a_fence_that_cannot_be_run_is_told_to_the_agent() -> None:
+def test_fence_that_cannot_be_run_goes_to_the_agent() -> None:
     text = "### Task 1: Title\n**Run:** a\n**Verification:**\n```json\n{}\n```\n"
     parsed = parse(text, "p.md")
     assert parsed.plan is not None
@@ -224,7 +224,7 @@ def test_mode(mode: Mode) -> None:
     assert parsed.plan.batches[0].mode is mode
 
 
-def test_a_field_below_a_heading_that_begins_nothing_is_named() -> None:
+def test_field_below_an_unknown_heading_is_reported() -> None:
     text = "# P\n### Task 1: A\n**Run:** true\n### Tsk 2: B\n**Run:** true\n**Commit:** x\n"
     (found,) = parse(text, "p.md").diagnostics
     assert str(found).startswith("p.md:5:1: warning: **Run:** is ignored here: ")

@@ -56,7 +56,7 @@ def test_timeout(front: str, seconds: float) -> None:
     assert settings(front).timeout == seconds
 
 
-def test_a_base_that_looks_like_a_number_is_a_text() -> None:
+def test_numeric_base_is_a_string() -> None:
     assert settings("base: 0123456\n").base == "0123456"
     assert settings("base: 1.10\n").base == "1.10"
 
@@ -67,7 +67,7 @@ def test_lines_below_the_front_matter_keep_their_numbers() -> None:
     assert parsed.plan.tasks[0].line == 5
 
 
-def test_a_separator_elsewhere_is_no_front_matter() -> None:
+def test_separator_elsewhere_is_not_front_matter() -> None:
     parsed = parse(f"\n---\nbase: main\n---\n{TASK}", "p.md")
     assert parsed.plan is not None
     assert parsed.plan.settings == PlanSettings()
@@ -135,17 +135,17 @@ def test_a_separator_elsewhere_is_no_front_matter() -> None:
         ]),
     ],
 )  # fmt: skip
-def test_mistakes(front: str, messages: list[str]) -> None:
+def test_errors_in_front_matter(front: str, messages: list[str]) -> None:
     assert said(front) == messages
 
 
-def test_front_matter_that_is_never_closed() -> None:
+def test_unclosed_front_matter() -> None:
     parsed = parse(f"---\nbase: main\n\n{TASK}", "p.md")
     assert [str(found) for found in parsed.diagnostics] == [
         "p.md:1:1: error: the front matter is not closed: write `---` on a line of its own below it"
     ]
 
 
-def test_no_tag_makes_anything_but_text_of_a_value() -> None:
+def test_yaml_tags_have_no_effect() -> None:
     assert settings("base: !!python/name:os.system x\n").base == "x"
     assert settings("base: 2024-99-99\n").base == "2024-99-99"

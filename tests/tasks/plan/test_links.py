@@ -134,7 +134,7 @@ def test_a_task_may_name_a_whole_batch_before_its_own() -> None:
         (["", "**Dependencies:** 3-1"], ["6:19: error: `3-1` is not a valid range; name each dependency"]),
     ],
 )
-def test_mistakes_of_batches(texts: list[str], messages: list[str]) -> None:
+def test_errors_in_batch_dependencies(texts: list[str], messages: list[str]) -> None:
     parsed = batches(*texts)
     assert said(parsed) == messages
     assert parsed.plan is None
@@ -158,13 +158,13 @@ def test_mistakes_of_batches(texts: list[str], messages: list[str]) -> None:
         ),
     ],
 )
-def test_mistakes_of_tasks(texts: list[str], messages: list[str]) -> None:
+def test_errors_in_task_dependencies(texts: list[str], messages: list[str]) -> None:
     parsed = tasks(*texts)
     assert said(parsed) == messages
     assert parsed.plan is None
 
 
-def test_a_task_of_a_later_batch_cannot_be_waited_for() -> None:
+def test_task_cannot_depend_on_a_later_batch() -> None:
     text = (
         "## Batch 1: A\n### Task 1.1: A\n**Run:** a\n**Depends on:** 2.1\n"
         "## Batch 2: B\n### Task 2.1: B\n**Run:** b\n"
@@ -177,7 +177,7 @@ def test_a_task_of_a_later_batch_cannot_be_waited_for() -> None:
     ]
 
 
-def test_circles_are_found_once_and_without_recursion() -> None:
+def test_cycles_are_found_once_and_without_recursion() -> None:
     assert list(cycles({})) == []
     assert list(cycles({1: [2], 2: [3], 3: []})) == []
     assert list(cycles({1: [2, 3], 2: [3], 3: []})) == []

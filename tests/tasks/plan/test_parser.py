@@ -195,7 +195,7 @@ def test_headings_of_tasks(heading: str, name: str, title: str) -> None:
     assert [(found.id, found.title) for found in parsed.plan.tasks] == [(name, title)]
 
 
-def test_a_mode_below_the_title_is_for_every_batch_that_names_none() -> None:
+def test_mode_below_the_title_is_the_default_of_batches() -> None:
     batch = "## Batch {0}: B\n{1}### Task {0}.1: A\n**Run:** make\n"
     text = "# P\n**Execution Mode:** local\n" + batch.format(1, "") + batch.format(2, "**Mode:** parallel\n")
     parsed = parse(text, "p.md")
@@ -214,7 +214,7 @@ def test_other_headings_stay_text_or_end_the_task() -> None:
         "**Commit:** nobody's\n",
         "p.md",
     )
-    assert [told.partition(" is ignored here: ")[0] for told in said(parsed)] == [
+    assert [reported.partition(" is ignored here: ")[0] for reported in said(parsed)] == [
         "p.md:11:1: warning: **Run:**",
         "p.md:15:1: warning: **Commit:**",
     ]
@@ -224,7 +224,7 @@ def test_other_headings_stay_text_or_end_the_task() -> None:
     assert (second.run, second.commit, second.batch) == ((run("b"),), None, 1)
 
 
-def test_what_is_in_code_a_quote_or_a_comment_is_text() -> None:
+def test_code_quotes_and_comments_are_text() -> None:
     hidden = "### Task 1.2: Hidden\n**Run:** rm -rf /\n"
     quoted = "".join(f"> {line}\n" for line in hidden.splitlines())
     indented = "".join(f"    {line}\n" for line in hidden.splitlines())
@@ -233,14 +233,14 @@ def test_what_is_in_code_a_quote_or_a_comment_is_text() -> None:
     assert len(parse(f"### Task 1: A\n{text}", "p.md", agent="a").plan.tasks) == 1  # type: ignore[union-attr]  # fails if None
 
 
-def test_text_is_the_source_moved_to_the_left_as_a_whole() -> None:
+def test_text_is_the_dedented_source() -> None:
     found = task(
         "Before.\n\n**Implementation:**\n\n  first\n    second\n\n  - \\*third\\*  \n\n---\n", agent="a"
     )
     assert found.implementation == "Before.\n\nfirst\n  second\n\n- \\*third\\*"
 
 
-def test_text_below_a_field_that_takes_none_is_for_the_agent() -> None:
+def test_text_below_a_field_without_text_goes_to_the_agent() -> None:
     found = task(
         "**Status:** pending\n**Note:** one\n\n**Files:**\n- a.txt\n\ntwo\n\n**Dependencies:** none\n\n"
         "- three\n**Commit:** m\n\nfour\n",
@@ -250,7 +250,7 @@ def test_text_below_a_field_that_takes_none_is_for_the_agent() -> None:
     assert found.commit == "m"
 
 
-def test_mistakes_are_all_told_at_once_in_the_order_of_the_text() -> None:
+def test_all_errors_are_reported_in_the_order_of_the_text() -> None:
     text = (
         "---\nmode: paralel\nagent: nobody\n---\n"
         "### Task 0.9: Early\n**Run:** a\n"
@@ -424,7 +424,7 @@ def test_an_agent_that_the_plan_declares_can_be_used() -> None:
         (b"#" * (MAX_BYTES + 1), "1:1: error: the plan is larger than 16 MiB"),
     ],
 )
-def test_what_is_no_text(data: bytes | str, message: str) -> None:
+def test_input_that_is_not_text(data: bytes | str, message: str) -> None:
     parsed = parse(data, "p.md")
     assert said(parsed) == [f"p.md:{message}"]
     assert parsed.plan is None

@@ -98,7 +98,7 @@ def test_line_ends_make_no_difference(text: str) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(PIECES.filter(lambda piece: not set(piece) & set("`\r\0\ud800")), max_size=20).map("".join))
-def test_what_stands_in_a_fence_changes_nothing_else(text: str) -> None:
+def test_fence_content_has_no_effect(text: str) -> None:
     plan = parse(f"### Task 1: A\n````\n{text}\n````\n**Run:** a\n### Task 2: B\n**Run:** b\n", "p.md").plan
     assert plan is not None
     first, second = plan.tasks
@@ -108,7 +108,7 @@ def test_what_stands_in_a_fence_changes_nothing_else(text: str) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(PLANS.filter(lambda text: not set(text) & set("\r\0\ud800")))
-def test_what_stands_in_a_quote_changes_nothing_else(text: str) -> None:
+def test_quote_content_has_no_effect(text: str) -> None:
     quoted = "\n".join(f"> {line}" for line in text.split("\n"))
     plan = parse(f"### Task 1: A\n{quoted}\n\n**Run:** a\n### Task 2: B\n**Run:** b\n", "p.md").plan
     assert plan is not None
@@ -119,7 +119,7 @@ def test_what_stands_in_a_quote_changes_nothing_else(text: str) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(PLANS.filter(lambda text: not set(text) & set("\r\0\ud800") and "-->" not in text))
-def test_what_stands_in_a_comment_changes_nothing_else(text: str) -> None:
+def test_comment_content_has_no_effect(text: str) -> None:
     plan = parse(f"### Task 1: A\n<!-- {text} -->\n**Run:** a\n### Task 2: B\n**Run:** b\n", "p.md").plan
     assert plan is not None
     first, second = plan.tasks
@@ -141,7 +141,7 @@ TASKS = st.lists(
 
 @settings(max_examples=100, deadline=None)
 @given(TASKS)
-def test_what_is_written_is_read(
+def test_written_plan_is_parsed(
     tasks: Sequence[tuple[str, Sequence[tuple[FileAction, str]], Sequence[str], int]],
 ) -> None:
     text = "## Batch 1: A\n"
@@ -202,7 +202,7 @@ def test_any_text_is_a_command_or_prose(text: str) -> None:
     ],
     ids=lambda text: f"{text[:24]!r}",
 )
-def test_a_text_that_is_made_to_be_slow_or_deep_gives_an_answer(text: str) -> None:
+def test_adversarial_text_is_parsed_in_time(text: str) -> None:
     check(parse(text, "p.md"), text)
 
 
@@ -243,6 +243,6 @@ def lines_run(text: str, tasks: int) -> int:
     return count
 
 
-def test_twice_the_tasks_take_about_twice_the_work() -> None:
+def test_parse_time_is_linear() -> None:
     lines_run(plan_of(25), 25)  # what is made once, whatever the plan, is made now
     assert lines_run(plan_of(400), 400) < 2.1 * lines_run(plan_of(200), 200)
