@@ -124,7 +124,7 @@ def publish_run(store: Store, run_id: str, target: Target, listener: Listener) -
         listener.notify(Notice(message=f"run {run.id} changed nothing, so there is nothing to publish"))
 
     def on_request(request: PullRequest) -> None:
-        store.keep_request(run.id, request)
+        store.keep_pull_request(run.id, request)
         listener.notify(Published(request=request))
         for note in request.notes:
             listener.notify(Notice(message=f"pull request #{request.number}: {note}"))

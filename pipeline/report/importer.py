@@ -214,7 +214,7 @@ class _ValidTask:
         )
         if one := task.pull_request:
             request = PullRequest(task.task, one.number, one.url, task.branch or "", one.base, one.action)
-            store.keep_request(run, request)
+            store.keep_pull_request(run, request)
 
     def _attempt(self, started_at: datetime) -> StoredAttempt:
         outcome = self.outcome

@@ -122,7 +122,7 @@ class Control:
                 asked = monotonic()
                 await recorder.keep(Store.renew, run, self.owner, self.lease)
                 renewed, self._silent = asked, 0.0
-            request = await recorder.keep(Store.asked, run)
+            request = await recorder.keep(Store.pending_request, run)
             if request is not self.request:
                 await self._heed(request, recorder, stop)
             await anyio.sleep(POLL)

@@ -22,7 +22,6 @@ from containers.local import LocalRunner
 from containers.runner import Runner
 from containers.worktrees.pool import Pool
 from pipeline.events import Listener, Notice, RunFinished
-from pipeline.run.begun import forget_begun, note_begun
 from pipeline.run.branches import Branches
 from pipeline.run.context import ResumeState, RunContext
 from pipeline.run.control import Control, lease_seconds
@@ -30,7 +29,7 @@ from pipeline.run.flow import run
 from pipeline.run.paths import run_directory
 from pipeline.run.prepare import CallError, Prepared, new_run
 from pipeline.run.recorder import Recorder
-from pipeline.run.recovery import salvager
+from pipeline.run.recovery import remove_run_file, salvager, write_run_file
 from pipeline.run.result_cache import ResultCache
 from pipeline.run.signals import receive_stop_signals
 from pipeline.run.task_spec import BatchSpec, images_of, pin_images
@@ -51,7 +50,7 @@ def recorder_for(
     def claim(store: Store) -> None:
         store.open_run(run)
         store.act_as(run.id, run.owner or "")
-        forget_begun(run)
+        remove_run_file(run)
 
     return Recorder(opener, run, claim)
 
@@ -136,7 +135,7 @@ async def _held(directory: Path, recorder: Recorder) -> AsyncIterator[None]:
         directory.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=LOCK_WAIT)
         if not recorder.is_open:
-            note_begun(recorder.run)
+            write_run_file(recorder.run)
 
     try:
         await to_thread.run_sync(acquire)

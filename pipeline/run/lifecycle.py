@@ -14,12 +14,11 @@ from containers.git.repository import GitError, Repository
 from containers.processes import has_ended
 from containers.worktrees.recovery import recover_unlocked
 from pipeline.events import TaskFinished, as_record, now
-from pipeline.run.begun import add_begun, is_locked
 from pipeline.run.context import ResumeState
 from pipeline.run.control import first_lease_seconds, host_name, new_owner
 from pipeline.run.paths import runs_directory
 from pipeline.run.prepare import Call, CallError, Prepared, new_run, prepare
-from pipeline.run.recovery import CUT_OFF, salvager
+from pipeline.run.recovery import CUT_OFF, add_missing_runs, is_locked, salvager
 from pipeline.store.engine import VARIABLE
 from pipeline.store.records import Run, StoredTask, new_run_id
 from pipeline.store.store import Store
@@ -50,7 +49,7 @@ def open_store(repository: Repository, environ: Mapping[str, str], database: str
     url = database or environ.get(VARIABLE)
     shared = repository_id(repository, environ) if url else ""
     store = Store(url, repository=shared) if url else Store.beside(repository.common)
-    add_begun(store, runs_directory(repository.common))
+    add_missing_runs(store, runs_directory(repository.common))
     return store
 
 
@@ -155,7 +154,9 @@ def claim_and_resume(  # noqa: PLR0913 - how a run is taken up, all of it named
     owner, host = new_owner(environ), host_name(environ)
     # That a process of this host is dead is known, of another host's only when its lease is over.
     dead = run.owner if run.host == host else None
-    if not store.claim(run.id, owner, host, first_lease_seconds(environ), dead=dead, heed=served):
+    if not store.claim(
+        run.id, owner, host, first_lease_seconds(environ), dead_owner=dead, honor_requests=served
+    ):
         if served and store.run(run.id).status is RunStatus.CANCELLED:
             raise RunStateError(f"run {run.id} was cancelled before it began")
         raise RunStateError(f"run {run.id} was taken up by another process just now")
@@ -163,13 +164,13 @@ def claim_and_resume(  # noqa: PLR0913 - how a run is taken up, all of it named
     try:
         described = new_run(prepared, run.id, repository=store.repository)
         call = replace(run.call, served=served)
-        store.place_run(run.id, described.directory or "", described.settings, call)
+        store.relocate_run(run.id, described.directory or "", described.settings, call)
         keep_what_is_left(repository, store, run, environ)
         stored = {item.outcome.task: item for item in store.tasks(run.id)}
         settled = {task: item for task, item in stored.items() if is_settled(item)}
         _tell_what_is_missing(store, run, settled)
-        store.redo(run.id, (stored.keys() - settled.keys()) | set(again))
-        redone = store.to_redo(run.id)
+        store.mark_for_redo(run.id, (stored.keys() - settled.keys()) | set(again))
+        redone = store.tasks_to_redo(run.id)
     except BaseException:
         store.set_status(run.id, RunStatus.INTERRUPTED)
         store.release(run.id, owner)
@@ -337,7 +338,7 @@ def request_stop(store: Store, run: Run, environ: Mapping[str, str], request: Re
         if status.is_over:
             raise RunStateError(f"run {run.id} is over: {status}")
         if not status.is_waiting:
-            store.ask(run.id, request)
+            store.send_request(run.id, request)
             return
         if request is not Request.CANCEL:
             raise RunStateError(f"nobody works on run {run.id}; `patchyard resume {run.id}` goes on with it")

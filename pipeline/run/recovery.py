@@ -1,24 +1,102 @@
-"""Keeps what a dead run left in a worktree: the patch of an attempt whose end nobody saw. Blocks."""
+"""Recover what the process of a killed run left: its row of the database, and the patches in its worktrees.
 
+The database is opened while the first steps run. Until the run is in it, the file `run.json` in the run's
+directory has the row; if the process is killed by then, the next `open_store` adds the run to the database.
+"""
+
+import fcntl
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import fields, replace
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
+from containers.filesystem import write_atomically
 from containers.git.repository import GitError, SecretFoundError
 from containers.worktrees.worktree import AttemptRecord, StoreWork, Worktree
-from pipeline.store.records import Run, StoredAttempt
+from pipeline.store.records import Run, StoredAttempt, format_time, parse_time
+from pipeline.store.run_options import PublishOptions, StoredCall
 from pipeline.store.store import Store, UnknownRunError
-from tasks.model import Status
+from tasks.model import RunStatus, Status
 from tasks.secrets import Secrets
 
 CUT_OFF = "the process that ran it was ended"
+RUN_FILE = "run.json"
+_LATER = {"finished_at", "seconds", "speedup", "efficiency", "request", "owner", "lease_until"}
+"""Fields of a run that it does not have when it starts."""
+
+
+def write_run_file(run: Run) -> None:
+    """Write the file of a run that starts. Blocking.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    path = Path(run.directory or "", RUN_FILE)
+    write_atomically(path, json.dumps(_encode(run)).encode("ascii"))
+
+
+def remove_run_file(run: Run) -> None:
+    """Remove the file of a run that is in the database. Blocking."""
+    # A file that remains is harmless: `add_missing_runs` finds its run in the database.
+    with suppress(OSError):
+        Path(run.directory or "", RUN_FILE).unlink()
+
+
+def add_missing_runs(store: Store, runs: Path) -> None:
+    """Add runs to the database whose process was killed before it could. Blocking.
+
+    Args:
+        store: The database.
+        runs: The directory of the repository's runs.
+    """
+    for path in sorted(runs.glob(f"*/{RUN_FILE}")):
+        if is_locked(path.parent):
+            continue
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            run = _decode(json.loads(path.read_bytes()))
+            if all(known.id != run.id for known in store.runs()):
+                store.open_run(run)
+            path.unlink(missing_ok=True)
+
+
+def _encode(run: Run) -> dict[str, Any]:
+    """Return a run as JSON has it, in the form of release 0.1.0: `settings` and `call` are texts of JSON."""
+    values = {field.name: getattr(run, field.name) for field in fields(run) if field.name not in _LATER}
+    started_at = format_time(run.started_at)
+    return values | {"started_at": started_at, "settings": run.settings.as_json, "call": run.call.as_json}
+
+
+def _decode(values: Mapping[str, Any]) -> Run:
+    decoded = {
+        "status": RunStatus(values["status"]),
+        "started_at": parse_time(values["started_at"]),
+        "settings": PublishOptions.from_json(values["settings"]),
+        "call": StoredCall.from_json(values["call"]),
+    }
+    return Run(**{**values, **decoded})
+
+
+def is_locked(directory: Path) -> bool:
+    """Whether a process holds the lock in a run's directory. Blocking."""
+    try:
+        with (directory / "lock").open("rb") as file:
+            # A shared lock, so that processes that only check do not mistake each other for the owner.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # missing, or another user's, who can tell
+        return False
+    return False
 
 
 def salvager(opener: Callable[[], Store], environ: Mapping[str, str]) -> StoreWork:
-    """Return what keeps the patch of an attempt that a dead process left in a worktree.
+    """Return a function that stores the patch of an attempt that a dead process left in a worktree. Blocking.
 
     Args:
-        opener: Opens the store; asked only when there is something to keep.
+        opener: Opens the store; called only when there is a patch to store.
         environ: Has the values of the run's secrets, which no patch may hold.
     """
 
@@ -26,23 +104,23 @@ def salvager(opener: Callable[[], Store], environ: Mapping[str, str]) -> StoreWo
         with opener() as store:
             try:
                 run = store.run(record.run)
-                return _keep(store, run, worktree, record, environ)
+                return _store_patch(store, run, worktree, record, environ)
             except UnknownRunError:
-                return not _changes(worktree, record)
+                return not _has_changes(worktree, record)
             except (GitError, SecretFoundError):
                 return False
 
     return salvage
 
 
-def _keep(
+def _store_patch(
     store: Store, run: Run, worktree: Worktree, record: AttemptRecord, environ: Mapping[str, str]
 ) -> bool:
     known = {item.number: item for item in store.attempts(run.id, record.task)}
     attempt = known.get(record.attempt)
-    # That it was cut off may be the word of another host, which did not have its files.
+    # Another host may have closed the attempt with CUT_OFF, without access to its worktree.
     if attempt and attempt.status is not None and (attempt.patch or attempt.error != CUT_OFF):
-        return True  # it had ended; only the worktree was not given back
+        return True  # it had ended; only its worktree was not released
     moment = datetime.now(UTC)
     attempt = attempt or StoredAttempt(record.task, record.attempt, record.task, 0, moment)
     secrets = {name: environ[name] for name in run.settings.secrets if name in environ}
@@ -63,7 +141,7 @@ def _keep(
     return True
 
 
-def _changes(worktree: Worktree, record: AttemptRecord) -> bool:
+def _has_changes(worktree: Worktree, record: AttemptRecord) -> bool:
     try:
         return bool(
             worktree.checkout.patch(record.start, baseline=record.baseline, exclude=record.exclude).files

@@ -1,4 +1,14 @@
-"""The tables of the store. Times are ISO 8601 texts in UTC, lists are JSON texts."""
+"""The tables of the store, and the column types that convert their values.
+
+The database has texts only: times are ISO 8601 in UTC, lists and mappings are JSON.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 from sqlalchemy import (
     BindParameter,
@@ -18,172 +28,275 @@ from sqlalchemy import (
 )
 from sqlalchemy import Text as PlainText
 
+from pipeline.store.records import format_time, parse_time
+from pipeline.store.run_options import PublishOptions, StoredCall
+from tasks.model import Mode, Request, RunStatus, Status
+
+E = TypeVar("E", bound=StrEnum)
+V = TypeVar("V", bound=PublishOptions | StoredCall)
+
 
 class Text(TypeDecorator[str]):
-    """Text of any kind: what a database does not take is kept as an escape, for people to read.
-
-    That is a byte of a path that is not UTF-8, and the character NUL.
-    """
+    r"""Any text; a byte that is not UTF-8, and NUL, which PostgreSQL refuses, are stored as `\xNN`."""
 
     impl = PlainText
     cache_ok = True
 
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's own
-        """Return what the database takes."""
-        if value is None:
-            return None
-        return value.encode(errors="backslashreplace").decode().replace("\0", "\\x00")
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Return the stored text."""
+        return None if value is None else _escape(value)
 
 
-class Tables:
-    """The schema: runs, their tasks, attempts, inputs, steps and events, conflicts, and the branches made."""
+class Time(TypeDecorator[datetime]):
+    """A time with its zone."""
 
-    def __init__(self) -> None:
-        self.metadata = MetaData()
-        self.runs = Table(
-            "runs",
-            self.metadata,
-            Column("id", Text, primary_key=True),
-            Column("plan_path", Text, nullable=False),
-            Column("plan_name", Text, nullable=False),
-            Column("plan_title", Text, nullable=False),
-            Column("plan_text", Text, nullable=False),
-            Column("base", Text, nullable=False),
-            Column("base_name", Text),
-            Column("pool_size", Integer, nullable=False),
-            Column("status", Text, nullable=False),
-            Column("started_at", Text, nullable=False),
-            Column("finished_at", Text),
-            Column("seconds", Float),
-            Column("speedup", Float),
-            Column("efficiency", Float),
-            Column("settings", Text, nullable=False),
-            Column("repository", Text),
-            Column("host", Text),
-            Column("directory", Text),
-            Column("call", Text),
-            Column("request", Text),
-            Column("owner", Text),
-            Column("lease_until", Text),
-        )
-        self.tasks = Table(
-            "tasks",
-            self.metadata,
-            _run_column(),
-            Column("task", Text, primary_key=True),
-            Column("position", Integer, nullable=False),
-            Column("title", Text, nullable=False),
-            Column("batch", Integer, nullable=False),
-            Column("status", Text, nullable=False),
-            Column("worktree", Text),
-            Column("seconds", Float, nullable=False),
-            Column("started_at", Text),
-            Column("finished_at", Text),
-            Column("start", Text),
-            Column("start_branch", Text),
-            Column("builds_on", Text, nullable=False),
-            Column("branch", Text),
-            Column("commit", Text),
-            Column("files", Text, nullable=False),
-            Column("exit_code", Integer),
-            Column("step", Text),
-            Column("error", Text),
-            Column("cost", Float),
-            Column("cached", Boolean),
-            Column("log", Text),
-            Column("tree", Text),
-            Column("patch", LargeBinary),
-            Column("request_number", Integer),
-            Column("request_url", Text),
-            Column("request_base", Text),
-            Column("request_action", Text),
-            Column("attempt", Integer),
-            Column("redo", Boolean),
-        )
-        self.attempts = Table(
-            "attempts",
-            self.metadata,
-            _run_column(),
-            Column("task", Text, primary_key=True),
-            Column("number", Integer, primary_key=True),
-            Column("title", Text, nullable=False),
-            Column("batch", Integer, nullable=False),
-            Column("worktree", Text),
-            Column("path", Text),
-            Column("host", Text),
-            Column("started_at", Text, nullable=False),
-            Column("finished_at", Text),
-            Column("status", Text),
-            Column("seconds", Float, nullable=False),
-            Column("exit_code", Integer),
-            Column("error", Text),
-            Column("start", Text),
-            Column("files", Text),
-            Column("tree", Text),
-            Column("patch", LargeBinary),
-            Column("log", Text),
-        )
-        self.steps = Table(
-            "steps",
-            self.metadata,
-            _run_column(),
-            Column("task", Text, primary_key=True),
-            Column("attempt", Integer, primary_key=True),
-            Column("number", Integer, primary_key=True),
-            Column("kind", Text, nullable=False),
-            Column("command", Text, nullable=False),
-            Column("exit_code", Integer),
-            Column("seconds", Float, nullable=False),
-            Column("error", Text),
-            Column("finished_at", Text, nullable=False),
-        )
-        self.inputs = Table(
-            "inputs",
-            self.metadata,
-            _run_column(),
-            Column("task", Text, primary_key=True),
-            Column("key", Text, nullable=False),
-            Column("mode", Text, nullable=False),
-            Column("start_tree", Text, nullable=False),
-            Column("image", Text),
-            Column("agent", Text),
-            Column("agent_command", Text),
-            Column("agent_version", Text),
-            Column("environment", Text, nullable=False),
-            Column("secrets", Text, nullable=False),
-        )
-        self.conflicts = Table(
-            "conflicts",
-            self.metadata,
-            Column("id", Integer, primary_key=True),
-            Column("run", Text, ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
-            Column("batch", Integer, nullable=False),
-            Column("tasks", Text, nullable=False),
-            Column("files", Text, nullable=False),
-        )
-        self.branches = Table(
-            "branches",
-            self.metadata,
-            Column("repository", Text, primary_key=True),
-            Column("name", Text, primary_key=True),
-            Column("commit", Text),
-            Column("pushed", Text),
-        )
+    impl = PlainText
+    cache_ok = True
 
-        self.events = Table(
-            "events",
-            self.metadata,
-            _run_column(),
-            Column("sequence", Integer, primary_key=True),
-            Column("record", Text, nullable=False),
-        )
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - as above
+        """Return the stored text."""
+        return None if value is None else format_time(value)
 
-        # What nearly every transaction asks of a run: to build a statement takes longer than to execute it.
-        run: BindParameter[str] = bindparam("run")
-        self.owner = select(self.runs.c.owner).where(self.runs.c.id == run).with_for_update(key_share=True)
-        self.last_event = select(func.max(self.events.c.sequence)).where(self.events.c.run == run)
+    def process_result_value(self, value: str | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - as above
+        """Return the time."""
+        return None if value is None else parse_time(value)
+
+
+class Json(TypeDecorator[Mapping[str, Any]]):
+    """A mapping as JSON."""
+
+    impl = PlainText
+    cache_ok = True
+
+    def process_bind_param(self, value: Mapping[str, Any] | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - as above
+        """Return the stored text."""
+        return None if value is None else json.dumps(dict(value))
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Mapping[str, Any]:  # noqa: ARG002 - as above
+        """Return the mapping."""
+        found: Mapping[str, Any] = json.loads(value or "{}")
+        return found
+
+
+class Options(TypeDecorator[V], Generic[V]):
+    """Options of a run as JSON; the defaults where a row of an older release has none."""
+
+    impl = PlainText
+    cache_ok = True
+
+    def __init__(self, decode: Callable[[str | None], V]) -> None:
+        super().__init__()
+        self.decode = decode
+
+    def process_bind_param(self, value: V | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - as above
+        """Return the stored text."""
+        return None if value is None else value.as_json
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> V:  # noqa: ARG002 - as above
+        """Return the options."""
+        return self.decode(value)
+
+
+class Names(TypeDecorator[Sequence[Any]]):
+    """A list as JSON, read as a tuple; empty where a row has none."""
+
+    impl = PlainText
+    cache_ok = True
+
+    def process_bind_param(self, value: Sequence[Any] | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - as above
+        """Return the stored text."""
+        return None if value is None else json.dumps(list(value))
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> tuple[Any, ...]:  # noqa: ARG002 - as above
+        """Return the tuple."""
+        return tuple(json.loads(value or "[]"))
+
+
+class FilePath(TypeDecorator[Path]):
+    """A path of a file or directory; bytes that are not UTF-8 are escaped as in `Text`."""
+
+    impl = PlainText
+    cache_ok = True
+
+    def process_bind_param(self, value: Path | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - as above
+        """Return the stored text."""
+        return None if value is None else _escape(str(value))
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Path | None:  # noqa: ARG002 - as above
+        """Return the path."""
+        return None if value is None else Path(value)
+
+
+class Enum(TypeDecorator[E], Generic[E]):
+    """A member of an enumeration as its value."""
+
+    impl = PlainText
+    cache_ok = True
+
+    def __init__(self, kind: type[E]) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def process_bind_param(self, value: E | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - as above
+        """Return the stored text."""
+        return None if value is None else str(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> E | None:  # noqa: ARG002 - as above
+        """Return the member."""
+        return self.kind(value) if value else None
+
+
+def _escape(text: str) -> str:
+    return text.encode(errors="backslashreplace").decode().replace("\0", "\\x00")
 
 
 def _run_column() -> Column[str]:
     """Return a column that names a run; a column belongs to one table."""
     return Column("run", Text, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+
+
+class Tables:
+    """Namespace of the tables. A store refers to it, since this module is imported when the first one opens."""
+
+    metadata = MetaData()
+    runs = Table(
+        "runs",
+        metadata,
+        Column("id", Text, primary_key=True),
+        Column("plan_path", Text, nullable=False),
+        Column("plan_name", Text, nullable=False),
+        Column("plan_title", Text, nullable=False),
+        Column("plan_text", Text, nullable=False),
+        Column("base", Text, nullable=False),
+        Column("base_name", Text),
+        Column("pool_size", Integer, nullable=False),
+        Column("status", Enum(RunStatus), nullable=False),
+        Column("started_at", Time, nullable=False),
+        Column("finished_at", Time),
+        Column("seconds", Float),
+        Column("speedup", Float),
+        Column("efficiency", Float),
+        Column("settings", Options(PublishOptions.from_json), nullable=False),
+        Column("repository", Text),
+        Column("host", Text),
+        Column("directory", Text),
+        Column("call", Options(StoredCall.from_json)),
+        Column("request", Enum(Request)),
+        Column("owner", Text),
+        Column("lease_until", Time),
+    )
+    tasks = Table(
+        "tasks",
+        metadata,
+        _run_column(),
+        Column("task", Text, primary_key=True),
+        Column("position", Integer, nullable=False),
+        Column("title", Text, nullable=False),
+        Column("batch", Integer, nullable=False),
+        Column("status", Enum(Status), nullable=False),
+        Column("worktree", Text),
+        Column("seconds", Float, nullable=False),
+        Column("started_at", Time),
+        Column("finished_at", Time),
+        Column("start", Text),
+        Column("start_branch", Text),
+        Column("builds_on", Names, nullable=False),
+        Column("branch", Text),
+        Column("commit", Text),
+        Column("files", Names, nullable=False),
+        Column("exit_code", Integer),
+        Column("step", Text),
+        Column("error", Text),
+        Column("cost", Float),
+        Column("cached", Boolean),
+        Column("log", FilePath),
+        Column("tree", Text),
+        Column("patch", LargeBinary),
+        Column("request_number", Integer),
+        Column("request_url", Text),
+        Column("request_base", Text),
+        Column("request_action", Text),
+        Column("attempt", Integer),
+        Column("redo", Boolean),
+    )
+    attempts = Table(
+        "attempts",
+        metadata,
+        _run_column(),
+        Column("task", Text, primary_key=True),
+        Column("number", Integer, primary_key=True),
+        Column("title", Text, nullable=False),
+        Column("batch", Integer, nullable=False),
+        Column("worktree", Text),
+        Column("path", FilePath),
+        Column("host", Text),
+        Column("started_at", Time, nullable=False),
+        Column("finished_at", Time),
+        Column("status", Enum(Status)),
+        Column("seconds", Float, nullable=False),
+        Column("exit_code", Integer),
+        Column("error", Text),
+        Column("start", Text),
+        Column("files", Names),
+        Column("tree", Text),
+        Column("patch", LargeBinary),
+        Column("log", FilePath),
+    )
+    steps = Table(
+        "steps",
+        metadata,
+        _run_column(),
+        Column("task", Text, primary_key=True),
+        Column("attempt", Integer, primary_key=True),
+        Column("number", Integer, primary_key=True),
+        Column("kind", Text, nullable=False),
+        Column("command", Text, nullable=False),
+        Column("exit_code", Integer),
+        Column("seconds", Float, nullable=False),
+        Column("error", Text),
+        Column("finished_at", Time, nullable=False),
+    )
+    inputs = Table(
+        "inputs",
+        metadata,
+        _run_column(),
+        Column("task", Text, primary_key=True),
+        Column("key", Text, nullable=False),
+        Column("mode", Enum(Mode), nullable=False),
+        Column("start_tree", Text, nullable=False),
+        Column("image", Text),
+        Column("agent", Text),
+        Column("agent_command", Text),
+        Column("agent_version", Text),
+        Column("environment", Names, nullable=False),
+        Column("secrets", Names, nullable=False),
+    )
+    conflicts = Table(
+        "conflicts",
+        metadata,
+        Column("id", Integer, primary_key=True),
+        Column("run", Text, ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
+        Column("batch", Integer, nullable=False),
+        Column("tasks", Names, nullable=False),
+        Column("files", Names, nullable=False),
+    )
+    branches = Table(
+        "branches",
+        metadata,
+        Column("repository", Text, primary_key=True),
+        Column("name", Text, primary_key=True),
+        Column("commit", Text),
+        Column("pushed", Text),
+    )
+    events = Table(
+        "events",
+        metadata,
+        _run_column(),
+        Column("sequence", Integer, primary_key=True),
+        Column("record", Json, nullable=False),
+    )
+
+    # Part of nearly every transaction: building a statement takes longer than executing it.
+    run: BindParameter[str] = bindparam("run")
+    owner = select(runs.c.owner).where(runs.c.id == run).with_for_update(key_share=True)
+    last_event = select(func.max(events.c.sequence)).where(events.c.run == run)

@@ -104,7 +104,7 @@ async def retry(services: Services, name: str, tasks: Sequence[str] = ()) -> tup
         raise RunConflictError(f"no task of run {place.run.id} failed; name those to run again")
     # What cannot go on is refused before the results of those tasks are hidden.
     await services.call(target_to_resume, place.repository, place.run, services.settings.environ)
-    await services.call(place.store.redo, place.run.id, again)
+    await services.call(place.store.mark_for_redo, place.run.id, again)
     return await _work(services, place), await services.call(_left, place)
 
 
@@ -160,7 +160,7 @@ async def _work(services: Services, place: LocatedRun) -> LocatedRun:
         raise RunConflictError(f"run {place.run.id} is being ended; ask again when it has")
     if (await _standing(services, place)).is_over:  # from now on it is not, also for whoever comes after us
         await services.call(place.store.set_status, place.run.id, RunStatus.PENDING)
-    await services.call(place.store.ask, place.run.id, None)
+    await services.call(place.store.send_request, place.run.id, None)
     services.workers.start(services.job(place))
     services.forget(place.run.id)
     return await services.find(place.run.id)

@@ -173,7 +173,7 @@ class Services:
         if name == "latest" and found:
             found = dict([max(found.items(), key=lambda item: item[1].run.started_at)])
         if several or len(found) > 1:
-            raise several or AmbiguousRunError(f"{name} is the beginning of {len(found)} runs; give more of it")
+            raise several or AmbiguousRunError(f"{name} matches {len(found)} runs; use a longer prefix")
         if not found:
             raise UnknownRunError(
                 f"there is no run {name} below the roots; `GET /api/v1/autonomous` lists them"
@@ -334,7 +334,7 @@ class Services:
         left = [place for place in await self.runs() if self._is_left_to_us(place)]
         for place in left:
             with suppress(PatchyardError):
-                await self.call(place.store.ask, place.run.id, Request.STOP)
+                await self.call(place.store.send_request, place.run.id, Request.STOP)
         await self.workers.stop()
         for place in left:
             while not await self.call(is_dead, place.store, place.run, self.settings.environ):  # noqa: ASYNC110 - another process's end
@@ -356,7 +356,7 @@ class Services:
 
     def _ask_to_stop(self, run: str) -> None:
         store, _ = self._places[run]
-        store.ask(run, Request.STOP)
+        store.send_request(run, Request.STOP)
 
     # Following
 

@@ -5,12 +5,8 @@ from datetime import UTC, datetime, timedelta
 from project import Project, plan_text
 from sqlalchemy import URL, create_engine
 
-from pipeline.store.records import (
-    Run,
-    new_run_id,
-    outcome_values,
-    text_of,
-)
+from pipeline.store.records import Run, new_run_id
+from pipeline.store.rows import outcome_values
 from pipeline.store.store import FILE, Store
 from pipeline.store.tables import Tables
 from tasks.model import Outcome, RunStatus, Status
@@ -38,10 +34,9 @@ def keep_run(project: Project, tasks: int) -> str:
         store.open_run(run)
         store.close_run(run.id, RunStatus.SUCCEEDED, seconds=tasks / POOL, speedup=7.0, efficiency=7 / 8)
     rows = [_rows(run, name, position, start) for position, name in enumerate(names)]
-    tables = Tables()
     engine = create_engine(URL.create("sqlite", database=str(project.state / FILE)))
     with engine.begin() as connection:
-        for table, at in ((tables.attempts, 0), (tables.steps, 1), (tables.tasks, 2)):
+        for table, at in ((Tables.attempts, 0), (Tables.steps, 1), (Tables.tasks, 2)):
             connection.execute(table.insert(), [row[at] for row in rows])
     engine.dispose()
     return run.id
@@ -59,11 +54,11 @@ def _rows(run: Run, task: str, position: int, start: datetime) -> tuple[dict[str
         "title": title,
         "batch": batch,
         "worktree": worktree,
-        "started_at": text_of(begin),
-        "finished_at": text_of(end),
+        "started_at": begin,
+        "finished_at": end,
         "status": Status.UNCHANGED,
         "seconds": 0.9,
-        "files": "[]",
+        "files": (),
     }
     outcome = Outcome(task, title, batch, Status.UNCHANGED, worktree, 0.9, begin, exit_code=0)
     step = {
@@ -75,7 +70,7 @@ def _rows(run: Run, task: str, position: int, start: datetime) -> tuple[dict[str
         "command": "true",
         "exit_code": 0,
         "seconds": 0.8,
-        "finished_at": text_of(end),
+        "finished_at": end,
     }
-    stored = {"run": run.id, "task": task, "position": position, "builds_on": "[]", "attempt": 1}
+    stored = {"run": run.id, "task": task, "position": position, "builds_on": (), "attempt": 1}
     return attempt, step, {**stored, **outcome_values(outcome)}

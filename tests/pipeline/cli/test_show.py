@@ -33,7 +33,7 @@ def test_status_shows_the_newest_run_or_one_by_id_prefix(project: Project, ended
     assert re.search(r"1\.3 +Do 1\.3 +failed +\d+\.\d s +wt-\d +1 +run step 1 `echo broken", first)
     assert "last words" in first
     both = project.call("status", "2").expect(2)
-    assert re.fullmatch(r"patchyard: 2 is the beginning of 2 runs; give more of it\n", both.err)
+    assert re.fullmatch(r"patchyard: 2 matches 2 runs; use a longer prefix\n", both.err)
 
 
 def test_runs_lists_every_run_the_newest_last(project: Project, ended: Done) -> None:
@@ -150,9 +150,9 @@ def test_user_tree_is_unchanged(project: Project) -> None:
 
 
 WRONG = [
-    (["status"], "there is no run yet in this repository; `patchyard run PLAN` makes one"),
-    (["diff", "latest"], "there is no run yet in this repository; `patchyard run PLAN` makes one"),
-    (["logs", "latest", "1.1"], "there is no run yet in this repository; `patchyard run PLAN` makes one"),
+    (["status"], "this repository has no runs yet; start one with `patchyard run PLAN`"),
+    (["diff", "latest"], "this repository has no runs yet; start one with `patchyard run PLAN`"),
+    (["logs", "latest", "1.1"], "this repository has no runs yet; start one with `patchyard run PLAN`"),
 ]
 
 

@@ -158,7 +158,7 @@ def test_a_host_that_was_paused_writes_nothing_more(host: Callable[..., Host], p
     assert "Traceback" not in done.err
     assert len(done.err.splitlines()) == 1
     assert re.match(
-        rf"patchyard: (another process works on run {run} now"
+        rf"patchyard: (run {run} was claimed by another process"
         rf"|run {run} was not looked after for \d+ s, so another process may have it"
         r"|the database .* cannot be used: terminating connection due to idle-in-transaction timeout)",
         done.err,

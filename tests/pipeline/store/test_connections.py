@@ -95,7 +95,7 @@ def test_a_process_that_stands_still_in_a_write_keeps_nobody_waiting_for_long(po
     """What it had begun is taken back by the server, so that others can take its run over."""
     code = (
         "import os, signal, sys\n"
-        "from pipeline.store import Store\n"
+        "from pipeline.store.store import Store\n"
         "store = Store(sys.argv[1])\n"
         "with store._write(run='run'):\n"
         "    print('in', flush=True)\n"

@@ -70,7 +70,7 @@ def test_postgresql_without_its_driver_names_the_extra() -> None:
     code = (
         "import sys\n"
         "sys.modules['psycopg'] = None  # as if it were not installed\n"
-        "from pipeline.database import DatabaseError, url_of\n"
+        "from pipeline.store.engine import DatabaseError, url_of\n"
         "print(url_of('sqlite:////a/b.db'))\n"
         "try:\n"
         "    url_of('postgresql://user:hunter2@host/name')\n"

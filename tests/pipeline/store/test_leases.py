@@ -116,8 +116,8 @@ def test_a_claim_can_be_renewed_and_given_back(store: Store, other: Store, datab
 
 def test_an_owner_that_is_known_to_be_dead_is_not_waited_for(store: Store, other: Store) -> None:
     assert store.claim(NAME, "one", "host", 60)
-    assert not other.claim(NAME, "two", "host", 60, dead="somebody else")
-    assert other.claim(NAME, "two", "host", 60, dead="one")
+    assert not other.claim(NAME, "two", "host", 60, dead_owner="somebody else")
+    assert other.claim(NAME, "two", "host", 60, dead_owner="one")
 
 
 STEP = Step(StepKind.RUN, "true", ("true",))
@@ -130,11 +130,11 @@ WRITES = {
     "end_attempt": lambda store: store.end_attempt(NAME, ATTEMPT),
     "keep_conflict": lambda store: store.keep_conflict(NAME, Conflict(1, ("1.1", "1.2"), ("a",))),
     "keep_events": lambda store: store.keep_events(NAME, [{"event": "notice"}]),
-    "keep_request": lambda store: store.keep_request(NAME, PullRequest("1.1", 1, "u", "b", "main")),
+    "keep_pull_request": lambda store: store.keep_pull_request(NAME, PullRequest("1.1", 1, "u", "b", "main")),
     "keep_branch": lambda store: store.keep_branch("b", commit="c"),
     "set_status": lambda store: store.set_status(NAME, RunStatus.PAUSED),
     "close_run": lambda store: store.close_run(NAME, RunStatus.SUCCEEDED, seconds=1, speedup=1, efficiency=1),
-    "place_run": lambda store: store.place_run(NAME, "/elsewhere", {}, {}),
+    "relocate_run": lambda store: store.relocate_run(NAME, "/elsewhere", {}, {}),
     "renew": lambda store: store.renew(NAME, "one", 60),
 }
 """Everything that a process writes of a run that it works on."""
@@ -165,7 +165,7 @@ def test_who_lost_a_run_writes_nothing_more_of_it(
     assert other.claim(NAME, "two", "other host", 60)
     before = everything(database)
 
-    with pytest.raises(LeaseLostError, match=f"another process works on run {NAME} now"):
+    with pytest.raises(LeaseLostError, match=f"run {NAME} was claimed by another process"):
         WRITES[write](store)
 
     assert everything(database) == before

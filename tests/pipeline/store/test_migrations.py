@@ -19,7 +19,7 @@ from pipeline.store.engine import url_of
 from pipeline.store.migrations import script_directory, upgrade
 from pipeline.store.records import BranchRecord
 from pipeline.store.run_options import PublishOptions, StoredCall
-from pipeline.store.schema import REVISION, bring_up_to_date
+from pipeline.store.schema import REVISION, update_schema
 from pipeline.store.store import Store, StoreError
 from pipeline.store.tables import Tables
 from tasks.keys import AgentUse, InputHashes
@@ -28,7 +28,7 @@ from tasks.model import Conflict, Mode, Outcome, Patch, PullRequest, RunStatus, 
 BEFORE = Path(__file__).with_name("before_revisions.sql")
 """A database as the release before the first revision left it."""
 RUN = "20260102-030405-abcd"
-OPEN = "import sys; from pipeline.store import Store; Store(sys.argv[1]).close()"
+OPEN = "import sys; from pipeline.store.store import Store; Store(sys.argv[1]).close()"
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_migrating_gives_what_the_models_say(engine: Engine) -> None:
     with engine.begin() as connection:
         upgrade(connection)
         context = MigrationContext.configure(connection, opts={"compare_server_default": True})
-        assert compare_metadata(context, Tables().metadata) == []
+        assert compare_metadata(context, Tables.metadata) == []
 
 
 def test_a_migrated_database_is_like_a_new_one(engine: Engine) -> None:
@@ -89,11 +89,11 @@ def test_a_migrated_database_is_like_a_new_one(engine: Engine) -> None:
         upgrade(connection)
     migrated = shape(engine)
     with engine.begin() as connection:
-        for name in reversed([table.name for table in Tables().metadata.sorted_tables]):
+        for name in reversed([table.name for table in Tables.metadata.sorted_tables]):
             connection.execute(text(f"DROP TABLE {name}"))
         connection.execute(text("DROP TABLE alembic_version"))
 
-    bring_up_to_date(engine, Tables())
+    update_schema(engine)
 
     new = shape(engine)
     assert "runs" in new
@@ -115,7 +115,7 @@ def test_what_was_in_an_old_table_is_in_the_new_one(engine: Engine) -> None:
         )
         connection.execute(text("INSERT INTO branches VALUES ('b', 'c', NULL)"))
 
-    bring_up_to_date(engine, Tables())
+    update_schema(engine)
 
     with engine.connect() as connection:
         steps = connection.execute(text("SELECT task, attempt, number, command, exit_code, error FROM steps"))
@@ -195,8 +195,8 @@ def test_a_database_of_a_newer_release_gives_one_sentence(database: str, engine:
         Store(url_of(database))
 
     assert str(caught.value).endswith(
-        "is of a newer patchyard (its schema is 9999, which this one does not know): "
-        "update this one, or name another database"
+        "belongs to a newer patchyard (its schema 9999 is unknown to this one): "
+        "update patchyard, or use another database"
     )
     assert "\n" not in str(caught.value)
 

@@ -92,7 +92,7 @@ def test_an_outcome_comes_back_with_its_patch_and_any_file_name(database: str, t
         assert (stored.start_branch, stored.builds_on, stored.log) == ("x", ("0.1",), tmp_path / "log")
         assert stored.request is None
         request = PullRequest("1.1", 7, "https://example.org/7", "patchyard/plan/1.1", "main", "opened")
-        store.keep_request(make_run().id, request)
+        store.keep_pull_request(make_run().id, request)
         assert store.tasks(make_run().id)[0].request == request
 
 
@@ -125,13 +125,13 @@ def test_conflicts_and_branches_are_kept(database: str) -> None:
 
 def test_a_run_is_found_by_the_beginning_of_its_id(database: str) -> None:
     with Store(database) as store:
-        with pytest.raises(UnknownRunError, match="there is no run yet"):
+        with pytest.raises(UnknownRunError, match="this repository has no runs yet"):
             store.run()
         store.open_run(make_run("20260101-000000-aaaa"))
         store.open_run(make_run("20260102-000000-bbbb", started_at=datetime(2027, 1, 1, tzinfo=UTC)))
         assert store.run("20260101").id == "20260101-000000-aaaa"
         assert store.run("latest").id == store.run(None).id == "20260102-000000-bbbb"
-        with pytest.raises(UnknownRunError, match="2026010 is the beginning of 2 runs"):
+        with pytest.raises(UnknownRunError, match="2026010 matches 2 runs"):
             store.run("2026010")
         with pytest.raises(UnknownRunError, match="there is no run 2025"):
             store.run("2025")
@@ -161,7 +161,7 @@ def test_a_database_that_is_none_gives_one_sentence(tmp_path: Path) -> None:
 
 def test_a_directory_that_cannot_be_made_gives_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "patchyard").write_text("a file in its place")
-    with pytest.raises(StoreError, match="cannot make"):
+    with pytest.raises(StoreError, match="cannot create"):
         Store.beside(tmp_path)
 
 
@@ -330,10 +330,10 @@ def test_a_task_that_is_to_run_again_is_as_if_it_had_not(database: str) -> None:
         failed = make_outcome(status=Status.FAILED, start="b" * 40, files=("a",), patch=patch)
         store.keep_outcome(run, 0, failed)
         store.keep_outcome(run, 1, make_outcome("1.2"))
-        store.keep_request(run, PullRequest("1.1", 7, "u", "b", "main"))
+        store.keep_pull_request(run, PullRequest("1.1", 7, "u", "b", "main"))
         store.keep_conflict(run, Conflict(1, ("1.1", "1.2"), ("a",)))
 
-        store.redo(run, ["1.1"])
+        store.mark_for_redo(run, ["1.1"])
 
         assert [item.outcome.task for item in store.tasks(run)] == ["1.2"]
         assert not store.has_ended(run, "1.1")
@@ -378,12 +378,12 @@ def test_requests_are_asked_and_taken_back(database: str) -> None:
     run = make_run().id
     with Store(database) as store, Store(database) as other:
         store.open_run(make_run())
-        assert store.asked(run) is None
-        other.ask(run, Request.PAUSE)
-        assert store.asked(run) is Request.PAUSE
+        assert store.pending_request(run) is None
+        other.send_request(run, Request.PAUSE)
+        assert store.pending_request(run) is Request.PAUSE
         assert store.run().request is Request.PAUSE
-        other.ask(run, None)
-        assert store.asked(run) is None
+        other.send_request(run, None)
+        assert store.pending_request(run) is None
 
 
 def test_repositories_that_share_a_database_see_their_own(database: str) -> None:

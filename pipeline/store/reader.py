@@ -1,0 +1,199 @@
+"""Reading runs, tasks, attempts, steps, events and branches from the store."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pipeline.store.leases import Leases
+from pipeline.store.records import BranchRecord, Run, StoredAttempt, StoredEvent, StoredStep, StoredTask
+from pipeline.store.rows import attempt_of, inputs_of, run_of, step_of, task_of
+from tasks.errors import PatchyardError
+from tasks.keys import InputHashes
+from tasks.model import Conflict
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL, Select, Table
+
+
+class UnknownRunError(PatchyardError):
+    """The run, or the task in it, does not exist."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class AmbiguousRunError(UnknownRunError):
+    """The ids of several runs start with the given text."""
+
+
+class StoreReader(Leases):
+    """The methods of a store that read. Blocking.
+
+    Args:
+        url: The database, as a SQLAlchemy URL.
+        repository: The id of a repository; only its runs are visible. Empty for all runs.
+    """
+
+    def __init__(self, url: "str | URL", repository: str = "") -> None:
+        super().__init__(url)
+        self.repository = repository
+
+    def runs(self) -> tuple[Run, ...]:
+        """Return all runs, the oldest first."""
+        table = self._tables.runs
+        query = table.select().order_by(table.c.started_at, table.c.id)
+        if self.repository:
+            query = query.where(table.c.repository == self.repository)
+        with self._read() as connection:
+            return tuple(run_of(row) for row in connection.execute(query).mappings())
+
+    def run(self, name: str | None = None) -> Run:
+        """Return the run of an id or of its unambiguous beginning; without a name, or for `latest`, the newest.
+
+        Raises:
+            UnknownRunError: There is no such run.
+            AmbiguousRunError: Several ids start with the name.
+        """
+        if name is not None and (exact := self._run_of_id(name)):
+            return exact
+        runs = self.runs()
+        if not runs:
+            raise UnknownRunError("this repository has no runs yet; start one with `patchyard run PLAN`")
+        if name is None or name == "latest":
+            return runs[-1]
+        found = [run for run in runs if run.id.startswith(name)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise AmbiguousRunError(f"{name} matches {len(found)} runs; use a longer prefix")
+        raise UnknownRunError(f"there is no run {name} in this repository; `patchyard runs` lists them")
+
+    def _run_of_id(self, run: str) -> Run | None:
+        """Return the run of an id, without reading all runs: servers call this often."""
+        table = self._tables.runs
+        query = table.select().where(table.c.id == run)
+        if self.repository:
+            query = query.where(table.c.repository == self.repository)
+        with self._read() as connection:
+            row = connection.execute(query).mappings().first()
+            return None if row is None else run_of(row)
+
+    def tasks(self, run: str, task: str | None = None, *, patches: bool = True) -> tuple[StoredTask, ...]:
+        """Return the tasks of a run that have an outcome, in the plan's order; with `task`, that one only.
+
+        Without `patches`, which may be large, their outcomes have none.
+        """
+        table = self._tables.tasks
+        query = table.select().where(table.c.run == run, table.c.redo.is_not(True)).order_by(table.c.position)
+        if task is not None:
+            query = query.where(table.c.task == task)
+        query = query if patches else _without_patches(query, table)
+        with self._read() as connection:
+            return tuple(task_of(row) for row in connection.execute(query).mappings())
+
+    def tasks_to_redo(self, run: str) -> frozenset[str]:
+        """Return the tasks that are marked for redo and have no new outcome yet."""
+        table = self._tables.tasks
+        query = table.select().where(table.c.run == run, table.c.redo).with_only_columns(table.c.task)
+        with self._read() as connection:
+            return frozenset(connection.execute(query).scalars())
+
+    def has_ended(self, run: str, task: str) -> bool:
+        """Whether a task of a run has an outcome."""
+        table = self._tables.tasks
+        key = (table.c.run == run, table.c.task == task, table.c.redo.is_not(True))
+        with self._read() as connection:
+            query = table.select().where(*key).with_only_columns(table.c.task)
+            return connection.execute(query).first() is not None
+
+    def attempts(self, run: str, task: str | None = None, *, patches: bool = True) -> tuple[StoredAttempt, ...]:
+        """Return the attempts of a run's tasks in the order of their start; parameters as for `tasks`."""
+        table = self._tables.attempts
+        query = table.select().where(table.c.run == run).order_by(table.c.started_at, table.c.task)
+        if task is not None:
+            query = query.where(table.c.task == task)
+        stored = self.tasks(run, task) if patches else ()
+        ended = {(item.outcome.task, item.attempt): item.outcome for item in stored}
+        query = query if patches else _without_patches(query, table)
+        with self._read() as connection:
+            rows = connection.execute(query).mappings().all()
+        return tuple(attempt_of(row, ended.get((row["task"], row["number"]))) for row in rows)
+
+    def steps(self, run: str, task: str, attempt: int | None = None) -> tuple[StoredStep, ...]:
+        """Return the finished steps of a task in order, of one attempt; without a number, of the last one."""
+        table = self._tables.steps
+        query = table.select().where(table.c.run == run, table.c.task == task).order_by(table.c.number)
+        with self._read() as connection:
+            rows = connection.execute(query).mappings().all()
+        number = max((row["attempt"] for row in rows), default=1) if attempt is None else attempt
+        return tuple(step_of(row) for row in rows if row["attempt"] == number)
+
+    def steps_of_run(self, run: str) -> Mapping[tuple[str, int], tuple[StoredStep, ...]]:
+        """Return the finished steps of a run by task and number of the attempt."""
+        table = self._tables.steps
+        query = table.select().where(table.c.run == run).order_by(table.c.number)
+        found: dict[tuple[str, int], list[StoredStep]] = {}
+        with self._read() as connection:
+            for row in connection.execute(query).mappings():
+                found.setdefault((row["task"], row["attempt"]), []).append(step_of(row))
+        return {key: tuple(steps) for key, steps in found.items()}
+
+    def events(self, run: str, after: int = 0, limit: int = 500) -> tuple[StoredEvent, ...]:
+        """Return at most `limit` events of a run in order, those after the event of a number."""
+        table = self._tables.events
+        query = table.select().where(table.c.run == run, table.c.sequence > after)
+        with self._read() as connection:
+            rows = connection.execute(query.order_by(table.c.sequence).limit(limit)).mappings()
+            return tuple(StoredEvent(row["sequence"], row["record"]) for row in rows)
+
+    def last_event(self, run: str) -> int:
+        """Return the number of a run's newest event, or 0."""
+        with self._read() as connection:
+            return int(connection.execute(self._tables.last_event, {"run": run}).scalar() or 0)
+
+    def inputs(self, run: str) -> Mapping[str, InputHashes]:
+        """Return the hashes of the inputs of a run's tasks, by task; a task that never started has none."""
+        table = self._tables.inputs
+        with self._read() as connection:
+            rows = connection.execute(table.select().where(table.c.run == run)).mappings()
+            return {row["task"]: inputs_of(row) for row in rows}
+
+    def conflicts(self, run: str) -> tuple[Conflict, ...]:
+        """Return the conflicts of a run."""
+        table = self._tables.conflicts
+        with self._read() as connection:
+            rows = connection.execute(table.select().where(table.c.run == run)).mappings()
+            return tuple(Conflict(row["batch"], row["tasks"], row["files"]) for row in rows)
+
+    def branches(self) -> tuple[BranchRecord, ...]:
+        """Return the branches that patchyard created and did not remove."""
+        table = self._tables.branches
+        query = table.select().where(table.c.repository == self.repository).order_by(table.c.name)
+        with self._read() as connection:
+            rows = connection.execute(query).mappings()
+            return tuple(BranchRecord(row["name"], row["commit"], row["pushed"]) for row in rows)
+
+    def branch(self, name: str) -> BranchRecord | None:
+        """Return the record of a branch that patchyard created, or `None`."""
+        table = self._tables.branches
+        query = table.select().where(table.c.name == name, table.c.repository == self.repository)
+        with self._read() as connection:
+            row = connection.execute(query).mappings().first()
+            return None if row is None else BranchRecord(row["name"], row["commit"], row["pushed"])
+
+    def commits_of(self, run: str, branch: str) -> frozenset[str]:
+        """Return the commits that a run set a branch to, by tasks that are not marked for redo."""
+        table = self._tables.tasks
+        columns = (table.c.branch, table.c.commit, table.c.start_branch, table.c.start)
+        current = (table.c.commit.is_not(None), table.c.redo.is_not(True))
+        query = table.select().where(table.c.run == run, *current).with_only_columns(*columns)
+        with self._read() as connection:
+            rows = connection.execute(query).all()
+        pairs = [pair for row in rows for pair in ((row.branch, row.commit), (row.start_branch, row.start))]
+        return frozenset(commit for name, commit in pairs if name == branch)
+
+
+def _without_patches(query: "Select[Any]", table: "Table") -> "Select[Any]":
+    """Return the query with NULL in place of the patches."""
+    from sqlalchemy import null  # noqa: PLC0415 - slow
+
+    kept = (column for column in table.columns if column is not table.c.patch)
+    return query.with_only_columns(*kept, null().label("patch"))

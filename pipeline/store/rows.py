@@ -1,0 +1,128 @@
+"""Map records that are not one row each: a task with its outcome, an attempt with its patch, a task's inputs.
+
+The values have the types of the columns; `pipeline.store.tables` converts them for the database.
+"""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from pipeline.store.records import Run, StoredAttempt, StoredStep, StoredTask
+from tasks.keys import AgentUse, InputHashes
+from tasks.model import Outcome, Patch, PullRequest
+
+if TYPE_CHECKING:
+    from sqlalchemy import RowMapping
+
+_OUTCOME = tuple(field.name for field in fields(Outcome) if field.name not in {"task", "files", "patch"})
+_ATTEMPT = tuple(field.name for field in fields(StoredAttempt) if field.name != "patch")
+_STEP = tuple(field.name for field in fields(StoredStep))
+
+
+def run_values(run: Run) -> dict[str, Any]:
+    """Return the row of a run that no process has claimed."""
+    values = {field.name: getattr(run, field.name) for field in fields(run)}
+    return values | {"owner": None, "lease_until": None}
+
+
+def run_of(row: "RowMapping") -> Run:
+    """Return the run of a row."""
+    return Run(**{**row, "repository": row["repository"] or ""})  # NULL before revision 0002
+
+
+def outcome_values(outcome: Outcome) -> dict[str, Any]:
+    """Return the columns of `tasks` for an outcome that is stored now."""
+    return {
+        **{name: getattr(outcome, name) for name in _OUTCOME},
+        "finished_at": datetime.now(UTC),
+        **patch_values(outcome.patch),
+        "files": outcome.files,
+    }
+
+
+def patch_values(patch: Patch | None) -> dict[str, Any]:
+    """Return the columns of a patch; the column `start` has the commit that it applies to."""
+    if patch is None:
+        return {"files": (), "tree": None, "patch": None}
+    return {"files": patch.files, "tree": patch.tree, "patch": patch.diff}
+
+
+def _patch_of(row: "RowMapping") -> Patch | None:
+    if row["patch"] is None:
+        return None
+    return Patch(start=row["start"], tree=row["tree"], diff=bytes(row["patch"]), files=row["files"])
+
+
+def task_of(row: "RowMapping") -> StoredTask:
+    """Return the task of a row."""
+    values = {name: row[name] for name in _OUTCOME}
+    values["cached"] = bool(row["cached"])  # NULL in rows of older releases
+    return StoredTask(
+        outcome=Outcome(task=row["task"], files=row["files"], patch=_patch_of(row), **values),
+        start_branch=row["start_branch"],
+        builds_on=row["builds_on"],
+        finished_at=row["finished_at"],
+        log=row["log"],
+        request=_pull_request_of(row),
+        attempt=row["attempt"] or 1,  # NULL before revision 0002
+    )
+
+
+def _pull_request_of(row: "RowMapping") -> PullRequest | None:
+    if row["request_number"] is None:
+        return None
+    return PullRequest(
+        task=row["task"],
+        number=row["request_number"],
+        url=row["request_url"],
+        branch=row["branch"],
+        base=row["request_base"],
+        action=row["request_action"],
+    )
+
+
+def attempt_values(attempt: StoredAttempt) -> dict[str, Any]:
+    """Return the row of an attempt."""
+    return {name: getattr(attempt, name) for name in _ATTEMPT} | patch_values(attempt.patch)
+
+
+def attempt_of(row: "RowMapping", outcome: Outcome | None) -> StoredAttempt:
+    """Return the attempt of a row; with the task's outcome if it gave that, which has its patch."""
+    patch = outcome.patch if outcome else _patch_of(row)
+    return StoredAttempt(**{name: row[name] for name in _ATTEMPT}, patch=patch)
+
+
+def step_of(row: "RowMapping") -> StoredStep:
+    """Return the step of a row."""
+    return StoredStep(**{name: row[name] for name in _STEP})
+
+
+def inputs_values(inputs: InputHashes) -> Mapping[str, Any]:
+    """Return the row of a task's inputs."""
+    agent = inputs.agent
+    return {
+        "key": inputs.key,
+        "mode": inputs.mode,
+        "start_tree": inputs.start_tree,
+        "image": inputs.image,
+        "agent": agent.name if agent else None,
+        "agent_command": agent.command if agent else None,
+        "agent_version": agent.version if agent else None,
+        "environment": inputs.environment,
+        "secrets": inputs.secrets,
+    }
+
+
+def inputs_of(row: "RowMapping") -> InputHashes:
+    """Return the inputs of a row."""
+    agent = AgentUse(row["agent"], row["agent_command"], row["agent_version"]) if row["agent"] else None
+    return InputHashes(
+        key=row["key"],
+        mode=row["mode"],
+        start_tree=row["start_tree"],
+        image=row["image"],
+        agent=agent,
+        environment=row["environment"],
+        secrets=row["secrets"],
+    )
