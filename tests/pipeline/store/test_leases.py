@@ -12,6 +12,7 @@ from sqlalchemy import create_engine, text
 
 from pipeline.store.engine import url_of
 from pipeline.store.records import Run, StoredAttempt
+from pipeline.store.run_options import PublishOptions, StoredCall
 from pipeline.store.store import LeaseLostError, Store
 from tasks.model import Conflict, Outcome, PullRequest, RunStatus, Status, Step, StepKind, StepResult
 
@@ -134,7 +135,7 @@ WRITES = {
     "keep_branch": lambda store: store.keep_branch("b", commit="c"),
     "set_status": lambda store: store.set_status(NAME, RunStatus.PAUSED),
     "close_run": lambda store: store.close_run(NAME, RunStatus.SUCCEEDED, seconds=1, speedup=1, efficiency=1),
-    "relocate_run": lambda store: store.relocate_run(NAME, "/elsewhere", {}, {}),
+    "relocate_run": lambda store: store.relocate_run(NAME, "/elsewhere", PublishOptions(), StoredCall()),
     "renew": lambda store: store.renew(NAME, "one", 60),
 }
 """Everything that a process writes of a run that it works on."""
