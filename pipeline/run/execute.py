@@ -89,6 +89,7 @@ async def execute(  # noqa: PLR0913 - what one run is made of, all of it named
     paused = recorder.run.status is RunStatus.PAUSED
     stop, opening = CancelScope(), CancelScope()
     runners: Mapping[Mode, Runner] = {}
+    batches = prepared.batches
     failure: PatchyardError | None = None
     finished: RunFinished | None = None
     async with _held(directory, recorder), anyio.create_task_group() as group:
@@ -99,7 +100,7 @@ async def execute(  # noqa: PLR0913 - what one run is made of, all of it named
                 with opening:  # if interrupted here, the run ends as it does before its first task
                     given = (place or HostRunners()).runners(prepared, directory, listener)
                     runners = await stack.enter_async_context(given)
-                    batches = await _pin_resolved_images(prepared.batches, runners)
+                    batches = await _pin_resolved_images(batches, runners)
                 context = RunContext(
                     plan=prepared.plan,
                     batches=batches,

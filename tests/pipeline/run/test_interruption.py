@@ -204,7 +204,7 @@ def silent_command_line(project: Project) -> Path:
     return path
 
 
-def is_told_as_cancelled(project: Project, done: Done) -> None:
+def is_reported_as_cancelled(project: Project, done: Done) -> None:
     assert done.err == ""
     assert done.finished["status"] == "cancelled"
     assert done.statuses == {"1.1": "cancelled", "2.1": "cancelled"}
@@ -222,7 +222,7 @@ def test_interrupt_while_waiting_for_engine_ends_run(project: Project) -> None:
         started.signal(signal.SIGTERM)
         done = started.done().expect(130)
     assert runs(pids(project, "pid")) == []
-    is_told_as_cancelled(project, done)
+    is_reported_as_cancelled(project, done)
 
 
 def test_interrupt_while_resolving_digest_ends_run(project: Project) -> None:
@@ -241,7 +241,7 @@ def test_interrupt_while_resolving_digest_ends_run(project: Project) -> None:
             started.signal(signal.SIGINT)
             done = started.done().expect(130)
         over.set()
-    is_told_as_cancelled(project, done)
+    is_reported_as_cancelled(project, done)
 
 
 def is_bound(pid: int) -> bool:
