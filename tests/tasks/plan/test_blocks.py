@@ -31,7 +31,7 @@ def fields(text: str) -> list[tuple[str, str]]:
         ("a line\n**Run:** make\n**Status:** done", [("Run", "make"), ("Status", "done")]),
         ("- an item\n**Run:** make", [("Run", "make")]),
         ("- an item\n  - inside\n**Run:** make", [("Run", "make")]),
-        ("1. an item\n   goes on\n**Run:** make", [("Run", "make")]),
+        ("1. an item\n   continues\n**Run:** make", [("Run", "make")]),
         ("> a quote\n**Run:** make", [("Run", "make")]),
         ("**Status:** done\n---", [("Status", "done")]),
         ("a `span\n**Run:** make`", [("Run", "make`")]),
@@ -237,7 +237,7 @@ PIECES = st.sampled_from(
 @settings(max_examples=200, deadline=None)
 @given(st.lists(PIECES, max_size=30).map("".join))
 def test_blocks_are_those_of_markdown_it(text: str) -> None:
-    # An underlined heading in a list or a quote is no heading of a plan: it need not be known as one.
+    # An underlined heading in a list or a quote is not a heading of a plan.
     expected = reference(text)
     assume("inner setext" not in str(expected))
     document = parse_blocks(text)

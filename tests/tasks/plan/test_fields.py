@@ -10,7 +10,7 @@ from tasks.plan.parser import parse
 
 
 def task(text: str) -> Task:
-    """Return a task whose text stands below its heading, on line 1; nothing may be wrong with it."""
+    """Return a task whose text begins below its heading, on line 1; there must be no diagnostics."""
     parsed = parse(f"### Task 1: Title\n{text}\n", "p.md", agent="a")
     assert [str(found) for found in parsed.diagnostics] == []
     assert parsed.plan is not None

@@ -68,7 +68,7 @@ def said(parsed: Parsed) -> list[str]:
 
 
 def task(text: str, agent: str | None = None) -> Task:
-    """Return the only task of a plan whose text stands below the task's heading, on line 3."""
+    """Return the only task of a plan whose text begins below its heading, on line 3."""
     parsed = parse(f"# Plan\n\n### Task 1: Title\n{text}\n", "plan.md", agent=agent)
     assert parsed.plan is not None, said(parsed)
     assert said(parsed) == []
