@@ -253,14 +253,14 @@ def test_cancelled_run_notifies(project: Project, hook: Hook) -> None:
     assert json.loads(hook.bodies[0])["status"] == "failed"
 
 
-def test_a_run_that_goes_on_is_told_the_address_again(project: Project, hook: Hook) -> None:
+def test_resumed_run_needs_the_url_again(project: Project, hook: Hook) -> None:
     plan = project.tasks({"1.1": 'test -e "$SHARED/go" || kill -9 $PPID; touch a'})
     project.call("run", plan, "--notify", hook.url).expect(-9)
     (project.shared / "go").touch()
 
     first = project.call("resume", "latest").expect(0)
 
-    assert "name it again with --notify" in first.err
+    assert "give --notify again" in first.err
     assert hook.bodies == []
     again = project.call("retry", "latest", "1.1", "--notify", hook.url).expect(0)
     assert "--notify" not in again.err
