@@ -12,14 +12,7 @@ from filelock import FileLock
 from containers.filesystem import is_directory, remove
 from containers.git.checkout import BrokenWorktreeError, Checkout
 from containers.git.command import Git, GitError
-from containers.git.commits import (
-    PATCHYARD_IDENTITY,
-    CommitCache,
-    History,
-    Identity,
-    Signature,
-    create_commit,
-)
+from containers.git.commits import PATCHYARD_IDENTITY, CommitCache, History, Identity, Signature, create_commit
 from containers.git.discovery import DiscoveredRepository, NotARepositoryError, discover
 from containers.git.remotes import Credential, Push, PushResult, Remote, RemoteError
 from containers.git.secret_scan import SecretFoundError
