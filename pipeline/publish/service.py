@@ -154,7 +154,7 @@ def _publications(store: Store, run: Run, target: Target) -> list[Publication]:
             title=target.secrets.mask_text(_title(plan, item)),
             body=target.secrets.mask_text(_body(plan, item, run, store)),
             base=_branch(store, item.start_branch, item.outcome.start or "") if item.start_branch else None,
-            builds_on=_foundations(stored, item.builds_on),
+            builds_on=_dependencies(stored, item.builds_on),
             labels=options.labels,
             reviewers=options.reviewers,
             draft=options.draft,
@@ -169,7 +169,7 @@ def _branch(store: Store, name: str, commit: str) -> Branch:
     return Branch(name, commit, record.pushed if record else None)
 
 
-def _foundations(stored: Mapping[str, StoredTask], names: Sequence[str]) -> tuple[PublishedDependency, ...]:
+def _dependencies(stored: Mapping[str, StoredTask], names: Sequence[str]) -> tuple[PublishedDependency, ...]:
     return tuple(
         PublishedDependency(name, stored[name].outcome.branch or "", stored[name].request)
         for name in names
