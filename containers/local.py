@@ -29,7 +29,7 @@ from anyio.lowlevel import checkpoint_if_cancelled
 from containers.agents.agent import first_line
 from containers.agents.builtin import Agent
 from containers.concurrency import run_to_end
-from containers.processes import Group, describe_start_failure, find_escaped_processes, signal_stray
+from containers.processes import Group, describe_start_failure, find_escaped_processes, signal_escaped_process
 from containers.runner import Deadline, Job, Watcher, task_variables, with_prompt_file
 from containers.task_log import RunnerError, TaskLog
 from containers.worktrees.worktree import Worktree
@@ -284,8 +284,8 @@ class _Processes:
         """Terminate the task's escaped processes."""
         self._terminate(
             lambda: {
-                pid: partial(signal_stray, pid, self._job_variable)
-                for pid in find_escaped_processes(self._job_variable)
+                process.pid: partial(signal_escaped_process, process)
+                for process in find_escaped_processes(self._job_variable)
             }
         )
 

@@ -1,4 +1,4 @@
-"""Processes on this machine: a program as the leader of its own process group, and what got away from it."""
+"""Process groups on this machine, and processes that left theirs."""
 
 import errno
 import os
@@ -10,36 +10,38 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from time import monotonic, sleep
-from typing import IO
+from time import monotonic
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from psutil import Process
 
 NOT_FOUND = 127
 NOT_EXECUTABLE = 126
 SIGNALLED = 128
-"""A shell's exit codes: the program is missing, cannot be run, was ended by signal n (plus n)."""
+"""A shell's exit codes: the program is missing, is not executable, was ended by signal n (plus n)."""
 UNKNOWN = 255
-"""The exit code of a process whose own nobody can tell any more; surely not that of a success."""
+"""Exit code reported for a process whose own is lost; not that of a success."""
 REFUSALS: Mapping[int | None, str] = {
     errno.E2BIG: "cannot be started: its arguments and variables are too long for this system",
     errno.EACCES: "is not executable",
     errno.ENOEXEC: "is not a program for this system (a script needs a first line such as #!/bin/sh)",
 }
-PROC = Path("/proc")
 LAST_WAIT = 5.0
-"""Seconds to wait for the end of a process that was killed."""
-ENDED = "ZX"
-"""The states of a process that only its parent's attention is missing for."""
+"""Seconds to wait for the exit of killed processes."""
+ENDED = frozenset({"zombie", "dead"})
+"""States, in psutil's terms, of a process that has exited and whose parent has not waited for it."""
 
 
 class Group:
-    """A process group: the program that was started, which leads it, and what that one started in turn.
+    """A process group: a program that was started as its leader, and the processes that it started.
 
-    The leader is not reaped before `release`: until then its id, which is also the group's, is nobody else's,
-    and so a signal cannot reach a stranger.
+    The leader is not reaped before `release` or, once it has exited, `is_alive`. Until then its id, which is
+    also the group's, is not reused, so a signal cannot reach another process.
 
     Raises:
         OSError: The program cannot be started.
-        ValueError: An argument or a variable is one that no program can be given.
+        ValueError: An argument or a variable is not valid, such as one with a null character.
     """
 
     def __init__(
@@ -65,15 +67,15 @@ class Group:
         self._code: int | None = None
         self.id = self._leader.pid
         self.descriptor = _descriptor(self.id)
-        """Becomes readable when the leader ends; `None` where the system has no such thing."""
+        """Becomes readable when the leader exits; `None` if the system has no pidfd_open(2)."""
 
     def exit_code(self) -> int | None:
         """Return the leader's exit code (128 + n if signal n ended it); `None` while it runs."""
         if self._code is None:
-            self._code = self._look()
+            self._code = self._poll()
         return self._code
 
-    def _look(self) -> int | None:
+    def _poll(self) -> int | None:
         if sys.platform != "linux":
             code = self._leader.poll()
             return SIGNALLED - code if code is not None and code < 0 else code
@@ -86,7 +88,7 @@ class Group:
         return ended.si_status + (0 if ended.si_code == os.CLD_EXITED else SIGNALLED)
 
     def is_alive(self) -> bool:
-        """Whether anything of the group still runs. A leader that ended is reaped."""
+        """Whether a process of the group is running. A leader that has exited is reaped."""
         if self.exit_code() is None:
             return True
         self._leader.wait()
@@ -94,16 +96,16 @@ class Group:
             os.killpg(self.id, 0)
         except (ProcessLookupError, PermissionError):
             return False
-        return _any_runs(self.id)
+        return _is_any_running(self.id)
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal to all of the group that may be sent one; a stopped process goes on to get it."""
+        """Send a signal to the group, then SIGCONT, so that a stopped process handles it."""
         for each in (number, signal.SIGCONT):
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.id, each)
 
     def release(self) -> None:
-        """Reap the leader and forget the group."""
+        """Reap the leader if it has exited, and close the descriptor."""
         if self.exit_code() is not None:
             self._leader.wait()
         if self.descriptor is not None:
@@ -114,13 +116,13 @@ class Group:
 def describe_start_failure(
     error: OSError | ValueError, argv: Sequence[str], directory: Path, path: str
 ) -> tuple[int | None, str]:
-    """Say in a sentence why a program could not be started, with the exit code that a shell would give.
+    """Return the exit code that a shell would return for a program that could not be started, and why.
 
     Args:
-        error: What was raised.
+        error: The error of the start.
         argv: The argument vector.
-        directory: Where it was to run.
-        path: Where programs are looked for, in the form of PATH.
+        directory: Its working directory.
+        path: Directories to search for programs, in the form of PATH.
     """
     if not directory.is_dir():
         return None, f"its directory {directory} is gone"
@@ -138,101 +140,110 @@ def describe_start_failure(
     return None, f"{name} could not be started: {reason}"
 
 
-def find_escaped_processes(variables: Mapping[str, str]) -> list[int]:
-    """Return the other processes that carry all these variables; none where there is no /proc."""
+def find_escaped_processes(variables: Mapping[str, str]) -> "list[Process]":
+    """Return the processes started after this one with all these variables that are running. Blocking."""
+    from psutil import Process  # noqa: PLC0415 - takes 30 ms, and is needed only when something is left running
+
+    # Most processes of a machine are older, and reading an environment is slow. A second is for rounding.
+    oldest = Process().create_time() - 1
     return [
-        int(process.name)
-        for process in _processes()
-        if process.name != str(os.getpid()) and _carries(process, variables)
+        process
+        for process in _other_processes()
+        if process.create_time() >= oldest and _is_started_with(process, variables)
     ]
 
 
-def signal_stray(pid: int, variables: Mapping[str, str], number: signal.Signals) -> None:
-    """Send a signal to a process that `strays` returned, if it still is that process."""
-    if sys.platform == "linux":
-        with suppress(OSError):
-            descriptor = os.pidfd_open(pid)
-            try:
-                if _carries(PROC / str(pid), variables):
-                    signal.pidfd_send_signal(descriptor, number)
-            finally:
-                os.close(descriptor)
+def signal_escaped_process(process: "Process", number: signal.Signals) -> None:
+    """Send a signal to a process, unless it has exited and its id is reused: psutil compares creation times."""
+    from psutil import Error  # noqa: PLC0415 - see above
+
+    with suppress(Error):
+        process.send_signal(number)
 
 
 def kill_processes_in(directory: Path, variable: str) -> None:
-    """Kill what works in a directory and carries a variable: the task of a run that was itself killed.
+    """Kill processes that run in a directory with a variable: the task of a run that was itself killed.
 
-    Returns when it is gone, or cannot be made to go. Does nothing where there is no /proc.
+    Blocking. Returns when they have exited, or after `LAST_WAIT` seconds.
     """
+    if not _may_run_in(directory):
+        return
+    from psutil import wait_procs  # noqa: PLC0415 - see above
+
     end = monotonic() + LAST_WAIT
-    while (left := _inside(directory, variable)) and monotonic() < end:
-        for pid in left:
-            with suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
-        sleep(LAST_WAIT / 500)
+    while (left := _find_running_in(directory, variable)) and monotonic() < end:
+        for process in left:
+            signal_escaped_process(process, signal.SIGKILL)
+        wait_procs(left, timeout=LAST_WAIT / 500)
 
 
-def _inside(directory: Path, variable: str) -> list[int]:
-    """Return the other processes that work in a directory and carry a variable."""
-    found = []
-    for process in _processes():
+def has_ended(pid: int) -> bool:
+    """Whether a process that is still listed has exited, and its parent has not waited for it yet."""
+    from psutil import Error, Process  # noqa: PLC0415 - see above
+
+    try:
+        return Process(pid).status() in ENDED
+    except Error:
+        return False
+
+
+def _other_processes() -> "Iterator[Process]":
+    """Yield a new object per process: `psutil.process_iter` caches them, even if an id is reused."""
+    import psutil  # noqa: PLC0415 - see above
+
+    for pid in psutil.pids():
+        if pid != os.getpid():
+            with suppress(psutil.Error):
+                yield psutil.Process(pid)
+
+
+def _is_started_with(process: "Process", variables: Mapping[str, str]) -> bool:
+    from psutil import Error  # noqa: PLC0415 - see above
+
+    try:
+        return variables.items() <= process.environ().items() and process.status() not in ENDED
+    except (Error, OSError):
+        return False
+
+
+def _may_run_in(directory: Path) -> bool:
+    """Whether a process may run in a directory: a quick check, without the import of psutil."""
+    if sys.platform != "linux":
+        return True
+    for process in Path("/proc").iterdir():
         with suppress(OSError):
-            here = (process / "cwd").readlink()
-            is_inside = here == directory or directory in here.parents
-            if is_inside and process.name != str(os.getpid()) and _has(process, variable):
-                found.append(int(process.name))
+            if process.name.isdecimal() and (process / "cwd").readlink().is_relative_to(directory):
+                return True
+    return False
+
+
+def _find_running_in(directory: Path, variable: str) -> "list[Process]":
+    from psutil import Error  # noqa: PLC0415 - see above
+
+    found = []
+    for process in _other_processes():
+        with suppress(Error, OSError):
+            is_inside = Path(process.cwd()).is_relative_to(directory)
+            if is_inside and variable in process.environ() and process.status() not in ENDED:
+                found.append(process)
     return found
 
 
-def _has(process: Path, variable: str) -> bool:
-    names = (entry.partition(b"=")[0] for entry in (process / "environ").read_bytes().split(b"\0"))
-    return variable.encode() in names and _state(process)[0] not in ENDED
+def _is_any_running(group: int) -> bool:
+    """Whether a group has a process that is not a zombie."""
+    from psutil import Error  # noqa: PLC0415 - see above
 
-
-def _carries(process: Path, variables: Mapping[str, str]) -> bool:
-    """Whether a process runs with all these variables (those that it was started with)."""
-    try:
-        carried = (process / "environ").read_bytes().split(b"\0")
-        runs = _state(process)[0] not in ENDED
-    except OSError:
-        return False
-    return runs and all(f"{name}={value}".encode() in carried for name, value in variables.items())
+    for process in _other_processes():
+        with suppress(Error, OSError):
+            if os.getpgid(process.pid) == group and process.status() not in ENDED:
+                return True
+    return False
 
 
 def _descriptor(pid: int) -> int | None:
-    """Return a descriptor that becomes readable when a child ends, where the system can."""
+    """Return a descriptor that becomes readable when a child exits, if the system has pidfd_open(2)."""
     descriptor = None
     if sys.platform == "linux":
         with suppress(OSError):
             descriptor = os.pidfd_open(pid)
     return descriptor
-
-
-def _processes() -> Iterator[Path]:
-    if PROC.is_dir():
-        yield from (process for process in PROC.iterdir() if process.name.isdecimal())
-
-
-def _any_runs(group: int) -> bool:
-    """Whether a group has a process that is more than a zombie, which its parent has to reap."""
-    if sys.platform != "linux":
-        return True
-    for process in _processes():
-        with suppress(OSError):
-            state, _, its_group = _state(process)
-            if int(its_group) == group and state not in ENDED:
-                return True
-    return False
-
-
-def has_ended(pid: int) -> bool:
-    """Whether a process that is still listed has ended, and only its parent has not waited for it."""
-    try:
-        return _state(PROC / str(pid))[0] in ENDED
-    except OSError:  # it is gone by now, or there is no /proc
-        return False
-
-
-def _state(process: Path) -> list[str]:
-    """Return the state, the parent and the group of a process."""
-    return (process / "stat").read_text(errors="replace").rpartition(")")[2].split()[:3]
