@@ -85,7 +85,7 @@ def machine(user_environ: Mapping[str, str], bare_worktree: Worktree, pids: Path
 
 
 class TestEnvironment:
-    async def test_it_is_the_user_s_without_the_tokens(self, machine: Machine) -> None:
+    async def test_environment_is_the_user_s_without_tokens(self, machine: Machine) -> None:
         machine.environ.update(
             EDITOR="vi", GITHUB_TOKEN="a", GH_TOKEN="b", GH_ENTERPRISE_TOKEN="c", GITHUB_ENTERPRISE_TOKEN="d"
         )
@@ -198,7 +198,7 @@ class TestEnding:
         assert [result.cancelled for result in machine.watcher.results] == [True]
         assert running() == []
 
-    async def test_so_does_a_bare_cancellation_of_the_asyncio_task(
+    async def test_bare_cancellation_of_the_asyncio_task_ends_processes(
         self, machine: Machine, running: Running
     ) -> None:
         task = asyncio.create_task(machine.run(machine.job("echo $$ >> $PIDS; touch ready; sleep 60")))
@@ -217,7 +217,7 @@ class TestEnding:
         assert (result.exit_code, result.timed_out) == (9, True)
         assert result.tail.endswith("cleaned\n")
 
-    async def test_what_ignores_term_is_killed_after_the_grace(
+    async def test_process_that_ignores_term_is_killed_after_the_grace(
         self, machine: Machine, running: Running
     ) -> None:
         script = "trap '' TERM; echo $$ >> $PIDS; touch ready; while :; do sleep 0.05; done"
@@ -230,7 +230,7 @@ class TestEnding:
         (result,) = await machine.run(machine.job("trap 'exit 0' TERM; kill -TERM $$", timeout=30))
         assert result.ok
 
-    async def test_nothing_is_left_open_or_unreaped(self, machine: Machine) -> None:
+    async def test_all_files_are_closed_and_processes_reaped(self, machine: Machine) -> None:
         def state() -> tuple[int, set[str]]:
             tasks = Path("/proc/self/task").glob("*/children")
             return len(list(Path("/proc/self/fd").iterdir())), {
@@ -261,24 +261,24 @@ class TestBackground:
         assert machine.log.endswith("[ending what is still running]\n")
         assert running() == []
 
-    async def test_what_it_says_when_it_is_ended_is_in_the_log(self, machine: Machine) -> None:
+    async def test_output_after_term_is_logged(self, machine: Machine) -> None:
         child = "(trap 'echo goodbye; exit' TERM; touch ready; while :; do sleep 0.02; done) &"
         await machine.run(machine.job(f"{child} while [ ! -e ready ]; do sleep 0.01; done"))
         _, after = machine.log.split("[ending what is still running]\n")
         assert after.endswith("goodbye\n")  # after what the shell itself says of its `sleep`
 
-    async def test_one_that_writes_for_ever_does_not_hold_a_step_up(self, machine: Machine) -> None:
+    async def test_endless_background_output_does_not_delay_a_step(self, machine: Machine) -> None:
         results = await machine.run(machine.job("yes & sleep 0.1", "true"))
         assert [result.ok for result in results] == [True, True]
 
-    async def test_what_was_written_before_the_exit_is_not_lost(self, machine: Machine) -> None:
+    async def test_output_before_the_exit_is_logged(self, machine: Machine) -> None:
         script = "sleep 60 & echo $! >> $PIDS; head -c 60000 /dev/zero | tr '\\0' z"
         (result,) = await machine.run(machine.job(script))
         assert machine.log.count("z") == 60_000
         assert result.ok
 
     @linux
-    async def test_one_in_another_session_that_holds_the_output_is_ended(
+    async def test_process_in_another_session_with_open_output_is_terminated(
         self, machine: Machine, running: Running
     ) -> None:
         script = "setsid sh -c 'echo $$ >> $PIDS; touch ready; sleep 60' & " + WAIT
@@ -347,7 +347,7 @@ class TestNotStarted:
         assert (result.exit_code, result.error) == (None, "echo could not be started: embedded null byte")
         assert not result.ok
 
-    async def test_no_arguments_at_all(self, machine: Machine) -> None:
+    async def test_empty_argument_vector(self, machine: Machine) -> None:
         result = await machine.step()
         assert (result.exit_code, result.error) == (None, "'' could not be started: there is no command")
 

@@ -33,7 +33,7 @@ environment: {environment}
 
 ### Task 1.1: Greet
 **Implementation:**
-Write greeting.txt with the one line Hello, and pay heed to «quotes» and `backticks`.
+Write greeting.txt with the one line Hello, and mind «quotes» and `backticks`.
 
 **Verification:**
 - The greeting is polite
@@ -142,7 +142,7 @@ def test_an_agent_is_installed_told_and_leaves_a_patch(project: Project, case: C
     assert project.show(f"{outcome['branch']}:greeting.txt") == "Hello"
     assert outcome.get("cost") == pytest.approx(case.cost, rel=0.5) if case.cost else "cost" not in outcome
 
-    assert any("pay heed to «quotes» and `backticks`" in request.text for request in model.requests)
+    assert any("mind «quotes» and `backticks`" in request.text for request in model.requests)
     assert any("The greeting is polite" in request.text for request in model.requests)
     assert {request.key.removeprefix("Bearer ") for request in model.requests} == {KEY}
     assert KEY not in project.log(done.run, "1.1")
@@ -193,7 +193,7 @@ def test_tasks_of_an_agent_share_its_layers_and_it_has_its_secret_alone(project:
     assert versions == ["mine 1.0", "mine 1.0", None]
 
 
-def test_what_an_agent_did_is_not_paid_for_twice(project: Project) -> None:
+def test_cached_agent_result_is_not_paid_for_twice(project: Project) -> None:
     project.configure(OWN)
     arguments = ("--json", "--mode", "dagger", "--agent", "mine", "--task", "1.1")
     plan, environ = project.plan(TASKS), {"MINE_KEY": KEY}

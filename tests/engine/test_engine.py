@@ -30,7 +30,7 @@ def never() -> str:
 
 
 class TestGit:
-    async def test_it_works_at_the_base_commit(self, stage: Stage) -> None:
+    async def test_steps_run_at_the_base_commit(self, stage: Stage) -> None:
         ran = await stage.run(
             "git status --short --branch; git log -1 --format=%H%n%s",
             "echo more >> README.md; git diff --stat; git diff > ../diff; grep -q '^+more$' ../diff",
@@ -47,7 +47,7 @@ class TestGit:
         assert ran.results[3].tail == "topic\n"
         assert ran.patch().files == ("README.md",)
 
-    async def test_it_works_for_a_user_that_a_step_turns_into(self, stage: Stage) -> None:
+    async def test_git_works_for_a_user_that_a_step_switches_to(self, stage: Stage) -> None:
         inside = (
             "git status --short; echo more >> README.md; echo n > src/new; mkdir d; rm src/app.py; "
             "git add -A; git commit -qm mine; git log -1 --format=%s; id -u"
@@ -56,7 +56,7 @@ class TestGit:
         assert ran.output.endswith("\nmine\n1234\n")
         assert ran.patch().files == ("README.md", "src/app.py", "src/new")
 
-    async def test_it_works_for_the_user_of_the_image(self, stage: Stage) -> None:
+    async def test_git_works_for_the_user_of_the_image(self, stage: Stage) -> None:
         stage.furnish(lambda container: container.with_user("1234:1234"))
         ran = await stage.run(
             "id -u; echo more >> README.md; chmod 755 README.md; git commit -qam mine; "
@@ -82,7 +82,7 @@ class TestGit:
         ran = await stage.run("git log -1 --format=%H; cat loose.txt", commit=loose)
         assert ran.output == f"{loose}\nl\n"
 
-    async def test_nothing_but_its_own_tree_and_history_is_there(self, stage: Stage) -> None:
+    async def test_container_has_only_the_task_s_tree_and_history(self, stage: Stage) -> None:
         secret = stage.clone.commit({"other.txt": "of another branch\n"}, "other")
         blob = stage.clone.git("rev-parse", f"{secret}:other.txt")
         stage.clone.git("branch", "other")
@@ -154,7 +154,7 @@ class TestEndings:
         assert ran.results[0].tail == "first\n"
         assert ran.last.error == "its container was killed (exit code 137): most often it ran out of memory"
         assert ran.last.tail == "second"
-        assert stage.told.events == ["started 1", "finished 1", "started 2", "finished 2"]
+        assert stage.watcher.events == ["started 1", "finished 1", "started 2", "finished 2"]
         assert ran.patch().files == ()
 
     async def test_a_container_cannot_say_that_it_succeeded_and_be_killed(self, stage: Stage) -> None:
@@ -204,7 +204,7 @@ class TestEndings:
                     while not (await stage.run(f"{look}; # {never()}")).output:  # noqa: ASYNC110 - it is a container
                         await anyio.sleep(0.1)
                 scope.cancel()
-        assert stage.told.events.count("started 1") == stage.told.events.count("finished 1")
+        assert stage.watcher.events.count("started 1") == stage.watcher.events.count("finished 1")
         look = f"a=$(wc -l < {beats}); sleep 1; test $a = $(wc -l < {beats}); # {never()}"
         assert (await stage.run(look)).last.ok
 
@@ -257,7 +257,7 @@ class TestWhatIsGiven:
         assert ran.patch().files == ("README.md", "lock", "mine")
         assert ran.text("README.md") == "top\n# Sample\nset up\n"
 
-    async def test_what_set_up_changed_stands_in_the_worktree_when_it_is_told(self, stage: Stage) -> None:
+    async def test_changes_of_set_up_are_in_the_worktree_when_it_is_reported(self, stage: Stage) -> None:
         worktree = stage.worktree()
         seen: list[bool] = []
 
@@ -268,7 +268,7 @@ class TestWhatIsGiven:
             async def step_finished(self, number: int, _: object) -> None:
                 seen.append(await anyio.Path(worktree.path / f"made-{number}").exists())
 
-        stage.told = Looking()  # type: ignore[assignment]  # another watcher
+        stage.watcher = Looking()  # type: ignore[assignment]  # another watcher
         await stage.run(
             script("touch made-1", StepKind.SETUP), script("touch made-2", StepKind.SETUP), "touch made-3",
             worktree=worktree,
@@ -288,7 +288,7 @@ class TestWhatIsGiven:
 
 
 class TestCache:
-    async def test_what_ran_is_known_again_with_its_files(self, stage: Stage) -> None:
+    async def test_cache_hit_restores_the_files(self, stage: Stage) -> None:
         mark = never()
         first = await stage.run(f"date +%s%N > now; echo {mark}", "echo $PATCHYARD_RUN")
         assert not any(result.cached for result in first.results)

@@ -68,13 +68,13 @@ async def test_an_engine_that_is_cut_gives_its_tasks_to_the_other(
             start=stage.clone.head,
             image=stage.image,
         )
-        results[number] = await engines.run(job, worktrees[number], stage.told)
+        results[number] = await engines.run(job, worktrees[number], stage.watcher)
 
     async with engines, anyio.create_task_group() as group:
         for number in range(4):
             group.start_soon(run, number)
         with anyio.fail_after(60):
-            while len(stage.told.events) < 4:  # noqa: ASYNC110 - the engines are waited for
+            while len(stage.watcher.events) < 4:  # noqa: ASYNC110 - the engines are waited for
                 await anyio.sleep(0.05)
         await anyio.sleep(1)
         relay.cut()
@@ -83,7 +83,7 @@ async def test_an_engine_that_is_cut_gives_its_tasks_to_the_other(
     assert notices[0].startswith(f"{relay.address} is unavailable: ")
     assert len(notices) == 3
     assert all(notice.endswith(" starts again on another engine") for notice in notices[1:])
-    assert stage.told.events.count("started 1") == 6
+    assert stage.watcher.events.count("started 1") == 6
 
 
 def test_when_the_only_one_is_cut_the_run_ends_with_a_sentence(
@@ -107,9 +107,7 @@ def test_when_the_only_one_is_cut_the_run_ends_with_a_sentence(
     assert "ExceptionGroup" not in done.err
 
 
-def test_one_that_is_not_there_is_left_out_with_a_warning(
-    project: Project, address: str, test_image: str
-) -> None:
+def test_unavailable_engine_is_left_out_with_a_warning(project: Project, address: str, test_image: str) -> None:
     nowhere = f"unix://{project.shared}/nowhere.sock"
     flags = ("--mode", "dagger", "--engine", f"{nowhere}=2", "--engine", f"{address}=2", "--image", test_image)
     done = project.run(project.tasks({"1.1": "echo 1 > one"}), *flags).expect(0)

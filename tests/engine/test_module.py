@@ -138,7 +138,7 @@ def test_patches_are_exported_and_apply(module: Module, tmp_path: Path) -> None:
     assert (module.caller.path / "twice.txt").read_text() == "hello\nhello\n"
 
 
-def test_what_it_leaves_becomes_commits_in_another_clone(module: Module, tmp_path: Path) -> None:
+def test_exported_results_become_commits_in_another_clone(module: Module, tmp_path: Path) -> None:
     out, caller, user = tmp_path / "out", module.caller, module.caller.user
     done = module.call("patches", "--plan", "plan.md", "--image", module.image, "export", "--path", str(out))
     assert done.returncode == 0, done.stderr
@@ -255,7 +255,7 @@ def hub(module: Module, tmp_path: Path) -> Iterator[GitHubServer]:
 
 
 @pytest.mark.anyio
-async def test_it_publishes_from_inside_and_updates_what_is_there(
+async def test_module_publishes_and_updates_pull_requests(
     module: Module, hub: GitHubServer, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (module.caller.path / "plan.md").write_text(PLAN + SEEN)
@@ -308,7 +308,7 @@ async def test_it_publishes_from_inside_and_updates_what_is_there(
 
 
 @pytest.mark.anyio
-async def test_what_succeeded_is_published_where_another_task_failed(
+async def test_successful_tasks_are_published_when_another_task_failed(
     module: Module, hub: GitHubServer, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("THE_TOKEN", TOKEN)
@@ -326,7 +326,7 @@ async def test_what_succeeded_is_published_where_another_task_failed(
 
 
 @pytest.mark.parametrize("command", ["worktree add --quiet --detach", "clone --quiet --shared ."])
-def test_what_has_no_history_of_its_own_has_its_files(module: Module, tmp_path: Path, command: str) -> None:
+def test_source_without_history_has_its_files(module: Module, tmp_path: Path, command: str) -> None:
     linked = tmp_path / "linked"
     module.caller.git(*command.split(), linked)
     (linked / "plan.md").write_text(PLAN)
@@ -339,7 +339,7 @@ def test_what_has_no_history_of_its_own_has_its_files(module: Module, tmp_path: 
     assert "patchyard: pull requests need the repository's history" in refused.stderr
 
 
-def test_it_runs_on_this_repository_as_its_own_module(module_source: Path, test_image: str) -> None:
+def test_module_runs_on_this_repository(module_source: Path, test_image: str) -> None:
     plan = module_source / "plan.md"
     plan.write_text("# Own\n### Task 1: Count\n**Run:**\n- `ls pipeline > listing.txt`\n")
     git = ["git", "-c", "user.name=U", "-c", "user.email=u@example.com"]

@@ -66,7 +66,7 @@ def test_the_same_key_gives_the_same_patch_byte_for_byte(project: Project, test_
     assert set(on_machine.values()).isdisjoint(keys.values())
 
 
-def test_what_lock_writes_is_what_a_locked_run_takes(project: Project, test_image: str) -> None:
+def test_locked_run_uses_the_written_lock(project: Project, test_image: str) -> None:
     plan = project.tasks({"1.1": "echo 1 > one"}, front=f"image: {test_image}\nmode: dagger")
     refused = project.run(plan, "--locked").expect(2)
     assert f"image {test_image} is not in" in refused.err

@@ -103,7 +103,7 @@ def test_secrets_are_in_no_log_and_no_patch(project: Project) -> None:
             assert KEY.encode() not in path.read_bytes(), path
 
 
-def test_what_is_not_utf_8_is_replaced_or_refused(
+def test_text_that_is_not_utf_8_is_replaced_or_rejected(
     project: Project, make_repository: Callable[..., Clone], test_image: str
 ) -> None:
     project.clone.git("config", "user.name", "J\udcf6rg")

@@ -33,7 +33,7 @@ class Furnished(EngineRunner):
 
 
 @dataclass
-class Told:
+class RecordingWatcher:
     """A watcher that remembers."""
 
     events: list[str] = field(default_factory=list)
@@ -55,7 +55,7 @@ class Stage:
     image: str
     place: ContainerConfig = field(init=False)
     runner: EngineRunner = field(init=False)
-    told: Told = field(default_factory=Told)
+    watcher: RecordingWatcher = field(default_factory=RecordingWatcher)
     made: int = 0
 
     def __post_init__(self) -> None:
@@ -111,7 +111,7 @@ class Stage:
             layers=layers,
         )
         with anyio.fail_after(200):
-            results = await self.runner.run(job, worktree, self.told)
+            results = await self.runner.run(job, worktree, self.watcher)
         return Ran(results, worktree, job.start, await anyio.Path(log).read_text(errors="surrogateescape"))
 
 

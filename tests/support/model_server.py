@@ -97,7 +97,7 @@ class ModelServer:
         return {} if path.endswith("/models") else None
 
     def _turn(self, body: Json, tools: Mapping[str, Json], result: str) -> tuple[str, Call | None]:
-        """Return the text and the call of the turn that a request stands at."""
+        """Return the text and the call of the turn that a request is at."""
         turn = self.turns[min(json.dumps(body).count(result), len(self.turns) - 1)]
         if turn.command is None:
             return turn.text, None

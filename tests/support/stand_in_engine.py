@@ -1,7 +1,7 @@
 """A stand-in for a Dagger engine: a GraphQL server on loopback that answers what a test says, and remembers.
 
 It knows the part of the schema that the program uses. Every object whose id is asked for is `known` by that: an
-id such as `Directory-1` stands for the text of the query that leads to the object.
+id such as `Directory-1` is the text of the query that leads to the object.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Agents: which command, and what it is told."""
+"""Resolving agents, and their prompts."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -55,7 +55,7 @@ def test_a_name_is_declared_or_built_in_and_else_a_command() -> None:
         (" cluade ", False),
     ],
 )
-def test_what_can_be_an_agent(tmp_path: Path, name: str, usable: bool) -> None:  # noqa: FBT001 - a table's column
+def test_usable_agents(tmp_path: Path, name: str, usable: bool) -> None:  # noqa: FBT001 - a table's column
     for program, mode in (("on-path", 0o755), ("not-executable", 0o644)):
         (tmp_path / program).write_text("#!/bin/sh\n")
         (tmp_path / program).chmod(mode)
@@ -100,7 +100,7 @@ def test_the_cost_is_what_the_agent_says_last(name: str, output: str, cost: floa
     assert read_cost(BUILT_IN[name], output) == cost
 
 
-def test_what_is_no_number_is_no_cost() -> None:
+def test_cost_that_is_not_a_number_is_ignored() -> None:
     agent = Agent("mine", "mine", cost=r"cost: (?P<cost>\S+)?")
     assert read_cost(agent, "cost: 1.2.3") is None
     assert read_cost(agent, "cost: ") is None
@@ -212,7 +212,7 @@ pull request.
     )
 
 
-def test_what_a_plan_does_not_say_has_no_section() -> None:
+def test_empty_parts_of_a_plan_have_no_section() -> None:
     task = Task(id="1", title="", batch=1)
     assert prompt(task, plan("", task)) == (
         """\

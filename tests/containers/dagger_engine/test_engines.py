@@ -7,7 +7,7 @@ from threading import Event, Lock
 
 import anyio
 import pytest
-from engine_stage import Told, script
+from engine_stage import RecordingWatcher, script
 from repositories import Clone
 from stand_in_engine import StandIn, command_line
 
@@ -52,7 +52,7 @@ def test_an_address_is_read(text: str, engine: EngineAddress) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "host:1234", "http://host", "tcp:host", "tcp://host:1=0", "://x", "=4"])
-def test_what_is_no_address_is_refused(text: str) -> None:
+def test_invalid_address_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match=r"not an engine address|a share is at least 1"):
         EngineAddress.parse(text)
 
@@ -101,7 +101,7 @@ class Machine:
         self.environ = {CLI: str(command_line(directory))}
         self.repository = Repository.open(clone.path, clone.user.environ)
         self.notices: list[str] = []
-        self.told: list[Told] = []
+        self.watchers: list[RecordingWatcher] = []
 
     def over(self, *addresses: str) -> Engines:
         """Return a runner over engines."""
@@ -122,8 +122,8 @@ class Machine:
             scratch=self.directory / "scratch",
             start=self.clone.head,
         )
-        self.told.append(Told())
-        return await engines.run(job, Worktree(path.name, path, checkout), self.told[-1])
+        self.watchers.append(RecordingWatcher())
+        return await engines.run(job, Worktree(path.name, path, checkout), self.watchers[-1])
 
 
 @pytest.fixture
@@ -188,7 +188,9 @@ async def test_an_engine_that_goes_gives_its_task_to_another(machine: Machine) -
         going.release()
     assert [result.exit_code for result in results] == [0] * 4
     assert staying.begun == 4
-    again_begun = [told for told in machine.told if told.events == ["started 1", "started 1", "finished 1"]]
+    again_begun = [
+        watcher for watcher in machine.watchers if watcher.events == ["started 1", "started 1", "finished 1"]
+    ]
     assert 1 <= lost <= len(again_begun)  # one more may have been on its way there when it went
     gone, *again = machine.notices
     assert gone.startswith(f"{first.address} is unavailable: it does not answer any more (")
@@ -202,12 +204,12 @@ async def test_when_all_have_gone_the_run_cannot_go_on(machine: Machine) -> None
     async with machine.over(first.address, second.address) as engines:
         first.cut()
         second.cut()
-        for number in (1, 2):  # whoever comes later hears the reason too
+        for number in (1, 2):  # a later task gets the same reason
             with pytest.raises(EngineError, match=r" is unavailable, and no other engine is left: it "):
                 await machine.run(engines, number)
 
 
-async def test_one_that_goes_while_it_is_asked_for_digests_is_used_no_more(machine: Machine) -> None:
+async def test_engine_that_fails_while_resolving_digests_is_not_used_again(machine: Machine) -> None:
     first, second, _ = machine.engines
     digest = f"sha256:{'1' * 64}"
     second.answers["imageRef"] = lambda _: f"image:1@{digest}"
@@ -228,13 +230,13 @@ async def test_a_task_under_which_two_engines_went_is_not_tried_on_a_third(machi
         second.cut()
         (result,) = await machine.run(engines, 1)
         assert result.error == "two engines in turn became unavailable while they ran it"
-        assert machine.told[0].events == ["started 1", "started 1", "finished 1"]
+        assert machine.watchers[0].events == ["started 1", "started 1", "finished 1"]
         third.answers["stdout"] = lambda _: DONE
         (result,) = await machine.run(engines, 2)
         assert result.ok
 
 
-async def test_one_that_is_not_there_at_the_start_is_left_out(machine: Machine, tmp_path: Path) -> None:
+async def test_engine_unavailable_at_the_start_is_left_out(machine: Machine, tmp_path: Path) -> None:
     first = machine.engines[0]
     first.answers["stdout"] = lambda _: DONE
     nowhere = f"unix://{tmp_path}/nowhere.sock"

@@ -167,7 +167,7 @@ async def test_copied_files_come_from_the_worktree(engine: StandIn, stage: Stage
     assert f'Directory-1.withDirectory(path: "/", source: <{copied}>)' in engine.known.values()
 
 
-async def test_what_changed_comes_back_without_git_and_what_git_ignores(engine: StandIn, stage: Stage) -> None:
+async def test_changes_are_copied_back_without_git_and_ignored_files(engine: StandIn, stage: Stage) -> None:
     engine.answers |= {
         "addedPaths": lambda _: [
             "new",
@@ -217,7 +217,7 @@ async def test_the_paths_of_all_that_changed_are_one_question(engine: StandIn, s
     assert all(name in asked for name in ("addedPaths", "modifiedPaths", "removedPaths"))
 
 
-async def test_what_cannot_be_brought_back_is_a_failure_of_the_last_step(engine: StandIn, stage: Stage) -> None:
+async def test_failed_copy_of_changes_fails_the_last_step(engine: StandIn, stage: Stage) -> None:
     def refuse(_: str) -> str:
         raise ValueError("no space left on device")
 
@@ -237,8 +237,8 @@ async def test_a_container_that_was_killed_has_failed_whatever_it_printed(
     forged = said("one\n", "two\n") + f"{driver.MARK}end 99 0 1 2\n"
 
     def kill(_: str) -> str:
-        told = {"cmd": ["sh", driver.SCRIPT], "exitCode": 137, "stdout": forged, "stderr": ""}
-        raise GraphQLError("exit code: 137", extensions={"_type": "EXEC_ERROR", **told})
+        details = {"cmd": ["sh", driver.SCRIPT], "exitCode": 137, "stdout": forged, "stderr": ""}
+        raise GraphQLError("exit code: 137", extensions={"_type": "EXEC_ERROR", **details})
 
     engine.answers["stdout"] = kill
     ran = await stage.run("first", "second")
@@ -246,7 +246,7 @@ async def test_a_container_that_was_killed_has_failed_whatever_it_printed(
     assert ran.last.error == "its container was killed (exit code 137): most often it ran out of memory"
 
 
-async def test_nothing_is_exported_where_nothing_changed(engine: StandIn, stage: Stage) -> None:
+async def test_unchanged_tree_is_not_exported(engine: StandIn, stage: Stage) -> None:
     await stage.run("true")
     assert not [query for query in engine.asked if ".export(" in query]
 
@@ -261,10 +261,10 @@ async def test_set_up_is_an_exec_of_its_own(engine: StandIn, stage: Stage) -> No
     assert (first.count("withExec"), second.count("withExec")) == (1, 2)
     assert "\\nlimit=1000\\n" in first
     assert "\\nlimit=850\\n" in second, "the time is that of all steps together"
-    assert stage.told.events == ["started 1", "finished 1", "started 2", "finished 2"]
+    assert stage.watcher.events == ["started 1", "finished 1", "started 2", "finished 2"]
 
 
-async def test_what_another_run_ran_is_cached(stage: Stage) -> None:
+async def test_result_of_another_run_is_cached(stage: Stage) -> None:
     assert not (await stage.run("true", run="run-7")).last.cached
     assert (await stage.run("true", run="run-8")).last.cached
 
@@ -283,7 +283,7 @@ def failure(run: str) -> str:
 
 
 @pytest.mark.parametrize("earlier", ["run-6 another", "run-7 another"])
-async def test_what_failed_earlier_is_run_once_more(engine: StandIn, stage: Stage, earlier: str) -> None:
+async def test_cached_failure_is_run_again(engine: StandIn, stage: Stage, earlier: str) -> None:
     answers = iter([failure(earlier), said("new\n")])
     engine.answers["stdout"] = lambda _: next(answers)
     ran = await stage.run("true")
@@ -291,10 +291,10 @@ async def test_what_failed_earlier_is_run_once_more(engine: StandIn, stage: Stag
     first, second = texts(engine, "stdout")
     assert first != second
     assert "old" not in ran.log
-    assert stage.told.events == ["started 1", "finished 1"]
+    assert stage.watcher.events == ["started 1", "finished 1"]
 
 
-async def test_what_failed_now_is_not(engine: StandIn, stage: Stage) -> None:
+async def test_own_failure_is_not_run_again(engine: StandIn, stage: Stage) -> None:
     engine.answers["stdout"] = lambda _: failure("run-7")
     assert (await stage.run("true")).last.exit_code == 7
     assert len(texts(engine, "stdout")) == 1
@@ -311,7 +311,7 @@ async def test_a_committer_s_name_that_is_not_utf_8_is_shown_as_far_as_it_goes(
 
 
 @pytest.mark.parametrize(
-    ("told", "what"),
+    ("job", "what"),
     [
         ({"secrets": {"KEY": "\udcffabcdefgh"}}, "the value of KEY"),
         ({"environment": {"ODD": "\udcff"}}, "the value of ODD"),
@@ -319,12 +319,12 @@ async def test_a_committer_s_name_that_is_not_utf_8_is_shown_as_far_as_it_goes(
         ({"image": "im\udcffage:1"}, f"its image, im{UNKNOWN}age:1,"),
     ],
 )
-async def test_what_is_not_utf_8_is_refused_by_its_name(
-    engine: StandIn, stage: Stage, told: Mapping[str, Any], what: str
+async def test_text_that_is_not_utf_8_is_rejected_with_its_description(
+    engine: StandIn, stage: Stage, job: Mapping[str, Any], what: str
 ) -> None:
-    ran = await stage.run("true", **told)
+    ran = await stage.run("true", **job)
     assert ran.last.error == f"{what} is not UTF-8, and a Dagger engine takes nothing else"
-    assert stage.told.events == ["started 1", "finished 1"]
+    assert stage.watcher.events == ["started 1", "finished 1"]
     assert texts(engine, "stdout") == []
 
 
@@ -346,14 +346,12 @@ async def test_a_path_that_is_not_utf_8_is_refused(stage: Stage) -> None:
     assert ran.last.error.startswith("the path of its worktree, ")
 
 
-async def test_what_cannot_be_said_is_no_sign_of_an_engine_that_has_gone(stage: Stage) -> None:
+async def test_encoding_error_does_not_make_an_engine_unavailable(stage: Stage) -> None:
     with pytest.raises(EngineQueryError, match=r"^something that it needs is not UTF-8$"):
         await EngineClient(stage.client)(stage.client.directory().with_new_file("x", "\udcff").sync)
 
 
-async def test_what_was_tried_in_vain_several_times_is_an_engine_that_has_gone(
-    engine: StandIn, stage: Stage
-) -> None:
+async def test_exhausted_retries_make_an_engine_unavailable(engine: StandIn, stage: Stage) -> None:
     again = AsyncRetrying(stop=stop_after_attempt(2))
     engine.cut()
     with pytest.raises(EngineError, match=r"^it does not answer any more \(.*502 Bad Gateway"):
@@ -367,21 +365,19 @@ async def test_an_engine_that_goes_is_an_error_and_its_no_is_a_result(engine: St
     engine.answers["user"] = refuse
     ran = await stage.run("true")
     assert ran.last.error == "failed to resolve image: not found"
-    assert stage.told.events == ["started 1", "finished 1"]
+    assert stage.watcher.events == ["started 1", "finished 1"]
     engine.cut()
     with pytest.raises(EngineError, match=r"^it does not answer any more \(.*502 Bad Gateway"):
         await stage.run("true")
 
 
-async def test_one_that_goes_without_a_word_is_missed(engine: StandIn, stage: Stage) -> None:
+async def test_engine_that_stops_responding_is_noticed(engine: StandIn, stage: Stage) -> None:
     engine.cut()
     with anyio.fail_after(60), pytest.raises(EngineError, match=r"^it has not answered for 0\.2 s$"):
         await EngineClient(stage.client, check_interval=0.2).run_long(anyio.sleep_forever)
 
 
-async def test_what_another_session_takes_down_as_it_ends_is_asked_for_again(
-    engine: StandIn, stage: Stage
-) -> None:
+async def test_query_cancelled_by_another_session_is_retried(engine: StandIn, stage: Stage) -> None:
     taken_down = iter(["exit code: 137: context canceled\ncommit output ref x: context canceled"] * 2)
 
     def answer(_: str) -> str:
@@ -393,4 +389,4 @@ async def test_what_another_session_takes_down_as_it_ends_is_asked_for_again(
     ran = await stage.run("true")
     assert (ran.last.exit_code, ran.last.tail, ran.last.error) == (0, "out\n", None)
     assert len(texts(engine, "stdout")) == 3
-    assert stage.told.events == ["started 1", "finished 1"]
+    assert stage.watcher.events == ["started 1", "finished 1"]

@@ -65,7 +65,7 @@ async def test_without_a_command_line_it_is_said_what_to_install(tmp_path: Path)
     assert raised.value.exit_code == 4
 
 
-async def test_where_nobody_listens_it_is_said_at_once(cli: str, tmp_path: Path) -> None:
+async def test_refused_connection_is_reported_at_once(cli: str, tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         addresses = (f"tcp://127.0.0.1:{free.getsockname()[1]}", f"unix://{tmp_path}/no.sock")
@@ -88,14 +88,14 @@ async def test_an_address_without_a_port_is_refused_at_once(cli: str, tmp_path: 
 @pytest.mark.parametrize(
     ("address", "program"), [("kube-pod://pod?namespace=dagger", "kubectl"), ("ssh://me@host", "ssh")]
 )
-async def test_what_leads_to_an_engine_has_to_be_installed(
+async def test_program_needed_for_an_address_must_be_installed(
     cli: str, tmp_path: Path, address: str, program: str
 ) -> None:
     with pytest.raises(EngineError, match=rf"^{program}, which this address needs, is not on PATH$"):
         await Session.open(address, {CLI: cli, "PATH": str(tmp_path)}, tmp_path / "log")
 
 
-async def test_where_no_engine_is_named_it_is_said_what_it_needs(tmp_path: Path) -> None:
+async def test_error_without_a_named_engine_says_what_is_needed(tmp_path: Path) -> None:
     cli = script(tmp_path / "dagger", "echo 'Error: no docker here' >&2; exit 1")
     with pytest.raises(EngineError) as raised:
         async with connect_engines(EngineAddress(), {CLI: cli, "PATH": "/usr/bin:/bin"}, tmp_path / "log"):
@@ -128,7 +128,7 @@ async def test_a_command_line_that_cannot_be_started(tmp_path: Path) -> None:
         await Session.open("container://none", {CLI: str(tmp_path / "dagger")}, tmp_path / "log")
 
 
-async def test_one_that_waits_for_ever_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_session_that_does_not_start_times_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sessions, "SESSION_TIMEOUT", 0.5)
     cli = script(tmp_path / "dagger", f"echo $$ > {tmp_path}/pid; trap '' TERM; while :; do sleep 0.1; done")
     with anyio.fail_after(60), pytest.raises(EngineError, match=r"could not be reached within 0\.5 s"):
@@ -139,7 +139,7 @@ async def test_one_that_waits_for_ever_is_given_up(tmp_path: Path, monkeypatch: 
             await anyio.sleep(0.02)
 
 
-async def test_one_that_does_not_end_is_ended(
+async def test_session_that_does_not_exit_is_killed(
     stand_in: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sessions, "CLOSE_TIMEOUT", 0.5)

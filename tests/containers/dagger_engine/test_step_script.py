@@ -89,7 +89,7 @@ def test_the_time_is_that_of_all_steps(run: Run, tmp_path: Path) -> None:
     assert not (tmp_path / "work" / "never").exists()
 
 
-def test_what_does_not_end_is_killed(run: Run) -> None:
+def test_step_that_does_not_exit_is_killed(run: Run) -> None:
     report = run("trap '' TERM; while :; do sleep 0.1; done", limit=1)
     assert report.records[1].timed_out
 
@@ -127,7 +127,7 @@ def test_arguments_are_as_they_are(run: Run) -> None:
     assert run(step).outputs == {1: "".join(f"<{argument}>" for argument in odd)}
 
 
-def test_what_is_left_in_the_background_holds_nothing_up(run: Run) -> None:
+def test_background_process_does_not_delay_the_script(run: Run) -> None:
     report = run("(sleep 0.2; echo late) > /dev/null & echo done", "echo next")
     assert report.outputs == {1: "done\n", 2: "next\n"}
 
