@@ -15,8 +15,8 @@ DATABASE = Path(__file__).with_name("release_0_1_0.sql")
 """The database of the run, as release 0.1.0 left it when its process was killed in task 1.2."""
 COMMITS = DATABASE.with_suffix(".fast-import")
 """The commits of its repository, from `git fast-export --all`: importing them gives the same ids."""
-RUN = "20261128-063745-f530"
-FIRST = "344d14056313cd26c8270ef16fadb238c3d1eeec"
+RUN = "20261128-064134-b14f"
+FIRST = "cf42c34006808beabba9508ab075d57fac951ff7"
 """The commit of task 1.1, which had finished."""
 
 
@@ -41,5 +41,9 @@ def test_interrupted_run_of_release_0_1_0_is_resumed(make_repository: Callable[.
         first, second = (item.outcome for item in store.tasks(RUN))
         assert (first.status, first.commit) == (Status.CHANGED, FIRST)
         assert (second.status, second.files) == (Status.CHANGED, ("two",))
-        assert [item.task for item in store.attempts(RUN)] == ["1.1", "1.2"]
+        assert [(item.task, item.status) for item in store.attempts(RUN)] == [
+            ("1.1", Status.CHANGED),
+            ("1.2", Status.CANCELLED),
+            ("1.2", Status.CHANGED),
+        ]
     assert clone.git("rev-parse", "patchyard/demo/1.1") == FIRST
