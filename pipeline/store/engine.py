@@ -1,4 +1,4 @@
-"""Where the database is: its URL, as people give it and as it may be shown, and the way to it."""
+"""URL of the database, and SQLAlchemy's engine for it."""
 
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,27 +17,27 @@ DRIVERS = {
     "sqlite": "sqlite",
     "sqlite+pysqlite": "sqlite",
 }
-"""What a URL may begin with, and what SQLAlchemy calls it."""
+"""URL schemes that are accepted, and SQLAlchemy's names for them."""
 HIDDEN = "***"
 PATIENCE = {"connect_timeout": "10", "keepalives_idle": "30", "tcp_user_timeout": "30000"}
-"""How long libpq waits for a server that says nothing, in seconds (the last in milliseconds)."""
+"""How long libpq waits for a server that does not answer, in seconds; `tcp_user_timeout` in milliseconds."""
 BUSY, AGAIN = 30, 0.01
-"""Seconds for which a SQLite database is waited for that another process has locked, and between two tries."""
+"""Seconds to wait for a SQLite database that another process has locked, and between two attempts."""
 STANDSTILL = 10_000
-"""Milliseconds after which PostgreSQL takes back what a process has begun to write and does not go on with.
+"""Milliseconds after which PostgreSQL rolls back an idle transaction.
 
-A host that is paused, or whose network is gone, would keep others from taking its run over.
+Else a paused or disconnected host would keep others from claiming its run.
 """
 
 
 class DatabaseError(PatchyardError):
-    """The database that was named is none that this program can use."""
+    """The URL does not name a database that patchyard can use."""
 
     exit_code: ClassVar[int] = 2
 
 
 class NewerSchemaError(Exception):
-    """The database is of a newer release; `revision` is its schema."""
+    """The database belongs to a newer release; `revision` is its schema."""
 
     def __init__(self, revision: str) -> None:
         super().__init__(revision)
@@ -45,10 +45,11 @@ class NewerSchemaError(Exception):
 
 
 def url_of(text: str) -> "URL":
-    """Return the URL of a database that a person named, such as `postgresql://user@host/name`.
+    """Return the URL of a database that a user gave, such as `postgresql://user@host/name`.
 
     Raises:
-        DatabaseError: It names no PostgreSQL or SQLite database. Does not repeat it: it may hold a password.
+        DatabaseError: It is not the URL of a PostgreSQL or SQLite database. The message does not contain it,
+            since it may hold a password.
     """
     from sqlalchemy import make_url  # noqa: PLC0415 - slow
     from sqlalchemy.exc import ArgumentError  # noqa: PLC0415 - slow
@@ -72,7 +73,7 @@ _WRONG = (
 
 
 def engine_of(url: "URL") -> "Engine":
-    """Return SQLAlchemy's engine for a database. Connects to nothing yet."""
+    """Return SQLAlchemy's engine for a database, without connecting."""
     from sqlalchemy import create_engine, event  # noqa: PLC0415 - slow
 
     if url.get_backend_name() == "sqlite":
@@ -80,21 +81,21 @@ def engine_of(url: "URL") -> "Engine":
         event.listen(engine, "connect", _prepare_sqlite)
         return engine
     defaults = {"application_name": "patchyard", **PATIENCE}
-    told = {name: value for name, value in defaults.items() if name not in url.query}
+    arguments = {name: value for name, value in defaults.items() if name not in url.query}
     # A connection may be cut while a step runs for an hour; that is seen before it is used again.
-    engine = create_engine(url, connect_args=told, pool_pre_ping=True)
+    engine = create_engine(url, connect_args=arguments, pool_pre_ping=True)
     event.listen(engine, "connect", _prepare_postgresql)
     return engine
 
 
 def _prepare_postgresql(connection: Any, _record: object) -> None:  # noqa: ANN401 - see below
-    """Let a process that stands still in the middle of a write hold its locks no longer than that."""
+    """Limit how long a stopped process can hold its locks."""
     connection.execute(f"SET idle_in_transaction_session_timeout = {STANDSTILL}")
     connection.commit()
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - DBAPI connections have no common type
-    """Make commits durable and let readers go on while one process writes."""
+    """Make commits durable, and do not block readers while a process writes."""
     connection.execute(f"PRAGMA busy_timeout={BUSY * 1000}")
     _write_ahead(connection)
     for pragma in ("synchronous=FULL", "foreign_keys=ON"):
@@ -102,10 +103,10 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 -
 
 
 def _write_ahead(connection: Any) -> None:  # noqa: ANN401 - see above
-    """Have a SQLite database write ahead, which stays so.
+    """Set the persistent journal mode WAL.
 
-    The change needs the database for itself, and SQLite does not wait for that as it does for other locks:
-    where several open a new one at once, whoever is too late tries again.
+    The change needs an exclusive lock, and SQLite does not apply `busy_timeout` to it: when several processes
+    open a new database at once, the later ones have to retry.
     """
     from sqlite3 import OperationalError  # noqa: PLC0415 - loaded by now
 
@@ -122,7 +123,7 @@ def _write_ahead(connection: Any) -> None:  # noqa: ANN401 - see above
 
 
 def _check_driver() -> None:
-    """Refuse PostgreSQL where its driver is not installed, or lacks PostgreSQL's own library."""
+    """Check that the driver for PostgreSQL is installed, with libpq."""
     try:
         import psycopg  # noqa: F401, PLC0415 - an extra
     except ImportError:
@@ -132,7 +133,7 @@ def _check_driver() -> None:
 
 
 def is_away(error: "SQLAlchemyError") -> bool:
-    """Whether an error says that a server does not answer or hung up, and nothing of what it was asked."""
+    """Whether an error means that the server does not answer or closed the connection, whatever the query."""
     from sqlalchemy.exc import DBAPIError, OperationalError  # noqa: PLC0415 - slow
 
     if isinstance(error, DBAPIError) and error.connection_invalidated:
