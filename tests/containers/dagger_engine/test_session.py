@@ -111,7 +111,7 @@ async def test_error_without_a_named_engine_says_what_is_needed(tmp_path: Path) 
     [
         ("echo 'Error: no engine here [traceparent:1-2]' >&2; exit 1", "no engine here"),
         ("exit 1", "its session exited without a message"),
-        ("echo nonsense; echo 'it is said' >&2", "it is said"),
+        ("echo 'it is said' >&2; echo nonsense", "it is said"),
         ("echo '{\"port\": 1}'", "its session exited without a message"),
     ],
 )
