@@ -1,4 +1,4 @@
-"""What others ask of a run under way, and the lease by which only one process works on it."""
+"""Lease renewal of a running run, and the requests that others send it."""
 
 import os
 import secrets
@@ -106,7 +106,7 @@ class Control:
 
         Raises:
             LeaseLostError: Another process has the run.
-            AwayError: The claim could not be renewed, so another process may soon have it.
+            StoreUnavailableError: The lease could not be renewed, so another process may soon have it.
         """
         async with anyio.create_task_group() as group:
             group.start_soon(self._watch, recorder, stop)
@@ -124,7 +124,7 @@ class Control:
                 renewed, self._silent = asked, 0.0
             request = await recorder.keep(Store.pending_request, run)
             if request is not self.request:
-                await self._heed(request, recorder, stop)
+                await self._handle_request(request, recorder, stop)
             await anyio.sleep(POLL)
 
     async def _guard(self, recorder: Recorder) -> None:
@@ -142,7 +142,7 @@ class Control:
                     f"run {recorder.run.id} over; its tasks were ended here"
                 )
 
-    async def _heed(self, request: Request | None, recorder: Recorder, stop: CancelScope) -> None:
+    async def _handle_request(self, request: Request | None, recorder: Recorder, stop: CancelScope) -> None:
         if self.request in ENDS and request is not Request.CANCEL:
             return  # it ends already
         self.request = request

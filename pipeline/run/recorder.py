@@ -1,4 +1,4 @@
-"""The store, seen from a run under way: one write at a time, each in a thread; and what it keeps of events."""
+"""Writing to the store from a running run: one write at a time, each in a thread."""
 
 import queue
 import threading
@@ -24,9 +24,9 @@ HEAD_START = 0.1
 Both need the interpreter's lock, and loading holds it for 0.2 s.
 """
 AWAY, AGAIN = 8.0, 0.2
-"""Seconds for which a database that is away is waited for, and between two looks whether it is back."""
+"""Seconds to retry while the database is unavailable, and between two attempts."""
 GATHERED = 0.01
-"""Seconds in which events are gathered, to be written together."""
+"""Seconds for which events are collected, to be written together."""
 
 
 class Recorder:
@@ -105,7 +105,7 @@ class Recorder:
         return None if self._failure else self._store
 
     def settle(self) -> None:
-        """Let whoever waits for the store go on: the run is in it by now, or never will be."""
+        """Wake those that wait for the store: by now the run is in it, or will never be."""
         self._settled.set()
 
     def __enter__(self) -> Self:
@@ -115,7 +115,7 @@ class Recorder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let go of the database. Blocks."""
+        """Release the run and close the database. Blocking."""
         if self._store is not None:
             if self.run.owner and not self._failure:
                 with suppress(StoreError):
@@ -123,7 +123,7 @@ class Recorder:
             self._store.close()
 
     def note(self, write: Callable[[Store], object]) -> None:
-        """Have something written before the next thing that is kept, without waiting for it."""
+        """Queue a write that is done before the next `keep`, without waiting for it."""
         self._noted.append(write)
 
     def _write_noted(self, store: Store) -> None:
@@ -132,7 +132,7 @@ class Recorder:
             del self._noted[0]
 
     async def flush(self) -> None:
-        """Write what was noted, if the database is open."""
+        """Write what is queued, if the database is open."""
         if self._noted and self._opened.is_set() and self._store and not self._failure:
             await self.keep(lambda _: None)
 
@@ -166,16 +166,16 @@ class Recorder:
 
 
 class StoreRetry:
-    """Does things again that are no harm twice, while the database is away for a moment; in vain only once."""
+    """Retries idempotent writes while the database is unavailable; after one failure it does not wait again."""
 
     def __init__(self) -> None:
         self._left = AWAY
 
     def do(self, work: Callable[[], T]) -> T:
-        """Do something. Blocks.
+        """Call a function, and retry it. Blocking.
 
         Raises:
-            AwayError: The database did not come back.
+            StoreUnavailableError: The database is still unavailable.
         """
         end = monotonic() + self._left
         while True:
