@@ -24,7 +24,7 @@ REJECTED = {
     "under way": "running",
     "lack(?:s|ed|ing)?": "is missing",
     "for ever": "forever, without a limit",
-    "(?:is|are|was|were) no(?! longer| more| less| such|\\w)": "is not a",
+    "(?<!there )(?:is|are|was|were) no(?! longer| more| less| such|\\w)": "is not a",
     "let there be": "create",
     "a (?:line an event|lane a worktree|bar a task|suite a batch|worktree a task)": "one ... per ...",
 }
@@ -52,7 +52,7 @@ def rejected(text: str) -> Iterator[str]:
                 yield f"{number}: {found[0]!r}, better: {instead}: {line.strip()}"
 
 
-@pytest.mark.parametrize("path", files(), ids=lambda path: path.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize("path", list(files()), ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_words_are_those_of_the_glossary(path: Path) -> None:
     if path == Path(__file__):
         return
@@ -68,7 +68,8 @@ def test_a_rejected_word_is_found(line: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["it is no longer there", "outstanding", "understands", "ongoing work", "goes one up"]
+    "line",
+    ["it is no longer there", "there is no plan", "outstanding", "understands", "ongoing work", "goes one up"],
 )
 def test_a_good_word_is_not(line: str) -> None:
     assert list(rejected(line)) == []
