@@ -157,7 +157,7 @@ def test_every_event_and_its_fields_are_documented() -> None:
 
 
 def test_every_field_of_an_outcome_is_documented() -> None:
-    table = read(ROOT / "docs" / "output.md").partition("An outcome has\n")[2].partition("\n\nA task")[0]
+    table = read(ROOT / "docs" / "output.md").partition("An outcome has these fields:\n")[2].partition("\n\nA task")[0]
     names = {name for line in table.splitlines()[3:] for name in re.findall(r"`(\w+)`", line.split("|")[1])}
     assert names == set(outcome_fields(Outcome(task="1", title="", batch=1, status=Status.CHANGED, cost=0.5)))
 

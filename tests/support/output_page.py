@@ -1,4 +1,4 @@
-"""What docs/output.md says: the fields of everything that is printed as JSON."""
+"""The JSON fields that docs/output.md documents."""
 
 import re
 from pathlib import Path
@@ -19,24 +19,24 @@ EVENTS = {
 
 
 def documented() -> dict[str, set[str]]:
-    """Return the fields of each event, and of an `outcome`, that the page says are always there."""
+    """Return the fields of each event, and of an `outcome`, without those that the page calls optional."""
     text = OUTPUT.read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(\w+)` \|([^|\n]*)\|$", text, re.MULTILINE)
     fields = {name: set(_names(about)) for name, about in rows if name in EVENTS}
-    outcome = text.partition("An outcome has\n")[2].partition("\n\nA task")[0]
-    cells = re.findall(r"^\|([^|\n]*)\|(?!.*only there)", outcome, re.MULTILINE)
+    outcome = text.partition("An outcome has these fields:\n")[2].partition("\n\nA task")[0]
+    cells = re.findall(r"^\|([^|\n]*)\|(?!.*optional)", outcome, re.MULTILINE)
     fields["step_finished"] |= fields["step_started"]
     fields["task_finished"] = fields["outcome"] = {name for cell in cells for name in _names(cell)}
     return fields
 
 
 def _names(text: str) -> list[str]:
-    """Return the names of fields in a text, without text in parentheses."""
+    """Return the field names in a text, ignoring text in parentheses."""
     return re.findall(r"`([a-z_]+)`", re.sub(r"\([^)]*\)", "", text))
 
 
 def named_by(command: str) -> list[str]:
-    """Return the fields that the page's table of other commands has in a row."""
+    """Return the fields of a command, from the page's table of other commands."""
     text = OUTPUT.read_text(encoding="utf-8")
     (cell,) = re.findall(rf"^\| `?{re.escape(command)}`? \|[^|]*\|([^|]*)\|$", text, re.MULTILINE)
     return _names(cell)
