@@ -1,4 +1,4 @@
-# The two commands of the README are `make demo` and `make test`. Everything is made in .venv and build/.
+# The README documents `make demo` and `make test`. All files are created in .venv, build/ and dist/.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -8,13 +8,13 @@ PYTEST ?= --numprocesses auto
 .PHONY: help demo test lint types wheel packages unit bench settings clean
 
 help:
-	@echo "make demo   run an example plan on a scratch repository and show the patches"
-	@echo "make test   environment, linters, types, the built wheel, and the tests against it"
-	@echo "make check  linters, types and the quick tests: about a minute, for use while working"
-	@echo "make dist   build the wheel and the sdist in dist/"
-	@echo "make bench  measure, as ratios, and print the tables of the README"
-	@echo "make settings  print the table of settings of the README"
-	@echo "make clean  remove what these make"
+	@echo "make demo      run an example plan on a scratch repository and show its patches"
+	@echo "make test      run linters, type checks and all tests, against the built wheel"
+	@echo "make check     run linters, type checks and the quick tests (about a minute)"
+	@echo "make dist      build the wheel and the sdist in dist/"
+	@echo "make bench     run the benchmarks and update the tables of the documentation"
+	@echo "make settings  print the table of settings for the README"
+	@echo "make clean     remove the environment, build files and caches"
 
 demo:
 	@PYTHON="$(PYTHON)" sh examples/demo.sh "$(DEMO)"
@@ -34,13 +34,13 @@ types: $(VENV)/.ready
 	$(BIN)/mypy
 	$(BIN)/mypy tests benchmarks docs
 
-# The tests run against the installed wheel, because that is what is shipped.
+# The tests run against the installed wheel, because that is what users install.
 wheel: $(VENV)/.ready
 	rm -rf build/wheel && mkdir -p build/wheel
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir build/wheel .
 	$(BIN)/python -m pip install --quiet --no-deps --force-reinstall build/wheel/*.whl
 
-# PostgreSQL, a browser and libfaketime, if this user may install them; the tests report what they skipped without.
+# PostgreSQL, a browser and libfaketime, if this user may install them; otherwise tests are skipped and reported.
 packages:
 	@sh tests/support/install_test_packages.sh
 

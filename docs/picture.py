@@ -1,9 +1,9 @@
-"""Makes docs/terminal.svg from what the program really writes to a terminal.
+"""Generate docs/terminal.svg from the real output of the program on a terminal.
 
 usage: uv run --with pyte docs/picture.py      (or: pip install pyte, then python docs/picture.py)
 
-The example plan is run on a scratch copy of the example repository, in a terminal of its own. The picture has
-the screen as it stood half-way, with the live table, and at the end.
+The example plan runs on a scratch copy of the example repository, in a pseudo-terminal. The picture shows the
+screen during the run, with the live table, and at the end.
 """
 
 import fcntl
@@ -29,11 +29,11 @@ ROOT = Path(__file__).parents[1]
 PATCHYARD = Path(sys.executable).with_name("patchyard")
 COLUMNS, ROWS = 112, 30
 HALF_WAY = 0.6
-"""Seconds after the first task has begun."""
+"""Seconds after the first task has started."""
 
 
 def example(directory: Path, environ: dict[str, str]) -> Path:
-    """Make a repository of the example's files."""
+    """Create a repository with the files of the example."""
     repository = directory / "wordcount"
     subprocess.run(["cp", "-R", ROOT / "examples" / "repository", repository], check=True)
     for arguments in (
@@ -46,7 +46,7 @@ def example(directory: Path, environ: dict[str, str]) -> Path:
 
 
 def run_in_terminal(repository: Path, environ: dict[str, str]) -> tuple[list[Text], list[Text]]:
-    """Run the plan in a terminal; returns its lines half-way and at the end."""
+    """Run the plan in a terminal, and return the lines of its screen half-way and at the end."""
     screen = pyte.Screen(COLUMNS, ROWS)
     stream = pyte.ByteStream(screen)
     main, terminal = pty.openpty()
@@ -73,7 +73,7 @@ def run_in_terminal(repository: Path, environ: dict[str, str]) -> tuple[list[Tex
 
 
 def read(descriptor: int) -> bytes:
-    """Read from a terminal; nothing when the program has ended."""
+    """Read from a terminal; empty if the program has ended."""
     try:
         return os.read(descriptor, 65536)
     except OSError:
@@ -81,7 +81,7 @@ def read(descriptor: int) -> bytes:
 
 
 def lines(screen: Any) -> list[Text]:  # noqa: ANN401 - pyte has no types
-    """Return what a screen shows, line by line, with its styles."""
+    """Return the lines of a screen, with their styles."""
     shown = []
     for row in range(ROWS):
         text = Text()
@@ -105,7 +105,7 @@ def style_of(character: Any) -> Style:  # noqa: ANN401 - likewise
 
 
 def main() -> None:
-    """Run the example, and write the picture."""
+    """Run the example and write the picture."""
     with tempfile.TemporaryDirectory() as name:
         who = {
             f"GIT_{role}_{part}": "Example" for role in ("AUTHOR", "COMMITTER") for part in ("NAME", "EMAIL")

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs an example plan on a scratch clone of the example repository, and shows the patches.
-# usage: demo.sh DIRECTORY      DIRECTORY is removed and created again; nothing outside of it is changed
+# Run an example plan on a scratch clone of the example repository, and show its patches.
+# usage: demo.sh DIRECTORY      DIRECTORY is deleted and recreated; nothing outside of it changes
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 out=${1:?usage: demo.sh DIRECTORY}
@@ -30,25 +30,25 @@ git -C "$out/origin" -c user.name=Example -c user.email=example@localhost -c com
 git clone --quiet "$out/origin" "$clone"
 git -C "$clone" log --oneline
 
-say "3. patchyard run examples/plan.md: two batches of three tasks, each in a worktree of its own"
+say "3. patchyard run examples/plan.md: two batches of three tasks, each task in its own worktree"
 "$patchyard" run "$here/plan.md" --repo "$clone"
 
-say "4. patchyard patches latest: a file for each task"
+say "4. patchyard patches latest: one file per task"
 "$patchyard" patches latest --repo "$clone" --output "$out/patches"
 for patch in "$out/patches"/*.patch; do
     say "${patch##*/}"
     cat "$patch"
 done
 
-say "5. each task is a commit on a branch of its own, and the checkout is as it was"
+say "5. each task is a commit on its own branch, and the checkout is unchanged"
 git -C "$clone" log --oneline --graph --branches='patchyard/*' main
 git -C "$clone" status --short --branch
 
 cat <<END
 
-Go on from here, in $clone:
-  $patchyard status            what became of each task
-  $patchyard logs latest 1.1   what a task printed
+Next steps, in $clone:
+  $patchyard status            the outcome of each task
+  $patchyard logs latest 1.1   the output of a task
   $patchyard diff latest 2.3   its patch
   $patchyard clean             remove the worktrees
 END

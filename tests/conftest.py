@@ -1,4 +1,4 @@
-"""Fixtures for every test."""
+"""Fixtures for all tests."""
 
 import os
 import signal
@@ -14,43 +14,43 @@ from repositories import Clone, Content, User
 from repositories import make_repository as make
 
 NEEDS = {"engine": engine_access.NONE, "PostgreSQL": postgres_server.NONE, "browser": browsers.NONE}
-"""What some tests need, with what begins the reason of those that were left out for want of it."""
+"""Programs that some tests need, with the prefix of the reasons of the tests that were skipped."""
 
 
 def pytest_configure() -> None:
-    """Let tests interrupt what they start: a shell's background job ignores SIGINT, and so do its children."""
+    """Restore SIGINT for child processes: a background job of a shell ignores it, and so do its children."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
 def anyio_backend() -> str:
-    """Asynchronous tests run on asyncio, as the program does."""
+    """Run asynchronous tests on asyncio, like the program."""
     return "asyncio"
 
 
 @pytest.fixture
 def blockbuster() -> Iterator[None]:
-    """Fail a test in which the program's own code blocks the event loop."""
+    """Fail a test in which the program's code blocks the event loop."""
     with blockbuster_ctx(["tasks", "containers", "pipeline"]):
         yield
 
 
 @pytest.fixture
 def user(tmp_path: Path) -> User:
-    """A user with git, a home and an identity of their own."""
+    """A user with an isolated home directory and git configuration."""
     return User.at(tmp_path / "user")
 
 
 @pytest.fixture
 def environ(user: User) -> Mapping[str, str]:
-    """That user's environment."""
+    """The environment of that user."""
     return user.environ
 
 
 @pytest.fixture
 def make_repository(user: User, tmp_path: Path) -> Callable[..., Clone]:
-    """Make a repository: `make_repository("name", {"file": "content"})`; without files it has no commit."""
+    """Create repositories: `make_repository("name", {"file": "content"})`; without files there is no commit."""
 
     def build(name: str = "repo", files: Mapping[str, Content] | None = None) -> Clone:
         return make(user, tmp_path / name, files)
@@ -60,7 +60,7 @@ def make_repository(user: User, tmp_path: Path) -> Callable[..., Clone]:
 
 @pytest.fixture
 def clone(user: User, tmp_path: Path) -> Clone:
-    """A small repository of the user's, with one commit on `main`."""
+    """A small repository of the user, with one commit on `main`."""
     files = {
         "README.md": "# Sample\n",
         "src/app.py": "print('app')\n",
@@ -72,7 +72,7 @@ def clone(user: User, tmp_path: Path) -> Clone:
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[postgres_server.Cluster]:
-    """A PostgreSQL server, one for each process of the tests; without one installed, the test is left out."""
+    """A PostgreSQL server, one per test process; if none is installed, the test is skipped."""
     programs = postgres_server.programs()
     if programs is None and os.environ.get(postgres_server.REQUIRED):
         pytest.fail(postgres_server.NONE, pytrace=False)
@@ -84,14 +84,14 @@ def cluster() -> Iterator[postgres_server.Cluster]:
 
 @pytest.fixture
 def postgres(cluster: postgres_server.Cluster) -> Iterator[str]:
-    """The URL of a fresh PostgreSQL database."""
+    """The URL of an empty PostgreSQL database."""
     with cluster.database() as url:
         yield url
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of a fresh database of either kind."""
+    """The URL of an empty database, of each kind in turn."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'patchyard.db'}"
     return str(request.getfixturevalue("postgres"))

@@ -1,4 +1,4 @@
-"""The own workflow, and those that docs/ci.md hands out: valid, pinned, and safe with what people write."""
+"""The repository's workflows and those in docs/ci.md are valid, pinned, and safe with untrusted input."""
 
 import re
 import subprocess
@@ -24,19 +24,19 @@ Node = dict[str, Any]
 
 
 def fences() -> Mapping[str, str]:
-    """Return the workflows of docs/ci.md by the names that stand in their first lines."""
+    """Return the workflows of docs/ci.md, by the path in their first line."""
     return dict(FENCE.findall((ROOT / "docs" / "ci.md").read_text(encoding="utf-8")))
 
 
 def workflows() -> Mapping[str, str]:
-    """Return every workflow for GitHub, by its path."""
+    """Return every GitHub workflow, by path."""
     mine = {name: (ROOT / name).read_text(encoding="utf-8") for name in (OWN, RELEASE)}
     return {**mine, **{name: text for name, text in fences().items() if name != GITLAB}}
 
 
 def loaded(text: str) -> Node:
-    """Return a workflow as data; every value stays a text, since YAML takes `on` for a truth."""
-    data: Node = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506 - makes nothing but texts, lists and mappings
+    """Parse a workflow; every value stays a string, because YAML parses `on` as true."""
+    data: Node = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506 - creates only strings, lists and mappings
     return data
 
 
@@ -47,7 +47,7 @@ def steps(text: str) -> Iterator[Node]:
 
 
 def call(*arguments: str | Path, cwd: Path) -> str:
-    """Run a program, and return what it says; it has to find nothing."""
+    """Run a checker that must succeed, and return its output."""
     done = subprocess.run(arguments, cwd=cwd, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -60,12 +60,12 @@ def written(directory: Path, name: str, text: str) -> Path:
     return path
 
 
-def test_the_page_has_a_workflow_for_each_of_the_two() -> None:
+def test_page_has_workflows_for_github_and_gitlab() -> None:
     assert set(fences()) == {".github/workflows/plan.yml", GITLAB}
 
 
 @pytest.mark.parametrize("name", [*workflows(), GITLAB])
-def test_it_is_what_the_schema_asks_for(name: str, tmp_path: Path) -> None:
+def test_workflow_matches_its_schema(name: str, tmp_path: Path) -> None:
     schema = "vendor.gitlab-ci" if name == GITLAB else "vendor.github-workflows"
     path = written(tmp_path, name, {**workflows(), **fences()}[name])
     check = (sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema)
@@ -82,7 +82,7 @@ def test_it_is_what_the_schema_asks_for(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", workflows())
-def test_nothing_in_it_is_known_to_be_unsafe(name: str, tmp_path: Path) -> None:
+def test_workflow_has_no_known_security_problem(name: str, tmp_path: Path) -> None:
     path = written(tmp_path, name, workflows()[name])
     zizmor = (Path(sysconfig.get_path("scripts"), "zizmor"), "--offline", "--no-progress", "--quiet")
     call(*zizmor, path, cwd=tmp_path)
@@ -93,13 +93,13 @@ def test_nothing_in_it_is_known_to_be_unsafe(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", workflows())
-def test_actions_are_pinned_by_commit_and_say_their_version(name: str) -> None:
+def test_actions_are_pinned_by_commit_with_their_version(name: str) -> None:
     used = re.findall(r"^ *(?:- )?uses: (.*)$", workflows()[name], re.MULTILINE)
     assert used
     assert [line for line in used if not PINNED.fullmatch(line)] == []
 
 
-def test_every_action_has_one_version_everywhere() -> None:
+def test_every_action_has_the_same_version_everywhere() -> None:
     used = {
         tuple(line.split("@")) for text in workflows().values() for line in re.findall(r"uses: (\S+)", text)
     }
@@ -107,14 +107,14 @@ def test_every_action_has_one_version_everywhere() -> None:
 
 
 @pytest.mark.parametrize("name", workflows())
-def test_no_script_holds_an_expression(name: str) -> None:
+def test_no_script_contains_an_expression(name: str) -> None:
     scripts = [step["run"] for step in steps(workflows()[name]) if "run" in step]
     assert scripts
     assert [script for script in scripts if "${{" in script] == []
 
 
 @pytest.mark.parametrize("name", workflows())
-def test_jobs_have_only_the_rights_that_they_need(name: str) -> None:
+def test_jobs_have_minimal_permissions(name: str) -> None:
     workflow = loaded(workflows()[name])
     assert workflow["permissions"] in ({}, "{}")
     assert workflow["concurrency"]["group"]
@@ -123,7 +123,7 @@ def test_jobs_have_only_the_rights_that_they_need(name: str) -> None:
         publishes = any("patchyard publish" in step.get("run", "") for step in job["steps"])
         releases = any("actions/attest-build-provenance@" in step.get("uses", "") for step in job["steps"])
         allowed = {"contents", "pull-requests"} if publishes else set()
-        if releases:  # it runs no code of the repository: it has no checkout
+        if releases:  # the job has no checkout, so it cannot run code of the repository
             allowed = {"attestations", "contents", "id-token"}
             assert not any(step.get("uses", "").startswith("actions/checkout@") for step in job["steps"])
         assert writes == allowed
@@ -136,7 +136,7 @@ def test_jobs_have_only_the_rights_that_they_need(name: str) -> None:
             assert publishes or releases or "token" not in str(step.get("env", "")).lower()
 
 
-def test_the_project_is_tested_on_every_python_that_it_supports() -> None:
+def test_ci_tests_every_supported_python() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     prefix = "Programming Language :: Python :: "
     supported = [name.removeprefix(prefix) for name in project["classifiers"] if name.startswith(f"{prefix}3.")]
@@ -145,7 +145,7 @@ def test_the_project_is_tested_on_every_python_that_it_supports() -> None:
     assert [step["run"] for step in jobs["test"]["steps"] if "run" in step] == ["make test PYTHON=python"]
 
 
-def test_a_job_has_an_engine_and_needs_it() -> None:
+def test_engine_job_requires_an_engine_of_the_module_version() -> None:
     job = loaded((ROOT / OWN).read_text(encoding="utf-8"))["jobs"]["engine"]
     (run,) = (step for step in job["steps"] if "run" in step)
     assert run["env"]["PATCHYARD_REQUIRE_ENGINE"] == "1"
@@ -159,7 +159,7 @@ def test_a_job_has_an_engine_and_needs_it() -> None:
     ]
 
 
-def test_the_text_of_an_issue_is_a_plan_whatever_stands_in_it(tmp_path: Path) -> None:
+def test_text_of_an_issue_is_never_interpreted_by_the_shell(tmp_path: Path) -> None:
     job = loaded(fences()[".github/workflows/plan.yml"])["jobs"]["run"]
     (step,) = (step for step in job["steps"] if "ISSUE" in step.get("env", {}))
     scripts = tmp_path / "bin"
@@ -212,14 +212,14 @@ def test_patches_become_branches_on_gitlab(clone: Clone, tmp_path: Path) -> None
     assert clone.user.git("show", "patchyard/1.2:two", cwd=remote) == "2"
 
 
-def test_a_release_is_built_and_tested_before_it_is_attested() -> None:
+def test_release_is_built_and_tested_before_it_is_attested() -> None:
     jobs = loaded((ROOT / RELEASE).read_text(encoding="utf-8"))["jobs"]
     assert jobs["release"]["needs"] == "build"
     scripts = [step["run"] for step in jobs["build"]["steps"] if "run" in step]
     assert scripts[:2] == ["make test PYTHON=python", "make dist PYTHON=python"]
 
 
-def test_the_changelog_describes_the_version() -> None:
+def test_changelog_describes_the_version() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert re.search(

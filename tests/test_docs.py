@@ -1,4 +1,4 @@
-"""The README and docs/ against the program: settings, options, links and command lines."""
+"""The README and docs/ match the program: settings, options, links and command lines."""
 
 import re
 import shlex
@@ -34,22 +34,22 @@ def read(path: Path) -> str:
 
 
 def prose(text: str) -> str:
-    """Return a page without its fences and code, in which links and headings are only examples."""
+    """Return a page without code, where links and headings are only examples."""
     return re.sub(r"`[^`\n]*`", "", FENCE.sub("", text))
 
 
 def commands() -> Mapping[str, click.Command]:
-    """Return every command of the program, by name."""
+    """Return all commands of the program, by name."""
     return cli.main.commands
 
 
-def test_configuration_table_is_that_of_the_declared_settings() -> None:
-    """After a change of the settings, `make settings` prints the table to paste."""
+def test_configuration_table_matches_the_declared_settings() -> None:
+    """After a change of the settings, paste the table that `make settings` prints."""
     assert readme_table(SETTINGS.values()) in read(ROOT / "README.md")
 
 
-def test_declared_default_texts_are_the_defaults(tmp_path: Path) -> None:
-    """A default that is written as a value is the program's; a phrase or "none" means `None` or empty."""
+def test_documented_defaults_are_the_defaults(tmp_path: Path) -> None:
+    """A default written as a value is the program's; a phrase or "none" means `None` or empty."""
     settings = load({}, {}, tmp_path).resolve(PlanSettings())
     for name, item in SETTINGS.items():
         text = item.default_text
@@ -64,7 +64,7 @@ def test_declared_default_texts_are_the_defaults(tmp_path: Path) -> None:
             assert converted == default, f"{name} is {default!r}, not {text}"
 
 
-def test_declared_default_image_is_that_of_a_task() -> None:
+def test_documented_default_image_is_used_for_tasks() -> None:
     task = Task(id="1", title="", batch=1)
     batch = Batch(number=1, title="", tasks=(task,))
     assert SETTINGS["image"].default_text == Settings().image_for(task, batch)
@@ -95,13 +95,13 @@ def test_links_resolve(page: Path) -> None:
 
 
 def anchors(path: Path) -> set[str]:
-    """Return the anchors of a page's headings, as GitHub makes them."""
+    """Return the anchors that GitHub generates for the headings of a page."""
     headings = re.findall(r"^#+ (.+)$", FENCE.sub("", read(path)), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def shown_command_lines() -> Iterator[tuple[str, str]]:
-    """Yield every `patchyard …` of the pages' fences, with the page's name."""
+    """Yield every `patchyard …` command line in a code fence, with the name of its page."""
     for page in PAGES:
         for _, language, content in FENCE.findall(read(page)):
             if language.strip() in {"console", "sh", "shell", "bash", "yaml"}:
@@ -117,7 +117,7 @@ def test_command_lines_are_shown() -> None:
 
 @pytest.mark.parametrize(("page", "line"), list(shown_command_lines()))
 def test_command_lines_parse(page: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "patches").mkdir()  # a directory that the command line before it makes
+    (tmp_path / "patches").mkdir()  # created by a command line before it
     monkeypatch.chdir(tmp_path)
     words = list(shlex.shlex(line, posix=True, punctuation_chars=">|&"))
     arguments = shlex.split(line, comments=True)
@@ -127,7 +127,7 @@ def test_command_lines_parse(page: str, line: str, tmp_path: Path, monkeypatch: 
     _, name, *rest = arguments
     if name.startswith("-"):
         return
-    assert name in commands(), f"{page}: there is no `patchyard {name}`"
+    assert name in commands(), f"{page}: unknown command `patchyard {name}`"
     parent = click.Context(cli.main, info_name="patchyard")
     try:
         commands()[name].make_context(name, rest, parent=parent)
@@ -138,14 +138,14 @@ def test_command_lines_parse(page: str, line: str, tmp_path: Path, monkeypatch: 
 
 
 def documented_fields(event: str) -> set[str]:
-    """Return the fields that docs/output.md names in an event's row."""
+    """Return the fields in the row of an event in docs/output.md."""
     row = re.search(rf"^\| `{event}` \|(.*)\|$", read(ROOT / "docs" / "output.md"), re.MULTILINE)
     assert row, f"docs/output.md does not document {event}"
     return set(re.findall(r"`(\w+)`", row[1]))
 
 
 def test_every_event_and_its_fields_are_documented() -> None:
-    """Those of an outcome have a table of their own."""
+    """The fields of an outcome have a separate table."""
     request = PullRequest(task="1", number=1, url="", branch="", base="", action="opened")
     records = {
         "conflict": as_record(ConflictFound(conflict=Conflict(1, ("1", "2"), ("a",)))),
@@ -157,12 +157,16 @@ def test_every_event_and_its_fields_are_documented() -> None:
 
 
 def test_every_field_of_an_outcome_is_documented() -> None:
-    table = read(ROOT / "docs" / "output.md").partition("An outcome has these fields:\n")[2].partition("\n\nA task")[0]
+    table = (
+        read(ROOT / "docs" / "output.md")
+        .partition("An outcome has these fields:\n")[2]
+        .partition("\n\nA task")[0]
+    )
     names = {name for line in table.splitlines()[3:] for name in re.findall(r"`(\w+)`", line.split("|")[1])}
     assert names == set(outcome_fields(Outcome(task="1", title="", batch=1, status=Status.CHANGED, cost=0.5)))
 
 
-def test_the_contributing_guide_shows_the_tree() -> None:
+def test_contributing_guide_shows_the_tree() -> None:
     tree = read(ROOT / "CONTRIBUTING.md").partition("<!-- tree -->")[2].partition("<!-- /tree -->")[0]
     shown, top = set(), ""
     for line in tree.splitlines():
@@ -176,13 +180,13 @@ def test_the_contributing_guide_shows_the_tree() -> None:
     assert shown == {*packages, *folders, "tests", "benchmarks", "docs"}
 
 
-def test_files_that_the_contributing_guide_names_exist() -> None:
+def test_files_named_in_the_contributing_guide_exist() -> None:
     named = re.findall(r"`((?:tasks|containers|pipeline|tests|docs)/[\w/.]+)", read(ROOT / "CONTRIBUTING.md"))
     named += re.findall(r"`((?:tasks|containers|pipeline|tests)/[\w/.]+)", read(ROOT / "docs" / "internals.md"))
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
-def test_the_picture_of_the_architecture_is_that_of_the_code() -> None:
+def test_architecture_diagram_matches_the_code() -> None:
     script = ROOT / "docs" / "import_graph.py"
     done = subprocess.run([sys.executable, script], check=True, capture_output=True, text=True, cwd=ROOT)
     page = read(ROOT / "docs" / "architecture.md")

@@ -1,4 +1,4 @@
-"""What is shipped: the wheel, what importing it does, and which part may import which."""
+"""The wheel, the side effects of imports, and the import rules."""
 
 import json
 import os
@@ -30,7 +30,7 @@ WATCH = Path(__file__).parent / "support" / "watch_imports.py"
 
 
 def python(*arguments: str | Path, search: Path | None = None) -> str:
-    """Run an interpreter of its own, in which nothing is imported yet, and return what it writes."""
+    """Run a new interpreter, and return its output."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     done = subprocess.run(
         [sys.executable, "-B", *arguments],
@@ -47,7 +47,7 @@ def python(*arguments: str | Path, search: Path | None = None) -> str:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
-    """Build the wheel of this source tree."""
+    """Build a wheel from this source tree."""
     directory = tmp_path_factory.mktemp("wheel")
     code = "import sys; from hatchling.build import build_wheel; build_wheel(sys.argv[1])"
     subprocess.run([sys.executable, "-c", code, directory], cwd=ROOT, check=True, capture_output=True)
@@ -61,7 +61,7 @@ def information(wheel: zipfile.ZipFile, name: str) -> bytes:
     return wheel.read(found)
 
 
-def test_the_wheel_has_the_three_packages_and_nothing_else(wheel: zipfile.ZipFile) -> None:
+def test_wheel_has_only_the_three_packages(wheel: zipfile.ZipFile) -> None:
     shipped = {name for name in wheel.namelist() if ".dist-info/" not in name}
     source = {
         path.relative_to(ROOT).as_posix()
@@ -73,12 +73,12 @@ def test_the_wheel_has_the_three_packages_and_nothing_else(wheel: zipfile.ZipFil
     assert {f"{package}/py.typed" for package in PACKAGES} <= shipped
 
 
-def test_the_wheel_has_the_licence(wheel: zipfile.ZipFile) -> None:
+def test_wheel_has_the_license(wheel: zipfile.ZipFile) -> None:
     assert information(wheel, "licenses/LICENSE") == (ROOT / "LICENSE").read_bytes()
     assert message_from_bytes(information(wheel, "METADATA"))["License-Expression"] == "Apache-2.0"
 
 
-def test_the_wheel_says_what_it_is(wheel: zipfile.ZipFile) -> None:
+def test_wheel_metadata_matches_the_project(wheel: zipfile.ZipFile) -> None:
     metadata = message_from_bytes(information(wheel, "METADATA"))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert (metadata["Name"], metadata["Version"]) == ("patchyard", project["version"])
@@ -88,26 +88,26 @@ def test_the_wheel_says_what_it_is(wheel: zipfile.ZipFile) -> None:
     assert metadata.get_payload(decode=True) == (ROOT / "README.md").read_bytes()
 
 
-def test_the_wheel_brings_the_command(wheel: zipfile.ZipFile) -> None:
+def test_wheel_installs_the_command(wheel: zipfile.ZipFile) -> None:
     entries = information(wheel, "entry_points.txt").decode().split("\n\n")
     assert "[console_scripts]\npatchyard = pipeline.__main__:main" in [entry.strip() for entry in entries]
 
 
-def test_the_command_knows_its_version() -> None:
+def test_command_prints_its_version() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert python("-m", "pipeline", "--version").strip().endswith(f"version {project['version']}")
 
 
-def test_importing_does_nothing() -> None:
-    said = json.loads(python(WATCH, *PACKAGES))
+def test_imports_have_no_side_effects() -> None:
+    watched = json.loads(python(WATCH, *PACKAGES))
     assert {"tasks.model", "containers.git.repository", "pipeline.cli.main", "pipeline.store.tables"} <= set(
-        said["names"]
+        watched["names"]
     )
-    assert said["done"] == []
+    assert watched["done"] == []
 
 
-def test_the_watch_over_imports_sees_what_it_should(tmp_path: Path) -> None:
-    """The test above could pass because its watch is blind."""
+def test_side_effects_of_imports_are_detected(tmp_path: Path) -> None:
+    """Guard against a test above that passes because nothing is detected."""
     package = tmp_path / "busy"
     package.mkdir()
     (package / "__init__.py").touch()
@@ -124,14 +124,14 @@ def test_the_watch_over_imports_sees_what_it_should(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("module", ["pipeline.cli.main", "pipeline.cli.run", "pipeline.__main__"])
-def test_the_start_loads_no_slow_library(module: str) -> None:
+def test_start_up_loads_no_slow_library(module: str) -> None:
     loaded = json.loads(python("-c", f"import json, sys, {module}; print(json.dumps(sorted(sys.modules)))"))
     assert module in loaded
     assert sorted(set(SLOW) & set(loaded)) == []
 
 
-def test_imports_point_one_way() -> None:
-    """The contracts of pyproject.toml: tasks <- containers <- pipeline, and nobody imports a door."""
+def test_import_contracts_hold() -> None:
+    """The contracts are in pyproject.toml: layers, and entry points that do not import each other."""
     done = subprocess.run(
         [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
         cwd=ROOT,

@@ -1,4 +1,4 @@
-"""The Chromium of the tests, and what of a page they look at: where things stand, not what colour they have."""
+"""Chromium for the browser tests, and the positions of elements on a page."""
 
 import os
 import shutil
@@ -12,26 +12,26 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 NONE = "no Chromium is installed"
-"""Begins the reason of every test that was left out for want of one."""
+"""Prefix of the skip reason of tests that need it."""
 REQUIRED = "PATCHYARD_REQUIRE_BROWSER"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PICTURES = "PATCHYARD_PICTURES"
-"""Names a directory that the pictures of the documentation are written to."""
+"""Environment variable: the directory for the screenshots of the documentation."""
 
 
 def executable() -> str | None:
-    """Return the browser's path; `None` where there is none."""
+    """Return the path of the browser, or `None` if none is installed."""
     return next(filter(None, map(shutil.which, NAMES)), None)
 
 
 def arguments() -> Sequence[str]:
-    """Return what the browser has to be told: as root it does not start with its own sandbox."""
+    """Return the arguments of the browser. Its sandbox does not work for root."""
     return ["--no-sandbox", "--disable-dev-shm-usage"] if os.geteuid() == 0 else ["--disable-dev-shm-usage"]
 
 
 @dataclass(frozen=True)
 class Box:
-    """Where something stands on the page, in pixels."""
+    """Position of an element on the page, in pixels."""
 
     name: str
     left: float
@@ -41,11 +41,11 @@ class Box:
 
     @property
     def width(self) -> float:
-        """How wide it is."""
+        """Width of the element."""
         return self.right - self.left
 
     def inside(self, other: "Box", slack: float = 1.0) -> bool:
-        """Whether it stands in another one, but for rounding."""
+        """Whether this box is inside another one, apart from rounding."""
         return (
             self.left >= other.left - slack
             and self.right <= other.right + slack
@@ -55,7 +55,7 @@ class Box:
 
 
 def boxes(page: "Page", selector: str, name: str = "id") -> list[Box]:
-    """Return where the elements of a selector stand, named by one of their attributes."""
+    """Return the boxes of the elements that match a selector, named by one of their attributes."""
     found: list[dict[str, Any]] = page.evaluate(
         """([selector, name]) => [...document.querySelectorAll(selector)].map((one) => {
             const box = one.getBoundingClientRect();
@@ -69,7 +69,7 @@ def boxes(page: "Page", selector: str, name: str = "id") -> list[Box]:
 
 @dataclass(frozen=True)
 class Picture:
-    """Where everything of a timeline stands, at one moment: it may move."""
+    """Positions of the elements of a timeline at one moment; a live timeline moves."""
 
     track: Box
     lanes: Mapping[str, Box]
@@ -79,7 +79,7 @@ class Picture:
 
     @classmethod
     def of(cls, page: "Page") -> Self:
-        """Return that of a page."""
+        """Read the positions from a page, in one evaluation."""
         found: dict[str, Any] = page.evaluate(
             """() => {
                 const box = (one, name) => {
@@ -112,7 +112,7 @@ class Picture:
 
 
 def check_structure(page: "Page") -> Picture:
-    """Fail unless the picture is one: nothing overlaps, and every part stands in what it is a part of."""
+    """Check that bars do not overlap and that every part is inside its container, and return the positions."""
     seen = Picture.of(page)
     for lane, bars in seen.bars.items():
         assert all(bar.inside(seen.lanes[lane]) for bar in bars), f"a bar leaves {lane}: {bars}"
@@ -129,7 +129,7 @@ def check_structure(page: "Page") -> Picture:
 
 
 def picture(page: "Page", name: str, scratch: Path, *, documented: bool = False) -> Path:
-    """Take a screenshot of what the window shows; one of the documentation goes there too, where asked for."""
+    """Take a screenshot of the window; with `documented`, also copy it to the directory in `PICTURES`."""
     path = scratch / f"{name}.png"
     page.screenshot(path=path)
     if documented and (directory := os.environ.get(PICTURES)):

@@ -1,8 +1,8 @@
-"""Claims runs, as many processes do at once: run as a script by a test.
+"""Claim runs in competition with other processes; a test runs this as a script.
 
 usage: claim.py URL GATE OWNER RUN ...
 
-It waits until the file GATE is there, and writes those runs that it got.
+It waits until the file GATE exists, and prints the runs that it claimed.
 """
 
 import sys
@@ -20,7 +20,7 @@ def main() -> None:
         while not Path(gate).exists():
             time.sleep(0.001)
         got = [run for run in runs if store.claim(run, owner, owner, 60)]
-    print(*got)  # noqa: T201 - a script's answer
+    print(*got)  # noqa: T201 - the output of the script
 
 
 main()

@@ -1,4 +1,4 @@
-"""Where the Dagger engine of the tests is, and why there is none."""
+"""Find the Dagger engine of the tests, or the reason why there is none."""
 
 import os
 import shutil
@@ -12,18 +12,18 @@ from containers.dagger_engine.query import EngineError
 from containers.dagger_engine.session import CLI, HOST, Session
 
 NONE = "no Dagger engine answers"
-"""Begins the reason of every test that was left out for want of one."""
+"""Prefix of the skip reason of tests that need it."""
 REQUIRED = "PATCHYARD_REQUIRE_ENGINE"
 
 
 def variables(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return what of an environment says where the engine and its command line are."""
+    """Return the variables of an environment that locate the engine and its command line."""
     kept = {name: value for name, value in environ.items() if "DAGGER" in name or name.startswith("DOCKER_")}
     return {"DO_NOT_TRACK": "1", **kept}
 
 
 def obstacle(environ: Mapping[str, str], directory: Path) -> str | None:
-    """Return why no engine can be used, in one line; `None` where one answers."""
+    """Return why no engine can be used, in one line, or `None` if one answers."""
     if not (environ.get(HOST) or _has_docker(environ)):
         return f"{NONE} (set {HOST})"
     if not (environ.get(CLI) or shutil.which("dagger", path=environ.get("PATH"))):
@@ -46,5 +46,5 @@ def _has_docker(environ: Mapping[str, str]) -> bool:
 
 
 def environment(home: Mapping[str, str]) -> dict[str, str]:
-    """Return a user's environment with what leads to the engine."""
+    """Return a user's environment with the variables that locate the engine."""
     return {**home, **variables(os.environ)}

@@ -1,4 +1,4 @@
-"""A place to run tasks in containers: a repository, worktrees of it, and a runner that may be furnished."""
+"""Run tasks in containers: a repository, its worktrees, and a runner whose image can be changed."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -22,19 +22,19 @@ Furnish = Callable[["Container"], "Container"]
 
 
 class Furnished(EngineRunner):
-    """A runner whose image is changed first, as another image would be."""
+    """A runner that changes its image before it runs steps, to stand in for another image."""
 
     def __init__(self, client: "Client", place: ContainerConfig, furnish: Furnish) -> None:
         super().__init__(client, place)
         self._furnish = furnish
 
-    def _image(self, name: str | None, layers: "tuple[str, ...] | list[str]") -> "Container":  # type: ignore[override]  # narrower, as it is called
+    def _image(self, name: str | None, layers: "tuple[str, ...] | list[str]") -> "Container":  # type: ignore[override]  # narrower: only called like this
         return self._furnish(super()._image(name, layers))
 
 
 @dataclass
 class RecordingWatcher:
-    """A watcher that remembers."""
+    """A watcher that records its calls."""
 
     events: list[str] = field(default_factory=list)
 
@@ -47,7 +47,7 @@ class RecordingWatcher:
 
 @dataclass
 class Stage:
-    """A repository with worktrees, and what a test says of the containers."""
+    """A repository with worktrees, and the configuration of its containers."""
 
     client: "Client"
     clone: Clone
@@ -64,23 +64,23 @@ class Stage:
         self.runner = EngineRunner(self.client, self.place)
 
     def settings(self, **changes: object) -> None:
-        """Change what containers have in common."""
+        """Change the configuration that all containers share."""
         self.place = replace(self.place, **changes)  # type: ignore[arg-type]  # each test names the right ones
         self.runner = EngineRunner(self.client, self.place)
 
     def furnish(self, furnish: Furnish) -> None:
-        """Change the image first."""
+        """Change the image with a function before steps run."""
         self.runner = Furnished(self.client, self.place, furnish)
 
     def worktree(self, commit: str | None = None) -> Worktree:
-        """Return a new worktree."""
+        """Create a worktree."""
         self.made += 1
         path = self.directory / "pool" / f"wt-{self.made}"
         checkout = self.repository.add_worktree(path, commit or self.clone.head)
         checkout.reset(commit or self.clone.head)
         return Worktree(path.name, path, checkout)
 
-    async def run(  # noqa: PLR0913 - what a task may have, by name
+    async def run(  # noqa: PLR0913 - the options of a task, by name
         self,
         *scripts: str | Step,
         worktree: Worktree | None = None,
@@ -117,7 +117,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Ran:
-    """How a task went, and what it left."""
+    """The results of a task, and what it left in its worktree."""
 
     results: tuple[StepResult, ...]
     worktree: Worktree
@@ -131,7 +131,7 @@ class Ran:
 
     @property
     def output(self) -> str:
-        """The end of what the last step printed, of a task that succeeded."""
+        """The tail of the last step's output; the task must have succeeded."""
         assert self.last.ok, (self.last, self.log)
         return self.last.tail
 
@@ -140,7 +140,7 @@ class Ran:
         return (self.worktree.path / name).read_text()
 
     def patch(self) -> Patch:
-        """Take the patch."""
+        """Create the patch of the worktree."""
         return self.worktree.checkout.patch(self.start)
 
 

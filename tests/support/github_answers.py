@@ -1,4 +1,4 @@
-"""The shapes of GitHub's answers, as its published schema has them."""
+"""GitHub's responses, in the shapes of its published OpenAPI schema."""
 
 from typing import Any
 
@@ -68,7 +68,7 @@ _HAS = ("has_issues", "has_projects", "has_wiki", "has_discussions", "has_pages"
 
 
 def user(hub: Hub, login: str) -> Json:
-    """A user or an organization."""
+    """Return a user or an organization."""
     url = f"{hub.api}/users/{login}"
     return {
         "login": login,
@@ -85,7 +85,7 @@ def user(hub: Hub, login: str) -> Json:
 
 
 def repository(hub: Hub, repo: Repo) -> Json:
-    """A repository as part of other answers."""
+    """Return a repository as it is nested in other responses."""
     url, html = f"{hub.api}/repos/{repo.full_name}", f"{hub.web}/{repo.full_name}"
     return {
         "id": repo.id,
@@ -121,7 +121,7 @@ def repository(hub: Hub, repo: Repo) -> Json:
 
 
 def full_repository(hub: Hub, repo: Repo, login: str) -> Json:
-    """A repository asked for by its name."""
+    """Return a repository as the response to a request for it."""
     answer = {**repository(hub, repo), "subscribers_count": 0, "network_count": 0}
     answer |= {
         "allow_merge_commit": "merge" in repo.merge_methods,
@@ -143,7 +143,7 @@ def full_repository(hub: Hub, repo: Repo, login: str) -> Json:
 
 
 def label(hub: Hub, repo: Repo, name: str) -> Json:
-    """A label of a repository."""
+    """Return a label of a repository."""
     return {
         "id": sum(name.encode()),
         "node_id": f"LA_{name}",
@@ -158,7 +158,7 @@ def label(hub: Hub, repo: Repo, name: str) -> Json:
 
 
 def simple_pull(hub: Hub, repo: Repo, pull: Pull) -> Json:
-    """A pull request as an item of a list."""
+    """Return a pull request as an item of a list."""
     url, html = f"{hub.api}/repos/{repo.full_name}", f"{hub.web}/{repo.full_name}/pull/{pull.number}"
     own, issue = f"{url}/pulls/{pull.number}", f"{url}/issues/{pull.number}"
     head_sha = repo.head_of(pull)
@@ -206,7 +206,7 @@ def simple_pull(hub: Hub, repo: Repo, pull: Pull) -> Json:
 
 
 def full_pull(hub: Hub, repo: Repo, pull: Pull, *, fresh: bool = False) -> Json:
-    """A pull request asked for by its number; a fresh one is not known to be mergeable yet."""
+    """Return a pull request as the response to a request for it; a fresh one is not yet known as mergeable."""
     state = "unknown" if fresh else repo.mergeable_state(pull)
     return {
         **simple_pull(hub, repo, pull),
@@ -226,7 +226,7 @@ def full_pull(hub: Hub, repo: Repo, pull: Pull, *, fresh: bool = False) -> Json:
 
 
 def review(hub: Hub, repo: Repo, pull: Pull, login: str) -> Json:
-    """An approving review."""
+    """Return an approving review."""
     own = f"{hub.api}/repos/{repo.full_name}/pulls/{pull.number}"
     html = f"{hub.web}/{repo.full_name}/pull/{pull.number}#pullrequestreview-1"
     return {
@@ -245,7 +245,7 @@ def review(hub: Hub, repo: Repo, pull: Pull, login: str) -> Json:
 
 
 def team(hub: Hub, slug: str) -> Json:
-    """A team of the organization."""
+    """Return a team of the organization."""
     url = f"{hub.api}/organizations/1/team/1"
     return {
         "id": 1,

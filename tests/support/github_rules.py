@@ -1,4 +1,4 @@
-"""What GitHub keeps of a repository, and what it allows: over a real bare repository on disk."""
+"""GitHub's state of a repository, and its rules, on top of a real bare repository."""
 
 import os
 import re
@@ -14,13 +14,13 @@ DOCS = "https://docs.github.com/rest"
 
 
 def git_environment() -> dict[str, str]:
-    """The environment of the server's own git: nobody's configuration, and a name of its own."""
+    """Return the environment of the server's git: no user configuration, and an identity of its own."""
     who = {f"GIT_{role}_{part}": value for role in ("AUTHOR", "COMMITTER") for part, value in _WHO.items()}
     return {"PATH": os.environ["PATH"], "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, **who}
 
 
 class RefusalError(Exception):
-    """An answer that is an error, as GitHub words it."""
+    """An error response, in GitHub's words."""
 
     def __init__(self, status: int, message: str, *errors: dict[str, str], **headers: str) -> None:
         super().__init__(message)
@@ -32,28 +32,28 @@ class RefusalError(Exception):
 
 
 class GraphqlError(Exception):
-    """An error of a GraphQL mutation: the status is 200 all the same."""
+    """An error of a GraphQL mutation; the HTTP status is still 200."""
 
 
 def invalid(*errors: dict[str, str]) -> RefusalError:
-    """The answer to a value that is not taken."""
+    """Return the response to an invalid value."""
     return RefusalError(422, "Validation Failed", *({"resource": "PullRequest", **error} for error in errors))
 
 
 def not_found() -> RefusalError:
-    """The answer to what is not there, or what the token may not see."""
+    """Return the response for a resource that does not exist or is not visible to the token."""
     return RefusalError(404, "Not Found")
 
 
 @dataclass
 class Hub:
-    """The two addresses of a server, and its clock."""
+    """The web and API addresses of a server, and its clock."""
 
     web: str
     api: str
 
     def moment(self) -> str:
-        """Now, as GitHub writes it."""
+        """Return the current time in GitHub's format."""
         return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
@@ -79,16 +79,16 @@ class Pull:
     reviewers: list[str] = field(default_factory=list)
     teams: list[str] = field(default_factory=list)
     reviews: list[str] = field(default_factory=list)
-    asked_for: int = 0  # how often its state was asked for
+    asked_for: int = 0  # number of requests for its state
 
 
 @dataclass
 class Repo:
-    """A repository: a bare one on disk, and what GitHub knows beside it.
+    """A bare repository on disk, with GitHub's state of it.
 
-    `required` says that branch protection has an unmet requirement. `settles_after` is how often the state of a
-    pull request is unknown before it is known. `busy_bases` is how often a merge fails because the base has
-    just been modified.
+    `required` means that branch protection has an unmet requirement. `settles_after` is the number of requests
+    for which the state of a pull request is still unknown. `busy_bases` is the number of merges that fail
+    because the base has just been modified.
     """
 
     id: int
@@ -114,11 +114,11 @@ class Repo:
 
     @property
     def default_branch(self) -> str:
-        """What HEAD of the bare repository names."""
+        """The branch that HEAD of the bare repository names."""
         return self.git("symbolic-ref", "--short", "HEAD")
 
     def node_id(self, pull: Pull) -> str:
-        """The pull request's id for GraphQL."""
+        """Return the pull request's id for GraphQL."""
         return f"PR_{self.id}_{pull.number}"
 
     def git(self, *arguments: str) -> str:
@@ -128,7 +128,7 @@ class Repo:
         return done.stdout.strip()
 
     def tip(self, branch: str) -> str | None:
-        """The commit id of a branch."""
+        """Return the commit id of a branch, or `None` if it does not exist."""
         try:
             return self.git("rev-parse", "--verify", "--quiet", f"refs/heads/{branch}^{{commit}}")
         except subprocess.CalledProcessError:
@@ -137,7 +137,7 @@ class Repo:
     def write(
         self, branch: str, files: dict[str, str], message: str = "change", onto: str | None = None
     ) -> str:
-        """Make a commit with these files on a branch, and return it. `onto` is where a new branch starts."""
+        """Commit files to a branch, and return the commit id. A new branch starts from the branch `onto`."""
         start = self.tip(branch) or (onto and self.tip(onto))
         lines = [f"commit refs/heads/{branch}", "committer Somebody <somebody@example.test> 1700000000 +0000"]
         lines += [f"data {len(message.encode())}", message, *([f"from {start}"] if start else [])]
@@ -149,22 +149,22 @@ class Repo:
         return self.tip(branch) or ""
 
     def contains(self, branch: str, commit: str) -> bool:
-        """Whether a branch has a commit in its history."""
+        """Return whether a commit is in the history of a branch."""
         return self.git("rev-list", "--count", commit, f"^refs/heads/{branch}") == "0"
 
     def head_of(self, pull: Pull) -> str:
-        """The commit of a pull request: as it was when it was closed, else as it is."""
+        """Return the head commit of a pull request; of a closed one, as it was then."""
         return pull.head_commit
 
     def pull(self, number: int) -> Pull:
-        """The pull request of a number."""
+        """Return the pull request with a number."""
         for pull in self.pulls:
             if pull.number == number:
                 return pull
         raise not_found()
 
     def refresh(self) -> None:
-        """Follow what was pushed: heads move, and what lost its branches or is in its base is closed."""
+        """Update pull requests after a push: move heads, close merged ones and those without a branch."""
         for pull in self.pulls:
             if pull.state == "open":
                 head = self.tip(pull.head)
@@ -176,7 +176,7 @@ class Repo:
                         self._close_merged(pull, head)
 
     def mergeable_state(self, pull: Pull) -> str:
-        """What GitHub says about merging a pull request; counts the calls."""
+        """Return the mergeable state of a pull request; counts the calls."""
         pull.asked_for += 1
         if pull.state == "closed" or pull.asked_for <= self.settles_after:
             return "unknown"
@@ -228,12 +228,12 @@ class Repo:
             pull.closed_at = pull.closed_at or self.hub.moment()
 
     def label(self, login: str, pull: Pull, names: list[str]) -> None:
-        """Add labels; those that the repository does not know are made."""
+        """Add labels; those that do not exist are created."""
         self._check_writer(login)
         pull.labels += [name for name in names if name not in pull.labels]
 
     def ask(self, login: str, pull: Pull, wanted: dict[str, Any]) -> None:
-        """Request reviews: of all that are named, or of none."""
+        """Request reviews, from all of the named users and teams or from none."""
         self._check_writer(login)
         users, teams = wanted.get("reviewers", []), wanted.get("team_reviewers", [])
         if pull.author in users:
@@ -248,7 +248,7 @@ class Repo:
         pull.teams += [team for team in teams if team not in pull.teams]
 
     def enable_auto_merge(self, login: str, pull: Pull, wanted: dict[str, Any]) -> None:
-        """Turn auto-merge on."""
+        """Enable auto-merge."""
         if login not in self.writers:
             raise GraphqlError("Resource not accessible by personal access token")
         if not self.allow_auto_merge:
@@ -278,7 +278,7 @@ class Repo:
         return self._merge(pull, method)
 
     def complete_checks(self) -> None:
-        """Let what the branch protection waits for be there; what has auto-merge on is merged."""
+        """Fulfil the requirement of the branch protection, and merge the pull requests with auto-merge."""
         self.required = False
         for pull in self.pulls:
             if pull.state == "open" and pull.auto_merge:

@@ -1,6 +1,6 @@
-"""A small GitHub: an HTTP server with its REST and GraphQL endpoints, and git behind it.
+"""A small GitHub: an HTTP server with its REST and GraphQL endpoints, backed by git.
 
-Branches are those of real bare repositories, and a push goes through `git http-backend` with a token.
+Branches are in real bare repositories; pushes go through `git http-backend` and need a token.
 """
 
 import base64
@@ -27,14 +27,14 @@ RATE_LIMIT = {"X-RateLimit-Limit": "5000", "X-RateLimit-Remaining": "4999", "X-R
 
 @dataclass(frozen=True)
 class Recorded:
-    """A request that came: its target is the path with the query."""
+    """A received request; its target is the path with the query."""
 
     method: str
     target: str
     headers: Mapping[str, str]
     body: bytes
     status: int
-    at: float  # seconds on the monotonic clock, when it came
+    at: float  # seconds on the monotonic clock, when it arrived
 
     @property
     def path(self) -> str:
@@ -44,10 +44,10 @@ class Recorded:
 
 @dataclass
 class Fault:
-    """What goes wrong: the requests that it is about, and what they get instead of an answer.
+    """An injected fault: the requests that it affects, and the response that they get instead.
 
-    `late` lets the server do what it was asked before that. `drop` cuts the connection. `skip` requests go
-    well first, then `times` do not.
+    With `late` the server processes the request first. `drop` closes the connection. The first `skip` matching
+    requests succeed, then `times` fail.
     """
 
     status: int = 500
@@ -59,10 +59,10 @@ class Fault:
     skip: int = 0
     drop: bool = False
     late: bool = False
-    raw: object = None  # the whole body of the answer, instead of an error's
+    raw: object = None  # the whole body of the response, instead of an error object
 
     def strikes(self, method: str, path: str) -> bool:
-        """Whether this request is one of them; counts."""
+        """Return whether this request is affected; counts the requests."""
         if not re.fullmatch(self.method, method) or not re.search(self.path, path):
             return False
         if self.skip:
@@ -74,7 +74,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Answer:
-    """What goes back."""
+    """A response."""
 
     status: int
     body: Any
@@ -86,7 +86,7 @@ class GitHubServer:
 
     Args:
         root: The directory for the bare repositories.
-        base: The path that the REST API is below: nothing as at api.github.com, `/api/v3` as at Enterprise.
+        base: Prefix of the REST API: empty as for api.github.com, `/api/v3` as for GitHub Enterprise.
     """
 
     def __init__(self, root: Path, base: str = "") -> None:
@@ -119,7 +119,7 @@ class GitHubServer:
         self._http.server_close()
 
     def add_repository(self, full_name: str, branch: str = "main") -> Path:
-        """Make an empty repository, and return the bare one behind it."""
+        """Create an empty repository, and return the path of its bare repository."""
         owner, name = full_name.split("/")
         path = self.root / owner / f"{name}.git"
         path.mkdir(parents=True)
@@ -131,42 +131,42 @@ class GitHubServer:
         return path
 
     def repository(self, full_name: str) -> Repo:
-        """What GitHub knows about a repository; tests change it."""
+        """Return GitHub's state of a repository, for tests to change."""
         return self._repos[full_name]
 
     def rename(self, old: str, new: str) -> None:
-        """Give a repository another name; the old one leads to it."""
+        """Rename a repository; the old name redirects to it."""
         repo = self._repos[new] = self._repos.pop(old)
         repo.owner, repo.name = new.split("/")
         self._moved[old] = new
 
     def clone_url(self, full_name: str) -> str:
-        """The address for git, without a credential in it."""
+        """Return the URL for git, without credentials."""
         return f"{self.web}/{full_name}.git"
 
     def pull_requests(self, full_name: str) -> list[Pull]:
-        """The pull requests of a repository, the oldest first, as they are now."""
+        """Return the current pull requests of a repository, the oldest first."""
         with self._lock:
             repo = self._repos[full_name]
             repo.refresh()
             return list(repo.pulls)
 
     def inject(self, fault: Fault) -> Fault:
-        """Let something go wrong."""
+        """Add a fault."""
         self.faults.append(fault)
         return fault
 
     def calls(self, method: str, path: str) -> list[Recorded]:
-        """The requests of a method whose path a pattern is found in."""
+        """Return the requests with a method and a path that matches a pattern."""
         return [one for one in self.requests if one.method == method and re.search(path, one.path)]
 
     def fault_for(self, method: str, path: str) -> Fault | None:
-        """The fault that strikes a request."""
+        """Return the fault that affects a request, if any."""
         with self._lock:
             return next((fault for fault in self.faults if fault.strikes(method, path)), None)
 
     def answer(self, method: str, target: str, token: str | None, body: bytes) -> Answer:
-        """Do what the API is asked."""
+        """Process a request to the API."""
         with self._lock:
             try:
                 return self._answer(method, target, token, body)
@@ -228,7 +228,7 @@ class GitHubServer:
 
 @dataclass(frozen=True)
 class _Call:
-    """What an endpoint gets."""
+    """The arguments of an endpoint."""
 
     hub: Hub
     repo: Repo
@@ -314,17 +314,17 @@ ROUTES: tuple[tuple[str, str, Callable[[_Call], Answer]], ...] = (
 class _Http(ThreadingHTTPServer):
     daemon_threads = True
     hub_server: GitHubServer
-    idle: threading.Event  # set while nobody is connected
+    idle: threading.Event  # set while there is no connection
 
-    def finish_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as it is there
-        """Serve a connection to its end."""
+    def finish_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - the signature of the base class
+        """Serve a connection until it is closed."""
         self.idle.clear()
         super().finish_request(request, client_address)
         self.idle.set()
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Takes requests in, for the API and for git."""
+    """Receives requests for the API and for git."""
 
     protocol_version = "HTTP/1.1"
     server: _Http
@@ -337,7 +337,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
     def _serve(self) -> None:
         hub, at = self.server.hub_server, monotonic()
@@ -388,7 +388,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(raw)
 
     def _git(self, body: bytes) -> Answer:
-        """Hand a request of git over to `git http-backend`, where its token may do it."""
+        """Pass a request of git to `git http-backend`, if its token has the permission."""
         hub = self.server.hub_server
         parts = urlsplit(self.path)
         login = hub.tokens.get(self._token() or "")

@@ -1,4 +1,4 @@
-"""A port of this machine, for the containers of an engine."""
+"""Make a port of this machine reachable for the containers of an engine."""
 
 import secrets
 from collections.abc import AsyncIterator
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def reachable(client: "Client", port: int, image: str) -> AsyncIterator[str]:
-    """Let every container of an engine reach a port of this machine, at the same port of the address given.
+    """Yield an address at which every container of an engine reaches a port of this machine.
 
-    A name would be known to the containers of one session alone, and what `dagger call` runs is in its own.
+    A host name is known only to the containers of one session, and `dagger call` opens a session of its own.
     """
     from dagger import PortForward  # noqa: PLC0415 - takes a second
 

@@ -1,4 +1,4 @@
-"""A run of many tasks, put into the store at once: what shows it is to be tested, not what makes it."""
+"""Insert a run of many tasks directly into the store, to test how it is displayed."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -15,7 +15,7 @@ POOL = 8
 
 
 def keep_run(project: Project, tasks: int) -> str:
-    """Keep a run that has ended, with so many tasks, and return its id."""
+    """Store a finished run with a number of tasks, and return its id."""
     start = datetime.now(UTC) - timedelta(hours=1)
     names = [f"{number // 100 + 1}.{number % 100 + 1}" for number in range(tasks)]
     run = Run(

@@ -1,8 +1,8 @@
-"""A language model that says what a test wrote down, over the HTTP APIs of the providers.
+"""A scripted language model behind the HTTP APIs of the providers.
 
-It speaks OpenAI's chat completions and responses, Anthropic's messages and Gemini's generateContent, streamed
-where the request asks for it. What it answers depends on the request alone: the number of tool results in it is
-the number of the turn. So several agents may talk with one server at once.
+It implements OpenAI's chat completions and responses, Anthropic's messages and Gemini's generateContent,
+streamed on request. An answer depends only on its request: the number of tool results in it is the number of
+the turn. So several agents can use one server concurrently.
 """
 
 import json
@@ -15,14 +15,14 @@ from typing import Any, Self, cast
 
 Json = dict[str, Any]
 SHELLS = ("bash", "shell", "exec_command", "run_shell_command", "shell_command")
-"""What agents call the tool that runs a command; the names are compared in lower case."""
+"""Names of the tool that runs a command, in lower case; each agent has its own."""
 ARGUMENTS = ("command", "cmd")
 KEYS = ("authorization", "x-api-key", "x-goog-api-key")
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What the model says: a text, and the command that it wants to be run."""
+    """An answer of the model: a text, and a command to run."""
 
     text: str = ""
     command: str | None = None
@@ -30,7 +30,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What an agent asked: where, with which key, and the body as it was sent."""
+    """A request of an agent: its path, API key and body."""
 
     path: str
     key: str
@@ -38,20 +38,20 @@ class Request:
 
     @property
     def text(self) -> str:
-        """The whole body as text, to look for words in."""
+        """The whole body as text, for searching."""
         return json.dumps(self.body, ensure_ascii=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A tool call: which tool, with what."""
+    """A tool call: the name of the tool and its arguments."""
 
     name: str
     arguments: Json
 
 
 class ModelServer:
-    """A running server. A context manager; `turns` is the script of every conversation."""
+    """A context manager that runs the server; `turns` is the script of every conversation."""
 
     def __init__(self, turns: Sequence[Turn]) -> None:
         self.requests: list[Request] = []
@@ -63,24 +63,24 @@ class ModelServer:
 
     @property
     def port(self) -> int:
-        """The port of this machine that it listens on."""
+        """The port that the server listens on."""
         return int(self._server.server_address[1])
 
     def __enter__(self) -> Self:
-        """Start to listen."""
+        """Start the server."""
         self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop."""
+        """Stop the server."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
 
     def answer(self, request: Request) -> "list[Json] | Json | None":
-        """Return the events of a streamed answer, or the one object of another; `None` where nothing is."""
+        """Return the events of a streamed answer or the object of another; `None` for an unknown path."""
         self.requests.append(request)
         path, body = request.path, request.body
         if path.endswith("/chat/completions"):
@@ -97,18 +97,18 @@ class ModelServer:
         return {} if path.endswith("/models") else None
 
     def _turn(self, body: Json, tools: Mapping[str, Json], result: str) -> tuple[str, Call | None]:
-        """Return the text and the call of the turn that a request is at."""
+        """Return the text and the tool call of the current turn."""
         turn = self.turns[min(json.dumps(body).count(result), len(self.turns) - 1)]
         if turn.command is None:
             return turn.text, None
         shell = next((name for name in tools if name.lower() in SHELLS), None)
-        if shell is None:  # it asks for a title or the like
+        if shell is None:  # such as a request for a title
             return turn.text or "A task", None
         return turn.text, Call(shell, _arguments(tools[shell], turn.command))
 
 
 def _arguments(schema: Json, command: str) -> Json:
-    """Return the arguments of a tool that runs a command, with every other one that it must have."""
+    """Return the arguments of a tool that runs a command, including its other required ones."""
     properties: Json = schema.get("properties", {})
     name = next(name for name in ARGUMENTS if name in properties)
     needed = {other: "Write the file" for other in schema.get("required", ()) if other != name}
@@ -203,7 +203,7 @@ def _messages(body: Json, text: str, call: Call | None) -> "list[Json] | Json":
 
 
 def _block(number: int, block: Json) -> Iterator[Json]:
-    """Yield the events of a block of a message: it begins empty, and grows."""
+    """Yield the events of a content block, which starts empty and grows."""
     if block["type"] == "text":
         empty, delta = {**block, "text": ""}, {"type": "text_delta", "text": block["text"]}
     else:
@@ -223,12 +223,12 @@ def _gemini(text: str, call: Call | None) -> Json:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Reads a request and writes its answer; a streamed one ends with the connection."""
+    """Reads a request and writes its answer."""
 
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        """Answer what asks for models and the like."""
+        """Answer requests such as the list of models."""
         self._answer({}) if not self.headers.get("upgrade") else self._send(426, "text/plain", b"")
 
     def do_POST(self) -> None:
@@ -237,11 +237,11 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(json.loads(self.rfile.read(size) or b"{}"))
 
     def do_HEAD(self) -> None:
-        """Say that the server is there."""
+        """Answer a check that the server is running."""
         self._send(200, "text/plain", b"")
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's own name
-        """Be quiet."""
+        """Log nothing."""
 
     def _answer(self, body: Json) -> None:
         key = next((self.headers[name] for name in KEYS if self.headers.get(name)), "")

@@ -1,7 +1,7 @@
-"""A PostgreSQL for tests, which ends with them.
+"""A PostgreSQL server for tests, which ends with them.
 
-Run as a script it is the server's keeper: it makes a server, says where, and ends it when its standard input
-ends, which it does however the tests end.
+As a script it supervises the server: it creates one, prints where it is, and stops it at the end of its
+standard input, which is closed however the tests end.
 
 usage: postgres.py DIRECTORY-OF-PROGRAMS
 """
@@ -23,18 +23,18 @@ from typing import Any
 from uuid import uuid4
 
 NONE = "no PostgreSQL is installed"
-"""Begins the reason of every test that was left out for want of one."""
+"""Prefix of the skip reason of tests that need it."""
 REQUIRED = "PATCHYARD_REQUIRE_POSTGRES"
 DEBIAN = Path("/usr/lib/postgresql")
 WITH_ICU = 15
 PATIENCE = 60.0
-"""Seconds that the server may take to start; nothing is meant to take that long."""
+"""Longest time that the server may take to start, in seconds."""
 LEFT = ("PG", "PSQL")
-"""What the names of variables begin with by which PostgreSQL's programs would do something else."""
+"""Prefixes of the variables that change how PostgreSQL's programs behave; they are not passed on."""
 
 
 def programs() -> Path | None:
-    """Return the directory of the newest server's programs; `None` where there is none."""
+    """Return the directory of the newest server's programs, or `None` if none is installed."""
     found = [path.parent for path in DEBIAN.glob("*/bin/postgres") if path.with_name("initdb").exists()]
     if found:
         return max(found, key=_version)
@@ -49,18 +49,18 @@ def _version(directory: Path) -> float:
 
 @dataclass(frozen=True)
 class Cluster:
-    """A running server: the directory of its socket, and the process id of its first process."""
+    """A running server: the directory of its socket, and its process id."""
 
     host: str
     pid: int
 
     def url(self, database: str, *, user: str = "tests", password: str | None = None) -> str:
-        """Return the URL of a database; without a password in it, unless one is given."""
+        """Return the URL of a database, with a password only if one is given."""
         return f"postgresql://{user}{f':{password}' if password else ''}@/{database}?host={self.host}"
 
     def do(self, statement: str, *values: object, database: str = "postgres") -> list[tuple[Any, ...]]:
         """Execute a statement outside of a transaction, and return its rows."""
-        import psycopg  # noqa: PLC0415 - only where there is a server
+        import psycopg  # noqa: PLC0415 - only needed if there is a server
 
         with psycopg.connect(dbname=database, user="tests", host=self.host, autocommit=True) as connection:
             cursor = connection.execute(statement.encode(), values)
@@ -68,7 +68,7 @@ class Cluster:
 
     @contextmanager
     def database(self) -> Iterator[str]:
-        """Give the URL of a database of its own, which is dropped in the end."""
+        """Yield the URL of a new database, which is dropped at the end."""
         name = f"t{uuid4().hex}"
         self.do(f'CREATE DATABASE "{name}"')
         try:
@@ -77,16 +77,16 @@ class Cluster:
             self.do(f'DROP DATABASE "{name}" WITH (FORCE)')
 
     def cut(self, url: str) -> int:
-        """End every connection to a database, and return how many there were."""
+        """Terminate every connection to a database, and return their number."""
         name = url.partition("@/")[2].partition("?")[0]
         return len(self.do("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", name))
 
 
 @contextmanager
 def serving(directory: Path) -> Iterator[Cluster]:
-    """Start a server of the programs in a directory, and end it."""
-    # A session of its own: Ctrl-C ends the tests, and then the keeper ends the server.
-    keeper = subprocess.Popen(
+    """Run a server with the programs in a directory."""
+    # A session of its own, so that Ctrl-C ends only the tests; then the supervisor stops the server.
+    supervisor = subprocess.Popen(
         [sys.executable, __file__, directory],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -94,19 +94,19 @@ def serving(directory: Path) -> Iterator[Cluster]:
         text=True,
         start_new_session=True,
     )
-    with keeper:
-        said = keeper.stdout.readline() if keeper.stdout else ""
-        if not said:
-            raise RuntimeError(f"PostgreSQL did not start: {keeper.communicate()[1]}")
-        yield Cluster(**json.loads(said))
-        keeper.communicate(timeout=PATIENCE)
+    with supervisor:
+        line = supervisor.stdout.readline() if supervisor.stdout else ""
+        if not line:
+            raise RuntimeError(f"PostgreSQL did not start: {supervisor.communicate()[1]}")
+        yield Cluster(**json.loads(line))
+        supervisor.communicate(timeout=PATIENCE)
 
 
-# What follows is the keeper.
+# The supervisor, which runs as a script.
 
 
 def _user() -> str | None:
-    """Return whom the server runs as, since it refuses root; `None` is whoever runs this."""
+    """Return the user that the server runs as, since it rejects root; `None` is the current user."""
     if os.geteuid():
         return None
     known = {entry.pw_name for entry in pwd.getpwall()}
@@ -114,7 +114,7 @@ def _user() -> str | None:
 
 
 def _initialise(directory: Path, data: Path, user: str | None, environ: dict[str, str]) -> None:
-    # A collation that orders unlike bytes do, as servers have it outside of tests.
+    # A collation that does not sort by bytes, like that of most servers.
     icu = ["--locale-provider=icu", "--icu-locale=en-US"] if _version(directory) >= WITH_ICU else []
     subprocess.run(
         [
@@ -153,7 +153,7 @@ def _serve(directory: Path, home: Path, user: str | None) -> None:
     with server:
         try:
             _wait(server, [directory / "pg_isready", "--quiet", "--host", home], home / "log")
-            print(json.dumps({"host": str(home), "pid": server.pid}), flush=True)  # noqa: T201 - a script's answer
+            print(json.dumps({"host": str(home), "pid": server.pid}), flush=True)  # noqa: T201 - the output of the script
             sys.stdin.read()
         finally:
             _end(server)
@@ -178,9 +178,9 @@ def _end(server: "subprocess.Popen[bytes]") -> None:
 
 
 def main() -> None:
-    """Keep a server until standard input ends."""
+    """Run a server until the end of standard input."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-    # The path of a socket is short, and its directory is open to whom the server runs as.
+    # The path of a socket must be short, and its directory accessible to the user of the server.
     home = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
     user = _user()
     try:

@@ -1,4 +1,4 @@
-"""A project of a user's, with a repository and plans, and the real command run on it."""
+"""A user's project with a repository and plans, on which the real command runs."""
 
 import json
 import os
@@ -17,13 +17,13 @@ from tasks.model import Status
 
 COMMAND = (sys.executable, "-P", "-m", "pipeline")
 PATIENCE = 60.0
-"""Seconds after which a test gives up; nothing is meant to take that long."""
+"""Time limit of waits in tests, in seconds; nothing should take that long."""
 Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Done:
-    """A command that has ended."""
+    """The result of a command."""
 
     code: int
     out: str
@@ -31,16 +31,16 @@ class Done:
 
     @property
     def records(self) -> list[Record]:
-        """Standard output as JSON lines: every line is one, or this fails."""
+        """Standard output, parsed as JSON lines."""
         return [json.loads(line) for line in self.out.splitlines()]
 
     def events(self, name: str) -> list[Record]:
-        """Return the events of one name."""
+        """Return the events with a name."""
         return [record for record in self.records if record["event"] == name]
 
     @property
     def finished(self) -> Record:
-        """The last event, which has to be `run_finished`."""
+        """The last event, which must be `run_finished`."""
         last = self.records[-1]
         assert last["event"] == "run_finished", self
         return last
@@ -60,14 +60,14 @@ class Done:
         return {outcome["task"]: outcome["status"] for outcome in self.finished["outcomes"]}
 
     def expect(self, code: int = 0) -> "Done":
-        """Fail unless the command ended with this exit code; returns itself."""
+        """Check the exit code, and return this result."""
         assert self.code == code, f"exit code {self.code}\n{self.out}\n{self.err}"
         assert "Traceback" not in self.err, self.err
         return self
 
 
 class Started:
-    """A command that runs in a session of its own; a context manager that leaves nothing behind."""
+    """A running command in a session of its own; a context manager that kills it."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self.process = process
@@ -77,24 +77,24 @@ class Started:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End it."""
+        """Kill the command if it is still running."""
         if self.process.poll() is None:
             self.process.kill()
         self.process.communicate(timeout=PATIENCE)
 
     def signal(self, number: int) -> None:
-        """Send a signal to the process alone."""
+        """Send a signal to the process only, not to its children."""
         self.process.send_signal(number)
 
     def done(self, patience: float = PATIENCE) -> Done:
-        """Wait for the end."""
+        """Wait until the command ends."""
         out, err = self.process.communicate(timeout=patience)
         return Done(self.process.returncode, out, err)
 
 
 @dataclass
 class Project:
-    """A repository of a user's, plans beside it, and a directory that the tasks of a test can use."""
+    """A user's repository, plans next to it, and a directory that the tasks of a test can use."""
 
     clone: Clone
     environ: dict[str, str] = field(default_factory=dict)
@@ -116,7 +116,7 @@ class Project:
 
     @property
     def shared(self) -> Path:
-        """A directory for tasks to leave files in; `$SHARED` to them."""
+        """A directory for files of tasks; `$SHARED` in their environment."""
         return self.root.parent / "shared"
 
     @property
@@ -126,11 +126,11 @@ class Project:
 
     @property
     def state(self) -> Path:
-        """What the program keeps in the common git directory."""
+        """The program's directory in the common git directory."""
         return self.root / ".git" / "patchyard"
 
     def plan(self, text: str, name: str = "plan.md") -> Path:
-        """Write a plan, outside of the repository."""
+        """Write a plan outside of the repository."""
         path = self.plans / name
         path.write_text(text, encoding="utf-8")
         return path
@@ -145,7 +145,7 @@ class Project:
         fields: Mapping[str, str] | None = None,
         batches: Mapping[str, str] | None = None,
     ) -> Path:
-        """Write a plan of tasks that each run a script; see `plan_text`."""
+        """Write a plan whose tasks run one script each; see `plan_text`."""
         return self.plan(plan_text(scripts, title=title, front=front, fields=fields, batches=batches), name)
 
     def configure(self, text: str) -> None:
@@ -161,7 +161,7 @@ class Project:
         stdout: Path | None = None,
         patience: float = PATIENCE,
     ) -> Done:
-        """Run `patchyard` to its end, in the repository by default; `stdout` names a file."""
+        """Run `patchyard` until it ends, by default in the repository; `stdout` is a file to write to."""
         with ExitStack() as files:
             done = subprocess.run(
                 [*COMMAND, *arguments],
@@ -180,7 +180,7 @@ class Project:
         return self.call("run", plan, "--json", *arguments, environ=environ)
 
     def start(self, *arguments: str | Path, environ: Mapping[str, str] | None = None) -> Started:
-        """Start `patchyard`, in a session of its own."""
+        """Start `patchyard` in a session of its own."""
         process = subprocess.Popen(
             [*COMMAND, *arguments],
             cwd=self.root,
@@ -215,11 +215,11 @@ def plan_text(
     fields: Mapping[str, str] | None = None,
     batches: Mapping[str, str] | None = None,
 ) -> str:
-    """Return a plan: each script under its task's id, in the batch of the id's first number.
+    """Return a plan with one task per script, in the batch of the first number of its id.
 
     Args:
         scripts: Shell scripts by task id; an empty one is a task without `Run`.
-        title: The plan's.
+        title: Title of the plan.
         front: YAML front matter.
         fields: More Markdown by task id, inserted before the script.
         batches: More Markdown by batch number.
@@ -237,7 +237,7 @@ def plan_text(
 
 
 def meet(number: int, name: str = "meeting") -> str:
-    """Return a script that continues once `number` tasks run it at the same time, and fails otherwise."""
+    """Return a script that continues once `number` tasks run it concurrently, and fails otherwise."""
     return (
         f'mkdir -p "$SHARED/{name}"; touch "$SHARED/{name}/$PATCHYARD_TASK"; tries=0\n'
         f'while [ "$(ls "$SHARED/{name}" | wc -l)" -lt {number} ]; do\n'
@@ -247,7 +247,7 @@ def meet(number: int, name: str = "meeting") -> str:
 
 
 def wait_for(ready: Callable[[], object], what: str = "it") -> None:
-    """Wait until something is so, and fail when it never is."""
+    """Wait until a condition holds, and fail after `PATIENCE` seconds."""
     end = time.monotonic() + PATIENCE
     while not ready():
         assert time.monotonic() < end, f"{what} did not happen"
@@ -255,7 +255,7 @@ def wait_for(ready: Callable[[], object], what: str = "it") -> None:
 
 
 def runs(pids: Iterable[int]) -> list[int]:
-    """Return which of the processes still run; a zombie does not."""
+    """Return the processes that are still running; zombies are not."""
     return [pid for pid in pids if _runs(pid)]
 
 
@@ -271,7 +271,7 @@ def _runs(pid: int) -> bool:
 
 
 def fingerprint(root: Path, *leave_out: str) -> dict[str, tuple[int, bytes]]:
-    """Return every file below a directory with its mode and content, but none below the names to leave out."""
+    """Return every file below a directory with its mode and content, except below the names in `leave_out`."""
     found: dict[str, tuple[int, bytes]] = {}
     for parent, directories, names in os.walk(root):
         here = Path(parent)

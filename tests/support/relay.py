@@ -1,4 +1,4 @@
-"""A relay before an engine: a second address for it, which can be cut."""
+"""A relay in front of an engine: a second address for it, which can be disconnected."""
 
 import socket
 import threading
@@ -12,7 +12,7 @@ CHUNK = 65536
 
 
 class Relay:
-    """Hands connections to a unix socket on to an engine's address, until it is cut. A context manager."""
+    """A context manager that relays connections from a Unix socket to an engine's address."""
 
     def __init__(self, path: Path, target: str) -> None:
         self.address = f"unix://{path}"
@@ -23,18 +23,18 @@ class Relay:
         self._open: list[socket.socket] = [self._listener]
 
     def __enter__(self) -> Self:
-        """Begin to hand on."""
+        """Start relaying."""
         threading.Thread(target=self._accept, daemon=True).start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End it."""
+        """Close the relay."""
         self.cut()
 
     def cut(self) -> None:
-        """End every connection, and take no more."""
+        """Close every connection, and accept no more."""
         for one in list(self._open):
             with suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
@@ -47,7 +47,7 @@ class Relay:
                 there = _connected(self._target)
                 self._open += [here, there]
                 for source, sink in ((here, there), (there, here)):
-                    threading.Thread(target=_hand_on, args=(source, sink), daemon=True).start()
+                    threading.Thread(target=_forward, args=(source, sink), daemon=True).start()
 
 
 def _connected(address: str) -> socket.socket:
@@ -59,7 +59,7 @@ def _connected(address: str) -> socket.socket:
     return there
 
 
-def _hand_on(source: socket.socket, sink: socket.socket) -> None:
+def _forward(source: socket.socket, sink: socket.socket) -> None:
     with suppress(OSError):
         while data := source.recv(CHUNK):
             sink.sendall(data)

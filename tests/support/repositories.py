@@ -1,4 +1,4 @@
-"""A user at home with git, apart from the real one: real repositories for tests."""
+"""Real git repositories for tests, with a user that is isolated from the real one."""
 
 import os
 import shutil
@@ -12,14 +12,14 @@ Content = str | bytes
 
 @dataclass(frozen=True)
 class User:
-    """Somebody with a home directory, a git configuration of their own, and nothing of this machine's."""
+    """A user with a home directory and git configuration of their own, isolated from this machine."""
 
     home: Path
     environ: Mapping[str, str]
 
     @classmethod
     def at(cls, home: Path) -> "User":
-        """Make a user whose home is a new directory."""
+        """Create a user with a new home directory."""
         home.mkdir(parents=True)
         config = home / ".gitconfig"
         config.write_text(
@@ -39,7 +39,7 @@ class User:
         )
 
     def git(self, *arguments: str | os.PathLike[str], cwd: Path, check: bool = True, stdin: bytes = b"") -> str:
-        """Run git as the user does, and return what it writes, without white space at the end."""
+        """Run git as the user, and return its output without trailing white space."""
         done = subprocess.run(
             ["git", *arguments], cwd=cwd, env=self.environ, input=stdin, capture_output=True, check=False
         )
@@ -55,13 +55,13 @@ class User:
 
 @dataclass(frozen=True)
 class Clone:
-    """A repository with a checkout of the user's."""
+    """A user's repository with a checkout."""
 
     user: User
     path: Path
 
     def git(self, *arguments: str | os.PathLike[str], check: bool = True, stdin: bytes = b"") -> str:
-        """Run git in it as the user does."""
+        """Run git in the checkout as the user."""
         return self.user.git(*arguments, cwd=self.path, check=check, stdin=stdin)
 
     def write(self, files: Mapping[str, Content]) -> None:
@@ -69,7 +69,7 @@ class Clone:
         write(self.path, files)
 
     def commit(self, files: Mapping[str, Content] | None = None, message: str = "change") -> str:
-        """Write files, commit everything, and return the commit's id."""
+        """Write files, commit everything, and return the commit id."""
         self.write(files or {})
         self.git("add", "-A")
         self.git("commit", "--quiet", "--allow-empty", "-m", message)
@@ -82,7 +82,7 @@ class Clone:
 
 
 def write(root: Path, files: Mapping[str, Content]) -> None:
-    """Write files below a directory, and the directories that they need."""
+    """Write files below a directory, and create their directories."""
     for name, content in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -90,7 +90,7 @@ def write(root: Path, files: Mapping[str, Content]) -> None:
 
 
 def make_repository(user: User, path: Path, files: Mapping[str, Content] | None = None) -> Clone:
-    """Make a repository on branch `main`, with one commit of `files`; without `files` there is no commit."""
+    """Create a repository on branch `main`, with one commit of `files`, or none without `files`."""
     path.mkdir(parents=True)
     clone = Clone(user, path)
     clone.git("init", "--quiet")
@@ -100,10 +100,7 @@ def make_repository(user: User, path: Path, files: Mapping[str, Content] | None 
 
 
 def contents(root: Path) -> dict[str, bytes]:
-    """Return every file below a directory except `.git`: content, the target of a link, or its kind of file.
-
-    A directory with nothing in it is there too.
-    """
+    """Return every file and empty directory below a directory, except `.git`, with its content or target."""
     found: dict[str, bytes] = {}
     for parent, directories, names in os.walk(root):
         here = Path(parent)
@@ -124,14 +121,14 @@ def _content(path: Path) -> bytes:
 
 @dataclass(frozen=True)
 class CountedGit:
-    """A git on the PATH that notes every call."""
+    """A git on PATH that logs every call."""
 
     environ: Mapping[str, str]
     log: Path
 
     @classmethod
     def at(cls, directory: Path, user: User) -> "CountedGit":
-        """Put it into a new directory."""
+        """Install it in a new directory."""
         directory.mkdir()
         git, log = directory / "git", directory / "calls"
         real = shutil.which("git", path=user.environ["PATH"])
@@ -141,7 +138,7 @@ class CountedGit:
         return cls({**user.environ, "PATH": path}, log)
 
     def calls(self) -> list[str]:
-        """Return the arguments of the calls since the last time, one string a call."""
+        """Return the arguments of the calls since the last time, one string per call."""
         calls = self.log.read_text().splitlines() if self.log.exists() else []
         self.log.unlink(missing_ok=True)
         return calls

@@ -1,4 +1,4 @@
-"""What every runner promises: tests that each runner's own test file gives a `place` to."""
+"""The contract of runners: tests that each runner's test file runs with its own fixture `place`."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ HEARTBEAT = "(while :; do echo beat >> beats; sleep 0.02; done) &"
 
 @dataclass
 class Recorder:
-    """A watcher that remembers, and does what a test wants when a step has ended."""
+    """A watcher that records its calls, and calls `then` when a step has ended."""
 
     events: list[tuple[str, int]] = field(default_factory=list)
     results: list[StepResult] = field(default_factory=list)
@@ -41,7 +41,7 @@ class Recorder:
 
 @dataclass
 class Place:
-    """A runner with a worktree, and where a job's files go."""
+    """A runner with a worktree, and the directory for the files of a job."""
 
     runner: Runner
     worktree: Worktree
@@ -55,7 +55,7 @@ class Place:
 
     @property
     def log(self) -> str:
-        """The log's text, with every duration written as `N s`."""
+        """The text of the log, with every duration replaced by `N s`."""
         path = self.directory / "task.log"
         return re.sub(r"\d+\.\d\d s", "N s", path.read_text(errors="surrogateescape")) if path.exists() else ""
 
@@ -86,11 +86,11 @@ class Place:
 
     async def until_logged(self, text: str) -> None:
         with anyio.fail_after(60):
-            while text not in self.log:  # noqa: ASYNC110 - it is a process that is waited for
+            while text not in self.log:  # noqa: ASYNC110 - waits for a process
                 await anyio.sleep(0.01)
 
     async def is_quiet(self) -> bool:
-        """Whether nothing beats any more."""
+        """Return whether the heartbeat has stopped."""
         beats = anyio.Path(self.files / "beats")
         before = await beats.read_bytes()
         await anyio.sleep(0.3)
@@ -102,9 +102,9 @@ def script(text: str) -> Step:
 
 
 class Contract:
-    """The promises. A subclass named `Test…` is collected; its file has a fixture `place`."""
+    """The contract. A subclass named `Test…` is collected; its file has a fixture `place`."""
 
-    async def test_steps_run_in_order_over_the_worktree(self, place: Place) -> None:
+    async def test_steps_run_in_order_in_the_worktree(self, place: Place) -> None:
         watcher = Recorder()
         results = await place.run(place.job("echo a > a.txt", "cat a.txt; cp a.txt b.txt"), watcher)
         assert [result.exit_code for result in results] == [0, 0]
@@ -117,7 +117,7 @@ class Contract:
             "$ echo a > a.txt\n[exit code 0, N s]\n\n$ cat a.txt; cp a.txt b.txt\na\n[exit code 0, N s]\n"
         )
 
-    async def test_the_first_step_that_fails_is_the_last(self, place: Place) -> None:
+    async def test_steps_after_a_failed_one_do_not_run(self, place: Place) -> None:
         watcher = Recorder()
         results = await place.run(place.job("true", "echo no; exit 3", "touch never"), watcher)
         assert [result.exit_code for result in results] == [0, 3]
@@ -128,27 +128,27 @@ class Contract:
         assert not (place.files / "never").exists()
         assert place.log.endswith("$ echo no; exit 3\nno\n[exit code 3, N s]\n")
 
-    async def test_no_steps_are_no_results(self, place: Place) -> None:
+    async def test_job_without_steps_has_no_results(self, place: Place) -> None:
         assert await place.run(place.job()) == ()
 
-    async def test_a_step_that_a_signal_ended(self, place: Place) -> None:
+    async def test_step_ended_by_a_signal(self, place: Place) -> None:
         results = await place.run(place.job("kill -KILL $$"))
         assert [result.exit_code for result in results] == [137]
         assert (results[0].cancelled, results[0].timed_out) == (False, False)
 
-    async def test_seconds_are_the_step_s_own(self, place: Place) -> None:
+    async def test_seconds_are_measured_per_step(self, place: Place) -> None:
         results = await place.run(place.job("sleep 1", "true"))
         assert results[0].seconds >= 1
         assert results[1].seconds < results[0].seconds
 
-    async def test_the_tail_is_the_last_lines(self, place: Place) -> None:
+    async def test_tail_has_the_last_lines_of_the_output(self, place: Place) -> None:
         results = await place.run(
             place.job("seq 1000", "i=0; while [ $i -lt 9 ]; do printf '%01000d' $i; i=$((i+1)); done")
         )
         assert results[0].tail == "".join(f"{n}\n" for n in range(981, 1001))
         assert results[1].tail == "".join(f"{n:01000d}" for n in range(9))[-4096:]
 
-    async def test_a_secret_reaches_the_task_and_no_log(self, place: Place) -> None:
+    async def test_secret_is_set_in_the_task_and_masked_in_the_log(self, place: Place) -> None:
         job = place.job(
             'printf "%s" "$KEY" > key.txt; echo "key=$KEY"',
             f"echo {SECRET}; exit 1",
@@ -161,18 +161,18 @@ class Contract:
         assert "key=***\n" in place.log
         assert "$ echo ***; exit 1\n***\n" in place.log
 
-    async def test_a_secret_that_comes_in_pieces_is_masked(self, place: Place) -> None:
+    async def test_secret_written_in_pieces_is_masked(self, place: Place) -> None:
         pieces = "; sleep 0.1; ".join(f"printf %s '{SECRET[i : i + 5]}'" for i in range(0, len(SECRET), 5))
         step = Step(StepKind.RUN, "pieces", ("sh", "-c", f"printf a; {pieces}; echo b"))
         results = await place.run(place.job(step, secrets={"KEY": SECRET}))
         assert results[0].tail == "a***b\n"
         assert place.log == "$ pieces\na***b\n[exit code 0, N s]\n"
 
-    async def test_what_only_begins_like_a_secret_is_shown(self, place: Place) -> None:
+    async def test_prefix_of_a_secret_is_not_masked(self, place: Place) -> None:
         results = await place.run(place.job("printf tok-4c1f", "echo -99aa-secret", secrets={"KEY": SECRET}))
         assert [result.tail for result in results] == ["tok-4c1f", "-99aa-secret\n"]
 
-    async def test_standard_input_is_the_text_of_the_step_or_empty(self, place: Place) -> None:
+    async def test_standard_input_has_the_text_of_the_step(self, place: Place) -> None:
         text = "déjà vu\n" * 50_000
         step = Step(StepKind.RUN, "cat", ("sh", "-c", "cat > in.txt"), stdin=text)
         unread = Step(StepKind.RUN, "true", ("true",), stdin=text)
@@ -181,7 +181,7 @@ class Contract:
         assert results[-1].ok
         assert results[-1].tail == "empty\n"
 
-    async def test_the_prompt_is_in_a_file_where_it_is_named(self, place: Place) -> None:
+    async def test_prompt_file_has_the_prompt_and_is_removed(self, place: Place) -> None:
         command = 'cp {prompt_file} a.txt; cp "{prompt_file}" b.txt; cat > c.txt; echo {prompt_file} > name.txt'
         agent = agent_step(command, "Do it.\n")
         step = Step(StepKind.RUN, agent.title, agent.argv, agent.stdin, agent.prompt_file)
@@ -193,7 +193,7 @@ class Contract:
         assert not await name.exists()
         assert not (place.directory / "task.scratch").exists()
 
-    async def test_a_timeout_ends_the_task_and_keeps_its_files(self, place: Place) -> None:
+    async def test_timeout_ends_the_task_and_keeps_its_files(self, place: Place) -> None:
         watcher = Recorder()
         job = place.job("echo one > one.txt", f"{HEARTBEAT} sleep 60", "touch never", timeout=3)
         results = await place.run(job, watcher)
@@ -208,12 +208,12 @@ class Contract:
         assert await place.is_quiet()
         assert re.search(r"\[timed out(, exit code \d+)?, N s\]\n$", place.log)
 
-    async def test_the_time_is_that_of_all_steps_together(self, place: Place) -> None:
+    async def test_timeout_applies_to_all_steps_together(self, place: Place) -> None:
         results = await place.run(place.job(*["sleep 1"] * 5, timeout=3.5))
         assert 1 < len(results) < 5
         assert [result.timed_out for result in results] == [False] * (len(results) - 1) + [True]
 
-    async def test_a_step_waits_until_the_one_before_it_is_kept(self, place: Place) -> None:
+    async def test_step_starts_after_the_watcher_has_handled_the_previous_one(self, place: Place) -> None:
         class Reader(Recorder):
             async def step_finished(self, number: int, result: StepResult) -> None:
                 await super().step_finished(number, result)
@@ -225,7 +225,7 @@ class Contract:
         assert "second" not in logs[0]
         assert "second" in logs[1]
 
-    async def test_a_missing_program_is_a_result(self, place: Place) -> None:
+    async def test_missing_program_is_reported_as_a_result(self, place: Place) -> None:
         watcher = Recorder()
         missing = Step(StepKind.RUN, "no-such-program --fast", ("no-such-program", "--fast"))
         results = await place.run(place.job("true", missing, "touch never"), watcher)
@@ -237,7 +237,7 @@ class Contract:
         assert not (place.files / "never").exists()
         assert place.log.endswith("[there is no program no-such-program on PATH, exit code 127]\n")
 
-    async def test_a_child_in_the_background_holds_nothing_up(self, place: Place) -> None:
+    async def test_background_process_does_not_delay_the_next_step(self, place: Place) -> None:
         results = await place.run(
             place.job(f"{HEARTBEAT} echo done", "while [ ! -e beats ]; do sleep 0.01; done")
         )
@@ -245,7 +245,7 @@ class Contract:
         assert results[0].tail == "done\n"
         assert await place.is_quiet()
 
-    async def test_a_log_that_cannot_be_written_is_the_places_error(self, place: Place, tmp_path: Path) -> None:
+    async def test_unwritable_log_raises_an_error(self, place: Place, tmp_path: Path) -> None:
         (tmp_path / "run").write_text("not a directory")
         with pytest.raises(RunnerError, match=r"^the log .*task\.log cannot be written: "):
             await place.run(place.job("touch never"))

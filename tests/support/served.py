@@ -1,4 +1,4 @@
-"""A real `patchyard serve` on a project, and a client of it."""
+"""A real `patchyard serve` for a project, and a client for it."""
 
 import json
 import signal
@@ -29,13 +29,16 @@ class Sent:
 
     @property
     def json(self) -> Json:
-        """Its data."""
+        """The data, parsed as JSON."""
         found: Json = json.loads(self.data)
         return found
 
 
 def sent_events(lines: Iterator[str]) -> Iterator[Sent]:
-    """Yield the events of a stream as its standard says to read it; comments and `retry` are none."""
+    """Parse an event stream; comments and `retry` are not events.
+
+    https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
+    """
     fields: dict[str, list[str]] = {}
     for line in lines:
         if not line:
@@ -51,7 +54,7 @@ def sent_events(lines: Iterator[str]) -> Iterator[Sent]:
 
 @dataclass
 class Serving:
-    """A server; a context manager that ends it with TERM, and fails if it does not end as it should."""
+    """A context manager that runs the server, stops it with SIGTERM, and checks that it ends cleanly."""
 
     project: Project
     options: Sequence[str | Path] = ()
@@ -60,7 +63,7 @@ class Serving:
     killed: bool = False
 
     def __enter__(self) -> Self:
-        """Start it, and wait until it listens."""
+        """Start the server, and wait until it listens."""
         self.process = subprocess.Popen(
             [*COMMAND, "serve", "--port", "0", *self.options],
             cwd=self.project.root,
@@ -76,17 +79,17 @@ class Serving:
         if not line.startswith("patchyard serves "):
             self.process.kill()
             _, error = self.process.communicate(timeout=PATIENCE)
-            raise AssertionError(f"it does not serve: {line}{error}")
+            raise AssertionError(f"the server did not start: {line}{error}")
         self.url = line.split()[2]
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         self.client = httpx.Client(base_url=self.url, headers=headers, timeout=PATIENCE, trust_env=False)
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        """End it."""
+        """Stop the server."""
         self.client.close()
         if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)  # also when the test failed: it takes its workers along
+            self.process.send_signal(signal.SIGTERM)  # also if the test failed: it stops its workers
         try:
             out, error = self.process.communicate(timeout=PATIENCE)
         finally:
@@ -99,17 +102,17 @@ class Serving:
             sys.stderr.write(error)
 
     def kill(self) -> None:
-        """Kill it, and let the context end without a word."""
+        """Kill the server; the context then does not check how it ended."""
         self.killed = True
         self.process.kill()
         self.process.wait(PATIENCE)
 
     def get(self, path: str, status: int = 200, **options: Any) -> httpx.Response:  # noqa: ANN401 - httpx's own
-        """Get something below the API's prefix."""
+        """Send a GET request to a path of the API, and check the status."""
         return _checked(self.client.get(f"{API}{path}", **options), status)
 
     def post(self, path: str, status: int = 200, **options: Any) -> httpx.Response:  # noqa: ANN401 - likewise
-        """Post something below the API's prefix."""
+        """Send a POST request to a path of the API, and check the status."""
         return _checked(self.client.post(f"{API}{path}", **options), status)
 
     def start(self, plan: Path, **options: object) -> str:
@@ -117,7 +120,7 @@ class Serving:
         return str(self.post("/start", json={"plan_path": str(plan), **options}).json()["execution_id"])
 
     def status(self, run: str) -> Json:
-        """Return where a run stands."""
+        """Return the status of a run."""
         found: Json = self.get(f"/{run}/status").json()
         return found
 
@@ -128,7 +131,7 @@ class Serving:
         }
 
     def wait(self, run: str, *statuses: str) -> Json:
-        """Wait until a run has one of the statuses; without any, until it is over. Return where it stands."""
+        """Wait until a run has one of the statuses, or is over if none is given. Return its status."""
         found: Json = {}
 
         def is_there() -> bool:
@@ -141,7 +144,7 @@ class Serving:
 
     @contextmanager
     def stream(self, path: str, last: str | None = None) -> Iterator[Iterator[Sent]]:
-        """Follow something."""
+        """Open an event stream; `last` is the `Last-Event-ID`."""
         headers = {"Last-Event-ID": last} if last is not None else {}
         with self.client.stream("GET", f"{API}{path}", headers=headers) as response:
             assert response.status_code == 200, response.read()
@@ -149,7 +152,7 @@ class Serving:
             yield sent_events(response.iter_lines())
 
     def events(self, run: str, last: str | None = None) -> list[Sent]:
-        """Follow a run to its end."""
+        """Return all events of a run, until its end."""
         with self.stream(f"/{run}/events", last) as events:
             return list(events)
 
@@ -174,15 +177,15 @@ GATE = 'touch "$SHARED/$PATCHYARD_TASK.in"; while [ ! -e "$SHARED/{name}" ]; do 
 
 
 def gate(name: str = "go") -> str:
-    """Return a script that says that it is there, and waits until a test opens the gate."""
+    """Return a script that signals its start, and waits until a test creates the file `name`."""
     return GATE.format(name=name)
 
 
 def workers_of(server: Serving) -> list[int]:
-    """Return the processes that the server started and that still run."""
+    """Return the running child processes of the server."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):  # it has ended meanwhile
+        with suppress(OSError):  # it has ended in between
             state, parent = path.read_text().rpartition(")")[2].split()[:2]
             if int(parent) == server.process.pid and state not in "ZX":
                 found.append(int(path.parent.name))

@@ -1,4 +1,4 @@
-"""A worktree in which a test does what a task may do."""
+"""A worktree in which a test acts as a task."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ FILES = {
 
 
 class Stage:
-    """A worktree in which a test does what a task may do, and takes the patch."""
+    """A worktree in which a test acts as a task, and creates the patch."""
 
     def __init__(self, clone: Clone, directory: Path) -> None:
         self.clone = clone
@@ -45,7 +45,7 @@ class Stage:
         )
 
     def patch(self, **options: object) -> Patch:
-        """Take the patch, and hold it against a fresh clone that it is applied to."""
+        """Create the patch, and check that applying it to a fresh clone gives the same tree."""
         patch = self.checkout.patch(self.start, **options)  # type: ignore[arg-type]  # each test names the right ones
         assert self.applied(patch) == patch.tree
         assert list(patch.files) == sorted(patch.files)
@@ -55,7 +55,7 @@ class Stage:
         return patch
 
     def applied(self, patch: Patch) -> str:
-        """Apply a patch where nothing is known but the start, and return the tree that this makes."""
+        """Apply a patch in a fresh clone at its start point, and return the resulting tree."""
         user, fresh = self.clone.user, self.directory / "fresh"
         shutil.rmtree(fresh, ignore_errors=True)
         plain = User(user.home, {**user.environ, "GIT_CONFIG_GLOBAL": os.devnull})

@@ -1,7 +1,7 @@
-"""A stand-in for a Dagger engine: a GraphQL server on loopback that answers what a test says, and remembers.
+"""A stand-in for a Dagger engine: a GraphQL server on loopback with scripted answers that records queries.
 
-It knows the part of the schema that the program uses. Every object whose id is asked for is `known` by that: an
-id such as `Directory-1` is the text of the query that leads to the object.
+It has the part of the schema that the program uses. Every object whose id is queried is in `known`: an id such
+as `Directory-1` maps to the text of the query for the object.
 """
 
 import json
@@ -82,20 +82,20 @@ type Container implements Node {
 """
 SCALARS = frozenset({"String", "Int", "ID", "Boolean"})
 Answer = Callable[[str], Any]
-"""Gives a field's value for the text of the query that leads to its object."""
+"""Returns the value of a field, given the text of the query for its object."""
 
 
 @dataclass
 class StandIn:
-    """A stand-in engine. A context manager; `address` is where it is, `cut` ends it as a crash would."""
+    """A context manager that runs the stand-in; `cut` makes it unavailable like a crash would."""
 
     answers: dict[str, Answer] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     """The queries, each as `path.to.field`, in order."""
     known: dict[str, str] = field(default_factory=dict)
-    """The queries that lead to objects, by the objects' ids."""
+    """The queries for objects, by object id."""
     bodies: list[str] = field(default_factory=list)
-    """What was sent, byte for byte."""
+    """The request bodies, byte for byte."""
     version: str = "v0.21.8"
     is_cut: bool = False
 
@@ -114,29 +114,29 @@ class StandIn:
         }
 
     def __enter__(self) -> Self:
-        """Begin to answer."""
+        """Start the server."""
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End it."""
+        """Stop the server."""
         self._server.shutdown()
         self._server.server_close()
 
     @property
     def port(self) -> int:
-        """The port that it listens on."""
+        """The port that the server listens on."""
         return int(self._server.server_address[1])
 
     @property
     def address(self) -> str:
-        """Its address, as an engine's."""
+        """The address, in the form of an engine's address."""
         return f"tcp://127.0.0.1:{self.port}"
 
     def cut_at(self, name: str) -> None:
-        """Be gone when a field is asked for, and in the middle of the answer."""
+        """Become unavailable while a query for a field is answered."""
 
         def go(_: str) -> str:
             self.cut()
@@ -145,7 +145,7 @@ class StandIn:
         self.answers[name] = go
 
     def cut(self) -> None:
-        """Answer nothing more, as an engine that has gone does behind its session."""
+        """Answer every query with status 502, like a session whose engine is unavailable."""
         self.is_cut = True
 
     def execute(self, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -161,7 +161,7 @@ class StandIn:
         return result.formatted  # type: ignore[return-value]  # a TypedDict of the same shape
 
     def _id(self, text: str, kind: str) -> str:
-        """Return an object's id: the one that it has, or a new one."""
+        """Return the id of an object, creating one if needed."""
         if text in self.known:
             return text
         for known, other in self.known.items():
@@ -192,7 +192,7 @@ class StandIn:
                 self.wfile.write(data)
 
             def log_message(self, *_: object) -> None:
-                """Say nothing."""
+                """Log nothing."""
 
         return ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 
@@ -211,7 +211,7 @@ class StandIn:
 
 
 class _Object(str):
-    """The text of the query that leads to an object, and its type."""
+    """The text of the query for an object, and its type."""
 
     __slots__ = ("kind",)
     kind: str
@@ -223,17 +223,17 @@ class _Object(str):
 
 
 def _kind_of(info: "GraphQLResolveInfo[Any]") -> str:
-    """Return the type that a query says a node has."""
+    """Return the type of a node, from the fragment in the query."""
     selection = info.field_nodes[0].selection_set
     fragment = selection.selections[0] if selection else None
     condition = getattr(fragment, "type_condition", None)
     if condition is None:
-        raise GraphQLError("a node is asked for without its type")
+        raise GraphQLError("the query for a node has no type condition")
     return str(condition.name.value)
 
 
 def _written(arguments: Mapping[str, object]) -> str:
-    """Return arguments as they stand in a query; an id in angle brackets."""
+    """Return arguments in the syntax of a query; ids in angle brackets."""
     ids = {"source", "cache", "secret", "from", "other"}
     parts = (
         f"{name}: {f'<{value}>' if name in ids else json.dumps(value)}" for name, value in arguments.items()
@@ -242,7 +242,7 @@ def _written(arguments: Mapping[str, object]) -> str:
 
 
 def command_line(directory: Path) -> Path:
-    """Make a stand-in for the `dagger` command line: the session is at the port that the address names."""
+    """Create a stand-in for the `dagger` command line, whose session is at the port of the engine's address."""
     path = directory / "dagger"
     path.write_text(
         "#!/bin/sh\n"

@@ -1,4 +1,4 @@
-"""Small runs as the store has them, for the tests of what shows them."""
+"""Small stored runs, for the tests of pages and reports."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,7 +13,7 @@ NASTY = "<script>alert(1)</script> & \"quotes\" 'too' {{ 7 * 7 }} \x1b[31m\x00 \
 
 
 def at(seconds: float) -> datetime:
-    """Return a moment after the run's start."""
+    """Return the time some seconds after the start of the run."""
     return ZERO + timedelta(seconds=seconds)
 
 
@@ -36,7 +36,7 @@ def run(**more: Any) -> Run:  # noqa: ANN401 - any of its fields
 
 
 def attempt(task: str, start: float, end: float | None, **more: Any) -> StoredAttempt:  # noqa: ANN401 - likewise
-    """Return an attempt at a task of the batch that its id begins with."""
+    """Return an attempt at a task; its batch is the first number of its id."""
     values: dict[str, Any] = {
         "task": task,
         "number": 1,
@@ -53,14 +53,14 @@ def attempt(task: str, start: float, end: float | None, **more: Any) -> StoredAt
 
 
 def ended(task: str, status: Status = Status.CHANGED, **more: Any) -> StoredTask:  # noqa: ANN401 - of the outcome
-    """Return a task that has its outcome."""
+    """Return a finished task."""
     request = more.pop("request", None)
     values = {"task": task, "title": f"Do {task}", "batch": int(task.partition(".")[0]), "status": status}
     return StoredTask(Outcome(**{**values, **more}), request=request)
 
 
 def plan(*tasks: str) -> Plan:
-    """Return a plan of tasks, in the batches that their ids begin with."""
+    """Return a plan of tasks, in the batches of the first numbers of their ids."""
     numbers = dict.fromkeys(int(task.partition(".")[0]) for task in tasks)
     batches = tuple(
         Batch(
@@ -74,7 +74,7 @@ def plan(*tasks: str) -> Plan:
 
 
 def nasty_run() -> tuple[Timeline, list[StoredTask]]:
-    """Return a run that ended in every way, and whose every text is one that markup may trip over."""
+    """Return a run with every status, in which every text contains markup that must be escaped."""
     diff = f"diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1 +1 @@ {NASTY}\n-{NASTY}\n+{NASTY}\n"
     patch = Patch("s", "t", diff.encode(errors="surrogateescape"), ("x",))
     request = PullRequest("1.1", 7, "javascript:alert(1)//https://x.test", NASTY, "main")
