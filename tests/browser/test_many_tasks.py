@@ -1,4 +1,4 @@
-"""A page of a thousand tasks: everything is there, and can be used."""
+"""The page of a run with a thousand tasks is complete and usable."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 TASKS = 1000
 
 
-def test_a_page_of_a_thousand_tasks_can_be_used(
+def test_page_of_a_thousand_tasks_is_usable(
     server: Serving, project: Project, open_page: Callable[..., Page]
 ) -> None:
     run = keep_run(project, TASKS)

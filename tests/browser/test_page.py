@@ -1,4 +1,4 @@
-"""The page in a real browser: a run begins, a bar grows, a log is opened; cancel, retry, publish."""
+"""The page in a real browser: start, timeline, logs, cancel, retry and publish."""
 
 import re
 from collections.abc import Callable
@@ -18,8 +18,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 NAME = "octo/demo"
 
 
-def begin(page: Page, server: Serving, plan: Path) -> str:
-    """Begin a run with the form of the first page, and return its id."""
+def start_run(page: Page, server: Serving, plan: Path) -> str:
+    """Start a run with the form of the first page, and return its id."""
     if not page.locator("#begin").is_visible():
         page.get_by_text("Run a plan").click()
     page.get_by_label("Plan", exact=True).fill(str(plan))
@@ -30,16 +30,16 @@ def begin(page: Page, server: Serving, plan: Path) -> str:
 
 
 def state(page: Page, task: str) -> str | None:
-    """Return what the table says of a task."""
+    """Return the state of a task in the table."""
     return page.locator(f"[id='row-{task}']").get_attribute("data-state")
 
 
-def let_go(project: Project, name: str = "go") -> None:
-    """Open a gate that tasks wait at."""
+def open_gate(project: Project, name: str = "go") -> None:
+    """Create the file that tasks with `gate` wait for."""
     (project.shared / name).touch()
 
 
-def test_a_run_begins_a_bar_grows_and_a_log_is_read_as_it_comes(
+def test_started_run_shows_growing_bars_and_live_logs(
     server: Serving, project: Project, open_page: Open
 ) -> None:
     scripts = {
@@ -48,7 +48,7 @@ def test_a_run_begins_a_bar_grows_and_a_log_is_read_as_it_comes(
         "2.1": "cat one.txt two.txt > three.txt",
     }
     page = open_page(server.url)
-    run = begin(page, server, project.tasks(scripts, title="Grow <i>"))
+    run = start_run(page, server, project.tasks(scripts, title="Grow <i>"))
 
     expect(page.get_by_role("heading", level=1)).to_have_text("Grow <i>")
     expect(page.locator("[id='row-1.1']")).to_have_attribute("data-state", "changed")
@@ -60,7 +60,7 @@ def test_a_run_begins_a_bar_grows_and_a_log_is_read_as_it_comes(
         return own["bar-1.2-1"].width / own["bar-1.1-1"].width
 
     before = share()
-    wait_for(lambda: share() > before * 1.2, "the bar that runs grows beside the one that has ended")
+    wait_for(lambda: share() > before * 1.2, "the running bar to grow relative to the finished one")
     check_structure(page)
 
     page.get_by_role("link", name="1.2", exact=True).click()
@@ -70,7 +70,7 @@ def test_a_run_begins_a_bar_grows_and_a_log_is_read_as_it_comes(
     assert page.url.endswith(f"/runs/{run}/tasks/1.2")
     expect(page.locator("#panel .steps")).to_contain_text("half way")
 
-    let_go(project)
+    open_gate(project)
     expect(log).to_contain_text("all the way\n[exit code 0")
     added = page.locator("#panel .diff .add td:nth-child(3)")
     expect(added).to_have_text(["added <b>bold</b>"])
@@ -86,16 +86,16 @@ def test_a_run_begins_a_bar_grows_and_a_log_is_read_as_it_comes(
     assert server.status(run)["status"] == "complete"
 
 
-def test_a_run_is_paused_goes_on_and_is_cancelled(server: Serving, project: Project, open_page: Open) -> None:
+def test_run_is_paused_resumed_and_cancelled(server: Serving, project: Project, open_page: Open) -> None:
     plan = project.tasks({"1.1": gate("first"), "1.2": "true", "1.3": gate("never")}, front="pool_size: 1")
     page = open_page(server.url)
-    run = begin(page, server, plan)
+    run = start_run(page, server, plan)
     wait_for((project.shared / "1.1.in").exists, "the first task")
 
     page.get_by_role("button", name="Pause").click()
     expect(page.get_by_role("button", name="Go on")).to_be_visible()
-    expect(page.locator("#status")).to_have_text("paused")  # what works on the run has seen it
-    let_go(project, "first")
+    expect(page.locator("#status")).to_have_text("paused")  # the process of the run has handled the request
+    open_gate(project, "first")
     expect(page.locator("[id='row-1.1']")).to_have_attribute("data-state", "unchanged")
     assert state(page, "1.2") == "pending"
 
@@ -110,17 +110,17 @@ def test_a_run_is_paused_goes_on_and_is_cancelled(server: Serving, project: Proj
     assert server.status(run)["run_status"] == "cancelled"
 
 
-def test_what_failed_is_retried_and_each_attempt_has_its_log(
+def test_failed_task_is_retried_and_each_attempt_has_its_log(
     server: Serving, project: Project, open_page: Open
 ) -> None:
     script = 'if [ ! -e "$SHARED/again" ]; then echo no luck; exit 3; fi; echo luck > luck.txt; echo worked'
     page = open_page(server.url)
-    begin(page, server, project.tasks({"1.1": script, "1.2": "true"}))
+    start_run(page, server, project.tasks({"1.1": script, "1.2": "true"}))
     expect(page.locator("#status")).to_have_text("failed")
     expect(page.locator("[id='row-1.1']")).to_contain_text("ended with exit code 3")
     expect(page.locator("[id='bar-1.1-1'] .mark")).to_have_attribute("data-state", "failed")
 
-    let_go(project, "again")
+    open_gate(project, "again")
     page.get_by_role("button", name="Retry what failed").click()
 
     expect(page.locator("#status")).to_have_text("succeeded")
@@ -135,16 +135,14 @@ def test_what_failed_is_retried_and_each_attempt_has_its_log(
     expect(page.get_by_label("Output of task 1.1")).to_contain_text("worked")
 
 
-def test_a_published_run_shows_its_pull_requests(
-    project: Project, github: GitHubServer, open_page: Open
-) -> None:
+def test_published_run_shows_its_pull_requests(project: Project, github: GitHubServer, open_page: Open) -> None:
     github.add_repository(NAME)
     project.clone.git("push", "--quiet", github.repository(NAME).path, "main")
     project.clone.git("remote", "add", "origin", github.clone_url(NAME))
     project.environ |= {"GITHUB_TOKEN": TOKEN, "GITHUB_API_URL": github.url}
     with Serving(project, ["--root", project.root, "--root", project.plans]) as server:
         page = open_page(server.url)
-        begin(page, server, project.tasks({"1.1": "echo 1 > a", "1.2": "echo 2 > b"}))
+        start_run(page, server, project.tasks({"1.1": "echo 1 > a", "1.2": "echo 2 > b"}))
         expect(page.locator("#status")).to_have_text("succeeded")
         assert github.pull_requests(NAME) == []
 
@@ -159,7 +157,7 @@ def test_a_published_run_shows_its_pull_requests(
         page.context.close()
 
 
-def test_a_plan_with_mistakes_is_told_in_the_form(server: Serving, project: Project, open_page: Open) -> None:
+def test_errors_of_a_plan_are_shown_in_the_form(server: Serving, project: Project, open_page: Open) -> None:
     page = open_page(server.url)
     page.get_by_label("Plan", exact=True).fill(str(project.plan("# Nothing\n", "bad.md")))
     page.get_by_label("Repository").select_option(str(project.root))
@@ -174,44 +172,44 @@ def test_a_plan_with_mistakes_is_told_in_the_form(server: Serving, project: Proj
 
 THEMES = {
     "1.1": ("Palette as data", "", "sleep 0.7; echo 'INK = 0x161b26' > palette.py", "sleep 0.3"),
-    "1.2": ("Read themes from TOML", "Read the themes.", "", "sleep 0.2; test -s told.txt"),
+    "1.2": ("Read themes from TOML", "Read the themes.", "", "sleep 0.2; test -s prompt.txt"),
     "1.3": ("Contrast of every pair", "", "sleep 0.6; echo 'pairs = 21' > contrast.py", ""),
     "1.4": ("Icons without colour", "", "sleep 0.5; echo 'outline' > icons.txt", "sleep 0.2"),
     "2.1": ("A switch in the toolbar", "", f"echo 'switch' > switch.py; {gate()}", "true"),
     "2.2": ("Remember what was chosen", "", "sleep 0.4; echo 'storage: quota exceeded'; exit 3", ""),
-    "2.3": ("A key for the switch", "Write the key's handler.", "", "test -s told.txt"),
-    "2.4": ("Tell of it in the handbook", "", f"sleep 0.2; {gate()}", "true"),
+    "2.3": ("A key for the switch", "Write the key's handler.", "", "test -s prompt.txt"),
+    "2.4": ("Describe it in the handbook", "", f"sleep 0.2; {gate()}", "true"),
     "3.1": ("Note the change", "", "echo 'themes' >> CHANGES.md", ""),
 }
-"""Title, what an agent is told or what is run, and what verifies it, by task."""
+"""Title, prompt, script and verification, by task."""
 
 
 BATCHES = {"1": "Groundwork", "2": "The switch", "3": "Last words"}
 
 
 def themes() -> str:
-    """Return a plan that has a bit of everything."""
+    """Return a plan with tasks of every kind."""
     lines = ["# Colour themes for the editor", ""]
     batch = ""
-    for task, (title, told, script, verify) in THEMES.items():
+    for task, (title, prompt, script, verify) in THEMES.items():
         if batch != (batch := task[0]):
             lines += [f"## Batch {batch}: {BATCHES[batch]}", ""]
         lines += [f"### Task {task}: {title}", ""]
-        lines += [f"**Implementation:** {told}", ""] if told else ["**Run:**", "```sh", script, "```", ""]
+        lines += [f"**Implementation:** {prompt}", ""] if prompt else ["**Run:**", "```sh", script, "```", ""]
         lines += ["**Verification:**", f"- `{verify}`", ""] if verify else []
     return "\n".join(lines)
 
 
-def test_a_run_with_a_bit_of_everything(
+def test_run_with_tasks_of_every_kind(
     server: Serving, project: Project, open_page: Open, tmp_path: Path
 ) -> None:
-    """Its picture is that of the documentation: `PATCHYARD_PICTURES=docs` puts it there."""
+    """Its screenshot is used in the documentation; `PATCHYARD_PICTURES=docs` writes it there."""
     project.configure(
-        'agent = "writer"\nkeep_going = true\n[agents.writer]\ncommand = "sleep 1 && cat > told.txt"\n'
+        'agent = "writer"\nkeep_going = true\n[agents.writer]\ncommand = "sleep 1 && cat > prompt.txt"\n'
         '[worktree]\nsetup = ["sleep 0.15"]\n'
     )
     page = open_page(server.url, viewport={"width": 1200, "height": 780}, device_scale_factor=2)
-    begin(page, server, project.plan(themes()))
+    start_run(page, server, project.plan(themes()))
     expect(page.locator("[id='row-2.3']")).to_have_attribute("data-state", "changed")
     expect(page.locator("[id='row-2.4']")).to_have_attribute("data-state", "running")
 
@@ -220,16 +218,16 @@ def test_a_run_with_a_bit_of_everything(
     states = page.locator(".bar").evaluate_all("bars => bars.map((one) => one.dataset.state)")
     assert {state: states.count(state) for state in states} == {"changed": 5, "failed": 1, "running": 2}
     check_structure(page)
-    for number, path in ((1, "/srv/editor/plan.md"), (2, "/srv/editor")):  # no path of this machine
+    for number, path in ((1, "/srv/editor/plan.md"), (2, "/srv/editor")):  # hide the paths of this machine
         page.locator(".meta code").nth(number).evaluate("(one, path) => { one.textContent = path; }", path)
     picture(page, "page", tmp_path, documented=True)
-    let_go(project)
+    open_gate(project)
     expect(page.locator("#status")).to_have_text("failed")
 
 
 @pytest.fixture
 def ended(server: Serving, project: Project) -> str:
-    """The id of a run that has ended, with tasks of several kinds."""
+    """The id of a finished run with tasks of several kinds."""
     scripts = {
         "1.1": "sleep 0.3; echo one > one.txt",
         "1.2": "sleep 0.2; printf '\\033[31mred\\033[0m\\n'; exit 7",
@@ -248,7 +246,7 @@ def watched(server: Serving, ended: str) -> tuple[str, str]:
     return server.url, ended
 
 
-def test_the_keyboard_goes_everywhere(server: Serving, ended: str, open_page: Open) -> None:
+def test_page_is_usable_with_the_keyboard(server: Serving, ended: str, open_page: Open) -> None:
     page = open_page(f"{server.url}/runs/{ended}")
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="To the table of tasks")).to_be_focused()
@@ -279,7 +277,7 @@ def test_the_keyboard_goes_everywhere(server: Serving, ended: str, open_page: Op
     assert page.evaluate("document.activeElement.id") == opener
 
 
-def test_a_screen_reader_hears_the_table_and_every_bar(server: Serving, ended: str, open_page: Open) -> None:
+def test_screen_reader_reads_the_table_and_every_bar(server: Serving, ended: str, open_page: Open) -> None:
     page = open_page(f"{server.url}/runs/{ended}")
     expect(page.locator("#figures")).to_match_aria_snapshot(
         """
@@ -311,9 +309,7 @@ def test_a_screen_reader_hears_the_table_and_every_bar(server: Serving, ended: s
     expect(hidden).to_have_count(0)
 
 
-def test_only_the_tasks_of_one_state_are_shown_where_asked(
-    server: Serving, ended: str, open_page: Open
-) -> None:
+def test_tasks_are_filtered_by_state(server: Serving, ended: str, open_page: Open) -> None:
     page = open_page(f"{server.url}/runs/{ended}")
     page.get_by_role("button", name="failed 1").click()
     shown = page.locator("#task-table tr[data-state]:visible")
@@ -323,7 +319,7 @@ def test_only_the_tasks_of_one_state_are_shown_where_asked(
     expect(shown).to_have_count(5)
 
 
-def test_zoom_makes_the_picture_wider_than_its_window(server: Serving, ended: str, open_page: Open) -> None:
+def test_zoom_makes_the_timeline_wider(server: Serving, ended: str, open_page: Open) -> None:
     page = open_page(f"{server.url}/runs/{ended}")
     (before,) = boxes(page, ".track", "class")
     page.get_by_role("button", name="Zoom in").click()
@@ -337,13 +333,13 @@ def test_zoom_makes_the_picture_wider_than_its_window(server: Serving, ended: st
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-def test_it_fits_every_window_in_dark_and_light(
+def test_page_fits_every_window_in_dark_and_light(
     watched: tuple[str, str], open_page: Open, tmp_path: Path, scheme: str, width: int
 ) -> None:
     url, run = watched
-    look = {"color_scheme": scheme, "viewport": {"width": width, "height": 800}}
+    settings = {"color_scheme": scheme, "viewport": {"width": width, "height": 800}}
     for path in (f"/runs/{run}/tasks/1.1", "/", f"/runs/{run}"):
-        page = open_page(f"{url}{path}", **look)
+        page = open_page(f"{url}{path}", **settings)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
         dark = all(int(part) < 64 for part in re.findall(r"\d+", colour)[:3])
@@ -353,7 +349,7 @@ def test_it_fits_every_window_in_dark_and_light(
 
 
 def compare(page: Page, path: Path) -> None:
-    """Fail unless a screenshot has its bars where the page says that they are, and nothing between them."""
+    """Check that a screenshot shows the bars at their positions, and nothing between them."""
     image = Image.open(path).convert("RGB")
     seen = Picture.of(page)
     for lane, bars in seen.bars.items():
@@ -363,10 +359,10 @@ def compare(page: Page, path: Path) -> None:
         empty += [(one.right + other.left) / 2 for one, other in pairwise(bars)]
         around = {image.getpixel((round(bar.left) + 1, height)) for bar in bars}
         between = {image.getpixel((round(at), height)) for at in empty}
-        assert not around & between, f"{lane}: no bar is to be seen"
+        assert not around & between, f"{lane}: no bar is visible"
 
 
-def test_the_page_works_without_a_script(server: Serving, ended: str, open_page: Open) -> None:
+def test_page_works_without_javascript(server: Serving, ended: str, open_page: Open) -> None:
     page = open_page(f"{server.url}/runs/{ended}", java_script_enabled=False)
     assert page.locator("#task-table tr[data-state]").count() == 5
     page.get_by_role("link", name="1.2", exact=True).click()

@@ -1,4 +1,4 @@
-"""The report in one file, opened from disk."""
+"""The HTML report, opened from disk."""
 
 import re
 from collections.abc import Callable
@@ -18,7 +18,7 @@ Open = Callable[..., Page]
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-def test_a_report_opens_from_disk(
+def test_report_opens_from_disk(
     project: Project, open_page: Open, tmp_path: Path, scheme: str, width: int
 ) -> None:
     scripts = {
@@ -43,7 +43,7 @@ def test_a_report_opens_from_disk(
     picture(page, f"report-{scheme}-{width}", tmp_path)
 
 
-def test_no_text_of_a_plan_is_run(open_page: Open, tmp_path: Path) -> None:
+def test_text_of_a_plan_is_never_executed(open_page: Open, tmp_path: Path) -> None:
     path = tmp_path / "run.html"
     path.write_text(html_report(*nasty_run(), at(10)), "utf-8")
     page = open_page(f"file://{path}")

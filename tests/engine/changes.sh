@@ -1,4 +1,4 @@
-# What tasks do, each in a worktree or a container of its own: the patches have to be the same.
+# Scripts of tasks, each run in a worktree and in a container: their patches must be equal.
 
 ### nothing
 true

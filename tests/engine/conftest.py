@@ -1,4 +1,4 @@
-"""What the tests on a real Dagger engine share; without one they are left out, or fail where that is wanted."""
+"""Fixtures of the tests on a real Dagger engine, which are skipped without one, or fail if it is required."""
 
 import os
 from collections.abc import AsyncIterator, Mapping
@@ -14,19 +14,19 @@ from containers.git.repository import Repository
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
-    """One event loop for all of these tests: they share a session with the engine."""
+    """One event loop for all of these tests, because they share a session with the engine."""
     return "asyncio"
 
 
 @pytest.fixture(scope="session")
 def engine_obstacle(tmp_path_factory: pytest.TempPathFactory) -> str | None:
-    """Why there is no engine; asked once."""
+    """Why no engine can be used; checked once."""
     return engine_access.obstacle(os.environ, tmp_path_factory.mktemp("engine"))
 
 
 @pytest.fixture(autouse=True)
 def engine(engine_obstacle: str | None) -> None:
-    """Leave the test out where no engine answers."""
+    """Skip the test if no engine answers."""
     if engine_obstacle and os.environ.get(engine_access.REQUIRED):
         pytest.fail(engine_obstacle, pytrace=False)
     if engine_obstacle:
@@ -47,7 +47,7 @@ def bare_image() -> str:
 
 @pytest.fixture
 def engine_environ(environ: Mapping[str, str]) -> Mapping[str, str]:
-    """The user's environment, with what leads to the engine."""
+    """The user's environment, with the variables that locate the engine."""
     return engine_access.environment(environ)
 
 
@@ -66,11 +66,11 @@ async def session(
 
 @pytest.fixture
 def repository(clone: Clone) -> Repository:
-    """The small repository, as the program sees it."""
+    """The small repository, opened by the program."""
     return Repository.open(clone.path, clone.user.environ)
 
 
 @pytest.fixture
 def runner(session: Session, repository: Repository) -> EngineRunner:
-    """A runner over the small repository."""
+    """A runner for the small repository."""
     return EngineRunner(session.client, ContainerConfig(repository.common, repository.identity()))

@@ -1,4 +1,4 @@
-"""Agents as they come from their package registries, in containers, against a model with a script."""
+"""Real agents from their package registries, in containers, with a scripted model."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from containers.agents.builtin import BUILT_IN
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]
 
 PATIENCE = 1100.0
-"""Seconds: an agent of several hundred megabytes is downloaded the first time."""
+"""In seconds: the first time, an agent of several hundred megabytes is downloaded."""
 NODE = os.environ.get("PATCHYARD_TEST_NODE_IMAGE", "node:22")
 PYTHON = os.environ.get("PATCHYARD_TEST_PYTHON_IMAGE", "python:3.13")
 OLDER_PYTHON = os.environ.get("PATCHYARD_TEST_OLDER_PYTHON_IMAGE", "python:3.12")
@@ -43,7 +43,7 @@ Write greeting.txt with the one line Hello, and mind «quotes» and `backticks`.
 
 @dataclass(frozen=True)
 class Case:
-    """An agent, how it is led to the model of the test, and what it says there."""
+    """An agent, the settings that make it use the scripted model, and the script."""
 
     agent: str
     image: str
@@ -55,7 +55,7 @@ class Case:
     known: Mapping[str, str] = field(default_factory=dict)
 
     def configuration(self, port: int) -> str:
-        """Return the configuration file of a user who has the model on a port of the own machine."""
+        """Return a configuration file with the model as a service on a port of this machine."""
         setup = json.dumps([*BUILT_IN[self.agent].setup, *self.setup])
         return (
             f'[container.services]\nmodel = "127.0.0.1:{port}"\n'
@@ -126,12 +126,12 @@ CASES = (
 
 @pytest.fixture
 def project(clone: Clone, engine_environ: Mapping[str, str]) -> Project:
-    """A user's project, on a machine that has an engine."""
+    """A user's project on a machine with an engine."""
     return Project(clone, dict(engine_environ))
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.agent)
-def test_an_agent_is_installed_told_and_leaves_a_patch(project: Project, case: Case) -> None:
+def test_agent_is_installed_gets_the_prompt_and_changes_files(project: Project, case: Case) -> None:
     with ModelServer(case.turns) as model:
         project.configure(case.configuration(model.port))
         plan = project.plan(case.plan(model.port))
@@ -178,7 +178,7 @@ Do two.
 """
 
 
-def test_tasks_of_an_agent_share_its_layers_and_it_has_its_secret_alone(project: Project) -> None:
+def test_tasks_of_an_agent_share_its_layers_and_only_they_have_its_secret(project: Project) -> None:
     project.configure(OWN)
     arguments = ("--json", "--mode", "dagger", "--agent", "mine", "--image", PYTHON, "--fresh")
     done = project.call("run", project.plan(TASKS), *arguments, environ={"MINE_KEY": KEY}, patience=PATIENCE)
@@ -203,7 +203,7 @@ def test_cached_agent_result_is_not_paid_for_twice(project: Project) -> None:
     assert "cost" not in again.outcome("1.1")
 
 
-def test_a_set_up_that_fails_is_a_failed_task_that_says_so(project: Project) -> None:
+def test_failed_agent_setup_fails_the_task(project: Project) -> None:
     project.configure(
         f'[agents.mine]\nimage = {json.dumps(PYTHON)}\nsetup = ["no-such-installer x"]\ncommand = "true"'
     )

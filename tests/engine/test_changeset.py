@@ -1,4 +1,4 @@
-"""The changes of a run as one changeset, applied to a directory that has more in it than git knows of."""
+"""The changes of a run as one changeset, applied to a directory with untracked files."""
 
 import shutil
 from pathlib import Path
@@ -44,15 +44,15 @@ NEW = {
     "becomes-file": "file\n",
 }
 MINE = dict.fromkeys(
-    ("plain", "dir/plain", "dir/untracked", "emptied/untracked", "new/untracked"), "of the caller alone\n"
+    ("plain", "dir/plain", "dir/untracked", "emptied/untracked", "new/untracked"), "only at the caller\n"
 )
 REMOVED = ("dir/removed", "emptied/last", "odd/st*r [a]?", "odd/[a]?", "Grüße", "becomes-dir")
 
 
-def changes(session: Session, together: MergedOutcomes) -> "Changeset":
-    """Return the changes as the engine has them."""
+def changes(session: Session, merged: MergedOutcomes) -> "Changeset":
+    """Return the changes as a changeset of the engine."""
     host = session.client.host()
-    before, after = (host.directory(str(path), no_cache=True) for path in (together.before, together.after))
+    before, after = (host.directory(str(path), no_cache=True) for path in (merged.before, merged.after))
     return after.changes(before)
 
 
@@ -67,32 +67,32 @@ async def test_only_what_changed_is_written(clone: Clone, session: Session, tmp_
     (clone.path / "mode").chmod(0o755)
     (clone.path / "becomes-link").symlink_to("plain")
     (clone.path / "link").symlink_to("edited")
-    united = clone.commit()
+    result = clone.commit()
     clone.write(MINE)
     wanted = contents(clone.path)
 
     clone.git("reset", "--quiet", "--hard", base)
     clone.write(MINE)
     repository = Repository.open(clone.path, clone.user.environ)
-    together = write_changeset(repository, base, united, tmp_path / "changes")
-    changeset = changes(session, together)
+    merged = write_changeset(repository, base, result, tmp_path / "changes")
+    changeset = changes(session, merged)
     written = await changeset.layer().glob("**/*")
     await changeset.export(str(clone.path))
 
     assert contents(clone.path) == wanted
     assert (clone.path / "mode").stat().st_mode & 0o777 == 0o755
-    changed = set(clone.git("diff", "-z", "--name-only", base, united).split("\0"))
+    changed = set(clone.git("diff", "-z", "--name-only", base, result).split("\0"))
     assert {name for name in written if not name.endswith("/")} <= changed
 
 
 @pytest.mark.parametrize("files", [{}, {"new": "newer\n"}])
-async def test_a_tree_that_the_engine_knows_is_not_written_again(
+async def test_known_tree_is_not_written_again(
     clone: Clone, session: Session, tmp_path: Path, files: dict[str, str]
 ) -> None:
     base = clone.head
-    united = clone.commit(files)
+    result = clone.commit(files)
     repository = Repository.open(clone.path, clone.user.environ)
-    together = write_changeset(repository, base, united, tmp_path / "changes")
-    changeset = changes(session, together)
+    merged = write_changeset(repository, base, result, tmp_path / "changes")
+    changeset = changes(session, merged)
     assert await changeset.added_paths() == list(files)
     assert await changeset.layer().entries() == list(files)

@@ -1,4 +1,4 @@
-"""What every runner promises, held against containers; and what only these do."""
+"""The contract of runners, for containers."""
 
 from pathlib import Path
 

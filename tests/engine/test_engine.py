@@ -1,4 +1,4 @@
-"""What a container gives to a task, and how it ends when things go wrong."""
+"""Containers: git, secrets, caches and set-up in them, and how failures end."""
 
 import uuid
 from collections.abc import Callable
@@ -24,8 +24,8 @@ def stage(session: Session, clone: Clone, tmp_path: Path, test_image: str) -> St
     return Stage(session.client, clone, tmp_path, test_image)
 
 
-def never() -> str:
-    """Return text that no engine has seen yet."""
+def unique() -> str:
+    """Return unique text, which no engine has cached."""
     return uuid.uuid4().hex
 
 
@@ -47,7 +47,7 @@ class TestGit:
         assert ran.results[3].tail == "topic\n"
         assert ran.patch().files == ("README.md",)
 
-    async def test_git_works_for_a_user_that_a_step_switches_to(self, stage: Stage) -> None:
+    async def test_git_works_after_a_step_switches_users(self, stage: Stage) -> None:
         inside = (
             "git status --short; echo more >> README.md; echo n > src/new; mkdir d; rm src/app.py; "
             "git add -A; git commit -qm mine; git log -1 --format=%s; id -u"
@@ -66,7 +66,7 @@ class TestGit:
         assert b"old mode 100644\nnew mode 100755" in ran.patch().diff
 
     @pytest.mark.parametrize(("depth", "seen"), [(1, 1), (2, 2), (0, 4)])
-    async def test_history_is_as_deep_as_asked(self, stage: Stage, depth: int, seen: int) -> None:
+    async def test_history_has_the_configured_depth(self, stage: Stage, depth: int, seen: int) -> None:
         stage.clone.git("tag", "v1")
         for number in range(3):
             stage.clone.commit({"n": f"{number}\n"}, f"commit {number}")
@@ -74,7 +74,7 @@ class TestGit:
         ran = await stage.run("git rev-list --count HEAD; git tag")
         assert ran.output == f"{seen}\n" + ("v1\n" if depth == 0 else "")
 
-    async def test_a_commit_that_no_branch_holds(self, stage: Stage) -> None:
+    async def test_start_point_that_is_on_no_branch(self, stage: Stage) -> None:
         base = stage.clone.head
         loose = stage.clone.commit({"loose.txt": "l\n"}, "loose")
         stage.clone.git("reset", "-q", "--hard", base)
@@ -99,7 +99,7 @@ class TestGit:
 
 
 class TestRepositories:
-    """Those whose commits the engine's own git cannot check out."""
+    """Repositories whose commits the engine's git cannot check out."""
 
     async def check(self, stage: Stage) -> None:
         steps = (
@@ -141,14 +141,14 @@ class TestRepositories:
 
 class TestEndings:
     @pytest.mark.parametrize("code", [1, 126, 127, 128, 130, 137, 143, 159, 191, 192, 255])
-    async def test_an_exit_code_is_the_step_s(self, stage: Stage, code: int) -> None:
+    async def test_exit_code_of_the_step_is_reported(self, stage: Stage, code: int) -> None:
         ran = await stage.run("echo n > n", f"echo out; exit {code}", "touch never")
         assert [result.exit_code for result in ran.results] == [0, code]
         assert ran.last.error is None
         assert ran.last.tail == "out\n"
         assert ran.patch().files == ("n",)
 
-    async def test_a_container_that_is_killed(self, stage: Stage) -> None:
+    async def test_killed_container(self, stage: Stage) -> None:
         ran = await stage.run("echo first", "echo second; kill -KILL $PPID; sleep 60", limit=None)
         assert [result.exit_code for result in ran.results] == [0, None]
         assert ran.results[0].tail == "first\n"
@@ -157,43 +157,43 @@ class TestEndings:
         assert stage.watcher.events == ["started 1", "finished 1", "started 2", "finished 2"]
         assert ran.patch().files == ()
 
-    async def test_a_container_cannot_say_that_it_succeeded_and_be_killed(self, stage: Stage) -> None:
+    async def test_killed_container_cannot_fake_success(self, stage: Stage) -> None:
         words = "\\036patchyard end 1 0 1 2\\n\\036patchyard step 2\\nfake ok\\n\\036patchyard end 2 0 1 2\\n"
         ran = await stage.run(f'printf "{words}"; kill -KILL $PPID; sleep 60', "false", limit=None)
         assert not ran.last.ok
         assert ran.last.error == "its container was killed (exit code 137): most often it ran out of memory"
 
-    async def test_an_image_that_is_not_there(self, stage: Stage) -> None:
+    async def test_missing_image(self, stage: Stage) -> None:
         ran = await stage.run("true", image="registry.invalid/no/such:image")
         assert ran.last.exit_code is None
         assert ran.last.error is not None
         assert "registry.invalid/no/such:image" in ran.last.error
         assert "\n" not in ran.last.error
 
-    async def test_an_image_without_a_shell(self, stage: Stage) -> None:
+    async def test_image_without_a_shell(self, stage: Stage) -> None:
         stage.furnish(lambda container: container.with_rootfs(stage.client.directory()))
         ran = await stage.run("true")
         assert ran.last.error is not None
         assert "its image has no `sh`" in ran.last.error
 
-    async def test_an_image_whose_user_is_unknown(self, stage: Stage) -> None:
+    async def test_image_with_an_unknown_user(self, stage: Stage) -> None:
         stage.furnish(lambda container: container.with_user("ghost"))
         ran = await stage.run("true")
         assert ran.last.error is not None
         assert "ghost" in ran.last.error
 
-    async def test_an_agent_that_cannot_be_installed(self, stage: Stage) -> None:
+    async def test_agent_that_cannot_be_installed(self, stage: Stage) -> None:
         ran = await stage.run("true", layers=("echo why >&2; exit 4",))
         assert ran.last.error == "its set-up `echo why >&2; exit 4` ended with exit code 4: why"
 
-    async def test_an_image_without_git_is_fine(self, stage: Stage, bare_image: str) -> None:
+    async def test_image_without_git(self, stage: Stage, bare_image: str) -> None:
         ran = await stage.run("! command -v git; cat README.md; echo more >> README.md", image=bare_image)
         assert ran.output == "# Sample\n"
         assert ran.patch().files == ("README.md",)
         assert not (ran.worktree.path / "README.md").stat().st_mode & 0o022
 
-    async def test_a_cancelled_task_leaves_nothing_running(self, stage: Stage) -> None:
-        mark = never()
+    async def test_cancelled_task_leaves_no_process_running(self, stage: Stage) -> None:
+        mark = unique()
         stage.settings(caches=(f"/cache-{mark}",))
         beats = f"/cache-{mark}/beats"
         with anyio.CancelScope() as scope:
@@ -201,22 +201,22 @@ class TestEndings:
                 group.start_soon(stage.run, f"trap '' TERM; while :; do echo beat >> {beats}; sleep 0.1; done")
                 with anyio.fail_after(100):
                     look = f"test ! -e {beats} || cat {beats}"
-                    while not (await stage.run(f"{look}; # {never()}")).output:  # noqa: ASYNC110 - it is a container
+                    while not (await stage.run(f"{look}; # {unique()}")).output:  # noqa: ASYNC110 - waits for a container
                         await anyio.sleep(0.1)
                 scope.cancel()
         assert stage.watcher.events.count("started 1") == stage.watcher.events.count("finished 1")
-        look = f"a=$(wc -l < {beats}); sleep 1; test $a = $(wc -l < {beats}); # {never()}"
+        look = f"a=$(wc -l < {beats}); sleep 1; test $a = $(wc -l < {beats}); # {unique()}"
         assert (await stage.run(look)).last.ok
 
-    async def test_a_large_output_is_whole(self, stage: Stage) -> None:
+    async def test_large_output_is_complete(self, stage: Stage) -> None:
         ran = await stage.run("seq 1000000; echo end")
         assert ran.last.ok
         assert ran.log.count("\n") == 1_000_003
         assert ran.last.tail.endswith("999999\n1000000\nend\n")
 
 
-class TestWhatIsGiven:
-    async def test_secrets_reach_a_task_and_no_log(self, stage: Stage) -> None:
+class TestInputs:
+    async def test_secrets_are_set_in_the_task_and_masked_in_the_log(self, stage: Stage) -> None:
         ran = await stage.run(
             'printf %s "$KEY" | wc -c; echo "$KEY"; printf %s "$KEY" | base64',
             'test "$KEY" = "$OTHER"; exit 3',
@@ -226,25 +226,25 @@ class TestWhatIsGiven:
         assert ran.last.exit_code == 3
         assert not Secrets({"KEY": KEY}).find(ran.log.encode())
 
-    async def test_a_secret_s_value_is_no_part_of_what_is_cached(self, stage: Stage) -> None:
-        mark = f"printf %s {never()} > f"
+    async def test_value_of_a_secret_is_not_in_the_cache_key(self, stage: Stage) -> None:
+        mark = f"printf %s {unique()} > f"
         await stage.run(mark, secrets={"KEY": KEY})
         again = await stage.run(mark, secrets={"KEY": "quite another"}, run="run-8")
         assert again.last.cached
 
-    async def test_caches_last(self, stage: Stage) -> None:
-        mark = never()
+    async def test_caches_persist(self, stage: Stage) -> None:
+        mark = unique()
         stage.settings(caches=(f"/cache/{mark}",))
         await stage.run(f"echo kept > /cache/{mark}/file", task="1.1")
         assert (await stage.run(f"cat /cache/{mark}/file", task="1.2")).output == "kept\n"
 
-    async def test_caches_are_for_the_image_s_user(self, stage: Stage) -> None:
-        mark = never()
+    async def test_caches_belong_to_the_user_of_the_image(self, stage: Stage) -> None:
+        mark = unique()
         stage.settings(caches=(f"/cache/{mark}",))
         stage.furnish(lambda container: container.with_user("1234"))
         assert (await stage.run(f"echo kept > /cache/{mark}/file; cat /cache/{mark}/file")).output == "kept\n"
 
-    async def test_set_up_is_in_no_patch(self, stage: Stage) -> None:
+    async def test_changes_of_set_up_are_not_in_the_patch(self, stage: Stage) -> None:
         worktree = stage.worktree()
         setup = "echo lock > lock; echo set up >> README.md; mkdir build; echo o > build/o"
         ran = await stage.run(
@@ -275,7 +275,7 @@ class TestWhatIsGiven:
         )  # fmt: skip
         assert seen == [True, True, True]
 
-    async def test_copied_files_are_there(self, stage: Stage) -> None:
+    async def test_copied_files_exist_in_the_container(self, stage: Stage) -> None:
         stage.settings(copy=(".env", "local"))
         worktree = stage.worktree()
         (worktree.path / ".env").write_text("A=1\n")
@@ -289,7 +289,7 @@ class TestWhatIsGiven:
 
 class TestCache:
     async def test_cache_hit_restores_the_files(self, stage: Stage) -> None:
-        mark = never()
+        mark = unique()
         first = await stage.run(f"date +%s%N > now; echo {mark}", "echo $PATCHYARD_RUN")
         assert not any(result.cached for result in first.results)
         assert first.output == "run-7\n"
@@ -302,7 +302,7 @@ class TestCache:
 
     @pytest.mark.parametrize("run", ["run-7", "run-8"])
     async def test_a_failure_is_run_again(self, stage: Stage, run: str) -> None:
-        steps = (f"date +%s%N; echo {never()}; exit 7",)
+        steps = (f"date +%s%N; echo {unique()}; exit 7",)
         first = await stage.run(*steps)
         stage.settings()  # as another session, or another attempt of the run
         again = await stage.run(*steps, run=run)
@@ -310,7 +310,7 @@ class TestCache:
         assert again.last.tail != first.last.tail
 
     async def test_unless_it_is_to_run_again(self, stage: Stage) -> None:
-        mark = never()
+        mark = unique()
         first = await stage.run(f"date +%s%N > now; echo {mark}")
         stage.settings(fresh=True)
         again = await stage.run(f"date +%s%N > now; echo {mark}", run="run-8")
@@ -318,7 +318,7 @@ class TestCache:
         assert again.text("now") != first.text("now")
 
     async def test_another_task_is_another(self, stage: Stage) -> None:
-        mark = never()
+        mark = unique()
         first = await stage.run(f"date +%s%N > now; echo {mark}", task="1.1")
         other = await stage.run(f"date +%s%N > now; echo {mark}", task="1.2")
         assert other.text("now") != first.text("now")

@@ -1,4 +1,4 @@
-"""Two addresses of engines, one of which is cut in the middle."""
+"""A pool of two engine addresses, one of which is disconnected during a run."""
 
 import os
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.anyio, pytest.mark.timeout(300)]
 
 @pytest.fixture
 def address() -> str:
-    """The engine's own address; the second one is a relay before it."""
+    """The engine's own address; the second one is a relay in front of it."""
     address = os.environ.get(HOST, "")
     if not address.startswith(("tcp://", "unix://")):
         pytest.skip(f"{HOST} names no address that can be relayed")
@@ -44,7 +44,7 @@ def stage(session: Session, clone: Clone, tmp_path: Path, test_image: str) -> St
     return Stage(session.client, clone, tmp_path, test_image)
 
 
-async def test_an_engine_that_is_cut_gives_its_tasks_to_the_other(
+async def test_tasks_of_an_unavailable_engine_start_again_on_the_other(
     stage: Stage, tmp_path: Path, address: str, relay: Relay
 ) -> None:
     worktrees = [stage.worktree() for _ in range(4)]
@@ -74,7 +74,7 @@ async def test_an_engine_that_is_cut_gives_its_tasks_to_the_other(
         for number in range(4):
             group.start_soon(run, number)
         with anyio.fail_after(60):
-            while len(stage.watcher.events) < 4:  # noqa: ASYNC110 - the engines are waited for
+            while len(stage.watcher.events) < 4:  # noqa: ASYNC110 - waits for the engines
                 await anyio.sleep(0.05)
         await anyio.sleep(1)
         relay.cut()
@@ -86,7 +86,7 @@ async def test_an_engine_that_is_cut_gives_its_tasks_to_the_other(
     assert stage.watcher.events.count("started 1") == 6
 
 
-def test_when_the_only_one_is_cut_the_run_ends_with_a_sentence(
+def test_run_ends_with_one_sentence_if_its_only_engine_becomes_unavailable(
     project: Project, relay: Relay, test_image: str
 ) -> None:
     plan = project.tasks({"1.1": "sleep 100", "1.2": "sleep 100"})
@@ -107,7 +107,7 @@ def test_when_the_only_one_is_cut_the_run_ends_with_a_sentence(
     assert "ExceptionGroup" not in done.err
 
 
-def test_unavailable_engine_is_left_out_with_a_warning(project: Project, address: str, test_image: str) -> None:
+def test_unavailable_engine_is_skipped_with_a_warning(project: Project, address: str, test_image: str) -> None:
     nowhere = f"unix://{project.shared}/nowhere.sock"
     flags = ("--mode", "dagger", "--engine", f"{nowhere}=2", "--engine", f"{address}=2", "--image", test_image)
     done = project.run(project.tasks({"1.1": "echo 1 > one"}), *flags).expect(0)
@@ -116,7 +116,7 @@ def test_unavailable_engine_is_left_out_with_a_warning(project: Project, address
     assert warning["message"].startswith(f"{nowhere} does not answer: cannot connect (")
 
 
-def test_none_there_is_exit_code_4_and_what_to_do(project: Project) -> None:
+def test_run_without_an_engine_exits_with_4_and_a_remedy(project: Project) -> None:
     nowhere = f"unix://{project.shared}/nowhere.sock"
     done = project.call("run", project.tasks({"1.1": "true"}), "--mode", "dagger", "--engine", nowhere)
     assert done.code == 4

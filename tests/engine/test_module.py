@@ -1,4 +1,4 @@
-"""The Dagger module, by the real `dagger` command: on this repository, and on a foreign one."""
+"""The Dagger module, called with the real `dagger` command from this and another repository."""
 
 import os
 import shutil
@@ -66,13 +66,13 @@ class Module:
         )
 
     def run(self, *arguments: str, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
-        """Call `run` with an image that this machine has."""
+        """Call `run` with the test image."""
         return self.call("run", "--image", self.image, *arguments, cwd=cwd)
 
 
 @pytest.fixture(scope="session")
 def module_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """This repository's module, as it is now: only what the module is made of."""
+    """A copy of the files of this repository that the module consists of."""
     path = tmp_path_factory.mktemp("module") / "patchyard"
     path.mkdir()
     for name in ("dagger.json", "pyproject.toml", "README.md", "LICENSE", "conftest.py"):
@@ -85,12 +85,12 @@ def module_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def module(module_source: Path, clone: Clone, test_image: str) -> Module:
-    """The module, called from a repository that is not its own."""
+    """The module, called from another repository."""
     (clone.path / "plan.md").write_text(PLAN)
     return Module(module_source, clone, test_image)
 
 
-def test_run_prints_the_table_and_changes_nothing_at_the_callers(module: Module) -> None:
+def test_run_prints_the_table_and_does_not_change_the_caller(module: Module) -> None:
     before = module.caller.git("status", "--porcelain", "--ignored")
     done = module.run("--plan", "plan.md")
     assert done.returncode == 0, done.stderr
@@ -107,14 +107,14 @@ def test_run_prints_the_table_and_changes_nothing_at_the_callers(module: Module)
     assert "cached" not in fresh.stdout
 
 
-def test_tasks_show_by_their_names_in_daggers_own_view(module: Module) -> None:
+def test_tasks_have_their_names_in_daggers_output(module: Module) -> None:
     done = module.run("--plan", "plan.md", "--fresh")
     assert "batch 1: Words" in done.stderr
     assert "task 1.1: Say hello" in done.stderr
     assert "step 2: cat hello.txt" in done.stderr
 
 
-def test_a_failed_task_ends_the_call_with_the_table(module: Module) -> None:
+def test_failed_task_fails_the_call_and_prints_the_table(module: Module) -> None:
     (module.caller.path / "bad.md").write_text(
         "# Bad\n### Task 1: Fail\n**Run:**\n- `echo oops; exit 7`\n### Task 2: Go\n**Run:**\n- `echo > x`\n"
     )
@@ -167,7 +167,7 @@ def test_git_works_inside_at_the_base_commit(module: Module, tmp_path: Path) -> 
     assert (module.caller.path / "log.txt").read_text() == module.caller.git("log", "-1", "--format=%s") + "\n"
 
 
-def test_changes_are_applied_to_the_callers_files_and_nothing_else_is_touched(module: Module) -> None:
+def test_changes_only_touch_the_changed_files_of_the_caller(module: Module) -> None:
     caller = module.caller
     caller.commit({"top.txt": "old\n", "dir/in.txt": "old\n", "dir/gone.txt": "old\n"})
     plan = f"{PLAN}### Task 2.2: Remove\n**Run:**\n- `rm dir/gone.txt`\n"
@@ -186,7 +186,7 @@ def test_changes_are_applied_to_the_callers_files_and_nothing_else_is_touched(mo
     assert sorted(path.name for path in (caller.path / "dir").iterdir()) == ["in.txt", "untracked.txt"]
 
 
-def test_changes_that_conflict_are_named(module: Module) -> None:
+def test_conflicting_changes_are_reported(module: Module) -> None:
     tasks = "".join(f"### Task {n}: T{n}\n**Run:**\n- `echo {n} > same.txt`\n" for n in (1, 2))
     (module.caller.path / "plan.md").write_text(f"# Conflict\n{tasks}")
     done = module.call("changes", "--plan", "plan.md", "--image", module.image, "-y")
@@ -194,9 +194,7 @@ def test_changes_that_conflict_are_named(module: Module) -> None:
     assert "task 2 conflicts with 1 in same.txt" in done.stderr
 
 
-def test_a_folder_within_the_repository_will_do_and_so_will_another_source(
-    module: Module, tmp_path: Path
-) -> None:
+def test_call_from_a_subdirectory_and_with_another_source(module: Module, tmp_path: Path) -> None:
     folder = module.caller.path / "deep" / "er"
     folder.mkdir(parents=True)
     done = module.run("--plan", "../../plan.md", "--task", "1.1", cwd=folder)
@@ -210,7 +208,7 @@ def test_a_folder_within_the_repository_will_do_and_so_will_another_source(
     assert "warning: tasks 1.1, 1.2 not run here: what builds on them starts from main" in done.stdout
 
 
-def test_check_reports_every_mistake(module: Module, tmp_path: Path) -> None:
+def test_check_reports_every_error(module: Module, tmp_path: Path) -> None:
     assert "3 tasks in 2 batches: the plan can be run" in module.call("check", "--plan", "plan.md").stdout
     plain = tmp_path / "plain"
     plain.mkdir()
@@ -223,7 +221,9 @@ def test_check_reports_every_mistake(module: Module, tmp_path: Path) -> None:
     assert "bad.md:4:" in done.stderr
 
 
-def test_a_secret_reaches_a_task_and_no_output(module: Module, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secret_is_set_in_the_task_and_masked_in_the_output(
+    module: Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("THE_SECRET", "very-secret-value")
     (module.caller.path / "plan.md").write_text(
         "# Secret\n### Task 1: Use it\n**Run:**\n"
@@ -240,7 +240,7 @@ def test_a_secret_reaches_a_task_and_no_output(module: Module, monkeypatch: pyte
 HUB = "octo/demo"
 OTHER = "ghp_9876543210zyxwvutsrqZYXWVUTSRQ987654"
 SEEN = """\
-### Task 2.2: See what is there
+### Task 2.2: Print the environment
 **Run:**
 - `env | sort > env.txt; cat .git/config >> env.txt`
 """
@@ -248,7 +248,7 @@ SEEN = """\
 
 @pytest.fixture
 def hub(module: Module, tmp_path: Path) -> Iterator[GitHubServer]:
-    """A GitHub that has the caller's repository."""
+    """A GitHub with the caller's repository."""
     with GitHubServer(tmp_path / "hub") as hub:
         module.caller.git("push", "--quiet", hub.add_repository(HUB), "main")
         yield hub
@@ -268,7 +268,7 @@ async def test_module_publishes_and_updates_pull_requests(
         return await to_thread.run_sync(lambda: module.call(*call))
 
     async with reachable(session.client, hub.port, module.image) as address:
-        # The caller would push with a key of theirs, and from inside it goes over HTTP all the same.
+        # The caller's remote uses SSH, but from the container the push uses HTTP.
         module.caller.git("remote", "add", "origin", f"git@{address}:{HUB}.git")
         first = await publish(TOKEN)
         second = await publish(OTHER)
@@ -289,7 +289,7 @@ async def test_module_publishes_and_updates_pull_requests(
     bare = hub.repository(HUB).path
     assert module.caller.user.git("show", f"{branch}/2.1:twice.txt", cwd=bare) == "hello\nhello"
 
-    # Another token is no other task: it is in no key of the cache.
+    # The token is not in the cache key.
     assert second.returncode == 0, second.stderr
     assert "1.1 pull request #1 updated: " in second.stdout
     assert second.stdout.count("cached") == len(hub.pull_requests(HUB)) == 4
@@ -297,7 +297,7 @@ async def test_module_publishes_and_updates_pull_requests(
     assert refused.returncode == 1
     assert "Error: patchyard: " in refused.stderr
     assert f"does not accept the token for {HUB} (401: Bad credentials)" in refused.stderr
-    assert "task 1.1" not in refused.stderr, "what cannot be published is known before any task runs"
+    assert "task 1.1" not in refused.stderr, "permission to publish is checked before any task runs"
     assert len(hub.requests) == asked + 1
 
     said = "".join(done.stdout + done.stderr for done in (first, second, refused))
@@ -345,7 +345,7 @@ def test_module_runs_on_this_repository(module_source: Path, test_image: str) ->
     git = ["git", "-c", "user.name=U", "-c", "user.email=u@example.com"]
     subprocess.run([*git, "add", "--all"], cwd=module_source, check=True)
     subprocess.run([*git, "commit", "--quiet", "--message", "all"], cwd=module_source, check=True)
-    own = Module(Path(), Clone(user=None, path=module_source), test_image)  # type: ignore[arg-type]  # nobody's git is run
+    own = Module(Path(), Clone(user=None, path=module_source), test_image)  # type: ignore[arg-type]  # its git is never run
     done = own.run("--plan", "plan.md")
     assert done.returncode == 0, done.stderr
     assert "1     Count" in done.stdout

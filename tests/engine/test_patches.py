@@ -1,4 +1,4 @@
-"""The same plan in every mode leaves the same patches, byte for byte."""
+"""A plan creates the same patches in every mode, byte for byte."""
 
 import os
 from collections.abc import Mapping
@@ -30,24 +30,24 @@ FILES: Mapping[str, str | bytes] = {
     "empty": "",
     "forced/kept.log": "tracked, although ignored\n",
     "forced/build/kept": "tracked, although ignored\n",
-    "outside/file": "led to by a link\n",
+    "outside/file": "target of a link\n",
     ".gitignore": "*.log\nbuild/\nnode_modules/\n",
     "src/.gitignore": "*.tmp\n!keep.tmp\n",
 }
 CHANGES = Path(__file__).with_name("changes.sh").read_text(encoding="utf-8")
 SCRIPTS = dict(part.split("\n", maxsplit=1) for part in CHANGES.split("\n### ")[1:])
-"""What tasks do, by name."""
+"""Scripts of tasks, by name."""
 
 
 @dataclass(frozen=True)
 class Compared:
-    """What each mode left: the patches of all tasks, by what the task did."""
+    """The patches of all tasks in each mode, by script name."""
 
     patches: Mapping[str, Mapping[str, Patch | None]]
 
 
 def furnish(clone: Clone) -> None:
-    """Add what files alone cannot say, and what git ignores."""
+    """Add modes, links, file names that are not UTF-8, and ignored files."""
     (clone.path / "run.sh").chmod(0o755)
     (clone.path / "link").symlink_to("README.md")
     (clone.path / "link-to-directory").symlink_to("outside")
@@ -60,7 +60,7 @@ def furnish(clone: Clone) -> None:
 
 
 def compare(clone: Clone, scripts: Mapping[str, str], image: str) -> Compared:
-    """Run a task for each script in every mode, from the same commit."""
+    """Run one task per script in every mode, from the same commit."""
     project = Project(clone, engine_access.variables(os.environ))
     plan = project.tasks({f"1.{number}": script for number, script in enumerate(scripts.values(), 1)})
     found: dict[str, dict[str, Patch | None]] = {}
@@ -91,7 +91,7 @@ def compared(
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_a_patch_is_the_same_wherever_it_was_made(compared: Compared, name: str) -> None:
+def test_patch_is_the_same_in_every_mode(compared: Compared, name: str) -> None:
     patches = compared.patches[name]
     assert (patches["local"] is None) == (name in {"nothing", "touched, and no more"})
     for mode in MODES[1:]:

@@ -1,4 +1,4 @@
-"""Images by digest, and the same key twice: on a real engine."""
+"""Images by digest, and equal keys and patches of repeated runs, on a real engine."""
 
 import json
 import os
@@ -26,7 +26,7 @@ SCRIPTS = {
 
 @pytest.fixture
 def project(clone: Clone) -> Project:
-    """A user's project, on a machine that has an engine."""
+    """A user's project on a machine with an engine."""
     return Project(clone, engine_access.variables(os.environ))
 
 
@@ -38,7 +38,7 @@ def ran(project: Project, plan: Path, name: str, *arguments: str) -> tuple[Repor
     return read_report(out / "report.json"), {path.name: path.read_bytes() for path in out.glob("*.patch")}
 
 
-def test_the_same_key_gives_the_same_patch_byte_for_byte(project: Project, test_image: str) -> None:
+def test_same_key_gives_the_same_patch(project: Project, test_image: str) -> None:
     plan = project.tasks(SCRIPTS, front=f"image: {test_image}\nenvironment:\n  MODE: x")
     first, patches = ran(project, plan, "first", "--fresh")
     second, again = ran(project, plan, "second", "--fresh")
@@ -89,7 +89,7 @@ def test_locked_run_uses_the_written_lock(project: Project, test_image: str) -> 
     assert image_of(project) == by_digest
 
 
-def test_a_digest_that_is_in_the_lock_is_the_one_that_runs(project: Project, test_image: str) -> None:
+def test_digest_in_the_lock_is_used(project: Project, test_image: str) -> None:
     nowhere = f"sha256:{'0' * 64}"
     Lock(project.root / FILE, {test_image: nowhere}).write()
     plan = project.tasks({"1.1": "echo 1 > one"}, front=f"image: {test_image}\nmode: dagger")
@@ -100,7 +100,7 @@ def test_a_digest_that_is_in_the_lock_is_the_one_that_runs(project: Project, tes
     assert project.run(plan, "--locked").expect(0).statuses == {"1.1": "changed"}
 
 
-def test_an_image_that_is_not_to_be_had_is_said(project: Project, test_image: str) -> None:
+def test_missing_image_is_reported(project: Project, test_image: str) -> None:
     known = Lock(project.root / FILE, {"kept:1": f"sha256:{'1' * 64}"})
     known.write()
     done = project.call("lock", "--image", test_image, "--image", "patchyard.invalid/none:1").expect(2)

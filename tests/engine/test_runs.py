@@ -1,4 +1,4 @@
-"""Whole runs in containers, by the real command."""
+"""Whole runs in containers, with the real command."""
 
 import os
 import re
@@ -24,8 +24,8 @@ def project(clone: Clone, test_image: str) -> Project:
     return project
 
 
-def never() -> str:
-    """Return text that no engine has seen yet."""
+def unique() -> str:
+    """Return unique text, which no engine has cached."""
     return uuid.uuid4().hex
 
 
@@ -38,13 +38,13 @@ def test_batches_build_on_each_other(project: Project) -> None:
     done = project.run(project.tasks(scripts)).expect(0)
     assert project.show("patchyard/demo/2.1:both") == "1\n2"
     assert project.clone.git("status", "--porcelain") == "?? patchyard.toml"
-    # What batch 2 starts from is a merge that no branch held when the task began.
+    # The start point of batch 2 is a merge that was on no branch when the task started.
     parents = project.clone.git("rev-list", "--parents", "-1", "patchyard/demo/2.1~1").split()
     assert len(parents) == 3
     assert done.statuses == dict.fromkeys(scripts, "changed")
 
 
-def test_a_timeout_is_an_outcome_with_the_files_so_far(project: Project) -> None:
+def test_timed_out_task_keeps_its_files(project: Project) -> None:
     plan = project.tasks({"1.1": "echo so far > far; sleep 100; touch never"})
     done = project.run(plan, "--timeout", "3s")
     assert done.code == 1
@@ -53,15 +53,15 @@ def test_a_timeout_is_an_outcome_with_the_files_so_far(project: Project) -> None
     assert str(done.outcome("1.1")["error"]).startswith("timed out after 3 s in run step 1")
 
 
-def when(project: Project, done: Done) -> str:
+def printed_time(project: Project, done: Done) -> str:
     """Return what `date +%s%N` printed in task 1.3, in its last attempt."""
     found = re.search(r"^[0-9]{19}$", project.call("logs", done.run, "1.3").out, re.MULTILINE)
     assert found
     return found[0]
 
 
-def test_an_unchanged_task_is_cached_and_a_failed_one_is_run_again(project: Project) -> None:
-    cache, mark = f"/cache/{never()}", never()
+def test_unchanged_task_is_cached_and_failed_task_runs_again(project: Project) -> None:
+    cache, mark = f"/cache/{unique()}", unique()
     project.configure(f'{(project.root / "patchyard.toml").read_text()}[container]\ncaches = ["{cache}"]\n')
     works_later = f"test -e {cache}/there && echo 1 > two"
     plan = project.tasks({"1.1": f"echo {mark} > one", "1.2": works_later, "1.3": "date +%s%N; exit 7"})
@@ -76,9 +76,9 @@ def test_an_unchanged_task_is_cached_and_a_failed_one_is_run_again(project: Proj
     second = project.run(plan)
     assert second.statuses == {"1.1": "changed", "1.2": "changed", "1.3": "failed"}
     assert cached(second) == [True, False, False]
-    times = [when(project, first), when(project, second)]
+    times = [printed_time(project, first), printed_time(project, second)]
     assert project.call("retry", second.run, "1.3").code == 1
-    assert len({*times, when(project, second)}) == 3
+    assert len({*times, printed_time(project, second)}) == 3
     assert cached(project.run(plan, "--fresh")) == [False, False, False]
 
     shown = project.call("run", plan)
@@ -88,7 +88,7 @@ def test_an_unchanged_task_is_cached_and_a_failed_one_is_run_again(project: Proj
     assert "failed, cached" not in stored.out
 
 
-def test_secrets_are_in_no_log_and_no_patch(project: Project) -> None:
+def test_secrets_are_not_in_logs_or_patches(project: Project) -> None:
     project.configure(f'{(project.root / "patchyard.toml").read_text()}secrets = ["KEY"]\n')
     plan = project.tasks(
         {"1.1": 'echo "$KEY"; printf %s "$KEY" | base64; echo fine > f', "1.2": 'echo "$KEY" > leaked'}
@@ -123,8 +123,8 @@ def test_text_that_is_not_utf_8_is_replaced_or_rejected(
     assert "is not UTF-8, and a Dagger engine takes nothing else" in done.outcome("1.1")["error"]
 
 
-def test_the_pool_s_size_bounds_the_containers(project: Project) -> None:
-    cache = f"/cache/{never()}"
+def test_pool_size_limits_the_number_of_containers(project: Project) -> None:
+    cache = f"/cache/{unique()}"
     project.configure(f'{(project.root / "patchyard.toml").read_text()}[container]\ncaches = ["{cache}"]\n')
     script = (
         f"mkdir {cache}/$PATCHYARD_TASK; sleep 1.5; ls {cache} | wc -l > seen-$PATCHYARD_TASK; "
@@ -136,7 +136,7 @@ def test_the_pool_s_size_bounds_the_containers(project: Project) -> None:
     assert max(seen) == 2
 
 
-def test_set_up_copied_files_and_the_environment(project: Project) -> None:
+def test_setup_copied_files_and_environment(project: Project) -> None:
     (project.root / ".env").write_text("TOKEN=1\n")
     project.configure(
         f'{(project.root / "patchyard.toml").read_text()}[environment]\nCOLOUR = "dark green"\n'
@@ -149,8 +149,8 @@ def test_set_up_copied_files_and_the_environment(project: Project) -> None:
     assert "TOKEN=1\ngenerated\ndark green\n" in project.log(done.run, "1.1")
 
 
-def test_an_interruption_ends_the_containers(project: Project) -> None:
-    cache = f"/cache/{never()}"
+def test_interruption_ends_the_containers(project: Project) -> None:
+    cache = f"/cache/{unique()}"
     project.configure(f'{(project.root / "patchyard.toml").read_text()}[container]\ncaches = ["{cache}"]\n')
     loop = f"trap '' INT TERM; while :; do echo beat >> {cache}/beats; sleep 0.1; done"
     beats = f"test -s {cache}/beats; a=$(wc -l < {cache}/beats); sleep 1; test $a = $(wc -l < {cache}/beats)"
@@ -170,7 +170,7 @@ def test_an_interruption_ends_the_containers(project: Project) -> None:
     project.run(project.tasks({"1.1": beats}, "look.md")).expect(0)
 
 
-def test_an_image_that_is_not_there_fails_its_task_alone(project: Project) -> None:
+def test_missing_image_fails_only_its_task(project: Project) -> None:
     plan = project.plan(
         "# Images\n### Task 1: Here\n**Run:**\n- `echo 1 > one`\n"
         "### Task 2: Elsewhere\n**Image:** registry.invalid/no/such:image\n**Run:**\n- `echo 2 > two`\n"
@@ -181,7 +181,7 @@ def test_an_image_that_is_not_there_fails_its_task_alone(project: Project) -> No
     assert "registry.invalid/no/such:image" in str(done.outcome("2")["error"])
 
 
-def test_without_a_command_line_it_says_what_to_install(project: Project) -> None:
+def test_missing_dagger_command_line_is_reported(project: Project) -> None:
     environ = {"_EXPERIMENTAL_DAGGER_CLI_BIN": "", "PATH": "/usr/bin:/bin"}
     done = project.call("run", project.tasks({"1.1": "true"}), environ=environ)
     assert done.code == 4
