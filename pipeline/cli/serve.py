@@ -11,7 +11,7 @@ from pipeline.cli.process import environment
 from pipeline.store.engine import VARIABLE as DATABASE_VARIABLE
 from tasks.errors import PatchyardError
 
-REQUIRED_MODULES = ("fastapi", "uvicorn", "fastapi_offline", "sse_starlette")
+REQUIRED_MODULES = ("fastapi", "uvicorn", "fastapi_offline")
 """Modules that the extra `server` installs."""
 TOKEN_VARIABLE = "PATCHYARD_TOKEN"  # noqa: S105 - the name of a variable
 

@@ -15,7 +15,6 @@ from starlette.responses import FileResponse, Response
 
 from pipeline.web import actions
 from pipeline.web import routes_tasks as api_tasks
-from pipeline.web.feeds import EventStream
 from pipeline.web.problems import NotFoundError, diagnosed, install
 from pipeline.web.schemas import (
     EVENTS,
@@ -32,6 +31,7 @@ from pipeline.web.schemas import (
 from pipeline.web.security import Access, Policy
 from pipeline.web.serializers import batch_states, execution_state, execution_status
 from pipeline.web.services import LocatedRun, ServerSettings, Services
+from pipeline.web.sse import EventStream
 
 PREFIX = "/api/v1/autonomous"
 DESCRIPTION = """
@@ -194,9 +194,9 @@ def _runs(services: Services) -> APIRouter:
         when there is none.
         """
         seen = int(last_event_id) if last_event_id and last_event_id.isdecimal() else after
-        if seen and await services.has_told(execution_id, seen):
+        if seen and await services.has_seen_all(execution_id, seen):
             return Response(status_code=204)
-        return EventStream(await services.follow(execution_id, seen), services.followers)
+        return services.subscribers.stream(await services.follow(execution_id, seen))
 
     _add_actions(router, services)
     return router

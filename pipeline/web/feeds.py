@@ -1,74 +1,46 @@
-"""Whoever follows a run or a log: server-sent events, with one look at the store for all who follow one run.
+"""Event feeds: one poll of the store per run, shared by all subscribers of the run.
 
-Nothing is queued for anybody. A feed keeps the newest events of its run, ready to be sent; each follower has a
-place in the sequence and takes what comes after it, from the feed while it is there and else from the store. So
-a slow follower costs no memory, and none misses an event.
+There is no queue per subscriber: a feed keeps the newest events of its run, encoded; each subscriber has a
+position in the sequence and reads the events after it, from the feed or, if they are no longer there, from the
+store. So a slow subscriber uses no memory and does not miss an event.
 """
 
-import json
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from time import monotonic
 
 import anyio
 from anyio.abc import TaskGroup
-from starlette.background import BackgroundTask
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
 
 from pipeline.store.records import StoredEvent
+from pipeline.web.sse import EncodedEvent, EventStream
 from tasks.errors import PatchyardError
 
 POLL = 0.04
-"""Seconds between two looks at the events of a run that is followed."""
-KEEP_ALIVE = 15.0
-"""Seconds of silence after which a comment is sent, so that no proxy takes the connection for dead."""
-SEND_TIME = 60.0
-"""Seconds in which a follower has to take what it is sent, before it is let go."""
+"""Seconds between two reads of the events of a run that has subscribers."""
 QUIET = 10.0
-"""Seconds without an event after which a run that is over is taken for told, though nobody told of its end."""
+"""Seconds without an event after which an ended run's feed is complete, even without a `run_finished` event."""
 RECENT = 2_000
 """Events of a run that a feed keeps."""
 PAGE = 500
+"""Events that are read at once."""
 Read = Callable[[int], Awaitable[Sequence[StoredEvent]]]
-"""Gives the events after a number, at most a page of them."""
+"""Returns the events after a sequence number, at most `PAGE`."""
 IsOver = Callable[[], Awaitable[bool]]
-HELLO = b"retry: 1000\n\n"
-COMMENT = b": still here\n\n"
+"""Whether a run has ended and no work on it is pending."""
 
 
 class TooManyError(PatchyardError):
-    """The server has as many followers as it can have."""
-
-
-@dataclass(frozen=True, slots=True)
-class EncodedEvent:
-    """An event as followers get it."""
-
-    sequence: int
-    name: str
-    message: bytes
-
-    @classmethod
-    def of(cls, event: StoredEvent) -> "EncodedEvent":
-        """Return an event, ready to be sent."""
-        name = str(event.record.get("event", "message"))
-        return cls(event.sequence, name, message(event.sequence, name, event.record))
-
-
-def message(number: int, name: str, data: object) -> bytes:
-    """Return a server-sent event; its data is one line of JSON, in ASCII."""
-    return f"id: {number}\nevent: {name}\ndata: {json.dumps(data)}\n\n".encode("ascii")
+    """The server has as many subscribers as it allows."""
 
 
 class Feed:
-    """The events of one run, for all who follow it; `run` looks for new ones as long as it is let.
+    """The events of one run for all its subscribers.
 
     Args:
         read: Reads from the store.
-        is_over: Whether nobody works on the run, or will without being asked to.
+        is_over: Whether the run has ended and no work on it is pending.
         size: How many events are kept.
     """
 
@@ -77,80 +49,84 @@ class Feed:
         self._is_over = is_over
         self._recent: deque[EncodedEvent] = deque(maxlen=size)
         self._last = 0
-        self._finished = False  # the newest of what begins or ends a run is an end
+        self._finished = False  # of `run_started` and `run_finished`, the newest is the latter
         self._changed = anyio.Event()
         self._grown_at = monotonic()
-        self._looked = anyio.Event()
+        self._loaded = anyio.Event()
         self.failure: PatchyardError | None = None
-        self.followers = 0
+        self.subscribers = 0
 
     async def run(self) -> None:
-        """Look for events until cancelled."""
+        """Poll the store until cancelled, or until it cannot be read (`failure`)."""
         try:
             while True:
                 page = await self._read(self._last)
                 if page:
-                    self._take(page)
+                    self._add(page)
                 if len(page) < PAGE:
-                    self._looked.set()
+                    self._loaded.set()
                     await anyio.sleep(POLL)
         except PatchyardError as error:
             self.failure = error
-            self._looked.set()
-            self.wake()
+            self._loaded.set()
+            self.notify()
 
-    def _take(self, page: Sequence[StoredEvent]) -> None:
+    def _add(self, page: Sequence[StoredEvent]) -> None:
         for event in page:
-            told = EncodedEvent.of(event)
-            if told.name in {"run_started", "run_finished"}:
-                self._finished = told.name == "run_finished"
-            self._recent.append(told)
-            self._last = told.sequence
+            encoded = EncodedEvent.of(event)
+            if encoded.name in {"run_started", "run_finished"}:
+                self._finished = encoded.name == "run_finished"
+            self._recent.append(encoded)
+            self._last = encoded.sequence
         self._grown_at = monotonic()
-        self.wake()
+        self.notify()
 
-    def wake(self) -> None:
-        """Let those who wait look again."""
+    def notify(self) -> None:
+        """Wake all subscribers."""
         changed, self._changed = self._changed, anyio.Event()
         changed.set()
 
-    async def after(self, number: int) -> Sequence[EncodedEvent]:
-        """Return what is there after a number; nothing where that is the newest."""
+    async def events_after(self, number: int) -> Sequence[EncodedEvent]:
+        """Return at most `PAGE` events after a sequence number; none if it is the newest.
+
+        Raises:
+            StoreError: The store cannot be read.
+        """
         if number >= self._last:
             return ()
         if self._recent and self._recent[0].sequence <= number + 1:
             skipped = number + 1 - self._recent[0].sequence
-            return [self._recent[at] for at in range(skipped, min(skipped + PAGE, len(self._recent)))]
+            return [self._recent[index] for index in range(skipped, min(skipped + PAGE, len(self._recent)))]
         return [EncodedEvent.of(event) for event in await self._read(number)]
 
-    async def start_of(self, number: int) -> int:
-        """Return where a follower begins that has seen a number: one that never was begins at the beginning."""
-        await self._looked.wait()
+    async def resume_position(self, number: int) -> int:
+        """Return where a subscriber starts that has seen a sequence number; 0 if the run has no such number."""
+        await self._loaded.wait()
         return number if 0 <= number <= self._last else 0
 
-    async def ends_at(self, number: int) -> bool:
-        """Whether a follower that has seen a number has seen everything, and there is no more to come."""
+    async def is_complete_at(self, number: int) -> bool:
+        """Whether a subscriber that has seen a sequence number has seen every event, and no more will come."""
         quiet = monotonic() - self._grown_at > QUIET
         if number < self._last or not (self._finished or quiet):
             return False
         return await self._is_over() and number >= self._last
 
-    async def wait(self) -> None:
-        """Wait until there may be something new, or an end to be noticed."""
+    async def wait_for_change(self) -> None:
+        """Wait for new events, at most one second: the end of a run is not an event of the feed."""
         changed = self._changed
         with anyio.move_on_after(1.0):
             await changed.wait()
 
 
-class Followers:
-    """The feeds of the runs that are followed: made for the first who follows, ended with the last.
+class Subscribers:
+    """The open event streams, and the feeds of their runs: a feed runs while its run has subscribers.
 
     Args:
-        most: How many may follow at once.
+        limit: How many streams may be open at once.
     """
 
-    def __init__(self, most: int = 1_000) -> None:
-        self.most = most
+    def __init__(self, limit: int = 1_000) -> None:
+        self.limit = limit
         self.closing = anyio.Event()
         self.count = 0
         self._group: TaskGroup | None = None
@@ -158,7 +134,7 @@ class Followers:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """Let feeds run while the context is open."""
+        """Run feeds while the context is open."""
         async with anyio.create_task_group() as group:
             self._group = group
             try:
@@ -168,36 +144,48 @@ class Followers:
                 group.cancel_scope.cancel()
 
     def close(self) -> None:
-        """End every stream, after what its run has told by now."""
+        """End every stream after the events that are stored by now."""
         self.closing.set()
         for feed, _ in self._feeds.values():
-            feed.wake()
+            feed.notify()
 
-    def check(self) -> None:
-        """Check that one more may follow.
+    def check_limit(self) -> None:
+        """Check that one more stream may be opened.
 
         Raises:
-            TooManyError: As many follow already as can.
+            TooManyError: `limit` streams are open.
         """
-        if self.count >= self.most:
-            raise TooManyError(f"{self.count} follow already; try again later")
+        if self.count >= self.limit:
+            raise TooManyError(f"too many open event streams (limit {self.limit}); try again later")
+
+    def stream(self, source: AsyncIterator[bytes]) -> EventStream:
+        """Return a response that sends messages, and is counted while it does."""
+        return EventStream(source, self._counted())
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        self.count += 1
+        try:
+            yield
+        finally:
+            self.count -= 1
 
     @asynccontextmanager
     async def feed(self, run: str, read: Read, is_over: IsOver) -> AsyncIterator[Feed]:
-        """Give the feed of a run, for as long as somebody follows it."""
+        """Provide the feed of a run, and run it while the context is open."""
         if run not in self._feeds or self._feeds[run][0].failure:
             if self._group is None:
-                raise RuntimeError("no feed runs before the server does")
+                raise RuntimeError("feeds run in the context of Subscribers.open")
             feed, scope = Feed(read, is_over), anyio.CancelScope()
             self._feeds[run] = (feed, scope)
             self._group.start_soon(self._run, feed, scope)
         feed, scope = self._feeds[run]
-        feed.followers += 1
+        feed.subscribers += 1
         try:
             yield feed
         finally:
-            feed.followers -= 1
-            if feed.followers == 0:
+            feed.subscribers -= 1
+            if feed.subscribers == 0:
                 scope.cancel()
                 if self._feeds.get(run, (None,))[0] is feed:
                     del self._feeds[run]
@@ -207,89 +195,33 @@ class Followers:
         with scope:
             await feed.run()
 
-    async def events(self, run: str, after: int, read: Read, is_over: IsOver) -> AsyncIterator[bytes]:
-        """Yield the events of a run after a number, until it is over; empty bytes when it is quiet.
+    async def messages(self, run: str, after: int, read: Read, is_over: IsOver) -> AsyncIterator[bytes]:
+        """Yield the events of a run after a sequence number, until it is over; empty bytes if there are none.
 
         Raises:
-            StoreError: The store cannot be read; whoever follows comes again with what it saw last.
+            StoreError: The store cannot be read; the subscriber reconnects with the last number it has seen.
         """
         async with self.feed(run, read, is_over) as feed:
-            place = await feed.start_of(after)
+            position = await feed.resume_position(after)
             while True:
-                told = await feed.after(place)
-                if told:
-                    place = told[-1].sequence
-                    yield b"".join(item.message for item in told)
+                events = await feed.events_after(position)
+                if events:
+                    position = events[-1].sequence
+                    yield _joined(events)
                 elif feed.failure:
                     raise feed.failure
                 elif self.closing.is_set():
-                    while left := [
-                        EncodedEvent.of(event) for event in await read(place)
-                    ]:  # since the feed looked last
-                        place = left[-1].sequence
-                        yield b"".join(item.message for item in left)
+                    # Events that were stored since the last poll, such as `run_finished`.
+                    while events := [EncodedEvent.of(event) for event in await read(position)]:
+                        position = events[-1].sequence
+                        yield _joined(events)
                     return
-                elif await feed.ends_at(place):
+                elif await feed.is_complete_at(position):
                     return
                 else:
-                    await feed.wait()
+                    await feed.wait_for_change()
                     yield b""
 
 
-class EventStream(Response):
-    """A response of server-sent events. Yields of no bytes only say that whoever makes them is there.
-
-    It ends with its source, when whoever follows goes, or takes nothing for too long.
-    """
-
-    media_type = "text/event-stream"
-
-    def __init__(self, source: AsyncIterator[bytes], followers: Followers) -> None:
-        self.status_code = 200
-        self.background: BackgroundTask | None = None
-        self._source = source
-        self._followers = followers
-        self.init_headers(
-            {
-                "cache-control": "no-store",
-                "x-accel-buffering": "no",  # else nginx keeps events until it has enough of them
-            }
-        )
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - as ASGI has it
-        """Send what comes."""
-        self._followers.count += 1
-        try:
-            async with anyio.create_task_group() as group:
-                group.start_soon(self._until_gone, receive, group.cancel_scope)
-                await self._send(send)
-                group.cancel_scope.cancel()
-        finally:
-            self._followers.count -= 1
-            with anyio.CancelScope(shield=True):
-                await self._source.aclose()  # type: ignore[attr-defined]  # it is an asynchronous generator
-
-    async def _send(self, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        sent_at = monotonic()
-        data = HELLO
-        with anyio.CancelScope() as patience:
-            try:
-                while True:
-                    if not data and monotonic() - sent_at > KEEP_ALIVE:
-                        data = COMMENT
-                    if data:
-                        patience.deadline = anyio.current_time() + SEND_TIME
-                        await send({"type": "http.response.body", "body": data, "more_body": True})
-                        patience.deadline = float("inf")
-                        sent_at = monotonic()
-                    data = await anext(self._source)
-            except (StopAsyncIteration, PatchyardError):
-                pass
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-    @staticmethod
-    async def _until_gone(receive: Receive, scope: anyio.CancelScope) -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        scope.cancel()
+def _joined(events: Sequence[EncodedEvent]) -> bytes:
+    return b"".join(event.message for event in events)

@@ -23,8 +23,9 @@ from pipeline.store.store import Store
 from pipeline.view.templating import PageLinks, render
 from pipeline.view.timeline import Row, Timeline
 from pipeline.view.timeline_builder import Source, StepUnderWay, source_of, timeline
-from pipeline.web.feeds import EncodedEvent, Feed
+from pipeline.web.feeds import Feed
 from pipeline.web.services import LocatedRun, Services
+from pipeline.web.sse import EncodedEvent
 from pipeline.web.workers import Work
 from tasks.errors import PatchyardError
 from tasks.model import Plan, RunStatus
@@ -223,7 +224,7 @@ class LiveRun:
         """Look for changes, until the run is over."""
         try:
             while not self.over:
-                told = await self._feed.after(self._shown.sequence)
+                told = await self._feed.events_after(self._shown.sequence)
                 records = [(item.sequence, record_of(item)) for item in told]
                 if records or await self._has_turned():
                     await self._take(records)
@@ -231,7 +232,7 @@ class LiveRun:
                     self.over = not await self._has_turned()  # it may have, since it was looked at
                     continue
                 else:
-                    await self._feed.wait()
+                    await self._feed.wait_for_change()
                     continue
                 self._wake()
                 await anyio.sleep(max(SHORTEST_PAUSE, self._cost * (1 / SHARE - 1)))
@@ -260,8 +261,8 @@ class LiveRun:
     async def _is_over(self) -> bool:
         return (
             self._feed.failure is not None
-            or self._services.followers.closing.is_set()
-            or await self._feed.ends_at(self._shown.sequence)
+            or self._services.subscribers.closing.is_set()
+            or await self._feed.is_complete_at(self._shown.sequence)
         )
 
     async def _take(self, records: Iterable[tuple[int, Mapping[str, Any]]]) -> None:
@@ -413,7 +414,7 @@ class LiveRuns:
     @asynccontextmanager
     async def _live(self, place: LocatedRun, after: int, frame: str) -> AsyncIterator[LiveRun]:
         services, run = self.services, place.run.id
-        async with services.followers.feed(run, services.reader(place), services.over(run)) as feed:
+        async with services.subscribers.feed(run, services.reader(place), services.over(run)) as feed:
             live = self._found(run)
             if live is None:
                 start = await services.call(read_run, services, place, self.plans)

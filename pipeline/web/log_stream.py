@@ -10,8 +10,8 @@ import anyio
 from anyio import to_thread
 from starlette.responses import Response, StreamingResponse
 
-from pipeline.web.feeds import message
 from pipeline.web.problems import problem
+from pipeline.web.sse import format_message
 
 CHUNK = 64 * 1024
 """Bytes of a log that are read and sent at once."""
@@ -99,13 +99,13 @@ async def follow(
             text = decoder.decode(data)
             held_back = len(decoder.getstate()[0])
             if text or held_back == pending:
-                yield message(place - held_back, "log", {"offset": place - held_back, "text": text})
+                yield format_message(place - held_back, "log", {"offset": place - held_back, "text": text})
             continue
         if last:
             rest = decoder.decode(b"", final=True)
             if rest:
-                yield message(place, "log", {"offset": place, "text": rest})
-            yield message(place, "end", {"offset": place})
+                yield format_message(place, "log", {"offset": place, "text": rest})
+            yield format_message(place, "end", {"offset": place})
             return
         if closing():
             return

@@ -30,7 +30,7 @@ class LogView:
 
     async def follow(self, services: Services, is_over: Callable[[], Awaitable[bool]]) -> AsyncIterator[str]:
         """Yield what there is and what is added, as HTML, until whoever writes it is done; empty when quiet."""
-        while not services.followers.closing.is_set():
+        while not services.subscribers.closing.is_set():
             over = await is_over()  # first: what is written before the end is then read
             html = await services.call(self.read)
             while html:

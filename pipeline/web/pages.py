@@ -24,7 +24,6 @@ from pipeline.view.diff import Diff, parse_diff
 from pipeline.view.templating import STATIC, PageLinks, render
 from pipeline.view.timeline import RUNNING, Bar, Row
 from pipeline.web import actions
-from pipeline.web.feeds import EventStream
 from pipeline.web.live_updates import LiveRuns, RunView, read_run
 from pipeline.web.log_view import LogView
 from pipeline.web.problems import NotFoundError
@@ -181,9 +180,9 @@ class _Pages:
     ) -> Response:
         """Send what changes of a run, as HTML in server-sent events."""
         place = await self._services.find(run)
-        self._services.followers.check()
+        self._services.subscribers.check_limit()
         seen = int(last_event_id) if last_event_id and last_event_id.isdecimal() else after
-        return EventStream(self._changes(place, seen, frame), self._services.followers)
+        return self._services.subscribers.stream(self._changes(place, seen, frame))
 
     async def _changes(self, place: LocatedRun, after: int, frame: str) -> AsyncIterator[bytes]:
         async for number, name, html in self._live.changes(place, after, frame):
@@ -194,7 +193,7 @@ class _Pages:
     ) -> Response:
         """Send the log of an attempt from its beginning, and what is added to it, as server-sent events."""
         place = await self._services.find(run)
-        self._services.followers.check()
+        self._services.subscribers.check_limit()
         path = log_path(run_directory(place.repository.common, place.run.id), task, attempt)
 
         async def is_over() -> bool:
@@ -208,7 +207,7 @@ class _Pages:
                 yield sent("log", html) if html else b""
             yield sent("end", "")
 
-        return EventStream(source(), self._services.followers)
+        return self._services.subscribers.stream(source())
 
     async def act(self, request: Request, run: RunName, action: str) -> Response:
         """Cancel, pause, go on with, retry or publish a run, and lead back to its page."""

@@ -12,12 +12,12 @@ from pipeline.run.control import host_name
 from pipeline.run.paths import run_directory
 from pipeline.store.records import StoredAttempt, StoredStep
 from pipeline.store.store import UnknownRunError
-from pipeline.web.feeds import EventStream
 from pipeline.web.log_stream import follow, ranged
 from pipeline.web.problems import NotFoundError
 from pipeline.web.schemas import EVENTS, RUN_PATTERN, TASK_PATTERN, TaskDetail
 from pipeline.web.serializers import task_detail, under_way
 from pipeline.web.services import Services, Snapshot
+from pipeline.web.sse import EventStream
 from tasks.model import Task
 
 DIFF = "text/x-diff; charset=utf-8"
@@ -146,10 +146,10 @@ def _add_log(made: APIRouter, services: Services) -> None:
         async def has_ended() -> bool:
             return _has_ended(await services.snapshot(run), number, attempt)
 
-        services.followers.check()
+        services.subscribers.check_limit()
         place = int(last_event_id) if last_event_id and last_event_id.isdecimal() else 0
-        source = follow(find, has_ended, place, services.followers.closing.is_set)
-        return EventStream(source, services.followers)
+        source = follow(find, has_ended, place, services.subscribers.closing.is_set)
+        return services.subscribers.stream(source)
 
 
 def task_of(snapshot: Snapshot, number: str) -> Task:

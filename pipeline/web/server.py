@@ -122,5 +122,5 @@ async def _stop_runs_and_server(server: uvicorn.Server, services: Services) -> N
 
 
 def _stop_server(server: uvicorn.Server, services: Services) -> None:
-    services.followers.close()
+    services.subscribers.close()
     server.should_exit = True

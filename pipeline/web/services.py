@@ -21,7 +21,7 @@ from pipeline.run.lifecycle import current_status, is_dead, is_unpublished, open
 from pipeline.run.paths import run_directory
 from pipeline.store.records import Run, StoredAttempt, StoredEvent, StoredTask
 from pipeline.store.store import AmbiguousRunError, Store, UnknownRunError
-from pipeline.web.feeds import PAGE, Followers, IsOver, Read
+from pipeline.web.feeds import PAGE, IsOver, Read, Subscribers
 from pipeline.web.roots import Repositories, Roots
 from pipeline.web.workers import Work, WorkerJob, Workers
 from tasks.errors import PatchyardError
@@ -119,7 +119,7 @@ class Services:
         self.repositories = Repositories(
             self.roots, environ, lambda repository: open_store(repository, environ, database)
         )
-        self.followers = Followers()
+        self.subscribers = Subscribers()
         worker_environ = {**environ, **({"PATCHYARD_DATABASE": database} if database else {})}
         self.workers = Workers(worker_environ, settings.runs, self._ask_to_stop, self.forget)
         self._limiter = CapacityLimiter(THREADS)
@@ -131,7 +131,7 @@ class Services:
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Self]:
         """Go on with the runs that were cut off, and serve until the context is left."""
-        async with self.workers.open(), self.followers.open(), anyio.create_task_group() as group:
+        async with self.workers.open(), self.subscribers.open(), anyio.create_task_group() as group:
             await self.take_up()
             group.start_soon(self._take_over)
             try:
@@ -361,17 +361,17 @@ class Services:
     # Following
 
     async def follow(self, name: str, after: int) -> AsyncIterator[bytes]:
-        """Return the events of a run after a number, as server-sent events; `following.EventStream` sends them.
+        """Return the events of a run after a number, as server-sent events; `Subscribers.stream` sends them.
 
         Raises:
             UnknownRunError: There is no such run.
-            TooManyError: As many follow already as can.
+            TooManyError: Too many event streams are open.
         """
         place = await self.find(name)
-        self.followers.check()
-        return self.followers.events(place.run.id, after, self.reader(place), self.over(place.run.id))
+        self.subscribers.check_limit()
+        return self.subscribers.messages(place.run.id, after, self.reader(place), self.over(place.run.id))
 
-    async def has_told(self, name: str, number: int) -> bool:
+    async def has_seen_all(self, name: str, number: int) -> bool:
         """Whether a run is over, and whoever has seen a number has seen everything.
 
         Raises:
@@ -381,8 +381,8 @@ class Services:
         over = self.over(place.run.id)
         if not await over():
             return False
-        async with self.followers.feed(place.run.id, self.reader(place), over) as feed:
-            return await feed.start_of(number) == number and await feed.ends_at(number)
+        async with self.subscribers.feed(place.run.id, self.reader(place), over) as feed:
+            return await feed.resume_position(number) == number and await feed.is_complete_at(number)
 
     def reader(self, place: LocatedRun) -> Read:
         """Return what reads the events of a run."""

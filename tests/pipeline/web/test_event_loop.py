@@ -39,7 +39,7 @@ async def serving(project: Project, **more: object) -> AsyncIterator[tuple[httpx
             finally:
                 with anyio.CancelScope(shield=True):
                     await app.state.services.workers.stop()  # a test that failed leaves none behind, either
-                app.state.services.followers.close()
+                app.state.services.subscribers.close()
                 server.should_exit = True
 
 
