@@ -76,7 +76,7 @@ def templates() -> "Environment":
             "rest_lines": rest_lines,
             "slug": slug,
             "tick": tick,
-            "told": told,
+            "bar_label": bar_label,
             "utc": utc,
             "web": web,
             "words": words,
@@ -149,7 +149,7 @@ def words(state: object) -> str:
     return str(state).replace("_", " ")
 
 
-def told(bar: Bar) -> str:
+def bar_label(bar: Bar) -> str:
     """Return a bar as a sentence, for whoever does not see it."""
     again = f", attempt {bar.number}" if bar.number > 1 else ""
     took = f" after {duration(bar.seconds)}" if bar.seconds is not None else ""

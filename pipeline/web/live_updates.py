@@ -65,7 +65,7 @@ class RunView:
     problem: str | None = None  # why nobody works on it, or why it could not be published
 
     @property
-    def going_on(self) -> bool:
+    def expects_changes(self) -> bool:
         """Whether more is to come without anybody asking for it."""
         return self.busy or self.publishing or (self.view.live and not self.problem)
 

@@ -113,12 +113,12 @@ class _Pages:
             "total": len(places),
             "repositories": [str(repository.root) for repository in repositories],
             "modes": list(Mode),
-            "told": None,
+            "form_errors": None,
             "values": defaultdict(str),
         }
 
     async def begin(self, request: Request) -> Response:
-        """Begin a run, and lead to its page; a plan with mistakes is told in the form."""
+        """Begin a run, and lead to its page; errors in the plan are shown in the form."""
         values = {name: found[-1].strip() for name, found in (await _form(request)).items()}
         try:
             place, _ = await actions.begin(self._services, _start(values))
@@ -131,12 +131,12 @@ class _Pages:
             return await self._refused(request, values, [str(error)])
         return _to(request, PageLinks(place.run.id).of_run())
 
-    async def _refused(self, request: Request, values: Mapping[str, str], told: list[str]) -> Response:
+    async def _refused(self, request: Request, values: Mapping[str, str], form_errors: list[str]) -> Response:
         if _asked_by_htmx(request):
-            return _page("told.html", {"told": told})
+            return _page("form_errors.html", {"form_errors": form_errors})
         return _page(
             "runs.html",
-            {**await self._runs_values(), "told": told, "values": defaultdict(str, values)},
+            {**await self._runs_values(), "form_errors": form_errors, "values": defaultdict(str, values)},
             status=422,
         )
 

@@ -93,20 +93,20 @@ def test_run_is_paused_resumed_and_cancelled(server: Serving, project: Project, 
     wait_for((project.shared / "1.1.in").exists, "the first task")
 
     page.get_by_role("button", name="Pause").click()
-    expect(page.get_by_role("button", name="Go on")).to_be_visible()
+    expect(page.get_by_role("button", name="Resume")).to_be_visible()
     expect(page.locator("#status")).to_have_text("paused")  # the process of the run has handled the request
     open_gate(project, "first")
     expect(page.locator("[id='row-1.1']")).to_have_attribute("data-state", "unchanged")
     assert state(page, "1.2") == "pending"
 
-    page.get_by_role("button", name="Go on").click()
+    page.get_by_role("button", name="Resume").click()
     wait_for((project.shared / "1.3.in").exists, "the last task")
     expect(page.locator("[id='row-1.2']")).to_have_attribute("data-state", "unchanged")
 
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator("#status")).to_have_text("cancelled")
     expect(page.locator("[id='row-1.3']")).to_have_attribute("data-state", "cancelled")
-    expect(page.get_by_role("button", name="Go on")).to_be_visible()
+    expect(page.get_by_role("button", name="Resume")).to_be_visible()
     assert server.status(run)["run_status"] == "cancelled"
 
 
@@ -121,7 +121,7 @@ def test_failed_task_is_retried_and_each_attempt_has_its_log(
     expect(page.locator("[id='bar-1.1-1'] .mark")).to_have_attribute("data-state", "failed")
 
     open_gate(project, "again")
-    page.get_by_role("button", name="Retry what failed").click()
+    page.get_by_role("button", name="Retry failed").click()
 
     expect(page.locator("#status")).to_have_text("succeeded")
     expect(page.locator("[id='bar-1.1-2']")).to_have_attribute("data-state", "changed")
@@ -249,7 +249,7 @@ def watched(server: Serving, ended: str) -> tuple[str, str]:
 def test_page_is_usable_with_the_keyboard(server: Serving, ended: str, open_page: Open) -> None:
     page = open_page(f"{server.url}/runs/{ended}")
     page.keyboard.press("Tab")
-    expect(page.get_by_role("link", name="To the table of tasks")).to_be_focused()
+    expect(page.get_by_role("link", name="Skip to the task table")).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.locator("#tasks")).to_be_focused()
 
@@ -272,7 +272,7 @@ def test_page_is_usable_with_the_keyboard(server: Serving, ended: str, open_page
     expect(page.locator("#panel")).to_be_focused()
     expect(page.locator("#panel")).to_have_accessible_name(re.compile(r"^1\.\d Do 1\.\d$"))
     page.keyboard.press("Tab")
-    expect(page.get_by_role("link", name="Close the task")).to_be_focused()
+    expect(page.get_by_role("link", name="Close task")).to_be_focused()
     page.keyboard.press("Escape")
     assert page.evaluate("document.activeElement.id") == opener
 

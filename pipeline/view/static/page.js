@@ -25,7 +25,7 @@
     if (reachable && byId(reachable)) byId(reachable).tabIndex = 0;
     if (focused && document.activeElement?.id !== focused) byId(focused)?.focus({ preventScroll: true });
     const notices = byId("notices");
-    if (notices?.childElementCount) byId("said").hidden = false;
+    if (notices?.childElementCount) byId("messages").hidden = false;
     window.patchyard.refresh();
   }
 

@@ -73,9 +73,9 @@
     const shown = byId("figures");
     if (!shown?.dataset.places || moment <= 0) return;
     const { busy, at, running, places } = shown.dataset;
-    const faster = (Number(busy) + Number(running) * Math.max(0, moment - Number(at))) / moment;
-    for (const one of shown.querySelectorAll("[data-faster]")) one.textContent = faster.toFixed(1);
-    const share = Math.min(1, faster / Number(places));
+    const speedup = (Number(busy) + Number(running) * Math.max(0, moment - Number(at))) / moment;
+    for (const one of shown.querySelectorAll("[data-speedup]")) one.textContent = speedup.toFixed(1);
+    const share = Math.min(1, speedup / Number(places));
     for (const one of shown.querySelectorAll("[data-pool]")) one.textContent = (share * 100).toFixed(0);
   }
 

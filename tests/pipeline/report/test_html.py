@@ -118,7 +118,7 @@ def test_large_patches_are_cut() -> None:
     source = Source(run=run(), standing=RunStatus.SUCCEEDED, plan=plan(*names), tasks=tasks)
     html = html_report(timeline(source, at(1)), tasks, at(1))
     assert html.count('<tr class="add">') == module.MAX_LINES == 5 * MOST_LINES
-    assert "2 more tasks changed something" in html
+    assert "2 more patches are left out" in html
 
 
 def test_report_command_writes_the_file(project: Project) -> None:

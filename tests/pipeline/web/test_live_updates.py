@@ -34,7 +34,7 @@ async def test_a_worker_that_ends_while_it_is_asked_whether_the_run_is_over(
                 await live.run()
             group.cancel_scope.cancel()
 
-    assert start.going_on
+    assert start.expects_changes
     changes = live.after(0)
     assert changes, "the page is told that nobody works on the run any more"
     assert 'data-state="succeeded"' in changes[-1].html
