@@ -13,7 +13,7 @@ from pipeline.cli.process import environment
 from pipeline.config.sources import load
 from pipeline.run.lifecycle import open_store
 from pipeline.run.prepare import CallError
-from pipeline.run.recovery import salvager
+from pipeline.run.recovery import make_store_work
 from pipeline.run.retention import Retention
 from tasks.durations import parse_duration
 from tasks.text import plural
@@ -48,7 +48,9 @@ def clean(repo: Path, worktrees: Path | None, older_than: str | None, *, dry_run
     configured = settings.forced.get("worktrees") or settings.file.get("worktrees")
     directory = configured or default_directory(repository)
     opener = partial(open_store, repository, environ)
-    removed = remove_worktrees(repository, directory, dry_run=dry_run, store_work=salvager(opener, environ))
+    removed = remove_worktrees(
+        repository, directory, dry_run=dry_run, store_work=make_store_work(opener, environ)
+    )
     verb = "would remove" if dry_run else "removed"
     for item in removed:
         click.echo(f"{verb} {item}")

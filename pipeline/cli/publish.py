@@ -20,7 +20,7 @@ from pipeline.console import JsonLines, Lines
 from pipeline.events import Broadcast
 from pipeline.run.lifecycle import current_status
 from pipeline.run.prepare import CallError
-from pipeline.run.recorder import EventKeeper
+from pipeline.run.recorder import EventWriter
 from pipeline.store.records import Run
 from tasks.model import RunStatus
 
@@ -80,7 +80,7 @@ def publish(
             target = _target(repository, store, run, given)
             import_run(store, imported, target)
         output = JsonLines(sys.stdout) if as_json else Lines(sys.stdout)
-        with Broadcast([output, EventKeeper(run.id, lambda: store)]) as listener:
+        with Broadcast([output, EventWriter(run.id, lambda: store)]) as listener:
             failures = publish_run(store, run.id, target, listener)
     exit_with(GITHUB_FAILED if failures else 0)
 

@@ -24,7 +24,7 @@ from pipeline.run.context import ResumeState
 from pipeline.run.execute import execute, recorder_for
 from pipeline.run.lifecycle import claim_and_resume, open_store, repository_id
 from pipeline.run.prepare import Call, Prepared, prepare
-from pipeline.run.recorder import EventKeeper, Recorder
+from pipeline.run.recorder import EventWriter, Recorder
 from pipeline.store.engine import VARIABLE
 from pipeline.store.records import Run, new_run_id
 from tasks.errors import PatchyardError
@@ -97,7 +97,7 @@ def resume_run(  # noqa: PLR0913 - how a run is resumed, all of it named
             "secret; give --notify again, or set PATCHYARD_NOTIFY",
             err=True,
         )
-    recorder = Recorder(opener, claimed.run, of=store)
+    recorder = Recorder(opener, claimed.run, store=store)
     return _execute_and_publish(claimed.prepared, recorder, claimed.before, target, as_json=as_json)
 
 
@@ -124,7 +124,7 @@ def _execute_and_publish(
     last = _FinishedObserver()
     observers = [
         observer_for(sys.stdout, as_lines_of_json=as_json),
-        EventKeeper(run_id, recorder.wait),
+        EventWriter(run_id, recorder.wait),
         last,
     ]
     with recorder:
@@ -133,7 +133,7 @@ def _execute_and_publish(
                 try:
                     finished = anyio.run(partial(execute, prepared, recorder, listener, before=before))
                 finally:
-                    recorder.settle()
+                    recorder.stop_waiting()
                 if target is not None and not _is_resumable(finished):
                     failures, finished = _publish(prepared, target, listener, finished)
                     if failures and as_json:

@@ -15,7 +15,7 @@ from opentelemetry import trace
 from containers.dagger_engine.runner import EngineRunner
 from containers.runner import Runner
 from pipeline.events import Event, Listener, StepFinished
-from pipeline.run.execute import container_place
+from pipeline.run.execute import container_config
 from pipeline.run.prepare import Prepared
 from tasks.model import Mode
 
@@ -73,4 +73,4 @@ class ModuleRunners:
         self, prepared: Prepared, _directory: Path, _listener: Listener
     ) -> AsyncIterator[Mapping[Mode, Runner]]:
         """Provide one runner for every mode: the module runs tasks in containers only."""
-        yield dict.fromkeys(Mode, EngineRunner(dag, replace(container_place(prepared), files=ModuleFiles())))
+        yield dict.fromkeys(Mode, EngineRunner(dag, replace(container_config(prepared), files=ModuleFiles())))

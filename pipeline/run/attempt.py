@@ -115,7 +115,7 @@ class Attempt:
             start=self._start.commit,
             log=self._log,
         )
-        context.recorder.note(lambda store: store.begin_attempt(context.run.id, attempt))
+        context.recorder.queue(lambda store: store.begin_attempt(context.run.id, attempt))
         started = TaskStarted(task=spec.id, title=spec.title, batch=spec.task.batch, worktree=worktree.name)
         context.listener.notify(started)
 
@@ -160,7 +160,7 @@ class Attempt:
         self._results.append(result)
         if result.step.kind is StepKind.AGENT and not result.cached:
             self._cost = await to_thread.run_sync(self._read_cost)
-        await self._context.recorder.keep(
+        await self._context.recorder.call(
             Store.keep_step, self._context.run.id, self._spec.id, number, result, self._number
         )
         if result.step.kind is StepKind.SETUP and number == len(self._context.settings.setup):

@@ -142,7 +142,7 @@ class RunContext:
         branches = {outcome.branch: outcome.commit} if outcome.branch and outcome.commit else {}
         if branches and start and start.branch:
             branches[start.branch] = start.commit
-        await self.recorder.keep(
+        await self.recorder.call(
             Store.keep_outcome,
             self.run.id,
             spec.position,

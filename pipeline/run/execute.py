@@ -29,7 +29,7 @@ from pipeline.run.flow import run
 from pipeline.run.paths import run_directory
 from pipeline.run.prepare import CallError, Prepared, new_run
 from pipeline.run.recorder import Recorder
-from pipeline.run.recovery import remove_run_file, salvager, write_run_file
+from pipeline.run.recovery import make_store_work, remove_run_file, write_run_file
 from pipeline.run.result_cache import ResultCache
 from pipeline.run.signals import receive_stop_signals
 from pipeline.run.task_spec import BatchSpec, images_of, pin_images
@@ -81,7 +81,7 @@ async def execute(  # noqa: PLR0913 - what one run is made of, all of it named
     directory = run_directory(repository.common, recorder.run.id)
     environ = prepared.call.environ
     size = 1 if all(batch.mode is Mode.LOCAL for batch in prepared.batches) else settings.pool_size
-    store_work = salvager(recorder.opener, environ)
+    store_work = make_store_work(recorder.opener, environ)
     pool = Pool(
         repository, prepared.worktrees, size, copy=settings.copy, keep=settings.keep, store_work=store_work
     )
@@ -141,7 +141,7 @@ async def _held(directory: Path, recorder: Recorder) -> AsyncIterator[None]:
     try:
         await to_thread.run_sync(acquire)
     except Timeout:
-        raise CallError(f"another process works on run {directory.name}") from None
+        raise CallError(f"run {directory.name} is running in another process") from None
     except OSError as error:
         raise CallError(f"cannot write to {directory}: {error.strerror}; make it writable") from None
     try:
@@ -189,7 +189,7 @@ class HostRunners:
             return
         engines = Engines(
             [EngineAddress.parse(url) for url in settings.engines],
-            container_place(prepared),
+            container_config(prepared),
             prepared.call.environ,
             directory / "dagger.log",
             on_notice=lambda message: listener.notify(Notice(message=message, level="warning")),
@@ -198,7 +198,7 @@ class HostRunners:
             yield {**runners, Mode.DAGGER: engines}
 
 
-def container_place(prepared: Prepared) -> ContainerConfig:
+def container_config(prepared: Prepared) -> ContainerConfig:
     """Return the configuration that all containers of a run share."""
     settings = prepared.settings
     return ContainerConfig(

@@ -91,7 +91,7 @@ class _Flow:
         names = [spec.id for spec in context.tasks]
         names += [f"{task}-base" for task in names] + [f"batch-{batch.number}" for batch in context.batches]
         if await to_thread.run_sync(context.branches.load_existing, names):
-            await context.recorder.keep(context.branches.check_ownership)
+            await context.recorder.call(context.branches.check_ownership)
 
     async def run_batch(self, batch: BatchSpec) -> None:
         """Run the tasks of a batch concurrently, one per worktree of the pool."""
@@ -138,7 +138,7 @@ class _Flow:
     async def _run_task(self, batch: BatchSpec, spec: TaskSpec, start: StartPoint) -> Outcome:
         """Return the outcome of a task: without running it, from the cache, or from an attempt."""
         context = self._context
-        await context.control.go_on()
+        await context.control.wait_while_paused()
         early = self._skip_or_refuse(batch, spec, start)
         if early is None and spec.task.dependencies:
             start = await to_thread.run_sync(self._bases.task_start, spec.task, start, self._outcomes)
@@ -150,7 +150,7 @@ class _Flow:
             return early
         if spec.id not in context.before.again and (known := await cached_outcome(context, spec, start)):
             return known
-        with context.control.at_work():
+        with context.control.task_running():
             return await self._run_in_worktree(spec, start)
 
     def _restore(self, spec: TaskSpec, start: StartPoint, outcome: Outcome) -> Outcome:
@@ -222,7 +222,7 @@ class _Flow:
         """Merge the patches of a batch for the batches that build on it, and report conflicts."""
         result = await to_thread.run_sync(self._bases.close, batch.batch, start, self._outcomes)
         for conflict in result.conflicts:
-            await self._context.recorder.keep(Store.keep_conflict, self._context.run.id, conflict)
+            await self._context.recorder.call(Store.keep_conflict, self._context.run.id, conflict)
             self._context.listener.notify(ConflictFound(conflict=conflict))
 
     async def finish(self) -> RunFinished:
@@ -265,7 +265,7 @@ class _Flow:
 
     def _seconds(self) -> float:
         """Return the running time of the run in seconds, without pauses and interruptions."""
-        here = perf_counter() - self._began - self._context.control.stood_still
+        here = perf_counter() - self._began - self._context.control.idle_seconds
         return self._context.before.seconds + max(here, 1e-6)
 
     def _result(self, seconds: float) -> RunFinished:
@@ -283,7 +283,7 @@ class _Flow:
 
     async def _close(self, finished: RunFinished) -> None:
         paused = finished.status is RunStatus.INTERRUPTED and self._context.control.paused
-        await self._context.recorder.keep(
+        await self._context.recorder.call(
             Store.close_run,
             finished.run,
             finished.status,

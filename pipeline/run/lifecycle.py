@@ -1,7 +1,6 @@
-"""Runs as they are stored: where the store is, what a run's state means now, and how one is taken up again.
+"""Life cycle of stored runs: status, queueing, claiming, resuming, retrying and cancelling. Blocking.
 
-A stored run is all that it takes to work on it: any process that can reach the store and has the repository may
-claim it. Blocks.
+Any process that can reach the store and has a clone of the repository can claim and resume a run.
 """
 
 import os
@@ -18,7 +17,7 @@ from pipeline.run.context import ResumeState
 from pipeline.run.control import first_lease_seconds, host_name, new_owner
 from pipeline.run.paths import runs_directory
 from pipeline.run.prepare import Call, CallError, Prepared, new_run, prepare
-from pipeline.run.recovery import CUT_OFF, add_missing_runs, is_locked, salvager
+from pipeline.run.recovery import CUT_OFF, add_missing_runs, is_locked, make_store_work
 from pipeline.store.engine import VARIABLE
 from pipeline.store.records import Run, StoredTask, new_run_id
 from pipeline.store.store import Store
@@ -30,7 +29,7 @@ from tasks.text import without_credentials
 
 
 class RunStateError(PatchyardError):
-    """A run is under way, so what was asked cannot be done now."""
+    """The status of a run does not allow the requested operation."""
 
     exit_code: ClassVar[int] = 2
 
@@ -39,9 +38,9 @@ def open_store(repository: Repository, environ: Mapping[str, str], database: str
     """Open the store of a repository's runs: a database that others share, or the one in its git directory.
 
     Args:
-        repository: Whose runs.
-        environ: `PATCHYARD_DATABASE` names a database, where `database` does not.
-        database: A URL, as SQLAlchemy writes them.
+        repository: The repository of the runs.
+        environ: `PATCHYARD_DATABASE` has the URL if `database` is `None`.
+        database: A SQLAlchemy URL.
 
     Raises:
         StoreError: It cannot be opened.
@@ -54,7 +53,7 @@ def open_store(repository: Repository, environ: Mapping[str, str], database: str
 
 
 def repository_id(repository: Repository, environ: Mapping[str, str]) -> str:
-    """Return what the clones of one repository have in common: where they come from, else where this one is."""
+    """Return the id of a repository, the same in all clones: the URL of `origin`, else the host and path."""
     url = repository.remote("origin").url()
     if url is None:
         return f"{host_name(environ)}:{repository.common}"
@@ -62,54 +61,59 @@ def repository_id(repository: Repository, environ: Mapping[str, str]) -> str:
 
 
 def plan_of(run: Run) -> Plan:
-    """Return the part of the plan that a run is of, as it was when the run was made."""
+    """Return the selected part of a run's stored plan.
+
+    Raises:
+        CallError: The stored text cannot be parsed.
+    """
     parsed = parse(run.plan_text, run.plan_path, agent=run.settings.agent or "agent")
     if parsed.plan is None:
-        raise CallError(f"the plan of run {run.id} cannot be read any more: {parsed.diagnostics[0]}")
+        raise CallError(f"the plan of run {run.id} cannot be parsed: {parsed.diagnostics[0]}")
     chosen = run.call.selection
     return select(parsed.plan, start_batch=chosen.start_batch, end_batch=chosen.end_batch, tasks=chosen.tasks)
 
 
 def current_status(store: Store, run: Run, environ: Mapping[str, str]) -> RunStatus:
-    """Return where a run stands: one that no process works on any more was interrupted."""
+    """Return the status of a run: `INTERRUPTED` if it is stored as active and its process is dead."""
     if not run.status.is_active or not is_dead(store, run, environ):
         return run.status
     return RunStatus.INTERRUPTED
 
 
 def is_dead(store: Store, run: Run, environ: Mapping[str, str]) -> bool:
-    """Whether no process works on a run that is stored as under way.
+    """Whether the process of a run that is stored as active is dead.
 
-    On its own host that is told by a lock that the system lets go of with the process, elsewhere by its lease.
+    On the run's host, the lock in its directory decides, which the system releases when the process exits; on
+    other hosts, its lease.
     """
     if run.directory and (run.host == host_name(environ) or run.owner is None) and Path(run.directory).is_dir():
         if is_locked(Path(run.directory)):
             return False
-        # Between its claim and the lock, a process that has just taken the run up is known by its number.
+        # A process that has claimed the run, and not locked the directory yet, is known by its process id.
         return not (run.owner and is_process(run.owner) and store.is_leased(run.id))
     return not store.is_leased(run.id)
 
 
 def is_process(owner: str) -> bool:
-    """Whether the process of this host that made a claim is there; see `new_owner`."""
+    """Whether the process of this host that made a claim is running; see `new_owner`."""
     number = owner.split(":")[-2:-1]
     if not number or not number[0].isdigit():
         return False
-    if int(number[0]) == os.getpid():  # of one before this, in a container that gives the same number each time
+    if int(number[0]) == os.getpid():  # an earlier process, in a container that assigns the same id each time
         return False
     try:
         os.kill(int(number[0]), 0)
     except ProcessLookupError:
         return False
     except OSError:
-        pass  # another user's
-    return not has_ended(int(number[0]))  # as below a first process that waits for none
+        pass  # it belongs to another user
+    return not has_ended(int(number[0]))  # a zombie, as in containers whose first process reaps none
 
 
 def enqueue(prepared: Prepared, store: Store, *, served: bool = False) -> Run:
-    """Keep a run that nobody works on yet; `take_up` begins it.
+    """Store a run that `claim_and_resume` starts later.
 
-    `served` says that servers look after it: one that starts goes on with it, when it was cut off.
+    If `served`, servers look after it: the next server to start resumes it if it was interrupted.
     """
     made = new_run(prepared, new_run_id(now()), repository=store.repository)
     call = replace(made.call, served=served)
@@ -120,14 +124,14 @@ def enqueue(prepared: Prepared, store: Store, *, served: bool = False) -> Run:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedRun:
-    """A run that this process has claimed, ready to go on."""
+    """A run that this process has claimed, ready to be executed."""
 
     run: Run
     prepared: Prepared
     before: ResumeState
 
 
-def claim_and_resume(  # noqa: PLR0913 - how a run is taken up, all of it named
+def claim_and_resume(  # noqa: PLR0913 - how a run is resumed, all of it named
     repository: Repository,
     store: Store,
     run: Run,
@@ -137,60 +141,90 @@ def claim_and_resume(  # noqa: PLR0913 - how a run is taken up, all of it named
     served: bool = False,
     notify: str | None = None,
 ) -> ClaimedRun:
-    """Claim a run that is not under way, and make it ready to go on.
+    """Claim a run that is not running, and prepare to resume it. Blocking.
 
-    What dead processes left in its worktrees is kept as the patches of their attempts; tasks without a result
-    of their own are to run again, and so are those of `again`. `served` says that servers look after it; what
-    was asked of it before still stands then. `notify` is the URL that is told of its end.
+    Patches that dead processes left in its worktrees are stored. Tasks without a result of their own run again.
+
+    Args:
+        repository: The repository of the run.
+        store: The store that has the run.
+        run: The run.
+        environ: The environment variables.
+        again: Ids of tasks to run again although they have a result.
+        served: Whether servers look after the run; pending requests to cancel or pause it are then kept.
+        notify: Webhook URL to call when the run ends.
 
     Raises:
-        BusyError: Another process works on it, or it was cancelled meanwhile.
-        PatchyardError: It cannot go on here; the message says why.
+        RunStateError: Another process has claimed it, or it was cancelled in the meantime.
+        PatchyardError: It cannot be resumed here; the message says why.
     """
     if current_status(store, run, environ).is_active:
         where = f" on {run.host}" if run.host and run.host != host_name(environ) else ""
-        raise RunStateError(f"run {run.id} is under way{where}; `patchyard cancel {run.id}` ends it")
+        raise RunStateError(f"run {run.id} is running{where}; `patchyard cancel {run.id}` ends it")
     prepared = prepare_again(repository, run, environ, notify=notify)
-    owner, host = new_owner(environ), host_name(environ)
-    # That a process of this host is dead is known, of another host's only when its lease is over.
-    dead = run.owner if run.host == host else None
-    if not store.claim(
-        run.id, owner, host, first_lease_seconds(environ), dead_owner=dead, honor_requests=served
-    ):
-        if served and store.run(run.id).status is RunStatus.CANCELLED:
-            raise RunStateError(f"run {run.id} was cancelled before it began")
-        raise RunStateError(f"run {run.id} was taken up by another process just now")
-    store.act_as(run.id, owner)
+    owner = _claim(store, run, environ, served=served)
     try:
-        described = new_run(prepared, run.id, repository=store.repository)
-        call = replace(run.call, served=served)
-        store.relocate_run(run.id, described.directory or "", described.settings, call)
-        keep_what_is_left(repository, store, run, environ)
+        _relocate(store, run, prepared, served=served)
+        recover_attempts(repository, store, run, environ)
         stored = {item.outcome.task: item for item in store.tasks(run.id)}
         settled = {task: item for task, item in stored.items() if is_settled(item)}
-        _tell_what_is_missing(store, run, settled)
+        _add_missing_events(store, run, settled)
         store.mark_for_redo(run.id, (stored.keys() - settled.keys()) | set(again))
         redone = store.tasks_to_redo(run.id)
     except BaseException:
         store.set_status(run.id, RunStatus.INTERRUPTED)
         store.release(run.id, owner)
         raise
-    attempts: dict[str, int] = {}
+    before = ResumeState(
+        {task: item for task, item in settled.items() if task not in redone},
+        redone,
+        _attempt_counts(store, run, stored.values()),
+        _seconds_so_far(run, stored.values()),
+    )
+    return ClaimedRun(store.run(run.id), prepared, before)
+
+
+def _claim(store: Store, run: Run, environ: Mapping[str, str], *, served: bool) -> str:
+    """Claim a run for this process, and return the owner.
+
+    Raises:
+        RunStateError: Another process was faster, or the run was cancelled.
+    """
+    owner, host = new_owner(environ), host_name(environ)
+    # A process of this host is known to be dead; one of another host only when its lease has expired.
+    dead = run.owner if run.host == host else None
+    lease = first_lease_seconds(environ)
+    if not store.claim(run.id, owner, host, lease, dead_owner=dead, honor_requests=served):
+        if served and store.run(run.id).status is RunStatus.CANCELLED:
+            raise RunStateError(f"run {run.id} was cancelled before it started")
+        raise RunStateError(f"run {run.id} was just claimed by another process")
+    store.act_as(run.id, owner)
+    return owner
+
+
+def _relocate(store: Store, run: Run, prepared: Prepared, *, served: bool) -> None:
+    """Store the run's directory on this host, and the settings and call of its next resumption."""
+    described = new_run(prepared, run.id, repository=store.repository)
+    call = replace(run.call, served=served)
+    store.relocate_run(run.id, described.directory or "", described.settings, call)
+
+
+def _attempt_counts(store: Store, run: Run, stored: Iterable[StoredTask]) -> dict[str, int]:
+    """Return the number of each task's last attempt; tasks of older releases have no stored attempts."""
+    counts: dict[str, int] = {}
     for attempt in store.attempts(run.id):
-        attempts[attempt.task] = max(attempt.number, attempts.get(attempt.task, 0))
-    for item in stored.values():
+        counts[attempt.task] = max(attempt.number, counts.get(attempt.task, 0))
+    for item in stored:
         if item.outcome.worktree:
-            attempts.setdefault(item.outcome.task, item.attempt)
-    before = {task: item for task, item in settled.items() if task not in redone}
-    seconds = _seconds(run, stored.values())
-    return ClaimedRun(store.run(run.id), prepared, ResumeState(before, redone, attempts, seconds))
+            counts.setdefault(item.outcome.task, item.attempt)
+    return counts
 
 
 def is_settled(stored: StoredTask) -> bool:
-    """Whether a task has a result of its own, which is not made again.
+    """Whether a task has a result of its own, so that resuming does not run it again.
 
-    It succeeded, or one of its own steps failed or took too long. One that was cancelled, skipped, or failed
-    for want of something that is not its own (a disk that is full) runs again.
+    It succeeded, or one of its own steps failed or timed out. A task that was cancelled, skipped, or failed for
+    another reason (such as a full disk) runs again.
     """
     outcome = stored.outcome
     if outcome.succeeded or outcome.status is Status.TIMED_OUT:
@@ -199,7 +233,7 @@ def is_settled(stored: StoredTask) -> bool:
 
 
 def is_unpublished(store: Store, run: Run) -> bool:
-    """Whether a run that is to be published left something that is not on the forge as it is here."""
+    """Whether a run with `publish` has commits that are not on the forge, or not in their latest version."""
     if not run.settings.publish:
         return False
     pushed = {record.name: record.pushed for record in store.branches()}
@@ -210,45 +244,45 @@ def is_unpublished(store: Store, run: Run) -> bool:
     )
 
 
-def _seconds(run: Run, stored: Iterable[StoredTask]) -> float:
-    """Return how long a run was under way, in seconds, as far as anybody saw it."""
+def _seconds_so_far(run: Run, stored: Iterable[StoredTask]) -> float:
+    """Return how long a run has been running, in seconds, as far as it is stored."""
     if run.seconds is not None:
         return run.seconds
     ends = [(item.finished_at - run.started_at).total_seconds() for item in stored if item.finished_at]
     return max([0.0, *ends])
 
 
-def keep_what_is_left(repository: Repository, store: Store, run: Run, environ: Mapping[str, str]) -> None:
-    """Keep the patches of attempts whose process died, and close them."""
-    salvage = salvager(lambda: open_like(store, repository, environ), environ)
+def recover_attempts(repository: Repository, store: Store, run: Run, environ: Mapping[str, str]) -> None:
+    """Store the patches of attempts whose process died, and end these attempts as cancelled."""
+    store_work = make_store_work(lambda: _reopen(store, repository, environ), environ)
     for attempt in store.attempts(run.id):
-        # Also of a host of another name: this one may have had it. What is not here is passed over.
+        # Also attempts of other host names, since this host may have been renamed; missing paths are ignored.
         if attempt.status is None and attempt.path:
-            recover_unlocked(repository, attempt.path, salvage)
+            recover_unlocked(repository, attempt.path, store_work)
     for attempt in store.attempts(run.id):
         if attempt.status is None:
             store.end_attempt(run.id, replace(attempt, status=Status.CANCELLED, error=CUT_OFF))
 
 
-def _tell_what_is_missing(store: Store, run: Run, settled: Mapping[str, StoredTask]) -> None:
-    """Add the events of tasks whose outcome was kept, and whose end was not told of, when the process died."""
-    told: set[str] = set()
+def _add_missing_events(store: Store, run: Run, settled: Mapping[str, StoredTask]) -> None:
+    """Add the `task_finished` events of stored outcomes that are missing because the process died."""
+    reported: set[str] = set()
     last = 0
     while events := store.events(run.id, last):
         last = events[-1].sequence
         for event in events:
             if event.record["event"] == "task_finished":
-                told.add(str(event.record["task"]))
+                reported.add(str(event.record["task"]))
             elif event.record["event"] == "task_started":
-                told.discard(str(event.record["task"]))
-    untold = [item for task, item in settled.items() if task not in told]
-    ends = [TaskFinished(outcome=item.outcome, time=item.finished_at or now()) for item in untold]
+                reported.discard(str(event.record["task"]))
+    missing = [item for task, item in settled.items() if task not in reported]
+    ends = [TaskFinished(outcome=item.outcome, time=item.finished_at or now()) for item in missing]
     if ends:
         store.keep_events(run.id, [as_record(end) for end in ends])
 
 
-def open_like(store: Store, repository: Repository, environ: Mapping[str, str]) -> Store:
-    """Open the same database once more."""
+def _reopen(store: Store, repository: Repository, environ: Mapping[str, str]) -> Store:
+    """Open the same database again: a store is closed by its user."""
     return (
         Store(store.url, repository=store.repository) if store.repository else open_store(repository, environ)
     )
@@ -257,10 +291,10 @@ def open_like(store: Store, repository: Repository, environ: Mapping[str, str]) 
 def prepare_again(
     repository: Repository, run: Run, environ: Mapping[str, str], *, notify: str | None = None
 ) -> Prepared:
-    """Check a stored run as a call is checked: the settings as it was told, the plan and the base as they were.
+    """Prepare a stored run as its call was prepared, with the stored flags, plan and base.
 
     Raises:
-        PatchyardError: It cannot go on here.
+        PatchyardError: It cannot be resumed here.
     """
     text = run.plan_text if not run.call.masked else None
     call = Call(
@@ -270,21 +304,21 @@ def prepare_again(
         flags={**run.call.flags, "notify": notify},
         selection=run.call.selection,
     )
-    _bring_base(repository, run, environ)
+    _fetch_base(repository, run, environ)
     prepared = prepare(call, plan_text=text, base=run.base)
     if text is None and prepared.text != run.plan_text:
         raise CallError(
-            f"the plan of run {run.id} holds a secret, which is not stored, and {run.plan_path} is not the "
-            "same any more; put the plan back, or begin a new run"
+            f"the plan of run {run.id} contains a secret, which is not stored, and {run.plan_path} has "
+            "changed since; restore the plan, or start a new run"
         )
     return replace(prepared, base=run.base, base_name=run.base_name)
 
 
-def _bring_base(repository: Repository, run: Run, environ: Mapping[str, str]) -> None:
-    """Get the commit that a run starts from, where this clone does not have it yet. No ref changes.
+def _fetch_base(repository: Repository, run: Run, environ: Mapping[str, str]) -> None:
+    """Fetch the base of a run if it is missing in this clone. No ref changes.
 
     Raises:
-        CallError: It is not to be had.
+        CallError: The remote does not have it either.
     """
     if repository.has(f"{run.base}^{{commit}}"):
         return
@@ -295,22 +329,22 @@ def _bring_base(repository: Repository, run: Run, environ: Mapping[str, str]) ->
     try:
         forge = connect(environ, repository, remote, run.settings.github)
         credential = forge.credential(repository.remote(remote).url())
-    except ForgeError:  # not on GitHub, or what git knows of the remote has to do
+    except ForgeError:  # not on GitHub, or without a token: git uses its own credentials
         credential = None
     try:
         repository.remote(remote).fetch(run.base, credential)
     except GitError as error:
-        host = run.host or "the host that began it"
+        host = run.host or "the host that started it"
         raise CallError(
-            f"run {run.id} starts from commit {run.base[:12]}, which is neither here nor on {remote}: push the "
-            f"branch that it is on, or go on with the run on {host} ({error})"
+            f"run {run.id} starts from commit {run.base[:12]}, which is neither in this clone nor on {remote}: "
+            f"push its branch, or resume the run on {host} ({error})"
         ) from None
 
 
 def tasks_to_retry(store: Store, run: Run, tasks: Collection[str]) -> tuple[str, ...]:
-    """Return the tasks that are to run again when some are named, with all that builds on them, in order.
+    """Return the tasks to run again, with all tasks that build on them, in the plan's order.
 
-    Without names, those that failed or timed out.
+    Without `tasks`, those that failed or timed out.
 
     Raises:
         CallError: The run has no such task.
@@ -328,20 +362,20 @@ def tasks_to_retry(store: Store, run: Run, tasks: Collection[str]) -> tuple[str,
 
 
 def request_stop(store: Store, run: Run, environ: Mapping[str, str], request: Request | None) -> None:
-    """Ask something of whoever works on a run; one that nobody works on is cancelled at once.
+    """Send a request to the process of a run; a run without a process is cancelled at once.
 
     Raises:
-        BusyError: The run is over, or nobody works on it who could heed it.
+        RunStateError: The run has ended, or has no process that could act on the request.
     """
     while True:
         status = current_status(store, run, environ)
         if status.is_over:
-            raise RunStateError(f"run {run.id} is over: {status}")
+            raise RunStateError(f"run {run.id} has ended: {status}")
         if not status.is_waiting:
             store.send_request(run.id, request)
             return
         if request is not Request.CANCEL:
-            raise RunStateError(f"nobody works on run {run.id}; `patchyard resume {run.id}` goes on with it")
+            raise RunStateError(f"run {run.id} is not running; resume it with `patchyard resume {run.id}`")
         if store.cancel(run):
             return
-        run = store.run(run.id)  # a process has begun with it just now
+        run = store.run(run.id)  # a process has just claimed it

@@ -74,7 +74,7 @@ async def _set_branch(context: RunContext, branch: str, commit: str) -> None:
     try:
         await to_thread.run_sync(branches.set, branch, commit)
     except BranchMovedError:
-        await context.recorder.keep(lambda store: branches.refresh(store, branch))
+        await context.recorder.call(lambda store: branches.refresh(store, branch))
         await to_thread.run_sync(branches.set, branch, commit)
 
 

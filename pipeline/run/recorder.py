@@ -1,4 +1,4 @@
-"""Writing to the store from a running run: one write at a time, each in a thread."""
+"""Write the progress of a run to its store: one write at a time, each in a thread."""
 
 import queue
 import threading
@@ -13,34 +13,30 @@ import anyio
 from anyio import to_thread
 
 from pipeline.events import Event, as_record
+from pipeline.run.deferred_store import DeferredStore
 from pipeline.store.records import Run
 from pipeline.store.store import Store, StoreError, StoreUnavailableError
 
 P = ParamSpec("P")
 T = TypeVar("T")
-HEAD_START = 0.1
-"""Seconds that the first steps get to start in, before the database's library is loaded beside them.
-
-Both need the interpreter's lock, and loading holds it for 0.2 s.
-"""
-AWAY, AGAIN = 8.0, 0.2
+RETRY_TIME, RETRY_PAUSE = 8.0, 0.2
 """Seconds to retry while the database is unavailable, and between two attempts."""
-GATHERED = 0.01
+COLLECT_TIME = 0.01
 """Seconds for which events are collected, to be written together."""
 
 
 class Recorder:
-    """Keeps what a run does. `keep` returns when what it wrote is durable.
+    """Writes the progress of a run to its store. `call` returns when what it wrote is durable.
 
-    The database is opened while the first steps run, since loading its library takes longer than starting
-    them; nothing that has finished goes on before it is open and the run is in it. A context manager, which
-    lets go of the database; its door holds it for as long as it acts on the run.
+    The store is opened while the first steps run, since loading the database library takes longer than starting
+    them; no task ends before the store is open and has the run. A context manager, which releases the run and
+    closes the store; the entry point keeps it open for as long as it acts on the run.
 
     Args:
-        opener: Opens the database.
+        opener: Opens the store.
         run: The run.
-        claim: Makes a new run this process's, which is kept then.
-        of: The database that is open already, and has the run as this process's.
+        claim: Adds a new run to the store, claimed by this process.
+        store: A store that is open already and has the run, claimed by this process.
     """
 
     def __init__(
@@ -48,65 +44,45 @@ class Recorder:
         opener: Callable[[], Store],
         run: Run,
         claim: Callable[[Store], None] | None = None,
-        of: Store | None = None,
+        store: Store | None = None,
     ) -> None:
         self.run = run
         self.opener = opener
-        self._claim = claim or (lambda store: store.open_run(run))
-        self._store = of
-        self._failure: StoreError | None = None
-        self._wanted = anyio.Event()
-        self._opened = anyio.Event()
-        self._settled = threading.Event()
-        self._one = anyio.CapacityLimiter(1)
-        self._patience = StoreRetry()
-        self._noted: list[Callable[[Store], object]] = []
+        self._claim = claim or (lambda opened: opened.open_run(run))
+        self._store = DeferredStore(opener, self._add_run, store)
+        self._one_at_a_time = anyio.CapacityLimiter(1)
+        self._retry = StoreRetry()
+        self._queued: list[Callable[[Store], object]] = []
 
     async def open(self) -> None:
-        """Open the database and keep the run in it.
+        """Open the store and add the run to it.
 
         Raises:
             StoreError: It cannot be opened or written.
         """
-        if self._store is not None:
-            self._opened.set()
-            self._settled.set()
-            return
-        try:
-            with anyio.CancelScope(shield=True):  # a run that cannot go on is kept, too
-                with anyio.move_on_after(HEAD_START):
-                    await self._wanted.wait()
-                await to_thread.run_sync(self._open, limiter=self._one)
-        except StoreError as error:
-            self._failure = error
-            raise
-        finally:
-            self._settled.set()
-            self._opened.set()
+        await self._store.open()
 
-    def _open(self) -> None:
-        self._store = self.opener()
-        self._claim(self._store)
-        self._patience.do(partial(self._write_noted, self._store))
+    def _add_run(self, store: Store) -> None:
+        self._claim(store)
+        self._retry.do(partial(self._write_queued, store))
 
     @property
     def is_shared(self) -> bool:
-        """Whether the database, when it is open, is one that several hosts can share."""
-        return self._store is not None and self._store.is_shared
+        """Whether the store is open, and several hosts can share its database."""
+        return self._store.opened is not None and self._store.opened.is_shared
 
     @property
     def is_open(self) -> bool:
-        """Whether the database is open, and the run in it."""
-        return self._store is not None
+        """Whether the store is open."""
+        return self._store.opened is not None
 
     def wait(self, timeout: float | None = None) -> Store | None:
-        """Return the store as soon as the run is in it; `None` when that failed, or takes too long. Blocks."""
-        self._settled.wait(timeout)
-        return None if self._failure else self._store
+        """Return the store once it has the run; `None` after a failure or `timeout` seconds. Blocking."""
+        return self._store.wait(timeout)
 
-    def settle(self) -> None:
-        """Wake those that wait for the store: by now the run is in it, or will never be."""
-        self._settled.set()
+    def stop_waiting(self) -> None:
+        """Let `wait` return at once from now on: the store has the run, or never will."""
+        self._store.stop_waiting()
 
     def __enter__(self) -> Self:
         """Return the recorder."""
@@ -115,64 +91,61 @@ class Recorder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Release the run and close the database. Blocking."""
-        if self._store is not None:
-            if self.run.owner and not self._failure:
-                with suppress(StoreError):
-                    self._store.release(self.run.id, self.run.owner)
-            self._store.close()
+        """Release the run and close the store. Blocking."""
+        if (store := self._store.opened) is None:
+            return
+        if self.run.owner and not self._store.failure:
+            with suppress(StoreError):
+                store.release(self.run.id, self.run.owner)
+        store.close()
 
-    def note(self, write: Callable[[Store], object]) -> None:
-        """Queue a write that is done before the next `keep`, without waiting for it."""
-        self._noted.append(write)
+    def queue(self, write: Callable[[Store], object]) -> None:
+        """Queue a write that is done before the next `call`, without waiting for it."""
+        self._queued.append(write)
 
-    def _write_noted(self, store: Store) -> None:
-        while self._noted:
-            self._noted[0](store)
-            del self._noted[0]
+    def _write_queued(self, store: Store) -> None:
+        while self._queued:
+            self._queued[0](store)
+            del self._queued[0]
 
     async def flush(self) -> None:
-        """Write what is queued, if the database is open."""
-        if self._noted and self._opened.is_set() and self._store and not self._failure:
-            await self.keep(lambda _: None)
+        """Write what is queued, if the store is open."""
+        if self._queued and self._store.current:
+            await self.call(lambda _: None)
 
-    async def keep(
-        self, write: Callable[Concatenate[Store, P], T], /, *arguments: P.args, **options: P.kwargs
+    async def call(
+        self, method: Callable[Concatenate[Store, P], T], /, *arguments: P.args, **options: P.kwargs
     ) -> T:
-        """Call a method of the store, such as `recorder.keep(Store.keep_step, …)`, and wait until it is done.
+        """Call a method of the store in a thread, such as `recorder.call(Store.keep_step, …)`.
 
         Raises:
-            StoreError: It could not be written, or the database could not be opened.
+            StoreError: The store could not be opened, read or written.
         """
-        self._wanted.set()
-        await self._opened.wait()
-        store = self._store
-        if store is None or self._failure:
-            raise self._failure or StoreError("the database was not opened")
+        store = await self._store.get()
 
         def work() -> T:
-            if self._failure:
-                raise self._failure
-            self._write_noted(store)
-            return write(store, *arguments, **options)
+            if self._store.failure:
+                raise self._store.failure
+            self._write_queued(store)
+            return method(store, *arguments, **options)
 
         with anyio.CancelScope(shield=True):
             try:
-                result = await to_thread.run_sync(self._patience.do, work, limiter=self._one)
+                result = await to_thread.run_sync(self._retry.do, work, limiter=self._one_at_a_time)
             except StoreError as error:
-                self._failure = self._failure or error  # what follows need not wait as long once more
+                self._store.fail(error)
                 raise
         return result
 
 
 class StoreRetry:
-    """Retries idempotent writes while the database is unavailable; after one failure it does not wait again."""
+    """Retries idempotent writes while the database is unavailable; after it gave up once, it does not retry."""
 
     def __init__(self) -> None:
-        self._left = AWAY
+        self._left = RETRY_TIME
 
     def do(self, work: Callable[[], T]) -> T:
-        """Call a function, and retry it. Blocking.
+        """Call a function, and retry it for `RETRY_TIME` seconds. Blocking.
 
         Raises:
             StoreUnavailableError: The database is still unavailable.
@@ -185,18 +158,18 @@ class StoreRetry:
                 if monotonic() > end:
                     self._left = 0.0
                     raise
-            sleep(AGAIN)
+            sleep(RETRY_PAUSE)
 
 
-class EventKeeper:
-    """An observer that keeps every event in the store, for whoever watches the run from elsewhere.
+class EventWriter:
+    """An observer that stores every event, for subscribers in other processes.
 
-    It writes in a thread of its own: whoever else is told of the events does not wait for the database. What
-    it cannot write is lost; the run's outcomes are kept by the `Recorder`.
+    It writes in a thread of its own, so other observers do not wait for the database. Events that it cannot
+    write are lost; the outcomes of the run are stored by the `Recorder`.
 
     Args:
         run: The run's id.
-        wait: Gives the store when the run is in it, or `None` when it never will be.
+        wait: Returns the store when it has the run, or `None` when it never will. Blocking.
     """
 
     def __init__(self, run: str, wait: Callable[[], Store | None]) -> None:
@@ -211,24 +184,24 @@ class EventKeeper:
         self._queue.put(as_record(event))
 
     def close(self) -> None:
-        """Write what is queued."""
+        """Write what is queued. Blocking."""
         self._queue.put(None)
         self._thread.join()
 
     def _work(self) -> None:
-        store, patience = self._wait(), StoreRetry()
-        over = False
-        while not over:
-            records, over = self._gather()
+        store, retry = self._wait(), StoreRetry()
+        closed = False
+        while not closed:
+            records, closed = self._collect()
             if store is None or not records:
                 continue
             try:
-                patience.do(partial(store.keep_events, self._run, records))
+                retry.do(partial(store.keep_events, self._run, records))
             except StoreError:
                 store = None
 
-    def _gather(self) -> tuple[list[Mapping[str, object]], bool]:
-        """Wait for an event; return it with those that follow closely, and whether they were the last."""
+    def _collect(self) -> tuple[list[Mapping[str, object]], bool]:
+        """Wait for an event; return it with those that follow closely, and whether `close` was called."""
         records: list[Mapping[str, object]] = []
         until = None
         while True:
@@ -239,4 +212,4 @@ class EventKeeper:
             if record is None:
                 return records, True
             records.append(record)
-            until = until or monotonic() + GATHERED
+            until = until or monotonic() + COLLECT_TIME

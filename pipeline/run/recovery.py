@@ -1,7 +1,11 @@
 """Recover what the process of a killed run left: its row of the database, and the patches in its worktrees.
 
-The database is opened while the first steps run. Until the run is in it, the file `run.json` in the run's
-directory has the row; if the process is killed by then, the next `open_store` adds the run to the database.
+The file `run.json` in a run's directory is a write-ahead record of its row, since the database is opened while
+the first steps run:
+
+1. `write_run_file` writes it before the first step, under the lock of the directory.
+2. `remove_run_file` removes it once the row is in the database.
+3. If the process is killed in between, the next `open_store` finds the file, unlocked, and adds the row.
 """
 
 import fcntl
@@ -23,6 +27,7 @@ from tasks.model import RunStatus, Status
 from tasks.secrets import Secrets
 
 CUT_OFF = "the process that ran it was ended"
+"""The error of an attempt whose process was killed. Stored in databases, so it must not change."""
 RUN_FILE = "run.json"
 _LATER = {"finished_at", "seconds", "speedup", "efficiency", "request", "owner", "lease_until"}
 """Fields of a run that it does not have when it starts."""
@@ -63,7 +68,7 @@ def add_missing_runs(store: Store, runs: Path) -> None:
 
 
 def _encode(run: Run) -> dict[str, Any]:
-    """Return a run as JSON has it, in the form of release 0.1.0: `settings` and `call` are texts of JSON."""
+    """Return the JSON object of a run; `settings` and `call` are JSON strings, as in release 0.1.0."""
     values = {field.name: getattr(run, field.name) for field in fields(run) if field.name not in _LATER}
     started_at = format_time(run.started_at)
     return values | {"started_at": started_at, "settings": run.settings.as_json, "call": run.call.as_json}
@@ -87,20 +92,20 @@ def is_locked(directory: Path) -> bool:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except OSError:  # missing, or another user's, who can tell
+    except OSError:  # missing, or not readable
         return False
     return False
 
 
-def salvager(opener: Callable[[], Store], environ: Mapping[str, str]) -> StoreWork:
+def make_store_work(opener: Callable[[], Store], environ: Mapping[str, str]) -> StoreWork:
     """Return a function that stores the patch of an attempt that a dead process left in a worktree. Blocking.
 
     Args:
         opener: Opens the store; called only when there is a patch to store.
-        environ: Has the values of the run's secrets, which no patch may hold.
+        environ: Has the values of the run's secrets, which patches must not contain.
     """
 
-    def salvage(worktree: Worktree, record: AttemptRecord) -> bool:
+    def store_work(worktree: Worktree, record: AttemptRecord) -> bool:
         with opener() as store:
             try:
                 run = store.run(record.run)
@@ -110,7 +115,7 @@ def salvager(opener: Callable[[], Store], environ: Mapping[str, str]) -> StoreWo
             except (GitError, SecretFoundError):
                 return False
 
-    return salvage
+    return store_work
 
 
 def _store_patch(

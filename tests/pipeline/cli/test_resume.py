@@ -160,7 +160,7 @@ def test_running_or_complete_run_is_not_resumed(project: Project) -> None:
         run = started.done().expect(0).run
     complete = resume(project, run).expect(0)
 
-    assert f"run {run} is under way; `patchyard cancel {run}` ends it" in busy.err
+    assert f"run {run} is running; `patchyard cancel {run}` ends it" in busy.err
     assert f"run {run} is still running" in again.err
     assert complete.out == ""
     assert f"run {run} is complete: nothing left to do" in complete.err
@@ -309,7 +309,7 @@ def test_cancel_from_another_terminal(project: Project) -> None:
     assert f"run {done.run}: cancelled, 2 tasks with an outcome" in reported.out
     assert "+half" in project.call("diff", done.run, "1.1").expect(0).out
     assert runs([int((project.shared / "pid").read_text())]) == []
-    assert "is over: cancelled" in project.call("cancel", done.run).expect(2).err
+    assert "has ended: cancelled" in project.call("cancel", done.run).expect(2).err
 
 
 def test_dead_run_is_cancelled_at_once(project: Project) -> None:

@@ -1,4 +1,4 @@
-"""Two hosts, each with a clone of its own, and one PostgreSQL database between them."""
+"""Test runs of several hosts, each with its own clone, that share one PostgreSQL database."""
 
 import re
 import signal
@@ -18,7 +18,7 @@ from tasks.model import RunStatus
 
 pytestmark = pytest.mark.postgres
 SHORT, LONG = 8, 600
-"""Leases in seconds: one that tests wait for, though long for a busy machine, and one without an end."""
+"""Leases in seconds: one whose end tests wait for, and one that does not end during a test."""
 BLOCKED = """
 echo "$PATCHYARD_HOST_OF_TEST" >> "$SHARED/$PATCHYARD_TASK.began"
 touch "$SHARED/began"
@@ -26,13 +26,13 @@ tries=0
 while [ ! -e "$SHARED/go" ]; do tries=$((tries + 1)); [ "$tries" -lt 1800 ] || exit 9; sleep 0.05; done
 echo two > two.txt
 """
-"""Goes on when the file `go` is there."""
-NOTED = 'echo "$PATCHYARD_HOST_OF_TEST" >> "$SHARED/$PATCHYARD_TASK.began"; '
+"""Commands of a task that continues when the file `go` exists."""
+LOG_START = 'echo "$PATCHYARD_HOST_OF_TEST" >> "$SHARED/$PATCHYARD_TASK.began"; '
 
 
 @dataclass
 class Host:
-    """A machine: a clone of the repository, and its name."""
+    """A simulated machine: its name, and its clone of the repository."""
 
     name: str
     project: Project
@@ -59,19 +59,19 @@ def host(user: User, tmp_path: Path, postgres: str) -> Callable[..., Host]:
 
 
 def plan_on(host: Host) -> Path:
-    """Write the plan of these tests: four tasks, the second of which is blocked on the first host."""
+    """Write a plan of four tasks, the second of which blocks."""
     return host.project.tasks(
         {
-            "1.1": NOTED + "echo one > one.txt",
+            "1.1": LOG_START + "echo one > one.txt",
             "1.2": BLOCKED,
-            "2.1": NOTED + "cat one.txt two.txt > both.txt",
-            "2.2": NOTED + "echo four > four.txt",
+            "2.1": LOG_START + "cat one.txt two.txt > both.txt",
+            "2.2": LOG_START + "echo four > four.txt",
         }
     )
 
 
-def began(host: Host) -> dict[str, list[str]]:
-    """Return on which hosts each task was begun, in order."""
+def started_on(host: Host) -> dict[str, list[str]]:
+    """Return the names of the hosts on which each task was started, in order."""
     return {
         path.name.removesuffix(".began"): path.read_text().split()
         for path in sorted(host.project.shared.glob("*.began"))
@@ -79,22 +79,22 @@ def began(host: Host) -> dict[str, list[str]]:
 
 
 def start_on(host: Host, postgres: str, *options: str) -> tuple[Started, str]:
-    """Start the plan; returns when its first task is over and its second one under way, with the run's id."""
+    """Start the plan; wait until the first task has ended and the second is running."""
     started = host.project.start("run", plan_on(host), "--json", *options)
     wait_for((host.project.shared / "began").exists, "the second task")
     with Store(postgres) as store:
-        wait_for(lambda: "1.1" in finished(store), "the first task")
+        wait_for(lambda: "1.1" in finished_tasks(store), "the first task")
         return started, store.run().id
 
 
-def finished(store: Store) -> list[str]:
-    """Return the tasks whose end is among the events of the only run."""
+def finished_tasks(store: Store) -> list[str]:
+    """Return the tasks with a `task_finished` event, of all runs."""
     records = [event.record for run in store.runs() for event in store.events(run.id)]
     return [str(record["task"]) for record in records if record["event"] == "task_finished"]
 
 
-def taken_over(host: Host, run: str) -> Done:
-    """Take a run over as soon as its lease is over, and let nothing block any more."""
+def resume_after_lease(host: Host, run: str) -> Done:
+    """Resume a run on a host as soon as its lease has expired, and unblock its tasks."""
     (host.project.shared / "go").touch()
     done: list[Done] = []
 
@@ -107,7 +107,7 @@ def taken_over(host: Host, run: str) -> Done:
 
 
 def check_end(host: Host, postgres: str, run: str) -> None:
-    """Check that every task of the run ended exactly once, and what there is of it."""
+    """Check that every task of the run ended exactly once, and the outcomes."""
     with Store(postgres) as store:
         assert store.run(run).status is RunStatus.SUCCEEDED
         assert [(item.outcome.task, item.outcome.status) for item in store.tasks(run)] == [
@@ -118,30 +118,30 @@ def check_end(host: Host, postgres: str, run: str) -> None:
         ]
         numbers = [event.sequence for event in store.events(run)]
         assert numbers == list(range(1, len(numbers) + 1))
-        assert sorted(finished(store)) == ["1.1", "1.2", "2.1", "2.2"]
+        assert sorted(finished_tasks(store)) == ["1.1", "1.2", "2.1", "2.2"]
     assert host.project.show("patchyard/demo/2.1:both.txt") == "one\ntwo"
 
 
-def test_the_run_of_a_host_that_died_is_taken_over(host: Callable[..., Host], postgres: str) -> None:
+def test_run_of_a_dead_host_is_resumed_by_another(host: Callable[..., Host], postgres: str) -> None:
     one, two = host("one"), host("two")
     started, run = start_on(one, postgres)
     with started:
         started.signal(signal.SIGKILL)
         started.process.wait()
-        taken_over(two, run)
+        resume_after_lease(two, run)
 
     check_end(two, postgres, run)
-    assert began(two) == {"1.1": ["one"], "1.2": ["one", "two"], "2.1": ["two"], "2.2": ["two"]}
+    assert started_on(two) == {"1.1": ["one"], "1.2": ["one", "two"], "2.1": ["two"], "2.2": ["two"]}
     (listed,) = one.project.call("runs", "--json").expect(0).records
     assert (listed["run"], listed["status"]) == (run, "succeeded")
 
 
-def test_a_host_that_was_paused_writes_nothing_more(host: Callable[..., Host], postgres: str) -> None:
+def test_stopped_host_that_lost_its_run_writes_nothing(host: Callable[..., Host], postgres: str) -> None:
     one, two = host("one"), host("two")
     started, run = start_on(one, postgres)
     with started:
         started.signal(signal.SIGSTOP)
-        taken_over(two, run)
+        resume_after_lease(two, run)
         check_end(two, postgres, run)
         with Store(postgres) as store:
             before = (
@@ -174,12 +174,12 @@ def test_a_host_that_was_paused_writes_nothing_more(host: Callable[..., Host], p
     check_end(two, postgres, run)
 
 
-def test_a_run_that_a_host_works_on_is_refused_to_others(host: Callable[..., Host], postgres: str) -> None:
+def test_running_run_is_not_resumed_by_another_host(host: Callable[..., Host], postgres: str) -> None:
     one, two = host("one", LONG), host("two", LONG)
     started, run = start_on(one, postgres)
     with started:
         refused = two.project.call("resume", run).expect(2)
-        assert refused.err == (f"patchyard: run {run} is under way on one; `patchyard cancel {run}` ends it\n")
+        assert refused.err == (f"patchyard: run {run} is running on one; `patchyard cancel {run}` ends it\n")
         (listed,) = two.project.call("runs", "--json").expect(0).records
         assert (listed["run"], listed["status"]) == (run, "running")
         two.project.call("cancel", run).expect(0)
@@ -187,8 +187,8 @@ def test_a_run_that_a_host_works_on_is_refused_to_others(host: Callable[..., Hos
     assert done.finished["status"] == "cancelled"
 
 
-def raced(hosts: Sequence[Host], run: str, go: Path) -> list[Done]:
-    """Go on with a run several times at once; it goes to its end when all but one have. The winner is first."""
+def resume_concurrently(hosts: Sequence[Host], run: str, go: Path) -> list[Done]:
+    """Resume a run several times at once, and unblock it when all but one have exited; the winner is first."""
     with ExitStack() as stack:
         started = [stack.enter_context(each.project.start("resume", run, "--json")) for each in hosts]
         wait_for(
@@ -203,35 +203,35 @@ def raced(hosts: Sequence[Host], run: str, go: Path) -> list[Done]:
     return done
 
 
-def test_of_many_that_take_a_run_over_at_once_one_does(host: Callable[..., Host], postgres: str) -> None:
+def test_one_of_many_hosts_resumes_a_run(host: Callable[..., Host], postgres: str) -> None:
     one, two, three = host("one"), host("two", LONG), host("three", LONG)
     started, run = start_on(one, postgres)
     with started, Store(postgres) as store:
         started.signal(signal.SIGKILL)
         started.process.wait()
         wait_for(lambda: not store.is_leased(run), "the end of the lease")
-    done = raced([two, three, two, three], run, one.project.shared / "go")
+    done = resume_concurrently([two, three, two, three], run, one.project.shared / "go")
 
     assert [item.code for item in done] == [0, 2, 2, 2], done
-    check_end(two if "two" in began(one)["2.1"] else three, postgres, run)
-    assert [len(hosts) for hosts in began(one).values()] == [1, 2, 1, 1]
+    check_end(two if "two" in started_on(one)["2.1"] else three, postgres, run)
+    assert [len(hosts) for hosts in started_on(one).values()] == [1, 2, 1, 1]
 
 
-def test_of_many_on_one_host_that_go_on_with_a_run_one_does(host: Callable[..., Host], postgres: str) -> None:
-    """They are told apart before the lease is over: by the lock in the run's directory."""
+def test_one_of_many_processes_of_a_host_resumes_a_run(host: Callable[..., Host], postgres: str) -> None:
+    """Before the lease expires, the lock in the run's directory decides."""
     one = host("one", LONG)
     started, run = start_on(one, postgres)
     with started:
         started.signal(signal.SIGKILL)
         started.process.wait()
-    done = raced([one] * 4, run, one.project.shared / "go")
+    done = resume_concurrently([one] * 4, run, one.project.shared / "go")
 
     assert [item.code for item in done] == [0, 2, 2, 2], done
     check_end(one, postgres, run)
-    assert began(one) == {"1.1": ["one"], "1.2": ["one"] * 2, "2.1": ["one"], "2.2": ["one"]}
+    assert started_on(one) == {"1.1": ["one"], "1.2": ["one"] * 2, "2.1": ["one"], "2.2": ["one"]}
 
 
-def test_a_clone_that_is_behind_gets_the_base_from_the_remote(host: Callable[..., Host], postgres: str) -> None:
+def test_missing_base_is_fetched_from_the_remote(host: Callable[..., Host], postgres: str) -> None:
     one, two = host("one"), host("two")
     base = one.project.clone.commit({"new.txt": "new"})
     one.project.clone.git("push", "--quiet", "origin", "main")
@@ -240,7 +240,7 @@ def test_a_clone_that_is_behind_gets_the_base_from_the_remote(host: Callable[...
     with started:
         started.signal(signal.SIGKILL)
         started.process.wait()
-        done = taken_over(two, run)
+        done = resume_after_lease(two, run)
 
     assert done.events("run_started")[0]["base"] == base
     check_end(two, postgres, run)
@@ -248,7 +248,7 @@ def test_a_clone_that_is_behind_gets_the_base_from_the_remote(host: Callable[...
     assert set(before.splitlines()) <= set(two.project.clone.git("for-each-ref").splitlines())
 
 
-def test_a_base_that_no_other_host_can_get_gives_one_sentence(host: Callable[..., Host], postgres: str) -> None:
+def test_base_that_was_not_pushed_is_reported(host: Callable[..., Host], postgres: str) -> None:
     one, two = host("one"), host("two")
     base = one.project.clone.commit({"new.txt": "new"})
     started, run = start_on(one, postgres)
@@ -257,16 +257,14 @@ def test_a_base_that_no_other_host_can_get_gives_one_sentence(host: Callable[...
         started.process.wait()
         done = two.project.call("resume", run).expect(2)
     assert done.err.startswith(
-        f"patchyard: run {run} starts from commit {base[:12]}, which is neither here nor on origin: "
-        "push the branch that it is on, or go on with the run on one ("
+        f"patchyard: run {run} starts from commit {base[:12]}, which is neither in this clone nor on origin: "
+        "push its branch, or resume the run on one ("
     )
     assert len(done.err.splitlines()) == 1
 
 
-def test_what_two_hosts_made_is_published_once(
-    host: Callable[..., Host], postgres: str, tmp_path: Path
-) -> None:
-    """The second host makes the commits of the first again, from their patches, and they are the same."""
+def test_run_of_two_hosts_is_published_once(host: Callable[..., Host], postgres: str, tmp_path: Path) -> None:
+    """The second host recreates the commits of the first from their patches, with the same ids."""
     with GitHubServer(tmp_path / "hub") as github:
         github.add_repository("octo/demo")
         one, two = host("one"), host("two")
@@ -279,7 +277,7 @@ def test_what_two_hosts_made_is_published_once(
         with started:
             started.signal(signal.SIGKILL)
             started.process.wait()
-            taken_over(two, run)
+            resume_after_lease(two, run)
 
         check_end(two, postgres, run)
         heads = sorted(pull.head for pull in github.pull_requests("octo/demo"))
@@ -291,8 +289,8 @@ def test_what_two_hosts_made_is_published_once(
             assert item.request is not None
             pushed = two.project.clone.user.git("rev-parse", item.outcome.branch or "", cwd=remote)
             assert pushed == item.outcome.commit
-        made_by_one = one.project.branches()["patchyard/demo/1.1"]
-        assert made_by_one == stored[0].outcome.commit
+        commit_of_one = one.project.branches()["patchyard/demo/1.1"]
+        assert commit_of_one == stored[0].outcome.commit
 
         again = one.project.call("publish", run, "--json")
         assert again.code == 0, again

@@ -50,9 +50,7 @@ def through(relay: Relay, cluster: Cluster, url: str) -> str:
     return url.replace(cluster.host, str(Path(relay.address.removeprefix("unix://")).parent))
 
 
-def test_a_connection_that_was_cut_while_nothing_was_written_is_made_again(
-    cluster: Cluster, postgres: str
-) -> None:
+def test_idle_connection_that_was_cut_is_reopened(cluster: Cluster, postgres: str) -> None:
     with Store(postgres) as store:
         store.open_run(RUN)
         assert cluster.cut(postgres) == 1
@@ -61,9 +59,7 @@ def test_a_connection_that_was_cut_while_nothing_was_written_is_made_again(
         assert store.run().status is RunStatus.PAUSED
 
 
-def test_a_connection_that_is_cut_in_the_middle_of_a_write_gives_one_sentence(
-    cluster: Cluster, postgres: str
-) -> None:
+def test_connection_cut_during_a_write_is_reported(cluster: Cluster, postgres: str) -> None:
     errors: list[str] = []
 
     def write(store: Store) -> None:
@@ -91,7 +87,7 @@ def test_a_connection_that_is_cut_in_the_middle_of_a_write_gives_one_sentence(
         store.set_status(RUN.id, RunStatus.PAUSED)
 
 
-def test_a_process_that_stands_still_in_a_write_keeps_nobody_waiting_for_long(postgres: str) -> None:
+def test_process_stopped_during_a_write_does_not_block_others_for_long(postgres: str) -> None:
     """What it had begun is taken back by the server, so that others can take its run over."""
     code = (
         "import os, signal, sys\n"
@@ -122,7 +118,7 @@ def test_a_process_that_stands_still_in_a_write_keeps_nobody_waiting_for_long(po
         (lambda url: f"{url}&nonsense=1", "invalid connection option"),
     ],
 )
-def test_a_database_that_is_not_there_gives_one_sentence_without_the_password(
+def test_missing_database_is_reported_without_the_password(
     project: Project, postgres: str, change: Callable[[str], str], reason: str
 ) -> None:
     url = change(with_password(postgres))
@@ -136,7 +132,7 @@ def test_a_database_that_is_not_there_gives_one_sentence_without_the_password(
         assert PASSWORD not in done.out + done.err
 
 
-def test_a_run_bears_connections_that_are_cut(project: Project, cluster: Cluster, postgres: str) -> None:
+def test_run_survives_cut_connections(project: Project, cluster: Cluster, postgres: str) -> None:
     plan = project.tasks(
         {
             "1.1": 'touch "$SHARED/in"; while [ ! -e "$SHARED/go" ]; do sleep 0.02; done; echo a > a',
@@ -153,7 +149,7 @@ def test_a_run_bears_connections_that_are_cut(project: Project, cluster: Cluster
     assert done.statuses == {"1.1": "changed", "2.1": "unchanged"}
 
 
-def test_a_database_that_goes_away_ends_the_run_and_resume_goes_on(
+def test_run_ended_by_an_unavailable_database_can_be_resumed(
     project: Project, cluster: Cluster, postgres: str, relay: Relay
 ) -> None:
     plan = project.tasks(
@@ -183,7 +179,7 @@ def test_a_database_that_goes_away_ends_the_run_and_resume_goes_on(
     assert project.show("patchyard/demo/3.1:c") == "a"
 
 
-def test_a_server_that_says_nothing_ends_the_tasks_before_others_may_begin_them(
+def test_tasks_end_before_the_lease_when_the_server_does_not_answer(
     project: Project, cluster: Cluster, postgres: str
 ) -> None:
     plan = project.tasks({"1.1": 'echo $$ > "$SHARED/pid.new"; mv "$SHARED/pid.new" "$SHARED/pid"; sleep 600'})
@@ -206,7 +202,7 @@ def test_a_server_that_says_nothing_ends_the_tasks_before_others_may_begin_them(
                 os.kill(pid, signal.SIGCONT)
         done = started.done().expect(1)
     assert re.fullmatch(
-        rf"patchyard: the database did not answer for \d s, so another process may soon take run {run} over; "
+        rf"patchyard: the database did not answer for \d s, so another process may soon claim run {run}; "
         r"its tasks were ended here\n",
         done.err,
     ), done

@@ -19,11 +19,11 @@ from pipeline.store.engine import DatabaseError, shown, url_of, without_password
         ("sqlite:///beside.db", "sqlite"),
     ],
 )
-def test_a_url_gets_the_driver_that_is_installed(given: str, driver: str) -> None:
+def test_url_has_the_installed_driver(given: str, driver: str) -> None:
     assert url_of(given).drivername == driver
 
 
-def test_what_a_url_says_of_the_connection_stays() -> None:
+def test_connection_options_in_the_url_are_kept() -> None:
     url = url_of("postgresql://user:se%40cret@host:5433/name?sslmode=require&connect_timeout=3")
     assert (url.username, url.password, url.host, url.port) == ("user", "se@cret", "host", 5433)
     assert url.query == {"sslmode": "require", "connect_timeout": "3"}
@@ -43,7 +43,7 @@ def test_what_a_url_says_of_the_connection_stays() -> None:
         "://user:hunter2@host/name",
     ],
 )
-def test_what_is_no_url_of_a_database_gives_one_sentence_that_does_not_repeat_it(given: str) -> None:
+def test_invalid_url_is_reported_without_repeating_it(given: str) -> None:
     with pytest.raises(DatabaseError) as caught:
         url_of(given)
     assert str(caught.value) == (
@@ -54,19 +54,19 @@ def test_what_is_no_url_of_a_database_gives_one_sentence_that_does_not_repeat_it
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
 
 
-def test_a_url_is_shown_without_its_passwords() -> None:
+def test_passwords_are_hidden_in_urls() -> None:
     url = url_of("postgresql://user:hunter2@host/name?sslmode=require&password=hunter3&sslpassword=hunter4")
     assert shown(url) == "postgresql+psycopg://user:***@host/name?sslmode=require"
     assert shown(url_of("sqlite:////a/b.db")) == "sqlite:////a/b.db"
 
 
-def test_a_message_is_shown_without_the_urls_passwords() -> None:
+def test_passwords_are_hidden_in_messages() -> None:
     url = url_of("postgresql://user:hunter2@host/name?sslpassword=hunter4")
     assert without_passwords("no hunter2 nor hunter4", url) == "no *** nor ***"
     assert without_passwords("no password", url_of("postgresql://user@host/name")) == "no password"
 
 
-def test_postgresql_without_its_driver_names_the_extra() -> None:
+def test_missing_postgresql_driver_names_the_extra() -> None:
     code = (
         "import sys\n"
         "sys.modules['psycopg'] = None  # as if it were not installed\n"

@@ -59,7 +59,7 @@ def let_the_lease_end(database: str) -> None:
     engine.dispose()
 
 
-def test_of_many_processes_that_claim_a_run_exactly_one_gets_it(database: str, tmp_path: Path) -> None:
+def test_one_of_many_processes_claims_a_run(database: str, tmp_path: Path) -> None:
     names = [f"run-{number:02}" for number in range(20)]
     with Store(database) as store:
         for name in names:
@@ -87,7 +87,7 @@ def test_of_many_processes_that_claim_a_run_exactly_one_gets_it(database: str, t
         }
 
 
-def test_a_claim_holds_until_its_lease_ends(store: Store, other: Store, database: str) -> None:
+def test_claim_is_valid_until_its_lease_expires(store: Store, other: Store, database: str) -> None:
     assert not store.is_leased(NAME)
     assert store.claim(NAME, "one", "host", 60)
     assert store.is_leased(NAME)
@@ -104,7 +104,7 @@ def test_a_claim_holds_until_its_lease_ends(store: Store, other: Store, database
     assert store.run().owner == "two"
 
 
-def test_a_claim_can_be_renewed_and_given_back(store: Store, other: Store, database: str) -> None:
+def test_claim_can_be_renewed_and_released(store: Store, other: Store, database: str) -> None:
     assert store.claim(NAME, "one", "host", 60)
     let_the_lease_end(database)
     store.renew(NAME, "one", 60)
@@ -115,7 +115,7 @@ def test_a_claim_can_be_renewed_and_given_back(store: Store, other: Store, datab
     assert store.run().owner == "two"
 
 
-def test_an_owner_that_is_known_to_be_dead_is_not_waited_for(store: Store, other: Store) -> None:
+def test_lease_of_a_dead_owner_does_not_count(store: Store, other: Store) -> None:
     assert store.claim(NAME, "one", "host", 60)
     assert not other.claim(NAME, "two", "host", 60, dead_owner="somebody else")
     assert other.claim(NAME, "two", "host", 60, dead_owner="one")
@@ -155,9 +155,7 @@ def everything(database: str) -> dict[str, list[tuple[object, ...]]]:
 
 
 @pytest.mark.parametrize("write", WRITES)
-def test_who_lost_a_run_writes_nothing_more_of_it(
-    store: Store, other: Store, database: str, write: str
-) -> None:
+def test_writes_fail_after_the_lease_was_lost(store: Store, other: Store, database: str, write: str) -> None:
     assert store.claim(NAME, "one", "host", 60)
     store.act_as(NAME, "one")
     store.keep_outcome(NAME, 0, Outcome("1.0", "T", 1, Status.UNCHANGED))

@@ -73,18 +73,18 @@ def shape(engine: Engine) -> dict[str, Any]:
     }
 
 
-def test_the_newest_revision_is_the_one_that_opening_looks_for() -> None:
+def test_schema_revision_is_the_newest_migration() -> None:
     assert script_directory().get_heads() == [REVISION]
 
 
-def test_migrating_gives_what_the_models_say(engine: Engine) -> None:
+def test_migrated_schema_matches_the_tables(engine: Engine) -> None:
     with engine.begin() as connection:
         upgrade(connection)
         context = MigrationContext.configure(connection, opts={"compare_server_default": True})
         assert compare_metadata(context, Tables.metadata) == []
 
 
-def test_a_migrated_database_is_like_a_new_one(engine: Engine) -> None:
+def test_migrated_database_equals_a_new_one(engine: Engine) -> None:
     with engine.begin() as connection:
         upgrade(connection)
     migrated = shape(engine)
@@ -100,8 +100,8 @@ def test_a_migrated_database_is_like_a_new_one(engine: Engine) -> None:
     assert migrated == new
 
 
-def test_what_was_in_an_old_table_is_in_the_new_one(engine: Engine) -> None:
-    """For both: only SQLite has databases of that time, and tables are made anew on either."""
+def test_migration_keeps_rows(engine: Engine) -> None:
+    """For both dialects, although only SQLite has such databases: both recreate the tables."""
     with engine.begin() as connection:
         upgrade(connection, "0001")
         connection.execute(
@@ -124,7 +124,7 @@ def test_what_was_in_an_old_table_is_in_the_new_one(engine: Engine) -> None:
         assert [tuple(row) for row in branches] == [("", "b", "c", None)]
 
 
-def test_a_database_from_before_there_were_revisions_is_taken_over(old: Path) -> None:
+def test_database_without_a_revision_is_migrated(old: Path) -> None:
     with Store.beside(old.parent.parent) as store:
         run = store.run()
         assert (run.id, run.status, run.seconds, run.repository) == (RUN, RunStatus.FAILED, 2.5, "")
@@ -163,7 +163,7 @@ def test_a_database_from_before_there_were_revisions_is_taken_over(old: Path) ->
         assert store.events(RUN) == ()
 
 
-def test_a_database_of_a_still_older_release_gets_what_it_lacks(old: Path) -> None:
+def test_missing_columns_of_the_oldest_release_are_added(old: Path) -> None:
     with closing(sqlite3.connect(old)) as connection, connection:
         connection.execute("ALTER TABLE tasks DROP COLUMN branch")
         connection.execute("DROP TABLE conflicts")
@@ -175,7 +175,7 @@ def test_a_database_of_a_still_older_release_gets_what_it_lacks(old: Path) -> No
         assert len(store.conflicts(RUN)) == 1
 
 
-def test_a_migration_that_fails_leaves_the_database_as_it_was(old: Path) -> None:
+def test_failed_migration_is_rolled_back(old: Path) -> None:
     with closing(sqlite3.connect(old)) as connection, connection:
         connection.execute("CREATE TABLE branches_before (in_its_way TEXT)")
     before = dump(old)
@@ -186,7 +186,7 @@ def test_a_migration_that_fails_leaves_the_database_as_it_was(old: Path) -> None
     assert dump(old) == before
 
 
-def test_a_database_of_a_newer_release_gives_one_sentence(database: str, engine: Engine) -> None:
+def test_database_of_a_newer_release_is_reported(database: str, engine: Engine) -> None:
     Store(url_of(database)).close()
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
@@ -201,14 +201,14 @@ def test_a_database_of_a_newer_release_gives_one_sentence(database: str, engine:
     assert "\n" not in str(caught.value)
 
 
-def test_many_processes_open_an_old_database_at_once(old: Path) -> None:
+def test_concurrent_processes_migrate_a_database_once(old: Path) -> None:
     assert opened_at_once(f"sqlite:///{old}", 6) == [""] * 6
     with Store.beside(old.parent.parent) as store:
         assert [run.id for run in store.runs()] == [RUN]
         assert len(store.steps(RUN, "1.1")) == 2
 
 
-def test_many_processes_open_a_new_database_at_once(database: str, engine: Engine) -> None:
+def test_concurrent_processes_create_a_database_once(database: str, engine: Engine) -> None:
     assert opened_at_once(database, 6) == [""] * 6
     with engine.connect() as connection:
         found = connection.execute(text("SELECT version_num FROM alembic_version")).all()
@@ -226,7 +226,7 @@ def opened_at_once(database: str, count: int) -> list[str]:
 
 
 @pytest.mark.parametrize("state", ["new", "up to date"])
-def test_only_a_migration_loads_alembic(tmp_path: Path, state: str) -> None:
+def test_alembic_is_imported_only_for_a_migration(tmp_path: Path, state: str) -> None:
     url = f"sqlite:///{tmp_path / 'patchyard.db'}"
     if state == "up to date":
         Store(url).close()

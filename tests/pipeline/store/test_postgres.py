@@ -14,14 +14,14 @@ SUPPORT = Path(__file__).parents[2] / "support"
 pytestmark = pytest.mark.postgres
 
 
-def test_it_keeps_its_promises_as_one_outside_of_tests_does(cluster: Cluster) -> None:
+def test_cluster_is_configured_like_one_in_production(cluster: Cluster) -> None:
     assert cluster.do("SHOW fsync") == [("on",)]
     assert cluster.do("SHOW full_page_writes") == [("on",)]
     assert cluster.do("SHOW synchronous_commit") == [("on",)]
     assert cluster.do("SHOW listen_addresses") == [("",)]
 
 
-def test_every_database_is_fresh_and_goes_with_its_test(cluster: Cluster) -> None:
+def test_each_test_has_a_new_database_that_is_dropped(cluster: Cluster) -> None:
     def there() -> set[str]:
         return {name for (name,) in cluster.do("SELECT datname FROM pg_database")}
 
@@ -32,7 +32,7 @@ def test_every_database_is_fresh_and_goes_with_its_test(cluster: Cluster) -> Non
     assert own.isdisjoint(there())
 
 
-def test_it_ends_when_the_tests_are_killed(cluster: Cluster) -> None:
+def test_cluster_stops_when_the_tests_are_killed(cluster: Cluster) -> None:
     code = (
         "import postgres, sys, time\n"
         "with postgres.serving(postgres.programs()) as cluster:\n"
@@ -55,7 +55,7 @@ def test_it_ends_when_the_tests_are_killed(cluster: Cluster) -> None:
     assert cluster.do("SELECT 1") == [(1,)]
 
 
-def test_tests_that_lack_it_are_left_out_with_one_line(tmp_path: Path) -> None:
+def test_tests_are_skipped_with_one_line_without_postgresql(tmp_path: Path) -> None:
     assert programs() is not None
     conftest = SUPPORT.parent / "conftest.py"
     (tmp_path / "conftest.py").write_text(

@@ -1,4 +1,4 @@
-"""`--database` and `PATCHYARD_DATABASE`: every command that looks at runs, and what must not see the URL."""
+"""Test `--database` and `PATCHYARD_DATABASE`: the commands that use them, and that no password leaks."""
 
 from pathlib import Path
 
@@ -17,16 +17,16 @@ STORES = {
 PASSWORD = "hunter2-correct-horse"
 
 
-def test_every_command_that_looks_at_runs_can_be_told_the_database() -> None:
-    told = {
+def test_all_commands_that_open_the_store_have_the_option() -> None:
+    commands = {
         name
         for name, command in cli.main.commands.items()
         if any("--database" in parameter.opts for parameter in command.params)
     }
-    assert told == STORES
+    assert commands == STORES
 
 
-def test_commands_work_on_the_database_that_they_are_told(project: Project, database: str) -> None:
+def test_commands_use_the_given_database(project: Project, database: str) -> None:
     plan = project.tasks({"1.1": "echo a > a", "1.2": "echo said; exit 3"})
     option = ("--database", database)
     done = project.call("run", plan, "--json", *option).expect(1)
@@ -45,7 +45,7 @@ def test_commands_work_on_the_database_that_they_are_told(project: Project, data
     assert project.call("runs", "--json").expect(0).records == []
 
 
-def test_the_option_goes_before_the_variable(project: Project, database: str, tmp_path: Path) -> None:
+def test_option_overrides_the_variable(project: Project, database: str, tmp_path: Path) -> None:
     other = {"PATCHYARD_DATABASE": f"sqlite:///{tmp_path / 'other.db'}"}
     done = project.call("run", project.tasks({"1.1": "true"}), "--json", "--database", database, environ=other)
     assert project.call("runs", "--json", environ=other).expect(0).records == []
@@ -53,7 +53,7 @@ def test_the_option_goes_before_the_variable(project: Project, database: str, tm
     assert listed["run"] == done.expect(0).run
 
 
-def test_what_is_no_url_gives_one_sentence(project: Project) -> None:
+def test_invalid_url_is_reported(project: Project) -> None:
     for arguments in (["runs"], ["run", project.tasks({"1.1": "true"})]):
         done = project.call(*arguments, "--database", f"mysql://u:{PASSWORD}@h/name").expect(2)
         assert done.err == (
@@ -64,7 +64,7 @@ def test_what_is_no_url_gives_one_sentence(project: Project) -> None:
 
 @pytest.mark.postgres
 @pytest.mark.parametrize("by", ["option", "variable"])
-def test_the_password_is_nowhere(project: Project, postgres: str, by: str) -> None:
+def test_password_is_not_stored_or_shown(project: Project, postgres: str, by: str) -> None:
     url = postgres.replace("tests@", f"tests:{PASSWORD}@")
     option = ("--database", url) if by == "option" else ()
     environ = {} if by == "option" else {"PATCHYARD_DATABASE": url}
@@ -94,7 +94,7 @@ def test_the_password_is_nowhere(project: Project, postgres: str, by: str) -> No
 
 
 @pytest.mark.postgres
-def test_the_logs_of_another_host_are_told_to_be_there(project: Project, postgres: str) -> None:
+def test_log_of_another_host_names_the_host(project: Project, postgres: str) -> None:
     project.clone.git("remote", "add", "origin", "https://example.org/sample.git")
     shared = {"PATCHYARD_DATABASE": postgres}
     done = project.call(
@@ -103,8 +103,8 @@ def test_the_logs_of_another_host_are_told_to_be_there(project: Project, postgre
     log = project.state / "runs" / done.expect(0).run
     log.rename(log.with_name("elsewhere"))
 
-    told = project.call("logs", done.run, "1.1", environ={**shared, "PATCHYARD_HOST": "two"})
+    logs = project.call("logs", done.run, "1.1", environ={**shared, "PATCHYARD_HOST": "two"})
 
-    assert told.expect(2).err == (
+    assert logs.expect(2).err == (
         f"patchyard: task 1.1 of run {done.run} ran on host one; its log is only available there\n"
     )

@@ -52,7 +52,7 @@ def make_outcome(task: str = "1.1", **values: object) -> Outcome:
     return Outcome(**{**given, **values})  # type: ignore[arg-type]  # a table of fields
 
 
-def test_a_run_comes_back_as_it_was_kept(database: str) -> None:
+def test_run_is_read_as_it_was_stored(database: str) -> None:
     with Store(database) as store:
         store.open_run(make_run())
     with Store(database) as store:
@@ -69,7 +69,7 @@ def test_a_run_comes_back_as_it_was_kept(database: str) -> None:
     assert closed.finished_at.tzinfo is not None
 
 
-def test_an_outcome_comes_back_with_its_patch_and_any_file_name(database: str, tmp_path: Path) -> None:
+def test_outcome_is_read_with_its_patch_and_unusual_file_names(database: str, tmp_path: Path) -> None:
     names = ("a b", "line\nbreak", "\udcff\udcfe", "é")
     patch = Patch("b" * 40, "c" * 40, b"diff \xff\x00\n", names)
     outcome = make_outcome(
@@ -96,7 +96,7 @@ def test_an_outcome_comes_back_with_its_patch_and_any_file_name(database: str, t
         assert store.tasks(make_run().id)[0].request == request
 
 
-def test_tasks_come_in_the_plans_order_and_steps_in_theirs(database: str) -> None:
+def test_tasks_and_steps_are_ordered(database: str) -> None:
     step = Step(StepKind.RUN, "exit 3", ("sh", "-c", "exit 3"))
     with Store(database) as store:
         store.open_run(make_run())
@@ -111,7 +111,7 @@ def test_tasks_come_in_the_plans_order_and_steps_in_theirs(database: str) -> Non
         )
 
 
-def test_conflicts_and_branches_are_kept(database: str) -> None:
+def test_conflicts_and_branches_are_stored(database: str) -> None:
     with Store(database) as store:
         store.open_run(make_run())
         store.keep_conflict(make_run().id, Conflict(1, ("1.1", "1.2"), ("a",)))
@@ -123,7 +123,7 @@ def test_conflicts_and_branches_are_kept(database: str) -> None:
         assert store.branch("x") == BranchRecord("x", "2", "1")
 
 
-def test_a_run_is_found_by_the_beginning_of_its_id(database: str) -> None:
+def test_run_is_found_by_a_prefix_of_its_id(database: str) -> None:
     with Store(database) as store:
         with pytest.raises(UnknownRunError, match="this repository has no runs yet"):
             store.run()
@@ -152,20 +152,20 @@ def test_a_finished_write_survives_without_closing(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_database_that_is_none_gives_one_sentence(tmp_path: Path) -> None:
+def test_invalid_database_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "patchyard").mkdir()
     (tmp_path / "patchyard" / "patchyard.db").write_bytes(b"no database" * 200)
     with pytest.raises(StoreError, match="cannot be used: file is not a database"):
         Store.beside(tmp_path)
 
 
-def test_a_directory_that_cannot_be_made_gives_one_sentence(tmp_path: Path) -> None:
+def test_directory_that_cannot_be_created_is_reported(tmp_path: Path) -> None:
     (tmp_path / "patchyard").write_text("a file in its place")
     with pytest.raises(StoreError, match="cannot create"):
         Store.beside(tmp_path)
 
 
-def test_many_open_a_new_database_at_once(tmp_path: Path) -> None:
+def test_concurrent_threads_create_a_database_once(tmp_path: Path) -> None:
     gate = Barrier(8)
 
     def open_it(number: int) -> int:
@@ -182,20 +182,20 @@ def test_many_open_a_new_database_at_once(tmp_path: Path) -> None:
         assert len(store.runs()) == 8
 
 
-def test_text_with_bytes_that_are_not_utf_8_is_kept_as_an_escape(database: str) -> None:
+def test_bytes_that_are_not_utf_8_are_escaped(database: str) -> None:
     with Store(database) as store:
         store.open_run(make_run(plan_path="plan-\udcff.md"))
         assert store.run().plan_path == "plan-\\udcff.md"
 
 
-def test_the_directory_may_have_any_name(tmp_path: Path) -> None:
+def test_directory_with_special_characters(tmp_path: Path) -> None:
     odd = tmp_path / "a?b#c%20d"
     with Store.beside(odd) as store:
         store.open_run(make_run())
     assert (odd / "patchyard" / "patchyard.db").is_file()
 
 
-def test_commits_that_a_run_set_a_branch_to(database: str) -> None:
+def test_commits_of_a_branch(database: str) -> None:
     with Store(database) as store:
         store.open_run(make_run())
         run = make_run().id
@@ -222,7 +222,7 @@ ANY_TEXT = "a\0b \udcff \ud800 é \U0001f600 'x'; -- \\ % ? :name \r\n"
 AS_KEPT = "a\\x00b \\udcff \\ud800 é \U0001f600 'x'; -- \\ % ? :name \r\n"
 
 
-def test_any_text_is_kept_as_people_can_read_it(database: str) -> None:
+def test_any_text_is_stored_readably(database: str) -> None:
     """PostgreSQL takes neither NUL nor half a character; SQLite has to say the same."""
     run = make_run(
         plan_path=ANY_TEXT,
@@ -256,7 +256,7 @@ def test_any_text_is_kept_as_people_can_read_it(database: str) -> None:
         assert [event.record for event in store.events(run.id)] == [{"message": ANY_TEXT}]
 
 
-def test_a_large_patch_comes_back_byte_for_byte(database: str) -> None:
+def test_large_patch_is_read_byte_for_byte(database: str) -> None:
     diff = bytes(range(256)) * 40_000
     with Store(database) as store:
         store.open_run(make_run())
@@ -265,7 +265,7 @@ def test_a_large_patch_comes_back_byte_for_byte(database: str) -> None:
         assert store.tasks(make_run().id)[0].outcome.patch == patch
 
 
-def test_numbers_that_a_process_can_give_are_kept(database: str) -> None:
+def test_extreme_numbers_are_stored(database: str) -> None:
     with Store(database) as store:
         store.open_run(make_run())
         store.keep_outcome(
@@ -276,7 +276,7 @@ def test_numbers_that_a_process_can_give_are_kept(database: str) -> None:
         assert outcome.cached is True
 
 
-def test_inputs_come_back(database: str) -> None:
+def test_inputs_are_read_as_they_were_stored(database: str) -> None:
     inputs = InputHashes(
         "k", Mode.DAGGER, "t", "image@sha256:1", AgentUse("a", "a -p", None), ("A",), ("B", "C")
     )
@@ -289,7 +289,7 @@ def test_inputs_come_back(database: str) -> None:
         assert store.inputs(make_run().id) == {"1.1": inputs, "1.2": plain}
 
 
-def test_each_attempt_keeps_its_steps_its_patch_and_its_end(database: str, tmp_path: Path) -> None:
+def test_each_attempt_has_its_own_steps_patch_and_end(database: str, tmp_path: Path) -> None:
     run, step = make_run().id, Step(StepKind.RUN, "true", ("true",))
     half = Patch("b" * 40, "c" * 40, b"half\0", ("a",))
     whole = Patch("b" * 40, "d" * 40, b"whole", ("a", "b"))
@@ -321,7 +321,7 @@ def test_each_attempt_keeps_its_steps_its_patch_and_its_end(database: str, tmp_p
         assert store.tasks(run)[0].attempt == 2
 
 
-def test_a_task_that_is_to_run_again_is_as_if_it_had_not(database: str) -> None:
+def test_task_marked_for_redo_has_no_outcome(database: str) -> None:
     run = make_run().id
     patch = Patch("b" * 40, "c" * 40, b"first", ("a",))
     with Store(database) as store:
@@ -346,7 +346,7 @@ def test_a_task_that_is_to_run_again_is_as_if_it_had_not(database: str) -> None:
         assert [item.patch for item in store.attempts(run)] == [patch, None]
 
 
-def test_events_are_numbered_without_holes_whoever_writes_them(database: str) -> None:
+def test_events_of_several_writers_are_numbered_without_gaps(database: str) -> None:
     writers, each = 4, 25
     gate = Barrier(writers)
     with Store(database) as store:
@@ -374,7 +374,7 @@ def test_events_are_numbered_without_holes_whoever_writes_them(database: str) ->
         assert len(store.events("other")) == writers * each
 
 
-def test_requests_are_asked_and_taken_back(database: str) -> None:
+def test_requests_are_sent_and_withdrawn(database: str) -> None:
     run = make_run().id
     with Store(database) as store, Store(database) as other:
         store.open_run(make_run())
@@ -386,7 +386,7 @@ def test_requests_are_asked_and_taken_back(database: str) -> None:
         assert store.pending_request(run) is None
 
 
-def test_repositories_that_share_a_database_see_their_own(database: str) -> None:
+def test_repositories_in_a_shared_database_are_separate(database: str) -> None:
     with Store(database, "one") as one, Store(database, "two") as two, Store(database) as both:
         one.open_run(make_run("run-1", repository="one"))
         two.open_run(make_run("run-2", repository="two"))
@@ -404,7 +404,7 @@ def test_repositories_that_share_a_database_see_their_own(database: str) -> None
             one.run("run-2")
 
 
-def test_a_run_that_is_forgotten_leaves_nothing_but_its_branches(database: str) -> None:
+def test_forgotten_run_leaves_only_its_branches(database: str) -> None:
     run, step = make_run().id, Step(StepKind.RUN, "true", ("true",))
     with Store(database) as store:
         store.open_run(make_run())
@@ -423,7 +423,7 @@ def test_a_run_that_is_forgotten_leaves_nothing_but_its_branches(database: str) 
         assert store.branch("b") == BranchRecord("b", "1", None)
 
 
-def test_runs_that_set_the_same_branches_at_once_all_keep_them(database: str) -> None:
+def test_concurrent_runs_store_the_same_branches(database: str) -> None:
     writers, names = 4, [f"branch-{number}" for number in range(20)]
     gate = Barrier(writers)
     with Store(database) as store:
