@@ -285,4 +285,14 @@ def fingerprint(root: Path, *leave_out: str) -> dict[str, tuple[int, bytes]]:
     return found
 
 
+def one_sentence(done: Done, code: int = 2) -> str:
+    """Return the one-line message of a command that failed with exit code `code`, without its prefix."""
+    done.expect(code)
+    assert done.out == ""
+    lines = done.err.splitlines()
+    assert len(lines) == 1, done.err
+    assert lines[0].startswith("patchyard: ")
+    return lines[0].removeprefix("patchyard: ")
+
+
 STATUSES = frozenset(map(str, Status))

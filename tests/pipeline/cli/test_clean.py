@@ -1,4 +1,4 @@
-"""`clean`: what is old and this program's own goes, and nothing else."""
+"""The command `clean` removes worktrees and old runs of this program, and nothing else."""
 
 import os
 import signal
@@ -7,11 +7,11 @@ import time
 from pathlib import Path
 
 import pytest
-from project import Done, Project, wait_for
+from project import Done, Project, meet, wait_for
 
 
 def grow_old(project: Project, run: str, days: float) -> None:
-    """Let a run, and every result, be older than it is."""
+    """Make a run and all results older."""
     ended = time.strftime("%Y-%m-%dT%H:%M:%S.000000+00:00", time.gmtime(time.time() - days * 86400))
     with sqlite3.connect(project.state / "patchyard.db") as database:
         database.execute("UPDATE runs SET finished_at = ?, started_at = ? WHERE id = ?", (ended, ended, run))
@@ -20,7 +20,7 @@ def grow_old(project: Project, run: str, days: float) -> None:
 
 
 def make_runs(project: Project) -> tuple[Done, Done]:
-    """An old run of which one branch is merged, and one of today."""
+    """Create an old run with one merged branch, and a new run."""
     old = project.run(project.tasks({"1.1": "echo a > a", "1.2": "echo b > b"}, title="Old")).expect(0)
     grow_old(project, old.run, 20)
     new = project.run(project.tasks({"1.1": "echo c > c"}, title="New")).expect(0)
@@ -136,3 +136,32 @@ def test_other_files_beside_the_worktrees_are_kept(project: Project) -> None:
     project.call("clean", "--older-than", "0d").expect(0)
 
     assert kept.read_text() == "mine\n"
+
+
+def test_clean_removes_the_worktrees_and_nothing_else(project: Project) -> None:
+    scripts = {"1.1": meet(3) + "echo a > a", "1.2": meet(3), "1.3": meet(3), "2.1": "cat a > c"}
+    ended = project.run(project.tasks(scripts)).expect(0)
+    branches = project.branches()
+    (project.worktrees / "mine.txt").write_text("mine")
+
+    would = project.call("clean", "--dry-run").expect(0).out
+    assert (project.worktrees / "wt-1").is_dir()
+    done = project.call("clean").expect(0).out
+
+    assert would.count("would remove wt-") == done.count("removed wt-") == 3
+    assert [path.name for path in project.worktrees.iterdir()] == ["mine.txt"]
+    assert project.clone.git("worktree", "list").count("\n") == 0
+    assert project.branches() == branches
+    assert project.call("diff", ended.run, "2.1").expect(0).out != ""
+    assert "no worktrees to remove" in project.call("clean").expect(0).out
+
+
+def test_clean_keeps_the_worktrees_of_an_active_run(project: Project) -> None:
+    script = 'touch "$SHARED/in"; while [ ! -e "$SHARED/go" ]; do sleep 0.01; done; touch a'
+    with project.start("run", project.tasks({"1.1": script}), "--json", "--pool-size", "1") as run:
+        wait_for((project.shared / "in").exists)
+        assert "no worktrees to remove" in project.call("clean").expect(0).out
+        (project.shared / "go").touch()
+        assert run.done().expect(0).statuses == {"1.1": "changed"}
+
+    assert "removed wt-1" in project.call("clean").expect(0).out

@@ -1,4 +1,4 @@
-"""What is done after a run: status, runs, logs, diff, patches, clean; the real command."""
+"""The commands that inspect stored runs: status, runs, logs, diff and patches."""
 
 import re
 import subprocess
@@ -18,7 +18,7 @@ SCRIPTS = {
 
 @pytest.fixture
 def ended(project: Project) -> Done:
-    """A run of two batches, in which a task failed."""
+    """A run of two batches with a failed task."""
     return project.run(project.tasks(SCRIPTS), "--keep-going").expect(1)
 
 
@@ -109,33 +109,6 @@ def _git(cwd: Path, *arguments: str) -> str:
     return subprocess.run(
         ["git", *arguments], cwd=cwd, capture_output=True, text=True, check=True
     ).stdout.strip()
-
-
-def test_clean_removes_the_worktrees_and_nothing_else(project: Project, ended: Done) -> None:
-    branches = project.branches()
-    (project.worktrees / "mine.txt").write_text("mine")
-
-    would = project.call("clean", "--dry-run").expect(0).out
-    assert (project.worktrees / "wt-1").is_dir()
-    done = project.call("clean").expect(0).out
-
-    assert would.count("would remove wt-") == done.count("removed wt-") == 3
-    assert [path.name for path in project.worktrees.iterdir()] == ["mine.txt"]
-    assert project.clone.git("worktree", "list").count("\n") == 0
-    assert project.branches() == branches
-    assert project.call("diff", ended.run, "2.1").expect(0).out != ""
-    assert "no worktrees to remove" in project.call("clean").expect(0).out
-
-
-def test_clean_keeps_the_worktrees_of_an_active_run(project: Project) -> None:
-    script = 'touch "$SHARED/in"; while [ ! -e "$SHARED/go" ]; do sleep 0.01; done; touch a'
-    with project.start("run", project.tasks({"1.1": script}), "--json", "--pool-size", "1") as run:
-        wait_for((project.shared / "in").exists)
-        assert "no worktrees to remove" in project.call("clean").expect(0).out
-        (project.shared / "go").touch()
-        assert run.done().expect(0).statuses == {"1.1": "changed"}
-
-    assert "removed wt-1" in project.call("clean").expect(0).out
 
 
 def test_user_tree_is_unchanged(project: Project) -> None:

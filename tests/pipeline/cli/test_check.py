@@ -1,0 +1,114 @@
+"""The commands `check` and `run --dry-run`: errors of a plan, and what would run."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+from project import Project, fingerprint, one_sentence
+
+GOOD = {"1.1": "touch a", "2.1": "touch b"}
+
+WRONG = """---
+pool_size: many
+---
+# Wrong
+## Batch 1: One
+**Execution Mode:** sideways
+### Task 1.1: A
+**Run:** `true`
+**Timeout:** soon
+### Task 1.1: Again
+**Run:** `true`
+### Task 1.2: No agent
+**Implementation:**
+Do it.
+### Task 1.3: Round
+**Run:** `true`
+**Dependencies:** Task 1.4
+### Task 1.4: And round
+**Run:** `true`
+**Dependencies:** Task 1.3, Task 9.9
+"""
+
+
+@pytest.mark.parametrize("json", [True, False])
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_all_errors_of_a_plan_are_reported_at_once(project: Project, command: str, *, json: bool) -> None:
+    plan = project.plan(WRONG)
+
+    done = project.call(command, plan, *(["--json"] if json else []), cwd=project.root).expect(2)
+
+    if command == "check" and json:
+        reported = [(record["line"], record["severity"], record["message"]) for record in done.records]
+        assert done.err == ""
+    else:
+        pattern = rf"^{re.escape(str(plan))}:(\d+):\d+: (error|warning): (.+)$"
+        found = [re.match(pattern, line) for line in done.err.splitlines()]
+        assert all(found), done.err
+        reported = [(int(match[1]), match[2], match[3]) for match in found if match]
+        assert done.out == ""
+    errors = {line: message for line, severity, message in reported if severity == "error"}
+    expected = {2: "many", 6: "sideways", 9: "soon", 10: "1.1", 12: "agent"}
+    for line, word in expected.items():
+        assert word in errors[line], errors
+    assert any("cycle" in message for _, _, message in reported)
+    assert any("9.9" in message for _, _, message in reported)
+    assert [line for line, _, _ in reported] == sorted(line for line, _, _ in reported)
+    assert not project.state.exists()
+
+
+def test_diagnostic_shows_the_path_as_given(project: Project) -> None:
+    project.plan("# Nothing\n")
+
+    done = project.call("run", "../plans/plan.md")
+
+    assert done.expect(2).err == (
+        "../plans/plan.md:1:1: error: the plan has no task; write one as `### Task 1.1: Title`\n"
+    )
+
+
+def test_dry_run_shows_what_would_run_and_changes_nothing(project: Project) -> None:
+    project.clone.write({"README.md": "dirty\n", "untracked.txt": "u"})
+    plan = project.tasks({**GOOD, "2.2": "touch c"}, fields={"2.2": "**Status:** completed"})
+    os.utime(project.root / "src/app.py")
+    before = fingerprint(project.root.parent)
+
+    done = project.call("run", plan, "--dry-run").expect(0)
+    as_json = project.run(plan, "--dry-run").expect(0)
+
+    assert fingerprint(project.root.parent) == before
+    assert "would run 3 tasks of" in done.out
+    for message in ("batch 1: Batch 1 (parallel)", "builds on batch 1", "touch a", "branch patchyard/demo/2.1"):
+        assert message in done.out
+    assert "task 2.2: Do 2.2 (skipped: marked as completed in the plan)" in done.out
+    assert [(record["task"], record["skipped"]) for record in as_json.records] == [
+        ("1.1", False),
+        ("2.1", False),
+        ("2.2", True),
+    ]
+
+
+def test_dry_run_reports_the_same_errors(project: Project) -> None:
+    assert "--task 9: " in one_sentence(project.run(project.tasks(GOOD), "--dry-run", "--task", "9"))
+
+
+def test_check_shows_what_is_run_and_what_goes_to_the_agent(project: Project, tmp_path: Path) -> None:
+    plan = project.plan(
+        "# Checked\n### Task 1: A\n**Files:**\n- Create: ../x\n**Run:** `echo a`\n"
+        "**Verification:**\n- cat a.txt\n- Test file exists\n- `ls`\n"
+    )
+    before = fingerprint(project.root)
+
+    inside = project.call("check", plan).expect(0)
+    outside = project.call("check", plan, cwd=tmp_path).expect(0)
+
+    assert inside.out == outside.out
+    assert [line.split(maxsplit=1) for line in inside.out.splitlines()[1:5]] == [
+        ["run", "echo a"],
+        ["verify", "cat a.txt"],
+        ["verify", "ls"],
+        ["prose", "Test file exists"],
+    ]
+    assert "warning: " in inside.err
+    assert fingerprint(project.root) == before
