@@ -249,7 +249,7 @@ class TestEnding:
 
 
 class TestBackground:
-    async def test_a_child_goes_on_through_later_steps_and_no_longer(
+    async def test_background_process_runs_until_the_last_step_ends(
         self, machine: Machine, running: Running
     ) -> None:
         server = "(while :; do if [ -e ask ]; then rm ask; echo answer; touch answered; fi; done) &"
@@ -390,7 +390,7 @@ class TestOutput:
         assert not job.scratch.exists()
 
 
-async def test_a_hundred_tasks_are_all_under_way_at_once(machine: Machine, tmp_path: Path) -> None:
+async def test_a_hundred_tasks_run_concurrently(machine: Machine, tmp_path: Path) -> None:
     """Each waits for all the others: more threads than the event loop's default limit allows."""
     count = 100
     shared = tmp_path / "shared"

@@ -1,4 +1,4 @@
-"""docs/output.md is an interface: what is printed is held to its tables."""
+"""docs/output.md is an interface: the printed JSON has the fields of its tables."""
 
 import json
 import re
@@ -26,7 +26,7 @@ FIELDS = {
 }
 
 
-OUTCOME = {  # the least that there is; the page may name more
+OUTCOME = {  # the required fields; the page may have more
     "task",
     "title",
     "batch",
@@ -44,7 +44,7 @@ OUTCOME = {  # the least that there is; the page may name more
 
 @pytest.fixture
 def many(project: Project) -> Done:
-    """A run in which nearly everything happens."""
+    """A run with nearly every kind of event."""
     plan = project.tasks(MANY, fields=FIELDS, batches={"3": "**Dependencies:** None"})
     return project.run(plan).expect(1)
 
@@ -205,4 +205,4 @@ def test_output_error_is_reported_on_standard_error(project: Project) -> None:
     assert done.code == 1
     assert "cannot write the output" in done.err
     assert "Traceback" not in done.err
-    assert "patchyard/demo/1.1" in project.branches(), "the run went on"
+    assert "patchyard/demo/1.1" in project.branches(), "the run continued"

@@ -150,7 +150,7 @@ def test_the_title_is_one_line(text: str, title: str) -> None:
     assert step.argv == ("sh", "-c", text)
 
 
-def test_all_that_an_agent_is_told() -> None:
+def test_prompt_of_an_agent_is_complete() -> None:
     task = Task(
         id="1.2a",
         title="Add a greeting",

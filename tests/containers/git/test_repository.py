@@ -41,7 +41,7 @@ class TestOpen:
         assert repository.common == clone.path / ".git"
         assert repository.branch() == "topic"
 
-    def test_a_detached_head_is_no_branch(self, clone: Clone) -> None:
+    def test_detached_head_has_no_branch(self, clone: Clone) -> None:
         clone.git("checkout", "-q", "--detach")
         assert opened(clone).branch() is None
 

@@ -60,7 +60,7 @@ def test_task_wins_over_the_file_but_not_over_a_flag(tmp_path: Path) -> None:
     assert settings.mode_for(BATCH) is Mode.PARALLEL
 
 
-def test_timeout_of_none_is_no_limit(tmp_path: Path) -> None:
+def test_timeout_of_none_means_unlimited(tmp_path: Path) -> None:
     settings = resolved(tmp_path, timeout="none")
     assert math.isinf(settings.timeout)
     assert settings.timeout_for(TASK) is None

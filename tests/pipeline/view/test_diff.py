@@ -25,7 +25,7 @@ def files_of(diff: Diff) -> dict[str, tuple[str, int, int, list[str]]]:
     return {file.path: (file.action, file.added, file.removed, file.notes) for file in diff.files}
 
 
-def test_every_kind_of_change_is_told(clone: Clone) -> None:
+def test_every_kind_of_change_is_parsed(clone: Clone) -> None:
     (clone.path / "src/app.py").write_text("print('application')\nmore = 1\n")
     (clone.path / "src/lib/util.py").unlink()
     (clone.path / "new file.txt").write_text("one\ntwo")
@@ -73,7 +73,7 @@ def test_content_that_looks_like_a_patch_is_content(clone: Clone) -> None:
     clone.git("add", "-A")
 
 
-def test_a_file_without_an_end_of_line_is_told(clone: Clone) -> None:
+def test_missing_newline_at_end_of_file_is_parsed(clone: Clone) -> None:
     (clone.path / "README.md").write_text("# Sample")
     (file,) = parse_diff(diff_of(clone)).files
     assert [line.text for line in file.hunks[0].lines if line.kind == "note"] == ["No newline at end of file"]
@@ -98,7 +98,7 @@ def test_bytes_that_are_not_utf_8_do_no_harm(clone: Clone) -> None:
 
 
 @given(st.binary() | st.text(alphabet='diff-git ab/+-@0123456789,\n\\"').map(str.encode))
-def test_anything_else_is_no_error(data: bytes) -> None:
+def test_any_other_text_is_accepted(data: bytes) -> None:
     diff = parse_diff(data)
     assert diff.added >= 0
     assert diff.removed >= 0

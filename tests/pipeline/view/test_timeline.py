@@ -21,7 +21,7 @@ from tasks.model import PullRequest, RunStatus, Status
 DAY = 86400.0
 
 
-def test_a_run_under_way_has_lanes_bars_and_rows() -> None:
+def test_running_run_has_lanes_bars_and_rows() -> None:
     source = Source(
         run=run(),
         standing=RunStatus.RUNNING,
@@ -156,13 +156,13 @@ def test_a_task_that_is_tried_again_has_a_bar_an_attempt_and_one_row() -> None:
     assert [stage.parts for stage in view.stages] == [((0.0, 1.0), (3.0, None)), ((1.0, 2.0),)]
 
 
-def test_the_hosts_of_a_run_that_several_worked_on_are_told() -> None:
+def test_hosts_are_shown_if_there_were_several() -> None:
     attempts = [attempt("1.1", 0, 1, host="a"), attempt("1.2", 0, 1, host="b")]
     view = timeline(Source(run=run(), standing=RunStatus.SUCCEEDED, attempts=attempts), at(4))
     assert [lane.name for lane in view.lanes] == ["a wt-1", "b wt-1"]
 
 
-def test_tasks_that_the_plan_does_not_tell_of_are_shown_all_the_same() -> None:
+def test_tasks_missing_from_the_plan_are_shown() -> None:
     source = Source(
         run=run(),
         standing=RunStatus.FAILED,
@@ -208,7 +208,7 @@ def test_no_cut_changes_an_order_or_the_length_of_what_ran(spans: list[tuple[flo
 @given(
     st.lists(st.sampled_from(["begin", "step", "end", "again"]), max_size=12), st.randoms(use_true_random=False)
 )
-def test_what_is_taken_from_before_is_as_if_made_anew(events: list[str], random: Random) -> None:
+def test_incremental_timeline_equals_a_new_one(events: list[str], random: Random) -> None:
     names = ["1.1", "1.2", "2.1"]
     source = Source(run=run(), standing=RunStatus.RUNNING, plan=plan(*names))
     view = timeline(source, at(0))
