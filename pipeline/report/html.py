@@ -1,4 +1,4 @@
-"""The report of a run as one self-contained HTML file: the timeline, the table and each task's changes."""
+"""Render the report of a run as one self-contained HTML file: timeline, task table and patches."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from pipeline.view.templating import ReportLinks, data_url, hash_of, render, sta
 from pipeline.view.timeline import Mark, Row, Timeline
 
 MAX_LINES = 20_000
-"""Lines of patches in one report, over all tasks."""
+"""Limit on patch lines in one report, over all tasks."""
 MAX_BYTES = 4_000_000
-"""Bytes of patches that are parsed for one report."""
+"""Limit on patch bytes that are parsed for one report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +26,11 @@ class Detail:
 
 
 def html_report(view: Timeline, tasks: Iterable[StoredTask], now: datetime) -> str:
-    """Return the report as HTML, which loads nothing from elsewhere.
+    """Return the report as HTML that loads no other resources.
 
     Args:
-        view: The run.
-        tasks: The tasks with their patches.
+        view: Timeline of the run.
+        tasks: Stored tasks with their patches.
         now: Time of the report.
     """
     script = static("timeline.js")

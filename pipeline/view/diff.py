@@ -1,11 +1,11 @@
-"""A patch as people look at it: files, hunks and lines with their numbers. Pure data."""
+"""Parse a git patch into files, hunks and numbered lines."""
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 MOST_LINES = 4000
-"""Lines of a patch that are shown; a page with more is of no use to anybody."""
+"""Lines of a patch that are shown."""
 LONGEST_LINE = 2000
 """Characters of a line that are shown."""
 _HUNK = re.compile(r"@@ -(\d+)(?:,\d+)? \+(\d+)(?:,\d+)? @@(.*)")
@@ -15,7 +15,7 @@ _ESCAPES = {"a": 7, "b": 8, "f": 12, "n": 10, "r": 13, "t": 9, "v": 11, '"': 34,
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of a hunk: `kind` is `add`, `del`, `same` or `note`; its numbers before and after."""
+    """A line of a hunk: `kind` is `add`, `del`, `same` or `note`; `old` and `new` are 1-based line numbers."""
 
     kind: str
     text: str
@@ -25,7 +25,7 @@ class Line:
 
 @dataclass(slots=True)
 class Hunk:
-    """Lines that stand together; `place` is what git says after the second `@@`."""
+    """A hunk; `header` is the text after the second `@@`, usually the enclosing function."""
 
     header: str
     lines: list[Line] = field(default_factory=list)
@@ -33,7 +33,7 @@ class Hunk:
 
 @dataclass(slots=True)
 class FileDiff:
-    """What became of a file: `action` is `added`, `deleted` or `modified`; `notes` are modes and binaries."""
+    """A changed file: `action` is `added`, `deleted` or `modified`; `notes` name its mode or `binary`."""
 
     path: str
     action: str = "modified"
@@ -45,32 +45,35 @@ class FileDiff:
 
 @dataclass(frozen=True, slots=True)
 class Diff:
-    """A patch; `left_out` says how many lines are not shown."""
+    """A parsed patch; `left_out` is the number of lines that are not shown."""
 
     files: tuple[FileDiff, ...]
     left_out: int = 0
 
     @property
     def added(self) -> int:
-        """How many lines were added."""
+        """Number of added lines."""
         return sum(file.added for file in self.files)
 
     @property
     def removed(self) -> int:
-        """How many lines were removed."""
+        """Number of removed lines."""
         return sum(file.removed for file in self.files)
 
 
 def parse_diff(diff: bytes, *, most: int = MOST_LINES) -> Diff:
-    """Return a patch that git made as files and lines; at most `most` lines are kept, all are counted."""
+    """Parse a patch made by `git diff`. At most `most` lines are kept; all are counted.
+
+    Any other input is not an error; lines outside a file are ignored.
+    """
     reader = _Reader(most)
     for line in diff.decode("utf-8", "replace").split("\n"):
-        reader.take(line)
+        reader.feed(line)
     return Diff(tuple(reader.files), reader.left_out)
 
 
 class _Reader:
-    """Reads a patch line by line."""
+    """Parser state, fed line by line. Format: https://git-scm.com/docs/diff-format."""
 
     def __init__(self, most: int) -> None:
         self.files: list[FileDiff] = []
@@ -79,9 +82,9 @@ class _Reader:
         self._kept = 0
         self._old = self._new = 0
         self._hunk: Hunk | None = None
-        self._rest = [0, 0]  # lines that the hunk still has, before and after
+        self._rest = [0, 0]  # remaining lines of the hunk, old and new
 
-    def take(self, line: str) -> None:
+    def feed(self, line: str) -> None:
         """Read the next line."""
         if self._hunk is not None and (any(self._rest) or line.startswith("\\")):
             self._in_hunk(self._hunk, line)
@@ -139,7 +142,7 @@ class _Reader:
 
 
 def _sizes(line: str) -> list[int]:
-    """Return how many lines a hunk has before and after."""
+    """Return the number of old and new lines that a hunk header declares."""
     parts = line.split(" ")[1:3]
     return [int(part.partition(",")[2] or 1) for part in parts]
 
@@ -150,7 +153,7 @@ def _mode(line: str) -> list[str]:
 
 
 def _name(line: str) -> str:
-    """Return the path that `diff --git a/… b/…` names, which is the same twice."""
+    """Return the path of a `diff --git a/… b/…` line; both paths are equal, as renames are not detected."""
     rest = line.removeprefix("diff --git ")
     if rest.startswith('"'):
         return _unquoted(rest[: len(rest) // 2])[2:]
@@ -158,7 +161,7 @@ def _name(line: str) -> str:
 
 
 def _unquoted(path: str) -> str:
-    """Return a path that git may have put into quotes."""
+    """Return a path without the C-style quotes that git adds to unusual names (`core.quotePath`)."""
     if not (path.startswith('"') and path.endswith('"')):
         return path
     return bytes(_bytes(path[1:-1])).decode("utf-8", "replace")

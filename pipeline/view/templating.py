@@ -1,7 +1,4 @@
-"""The templates of the page and of the report in one file, and how they say times and states.
-
-Jinja2 is imported when something is rendered, not before.
-"""
+"""Jinja2 environment and filters shared by the live page and the HTML report."""
 
 import hashlib
 import re
@@ -20,8 +17,8 @@ from pipeline.view.timeline import Bar
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-WEB = Path(__file__).parent
-STATIC = WEB / "static"
+VIEW = Path(__file__).parent
+STATIC = VIEW / "static"
 MINUTE, HOUR, DAY = 60, 3600, 86400
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 _NOT_IN_IDS = re.compile(r"[^A-Za-z0-9_.-]+")
@@ -29,39 +26,39 @@ _NOT_IN_IDS = re.compile(r"[^A-Za-z0-9_.-]+")
 
 @dataclass(frozen=True, slots=True)
 class ReportLinks:
-    """In a report, a task is further down the same page."""
+    """Links within a report: a task is an anchor of the same page."""
 
     live: bool = False
 
-    def task(self, task: str, attempt: int | None = None) -> str:  # noqa: ARG002 - as on the page
-        """Return where a task is shown."""
+    def task(self, task: str, attempt: int | None = None) -> str:  # noqa: ARG002 - same signature as `PageLinks`
+        """Return the anchor of a task."""
         return f"#task-{quote(task)}"
 
 
 @dataclass(frozen=True, slots=True)
 class PageLinks:
-    """On the page of a run, a task has an address of its own."""
+    """Links of a run's live page: each task has its own address."""
 
     run: str
     live: bool = True
 
     def task(self, task: str, attempt: int | None = None) -> str:
-        """Return where a task, or one attempt at it, is shown."""
+        """Return the path of a task, or of one of its attempts."""
         which = "" if attempt is None else f"?attempt={attempt}"
         return f"/runs/{quote(self.run, safe='')}/tasks/{quote(task, safe='')}{which}"
 
     def of_run(self, part: str = "") -> str:
-        """Return where the run is shown, or a part of it."""
+        """Return the path of the run, with `part` appended."""
         return f"/runs/{quote(self.run, safe='')}{part}"
 
 
 @cache
 def templates() -> "Environment":
-    """Return the templates; everything that they show is escaped."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415 - start-up stays quick
+    """Return the template environment, with autoescaping and all filters."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415 - keeps start-up fast
 
     made = Environment(
-        loader=FileSystemLoader(WEB / "templates"),
+        loader=FileSystemLoader(VIEW / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -86,37 +83,37 @@ def templates() -> "Environment":
 
 
 def render(template: str, values: Mapping[str, object]) -> str:
-    """Return a template with its values, as text that every browser takes and that UTF-8 can hold."""
+    """Render a template as HTML that is valid Unicode and has no control characters."""
     return clean(templates().get_template(template).render(values))
 
 
 def clean(html: str) -> str:
-    """Return text without what HTML cannot hold: control characters, and bytes that are not UTF-8."""
+    """Replace characters that HTML does not allow: control characters and surrogates."""
     return _CONTROL.sub("\ufffd", html)
 
 
 def static(name: str) -> str:
-    """Return the text of a file that the page is made with."""
+    """Return the text of a static file."""
     return (STATIC / name).read_text("utf-8")
 
 
 def hash_of(text: str) -> str:
-    """Return a text's hash as a Content-Security-Policy names it."""
+    """Return the hash source of an inline script for a Content-Security-Policy."""
     return f"sha256-{b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
 def data_url(name: str, kind: str) -> str:
-    """Return a file of the page as a URL that holds it."""
+    """Return a static file as a `data:` URL of media type `kind`."""
     return f"data:{kind};base64,{b64encode((STATIC / name).read_bytes()).decode()}"
 
 
 def number(seconds: float) -> str:
-    """Return seconds with milliseconds, as short as may be."""
+    """Format seconds with up to three decimals, without trailing zeros."""
     return f"{seconds:.3f}".rstrip("0").rstrip(".")
 
 
 def duration(seconds: float | None) -> str:
-    """Return seconds for people: `1.4 s`, `2 min 05 s`, `3 h 07 min`, `2 d 04 h`."""
+    """Format seconds: `1.4 s`, `2 min 05 s`, `3 h 07 min`, `2 d 04 h`."""
     if seconds is None:
         return ""
     if seconds < MINUTE - 0.05:
@@ -130,7 +127,7 @@ def duration(seconds: float | None) -> str:
 
 
 def tick(seconds: float) -> str:
-    """Return a number of the axis: `0`, `5 s`, `1:30`, `2:00:00`."""
+    """Format seconds as a label of the time axis: `0`, `5 s`, `1:30`, `2:00:00`."""
     whole = round(seconds)
     if whole < MINUTE:
         return f"{whole} s" if whole else "0"
@@ -140,17 +137,17 @@ def tick(seconds: float) -> str:
 
 
 def utc(moment: datetime) -> str:
-    """Return a moment for people; the page's script shows it in the reader's own time."""
+    """Format a moment in UTC; the page's script converts it to the reader's time zone."""
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def words(state: object) -> str:
-    """Return a state as people write it."""
+    """Format a state with spaces instead of underscores."""
     return str(state).replace("_", " ")
 
 
 def bar_label(bar: Bar) -> str:
-    """Return a bar as a sentence, for whoever does not see it."""
+    """Return the accessible name of a bar."""
     again = f", attempt {bar.number}" if bar.number > 1 else ""
     took = f" after {duration(bar.seconds)}" if bar.seconds is not None else ""
     state = f"{words(bar.state)}, cached" if bar.cached else words(bar.state)
@@ -158,22 +155,22 @@ def bar_label(bar: Bar) -> str:
 
 
 def first_line(text: str | None) -> str:
-    """Return the sentence that an error begins with."""
+    """Return the first line of an error."""
     return (text or "").partition("\n")[0]
 
 
 def rest_lines(text: str | None) -> str:
-    """Return what follows the sentence that an error begins with."""
+    """Return an error without its first line."""
     return (text or "").partition("\n")[2].strip("\n")
 
 
 def slug(text: str) -> str:
-    """Return a text as a part of an element's id."""
+    """Return a text with all characters replaced that an element id should not have."""
     return _NOT_IN_IDS.sub("-", text)
 
 
 def web(url: str) -> str:
-    """Return an address for a link; one that is not of the web leads nowhere."""
+    """Return a URL for a link, or `#` unless it is HTTP or HTTPS."""
     try:
         return url if urlsplit(url).scheme in {"http", "https"} else "#"
     except ValueError:

@@ -1,8 +1,7 @@
-"""A run as people look at it: lanes, bars, steps, batches, figures and a row a task. Pure data.
+"""Data of a run's timeline: lanes, bars, steps, batches, figures, and one row per task.
 
-The page and the report in one file show it; nothing here knows HTML. Times are in seconds from the run's start.
-A long time in which nothing ran (a run that was resumed the next day) is cut out of the picture and shown as a
-break, so that what ran stays visible.
+Times are in seconds from the start of the run. Long idle times (such as before a resume on the next day) are
+cut out and shown as a break, so that the tasks stay visible.
 """
 
 from collections import Counter
@@ -17,18 +16,18 @@ from pipeline.store.records import Run
 from tasks.model import Conflict, PullRequest, RunStatus, Status
 
 PENDING, RUNNING, INTERRUPTED = "pending", "running", "interrupted"
-"""States that a task or an attempt has beside those of `Status`."""
-NICE = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
+"""States of a task or an attempt without an outcome, in addition to those of `Status`."""
+TICK_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
 MOST_TICKS = 8
 DENSE = 150
-"""Bars from which on the picture has no room for what is in them."""
+"""Number of bars above which they are drawn in the compact style."""
 LIVE = frozenset({RunStatus.RUNNING, RunStatus.PENDING, RunStatus.PAUSED})
 DONE = frozenset({Status.CHANGED, Status.UNCHANGED})
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A step in a bar; `end` is `None` while it runs."""
+    """A step of an attempt; `end` is `None` while it runs."""
 
     number: int
     kind: str
@@ -40,7 +39,7 @@ class Mark:
 
     @property
     def seconds(self) -> float | None:
-        """How long it took."""
+        """Duration in seconds, or `None` while it runs."""
         return None if self.end is None else self.end - self.start
 
 
@@ -61,13 +60,13 @@ class Bar:
 
     @property
     def seconds(self) -> float | None:
-        """How long it took."""
+        """Duration in seconds, or `None` while it runs."""
         return None if self.end is None else self.end - self.start
 
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """A worktree, and what ran in it, in order."""
+    """A worktree and its attempts, by start time."""
 
     name: str
     bars: tuple[Bar, ...]
@@ -75,7 +74,7 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A task as the table shows it. `start` and `seconds` are those of its last attempt, if it had one."""
+    """A row of the task table. `start` and `seconds` are those of the last attempt, if there is one."""
 
     task: str
     title: str
@@ -95,13 +94,13 @@ class Row:
 
     @property
     def done(self) -> bool:
-        """Whether it has its outcome."""
+        """Whether the task has an outcome."""
         return self.state not in {PENDING, RUNNING, INTERRUPTED}
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A batch: how many of its tasks have ended, and the times at which it was worked on."""
+    """A batch: number of tasks and of ended tasks, and the times in which its tasks ran."""
 
     number: int
     title: str
@@ -113,7 +112,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Break:
-    """A time without work that the picture leaves out: where it would be, and how long it was."""
+    """An idle time that is cut out: position and width in the timeline, and real duration in seconds."""
 
     at: float
     width: float
@@ -122,13 +121,13 @@ class Break:
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Turns a moment into seconds on the picture."""
+    """Converts a moment to a position in the timeline."""
 
     zero: datetime
-    cuts: tuple[tuple[datetime, datetime, float], ...] = ()  # from, to, and the seconds that stand for it
+    cuts: tuple[tuple[datetime, datetime, float], ...] = ()  # start, end, and width in seconds
 
-    def at(self, moment: datetime) -> float:
-        """Return where a moment stands, in seconds from the run's start without what is cut out."""
+    def position(self, moment: datetime) -> float:
+        """Return the position of a moment, in seconds from the start of the run, without cut-out times."""
         seconds = (moment - self.zero).total_seconds()
         for begin, end, width in self.cuts:
             length = (end - begin).total_seconds()
@@ -138,15 +137,15 @@ class Clock:
 
     @property
     def breaks(self) -> tuple[Break, ...]:
-        """What was cut out."""
+        """The idle times that are cut out."""
         return tuple(
-            Break(self.at(begin), width, (end - begin).total_seconds()) for begin, end, width in self.cuts
+            Break(self.position(begin), width, (end - begin).total_seconds()) for begin, end, width in self.cuts
         )
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """A run as it is shown. `span` is how many seconds the picture is wide, `elapsed` how long the run took."""
+    """A run as shown. `span` is the timeline's width, `elapsed` the duration, `busy` the sum over tasks."""
 
     run: Run
     standing: RunStatus
@@ -161,22 +160,22 @@ class Timeline:
 
     @property
     def live(self) -> bool:
-        """Whether more may come."""
+        """Whether the run may still change."""
         return self.standing in LIVE
 
     @property
     def moving(self) -> bool:
-        """Whether time goes on in the picture."""
+        """Whether the run is active, so that its clock is running."""
         return self.standing.is_active
 
     @property
     def frame(self) -> str:
-        """What all bars have in common, as a short text: the lanes, and how moments stand on the picture."""
+        """Hash of the lanes and the clock; if it changes, all bars have to be drawn again."""
         return f"{crc32(repr(([lane.name for lane in self.lanes], self.clock)).encode()):08x}"
 
     @property
     def dense(self) -> bool:
-        """Whether there are more bars than the picture has room for."""
+        """Whether the bars are drawn in the compact style."""
         return sum(len(lane.bars) for lane in self.lanes) > DENSE
 
     @property
@@ -186,14 +185,14 @@ class Timeline:
 
     @cached_property
     def counts(self) -> Mapping[str, int]:
-        """How many tasks are in each state that any is in, the good ones first."""
+        """Number of tasks by state, without empty states, in the order of `Status`."""
         found = Counter(row.state for row in self.rows)
         order = map(str, (*Status, RUNNING, INTERRUPTED, PENDING))
         return {state: found[state] for state in order if found[state]}
 
     @property
     def ended(self) -> int:
-        """How many tasks have their outcome."""
+        """Number of tasks with an outcome."""
         return sum(row.done for row in self.rows)
 
     @property
@@ -208,44 +207,44 @@ class Timeline:
 
     @property
     def speedup(self) -> float | None:
-        """How many times faster than one by one: as the run was closed with, else so far."""
+        """Busy time divided by elapsed time: as stored for a finished run, else so far."""
         if self.run.speedup is not None and not self.live:
             return self.run.speedup
         return self.busy / self.elapsed if self.elapsed and self.busy else None
 
     @property
     def efficiency(self) -> float | None:
-        """How much of the pool was at work, 0 to 1: as the run was closed with, else so far."""
+        """Used share of the pool, 0 to 1: as stored for a finished run, else so far."""
         if self.run.efficiency is not None and not self.live:
             return self.run.efficiency
         return None if self.speedup is None else min(1.0, self.speedup / self.places)
 
     @property
     def places(self) -> int:
-        """How many tasks could be at work at once."""
+        """Number of tasks that could run at once."""
         if self.run.speedup and self.run.efficiency and not self.live:
             return max(1, round(self.run.speedup / self.run.efficiency))
         return min(self.run.pool_size, max(1, sum(row.attempts > 0 for row in self.rows)))
 
     @property
     def stage(self) -> Stage | None:
-        """The batch that is worked on, else the last one that was, else the first."""
+        """The running batch, else the last one that was started, else the first."""
         running = [stage for stage in self.stages if stage.state == RUNNING]
         begun = [stage for stage in self.stages if stage.state != PENDING]
         return next(iter(running or begun[-1:] or self.stages), None)
 
     @property
     def breaks(self) -> tuple[Break, ...]:
-        """What the picture leaves out."""
+        """The idle times that are cut out."""
         return self.clock.breaks
 
     @property
     def ticks(self) -> tuple[float, ...]:
-        """Where the axis has its numbers."""
+        """Positions of the labels of the time axis."""
         return ticks(self.span)
 
     def bars(self, task: str) -> tuple[Bar, ...]:
-        """Return the attempts at a task."""
+        """Return the bars of a task."""
         return tuple(bar for lane in self.lanes for bar in lane.bars if bar.task == task)
 
     @cached_property
@@ -259,19 +258,19 @@ class Timeline:
         """Return the tasks of a batch."""
         return self._by_batch.get(batch, ())
 
-    def known(self, touched: Collection[str]) -> Mapping[tuple[str, int], Bar]:
-        """Return the bars of tasks that were not touched, by task and number."""
+    def untouched_bars(self, touched: Collection[str]) -> Mapping[tuple[str, int], Bar]:
+        """Return the bars of all tasks but the touched ones, by task and attempt number."""
         return {
             (bar.task, bar.number): bar for lane in self.lanes for bar in lane.bars if bar.task not in touched
         }
 
     def row(self, task: str) -> Row | None:
-        """Return a task's row."""
+        """Return the row of a task, or `None` if the run does not have the task."""
         return next((row for row in self.rows if row.task == task), None)
 
 
 def ticks(span: float) -> tuple[float, ...]:
-    """Return round numbers of seconds from 0 to `span`, at most `MOST_TICKS` and the first."""
-    step = next((nice for nice in NICE if span / nice <= MOST_TICKS), 0)
-    step = step or NICE[-1] * ceil(span / (NICE[-1] * MOST_TICKS))
+    """Return round numbers of seconds from 0 to `span`; at most `MOST_TICKS` after the 0."""
+    step = next((step for step in TICK_STEPS if span / step <= MOST_TICKS), 0)
+    step = step or TICK_STEPS[-1] * ceil(span / (TICK_STEPS[-1] * MOST_TICKS))
     return tuple(float(step * number) for number in range(int(span // step) + 1))

@@ -1,4 +1,4 @@
-"""Draws the timeline of a run from what the store has of it."""
+"""Build the timeline of a run from its stored records."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -26,22 +26,22 @@ from tasks.model import Conflict, Outcome, Plan, PullRequest, RunStatus, Status
 if TYPE_CHECKING:
     from pipeline.store.store import Store
 
-SHORTEST_WAIT = 1.0
-"""Seconds before the first task, from which on they are left out."""
-SHORTEST_BREAK = 30.0
-"""Seconds in which nothing runs, from which on they may be cut out."""
+MIN_WAIT = 1.0
+"""Seconds of waiting before the first task above which they are left out."""
+MIN_BREAK = 30.0
+"""Minimum idle time, in seconds, that may be cut out."""
 BREAK_SHARE = 0.2
-"""The part of what is shown that a time without work has to be, to be cut out."""
+"""Minimum share of the timeline that an idle time must have to be cut out."""
 BREAK_WIDTH = 0.02
-"""How much of what is shown a break takes, once it is cut."""
-SHORTEST_SPAN = 1.0
-"""Seconds that a picture shows at least."""
+"""Share of the timeline that a break takes after the cut."""
+MIN_SPAN = 1.0
+"""Minimum width of a timeline, in seconds."""
 _DIGITS = re.compile(r"(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What the store has of a run. `standing` is how it stands now; `plan` is the part that was selected."""
+    """Stored records of a run. `standing` is its current status, `plan` the selected part of the plan."""
 
     run: Run
     standing: RunStatus
@@ -50,12 +50,12 @@ class Source:
     steps: Mapping[tuple[str, int], Sequence[StoredStep]] = field(default_factory=dict)
     tasks: Sequence[StoredTask] = ()
     conflicts: Sequence[Conflict] = ()
-    running: Mapping[str, "StepUnderWay"] = field(default_factory=dict)
+    running: Mapping[str, "RunningStep"] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class StepUnderWay:
-    """A step that has begun and has not ended, which no row of the store says."""
+class RunningStep:
+    """A step that is running; the store has no row for it yet."""
 
     number: int
     kind: str
@@ -66,14 +66,14 @@ class StepUnderWay:
 def source_of(
     store: "Store", run: Run, standing: RunStatus, plan: Plan | None, *, patches: bool = False
 ) -> Source:
-    """Return what the store has of a run, with the patches of its tasks where they are wanted. Blocks.
+    """Read the records of a run from the store. Blocking.
 
     Args:
-        store: Where the run is.
-        run: As the store has it.
-        standing: How it stands now, which takes more than the store to know.
-        plan: The part of the plan that was selected, for the tasks that have not begun.
-        patches: Whether the tasks come with their patches, which may be large.
+        store: Store of the run.
+        run: Stored run.
+        standing: Current status, which depends on more than the store (see `current_status`).
+        plan: Selected part of the plan, for the tasks that have not started.
+        patches: Whether to read the tasks' patches, which may be large.
     """
     tasks, attempts = store.tasks(run.id, patches=patches), store.attempts(run.id, patches=False)
     known = {(item.task, item.number) for item in attempts}
@@ -90,7 +90,7 @@ def source_of(
 
 
 def _attempt_of(stored: StoredTask) -> StoredAttempt | None:
-    """Return the attempt that an outcome is of, for runs of a release that did not keep attempts."""
+    """Return the attempt of an outcome, for runs of a release that did not store attempts."""
     outcome = stored.outcome
     if outcome.worktree is None or outcome.started_at is None:
         return None
@@ -111,19 +111,19 @@ def _attempt_of(stored: StoredTask) -> StoredAttempt | None:
 def timeline(
     source: Source, now: datetime, *, before: Timeline | None = None, touched: Collection[str] = ()
 ) -> Timeline:
-    """Return a run as it is to be shown.
+    """Build the timeline of a run.
 
     Args:
-        source: What the store has of it.
-        now: The present moment: where what still runs has come to.
-        before: The same run a moment ago: of the tasks that were not touched since, what it has is taken.
-        touched: Those that were.
+        source: Stored records of the run.
+        now: Current time, which running tasks extend to.
+        before: Previous timeline of the same run; bars and rows of tasks not in `touched` are reused.
+        touched: Tasks that changed since `before`.
     """
     live = source.standing in LIVE
     spans = _Spans(source, now, live=live)
     clock = Clock(spans.zero, _cuts(spans.zero, [*spans.work, *spans.tail]))
-    end = clock.at(spans.end)
-    known = before.known(touched) if before and before.clock == clock else {}
+    end = clock.position(spans.end)
+    known = before.untouched_bars(touched) if before and before.clock == clock else {}
     bars = _bars(source, spans, clock, known)
     fresh = {*touched, *(bar.task for bar in bars if known.get((bar.task, bar.number)) is not bar)}
     same = {row.task: row for row in before.rows if row.task not in fresh} if before and known else {}
@@ -136,14 +136,14 @@ def timeline(
         rows=rows,
         stages=_stages(source.plan, rows, bars),
         conflicts=tuple(source.conflicts),
-        span=max(SHORTEST_SPAN, end),
+        span=max(MIN_SPAN, end),
         elapsed=_elapsed(source, end, live=live),
         busy=sum((end if bar.end is None else bar.end) - bar.start for bar in bars),
     )
 
 
 class _Spans:
-    """From when to when each attempt worked."""
+    """Start and end of each attempt; the end is `None` while it runs."""
 
     def __init__(self, source: Source, now: datetime, *, live: bool) -> None:
         self._source = source
@@ -166,10 +166,10 @@ class _Spans:
         return attempt.started_at, max([attempt.started_at, *(moment for moment in known if moment)])
 
     def _zero(self) -> datetime:
-        """Return where the picture begins: with the run, but without the time that it waited for its turn."""
+        """Return the start of the timeline: that of the run, without the time it waited to be started."""
         start, live = self._source.run.started_at, self._live
         first = min((begin for begin, _ in self.work), default=self._now if live else start)
-        return start if (first - start).total_seconds() <= SHORTEST_WAIT else first
+        return start if (first - start).total_seconds() <= MIN_WAIT else first
 
     def _is_last(self, attempt: StoredAttempt) -> bool:
         return all(
@@ -180,7 +180,7 @@ class _Spans:
 def _cuts(
     zero: datetime, work: Iterable[tuple[datetime, datetime]]
 ) -> tuple[tuple[datetime, datetime, float], ...]:
-    """Return the times without work that are long beside the rest, and how many seconds stand for each."""
+    """Return the idle times to cut out: start, end, and width in seconds after the cut."""
     gaps, last, shown = [], zero, 0.0
     for begin, end in sorted(work):
         if begin > last:
@@ -190,8 +190,8 @@ def _cuts(
             last = end
     lengths = {gap: (gap[1] - gap[0]).total_seconds() for gap in gaps}
     total = shown + sum(lengths.values())
-    long = [gap for gap in gaps if lengths[gap] >= max(SHORTEST_BREAK, BREAK_SHARE * total)]
-    rest = max(SHORTEST_SPAN, total - sum(lengths[gap] for gap in long))
+    long = [gap for gap in gaps if lengths[gap] >= max(MIN_BREAK, BREAK_SHARE * total)]
+    rest = max(MIN_SPAN, total - sum(lengths[gap] for gap in long))
     return tuple((begin, end, rest * BREAK_WIDTH) for begin, end in long)
 
 
@@ -220,8 +220,8 @@ def _bars(source: Source, spans: _Spans, clock: Clock, known: Mapping[tuple[str,
                 batch=attempt.batch,
                 lane=lane,
                 state=_state(attempt, end),
-                start=clock.at(begin),
-                end=None if end is None else clock.at(end),
+                start=clock.position(begin),
+                end=None if end is None else clock.position(end),
                 marks=_marks(source, attempt, clock, live=end is None),
                 cached=attempt.task in cached,
             )
@@ -236,11 +236,11 @@ def _state(attempt: StoredAttempt, end: datetime | None) -> str:
 
 
 def _marks(source: Source, attempt: StoredAttempt, clock: Clock, *, live: bool) -> tuple[Mark, ...]:
-    """Return the steps of an attempt: those that have ended, and the one that goes on."""
+    """Return the steps of an attempt: the ended ones and the running one."""
     marks = [_mark(step, attempt, clock) for step in source.steps.get((attempt.task, attempt.number), ())]
     now = source.running.get(attempt.task) if live else None
     if now and all(mark.number != now.number for mark in marks):
-        marks.append(Mark(now.number, now.kind, now.command, clock.at(now.since), None))
+        marks.append(Mark(now.number, now.kind, now.command, clock.position(now.since), None))
     return tuple(marks)
 
 
@@ -250,26 +250,26 @@ def _mark(step: StoredStep, attempt: StoredAttempt, clock: Clock) -> Mark:
         number=step.number,
         kind=step.kind,
         command=step.command,
-        start=clock.at(begin),
-        end=clock.at(begin + timedelta(seconds=step.seconds)),
+        start=clock.position(begin),
+        end=clock.position(begin + timedelta(seconds=step.seconds)),
         exit_code=step.exit_code,
         state="ok" if step.exit_code == 0 and not step.error else "failed",
     )
 
 
 def _lanes(bars: Sequence[Bar], size: int) -> tuple[Lane, ...]:
-    """Return the lanes in the order of their numbers; while a run goes on, also those that nothing ran in."""
+    """Return the lanes in natural order; with `size`, also the empty ones of a pool of that size."""
     names = {bar.lane for bar in bars}
     if all(name.startswith("wt-") for name in names):
         names |= {f"wt-{number}" for number in range(1, size + 1)}
-    found: dict[str, list[Bar]] = {name: [] for name in sorted(names, key=natural)}
+    found: dict[str, list[Bar]] = {name: [] for name in sorted(names, key=natural_key)}
     for bar in sorted(bars, key=lambda bar: bar.start):
         found[bar.lane].append(bar)
     return tuple(Lane(name, tuple(own)) for name, own in found.items())
 
 
-def natural(text: str) -> tuple[tuple[int, str], ...]:
-    """Return a key by which `wt-10` comes after `wt-2`."""
+def natural_key(text: str) -> tuple[tuple[int, str], ...]:
+    """Return a sort key that orders `wt-10` after `wt-2`."""
     return tuple((int(part), "") if part.isdigit() else (0, part) for part in _DIGITS.split(text))
 
 
@@ -309,7 +309,7 @@ def _row(task: str, title: str, batch: int, stored: StoredTask | None, bar: Bar 
 def row_of(
     outcome: Outcome, request: PullRequest | None, *, attempts: int, lane: str | None, start: float | None
 ) -> Row:
-    """Return the row of a task that has its outcome."""
+    """Return the row of a task with an outcome."""
     return Row(
         task=outcome.task,
         title=outcome.title,
@@ -357,7 +357,7 @@ def _stage_state(rows: Sequence[Row]) -> str:
 
 
 def _parts(bars: Sequence[Bar]) -> dict[int, list[tuple[float, float | None]]]:
-    """Return when each batch was worked on: from its first bar to its last, anew after another batch."""
+    """Return the times in which each batch ran: a new part starts when another batch ran in between."""
     parts: dict[int, list[tuple[float, float | None]]] = {}
     before = None
     for bar in sorted(bars, key=lambda bar: bar.start):

@@ -22,7 +22,7 @@ from pipeline.store.records import Run, StoredAttempt
 from pipeline.store.store import Store
 from pipeline.view.templating import PageLinks, render
 from pipeline.view.timeline import Row, Timeline
-from pipeline.view.timeline_builder import Source, StepUnderWay, source_of, timeline
+from pipeline.view.timeline_builder import RunningStep, Source, source_of, timeline
 from pipeline.web.feeds import Feed
 from pipeline.web.services import LocatedRun, Services
 from pipeline.web.sse import EncodedEvent
@@ -144,7 +144,7 @@ def record_of(told: EncodedEvent) -> Mapping[str, Any]:
 class _Heard:
     """What only events say, or say first: what goes on, and notices."""
 
-    def __init__(self, steps: Mapping[str, StepUnderWay] | None = None) -> None:
+    def __init__(self, steps: Mapping[str, RunningStep] | None = None) -> None:
         self.steps = dict(steps or {})
         self.begun: dict[str, StoredAttempt] = {}
         self.notices: deque[Notice] = deque(maxlen=MOST_NOTICES)
@@ -157,7 +157,7 @@ class _Heard:
         if name in ABOUT_TASKS:
             self.touched[task] = None
         if name == "step_started":
-            self.steps[task] = StepUnderWay(
+            self.steps[task] = RunningStep(
                 int(record["number"]),
                 str(record["kind"]),
                 str(record["command"]),

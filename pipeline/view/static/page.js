@@ -1,11 +1,11 @@
-// What the live page does beyond htmx: changes that come, the panel of a task, logs that grow, what went wrong.
+// The live page beyond htmx: apply updates, open the panel of a task, scroll logs, show errors.
 "use strict";
 (() => {
   const byId = (id) => document.getElementById(id);
-  const look = () => window.patchyard.look();
+  const redraw = () => window.patchyard.redraw();
 
-  // A change holds the new state of elements, each in a template; what is not there yet goes into another element.
-  function change(html) {
+  // An update holds the new state of elements, each in a template; a new element is appended to `data-into`.
+  function applyUpdate(html) {
     const box = document.createElement("template");
     box.innerHTML = html;
     const focused = document.activeElement?.id;
@@ -33,7 +33,7 @@
     const kind = event.detail.type;
     if (kind === "update") {
       event.preventDefault();
-      change(event.detail.data);
+      applyUpdate(event.detail.data);
     } else if (kind === "reload") {
       event.preventDefault();
       location.reload();
@@ -45,10 +45,10 @@
   });
   document.addEventListener("htmx:sseError", () => {
     const lost = byId("lost");
-    if (lost) lost.textContent = "The connection is lost; trying again.";
+    if (lost) lost.textContent = "Connection lost; reconnecting.";
   });
 
-  // A log stays at its end, unless its reader went elsewhere.
+  // A log follows its end, unless the reader has scrolled up.
   let atEnd = true;
   document.addEventListener("htmx:sseBeforeMessage", (event) => {
     if (event.detail.type !== "log") return;
@@ -61,7 +61,7 @@
 
   // The panel of a task
   let opener = null;
-  function marked() {
+  function markCurrent() {
     const current = location.pathname.match(/\/tasks\/([^/]+)$/)?.[1];
     for (const one of document.querySelectorAll("#lanes .bar")) {
       if (current && one.dataset.task === decodeURIComponent(current)) one.setAttribute("aria-current", "true");
@@ -75,10 +75,10 @@
     htmx.swap(panel, "", { swapStyle: "innerHTML", swapDelay: 0, settleDelay: 0 });
     panel.hidden = true;
     history.pushState({ htmx: true }, "", run.dataset.address);
-    marked();
+    markCurrent();
     byId(opener)?.focus();
   }
-  // One listener for all links to tasks: there may be thousands.
+  // One listener for all links to tasks: a page may have thousands.
   document.addEventListener("click", (event) => {
     const link = event.target.closest?.("a[data-task]");
     if (!link || event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
@@ -87,7 +87,7 @@
     const address = link.href;
     htmx.ajax("GET", address, { target: "#panel", swap: "innerHTML" }).then(() => {
       if (address !== location.href) history.pushState({ htmx: true }, "", address);
-      marked();
+      markCurrent();
     });
   });
   document.addEventListener("htmx:afterSwap", (event) => {
@@ -98,8 +98,8 @@
     panel.setAttribute("aria-labelledby", "panel-title");
     if (opened) panel.scrollTop = 0;
     if (opened || !panel.contains(document.activeElement)) panel.focus({ preventScroll: true });
-    marked();
-    look();
+    markCurrent();
+    redraw();
   });
   document.addEventListener("click", (event) => {
     if (event.target.closest?.("#close") && !event.ctrlKey && !event.metaKey) {
@@ -111,23 +111,23 @@
     if (event.key === "Escape") close();
   });
 
-  // What went wrong
+  // Errors
   let timer = 0;
-  function tell(text) {
+  function showToast(text) {
     const toast = byId("toast");
     toast.textContent = text;
     clearTimeout(timer);
     timer = setTimeout(() => { toast.textContent = ""; }, 8000);
   }
   document.addEventListener("htmx:responseError", (event) => {
-    let told = `The server answered ${event.detail.xhr.status}.`;
+    let message = `The server answered ${event.detail.xhr.status}.`;
     try {
-      told = JSON.parse(event.detail.xhr.responseText).detail || told;
+      message = JSON.parse(event.detail.xhr.responseText).detail || message;
     } catch {
-      // no problem document: the status has to do
+      // not a problem document: show the status
     }
-    tell(told);
+    showToast(message);
   });
-  document.addEventListener("htmx:sendError", () => tell("The server does not answer."));
-  marked();
+  document.addEventListener("htmx:sendError", () => showToast("The server does not respond."));
+  markCurrent();
 })();

@@ -1,13 +1,13 @@
-// What moves in the picture of a run, and how keys go through it. The page and the report in one file have it.
+// Animation, keyboard navigation, zoom and filters of a run's timeline; shared by the live page and the report.
 "use strict";
 (() => {
   const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400];
   const MOST_TICKS = 8;
-  const MANY = 150; // bars from which on the picture moves twice a second instead of with every frame
+  const MANY = 150; // with more bars, the timeline is redrawn twice a second instead of with every frame
   const two = (value) => String(value).padStart(2, "0");
   const byId = (id) => document.getElementById(id);
 
-  // The same words as the server's: pipeline/view/templating.py
+  // Same format as on the server: pipeline/view/templating.py
   function duration(seconds) {
     if (seconds < 59.95) return `${seconds.toFixed(1)} s`;
     const whole = Math.round(seconds);
@@ -22,19 +22,19 @@
     return `${Math.floor(seconds / 3600)}:${two(Math.floor((seconds % 3600) / 60))}:${rest}`;
   }
 
-  // The clock: the server said where the run has come to; from there it goes on by itself.
-  let told = null;
+  // The clock: the server sends the run's time; the browser counts on from there.
+  let source = null;
   let base = 0;
-  let heard = 0;
+  let receivedAt = 0;
   function now() {
     const clock = byId("clock");
     if (!clock) return null;
-    if (clock !== told) {
-      told = clock;
+    if (clock !== source) {
+      source = clock;
       base = Number(clock.dataset.now);
-      heard = performance.now();
+      receivedAt = performance.now();
     }
-    return clock.dataset.live === "true" ? base + (performance.now() - heard) / 1000 : base;
+    return clock.dataset.live === "true" ? base + (performance.now() - receivedAt) / 1000 : base;
   }
 
   function drawTicks(span) {
@@ -51,7 +51,7 @@
     }));
   }
 
-  // Where there are many bars, only those that run are touched, and the whole grows in steps.
+  // With many bars, only running bars are updated, and the scale grows in steps: restyling all is too slow.
   function stretch(picture, moment) {
     const live = byId("clock").dataset.live === "true";
     const dense = live && picture.classList.contains("dense");
@@ -68,8 +68,8 @@
     }
   }
 
-  // What runs adds to the time that was worked, between the events too.
-  function figures(moment) {
+  // Running tasks add to the busy time between events.
+  function updateFigures(moment) {
     const shown = byId("figures");
     if (!shown?.dataset.places || moment <= 0) return;
     const { busy, at, running, places } = shown.dataset;
@@ -88,7 +88,7 @@
       one.textContent = duration(Math.max(0, moment - Number(one.dataset.since)));
     }
     for (const one of document.querySelectorAll("[data-elapsed]")) one.textContent = duration(moment);
-    figures(moment);
+    updateFigures(moment);
   }
 
   let last = 0;
@@ -100,18 +100,18 @@
     }
     requestAnimationFrame(frame);
   }
-  // After a change: with many bars only the next frame that is due draws, unless it is the last one.
+  // After an update; with many bars, drawing waits for the next due frame, unless the run has ended.
   function refresh() {
-    local(document);
-    reachable();
-    filter();
+    localizeTimes(document);
+    ensureTabStop();
+    applyFilter();
     const live = byId("clock")?.dataset.live === "true";
     if (!live || performance.now() - last >= pause()) draw();
   }
 
-  // Keys: one stop for the whole picture; arrows go from bar to bar.
+  // Keyboard: one tab stop for the whole timeline; arrow keys move from bar to bar.
   const bars = () => [...document.querySelectorAll("#lanes .bar")];
-  function reachable() {
+  function ensureTabStop() {
     if (document.querySelector("#lanes .bar[tabindex='0']")) return;
     const first = document.querySelector("#lanes .bar");
     if (first) first.tabIndex = 0;
@@ -120,7 +120,7 @@
     const bar = event.target.closest?.(".bar");
     if (bar && !bar.title) bar.title = bar.getAttribute("aria-label");
   });
-  function go(to) {
+  function focusBar(to) {
     if (!to) return;
     for (const one of document.querySelectorAll("#lanes .bar[tabindex='0']")) one.tabIndex = -1;
     to.tabIndex = 0;
@@ -128,7 +128,7 @@
     to.scrollIntoView({ block: "nearest", inline: "nearest" });
   }
   const start = (one) => Number(one.style.getPropertyValue("--s"));
-  function beside(bar, by) {
+  function nearestInLane(bar, by) {
     const lanes = [...document.querySelectorAll("#lanes .lane")];
     for (let at = lanes.indexOf(bar.parentElement) + by; at >= 0 && at < lanes.length; at += by) {
       const found = [...lanes[at].querySelectorAll(".bar")];
@@ -141,17 +141,17 @@
   document.addEventListener("keydown", (event) => {
     const bar = event.target.closest?.("#lanes .bar");
     if (!bar || event.ctrlKey || event.altKey || event.metaKey) return;
-    const ways = {
+    const moves = {
       ArrowRight: () => bar.nextElementSibling,
       ArrowLeft: () => bar.previousElementSibling,
-      ArrowDown: () => beside(bar, 1),
-      ArrowUp: () => beside(bar, -1),
+      ArrowDown: () => nearestInLane(bar, 1),
+      ArrowUp: () => nearestInLane(bar, -1),
       Home: () => bars()[0],
       End: () => bars().at(-1),
     };
-    if (event.key in ways) {
+    if (event.key in moves) {
       event.preventDefault();
-      go(ways[event.key]());
+      focusBar(moves[event.key]());
     }
   });
 
@@ -166,7 +166,7 @@
     box.scrollLeft = middle * after - box.clientWidth / 2;
   }
   let shown = "";
-  function filter() {
+  function applyFilter() {
     const table = byId("task-table");
     if (!table) return;
     table.dataset.show = shown;
@@ -179,12 +179,12 @@
     if (button?.dataset.zoom) zoom(button.dataset.zoom);
     if (button?.dataset.filter !== undefined) {
       shown = button.dataset.filter;
-      filter();
+      applyFilter();
     }
   });
 
-  // Times in the reader's own zone
-  function local(root) {
+  // Times in the reader's time zone
+  function localizeTimes(root) {
     for (const one of root.querySelectorAll("time[datetime]:not([title])")) {
       const moment = new Date(one.dateTime);
       if (!Number.isNaN(moment.getTime())) {
@@ -194,14 +194,14 @@
     }
   }
 
-  function look() {
+  function redraw() {
     for (const one of document.querySelectorAll(".zoom")) one.hidden = false;
-    local(document);
-    reachable();
-    filter();
+    localizeTimes(document);
+    ensureTabStop();
+    applyFilter();
     draw();
   }
-  window.patchyard = { look, refresh };
-  look();
+  window.patchyard = { redraw, refresh };
+  redraw();
   requestAnimationFrame(frame);
 })();

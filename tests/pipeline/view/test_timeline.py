@@ -15,7 +15,7 @@ from pipeline.run.lifecycle import plan_of
 from pipeline.store.records import StoredStep
 from pipeline.store.store import Store
 from pipeline.view.timeline import Clock, ticks
-from pipeline.view.timeline_builder import Source, StepUnderWay, natural, source_of, timeline
+from pipeline.view.timeline_builder import RunningStep, Source, natural_key, source_of, timeline
 from tasks.model import PullRequest, RunStatus, Status
 
 DAY = 86400.0
@@ -32,7 +32,7 @@ def test_running_run_has_lanes_bars_and_rows() -> None:
         ],
         steps={("1.1", 1): [StoredStep(1, "run", "make", 0, 1.5, None, finished_at=at(1.75))]},
         tasks=[ended("1.1", seconds=2.0, worktree="wt-2", files=("a", "b"), branch="b/1.1", commit="c")],
-        running={"1.2": StepUnderWay(2, "verify", "make test", at(3.0))},
+        running={"1.2": RunningStep(2, "verify", "make test", at(3.0))},
     )
     view = timeline(source, at(4.0))
     assert [lane.name for lane in view.lanes] == ["wt-1", "wt-2", "wt-3", "wt-10"]
@@ -244,12 +244,12 @@ def happened(source: Source, task: str, event: str, second: float) -> Source:
 
 
 def test_lanes_are_in_the_order_of_their_numbers() -> None:
-    assert sorted(["wt-10", "wt-2", "a 1", "wt-1"], key=natural) == ["a 1", "wt-1", "wt-2", "wt-10"]
+    assert sorted(["wt-10", "wt-2", "a 1", "wt-1"], key=natural_key) == ["a 1", "wt-1", "wt-2", "wt-10"]
 
 
 def test_a_clock_without_cuts_counts_from_its_zero() -> None:
-    assert Clock(ZERO).at(at(2.5)) == 2.5
-    assert Clock(ZERO).at(at(-1)) == 0.0
+    assert Clock(ZERO).position(at(2.5)) == 2.5
+    assert Clock(ZERO).position(at(-1)) == 0.0
 
 
 def test_a_real_run_is_read_from_its_store(project: Project) -> None:
