@@ -1,4 +1,4 @@
-"""What the API answers when it cannot do what was asked: problems, as RFC 9457 has them, and only those."""
+"""Errors of the API: exception handlers that respond with problems (RFC 9457), and their OpenAPI."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -22,44 +22,44 @@ from tasks.plan.parser import Diagnostic, PlanError
 from tasks.text import plural
 
 MEDIA_TYPE = "application/problem+json"
-LONGEST = 2_000
-"""Characters of a message that are told."""
+MAX_MESSAGE = 2_000
+"""Characters of a message; the rest is cut off."""
 
 
 class RunConflictError(PatchyardError):
-    """A run is not where it would have to be for what was asked of it."""
+    """The state of the run does not allow the requested action."""
 
 
 class NotFoundError(PatchyardError):
-    """A run or a task has nothing of the kind that was asked for."""
+    """The requested part of a run or task does not exist."""
 
 
 class ClosingError(PatchyardError):
-    """The server is about to end and begins nothing."""
+    """The server is shutting down and starts nothing."""
 
 
 class Fault(BaseModel):
-    """Something of a request that is not as it has to be; `where` is such as `body.plan_path`."""
+    """An invalid part of a request; `where` is its path, such as `body.plan_path`."""
 
     where: str
     message: str
 
 
 class Problem(BaseModel):
-    """Why something was not done (RFC 9457). A plan with mistakes has all of them in `diagnostics`."""
+    """Why a request failed (RFC 9457). For an invalid plan, `diagnostics` has all its mistakes."""
 
     type: str = "about:blank"
     title: str
     status: int
     detail: str
-    faults: list[Fault] | None = Field(None, description="What is wrong with the request.")
+    faults: list[Fault] | None = Field(None, description="The invalid parts of the request.")
     diagnostics: list[Diagnosed] | None = Field(None, description="The mistakes of the plan.")
 
 
 class ProblemResponse(Response):
-    """A response that says why something was not done."""
+    """A response with a problem."""
 
-    media_type: ClassVar[str] = MEDIA_TYPE  # type: ignore[misc]  # it is the class's, and stays
+    media_type: ClassVar[str] = MEDIA_TYPE  # type: ignore[misc]  # Starlette declares an instance attribute
 
 
 STATUSES: Sequence[tuple[type[PatchyardError], int]] = (
@@ -72,7 +72,7 @@ STATUSES: Sequence[tuple[type[PatchyardError], int]] = (
     (ClosingError, 503),
     (StoreError, 503),
 )
-"""What an error of the program's own is to a caller; the rest are mistakes in what was asked."""
+"""HTTP status per error class; other errors of patchyard are mistakes in the request (422)."""
 
 
 def problem(
@@ -90,11 +90,11 @@ def problem(
 
 
 def _printable(text: str) -> str:
-    return text[:LONGEST].encode("utf-8", "backslashreplace").decode()
+    return text[:MAX_MESSAGE].encode("utf-8", "backslashreplace").decode()
 
 
 def diagnosed(found: Diagnostic) -> Diagnosed:
-    """Return a diagnostic of a plan as the API tells it."""
+    """Convert a diagnostic of a plan to its API model."""
     return Diagnosed(
         path=_printable(found.path),
         line=found.line,
@@ -104,11 +104,11 @@ def diagnosed(found: Diagnostic) -> Diagnosed:
     )
 
 
-def install(app: FastAPI) -> None:
-    """Let an app answer with problems, and say so in its OpenAPI."""
+def install_handlers(app: FastAPI) -> None:
+    """Make an app respond to errors with problems, and document that in its OpenAPI."""
 
     @app.exception_handler(PatchyardError)
-    async def own(_request: Request, error: PatchyardError) -> Response:
+    async def known_error(_request: Request, error: PatchyardError) -> Response:
         if isinstance(error, PlanError):
             found = [diagnosed(item).model_dump() for item in error.diagnostics]
             mistakes = sum(1 for item in found if item["severity"] == "error")
@@ -118,70 +118,70 @@ def install(app: FastAPI) -> None:
         return problem(status, str(error))
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(_request: Request, error: RequestValidationError) -> Response:
+    async def invalid_request(_request: Request, error: RequestValidationError) -> Response:
         faults = [
             {"where": _printable(".".join(map(str, item["loc"]))), "message": _printable(item["msg"])}
             for item in error.errors()[:100]
         ]
-        said = "; ".join(f"{fault['where']}: {fault['message']}" for fault in faults[:3])
-        return problem(422, f"the request is not as it has to be: {said}", faults=faults)
+        summary = "; ".join(f"{fault['where']}: {fault['message']}" for fault in faults[:3])
+        return problem(422, f"invalid request: {summary}", faults=faults)
 
     @app.exception_handler(HTTPException)
-    async def plain(_request: Request, error: HTTPException) -> Response:
+    async def http_error(_request: Request, error: HTTPException) -> Response:
         return problem(error.status_code, str(error.detail), headers=error.headers)
 
     @app.exception_handler(Exception)
-    async def broken(_request: Request, _error: Exception) -> Response:
-        return problem(500, "the server has a defect; its log says more")
+    async def internal_error(_request: Request, _error: Exception) -> Response:
+        return problem(500, "internal server error; see the server log")
 
-    app.openapi = lambda: _documented(app)  # type: ignore[method-assign]  # FastAPI's own way to change it
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # https://fastapi.tiangolo.com/how-to/extending-openapi/
 
 
-EVERYWHERE = {
-    "400": "The request cannot be understood, or does not say where it goes.",
-    "401": "The server has a token, and the request does not.",
-    "403": "A page elsewhere asks, or a path leads out of the roots.",
-    "503": "The database cannot be used now, or the server is about to end.",
+COMMON_RESPONSES = {
+    "400": "The request is malformed, or its Host header is missing or repeated.",
+    "401": "The server requires a token, and the request has none or another.",
+    "403": "The request comes from another site, or a path is outside of the roots.",
+    "503": "The database is unavailable, or the server is shutting down.",
 }
-WITH_A_BODY = {
+BODY_RESPONSES = {
     "408": "The body did not arrive in time.",
-    "413": "The body is too long.",
+    "413": "The body is too large.",
 }
 
 
-def _documented(app: FastAPI) -> dict[str, Any]:
-    """Return the OpenAPI in which every refusal is a problem, and those that any route may give are told."""
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """Return the OpenAPI with the errors that every route can return, all as problems."""
     if app.openapi_schema is not None:
         return app.openapi_schema
-    told = get_openapi(
+    openapi = get_openapi(
         title=app.title,
         version=app.version,
         description=app.description,
         routes=app.routes,
         tags=app.openapi_tags,
     )
-    schemas = told.setdefault("components", {}).setdefault("schemas", {})
+    schemas = openapi.setdefault("components", {}).setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    made = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-    schemas |= made.pop("$defs", {}) | {"Problem": made}
-    told["components"]["securitySchemes"] = {
+    problem_schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas |= problem_schema.pop("$defs", {}) | {"Problem": problem_schema}
+    openapi["components"]["securitySchemes"] = {
         "token": {
             "type": "http",
             "scheme": "bearer",
-            "description": "PATCHYARD_TOKEN, where the server has one.",
+            "description": "PATCHYARD_TOKEN, if the server has one.",
         }
     }
-    told["security"] = [{}, {"token": []}]
+    openapi["security"] = [{}, {"token": []}]
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    for item in told["paths"].values():
+    for item in openapi["paths"].values():
         for method, operation in item.items():
             responses = operation["responses"]
-            common = EVERYWHERE | (WITH_A_BODY if method == "post" else {})
+            common = COMMON_RESPONSES | (BODY_RESPONSES if method == "post" else {})
             for status, description in common.items():
                 responses.setdefault(status, {"description": description})
             for status, response in responses.items():
                 if status >= "400":
                     response["content"] = content
-    app.openapi_schema = told
-    return told
+    app.openapi_schema = openapi
+    return openapi

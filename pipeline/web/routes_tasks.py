@@ -1,4 +1,4 @@
-"""The routes of a run's tasks: what is known of one, its log, and its diff."""
+"""The routes of tasks: details, log and diff."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,28 +22,30 @@ from tasks.model import Task
 
 DIFF = "text/x-diff; charset=utf-8"
 ExecutionId = Annotated[
-    str, InPath(pattern=RUN_PATTERN, description="A run's id, the beginning of one, or `latest`.")
+    str, InPath(pattern=RUN_PATTERN, description="The id of a run, a unique prefix of it, or `latest`.")
 ]
-Number = Annotated[str, InPath(pattern=TASK_PATTERN, description="The task's id in the plan, such as `1.2`.")]
+Number = Annotated[
+    str, InPath(pattern=TASK_PATTERN, description="The id of a task in the plan, such as `1.2`.")
+]
 AttemptNumber = Annotated[
-    int | None, Query(ge=1, le=1_000_000, description="Which attempt; without it, the last one.")
+    int | None, Query(ge=1, le=1_000_000, description="The number of the attempt; by default the last.")
 ]
 
 
-def router(services: Services) -> APIRouter:
+def tasks_router(services: Services) -> APIRouter:
     """Return the routes of tasks."""
-    made = APIRouter()
+    router = APIRouter()
 
-    @made.get("/{execution_id}/tasks/{number}", summary="A task", responses={404: {}, 422: {}})
+    @router.get("/{execution_id}/tasks/{number}", summary="A task", responses={404: {}, 422: {}})
     async def task(execution_id: ExecutionId, number: Number) -> TaskDetail:
-        """Tell everything that is known of a task: its attempts, and their steps."""
+        """Return a task with its attempts and their steps."""
         snapshot = await services.snapshot(execution_id)
         found = task_of(snapshot, number)
-        place = await services.find(snapshot.run.id)
+        located = await services.find(snapshot.run.id)
 
-        def look() -> tuple[Mapping[int, Sequence[StoredStep]], list[int]]:
+        def read() -> tuple[Mapping[int, Sequence[StoredStep]], list[int]]:
             numbers = [item.number for item in snapshot.attempts if item.task == number]
-            steps = {item: place.store.steps(place.run.id, number, item) for item in numbers}
+            steps = {item: located.store.steps(located.run.id, number, item) for item in numbers}
             logs = [
                 item.number
                 for item in snapshot.attempts
@@ -53,11 +55,11 @@ def router(services: Services) -> APIRouter:
             ]
             return steps, logs
 
-        return task_detail(snapshot, found, *await services.call(look))
+        return task_detail(snapshot, found, *await services.call(read))
 
-    @made.get(
+    @router.get(
         "/{execution_id}/tasks/{number}/diff",
-        summary="What a task changed",
+        summary="The diff of a task",
         response_class=Response,
         responses={
             200: {"content": {DIFF: {"schema": {"type": "string"}}}},
@@ -66,7 +68,7 @@ def router(services: Services) -> APIRouter:
         },
     )
     async def diff(execution_id: ExecutionId, number: Number, attempt: AttemptNumber = None) -> Response:
-        """Send the patch of a task, as `git apply --index` takes it; that of one that failed, too."""
+        """Send the patch of a task, for `git apply --index`; also of a failed task."""
         snapshot = await services.snapshot(execution_id)
         task_of(snapshot, number)
         stored = snapshot.tasks.get(number)
@@ -78,25 +80,25 @@ def router(services: Services) -> APIRouter:
             raise NotFoundError(f"task {number} of run {snapshot.run.id} has no patch")
         return Response(patch.diff, media_type=DIFF)
 
-    _add_log(made, services)
-    return made
+    _add_log_routes(router, services)
+    return router
 
 
-def _add_log(made: APIRouter, services: Services) -> None:
+def _add_log_routes(router: APIRouter, services: Services) -> None:
     environ = services.settings.environ
 
-    @made.get(
+    @router.get(
         "/{execution_id}/tasks/{number}/log",
         summary="The log of a task",
         response_class=Response,
         responses={
             200: {"content": {"text/plain; charset=utf-8": {"schema": {"type": "string"}}}},
             206: {
-                "description": "The part that Range asks for.",
+                "description": "The part that Range selects.",
                 "content": {"text/plain; charset=utf-8": {"schema": {"type": "string"}}},
             },
             404: {},
-            416: {"description": "The log has no such part."},
+            416: {"description": "The range is outside of the log."},
             422: {},
         },
     )
@@ -106,7 +108,7 @@ def _add_log(made: APIRouter, services: Services) -> None:
         attempt: AttemptNumber = None,
         range: Annotated[str | None, Header(max_length=200)] = None,  # noqa: A002 - the header's name
     ) -> Response:
-        """Send what a task wrote, or the part that a Range header asks for."""
+        """Send the log of a task, or the part that a Range header selects."""
         snapshot = await services.snapshot(execution_id)
         task_of(snapshot, number)
         path = _log_of(snapshot, number, attempt_of(snapshot, number, attempt), environ)
@@ -114,9 +116,9 @@ def _add_log(made: APIRouter, services: Services) -> None:
             raise NotFoundError(f"task {number} of run {snapshot.run.id} has no log on this machine")
         return await ranged(path, range)
 
-    @made.get(
+    @router.get(
         "/{execution_id}/tasks/{number}/log/follow",
-        summary="The log of a task, as it grows",
+        summary="The log of a task, live",
         response_class=EventStream,
         status_code=200,
         responses={200: EVENTS, 404: {}, 422: {}},
@@ -127,10 +129,11 @@ def _add_log(made: APIRouter, services: Services) -> None:
         attempt: AttemptNumber = None,
         last_event_id: Annotated[str | None, Header(max_length=32)] = None,
     ) -> Response:
-        """Send what a task wrote, and what it writes until it ends, as server-sent events.
+        """Send the log of a task until the task ends, as server-sent events.
 
-        They are named `log`; `data` is JSON: `text`, and the `offset` in bytes after it, also its `id`:
-        whoever comes again with that as Last-Event-ID gets the rest. The last event is named `end`.
+        Events are named `log`; `data` is JSON with `text` and `offset`, the position in bytes after the text,
+        which is the `id` too: a client that reconnects with it as Last-Event-ID gets the rest. The last event
+        is named `end`.
         """
         snapshot = await services.snapshot(execution_id)
         task_of(snapshot, number)
@@ -156,7 +159,7 @@ def task_of(snapshot: Snapshot, number: str) -> Task:
     """Return a task of a run.
 
     Raises:
-        UnknownRunError: It has none of that id.
+        UnknownRunError: The plan of the run has no such task.
     """
     for task in snapshot.plan.tasks:
         if task.id == number:
@@ -165,10 +168,10 @@ def task_of(snapshot: Snapshot, number: str) -> Task:
 
 
 def attempt_of(snapshot: Snapshot, number: str, attempt: int | None) -> StoredAttempt | None:
-    """Return an attempt of a task, the last one without a number; `None` when it was never begun.
+    """Return an attempt of a task, by default the last; `None` if the task was never started.
 
     Raises:
-        NotThereError: There is no attempt of that number.
+        NotFoundError: There is no attempt with that number.
     """
     found = [item for item in snapshot.attempts if item.task == number]
     if attempt is None:
@@ -182,7 +185,7 @@ def attempt_of(snapshot: Snapshot, number: str, attempt: int | None) -> StoredAt
 def _log_of(
     snapshot: Snapshot, number: str, attempt: StoredAttempt | None, environ: Mapping[str, str]
 ) -> Path | None:
-    """Return where the log of an attempt is on this machine, if it is on this machine."""
+    """Return the path of the log of an attempt; `None` if the attempt ran on another host."""
     if attempt is not None and attempt.host not in {None, host_name(environ)}:
         return None
     if attempt is not None and attempt.log is not None:
@@ -194,7 +197,7 @@ def _log_of(
 
 
 def _has_ended(snapshot: Snapshot, number: str, attempt: int | None) -> bool:
-    """Whether a log gets nothing more: its attempt has ended, or nobody works on the run."""
+    """Whether a log is complete: its attempt has ended, or the run is not running."""
     if not snapshot.is_under_way:
         return True
     one = attempt_of(snapshot, number, attempt)
