@@ -187,7 +187,7 @@ def _send_notification(
     try:
         store = recorder.wait(0)
         stored = store.tasks(finished.run) if store else ()
-        requests = [item.request for item in stored if item.request]
+        requests = [item.pull_request for item in stored if item.pull_request]
         end = Notification(finished, recorder.run.plan_title, recorder.run.plan_path, requests, unpublished)
         notify(url, end, prepared.call.environ)
     except PatchyardError as error:

@@ -48,7 +48,7 @@ def _run_record(store: Store, run: Run) -> dict[str, object]:
 
 
 def _task_record(stored: StoredTask) -> dict[str, object]:
-    request = stored.request
+    request = stored.pull_request
     return {
         **outcome_fields(stored.outcome),
         "log": str(stored.log) if stored.log else None,
@@ -127,7 +127,7 @@ def status(run_name: str | None, repo: Path, *, as_json: bool) -> None:
                 f"run {run.id}: {title}: {current_status(store, run, environment())}, base {run.base[:12]}"
             )
         )
-        links = {item.outcome.task: item.request.url for item in stored if item.request}
+        links = {item.outcome.task: item.pull_request.url for item in stored if item.pull_request}
         show(outcome_table([item.outcome for item in stored], links), sys.stdout)
         for attempt in store.attempts(run.id):
             if attempt.status is None:

@@ -137,7 +137,7 @@ class Invocation:
             recorder = await to_thread.run_sync(recorder_for, prepared, new_run_id(now()), opener)
             with recorder, Broadcast([Lines(sys.stdout), messages]) as listener:
                 traced = TracingListener(listener)
-                finished = await execute(prepared, recorder, traced, place=ModuleRunners(), signals=False)
+                finished = await execute(prepared, recorder, traced, provider=ModuleRunners(), signals=False)
                 failures = 0
                 if target is not None:
                     failures = await to_thread.run_sync(_publish, opener, finished.run, target, listener)

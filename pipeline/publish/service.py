@@ -171,7 +171,7 @@ def _branch(store: Store, name: str, commit: str) -> Branch:
 
 def _dependencies(stored: Mapping[str, StoredTask], names: Sequence[str]) -> tuple[PublishedDependency, ...]:
     return tuple(
-        PublishedDependency(name, stored[name].outcome.branch or "", stored[name].request)
+        PublishedDependency(name, stored[name].outcome.branch or "", stored[name].pull_request)
         for name in names
         if name in stored and stored[name].outcome.branch
     )

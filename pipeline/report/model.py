@@ -230,7 +230,7 @@ def read_report(path: Path) -> Report:
 
 
 def _task(item: StoredTask, inputs: InputHashes | None, steps: Iterable[StoredStep]) -> TaskPart:
-    outcome, request = item.outcome, item.request
+    outcome, request = item.outcome, item.pull_request
     is_stored = bool(outcome.commit and outcome.patch)
     return TaskPart(
         task=outcome.task,

@@ -1,4 +1,4 @@
-"""Execute a prepared run: lock, pool, runners and signals around the flow; shared by all entry points."""
+"""Execute a prepared run: its lock, pool, runners and signal handling; shared by all entry points."""
 
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import (
@@ -44,7 +44,7 @@ LOCK_WAIT = 2.0
 def recorder_for(
     prepared: Prepared, run_id: str, opener: Callable[[], Store], repository: str = ""
 ) -> Recorder:
-    """Return the recorder of a new run."""
+    """Return the recorder of a new run, which claims it when the store is open."""
     run = new_run(prepared, run_id, repository=repository)
 
     def claim(store: Store) -> None:
@@ -55,13 +55,13 @@ def recorder_for(
     return Recorder(opener, run, claim)
 
 
-async def execute(  # noqa: PLR0913 - what one run is made of, all of it named
+async def execute(  # noqa: PLR0913 - the parts of a run, all of them named
     prepared: Prepared,
     recorder: Recorder,
     listener: Listener,
     *,
     before: ResumeState | None = None,
-    place: "RunnerProvider | None" = None,
+    provider: "RunnerProvider | None" = None,
     signals: bool = True,
 ) -> RunFinished:
     """Execute a prepared run until it is done or a signal interrupts it.
@@ -70,8 +70,8 @@ async def execute(  # noqa: PLR0913 - what one run is made of, all of it named
         prepared: What `prepare` returned.
         recorder: Stores the run; the caller closes it.
         listener: Receives the events.
-        before: What the run has done already, if it is resumed.
-        place: Provides the runners; those of this host by default.
+        before: What the run did before, if it is resumed.
+        provider: Provides the runners; those of this host by default.
         signals: Whether signals to this process interrupt the run.
 
     Raises:
@@ -87,19 +87,19 @@ async def execute(  # noqa: PLR0913 - what one run is made of, all of it named
     )
     results = ResultCache(repository, prepared.secrets, pool.copies.digest, reads=not settings.fresh)
     paused = recorder.run.status is RunStatus.PAUSED
-    stop, opening = CancelScope(), CancelScope()
+    stop, setup = CancelScope(), CancelScope()
     runners: Mapping[Mode, Runner] = {}
     batches = prepared.batches
     failure: PatchyardError | None = None
     finished: RunFinished | None = None
-    async with _held(directory, recorder), anyio.create_task_group() as group:
+    async with _locked_directory(directory, recorder), anyio.create_task_group() as group:
         if signals:
-            group.start_soon(_stop_on_signal, (opening, stop), listener)
+            group.start_soon(_stop_on_signal, (setup, stop), listener)
         try:
             async with AsyncExitStack() as stack:
-                with opening:  # if interrupted here, the run ends as it does before its first task
-                    given = (place or HostRunners()).runners(prepared, directory, listener)
-                    runners = await stack.enter_async_context(given)
+                with setup:  # if interrupted here, the run ends as it does before its first task
+                    opened = (provider or HostRunners()).runners(prepared, directory, listener)
+                    runners = await stack.enter_async_context(opened)
                     batches = await _pin_resolved_images(batches, runners)
                 context = RunContext(
                     plan=prepared.plan,
@@ -115,8 +115,8 @@ async def execute(  # noqa: PLR0913 - what one run is made of, all of it named
                     control=Control(recorder.run.owner, lease_seconds(environ), paused=paused),
                     directory=directory,
                     before=before or ResumeState(),
-                    results=None if settings.no_cache or place else results,
-                    span=(place or HostRunners()).span,
+                    results=None if settings.no_cache or provider else results,
+                    span=(provider or HostRunners()).span,
                 )
                 finished = await run(context, stop)
         except PatchyardError as error:
@@ -128,8 +128,8 @@ async def execute(  # noqa: PLR0913 - what one run is made of, all of it named
 
 
 @asynccontextmanager
-async def _held(directory: Path, recorder: Recorder) -> AsyncIterator[None]:
-    """Create a run's directory, and hold the lock by which other processes see that the run is running."""
+async def _locked_directory(directory: Path, recorder: Recorder) -> AsyncIterator[None]:
+    """Create a run's directory, and hold its lock, which shows other processes that the run is running."""
     lock = FileLock(directory / "lock", thread_local=False)
 
     def acquire() -> None:
@@ -152,7 +152,7 @@ async def _held(directory: Path, recorder: Recorder) -> AsyncIterator[None]:
 
 
 class RunnerProvider(Protocol):
-    """Provides the runners of a run, and shows spans where they can be watched."""
+    """Provides the runners of a run, and shows spans where its output is a trace."""
 
     def runners(
         self, prepared: Prepared, directory: Path, listener: Listener

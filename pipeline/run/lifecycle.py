@@ -238,9 +238,10 @@ def is_unpublished(store: Store, run: Run) -> bool:
         return False
     pushed = {record.name: record.pushed for record in store.branches()}
     left = [item for item in store.tasks(run.id) if item.outcome.commit]
-    left = [item for item in left if item.request is None or item.request.action != "merged"]
+    left = [item for item in left if item.pull_request is None or item.pull_request.action != "merged"]
     return any(
-        item.request is None or pushed.get(item.outcome.branch or "") != item.outcome.commit for item in left
+        item.pull_request is None or pushed.get(item.outcome.branch or "") != item.outcome.commit
+        for item in left
     )
 
 

@@ -70,7 +70,7 @@ class Retention:
             item.outcome.branch
             for run in old
             for item in self._tasks(run)
-            if item.request and item.request.action == "merged"
+            if item.pull_request and item.pull_request.action == "merged"
         }
         recorded = {record.name: record for record in self.store.branches()}
         existing = self.repository.branches("")

@@ -1,1 +1,1 @@
-"""What is kept of runs, in a database."""
+"""Storage of runs in a database."""

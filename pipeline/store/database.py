@@ -7,7 +7,14 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from pipeline.store.engine import NewerSchemaError, engine_of, is_away, shown, url_of, without_passwords
+from pipeline.store.engine import (
+    NewerSchemaError,
+    engine_of,
+    is_unavailable,
+    message_without_passwords,
+    url_of,
+    url_without_passwords,
+)
 from tasks.errors import PatchyardError
 
 if TYPE_CHECKING:
@@ -24,7 +31,7 @@ class StoreUnavailableError(StoreError):
 
 
 class LeaseLostError(StoreError):
-    """Another process has claimed the run; this one must not write to it any more."""
+    """Another process has claimed the run; this one must not write to it."""
 
     def __init__(self, run: str) -> None:
         super().__init__(
@@ -90,7 +97,7 @@ class Database:
         return self._owner[0] if self._owner else None
 
     def _clock(self, connection: "Connection") -> datetime:
-        """Return the current time: of the database server, where there is one, since hosts' clocks differ."""
+        """Return the current time: that of a database server if it has one, since hosts' clocks differ."""
         if self._is_sqlite:
             return datetime.now(UTC)
         from sqlalchemy import func, select  # noqa: PLC0415 - slow
@@ -150,11 +157,11 @@ class Database:
             yield
         except self._error as error:
             reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
-            reason = without_passwords(reason, self.url)
-            kind = StoreUnavailableError if is_away(error) else StoreError
-            raise kind(f"the database {shown(self.url)} cannot be used: {reason}") from error
+            reason = message_without_passwords(reason, self.url)
+            kind = StoreUnavailableError if is_unavailable(error) else StoreError
+            raise kind(f"the database {url_without_passwords(self.url)} cannot be used: {reason}") from error
         except NewerSchemaError as error:
             raise StoreError(
-                f"the database {shown(self.url)} belongs to a newer patchyard (its schema {error.revision} is "
-                "unknown to this one): update patchyard, or use another database"
+                f"the database {url_without_passwords(self.url)} belongs to a newer patchyard (its schema "
+                f"{error.revision} is unknown to this one): update patchyard, or use another database"
             ) from None

@@ -19,14 +19,17 @@ DRIVERS = {
 }
 """URL schemes that are accepted, and SQLAlchemy's names for them."""
 HIDDEN = "***"
-PATIENCE = {"connect_timeout": "10", "keepalives_idle": "30", "tcp_user_timeout": "30000"}
-"""How long libpq waits for a server that does not answer, in seconds; `tcp_user_timeout` in milliseconds."""
-BUSY, AGAIN = 30, 0.01
+TIMEOUTS = {"connect_timeout": "10", "keepalives_idle": "30", "tcp_user_timeout": "30000"}
+"""How long libpq waits for a server, in seconds; `tcp_user_timeout` in milliseconds.
+
+https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
+"""
+LOCK_WAIT, LOCK_RETRY = 30, 0.01
 """Seconds to wait for a SQLite database that another process has locked, and between two attempts."""
-STANDSTILL = 10_000
+IDLE_TRANSACTION_LIMIT = 10_000
 """Milliseconds after which PostgreSQL rolls back an idle transaction.
 
-Else a paused or disconnected host would keep others from claiming its run.
+Otherwise a stopped or disconnected host would keep others from claiming its run.
 """
 
 
@@ -80,9 +83,9 @@ def engine_of(url: "URL") -> "Engine":
         engine = create_engine(url)
         event.listen(engine, "connect", _prepare_sqlite)
         return engine
-    defaults = {"application_name": "patchyard", **PATIENCE}
+    defaults = {"application_name": "patchyard", **TIMEOUTS}
     arguments = {name: value for name, value in defaults.items() if name not in url.query}
-    # A connection may be cut while a step runs for an hour; that is seen before it is used again.
+    # A connection may be cut while a step runs for an hour; a ping detects that before it is used again.
     engine = create_engine(url, connect_args=arguments, pool_pre_ping=True)
     event.listen(engine, "connect", _prepare_postgresql)
     return engine
@@ -90,13 +93,13 @@ def engine_of(url: "URL") -> "Engine":
 
 def _prepare_postgresql(connection: Any, _record: object) -> None:  # noqa: ANN401 - see below
     """Limit how long a stopped process can hold its locks."""
-    connection.execute(f"SET idle_in_transaction_session_timeout = {STANDSTILL}")
+    connection.execute(f"SET idle_in_transaction_session_timeout = {IDLE_TRANSACTION_LIMIT}")
     connection.commit()
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - DBAPI connections have no common type
     """Make commits durable, and do not block readers while a process writes."""
-    connection.execute(f"PRAGMA busy_timeout={BUSY * 1000}")
+    connection.execute(f"PRAGMA busy_timeout={LOCK_WAIT * 1000}")
     _write_ahead(connection)
     for pragma in ("synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
@@ -110,14 +113,14 @@ def _write_ahead(connection: Any) -> None:  # noqa: ANN401 - see above
     """
     from sqlite3 import OperationalError  # noqa: PLC0415 - loaded by now
 
-    end = monotonic() + BUSY
+    end = monotonic() + LOCK_WAIT
     while True:
         try:
             connection.execute("PRAGMA journal_mode=WAL")
         except OperationalError as error:
             if "locked" not in str(error) or monotonic() > end:
                 raise
-            sleep(AGAIN)
+            sleep(LOCK_RETRY)
         else:
             return
 
@@ -132,7 +135,7 @@ def _check_driver() -> None:
         ) from None
 
 
-def is_away(error: "SQLAlchemyError") -> bool:
+def is_unavailable(error: "SQLAlchemyError") -> bool:
     """Whether an error means that the server does not answer or closed the connection, whatever the query."""
     from sqlalchemy.exc import DBAPIError, OperationalError  # noqa: PLC0415 - slow
 
@@ -140,17 +143,17 @@ def is_away(error: "SQLAlchemyError") -> bool:
         return True
     if not isinstance(error, OperationalError):
         return False
-    state = getattr(error.orig, "sqlstate", "")  # SQLite's have no such state, and no server
+    state = getattr(error.orig, "sqlstate", "")  # missing in SQLite's errors
     return state is None or state.startswith(("08", "57P"))
 
 
-def shown(url: "URL") -> str:
+def url_without_passwords(url: "URL") -> str:
     """Return a URL without its passwords."""
     query = {key: value for key, value in url.query.items() if "password" not in key}
     return url.set(query=query).render_as_string(hide_password=True)
 
 
-def without_passwords(message: str, url: "URL") -> str:
+def message_without_passwords(message: str, url: "URL") -> str:
     """Return a message of the database without the passwords of its URL."""
     passwords = [url.password, *(value for key, value in url.query.items() if "password" in key)]
     for password in passwords:

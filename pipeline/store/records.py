@@ -58,7 +58,7 @@ class StoredTask:
     builds_on: tuple[str, ...] = ()
     finished_at: datetime | None = None
     log: Path | None = None
-    request: PullRequest | None = None
+    pull_request: PullRequest | None = None
     attempt: int = 1
 
 

@@ -64,7 +64,7 @@ def task_of(row: "RowMapping") -> StoredTask:
         builds_on=row["builds_on"],
         finished_at=row["finished_at"],
         log=row["log"],
-        request=_pull_request_of(row),
+        pull_request=_pull_request_of(row),
         attempt=row["attempt"] or 1,  # NULL before revision 0002
     )
 

@@ -303,7 +303,7 @@ def _row(task: str, title: str, batch: int, stored: StoredTask | None, bar: Bar 
         state, title = (bar.state, bar.title) if bar else (PENDING, title)
         seconds = bar.seconds if bar else None
         return Row(task, title, batch, state, seconds=seconds, **place)  # type: ignore[arg-type]  # as declared
-    return row_of(stored.outcome, stored.request, **place)  # type: ignore[arg-type]  # as declared
+    return row_of(stored.outcome, stored.pull_request, **place)  # type: ignore[arg-type]  # as declared
 
 
 def row_of(

@@ -84,9 +84,12 @@ def execution_state(snapshot: Snapshot) -> ExecutionState:
 def active_pull_requests(tasks: Iterable[StoredTask]) -> Iterable[ActivePullRequest]:
     """Yield the pull requests that were not merged yet, as far as is known."""
     for item in tasks:
-        if item.request and item.request.action != "merged":
+        if item.pull_request and item.pull_request.action != "merged":
             yield ActivePullRequest(
-                task=item.request.task, pr_number=item.request.number, status="open", url=item.request.url
+                task=item.pull_request.task,
+                pr_number=item.pull_request.number,
+                status="open",
+                url=item.pull_request.url,
             )
 
 
@@ -186,7 +189,7 @@ def _attempt_state(item: StoredAttempt, steps: Sequence[StoredStep], *, has_log:
 def _task_values(snapshot: Snapshot, task: Task, running: StoredAttempt | None) -> dict[str, object]:
     stored = snapshot.tasks.get(task.id)
     outcome = stored.outcome if stored else None
-    request = stored.request if stored else None
+    request = stored.pull_request if stored else None
     return {
         "id": f"{snapshot.run.id}:{task.id}",
         "task_number": task.id,
@@ -212,8 +215,8 @@ def _task_values(snapshot: Snapshot, task: Task, running: StoredAttempt | None) 
 def _task_status(task: Task, stored: StoredTask | None, *, running: bool) -> TaskStatus:
     if stored is None:
         return "in_progress" if running else "pending"
-    if stored.request:
-        return "merged" if stored.request.action == "merged" else "pr_created"
+    if stored.pull_request:
+        return "merged" if stored.pull_request.action == "merged" else "pr_created"
     return "complete" if is_done(task, stored.outcome) else "failed"
 
 

@@ -56,7 +56,7 @@ def ended(task: str, status: Status = Status.CHANGED, **more: Any) -> StoredTask
     """Return a finished task."""
     request = more.pop("request", None)
     values = {"task": task, "title": f"Do {task}", "batch": int(task.partition(".")[0]), "status": status}
-    return StoredTask(Outcome(**{**values, **more}), request=request)
+    return StoredTask(Outcome(**{**values, **more}), pull_request=request)
 
 
 def plan(*tasks: str) -> Plan:

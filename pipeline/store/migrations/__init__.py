@@ -1,4 +1,4 @@
-"""The history of the schema, as Alembic's revisions; `pipeline/store/schema.py` decides when they are run."""
+"""Alembic revisions of the schema; `pipeline/store/schema.py` decides when they run."""
 
 from pathlib import Path
 
@@ -11,17 +11,17 @@ from pipeline.store.engine import NewerSchemaError
 
 
 def script_directory() -> ScriptDirectory:
-    """Return the revisions."""
+    """Return the directory of the revisions."""
     return ScriptDirectory(str(Path(__file__).parent))
 
 
 def upgrade(connection: Connection, target: str = "head") -> None:
-    """Change a database from the revision that it has to a newer one, in the connection's transaction.
+    """Migrate a database to a newer revision, in the connection's transaction.
 
-    One without a revision is new, or of a release before there were any, which the first revision takes over.
+    A database without a revision is new or of an older release; the first revision accepts both.
 
     Raises:
-        NewerSchemaError: The database is of a newer release.
+        NewerSchemaError: The database belongs to a newer release.
     """
     script = script_directory()
     known = {revision.revision for revision in script.walk_revisions()}
@@ -29,8 +29,8 @@ def upgrade(connection: Connection, target: str = "head") -> None:
     def steps(current: tuple[str, ...], _context: MigrationContext) -> list[MigrationStep]:
         if not known.issuperset(current):
             raise NewerSchemaError(current[0])
-        wanted = list(script.iterate_revisions(target, current))
-        return [MigrationStep.upgrade_from_script(script.revision_map, one) for one in reversed(wanted)]
+        missing = list(script.iterate_revisions(target, current))
+        return [MigrationStep.upgrade_from_script(script.revision_map, one) for one in reversed(missing)]
 
     context = MigrationContext.configure(connection, opts={"fn": steps})
     with Operations.context(context):

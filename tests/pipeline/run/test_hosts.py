@@ -286,7 +286,7 @@ def test_run_of_two_hosts_is_published_once(host: Callable[..., Host], postgres:
             stored = store.tasks(run)
         remote = github.repository("octo/demo").path
         for item in stored:
-            assert item.request is not None
+            assert item.pull_request is not None
             pushed = two.project.clone.user.git("rev-parse", item.outcome.branch or "", cwd=remote)
             assert pushed == item.outcome.commit
         commit_of_one = one.project.branches()["patchyard/demo/1.1"]

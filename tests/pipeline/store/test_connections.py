@@ -1,4 +1,4 @@
-"""A PostgreSQL that is not there, goes away, or hangs up."""
+"""Test a PostgreSQL server that is missing, becomes unavailable, or closes connections."""
 
 import os
 import re
@@ -31,13 +31,13 @@ RUN = Run(
 
 
 def with_password(url: str) -> str:
-    """Return a URL with a password in it, which the server of the tests does not ask for."""
+    """Return a URL with a password, which the test server ignores."""
     return url.replace("tests@", f"tests:{PASSWORD}@")
 
 
 @pytest.fixture
 def relay(cluster: Cluster) -> Iterator[Relay]:
-    """A second way to the server, which can be cut."""
+    """A relay to the server, which can be cut."""
     with (
         TemporaryDirectory(prefix="r-", dir="/tmp") as place,
         Relay(Path(place) / SOCKET, f"unix://{cluster.host}/{SOCKET}") as relay,
@@ -46,7 +46,7 @@ def relay(cluster: Cluster) -> Iterator[Relay]:
 
 
 def through(relay: Relay, cluster: Cluster, url: str) -> str:
-    """Return a database's URL that leads through a relay."""
+    """Return the URL of a database through a relay."""
     return url.replace(cluster.host, str(Path(relay.address.removeprefix("unix://")).parent))
 
 
@@ -88,7 +88,7 @@ def test_connection_cut_during_a_write_is_reported(cluster: Cluster, postgres: s
 
 
 def test_process_stopped_during_a_write_does_not_block_others_for_long(postgres: str) -> None:
-    """What it had begun is taken back by the server, so that others can take its run over."""
+    """The server rolls its transaction back, so that others can claim its run."""
     code = (
         "import os, signal, sys\n"
         "from pipeline.store.store import Store\n"

@@ -1,11 +1,11 @@
-"""The URL of a database: as people write it, and never with its password where others see it."""
+"""Test database URLs, and that their passwords are hidden."""
 
 import subprocess
 import sys
 
 import pytest
 
-from pipeline.store.engine import DatabaseError, shown, url_of, without_passwords
+from pipeline.store.engine import DatabaseError, message_without_passwords, url_of, url_without_passwords
 
 
 @pytest.mark.parametrize(
@@ -56,14 +56,14 @@ def test_invalid_url_is_reported_without_repeating_it(given: str) -> None:
 
 def test_passwords_are_hidden_in_urls() -> None:
     url = url_of("postgresql://user:hunter2@host/name?sslmode=require&password=hunter3&sslpassword=hunter4")
-    assert shown(url) == "postgresql+psycopg://user:***@host/name?sslmode=require"
-    assert shown(url_of("sqlite:////a/b.db")) == "sqlite:////a/b.db"
+    assert url_without_passwords(url) == "postgresql+psycopg://user:***@host/name?sslmode=require"
+    assert url_without_passwords(url_of("sqlite:////a/b.db")) == "sqlite:////a/b.db"
 
 
 def test_passwords_are_hidden_in_messages() -> None:
     url = url_of("postgresql://user:hunter2@host/name?sslpassword=hunter4")
-    assert without_passwords("no hunter2 nor hunter4", url) == "no *** nor ***"
-    assert without_passwords("no password", url_of("postgresql://user@host/name")) == "no password"
+    assert message_without_passwords("no hunter2 nor hunter4", url) == "no *** nor ***"
+    assert message_without_passwords("no password", url_of("postgresql://user@host/name")) == "no password"
 
 
 def test_missing_postgresql_driver_names_the_extra() -> None:

@@ -1,4 +1,4 @@
-"""One process at a time works on a run: claims, as many processes make them."""
+"""Test that one process at a time has a run: claims, leases and lost leases."""
 
 import subprocess
 import sys
@@ -38,7 +38,7 @@ def make_run(name: str = NAME, **values: object) -> Run:
 
 @pytest.fixture
 def store(database: str) -> Iterator[Store]:
-    """That database, with a run in it."""
+    """A store with one run."""
     with Store(database) as store:
         store.open_run(make_run())
         yield store
@@ -46,13 +46,13 @@ def store(database: str) -> Iterator[Store]:
 
 @pytest.fixture
 def other(database: str) -> Iterator[Store]:
-    """The same database, as another host has it open."""
+    """The same database, opened by another host."""
     with Store(database) as store:
         yield store
 
 
 def let_the_lease_end(database: str) -> None:
-    """Let the lease of every run be over."""
+    """Make the lease of every run expire."""
     engine = create_engine(url_of(database))
     with engine.begin() as connection:
         connection.execute(text("UPDATE runs SET lease_until = '2026-01-01T00:00:00.000000+00:00'"))
@@ -138,7 +138,7 @@ WRITES = {
     "relocate_run": lambda store: store.relocate_run(NAME, "/elsewhere", PublishOptions(), StoredCall()),
     "renew": lambda store: store.renew(NAME, "one", 60),
 }
-"""Everything that a process writes of a run that it works on."""
+"""All methods with which the owner of a run writes to it."""
 
 
 def everything(database: str) -> dict[str, list[tuple[object, ...]]]:
@@ -159,7 +159,7 @@ def test_writes_fail_after_the_lease_was_lost(store: Store, other: Store, databa
     assert store.claim(NAME, "one", "host", 60)
     store.act_as(NAME, "one")
     store.keep_outcome(NAME, 0, Outcome("1.0", "T", 1, Status.UNCHANGED))
-    WRITES[write](store)  # while it is its own
+    WRITES[write](store)  # while it has the lease
     let_the_lease_end(database)
     assert other.claim(NAME, "two", "other host", 60)
     before = everything(database)

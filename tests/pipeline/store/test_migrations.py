@@ -1,4 +1,4 @@
-"""The schema's history: every release's database becomes this release's, with all that is in it."""
+"""Test the migration of databases of older releases, with their rows."""
 
 import json
 import sqlite3
@@ -33,7 +33,7 @@ OPEN = "import sys; from pipeline.store.store import Store; Store(sys.argv[1]).c
 
 @pytest.fixture
 def engine(database: str) -> Iterator[Engine]:
-    """That database, open."""
+    """An engine of the database."""
     engine = create_engine(url_of(database))
     yield engine
     engine.dispose()
@@ -41,7 +41,7 @@ def engine(database: str) -> Iterator[Engine]:
 
 @pytest.fixture
 def old(tmp_path: Path) -> Path:
-    """A database from before there were revisions, with a run in it."""
+    """A database without a revision, with one run."""
     path = tmp_path / "patchyard" / "patchyard.db"
     path.parent.mkdir()
     with closing(sqlite3.connect(path)) as connection:
@@ -50,13 +50,13 @@ def old(tmp_path: Path) -> Path:
 
 
 def dump(path: Path) -> list[str]:
-    """Return everything in a SQLite database, as statements."""
+    """Return a dump of a SQLite database, as SQL statements."""
     with closing(sqlite3.connect(path)) as connection:
         return list(connection.iterdump())
 
 
 def shape(engine: Engine) -> dict[str, Any]:
-    """Return what a database says of its tables."""
+    """Return the schema of a database, as reflected."""
     inspector = inspect(engine)
     return {
         name: {
@@ -145,7 +145,7 @@ def test_database_without_a_revision_is_migrated(old: Path) -> None:
             patch=patch,
             cost=0.5,
         )
-        assert first.request == PullRequest(
+        assert first.pull_request == PullRequest(
             "1.1", 7, "https://example.org/pull/7", "patchyard/demo/1.1", "main"
         )
         assert (first.attempt, second.attempt) == (1, 1)
@@ -216,7 +216,7 @@ def test_concurrent_processes_create_a_database_once(database: str, engine: Engi
 
 
 def opened_at_once(database: str, count: int) -> list[str]:
-    """Open a database in several processes; return what they have to say, which should be nothing."""
+    """Open a database in several processes; return their error output."""
     rendered = url_of(database).render_as_string(hide_password=False)
     processes = [
         subprocess.Popen([sys.executable, "-c", OPEN, rendered], stderr=subprocess.PIPE, text=True)

@@ -1,4 +1,4 @@
-"""An interrupted run of release 0.1.0 is resumed by this one."""
+"""Test that an interrupted run of release 0.1.0 can be resumed."""
 
 import sqlite3
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The PostgreSQL that the tests start: as users have it, and gone when they end."""
+"""Test the PostgreSQL server of the tests: its configuration and its end."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""The JSON columns of a run: their keys are part of the stored format."""
+"""Test the JSON columns of a run, whose keys are part of the stored format."""
 
 import json
 

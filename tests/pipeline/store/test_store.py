@@ -1,4 +1,4 @@
-"""The store, on a real database."""
+"""Test the store with SQLite and PostgreSQL."""
 
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
@@ -90,10 +90,10 @@ def test_outcome_is_read_with_its_patch_and_unusual_file_names(database: str, tm
         assert stored.outcome == outcome
         assert stored.outcome.patch == patch
         assert (stored.start_branch, stored.builds_on, stored.log) == ("x", ("0.1",), tmp_path / "log")
-        assert stored.request is None
+        assert stored.pull_request is None
         request = PullRequest("1.1", 7, "https://example.org/7", "patchyard/plan/1.1", "main", "opened")
         store.keep_pull_request(make_run().id, request)
-        assert store.tasks(make_run().id)[0].request == request
+        assert store.tasks(make_run().id)[0].pull_request == request
 
 
 def test_tasks_and_steps_are_ordered(database: str) -> None:
@@ -223,7 +223,7 @@ AS_KEPT = "a\\x00b \\udcff \\ud800 é \U0001f600 'x'; -- \\ % ? :name \r\n"
 
 
 def test_any_text_is_stored_readably(database: str) -> None:
-    """PostgreSQL takes neither NUL nor half a character; SQLite has to say the same."""
+    """PostgreSQL rejects NUL and surrogates; SQLite must return the same text."""
     run = make_run(
         plan_path=ANY_TEXT,
         plan_name=ANY_TEXT,
@@ -342,7 +342,7 @@ def test_task_marked_for_redo_has_no_outcome(database: str) -> None:
         store.begin_attempt(run, make_attempt(number=2))
         store.keep_outcome(run, 0, make_outcome(branch="b"), attempt=2)
         assert [item.outcome.status for item in store.tasks(run)] == [Status.CHANGED, Status.CHANGED]
-        assert store.tasks(run)[0].request == PullRequest("1.1", 7, "u", "b", "main")
+        assert store.tasks(run)[0].pull_request == PullRequest("1.1", 7, "u", "b", "main")
         assert [item.patch for item in store.attempts(run)] == [patch, None]
 
 

@@ -51,7 +51,7 @@ def stored(task: str, status: Status = Status.CHANGED, request: str | None = Non
         task, f"Do {task}", int(task[0]), status, "wt-1", 1.5, MOMENT, branch=f"b/{task}", commit="c" * 40
     )
     pull = PullRequest(task, 7, "https://example.com/7", f"b/{task}", "main", request) if request else None
-    return StoredTask(outcome, finished_at=LATER, request=pull)
+    return StoredTask(outcome, finished_at=LATER, pull_request=pull)
 
 
 def snapshot(

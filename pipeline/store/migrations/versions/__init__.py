@@ -1,1 +1,1 @@
-"""A module a revision; each leads from the one before it."""
+"""Revisions of the schema, one module each."""

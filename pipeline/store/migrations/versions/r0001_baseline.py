@@ -1,6 +1,6 @@
-"""The schema before there were revisions.
+"""The schema before revisions were stored.
 
-A database of that time may be of a release that had fewer tables or columns, so what is there stays.
+Such a database may have fewer tables or columns, so only missing ones are created.
 """
 
 import sqlalchemy as sa
@@ -13,13 +13,13 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Make the tables that lack, and the columns that lack in those that are there."""
+    """Create the missing tables, and add the missing columns to existing ones."""
     connection = op.get_bind()
     inspector = sa.inspect(connection)
-    there = set(inspector.get_table_names())
+    existing = set(inspector.get_table_names())
     metadata = _baseline()
     for table in metadata.sorted_tables:
-        if table.name not in there:
+        if table.name not in existing:
             table.create(connection)
             continue
         columns = {column["name"] for column in inspector.get_columns(table.name)}

@@ -1,4 +1,4 @@
-"""Runs that any process can go on with: attempts, events, leases, and branches by repository."""
+"""Runs that any process can resume: attempts, events, leases, and branches by repository."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add what resuming, watching and several hosts need."""
+    """Add the tables and columns for resuming and watching runs, and for several hosts."""
     for name in ("repository", "host", "directory", "call", "request", "owner", "lease_until"):
         op.add_column("runs", sa.Column(name, sa.Text))
     op.add_column("tasks", sa.Column("attempt", sa.Integer))
@@ -43,7 +43,7 @@ def upgrade() -> None:
         sa.Column("sequence", sa.Integer, primary_key=True),
         sa.Column("record", sa.Text, nullable=False),
     )
-    _remake(
+    _recreate(
         "steps",
         "run, task, 1, number, kind, command, exit_code, seconds, error, finished_at",
         _run_column(),
@@ -57,8 +57,8 @@ def upgrade() -> None:
         sa.Column("error", sa.Text),
         sa.Column("finished_at", sa.Text, nullable=False),
     )
-    # The database of that time stood in its repository, and was of no other.
-    _remake(
+    # Such a database is in the git directory of its only repository.
+    _recreate(
         "branches",
         "'', name, \"commit\", pushed",
         sa.Column("repository", sa.Text, primary_key=True),
@@ -68,10 +68,10 @@ def upgrade() -> None:
     )
 
 
-def _remake(name: str, selected: str, *columns: sa.Column[str] | sa.Column[int] | sa.Column[float]) -> None:
-    """Make a table anew with another primary key, and with its rows: no database changes that in place.
+def _recreate(name: str, selected: str, *columns: sa.Column[str] | sa.Column[int] | sa.Column[float]) -> None:
+    """Recreate a table with another primary key, which SQLite cannot change in place, and copy its rows.
 
-    The rows wait in a table of their own, so that the new one and what belongs to it get the usual names.
+    The rows are in a temporary table in between, so the new table and its constraints have the usual names.
     """
     op.execute(f"CREATE TABLE {name}_before AS SELECT * FROM {name}")  # noqa: S608 - names of this module
     op.drop_table(name)
