@@ -1,4 +1,4 @@
-"""Which repositories and plans a server takes: those below its roots, after links are resolved. Blocks."""
+"""Access to repositories and plans: only below the server's roots, after links are resolved. Blocking."""
 
 import os
 import stat
@@ -14,42 +14,43 @@ from pipeline.store.store import Store, StoreError
 from tasks.errors import PatchyardError
 
 DEPTH = 2
-"""Directories below a root at which repositories are looked for."""
+"""Levels of directories below a root that are searched for repositories."""
 FRESH = 5.0
-"""Seconds for which the repositories that were found are taken for all that there are."""
+"""Seconds between two searches for repositories."""
 MAX_PLAN = 4 * 1024 * 1024
-"""Bytes of the longest plan that is read."""
+"""Maximum size of a plan, in bytes."""
 
 
 class PathOutsideRootsError(PatchyardError):
-    """A path leads out of the server's roots."""
+    """A path is outside of the server's roots."""
 
     exit_code: ClassVar[int] = 2
 
 
 class PathError(PatchyardError):
-    """A path is none, or leads to nothing that can be used."""
+    """A path is invalid, or its file cannot be used."""
 
     exit_code: ClassVar[int] = 2
 
 
 class Roots:
-    """The directories that a server was started for."""
+    """The directories that a server gives access to."""
 
     def __init__(self, directories: Sequence[Path]) -> None:
         self.directories = tuple(Path(os.path.realpath(directory)) for directory in directories)
 
     def inside(self, path: str | Path, beside: Path | None = None) -> Path:
-        """Return a path with its links resolved; a relative one is below `beside`, else below the first root.
+        """Resolve the links of a path; a relative path starts at `beside`, by default at the first root.
 
         Raises:
-            OutsideError: It is in none of the roots. Whether it is there at all is not told.
-            PathError: No file can have that name.
+            PathOutsideRootsError: The path is outside of the roots. The message does not reveal whether it
+                exists.
+            PathError: No file can have that name, or the path cannot be accessed.
         """
         try:
             resolved = Path(os.path.realpath((beside or self.directories[0]) / path))
         except (OSError, ValueError):
-            raise PathError(f"{_shown(path)} is no path; write one of a file below a root") from None
+            raise PathError(f"{_shown(path)} is not a valid path; name a file below a root") from None
         if not any(resolved.is_relative_to(root) for root in self.directories):
             where = ", ".join(map(str, self.directories))
             raise PathOutsideRootsError(
@@ -58,32 +59,32 @@ class Roots:
         try:
             resolved.stat()
         except OSError as error:
-            if error.errno not in {ENOENT, ENOTDIR}:  # whoever needs the file says that it is not there
+            if error.errno not in {ENOENT, ENOTDIR}:  # the caller reports a missing file
                 raise PathError(f"{_shown(path)}: cannot be used: {error.strerror}") from None
         return resolved
 
     def plan(self, path: str, repository: Repository) -> Path:
-        """Return the plan that a path names, seen from the repository.
+        """Return the path of a plan; a relative path starts at the repository.
 
         Raises:
-            OutsideError: It is in none of the roots.
-            PathError: There is no such file, or none that is a plan.
+            PathOutsideRootsError: The path is outside of the roots.
+            PathError: The file does not exist, is not a regular file, or is too large.
         """
         resolved = self.inside(path, repository.root)
         try:
             found = resolved.stat()
         except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is no path"
+            reason = error.strerror if isinstance(error, OSError) else "the path is invalid"
             raise PathError(f"{_shown(path)}: cannot be read: {reason}") from None
         if not stat.S_ISREG(found.st_mode):
-            raise PathError(f"{_shown(path)}: is no file; name a plan in Markdown")
+            raise PathError(f"{_shown(path)}: is not a file; name a plan in Markdown")
         if found.st_size > MAX_PLAN:
             raise PathError(f"{_shown(path)}: is longer than {MAX_PLAN} bytes; split the plan")
         return resolved
 
 
 class Repositories:
-    """The repositories below the roots, and the store of each. Thread-safe."""
+    """The repositories below the roots and their stores. Thread-safe."""
 
     def __init__(
         self, roots: Roots, environ: Mapping[str, str], open_store: Callable[[Repository], Store]
@@ -94,22 +95,22 @@ class Repositories:
         self._lock = threading.RLock()
         self._known: dict[Path, Repository] = {}
         self._stores: dict[Path, Store] = {}
-        self._looked_at = float("-inf")
+        self._searched_at = float("-inf")
 
     def named(self, path: str | None) -> Repository:
-        """Return the repository that a path names; without one, that of the first root.
+        """Return the repository at a path, by default that of the first root.
 
         Raises:
-            OutsideError: It is in none of the roots.
-            NotARepositoryError: There is none.
+            PathOutsideRootsError: The path is outside of the roots.
+            NotARepositoryError: There is no repository at the path.
         """
         place = self.roots.inside(path) if path is not None else self.roots.directories[0]
         return self._opened(place)
 
     def all(self) -> tuple[Repository, ...]:
-        """Return the repositories that were named, and those at the roots or a little below them."""
+        """Return the repositories that were named, and those at most `DEPTH` levels below a root."""
         with self._lock:
-            if monotonic() - self._looked_at < FRESH:
+            if monotonic() - self._searched_at < FRESH:
                 return tuple(self._known.values())
         for root in self.roots.directories:
             for place in (root, *_repositories_below(root, DEPTH)):
@@ -119,16 +120,16 @@ class Repositories:
                 try:
                     self._opened(place)
                 except PatchyardError:
-                    continue  # what is no repository, or a broken one, has no runs to show
+                    continue  # not a repository, or a broken one: it has no runs to show
         with self._lock:
-            self._looked_at = monotonic()
+            self._searched_at = monotonic()
             return tuple(self._known.values())
 
     def store(self, repository: Repository) -> Store:
         """Return the open store of a repository.
 
         Raises:
-            StoreError: It cannot be opened.
+            StoreError: The store cannot be opened.
         """
         with self._lock:
             if repository.common not in self._stores:
@@ -136,10 +137,10 @@ class Repositories:
             return self._stores[repository.common]
 
     def stores(self) -> list[tuple[Repository, Store]]:
-        """Return every repository whose store can be opened, with that.
+        """Return the repositories whose store can be opened, with their stores.
 
         Raises:
-            StoreError: None can.
+            StoreError: No store can be opened.
         """
         found: list[tuple[Repository, Store]] = []
         failure: StoreError | None = None

@@ -1,4 +1,4 @@
-"""What the HTTP API takes and answers. The names of its fields are a promise to callers."""
+"""Request and response models of the HTTP API. Field names are part of its interface."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -22,7 +22,7 @@ EVENTS = {
         "text/event-stream": {
             "schema": {
                 "type": "object",
-                "description": "Of each event.",
+                "description": "One event of the stream.",
                 "properties": {
                     "id": {"type": "string"},
                     "event": {"type": "string"},
@@ -33,19 +33,19 @@ EVENTS = {
         }
     }
 }
-"""Server-sent events, as OpenAPI says it."""
+"""OpenAPI of a response of server-sent events."""
 TaskId = Annotated[str, Field(pattern=TASK_PATTERN, examples=["1.2"])]
 Line = Annotated[str, Field(min_length=1, max_length=4096)]
 
 
 class Body(BaseModel):
-    """What a caller sends: every field is known, and of its own type."""
+    """Base class of request bodies: unknown fields and other types are rejected."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
 def setting_fields(settings: Iterable[Setting]) -> dict[str, Any]:
-    """Return the fields of those settings that the API takes, as `pydantic.create_model` takes them."""
+    """Return the fields of the settings in the API, for `pydantic.create_model`."""
     return {item.api_name: _setting_field(item) for item in settings if item.api}
 
 
@@ -62,7 +62,7 @@ else:
 
 
 class Start(SettingFields):
-    """A plan to run. A setting that is left out is as the configuration of the repository says."""
+    """A plan to run. The defaults of settings are those of the repository's configuration."""
 
     plan_path: Line = Field(
         description="The plan: a path in the repository, or an absolute path below a root.",
@@ -79,18 +79,18 @@ class Start(SettingFields):
 
     @property
     def flags(self) -> dict[str, object]:
-        """The settings by name, `None` where the caller left one out."""
+        """The settings by name; `None` if not given."""
         return {name: getattr(self, item.api_name) for name, item in SETTINGS.items() if item.api}
 
 
 class Retry(Body):
-    """Which tasks to run again, with what builds on them; every one that failed, when none is named."""
+    """The tasks to run again, with the tasks that build on them; by default all failed tasks."""
 
     tasks: list[TaskId] = Field(default_factory=list, max_length=1_000)
 
 
 class Diagnosed(BaseModel):
-    """A mistake in a plan, or something that looks like one. `line` and `column` count from 1."""
+    """A mistake in a plan, or a possible mistake. `line` and `column` count from 1."""
 
     path: str
     line: int
@@ -100,7 +100,7 @@ class Diagnosed(BaseModel):
 
 
 class Started(BaseModel):
-    """A run that will begin as soon as a worker is free."""
+    """A run that starts as soon as a worker is free."""
 
     execution_id: str
     status: ExecutionStatus
@@ -109,7 +109,7 @@ class Started(BaseModel):
 
 
 class Asked(BaseModel):
-    """Where a run stands after something was asked of it. `tasks` are those that run again."""
+    """The state of a run after an action. `tasks` are those that run again."""
 
     execution_id: str
     status: ExecutionStatus
@@ -128,7 +128,7 @@ class ActivePullRequest(BaseModel):
 
 
 class ExecutionState(BaseModel):
-    """Where a run stands."""
+    """The state of a run."""
 
     execution_id: str
     status: ExecutionStatus
@@ -142,7 +142,7 @@ class ExecutionState(BaseModel):
     run_status: str = Field(
         description="pending, running, paused, succeeded, failed, cancelled or interrupted."
     )
-    request: str | None = Field(None, description="What was asked of the run: cancel, pause or stop.")
+    request: str | None = Field(None, description="The pending request: cancel, pause or stop.")
     tasks_failed: int = 0
     plan_path: str = ""
     plan_title: str = ""
@@ -151,12 +151,12 @@ class ExecutionState(BaseModel):
     seconds: float | None = None
     speedup: float | None = None
     efficiency: float | None = Field(None, description="0 to 1: how much of the pool was busy.")
-    publishing: str | None = Field(None, description="`publishing`, `done`, or why it could not be done.")
-    error: str | None = Field(None, description="Why nobody can work on the run.")
+    publishing: str | None = Field(None, description="`publishing`, `done`, or why it failed.")
+    error: str | None = Field(None, description="Why the run cannot be executed.")
 
 
 class ExecutionList(BaseModel):
-    """The runs of the repositories below the roots, the newest first."""
+    """The runs of the repositories below the roots, newest first."""
 
     executions: list[ExecutionState]
     total: int
@@ -174,7 +174,7 @@ class StepState(BaseModel):
 
 
 class AttemptState(BaseModel):
-    """One time that a task was begun; without a status it is under way, or nobody saw its end."""
+    """An attempt of a task; without a status it is running, or its end was not recorded."""
 
     number: int
     status: str | None
@@ -190,7 +190,7 @@ class AttemptState(BaseModel):
 
 
 class TaskState(BaseModel):
-    """A task of a run. `complete` is a task that is done and has no pull request."""
+    """A task of a run. `complete` is a finished task without a pull request."""
 
     id: str
     task_number: str
@@ -215,7 +215,7 @@ class TaskState(BaseModel):
 
 
 class TaskDetail(TaskState):
-    """A task with everything that is known of it."""
+    """A task with its dependencies and attempts."""
 
     dependencies: list[str] = Field(default_factory=list)
     builds_on: list[str] = Field(default_factory=list)
@@ -235,7 +235,7 @@ class BatchState(BaseModel):
 
 
 class Health(BaseModel):
-    """The server answers."""
+    """The state of the server."""
 
     status: Literal["ok", "closing"]
     version: str

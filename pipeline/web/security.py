@@ -1,8 +1,8 @@
-"""Who gets in: the token, where a request says it goes and comes from, and how much it may send.
+"""Access control: token, Host and Origin checks, body limits and security headers.
 
-A web page elsewhere can make a browser send requests here, and can give this machine's address a name of its
-own (DNS rebinding). So the Host has to be a name of this server's, and whatever a browser says of the page that
-asks has to be a page of this server's. Programs that are no browsers, such as curl, send no Origin.
+A web page of another site can make a browser send requests to this server, and can point a name of its own at
+this machine's address (DNS rebinding). So the Host must be a name of this server, and the Origin and Sec-Fetch
+headers of a browser must name a page of this server. Other clients, such as curl, send no Origin.
 """
 
 import base64
@@ -21,15 +21,15 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY = 1024 * 1024
-"""Bytes of the longest body that is taken; the longest one that means something is far shorter."""
+"""Maximum size of a body, in bytes; the largest useful one is much smaller."""
 BODY_TIME = 30.0
-"""Seconds in which a body has to arrive."""
+"""Seconds within which a body must arrive."""
 OPEN_PATHS = frozenset({"/health"})
-"""What needs no token: a monitor that asks has none."""
+"""Paths that require no token, for monitoring."""
 DRAIN_TIME = 2.0
-"""Seconds for which the rest of a body is thrown away that is too long."""
+"""Seconds for which the rest of a body that is too large is read and discarded."""
 LONG = 18
-"""Digits of a length that is too much in any case."""
+"""Maximum digits of a Content-Length; a longer number is not parsed."""
 AUTHORITY = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::([0-9]{1,5}))?")
 ORIGIN = re.compile(r"(https?)://(.+)")
 PORTS = {"http": 80, "https": 443}
@@ -43,12 +43,12 @@ SECURITY_HEADERS = {
         "frame-ancestors 'none'; base-uri 'none'; form-action 'self'; object-src 'none'"
     ),
 }
-"""What every response says unless the route says otherwise: it is not framed, nothing comes from elsewhere."""
+"""Default headers of every response: no frames, nothing from other hosts."""
 Address = IPv4Address | IPv6Address
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches what listens at `host`: all its addresses are loopback."""
+    """Whether all addresses of a host are loopback addresses. Blocking."""
     found = _address(host)
     if found is not None:
         return _is_loopback(found)
@@ -74,20 +74,20 @@ def _address(text: str) -> Address | None:
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """A host and a port, as a Host header or an Origin has them; the host is in lower case."""
+    """Host and port of a Host header or an Origin; the host is in lower case."""
 
     host: str
     port: int | None
 
     @classmethod
     def parse(cls, text: str) -> "Authority | None":
-        """Return what a text says, `None` when it is no host with or without a port."""
+        """Parse a host with an optional port; `None` if the text is invalid."""
         found = AUTHORITY.fullmatch(text)
         if found is None:
             return None
         six, name, port = found.groups()
         number = int(port) if port else None
-        if number is not None and not 0 < number < 65536:  # noqa: PLR2004 - the ports that there are
+        if number is not None and not 0 < number < 65536:  # noqa: PLR2004 - the range of ports
             return None
         if six is not None:
             address = _address(six)
@@ -97,10 +97,10 @@ class Authority:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Who gets in.
+    """The access rules of a server.
 
-    `names` are host names, in lower case, that this server is reached by. With `loopback` the only addresses
-    are those of this machine alone, else any: a name can be made to stand for another machine, an address not.
+    `names` are the server's host names, in lower case. With `loopback`, only loopback addresses are accepted as
+    Host, otherwise any address: DNS rebinding needs a name.
     """
 
     token: str | None = field(default=None, repr=False)
@@ -109,20 +109,20 @@ class Policy:
 
     @classmethod
     def of(cls, host: str, token: str | None, names: Sequence[str] = ()) -> "Policy":
-        """Return the policy of a server that listens at `host` and is also reached by `names`."""
+        """Return the policy of a server that listens on `host` and has other `names`. Blocking."""
         loopback = is_loopback(host)
         own = {"localhost", host, *names} if loopback else {"localhost", host, socket.gethostname(), *names}
         return cls(token or None, loopback, frozenset(name.lower() for name in own if name))
 
-    def knows(self, host: Authority) -> bool:
-        """Whether this server is reached by a host."""
+    def accepts_host(self, host: Authority) -> bool:
+        """Whether a Host is a name or an address of this server."""
         address = _address(host.host)
         if address is None or host.host in self.names:
             return host.host in self.names
         return _is_loopback(address) or not self.loopback
 
-    def admits(self, authorization: bytes | None) -> bool:
-        """Whether a header has the token: as bearer, or as the password that a browser asks for."""
+    def accepts_token(self, authorization: bytes | None) -> bool:
+        """Whether an Authorization header has the token, as Bearer or as the password of Basic."""
         if self.token is None:
             return True
         scheme, _, given = (authorization or b"").strip().partition(b" ")
@@ -134,14 +134,14 @@ class Policy:
                 return False
         elif scheme.lower() != b"bearer":
             return False
-        # Of digests, since the comparison takes as long as its arguments are.
+        # Digests, since the time of the comparison depends on the length of its arguments.
         expected = hashlib.sha256(self.token.encode()).digest()
         return hmac.compare_digest(hashlib.sha256(given).digest(), expected)
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a request is not heard, as a problem of RFC 9457."""
+    """Why a request is refused, as a problem (RFC 9457)."""
 
     status: int
     title: str
@@ -158,7 +158,7 @@ class Refusal:
             (b"cache-control", b"no-store"),
             (b"connection", b"close"),
         ]
-        if self.status == 401:  # noqa: PLR2004 - what a browser and a program each know to answer
+        if self.status == 401:  # noqa: PLR2004 - one scheme for browsers, one for other clients
             headers += [
                 (b"www-authenticate", b'Bearer realm="patchyard"'),
                 (b"www-authenticate", b'Basic realm="patchyard", charset="UTF-8"'),
@@ -169,35 +169,35 @@ class Refusal:
         )
 
 
-NO_HOST = Refusal(400, "Bad Request", "the request says in no Host header, or in several, where it goes")
-ELSEWHERE = "open the page of this server itself, or let a program ask that is no browser"
+NO_HOST = Refusal(400, "Bad Request", "the request must have exactly one Host header")
+OWN_PAGE = "open this server's own page, or use a client that is not a browser"
 NO_TOKEN = Refusal(
-    401, "Unauthorized", "the request needs `Authorization: Bearer`, with the server's PATCHYARD_TOKEN"
+    401,
+    "Unauthorized",
+    "authorization required: send `Authorization: Bearer` with the server's PATCHYARD_TOKEN",
 )
-TOO_LARGE = Refusal(413, "Content Too Large", f"a request's body may have {MAX_BODY} bytes at most")
+TOO_LARGE = Refusal(413, "Content Too Large", f"the body exceeds the maximum of {MAX_BODY} bytes")
 TOO_SLOW = Refusal(408, "Request Timeout", f"the body did not arrive within {BODY_TIME:.0f} s")
 
 
 def refusal(policy: Policy, scope: Scope) -> Refusal | None:
-    """Return why a request is not heard, by its headers alone; `None` when it is."""
+    """Check the headers of a request; return why it is refused, `None` if it is accepted."""
     hosts, origins = _values(scope, b"host"), _values(scope, b"origin")
     if len(hosts) != 1:
         return NO_HOST
     host = Authority.parse(hosts[0])
-    if host is None or not policy.knows(host):
-        detail = (
-            f"this server is not known as {hosts[0][:100]!r}; start it with `--allow-host` to say that it is"
-        )
+    if host is None or not policy.accepts_host(host):
+        detail = f"unknown host name {hosts[0][:100]!r}; start the server with `--allow-host` to accept it"
         return Refusal(403, "Forbidden", detail)
     if origins and not (len(origins) == 1 and _is_origin_of(origins[0], host)):
-        return Refusal(403, "Forbidden", f"a page of {origins[0][:100]!r} may not ask this server; {ELSEWHERE}")
+        return Refusal(403, "Forbidden", f"requests from {origins[0][:100]!r} are not allowed; {OWN_PAGE}")
     site = _values(scope, b"sec-fetch-site")
     if any(value not in {"same-origin", "none"} for value in site) and not _is_link(scope):
-        return Refusal(403, "Forbidden", f"a page elsewhere may not ask this server; {ELSEWHERE}")
+        return Refusal(403, "Forbidden", f"cross-site requests are not allowed; {OWN_PAGE}")
     if scope["path"] in OPEN_PATHS and scope.get("method") in {"GET", "HEAD"}:
         return None
     given = [value for name, value in scope["headers"] if name == b"authorization"]
-    return None if policy.admits(given[0] if len(given) == 1 else None) else NO_TOKEN
+    return None if policy.accepts_token(given[0] if len(given) == 1 else None) else NO_TOKEN
 
 
 def _values(scope: Scope, name: bytes) -> list[str]:
@@ -205,7 +205,7 @@ def _values(scope: Scope, name: bytes) -> list[str]:
 
 
 def _is_origin_of(origin: str, host: Authority) -> bool:
-    """Whether a page of `origin` came from where the request goes; the scheme is a proxy's matter."""
+    """Whether `origin` is a page of the host; the scheme is not compared, since a proxy may change it."""
     found = ORIGIN.fullmatch(origin)
     page = Authority.parse(found[2]) if found else None
     if found is None or page is None:
@@ -215,7 +215,7 @@ def _is_origin_of(origin: str, host: Authority) -> bool:
 
 
 def _is_link(scope: Scope) -> bool:
-    """Whether somebody followed a link on another page, which shows a page of ours to nobody but them."""
+    """Whether a user followed a link of another site: only the user sees the response."""
     followed = "navigate" in _values(scope, b"sec-fetch-mode") and "document" in _values(
         scope, b"sec-fetch-dest"
     )
@@ -223,7 +223,7 @@ def _is_link(scope: Scope) -> bool:
 
 
 class Access:
-    """ASGI middleware that lets in what a policy admits, with its body, if that is not too long."""
+    """ASGI middleware that refuses requests by a policy, and bodies that are too large or slow."""
 
     def __init__(self, app: ASGIApp, policy: Policy, *, max_body: int = MAX_BODY) -> None:
         self._app = app
@@ -231,7 +231,7 @@ class Access:
         self._max_body = max_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or answer it with what is wrong with it."""
+        """Pass an accepted request to the app, or send the refusal."""
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
             return
@@ -255,7 +255,7 @@ class Access:
         await self._app(scope, receive, answer)
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes | Refusal | None:
-        """Return the whole body, what is wrong with it, or `None` when whoever sends it has gone."""
+        """Return the whole body, a refusal, or `None` if the client has disconnected."""
         announced = _values(scope, b"content-length")
         if any(len(text) > LONG or (text.isdecimal() and int(text) > self._max_body) for text in announced):
             return await _too_large(receive)
@@ -274,7 +274,10 @@ class Access:
 
 
 async def _too_large(receive: Receive) -> Refusal | None:
-    """Return the refusal after the rest of the body, if that comes soon: who still sends does not listen."""
+    """Return the refusal after the rest of the body, at most `DRAIN_TIME` later.
+
+    A client that is still sending does not read the response.
+    """
     with anyio.move_on_after(DRAIN_TIME):
         while (message := await receive()).get("more_body"):
             pass
@@ -284,7 +287,7 @@ async def _too_large(receive: Receive) -> Refusal | None:
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:
-    """Return a `receive` that gives a body that was received already, and then what comes."""
+    """Return a `receive` that first returns the body that was already received."""
     pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def again() -> Message:
@@ -294,7 +297,7 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
 
 
 def _guarded(send: Send) -> Send:
-    """Return a `send` that adds the headers which keep a browser from making more of a response than it is."""
+    """Return a `send` that adds the security headers."""
 
     async def guarded(message: Message) -> None:
         if message["type"] == "http.response.start":

@@ -1,4 +1,4 @@
-"""The server in one process with its client: the event loop never waits for git, the store or a file."""
+"""The event loop is never blocked by git, the store or a file: server and client in one process."""
 
 import socket
 from collections.abc import AsyncIterator
@@ -30,7 +30,7 @@ async def serving(project: Project, **more: object) -> AsyncIterator[tuple[httpx
         async with anyio.create_task_group() as group:
             group.start_soon(server._serve, [listener])  # noqa: SLF001 - `serve` would take the signals
             with anyio.fail_after(30):
-                while not server.started:  # noqa: ASYNC110 - it tells nobody
+                while not server.started:  # noqa: ASYNC110 - uvicorn offers no event to wait for
                     await anyio.sleep(0.01)
             url = f"http://127.0.0.1:{listener.getsockname()[1]}"
             try:
@@ -38,13 +38,13 @@ async def serving(project: Project, **more: object) -> AsyncIterator[tuple[httpx
                     yield client, app.state.services
             finally:
                 with anyio.CancelScope(shield=True):
-                    await app.state.services.workers.stop()  # a test that failed leaves none behind, either
+                    await app.state.services.workers.stop()  # also after a failed test
                 app.state.services.subscribers.close()
                 server.should_exit = True
 
 
 async def status(client: httpx.AsyncClient, run: str) -> str:
-    """Return where a run stands."""
+    """Return the status of a run."""
     return str((await client.get(f"{API}/{run}/status")).json()["status"])
 
 
@@ -55,7 +55,7 @@ async def over(client: httpx.AsyncClient, run: str, *statuses: str) -> None:
             await anyio.sleep(0.05)
 
 
-async def test_nothing_that_is_asked_blocks(project: Project) -> None:
+async def test_requests_do_not_block(project: Project) -> None:
     plan = project.tasks({"1.1": f"echo said; {gate()}echo a > a", "1.2": "false", "2.1": "true"})
     bad = project.plan("# Nothing\n", "bad.md")
     async with serving(project) as (client, _):
@@ -95,7 +95,7 @@ async def test_nothing_that_is_asked_blocks(project: Project) -> None:
         assert (await client.post(f"{API}/start", json={"plan_path": "/etc/passwd"})).status_code == 403
 
 
-async def test_runs_wait_for_their_turn_and_are_withdrawn(project: Project, tmp_path: Path) -> None:
+async def test_waiting_run_is_cancelled_and_resumed(project: Project, tmp_path: Path) -> None:
     plans = [project.tasks({"1.1": gate(name)}, f"{name}.md", title=name) for name in ("a", "b")]
     async with serving(project, runs=1) as (client, services):
         first, second = [
@@ -113,15 +113,13 @@ async def test_runs_wait_for_their_turn_and_are_withdrawn(project: Project, tmp_
         await anyio.Path(project.shared / "a").touch()
         await over(client, first)
         with anyio.fail_after(30):
-            while services.workers.has(second):  # noqa: ASYNC110 - its end is nobody's event
+            while services.workers.has(second):  # noqa: ASYNC110 - there is no event for its end
                 await anyio.sleep(0.01)
         assert (await client.get(f"{API}/{second}/status")).json()["run_status"] == "cancelled"
     assert not (tmp_path / "shared" / "b.in").exists()
 
 
-async def test_clients_that_ask_together_share_one_look(
-    project: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_concurrent_requests_share_a_snapshot(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     async with serving(project) as (client, services):
         plan = project.tasks({"1.1": "true"})
         run = (await client.post(f"{API}/start", json={"plan_path": str(plan)})).json()["execution_id"]

@@ -1,4 +1,4 @@
-"""Many at once: whoever follows gets every event, once and in order, while others poll and tasks run."""
+"""Load: every subscriber gets each event once and in order, while other clients poll and tasks run."""
 
 import threading
 import time
@@ -14,7 +14,7 @@ FOLLOWING, POLLING, TASKS, STEPS = 12, 12, 4, 25
 
 
 def plan_of(project: Project) -> Path:
-    """Write a plan of tasks that wait until everybody is there, and then have many short steps."""
+    """Write a plan of tasks with many short steps that start when all clients are connected."""
     lines = ["# Many steps", ""]
     for task in range(1, TASKS + 1):
         lines += [f"### Task 1.{task}: Task {task}", "", "**Run:**", "", "```sh", gate(), "```", ""]
@@ -23,7 +23,7 @@ def plan_of(project: Project) -> Path:
 
 
 def follow(server: Serving, run: str, into: list[Sent], *, slow: float = 0.0, until: int | None = None) -> None:
-    """Follow a run from what was seen last, to its end or until so many events were seen."""
+    """Receive events after the last one in `into`, to the end of the run or up to a number of events."""
     with server.stream(f"/{run}/events", into[-1].id if into else None) as events:
         for event in events:
             into.append(event)
@@ -33,21 +33,21 @@ def follow(server: Serving, run: str, into: list[Sent], *, slow: float = 0.0, un
 
 
 def guarded(call: Callable[[], None], failures: list[BaseException]) -> None:
-    """Call something in a thread, and keep what it raises."""
+    """Call a function and store what it raises."""
     try:
         call()
     except BaseException as error:  # noqa: BLE001 - the test fails by it
         failures.append(error)
 
 
-def test_nothing_is_lost_and_nothing_is_out_of_order(project: Project, server: Serving) -> None:
+def test_no_event_is_lost_or_out_of_order(project: Project, server: Serving) -> None:
     run = server.start(plan_of(project), pool_size=TASKS)
     wait_for(lambda: all((project.shared / f"1.{task}.in").exists() for task in range(1, TASKS + 1)))
     seen: list[list[Sent]] = [[] for _ in range(FOLLOWING)]
     statuses: list[str] = []
     failures: list[BaseException] = []
 
-    def comes_again(into: list[Sent]) -> None:
+    def reconnect(into: list[Sent]) -> None:
         for until in range(5, 100, 7):
             follow(server, run, into, until=until)
         follow(server, run, into)
@@ -56,7 +56,7 @@ def test_nothing_is_lost_and_nothing_is_out_of_order(project: Project, server: S
         while not statuses or statuses[-1] == "executing":
             statuses.append(server.status(run)["status"])
 
-    calls = [lambda into=into: comes_again(into) for into in seen[:3]]
+    calls = [lambda into=into: reconnect(into) for into in seen[:3]]
     calls += [lambda into=into: follow(server, run, into, slow=0.01) for into in seen[3:5]]
     calls += [lambda into=into: follow(server, run, into) for into in seen[5:]]
     threads = [
@@ -82,7 +82,7 @@ def test_nothing_is_lost_and_nothing_is_out_of_order(project: Project, server: S
     assert set(statuses) == {"executing", "complete"}
 
 
-def test_a_log_is_followed_while_it_grows(project: Project, server: Serving) -> None:
+def test_log_is_streamed_while_it_grows(project: Project, server: Serving) -> None:
     script = (
         f"printf 'gr\\303'; {gate('one')} printf '\\266\\303\\237e\\r\\n'; {gate('two')} echo last; echo b > b"
     )
@@ -96,7 +96,7 @@ def test_a_log_is_followed_while_it_grows(project: Project, server: Serving) -> 
             text += event.json["text"]
             offsets.append(int(event.id))
             if "gr" in text and not (project.shared / "one").exists():
-                assert not text.endswith("\ufffd"), "half of a character is kept until the rest is there"
+                assert not text.endswith("\ufffd"), "an incomplete character is held back"
                 (project.shared / "one").touch()
             if "größe" in text:
                 (project.shared / "two").touch()
@@ -111,18 +111,18 @@ def test_a_log_is_followed_while_it_grows(project: Project, server: Serving) -> 
     assert "".join(rest) == log[half:].decode()
 
 
-def test_a_log_can_be_waited_for(project: Project, server: Serving) -> None:
+def test_log_stream_waits_for_the_log(project: Project, server: Serving) -> None:
     run = server.start(project.tasks({"1.1": gate(), "2.1": "echo said"}))
     wait_for((project.shared / "1.1.in").exists)
     server.get(f"/{run}/tasks/2.1/log", 404)
     with server.stream(f"/{run}/tasks/2.1/log/follow") as events:
         (project.shared / "go").touch()
-        told = list(events)
-    assert [event.name for event in told][-1] == "end"
-    assert "said" in "".join(event.json.get("text", "") for event in told)
+        received = list(events)
+    assert [event.name for event in received][-1] == "end"
+    assert "said" in "".join(event.json.get("text", "") for event in received)
 
 
-def test_a_stream_of_a_run_that_is_over_ends_and_is_not_begun_again(project: Project, server: Serving) -> None:
+def test_stream_of_an_ended_run_ends_and_is_not_repeated(project: Project, server: Serving) -> None:
     run = server.start(project.tasks({"1.1": "true"}))
     server.wait(run)
     events = server.events(run)

@@ -1,4 +1,4 @@
-"""The server against its own OpenAPI: whatever is sent, it answers as it says, and never with a 5xx."""
+"""The server conforms to its own OpenAPI and never responds with a 5xx."""
 
 import re
 import subprocess
@@ -12,9 +12,9 @@ from repositories import User, make_repository
 from served import Serving
 
 EXAMPLES = 10
-"""Calls that are made up for each operation, besides those that cover what it allows and forbids."""
+"""Generated calls per operation, besides those that cover its constraints."""
 LEAST = 200
-"""Calls that have to be made, or the test says nothing."""
+"""Minimum number of calls for a meaningful test."""
 CHECKS = (
     "not_a_server_error",
     "status_code_conformance",
@@ -27,7 +27,7 @@ CHECKS = (
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Serving]:
-    """A server with a run of every kind."""
+    """A server with a succeeded and a failed run."""
     project = Project(make_repository(User.at(tmp_path / "user"), tmp_path / "repo", {"a": "a"}))
     with Serving(project, ["--root", project.root, "--root", project.plans]) as server:
         for name, script in (("good", "echo b > b; echo said"), ("bad", "echo c > c; false")):
@@ -36,12 +36,12 @@ def served(tmp_path: Path) -> Iterator[Serving]:
 
 
 @pytest.mark.timeout(600)
-def test_the_api_does_what_its_openapi_says(served: Serving, tmp_path: Path) -> None:
+def test_api_conforms_to_its_openapi(served: Serving, tmp_path: Path) -> None:
     config = tmp_path / "schemathesis.toml"
     config.write_text("", encoding="utf-8")
     run = served.get("").json()["executions"][0]["execution_id"]
     _call(served, config, tmp_path, seed=1)
-    # Whatever is called for a run is called for one that there is, too.
+    # Call the operations of a run also with a run that exists.
     config.write_text(
         "[[operations]]\n"
         'include-path-regex = "execution_id"\n'
@@ -53,7 +53,7 @@ def test_the_api_does_what_its_openapi_says(served: Serving, tmp_path: Path) -> 
 
 
 def _call(served: Serving, config: Path, directory: Path, *, seed: int) -> None:
-    """Call everything, and fail when something is not as the OpenAPI says."""
+    """Call every operation; fail if a response does not conform to the OpenAPI."""
     done = subprocess.run(
         [
             *(sys.executable, "-m", "schemathesis.cli", "--config-file", config, "run"),

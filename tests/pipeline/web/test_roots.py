@@ -1,4 +1,4 @@
-"""Which repositories and plans a server takes."""
+"""Repositories and plans below the roots of a server."""
 
 import os
 from collections.abc import Callable
@@ -23,7 +23,7 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("path", ["plan.md", "./plan.md", "x/../plan.md", "{root}/plan.md", "later.md", "."])
-def test_what_is_below_a_root_is_taken(root: Path, path: str) -> None:
+def test_path_below_a_root_is_accepted(root: Path, path: str) -> None:
     resolved = Roots([root]).inside(path.format(root=root))
     assert resolved == Path(os.path.normpath(root / path.format(root=root)))
 
@@ -40,12 +40,12 @@ def test_what_is_below_a_root_is_taken(root: Path, path: str) -> None:
         "x/../../rooted",
     ],
 )
-def test_what_is_beside_is_not(root: Path, path: str) -> None:
+def test_path_outside_of_the_roots_is_refused(root: Path, path: str) -> None:
     with pytest.raises(PathOutsideRootsError, match="outside of"):
         Roots([root]).inside(path.format(root=root))
 
 
-def test_links_are_resolved_first(root: Path) -> None:
+def test_links_are_resolved(root: Path) -> None:
     beside = root.parent / "rooted"
     (root / "out").symlink_to(beside)
     (root / "out.md").symlink_to(beside / "plan.md")
@@ -64,27 +64,27 @@ def test_links_are_resolved_first(root: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["a\0b", "\ud800", "0" * 5_000])
-def test_what_is_no_path_is_said(root: Path, path: str) -> None:
+def test_invalid_path_is_reported(root: Path, path: str) -> None:
     with pytest.raises(PathError):
         Roots([root]).inside(path)
 
 
-def test_whether_something_is_there_outside_is_not_told(root: Path) -> None:
-    told = set()
+def test_message_does_not_reveal_whether_an_outside_path_exists(root: Path) -> None:
+    messages = set()
     for name in ("plan.md", "nothing.md", "x/y/z.md"):
         with pytest.raises(PathOutsideRootsError) as raised:
             Roots([root]).inside(f"../rooted/{name}")
-        told.add(str(raised.value).replace(name, ""))
-    assert len(told) == 1
+        messages.add(str(raised.value).replace(name, ""))
+    assert len(messages) == 1
 
 
-def test_a_file_name_that_is_not_utf_8_is_said_in_utf_8(root: Path) -> None:
+def test_message_is_utf_8_for_any_file_name(root: Path) -> None:
     with pytest.raises(PathOutsideRootsError) as raised:
         Roots([root]).inside(os.fsdecode(b"../\xff"))
     assert str(raised.value).encode()
 
 
-def test_repositories_are_found_at_the_roots_and_a_little_below(
+def test_repositories_are_found_up_to_two_levels_below_the_roots(
     make_repository: Callable[..., Clone], tmp_path: Path
 ) -> None:
     names = ["one", "some/two", "some/more/three", ".hidden/four"]
@@ -109,7 +109,7 @@ def test_repositories_are_found_at_the_roots_and_a_little_below(
         repositories.named(None)
 
 
-def test_a_repository_around_a_root_is_not_below_it(clone: Clone) -> None:
+def test_repository_that_contains_a_root_is_refused(clone: Clone) -> None:
     roots = Roots([clone.path / "src"])
     repositories = Repositories(roots, clone.user.environ, lambda found: Store.beside(found.common))
     with pytest.raises(PathOutsideRootsError):
@@ -119,7 +119,7 @@ def test_a_repository_around_a_root_is_not_below_it(clone: Clone) -> None:
     assert repositories.all() == ()
 
 
-def test_each_repository_has_one_store(clone: Clone) -> None:
+def test_repository_has_one_store(clone: Clone) -> None:
     repositories = Repositories(
         Roots([clone.path]), clone.user.environ, lambda found: Store.beside(found.common)
     )
@@ -128,9 +128,7 @@ def test_each_repository_has_one_store(clone: Clone) -> None:
     repositories.close()
 
 
-def test_a_store_that_is_broken_does_not_hide_the_others(
-    make_repository: Callable[..., Clone], tmp_path: Path
-) -> None:
+def test_broken_store_does_not_hide_the_others(make_repository: Callable[..., Clone], tmp_path: Path) -> None:
     good, bad = (make_repository(f"root/{name}", {"a": "a"}) for name in ("good", "bad"))
     (bad.path / ".git" / "patchyard").write_text("in the way")
     environ = good.user.environ

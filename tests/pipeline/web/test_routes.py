@@ -1,4 +1,4 @@
-"""The API of a real server: runs that it starts and those of the command line, seen and acted on."""
+"""The API of a real server, with its own runs and those of the command line."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from served import API, Serving, gate
 RUN_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{4}")
 
 
-def test_a_plan_is_run_and_told_of_field_by_field(project: Project, server: Serving) -> None:
+def test_run_is_reported_in_every_field(project: Project, server: Serving) -> None:
     plan = project.tasks({"1.1": "echo a > a.txt", "1.2": "true", "2.1": f"{gate()}echo c > c.txt"})
 
     started = server.post("/start", json={"plan_path": str(plan)}).json()
@@ -62,7 +62,7 @@ def test_a_plan_is_run_and_told_of_field_by_field(project: Project, server: Serv
     assert 0 < status["efficiency"] <= 1
 
 
-def test_a_plan_with_mistakes_is_told_of_line_by_line(project: Project, server: Serving) -> None:
+def test_mistakes_of_a_plan_are_reported(project: Project, server: Serving) -> None:
     plan = project.plan(
         "# Bad\n\n### Task 1.1: A\n\n**Dependencies:** Task 9.9\n\n### Task 1.1: A\n\n**Run:**\n- `true`\n"
     )
@@ -71,14 +71,14 @@ def test_a_plan_with_mistakes_is_told_of_line_by_line(project: Project, server: 
         for record in project.call("check", plan, "--json").expect(2).records
     ]
 
-    told = server.post("/start", 422, json={"plan_path": str(plan)}).json()
+    refused = server.post("/start", 422, json={"plan_path": str(plan)}).json()
 
     assert len(lines) >= 2
-    assert told["diagnostics"] == lines
+    assert refused["diagnostics"] == lines
     assert server.get("").json()["total"] == 0
 
 
-def test_runs_of_the_command_line_and_of_the_server_are_in_one_store(project: Project, server: Serving) -> None:
+def test_command_line_and_server_share_one_store(project: Project, server: Serving) -> None:
     plan = project.tasks({"1.1": "echo a > a.txt"})
     own = project.run(plan).expect(0).run
     served = server.start(plan)
@@ -95,7 +95,7 @@ def test_runs_of_the_command_line_and_of_the_server_are_in_one_store(project: Pr
     assert server.status(own[:-2])["execution_id"] == own
 
 
-def test_a_run_is_told_what_a_start_says(project: Project, server: Serving) -> None:
+def test_options_of_a_start_are_applied(project: Project, server: Serving) -> None:
     names = {"1.1": "true", "2.1": "echo b > b", "2.2": "true", "3.1": "true"}
     plan = project.tasks(names)
     base = project.clone.git("rev-parse", "HEAD")
@@ -112,7 +112,7 @@ def test_a_run_is_told_what_a_start_says(project: Project, server: Serving) -> N
     assert batch_started.json["mode"] == "local"
 
 
-def test_a_failed_run_says_which_task_failed_and_is_tried_again(project: Project, server: Serving) -> None:
+def test_failed_run_reports_its_task_and_is_retried(project: Project, server: Serving) -> None:
     good = project.shared / "good"
     plan = project.tasks(
         {
@@ -154,7 +154,7 @@ def test_a_failed_run_says_which_task_failed_and_is_tried_again(project: Project
     assert server.post(f"/{run}/retry", 422, json={"tasks": ["7.7"]}).json()["detail"].startswith("run")
 
 
-def test_a_run_is_cancelled_from_here(project: Project, server: Serving) -> None:
+def test_run_is_cancelled(project: Project, server: Serving) -> None:
     plan = project.tasks({"1.1": f"echo half > half.txt; {gate('never')}", "2.1": "true"})
     run = server.start(plan)
     wait_for((project.shared / "1.1.in").exists)
@@ -168,7 +168,7 @@ def test_a_run_is_cancelled_from_here(project: Project, server: Serving) -> None
     assert "over" in server.post(f"/{run}/pause", 409).json()["detail"]
 
 
-def test_a_run_is_cancelled_at_once_that_was_only_just_started(project: Project, server: Serving) -> None:
+def test_run_is_cancelled_right_after_its_start(project: Project, server: Serving) -> None:
     plan = project.tasks({"1.1": gate("never")})
     run = server.start(plan)
 
@@ -177,7 +177,7 @@ def test_a_run_is_cancelled_at_once_that_was_only_just_started(project: Project,
     assert server.wait(run)["run_status"] == "cancelled"
 
 
-def test_a_run_of_the_command_line_is_cancelled_from_here(project: Project, server: Serving) -> None:
+def test_run_of_the_command_line_is_cancelled(project: Project, server: Serving) -> None:
     plan = project.tasks({"1.1": gate("never")})
     with project.start("run", plan, "--json") as started:
         wait_for(lambda: server.get("").json()["total"])
@@ -191,7 +191,7 @@ def test_a_run_of_the_command_line_is_cancelled_from_here(project: Project, serv
     assert server.wait(run)["run_status"] == "cancelled"
 
 
-def test_a_run_is_paused_and_goes_on(project: Project, server: Serving) -> None:
+def test_run_is_paused_and_resumed(project: Project, server: Serving) -> None:
     plan = project.tasks({"1.1": f"{gate()}echo a > a", "2.1": "echo b > b"})
     run = server.start(plan)
     wait_for((project.shared / "1.1.in").exists)
@@ -208,7 +208,7 @@ def test_a_run_is_paused_and_goes_on(project: Project, server: Serving) -> None:
     assert "over" in server.post(f"/{run}/resume", 409).json()["detail"]
 
 
-def test_that_a_run_was_paused_is_not_counted_into_its_time(project: Project, server: Serving) -> None:
+def test_pause_is_not_part_of_the_time_of_a_run(project: Project, server: Serving) -> None:
     run = server.start(project.tasks({"1.1": f"{gate()}echo a > a", "2.1": "echo b > b"}))
     wait_for((project.shared / "1.1.in").exists)
     server.post(f"/{run}/pause")
@@ -225,7 +225,7 @@ def test_that_a_run_was_paused_is_not_counted_into_its_time(project: Project, se
     assert record["seconds"] < (end - begin).total_seconds() - 1
 
 
-def test_a_cancelled_run_goes_on_where_it_was(project: Project, server: Serving) -> None:
+def test_cancelled_run_is_resumed_where_it_was(project: Project, server: Serving) -> None:
     plan = project.tasks({"1.1": 'echo x >> "$SHARED/times"', "2.1": f"{gate()}echo b > b"})
     run = server.start(plan)
     wait_for((project.shared / "2.1.in").exists)
@@ -239,8 +239,8 @@ def test_a_cancelled_run_goes_on_where_it_was(project: Project, server: Serving)
     assert (project.shared / "times").read_text() == "x\n"
 
 
-def test_what_is_asked_right_after_a_cancel_is_not_lost(project: Project, server: Serving) -> None:
-    """The worker that was cancelled is not quite gone when it is asked to go on."""
+def test_resume_right_after_a_cancel_is_not_lost(project: Project, server: Serving) -> None:
+    """The cancelled worker has not exited yet when the run is resumed."""
     run = server.start(project.tasks({"1.1": f"{gate()}echo b > b"}))
     wait_for((project.shared / "1.1.in").exists)
     server.post(f"/{run}/cancel")
@@ -252,7 +252,7 @@ def test_what_is_asked_right_after_a_cancel_is_not_lost(project: Project, server
     assert server.wait(run, "complete")["tasks_completed"] == 1
 
 
-def test_what_was_cancelled_is_not_paused(project: Project, server: Serving) -> None:
+def test_cancelled_run_is_not_paused(project: Project, server: Serving) -> None:
     run = server.start(project.tasks({"1.1": f"trap '' TERM; {gate()}"}))
     wait_for((project.shared / "1.1.in").exists)
     server.post(f"/{run}/cancel")
@@ -263,7 +263,7 @@ def test_what_was_cancelled_is_not_paused(project: Project, server: Serving) -> 
     assert server.status(run)["request"] is None
 
 
-def test_a_retry_that_is_refused_changes_nothing(project: Project, server: Serving) -> None:
+def test_refused_retry_changes_nothing(project: Project, server: Serving) -> None:
     run = server.start(project.tasks({"1.1": "touch a", "2.1": "touch b"}))
     server.wait(run)
     before = server.tasks(run)
@@ -275,7 +275,7 @@ def test_a_retry_that_is_refused_changes_nothing(project: Project, server: Servi
     assert server.status(run)["status"] == "complete"
 
 
-def test_a_run_is_complete_when_its_pull_requests_are_there(hosted: Project) -> None:
+def test_run_is_complete_when_its_pull_requests_exist(hosted: Project) -> None:
     plan = hosted.tasks({"1.1": "echo a > a", "1.2": "echo b > b"})
     with Serving(hosted, ["--root", hosted.root, "--root", hosted.plans]) as server:
         run = server.start(plan, publish=True)
@@ -286,7 +286,7 @@ def test_a_run_is_complete_when_its_pull_requests_are_there(hosted: Project) -> 
         assert [item["task"] for item in status["active_prs"]] == ["1.1", "1.2"]
 
 
-def test_why_a_run_s_own_publishing_failed_is_told(hosted: Project, github: GitHubServer) -> None:
+def test_failure_to_publish_a_run_is_reported(hosted: Project, github: GitHubServer) -> None:
     plan = hosted.tasks({"1.1": "echo a > a"})
     github.inject(Fault(403, "no", method="POST", path="/pulls", times=100))
     with Serving(hosted, ["--root", hosted.root, "--root", hosted.plans]) as server:
@@ -298,7 +298,7 @@ def test_why_a_run_s_own_publishing_failed_is_told(hosted: Project, github: GitH
         assert "could not be published" in status["publishing"]
 
 
-def test_a_run_that_no_worker_can_begin_says_why(project: Project, server: Serving) -> None:
+def test_run_that_no_worker_can_start_reports_why(project: Project, server: Serving) -> None:
     run = server.start(project.tasks({"1.1": "true"}), publish=True)
 
     status = server.wait(run)
@@ -308,7 +308,7 @@ def test_a_run_that_no_worker_can_begin_says_why(project: Project, server: Servi
     assert "\n" not in status["error"]
 
 
-def test_publishing_that_fails_says_why(project: Project, server: Serving) -> None:
+def test_failure_of_the_publish_action_is_reported(project: Project, server: Serving) -> None:
     run = server.start(project.tasks({"1.1": "echo a > a"}))
     server.wait(run)
 
@@ -319,7 +319,7 @@ def test_publishing_that_fails_says_why(project: Project, server: Serving) -> No
     assert server.status(run)["status"] == "complete"
 
 
-def test_several_runs_share_nothing_but_the_repository(project: Project, server: Serving) -> None:
+def test_concurrent_runs_share_only_the_repository(project: Project, server: Serving) -> None:
     plans = [
         project.tasks({"1.1": f"{gate()}echo {n} > {n}.txt"}, f"{n}.md", title=f"Plan {n}") for n in range(3)
     ]
@@ -335,7 +335,7 @@ def test_several_runs_share_nothing_but_the_repository(project: Project, server:
 
 
 @pytest.mark.parametrize(
-    ("asked", "status", "content", "told"),
+    ("requested", "status", "content", "content_range"),
     [
         (None, 200, slice(None), None),
         ("bytes=0-3", 206, slice(0, 4), "bytes 0-3/{size}"),
@@ -352,16 +352,20 @@ def test_several_runs_share_nothing_but_the_repository(project: Project, server:
         ("bytes=a-b", 200, slice(None), None),
     ],
 )
-def test_a_part_of_a_log(
-    ended: tuple[Serving, str, bytes], asked: str | None, status: int, content: slice | None, told: str | None
+def test_range_of_a_log(
+    ended: tuple[Serving, str, bytes],
+    requested: str | None,
+    status: int,
+    content: slice | None,
+    content_range: str | None,
 ) -> None:
     server, run, log = ended
-    headers = {"Range": asked} if asked else {}
+    headers = {"Range": requested} if requested else {}
 
     response = server.get(f"/{run}/tasks/1.1/log", status, headers=headers)
 
     size = len(log)
-    expected = told and told.format(size=size, last=size - 1, tail=size - 4)
+    expected = content_range and content_range.format(size=size, last=size - 1, tail=size - 4)
     assert response.headers.get("content-range") == expected
     if content is not None:
         assert response.content == log[content]
@@ -370,7 +374,7 @@ def test_a_part_of_a_log(
 
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Serving, str, bytes]]:
-    """A server with a run that is over, and the log of its task, which has all kinds of bytes."""
+    """A server with an ended run, and the log of its task, with all kinds of bytes."""
     directory = tmp_path_factory.mktemp("ended")
     project = Project(make_repository(User.at(directory / "user"), directory / "repo", {"a": "a"}))
     plan = project.tasks(
@@ -384,7 +388,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Serving, s
         yield server, run, log
 
 
-def test_the_diff_is_what_the_command_line_shows(ended: tuple[Serving, str, bytes]) -> None:
+def test_diff_equals_that_of_the_command_line(ended: tuple[Serving, str, bytes]) -> None:
     server, run, _ = ended
     diff = server.get(f"/{run}/tasks/1.1/diff")
     assert diff.headers["content-type"] == "text/x-diff; charset=utf-8"
@@ -413,13 +417,13 @@ def test_the_diff_is_what_the_command_line_shows(ended: tuple[Serving, str, byte
         "/nothing/at/all",
     ],
 )
-def test_what_is_not_there_is_404(ended: tuple[Serving, str, bytes], path: str) -> None:
+def test_missing_resource_is_404(ended: tuple[Serving, str, bytes], path: str) -> None:
     server, run, _ = ended
     server.get(path.format(run=run), 404)
 
 
 @pytest.mark.parametrize("action", ["cancel", "pause", "resume", "retry", "publish"])
-def test_nothing_is_done_with_a_run_that_is_not_there(ended: tuple[Serving, str, bytes], action: str) -> None:
+def test_action_on_a_missing_run_is_404(ended: tuple[Serving, str, bytes], action: str) -> None:
     server, _, _ = ended
     server.post(f"/20200101-000000-0000/{action}", 404)
 
@@ -469,7 +473,7 @@ def test_nothing_is_done_with_a_run_that_is_not_there(ended: tuple[Serving, str,
     ],
     ids=lambda body: body[:60].decode("latin-1"),
 )
-def test_what_is_wrong_with_a_start_is_told(ended: tuple[Serving, str, bytes], body: bytes) -> None:
+def test_invalid_start_is_reported(ended: tuple[Serving, str, bytes], body: bytes) -> None:
     server, _, _ = ended
     (server.project.root / "plan.md").write_text(
         "# P\n### Task 1.1: A\n**Implementation:** Do it.\n", encoding="utf-8"
@@ -486,7 +490,7 @@ def test_what_is_wrong_with_a_start_is_told(ended: tuple[Serving, str, bytes], b
 @pytest.mark.parametrize(
     "path", ["/etc/passwd", "../outside.md", "{plans}/../outside.md", "link.md", "dir/x.md"]
 )
-def test_plans_and_repositories_are_taken_from_the_roots_alone(
+def test_plan_and_repository_outside_of_the_roots_are_refused(
     ended: tuple[Serving, str, bytes], path: str, tmp_path: Path
 ) -> None:
     server, _, _ = ended
@@ -507,7 +511,7 @@ def test_plans_and_repositories_are_taken_from_the_roots_alone(
 
 
 @pytest.mark.parametrize("kind", ["link", "worktree"])
-def test_a_repository_whose_git_directory_is_elsewhere_is_not_taken(
+def test_repository_with_a_git_directory_outside_of_the_roots_is_refused(
     ended: tuple[Serving, str, bytes], kind: str, tmp_path: Path
 ) -> None:
     server, _, _ = ended
@@ -524,24 +528,24 @@ def test_a_repository_whose_git_directory_is_elsewhere_is_not_taken(
     assert "outside of" in refused["detail"]
 
 
-def test_a_plan_is_a_file_of_a_bearable_length(ended: tuple[Serving, str, bytes]) -> None:
+def test_plan_must_be_a_file_of_limited_size(ended: tuple[Serving, str, bytes]) -> None:
     server, _, _ = ended
     pipe, long = server.project.plans / "pipe.md", server.project.plans / "long.md"
     os.mkfifo(pipe)
     with long.open("wb") as file:
         file.truncate(5 * 1024 * 1024)
 
-    assert "no file" in server.post("/start", 422, json={"plan_path": str(pipe)}).json()["detail"]
+    assert "not a file" in server.post("/start", 422, json={"plan_path": str(pipe)}).json()["detail"]
     assert "longer" in server.post("/start", 422, json={"plan_path": str(long)}).json()["detail"]
 
 
-def test_a_body_that_is_too_long_is_not_read(ended: tuple[Serving, str, bytes]) -> None:
+def test_too_large_body_is_refused(ended: tuple[Serving, str, bytes]) -> None:
     server, _, _ = ended
     response = server.client.post(f"{API}/start", content=b"x" * 2_000_000)
     assert response.status_code == 413
 
 
-def test_a_page_elsewhere_starts_nothing(ended: tuple[Serving, str, bytes]) -> None:
+def test_cross_site_requests_are_refused(ended: tuple[Serving, str, bytes]) -> None:
     server, run, _ = ended
     evil = {"Origin": "http://evil.example"}
     server.post("/start", 403, json={"plan_path": "plan.md"}, headers=evil)
@@ -552,14 +556,14 @@ def test_a_page_elsewhere_starts_nothing(ended: tuple[Serving, str, bytes]) -> N
         server.get(f"/{run}/status", headers={"Host": host, "Origin": f"http://{host}"})
 
 
-def test_methods_that_nothing_has_are_405_with_those_it_has(ended: tuple[Serving, str, bytes]) -> None:
+def test_unsupported_method_is_405_with_the_allowed_ones(ended: tuple[Serving, str, bytes]) -> None:
     server, run, _ = ended
     response = server.client.delete(f"{API}/{run}/status")
     assert (response.status_code, response.headers["allow"]) == (405, "GET")
     assert response.headers["content-type"] == "application/problem+json"
 
 
-def test_the_documentation_comes_from_here_alone(ended: tuple[Serving, str, bytes]) -> None:
+def test_documentation_loads_nothing_from_other_hosts(ended: tuple[Serving, str, bytes]) -> None:
     server, _, _ = ended
     page = server.client.get("/docs")
     assert page.status_code == 200
@@ -573,27 +577,27 @@ def test_the_documentation_comes_from_here_alone(ended: tuple[Serving, str, byte
     assert server.client.get("/docs/other.js").status_code == 404
 
 
-def test_the_openapi_tells_every_path_and_only_problems(ended: tuple[Serving, str, bytes]) -> None:
+def test_openapi_has_every_path_and_errors_are_problems(ended: tuple[Serving, str, bytes]) -> None:
     server, _, _ = ended
-    told = server.client.get("/openapi.json").json()
+    openapi = server.client.get("/openapi.json").json()
     expected = {
         *("start", "{execution_id}/status", "{execution_id}/batches", "{execution_id}/events"),
         *(f"{{execution_id}}/{action}" for action in ("cancel", "pause", "resume", "retry", "publish")),
         *(f"{{execution_id}}/tasks/{{number}}{part}" for part in ("", "/log", "/log/follow", "/diff")),
     }
-    assert set(told["paths"]) == {"/health", API, *(f"{API}/{path}" for path in expected)}
+    assert set(openapi["paths"]) == {"/health", API, *(f"{API}/{path}" for path in expected)}
     refusals = [
         response
-        for item in told["paths"].values()
+        for item in openapi["paths"].values()
         for operation in item.values()
         for status, response in operation["responses"].items()
         if status >= "400"
     ]
     assert {json.dumps(list(response["content"])) for response in refusals} == {'["application/problem+json"]'}
-    assert "HTTPValidationError" not in json.dumps(told)
+    assert "HTTPValidationError" not in json.dumps(openapi)
 
 
-def test_a_connection_that_sends_garbage_is_closed(ended: tuple[Serving, str, bytes]) -> None:
+def test_connection_that_sends_garbage_is_closed(ended: tuple[Serving, str, bytes]) -> None:
     server, _, _ = ended
     host, port = server.url.removeprefix("http://").split(":")
     for garbage in (

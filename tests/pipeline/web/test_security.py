@@ -1,4 +1,4 @@
-"""Who gets in: by the token, by where a request says it goes, and by where it comes from."""
+"""Access control: the token, the Host, the Origin, and the body."""
 
 import base64
 import json
@@ -18,7 +18,7 @@ Headers = Iterable[tuple[str, str]]
 
 
 class App:
-    """An app that keeps the bodies it was given."""
+    """An app that stores the bodies that it receives."""
 
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
@@ -35,7 +35,7 @@ class App:
 
 
 class Answer:
-    """What came back."""
+    """A response."""
 
     def __init__(self, messages: list[Message], app: App) -> None:
         self.status: int = messages[0]["status"]
@@ -45,11 +45,11 @@ class Answer:
 
     @property
     def detail(self) -> str:
-        """The sentence that says what is wrong."""
-        told = json.loads(self.body)
-        assert told["status"] == self.status
+        """The message of the problem."""
+        problem = json.loads(self.body)
+        assert problem["status"] == self.status
         assert dict(self.headers)["content-type"] == "application/problem+json"
-        return str(told["detail"])
+        return str(problem["detail"])
 
 
 async def ask(  # noqa: PLR0913 - the parts of a request
@@ -61,7 +61,7 @@ async def ask(  # noqa: PLR0913 - the parts of a request
     body: Iterable[bytes] = (b"{}",),
     max_body: int = 100,
 ) -> Answer:
-    """Send a request through the middleware; `body` comes in these pieces."""
+    """Send a request through the middleware; `body` are the parts in which the body arrives."""
     pieces = list(body)
     incoming: list[Message] = [
         {"type": "http.request", "body": piece, "more_body": number < len(pieces)}
@@ -87,7 +87,7 @@ async def ask(  # noqa: PLR0913 - the parts of a request
 
 
 async def status(policy: Policy, host: str, *more: tuple[str, str], method: str = "POST") -> int:
-    """Return how a request is answered that goes to a host."""
+    """Return the status of the response to a request for a host."""
     answer = await ask(policy, [("host", host), *more], method=method)
     assert bool(answer.bodies) == (answer.status == 200)
     return answer.status
@@ -97,7 +97,7 @@ async def status(policy: Policy, host: str, *more: tuple[str, str], method: str 
     "host",
     ["localhost", "localhost:8001", "LOCALHOST:8001", "127.0.0.1:8001", "127.9.9.9", "[::1]:8001", "[::1]"],
 )
-async def test_names_of_this_machine_get_in(host: str) -> None:
+async def test_loopback_hosts_are_accepted(host: str) -> None:
     assert await status(HERE, host) == 200
 
 
@@ -129,18 +129,18 @@ async def test_names_of_this_machine_get_in(host: str) -> None:
         "\xff",
     ],
 )
-async def test_a_name_that_was_given_to_this_machine_elsewhere_does_not(host: str) -> None:
+async def test_other_hosts_are_refused(host: str) -> None:
     assert await status(HERE, host) == 403
 
 
 @pytest.mark.parametrize("headers", [(), (("host", "localhost"), ("host", "localhost"))])
-async def test_one_host_is_named(headers: Headers) -> None:
+async def test_host_header_is_required_once(headers: Headers) -> None:
     answer = await ask(HERE, headers)
     assert (answer.status, answer.bodies) == (400, [])
     assert "Host" in answer.detail
 
 
-async def test_the_host_is_looked_at_for_what_changes_nothing_too() -> None:
+async def test_host_is_checked_for_every_method() -> None:
     for method in ("GET", "HEAD", "OPTIONS", "TRACE"):
         assert await status(HERE, "evil.example", method=method) == 403
 
@@ -157,7 +157,7 @@ async def test_the_host_is_looked_at_for_what_changes_nothing_too() -> None:
         ("https://localhost", "localhost:443"),
     ],
 )
-async def test_a_page_of_this_server_gets_in(origin: str, host: str) -> None:
+async def test_own_origin_is_accepted(origin: str, host: str) -> None:
     assert await status(HERE, host, ("origin", origin)) == 200
 
 
@@ -182,22 +182,22 @@ async def test_a_page_of_this_server_gets_in(origin: str, host: str) -> None:
     ],
 )
 @pytest.mark.parametrize("method", ["POST", "GET", "OPTIONS"])
-async def test_a_page_elsewhere_does_not(origin: str, method: str) -> None:
+async def test_other_origins_are_refused(origin: str, method: str) -> None:
     assert await status(HERE, "localhost:8001", ("origin", origin), method=method) == 403
 
 
-async def test_two_origins_are_none() -> None:
+async def test_two_origins_are_refused() -> None:
     own = ("origin", "http://localhost:8001")
     assert await status(HERE, "localhost:8001", own, own) == 403
 
 
-async def test_what_a_browser_says_of_the_site_that_asks_counts() -> None:
+async def test_sec_fetch_site_is_checked() -> None:
     link = (("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document"))
     for site in ("cross-site", "same-site", "anything"):
         asks = ("sec-fetch-site", site)
         assert await status(HERE, "localhost:8001", asks) == 403
         assert await status(HERE, "localhost:8001", asks, method="GET") == 403
-        assert await status(HERE, "localhost:8001", asks, *link) == 403, "a form elsewhere sends nothing here"
+        assert await status(HERE, "localhost:8001", asks, *link) == 403, "a form of another site is refused"
         assert await status(HERE, "localhost:8001", asks, *link, method="GET") == 200, "a link is followed"
         framed = (("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "iframe"))
         assert await status(HERE, "localhost:8001", asks, *framed, method="GET") == 403
@@ -216,7 +216,7 @@ def bearer(token: str, scheme: str = "Bearer") -> tuple[str, str]:
 @pytest.mark.parametrize(
     "header", [bearer(TOKEN), bearer(TOKEN, "bearer"), bearer(f" {TOKEN} "), basic(TOKEN), basic(TOKEN, "")]
 )
-async def test_the_token_gets_in(header: tuple[str, str]) -> None:
+async def test_token_is_accepted(header: tuple[str, str]) -> None:
     assert await status(Policy.of("127.0.0.1", TOKEN), "localhost", header) == 200
 
 
@@ -241,7 +241,7 @@ async def test_the_token_gets_in(header: tuple[str, str]) -> None:
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
-async def test_nothing_else_does(headers: Headers, method: str) -> None:
+async def test_other_credentials_are_refused(headers: Headers, method: str) -> None:
     answer = await ask(Policy.of("127.0.0.1", TOKEN), [("host", "localhost"), *headers], method=method)
     assert (answer.status, answer.bodies) == (401, [])
     schemes = [value.partition(" ")[0] for name, value in answer.headers if name == "www-authenticate"]
@@ -249,17 +249,17 @@ async def test_nothing_else_does(headers: Headers, method: str) -> None:
     assert TOKEN not in answer.detail
 
 
-async def test_a_token_that_is_not_ascii_is_compared_as_utf_8() -> None:
+async def test_token_is_compared_as_utf_8() -> None:
     policy = Policy.of("127.0.0.1", "schlüssel")
-    assert policy.admits("Bearer schlüssel".encode())
-    assert not policy.admits("Bearer schlüssel".encode("latin-1"))
+    assert policy.accepts_token("Bearer schlüssel".encode())
+    assert not policy.accepts_token("Bearer schlüssel".encode("latin-1"))
 
 
-async def test_an_empty_token_is_none() -> None:
+async def test_empty_token_means_no_token() -> None:
     assert Policy.of("127.0.0.1", "").token is None
 
 
-async def test_health_needs_no_token_but_a_name_of_this_server() -> None:
+async def test_health_requires_a_host_but_no_token() -> None:
     policy = Policy.of("127.0.0.1", TOKEN)
     here, there = [("host", "localhost")], [("host", "evil.example")]
     assert (await ask(policy, here, method="GET", path="/health")).status == 200
@@ -268,7 +268,7 @@ async def test_health_needs_no_token_but_a_name_of_this_server() -> None:
     assert (await ask(policy, there, method="GET", path="/health")).status == 403
 
 
-async def test_behind_other_addresses_any_address_is_known_but_no_other_name() -> None:
+async def test_public_server_accepts_any_address_but_only_its_names() -> None:
     policy = Policy.of("0.0.0.0", TOKEN, ["Build.Example"])  # noqa: S104 - nothing listens
     for host in ("192.168.0.7:8001", "[2001:db8::1]:8001", "127.0.0.1", "localhost", "build.example:8001"):
         assert await status(policy, host, bearer(TOKEN)) == 200
@@ -277,39 +277,39 @@ async def test_behind_other_addresses_any_address_is_known_but_no_other_name() -
     assert await status(policy, "build.example", bearer(TOKEN), ("origin", "https://evil.example")) == 403
 
 
-async def test_a_token_is_no_pass_for_a_page_elsewhere() -> None:
+async def test_token_does_not_allow_another_origin() -> None:
     policy = Policy.of("127.0.0.1", TOKEN)
     assert await status(policy, "localhost", basic(TOKEN), ("origin", "http://evil.example")) == 403
 
 
-async def test_a_body_arrives_whole() -> None:
+async def test_body_arrives_complete() -> None:
     answer = await ask(HERE, body=[b"ab", b"", b"cd"])
     assert (answer.status, answer.bodies) == (200, [b"abcd"])
 
 
 @pytest.mark.parametrize("pieces", [[b"x" * 101], [b"x" * 50, b"x" * 51], [b"x" * 60, b"x" * 60, b"more"]])
-async def test_a_body_that_is_too_long_does_not(pieces: list[bytes]) -> None:
+async def test_too_large_body_is_refused(pieces: list[bytes]) -> None:
     answer = await ask(HERE, body=pieces)
     assert (answer.status, answer.bodies) == (413, [])
 
 
 @pytest.mark.parametrize("length", ["101", "9" * 30, "9" * 5000])
-async def test_a_body_that_is_said_to_be_too_long_is_not_waited_for(length: str) -> None:
+async def test_too_large_content_length_is_refused(length: str) -> None:
     answer = await ask(HERE, [("host", "localhost"), ("content-length", length)], body=[b"x"])
     assert (answer.status, answer.bodies) == (413, [])
 
 
-async def test_a_body_of_the_longest_length_arrives() -> None:
+async def test_body_of_maximum_size_is_accepted() -> None:
     assert (await ask(HERE, body=[b"x" * 100])).bodies == [b"x" * 100]
 
 
-async def test_every_answer_keeps_a_browser_from_making_more_of_it() -> None:
+async def test_every_response_has_the_security_headers() -> None:
     for host in ("localhost", "evil.example"):
-        told = dict((await ask(HERE, [("host", host)])).headers)
-        assert {name: told.get(name) for name in SECURITY_HEADERS} == SECURITY_HEADERS
+        problem = dict((await ask(HERE, [("host", host)])).headers)
+        assert {name: problem.get(name) for name in SECURITY_HEADERS} == SECURITY_HEADERS
 
 
-async def test_web_sockets_are_closed() -> None:
+async def test_websockets_are_closed() -> None:
     sent: list[Message] = []
 
     async def send(message: Message) -> None:
@@ -323,22 +323,22 @@ async def test_web_sockets_are_closed() -> None:
 
 
 @given(st.text() | st.from_regex(r"[\[\]0-9a-fA-F:.]{0,40}"))
-def test_whatever_a_host_is_called_it_is_known_or_not(text: str) -> None:
+def test_accepted_host_is_loopback_for_any_text(text: str) -> None:
     found = Authority.parse(text)
-    if found is not None and HERE.knows(found):
+    if found is not None and HERE.accepts_host(found):
         assert found.host == "localhost" or is_loopback(found.host)
         assert text.isascii()
 
 
 @given(st.binary())
-def test_whatever_is_sent_as_a_token_is_none(header: bytes) -> None:
+def test_random_bytes_are_not_the_token(header: bytes) -> None:
     policy = Policy.of("127.0.0.1", TOKEN)
     for prefix in (b"", b"Bearer ", b"Basic "):
-        assert not policy.admits(prefix + header)
+        assert not policy.accepts_token(prefix + header)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost", "::ffff:127.0.0.1"])
-def test_what_only_this_machine_reaches(host: str) -> None:
+def test_loopback_host(host: str) -> None:
     assert is_loopback(host)
 
 
@@ -346,11 +346,11 @@ def test_what_only_this_machine_reaches(host: str) -> None:
     "host",
     ["0.0.0.0", "::", "", "192.168.0.7", "2001:db8::1", "::ffff:10.0.0.1", "no.such.name.invalid"],  # noqa: S104 - nothing listens
 )
-def test_what_others_may_reach(host: str) -> None:
+def test_host_that_is_not_loopback(host: str) -> None:
     assert not is_loopback(host)
 
 
-def test_an_authority_is_a_host_and_a_port() -> None:
+def test_authority_has_host_and_port() -> None:
     assert Authority.parse("Example.COM:80") == Authority("example.com", 80)
     assert Authority.parse("[2001:DB8:0::1]") == Authority("2001:db8::1", None)
     assert Authority.parse("a b") is None

@@ -1,4 +1,4 @@
-"""The command `serve`: when it starts, how it ends, and what the next one goes on with."""
+"""The command `serve`: its start, its shutdown, and what the next server resumes."""
 
 import os
 import re
@@ -19,22 +19,22 @@ SHORT_GRACE = {"PATCHYARD_GRACE": "0.2s"}
 
 
 def roots_of(project: Project) -> list[str | Path]:
-    """Return the options by which a server takes plans that stand beside the repository."""
+    """Return the options that allow plans outside of the repository."""
     return ["--root", project.root, "--root", project.plans]
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", ""])  # noqa: S104 - it does not start
-def test_where_others_reach_it_it_needs_a_token(project: Project, host: str) -> None:
+def test_public_address_requires_a_token(project: Project, host: str) -> None:
     done = project.call("serve", "--host", host, "--port", "0").expect(2)
     assert (done.out, done.err.count("\n")) == ("", 1)
     assert "PATCHYARD_TOKEN" in done.err
 
 
-def test_an_empty_token_is_none(project: Project) -> None:
+def test_empty_token_means_no_token(project: Project) -> None:
     project.call("serve", "--host", "0.0.0.0", environ={"PATCHYARD_TOKEN": ""}).expect(2)  # noqa: S104 - as above
 
 
-def test_an_address_that_is_taken_is_said(project: Project) -> None:
+def test_address_in_use_is_reported(project: Project) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = project.call("serve", "--port", str(port)).expect(2)
@@ -42,23 +42,23 @@ def test_an_address_that_is_taken_is_said(project: Project) -> None:
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "no.such.host.invalid"])
-def test_an_address_of_another_machine_is_said(project: Project, host: str) -> None:
+def test_address_of_another_machine_is_reported(project: Project, host: str) -> None:
     done = project.call("serve", "--host", host, environ={"PATCHYARD_TOKEN": TOKEN}).expect(2)
     assert re.fullmatch(rf"patchyard: cannot listen on {host} port 8001: .*\n", done.err)
 
 
-def test_a_root_that_is_not_there_is_said(project: Project) -> None:
+def test_missing_root_is_reported(project: Project) -> None:
     assert "nowhere" in project.call("serve", "--root", "nowhere").expect(2).err
 
 
-def test_a_store_that_cannot_be_opened_is_said(project: Project) -> None:
+def test_unusable_store_is_reported(project: Project) -> None:
     project.state.parent.mkdir(exist_ok=True)
     project.state.write_text("in the way")
     done = project.call("serve", "--port", "0").expect(1)
     assert (done.out, done.err.count("\n")) == ("", 1)
 
 
-def test_without_the_extra_it_says_what_to_install(project: Project) -> None:
+def test_missing_extra_is_reported(project: Project) -> None:
     code = (
         "import sys\n"
         "class Hide:\n"
@@ -91,7 +91,7 @@ def test_without_the_extra_it_says_what_to_install(project: Project) -> None:
     assert re.fullmatch(r"patchyard: `serve` needs .*pip install 'patchyard\[server\]'\n", done.stderr)
 
 
-def test_with_a_token_nothing_is_told_without_it(project: Project) -> None:
+def test_every_path_but_health_requires_the_token(project: Project) -> None:
     with Serving(project, environ={"PATCHYARD_TOKEN": TOKEN}, token=TOKEN) as server:
         assert server.client.get("/health").status_code == 200
         with httpx.Client(base_url=server.url, trust_env=False) as other:
@@ -103,15 +103,13 @@ def test_with_a_token_nothing_is_told_without_it(project: Project) -> None:
         assert server.client.get("/openapi.json").status_code == 200
 
 
-def test_neither_the_token_nor_the_database_reaches_a_task_or_a_process_list(
-    project: Project, tmp_path: Path
-) -> None:
+def test_token_and_database_reach_no_task_and_no_process_list(project: Project, tmp_path: Path) -> None:
     database = f"sqlite:///{tmp_path}/shared.db"
-    told = (
+    script = (
         'env > "$SHARED/env"; cat /proc/[0-9]*/cmdline > "$SHARED/args" 2> "$SHARED/gone" || true\n'
         'cat "/proc/$PPID/environ" > "$SHARED/worker"'
     )
-    plan = project.tasks({"1.1": told})
+    plan = project.tasks({"1.1": script})
     environ = {"PATCHYARD_TOKEN": TOKEN, "PATCHYARD_DATABASE": database}
     with Serving(project, roots_of(project), environ, TOKEN) as server:
         server.wait(server.start(plan), "complete")
@@ -126,7 +124,7 @@ def test_neither_the_token_nor_the_database_reaches_a_task_or_a_process_list(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_signal_ends_it_and_the_next_goes_on(project: Project, number: int) -> None:
+def test_signal_stops_the_server_and_the_next_resumes(project: Project, number: int) -> None:
     plan = project.tasks(
         {
             "1.1": 'echo x >> "$SHARED/first"; echo a > a',
@@ -159,7 +157,7 @@ def test_a_signal_ends_it_and_the_next_goes_on(project: Project, number: int) ->
     assert (project.shared / "first").read_text() == "x\n"
 
 
-def test_a_killed_server_leaves_its_runs_to_their_workers(project: Project) -> None:
+def test_workers_of_a_killed_server_continue(project: Project) -> None:
     plan = project.tasks({"1.1": f"{gate()}echo a > a"})
     options = roots_of(project)
     with Serving(project, options) as server:
@@ -174,7 +172,7 @@ def test_a_killed_server_leaves_its_runs_to_their_workers(project: Project) -> N
         assert [item["number"] for item in server.get(f"/{run}/tasks/1.1").json()["attempts"]] == [1]
 
 
-def test_a_server_ends_what_a_killed_one_left(project: Project) -> None:
+def test_server_stops_workers_of_a_killed_server(project: Project) -> None:
     plan = project.tasks({"1.1": f"echo half > half; {gate('never')}", "2.1": "echo b > b"})
     options = roots_of(project)
     with Serving(project, options, SHORT_GRACE) as server:
@@ -192,7 +190,7 @@ def test_a_server_ends_what_a_killed_one_left(project: Project) -> None:
     assert [item["status"] for item in record["tasks"]] == ["cancelled", "cancelled"]
 
 
-def test_a_worker_that_a_server_found_and_that_is_killed_is_followed_by_another(project: Project) -> None:
+def test_killed_worker_of_a_killed_server_is_replaced(project: Project) -> None:
     plan = project.tasks({"1.1": f"{gate()}echo a > a"})
     options, environ = roots_of(project), {"PATCHYARD_LEASE": "1"}
     with Serving(project, options, environ) as server:
@@ -209,7 +207,7 @@ def test_a_worker_that_a_server_found_and_that_is_killed_is_followed_by_another(
         assert server.wait(run, "complete")["tasks_completed"] == 1
 
 
-def test_a_worker_that_is_killed_is_followed_by_another(project: Project) -> None:
+def test_killed_worker_is_replaced(project: Project) -> None:
     plan = project.tasks({"1.1": 'echo x >> "$SHARED/first"; echo a > a', "2.1": f"{gate()}echo b > b"})
     with Serving(project, roots_of(project)) as server:
         run = server.start(plan)
@@ -224,8 +222,8 @@ def test_a_worker_that_is_killed_is_followed_by_another(project: Project) -> Non
     assert (project.shared / "first").read_text() == "x\n"
 
 
-def test_ctrl_c_in_a_terminal_reaches_the_server_alone(project: Project) -> None:
-    """The whole group of processes gets the signal; the worker is in none of it, and is asked to stop."""
+def test_ctrl_c_reaches_only_the_server(project: Project) -> None:
+    """The process group gets the signal; the worker is in another one, and is asked to stop."""
     plan = project.tasks({"1.1": gate("never")})
     options = roots_of(project)
     with Serving(project, options, SHORT_GRACE) as server:
@@ -237,7 +235,7 @@ def test_ctrl_c_in_a_terminal_reaches_the_server_alone(project: Project) -> None
     assert (record["run"], record["status"]) == (run, "interrupted")
 
 
-def test_while_it_ends_it_begins_nothing_and_a_second_signal_does_not_wait(project: Project) -> None:
+def test_closing_server_starts_nothing_and_a_second_signal_does_not_wait(project: Project) -> None:
     plan = project.tasks({"1.1": f'trap "" TERM; {gate("never")}'})
     options = roots_of(project)
     with Serving(project, options, {"PATCHYARD_GRACE": "20s"}) as server:
@@ -250,12 +248,12 @@ def test_while_it_ends_it_begins_nothing_and_a_second_signal_does_not_wait(proje
         assert server.status(run)["status"] == "executing"
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(60) == 0
-        assert runs(pids) == pids, "its worker brings the run to its end alone"
+        assert runs(pids) == pids, "its worker completes the run"
         (project.shared / "never").touch()
     wait_for(lambda: not runs(pids))
 
 
-def test_runs_of_the_command_line_that_were_cut_off_are_left_to_their_user(project: Project) -> None:
+def test_interrupted_runs_of_the_command_line_are_not_resumed(project: Project) -> None:
     plan = project.tasks({"1.1": gate("never")})
     with project.start("run", plan, "--json") as started:
         wait_for((project.shared / "1.1.in").exists)
@@ -271,7 +269,7 @@ def test_runs_of_the_command_line_that_were_cut_off_are_left_to_their_user(proje
         assert server.wait("latest", "complete")["tasks_completed"] == 1
 
 
-def test_a_run_of_the_command_line_that_it_took_up_is_its_own(project: Project) -> None:
+def test_run_of_the_command_line_that_the_server_resumed_is_resumed_again(project: Project) -> None:
     plan = project.tasks({"1.1": f"{gate()}echo a > a"})
     with project.start("run", plan, "--json") as started:
         wait_for((project.shared / "1.1.in").exists)
@@ -287,7 +285,7 @@ def test_a_run_of_the_command_line_that_it_took_up_is_its_own(project: Project) 
         assert server.wait("latest", "complete")["tasks_completed"] == 1
 
 
-def test_what_waits_for_its_turn_is_cancelled_from_a_terminal(project: Project) -> None:
+def test_waiting_run_is_cancelled_by_the_command_line(project: Project) -> None:
     first = project.tasks({"1.1": gate()}, "first.md")
     second = project.tasks({"1.1": 'touch "$SHARED/ran"'}, "second.md", title="Second")
     with Serving(project, [*roots_of(project), "--runs", "1"]) as server:
@@ -305,8 +303,8 @@ def test_what_waits_for_its_turn_is_cancelled_from_a_terminal(project: Project) 
     assert not (project.shared / "ran").exists()
 
 
-def test_a_run_that_is_cancelled_as_it_begins_does_not_run(project: Project) -> None:
-    """From a terminal, at any moment: what it says is so."""
+def test_run_cancelled_at_its_start_does_not_run(project: Project) -> None:
+    """By the command line, at any moment."""
     plan = project.tasks({"1.1": f"{gate('never')}"})
     with Serving(project, roots_of(project), SHORT_GRACE) as server:
         for _ in range(3):
@@ -316,7 +314,7 @@ def test_a_run_that_is_cancelled_as_it_begins_does_not_run(project: Project) -> 
             assert server.status(run)["run_status"] == "cancelled"
 
 
-def test_what_was_cancelled_does_not_go_on_with_the_next(project: Project) -> None:
+def test_cancelled_run_is_not_resumed_by_the_next_server(project: Project) -> None:
     plan = project.tasks({"1.1": f"trap '' TERM; {gate('never')}"})
     with Serving(project, roots_of(project), {"PATCHYARD_GRACE": "2s"}) as server:
         run = server.start(plan)
@@ -331,8 +329,8 @@ def test_what_was_cancelled_does_not_go_on_with_the_next(project: Project) -> No
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_what_is_paused_stays_so_until_it_is_told_to_go_on(project: Project, number: int) -> None:
-    """Through the server's end, and through its worker's."""
+def test_paused_run_remains_paused_until_it_is_resumed(project: Project, number: int) -> None:
+    """Across a shutdown of the server and a kill of its worker."""
     plan = project.tasks({"1.1": f"{gate()}echo a > a", "2.1": 'touch "$SHARED/ran"; echo b > b'})
     environ = {"PATCHYARD_LEASE": "1"}
     with Serving(project, roots_of(project), environ) as server:
@@ -355,9 +353,7 @@ def test_what_is_paused_stays_so_until_it_is_told_to_go_on(project: Project, num
         assert server.wait(run, "complete")["tasks_completed"] == 2
 
 
-def test_it_serves_the_repository_where_it_is_started_and_those_below_its_roots(
-    project: Project, tmp_path: Path
-) -> None:
+def test_served_repositories_are_those_of_the_roots(project: Project, tmp_path: Path) -> None:
     plan = project.tasks({"1.1": "true"})
     run = project.run(plan).expect(0).run
     cases: list[tuple[list[str | Path], list[str]]] = [
@@ -372,12 +368,12 @@ def test_it_serves_the_repository_where_it_is_started_and_those_below_its_roots(
             assert found == expected, options
 
 
-def test_a_run_of_a_host_that_is_gone_is_taken_over_by_another(project: Project, tmp_path: Path) -> None:
+def test_run_of_a_killed_host_is_taken_over(project: Project, tmp_path: Path) -> None:
     take_over(project, tmp_path, f"sqlite:///{tmp_path}/shared.db")
 
 
 @pytest.mark.postgres
-def test_a_run_is_taken_over_in_postgresql(project: Project, tmp_path: Path, postgres: str) -> None:
+def test_run_is_taken_over_with_postgresql(project: Project, tmp_path: Path, postgres: str) -> None:
     take_over(project, tmp_path, postgres)
 
 
