@@ -1,6 +1,7 @@
 """Test a store that is opened in the background."""
 
 from pathlib import Path
+from typing import NoReturn
 
 import anyio
 import pytest
@@ -27,11 +28,11 @@ async def test_store_is_opened_when_it_is_needed(tmp_path: Path) -> None:
 
 
 async def test_open_store_is_not_opened_again(tmp_path: Path) -> None:
-    def fail() -> Store:
+    def fail(*_: Store) -> NoReturn:
         raise AssertionError
 
     with Store.beside(tmp_path) as store:
-        deferred = DeferredStore(fail, lambda _: fail(), store)
+        deferred = DeferredStore(fail, fail, store)
         assert deferred.current is None
         await deferred.open()
         assert await deferred.get() is store
