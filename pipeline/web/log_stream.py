@@ -1,4 +1,4 @@
-"""A task's log over HTTP: in parts, and as it grows."""
+"""The log of a task over HTTP: byte ranges, and a stream while it grows."""
 
 import codecs
 import os
@@ -14,18 +14,18 @@ from pipeline.web.problems import problem
 from pipeline.web.sse import format_message
 
 CHUNK = 64 * 1024
-"""Bytes of a log that are read and sent at once."""
+"""Bytes of a log that are read and sent at a time."""
 POLL = 0.1
-"""Seconds between two looks at a log that grows."""
+"""Seconds between two reads of a growing log."""
 MEDIA_TYPE = "text/plain; charset=utf-8"
 RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 
 
 async def ranged(path: Path, asked: str | None) -> Response:
-    """Return a log, or the part of it that a Range header asks for.
+    """Return a log, or the part of it that a Range header selects.
 
-    A header that asks for several parts, or for none that can be, counts as none, as RFC 9110 lets it. What a
-    log gets while it is sent is left out.
+    A header with several ranges or an invalid one is ignored, as RFC 9110 (14.2) allows. What is added to the
+    log while it is sent is not included.
     """
     size = (await to_thread.run_sync(path.stat)).st_size
     headers = {"accept-ranges": "bytes", "cache-control": "no-store"}
@@ -60,7 +60,7 @@ async def _part(path: Path, place: int, end: int) -> AsyncIterator[bytes]:
 
 
 def _read(path: Path, place: int, size: int) -> bytes:
-    """Read a part of a file; one that is not there yet, or no more, is empty."""
+    """Read a part of a file; a missing file is empty. Blocking."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -77,15 +77,16 @@ async def follow(
     place: int,
     closing: Callable[[], bool],
 ) -> AsyncIterator[bytes]:
-    """Yield what a log has after a place, and what it gets, as server-sent events, until its task has ended.
+    """Yield a log after a position, as server-sent events, until its task has ended.
 
-    Each has the place after it as its id, so that whoever comes again goes on there; the last is named `end`.
+    The id of each event is the position after it, where a reconnecting client continues. The last is named
+    `end`.
 
     Args:
-        find: Gives the log's path; `None` as long as there is none.
-        has_ended: Whether nothing more comes.
-        place: Bytes to leave out.
-        closing: Whether the server is about to end.
+        find: Returns the path of the log; `None` while it does not exist.
+        has_ended: Whether the log is complete.
+        place: Position to start from, in bytes.
+        closing: Whether the server is shutting down.
     """
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     path: Path | None = None

@@ -1,4 +1,4 @@
-"""A task's log on the page: its end, what is added to it, as HTML."""
+"""The end of a task's log on the page, and what is added to it, as HTML."""
 
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,15 +12,15 @@ from pipeline.view.templating import clean
 from pipeline.web.services import Services
 
 POLL = 0.1
-"""Seconds between two looks at a log that grows."""
+"""Seconds between two reads of a growing log."""
 SHOWN = 256 * 1024
-"""Bytes of the end of a log that are shown; the command line and the API have all of it."""
+"""Bytes of the end of a log that are shown; the command line and the API return all of it."""
 PIECE = 64 * 1024
 _UNFINISHED = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]{0,200})?\Z")
 
 
 class LogView:
-    """Reads a log from where its shown end begins, as it grows."""
+    """Reads the last `SHOWN` bytes of a log, and what is added to it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -29,9 +29,9 @@ class LogView:
         self._text = ""
 
     async def follow(self, services: Services, is_over: Callable[[], Awaitable[bool]]) -> AsyncIterator[str]:
-        """Yield what there is and what is added, as HTML, until whoever writes it is done; empty when quiet."""
+        """Yield the log as HTML until its writer is done; empty strings while nothing is added."""
         while not services.subscribers.closing.is_set():
-            over = await is_over()  # first: what is written before the end is then read
+            over = await is_over()  # asked first, so that what was written before the end is read
             html = await services.call(self.read)
             while html:
                 yield html
@@ -43,7 +43,7 @@ class LogView:
             await anyio.sleep(POLL)
 
     def read(self) -> str:
-        """Return what is there and was not read yet, at most a piece of it. Blocks."""
+        """Return the next part of the log, at most `PIECE` bytes; empty if there is none. Blocking."""
         try:
             with self._path.open("rb") as file:
                 note = self._begin(file.seek(0, 2))
@@ -61,7 +61,7 @@ class LogView:
         return f"<i>the first {self._at:,} bytes are not shown</i>\n" if self._at else ""
 
     def _whole(self, data: bytes) -> str:
-        """Return text without control sequences; what is cut in two is held back until the rest is there."""
+        """Return text without control sequences; an incomplete character or sequence is held back."""
         data = self._held + data
         keep = len(data)
         for back in range(1, min(4, len(data) + 1)):
