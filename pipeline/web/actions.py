@@ -1,4 +1,4 @@
-"""What a caller can have done with runs: begin one, cancel, pause, go on, retry, publish."""
+"""Actions on runs: start, cancel, pause, resume, retry, publish."""
 
 from collections.abc import Sequence
 
@@ -18,167 +18,182 @@ from pipeline.run.prepare import Call, Prepared, prepare
 from pipeline.store.run_options import Selection
 from pipeline.web.problems import ClosingError, RunConflictError
 from pipeline.web.schemas import Start
-from pipeline.web.services import LocatedRun, Services
+from pipeline.web.services import Services
+from pipeline.web.snapshot import LocatedRun
 from pipeline.web.workers import Work
 from tasks.model import Request, RunStatus
 
-BEGINNING = 30.0
-"""Seconds in which a worker that was started has its run."""
-LOOK = 0.05
+CLAIM_TIMEOUT = 30.0
+"""Seconds in which a started worker claims its run."""
+POLL = 0.05
+"""Seconds between two checks of the status of a run."""
 
 
-async def begin(services: Services, start: Start) -> tuple[LocatedRun, Prepared]:
-    """Check a plan, keep a run of it, and have a worker begin as soon as one is free.
+async def start_run(services: Services, body: Start) -> tuple[LocatedRun, Prepared]:
+    """Check a plan, store a pending run of it, and queue a worker for the run.
 
     Raises:
-        PlanError: The plan has mistakes; all of them are in it.
-        PatchyardError: Something else is wrong; the message says what.
+        PlanError: The plan has errors; the exception holds all of them.
+        ClosingError: The server is closing.
+        PatchyardError: The run cannot be started; the message says why.
     """
     _check_open(services)
-    repository = await services.call(services.repositories.named, start.repo)
-    plan = await services.call(services.roots.plan, start.plan_path, repository)
-    first = start.start_batch if "start_batch" in start.model_fields_set else None
+    repository = await services.call(services.repositories.named, body.repo)
+    plan = await services.call(services.roots.plan, body.plan_path, repository)
+    first = body.start_batch if "start_batch" in body.model_fields_set else None
     call = Call(
         plan_path=str(plan),
         repo=repository.root,
         environ=services.settings.environ,
-        flags=start.flags,
-        selection=Selection(first, start.end_batch, tuple(start.tasks)),
+        flags=body.flags,
+        selection=Selection(first, body.end_batch, tuple(body.tasks)),
     )
     prepared = await services.call(prepare, call)
 
-    def keep() -> LocatedRun:
+    def store_run() -> LocatedRun:
         store = services.repositories.store(prepared.repository)
         return LocatedRun(enqueue(prepared, store, served=True), store, repository)
 
-    place = services.adopt(await services.call(keep))
-    services.workers.start(services.job(place))
-    return place, prepared
+    located = services.add_location(await services.call(store_run))
+    services.workers.start(services.job(located))
+    return located, prepared
 
 
 async def cancel(services: Services, name: str) -> LocatedRun:
-    """Have a run end: its tasks get their grace, and their patches are kept.
+    """Cancel a run: running tasks are stopped after their grace period, and their patches are kept.
 
     Raises:
-        BusyError: It is over.
+        UnknownRunError: There is no such run.
+        RunStateError: The run is over.
     """
-    place = await services.find(name)
-    if services.workers.withdraw(place.run.id):
-        services.forget(place.run.id)
-    return await _ask(services, place, Request.CANCEL)
+    located = await services.find(name)
+    if services.workers.withdraw(located.run.id):
+        services.expire(located.run.id)
+    return await _send_request(services, located, Request.CANCEL)
 
 
 async def pause(services: Services, name: str) -> LocatedRun:
-    """Have a run begin no more tasks; those under way go on to their ends.
+    """Pause a run: no new tasks start, and running tasks finish.
 
     Raises:
-        BusyError: It is over, or nobody works on it.
+        UnknownRunError: There is no such run.
+        RunStateError: The run is over, or no process has claimed it.
     """
-    return await _ask(services, await services.find(name), Request.PAUSE)
+    return await _send_request(services, await services.find(name), Request.PAUSE)
 
 
-async def go_on(services: Services, name: str) -> LocatedRun:
-    """Have a run go on that was paused, cut off or cancelled, or that could not go on before.
+async def resume(services: Services, name: str) -> LocatedRun:
+    """Resume a run that is paused, interrupted, cancelled or failed.
 
     Raises:
-        NotNowError: It is complete.
+        UnknownRunError: There is no such run.
+        RunConflictError: The run is complete.
+        ClosingError: The server is closing.
     """
-    place = await services.find(name)
-    now = await _standing(services, place)
-    if now is RunStatus.SUCCEEDED and not await services.call(is_unpublished, place.store, place.run):
-        raise RunConflictError(f"run {place.run.id} is over: {now}; `retry` runs tasks of it again")
-    return await _work(services, place)
+    located = await services.find(name)
+    status = await _current_status(services, located)
+    if status is RunStatus.SUCCEEDED and not await services.call(is_unpublished, located.store, located.run):
+        raise RunConflictError(f"run {located.run.id} is over: {status}; `retry` runs tasks of it again")
+    return await _resume_with_worker(services, located)
 
 
 async def retry(services: Services, name: str, tasks: Sequence[str] = ()) -> tuple[LocatedRun, tuple[str, ...]]:
-    """Run tasks of a run again, with what builds on them; every one that failed, when none is named.
+    """Run tasks of a run again, with the tasks that build on them; without names, all failed tasks.
 
     Raises:
-        NotNowError: The run is under way, or has no such task.
+        UnknownRunError: There is no such run.
+        RunConflictError: The run is running, or no task failed.
+        CallError: The run has no such task.
+        ClosingError: The server is closing.
     """
     _check_open(services)
-    place = await services.find(name)
-    await _check_idle(services, place)
-    again = await services.call(tasks_to_retry, place.store, place.run, tasks)
-    if not again:
-        raise RunConflictError(f"no task of run {place.run.id} failed; name those to run again")
-    # What cannot go on is refused before the results of those tasks are hidden.
-    await services.call(target_to_resume, place.repository, place.run, services.settings.environ)
-    await services.call(place.store.mark_for_redo, place.run.id, again)
-    return await _work(services, place), await services.call(_left, place)
+    located = await services.find(name)
+    await _check_not_running(services, located)
+    redone = await services.call(tasks_to_retry, located.store, located.run, tasks)
+    if not redone:
+        raise RunConflictError(f"no task of run {located.run.id} failed; name the tasks to run again")
+    # A run that cannot be resumed is rejected before the results of those tasks are hidden.
+    await services.call(target_to_resume, located.repository, located.run, services.settings.environ)
+    await services.call(located.store.mark_for_redo, located.run.id, redone)
+    return await _resume_with_worker(services, located), await services.call(_remaining_tasks, located)
 
 
-def _left(place: LocatedRun) -> tuple[str, ...]:
-    """Return the tasks that run when a run is taken up, in order. Blocks."""
-    stored = {item.outcome.task: item for item in place.store.tasks(place.run.id, patches=False)}
+def _remaining_tasks(located: LocatedRun) -> tuple[str, ...]:
+    """Return the tasks that run when a run is resumed, in order. Blocks."""
+    stored = {item.outcome.task: item for item in located.store.tasks(located.run.id, patches=False)}
     return tuple(
         task.id
-        for task in plan_of(place.run).tasks
+        for task in plan_of(located.run).tasks
         if not task.completed and not (task.id in stored and is_settled(stored[task.id]))
     )
 
 
 async def publish(services: Services, name: str) -> LocatedRun:
-    """Push the branches of a run and open its pull requests, in a worker of its own.
+    """Push the branches of a run and open its pull requests, in a separate worker.
 
     Raises:
-        NotNowError: The run is under way.
+        UnknownRunError: There is no such run.
+        RunConflictError: The run is running or being published.
+        ClosingError: The server is closing.
     """
     _check_open(services)
-    place = await services.find(name)
-    await _check_idle(services, place)
-    services.workers.start(services.job(place, Work.PUBLISH))
-    services.forget(place.run.id)
-    return place
+    located = await services.find(name)
+    await _check_not_running(services, located)
+    services.workers.start(services.job(located, Work.PUBLISH))
+    services.expire(located.run.id)
+    return located
 
 
-async def _ask(services: Services, place: LocatedRun, request: Request | None) -> LocatedRun:
-    """Ask something of whoever works on a run. A worker that was only just started is waited for."""
-    run = place.run.id
-    with anyio.move_on_after(BEGINNING):
-        while services.workers.is_at_work(run) and (await _standing(services, place)).is_waiting:  # noqa: ASYNC110 - another process does it
-            await anyio.sleep(LOOK)
-    place = await services.find(run)
-    await services.call(request_stop, place.store, place.run, services.settings.environ, request)
-    services.forget(run)
+async def _send_request(services: Services, located: LocatedRun, request: Request | None) -> LocatedRun:
+    """Send a request to the process that has claimed a run; a worker that has just started is waited for."""
+    run = located.run.id
+    with anyio.move_on_after(CLAIM_TIMEOUT):
+        while services.workers.is_running(run) and (await _current_status(services, located)).is_waiting:  # noqa: ASYNC110 - another process claims the run
+            await anyio.sleep(POLL)
+    located = await services.find(run)
+    await services.call(request_stop, located.store, located.run, services.settings.environ, request)
+    services.expire(run)
     return await services.find(run)
 
 
-async def _work(services: Services, place: LocatedRun) -> LocatedRun:
-    """Have a worker go on with a run; one that is about to end, or to begin, is waited for."""
+async def _resume_with_worker(services: Services, located: LocatedRun) -> LocatedRun:
+    """Resume a run, with a new worker unless a process has claimed it.
+
+    A worker that is about to end or to claim the run is waited for.
+    """
     _check_open(services)
-    with anyio.move_on_after(BEGINNING) as waiting:
+    with anyio.move_on_after(CLAIM_TIMEOUT) as waiting:
         while True:
-            place = await services.find(place.run.id)
-            under_way = (await _standing(services, place)).is_active
-            if under_way and place.run.request is not Request.CANCEL:
-                return await _ask(services, place, None)
-            if not under_way and not services.workers.is_at_work(place.run.id):
+            located = await services.find(located.run.id)
+            is_active = (await _current_status(services, located)).is_active
+            if is_active and located.run.request is not Request.CANCEL:
+                return await _send_request(services, located, None)
+            if not is_active and not services.workers.is_running(located.run.id):
                 break
-            await anyio.sleep(LOOK)
+            await anyio.sleep(POLL)
     if waiting.cancelled_caught:
-        raise RunConflictError(f"run {place.run.id} is being ended; ask again when it has")
-    if (await _standing(services, place)).is_over:  # from now on it is not, also for whoever comes after us
-        await services.call(place.store.set_status, place.run.id, RunStatus.PENDING)
-    await services.call(place.store.send_request, place.run.id, None)
-    services.workers.start(services.job(place))
-    services.forget(place.run.id)
-    return await services.find(place.run.id)
+        raise RunConflictError(f"run {located.run.id} is being cancelled; try again when it has ended")
+    if (await _current_status(services, located)).is_over:  # so that a later request finds it pending
+        await services.call(located.store.set_status, located.run.id, RunStatus.PENDING)
+    await services.call(located.store.send_request, located.run.id, None)
+    services.workers.start(services.job(located))
+    services.expire(located.run.id)
+    return await services.find(located.run.id)
 
 
-async def _standing(services: Services, place: LocatedRun) -> RunStatus:
-    now = await services.find(place.run.id)
-    return await services.call(current_status, now.store, now.run, services.settings.environ)
+async def _current_status(services: Services, located: LocatedRun) -> RunStatus:
+    stored = await services.find(located.run.id)
+    return await services.call(current_status, stored.store, stored.run, services.settings.environ)
 
 
-async def _check_idle(services: Services, place: LocatedRun) -> None:
-    now = await _standing(services, place)
-    if services.workers.has(place.run.id) or now.is_active:
-        raise RunConflictError(f"run {place.run.id} is under way; wait for its end, or cancel it")
-    if services.workers.has(place.run.id, Work.PUBLISH):
-        raise RunConflictError(f"run {place.run.id} is being published; wait for the end of that")
+async def _check_not_running(services: Services, located: LocatedRun) -> None:
+    status = await _current_status(services, located)
+    if services.workers.has(located.run.id) or status.is_active:
+        raise RunConflictError(f"run {located.run.id} is running; wait for its end, or cancel it")
+    if services.workers.has(located.run.id, Work.PUBLISH):
+        raise RunConflictError(f"run {located.run.id} is being published; wait until that has finished")
 
 
 def _check_open(services: Services) -> None:
     if services.workers.closing:
-        raise ClosingError("the server is about to end, and begins nothing; ask again when it is back")
+        raise ClosingError("the server is closing and starts nothing; try again when it is back")

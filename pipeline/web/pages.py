@@ -1,7 +1,7 @@
-"""The page: the runs, a run as a timeline that moves, a task with its log and its diff, and what can be done.
+"""The pages: the list of runs, a run with its live timeline, a task with its log and its diff, and actions.
 
-It is rendered here; htmx fetches parts of it, and takes what changes from server-sent events. Everything works
-by links and forms alone, too.
+htmx fetches parts of a page, and replaces changed elements by server-sent events. Links and forms work without
+scripts, too.
 """
 
 import hashlib
@@ -18,17 +18,18 @@ from fastapi import APIRouter, FastAPI, Header, Path, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import ValidationError
 
-from pipeline.run.paths import log_path, run_directory
 from pipeline.store.records import StoredAttempt
 from pipeline.view.diff import Diff, parse_diff
 from pipeline.view.templating import STATIC, PageLinks, render
 from pipeline.view.timeline import RUNNING, Bar, Row
 from pipeline.web import actions
-from pipeline.web.live_updates import LiveRuns, RunView, read_run
+from pipeline.web.live_updates import LiveRuns
 from pipeline.web.log_view import LogView
 from pipeline.web.problems import NotFoundError
+from pipeline.web.run_view import RunView, read_run_view
 from pipeline.web.schemas import RUN_PATTERN, TASK_PATTERN, Start
-from pipeline.web.services import LocatedRun, Services
+from pipeline.web.services import Services
+from pipeline.web.snapshot import LocatedRun, Snapshot, find_attempt, local_log
 from tasks.errors import PatchyardError
 from tasks.model import Mode
 from tasks.plan.parser import PlanError
@@ -38,12 +39,12 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; style-src-attr 'unsafe-inline'; "
     "img-src 'self' data:; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
-"""No script but those of the package; bars say by their style attribute where they stand."""
+"""Only scripts of the package run. Timeline bars have their position in the style attribute."""
 HEADERS = {
     "content-security-policy": POLICY,
     "cache-control": "no-store",
     "vary": "HX-Request",
-    "referrer-policy": "same-origin",  # with none at all, a browser does not say where a form comes from
+    "referrer-policy": "same-origin",  # with `no-referrer`, a browser sends `Origin: null` with a form
 }
 FOREVER = "public, max-age=31536000, immutable"
 RUNS_SHOWN = 100
@@ -55,7 +56,7 @@ Number = Annotated[int | None, Query(ge=1, le=1_000_000)]
 
 @dataclass(frozen=True, slots=True)
 class TaskView:
-    """A task as the panel shows it: one attempt at it, of all that there were."""
+    """A task in its panel: one of its attempts, and the list of all."""
 
     row: Row
     bar: Bar | None
@@ -67,72 +68,73 @@ class TaskView:
 
     @property
     def live(self) -> bool:
-        """Whether the attempt goes on."""
+        """Whether the attempt is running."""
         return self.bar is not None and self.bar.state == RUNNING
 
 
 def router(services: Services) -> APIRouter:
-    """Return the routes of the page. They live with the app that includes them."""
-    live = LiveRuns(services)
+    """Return the routes of the pages, with a lifespan for their live updates."""
+    live_runs = LiveRuns(services)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        async with live.open():
+        async with live_runs.open():
             yield
 
-    made = APIRouter(lifespan=lifespan, include_in_schema=False)
-    pages = _Pages(services, live)
-    made.get("/")(pages.runs)
-    made.post("/runs")(pages.begin)
-    made.get("/runs/{run}")(pages.run)
-    made.get("/runs/{run}/changes")(pages.changes)
-    made.get("/runs/{run}/tasks/{task}")(pages.task)
-    made.get("/runs/{run}/tasks/{task}/log")(pages.log)
-    made.post("/runs/{run}/{action}")(pages.act)
-    made.get("/static/{name}")(pages.static)
-    return made
+    routes = APIRouter(lifespan=lifespan, include_in_schema=False)
+    pages = _Pages(services, live_runs)
+    routes.get("/")(pages.runs)
+    routes.post("/runs")(pages.start_run)
+    routes.get("/runs/{run}")(pages.run)
+    routes.get("/runs/{run}/changes")(pages.changes)
+    routes.get("/runs/{run}/tasks/{task}")(pages.task)
+    routes.get("/runs/{run}/tasks/{task}/log")(pages.log)
+    routes.post("/runs/{run}/{action}")(pages.act)
+    routes.get("/static/{name}")(pages.static)
+    return routes
 
 
 class _Pages:
-    """What the routes do."""
+    """Handlers of the routes."""
 
-    def __init__(self, services: Services, live: LiveRuns) -> None:
+    def __init__(self, services: Services, live_runs: LiveRuns) -> None:
         self._services = services
-        self._live = live
+        self._live_runs = live_runs
 
     async def runs(self) -> Response:
-        """Show the runs, the newest first, and the form that begins one."""
+        """Show the runs, the newest first, and the form that starts a run."""
         return _page("runs.html", await self._runs_values())
 
     async def _runs_values(self) -> dict[str, object]:
-        places = await self._services.runs()
-        chosen = [await self._services.snapshot(place.run.id) for place in places[:RUNS_SHOWN]]
+        snapshots, total = await self._services.listed(limit=RUNS_SHOWN)
         repositories = await self._services.call(self._services.repositories.all)
         return {
-            "runs": chosen,
-            "total": len(places),
+            "runs": snapshots,
+            "total": total,
             "repositories": [str(repository.root) for repository in repositories],
             "modes": list(Mode),
             "form_errors": None,
             "values": defaultdict(str),
         }
 
-    async def begin(self, request: Request) -> Response:
-        """Begin a run, and lead to its page; errors in the plan are shown in the form."""
+    async def start_run(self, request: Request) -> Response:
+        """Start a run and redirect to its page; errors in the plan are shown in the form."""
         values = {name: found[-1].strip() for name, found in (await _form(request)).items()}
         try:
-            place, _ = await actions.begin(self._services, _start(values))
+            located, _ = await actions.start_run(self._services, _parse_start(values))
         except PlanError as error:
-            return await self._refused(request, values, [*map(str, error.diagnostics)])
+            return await self._show_form_errors(request, values, [*map(str, error.diagnostics)])
         except ValidationError as error:
-            wrong = [f"{item['loc'][0]}: {item['msg']}" for item in error.errors()]
-            return await self._refused(request, values, wrong)
+            messages = [f"{item['loc'][0]}: {item['msg']}" for item in error.errors()]
+            return await self._show_form_errors(request, values, messages)
         except PatchyardError as error:
-            return await self._refused(request, values, [str(error)])
-        return _to(request, PageLinks(place.run.id).of_run())
+            return await self._show_form_errors(request, values, [str(error)])
+        return _redirect(request, PageLinks(located.run.id).of_run())
 
-    async def _refused(self, request: Request, values: Mapping[str, str], form_errors: list[str]) -> Response:
-        if _asked_by_htmx(request):
+    async def _show_form_errors(
+        self, request: Request, values: Mapping[str, str], form_errors: list[str]
+    ) -> Response:
+        if _is_htmx(request):
             return _page("form_errors.html", {"form_errors": form_errors})
         return _page(
             "runs.html",
@@ -142,19 +144,21 @@ class _Pages:
 
     async def run(self, run: RunName) -> Response:
         """Show a run."""
-        place, shown = await self._shown(run)
-        return _page("run.html", self._run_values(place, shown))
+        located, view = await self._read(run)
+        return _page("run.html", self._run_values(located, view))
 
-    async def _shown(self, run: str) -> tuple[LocatedRun, RunView]:
-        place = await self._services.find(run)
-        return place, await self._services.call(read_run, self._services, place, self._live.plans)
+    async def _read(self, run: str) -> tuple[LocatedRun, RunView]:
+        located = await self._services.find(run)
+        return located, await self._services.call(read_run_view, self._services.run_reader, located)
 
-    def _run_values(self, place: LocatedRun, shown: RunView, task: TaskView | None = None) -> dict[str, object]:
+    def _run_values(
+        self, located: LocatedRun, view: RunView, task: TaskView | None = None
+    ) -> dict[str, object]:
         return {
-            "shown": shown,
-            "view": shown.view,
-            "links": PageLinks(place.run.id),
-            "repository": str(place.repository.root),
+            "shown": view,
+            "view": view.view,
+            "links": PageLinks(located.run.id),
+            "repository": str(located.repository.root),
             "task": task,
         }
 
@@ -165,11 +169,13 @@ class _Pages:
         task: TaskName,
         attempt: Number = None,
     ) -> Response:
-        """Show a task beside its run: the part alone where htmx asks for it."""
-        place, shown = await self._shown(run)
-        found = await self._services.call(_task_view, place, shown, task, attempt)
-        values = self._run_values(place, shown, found)
-        return _page("task.html" if _asked_by_htmx(request) else "run.html", values)
+        """Show a task beside its run, or only its panel if htmx requests it."""
+        located, view = await self._read(run)
+        snapshot = await self._services.snapshot(located.run.id)
+        environ = self._services.settings.environ
+        found = await self._services.call(_task_view, located, snapshot, view, task, attempt, environ)
+        values = self._run_values(located, view, found)
+        return _page("task.html" if _is_htmx(request) else "run.html", values)
 
     async def changes(
         self,
@@ -178,81 +184,94 @@ class _Pages:
         frame: Annotated[str, Query(max_length=16)] = "",
         last_event_id: Annotated[str | None, Header(max_length=32)] = None,
     ) -> Response:
-        """Send what changes of a run, as HTML in server-sent events."""
-        place = await self._services.find(run)
+        """Send the changes of a run as HTML in server-sent events."""
+        located = await self._services.find(run)
         self._services.subscribers.check_limit()
         seen = int(last_event_id) if last_event_id and last_event_id.isdecimal() else after
-        return self._services.subscribers.stream(self._changes(place, seen, frame))
+        return self._services.subscribers.stream(self._changes(located, seen, frame))
 
-    async def _changes(self, place: LocatedRun, after: int, frame: str) -> AsyncIterator[bytes]:
-        async for number, name, html in self._live.changes(place, after, frame):
-            yield sent(name, html, number) if name else b""
+    async def _changes(self, located: LocatedRun, after: int, frame: str) -> AsyncIterator[bytes]:
+        async for number, name, html in self._live_runs.changes(located, after, frame):
+            yield encode_event(name, html, number) if name else b""
 
     async def log(
         self, run: RunName, task: TaskName, attempt: Annotated[int, Query(ge=1, le=1_000_000)] = 1
     ) -> Response:
-        """Send the log of an attempt from its beginning, and what is added to it, as server-sent events."""
-        place = await self._services.find(run)
+        """Send the log of an attempt, and what is added to it, as server-sent events."""
+        located = await self._services.find(run)
         self._services.subscribers.check_limit()
-        path = log_path(run_directory(place.repository.common, place.run.id), task, attempt)
+        snapshot = await self._services.snapshot(located.run.id)
+        path = local_log(snapshot, task, attempt, self._services.settings.environ)
 
         async def is_over() -> bool:
-            seen = await self._services.snapshot(place.run.id)
-            own = [item for item in seen.attempts if (item.task, item.number) == (task, attempt)]
-            return not own or own[0].status is not None or not seen.is_under_way
+            current = await self._services.snapshot(located.run.id)
+            found = find_attempt(current, task, attempt)
+            return found is None or found.status is not None or not current.activity.is_active
 
         async def source() -> AsyncIterator[bytes]:
-            view = LogView(path)
-            async for html in view.follow(self._services, is_over):
-                yield sent("log", html) if html else b""
-            yield sent("end", "")
+            if path is not None:
+                async for html in LogView(path).follow(self._services, is_over):
+                    yield encode_event("log", html) if html else b""
+            yield encode_event("end", "")
 
         return self._services.subscribers.stream(source())
 
     async def act(self, request: Request, run: RunName, action: str) -> Response:
-        """Cancel, pause, go on with, retry or publish a run, and lead back to its page."""
-        acts: dict[str, Callable[[], Awaitable[Any]]] = {
+        """Cancel, pause, resume, retry or publish a run, and redirect to its page."""
+        handlers: dict[str, Callable[[], Awaitable[Any]]] = {
             "cancel": lambda: actions.cancel(self._services, run),
             "pause": lambda: actions.pause(self._services, run),
-            "resume": lambda: actions.go_on(self._services, run),
+            "resume": lambda: actions.resume(self._services, run),
             "publish": lambda: actions.publish(self._services, run),
         }
         if action == "retry":
             tasks = (await _form(request)).get("task", [])
             await actions.retry(self._services, run, tasks)
-        elif action in acts:
-            await acts[action]()
+        elif action in handlers:
+            await handlers[action]()
         else:
-            raise NotFoundError(f"nothing called {action[:50]} can be done with a run")
-        place, shown = await self._shown(run)
-        links = PageLinks(place.run.id)
-        if action in {"cancel", "pause"} and _asked_by_htmx(request):
-            return _page("actions.html", {"shown": shown, "view": shown.view, "links": links})
-        return _to(request, links.of_run())
+            raise NotFoundError(f"there is no action {action[:50]}")
+        located, view = await self._read(run)
+        links = PageLinks(located.run.id)
+        if action in {"cancel", "pause"} and _is_htmx(request):
+            return _page("actions.html", {"shown": view, "view": view.view, "links": links})
+        return _redirect(request, links.of_run())
 
     async def static(self, name: str) -> Response:
-        """Send a file that the page is made with; its address changes with its content."""
+        """Send a static file; its address changes with its content."""
         path = STATIC / name
         if path.suffix not in KINDS or path.parent != STATIC or not path.is_file():
-            raise NotFoundError(f"there is no {name[:50]} here")
+            raise NotFoundError(f"there is no file {name[:50]}")
         content = await self._services.call(path.read_bytes)
         return Response(content, media_type=KINDS[path.suffix], headers={"cache-control": FOREVER})
 
 
-def _task_view(place: LocatedRun, shown: RunView, task: str, attempt: int | None) -> TaskView:
-    """Return a task with one attempt at it: the last, unless another is asked for. Blocks."""
-    row = shown.view.row(task)
+def _task_view(  # noqa: PLR0913, PLR0917 - called in a thread, by position
+    located: LocatedRun,
+    snapshot: Snapshot,
+    view: RunView,
+    task: str,
+    attempt: int | None,
+    environ: Mapping[str, str],
+) -> TaskView:
+    """Return a task with one of its attempts, the last one without a number. Blocks.
+
+    Raises:
+        NotFoundError: The run has no such task.
+    """
+    row = view.view.row(task)
     if row is None:
-        raise NotFoundError(f"run {place.run.id} has no task {task}")
-    attempts = place.store.attempts(place.run.id, task)
+        raise NotFoundError(f"run {located.run.id} has no task {task}")
+    attempts = located.store.attempts(located.run.id, task)
     number = attempt or max((item.number for item in attempts), default=1)
-    bar = next((bar for bar in shown.view.bars(task) if bar.number == number), None)
+    bar = next((bar for bar in view.view.bars(task) if bar.number == number), None)
     found = next((item for item in attempts if item.number == number), None)
-    stored = next(iter(place.store.tasks(place.run.id, task)), None)
+    stored = next(iter(located.store.tasks(located.run.id, task)), None)
     patch = found.patch if found else None
     error = found.error if found else row.error
     if stored and stored.attempt == number:
         patch, error = stored.outcome.patch, stored.outcome.error
+    path = local_log(snapshot, task, number, environ)
     return TaskView(
         row=row,
         bar=bar,
@@ -260,12 +279,16 @@ def _task_view(place: LocatedRun, shown: RunView, task: str, attempt: int | None
         number=number,
         diff=parse_diff(patch.diff) if patch and patch.diff else None,
         error=error,
-        has_log=log_path(run_directory(place.repository.common, place.run.id), task, number).exists(),
+        has_log=path is not None and path.is_file(),
     )
 
 
-def _start(values: Mapping[str, str]) -> Start:
-    """Return what a form says: fields that are empty are not said."""
+def _parse_start(values: Mapping[str, str]) -> Start:
+    """Return the values of the form; empty fields count as absent.
+
+    Raises:
+        ValidationError: A value is wrong.
+    """
     given: dict[str, Any] = {name: value for name, value in values.items() if value}
     for name in ("pool_size", "start_batch", "end_batch"):
         if given.get(name, "").isdecimal():
@@ -276,37 +299,37 @@ def _start(values: Mapping[str, str]) -> Start:
 
 
 async def _form(request: Request) -> Mapping[str, list[str]]:
-    """Return the fields of a form that was sent; bytes that are not UTF-8 become no error."""
+    """Return the fields of a submitted form; bytes that are not UTF-8 are replaced."""
     return parse_qs((await request.body()).decode(errors="replace"))
 
 
-def _asked_by_htmx(request: Request) -> bool:
-    """Whether a part of a page is asked for; a browser that goes back asks for the whole."""
+def _is_htmx(request: Request) -> bool:
+    """Whether htmx requests a part of a page; for its history, it requests the whole page."""
     headers = request.headers
     return headers.get("hx-request") == "true" and headers.get("hx-history-restore-request") != "true"
 
 
-def _to(request: Request, address: str) -> Response:
-    """Lead to a page, in the way that whoever asks understands."""
-    if _asked_by_htmx(request):
+def _redirect(request: Request, address: str) -> Response:
+    """Redirect to a page: htmx needs a header of its own, as it cannot see a 303."""
+    if _is_htmx(request):
         return Response(status_code=204, headers={"hx-redirect": address})
     return RedirectResponse(address, status_code=303)
 
 
 def _page(template: str, values: Mapping[str, object], status: int = 200) -> HTMLResponse:
-    """Return a rendered page, or a part of one."""
-    html = render(template, {**values, "static": address_of})
+    """Return a rendered page, or a part of it."""
+    html = render(template, {**values, "static": static_address})
     return HTMLResponse(html, status, HEADERS)
 
 
 @cache
-def address_of(name: str) -> str:
-    """Return the address of a file that the page is made with, which is another one when its content is."""
+def static_address(name: str) -> str:
+    """Return the address of a static file, which contains a hash of its content."""
     digest = hashlib.sha256((STATIC / name).read_bytes()).hexdigest()
     return f"/static/{name}?{digest[:12]}"
 
 
-def sent(name: str, html: str, number: int | None = None) -> bytes:
+def encode_event(name: str, html: str, number: int | None = None) -> bytes:
     """Return HTML as a server-sent event."""
     lines = "".join(f"data: {line}\n" for line in _LINE_ENDS.split(html))
     begin = "" if number is None else f"id: {number}\n"

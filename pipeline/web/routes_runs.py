@@ -22,7 +22,8 @@ from pipeline.web.schemas import (
     Started,
 )
 from pipeline.web.serializers import batch_states, execution_state, execution_status
-from pipeline.web.services import LocatedRun, Services
+from pipeline.web.services import Services
+from pipeline.web.snapshot import LocatedRun
 from pipeline.web.sse import EventStream
 
 ExecutionId = Annotated[
@@ -48,7 +49,7 @@ def runs_router(services: Services) -> APIRouter:
     @router.post("/start", summary="Run a plan", responses={409: {}, 422: {}})
     async def start(body: Start) -> Started:
         """Check a plan, and run it as soon as a worker is free. Returns immediately."""
-        place, prepared = await actions.begin(services, body)
+        place, prepared = await actions.start_run(services, body)
         return Started(
             execution_id=place.run.id,
             status="started",
@@ -129,7 +130,7 @@ def _add_actions(router: APIRouter, services: Services) -> None:
         return Asked(
             execution_id=place.run.id,
             status=execution_status(snapshot),
-            run_status=str(snapshot.standing),
+            run_status=str(snapshot.status),
             request=None if snapshot.run.request is None else str(snapshot.run.request),
             tasks=None if tasks is None else list(tasks),
         )
@@ -153,7 +154,7 @@ def _add_actions(router: APIRouter, services: Services) -> None:
 
         Finished tasks are not run again.
         """
-        return await result(await actions.go_on(services, execution_id))
+        return await result(await actions.resume(services, execution_id))
 
     @add("retry", "Run tasks again")
     async def retry(execution_id: ExecutionId, body: Retry | None = None) -> Asked:

@@ -8,15 +8,14 @@ from fastapi import APIRouter, Header, Query
 from fastapi import Path as InPath
 from starlette.responses import Response
 
-from pipeline.run.control import host_name
-from pipeline.run.paths import run_directory
 from pipeline.store.records import StoredAttempt, StoredStep
 from pipeline.store.store import UnknownRunError
 from pipeline.web.log_stream import follow, ranged
 from pipeline.web.problems import NotFoundError
 from pipeline.web.schemas import EVENTS, RUN_PATTERN, TASK_PATTERN, TaskDetail
-from pipeline.web.serializers import task_detail, under_way
-from pipeline.web.services import Services, Snapshot
+from pipeline.web.serializers import running_attempts, task_detail
+from pipeline.web.services import Services
+from pipeline.web.snapshot import Snapshot, find_attempt, local_log
 from pipeline.web.sse import EventStream
 from tasks.model import Task
 
@@ -50,7 +49,7 @@ def tasks_router(services: Services) -> APIRouter:
                 item.number
                 for item in snapshot.attempts
                 if item.task == number
-                and (path := _log_of(snapshot, number, item, services.settings.environ))
+                and (path := local_log(snapshot, number, item.number, services.settings.environ))
                 and path.is_file()
             ]
             return steps, logs
@@ -111,7 +110,8 @@ def _add_log_routes(router: APIRouter, services: Services) -> None:
         """Send the log of a task, or the part that a Range header selects."""
         snapshot = await services.snapshot(execution_id)
         task_of(snapshot, number)
-        path = _log_of(snapshot, number, attempt_of(snapshot, number, attempt), environ)
+        attempt_of(snapshot, number, attempt)
+        path = local_log(snapshot, number, attempt, environ)
         if path is None or not await services.call(path.is_file):
             raise NotFoundError(f"task {number} of run {snapshot.run.id} has no log on this machine")
         return await ranged(path, range)
@@ -142,7 +142,7 @@ def _add_log_routes(router: APIRouter, services: Services) -> None:
 
         async def find() -> Path | None:
             seen = await services.snapshot(run)
-            path = _log_of(seen, number, attempt_of(seen, number, attempt), environ)
+            path = local_log(seen, number, attempt, environ)
             there = path is not None and await services.call(path.is_file)
             return path if there else None
 
@@ -173,34 +173,17 @@ def attempt_of(snapshot: Snapshot, number: str, attempt: int | None) -> StoredAt
     Raises:
         NotFoundError: There is no attempt with that number.
     """
-    found = [item for item in snapshot.attempts if item.task == number]
-    if attempt is None:
-        return found[-1] if found else None
-    for item in found:
-        if item.number == attempt:
-            return item
-    raise NotFoundError(f"task {number} of run {snapshot.run.id} has no attempt {attempt}")
-
-
-def _log_of(
-    snapshot: Snapshot, number: str, attempt: StoredAttempt | None, environ: Mapping[str, str]
-) -> Path | None:
-    """Return the path of the log of an attempt; `None` if the attempt ran on another host."""
-    if attempt is not None and attempt.host not in {None, host_name(environ)}:
-        return None
-    if attempt is not None and attempt.log is not None:
-        return attempt.log
-    stored = snapshot.tasks.get(number)
-    if stored and stored.log:
-        return stored.log
-    return run_directory(snapshot.repository.common, snapshot.run.id) / f"{number}.log"
+    found = find_attempt(snapshot, number, attempt)
+    if found is None and attempt is not None:
+        raise NotFoundError(f"task {number} of run {snapshot.run.id} has no attempt {attempt}")
+    return found
 
 
 def _has_ended(snapshot: Snapshot, number: str, attempt: int | None) -> bool:
     """Whether a log is complete: its attempt has ended, or the run is not running."""
-    if not snapshot.is_under_way:
+    if not snapshot.activity.is_active:
         return True
     one = attempt_of(snapshot, number, attempt)
     if attempt is None:
-        return number in snapshot.tasks and number not in under_way(snapshot)
+        return number in snapshot.tasks and number not in running_attempts(snapshot)
     return one is None or one.status is not None

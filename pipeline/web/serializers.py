@@ -1,4 +1,4 @@
-"""What the API says of a run, from what the store has of it: pure."""
+"""Convert snapshots of runs to models of the API."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -16,7 +16,7 @@ from pipeline.web.schemas import (
     TaskState,
     TaskStatus,
 )
-from pipeline.web.services import PUBLISHING, Snapshot
+from pipeline.web.snapshot import Snapshot
 from tasks.model import Batch, Request, RunStatus, Task
 from tasks.schedule import is_done
 
@@ -32,22 +32,22 @@ STATUSES: Mapping[RunStatus, ExecutionStatus] = {
 
 
 def execution_status(snapshot: Snapshot) -> ExecutionStatus:
-    """Return where a run stands, in one of the five words; one that a worker is about to have is executing."""
-    standing = snapshot.standing
-    if standing is RunStatus.PENDING:
-        return "failed" if snapshot.failure and not snapshot.taken_up else "started"
-    if standing is RunStatus.PAUSED and snapshot.run.request is not Request.PAUSE:
-        return "executing"  # it was told to go on, and is about to
-    if snapshot.taken_up and standing in {RunStatus.INTERRUPTED, RunStatus.FAILED, RunStatus.CANCELLED}:
-        return "executing"
-    if snapshot.taken_up and snapshot.publishing == PUBLISHING:
-        return "executing"  # its pull requests are a part of it
-    return STATUSES[standing]
+    """Return the status of a run in the API; a run that a worker is about to claim is `executing`."""
+    status, activity = snapshot.status, snapshot.activity
+    if status is RunStatus.PENDING:
+        return "failed" if activity.failure and not activity.has_worker else "started"
+    if status is RunStatus.PAUSED and snapshot.run.request is not Request.PAUSE:
+        return "executing"  # the pause was withdrawn, and the process is about to continue
+    if activity.has_worker and (
+        activity.is_publishing or not (status.is_active or status is RunStatus.SUCCEEDED)
+    ):
+        return "executing"  # publishing is a part of the run
+    return STATUSES[status]
 
 
 def execution_state(snapshot: Snapshot) -> ExecutionState:
-    """Return what `status` says of a run."""
-    run, tasks = snapshot.run, snapshot.plan.tasks
+    """Return the model of `/status`."""
+    run, tasks, activity = snapshot.run, snapshot.plan.tasks, snapshot.activity
     ended = {task.id: snapshot.tasks[task.id].outcome for task in tasks if task.id in snapshot.tasks}
     done = sum(1 for task in tasks if is_done(task, ended.get(task.id)))
     batches = snapshot.plan.batches
@@ -55,7 +55,7 @@ def execution_state(snapshot: Snapshot) -> ExecutionState:
         (batch.number for batch in batches if any(task.id not in ended for task in batch.tasks)),
         batches[-1].number if batches else 0,
     )
-    over, status = snapshot.standing.is_over, execution_status(snapshot)
+    over, status = snapshot.status.is_over, execution_status(snapshot)
     return ExecutionState(
         execution_id=run.id,
         status=status,
@@ -66,7 +66,7 @@ def execution_state(snapshot: Snapshot) -> ExecutionState:
         active_prs=list(active_pull_requests(snapshot.tasks.values())),
         started_at=run.started_at,
         completed_at=run.finished_at if over and status != "executing" else None,
-        run_status=str(snapshot.standing),
+        run_status=str(snapshot.status),
         request=None if run.request is None or over else str(run.request),
         tasks_failed=len(ended) - done,
         plan_path=_printable(run.plan_path),
@@ -76,13 +76,13 @@ def execution_state(snapshot: Snapshot) -> ExecutionState:
         seconds=run.seconds,
         speedup=run.speedup,
         efficiency=run.efficiency,
-        publishing=snapshot.publishing and _printable(snapshot.publishing),
-        error=snapshot.failure and _printable(snapshot.failure),
+        publishing=activity.publishing and _printable(activity.publishing),
+        error=activity.failure and _printable(activity.failure),
     )
 
 
 def active_pull_requests(tasks: Iterable[StoredTask]) -> Iterable[ActivePullRequest]:
-    """Yield the pull requests that were not merged yet, as far as is known."""
+    """Yield the pull requests that are not known to be merged."""
     for item in tasks:
         if item.pull_request and item.pull_request.action != "merged":
             yield ActivePullRequest(
@@ -94,8 +94,8 @@ def active_pull_requests(tasks: Iterable[StoredTask]) -> Iterable[ActivePullRequ
 
 
 def batch_states(snapshot: Snapshot) -> list[BatchState]:
-    """Return what `batches` says of a run."""
-    running = under_way(snapshot)
+    """Return the models of `/batches`."""
+    running = running_attempts(snapshot)
     known = {batch.number for batch in snapshot.plan.batches}
     complete: set[int] = set()
     states: list[BatchState] = []
@@ -105,7 +105,7 @@ def batch_states(snapshot: Snapshot) -> list[BatchState]:
             TaskState.model_validate(_task_values(snapshot, task, running.get(task.id))) for task in batch.tasks
         ]
         needed = batch.dependencies if batch.dependencies is not None else (before.number,) if before else ()
-        status = _batch_status(snapshot, tasks, ready=complete.issuperset(known.intersection(needed)))
+        status = _batch_status(snapshot, tasks, is_ready=complete.issuperset(known.intersection(needed)))
         if status == "complete":
             complete.add(batch.number)
         ends = [task.completed_at for task in tasks]
@@ -128,14 +128,14 @@ def _last(moments: Sequence[datetime | None]) -> datetime | None:
     return max((moment for moment in moments if moment), default=None)
 
 
-def _batch_status(snapshot: Snapshot, tasks: Sequence[TaskState], *, ready: bool) -> BatchStatus:
+def _batch_status(snapshot: Snapshot, tasks: Sequence[TaskState], *, is_ready: bool) -> BatchStatus:
     statuses = [task.status for task in tasks]
     if all(status in {"complete", "pr_created", "merged"} for status in statuses):
         return "complete"
     begun = any(status != "pending" for status in statuses)
     if not begun:
-        return "ready" if ready and not snapshot.standing.is_over else "pending"
-    if "in_progress" in statuses or ("pending" in statuses and not snapshot.standing.is_over):
+        return "ready" if is_ready and not snapshot.status.is_over else "pending"
+    if "in_progress" in statuses or ("pending" in statuses and not snapshot.status.is_over):
         return "executing"
     return "failed" if "failed" in statuses else "pending"
 
@@ -143,13 +143,20 @@ def _batch_status(snapshot: Snapshot, tasks: Sequence[TaskState], *, ready: bool
 def task_detail(
     snapshot: Snapshot, task: Task, steps: Mapping[int, Sequence[StoredStep]], logs: Iterable[int]
 ) -> TaskDetail:
-    """Return everything that is known of a task; `steps` are by attempt, `logs` are attempts with a log."""
+    """Return the model of a task.
+
+    Args:
+        snapshot: Its run.
+        task: The task in the plan.
+        steps: The steps by the number of the attempt.
+        logs: The numbers of the attempts with a log on this machine.
+    """
     stored = snapshot.tasks.get(task.id)
     with_log = set(logs)
     attempts = [item for item in snapshot.attempts if item.task == task.id]
     return TaskDetail.model_validate(
         {
-            **_task_values(snapshot, task, under_way(snapshot).get(task.id)),
+            **_task_values(snapshot, task, running_attempts(snapshot).get(task.id)),
             "dependencies": list(task.dependencies),
             "builds_on": list(stored.builds_on) if stored else [],
             "attempts": [
@@ -220,9 +227,9 @@ def _task_status(task: Task, stored: StoredTask | None, *, running: bool) -> Tas
     return "complete" if is_done(task, stored.outcome) else "failed"
 
 
-def under_way(snapshot: Snapshot) -> Mapping[str, StoredAttempt]:
-    """Return the attempts that are under way, by task."""
-    if not snapshot.standing.is_active:
+def running_attempts(snapshot: Snapshot) -> Mapping[str, StoredAttempt]:
+    """Return the running attempts by task."""
+    if not snapshot.status.is_active:
         return {}
     return {
         item.task: item for item in snapshot.attempts if item.status is None and item.task not in snapshot.tasks
@@ -230,5 +237,5 @@ def under_way(snapshot: Snapshot) -> Mapping[str, StoredAttempt]:
 
 
 def _printable(text: str) -> str:
-    """Return text that JSON takes: a byte of a path that is not UTF-8 is shown as an escape."""
+    """Return text without surrogates, which JSON cannot hold: a byte that is not UTF-8 becomes an escape."""
     return text.encode("utf-8", "backslashreplace").decode()

@@ -1,7 +1,7 @@
-"""The processes that work on the runs of a server: one a run, each in a session of its own.
+"""Worker processes of a server: one process per run, each in its own session.
 
-A run lives in the store and not in its worker: what a dead one leaves is taken up by the next. A worker is told
-what to do through the store, so that it makes no difference which process started it.
+The state of a run is in the store, so another worker resumes the run of a dead one. Requests go through the
+store, so they reach a worker of any server.
 """
 
 import subprocess
@@ -20,29 +20,29 @@ from anyio.abc import TaskGroup
 from tasks.errors import PatchyardError
 
 POLL = 0.05
-"""Seconds between two looks at whether a process has ended."""
-ASKED_AGAIN = 1.0
-"""Seconds after which a run that was asked to stop is asked once more."""
-AGAIN = 2
-"""How often a run is taken up again whose worker was killed, before it waits for somebody to say so."""
-TAIL = 4_096
-"""Bytes of the end of what a worker wrote to standard error that are looked at for the reason."""
+"""Seconds between two checks whether a process has ended."""
+STOP_REPEAT = 1.0
+"""Seconds between two stop requests to the same run."""
+RESTARTS = 2
+"""Number of restarts of a worker that was killed; after that, a run waits for a resume request."""
+LOG_TAIL = 4_096
+"""Bytes at the end of the standard error of a worker that are searched for the reason of its failure."""
 COMMAND = (sys.executable, "-P", "-m", "pipeline")
 
 
 class Work(StrEnum):
-    """What a worker does."""
+    """Kind of job of a worker."""
 
     RESUME = "resume"
     PUBLISH = "publish"
 
 
-WORDS = {Work.RESUME: ("resume", "--served"), Work.PUBLISH: ("publish",)}
+ARGUMENTS = {Work.RESUME: ("resume", "--served"), Work.PUBLISH: ("publish",)}
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerJob:
-    """One thing to do with a run. `log` is the file that standard error goes to."""
+    """Job of a worker for one run. `log` is the file for standard error."""
 
     work: Work
     run: str
@@ -51,45 +51,45 @@ class WorkerJob:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
-    """How a worker ended; `reason` is what it said last, where it did not end well."""
+class WorkerEnd:
+    """Exit code of a worker; `reason` is the last line of its standard error if it failed."""
 
     code: int
     reason: str | None = None
 
 
 class Workers:
-    """Starts workers, at most so many at once, and ends with them.
+    """The running and queued workers of a server.
 
     Args:
         environ: The environment of every worker.
-        limit: How many work at once; what is more waits.
-        ask_to_stop: Asks a run, through the store, to end and be gone on with later. Blocks.
-        on_change: Is told of a run of which something changed.
+        limit: Maximum number of running workers; other jobs are queued.
+        request_stop: Sends a stop request to a run through the store. Blocks.
+        on_change: Called with the id of a run when a worker of it starts or ends.
     """
 
     def __init__(
         self,
         environ: Mapping[str, str],
         limit: int,
-        ask_to_stop: Callable[[str], None],
+        request_stop: Callable[[str], None],
         on_change: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._environ = dict(environ)
         self._limiter = CapacityLimiter(limit)
-        self._ask_to_stop = ask_to_stop
+        self._request_stop = request_stop
         self._on_change = on_change
         self._group: TaskGroup | None = None
         self._jobs: dict[tuple[Work, str], WorkerJob] = {}
         self._processes: dict[tuple[Work, str], subprocess.Popen[bytes] | None] = {}  # `None`: it starts
-        self._ended: dict[tuple[Work, str], Ended] = {}
+        self._ended: dict[tuple[Work, str], WorkerEnd] = {}
         self._queued: set[tuple[Work, str]] = set()
         self._withdrawn: set[str] = set()
         self.closing = False
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """Let workers be started while the context is open; those that still are under way then stay."""
+        """Let workers be started while the context is open; workers that still run then keep running."""
         async with anyio.create_task_group() as group:
             self._group = group
             try:
@@ -99,7 +99,7 @@ class Workers:
                 group.cancel_scope.cancel()
 
     def start(self, job: WorkerJob) -> bool:
-        """Have something done; returns whether it was not under way already."""
+        """Start or queue a job; return whether it was neither queued nor running, and the server is open."""
         key = (job.work, job.run)
         if job.run in self._withdrawn and key in self._queued:
             self._withdrawn.discard(job.run)
@@ -109,58 +109,58 @@ class Workers:
         self._jobs[key] = job
         self._queued.add(key)
         self._ended.pop(key, None)
-        self._group.start_soon(self._do, job)
+        self._group.start_soon(self._work, job)
         self._on_change(job.run)
         return True
 
     def withdraw(self, run: str) -> bool:
-        """Have a run not begun that only waits for its turn; returns whether there was one."""
+        """Remove the queued worker of a run; return whether there was one."""
         if (Work.RESUME, run) not in self._queued:
             return False
         self._withdrawn.add(run)
         return True
 
-    def is_at_work(self, run: str) -> bool:
-        """Whether a worker has a run, is about to, or is about to end."""
+    def is_running(self, run: str) -> bool:
+        """Whether a worker process of a run exists, or is just starting or ending."""
         return self.has(run) and (Work.RESUME, run) not in self._queued
 
     def has(self, run: str, work: Work = Work.RESUME) -> bool:
-        """Whether something is under way, or waits for its turn."""
+        """Whether a worker of a run is running or queued."""
         return (work, run) in self._jobs
 
-    def ended(self, run: str, work: Work = Work.RESUME) -> Ended | None:
-        """Return how the last worker of this server's ended that did something with a run."""
+    def ended(self, run: str, work: Work = Work.RESUME) -> WorkerEnd | None:
+        """Return how the last worker of this server for a run ended; `None` if there was none."""
         return self._ended.get((work, run))
 
     async def stop(self) -> None:
-        """Start no more, ask every run to stop, and wait until each has brought its tasks to an end."""
+        """Start no more workers, send stop requests to the running ones, and wait until they have ended."""
         self.closing = True
         while self._jobs:
-            # Again and again: a worker that was only just started has not seen what was asked before.
+            # Repeated, because a worker that has just started did not see an earlier request.
             for work, run in list(self._processes):
                 if work is Work.RESUME:
-                    await self._stop(run)
-            with anyio.move_on_after(ASKED_AGAIN):
-                while self._jobs:  # noqa: ASYNC110 - each is awaited elsewhere already
+                    await self._stop_worker(run)
+            with anyio.move_on_after(STOP_REPEAT):
+                while self._jobs:  # noqa: ASYNC110 - other tasks await the processes
                     await anyio.sleep(POLL)
 
-    async def _stop(self, run: str) -> None:
+    async def _stop_worker(self, run: str) -> None:
         try:
-            await to_thread.run_sync(self._ask_to_stop, run)
-        except PatchyardError:  # the store cannot be written: the process can still be told
+            await to_thread.run_sync(self._request_stop, run)
+        except PatchyardError:  # without the store, a signal still reaches the process
             if process := self._processes.get((Work.RESUME, run)):
                 process.terminate()
 
-    async def _do(self, job: WorkerJob) -> None:
+    async def _work(self, job: WorkerJob) -> None:
         key = (job.work, job.run)
         try:
             async with self._limiter:
                 self._queued.discard(key)
-                for _ in range(1 + AGAIN):
+                for _ in range(1 + RESTARTS):
                     if self.closing or job.run in self._withdrawn:
                         return
                     ended = await self._run(job)
-                    if ended.code >= 0:  # else a signal ended it, which says nothing of the run
+                    if ended.code >= 0:  # a negative code is a signal, which says nothing about the run
                         break
             self._ended[key] = ended
         finally:
@@ -169,42 +169,42 @@ class Workers:
             self._withdrawn.discard(job.run)
             self._on_change(job.run)
 
-    async def _run(self, job: WorkerJob) -> Ended:
+    async def _run(self, job: WorkerJob) -> WorkerEnd:
         key = (job.work, job.run)
         self._processes[key] = None
         try:
             with CancelScope(shield=True):
                 process = await to_thread.run_sync(partial(_spawn, job, self._environ))
             self._processes[key] = process
-            while process.poll() is None:  # noqa: ASYNC110 - a process tells nobody of its end
+            while process.poll() is None:  # noqa: ASYNC110 - there is no event for the end of a process
                 await anyio.sleep(POLL)
         except OSError as error:
-            return Ended(1, f"no worker could be started: {error.strerror}")
+            return WorkerEnd(1, f"no worker could be started: {error.strerror}")
         finally:
             self._processes.pop(key, None)
         code = process.returncode
-        return Ended(code, await to_thread.run_sync(_last_words, job.log) if code else None)
+        return WorkerEnd(code, await to_thread.run_sync(_last_line, job.log) if code else None)
 
 
 def _spawn(job: WorkerJob, environ: Mapping[str, str]) -> "subprocess.Popen[bytes]":
     job.log.parent.mkdir(parents=True, exist_ok=True)
     with job.log.open("wb") as log:
         return subprocess.Popen(
-            [*COMMAND, *WORDS[job.work], job.run, "--repo", str(job.repository), "--json"],
+            [*COMMAND, *ARGUMENTS[job.work], job.run, "--repo", str(job.repository), "--json"],
             cwd=job.repository,
             env=dict(environ),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,  # what it tells of the run is in the store
+            stdout=subprocess.DEVNULL,  # its events are in the store
             stderr=log,
-            start_new_session=True,  # Ctrl-C in a terminal is for the server alone
+            start_new_session=True,  # Ctrl-C in a terminal reaches only the server
         )
 
 
-def _last_words(log: Path) -> str:
-    """Return the last line that a worker wrote to standard error, as the reason for its end."""
+def _last_line(log: Path) -> str:
+    """Return the last line of the standard error of a worker, as the reason for its failure."""
     try:
-        lines = log.read_bytes()[-TAIL:].decode(errors="replace").split("\n")
+        lines = log.read_bytes()[-LOG_TAIL:].decode(errors="replace").split("\n")
     except OSError:
         lines = []
-    said = next((line for line in reversed(lines) if line.strip()), "its worker ended without a word")
-    return said.removeprefix("patchyard: ")
+    last = next((line for line in reversed(lines) if line.strip()), "its worker ended without a message")
+    return last.removeprefix("patchyard: ")

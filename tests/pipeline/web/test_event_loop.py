@@ -125,14 +125,14 @@ async def test_concurrent_requests_share_a_snapshot(project: Project, monkeypatc
         run = (await client.post(f"{API}/start", json={"plan_path": str(plan)})).json()["execution_id"]
         await over(client, run)
         looks: list[str] = []
-        look = services._look  # noqa: SLF001 - what is counted
+        look = services._read_snapshot  # noqa: SLF001 - what is counted
 
         def counted(name: str) -> object:
             looks.append(name)
             return look(name)
 
-        monkeypatch.setattr(services, "_look", counted)
-        services.forget(run)
+        monkeypatch.setattr(services, "_read_snapshot", counted)
+        services.expire(run)
         async with anyio.create_task_group() as group:
             for _ in range(50):
                 group.start_soon(client.get, f"{API}/{run}/status")

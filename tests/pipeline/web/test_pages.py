@@ -1,4 +1,4 @@
-"""The page without a browser: who may frame or feed it, what it escapes, what it sends as a run goes on."""
+"""The pages without a browser: headers, escaping, forms and live updates."""
 
 import re
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from project import Project, wait_for
 from served import Sent, Serving, gate, sent_events
 
 from pipeline.web.log_view import SHOWN, LogView
-from pipeline.web.pages import sent
+from pipeline.web.pages import encode_event
 
 NASTY = "<script>alert(1)</script> & \"quotes\" 'too' {{ 7 * 7 }}"
 ESCAPED = "&lt;script&gt;alert(1)&lt;/script&gt; &amp; &#34;quotes&#34; &#39;too&#39; {{ 7 * 7 }}"
@@ -28,7 +28,7 @@ def page(server: Serving, path: str, **options: object) -> httpx.Response:
 
 @contextmanager
 def stream(server: Serving, path: str, last: str | None = None) -> Iterator[Iterator[Sent]]:
-    """Follow a stream of a page."""
+    """Open an event stream of a page."""
     headers = {"Last-Event-ID": last} if last else {}
     with server.client.stream("GET", path, headers=headers) as response:
         assert response.status_code == 200
@@ -37,14 +37,14 @@ def stream(server: Serving, path: str, last: str | None = None) -> Iterator[Iter
 
 @pytest.fixture
 def ended(server: Serving, project: Project) -> str:
-    """A run that has ended."""
+    """A finished run."""
     scripts = {"1.1": f"cat > out.txt <<'EOF'\n{NASTY}\nEOF\ncat out.txt", "1.2": "exit 3"}
     run = server.start(project.tasks(scripts, title=f"A {NASTY}"), repo=str(project.root))
     server.wait(run)
     return run
 
 
-def test_every_page_lets_in_no_script_but_its_own(server: Serving, ended: str) -> None:
+def test_pages_allow_only_their_own_scripts(server: Serving, ended: str) -> None:
     for path in ("/", f"/runs/{ended}", f"/runs/{ended}/tasks/1.1"):
         response = page(server, path)
         policy = dict(part.split(" ", 1) for part in response.headers["content-security-policy"].split("; "))
@@ -58,7 +58,7 @@ def test_every_page_lets_in_no_script_but_its_own(server: Serving, ended: str) -
         assert re.findall(r"(?:src|href|action)=\"(?:https?:)?//", response.text) == []
 
 
-def test_what_a_plan_says_never_becomes_markup(server: Serving, ended: str) -> None:
+def test_text_of_a_plan_is_escaped(server: Serving, ended: str) -> None:
     for path in ("/", f"/runs/{ended}"):
         text = page(server, path).text
         assert ESCAPED in text
@@ -67,14 +67,14 @@ def test_what_a_plan_says_never_becomes_markup(server: Serving, ended: str) -> N
     assert f'<span class="sr">added </span>{ESCAPED}' in text
     assert "<script>alert" not in text
     with stream(server, f"/runs/{ended}/tasks/1.1/log?attempt=1") as events:
-        told = list(events)
-    assert told[-1].name == "end"
-    log = "".join(event.data for event in told if event.name == "log")
+        received = list(events)
+    assert received[-1].name == "end"
+    log = "".join(event.data for event in received if event.name == "log")
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in log
     assert "<script>" not in log
 
 
-def test_files_of_the_page_are_there_and_no_others(server: Serving) -> None:
+def test_only_static_files_are_served(server: Serving) -> None:
     text = page(server, "/").text
     names = re.findall(r'"(/static/[^"]+)"', text)
     assert len(names) >= 6
@@ -90,7 +90,7 @@ def test_files_of_the_page_are_there_and_no_others(server: Serving) -> None:
         assert server.client.get(f"/static/{name}").status_code == 404
 
 
-def test_what_is_not_there_is_a_problem(server: Serving, ended: str) -> None:
+def test_unknown_run_task_and_action_are_problems(server: Serving, ended: str) -> None:
     for path in ("/runs/nope", "/runs/nope/tasks/1.1", f"/runs/{ended}/tasks/9.9", "/runs/nope/changes"):
         response = server.client.get(path)
         assert (response.status_code, response.headers["content-type"]) == (404, "application/problem+json")
@@ -99,7 +99,7 @@ def test_what_is_not_there_is_a_problem(server: Serving, ended: str) -> None:
     assert server.client.get(f"/runs/{ended}/tasks/x%00").status_code == 422
 
 
-def test_a_form_of_another_page_is_not_heard(server: Serving, project: Project) -> None:
+def test_form_from_another_site_is_rejected(server: Serving, project: Project) -> None:
     form = {"plan_path": str(project.tasks({"1.1": "true"}))}
     for headers in ({"Origin": "https://evil.test"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}):
         response = server.client.post("/runs", data=form, headers=headers)
@@ -107,7 +107,7 @@ def test_a_form_of_another_page_is_not_heard(server: Serving, project: Project) 
     assert server.get("").json()["total"] == 0
 
 
-def test_a_form_without_a_script_begins_a_run_and_leads_to_it(server: Serving, project: Project) -> None:
+def test_form_without_scripts_starts_a_run_and_redirects_to_it(server: Serving, project: Project) -> None:
     plan = project.tasks({"1.1": "true"})
     form = {
         "plan_path": str(plan),
@@ -122,10 +122,10 @@ def test_a_form_without_a_script_begins_a_run_and_leads_to_it(server: Serving, p
     assert server.wait(run)["status"] == "complete"
     (kept,) = [item for item in server.get("").json()["executions"] if item["execution_id"] == run]
     assert kept["plan_path"] == str(plan)
-    told = server.client.post("/runs", data={**form, "pool_size": "none", "nonsense": "1"})
-    assert told.status_code == 422
-    assert "pool_size" in told.text
-    assert 'value="none"' in told.text
+    rejected = server.client.post("/runs", data={**form, "pool_size": "none", "nonsense": "1"})
+    assert rejected.status_code == 422
+    assert "pool_size" in rejected.text
+    assert 'value="none"' in rejected.text
 
 
 @pytest.mark.parametrize(
@@ -139,21 +139,21 @@ def test_a_form_without_a_script_begins_a_run_and_leads_to_it(server: Serving, p
         b"&&==&%",
     ],
 )
-def test_a_form_with_anything_in_it_is_told_what_is_wrong(server: Serving, body: bytes) -> None:
+def test_invalid_form_gets_an_error_message(server: Serving, body: bytes) -> None:
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     response = server.client.post("/runs", content=body, headers=headers)
     assert response.status_code == 422
     assert 'role="alert"' in response.text
 
 
-def test_a_task_that_is_not_there_cannot_be_retried(server: Serving, ended: str) -> None:
+def test_unknown_task_cannot_be_retried(server: Serving, ended: str) -> None:
     for task in ("9.9", "<b>", "\xff"):
         response = server.client.post(f"/runs/{ended}/retry", data={"task": task})
         assert response.status_code in {409, 422}, response.text
         assert response.headers["content-type"] == "application/problem+json"
 
 
-def test_htmx_gets_the_part_that_it_asks_for(server: Serving, ended: str) -> None:
+def test_htmx_gets_only_the_requested_part(server: Serving, ended: str) -> None:
     whole = page(server, f"/runs/{ended}/tasks/1.2")
     part = page(server, f"/runs/{ended}/tasks/1.2", headers={"HX-Request": "true"})
     assert "<html" in whole.text
@@ -167,7 +167,7 @@ def test_htmx_gets_the_part_that_it_asks_for(server: Serving, ended: str) -> Non
     server.wait(ended)
 
 
-def test_it_says_why_a_run_could_not_be_published(server: Serving, ended: str) -> None:
+def test_page_shows_why_a_run_could_not_be_published(server: Serving, ended: str) -> None:
     text = page(server, f"/runs/{ended}").text
     assert '<div id="problem" role="alert"></div>' in text
     response = server.client.post(f"/runs/{ended}/publish", headers={"HX-Request": "true"})
@@ -180,17 +180,17 @@ def test_it_says_why_a_run_could_not_be_published(server: Serving, ended: str) -
 
 
 def changed(html: str) -> dict[str, str]:
-    """Return the state of each element that a change holds, by the element's id."""
+    """Return the state of each element in a change, by the id of the element."""
     ids = re.findall(r'<template[^>]*><(?:tr|a|div|span|dl|ol|li)[^>]*?id="([^"]+)"([^>]*)>', html)
     return {name: (re.findall(r'data-state="([^"]+)"', rest) or [""])[0] for name, rest in ids}
 
 
-def test_changes_tell_what_an_event_changed_and_nothing_else(server: Serving, project: Project) -> None:
+def test_change_has_only_elements_that_an_event_changed(server: Serving, project: Project) -> None:
     scripts = {"1.1": gate("one"), "1.2": gate("two"), "1.3": "true"}
     plan = project.tasks(scripts)
     run = server.start(plan, repo=str(project.root), pool_size=2)
     wait_for((project.shared / "1.2.in").exists, "both tasks")
-    wait_for(lambda: 'data-state="running"' in page(server, f"/runs/{run}").text, "the page to tell of them")
+    wait_for(lambda: 'data-state="running"' in page(server, f"/runs/{run}").text, "the page with both tasks")
     text = page(server, f"/runs/{run}").text
     (address,) = re.findall(r'sse-connect="([^"]+)"', unescape(text))
     found: dict[str, str] = {}
@@ -199,9 +199,9 @@ def test_changes_tell_what_an_event_changed_and_nothing_else(server: Serving, pr
         (project.shared / "one").touch()
         for event in events:
             names.append(event.name)
-            told = changed(event.data)
-            assert "row-1.2" not in told or found.get("row-1.1")
-            found |= told
+            elements = changed(event.data)
+            assert "row-1.2" not in elements or found.get("row-1.1")
+            found |= elements
             if found.get("row-1.1") == "unchanged" and found.get("row-1.3") == "unchanged":
                 break
         last = event.id
@@ -218,7 +218,7 @@ def test_changes_tell_what_an_event_changed_and_nothing_else(server: Serving, pr
     assert "sse-connect" not in text
 
 
-def test_a_page_that_missed_too_much_is_loaded_anew(server: Serving, project: Project) -> None:
+def test_page_that_missed_too_much_is_reloaded(server: Serving, project: Project) -> None:
     plan = project.tasks({"1.1": gate(), "1.2": "true"})
     run = server.start(plan, repo=str(project.root), pool_size=2)
     wait_for((project.shared / "1.1.in").exists, "the first task")
@@ -230,7 +230,7 @@ def test_a_page_that_missed_too_much_is_loaded_anew(server: Serving, project: Pr
     server.wait(run)
 
 
-def test_two_who_look_at_a_run_see_the_same(server: Serving, project: Project) -> None:
+def test_two_pages_of_a_run_get_the_same_changes(server: Serving, project: Project) -> None:
     run = server.start(project.tasks({"1.1": gate(), "2.1": "true"}), repo=str(project.root))
     wait_for((project.shared / "1.1.in").exists, "the first task")
     wait_for(lambda: "sse-connect" in page(server, f"/runs/{run}").text, "the page")
@@ -252,7 +252,7 @@ def view(path: Path) -> list[str]:
     return [re.sub(r"</?span>", "", piece) for piece in iter(log.read, "")]
 
 
-def test_a_log_has_no_control_sequences_and_no_markup(tmp_path: Path) -> None:
+def test_log_is_shown_without_control_sequences_and_markup(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_bytes(
         b"\x1b[1;31mred\x1b[0m \x1b]8;;https://x.test\x07link\x1b]8;;\x07 <b> & \x00\rnext\r\nend\n"
@@ -260,18 +260,18 @@ def test_a_log_has_no_control_sequences_and_no_markup(tmp_path: Path) -> None:
     assert view(path) == ["red link &lt;b&gt; &amp; \ufffd\nnext\nend\n"]
 
 
-def test_what_is_cut_in_two_is_put_together(tmp_path: Path) -> None:
+def test_character_or_sequence_split_between_reads_is_joined(tmp_path: Path) -> None:
     path = tmp_path / "log"
     text = "Größe \x1b[31mrot\x1b[0m 🎉\r\nend \x1b[0"
     data = text.encode()
-    log, told = LogView(path), ""
+    log, text_read = LogView(path), ""
     for number in range(1, len(data) + 1):
         path.write_bytes(data[:number])
-        told += re.sub(r"</?span>", "", log.read())
-    assert told == "Größe rot 🎉\nend "
+        text_read += re.sub(r"</?span>", "", log.read())
+    assert text_read == "Größe rot 🎉\nend "
 
 
-def test_of_a_long_log_the_end_is_shown_and_it_says_so(tmp_path: Path) -> None:
+def test_long_log_is_shown_from_its_end_with_a_note(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_bytes(b"x" * 1000 + b"y" * SHOWN)
     pieces = view(path)
@@ -280,5 +280,7 @@ def test_of_a_long_log_the_end_is_shown_and_it_says_so(tmp_path: Path) -> None:
     assert view(tmp_path / "none") == []
 
 
-def test_html_with_any_end_of_line_is_one_event() -> None:
-    assert sent("log", "a\r\nb\rc\nd", 7) == b"id: 7\nevent: log\ndata: a\ndata: b\ndata: c\ndata: d\n\n"
+def test_html_with_any_line_end_is_one_event() -> None:
+    assert (
+        encode_event("log", "a\r\nb\rc\nd", 7) == b"id: 7\nevent: log\ndata: a\ndata: b\ndata: c\ndata: d\n\n"
+    )

@@ -1,4 +1,4 @@
-"""Pull requests by way of the API: with a run, after it, and when they cannot be."""
+"""Publishing through the API: with a run, after a run, and when it fails."""
 
 import os
 import signal
@@ -14,11 +14,11 @@ SCRIPTS = {"1.1": "echo one > one.txt", "1.2": "true", "2.1": "echo two > two.tx
 
 @pytest.fixture
 def roots(hosted: Project) -> list[str]:
-    """The options by which a server takes plans that stand beside the repository."""
+    """Options of a server with plans outside of the repository."""
     return ["--root", str(hosted.root), "--root", str(hosted.plans)]
 
 
-def test_a_run_is_published_with_the_token_of_the_server(
+def test_run_is_published_with_the_token_of_the_server(
     hosted: Project, github: GitHubServer, roots: list[str]
 ) -> None:
     with Serving(hosted, roots) as server:
@@ -27,7 +27,7 @@ def test_a_run_is_published_with_the_token_of_the_server(
         wait_for(lambda: len(server.status(run)["active_prs"]) == 2)
         status = server.status(run)
         tasks = server.tasks(run)
-        told = server.client.get(f"/api/v1/autonomous/{run}/batches").text
+        batches = server.client.get(f"/api/v1/autonomous/{run}/batches").text
 
     pulls = {pull.head: pull for pull in github.pull_requests(NAME)}
     assert status["active_prs"] == [
@@ -45,10 +45,10 @@ def test_a_run_is_published_with_the_token_of_the_server(
         "2.1": "pr_created",
     }
     assert tasks["1.1"]["pr_number"] == pulls["patchyard/demo/1.1"].number
-    assert TOKEN not in told
+    assert TOKEN not in batches
 
 
-def test_a_run_is_published_afterwards_and_once_more_is_no_second_pull_request(
+def test_publishing_a_finished_run_again_opens_no_second_pull_request(
     hosted: Project, github: GitHubServer, roots: list[str]
 ) -> None:
     github.inject(Fault(status=422, message="Validation Failed", method="POST", path="/pulls$", times=99))
@@ -68,7 +68,7 @@ def test_a_run_is_published_afterwards_and_once_more_is_no_second_pull_request(
     assert len(github.pull_requests(NAME)) == 2
 
 
-def test_auto_merge_ends_in_merged(hosted: Project, roots: list[str]) -> None:
+def test_auto_merge_merges_the_pull_request(hosted: Project, roots: list[str]) -> None:
     with Serving(hosted, roots) as server:
         run = server.start(hosted.tasks({"1.1": "echo one > one.txt"}), publish=True, auto_merge=True)
         server.wait(run, "complete")
@@ -77,7 +77,7 @@ def test_auto_merge_ends_in_merged(hosted: Project, roots: list[str]) -> None:
         assert server.tasks(run)["1.1"]["pr_number"]
 
 
-def test_what_was_cut_off_while_it_published_is_published_by_the_next_server(
+def test_interrupted_publishing_is_finished_by_the_next_server(
     hosted: Project, github: GitHubServer, roots: list[str]
 ) -> None:
     scripts = {f"1.{number}": f"echo {number} > {number}" for number in range(1, 6)}

@@ -1,4 +1,4 @@
-"""What the API says of a run, from what the store has of it."""
+"""Models of the API from snapshots of runs."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -9,7 +9,7 @@ import pytest
 from containers.git.repository import Repository
 from pipeline.store.records import Run, StoredAttempt, StoredTask
 from pipeline.web.serializers import batch_states, execution_state, execution_status
-from pipeline.web.services import Snapshot
+from pipeline.web.snapshot import RunActivity, Snapshot
 from tasks.model import Batch, Outcome, Plan, PullRequest, Request, RunStatus, Status, Task
 
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -39,14 +39,14 @@ PLAN = Plan(
 )
 
 
-class At:
-    """A repository, as far as it is looked at."""
+class FakeRepository:
+    """The part of a repository that a snapshot uses."""
 
     root = "/srv/demo"
 
 
 def stored(task: str, status: Status = Status.CHANGED, request: str | None = None) -> StoredTask:
-    """Return a task that has ended, with a pull request of an action."""
+    """Return a finished task, with a pull request if `request` names its action."""
     outcome = Outcome(
         task, f"Do {task}", int(task[0]), status, "wt-1", 1.5, MOMENT, branch=f"b/{task}", commit="c" * 40
     )
@@ -56,27 +56,25 @@ def stored(task: str, status: Status = Status.CHANGED, request: str | None = Non
 
 def snapshot(
     *tasks: StoredTask,
-    standing: RunStatus = RunStatus.RUNNING,
+    status: RunStatus = RunStatus.RUNNING,
     running: str | None = None,
-    taken_up: bool = False,
+    has_worker: bool = False,
     failure: str | None = None,
     request: Request | None = None,
 ) -> Snapshot:
     attempts = [StoredAttempt(running, 1, "", 1, MOMENT, "wt-2")] if running else []
     return Snapshot(
-        run=replace(RUN, request=request, finished_at=LATER if standing.is_over else None),
-        repository=cast("Repository", At()),
+        run=replace(RUN, request=request, finished_at=LATER if status.is_over else None),
+        repository=cast("Repository", FakeRepository()),
         plan=PLAN,
-        standing=standing,
+        activity=RunActivity(status, has_worker=has_worker, failure=failure),
         tasks={item.outcome.task: item for item in tasks},
         attempts=tuple(attempts),
-        taken_up=taken_up,
-        failure=failure,
     )
 
 
 @pytest.mark.parametrize(
-    ("standing", "expected"),
+    ("status", "expected"),
     [
         (RunStatus.PENDING, "started"),
         (RunStatus.RUNNING, "executing"),
@@ -86,47 +84,47 @@ def snapshot(
         (RunStatus.INTERRUPTED, "failed"),
     ],
 )
-def test_the_five_words(standing: RunStatus, expected: str) -> None:
-    assert execution_status(snapshot(standing=standing)) == expected
+def test_run_status_has_an_api_status(status: RunStatus, expected: str) -> None:
+    assert execution_status(snapshot(status=status)) == expected
 
 
-def test_what_a_worker_is_about_to_have_is_executing() -> None:
-    for standing in (RunStatus.INTERRUPTED, RunStatus.FAILED, RunStatus.CANCELLED):
-        assert execution_status(snapshot(standing=standing, taken_up=True)) == "executing"
-    assert execution_status(snapshot(standing=RunStatus.PENDING, taken_up=True)) == "started"
+def test_run_with_a_worker_is_executing() -> None:
+    for status in (RunStatus.INTERRUPTED, RunStatus.FAILED, RunStatus.CANCELLED):
+        assert execution_status(snapshot(status=status, has_worker=True)) == "executing"
+    assert execution_status(snapshot(status=RunStatus.PENDING, has_worker=True)) == "started"
 
 
-def test_what_no_worker_could_begin_has_failed_and_says_why() -> None:
-    state = execution_state(snapshot(standing=RunStatus.PENDING, failure="no token"))
+def test_run_that_no_worker_could_start_has_failed_with_the_reason() -> None:
+    state = execution_state(snapshot(status=RunStatus.PENDING, failure="no token"))
     assert (state.status, state.run_status, state.error) == ("failed", "pending", "no token")
 
 
-def test_a_pause_is_one_until_it_is_told_to_go_on() -> None:
-    paused = snapshot(standing=RunStatus.PAUSED, request=Request.PAUSE)
+def test_paused_run_is_executing_after_a_resume_request() -> None:
+    paused = snapshot(status=RunStatus.PAUSED, request=Request.PAUSE)
     assert execution_status(paused) == "paused"
     assert execution_state(paused).request == "pause"
-    assert execution_status(snapshot(standing=RunStatus.PAUSED)) == "executing"
+    assert execution_status(snapshot(status=RunStatus.PAUSED)) == "executing"
     assert execution_status(snapshot(request=Request.PAUSE)) == "executing"
 
 
-def test_the_current_batch_is_the_first_that_is_not_done() -> None:
+def test_current_batch_is_the_first_unfinished_batch() -> None:
     first, second, third = stored("1.1"), stored("1.2"), stored("2.1")
     assert execution_state(snapshot()).current_batch == 1
     assert execution_state(snapshot(first)).current_batch == 1
     assert execution_state(snapshot(first, second)).current_batch == 2
-    done = execution_state(snapshot(first, second, third, standing=RunStatus.SUCCEEDED))
+    done = execution_state(snapshot(first, second, third, status=RunStatus.SUCCEEDED))
     assert (done.current_batch, done.total_batches) == (3, 3)
     assert (done.tasks_completed, done.tasks_total, done.tasks_failed) == (3, 3, 0)
     assert (done.started_at, done.completed_at) == (MOMENT, LATER)
 
 
-def test_tasks_that_did_not_succeed_are_not_completed() -> None:
+def test_failed_and_skipped_tasks_are_not_completed() -> None:
     tasks = stored("1.1"), stored("1.2", Status.FAILED), stored("2.1", Status.SKIPPED)
-    state = execution_state(snapshot(*tasks, standing=RunStatus.FAILED))
+    state = execution_state(snapshot(*tasks, status=RunStatus.FAILED))
     assert (state.tasks_completed, state.tasks_failed, state.tasks_total) == (1, 2, 3)
 
 
-def test_a_task_that_the_plan_says_is_completed_is() -> None:
+def test_task_marked_completed_in_the_plan_is_completed() -> None:
     done = replace(TASKS["1.1"], completed=True)
     plan = replace(PLAN, batches=(replace(PLAN.batches[0], tasks=(done,)),))
     seen = replace(snapshot(stored("1.1", Status.SKIPPED)), plan=plan)
@@ -134,7 +132,7 @@ def test_a_task_that_the_plan_says_is_completed_is() -> None:
     assert batch_states(seen)[0].tasks[0].status == "complete"
 
 
-def test_pull_requests_are_active_until_they_are_merged() -> None:
+def test_merged_pull_requests_are_not_active() -> None:
     state = execution_state(
         snapshot(
             stored("1.1", request="opened"), stored("1.2", request="merged"), stored("2.1", request="updated")
@@ -160,35 +158,35 @@ def test_pull_requests_are_active_until_they_are_merged() -> None:
         (stored("1.1", Status.CANCELLED), "failed"),
     ],
 )
-def test_the_words_of_tasks(task: StoredTask, expected: str) -> None:
-    told = batch_states(snapshot(task))[0].tasks[0]
-    assert (told.status, told.task_status) == (expected, str(task.outcome.status))
-    assert (told.started_at, told.completed_at, told.commits) == (MOMENT, LATER, ["c" * 40])
+def test_task_outcome_has_an_api_status(task: StoredTask, expected: str) -> None:
+    state = batch_states(snapshot(task))[0].tasks[0]
+    assert (state.status, state.task_status) == (expected, str(task.outcome.status))
+    assert (state.started_at, state.completed_at, state.commits) == (MOMENT, LATER, ["c" * 40])
 
 
-def test_a_task_under_way_is_in_progress_as_long_as_somebody_works_on_the_run() -> None:
-    told = batch_states(snapshot(running="1.2"))[0].tasks[1]
-    assert (told.status, told.worktree, told.attempt, told.started_at) == ("in_progress", "wt-2", 1, MOMENT)
-    told = batch_states(snapshot(running="1.2", standing=RunStatus.INTERRUPTED))[0].tasks[1]
-    assert (told.status, told.worktree) == ("pending", None)
+def test_started_task_is_in_progress_only_in_an_active_run() -> None:
+    state = batch_states(snapshot(running="1.2"))[0].tasks[1]
+    assert (state.status, state.worktree, state.attempt, state.started_at) == ("in_progress", "wt-2", 1, MOMENT)
+    state = batch_states(snapshot(running="1.2", status=RunStatus.INTERRUPTED))[0].tasks[1]
+    assert (state.status, state.worktree) == ("pending", None)
 
 
 @pytest.mark.parametrize(
     ("seen", "expected"),
     [
-        (snapshot(standing=RunStatus.PENDING), ["ready", "pending", "complete"]),
+        (snapshot(status=RunStatus.PENDING), ["ready", "pending", "complete"]),
         (snapshot(running="1.1"), ["executing", "pending", "complete"]),
         (snapshot(stored("1.1")), ["executing", "pending", "complete"]),
         (snapshot(stored("1.1"), stored("1.2")), ["complete", "ready", "complete"]),
         (snapshot(stored("1.1", Status.FAILED)), ["executing", "pending", "complete"]),
         (snapshot(stored("1.1", Status.FAILED), stored("1.2")), ["failed", "pending", "complete"]),
         (
-            snapshot(stored("1.1"), stored("1.2", Status.CANCELLED), standing=RunStatus.CANCELLED),
+            snapshot(stored("1.1"), stored("1.2", Status.CANCELLED), status=RunStatus.CANCELLED),
             ["failed", "pending", "complete"],
         ),
     ],
 )
-def test_the_words_of_batches(seen: Snapshot, expected: list[str]) -> None:
+def test_batch_statuses(seen: Snapshot, expected: list[str]) -> None:
     states = batch_states(seen)
     assert [state.status for state in states] == expected
     assert [state.batch_number for state in states] == [1, 2, 3]
