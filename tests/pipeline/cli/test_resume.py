@@ -401,6 +401,6 @@ def test_plan_with_a_secret_can_be_resumed_while_its_file_is_unchanged(project: 
     plan.write_text(text)
     done = resume(project, "latest").expect(0)
 
-    assert "holds a secret, which is not stored" in refused.err
+    assert "contains a secret, which is not stored" in refused.err
     assert done.statuses == {"1.1": "changed"}
     assert b"open-sesame" not in (project.state / "patchyard.db").read_bytes()
