@@ -40,7 +40,7 @@ DEFAULT_TIMEOUT = 3600.0
 class Settings:
     """The resolved settings of a run. To add a setting, declare it here; the README table is `make settings`.
 
-    `timeout` and `grace` are in seconds; a timeout of infinity is no limit. `forced` holds the names that a
+    `timeout` and `grace` are in seconds; a timeout of infinity means no limit. `forced` holds the names that a
     flag or the environment set: those win over what a batch or a task of the plan sets for itself.
     """
 
