@@ -164,7 +164,7 @@ def test_run_is_cancelled(project: Project, server: Serving) -> None:
     status = server.wait(run)
     assert (status["status"], status["run_status"], status["request"]) == ("failed", "cancelled", None)
     assert "+half" in server.get(f"/{run}/tasks/1.1/diff").text
-    assert "over" in server.post(f"/{run}/cancel", 409).json()["detail"]
+    assert "has ended" in server.post(f"/{run}/cancel", 409).json()["detail"]
     assert "over" in server.post(f"/{run}/pause", 409).json()["detail"]
 
 
