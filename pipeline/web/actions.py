@@ -93,7 +93,7 @@ async def resume(services: Services, name: str) -> LocatedRun:
     located = await services.find(name)
     status = await _current_status(services, located)
     if status is RunStatus.SUCCEEDED and not await services.call(is_unpublished, located.store, located.run):
-        raise RunConflictError(f"run {located.run.id} is over: {status}; `retry` runs tasks of it again")
+        raise RunConflictError(f"run {located.run.id} has ended: {status}; `retry` runs tasks of it again")
     return await _resume_with_worker(services, located)
 
 

@@ -165,7 +165,7 @@ def test_run_is_cancelled(project: Project, server: Serving) -> None:
     assert (status["status"], status["run_status"], status["request"]) == ("failed", "cancelled", None)
     assert "+half" in server.get(f"/{run}/tasks/1.1/diff").text
     assert "has ended" in server.post(f"/{run}/cancel", 409).json()["detail"]
-    assert "over" in server.post(f"/{run}/pause", 409).json()["detail"]
+    assert "has ended" in server.post(f"/{run}/pause", 409).json()["detail"]
 
 
 def test_run_is_cancelled_right_after_its_start(project: Project, server: Serving) -> None:
@@ -205,7 +205,7 @@ def test_run_is_paused_and_resumed(project: Project, server: Serving) -> None:
     assert server.tasks(run)["2.1"]["status"] == "pending"
     assert server.post(f"/{run}/resume").json()["status"] == "executing"
     assert server.wait(run)["status"] == "complete"
-    assert "over" in server.post(f"/{run}/resume", 409).json()["detail"]
+    assert "has ended" in server.post(f"/{run}/resume", 409).json()["detail"]
 
 
 def test_pause_is_not_part_of_the_time_of_a_run(project: Project, server: Serving) -> None:
