@@ -3,8 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 DEMO   := build/demo
-# Most tests wait for processes that they start, so two workers per core finish sooner than one.
-PYTEST ?= --numprocesses $(shell $(PYTHON) -c 'import os; print(2 * (os.cpu_count() or 1))') --dist worksteal
+PYTEST ?= --numprocesses auto --dist worksteal
 
 .PHONY: help demo test lint types wheel packages unit bench settings clean
 
