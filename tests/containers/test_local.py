@@ -222,9 +222,7 @@ class TestEnding:
         self, machine: Machine, running: Running
     ) -> None:
         script = "trap '' TERM; echo $$ >> $PIDS; touch ready; while :; do sleep 0.05; done"
-        began = (
-            perf_counter()
-        )  # the time limit counts from the job's creation, the step's seconds from its start
+        began = perf_counter()  # the time limit counts from the creation of the job
         (result,) = await machine.run(machine.job(script, timeout=3, grace=0.3))
         assert (result.exit_code, result.timed_out) == (137, True)
         assert perf_counter() - began >= 3.3
