@@ -1,5 +1,6 @@
-"""Structured concurrency on top of anyio: threads as context managers, task groups that raise plain errors."""
+"""Structured concurrency on top of anyio: threads as context managers, plain errors, and signals."""
 
+import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
 from typing import TypeVar
@@ -10,6 +11,7 @@ from anyio import (
     Event,
     create_task_group,
     get_cancelled_exc_class,
+    open_signal_receiver,
     to_thread,
 )
 from anyio.abc import TaskGroup
@@ -17,6 +19,8 @@ from anyio.abc import TaskGroup
 from tasks.errors import first_error
 
 T = TypeVar("T")
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals that end the program."""
 
 
 @asynccontextmanager
@@ -85,3 +89,12 @@ async def run_to_end(call: Callable[[], None], stop: Callable[[], None] = lambda
             raise
     if errors:
         raise errors[0]
+
+
+def receive_stop_signals() -> AbstractContextManager[AsyncIterator[signal.Signals]]:
+    """Return a context manager that receives `STOP_SIGNALS` on the event loop.
+
+    A signal that the parent process made this one ignore, as `nohup` and `&` in a script do, stays ignored.
+    """
+    received = [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    return open_signal_receiver(*received)

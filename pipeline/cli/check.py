@@ -11,8 +11,16 @@ from containers.git.repository import NotARepositoryError, Repository
 from pipeline.cli.process import BAD_PLAN
 from pipeline.config.sources import load
 from pipeline.events import now, timestamp
-from pipeline.run.prepare import Call, Prepared, check_agents, left_out_warning, parse_plan, prepare, read_plan
-from pipeline.run.task_spec import TaskSpec, resolve_batches
+from pipeline.run.call.prepare import (
+    Call,
+    Prepared,
+    check_agents,
+    left_out_warning,
+    parse_plan,
+    prepare,
+    read_plan,
+)
+from pipeline.run.call.task_spec import TaskSpec, resolve_batches
 from tasks.plan.parser import Diagnostic
 from tasks.text import plural, printable
 

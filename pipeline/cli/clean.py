@@ -11,10 +11,10 @@ from containers.worktrees.recovery import quarantined_worktrees, remove_worktree
 from pipeline.cli.options import database_option, repo_option
 from pipeline.cli.process import environment
 from pipeline.config.sources import load
-from pipeline.run.lifecycle import open_store
-from pipeline.run.prepare import CallError
-from pipeline.run.recovery import make_store_work
-from pipeline.run.retention import Retention
+from pipeline.run.call.prepare import CallError
+from pipeline.run.stored.open_store import open_store
+from pipeline.run.stored.recovery import make_store_work
+from pipeline.run.stored.retention import Retention
 from tasks.durations import parse_duration
 from tasks.text import plural
 

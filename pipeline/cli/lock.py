@@ -17,8 +17,8 @@ from pipeline.cli.options import repo_option
 from pipeline.cli.process import environment
 from pipeline.config.lockfile import Lock, LockError
 from pipeline.config.sources import Sources, load
-from pipeline.run.prepare import parse_plan, read_plan
-from pipeline.run.task_spec import images_of, resolve_batches
+from pipeline.run.call.prepare import parse_plan, read_plan
+from pipeline.run.call.task_spec import images_of, resolve_batches
 from tasks.model import PlanSettings
 from tasks.plan.parser import PlanError
 

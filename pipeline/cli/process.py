@@ -12,7 +12,7 @@ from typing import NoReturn
 import click
 
 from containers.git.repository import Repository
-from pipeline.run.lifecycle import open_store
+from pipeline.run.stored.open_store import open_store
 from pipeline.store.engine import VARIABLE
 from pipeline.store.store import Store
 from tasks.model import RunStatus

@@ -18,9 +18,9 @@ from pipeline.cli.process import (
 )
 from pipeline.console import JsonLines, Lines
 from pipeline.events import Broadcast
-from pipeline.run.lifecycle import current_status
-from pipeline.run.prepare import CallError
-from pipeline.run.recorder import EventWriter
+from pipeline.run.call.prepare import CallError
+from pipeline.run.recording.recorder import EventWriter
+from pipeline.run.stored.status import current_status
 from pipeline.store.records import Run
 from tasks.model import RunStatus
 

@@ -10,7 +10,7 @@ from containers.git.repository import Repository
 from pipeline.cli.options import database_option, repo_option
 from pipeline.cli.process import environment, repository_and_store
 from pipeline.events import now
-from pipeline.run.lifecycle import current_status, plan_of
+from pipeline.run.stored.status import current_status, plan_of
 from pipeline.store.records import Run
 from pipeline.store.store import Store
 from tasks.errors import PatchyardError

@@ -7,16 +7,9 @@ import click
 
 from pipeline.cli.options import database_option, repo_option
 from pipeline.cli.process import environment, exit_with, repository_and_store
-from pipeline.run.lifecycle import (
-    RunStateError,
-    current_status,
-    is_dead,
-    is_unpublished,
-    plan_of,
-    request_stop,
-    tasks_to_retry,
-)
-from pipeline.run.prepare import CallError
+from pipeline.run.call.prepare import CallError
+from pipeline.run.stored.requests import request_stop, tasks_to_retry
+from pipeline.run.stored.status import RunStateError, current_status, is_dead, is_unpublished, plan_of
 from tasks.model import Request, RunStatus
 from tasks.text import plural
 

@@ -20,11 +20,12 @@ from pipeline.cli.process import (
 )
 from pipeline.console import observer_for
 from pipeline.events import Broadcast, Event, Notice, RunFinished, now
+from pipeline.run.call.prepare import Call, Prepared, prepare
 from pipeline.run.context import ResumeState
 from pipeline.run.execute import execute, recorder_for
-from pipeline.run.lifecycle import claim_and_resume, open_store, repository_id
-from pipeline.run.prepare import Call, Prepared, prepare
-from pipeline.run.recorder import EventWriter, Recorder
+from pipeline.run.recording.recorder import EventWriter, Recorder
+from pipeline.run.stored.claim import claim_and_resume
+from pipeline.run.stored.open_store import open_store, repository_id
 from pipeline.store.engine import VARIABLE
 from pipeline.store.records import Run, new_run_id
 from tasks.errors import PatchyardError

@@ -67,7 +67,7 @@ def serve(  # noqa: PLR0913 - the command's own parameters
     if missing := [name for name in REQUIRED_MODULES if find_spec(name) is None]:
         how = "install them with pip install 'patchyard[server]'"
         raise ServeError(f"`serve` needs the missing modules {', '.join(missing)}; {how}")
-    from pipeline.web.security import is_loopback  # noqa: PLC0415 - needs the extra `server`
+    from pipeline.web.security.policy import is_loopback  # noqa: PLC0415 - needs the extra `server`
     from pipeline.web.server import run_server  # noqa: PLC0415 - likewise
     from pipeline.web.services import ServerSettings  # noqa: PLC0415 - likewise
 

@@ -14,8 +14,8 @@ from pipeline.cli.process import environment, repository_and_store
 from pipeline.console import outcome_table, show, table
 from pipeline.events import outcome_fields, timestamp
 from pipeline.run.control import host_name
-from pipeline.run.lifecycle import current_status, is_dead
 from pipeline.run.paths import log_path, run_directory
+from pipeline.run.stored.status import current_status, is_dead
 from pipeline.store.records import Run, StoredAttempt, StoredTask
 from pipeline.store.store import Store, UnknownRunError
 from tasks.model import Patch, Status

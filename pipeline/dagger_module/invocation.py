@@ -36,8 +36,8 @@ from pipeline.events import (
 )
 from pipeline.publish.service import Target, publish_run, target_for_call
 from pipeline.report.exporter import export_run
+from pipeline.run.call.prepare import Call, Prepared, left_out_warning, prepare
 from pipeline.run.execute import execute, recorder_for
-from pipeline.run.prepare import Call, Prepared, left_out_warning, prepare
 from pipeline.store.records import new_run_id
 from pipeline.store.run_options import Selection
 from pipeline.store.store import Store

@@ -15,8 +15,8 @@ from opentelemetry import trace
 from containers.dagger_engine.runner import EngineRunner
 from containers.runner import Runner
 from pipeline.events import Event, Listener, StepFinished
+from pipeline.run.call.prepare import Prepared
 from pipeline.run.execute import container_config
-from pipeline.run.prepare import Prepared
 from tasks.model import Mode
 
 TRACER = trace.get_tracer("patchyard")

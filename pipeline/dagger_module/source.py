@@ -12,7 +12,7 @@ from containers.filesystem import remove
 from containers.git.standalone import borrows, initialize
 from pipeline.dagger_module.errors import ModuleError
 from pipeline.forge.github_urls import api_url, parse_name, parse_remote, web_host
-from pipeline.run.prepare import Prepared
+from pipeline.run.call.prepare import Prepared
 
 HOME = Path("caller")
 """The copy of the caller's repository, below the runtime's working directory."""

@@ -12,8 +12,8 @@ from pipeline.publish.publisher import Destination, Publication, PublishedDepend
 from pipeline.publish.pull_request import body, title
 from pipeline.report.importer import ImportedRun
 from pipeline.report.model import ReportError
-from pipeline.run.lifecycle import prepare_again
-from pipeline.run.prepare import Prepared, publish_options
+from pipeline.run.call.prepare import Prepared, publish_options
+from pipeline.run.stored.claim import prepare_again
 from pipeline.store.records import Run, StoredTask
 from pipeline.store.run_options import PublishOptions
 from pipeline.store.store import Store

@@ -14,9 +14,9 @@ from containers.runner import Job
 from containers.worktrees.worktree import AttemptRecord, PoolError, Worktree
 from pipeline.events import StepFinished, StepStarted, TaskStarted, now
 from pipeline.run.bases import StartPoint
+from pipeline.run.call.task_spec import TaskSpec
 from pipeline.run.context import RunContext
 from pipeline.run.outcomes import commit_outcome, with_failure
-from pipeline.run.task_spec import TaskSpec
 from pipeline.store.records import StoredAttempt
 from pipeline.store.store import Store
 from tasks.errors import PatchyardError

@@ -13,11 +13,11 @@ from pipeline.config.settings import Settings
 from pipeline.events import Listener, TaskFinished
 from pipeline.run.bases import StartPoint
 from pipeline.run.branches import Branches
+from pipeline.run.call.task_spec import BatchSpec, TaskSpec
 from pipeline.run.control import Control
 from pipeline.run.paths import log_path, scratch_path
-from pipeline.run.recorder import Recorder
+from pipeline.run.recording.recorder import Recorder
 from pipeline.run.result_cache import ResultCache
-from pipeline.run.task_spec import BatchSpec, TaskSpec
 from pipeline.store.records import Run, StoredTask
 from pipeline.store.store import Store
 from tasks.keys import AgentUse, InputHashes, TaskInputs

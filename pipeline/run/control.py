@@ -12,7 +12,7 @@ from time import monotonic
 import anyio
 from anyio import CancelScope
 
-from pipeline.run.recorder import Recorder
+from pipeline.run.recording.recorder import Recorder
 from pipeline.store.store import Store, StoreUnavailableError
 from tasks.model import Request, RunStatus
 

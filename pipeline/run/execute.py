@@ -8,6 +8,7 @@ from contextlib import (
     asynccontextmanager,
     nullcontext,
 )
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +16,7 @@ import anyio
 from anyio import CancelScope, to_thread
 from filelock import FileLock, Timeout
 
+from containers.concurrency import receive_stop_signals
 from containers.dagger_engine.engines import EngineAddress, Engines
 from containers.dagger_engine.images import Resolver, digest_of
 from containers.dagger_engine.runner import ContainerConfig
@@ -23,16 +25,15 @@ from containers.runner import Runner
 from containers.worktrees.pool import Pool
 from pipeline.events import Listener, Notice, RunFinished
 from pipeline.run.branches import Branches
+from pipeline.run.call.prepare import CallError, Prepared, new_run
+from pipeline.run.call.task_spec import BatchSpec, images_of, pin_images
 from pipeline.run.context import ResumeState, RunContext
 from pipeline.run.control import Control, lease_seconds
 from pipeline.run.flow import run
 from pipeline.run.paths import run_directory
-from pipeline.run.prepare import CallError, Prepared, new_run
-from pipeline.run.recorder import Recorder
-from pipeline.run.recovery import make_store_work, remove_run_file, write_run_file
+from pipeline.run.recording.recorder import Recorder
 from pipeline.run.result_cache import ResultCache
-from pipeline.run.signals import receive_stop_signals
-from pipeline.run.task_spec import BatchSpec, images_of, pin_images
+from pipeline.run.stored.recovery import make_store_work, remove_run_file, write_run_file
 from pipeline.store.store import Store
 from tasks.errors import PatchyardError
 from tasks.model import Mode, RunStatus
@@ -77,16 +78,7 @@ async def execute(  # noqa: PLR0913 - the parts of a run, all of them named
     Raises:
         PatchyardError: The run cannot continue.
     """
-    repository, settings = prepared.repository, prepared.settings
-    directory = run_directory(repository.common, recorder.run.id)
-    environ = prepared.call.environ
-    size = 1 if all(batch.mode is Mode.LOCAL for batch in prepared.batches) else settings.pool_size
-    store_work = make_store_work(recorder.opener, environ)
-    pool = Pool(
-        repository, prepared.worktrees, size, copy=settings.copy, keep=settings.keep, store_work=store_work
-    )
-    results = ResultCache(repository, prepared.secrets, pool.copies.digest, reads=not settings.fresh)
-    paused = recorder.run.status is RunStatus.PAUSED
+    directory = run_directory(prepared.repository.common, recorder.run.id)
     stop, setup = CancelScope(), CancelScope()
     runners: Mapping[Mode, Runner] = {}
     batches = prepared.batches
@@ -101,22 +93,11 @@ async def execute(  # noqa: PLR0913 - the parts of a run, all of them named
                     opened = (provider or HostRunners()).runners(prepared, directory, listener)
                     runners = await stack.enter_async_context(opened)
                     batches = await _pin_resolved_images(batches, runners)
-                context = RunContext(
-                    plan=prepared.plan,
+                context = replace(
+                    _context(prepared, recorder, listener, provider),
                     batches=batches,
-                    settings=settings,
-                    secrets=prepared.secrets,
-                    repository=repository,
-                    branches=Branches(repository, settings.branch, prepared.plan, recorder.run.id),
-                    pool=pool,
                     runners=runners,
-                    recorder=recorder,
-                    listener=listener,
-                    control=Control(recorder.run.owner, lease_seconds(environ), paused=paused),
-                    directory=directory,
                     before=before or ResumeState(),
-                    results=None if settings.no_cache or provider else results,
-                    span=(provider or HostRunners()).span,
                 )
                 finished = await run(context, stop)
         except PatchyardError as error:
@@ -125,6 +106,38 @@ async def execute(  # noqa: PLR0913 - the parts of a run, all of them named
     if finished is None:
         raise failure or AssertionError("a run ends with a result or with an error")
     return finished
+
+
+def _context(
+    prepared: Prepared, recorder: Recorder, listener: Listener, provider: "RunnerProvider | None"
+) -> RunContext:
+    """Return the context of a run, with a pool of its size; its runners are not ready yet."""
+    repository, settings, environ = prepared.repository, prepared.settings, prepared.call.environ
+    size = 1 if all(batch.mode is Mode.LOCAL for batch in prepared.batches) else settings.pool_size
+    store_work = make_store_work(recorder.opener, environ)
+    pool = Pool(
+        repository, prepared.worktrees, size, copy=settings.copy, keep=settings.keep, store_work=store_work
+    )
+    results = ResultCache(repository, prepared.secrets, pool.copies.digest, reads=not settings.fresh)
+    paused = recorder.run.status is RunStatus.PAUSED
+    return RunContext(
+        plan=prepared.plan,
+        batches=prepared.batches,
+        settings=settings,
+        secrets=prepared.secrets,
+        repository=repository,
+        branches=Branches(repository, settings.branch, prepared.plan, recorder.run.id),
+        pool=pool,
+        runners={},
+        recorder=recorder,
+        listener=listener,
+        control=Control(recorder.run.owner, lease_seconds(environ), paused=paused),
+        directory=run_directory(repository.common, recorder.run.id),
+        before=ResumeState(),
+        # A module has caches of its engine, and no directory that outlives the call.
+        results=None if settings.no_cache or provider else results,
+        span=(provider or HostRunners()).span,
+    )
 
 
 @asynccontextmanager

@@ -11,10 +11,10 @@ from containers.git.repository import GitError
 from pipeline.events import BatchStarted, ConflictFound, RunFinished, RunStarted
 from pipeline.run.attempt import Attempt
 from pipeline.run.bases import Bases, StartPoint
+from pipeline.run.call.task_spec import BatchSpec, TaskSpec
 from pipeline.run.commits import commit_message, recreate_commit, signature
 from pipeline.run.context import RunContext
 from pipeline.run.outcomes import cached_outcome, outcome_without_run
-from pipeline.run.task_spec import BatchSpec, TaskSpec
 from pipeline.store.store import Store
 from tasks.errors import PatchyardError, first_error
 from tasks.model import Mode, Outcome, Request, RunStatus, Status

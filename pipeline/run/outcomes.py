@@ -8,9 +8,9 @@ from anyio import CancelScope, to_thread
 from containers.git.repository import BranchMovedError, GitError
 from pipeline.events import now
 from pipeline.run.bases import StartPoint
+from pipeline.run.call.task_spec import TaskSpec
 from pipeline.run.commits import commit_message, signature
 from pipeline.run.context import RunContext
-from pipeline.run.task_spec import TaskSpec
 from tasks.keys import inputs_of
 from tasks.model import Outcome, Status
 

@@ -5,16 +5,9 @@ from collections.abc import Sequence
 import anyio
 
 from pipeline.publish.service import target_to_resume
-from pipeline.run.lifecycle import (
-    current_status,
-    enqueue,
-    is_settled,
-    is_unpublished,
-    plan_of,
-    request_stop,
-    tasks_to_retry,
-)
-from pipeline.run.prepare import Call, Prepared, prepare
+from pipeline.run.call.prepare import Call, Prepared, prepare
+from pipeline.run.stored.requests import enqueue, request_stop, tasks_to_retry
+from pipeline.run.stored.status import current_status, is_settled, is_unpublished, plan_of
 from pipeline.store.run_options import Selection
 from pipeline.web.problems import ClosingError, RunConflictError
 from pipeline.web.schemas import Start

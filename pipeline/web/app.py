@@ -10,12 +10,13 @@ from fastapi import APIRouter, FastAPI
 from fastapi.responses import HTMLResponse
 from starlette.responses import FileResponse, Response
 
-from pipeline.web.pages import router as pages_router
+from pipeline.web.api.routes_runs import runs_router
+from pipeline.web.api.routes_tasks import tasks_router
+from pipeline.web.page.routes import router as pages_router
 from pipeline.web.problems import NotFoundError, install_handlers
-from pipeline.web.routes_runs import runs_router
-from pipeline.web.routes_tasks import tasks_router
 from pipeline.web.schemas import Health
-from pipeline.web.security import Access, Policy
+from pipeline.web.security.middleware import secured
+from pipeline.web.security.policy import Policy
 from pipeline.web.services import ServerSettings, Services
 
 PREFIX = "/api/v1/autonomous"
@@ -77,7 +78,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
     app.include_router(_documentation(), include_in_schema=False)
     app.include_router(pages_router(services), include_in_schema=False)
     policy = Policy.of(settings.host, settings.token, settings.names)
-    app.add_middleware(Access, policy=policy)
+    app.add_middleware(secured, policy=policy)
     return app
 
 

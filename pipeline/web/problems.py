@@ -12,11 +12,11 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from pipeline.run.lifecycle import RunStateError
+from pipeline.run.stored.status import RunStateError
 from pipeline.store.store import StoreError, UnknownRunError
-from pipeline.web.feeds import TooManyError
 from pipeline.web.roots import PathOutsideRootsError
 from pipeline.web.schemas import Diagnosed
+from pipeline.web.streams.feeds import TooManyError
 from tasks.errors import PatchyardError
 from tasks.plan.parser import Diagnostic, PlanError
 from tasks.text import plural

@@ -10,7 +10,7 @@ import anyio
 import uvicorn
 from anyio import to_thread
 
-from pipeline.run.signals import receive_stop_signals
+from containers.concurrency import receive_stop_signals
 from pipeline.web.app import create_app
 from pipeline.web.services import ServerSettings, Services
 from tasks.errors import PatchyardError

@@ -14,11 +14,11 @@ from anyio import CapacityLimiter, to_thread
 
 from containers.git.repository import Repository
 from pipeline.run.control import host_name, lease_seconds
-from pipeline.run.lifecycle import current_status, is_dead, is_unpublished, open_store
 from pipeline.run.paths import run_directory
+from pipeline.run.stored.open_store import open_store
+from pipeline.run.stored.status import current_status, is_dead, is_unpublished
 from pipeline.store.records import StoredEvent
 from pipeline.store.store import AmbiguousRunError, Store, UnknownRunError
-from pipeline.web.feeds import PAGE, IsOver, Read, Subscribers
 from pipeline.web.roots import Repositories, Roots
 from pipeline.web.snapshot import (
     CACHED_SNAPSHOTS,
@@ -29,6 +29,7 @@ from pipeline.web.snapshot import (
     RunReader,
     Snapshot,
 )
+from pipeline.web.streams.feeds import PAGE, IsOver, Read, Subscribers
 from pipeline.web.workers import Work, WorkerJob, Workers
 from tasks.errors import PatchyardError
 from tasks.model import Request, RunStatus

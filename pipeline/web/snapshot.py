@@ -9,8 +9,8 @@ import anyio
 
 from containers.git.repository import Repository
 from pipeline.run.control import host_name
-from pipeline.run.lifecycle import current_status, is_unpublished, plan_of
 from pipeline.run.paths import log_path, run_directory
+from pipeline.run.stored.status import current_status, is_unpublished, plan_of
 from pipeline.store.records import Run, StoredAttempt, StoredTask
 from pipeline.store.store import Store
 from pipeline.web.workers import Work, Workers

@@ -7,9 +7,9 @@ from anyio import to_thread
 from project import Project, meet
 
 from pipeline.events import Event, RunFinished, TaskFinished, TaskStarted
+from pipeline.run.call.prepare import Call, prepare
 from pipeline.run.execute import execute, recorder_for
-from pipeline.run.lifecycle import open_store
-from pipeline.run.prepare import Call, prepare
+from pipeline.run.stored.open_store import open_store
 from tasks.model import RunStatus
 
 pytestmark = pytest.mark.anyio

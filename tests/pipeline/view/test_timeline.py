@@ -11,7 +11,7 @@ from project import Project
 from views import ZERO, at, attempt, ended, plan, run
 
 from pipeline.events import now
-from pipeline.run.lifecycle import plan_of
+from pipeline.run.stored.status import plan_of
 from pipeline.store.records import StoredStep
 from pipeline.store.store import Store
 from pipeline.view.timeline import Clock, ticks

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.types import Message, Receive, Scope, Send
 
-from pipeline.web.security import SECURITY_HEADERS, Access, Authority, Policy, is_loopback
+from pipeline.web.security.middleware import SECURITY_HEADERS, secured
+from pipeline.web.security.policy import Authority, Policy, is_loopback
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("blockbuster")]
 TOKEN = "a long random text"
@@ -82,7 +83,7 @@ async def ask(  # noqa: PLR0913 - the parts of a request
         "path": path,
         "headers": [(name.encode(), value.encode("latin-1")) for name, value in headers],
     }
-    await Access(app, policy, max_body=max_body)(scope, receive, send)
+    await secured(app, policy, max_body=max_body)(scope, receive, send)
     return Answer(sent, app)
 
 
@@ -318,7 +319,7 @@ async def test_websockets_are_closed() -> None:
     async def receive() -> Message:
         raise AssertionError("nothing is read")
 
-    await Access(App(), HERE)({"type": "websocket", "path": "/", "headers": []}, receive, send)
+    await secured(App(), HERE)({"type": "websocket", "path": "/", "headers": []}, receive, send)
     assert sent == [{"type": "websocket.close", "code": 1008}]
 
 

@@ -12,7 +12,7 @@ from containers.git.repository import Repository
 from pipeline.store.records import Run, StoredAttempt
 from pipeline.store.store import Store
 from pipeline.web import snapshot as module
-from pipeline.web.serializers import execution_status
+from pipeline.web.api.serializers import execution_status
 from pipeline.web.snapshot import RunActivity, RunReader, Snapshot, local_log
 from pipeline.web.workers import Work, WorkerEnd, Workers
 from tasks.model import Plan, RunStatus

@@ -9,8 +9,8 @@ from served import Sent, sent_events
 
 from pipeline.store.records import StoredEvent
 from pipeline.store.store import StoreError
-from pipeline.web import feeds
-from pipeline.web.feeds import PAGE, Feed, Subscribers
+from pipeline.web.streams import feeds
+from pipeline.web.streams.feeds import PAGE, Feed, Subscribers
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("blockbuster")]
 RUN = "20260101-000000-0000"

@@ -4,15 +4,13 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from html import unescape
-from pathlib import Path
 
 import httpx
 import pytest
 from project import Project, wait_for
 from served import Sent, Serving, gate, sent_events
 
-from pipeline.web.log_view import SHOWN, LogView
-from pipeline.web.pages import encode_event
+from pipeline.web.page.routes import encode_event
 
 NASTY = "<script>alert(1)</script> & \"quotes\" 'too' {{ 7 * 7 }}"
 ESCAPED = "&lt;script&gt;alert(1)&lt;/script&gt; &amp; &#34;quotes&#34; &#39;too&#39; {{ 7 * 7 }}"
@@ -244,40 +242,6 @@ def test_two_pages_of_a_run_get_the_same_changes(server: Serving, project: Proje
                 rows |= {name: state for name, state in changed(event.data).items() if name.startswith("row-")}
             seen.append(rows)
     assert seen[0] == seen[1] == {"row-1.1": "unchanged", "row-2.1": "unchanged"}
-
-
-def view(path: Path) -> list[str]:
-    """Return the pieces of a log, without their markup."""
-    log = LogView(path)
-    return [re.sub(r"</?span>", "", piece) for piece in iter(log.read, "")]
-
-
-def test_log_is_shown_without_control_sequences_and_markup(tmp_path: Path) -> None:
-    path = tmp_path / "log"
-    path.write_bytes(
-        b"\x1b[1;31mred\x1b[0m \x1b]8;;https://x.test\x07link\x1b]8;;\x07 <b> & \x00\rnext\r\nend\n"
-    )
-    assert view(path) == ["red link &lt;b&gt; &amp; \ufffd\nnext\nend\n"]
-
-
-def test_character_or_sequence_split_between_reads_is_joined(tmp_path: Path) -> None:
-    path = tmp_path / "log"
-    text = "Größe \x1b[31mrot\x1b[0m 🎉\r\nend \x1b[0"
-    data = text.encode()
-    log, text_read = LogView(path), ""
-    for number in range(1, len(data) + 1):
-        path.write_bytes(data[:number])
-        text_read += re.sub(r"</?span>", "", log.read())
-    assert text_read == "Größe rot 🎉\nend "
-
-
-def test_long_log_is_shown_from_its_end_with_a_note(tmp_path: Path) -> None:
-    path = tmp_path / "log"
-    path.write_bytes(b"x" * 1000 + b"y" * SHOWN)
-    pieces = view(path)
-    assert pieces[0].startswith("<i>the first 1,000 bytes are not shown</i>\n")
-    assert sum(piece.count("y") for piece in pieces) == SHOWN + 1  # `bytes` has one
-    assert view(tmp_path / "none") == []
 
 
 def test_html_with_any_line_end_is_one_event() -> None:

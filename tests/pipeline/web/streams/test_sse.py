@@ -8,9 +8,9 @@ import pytest
 from served import Sent, sent_events
 from starlette.types import Message, Scope
 
-from pipeline.web import sse
-from pipeline.web.feeds import Subscribers, TooManyError
-from pipeline.web.sse import format_message
+from pipeline.web.streams import sse
+from pipeline.web.streams.feeds import Subscribers, TooManyError
+from pipeline.web.streams.sse import format_message
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("blockbuster")]
 

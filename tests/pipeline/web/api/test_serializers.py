@@ -8,7 +8,7 @@ import pytest
 
 from containers.git.repository import Repository
 from pipeline.store.records import Run, StoredAttempt, StoredTask
-from pipeline.web.serializers import batch_states, execution_state, execution_status
+from pipeline.web.api.serializers import batch_states, execution_state, execution_status
 from pipeline.web.snapshot import RunActivity, Snapshot
 from tasks.model import Batch, Outcome, Plan, PullRequest, Request, RunStatus, Status, Task
 

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path as FilePath
 from typing import Annotated, Any
 from urllib.parse import parse_qs
 
@@ -23,13 +24,14 @@ from pipeline.view.diff import Diff, parse_diff
 from pipeline.view.templating import STATIC, PageLinks, render
 from pipeline.view.timeline import RUNNING, Bar, Row
 from pipeline.web import actions
-from pipeline.web.live_updates import LiveRuns
-from pipeline.web.log_view import LogView
+from pipeline.web.page.live_updates import LiveRuns
+from pipeline.web.page.log_html import SHOWN, LogHtml
+from pipeline.web.page.run_view import RunView, read_run_view
 from pipeline.web.problems import NotFoundError
-from pipeline.web.run_view import RunView, read_run_view
 from pipeline.web.schemas import RUN_PATTERN, TASK_PATTERN, Start
 from pipeline.web.services import Services
 from pipeline.web.snapshot import LocatedRun, Snapshot, find_attempt, local_log
+from pipeline.web.streams.log_tail import tail_log
 from tasks.errors import PatchyardError
 from tasks.model import Mode
 from tasks.plan.parser import PlanError
@@ -208,10 +210,16 @@ class _Pages:
             found = find_attempt(current, task, attempt)
             return found is None or found.status is not None or not current.activity.is_active
 
+        async def find() -> FilePath | None:
+            return path
+
         async def source() -> AsyncIterator[bytes]:
             if path is not None:
-                async for html in LogView(path).follow(self._services, is_over):
-                    yield encode_event("log", html) if html else b""
+                html = LogHtml()
+                closing = self._services.subscribers.closing
+                async for part in tail_log(find, is_over, -SHOWN, closing.is_set):
+                    added = html.add(part)
+                    yield encode_event("log", added) if added else b""
             yield encode_event("end", "")
 
         return self._services.subscribers.stream(source())

@@ -10,13 +10,14 @@ from starlette.responses import Response
 
 from pipeline.store.records import StoredAttempt, StoredStep
 from pipeline.store.store import UnknownRunError
-from pipeline.web.log_stream import follow, ranged
+from pipeline.web.api.log_response import log_messages, ranged
+from pipeline.web.api.serializers import running_attempts, task_detail
 from pipeline.web.problems import NotFoundError
 from pipeline.web.schemas import EVENTS, RUN_PATTERN, TASK_PATTERN, TaskDetail
-from pipeline.web.serializers import running_attempts, task_detail
 from pipeline.web.services import Services
 from pipeline.web.snapshot import Snapshot, find_attempt, local_log
-from pipeline.web.sse import EventStream
+from pipeline.web.streams.log_tail import tail_log
+from pipeline.web.streams.sse import EventStream
 from tasks.model import Task
 
 DIFF = "text/x-diff; charset=utf-8"
@@ -150,9 +151,9 @@ def _add_log_routes(router: APIRouter, services: Services) -> None:
             return _has_ended(await services.snapshot(run), number, attempt)
 
         services.subscribers.check_limit()
-        place = int(last_event_id) if last_event_id and last_event_id.isdecimal() else 0
-        source = follow(find, has_ended, place, services.subscribers.closing.is_set)
-        return services.subscribers.stream(source)
+        start = int(last_event_id) if last_event_id and last_event_id.isdecimal() else 0
+        parts = tail_log(find, has_ended, start, services.subscribers.closing.is_set)
+        return services.subscribers.stream(log_messages(parts))
 
 
 def task_of(snapshot: Snapshot, number: str) -> Task:

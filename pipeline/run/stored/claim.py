@@ -1,125 +1,23 @@
-"""Life cycle of stored runs: status, queueing, claiming, resuming, retrying and cancelling. Blocking.
+"""Claiming a stored run: any process that can reach the store and has a clone of the repository can resume it.
 
-Any process that can reach the store and has a clone of the repository can claim and resume a run.
+A run of a process that died, on this host or on another, is taken over here. Blocking.
 """
 
-import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import ClassVar
 
 from containers.git.repository import GitError, Repository
-from containers.processes import has_ended
 from containers.worktrees.recovery import recover_unlocked
 from pipeline.events import TaskFinished, as_record, now
+from pipeline.run.call.prepare import Call, CallError, Prepared, new_run, prepare
 from pipeline.run.context import ResumeState
 from pipeline.run.control import first_lease_seconds, host_name, new_owner
-from pipeline.run.paths import runs_directory
-from pipeline.run.prepare import Call, CallError, Prepared, new_run, prepare
-from pipeline.run.recovery import CUT_OFF, add_missing_runs, is_locked, make_store_work
-from pipeline.store.engine import VARIABLE
-from pipeline.store.records import Run, StoredTask, new_run_id
+from pipeline.run.stored.open_store import open_store
+from pipeline.run.stored.recovery import CUT_OFF, make_store_work
+from pipeline.run.stored.status import RunStateError, current_status, is_settled
+from pipeline.store.records import Run, StoredTask
 from pipeline.store.store import Store
-from tasks.errors import PatchyardError
-from tasks.model import Plan, Request, RunStatus, Status
-from tasks.plan.parser import parse
-from tasks.schedule import select
-from tasks.text import without_credentials
-
-
-class RunStateError(PatchyardError):
-    """The status of a run does not allow the requested operation."""
-
-    exit_code: ClassVar[int] = 2
-
-
-def open_store(repository: Repository, environ: Mapping[str, str], database: str | None = None) -> Store:
-    """Open the store of a repository's runs: a database that others share, or the one in its git directory.
-
-    Args:
-        repository: The repository of the runs.
-        environ: `PATCHYARD_DATABASE` has the URL if `database` is `None`.
-        database: A SQLAlchemy URL.
-
-    Raises:
-        StoreError: It cannot be opened.
-    """
-    url = database or environ.get(VARIABLE)
-    shared = repository_id(repository, environ) if url else ""
-    store = Store(url, repository=shared) if url else Store.beside(repository.common)
-    add_missing_runs(store, runs_directory(repository.common))
-    return store
-
-
-def repository_id(repository: Repository, environ: Mapping[str, str]) -> str:
-    """Return the id of a repository, the same in all clones: the URL of `origin`, else the host and path."""
-    url = repository.remote("origin").url()
-    if url is None:
-        return f"{host_name(environ)}:{repository.common}"
-    return without_credentials(url).removesuffix("/").removesuffix(".git")
-
-
-def plan_of(run: Run) -> Plan:
-    """Return the selected part of a run's stored plan.
-
-    Raises:
-        CallError: The stored text cannot be parsed.
-    """
-    parsed = parse(run.plan_text, run.plan_path, agent=run.settings.agent or "agent")
-    if parsed.plan is None:
-        raise CallError(f"the plan of run {run.id} cannot be parsed: {parsed.diagnostics[0]}")
-    chosen = run.call.selection
-    return select(parsed.plan, start_batch=chosen.start_batch, end_batch=chosen.end_batch, tasks=chosen.tasks)
-
-
-def current_status(store: Store, run: Run, environ: Mapping[str, str]) -> RunStatus:
-    """Return the status of a run: `INTERRUPTED` if it is stored as active and its process is dead."""
-    if not run.status.is_active or not is_dead(store, run, environ):
-        return run.status
-    return RunStatus.INTERRUPTED
-
-
-def is_dead(store: Store, run: Run, environ: Mapping[str, str]) -> bool:
-    """Whether the process of a run that is stored as active is dead.
-
-    On the run's host, the lock in its directory decides, which the system releases when the process exits; on
-    other hosts, its lease.
-    """
-    if run.directory and (run.host == host_name(environ) or run.owner is None) and Path(run.directory).is_dir():
-        if is_locked(Path(run.directory)):
-            return False
-        # A process that has claimed the run, and not locked the directory yet, is known by its process id.
-        return not (run.owner and is_process(run.owner) and store.is_leased(run.id))
-    return not store.is_leased(run.id)
-
-
-def is_process(owner: str) -> bool:
-    """Whether the process of this host that made a claim is running; see `new_owner`."""
-    number = owner.split(":")[-2:-1]
-    if not number or not number[0].isdigit():
-        return False
-    if int(number[0]) == os.getpid():  # an earlier process, in a container that assigns the same id each time
-        return False
-    try:
-        os.kill(int(number[0]), 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        pass  # it belongs to another user
-    return not has_ended(int(number[0]))  # a zombie, as in containers whose first process reaps none
-
-
-def enqueue(prepared: Prepared, store: Store, *, served: bool = False) -> Run:
-    """Store a run that `claim_and_resume` starts later.
-
-    If `served`, servers look after it: the next server to start resumes it if it was interrupted.
-    """
-    made = new_run(prepared, new_run_id(now()), repository=store.repository)
-    call = replace(made.call, served=served)
-    run = replace(made, status=RunStatus.PENDING, owner=None, lease_until=None, host=None, call=call)
-    store.open_run(run)
-    return run
+from tasks.model import RunStatus, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,31 +118,6 @@ def _attempt_counts(store: Store, run: Run, stored: Iterable[StoredTask]) -> dic
     return counts
 
 
-def is_settled(stored: StoredTask) -> bool:
-    """Whether a task has a result of its own, so that resuming does not run it again.
-
-    It succeeded, or one of its own steps failed or timed out. A task that was cancelled, skipped, or failed for
-    another reason (such as a full disk) runs again.
-    """
-    outcome = stored.outcome
-    if outcome.succeeded or outcome.status is Status.TIMED_OUT:
-        return True
-    return outcome.status is Status.FAILED and outcome.exit_code is not None
-
-
-def is_unpublished(store: Store, run: Run) -> bool:
-    """Whether a run with `publish` has commits that are not on the forge, or not in their latest version."""
-    if not run.settings.publish:
-        return False
-    pushed = {record.name: record.pushed for record in store.branches()}
-    left = [item for item in store.tasks(run.id) if item.outcome.commit]
-    left = [item for item in left if item.pull_request is None or item.pull_request.action != "merged"]
-    return any(
-        item.pull_request is None or pushed.get(item.outcome.branch or "") != item.outcome.commit
-        for item in left
-    )
-
-
 def _seconds_so_far(run: Run, stored: Iterable[StoredTask]) -> float:
     """Return how long a run has been running, in seconds, as far as it is stored."""
     if run.seconds is not None:
@@ -340,43 +213,3 @@ def _fetch_base(repository: Repository, run: Run, environ: Mapping[str, str]) ->
             f"run {run.id} starts from commit {run.base[:12]}, which is neither in this clone nor on {remote}: "
             f"push its branch, or resume the run on {host} ({error})"
         ) from None
-
-
-def tasks_to_retry(store: Store, run: Run, tasks: Collection[str]) -> tuple[str, ...]:
-    """Return the tasks to run again, with all tasks that build on them, in the plan's order.
-
-    Without `tasks`, those that failed or timed out.
-
-    Raises:
-        CallError: The run has no such task.
-    """
-    stored = store.tasks(run.id, patches=False)
-    plan = plan_of(run)
-    if unknown := [name for name in tasks if name not in {task.id for task in plan.tasks}]:
-        raise CallError(f"run {run.id} has no task {unknown[0]}; `patchyard status {run.id}` lists its tasks")
-    wanted = set(tasks) or {
-        item.outcome.task for item in stored if item.outcome.status in {Status.FAILED, Status.TIMED_OUT}
-    }
-    while more := {item.outcome.task for item in stored if wanted & set(item.builds_on)} - wanted:
-        wanted |= more
-    return tuple(task.id for task in plan.tasks if task.id in wanted)
-
-
-def request_stop(store: Store, run: Run, environ: Mapping[str, str], request: Request | None) -> None:
-    """Send a request to the process of a run; a run without a process is cancelled at once.
-
-    Raises:
-        RunStateError: The run has ended, or has no process that could act on the request.
-    """
-    while True:
-        status = current_status(store, run, environ)
-        if status.is_over:
-            raise RunStateError(f"run {run.id} has ended: {status}")
-        if not status.is_waiting:
-            store.send_request(run.id, request)
-            return
-        if request is not Request.CANCEL:
-            raise RunStateError(f"run {run.id} is not running; resume it with `patchyard resume {run.id}`")
-        if store.cancel(run):
-            return
-        run = store.run(run.id)  # a process has just claimed it

@@ -13,7 +13,7 @@ import anyio
 from anyio import to_thread
 
 from pipeline.events import Event, as_record
-from pipeline.run.deferred_store import DeferredStore
+from pipeline.run.recording.deferred_store import DeferredStore
 from pipeline.store.records import Run
 from pipeline.store.store import Store, StoreError, StoreUnavailableError
 

@@ -5,19 +5,17 @@ changes can be sent as one. Only tasks that an event names are read and rendered
 """
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, replace
 from time import thread_time
 from typing import Any
 
 import anyio
-from anyio.abc import TaskGroup
 
 from pipeline.store.records import Run
 from pipeline.view.templating import PageLinks
-from pipeline.web.feeds import Feed
-from pipeline.web.run_view import (
+from pipeline.web.page.run_view import (
     EventDigest,
     RunView,
     add_started_attempt,
@@ -29,6 +27,8 @@ from pipeline.web.run_view import (
 )
 from pipeline.web.services import Services
 from pipeline.web.snapshot import LocatedRun, RunActivity
+from pipeline.web.streams.feeds import Feed
+from pipeline.web.streams.shared_work import SharedWork
 from tasks.errors import PatchyardError
 
 SHORTEST_PAUSE = 0.02
@@ -77,7 +77,11 @@ class LiveRun:
         self._cpu_seconds = 0.0  # of the last change
         self._changed = anyio.Event()
         self.over = False
-        self.pages = 0
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether new pages may join: the run is not over."""
+        return not self.over
 
     async def run(self) -> None:
         """Collect changes until the run is over."""
@@ -177,23 +181,16 @@ class LiveRun:
             await changed.wait()
 
 
-@dataclass(slots=True)
 class LiveRuns:
     """The runs with open pages: created for the first page, and stopped with the last."""
 
-    services: Services
-    _runs: dict[str, tuple[LiveRun, Callable[[], None]]] = field(default_factory=dict)
-    _group: TaskGroup | None = None
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._live_runs = SharedWork[LiveRun]()
 
-    @asynccontextmanager
-    async def open(self) -> AsyncIterator[None]:
+    def open(self) -> AbstractAsyncContextManager[None]:
         """Let pages be updated while the context is open."""
-        async with anyio.create_task_group() as group:
-            self._group = group
-            try:
-                yield
-            finally:
-                group.cancel_scope.cancel()
+        return self._live_runs.open()
 
     async def changes(self, located: LocatedRun, after: int, frame: str) -> AsyncIterator[tuple[int, str, str]]:
         """Yield changes after an event: a sequence number, `update`, `reload` or `end`, and HTML.
@@ -220,39 +217,16 @@ class LiveRuns:
 
     @asynccontextmanager
     async def _live_run(self, located: LocatedRun, after: int, frame: str) -> AsyncIterator[LiveRun]:
-        services, run = self.services, located.run.id
+        services, run = self._services, located.run.id
         async with services.subscribers.feed(
             run, services.event_reader(located), services.end_check(run)
         ) as feed:
-            live = self._existing(run)
-            if live is None:
+
+            async def create() -> LiveRun:
                 view = await services.call(read_run_view, services.run_reader, located)
-                # Another page may have created it while the run was read.
-                live = self._existing(run) or self._start(located, feed, view, after, frame)
-            live.pages += 1
-            try:
+                if after >= view.sequence:
+                    return LiveRun(services, located, feed, view)
+                return LiveRun(services, located, feed, replace(view, sequence=max(0, after)), page_frame=frame)
+
+            async with self._live_runs.use(run, create) as live:
                 yield live
-            finally:
-                live.pages -= 1
-                if live.pages == 0 and self._runs.get(run, (None,))[0] is live:
-                    self._runs.pop(run)[1]()
-
-    def _existing(self, run: str) -> LiveRun | None:
-        live = self._runs[run][0] if run in self._runs else None
-        return None if live is None or live.over else live
-
-    def _start(self, located: LocatedRun, feed: Feed, view: RunView, after: int, frame: str) -> LiveRun:
-        if self._group is None:
-            raise RuntimeError("live updates are not open")
-        is_older = after < view.sequence
-        start = replace(view, sequence=max(0, after)) if is_older else view
-        live = LiveRun(self.services, located, feed, start, page_frame=frame if is_older else None)
-        scope = anyio.CancelScope()
-        self._runs[located.run.id] = (live, scope.cancel)
-        self._group.start_soon(self._run, live, scope)
-        return live
-
-    @staticmethod
-    async def _run(live: LiveRun, scope: anyio.CancelScope) -> None:
-        with scope:
-            await live.run()

@@ -4,10 +4,10 @@ import anyio
 import pytest
 from project import Project
 
-from pipeline.web.feeds import Feed
-from pipeline.web.live_updates import LiveRun
-from pipeline.web.run_view import read_run_view
+from pipeline.web.page.live_updates import LiveRun
+from pipeline.web.page.run_view import read_run_view
 from pipeline.web.services import ServerSettings, Services
+from pipeline.web.streams.feeds import Feed
 from pipeline.web.workers import Work
 
 

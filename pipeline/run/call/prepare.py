@@ -14,10 +14,10 @@ from pipeline.config.lockfile import Lock
 from pipeline.config.settings import DEFAULT_BRANCH, Settings
 from pipeline.config.sources import ConfigError, Sources, UnsetError, load, secret_values, variables_of
 from pipeline.events import now
+from pipeline.run.call.task_spec import BatchSpec, images_of, mask_titles, pin_images, resolve_batches
 from pipeline.run.commits import committer_of
 from pipeline.run.control import first_lease_seconds, host_name, new_owner
 from pipeline.run.paths import run_directory
-from pipeline.run.task_spec import BatchSpec, images_of, mask_titles, pin_images, resolve_batches
 from pipeline.store.records import Run
 from pipeline.store.run_options import PublishOptions, Selection, StoredCall
 from tasks.errors import PatchyardError

@@ -9,6 +9,7 @@ from pydantic import BaseModel, TypeAdapter
 from starlette.responses import Response
 
 from pipeline.web import actions
+from pipeline.web.api.serializers import batch_states, execution_state, execution_status
 from pipeline.web.problems import diagnosed
 from pipeline.web.schemas import (
     EVENTS,
@@ -21,10 +22,9 @@ from pipeline.web.schemas import (
     Start,
     Started,
 )
-from pipeline.web.serializers import batch_states, execution_state, execution_status
 from pipeline.web.services import Services
 from pipeline.web.snapshot import LocatedRun
-from pipeline.web.sse import EventStream
+from pipeline.web.streams.sse import EventStream
 
 ExecutionId = Annotated[
     str,

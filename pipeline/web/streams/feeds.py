@@ -11,10 +11,10 @@ from contextlib import asynccontextmanager, contextmanager
 from time import monotonic
 
 import anyio
-from anyio.abc import TaskGroup
 
 from pipeline.store.records import StoredEvent
-from pipeline.web.sse import EncodedEvent, EventStream
+from pipeline.web.streams.shared_work import SharedWork
+from pipeline.web.streams.sse import EncodedEvent, EventStream
 from tasks.errors import PatchyardError
 
 POLL = 0.04
@@ -54,7 +54,11 @@ class Feed:
         self._grown_at = monotonic()
         self._loaded = anyio.Event()
         self.failure: PatchyardError | None = None
-        self.subscribers = 0
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether new subscribers may join: the store could be read so far."""
+        return self.failure is None
 
     async def run(self) -> None:
         """Poll the store until cancelled, or until it cannot be read (`failure`)."""
@@ -129,24 +133,21 @@ class Subscribers:
         self.limit = limit
         self.closing = anyio.Event()
         self.count = 0
-        self._group: TaskGroup | None = None
-        self._feeds: dict[str, tuple[Feed, anyio.CancelScope]] = {}
+        self._feeds = SharedWork[Feed]()
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
         """Run feeds while the context is open."""
-        async with anyio.create_task_group() as group:
-            self._group = group
+        async with self._feeds.open():
             try:
                 yield
             finally:
                 self.close()
-                group.cancel_scope.cancel()
 
     def close(self) -> None:
         """End every stream after the events that are stored by now."""
         self.closing.set()
-        for feed, _ in self._feeds.values():
+        for feed in self._feeds:
             feed.notify()
 
     def check_limit(self) -> None:
@@ -173,27 +174,12 @@ class Subscribers:
     @asynccontextmanager
     async def feed(self, run: str, read: Read, is_over: IsOver) -> AsyncIterator[Feed]:
         """Provide the feed of a run, and run it while the context is open."""
-        if run not in self._feeds or self._feeds[run][0].failure:
-            if self._group is None:
-                raise RuntimeError("feeds run in the context of Subscribers.open")
-            feed, scope = Feed(read, is_over), anyio.CancelScope()
-            self._feeds[run] = (feed, scope)
-            self._group.start_soon(self._run, feed, scope)
-        feed, scope = self._feeds[run]
-        feed.subscribers += 1
-        try:
-            yield feed
-        finally:
-            feed.subscribers -= 1
-            if feed.subscribers == 0:
-                scope.cancel()
-                if self._feeds.get(run, (None,))[0] is feed:
-                    del self._feeds[run]
 
-    @staticmethod
-    async def _run(feed: Feed, scope: anyio.CancelScope) -> None:
-        with scope:
-            await feed.run()
+        async def create() -> Feed:
+            return Feed(read, is_over)
+
+        async with self._feeds.use(run, create) as feed:
+            yield feed
 
     async def messages(self, run: str, after: int, read: Read, is_over: IsOver) -> AsyncIterator[bytes]:
         """Yield the events of a run after a sequence number, until it is over; empty bytes if there are none.

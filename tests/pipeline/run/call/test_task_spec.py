@@ -4,7 +4,7 @@ from pathlib import Path
 
 from containers.agents.builtin import Agent
 from pipeline.config.sources import load
-from pipeline.run.task_spec import BatchSpec, images_of, mask_titles, pin_images, resolve_batches
+from pipeline.run.call.task_spec import BatchSpec, images_of, mask_titles, pin_images, resolve_batches
 from tasks.model import Mode
 from tasks.plan.parser import parse
 from tasks.secrets import Secrets

@@ -14,7 +14,7 @@ from pipeline.view.templating import PageLinks, render
 from pipeline.view.timeline import Row, Timeline
 from pipeline.view.timeline_builder import RunningStep, Source, source_of, timeline
 from pipeline.web.snapshot import LocatedRun, RunActivity, RunReader
-from pipeline.web.sse import EncodedEvent
+from pipeline.web.streams.sse import EncodedEvent
 
 RECENT_EVENTS = 500
 """Events that are read to find the running steps and the notices of a run."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from containers.git.repository import GitError, Repository
-from pipeline.run.lifecycle import current_status
 from pipeline.run.paths import run_directory
 from pipeline.run.result_cache import older_than
+from pipeline.run.stored.status import current_status
 from pipeline.store.records import BranchRecord, Run, StoredTask
 from pipeline.store.store import Store
 from tasks.model import RunStatus

@@ -7,7 +7,7 @@ import anyio
 import pytest
 from anyio import to_thread
 
-from pipeline.run.deferred_store import DeferredStore
+from pipeline.run.recording.deferred_store import DeferredStore
 from pipeline.store.store import Store, StoreError
 
 pytestmark = pytest.mark.anyio

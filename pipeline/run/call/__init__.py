@@ -1,0 +1,1 @@
+"""A call, checked and resolved before anything runs."""

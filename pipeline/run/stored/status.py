@@ -1,0 +1,98 @@
+"""The status of stored runs, as far as the store and this host tell. Blocking."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+from containers.processes import has_ended
+from pipeline.run.call.prepare import CallError
+from pipeline.run.control import host_name
+from pipeline.run.stored.recovery import is_locked
+from pipeline.store.records import Run, StoredTask
+from pipeline.store.store import Store
+from tasks.errors import PatchyardError
+from tasks.model import Plan, RunStatus, Status
+from tasks.plan.parser import parse
+from tasks.schedule import select
+
+
+class RunStateError(PatchyardError):
+    """The status of a run does not allow the requested operation."""
+
+    exit_code: ClassVar[int] = 2
+
+
+def plan_of(run: Run) -> Plan:
+    """Return the selected part of a run's stored plan.
+
+    Raises:
+        CallError: The stored text cannot be parsed.
+    """
+    parsed = parse(run.plan_text, run.plan_path, agent=run.settings.agent or "agent")
+    if parsed.plan is None:
+        raise CallError(f"the plan of run {run.id} cannot be parsed: {parsed.diagnostics[0]}")
+    chosen = run.call.selection
+    return select(parsed.plan, start_batch=chosen.start_batch, end_batch=chosen.end_batch, tasks=chosen.tasks)
+
+
+def current_status(store: Store, run: Run, environ: Mapping[str, str]) -> RunStatus:
+    """Return the status of a run: `INTERRUPTED` if it is stored as active and its process is dead."""
+    if not run.status.is_active or not is_dead(store, run, environ):
+        return run.status
+    return RunStatus.INTERRUPTED
+
+
+def is_dead(store: Store, run: Run, environ: Mapping[str, str]) -> bool:
+    """Whether the process of a run that is stored as active is dead.
+
+    On the run's host, the lock in its directory decides, which the system releases when the process exits; on
+    other hosts, its lease.
+    """
+    if run.directory and (run.host == host_name(environ) or run.owner is None) and Path(run.directory).is_dir():
+        if is_locked(Path(run.directory)):
+            return False
+        # A process that has claimed the run, and not locked the directory yet, is known by its process id.
+        return not (run.owner and is_process(run.owner) and store.is_leased(run.id))
+    return not store.is_leased(run.id)
+
+
+def is_process(owner: str) -> bool:
+    """Whether the process of this host that made a claim is running; see `new_owner`."""
+    number = owner.split(":")[-2:-1]
+    if not number or not number[0].isdigit():
+        return False
+    if int(number[0]) == os.getpid():  # an earlier process, in a container that assigns the same id each time
+        return False
+    try:
+        os.kill(int(number[0]), 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass  # it belongs to another user
+    return not has_ended(int(number[0]))  # a zombie, as in containers whose first process reaps none
+
+
+def is_settled(stored: StoredTask) -> bool:
+    """Whether a task has a result of its own, so that resuming does not run it again.
+
+    It succeeded, or one of its own steps failed or timed out. A task that was cancelled, skipped, or failed for
+    another reason (such as a full disk) runs again.
+    """
+    outcome = stored.outcome
+    if outcome.succeeded or outcome.status is Status.TIMED_OUT:
+        return True
+    return outcome.status is Status.FAILED and outcome.exit_code is not None
+
+
+def is_unpublished(store: Store, run: Run) -> bool:
+    """Whether a run with `publish` has commits that are not on the forge, or not in their latest version."""
+    if not run.settings.publish:
+        return False
+    pushed = {record.name: record.pushed for record in store.branches()}
+    left = [item for item in store.tasks(run.id) if item.outcome.commit]
+    left = [item for item in left if item.pull_request is None or item.pull_request.action != "merged"]
+    return any(
+        item.pull_request is None or pushed.get(item.outcome.branch or "") != item.outcome.commit
+        for item in left
+    )
