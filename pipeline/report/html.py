@@ -25,20 +25,20 @@ class Detail:
     diff: Diff | None = None
 
 
-def html_report(view: Timeline, tasks: Iterable[StoredTask], now: datetime) -> str:
+def html_report(timeline: Timeline, tasks: Iterable[StoredTask], now: datetime) -> str:
     """Return the report as HTML that loads no other resources.
 
     Args:
-        view: Timeline of the run.
+        timeline: Timeline of the run.
         tasks: Stored tasks with their patches.
         now: Time of the report.
     """
     script = static("timeline.js")
-    details, left_out = _details(view, {item.outcome.task: item for item in tasks})
+    details, left_out = _details(timeline, {item.outcome.task: item for item in tasks})
     return render(
         "report.html",
         {
-            "view": view,
+            "timeline": timeline,
             "links": ReportLinks(),
             "details": details,
             "left_out": left_out,
@@ -52,14 +52,14 @@ def html_report(view: Timeline, tasks: Iterable[StoredTask], now: datetime) -> s
     )
 
 
-def _details(view: Timeline, stored: Mapping[str, StoredTask]) -> tuple[list[Detail], int]:
+def _details(timeline: Timeline, stored: Mapping[str, StoredTask]) -> tuple[list[Detail], int]:
     """Return the details of each task, and the number of patches left out because of the limits."""
     marks = {
         bar.task: bar.marks
-        for bar in sorted((bar for lane in view.lanes for bar in lane.bars), key=lambda bar: bar.number)
+        for bar in sorted((bar for lane in timeline.lanes for bar in lane.bars), key=lambda bar: bar.number)
     }
     details, lines, size, left_out = [], MAX_LINES, MAX_BYTES, 0
-    for row in view.rows:
+    for row in timeline.rows:
         item = stored.get(row.task)
         patch = item.outcome.patch if item else None
         diff = None

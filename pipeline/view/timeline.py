@@ -148,7 +148,7 @@ class Timeline:
     """A run as shown. `span` is the timeline's width, `elapsed` the duration, `busy` the sum over tasks."""
 
     run: Run
-    standing: RunStatus
+    displayed_status: RunStatus
     clock: Clock
     lanes: tuple[Lane, ...]
     rows: tuple[Row, ...]
@@ -161,12 +161,12 @@ class Timeline:
     @property
     def live(self) -> bool:
         """Whether the run may still change."""
-        return self.standing in LIVE
+        return self.displayed_status in LIVE
 
     @property
     def moving(self) -> bool:
         """Whether the run is active, so that its clock is running."""
-        return self.standing.is_active
+        return self.displayed_status.is_active
 
     @property
     def frame(self) -> str:

@@ -41,10 +41,10 @@ _DIGITS = re.compile(r"(\d+)")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Stored records of a run. `standing` is its current status, `plan` the selected part of the plan."""
+    """Stored records of a run. `displayed_status` is the current one, `plan` the selected part of the plan."""
 
     run: Run
-    standing: RunStatus
+    displayed_status: RunStatus
     plan: Plan | None = None
     attempts: Sequence[StoredAttempt] = ()
     steps: Mapping[tuple[str, int], Sequence[StoredStep]] = field(default_factory=dict)
@@ -64,14 +64,14 @@ class RunningStep:
 
 
 def source_of(
-    store: "Store", run: Run, standing: RunStatus, plan: Plan | None, *, patches: bool = False
+    store: "Store", run: Run, displayed_status: RunStatus, plan: Plan | None, *, patches: bool = False
 ) -> Source:
     """Read the records of a run from the store. Blocking.
 
     Args:
         store: Store of the run.
         run: Stored run.
-        standing: Current status, which depends on more than the store (see `current_status`).
+        displayed_status: Current status, which depends on more than the store (see `current_status`).
         plan: Selected part of the plan, for the tasks that have not started.
         patches: Whether to read the tasks' patches, which may be large.
     """
@@ -80,7 +80,7 @@ def source_of(
     older = [item for item in map(_attempt_of, tasks) if item and (item.task, item.number) not in known]
     return Source(
         run=run,
-        standing=standing,
+        displayed_status=displayed_status,
         plan=plan,
         attempts=sorted([*attempts, *older], key=lambda item: item.started_at),
         steps=store.steps_of_run(run.id),
@@ -119,7 +119,7 @@ def timeline(
         before: Previous timeline of the same run; bars and rows of tasks not in `touched` are reused.
         touched: Tasks that changed since `before`.
     """
-    live = source.standing in LIVE
+    live = source.displayed_status in LIVE
     spans = _Spans(source, now, live=live)
     clock = Clock(spans.zero, _cuts(spans.zero, [*spans.work, *spans.tail]))
     end = clock.position(spans.end)
@@ -130,7 +130,7 @@ def timeline(
     rows = _rows(source, bars, same)
     return Timeline(
         run=source.run,
-        standing=source.standing,
+        displayed_status=source.displayed_status,
         clock=clock,
         lanes=_lanes(bars, source.run.pool_size if live else 0),
         rows=rows,
@@ -148,7 +148,7 @@ class _Spans:
     def __init__(self, source: Source, now: datetime, *, live: bool) -> None:
         self._source = source
         self._now = now
-        self._live = live and source.standing is not RunStatus.PENDING
+        self._live = live and source.displayed_status is not RunStatus.PENDING
         self.of = {(item.task, item.number): self._span(item) for item in source.attempts}
         self.work = [(begin, end or now) for begin, end in self.of.values()]
         self.zero = self._zero()

@@ -107,7 +107,7 @@ def nasty_run() -> tuple[Timeline, list[StoredTask]]:
             speedup=1.0,
             efficiency=0.5,
         ),
-        standing=RunStatus.FAILED,
+        displayed_status=RunStatus.FAILED,
         plan=plan("1.1", "1.2", "1.3", "2.1", "2.2", "2.3", "2.4"),
         attempts=[
             attempt("1.1", 0, 1, title=NASTY),

@@ -149,7 +149,7 @@ class LiveRun:
             activity,
             last,
             tuple(digest.notices),
-            before=before.view,
+            before=before.timeline,
             changed_tasks=digest.changed_tasks.keys(),
         )
         html = render_changes(before, after, digest.changed_tasks, self._links, page_frame=self._page_frame)

@@ -157,8 +157,8 @@ class _Pages:
         self, located: LocatedRun, view: RunView, task: TaskView | None = None
     ) -> dict[str, object]:
         return {
-            "shown": view,
-            "view": view.view,
+            "page": view,
+            "timeline": view.timeline,
             "links": PageLinks(located.run.id),
             "repository": str(located.repository.root),
             "task": task,
@@ -242,7 +242,7 @@ class _Pages:
         located, view = await self._read(run)
         links = PageLinks(located.run.id)
         if action in {"cancel", "pause"} and _is_htmx(request):
-            return _page("actions.html", {"shown": view, "view": view.view, "links": links})
+            return _page("actions.html", {"page": view, "timeline": view.timeline, "links": links})
         return _redirect(request, links.of_run())
 
     async def static(self, name: str) -> Response:
@@ -267,12 +267,12 @@ def _task_view(  # noqa: PLR0913, PLR0917 - called in a thread, by position
     Raises:
         NotFoundError: The run has no such task.
     """
-    row = view.view.row(task)
+    row = view.timeline.row(task)
     if row is None:
         raise NotFoundError(f"run {located.run.id} has no task {task}")
     attempts = located.store.attempts(located.run.id, task)
     number = attempt or max((item.number for item in attempts), default=1)
-    bar = next((bar for bar in view.view.bars(task) if bar.number == number), None)
+    bar = next((bar for bar in view.timeline.bars(task) if bar.number == number), None)
     found = next((item for item in attempts if item.number == number), None)
     stored = next(iter(located.store.tasks(located.run.id, task)), None)
     patch = found.patch if found else None

@@ -35,7 +35,7 @@ class Notice:
 class RunView:
     """A run as its page shows it; `sequence` is that of the newest event in it."""
 
-    view: Timeline
+    timeline: Timeline
     source: Source
     sequence: int
     activity: RunActivity
@@ -163,7 +163,7 @@ def build_run_view(  # noqa: PLR0913 - a view has these parts
         before: The timeline of an earlier view, from which unchanged tasks are copied.
         changed_tasks: The tasks that changed since.
     """
-    source = replace(source, standing=activity.displayed_status)
+    source = replace(source, displayed_status=activity.displayed_status)
     view = timeline(source, now(), before=before, touched=changed_tasks)
     return RunView(view, source, sequence, activity, notices)
 
@@ -197,19 +197,19 @@ def render_changes(
     `page_frame` is the frame of the timeline on a page that is older than `before`; the HTML then has all that
     may have changed.
     """
-    view, own, old = after.view, set(changed_tasks), before.view if page_frame is None else None
+    view, own, old = after.timeline, set(changed_tasks), before.timeline if page_frame is None else None
     rows = [row for row in view.rows if row.task in own]
     return render(
         "changes.html",
         {
-            "shown": after,
-            "view": view,
+            "page": after,
+            "timeline": view,
             "links": links,
             "rows": rows,
             "bars": [bar for lane in view.lanes for bar in lane.bars if bar.task in own],
             "turned": [row for row in rows if _is_new_state(old.row(row.task) if old else None, row)],
             "stages": [stage for stage in view.stages if old is None or stage not in old.stages],
-            "redraw": view.frame != (before.view.frame if page_frame is None else page_frame),
+            "redraw": view.frame != (before.timeline.frame if page_frame is None else page_frame),
             "counted": old is None or view.counts != old.counts,
             "conflicting": old is None or view.conflicts != old.conflicts,
         },

@@ -115,7 +115,7 @@ def test_large_patches_are_cut() -> None:
     patch = Patch("s", "t", diff.encode(), ("x",))
     names = [f"1.{number}" for number in range(1, 8)]
     tasks = [ended(name, patch=patch, commit="c") for name in names]
-    source = Source(run=run(), standing=RunStatus.SUCCEEDED, plan=plan(*names), tasks=tasks)
+    source = Source(run=run(), displayed_status=RunStatus.SUCCEEDED, plan=plan(*names), tasks=tasks)
     html = html_report(timeline(source, at(1)), tasks, at(1))
     assert html.count('<tr class="add">') == module.MAX_LINES == 5 * MOST_LINES
     assert "2 more patches are left out" in html
@@ -144,7 +144,7 @@ def test_report_command_writes_the_file(project: Project) -> None:
 
 
 def test_run_that_never_started_has_a_report() -> None:
-    source = Source(run=run(status=RunStatus.PENDING), standing=RunStatus.PENDING, plan=plan("1.1"))
+    source = Source(run=run(status=RunStatus.PENDING), displayed_status=RunStatus.PENDING, plan=plan("1.1"))
     page = Reader(html_report(timeline(source, at(1)), [], at(1)))
     (row,) = [values for values in page.all("tr") if values.get("id") == "row-1.1"]
     assert row["data-state"] == "pending"

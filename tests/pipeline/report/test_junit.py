@@ -70,7 +70,7 @@ def test_characters_invalid_in_xml_are_replaced() -> None:
 def test_arbitrary_text_gives_valid_xml(text: str) -> None:
     source = Source(
         run=run(plan_title=text),
-        standing=RunStatus.FAILED,
+        displayed_status=RunStatus.FAILED,
         attempts=[attempt("1.1", 0, 1, status=Status.FAILED)],
         tasks=[ended("1.1", Status.FAILED, title=text, error=text)],
     )
@@ -80,7 +80,7 @@ def test_arbitrary_text_gives_valid_xml(text: str) -> None:
 def test_running_task_is_skipped() -> None:
     source = Source(
         run=run(),
-        standing=RunStatus.RUNNING,
+        displayed_status=RunStatus.RUNNING,
         plan=plan("1.1", "1.2"),
         attempts=[attempt("1.1", 0, None)],
     )

@@ -24,7 +24,7 @@ DAY = 86400.0
 def test_running_run_has_lanes_bars_and_rows() -> None:
     source = Source(
         run=run(),
-        standing=RunStatus.RUNNING,
+        displayed_status=RunStatus.RUNNING,
         plan=plan("1.1", "1.2", "1.3", "2.1"),
         attempts=[
             attempt("1.1", 0.0, 2.0, worktree="wt-2"),
@@ -68,7 +68,7 @@ def test_a_run_that_was_closed_has_the_figures_that_it_was_closed_with() -> None
     request = PullRequest("1.1", 7, "https://github.test/pull/7", "b", "main")
     source = Source(
         run=run(status=RunStatus.FAILED, finished_at=at(9), seconds=8.5, speedup=1.5, efficiency=0.75),
-        standing=RunStatus.FAILED,
+        displayed_status=RunStatus.FAILED,
         plan=plan("1.1", "1.2"),
         attempts=[attempt("1.1", 0, 2), attempt("1.2", 2, 3, status=Status.FAILED)],
         tasks=[ended("1.1", request=request), ended("1.2", Status.FAILED, error="no\nlog")],
@@ -86,7 +86,7 @@ def test_a_run_that_was_closed_has_the_figures_that_it_was_closed_with() -> None
 def test_a_long_time_without_work_is_cut_out() -> None:
     source = Source(
         run=run(status=RunStatus.SUCCEEDED, finished_at=at(DAY + 20)),
-        standing=RunStatus.SUCCEEDED,
+        displayed_status=RunStatus.SUCCEEDED,
         attempts=[
             attempt("1.1", 0, 10, status=Status.CANCELLED),
             attempt("1.1", DAY, DAY + 10, number=2),
@@ -107,7 +107,7 @@ def test_a_long_time_without_work_is_cut_out() -> None:
 def test_time_that_passes_while_something_runs_is_never_cut() -> None:
     source = Source(
         run=run(),
-        standing=RunStatus.RUNNING,
+        displayed_status=RunStatus.RUNNING,
         attempts=[attempt("1.1", 0, 5), attempt("1.2", 1, None, worktree="wt-2")],
     )
     view = timeline(source, at(DAY))
@@ -116,20 +116,21 @@ def test_time_that_passes_while_something_runs_is_never_cut() -> None:
 
 
 def test_a_run_that_waited_for_its_turn_begins_with_its_first_task() -> None:
-    source = Source(run=run(), standing=RunStatus.RUNNING, attempts=[attempt("1.1", 20, None)])
+    source = Source(run=run(), displayed_status=RunStatus.RUNNING, attempts=[attempt("1.1", 20, None)])
     view = timeline(source, at(22))
     assert view.bars("1.1")[0].start == 0.0
     assert view.elapsed == pytest.approx(2.0)
-    soon = timeline(Source(run=run(), standing=RunStatus.RUNNING, attempts=[attempt("1.1", 0.4, None)]), at(2))
+    started = [attempt("1.1", 0.4, None)]
+    soon = timeline(Source(run=run(), displayed_status=RunStatus.RUNNING, attempts=started), at(2))
     assert soon.bars("1.1")[0].start == pytest.approx(0.4)
-    waiting = timeline(Source(run=run(), standing=RunStatus.RUNNING), at(20))
+    waiting = timeline(Source(run=run(), displayed_status=RunStatus.RUNNING), at(20))
     assert (waiting.elapsed, waiting.span) == (0.0, 1.0)
 
 
 def test_an_attempt_whose_process_died_ends_where_it_was_seen_last() -> None:
     source = Source(
         run=run(),
-        standing=RunStatus.INTERRUPTED,
+        displayed_status=RunStatus.INTERRUPTED,
         plan=plan("1.1"),
         attempts=[attempt("1.1", 1, None)],
         steps={("1.1", 1): [StoredStep(1, "run", "make", 0, 2.0, None, finished_at=at(4))]},
@@ -148,7 +149,7 @@ def test_a_task_that_is_tried_again_has_a_bar_an_attempt_and_one_row() -> None:
         attempt("2.1", 1, 2),
         attempt("1.1", 3, None, number=2, worktree="wt-2"),
     ]
-    view = timeline(Source(run=run(), standing=RunStatus.RUNNING, attempts=attempts), at(4))
+    view = timeline(Source(run=run(), displayed_status=RunStatus.RUNNING, attempts=attempts), at(4))
     assert [(bar.number, bar.state) for bar in view.bars("1.1")] == [(1, "failed"), (2, "running")]
     row = view.row("1.1")
     assert row is not None
@@ -158,14 +159,14 @@ def test_a_task_that_is_tried_again_has_a_bar_an_attempt_and_one_row() -> None:
 
 def test_hosts_are_shown_if_there_were_several() -> None:
     attempts = [attempt("1.1", 0, 1, host="a"), attempt("1.2", 0, 1, host="b")]
-    view = timeline(Source(run=run(), standing=RunStatus.SUCCEEDED, attempts=attempts), at(4))
+    view = timeline(Source(run=run(), displayed_status=RunStatus.SUCCEEDED, attempts=attempts), at(4))
     assert [lane.name for lane in view.lanes] == ["a wt-1", "b wt-1"]
 
 
 def test_tasks_missing_from_the_plan_are_shown() -> None:
     source = Source(
         run=run(),
-        standing=RunStatus.FAILED,
+        displayed_status=RunStatus.FAILED,
         attempts=[attempt("1.2", 0, 1)],
         tasks=[ended("1.1", Status.SKIPPED, error="why")],
     )
@@ -195,7 +196,7 @@ def test_no_cut_changes_an_order_or_the_length_of_what_ran(spans: list[tuple[flo
         attempt(f"1.{number}", start, start + length, worktree=f"wt-{number}")
         for number, (start, length) in enumerate(spans)
     ]
-    view = timeline(Source(run=run(), standing=RunStatus.FAILED, attempts=attempts), at(0))
+    view = timeline(Source(run=run(), displayed_status=RunStatus.FAILED, attempts=attempts), at(0))
     for item in attempts:
         (bar,) = view.bars(item.task)
         assert bar.seconds == pytest.approx(item.seconds, abs=1e-3)
@@ -210,7 +211,7 @@ def test_no_cut_changes_an_order_or_the_length_of_what_ran(spans: list[tuple[flo
 )
 def test_incremental_timeline_equals_a_new_one(events: list[str], random: Random) -> None:
     names = ["1.1", "1.2", "2.1"]
-    source = Source(run=run(), standing=RunStatus.RUNNING, plan=plan(*names))
+    source = Source(run=run(), displayed_status=RunStatus.RUNNING, plan=plan(*names))
     view = timeline(source, at(0))
     for second, event in enumerate(events, 1):
         task = random.choice(names)
@@ -220,7 +221,7 @@ def test_incremental_timeline_equals_a_new_one(events: list[str], random: Random
         again = timeline(source, moment)
         assert (view.lanes, view.rows, view.stages) == (again.lanes, again.rows, again.stages)
         assert (view.span, view.busy, view.clock) == (again.span, again.busy, again.clock)
-    over = replace(source, standing=RunStatus.INTERRUPTED)
+    over = replace(source, displayed_status=RunStatus.INTERRUPTED)
     cut = timeline(over, at(100), before=view)
     assert (cut.lanes, cut.rows) == (timeline(over, at(100)).lanes, timeline(over, at(100)).rows)
 
