@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 from project import Project
 from served import Serving
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(180)]
 TASKS = 1000
 
 

@@ -121,6 +121,7 @@ def test_database_locked_for_a_while_is_waited_for(project: Project) -> None:
     assert plain(done).expect(0).statuses == {"1.1": "changed"}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_database_locked_permanently_is_reported(project: Project) -> None:
     plan = project.tasks({"1.1": WAIT + "touch a", "2.1": "touch b"})
@@ -257,6 +258,7 @@ def test_clock_set_back_is_harmless(project: Project, tmp_path: Path) -> None:
     assert [item["task"] for item in project.call("status", "--json").records[0]["tasks"]] == list(scripts)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_github_outage_while_publishing_is_reported(hosted: Project, github: GitHubServer) -> None:
     tasks = {f"1.{number}": f"touch {number}" for number in range(1, 5)}

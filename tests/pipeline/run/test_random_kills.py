@@ -29,6 +29,7 @@ def resumed(project: Project, run: str | None, plan: object) -> "subprocess.Pope
     return started.process
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_each_task_completes_exactly_once_despite_random_kills(hosted: Project, github: GitHubServer) -> None:
     """50 kills: the moments are spread over the time that a run takes here, whatever the machine's speed."""

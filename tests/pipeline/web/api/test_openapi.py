@@ -35,6 +35,7 @@ def served(tmp_path: Path) -> Iterator[Serving]:
         yield server
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_api_conforms_to_its_openapi(served: Serving, tmp_path: Path) -> None:
     config = tmp_path / "schemathesis.toml"
