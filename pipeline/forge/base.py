@@ -1,6 +1,8 @@
 """What every forge offers: the `Forge` protocol, its values and its errors."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import ClassVar, Protocol
 
 from containers.git.repository import Credential
@@ -20,7 +22,10 @@ class UnreachableError(ForgeError):
 
 @dataclass(frozen=True, slots=True)
 class PullRequestDraft:
-    """A pull request to create. `branch` and `base` are branches of the forge's repository."""
+    """A pull request to create. `branch` and `base` are branches of the forge's repository.
+
+    `pushed` has the commit ids that were pushed, by branch, for the note in the body.
+    """
 
     task: str
     branch: str
@@ -30,14 +35,25 @@ class PullRequestDraft:
     labels: tuple[str, ...] = ()
     reviewers: tuple[str, ...] = ()  # user names, and teams as `organization/team`
     draft: bool = False
+    pushed: Mapping[str, str] = field(default_factory=dict)
+
+
+class RequestState(StrEnum):
+    """State of a pull request; `closed` without a merge."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+    MERGED = "merged"
 
 
 @dataclass(frozen=True, slots=True)
-class MergedPullRequest:
-    """A merged pull request, and the commit id of its branch at that time."""
+class FoundPullRequest:
+    """A pull request as it is on the forge; `commit` is that of its branch, as it was when it was closed."""
 
     request: PullRequest
+    state: RequestState
     commit: str
+    body: str
 
 
 class Forge(Protocol):
@@ -58,8 +74,8 @@ class Forge(Protocol):
         """Create the branch's pull request, or update the open one."""
         ...
 
-    def find_merged(self, branch: str) -> MergedPullRequest | None:
-        """Return the newest pull request of a branch if it is merged, else `None`."""
+    def find(self, branch: str) -> FoundPullRequest | None:
+        """Return the newest pull request of a branch; an open one rather than a closed one."""
         ...
 
     def enable_auto_merge(self, request: PullRequest, commit: str) -> PullRequest:

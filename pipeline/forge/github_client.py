@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from containers.git.repository import Credential
-from pipeline.forge.base import ForgeError, MergedPullRequest, PullRequestDraft
+from pipeline.forge.base import ForgeError, FoundPullRequest, PullRequestDraft, RequestState
 from pipeline.forge.github_errors import (
     BAD_REQUEST,
     CONFLICT,
@@ -26,6 +26,7 @@ from pipeline.forge.github_errors import (
 )
 from pipeline.forge.github_reviewers import add_labels, request_reviews
 from pipeline.forge.github_urls import is_secure_for, web_host
+from pipeline.forge.note import body_of
 from tasks.model import PullRequest
 from tasks.secrets import Secrets
 
@@ -143,26 +144,28 @@ class GitHub:
                 notes=tuple(notes),
             )
 
-    def find_merged(self, branch: str) -> MergedPullRequest | None:
-        """Return the newest pull request of a branch if it is merged, else `None`. Blocking.
+    def find(self, branch: str) -> FoundPullRequest | None:
+        """Return the newest pull request of a branch; an open one rather than a closed one. Blocking.
 
         Raises:
             ForgeError: GitHub cannot be reached, or failed.
         """
         with translate_errors(self._ref, f"look for the pull request of {branch}"):
-            found = self._requests(branch, "all")
-            if not found or found[0].merged_at is None:
+            every = self._requests(branch, "all")
+            if not every:
                 return None
-            newest = found[0]
+            still_open = (item for item in every if _state_of(item) is RequestState.OPEN)
+            found = every[0] if every[0].merged_at else next(still_open, every[0])
+            state = _state_of(found)
             request = PullRequest(
                 task="",
-                number=newest.number,
-                url=self._page_url(newest),
+                number=found.number,
+                url=self._page_url(found),
                 branch=branch,
-                base=_branch_of(newest.base) or "",
-                action="merged",
+                base=_branch_of(found.base) or "",
+                action=str(state),
             )
-            return MergedPullRequest(request, newest.head.sha if newest.head else "")
+            return FoundPullRequest(request, state, found.head.sha if found.head else "", found.body or "")
 
     def enable_auto_merge(self, request: PullRequest, commit: str) -> PullRequest:
         """Enable GitHub's auto-merge, or merge at once if all requirements are met. Blocking.
@@ -310,7 +313,7 @@ class GitHub:
 
         wanted = {
             "title": draft.title,
-            "body": draft.body,
+            "body": body_of(draft),
             "head": draft.branch,
             "base": draft.base,
             "draft": draft.draft,
@@ -347,13 +350,13 @@ class GitHub:
         return None
 
     def _update(self, found: "GithubRequest", draft: PullRequestDraft) -> None:
-        current = (found.title, found.body or "", _branch_of(found.base))
-        if current == (draft.title, draft.body, draft.base):
+        body = body_of(draft)
+        if (found.title, found.body or "", _branch_of(found.base)) == (draft.title, body, draft.base):
             return
         if _branch_of(found.base) == draft.base:
-            found.edit(title=draft.title, body=draft.body)
+            found.edit(title=draft.title, body=body)
         else:
-            found.edit(title=draft.title, body=draft.body, base=draft.base)
+            found.edit(title=draft.title, body=body, base=draft.base)
 
     def _merge_method(self) -> str:
         """Return the first of merge, squash and rebase that the repository allows."""
@@ -368,6 +371,12 @@ class GitHub:
 
 def _with_note(request: PullRequest, note: str) -> PullRequest:
     return replace(request, notes=(*request.notes, note))
+
+
+def _state_of(found: "GithubRequest") -> RequestState:
+    if found.merged_at is not None:
+        return RequestState.MERGED
+    return RequestState.CLOSED if found.state == "closed" else RequestState.OPEN
 
 
 def _branch_of(end: "PullRequestPart | None") -> str | None:

@@ -4,16 +4,20 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from containers.git.repository import Credential, GitError, Push, Repository
-from pipeline.run.branches import RUN_TRAILER
 
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """A branch to push. `last_pushed` is the commit id that this clone pushed last, if known."""
+    """A branch to push.
+
+    `last_pushed` is the commit id that this clone pushed last, if known; `made` are those that runs of this
+    store made for it.
+    """
 
     name: str
     commit: str
     last_pushed: str | None = None
+    made: frozenset[str] = frozenset()
 
 
 class BranchPusher:
@@ -39,6 +43,7 @@ class BranchPusher:
         self._on_pushed = on_pushed
         self._tips: Mapping[str, str] = {}
         self._rejected: dict[str, str] = {}
+        self._noted: dict[str, set[str]] = {}
 
     def read_remote(self, names: Collection[str]) -> None:
         """Read the commits of these branches on the remote.
@@ -52,6 +57,11 @@ class BranchPusher:
     def is_on_remote(self, branch: Branch) -> bool:
         """Return whether the remote has the branch, or had it when it was pushed last."""
         return branch.name in self._tips or branch.last_pushed is not None
+
+    def accept(self, noted: Mapping[str, str]) -> None:
+        """Let commits be overwritten that a pull request notes as pushed by patchyard, by branch."""
+        for name, commit in noted.items():
+            self._noted.setdefault(name, set()).add(commit)
 
     def rejection(self, name: str) -> str | None:
         """Return why a branch could not be pushed; `None` if it is on the remote as wanted."""
@@ -81,28 +91,22 @@ class BranchPusher:
             if branch.last_pushed != tip:
                 self._on_pushed(branch.name, branch.commit)
             return None
-        if tip is not None and tip != branch.last_pushed and not self._may_overwrite(branch, tip):
+        if tip is not None and not self._is_own(branch, tip):
+            self._rejected[branch.name] = self._not_own(branch, tip)
             return None
         return Push(branch.name, branch.commit, tip)
 
-    def _may_overwrite(self, branch: Branch, tip: str) -> bool:
-        """Return whether patchyard made a tip that this clone did not push; otherwise reject the branch.
+    def _is_own(self, branch: Branch, tip: str) -> bool:
+        """Whether patchyard made a commit of a branch on the remote: known by its id, never by its message."""
+        return tip == branch.last_pushed or tip in branch.made or tip in self._noted.get(branch.name, ())
 
-        A branch that this clone has pushed before, and that has another tip now, was changed by a person.
-        Without a record of a push, the trailer of the tip's message decides.
-        """
-        reason = f"branch {branch.name} on {self._remote.name} has commits that patchyard did not make"
-        if branch.last_pushed is None:
-            try:
-                self._remote.fetch(tip, self._credential)
-                message = self._repository.message(tip)
-            except GitError as error:
-                reason = f"branch {branch.name} on {self._remote.name} could not be read ({error})"
-            else:
-                if any(line.startswith(RUN_TRAILER) for line in message.splitlines()):
-                    return True
-        self._rejected[branch.name] = (
-            f"{reason}, so it was not changed ({tip[:10]}); merge or delete it there, or choose other branch "
+    def _not_own(self, branch: Branch, tip: str) -> str:
+        name = f"branch {branch.name} on {self._remote.name}"
+        if branch.last_pushed or branch.name in self._noted:
+            what = f"{name} has commits that patchyard did not make"
+        else:
+            what = f"{name} has commits that neither this clone nor a pull request knows as patchyard's"
+        return (
+            f"{what}, so it was not changed ({tip[:10]}); merge or delete it there, or choose other branch "
             "names with --branch"
         )
-        return False

@@ -10,7 +10,8 @@ from functools import cache
 from graphlib import TopologicalSorter
 
 from containers.git.repository import Credential, GitError, Repository
-from pipeline.forge.base import Forge, ForgeError, PullRequestDraft, UnreachableError
+from pipeline.forge.base import Forge, ForgeError, PullRequestDraft, RequestState, UnreachableError
+from pipeline.forge.note import read_note
 from pipeline.publish.branch_pusher import Branch, BranchPusher
 from pipeline.publish.pull_request import with_links
 from tasks.model import PullRequest
@@ -126,7 +127,7 @@ def publish(
     pusher = BranchPusher(destination.repository, destination.remote, destination.credential, on_pushed)
     publisher = _Publisher(destination, publications, pusher, on_request)
     try:
-        publisher.find_merged_tasks()
+        publisher.find_requests()
         publisher.push_branches()
         publisher.open_requests()
     finally:
@@ -148,7 +149,7 @@ class _Publisher:
         self._publications = {publication.task: publication for publication in publications}
         self._pusher = pusher
         self._on_request = on_request
-        self._find_merged = cache(destination.forge.find_merged)
+        self._find = cache(destination.forge.find)
         self._requests: dict[str, PullRequest] = {}
         self._errors: dict[str, str] = {}
         self._blocked: str | None = None  # why no further request will succeed
@@ -162,8 +163,8 @@ class _Publisher:
             if task in self._errors
         )
 
-    def find_merged_tasks(self) -> None:
-        """Read the remote's branches, and close the tasks that are merged already."""
+    def find_requests(self) -> None:
+        """Read the remote's branches and their pull requests, and close the tasks that are merged already."""
         every = self._publications.values()
         names = {branch.name for item in every for branch in (item.base, item.branch) if branch}
         try:
@@ -172,7 +173,7 @@ class _Publisher:
             self._blocked = str(error)
         for publication in every:
             with self._errors_of(publication):
-                self._close_if_merged(publication)
+                self._find_request(publication)
 
     def push_branches(self) -> None:
         """Push all branches that are needed, bases first."""
@@ -219,14 +220,20 @@ class _Publisher:
             if isinstance(error, UnreachableError):
                 self._blocked = str(error)
 
-    def _close_if_merged(self, publication: Publication) -> None:
-        """Close a task whose present commit is merged, even if its branch was deleted on the remote since."""
+    def _find_request(self, publication: Publication) -> None:
+        """Read what the task's pull request notes.
+
+        Close a task whose present commit is merged, even if its branch was deleted on the remote since.
+        """
         branch = publication.branch
         if self._blocked or not self._pusher.is_on_remote(branch):
             return
-        merged = self._find_merged(branch.name)
-        if merged and branch.commit in {merged.commit, branch.last_pushed}:
-            self._close(replace(merged.request, task=publication.task))
+        if (found := self._find(branch.name)) is None:
+            return
+        if note := read_note(found.body):
+            self._pusher.accept(note.pushed)
+        if found.state is RequestState.MERGED and branch.commit in {found.commit, branch.last_pushed}:
+            self._close(replace(found.request, task=publication.task))
 
     def _needed_base(self, publication: Publication) -> Branch | None:
         """Return the base unless all that a task builds on is merged, so that the destination contains it."""
@@ -244,7 +251,8 @@ class _Publisher:
             return request.action == "merged"
         if dependency.task in self._publications:
             return False  # a merged one would be among the requests
-        return self._find_merged(dependency.branch) is not None
+        found = self._find(dependency.branch)
+        return found is not None and found.state is RequestState.MERGED
 
     def _open_request(self, publication: Publication) -> None:
         branch, base = publication.branch.name, self._needed_base(publication)
@@ -279,6 +287,7 @@ class _Publisher:
             labels=publication.labels,
             reviewers=publication.reviewers,
             draft=publication.draft,
+            pushed={one.name: one.commit for one in (publication.branch, publication.base) if one},
         )
 
     def _close(self, request: PullRequest) -> None:

@@ -166,7 +166,7 @@ def _publications(store: Store, run: Run, target: Target) -> list[Publication]:
 
 def _branch(store: Store, name: str, commit: str) -> Branch:
     record = store.branch(name)
-    return Branch(name, commit, record.pushed if record else None)
+    return Branch(name, commit, record.pushed if record else None, store.commits_of(name))
 
 
 def _dependencies(stored: Mapping[str, StoredTask], names: Sequence[str]) -> tuple[PublishedDependency, ...]:

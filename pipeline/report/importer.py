@@ -125,6 +125,7 @@ class ImportedRun:
             for name, commit in wanted:
                 if name and commit:
                     branches.refresh(store, name)
+                    store.keep_branch(name, commit=commit)  # before it is set: a kill leaves a known commit
                     branches.set(name, commit)
 
     def _store_run(self, store: Store, run: Run, tasks: Sequence["_ValidTask"]) -> None:

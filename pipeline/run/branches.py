@@ -1,6 +1,5 @@
 """Names and ownership of the branches that a run sets."""
 
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from threading import Lock
@@ -11,7 +10,6 @@ from tasks.model import Plan
 
 RUN_TRAILER = "Patchyard-Run:"
 TASK_TRAILER = "Plan-Task:"
-_RUN = re.compile(rf"^{RUN_TRAILER} (\S+)$", re.MULTILINE)
 
 
 class Branches:
@@ -80,19 +78,13 @@ class Branches:
     def _why_not(self, store: Store, name: str, commit: str, checked_out: Mapping[str, Path]) -> str | None:
         """Return why a branch must not be moved; `None` if a run has set it.
 
-        A branch is a run's if it is at the recorded commit. A run that was killed just after setting it, or
-        that sets it right now, has not recorded it: then the trailer of the commit names the run. If that run
-        has recorded other commits for the branch, a person has amended the commit.
+        A branch is a run's if it is at a commit that a run made. The trailers of the commit do not say that: a
+        person who amends it keeps them.
         """
         if name in checked_out:
             return _checked_out(name, checked_out[name])
-        record = store.branch(name)
-        if record is not None and record.commit == commit:
+        if commit in store.commits_of(name):
             return None
-        if run := _RUN.search(self._repository.message(commit)):
-            recorded = store.commits_of(run[1], name)
-            if not recorded or commit in recorded:
-                return None
         return f"branch {name} has commits that patchyard did not make; rename it, or name others with --branch"
 
 

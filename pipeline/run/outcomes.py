@@ -11,6 +11,7 @@ from pipeline.run.bases import StartPoint
 from pipeline.run.call.task_spec import TaskSpec
 from pipeline.run.commits import commit_message, signature
 from pipeline.run.context import RunContext
+from pipeline.store.store import Store
 from tasks.keys import inputs_of
 from tasks.model import Outcome, Status
 
@@ -61,9 +62,10 @@ async def commit_outcome(context: RunContext, spec: TaskSpec, start: StartPoint,
     message = commit_message(spec.task, context.run.id)
     try:
         commit = await to_thread.run_sync(context.repository.commit, patch.tree, [patch.start], message, signed)
-        if start.branch:
-            await _set_branch(context, start.branch, start.commit)
-        await _set_branch(context, branch, commit)
+        wanted = {**({start.branch: start.commit} if start.branch else {}), branch: commit}
+        await context.recorder.call(Store.announce_branches, context.run.id, wanted)
+        for name, target in wanted.items():
+            await _set_branch(context, name, target)
     except GitError as error:
         return with_failure(outcome, str(error))
     return replace(outcome, status=Status.CHANGED, branch=branch, commit=commit)

@@ -179,16 +179,17 @@ class StoreReader(Leases):
             row = connection.execute(query).mappings().first()
             return None if row is None else BranchRecord(row["name"], row["commit"], row["pushed"])
 
-    def commits_of(self, run: str, branch: str) -> frozenset[str]:
-        """Return the commits that a run set a branch to, by tasks that are not marked for redo."""
-        table = self._tables.tasks
-        columns = (table.c.branch, table.c.commit, table.c.start_branch, table.c.start)
-        current = (table.c.commit.is_not(None), table.c.redo.is_not(True))
-        query = table.select().where(table.c.run == run, *current).with_only_columns(*columns)
+    def commits_of(self, branch: str) -> frozenset[str]:
+        """Return the commits that runs made for a branch, as far as their tasks and the branch are stored."""
+        tasks, runs, record = self._tables.tasks, self._tables.runs, self.branch(branch)
+        every = tasks.select().where(tasks.c.commit.is_not(None))
+        if self.repository:
+            every = every.join(runs, runs.c.id == tasks.c.run).where(runs.c.repository == self.repository)
+        own = every.where(tasks.c.branch == branch).with_only_columns(tasks.c.commit)
+        start = every.where(tasks.c.start_branch == branch).with_only_columns(tasks.c.start)
         with self._read() as connection:
-            rows = connection.execute(query).all()
-        pairs = [pair for row in rows for pair in ((row.branch, row.commit), (row.start_branch, row.start))]
-        return frozenset(commit for name, commit in pairs if name == branch)
+            found = {commit for query in (own, start) for commit in connection.execute(query).scalars()}
+        return frozenset(found - {None} | ({record.commit} if record and record.commit else set()))
 
 
 def _without_patches(query: "Select[Any]", table: "Table") -> "Select[Any]":

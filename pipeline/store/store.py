@@ -242,6 +242,16 @@ class Store(StoreReader):
         with self._write(run=self.acting_on) as connection:
             self._keep_branch(connection, name, values)
 
+    def announce_branches(self, run: str, branches: Mapping[str, str]) -> None:
+        """Store the commits that a run is about to set branches to, by name.
+
+        They survive this process, but not a loss of power. Where the process is killed after it set a branch, the
+        branch's commit is known as its own.
+        """
+        with self._write(run=run, durable=False) as connection:
+            for name, commit in sorted(branches.items()):  # sorted, so that two processes do not deadlock
+                self._keep_branch(connection, name, {"commit": commit})
+
     def _keep_branch(self, connection: "Connection", name: str, values: Mapping[str, str]) -> None:
         """Insert or update a branch; another run may do so at the same time."""
         key = {"repository": self.repository, "name": name}

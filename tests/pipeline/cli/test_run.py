@@ -211,6 +211,26 @@ def test_a_branch_with_commits_of_a_person_is_never_moved(project: Project, pers
     assert done.outcome("1.1")["worktree"] is None, "nothing of it was run"
 
 
+def test_an_amended_commit_from_elsewhere_is_never_moved(project: Project) -> None:
+    """The run that the trailers name is not stored in this clone."""
+    plan, git = project.tasks({"1.1": "date +%N > a.txt", "1.2": "touch other"}), project.clone.git
+    git("checkout", "--quiet", "-b", "patchyard/demo/1.1")
+    git(
+        "commit",
+        "--quiet",
+        "--allow-empty",
+        "-m",
+        "Do 1.1\n\nPlan-Task: 1.1\nPatchyard-Run: 20260101-000000-abcd",
+    )
+    git("checkout", "--quiet", "main")
+    before = project.branches()["patchyard/demo/1.1"]
+
+    done = project.run(plan).expect(1)
+
+    assert project.branches()["patchyard/demo/1.1"] == before
+    assert done.statuses == {"1.1": "failed", "1.2": "changed"}
+
+
 def test_a_branch_that_is_checked_out_is_never_moved(project: Project) -> None:
     plan = project.tasks({"1.1": "date +%N > a.txt"})
     project.run(plan).expect(0)

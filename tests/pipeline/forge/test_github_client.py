@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
@@ -16,6 +17,7 @@ from github_server import TOKEN, Fault, GitHubServer
 from pipeline.forge.base import ForgeError, PullRequestDraft, UnreachableError
 from pipeline.forge.github_client import GitHub
 from pipeline.forge.github_errors import GitHubRepositoryRef, translate_errors
+from pipeline.forge.note import without_note
 from tasks.model import PullRequest
 
 NAME = "octo/demo"
@@ -72,7 +74,7 @@ def test_a_pull_request_is_opened(any_github: GitHubServer, client: Clients) -> 
     seed(any_github)
     result = client(any_github).create_or_update(DRAFT)
     pull = only(any_github)
-    assert (pull.title, pull.body, pull.head, pull.base, pull.draft) == (
+    assert (pull.title, without_note(pull.body or "").rstrip(), pull.head, pull.base, pull.draft) == (
         "Add b",
         "What was asked",
         "work",
@@ -91,7 +93,11 @@ def test_second_call_updates_the_pull_request(
     changed = PullRequestDraft("1.1", "work", "other", "Add b again", "Asked again")
     result = client(github).create_or_update(changed)
     pull = only(github)
-    assert (pull.title, pull.body, pull.base) == ("Add b again", "Asked again", "other")
+    assert (pull.title, without_note(pull.body or "").rstrip(), pull.base) == (
+        "Add b again",
+        "Asked again",
+        "other",
+    )
     assert (result.number, result.base, result.action) == (1, "other", "updated")
 
 
@@ -191,18 +197,24 @@ def test_a_renamed_repository_is_found_under_its_new_name(
     assert len(repo.pulls) == 1
 
 
-def test_find_merged_returns_the_newest_pull_request(repo: Repo, forge: GitHub) -> None:
-    assert forge.find_merged("work") is None
+def test_find_returns_the_newest_pull_request(repo: Repo, forge: GitHub) -> None:
+    assert forge.find("work") is None
     forge.create_or_update(DRAFT)
-    assert forge.find_merged("work") is None
     commit = repo.pulls[0].head_commit
+    found = forge.find("work")
+    assert found is not None
+    assert (found.state, found.commit, found.request.number) == ("open", commit, 1)
     repo.merge("octocat", repo.pulls[0], {})
-    merged = forge.find_merged("work")
+    merged = forge.find("work")
     assert merged is not None
-    assert (merged.commit, merged.request.number, merged.request.action) == (commit, 1, "merged")
+    assert (merged.state, merged.commit, merged.request.action) == ("merged", commit, "merged")
     repo.write("work", {"b.txt": "three\n"})
     forge.create_or_update(DRAFT)
-    assert forge.find_merged("work") is None
+    forge.create_or_update(replace(DRAFT, base="main"))
+    repo.pulls[1].state = "closed"
+    closed = forge.find("work")
+    assert closed is not None
+    assert (closed.state, closed.request.number) == ("closed", 2)
 
 
 # Auto-merge
@@ -541,7 +553,7 @@ def test_missing_fields_cause_no_further_request(sparse: str) -> None:
     forge = GitHub(sparse, NAME, TOKEN, between_requests=0, between_writes=0)
     forge.check_access()
     assert forge.default_branch() == "trunk"
-    assert forge.find_merged("work") is None
+    assert forge.find("work") is None
     draft = PullRequestDraft("1.1", "work", "trunk", "t", "b", labels=("plan",), reviewers=("hubot",))
     result = forge.create_or_update(draft)
     forge.close()

@@ -14,6 +14,7 @@ from containers.git.repository import Remote, Repository
 from pipeline.forge.base import ForgeError
 from pipeline.forge.github_client import GitHub
 from pipeline.forge.github_connect import connect
+from pipeline.forge.note import without_note
 from pipeline.publish.branch_pusher import Branch
 from pipeline.publish.publisher import (
     Destination,
@@ -122,13 +123,18 @@ def stack(world: World) -> tuple[Publication, Publication, Publication]:
     return first, second, world.task("2.1", three, base=base, builds_on=below)
 
 
+def shown(pull: Pull) -> str:
+    """The body as a reader sees it."""
+    return without_note(pull.body or "").rstrip()
+
+
 def test_a_task_is_pushed_with_the_token_and_gets_a_pull_request(world: World) -> None:
     before = world.clone.git("status", "--porcelain", "--branch")
     commit = world.commit({"one.txt": "1\n"}, world.clone.head)
     assert world.publish(world.task("1.1", commit)) == ()
     assert world.hub.tip("patchyard/plan/1.1") == commit
     (pull,) = world.pulls
-    assert (pull.title, pull.body, pull.head, pull.base) == (
+    assert (pull.title, shown(pull), pull.head, pull.base) == (
         "Task 1.1",
         "Body of 1.1",
         "patchyard/plan/1.1",
@@ -163,7 +169,7 @@ def test_repeated_task_updates_its_branch_and_pull_request(world: World) -> None
     again = world.commit({"one.txt": "better\n"}, world.clone.head)
     assert world.publish(world.task("1.1", again, title="Other", body="Asked again")) == ()
     (pull,) = world.pulls
-    assert (pull.head_commit, pull.title, pull.body) == (again, "Other", "Asked again")
+    assert (pull.head_commit, pull.title, shown(pull)) == (again, "Other", "Asked again")
     assert world.requests["1.1"].action == "updated"
 
 
@@ -175,7 +181,7 @@ def test_pull_request_on_a_batch_branch_shows_only_its_own_change(
     assert third.base == "patchyard/plan/batch-1"
     assert world.hub.git("diff", "--name-only", f"{third.base}...{third.head}") == "three.txt"
     links = {task: f"- [#{one.number}]({one.url}) (task {task})\n" for task, one in world.requests.items()}
-    assert third.body == f"Depends on\n\n{links['1.1']}{links['1.2']}\nBody of 2.1"
+    assert shown(third) == f"Depends on\n\n{links['1.1']}{links['1.2']}\nBody of 2.1"
 
 
 def test_link_to_a_stored_pull_request(world: World, stack: tuple[Publication, ...]) -> None:
@@ -254,17 +260,57 @@ def test_a_commit_that_a_person_amended_is_left_alone(world: World, stack: tuple
     assert world.hub.tip("patchyard/plan/1.1") == amended
 
 
-def test_ownership_is_read_from_the_trailer_without_a_record(
+def test_a_fresh_clone_overwrites_only_what_a_pull_request_notes(
     world: World, stack: tuple[Publication, ...]
 ) -> None:
-    world.publish(*stack[:2])
-    theirs = person_pushes(world, "patchyard/plan/1.2")
+    """Another clone has no record of a push, and an amended commit keeps its trailers."""
+    world.publish(*stack)
+    amended = world.hub.write("patchyard/plan/1.2", {"two.txt": "mine\n"}, f"change\n\n{RUN}")
     world.pushed.clear()
-    first, second = (world.commit({name: "better\n"}, world.clone.head) for name in ("one.txt", "two.txt"))
-    (failure,) = world.publish(world.task("1.1", first), world.task("1.2", second))
+    one, two = (world.commit({name: "better\n"}, world.clone.head) for name in ("one.txt", "two.txt"))
+    batch = world.merge(one, stack[1].branch.commit)
+    third = world.commit({"three.txt": "better\n"}, batch)
+    base = world.branch("patchyard/plan/batch-1", batch)
+
+    tasks = (world.task("1.1", one), world.task("1.2", two), replace(world.task("2.1", third), base=base))
+    (failure,) = world.publish(*tasks)
+
     assert failure.task == "1.2"
+    assert "has commits that patchyard did not make" in failure.reason
+    assert world.hub.tip("patchyard/plan/1.1") == one
+    assert world.hub.tip("patchyard/plan/1.2") == amended
+    assert world.hub.tip("patchyard/plan/batch-1") == batch
+    assert world.hub.tip("patchyard/plan/2.1") == third
+
+
+@pytest.mark.parametrize("body", [None, "", "In other words", "<!-- patchyard {broken} -->"])
+def test_a_fresh_clone_leaves_a_branch_without_a_note_alone(
+    world: World, stack: tuple[Publication, ...], body: str | None
+) -> None:
+    world.publish(*stack[:1])
+    world.pulls[0].body = body
+    world.pushed.clear()
+    (failure,) = world.publish(world.task("1.1", world.commit({"one.txt": "better\n"}, world.clone.head)))
+    first = stack[0].branch.commit
+    assert failure.reason == (
+        "branch patchyard/plan/1.1 on origin has commits that neither this clone nor a pull request knows as "
+        f"patchyard's, so it was not changed ({first[:10]}); merge or delete it there, or choose other branch "
+        "names with --branch"
+    )
     assert world.hub.tip("patchyard/plan/1.1") == first
-    assert world.hub.tip("patchyard/plan/1.2") == theirs
+
+
+def test_a_commit_of_an_earlier_run_is_overwritten_without_a_record_of_its_push(
+    world: World, stack: tuple[Publication, ...]
+) -> None:
+    """The program was killed after the push, and the run was repeated."""
+    world.publish(*stack[:1])
+    world.pulls.clear()
+    world.pushed.clear()
+    again = world.commit({"one.txt": "better\n"}, world.clone.head)
+    made = Branch("patchyard/plan/1.1", again, made=frozenset({stack[0].branch.commit, again}))
+    assert world.publish(replace(world.task("1.1", again), branch=made)) == ()
+    assert world.hub.tip("patchyard/plan/1.1") == again
 
 
 def test_branch_that_is_already_pushed_is_recorded(world: World, stack: tuple[Publication, ...]) -> None:

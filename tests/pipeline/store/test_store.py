@@ -206,9 +206,13 @@ def test_commits_of_a_branch(database: str) -> None:
         failed = make_outcome("2.2", status=Status.FAILED, start="other")
         store.keep_outcome(run, 2, failed, start_branch="batch-1")
 
-        assert store.commits_of(run, "t") == {"c1"}
-        assert store.commits_of(run, "batch-1") == {"m"}
-        assert store.commits_of("nosuch", "t") == set()
+        store.announce_branches(run, {"t": "c3"})
+        store.keep_branch("u", pushed="elsewhere")
+
+        assert store.commits_of("t") == {"c1", "c3"}
+        assert store.commits_of("u") == {"c2"}
+        assert store.commits_of("batch-1") == {"m"}
+        assert store.commits_of("nosuch") == set()
         assert store.has_ended(run, "2.1")
         assert not store.has_ended(run, "2.3")
 
