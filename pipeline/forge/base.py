@@ -24,7 +24,8 @@ class UnreachableError(ForgeError):
 class PullRequestDraft:
     """A pull request to create. `branch` and `base` are branches of the forge's repository.
 
-    `pushed` has the commit ids that were pushed, by branch, for the note in the body.
+    `pushed` has the commit ids that were pushed, by branch, and `plan` is the plan's title, for the note in the
+    body.
     """
 
     task: str
@@ -36,6 +37,7 @@ class PullRequestDraft:
     reviewers: tuple[str, ...] = ()  # user names, and teams as `organization/team`
     draft: bool = False
     pushed: Mapping[str, str] = field(default_factory=dict)
+    plan: str = ""
 
 
 class RequestState(StrEnum):

@@ -1,13 +1,14 @@
 """The note at the end of a pull request's body: a comment that GitHub does not show.
 
-It says which commits patchyard pushed, so that a clone without records of its own knows whether a branch is at a
-commit of a person. The trailers of a commit do not say that: a person who amends it keeps them.
+It says which commits patchyard pushed, so that a clone without records of its own knows whether a branch is at
+a commit of a person. The trailers of a commit do not say that: a person who amends it keeps them.
 """
 
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any
 
 from pipeline.forge.base import PullRequestDraft
@@ -17,9 +18,17 @@ _NOTE = re.compile(r"\s*<!-- patchyard (?P<record>\{[^\n]*\}) -->[ \t]*")
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What patchyard noted in a pull request: the commit ids that it pushed, by branch."""
+    """What patchyard noted in a pull request: the commit ids that it pushed, by branch, and for which plan.
+
+    `plan` is a digest of the plan's title.
+    """
 
     pushed: Mapping[str, str] = field(default_factory=dict)
+    plan: str = ""
+
+    def is_of(self, title: str) -> bool:
+        """Whether the commits are of the plan with a title."""
+        return self.plan == digest(title)
 
 
 def read_note(body: str) -> Note | None:
@@ -29,7 +38,15 @@ def read_note(body: str) -> Note | None:
         record: Any = json.loads(found[-1]["record"]) if found else None
     except (ValueError, RecursionError):
         return None
-    return Note(_texts(record.get("pushed"))) if isinstance(record, dict) else None
+    if not isinstance(record, dict):
+        return None
+    return Note(_texts(record.get("pushed")), str(record.get("plan", "")))
+
+
+def digest(text: str) -> str:
+    """Return a digest of a text, to compare it with; the line ends, which GitHub changes, do not count."""
+    plain = "\n".join(text.splitlines()).strip().encode(errors="surrogateescape")
+    return sha256(plain).hexdigest()[:16]
 
 
 def without_note(body: str) -> str:
@@ -39,13 +56,13 @@ def without_note(body: str) -> str:
 
 def with_note(body: str, note: Note) -> str:
     """Return a body that ends with a note, and has no other one."""
-    record = json.dumps({"pushed": dict(note.pushed)})
+    record = json.dumps({"pushed": dict(note.pushed), "plan": note.plan})
     return f"{without_note(body)}\n\n<!-- patchyard {_escape(record)} -->\n"
 
 
 def body_of(draft: PullRequestDraft) -> str:
     """Return the body of a new pull request."""
-    return with_note(draft.body, Note(draft.pushed))
+    return with_note(draft.body, Note(draft.pushed, digest(draft.plan)))
 
 
 def _escape(record: str) -> str:

@@ -32,7 +32,7 @@ class Publication:
 
     `base` is the branch that holds the task's start point, such as `patchyard/plan/batch-1`; without one it
     is the destination's branch. `builds_on` are the tasks whose changes are in `base`: when all are merged, the
-    base is no longer needed. `reviewers` are user names, or `organization/team`.
+    base is no longer needed. `reviewers` are user names, or `organization/team`. `plan` is the plan's title.
     """
 
     task: str
@@ -44,6 +44,7 @@ class Publication:
     labels: tuple[str, ...] = ()
     reviewers: tuple[str, ...] = ()
     draft: bool = False
+    plan: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +231,8 @@ class _Publisher:
             return
         if (found := self._find(branch.name)) is None:
             return
-        if note := read_note(found.body):
+        note = read_note(found.body)
+        if note and note.is_of(publication.plan):
             self._pusher.accept(note.pushed)
         if found.state is RequestState.MERGED and branch.commit in {found.commit, branch.last_pushed}:
             self._close(replace(found.request, task=publication.task))
@@ -287,6 +289,7 @@ class _Publisher:
             labels=publication.labels,
             reviewers=publication.reviewers,
             draft=publication.draft,
+            plan=publication.plan,
             pushed={one.name: one.commit for one in (publication.branch, publication.base) if one},
         )
 

@@ -150,10 +150,13 @@ def _publications(store: Store, run: Run, target: Target) -> list[Publication]:
     return [
         Publication(
             task=item.outcome.task,
-            branch=_branch(store, item.outcome.branch or "", item.outcome.commit or ""),
+            branch=_branch(store, item.outcome.branch or "", item.outcome.commit or "", run.plan_title),
             title=target.secrets.mask_text(_title(plan, item)),
             body=target.secrets.mask_text(_body(plan, item, run, store)),
-            base=_branch(store, item.start_branch, item.outcome.start or "") if item.start_branch else None,
+            base=_branch(store, item.start_branch, item.outcome.start or "", run.plan_title)
+            if item.start_branch
+            else None,
+            plan=run.plan_title,
             builds_on=_dependencies(stored, item.builds_on),
             labels=options.labels,
             reviewers=options.reviewers,
@@ -164,9 +167,11 @@ def _publications(store: Store, run: Run, target: Target) -> list[Publication]:
     ]
 
 
-def _branch(store: Store, name: str, commit: str) -> Branch:
+def _branch(store: Store, name: str, commit: str, title: str) -> Branch:
     record = store.branch(name)
-    return Branch(name, commit, record.pushed if record else None, store.commits_of(name))
+    # Commits of another plan are not overwritten: see `Branches`.
+    made = {one for one, plan in store.commits_of(name).items() if plan in {None, title}}
+    return Branch(name, commit, record.pushed if record else None, frozenset(made))
 
 
 def _dependencies(stored: Mapping[str, StoredTask], names: Sequence[str]) -> tuple[PublishedDependency, ...]:

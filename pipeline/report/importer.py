@@ -23,7 +23,6 @@ from tasks.model import (
     Mode,
     Outcome,
     Patch,
-    Plan,
     PullRequest,
     RunStatus,
     Status,
@@ -116,8 +115,7 @@ class ImportedRun:
             raise ReportError(f"{path}: cannot be read: {error.strerror}") from None
 
     def _set_branches(self, repository: Repository, store: Store, tasks: list[TaskPart]) -> None:
-        plan = Plan(self.report.plan.name, self.report.plan.title, self.report.plan.path, ())
-        branches = Branches(repository, "{task}", plan, self.report.run)
+        branches = Branches(repository, "{task}", self.run)
         for task in tasks:
             wanted = [(task.branch, task.commit)]
             if task.commit and task.start:

@@ -1,15 +1,18 @@
 """Names and ownership of the branches that a run sets."""
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from threading import Lock
 
 from containers.git.repository import GitError, Repository
+from pipeline.run.plan_name import choose_plan_name
+from pipeline.store.records import Run
 from pipeline.store.store import Store
-from tasks.model import Plan
 
 RUN_TRAILER = "Patchyard-Run:"
 TASK_TRAILER = "Plan-Task:"
+_RUN = re.compile(rf"^{RUN_TRAILER} (\S+)$", re.MULTILINE)
 
 
 class Branches:
@@ -18,10 +21,10 @@ class Branches:
     `refused` maps the branches that must not be set to the reason, a sentence.
     """
 
-    def __init__(self, repository: Repository, template: str, plan: Plan, run: str) -> None:
+    def __init__(self, repository: Repository, template: str, run: Run) -> None:
         self._repository = repository
         self._template = template
-        self._plan = plan.name
+        self._plan = run.plan_name
         self._run = run
         self._lock = Lock()
         self._known: dict[str, str] = {}
@@ -29,7 +32,16 @@ class Branches:
 
     def name(self, part: str) -> str:
         """Return the branch name for a task's id, or for a batch such as `batch-1`."""
-        return self._template.format(plan=self._plan, task=part, run=self._run)
+        return self._template.format(plan=self._plan, task=part, run=self._run.id)
+
+    def has_any(self) -> bool:
+        """Whether there are branches of this plan's name already, of whatever plan. Blocking."""
+        prefix, field, _ = self._template.partition("{plan}")
+        return bool(field) and "{" not in prefix and bool(self._repository.branches(f"{prefix}{self._plan}"))
+
+    def choose_name(self, store: Store) -> None:
+        """Take a name that no other plan uses for its branches. Blocking."""
+        self._plan = choose_plan_name(store, self._run, self._repository.root)
 
     def load_existing(self, parts: Iterable[str]) -> Mapping[str, str]:
         """Return the branches that exist already, with their commits, and remember them. Blocking."""
@@ -78,14 +90,25 @@ class Branches:
     def _why_not(self, store: Store, name: str, commit: str, checked_out: Mapping[str, Path]) -> str | None:
         """Return why a branch must not be moved; `None` if a run has set it.
 
-        A branch is a run's if it is at a commit that a run made. The trailers of the commit do not say that: a
-        person who amends it keeps them.
+        A branch is a run's if it is at a commit that a run of this plan made. The trailers of the commit do not
+        say that: a person who amends it keeps them.
         """
         if name in checked_out:
             return _checked_out(name, checked_out[name])
-        if commit in store.commits_of(name):
-            return None
+        made = store.commits_of(name)
+        if commit in made:
+            title = made[commit] or self._title_of(store, commit)
+            return None if title in {None, self._run.plan_title} else _taken(name, title or "")
         return f"branch {name} has commits that patchyard did not make; rename it, or name others with --branch"
+
+    def _title_of(self, store: Store, commit: str) -> str | None:
+        """Return the title of the plan whose run is setting a branch right now, or was killed when it did."""
+        named = _RUN.search(self._repository.message(commit))
+        return next((run.plan_title for run in store.runs() if named and run.id == named[1]), None)
+
+
+def _taken(name: str, title: str) -> str:
+    return f"branch {name} belongs to another plan, {title!r}; name other branches with --branch"
 
 
 def _checked_out(name: str, worktree: Path) -> str:

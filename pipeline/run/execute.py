@@ -126,7 +126,7 @@ def _context(
         settings=settings,
         secrets=prepared.secrets,
         repository=repository,
-        branches=Branches(repository, settings.branch, prepared.plan, recorder.run.id),
+        branches=Branches(repository, settings.branch, recorder.run),
         pool=pool,
         runners={},
         recorder=recorder,

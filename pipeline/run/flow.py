@@ -90,6 +90,8 @@ class _Flow:
         )
         names = [spec.id for spec in context.tasks]
         names += [f"{task}-base" for task in names] + [f"batch-{batch.number}" for batch in context.batches]
+        if not context.before.attempts and await to_thread.run_sync(context.branches.has_any):
+            await context.recorder.call(context.branches.choose_name)
         if await to_thread.run_sync(context.branches.load_existing, names):
             await context.recorder.call(context.branches.check_ownership)
 

@@ -179,17 +179,18 @@ class StoreReader(Leases):
             row = connection.execute(query).mappings().first()
             return None if row is None else BranchRecord(row["name"], row["commit"], row["pushed"])
 
-    def commits_of(self, branch: str) -> frozenset[str]:
-        """Return the commits that runs made for a branch, as far as their tasks and the branch are stored."""
+    def commits_of(self, branch: str) -> Mapping[str, str | None]:
+        """Return the commits that runs made for a branch, each with the title of the plan, if it is known."""
         tasks, runs, record = self._tables.tasks, self._tables.runs, self.branch(branch)
-        every = tasks.select().where(tasks.c.commit.is_not(None))
+        made = runs.join(tasks, runs.c.id == tasks.c.run).select().where(tasks.c.commit.is_not(None))
         if self.repository:
-            every = every.join(runs, runs.c.id == tasks.c.run).where(runs.c.repository == self.repository)
-        own = every.where(tasks.c.branch == branch).with_only_columns(tasks.c.commit)
-        start = every.where(tasks.c.start_branch == branch).with_only_columns(tasks.c.start)
+            made = made.where(runs.c.repository == self.repository)
+        own = made.where(tasks.c.branch == branch).with_only_columns(tasks.c.commit, runs.c.plan_title)
+        start = made.where(tasks.c.start_branch == branch).with_only_columns(tasks.c.start, runs.c.plan_title)
+        found: dict[str, str | None] = {record.commit: None} if record and record.commit else {}
         with self._read() as connection:
-            found = {commit for query in (own, start) for commit in connection.execute(query).scalars()}
-        return frozenset(found - {None} | ({record.commit} if record and record.commit else set()))
+            rows = [row for query in (own, start) for row in connection.execute(query).all()]
+        return found | {commit: title for commit, title in rows if commit}
 
 
 def _without_patches(query: "Select[Any]", table: "Table") -> "Select[Any]":

@@ -96,6 +96,10 @@ class Store(StoreReader):
             request=request,
         )
 
+    def name_plan(self, run: str, name: str) -> None:
+        """Set the plan's part of a run's branch names."""
+        self._change_run(run, plan_name=name)
+
     def set_status(self, run: str, status: RunStatus) -> None:
         """Set the state of a run."""
         self._change_run(run, status=status)
@@ -245,8 +249,8 @@ class Store(StoreReader):
     def announce_branches(self, run: str, branches: Mapping[str, str]) -> None:
         """Store the commits that a run is about to set branches to, by name.
 
-        They survive this process, but not a loss of power. Where the process is killed after it set a branch, the
-        branch's commit is known as its own.
+        They survive this process, but not a loss of power. Where it is killed after it set a branch, the commit
+        of the branch is known as its own.
         """
         with self._write(run=run, durable=False) as connection:
             for name, commit in sorted(branches.items()):  # sorted, so that two processes do not deadlock

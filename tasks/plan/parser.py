@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import PurePath
 
 from tasks.diagnostics import Diagnostic, PlanError, Report, Severity
@@ -15,12 +16,13 @@ from tasks.plan.front_matter import FrontMatter, read_front_matter
 from tasks.plan.sections import split_sections
 from tasks.plan.tasks import SectionReader
 
-__all__ = ["Diagnostic", "Parsed", "PlanError", "Severity", "parse", "slug"]
+__all__ = ["Diagnostic", "Parsed", "PlanError", "Severity", "parse", "slug", "with_digest"]
 
 MAX_BYTES = 16 * 1024 * 1024
 """A larger plan, in bytes, is not read."""
 
 _SLUG = 50
+_DIGEST = 6
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -70,6 +72,22 @@ def slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:_SLUG].rstrip("-")
 
 
+def plan_name(title: str, file: str) -> str:
+    """Return the plan's part of branch names: a slug of its title, else of its file's name.
+
+    It gets a digest of the title where it does not show all of it: it is cut, or the title is not ASCII.
+    """
+    name, text = next(((slug(text), text) for text in (title, file) if slug(text)), ("plan", title or file))
+    whole = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+    return name if (title or file).isascii() and name == whole else with_digest(name, title or file)
+
+
+def with_digest(name: str, text: str) -> str:
+    """Return a part of branch names, followed by a short digest of a text."""
+    digest = sha256(text.encode(errors="surrogateescape")).hexdigest()[:_DIGEST]
+    return f"{name[: _SLUG - _DIGEST - 1].rstrip('-')}-{digest}"
+
+
 def _plan(
     text: str, path: str, report: Report, agent: str | None, is_agent: Callable[[str], bool]
 ) -> Plan | None:
@@ -92,7 +110,7 @@ def _plan(
     batches = checked_batches(drafts, reader.links, report)
     if not any(batch.tasks for batch in batches) and not report.errors:
         report.error(1, 1, "the plan has no task; write one as `### Task 1.1: Title`")
-    return Plan(slug(sections[0].title) or slug(file) or "plan", title, path, batches, settings)
+    return Plan(plan_name(sections[0].title, file), title, path, batches, settings)
 
 
 def _check_agent(front: FrontMatter, fields: FieldReader) -> None:

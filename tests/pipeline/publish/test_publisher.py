@@ -300,6 +300,17 @@ def test_a_fresh_clone_leaves_a_branch_without_a_note_alone(
     assert world.hub.tip("patchyard/plan/1.1") == first
 
 
+def test_a_fresh_clone_leaves_the_branch_of_another_plan_alone(
+    world: World, stack: tuple[Publication, ...]
+) -> None:
+    world.publish(replace(stack[0], plan="Fix bugs"))
+    world.pushed.clear()
+    again = world.commit({"one.txt": "better\n"}, world.clone.head)
+    (failure,) = world.publish(world.task("1.1", again, plan="Fix: bugs!"))
+    assert "so it was not changed" in failure.reason
+    assert world.hub.tip("patchyard/plan/1.1") == stack[0].branch.commit
+
+
 def test_a_commit_of_an_earlier_run_is_overwritten_without_a_record_of_its_push(
     world: World, stack: tuple[Publication, ...]
 ) -> None:

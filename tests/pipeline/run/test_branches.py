@@ -10,9 +10,8 @@ from containers.git.repository import BranchMovedError, GitError, Repository
 from pipeline.run.branches import Branches
 from pipeline.store.records import Run
 from pipeline.store.store import Store
-from tasks.model import Outcome, Plan, RunStatus, Status
+from tasks.model import Outcome, RunStatus, Status
 
-PLAN = Plan(name="demo", title="Demo", path="plan.md", batches=())
 NAME = "patchyard/demo/1.1"
 
 
@@ -30,7 +29,22 @@ def store(repository: Repository) -> Iterator[Store]:
 
 
 def branches(repository: Repository, run: str = "new", template: str = "patchyard/{plan}/{task}") -> Branches:
-    return Branches(repository, template, PLAN, run)
+    return Branches(repository, template, stored_run(run))
+
+
+def stored_run(run: str, title: str = "Demo", path: str = "plan.md") -> Run:
+    return Run(
+        id=run,
+        plan_path=path,
+        plan_name="demo",
+        plan_title=title,
+        plan_text="",
+        base="0" * 40,
+        base_name="main",
+        pool_size=1,
+        status=RunStatus.RUNNING,
+        started_at=datetime.now(UTC),
+    )
 
 
 def commit(repository: Repository, run: str, text: str = "a task") -> str:
@@ -39,22 +53,9 @@ def commit(repository: Repository, run: str, text: str = "a task") -> str:
     return repository.commit(repository.tree(head), [head], message)
 
 
-def record(store: Store, run: str, commit_id: str) -> None:
+def record(store: Store, run: str, commit_id: str, title: str = "Demo") -> None:
     """Keep what a run has set the branch to."""
-    store.open_run(
-        Run(
-            id=run,
-            plan_path="plan.md",
-            plan_name="demo",
-            plan_title="Demo",
-            plan_text="",
-            base="0" * 40,
-            base_name="main",
-            pool_size=1,
-            status=RunStatus.RUNNING,
-            started_at=datetime.now(UTC),
-        )
-    )
+    store.open_run(stored_run(run, title))
     outcome = Outcome(task="1.1", title="A", batch=1, status=Status.CHANGED, branch=NAME, commit=commit_id)
     store.keep_outcome(run, 0, outcome, branches={NAME: commit_id})
 
@@ -76,6 +77,8 @@ def test_recorded_branch_is_moved(repository: Repository, store: Store, clone: C
 def test_branch_set_just_before_kill_is_moved(repository: Repository, store: Store, clone: Clone) -> None:
     record(store, "old", commit(repository, "old"))
     unrecorded = commit(repository, "killed")
+    store.open_run(stored_run("killed"))
+    store.announce_branches("killed", {NAME: unrecorded})
     clone.git("branch", NAME, unrecorded)
     ours = branches(repository)
 
@@ -98,12 +101,47 @@ def test_branch_with_amended_commit_is_not_moved(repository: Repository, store: 
         ours.set(NAME, commit(repository, "new"))
 
 
+@pytest.mark.parametrize("ended", [True, False])
+def test_branch_of_another_plan_is_not_moved(
+    repository: Repository, store: Store, clone: Clone, *, ended: bool
+) -> None:
+    theirs = commit(repository, "other")
+    if ended:
+        record(store, "other", theirs, title="Demo!")
+    else:
+        store.open_run(stored_run("other", title="Demo!"))
+        store.announce_branches("other", {NAME: theirs})
+    clone.git("branch", NAME, theirs)
+    ours = branches(repository)
+
+    ours.load_existing(["1.1"])
+    ours.check_ownership(store)
+
+    assert ours.refused == {
+        NAME: f"branch {NAME} belongs to another plan, 'Demo!'; name other branches with --branch"
+    }
+
+
+def test_branch_with_the_trailers_of_an_unknown_run_is_not_moved(
+    repository: Repository, store: Store, clone: Clone
+) -> None:
+    clone.git("branch", NAME, commit(repository, "elsewhere"))
+    ours = branches(repository)
+
+    ours.load_existing(["1.1"])
+    ours.check_ownership(store)
+
+    assert NAME in ours.refused
+
+
 def test_branch_moved_concurrently_by_another_run_is_refreshed(
     repository: Repository, store: Store, clone: Clone
 ) -> None:
-    ours, new = branches(repository), commit(repository, "new")
+    ours, new, other = branches(repository), commit(repository, "new"), commit(repository, "other")
     ours.load_existing(["1.1"])
-    clone.git("branch", NAME, commit(repository, "other"))
+    store.open_run(stored_run("other"))
+    store.announce_branches("other", {NAME: other})
+    clone.git("branch", NAME, other)
 
     with pytest.raises(BranchMovedError):
         ours.set(NAME, new)

@@ -209,10 +209,10 @@ def test_commits_of_a_branch(database: str) -> None:
         store.announce_branches(run, {"t": "c3"})
         store.keep_branch("u", pushed="elsewhere")
 
-        assert store.commits_of("t") == {"c1", "c3"}
-        assert store.commits_of("u") == {"c2"}
-        assert store.commits_of("batch-1") == {"m"}
-        assert store.commits_of("nosuch") == set()
+        assert store.commits_of("t") == {"c1": make_run().plan_title, "c3": None}
+        assert store.commits_of("u") == {"c2": make_run().plan_title}
+        assert store.commits_of("batch-1") == {"m": make_run().plan_title}
+        assert store.commits_of("nosuch") == {}
         assert store.has_ended(run, "2.1")
         assert not store.has_ended(run, "2.3")
 

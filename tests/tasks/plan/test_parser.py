@@ -1,5 +1,7 @@
 """A whole plan: its batches and tasks, and every mistake with its line and column."""
 
+import re
+
 import pytest
 
 from tasks.model import Batch, Check, DeclaredFile, FileAction, Mode, Plan, Step, StepKind, Task
@@ -458,4 +460,27 @@ def test_a_slug_is_a_safe_part_of_a_branch_name(text: str, expected: str) -> Non
 def test_a_plan_whose_names_give_no_slug_is_called_plan() -> None:
     parsed = parse("# 計画\n### Task 1: A\n**Run:** a\n", "計画.md")
     assert parsed.plan is not None
-    assert (parsed.plan.name, parsed.plan.title) == ("plan", "計画")
+    assert parsed.plan.title == "計画"
+    assert re.fullmatch("plan-[0-9a-f]{6}", parsed.plan.name)
+
+
+@pytest.mark.parametrize(
+    ("title", "expected"),
+    [
+        ("A small plan", "a-small-plan"),
+        ("../A: small, plan!", "a-small-plan"),
+        ("x" * 50, "x" * 50),
+        ("x" * 51, "x{43}-[0-9a-f]{6}"),
+        ("Ünïcode", "unicode-[0-9a-f]{6}"),
+        ("Plan — one", "plan-one-[0-9a-f]{6}"),
+    ],
+)
+def test_a_name_that_does_not_show_the_whole_title_has_a_digest(title: str, expected: str) -> None:
+    plan, other = (
+        parse(f"# {text}\n### Task 1: A\n**Run:** a\n", "p.md").plan for text in (title, f"{title}Ü")
+    )
+    assert plan is not None
+    assert other is not None
+    assert re.fullmatch(expected, plan.name)
+    assert plan.name != other.name
+    assert slug(other.name) == other.name
