@@ -115,6 +115,23 @@ class History:
             position += 1
         return tuple(found)
 
+    def missing_from(self, commit: str, tips: Sequence[str]) -> tuple[str, ...]:
+        """Return the commits that are reachable from `commit` and from none of `tips`, parents first.
+
+        Raises:
+            GitError: One of the commits is not in the repository.
+        """
+        wanted = "\n".join([commit, *(f"^{tip}" for tip in tips), ""]).encode()
+        return tuple(
+            self._git.run("rev-list", "--topo-order", "--reverse", "--stdin", stdin=wanted).text.split()
+        )
+
+    def present(self, commits: Iterable[str]) -> tuple[str, ...]:
+        """Return those of the ids that the repository has an object for."""
+        listed = "\n".join([*commits, ""]).encode()
+        lines = self._git.run("cat-file", "--batch-check", stdin=listed).text.split("\n")
+        return tuple(line.split(" ")[0] for line in lines if line and not line.endswith(" missing"))
+
     def apply(self, commit: str, diff: bytes) -> str:
         """Return the id of the tree that a patch makes of a commit's tree.
 

@@ -52,6 +52,12 @@ if TYPE_CHECKING:
     default=None,
     help="Enable auto-merge on GitHub, or merge at once if the repository requires nothing.",
 )
+@click.option(
+    "--allow-unpushed",
+    is_flag=True,
+    default=None,
+    help="Publish also commits of the base that the remote's branch of the pull requests does not have.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Write JSON lines to standard output.")
 def publish(
     run_name: str | None, directory: Path | None, repo: Path, *, as_json: bool, **flags: object

@@ -124,6 +124,15 @@ class Settings:
         module=ModuleArgument(publishing=True),
         api=ApiField(),
     )
+    allow_unpushed: bool = setting(
+        default=False,
+        convert=parse_flag,
+        help="Publish also commits of the base that the remote's branch of the pull requests does not have.",
+        note="only the flag and the variable have an effect",
+        option=Option(),
+        module=ModuleArgument(publishing=True),
+        api=ApiField(),
+    )
     labels: tuple[str, ...] = setting((), parse_list, "Label of the pull requests.", option=Option("LABEL"))
     reviewers: tuple[str, ...] = setting(
         (),

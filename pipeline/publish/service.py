@@ -10,6 +10,7 @@ from pipeline.forge.github_connect import connect
 from pipeline.publish.branch_pusher import Branch
 from pipeline.publish.publisher import Destination, Publication, PublishedDependency, publish, target_branch
 from pipeline.publish.pull_request import body, title
+from pipeline.publish.unpushed import check_base
 from pipeline.report.importer import ImportedRun
 from pipeline.report.model import ReportError
 from pipeline.run.call.prepare import Prepared, publish_options
@@ -30,6 +31,19 @@ class Target:
     options: PublishOptions
     secrets: Secrets
 
+    def check_base(self, base: str, name: str | None) -> None:
+        """Check that no commit of a run's base would be published with the run, unless the options allow it.
+
+        Args:
+            base: The base.
+            name: The name of the base, if it has one.
+
+        Raises:
+            ForgeError: The remote does not have the base where the pull requests are merged, or cannot be read.
+        """
+        if not self.options.allow_unpushed:
+            check_base(self.destination, base, name, self.secrets)
+
 
 def target_for_call(prepared: Prepared, on_wait: Callable[[float], None] = lambda _: None) -> Target:
     """Check, before any task runs, that the run can be published, and return its target. Blocking.
@@ -40,7 +54,11 @@ def target_for_call(prepared: Prepared, on_wait: Callable[[float], None] = lambd
         ForgeError: It cannot be published; the message says why.
     """
     environ, secrets, options = prepared.call.environ, prepared.secrets, publish_options(prepared)
-    return _connect_target(prepared.repository, prepared.base_name, options, environ, secrets, on_wait=on_wait)
+    target = _connect_target(
+        prepared.repository, prepared.base_name, options, environ, secrets, on_wait=on_wait
+    )
+    target.check_base(prepared.base, prepared.base_name)
+    return target
 
 
 def target_to_resume(
@@ -117,9 +135,14 @@ def publish_run(store: Store, run_id: str, target: Target, listener: Listener) -
     """Publish a stored run, and return how many of its tasks could not be published. Blocking.
 
     `listener` receives one event per pull request.
+
+    Raises:
+        ForgeError: The remote does not have the run's base (now), or cannot be read.
     """
     run = store.run(run_id)
     publications = _publications(store, run, target)
+    if publications:
+        target.check_base(run.base, run.base_name)
     if not publications:
         listener.notify(Notice(message=f"run {run.id} changed nothing, so there is nothing to publish"))
 

@@ -10,8 +10,9 @@ from typing import Any, Self
 class PublishOptions:
     """How a run is published.
 
-    `publish` says whether that happens at the end of the run. `agent` is the default agent, needed to parse the
-    stored plan again. `secrets` are names of environment variables.
+    `publish` says whether that happens at the end of the run. `allow_unpushed` says whether commits of the base
+    that the remote does not have may be published. `agent` is the default agent, needed to parse the stored
+    plan again. `secrets` are names of environment variables.
     """
 
     remote: str = "origin"
@@ -21,6 +22,7 @@ class PublishOptions:
     secrets: tuple[str, ...] = ()
     draft: bool = False
     auto_merge: bool = False
+    allow_unpushed: bool = False
     agent: str | None = None
     publish: bool = False
 
@@ -41,6 +43,7 @@ class PublishOptions:
             secrets=tuple(values.get("secrets") or ()),
             draft=bool(values.get("draft")),
             auto_merge=bool(values.get("auto_merge")),
+            allow_unpushed=bool(values.get("allow_unpushed")),
             agent=values.get("agent"),
             publish=bool(values.get("publish")),
         )

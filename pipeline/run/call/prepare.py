@@ -263,6 +263,8 @@ def publish_options(prepared: Prepared) -> PublishOptions:
         secrets=tuple(prepared.secrets.values),
         draft=settings.draft,
         auto_merge=settings.auto_merge,
+        # The file may come from others, who do not decide which of the user's commits are published.
+        allow_unpushed=settings.allow_unpushed and "allow_unpushed" in settings.forced,
         agent=settings.agent and prepared.secrets.mask_text(settings.agent),
         publish=settings.publish,
     )
