@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from urllib.parse import urlsplit
 
 from containers.git.command import Git, GitError, GitTimeoutError, useful_line
@@ -73,12 +74,24 @@ class Push:
     lease: str | None
 
 
+class PushFailure(Enum):
+    """What a failed push of a branch is due to."""
+
+    BRANCH = auto()
+    """The branch: it has moved on the remote, or git does not take it."""
+    PUSH = auto()
+    """The whole push, perhaps because of another branch in it: the branch may be taken in a push of its own."""
+    REMOTE = auto()
+    """The remote: it cannot be reached, or gives no access."""
+
+
 @dataclass(frozen=True, slots=True)
 class PushResult:
-    """The result of a push: `error` is `None`, or one sentence."""
+    """The result of a push: `error` is `None`, or one sentence; `failure` is what it is due to."""
 
     branch: str
     error: str | None = None
+    failure: PushFailure | None = field(default=None, compare=False)
 
 
 class Remote:
@@ -190,12 +203,13 @@ class Remote:
             output = self._git.at(environ=environ).run(*options, *arguments, ok=range(256), timeout=timeout)
         except GitTimeoutError:
             late = f"{self.name} did not answer within {timeout:g} s; try again later"
-            return tuple(PushResult(one.branch, late) for one in pushes)
+            return tuple(PushResult(one.branch, late, PushFailure.REMOTE) for one in pushes)
         stderr = _masked(output.stderr, secret)
-        results = dict(_parse_results(_masked(output.text, secret), stderr))
+        results = {one.branch: one for one in _parse_results(_masked(output.text, secret), stderr)}
         missing = None if output.code == 0 else _explain(self.name, stderr)
         missing = missing or f"{self.name} did not report the result of this push; try again"
-        return tuple(PushResult(one.branch, results.get(one.branch, missing)) for one in pushes)
+        failure = PushFailure.REMOTE if _why_unreachable(stderr) else PushFailure.PUSH
+        return tuple(results.get(one.branch, PushResult(one.branch, missing, failure)) for one in pushes)
 
     def _call(self, credential: Credential | None, timeout: float, *arguments: str) -> str:
         """Run git against the remote, and explain its errors."""
@@ -230,36 +244,42 @@ class Remote:
         return options, {_USERNAME: credential.username, _PASSWORD: credential.password}, credential.password
 
 
-def _parse_results(porcelain: str, stderr: str) -> Iterator[tuple[str, str | None]]:
-    """Yield each branch that git reports, with its error (https://git-scm.com/docs/git-push#_output)."""
+def _parse_results(porcelain: str, stderr: str) -> Iterator[PushResult]:
+    """Yield the result of each branch that git reports (https://git-scm.com/docs/git-push#_output)."""
     for line in porcelain.split("\n"):
         flag, _, rest = line.partition("\t")
         refs, _, summary = rest.partition("\t")
         name = refs.partition(f":{_HEADS}")[2]
         if len(flag) == 1 and name:
-            yield name, _rejection(name, summary, stderr) if flag == "!" else None
+            yield _rejection(name, summary, stderr) if flag == "!" else PushResult(name)
 
 
-def _rejection(branch: str, summary: str, stderr: str) -> str:
+def _rejection(branch: str, summary: str, stderr: str) -> PushResult:
     found = _REASON.search(summary)
     reason = found["reason"] if found else summary
     if "stale info" in reason or "fetch first" in reason or "non-fast-forward" in reason:
-        return f"somebody else pushed to {branch}; it was not changed; look at their commits first"
-    if "remote rejected" not in summary:
-        return f"the push to {branch} was rejected: {reason}"
+        moved = f"somebody else pushed to {branch}; it was not changed; look at their commits first"
+        return PushResult(branch, moved, PushFailure.BRANCH)
+    if "remote rejected" not in summary and "remote failure" not in summary:
+        return PushResult(branch, f"the push to {branch} was rejected: {reason}", PushFailure.BRANCH)
     lines = (line.removeprefix("remote:") for line in stderr.split("\n") if line.startswith("remote:"))
     message = " ".join(" ".join(lines).split())
-    return f"the remote declined the push to {branch} ({reason}){': ' if message else ''}{message}"
+    declined = f"the remote declined the push to {branch} ({reason}){': ' if message else ''}{message}"
+    return PushResult(branch, declined, PushFailure.PUSH)
 
 
 def _masked(text: str, secret: str) -> str:
     return text.replace(secret, "***") if secret else text
 
 
+def _why_unreachable(stderr: str) -> str | None:
+    """Return why a remote cannot be used, and what to do; `None` if git's message is of another kind."""
+    return next((sentence for pattern, sentence in _UNREACHABLE if pattern.search(stderr)), None)
+
+
 def _explain(remote: str, stderr: str) -> str:
     """Return one sentence that says why a remote cannot be used."""
     name = without_credentials(remote)
-    for pattern, sentence in _UNREACHABLE:
-        if pattern.search(stderr):
-            return f"cannot use the remote {name}: {sentence} (git said: {useful_line(stderr)})"
+    if sentence := _why_unreachable(stderr):
+        return f"cannot use the remote {name}: {sentence} (git said: {useful_line(stderr)})"
     return f"cannot use the remote {name}: {useful_line(stderr) or 'git gave no reason'}"

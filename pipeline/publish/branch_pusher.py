@@ -1,9 +1,10 @@
 """Push branches to a remote, but never over commits that patchyard did not make."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from containers.git.repository import Credential, GitError, Push, Repository
+from containers.git.remotes import PushFailure
+from containers.git.repository import Credential, GitError, Push, PushResult, Repository
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,21 +69,34 @@ class BranchPusher:
         return self._rejected.get(name)
 
     def push(self, branches: Iterable[Branch]) -> None:
-        """Push the branches in one command; failures are available from `rejection`."""
+        """Push the branches, in their order; failures are available from `rejection`.
+
+        One command pushes them all. If the remote declines some of them, these are pushed again in smaller
+        groups: a hook, a limit or a damaged object rejects a whole push because of one branch in it.
+        """
         wanted = {branch.name: branch for branch in branches}
-        pushes = [push for branch in wanted.values() if (push := self._plan_push(branch))]
+        self._send([push for branch in wanted.values() if (push := self._plan_push(branch))])
+
+    def _send(self, pushes: Sequence[Push]) -> bool:
+        """Push branches, and return whether the remote can be used."""
         if not pushes:
-            return
+            return True
         try:
             results = self._remote.push(pushes, self._credential)
         except GitError as error:
-            self._rejected |= dict.fromkeys((push.branch for push in pushes), str(error))
-            return
-        for result in results:
+            results = tuple(PushResult(push.branch, str(error), PushFailure.REMOTE) for push in pushes)
+        again = []
+        for push, result in zip(pushes, results, strict=True):
             if result.error is None:
-                self._on_pushed(result.branch, wanted[result.branch].commit)
-            else:
-                self._rejected[result.branch] = result.error
+                self._on_pushed(push.branch, push.commit)
+                self._rejected.pop(push.branch, None)
+                continue
+            self._rejected[push.branch] = result.error
+            if result.failure is PushFailure.PUSH and len(pushes) > 1:
+                again.append(push)
+        half = (len(again) + 1) // 2
+        usable = all(result.failure is not PushFailure.REMOTE for result in results)
+        return usable and self._send(again[:half]) and self._send(again[half:])
 
     def _plan_push(self, branch: Branch) -> Push | None:
         """Return the push for a branch; `None` if it is up to date or must not be changed."""

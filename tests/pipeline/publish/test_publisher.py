@@ -373,6 +373,85 @@ def test_rejected_push_does_not_affect_other_tasks(world: World, stack: tuple[Pu
     assert len(world.pulls) == 3
 
 
+def decline(world: World, test: str, message: str) -> None:
+    """Let the remote decline a whole push, as GitHub does, if a tip in it meets a shell condition on `$new`."""
+    hook = world.hub.path / "hooks" / "pre-receive"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(
+        "#!/bin/sh\nbad=0\nwhile read -r old new ref; do\n"
+        f'if {test}; then echo "{message}" >&2; bad=1; fi\ndone\nexit $bad\n'
+    )
+    hook.chmod(0o755)
+
+
+def test_push_declined_as_a_whole_leaves_the_other_branches(
+    world: World, stack: tuple[Publication, ...]
+) -> None:
+    decline(world, 'git ls-tree --name-only "$new" | grep -q -e two', "$ref: two is not allowed")
+    more = [world.task(f"1.{n}", world.commit({f"{n}.txt": "1\n"}, world.clone.head)) for n in range(3, 8)]
+
+    failures = world.publish(*stack, *more)
+
+    assert [failure.task for failure in failures] == ["1.2", "2.1"]
+    assert failures[0].reason == (
+        "the remote declined the push to patchyard/plan/1.2 (pre-receive hook declined): "
+        "refs/heads/patchyard/plan/1.2: two is not allowed"
+    )
+    assert "refs/heads/patchyard/plan/2.1: two is not allowed" in failures[1].reason
+    assert {pull.head for pull in world.pulls} == {f"patchyard/plan/1.{n}" for n in (1, 3, 4, 5, 6, 7)}
+    assert "patchyard/plan/1.2" not in world.pushed
+    (world.hub.path / "hooks" / "pre-receive").unlink()
+    assert world.publish(*stack, *more) == ()
+    assert len(world.pulls) == 8
+
+
+def test_each_declined_branch_has_its_own_reason(world: World, stack: tuple[Publication, ...]) -> None:
+    decline(world, "true", "$ref is protected")
+
+    failures = world.publish(*stack[:2])
+
+    assert [failure.reason.partition(": ")[2] for failure in failures] == [
+        "refs/heads/patchyard/plan/1.1 is protected",
+        "refs/heads/patchyard/plan/1.2 is protected",
+    ]
+
+
+def test_base_is_pushed_before_the_branches_on_it(world: World, stack: tuple[Publication, ...]) -> None:
+    """The remote takes one branch per push, and a branch of the second batch only on its base."""
+    script = "cat > lines; [ $(wc -l < lines) = 1 ] || exit 1\nread -r old new ref < lines\n"
+    script += (
+        "case $ref in */2.1) git rev-parse -q --verify refs/heads/patchyard/plan/batch-1 || exit 1;; esac\n"
+    )
+    hook = world.hub.path / "hooks" / "pre-receive"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f"#!/bin/sh\n{script}")
+    hook.chmod(0o755)
+
+    assert world.publish(*stack) == ()
+    assert len(world.pulls) == 3
+
+
+def test_damaged_commit_leaves_the_other_branches(world: World, stack: tuple[Publication, ...]) -> None:
+    """Git fails before it sends anything, and reports no branch."""
+    commit = stack[0].branch.commit
+    (world.clone.path / ".git/objects" / commit[:2] / commit[2:]).unlink()
+
+    (failure,) = world.publish(*stack[:2])
+
+    assert failure.task == "1.1"
+    assert [pull.head for pull in world.pulls] == ["patchyard/plan/1.2"]
+
+
+def test_push_without_access_is_not_repeated(world: World, stack: tuple[Publication, ...]) -> None:
+    world.server.repository(NAME).writers.clear()
+
+    failures = world.publish(*stack)
+
+    assert len(failures) == 3
+    assert all("the token or account may not write there" in failure.reason for failure in failures)
+    assert len(world.server.calls("GET", "/info/refs$")) <= 4  # with and without the token, to list and to push
+
+
 # Failures half-way
 
 
