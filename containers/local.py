@@ -34,10 +34,8 @@ from containers.runner import Deadline, Job, Watcher, task_variables, with_promp
 from containers.task_log import RunnerError, TaskLog
 from containers.worktrees.worktree import Worktree
 from tasks.model import Step, StepResult
-from tasks.secrets import FORGE_TOKENS
+from tasks.secrets import without_own_secrets
 
-PROGRAM_SECRETS = frozenset({"PATCHYARD_DATABASE", "PATCHYARD_NOTIFY", "PATCHYARD_TOKEN"})
-"""Variables of patchyard that hold secrets: its database, its server, its webhook."""
 LOCATIONS = frozenset(
     {
         "GIT_ALTERNATE_OBJECT_DIRECTORIES",
@@ -139,11 +137,8 @@ def task_environment(environ: Mapping[str, str], job: Job) -> dict[str, str]:
 def _user_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
-        for name, value in environ.items()
-        if name not in FORGE_TOKENS
-        and name not in PROGRAM_SECRETS
-        and name not in LOCATIONS
-        and not name.startswith(("GIT_CONFIG_KEY_", "GIT_CONFIG_VALUE_"))
+        for name, value in without_own_secrets(environ).items()
+        if name not in LOCATIONS and not name.startswith(("GIT_CONFIG_KEY_", "GIT_CONFIG_VALUE_"))
     }
 
 

@@ -16,11 +16,15 @@ def main() -> None:
     # A run is short and frees little: collecting garbage less often saves a tenth of the start-up.
     gc.set_threshold(50_000, 20, 20)
 
-    from pipeline.cli.main import main as command_line  # noqa: PLC0415 - the threshold applies to its imports too
+    from containers.environment import take_secrets  # noqa: PLC0415 - the threshold applies to its imports too
+
+    secrets = take_secrets()  # before the slow imports: until then, other processes can read them
+
+    from pipeline.cli.main import main as command_line  # noqa: PLC0415 - likewise
 
     code: str | int | None = 0
     try:
-        command_line(prog_name="patchyard")
+        command_line(prog_name="patchyard", obj=secrets)
     except SystemExit as ended:
         code = ended.code
     if isinstance(code, str):

@@ -1,6 +1,7 @@
 """Mask secret values in output, and find them in data that would be stored."""
 
 import json
+import re
 from base64 import b64encode
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -12,7 +13,12 @@ GITHUB_TOKENS = ("GITHUB_TOKEN", "GH_TOKEN")
 GITHUB_ENTERPRISE_TOKENS = ("GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN")
 """Variables with a token for a GitHub Enterprise Server."""
 FORGE_TOKENS = frozenset({*GITHUB_TOKENS, *GITHUB_ENTERPRISE_TOKENS})
-"""Variables that give access to the forge: no task and no git process gets them."""
+"""Variables that give access to the forge."""
+OWN_SECRETS = FORGE_TOKENS | {"PATCHYARD_DATABASE", "PATCHYARD_NOTIFY", "PATCHYARD_TOKEN"}
+"""Variables with secrets of patchyard itself: its forge, database, webhook and server.
+
+No task and no other child process gets them, and no setting can hand them over.
+"""
 MASK = b"***"
 SHORTEST = 4
 """Values shorter than this, in bytes, are not treated as secret: they would mask ordinary text."""
@@ -20,8 +26,16 @@ SHORTEST_LINE = 12
 """The same for a single line of a value of several lines, which may well be ordinary (`"id": 1,`)."""
 SHORTEST_BASE64 = 8
 """The same for what is certain of a value's Base64."""
+URL_KEPT = ("", "/", "!'()*", ":/?#[]@!$&'()*+,;=")
+"""Characters that encoders leave: of any component, of a path, `encodeURIComponent`, `encodeURI` and curl."""
+PERCENT = re.compile("%[0-9A-F]{2}")
 ARMOUR = b"-----"
 """How lines such as "-----BEGIN PRIVATE KEY-----" begin, which are not secret."""
+
+
+def without_own_secrets(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment without the secrets of patchyard itself."""
+    return {name: value for name, value in environ.items() if name not in OWN_SECRETS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,11 +169,26 @@ def _forms(value: str) -> Iterator[bytes]:
         return
     yield plain
     yield _encode(json.dumps(text)[1:-1])
-    yield quote(plain, safe="").encode()
+    yield from _url_forms(plain)
     lines = [_encode(line.strip()) for line in text.splitlines()]
     yield from (line for line in lines if len(line) >= SHORTEST_LINE and not line.startswith(ARMOUR))
     parts = [part for shift in range(3) for part in _base64(plain, shift)]
     yield from (part for part in parts if len(part) >= SHORTEST_BASE64)
+
+
+def _url_forms(plain: bytes) -> Iterator[bytes]:
+    """Yield a value as it may stand in a URL or a form: percent-encoded, with digits of either case.
+
+    Which characters stay differs: https://url.spec.whatwg.org/#percent-encoded-bytes. A value that itself looks
+    percent-encoded is found encoded once more by that.
+    """
+    for kept in URL_KEPT:
+        encoded = quote(plain, safe=kept)
+        for form in {encoded, encoded.replace("%20", "+")}:
+            yield form.encode()
+            yield PERCENT.sub(lambda found: found[0].lower(), form).encode()
+    every = "".join(f"%{byte:02X}" for byte in plain)
+    yield from (every.encode(), every.lower().encode())
 
 
 def _base64(plain: bytes, shift: int) -> tuple[bytes, bytes]:

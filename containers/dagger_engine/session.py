@@ -24,6 +24,7 @@ from anyio.abc import Process
 from containers.concurrency import plain_task_group
 from containers.dagger_engine import _sdk
 from containers.dagger_engine.query import EngineError
+from tasks.secrets import without_own_secrets
 
 if sys.platform == "linux":
     import fcntl
@@ -229,7 +230,7 @@ async def _start(address: str | None, environ: Mapping[str, str], log: Path) -> 
         CommandLineError: It is not installed, or does not start.
     """
     command = await to_thread.run_sync(_command, environ)
-    own = {**environ, **({HOST: address} if address else {})}
+    own = {**without_own_secrets(environ), **({HOST: address} if address else {})}
     messages = await to_thread.run_sync(_open_log, log)
     with anyio.CancelScope(shield=True), ExitStack() as stack:  # a cancellation here would leak the process
         lifeline = _Lifeline()

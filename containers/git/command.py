@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tasks.errors import PatchyardError
-from tasks.secrets import FORGE_TOKENS
+from tasks.secrets import without_own_secrets
 from tasks.text import without_credentials
 
 OLDEST = (2, 38)
@@ -236,9 +236,8 @@ def scrub_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """
     kept = {
         name: value
-        for name, value in environ.items()
-        if name not in FORGE_TOKENS
-        and (not name.startswith("GIT_") or name in _KEPT or name.startswith(_KEPT_PREFIXES))
+        for name, value in without_own_secrets(environ).items()
+        if not name.startswith("GIT_") or name in _KEPT or name.startswith(_KEPT_PREFIXES)
     }
     pairs = [*_configured_pairs(environ), *_SETTINGS.items()]
     config = {"GIT_CONFIG_COUNT": str(len(pairs))}

@@ -36,11 +36,14 @@ STDOUT, STDERR = 1, 2
 def environment() -> Mapping[str, str]:
     """Return the environment variables of the process, with the database that --database names.
 
+    The program's own secrets are no longer among those of the process: its start took them out.
+
     Only entry points read the environment; everything else receives it as an argument.
     """
     context = click.get_current_context(silent=True)
     override = {VARIABLE: context.meta[VARIABLE]} if context and VARIABLE in context.meta else {}
-    return {**os.environ, **override}
+    secrets = (context and context.find_root().obj) or {}
+    return {**os.environ, **secrets, **override}
 
 
 @contextmanager

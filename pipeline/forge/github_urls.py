@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
-from tasks.secrets import GITHUB_ENTERPRISE_TOKENS, GITHUB_TOKENS
+from tasks.secrets import GITHUB_ENTERPRISE_TOKENS, GITHUB_TOKENS, without_own_secrets
 
 GITHUB = "github.com"
 GH_TIMEOUT = 10.0
@@ -142,7 +142,7 @@ def _gh_token(environ: Mapping[str, str], host: str) -> str | None:
     try:
         result = subprocess.run(
             [program, "auth", "token", "--hostname", host],
-            env=dict(environ),
+            env=without_own_secrets(environ),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=GH_TIMEOUT,

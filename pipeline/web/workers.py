@@ -4,10 +4,11 @@ The state of a run is in the store, so another worker resumes the run of a dead 
 store, so they reach a worker of any server.
 """
 
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -17,6 +18,7 @@ import anyio
 from anyio import CancelScope, CapacityLimiter, to_thread
 from anyio.abc import TaskGroup
 
+from containers.environment import hand_over
 from tasks.errors import PatchyardError
 
 POLL = 0.05
@@ -62,7 +64,7 @@ class Workers:
     """The running and queued workers of a server.
 
     Args:
-        environ: The environment of every worker.
+        environ: The environment of every worker; the secrets of patchyard in it are handed over unseen.
         limit: Maximum number of running workers; other jobs are queued.
         request_stop: Sends a stop request to a run through the store. Blocks.
         on_change: Called with the id of a run when a worker of it starts or ends.
@@ -188,16 +190,23 @@ class Workers:
 
 def _spawn(job: WorkerJob, environ: Mapping[str, str]) -> "subprocess.Popen[bytes]":
     job.log.parent.mkdir(parents=True, exist_ok=True)
-    with job.log.open("wb") as log:
-        return subprocess.Popen(
+    readable, secrets = hand_over(environ)
+    # Not a pipe: another process of the same user could open that one in /proc/PID/fd, and read it first.
+    ours, theirs = socket.socketpair()
+    with ours, theirs, job.log.open("wb") as log:
+        process = subprocess.Popen(
             [*COMMAND, *ARGUMENTS[job.work], job.run, "--repo", str(job.repository), "--json"],
             cwd=job.repository,
-            env=dict(environ),
-            stdin=subprocess.DEVNULL,
+            env=readable,
+            stdin=theirs.fileno(),
             stdout=subprocess.DEVNULL,  # its events are in the store
             stderr=log,
             start_new_session=True,  # Ctrl-C in a terminal reaches only the server
         )
+        theirs.close()
+        with suppress(OSError):  # it may have ended by now; then its exit code and its log say why
+            ours.sendall(secrets)
+    return process
 
 
 def _last_line(log: Path) -> str:

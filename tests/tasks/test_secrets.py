@@ -1,8 +1,12 @@
 """Masking values in output, and finding them in what would be kept."""
 
+import re
 from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from types import MappingProxyType
+from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import example, given
@@ -100,6 +104,28 @@ def test_a_value_in_json_or_a_url_is_found() -> None:
     secrets = Secrets({"A": 'a"b\\c\td é'})
     assert secrets.mask(rb'{"x": "a\"b\\c\td \u00e9"}') == b'{"x": "***"}'
     assert secrets.mask(b"https://u:a%22b%5Cc%09d%20%C3%A9@host") == b"https://u:***@host"
+
+
+@pytest.mark.parametrize(
+    "encode",
+    [
+        quote,  # leaves "/"
+        partial(quote, safe=""),
+        quote_plus,
+        partial(quote, safe="!'()*"),  # encodeURIComponent
+        partial(quote, safe=":/?#[]@!$&'()*+,;="),  # encodeURI
+        lambda text: re.sub("%..", lambda found: found[0].lower(), quote(text, safe="")),
+        lambda text: "".join(f"%{byte:02x}" for byte in text.encode()),
+        lambda text: "".join(f"%{byte:02X}" for byte in text.encode()),
+    ],
+)
+@pytest.mark.parametrize("value", ["hunter2!", "p w/é?k=(v)&x+y%20", "postgres://u:p@h/d?x=1"])
+def test_a_value_in_any_form_of_a_url_is_masked_and_found(encode: Callable[[str], str], value: str) -> None:
+    secrets = Secrets({"A": value})
+    text = f"https://host/?k={encode(value)}&rest".encode()
+    assert secrets.mask(text) == b"https://host/?k=***&rest"
+    assert masked(secrets, *(text[at : at + 1] for at in range(len(text)))) == b"https://host/?k=***&rest"
+    assert secrets.find(text) == "A"
 
 
 def test_the_mapping_may_be_any_and_change_afterwards() -> None:

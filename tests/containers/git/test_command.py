@@ -26,7 +26,8 @@ def test_the_environment() -> None:
             "PATH": "/bin", "HOME": "/home/u", "GIT_DIR": "/x", "GIT_INDEX_FILE": "i", "GIT_TRACE": "1",
             "GIT_SSH_COMMAND": "ssh -i key", "GIT_CONFIG_GLOBAL": "/g", "GIT_SSL_NO_VERIFY": "1",
             "GITHUB_TOKEN": "t", "GH_TOKEN": "t", "GH_ENTERPRISE_TOKEN": "t",
-            "GITHUB_ENTERPRISE_TOKEN": "t", "GIT_TRACE_CURL": "1", "LC_ALL": "de_DE.UTF-8", "https_proxy": "http://proxy",
+            "GITHUB_ENTERPRISE_TOKEN": "t", "GIT_TRACE_CURL": "1", "PATCHYARD_DATABASE": "d",
+            "PATCHYARD_NOTIFY": "n", "PATCHYARD_TOKEN": "t", "LC_ALL": "de_DE.UTF-8", "https_proxy": "http://proxy",
         },
     )  # fmt: skip
     assert {name: value for name, value in made.items() if not name.startswith("GIT_CONFIG_")} == {

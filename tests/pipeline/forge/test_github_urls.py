@@ -180,13 +180,15 @@ def test_github_token_is_not_sent_to_the_host_of_a_remote() -> None:
         ('test "$*" = "auth token --hostname github.com" && echo ghp_own', "ghp_own"),
         ("echo not signed in >&2; exit 1", None),
         ("echo", None),
+        ('test -z "$PATCHYARD_DATABASE" && echo ghp_own', "ghp_own"),
     ],
 )
 def test_token_from_gh(tmp_path: Path, script: str, token: str | None) -> None:
     program = tmp_path / "gh"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
-    assert find_token({"PATH": f"{tmp_path}:/usr/bin:/bin"}, "github.com") == token
+    environ = {"PATH": f"{tmp_path}:/usr/bin:/bin", "PATCHYARD_DATABASE": "postgresql://u:p@h/d"}
+    assert find_token(environ, "github.com") == token
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ import base64
 import os
 from pathlib import Path
 
-from project import Done, Project
+import pytest
+from project import SAVE_ENVIRONMENTS, Done, Project
 
 VALUE = "s3cr3t-Value/+&42"
 GIVEN = {"API_KEY": VALUE}
@@ -116,6 +117,39 @@ def test_unset_secret_is_reported_before_anything_runs(project: Project) -> None
     assert done.err == (
         "patchyard: secrets: the environment variable API_KEY is not set; set it, or remove it from the list\n"
     )
+
+
+OWN = {
+    **dict.fromkeys(
+        ("GITHUB_TOKEN", "GH_TOKEN", "GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN"), "ghp_t0ken"
+    ),
+    "PATCHYARD_NOTIFY": "http://127.0.0.1:9/ghp_t0ken",
+    "PATCHYARD_TOKEN": "ghp_t0ken",
+}
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="the system has no /proc")
+def test_own_secrets_are_in_no_environment_that_a_task_can_read(project: Project, tmp_path: Path) -> None:
+    database = {"PATCHYARD_DATABASE": f"sqlite:///{tmp_path}/ghp_t0ken.db"}
+    plan = project.tasks({"1.1": SAVE_ENVIRONMENTS})
+
+    project.run(plan, environ={**OWN, **database}).expect(0)
+
+    seen = (project.shared / "environments").read_bytes()
+    assert b"process" in seen
+    assert b"ghp_t0ken" not in seen
+    assert Path(f"{tmp_path}/ghp_t0ken.db").exists(), "the program has them still"
+
+
+def test_own_secrets_reach_no_filter_of_git(project: Project) -> None:
+    smudge, clean = (f"env > '{project.shared}/{name}'; cat" for name in ("smudge", "clean"))
+    project.clone.user.configure(filter_spy_smudge=smudge, filter_spy_clean=clean)
+    project.clone.commit({".gitattributes": "*.txt filter=spy\n", "a.txt": "a\n"})
+
+    project.run(project.tasks({"1.1": "echo b > a.txt"}), environ=OWN).expect(0)
+
+    for name in ("smudge", "clean"):
+        assert "ghp_t0ken" not in (project.shared / name).read_text()
 
 
 def test_github_tokens_do_not_reach_tasks_but_other_variables_do(project: Project) -> None:
