@@ -306,7 +306,8 @@ class Conflict:
 class PullRequest:
     """A pull request on the forge.
 
-    `action` is what publishing did: `opened`, `updated` or `merged`. `base` and `branch` are branch names.
+    `action` is what publishing did: `opened` or `updated`; or found: `merged`, or `closed` by a person. `base`
+    and `branch` are branch names.
     `notes` are sentences about what else was done, and what could not be done but is not a failure.
     """
 

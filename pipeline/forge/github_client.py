@@ -26,7 +26,7 @@ from pipeline.forge.github_errors import (
 )
 from pipeline.forge.github_reviewers import add_labels, request_reviews
 from pipeline.forge.github_urls import is_secure_for, web_host
-from pipeline.forge.note import body_of
+from pipeline.forge.note import body_of, revised
 from tasks.model import PullRequest
 from tasks.secrets import Secrets
 
@@ -350,13 +350,12 @@ class GitHub:
         return None
 
     def _update(self, found: "GithubRequest", draft: PullRequestDraft) -> None:
-        body = body_of(draft)
-        if (found.title, found.body or "", _branch_of(found.base)) == (draft.title, body, draft.base):
-            return
-        if _branch_of(found.base) == draft.base:
-            found.edit(title=draft.title, body=body)
-        else:
-            found.edit(title=draft.title, body=body, base=draft.base)
+        current = {"title": found.title, "body": found.body or "", "base": _branch_of(found.base) or ""}
+        title, body = revised(draft, current["title"], current["body"])
+        wanted = {"title": title, "body": body, "base": draft.base}
+        changes: Any = {name: value for name, value in wanted.items() if value != current[name]}
+        if changes:
+            found.edit(**changes)
 
     def _merge_method(self) -> str:
         """Return the first of merge, squash and rebase that the repository allows."""

@@ -55,10 +55,6 @@ class BranchPusher:
         if names:
             self._tips = self._remote.branches(sorted(names), self._credential)
 
-    def is_on_remote(self, branch: Branch) -> bool:
-        """Return whether the remote has the branch, or had it when it was pushed last."""
-        return branch.name in self._tips or branch.last_pushed is not None
-
     def accept(self, noted: Mapping[str, str]) -> None:
         """Let commits be overwritten that a pull request notes as pushed by patchyard, by branch."""
         for name, commit in noted.items():

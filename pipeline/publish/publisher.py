@@ -16,6 +16,12 @@ from pipeline.publish.branch_pusher import Branch, BranchPusher
 from pipeline.publish.pull_request import with_links
 from tasks.model import PullRequest
 
+CLOSED = (
+    "it was closed without a merge and stays closed, and its branch was not pushed; reopen it to publish the "
+    "task, or choose other branch names with --branch"
+)
+"""Note of a pull request that a person closed."""
+
 
 @dataclass(frozen=True, slots=True)
 class PublishedDependency:
@@ -113,8 +119,8 @@ def publish(
 ) -> tuple[Failure, ...]:
     """Push the branches, and create or update one pull request per task. Blocking.
 
-    Merged tasks are skipped. The failure of a task affects only the tasks that build on its branch, unless the
-    remote or the forge cannot be reached.
+    Merged tasks, and those whose pull request a person closed, are skipped. The failure of a task affects only
+    the tasks that build on its branch, unless the remote or the forge cannot be reached.
 
     Args:
         destination: Where to publish; its forge is closed at the end.
@@ -224,18 +230,19 @@ class _Publisher:
     def _find_request(self, publication: Publication) -> None:
         """Read what the task's pull request notes.
 
-        Close a task whose present commit is merged, even if its branch was deleted on the remote since.
+        Close a task whose present commit is merged, even if its branch was deleted on the remote since, and one
+        whose pull request was closed by a person.
         """
         branch = publication.branch
-        if self._blocked or not self._pusher.is_on_remote(branch):
-            return
-        if (found := self._find(branch.name)) is None:
+        if self._blocked or (found := self._find(branch.name)) is None:
             return
         note = read_note(found.body)
         if note and note.is_of(publication.plan):
             self._pusher.accept(note.pushed)
         if found.state is RequestState.MERGED and branch.commit in {found.commit, branch.last_pushed}:
             self._close(replace(found.request, task=publication.task))
+        if found.state is RequestState.CLOSED:
+            self._close(replace(found.request, task=publication.task, notes=(CLOSED,)))
 
     def _needed_base(self, publication: Publication) -> Branch | None:
         """Return the base unless all that a task builds on is merged, so that the destination contains it."""

@@ -16,6 +16,9 @@ from tasks.model import Plan, RunStatus, Status
 from tasks.plan.parser import parse
 from tasks.schedule import select
 
+DONE = frozenset({"merged", "closed"})
+"""Actions of pull requests that publishing leaves as they are."""
+
 
 class RunStateError(PatchyardError):
     """The status of a run does not allow the requested operation."""
@@ -91,7 +94,7 @@ def is_unpublished(store: Store, run: Run) -> bool:
         return False
     pushed = {record.name: record.pushed for record in store.branches()}
     left = [item for item in store.tasks(run.id) if item.outcome.commit]
-    left = [item for item in left if item.pull_request is None or item.pull_request.action != "merged"]
+    left = [item for item in left if item.pull_request is None or item.pull_request.action not in DONE]
     return any(
         item.pull_request is None or pushed.get(item.outcome.branch or "") != item.outcome.commit
         for item in left

@@ -17,7 +17,7 @@ from github_server import TOKEN, Fault, GitHubServer
 from pipeline.forge.base import ForgeError, PullRequestDraft, UnreachableError
 from pipeline.forge.github_client import GitHub
 from pipeline.forge.github_errors import GitHubRepositoryRef, translate_errors
-from pipeline.forge.note import without_note
+from pipeline.forge.note import read_note, without_note
 from tasks.model import PullRequest
 
 NAME = "octo/demo"
@@ -112,7 +112,10 @@ def test_pull_request_with_matching_base_is_updated(github: GitHubServer, repo: 
     repo.create("octocat", {"head": "work", "base": "main", "title": "first"})
     repo.create("octocat", {"head": "work", "base": "other", "title": "second"})
     assert forge.create_or_update(DRAFT).number == 1
-    assert [pull.title for pull in github.pull_requests(NAME)] == ["Add b", "second"]
+    assert [pull.title for pull in github.pull_requests(NAME)] == ["first", "second"], (
+        "a title of a person is kept"
+    )
+    assert [bool(read_note(pull.body or "")) for pull in github.pull_requests(NAME)] == [True, False]
 
 
 def test_closed_pull_request_is_replaced_by_a_new_one(github: GitHubServer, repo: Repo, forge: GitHub) -> None:
@@ -136,7 +139,7 @@ def test_pull_request_of_a_concurrent_run_is_updated(github: GitHubServer, repo:
     repo.create("octocat", {"head": "work", "base": "main", "title": "theirs"})
     github.inject(Fault(status=200, method="GET", path="/pulls$", raw=[]))
     result = forge.create_or_update(DRAFT)
-    assert (result.number, result.action, only(github).title) == (1, "updated", "Add b")
+    assert (result.number, result.action, only(github).title) == (1, "updated", "theirs")
 
 
 @pytest.mark.parametrize("fault", [Fault(status=502), Fault(drop=True)], ids=["502", "dropped"])

@@ -2,7 +2,8 @@
 
 import pytest
 
-from pipeline.forge.note import Note, read_note, with_note, without_note
+from pipeline.forge.base import PullRequestDraft
+from pipeline.forge.note import LONGEST_BODY, Note, body_of, read_note, revised, with_note, without_note
 
 COMMIT = "0123456789" * 4
 
@@ -42,3 +43,37 @@ def test_body_without_a_note(body: str) -> None:
 def test_odd_note_names_no_commit(pushed: str) -> None:
     found = read_note(f'Text\n\n<!-- patchyard {{"pushed": {pushed}}} -->\n')
     assert found is None or found == Note()
+
+
+def draft(body: str, title: str = "Title") -> PullRequestDraft:
+    return PullRequestDraft("1.1", "b", "main", title, body, pushed={"b": COMMIT})
+
+
+def test_a_text_that_nobody_changed_is_replaced() -> None:
+    title, body = revised(draft("New", "New title"), "Title", body_of(draft("Old")))
+    assert (title, without_note(body).rstrip()) == ("New title", "New")
+
+
+def test_a_text_without_a_note_stays() -> None:
+    title, body = revised(draft("New", "New title"), "Title", "Old")
+    assert (title, without_note(body).rstrip()) == ("Title", "Old")
+    assert read_note(body) == read_note(body_of(draft("New", "New title")))
+
+
+def test_a_box_that_a_person_cleared_stays_clear() -> None:
+    old = body_of(draft("- [x] a\n- [ ] b\n* [ ] c"))
+    _, body = revised(draft("New\n- [x] a\n- [ ] b\n* [ ] c"), "Title", old.replace("[x] a", "[ ] a"))
+    assert without_note(body).rstrip() == "New\n- [ ] a\n- [ ] b\n* [ ] c"
+
+
+def test_boxes_of_one_text_are_told_apart_by_their_order() -> None:
+    old = body_of(draft("- [ ] a\n- [ ] a\n"))
+    _, body = revised(
+        draft("- [ ] a\n- [ ] a\n- [ ] a"), "Title", old.replace("- [ ] a\n- [ ]", "- [ ] a\n- [x]")
+    )
+    assert without_note(body).rstrip() == "- [ ] a\n- [x] a\n- [ ] a"
+
+
+def test_a_body_without_room_for_a_note_stays() -> None:
+    long = "x" * LONGEST_BODY
+    assert revised(draft("New"), "Title", long) == ("Title", long)

@@ -223,11 +223,69 @@ def test_merged_task_with_deleted_branch_is_still_merged(world: World, stack: tu
     assert len(world.pulls) == 1
 
 
-def test_closed_pull_request_is_replaced(world: World, stack: tuple[Publication, ...]) -> None:
+@pytest.mark.parametrize("forgotten", [False, True])
+@pytest.mark.parametrize("deleted", [False, True])
+def test_closed_pull_request_stays_closed(
+    world: World, stack: tuple[Publication, ...], *, forgotten: bool, deleted: bool
+) -> None:
+    """Also where a person deleted its branch, and from a fresh clone."""
+    name = stack[0].branch.name
+    world.publish(*stack)
+    world.pulls[0].state = "closed"
+    if deleted:
+        world.hub.git("update-ref", "-d", f"refs/heads/{name}")
+    if forgotten:
+        world.pushed.clear()
+    again = world.commit({"one.txt": "better\n"}, world.clone.head)
+    assert world.publish(world.task("1.1", again), *stack[1:]) == ()
+    assert [pull.state for pull in world.pulls] == ["closed", "open", "open"]
+    assert world.hub.tip(name) == (None if deleted else stack[0].branch.commit)
+    request = world.requests["1.1"]
+    assert (request.action, request.number) == ("closed", 1)
+    (note,) = request.notes
+    assert note.startswith(
+        "it was closed without a merge and stays closed, and its branch was not pushed; reopen"
+    )
+
+
+def test_reopened_pull_request_is_updated(world: World, stack: tuple[Publication, ...]) -> None:
     world.publish(*stack[:1])
     world.pulls[0].state = "closed"
-    assert world.publish(*stack[:1]) == ()
-    assert [pull.state for pull in world.pulls] == ["closed", "open"]
+    world.publish(*stack[:1])
+    world.hub.pulls[0].state = "open"
+    again = world.commit({"one.txt": "better\n"}, world.clone.head)
+    assert world.publish(world.task("1.1", again)) == ()
+    assert [(pull.state, pull.head_commit) for pull in world.pulls] == [("open", again)]
+
+
+def test_what_a_person_wrote_stays(world: World, stack: tuple[Publication, ...]) -> None:
+    world.publish(*stack[:1])
+    pull = world.pulls[0]
+    pull.title, pull.body = "A better title", (pull.body or "").replace("Body of 1.1", "In other words")
+    again = world.commit({"one.txt": "better\n"}, world.clone.head)
+    assert world.publish(world.task("1.1", again, title="Other", body="Asked again")) == ()
+    assert (world.pulls[0].title, shown(world.pulls[0])) == ("A better title", "In other words")
+    world.pushed.clear()  # its note names the new commit
+    third = world.commit({"one.txt": "best\n"}, world.clone.head)
+    assert world.publish(world.task("1.1", third)) == ()
+    assert world.hub.tip("patchyard/plan/1.1") == third
+
+
+def test_a_ticked_box_stays_ticked(world: World, stack: tuple[Publication, ...]) -> None:
+    boxes = "Body\n\n- [ ] The page looks right\n- [ ] Nobody waits"
+    world.publish(replace(stack[0], body=boxes))
+    pull = world.pulls[0]
+    pull.body = (
+        (pull.body or "").replace("[ ] The", "[x] The").replace("\n", "\r\n")
+    )  # as GitHub's page sends it
+    writes = len(world.server.calls("PATCH", ""))
+    assert world.publish(replace(stack[0], body=boxes)) == ()
+    assert len(world.server.calls("PATCH", "")) == writes
+    again = world.commit({"one.txt": "better\n"}, world.clone.head)
+    assert world.publish(world.task("1.1", again, body=f"New\n\n{boxes}\n- [ ] More")) == ()
+    assert shown(world.pulls[0]) == (
+        "New\n\nBody\n\n- [x] The page looks right\n- [ ] Nobody waits\n- [ ] More"
+    )
 
 
 # Whose branch it is
