@@ -126,11 +126,13 @@ class History:
             self._git.run("rev-list", "--topo-order", "--reverse", "--stdin", stdin=wanted).text.split()
         )
 
-    def present(self, commits: Iterable[str]) -> tuple[str, ...]:
-        """Return those of the ids that the repository has an object for."""
-        listed = "\n".join([*commits, ""]).encode()
+    def present(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Return those of the names, ids or whole names of refs, that the repository has an object for."""
+        wanted = list(names)
+        listed = os.fsencode("\n".join([*wanted, ""]))
         lines = self._git.run("cat-file", "--batch-check", stdin=listed).text.split("\n")
-        return tuple(line.split(" ")[0] for line in lines if line and not line.endswith(" missing"))
+        found = zip(wanted, lines, strict=False)
+        return tuple(name for name, line in found if not line.endswith((" missing", " ambiguous")))
 
     def apply(self, commit: str, diff: bytes) -> str:
         """Return the id of the tree that a patch makes of a commit's tree.

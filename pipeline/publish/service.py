@@ -10,7 +10,7 @@ from pipeline.forge.github_connect import connect
 from pipeline.publish.branch_pusher import Branch
 from pipeline.publish.publisher import Destination, Publication, PublishedDependency, publish, target_branch
 from pipeline.publish.pull_request import body, title
-from pipeline.publish.unpushed import check_base
+from pipeline.publish.remote_checks import check_base, check_names
 from pipeline.report.importer import ImportedRun
 from pipeline.report.model import ReportError
 from pipeline.run.call.prepare import Prepared, publish_options
@@ -45,10 +45,13 @@ class Target:
             check_base(self.destination, base, name, self.secrets)
 
 
-def target_for_call(prepared: Prepared, on_wait: Callable[[float], None] = lambda _: None) -> Target:
+def target_for_call(
+    prepared: Prepared, on_wait: Callable[[float], None] = lambda _: None, *, plan_name: str | None = None
+) -> Target:
     """Check, before any task runs, that the run can be published, and return its target. Blocking.
 
-    `on_wait` receives the seconds of each wait that GitHub asks for.
+    `on_wait` receives the seconds of each wait that GitHub asks for. `plan_name` is the plan's part of the
+    names of branches, if it is not the name of the plan.
 
     Raises:
         ForgeError: It cannot be published; the message says why.
@@ -58,6 +61,13 @@ def target_for_call(prepared: Prepared, on_wait: Callable[[float], None] = lambd
         prepared.repository, prepared.base_name, options, environ, secrets, on_wait=on_wait
     )
     target.check_base(prepared.base, prepared.base_name)
+    template, plan = prepared.settings.branch, plan_name or prepared.plan.name
+    names = [
+        template.format(plan=plan, task=task.id, run="run")
+        for task in prepared.plan.tasks
+        if not task.completed
+    ]
+    check_names(target.destination, names)
     return target
 
 
@@ -75,7 +85,7 @@ def target_to_resume(
         PatchyardError: It cannot be resumed, or not published; the message says why.
     """
     prepared = prepare_again(repository, run, environ)
-    return target_for_call(prepared, on_wait) if prepared.settings.publish else None
+    return target_for_call(prepared, on_wait, plan_name=run.plan_name) if prepared.settings.publish else None
 
 
 def target_for_run(

@@ -1,7 +1,7 @@
 """Names and ownership of the branches that a run sets."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from threading import Lock
 
@@ -12,6 +12,7 @@ from pipeline.store.store import Store
 
 RUN_TRAILER = "Patchyard-Run:"
 TASK_TRAILER = "Plan-Task:"
+HEADS = "refs/heads/"
 _RUN = re.compile(rf"^{RUN_TRAILER} (\S+)$", re.MULTILINE)
 
 
@@ -49,6 +50,13 @@ class Branches:
         prefix = self._template.split("{", 1)[0]
         found = self._repository.branches(prefix)
         self._known = {name: commit for name, commit in found.items() if name in wanted}
+        above = {f"{HEADS}{parent}" for name in wanted for parent in _parents(name)} if wanted else set()
+        parents = [name.removeprefix(HEADS) for name in self._repository.history.present(sorted(above))]
+        for name, other in branches_in_the_way(wanted, {*found, *parents}).items():
+            self.refused[name] = (
+                f"branch {name} cannot be created, because there is a branch {other}; rename that "
+                f"(`git branch -m {other} NAME`), or name others with --branch"
+            )
         return self._known
 
     def check_ownership(self, store: Store) -> None:
@@ -105,6 +113,26 @@ class Branches:
         """Return the title of the plan whose run is setting a branch right now, or was killed when it did."""
         named = _RUN.search(self._repository.message(commit))
         return next((run.plan_title for run in store.runs() if named and run.id == named[1]), None)
+
+
+def branches_in_the_way(wanted: Iterable[str], existing: Collection[str]) -> Mapping[str, str]:
+    """Return the wanted branches that git cannot create, each with the existing branch that is in the way.
+
+    A ref is a path: with a branch `a`, there is no branch `a/b`, and the reverse.
+    """
+    below = {parent: name for name in existing for parent in _parents(name)}
+    found = {}
+    for name in wanted:
+        above = next((parent for parent in _parents(name) if parent in existing), None)
+        if other := above or below.get(name):
+            found[name] = other
+    return found
+
+
+def _parents(name: str) -> list[str]:
+    """Return the names above a branch's: `a` and `a/b` for `a/b/c`."""
+    parts = name.split("/")
+    return ["/".join(parts[:count]) for count in range(1, len(parts))]
 
 
 def _taken(name: str, title: str) -> str:

@@ -29,14 +29,21 @@ from tasks.secrets import Secrets
 class ResumeState:
     """What a run has done before it is resumed; empty for a new run.
 
-    `tasks` are those with a result, by id. `again` are tasks to run again, without the result cache. `attempts`
-    are the numbers of the last attempts by task. `seconds` is how long the run was running.
+    `tasks` are those with a result, by id. `kept` are outcomes whose patch is stored and only has to be
+    committed, because the task's branch could not be set. `again` are tasks to run again, without the result
+    cache. `attempts` are the numbers of the last attempts by task. `seconds` is how long the run was running.
     """
 
     tasks: Mapping[str, StoredTask] = field(default_factory=dict)
+    kept: Mapping[str, Outcome] = field(default_factory=dict)
     again: frozenset[str] = frozenset()
     attempts: Mapping[str, int] = field(default_factory=dict)
     seconds: float = 0.0
+
+    def outcome(self, task: str) -> Outcome | None:
+        """Return the outcome that a task had, if there is one to keep."""
+        stored = self.tasks.get(task)
+        return stored.outcome if stored else self.kept.get(task)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +86,9 @@ class RunContext:
         """Return the number of the attempt at a task that this run makes; counts from 1."""
         return self.before.attempts.get(task, 0) + 1
 
-    def log(self, task: str) -> Path:
-        """Return the log file of this run's attempt at a task."""
-        return log_path(self.directory, task, self.attempt_number(task))
+    def log(self, task: str, attempt: int | None = None) -> Path:
+        """Return the log file of an attempt at a task, by default of this run's."""
+        return log_path(self.directory, task, attempt or self.attempt_number(task))
 
     def job(self, spec: TaskSpec, start: str) -> Job:
         """Return what a runner needs to run a task from a commit."""
@@ -133,8 +140,9 @@ class RunContext:
         outcome: Outcome,
         start: StartPoint | None = None,
         inputs: InputHashes | None = None,
+        attempt: int | None = None,
     ) -> None:
-        """Store the outcome of a task, then notify the listener.
+        """Store the outcome of a task, by default of this run's attempt at it, then notify the listener.
 
         Raises:
             StoreError: It cannot be stored.
@@ -149,9 +157,9 @@ class RunContext:
             outcome,
             start_branch=start.branch if start else None,
             builds_on=start.builds_on if start else (),
-            log=self.log(spec.id) if outcome.worktree else None,
+            log=self.log(spec.id, attempt) if outcome.worktree else None,
             branches=branches,
             inputs=inputs,
-            attempt=self.attempt_number(spec.id),
+            attempt=attempt or self.attempt_number(spec.id),
         )
         self.listener.notify(TaskFinished(outcome=outcome))

@@ -14,7 +14,7 @@ from pipeline.run.bases import Bases, StartPoint
 from pipeline.run.call.task_spec import BatchSpec, TaskSpec
 from pipeline.run.commits import commit_message, recreate_commit, signature
 from pipeline.run.context import RunContext
-from pipeline.run.outcomes import cached_outcome, outcome_without_run
+from pipeline.run.outcomes import cached_outcome, commit_kept, outcome_without_run, release_kept
 from pipeline.store.store import Store
 from tasks.errors import PatchyardError, first_error
 from tasks.model import Mode, Outcome, Request, RunStatus, Status
@@ -145,9 +145,12 @@ class _Flow:
         if early is None and spec.task.dependencies:
             start = await to_thread.run_sync(self._bases.task_start, spec.task, start, self._outcomes)
             early = outcome_without_run(spec, Status.SKIPPED, start.obstacle) if start.obstacle else None
+        if early is None and (kept := await commit_kept(context, spec, start)):
+            return kept
         if early is None and (reason := self._why_not_kept(spec, start)):
             early = outcome_without_run(spec, Status.FAILED, reason)
         if early is not None:
+            await release_kept(context, spec)
             await context.record_outcome(spec, early)
             return early
         if spec.id not in context.before.again and (known := await cached_outcome(context, spec, start)):
@@ -256,8 +259,8 @@ class _Flow:
         for spec in self._context.tasks:
             if spec.id in self._outcomes:
                 continue
-            if known := self._context.before.tasks.get(spec.id):
-                self._outcomes[spec.id] = known.outcome
+            if known := self._context.before.outcome(spec.id):
+                self._outcomes[spec.id] = known
                 continue
             outcome = outcome_without_run(spec, status, f"it did not start: {self._why_cancelled()}")
             self._outcomes[spec.id] = outcome

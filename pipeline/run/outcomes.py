@@ -50,6 +50,40 @@ async def cached_outcome(context: RunContext, spec: TaskSpec, start: StartPoint)
     return outcome
 
 
+async def commit_kept(context: RunContext, spec: TaskSpec, start: StartPoint) -> Outcome | None:
+    """Commit the stored patch of a task whose branch could not be set before; `None` where there is none.
+
+    A patch for another start point is of no use any more; it stays with its attempt.
+    """
+    kept = context.before.kept.get(spec.id)
+    if kept is None:
+        return None
+    if not await to_thread.run_sync(_is_usable, context, kept, start):
+        await release_kept(context, spec)
+        return None
+    outcome = replace(kept, status=Status.UNCHANGED, exit_code=0, error=None)
+    with CancelScope(shield=True):
+        outcome = await commit_outcome(context, spec, start, outcome)
+        await context.record_outcome(spec, outcome, start, attempt=context.before.attempts.get(spec.id))
+    return outcome
+
+
+def _is_usable(context: RunContext, kept: Outcome, start: StartPoint) -> bool:
+    """Whether a stored patch is for a start point. Makes its tree again: the run may be from another host."""
+    if kept.patch is None or kept.patch.start != start.commit:
+        return False
+    try:
+        return context.repository.history.apply(start.commit, kept.patch.diff) == kept.patch.tree
+    except GitError:
+        return False
+
+
+async def release_kept(context: RunContext, spec: TaskSpec) -> None:
+    """Move the stored patch of a task, if one waits for its commit, to its attempt: another outcome follows."""
+    if spec.id in context.before.kept:
+        await context.recorder.call(Store.mark_for_redo, context.run.id, [spec.id])
+
+
 async def commit_outcome(context: RunContext, spec: TaskSpec, start: StartPoint, outcome: Outcome) -> Outcome:
     """Commit the patch of a task that succeeded, and set its branch; return the outcome with both.
 
@@ -67,7 +101,8 @@ async def commit_outcome(context: RunContext, spec: TaskSpec, start: StartPoint,
         for name, target in wanted.items():
             await _set_branch(context, name, target)
     except GitError as error:
-        return with_failure(outcome, str(error))
+        hint = f"its patch is kept, and `patchyard resume {context.run.id}` commits it without running the task"
+        return with_failure(outcome, f"{error}; {hint}")
     return replace(outcome, status=Status.CHANGED, branch=branch, commit=commit)
 
 

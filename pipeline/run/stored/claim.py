@@ -14,7 +14,7 @@ from pipeline.run.context import ResumeState
 from pipeline.run.control import first_lease_seconds, host_name, new_owner
 from pipeline.run.stored.open_store import open_store
 from pipeline.run.stored.recovery import CUT_OFF, make_store_work
-from pipeline.run.stored.status import RunStateError, current_status, is_settled
+from pipeline.run.stored.status import RunStateError, current_status, is_kept, is_settled
 from pipeline.store.records import Run, StoredTask
 from pipeline.store.store import Store
 from tasks.model import RunStatus, Status
@@ -66,8 +66,9 @@ def claim_and_resume(  # noqa: PLR0913 - how a run is resumed, all of it named
         recover_attempts(repository, store, run, environ)
         stored = {item.outcome.task: item for item in store.tasks(run.id)}
         settled = {task: item for task, item in stored.items() if is_settled(item)}
+        kept = {task: item.outcome for task, item in stored.items() if is_kept(item) and task not in again}
         _add_missing_events(store, run, settled)
-        store.mark_for_redo(run.id, (stored.keys() - settled.keys()) | set(again))
+        store.mark_for_redo(run.id, (stored.keys() - settled.keys() - kept.keys()) | set(again))
         redone = store.tasks_to_redo(run.id)
     except BaseException:
         store.set_status(run.id, RunStatus.INTERRUPTED)
@@ -75,6 +76,7 @@ def claim_and_resume(  # noqa: PLR0913 - how a run is resumed, all of it named
         raise
     before = ResumeState(
         {task: item for task, item in settled.items() if task not in redone},
+        kept,
         redone,
         _attempt_counts(store, run, stored.values()),
         _seconds_so_far(run, stored.values()),

@@ -88,6 +88,13 @@ def is_settled(stored: StoredTask) -> bool:
     return outcome.status is Status.FAILED and outcome.exit_code is not None
 
 
+def is_kept(stored: StoredTask) -> bool:
+    """Whether only the commit of a task is missing: its steps succeeded, and its patch is stored."""
+    outcome = stored.outcome
+    failed = outcome.status is Status.FAILED and outcome.exit_code is None and outcome.step is None
+    return failed and outcome.patch is not None
+
+
 def is_unpublished(store: Store, run: Run) -> bool:
     """Whether a run with `publish` has commits that are not on the forge, or not in their latest version."""
     if not run.settings.publish:

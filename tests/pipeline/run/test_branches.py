@@ -7,7 +7,7 @@ import pytest
 from repositories import Clone
 
 from containers.git.repository import BranchMovedError, GitError, Repository
-from pipeline.run.branches import Branches
+from pipeline.run.branches import Branches, branches_in_the_way
 from pipeline.store.records import Run
 from pipeline.store.store import Store
 from tasks.model import Outcome, RunStatus, Status
@@ -190,3 +190,31 @@ def test_branch_names_follow_template(repository: Repository) -> None:
 
     assert named.name("1.1") == "bot/20260101-000000-abcd/demo/1.1"
     assert named.name("batch-1") == "bot/20260101-000000-abcd/demo/batch-1"
+
+
+@pytest.mark.parametrize("other", ["patchyard", "patchyard/demo", "patchyard/demo/1.1/mine"])
+def test_branch_in_the_way_is_found_before_anything_is_set(
+    repository: Repository, store: Store, clone: Clone, other: str
+) -> None:
+    clone.git("branch", other)
+    ours = branches(repository)
+
+    ours.load_existing(["1.1", "1.2"])
+    ours.check_ownership(store)
+
+    assert ours.refused[NAME] == (
+        f"branch {NAME} cannot be created, because there is a branch {other}; rename that "
+        f"(`git branch -m {other} NAME`), or name others with --branch"
+    )
+    assert ("patchyard/demo/1.2" in ours.refused) is not other.endswith("mine")
+
+
+def test_branches_beside_or_below_other_names_are_not_in_the_way() -> None:
+    existing = {"a", "b/c", "b/cd/e", "B"}
+
+    assert branches_in_the_way(["a", "b/c", "b/d", "ab/c", "c/b/c"], existing) == {}
+    assert branches_in_the_way(["a/x", "b/c/d/e", "b/cd"], existing) == {
+        "a/x": "a",
+        "b/c/d/e": "b/c",
+        "b/cd": "b/cd/e",
+    }

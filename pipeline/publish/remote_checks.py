@@ -1,8 +1,14 @@
-"""Keep commits that the user has not pushed out of pull requests. All functions are blocking."""
+"""What is checked on the remote before any task runs: the base, and the names of branches. Blocking.
+
+Commits that the user has not pushed must not be published, and work that cannot be pushed must not be done.
+"""
+
+from collections.abc import Sequence
 
 from containers.git.repository import GitError, Repository
 from pipeline.forge.base import ForgeError
 from pipeline.publish.publisher import Destination
+from pipeline.run.branches import branches_in_the_way
 from tasks.secrets import Secrets
 from tasks.text import first_line, plural
 
@@ -74,3 +80,22 @@ def _describe(repository: Repository, commit: str) -> str:
     subject = first_line(repository.message(commit))[:LONGEST_SUBJECT]
     plain = "".join(character if character.isprintable() else "?" for character in subject)
     return f'{commit[:10]} "{plain}"'
+
+
+def check_names(destination: Destination, names: Sequence[str]) -> None:
+    """Check that the remote can have branches of these names. Blocking.
+
+    Raises:
+        ForgeError: Another branch there is in the way, or the remote cannot be read.
+    """
+    tops = sorted({name.partition("/")[0] for name in names})
+    patterns = [pattern for top in tops for pattern in (top, f"{top}/*")]
+    try:
+        existing = destination.repository.remote(destination.remote).branches(patterns, destination.credential)
+    except GitError as error:
+        raise ForgeError(str(error)) from None
+    for name, other in branches_in_the_way(names, existing.keys()).items():
+        raise ForgeError(
+            f"branch {name} cannot be pushed, because {destination.remote} has a branch {other}; rename or "
+            "delete that, or name others with --branch"
+        )
