@@ -6,6 +6,15 @@ _BACKTICKS = re.compile("`+")
 _USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
 """RFC 3986, 3.2: the authority ends at the first `/`, `?` or `#`; its user information at the last `@`."""
 
+_CONTROLS = {*range(0x20), *range(0x7F, 0xA0)} - {ord("\n"), ord("\t")}
+_MARKS = {0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)}
+VISIBLE_MARKS = {code: f"<U+{code:04X}>" for code in sorted(_MARKS)}
+"""What is shown for each bidirectional mark: https://www.unicode.org/reports/tr9/#Directional_Formatting_Characters
+
+The marks let a text be read in another order than a program reads it: https://trojansource.codes
+"""
+_VISIBLE = VISIBLE_MARKS | {code: f"<U+{code:04X}>" for code in sorted(_CONTROLS)}
+
 
 def plural(number: int, noun: str) -> str:
     """Return a number with its noun: `1 task`, `2 tasks`, `3 batches`."""
@@ -14,8 +23,17 @@ def plural(number: int, noun: str) -> str:
 
 
 def printable(text: str) -> str:
-    r"""Return text that any stream takes: surrogates, which stand for bytes that are not UTF-8, are escaped."""
-    return text.encode("utf-8", errors="backslashreplace").decode("utf-8")
+    r"""Return text that is safe on a terminal, and that any stream takes.
+
+    Control characters and bidirectional marks are shown as what they are, such as `<U+001B>`; tabs and line
+    feeds stay. Surrogates, which stand for bytes that are not UTF-8, are escaped.
+    """
+    return text.translate(_VISIBLE).encode("utf-8", errors="backslashreplace").decode("utf-8")
+
+
+def with_visible_marks(text: str) -> str:
+    """Return text whose bidirectional marks are shown as what they are, such as `<U+202E>`."""
+    return text if text.isascii() else text.translate(VISIBLE_MARKS)
 
 
 def first_line(text: str) -> str:

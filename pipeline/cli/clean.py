@@ -16,7 +16,7 @@ from pipeline.run.stored.open_store import open_store
 from pipeline.run.stored.recovery import make_store_work
 from pipeline.run.stored.retention import Retention
 from tasks.durations import parse_duration
-from tasks.text import plural
+from tasks.text import plural, printable
 
 
 @click.command()
@@ -53,11 +53,11 @@ def clean(repo: Path, worktrees: Path | None, older_than: str | None, *, dry_run
     )
     verb = "would remove" if dry_run else "removed"
     for item in removed:
-        click.echo(f"{verb} {item}")
+        click.echo(printable(f"{verb} {item}"))
     if max_age is not None:
         with opener() as store:
             for description in Retention(repository, store, environ, max_age, dry_run).remove():
-                click.echo(f"{verb} {description}")
+                click.echo(printable(f"{verb} {description}"))
     if not removed:
         click.echo(f"no worktrees to remove in {directory}")
     else:

@@ -24,6 +24,7 @@ from pipeline.cli.serve import serve
 from pipeline.cli.show import diff, logs, patches, runs, status
 from pipeline.config.settings import SETTINGS
 from tasks.errors import PatchyardError
+from tasks.text import printable
 
 
 class ErrorReportingGroup(click.Group):
@@ -38,9 +39,9 @@ class ErrorReportingGroup(click.Group):
 
             if isinstance(error, PlanError):
                 for diagnostic in error.diagnostics:
-                    click.echo(str(diagnostic), err=True)
+                    click.echo(printable(str(diagnostic)), err=True)
             else:
-                click.echo(f"patchyard: {error}", err=True)
+                click.echo(printable(f"patchyard: {error}"), err=True)
             ctx.exit(error.exit_code)
         except KeyboardInterrupt:
             ctx.exit(INTERRUPTED)
@@ -50,7 +51,7 @@ class ErrorReportingGroup(click.Group):
         except OSError as error:
             discard_output()
             where = f"{error.filename}: " if error.filename else "cannot write the output: "
-            click.echo(f"patchyard: {where}{error.strerror or error}", err=True)
+            click.echo(printable(f"patchyard: {where}{error.strerror or error}"), err=True)
             ctx.exit(1)
 
 

@@ -1,5 +1,6 @@
 """Command `report`."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -14,6 +15,7 @@ from pipeline.run.stored.status import current_status, plan_of
 from pipeline.store.records import Run
 from pipeline.store.store import Store
 from tasks.errors import PatchyardError
+from tasks.text import printable
 
 FORMATS = MappingProxyType(
     {".json": "json", ".md": "markdown", ".html": "html", ".htm": "html", ".xml": "junit"}
@@ -54,7 +56,8 @@ def report(run_name: str | None, repo: Path, as_format: str | None, output: Path
     with repository_and_store(repo) as (repository, store):
         text = _render(repository, store, store.run(run_name), chosen)
     if output is None:
-        click.echo(text.encode() if chosen in {"html", "junit"} else text, nl=False)
+        shown = printable(text) if sys.stdout.isatty() else text
+        click.echo(text.encode() if chosen in {"html", "junit"} else shown, nl=False)
         return
     try:
         output.write_text(text, encoding="utf-8")

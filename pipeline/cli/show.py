@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from pipeline.run.paths import log_path, run_directory
 from pipeline.run.stored.status import current_status, is_dead
 from pipeline.store.records import Run, StoredAttempt, StoredTask
 from pipeline.store.store import Store, UnknownRunError
+from pipeline.view.log_text import LogText
 from tasks.model import Patch, Status
 from tasks.text import printable
 
@@ -209,17 +210,31 @@ def _check_host(store: Store, run: Run, task: str, number: int) -> None:
 
 
 def _print_log(path: Path, ended: Callable[[], bool]) -> None:
-    """Copy a log to standard output until `ended` returns true, up to its end at that moment. Blocking."""
-    out = sys.stdout.buffer
+    """Copy a log to standard output until `ended` returns true, up to its end at that moment. Blocking.
+
+    A terminal gets no control sequence of it; a file or a pipe gets every byte.
+    """
+    out, text = sys.stdout.buffer, LogText() if sys.stdout.isatty() else None
     with path.open("rb") as log:
         while True:
             last = ended()
             while data := log.read(65536):
-                out.write(data)
+                out.write(printable(text.add(data)).encode() if text else data)
+            if last and text:
+                out.write(printable(text.rest).encode())
             out.flush()
             if last:
                 return
             time.sleep(POLL_INTERVAL)
+
+
+def _write_patches(patches: Iterable[Patch | None]) -> None:
+    """Write patches to standard output: to a terminal without control characters, else every byte as it is."""
+    out, safe = sys.stdout.buffer, sys.stdout.isatty()
+    for patch in patches:
+        if patch:
+            out.write(printable(patch.diff.decode(errors="surrogateescape")).encode() if safe else patch.diff)
+    out.flush()
 
 
 @click.command()
@@ -236,18 +251,12 @@ def diff(run_name: str, task: str | None, repo: Path, number: int | None) -> Non
     with repository_and_store(repo) as (_, store):
         run = store.run(run_name)
         if number is not None:
-            patch = _patch_of(store, run, task, number)
-            sys.stdout.buffer.write(patch.diff if patch else b"")
-            sys.stdout.buffer.flush()
+            _write_patches([_patch_of(store, run, task, number)])
             return
         chosen = (_task_of(store, run, task),) if task else store.tasks(run.id)
-        out = sys.stdout.buffer
         if task and chosen[0].outcome.patch is None:
             click.echo(f"task {task} of run {run.id} has no patch ({chosen[0].outcome.status})", err=True)
-        for item in chosen:
-            if item.outcome.patch:
-                out.write(item.outcome.patch.diff)
-        out.flush()
+        _write_patches(item.outcome.patch for item in chosen)
 
 
 @click.command()

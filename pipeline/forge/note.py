@@ -1,8 +1,8 @@
 """The note at the end of a pull request's body: a comment that GitHub does not show.
 
 It says which title and text patchyard wrote, and which commits it pushed, so that a clone without records of
-its own knows what a person changed since. The trailers of a commit do not say that: a person who amends it keeps
-them.
+its own knows what a person changed since. The trailers of a commit do not say that: a person who amends it has
+the same ones.
 """
 
 import json

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pipeline.run.branches import RUN_TRAILER, TASK_TRAILER
 from pipeline.store.records import StoredStep
 from tasks.model import Outcome, Plan, PullRequest, StepKind, Task
-from tasks.text import code_span
+from tasks.text import code_span, with_visible_marks
 
 LONGEST_TITLE = 256
 """Characters that GitHub accepts."""
@@ -15,7 +15,7 @@ LONGEST_BODY = 56_000
 MAX_FILES = 200
 MAX_LINKS = 50
 CUT = "\n\n*The rest was cut, because it is too long for a pull request; see the plan.*"
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _MARKUP = re.compile(r"(`[^`]*`)|([<>*_\[\]])")
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})", re.MULTILINE)
 
@@ -121,6 +121,9 @@ def _open_fence(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return valid Unicode without control characters; bytes that are not UTF-8 become `\ufffd`."""
+    """Return valid Unicode without control characters; bytes that are not UTF-8 become `\ufffd`.
+
+    Bidirectional marks are shown as what they are.
+    """
     valid = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    return _CONTROL.sub("", valid.replace("\r\n", "\n").replace("\r", "\n"))
+    return _CONTROL.sub("", with_visible_marks(valid.replace("\r\n", "\n").replace("\r", "\n")))

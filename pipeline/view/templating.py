@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from pipeline.events import timestamp
 from pipeline.view.timeline import Bar
+from tasks.text import VISIBLE_MARKS
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -21,6 +23,7 @@ VIEW = Path(__file__).parent
 STATIC = VIEW / "static"
 MINUTE, HOUR, DAY = 60, 3600, 86400
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+_MARKS = {code: escape(shown) for code, shown in VISIBLE_MARKS.items()}
 _NOT_IN_IDS = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
@@ -88,8 +91,8 @@ def render(template: str, values: Mapping[str, object]) -> str:
 
 
 def clean(html: str) -> str:
-    """Replace characters that HTML does not allow: control characters and surrogates."""
-    return _CONTROL.sub("\ufffd", html)
+    """Replace control characters and surrogates, which HTML does not allow; show bidirectional marks."""
+    return _CONTROL.sub("\ufffd", html if html.isascii() else html.translate(_MARKS))
 
 
 def static(name: str) -> str:

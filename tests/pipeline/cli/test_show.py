@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from project import Done, Project, fingerprint, wait_for
+from terminal import on_terminal
 
 SCRIPTS = {
     "1.1": "echo one > one.txt; printf '\\000\\001' > blob.bin; chmod +x src/app.py; echo said",
@@ -170,3 +171,37 @@ def test_unwritable_patches(project: Project, ended: Done, tmp_path: Path) -> No
     done = project.call("patches", ended.run, "--output", tmp_path / "file" / "below").expect(2)
 
     assert done.err == f"patchyard: cannot write to {tmp_path / 'file' / 'below'}: Not a directory\n"
+
+
+HOSTILE = r"printf 'a \033]52;c;UFdORUQ=\007 \033[2J\033[31mred\033[0m\b\342\200\256cba\302\233x\rb\n'"
+
+
+def test_a_terminal_gets_no_control_sequence_of_a_task(project: Project) -> None:
+    done = project.run(project.tasks({"1.1": f"{HOSTILE} | tee f.txt"})).expect(0)
+
+    log = on_terminal(project, "logs", done.run, "1.1")
+    patch = on_terminal(project, "diff", done.run, "1.1")
+
+    for shown in (log, patch):
+        assert [one for one in shown if one not in "\r\n\t" and not one.isprintable()] == []
+        assert "<U+202E>cba<U+009B>x" in shown
+    assert "a  red<U+0008><U+202E>" in log
+    assert "+a <U+001B>]52;c;UFdORUQ=<U+0007> <U+001B>[2J" in patch
+
+
+def test_a_pipe_gets_every_byte_of_a_task(project: Project) -> None:
+    done = project.run(project.tasks({"1.1": f"{HOSTILE} | tee f.txt"})).expect(0)
+    written = project.clone.git("show", "patchyard/demo/1.1:f.txt")
+
+    assert written.removesuffix("\n") in project.call("logs", done.run, "1.1").expect(0).out
+    assert written.removesuffix("\n") in project.call("diff", done.run, "1.1").expect(0).out
+
+
+def test_bidirectional_marks_are_visible_in_tables(project: Project) -> None:
+    plan = project.tasks({"1.1": "printf 'b\\342\\200\\256a' >&2; exit 1"}, title="Re\u202eversed")
+    done = project.call("run", plan).expect(1)
+    assert "\u202e" not in done.out + done.err
+    shown = project.call("status").expect(0).out + project.call("runs").out
+    assert "\u202e" not in shown
+    assert "Re<U+202E>versed" in shown
+    assert "b<U+202E>a" in shown

@@ -73,6 +73,15 @@ def test_markup_in_a_title_is_escaped() -> None:
     assert text.startswith("Task 1.1 of *Greetings*: Use \\<b\\> and `*args` in \\*a\\*\n")
 
 
+def test_control_characters_and_bidirectional_marks_are_not_published() -> None:
+    task = Task("1.1", "a\u202eb\x9b", 1, implementation="c\u2066d\x1b")
+    text = body(task, PLAN, outcome("e\u200ff"), run="r")
+    assert title(task) == "a<U+202E>b"
+    assert "a\\<U+202E\\>b" in text
+    assert "c<U+2066>d\n" in text
+    assert "- `e<U+200F>f`\n" in text
+
+
 def test_long_body_is_cut_before_the_trailers() -> None:
     task = Task("1.1", "t", 1, implementation="before\n```python\n" + "x = 1\n" * 20_000)
     text = body(task, PLAN, outcome("a.txt"), run="r-1")

@@ -24,6 +24,11 @@ def test_log_is_shown_without_control_sequences_and_markup(tmp_path: Path) -> No
     assert pieces(path) == ["red link &lt;b&gt; &amp; \ufffd\nnext\nend\n"]
 
 
+def test_bidirectional_marks_are_shown_on_the_page() -> None:
+    html = LogHtml()
+    assert html.add(LogPart(5, "a\u202eb".encode())) == "<span>a&lt;U+202E&gt;b</span>"
+
+
 def test_character_or_sequence_split_between_parts_is_joined() -> None:
     html, text = LogHtml(), ""
     for number, byte in enumerate("Größe \x1b[31mrot\x1b[0m 🎉\r\nend \x1b[0".encode(), 1):
