@@ -1,5 +1,6 @@
 """Files and directories in any state that a task may leave. No symbolic link is followed."""
 
+import errno
 import os
 import secrets
 import shutil
@@ -37,6 +38,19 @@ def write_atomically(path: Path, content: bytes, *, mode: int | None = None, dur
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
+
+
+def read_small(path: Path, limit: int) -> bytes:
+    """Return the content of a file that has at most `limit` bytes. Blocking.
+
+    Raises:
+        OSError: It cannot be read, or is larger; a device may have no end.
+    """
+    with path.open("rb") as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+    return content
 
 
 def is_directory(path: Path) -> bool:

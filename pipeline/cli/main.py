@@ -23,7 +23,7 @@ from pipeline.cli.resume import cancel, resume, retry
 from pipeline.cli.serve import serve
 from pipeline.cli.show import diff, logs, patches, runs, status
 from pipeline.config.settings import SETTINGS
-from tasks.errors import PatchyardError
+from tasks.errors import PatchyardError, first_error
 from tasks.text import printable
 
 
@@ -34,25 +34,49 @@ class ErrorReportingGroup(click.Group):
         """Run the command."""
         try:
             return super().invoke(ctx)
-        except PatchyardError as error:
-            from tasks.plan.parser import PlanError  # noqa: PLC0415 - only needed here
+        except BaseExceptionGroup as errors:
+            error = first_error(errors)
+            if (code := _report(error)) is None:
+                raise error from errors
+        except BaseException as error:
+            if (code := _report(error)) is None:
+                raise
+        return exit_with(code)
 
-            if isinstance(error, PlanError):
-                for diagnostic in error.diagnostics:
-                    click.echo(printable(str(diagnostic)), err=True)
-            else:
-                click.echo(printable(f"patchyard: {error}"), err=True)
-            ctx.exit(error.exit_code)
-        except KeyboardInterrupt:
-            ctx.exit(INTERRUPTED)
-        except BrokenPipeError:
+
+def _report(error: BaseException) -> int | None:
+    """Print an expected error as one sentence, and return the exit code; `None` for an error of the program."""
+    match error:
+        case KeyboardInterrupt():
+            return INTERRUPTED
+        case PatchyardError():
+            _print_error(error)
+            return error.exit_code
+        case BrokenPipeError():
             discard_output()
-            ctx.exit(1)
-        except OSError as error:
+        case OSError():
             discard_output()
             where = f"{error.filename}: " if error.filename else "cannot write the output: "
             click.echo(printable(f"patchyard: {where}{error.strerror or error}"), err=True)
-            ctx.exit(1)
+        case RecursionError():
+            click.echo("patchyard: a file or a directory is nested too deeply; make it flatter", err=True)
+        case MemoryError():
+            click.echo(
+                "patchyard: there is not enough memory; close other programs, or raise the limit", err=True
+            )
+        case _:
+            return None
+    return 1
+
+
+def _print_error(error: PatchyardError) -> None:
+    from tasks.plan.parser import PlanError  # noqa: PLC0415 - only needed here
+
+    if isinstance(error, PlanError):
+        for diagnostic in error.diagnostics:
+            click.echo(printable(str(diagnostic)), err=True)
+    else:
+        click.echo(printable(f"patchyard: {error}"), err=True)
 
 
 @click.group(

@@ -1,15 +1,20 @@
 """Commands `resume`, `retry` and `cancel`."""
 
+import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
 
 from pipeline.cli.options import database_option, repo_option
 from pipeline.cli.process import environment, exit_with, repository_and_store
+from pipeline.console import JsonLines
+from pipeline.events import RunFinished
 from pipeline.run.call.prepare import CallError
 from pipeline.run.stored.requests import request_stop, tasks_to_retry
 from pipeline.run.stored.status import RunStateError, current_status, is_dead, is_unpublished, plan_of
+from pipeline.store.records import Run, StoredTask
 from tasks.model import Request, RunStatus
 from tasks.text import plural
 
@@ -49,8 +54,22 @@ def resume(run_name: str, repo: Path, *, notify: str | None, as_json: bool, serv
         to_publish = is_unpublished(store, run)
     if status is RunStatus.SUCCEEDED and done and not to_publish:
         click.echo(f"run {run.id} is complete: nothing left to do", err=True)
+        if as_json:
+            JsonLines(sys.stdout).notify(_finished(run, ended))
         return
     exit_with(resume_run(repository, run, environment(), notify=notify, served=served, as_json=as_json))
+
+
+def _finished(run: Run, ended: Iterable[StoredTask]) -> RunFinished:
+    """Return the event that ended a run which has finished."""
+    return RunFinished(
+        run=run.id,
+        status=run.status,
+        seconds=run.seconds or 0.0,
+        speedup=run.speedup or 0.0,
+        efficiency=run.efficiency or 0.0,
+        outcomes=tuple(item.outcome for item in ended),
+    )
 
 
 @click.command()

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import ClassVar
 
 from containers.dagger_engine.images import DIGEST, digest_of
-from containers.filesystem import write_atomically
+from containers.filesystem import read_small, write_atomically
 from tasks.errors import PatchyardError
 
 FILE = "patchyard.lock"
 VERSION = 1
+MAX_FILE = 1 << 20
+"""A larger file, in bytes, is not read."""
 HEAD = f"""\
 # The digest of each image by name, written by `patchyard lock`; `patchyard lock --update` renews them.
 version = {VERSION}
@@ -43,10 +45,10 @@ class Lock:
         """
         path = root / FILE
         try:
-            table = tomllib.loads(path.read_text(encoding="utf-8"))
+            table = tomllib.loads(read_small(path, MAX_FILE).decode())
         except FileNotFoundError:
             return cls(path)
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
             raise LockError(
                 f"{path}: not valid TOML: {error}; remove it, and `patchyard lock` writes a new one"
             ) from None

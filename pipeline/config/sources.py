@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from containers.agents.builtin import Agent
+from containers.filesystem import read_small
 from pipeline.config.settings import SECTIONS, SETTINGS, Settings
 from tasks.errors import PatchyardError
 from tasks.model import PlanSettings
 
 FILE = "patchyard.toml"
+MAX_FILE = 1 << 20
+"""A larger file, in bytes, is not read."""
 
 
 class ConfigError(PatchyardError):
@@ -126,9 +129,11 @@ def _read_file(root: Path) -> dict[str, Any]:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(read_small(path, MAX_FILE).decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: it is nested too deeply") from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
 

@@ -218,7 +218,7 @@ def read_report(path: Path) -> Report:
         record = json.loads(path.read_bytes())
     except OSError as error:
         raise ReportError(f"{path}: cannot be read: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ReportError(f"{path}: not valid JSON: {error}") from None
     if not isinstance(record, dict) or record.get("version") != VERSION:
         raise ReportError(f"{path}: not a report of version {VERSION}, the one that this patchyard reads")

@@ -100,11 +100,11 @@ class Diagnosed(BaseModel):
 
 
 class Started(BaseModel):
-    """A run that starts as soon as a worker is free."""
+    """A run that starts as soon as a worker is free; `batches_scheduled` are the numbers of its batches."""
 
     execution_id: str
     status: ExecutionStatus
-    batches_scheduled: int
+    batches_scheduled: list[int]
     warnings: list[Diagnosed] = Field(default_factory=list)
 
 

@@ -22,7 +22,7 @@ from pipeline.store.records import Run
 from pipeline.store.run_options import PublishOptions, Selection, StoredCall
 from tasks.errors import PatchyardError
 from tasks.model import Mode, Plan, RunStatus
-from tasks.plan.parser import Diagnostic, Parsed, PlanError, parse
+from tasks.plan.parser import MAX_BYTES, Diagnostic, Parsed, PlanError, parse
 from tasks.schedule import left_out, select
 from tasks.secrets import Secrets
 
@@ -74,13 +74,17 @@ class Prepared:
 
 
 def read_plan(path: str) -> bytes:
-    """Return the bytes of a plan; `-` is standard input. Blocking.
+    """Return the bytes of a plan; `-` is standard input. Of a plan that is too large, the start. Blocking.
 
     Raises:
         CallError: It cannot be read.
     """
+    limit = MAX_BYTES + 1  # one more than the parser takes: a device or a pipe may have no end
     try:
-        return sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+        if path == "-":
+            return sys.stdin.buffer.read(limit)
+        with Path(path).open("rb") as file:
+            return file.read(limit)
     except OSError as error:
         raise CallError(f"{path}: cannot be read: {error.strerror}") from None
 

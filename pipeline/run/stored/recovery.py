@@ -60,7 +60,7 @@ def add_missing_runs(store: Store, runs: Path) -> None:
     for path in sorted(runs.glob(f"*/{RUN_FILE}")):
         if is_locked(path.parent):
             continue
-        with suppress(OSError, ValueError, KeyError, TypeError):
+        with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
             run = _decode(json.loads(path.read_bytes()))
             if all(known.id != run.id for known in store.runs()):
                 store.open_run(run)

@@ -53,7 +53,7 @@ def runs_router(services: Services) -> APIRouter:
         return Started(
             execution_id=place.run.id,
             status="started",
-            batches_scheduled=len(prepared.plan.batches),
+            batches_scheduled=[batch.number for batch in prepared.plan.batches],
             warnings=[diagnosed(found) for found in prepared.warnings],
         )
 

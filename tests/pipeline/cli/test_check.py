@@ -2,10 +2,12 @@
 
 import os
 import re
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
-from project import Project, fingerprint, one_sentence
+from project import COMMAND, PATIENCE, Project, fingerprint, one_sentence
 
 GOOD = {"1.1": "touch a", "2.1": "touch b"}
 
@@ -112,3 +114,47 @@ def test_check_shows_what_is_run_and_what_goes_to_the_agent(project: Project, tm
     ]
     assert "warning: " in inside.err
     assert fingerprint(project.root) == before
+
+
+@pytest.mark.parametrize("source", ["/dev/zero", "-"])
+def test_a_plan_without_an_end_is_reported(project: Project, source: str) -> None:
+    """A device or a pipe may have no end; it is not read into memory."""
+    feed = "yes | " if source == "-" else ""
+    script = f"ulimit -v 2000000; {feed}{shlex.join(COMMAND)} check {source}"
+
+    command = ["bash", "-c", script]
+    done = subprocess.run(
+        command,
+        cwd=project.root,
+        env=project.environ,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
+    )
+
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.endswith("1:1: error: the plan is larger than 16 MiB\n")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["check", "clean", "run"])
+@pytest.mark.parametrize("name", ["patchyard.toml", "patchyard.lock"])
+@pytest.mark.parametrize("kind", ["nested", "large"])
+def test_a_file_of_the_repository_that_cannot_be_read_is_reported(
+    project: Project, command: str, name: str, kind: str
+) -> None:
+    plan = project.tasks(GOOD, front="image: debian\nmode: dagger")
+    path = project.root / name
+    if kind == "nested":
+        path.write_text(f"a = {'[' * 5000}{']' * 5000}\n")
+    else:
+        with path.open("wb") as file:
+            file.truncate(1 << 32)
+
+    done = project.call(command, *([] if command == "clean" else [plan]))
+
+    if name == "patchyard.lock" and command != "run":
+        done.expect(0)
+    else:
+        assert one_sentence(done, 2).startswith(f"{path}: ")

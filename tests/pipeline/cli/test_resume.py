@@ -157,12 +157,14 @@ def test_running_or_complete_run_is_not_resumed(project: Project) -> None:
         busy = resume(project, "latest").expect(2)
         again = project.call("retry", "latest", "1.1").expect(2)
         (project.shared / "go").touch()
-        run = started.done().expect(0).run
+        done = started.done().expect(0)
+    run = done.run
     complete = resume(project, run).expect(0)
 
     assert f"run {run} is running; `patchyard cancel {run}` ends it" in busy.err
     assert f"run {run} is still running" in again.err
-    assert complete.out == ""
+    assert [record["event"] for record in complete.records] == ["run_finished"]
+    assert complete.finished == {**done.finished, "time": complete.finished["time"]}
     assert f"run {run} is complete: nothing left to do" in complete.err
 
 

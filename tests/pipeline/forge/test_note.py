@@ -66,7 +66,7 @@ def test_a_box_that_a_person_cleared_stays_clear() -> None:
     assert without_note(body).rstrip() == "New\n- [ ] a\n- [ ] b\n* [ ] c"
 
 
-def test_boxes_of_one_text_are_told_apart_by_their_order() -> None:
+def test_boxes_of_one_text_are_matched_in_their_order() -> None:
     old = body_of(draft("- [ ] a\n- [ ] a\n"))
     _, body = revised(
         draft("- [ ] a\n- [ ] a\n- [ ] a"), "Title", old.replace("- [ ] a\n- [ ]", "- [ ] a\n- [x]")
