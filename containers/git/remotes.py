@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
 from containers.git.command import Git, GitError, GitTimeoutError, useful_line
@@ -174,6 +176,26 @@ class Remote:
             "--quiet",
         )
         self._call(credential, timeout, "fetch", *options, "--refmap=", "--", self.name, commit)
+
+    def is_below_shallow(
+        self, commit: str, branch: str, credential: Credential | None, timeout: float = TIMEOUT
+    ) -> bool:
+        """Return whether a commit is on a branch of the remote, where only a shallow clone hides that.
+
+        The remote's commits, without trees and files, are read to a temporary directory: deepening the clone
+        would change it.
+
+        Raises:
+            RemoteError: The remote cannot be reached or read.
+        """
+        if self._git.run("rev-parse", "--is-shallow-repository").text != "true":
+            return False
+        with TemporaryDirectory(prefix="patchyard-history-") as directory:
+            options = ("--bare", "--quiet", "--no-tags", "--single-branch", "--filter=tree:0")
+            url = self.url() or self.name
+            self._call(credential, timeout, "clone", *options, f"--branch={branch}", "--", url, directory)
+            git = self._git.at(Path(directory), {"GIT_DIR": directory})
+            return git.run("merge-base", "--is-ancestor", commit, branch, ok=(0, 1, 128)).code == 0
 
     def push(
         self, pushes: Sequence[Push], credential: Credential | None, timeout: float = TIMEOUT

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.options import database_option, repo_option
+from pipeline.cli.options import REPEATABLE, database_option, repo_option
 from pipeline.cli.process import (
     GITHUB_FAILED,
     environment,
@@ -16,8 +16,9 @@ from pipeline.cli.process import (
     report_wait,
     repository_and_store,
 )
+from pipeline.config.settings import DEFAULT_BRANCH
 from pipeline.console import JsonLines, Lines
-from pipeline.events import Broadcast
+from pipeline.events import Broadcast, Notice
 from pipeline.run.call.prepare import CallError
 from pipeline.run.recording.recorder import EventWriter
 from pipeline.run.stored.status import current_status
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from containers.git.repository import Repository
     from pipeline.publish.service import Target
     from pipeline.store.store import Store
+
+
+GIVEN = "as given to `run`; with --from, as configured"
+ONLY_WITH_FROM = ("branch", "base")
 
 
 @click.command()
@@ -41,16 +46,47 @@ if TYPE_CHECKING:
 )
 @repo_option
 @database_option
+@click.option("--remote", metavar="NAME", help=f"Remote to push to.  [default: {GIVEN}, else origin]")
 @click.option(
-    "--remote", metavar="NAME", help="Remote to push to.  [default: the remote given to `run`, else origin]"
+    "--github",
+    metavar="OWNER/REPO",
+    help=f"Repository on GitHub.  [default: {GIVEN}, else from the remote's URL]",
 )
-@click.option("--github", metavar="OWNER/REPO", help="Repository on GitHub.  [default: from the remote's URL]")
-@click.option("--draft", is_flag=True, default=None, help="Open the pull requests as drafts.")
+@click.option(
+    "--draft", is_flag=True, default=None, help=f"Open the pull requests as drafts.  [default: {GIVEN}]"
+)
 @click.option(
     "--auto-merge",
     is_flag=True,
     default=None,
-    help="Enable auto-merge on GitHub, or merge at once if the repository requires nothing.",
+    help="Enable auto-merge on GitHub, or merge at once if the repository requires nothing.  "
+    f"[default: {GIVEN}]",
+)
+@click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="LABEL",
+    help=f"Label of the pull requests{REPEATABLE}  [default: {GIVEN}]",
+)
+@click.option(
+    "--reviewer",
+    "reviewers",
+    multiple=True,
+    metavar="LOGIN",
+    help=f"User or organization/team to request a review from{REPEATABLE}  [default: {GIVEN}]",
+)
+@click.option(
+    "--branch",
+    metavar="TEMPLATE",
+    help="With --from, the names that the run's branches must have, with {plan}, {task} and {run}.  "
+    f"[default: as configured, else {DEFAULT_BRANCH}]",
+)
+@click.option(
+    "--base",
+    metavar="BRANCH",
+    help="With --from, the branch that the pull requests go to; the run started from a commit of it.  "
+    "[default: as configured, else the branch that is checked out here]",
 )
 @click.option(
     "--allow-unpushed",
@@ -65,30 +101,51 @@ def publish(
     """Push the branches of RUN, and open or update its pull requests.
 
     With --from, first create the commits from the patches in DIR: the repository needs only the commit that the
-    run started from. Safe to repeat: existing pull requests are updated, not opened twice. Exit code: 0
-    everything is published, 3 something could not be published.
+    run started from. The report in DIR does not say where and how to publish: only these options, the
+    environment and the configuration of this repository do.
+
+    Safe to repeat: existing pull requests are updated, not opened twice. Exit code: 0 everything is published,
+    3 something could not be published.
     """
     from pipeline.publish.service import publish_run  # noqa: PLC0415 - start-up stays quick
 
     if (run_name is None) == (directory is None):
         raise click.UsageError("name either a RUN or a directory with --from DIR.")
-    given = {name: value for name, value in flags.items() if value is not None}
+    given = {name: value for name, value in flags.items() if value not in {None, ()}}
+    if directory is None and (useless := [name for name in ONLY_WITH_FROM if name in given]):
+        raise click.UsageError(f"--{useless[0]} needs --from DIR: a RUN has its own.")
     with repository_and_store(repo) as (repository, store):
+        note = None
         if directory is None:
             run = store.run(run_name)
             target = _target(repository, store, run, given)
         else:
-            from pipeline.publish.service import import_run  # noqa: PLC0415 - start-up stays quick
-            from pipeline.report.importer import ImportedRun  # noqa: PLC0415 - start-up stays quick
-
-            imported = ImportedRun.read(directory)
-            run = imported.run
-            target = _target(repository, store, run, given)
-            import_run(store, imported, target)
+            run, target, note = _import(repository, store, directory, given)
         output = JsonLines(sys.stdout) if as_json else Lines(sys.stdout)
         with Broadcast([output, EventWriter(run.id, lambda: store)]) as listener:
+            if note:
+                listener.notify(Notice(message=note, level="warning"))
             failures = publish_run(store, run.id, target, listener)
     exit_with(GITHUB_FAILED if failures else 0)
+
+
+def _import(
+    repository: "Repository", store: "Store", directory: Path, flags: Mapping[str, object]
+) -> tuple[Run, "Target", str | None]:
+    """Import the run in a directory; return it, where it is published, and a note about what is not used of it.
+
+    Raises:
+        PatchyardError: The directory or a flag is invalid, or the run cannot be published.
+    """
+    from pipeline.publish.service import (  # noqa: PLC0415 - start-up stays quick
+        ignored_options,
+        import_run,
+        prepare_import,
+    )
+
+    imported, target = prepare_import(repository, directory, flags, environment(), report_wait)
+    import_run(store, imported, target)
+    return imported.run, target, ignored_options(imported)
 
 
 def _target(repository: "Repository", store: "Store", run: Run, flags: Mapping[str, object]) -> "Target":

@@ -39,7 +39,7 @@ def check_base(destination: Destination, base: str, name: str | None, secrets: S
         if tip:
             remote.fetch(tip, destination.credential)
         missing = repository.history.missing_from(base, [tip] if tip else [])
-        if missing:
+        if missing and not (tip and remote.is_below_shallow(base, branch, destination.credential)):
             where = f"{name} ({base[:10]})" if name and name != base else base[:10]
             first = secrets.mask_text(_describe(repository, missing[0]))
             raise ForgeError(

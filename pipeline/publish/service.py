@@ -1,9 +1,12 @@
 """Publish a stored run. All functions are blocking."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from containers.git.repository import GitError, Repository
+from pipeline.config.settings import SETTINGS
+from pipeline.config.sources import load
 from pipeline.events import Listener, Notice, Published
 from pipeline.forge.base import ForgeError
 from pipeline.forge.github_connect import connect
@@ -13,12 +16,12 @@ from pipeline.publish.pull_request import body, title
 from pipeline.publish.remote_checks import check_base, check_names
 from pipeline.report.importer import ImportedRun
 from pipeline.report.model import ReportError
-from pipeline.run.call.prepare import Prepared, publish_options
+from pipeline.run.call.prepare import CallError, Prepared, base_name_of, publish_options
 from pipeline.run.stored.claim import prepare_again
 from pipeline.store.records import Run, StoredTask
 from pipeline.store.run_options import PublishOptions
 from pipeline.store.store import Store
-from tasks.model import Plan, PullRequest
+from tasks.model import Plan, PlanSettings, PullRequest
 from tasks.plan.parser import parse
 from tasks.secrets import Secrets
 
@@ -126,19 +129,79 @@ def _connect_target(  # noqa: PLR0913 - the parts of one connection
     return Target(destination, options, secrets)
 
 
+def prepare_import(
+    repository: Repository,
+    directory: Path,
+    flags: Mapping[str, object],
+    environ: Mapping[str, str],
+    on_wait: Callable[[float], None] = lambda _: None,
+) -> tuple[ImportedRun, Target]:
+    """Read a run of another clone, and return it with its target. Blocking; nothing is changed.
+
+    Where and how it is published comes from the flags, the environment and the configuration of this clone,
+    never from the report, which a job without any right may have written.
+
+    Args:
+        repository: The repository to publish from.
+        directory: Has the report and the patches.
+        flags: Settings by name; `None` is "not given".
+        environ: The environment.
+        on_wait: Receives the seconds of each wait that GitHub asks for.
+
+    Raises:
+        PatchyardError: The report or a setting is invalid, or it cannot be published; the message says why.
+    """
+    settings = load(flags, environ, repository.root).resolve(PlanSettings())
+    options = PublishOptions(
+        remote=settings.remote,
+        github=settings.github,
+        labels=settings.labels,
+        reviewers=settings.reviewers,
+        secrets=(*settings.secrets, *(name for one in settings.agents.values() for name in one.secrets)),
+        draft=settings.draft,
+        auto_merge=settings.auto_merge,
+        allow_unpushed=settings.allow_unpushed and "allow_unpushed" in settings.forced,
+    )
+    imported = replace(
+        ImportedRun.read(directory, settings.branch),
+        settings=options,
+        base_name=base_name_of(repository, settings),
+    )
+    target = target_for_run(repository, imported.run, environ, on_wait)
+    if flags.get("base") is not None and target.destination.branch != imported.base_name:
+        raise CallError(f"--base: {options.remote} has no branch {imported.base_name}; name one that it has")
+    return imported, target
+
+
 def import_run(store: Store, imported: ImportedRun, target: Target) -> None:
     """Recreate a run of another clone in this one; a missing base is fetched from the remote. Blocking.
 
     Raises:
         ReportError: The base cannot be fetched, or a patch does not apply.
+        ForgeError: The target's branch does not have the base, or cannot be read.
         GitError: A branch exists that patchyard did not create.
     """
     to, base = target.destination, imported.report.base.commit
+    remote = to.repository.remote(to.remote)
     try:
-        to.repository.remote(to.remote).fetch(base, to.credential)
+        remote.fetch(base, to.credential)
     except GitError as error:
         raise ReportError(f"the run's base {base[:12]} is neither here nor on {to.remote}: {error}") from None
+    target.check_base(base, imported.base_name)  # before any branch is set
     imported.recreate(to.repository, store)
+
+
+def ignored_options(imported: ImportedRun) -> str | None:
+    """Return a sentence about how the run was to be published and is not; `None` if there is nothing to say."""
+    asked, default = imported.report.publishing, PublishOptions()
+    names = [
+        SETTINGS[name].flag
+        for name in ("remote", "github", "draft", "auto_merge", "labels", "reviewers")
+        if getattr(asked, name) not in {getattr(default, name), getattr(imported.settings, name)}
+    ]
+    if not names:
+        return None
+    return f"not taken from the report: {', '.join(names)}; give them to `patchyard publish` to use them"
 
 
 def publish_run(store: Store, run_id: str, target: Target, listener: Listener) -> int:

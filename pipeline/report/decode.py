@@ -1,9 +1,15 @@
 """Decode JSON values to dataclasses by their type hints."""
 
+import re
 import types
 import typing
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
+
+LARGEST = 2**31 - 1
+"""The largest number that a column of PostgreSQL's type `integer` takes."""
+# os.fsdecode makes U+DC80 to U+DCFF of bytes that are not UTF-8, as in the names of files.
+_UNSTORABLE = re.compile("[\\0\ud800-\udc7f\udd00-\udfff]")
 
 
 def decode(kind: Any, value: Any, where: str = "") -> Any:  # noqa: ANN401 - any JSON value, any dataclass
@@ -30,11 +36,23 @@ def decode(kind: Any, value: Any, where: str = "") -> Any:  # noqa: ANN401 - any
         if not isinstance(value, list | tuple):
             raise ValueError(f"{where}: expected a list")
         return tuple(decode(arguments[0], item, f"{where}[{number}]") for number, item in enumerate(value))
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+    accepted = (int, float) if kind is float else kind
+    if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
         raise ValueError(f"{where}: expected {kind.__name__}")
-    return value
+    return _stored(kind, value, where)
+
+
+def _stored(kind: type, value: Any, where: str) -> Any:  # noqa: ANN401 - see above
+    """Return a plain value that every database takes.
+
+    Raises:
+        ValueError: It takes none such: a number out of range, NUL, or a surrogate that no byte becomes.
+    """
+    if isinstance(value, int | float) and not -LARGEST <= value <= LARGEST:  # not true for NaN either
+        raise ValueError(f"{where}: out of range")
+    if isinstance(value, str) and _UNSTORABLE.search(value):
+        raise ValueError(f"{where}: not valid Unicode")
+    return float(value) if kind is float else value
 
 
 def _dataclass(kind: Any, value: Any, where: str) -> Any:  # noqa: ANN401 - see above

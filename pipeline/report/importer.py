@@ -1,18 +1,20 @@
 """Recreate a run from a directory of patches and their report: its commits, branches and records.
 
 A run of a CI job or of the Dagger module can then be published and shown like a local one. The directory is not
-trusted: only the patches, on top of a base that this repository has, become commits, and each name that becomes
-part of a path or a commit is validated first. All functions are blocking.
+trusted: only the patches, on top of a base that this repository has, become commits, everything else is checked
+first (`checks`), and how the run is published comes from the call that reads it. All functions are blocking.
 """
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
 from containers.git.commits import Commit
 from containers.git.repository import GitError, Repository
+from pipeline.config.settings import DEFAULT_BRANCH
+from pipeline.report.checks import find_problems, moment_of, plan_of_report
+from pipeline.report.files import read_regular_file
 from pipeline.report.model import JSON_FILE, Report, ReportError, TaskPart, read_report
 from pipeline.run.branches import Branches
 from pipeline.store.records import Run, StoredAttempt
@@ -23,7 +25,7 @@ from tasks.model import (
     Mode,
     Outcome,
     Patch,
-    PullRequest,
+    Plan,
     RunStatus,
     Status,
     Step,
@@ -31,41 +33,57 @@ from tasks.model import (
     StepResult,
 )
 
-_NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z.-]*")
-_ID = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+MAX_PATCH = 100_000_000
+"""A larger patch, in bytes, is not read: GitHub takes no file of more than 100 MB
+(https://docs.github.com/en/repositories/working-with-files/managing-large-files/about-large-files-on-github)."""
 DEFAULT_IDENTITY = "patchyard <patchyard@localhost> "
 """Prefix of the author of commits that were created without a git identity."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImportedRun:
-    """A run of another clone: its report, and the directory with its patches."""
+    """A run of another clone: its report, and the directory with its patches.
+
+    `plan` is the plan in the report. `settings` and `base_name`, the branch that the pull requests go to, are
+    those of the call that publishes it: the report's own are not used.
+    """
 
     directory: Path
     report: Report
+    plan: Plan
+    settings: PublishOptions = field(default_factory=PublishOptions)
+    base_name: str | None = None
 
     @classmethod
-    def read(cls, directory: Path) -> "ImportedRun":
+    def read(cls, directory: Path, template: str = DEFAULT_BRANCH) -> "ImportedRun":
         """Read a directory written by `patchyard patches --output` or by `patches` of the Dagger module.
+
+        Args:
+            directory: The directory.
+            template: The branch template of the call; a report with other branches is invalid.
 
         Raises:
             ReportError: The report is missing or invalid.
         """
         report = read_report(directory / JSON_FILE)
-        if problem := next(_find_problems(report), None):
+        try:
+            plan = plan_of_report(report)
+        except ValueError as error:
+            raise ReportError(f"{directory / JSON_FILE}: {error}") from None
+        if problem := next(find_problems(report, plan, template), None):
             raise ReportError(f"{directory / JSON_FILE}: {problem}")
-        return cls(directory, report)
+        return cls(directory, report, plan)
 
     @property
     def run(self) -> Run:
-        """The run, as the store has it.
+        """The run, as the store has it: over, so that nothing resumes it by itself.
 
         Raises:
             ReportError: The status or the start time is invalid.
         """
-        report, plan = self.report, self.report.plan
+        report, plan = self.report, self.plan
         try:
-            status, started = RunStatus(report.status), datetime.fromisoformat(report.started_at)
+            status, started = RunStatus(report.status), moment_of(report.started_at)
         except ValueError as error:
             raise ReportError(f"{self.directory / JSON_FILE}: {error}") from None
         return Run(
@@ -73,16 +91,16 @@ class ImportedRun:
             plan_path=plan.path,
             plan_name=plan.name,
             plan_title=plan.title,
-            plan_text=plan.text,
+            plan_text=report.plan.text,
             base=report.base.commit,
-            base_name=report.base.branch,
+            base_name=self.base_name,
             pool_size=report.pool_size,
-            status=status,
+            status=status if status.is_over else RunStatus.CANCELLED,
             started_at=started,
             seconds=report.seconds,
             speedup=report.speedup,
             efficiency=report.efficiency,
-            settings=PublishOptions(**asdict(report.publishing)),
+            settings=self.settings,
         )
 
     def recreate(self, repository: Repository, store: Store) -> None:
@@ -91,14 +109,15 @@ class ImportedRun:
         Idempotent.
 
         Raises:
-            ReportError: A patch does not apply, or the report has no commits.
+            ReportError: A patch does not apply, the report has no commits, or another run has its id.
             GitError: A branch exists that patchyard did not create.
         """
         run = self.run
-        if any(known.id == run.id and known.seconds is not None for known in store.runs()):
+        if self._is_stored(store, run):
             return
         commits = _CommitWriter(repository, self).write_all()
         tasks = [self._validate(_with_commits(task, commits)) for task in self.report.tasks]
+        self._check_files(repository, tasks)
         self._set_branches(repository, store, [task.part for task in tasks])
         self._store_run(store, run, tasks)
 
@@ -108,11 +127,43 @@ class ImportedRun:
         Raises:
             ReportError: The file cannot be read.
         """
-        path = self.directory / (task.patch or "")
-        try:
-            return path.read_bytes()
-        except OSError as error:
-            raise ReportError(f"{path}: cannot be read: {error.strerror}") from None
+        return read_regular_file(self.directory / (task.patch or ""), MAX_PATCH)
+
+    def _is_stored(self, store: Store, run: Run) -> bool:
+        """Return whether the run is stored completely, here or by an earlier import.
+
+        Raises:
+            ReportError: A run with its id is stored that is another one, or that runs here.
+        """
+        known = next((known for known in store.runs() if known.id == run.id), None)
+        if known is None:
+            return False
+        problem = f"{self.directory / JSON_FILE}: this repository already has a run {run.id}, and it "
+        if (known.plan_text, known.base) != (run.plan_text, run.base):
+            raise ReportError(f"{problem}is another one; publish that with `patchyard publish {run.id}`")
+        if known.seconds is None:
+            if known.owner or known.directory:  # it was not imported: its own process completes it
+                raise ReportError(f"{problem}is not complete; complete it with `patchyard resume {run.id}`")
+            return False
+        patches = {item.outcome.task: item.outcome.patch for item in store.tasks(run.id) if item.outcome.commit}
+        stored = {task: patch and patch.diff for task, patch in patches.items()}
+        if stored != {task.task: self.diff(task) for task in self.report.tasks if task.commit}:
+            raise ReportError(f"{problem}has other patches; publish that with `patchyard publish {run.id}`")
+        return True
+
+    def _check_files(self, repository: Repository, tasks: Sequence["_ValidTask"]) -> None:
+        """Check that each task names the files that its patch changes: its pull request names them too.
+
+        Raises:
+            ReportError: One names others.
+        """
+        for task in tasks:
+            patch, commit = task.outcome.patch, task.outcome.commit
+            if patch and commit:
+                changed = {change.path for change in repository.history.changes(patch.start, commit)}
+                if changed != set(task.outcome.files):
+                    what = f"task {task.part.task} names other files than its patch changes"
+                    raise ReportError(f"{self.directory / JSON_FILE}: {what}")
 
     def _set_branches(self, repository: Repository, store: Store, tasks: list[TaskPart]) -> None:
         branches = Branches(repository, "{task}", self.run)
@@ -169,7 +220,7 @@ class ImportedRun:
             status=Status(task.status),
             worktree=task.worktree,
             seconds=task.seconds,
-            started_at=datetime.fromisoformat(task.started_at) if task.started_at else None,
+            started_at=moment_of(task.started_at) if task.started_at else None,
             start=task.start.commit if task.start else None,
             branch=task.branch,
             commit=task.commit,
@@ -211,9 +262,6 @@ class _ValidTask:
             branches={name: commit for name, commit in pairs if name and commit},
             inputs=self.inputs,
         )
-        if one := task.pull_request:
-            request = PullRequest(task.task, one.number, one.url, task.branch or "", one.base, one.action)
-            store.keep_pull_request(run, request)
 
     def _attempt(self, started_at: datetime) -> StoredAttempt:
         outcome = self.outcome
@@ -226,40 +274,6 @@ class _ValidTask:
             worktree=outcome.worktree,
             start=outcome.start,
         )
-
-
-def _find_problems(report: Report) -> Iterator[str]:
-    """Yield a message for everything in a report that no run writes."""
-    if not _NAME.fullmatch(report.run):
-        yield f"{report.run!r} is not a valid run id"
-    if not _ID.fullmatch(report.base.commit):
-        yield f"{report.base.commit!r} is not a valid commit id"
-    created = frozenset({report.base.commit, *(commit.id for commit in report.commits)})
-    for task in report.tasks:
-        yield from _task_problems(task, created)
-    yield from _commit_problems(report)
-
-
-def _task_problems(task: TaskPart, created: frozenset[str]) -> Iterator[str]:
-    if not _NAME.fullmatch(task.task):
-        yield f"{task.task!r} is not a valid task id"
-    if task.patch not in {None, f"{task.task}.patch"}:
-        yield f"{task.patch!r} is not the name of task {task.task}'s patch"
-    if not task.commit:
-        return
-    if not (task.patch and task.branch and task.start and task.start.commit in created):
-        yield f"task {task.task} has a commit, but no patch, no branch, or no start point of this run"
-    if task.commit not in created:
-        yield f"the commit of task {task.task} is missing: it was deleted before the report was written"
-
-
-def _commit_problems(report: Report) -> Iterator[str]:
-    """Yield commits that are neither those of a task, with one parent, nor a merge of two."""
-    of_tasks = {task.commit for task in report.tasks}
-    for commit in report.commits:
-        parents = 1 if commit.id in of_tasks else 2
-        if "\n" in commit.author + commit.committer or len(commit.parents) != parents:
-            yield f"commit {commit.id!r} is not one that a run creates"
 
 
 class _CommitWriter:
@@ -297,7 +311,7 @@ class _CommitWriter:
                 tree = self._history.merged_tree(*parents)
         except GitError as error:
             raise ReportError(f"{what} does not apply here: {error}") from None
-        if tree != commit.tree:
+        if tree != commit.tree or (task and tree != task.tree):
             raise ReportError(f"{what} gives another tree than in the run; the file was changed")
         return self._history.write(
             replace(

@@ -10,28 +10,25 @@ from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
-from typing import ClassVar
 
 from containers.dagger_engine.images import digest_of
 from containers.git.commits import Commit
 from containers.git.repository import GitError, Repository
 from pipeline.events import timestamp
 from pipeline.report.decode import decode
+from pipeline.report.files import ReportError, read_regular_file
 from pipeline.store.records import Run, StoredStep, StoredTask
 from pipeline.store.run_options import PublishOptions
 from pipeline.store.store import Store
-from tasks.errors import PatchyardError
 from tasks.keys import AgentUse, InputHashes, canonical
 from tasks.model import Conflict
 
+__all__ = ["Report", "ReportError", "build_report", "read_report"]
+
 VERSION = 1
 JSON_FILE = "report.json"
-
-
-class ReportError(PatchyardError):
-    """A report cannot be written or read, or does not match the repository."""
-
-    exit_code: ClassVar[int] = 2
+MAX_BYTES = 64 * 1024 * 1024
+"""A larger report, in bytes, is not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +128,7 @@ class TaskPart:
 
 @dataclass(frozen=True, slots=True)
 class PublishingPart:
-    """The run's `PublishOptions`, as far as they are part of the report."""
+    """The run's `PublishOptions`, as far as they are part of the report: for readers, not for a publication."""
 
     remote: str = "origin"
     github: str | None = None
@@ -214,12 +211,13 @@ def read_report(path: Path) -> Report:
     Raises:
         ReportError: The file cannot be read, or is not a report of this version.
     """
+    data = read_regular_file(path, MAX_BYTES)
     try:
-        record = json.loads(path.read_bytes())
-    except OSError as error:
-        raise ReportError(f"{path}: cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
+        record = json.loads(data)
+    except ValueError as error:
         raise ReportError(f"{path}: not valid JSON: {error}") from None
+    except RecursionError:
+        raise ReportError(f"{path}: not a report: it is nested too deeply") from None
     if not isinstance(record, dict) or record.get("version") != VERSION:
         raise ReportError(f"{path}: not a report of version {VERSION}, the one that this patchyard reads")
     try:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pipeline.store.records import Run
 from pipeline.store.store import Store
+from tasks.model import Plan
 from tasks.plan.parser import with_digest
 
 
@@ -34,7 +35,18 @@ def _choose(run: Run, earlier: Sequence[Run], root: Path) -> str:
             return name
     # Another title is enough for a name that is the same in every clone.
     same_title = any(one.plan_title == run.plan_title for one in others if one.plan_name == run.plan_name)
-    return with_digest(run.plan_name, f"{run.plan_title}\n{run.plan_path}" if same_title else run.plan_title)
+    by_title, by_path = _with_digests(run.plan_name, run.plan_title, run.plan_path)
+    return by_path if same_title else by_title
+
+
+def plan_names(plan: Plan) -> tuple[str, ...]:
+    """Return the names that a run of a plan may choose for its branches."""
+    return plan.name, *_with_digests(plan.name, plan.title, plan.path)
+
+
+def _with_digests(name: str, title: str, path: str) -> tuple[str, str]:
+    """Return a name with a digest of the title, and of the title and the path."""
+    return with_digest(name, title), with_digest(name, f"{title}\n{path}")
 
 
 def _is_same_plan(run: Run, other: Run, root: Path) -> bool:

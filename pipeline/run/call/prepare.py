@@ -140,7 +140,7 @@ def prepare(call: Call, *, plan_text: str | None = None, base: str | None = None
         settings=settings,
         secrets=secrets,
         base=repository.resolve(base or settings.base or "HEAD"),
-        base_name=_base_name(repository, settings),
+        base_name=base_name_of(repository, settings),
         left_out=left_out(parsed.plan, plan),
     )
 
@@ -216,7 +216,7 @@ def _check_worktrees(settings: Settings, repository: Repository) -> None:
         )
 
 
-def _base_name(repository: Repository, settings: Settings) -> str | None:
+def base_name_of(repository: Repository, settings: Settings) -> str | None:
     """Return the branch that the base is, by the name that the remote may have for it."""
     if settings.base is None:
         return repository.branch()

@@ -2,76 +2,15 @@
 
 import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-from github_rules import Pull
-from github_server import TOKEN, GitHubServer
-from project import Done, Project
+from elsewhere import NAME, Elsewhere, opened
+from project import Project
 from repositories import Clone, make_repository
 
-from containers.git.repository import Repository
 from pipeline.report.importer import ImportedRun
 from pipeline.report.model import ReportError
-from pipeline.store.store import Store
-
-NAME = "octo/demo"
-SCRIPTS = {
-    "1.1": "echo one > one.txt; printf '\\0\\377' > bin; rm src/app.py",
-    "1.2": "echo two > two.txt; ln -s one.txt 'a link'; chmod +x README.md",
-    "1.3": "echo three > three.txt",
-    "1.4": "echo half > half.txt; exit 7",
-    "2.1": "cat one.txt two.txt three.txt > all.txt",
-    "3.1": "cat all.txt > again.txt",
-}
-FIELDS = {
-    "1.3": "**Dependencies:** Task 1.1\n\n**Commit:** Größe: add three",
-    "1.2": "**Implementation:**\nTwo!\n",
-}
-
-
-@dataclass
-class Elsewhere:
-    """A project where a plan was run, the directory that it left, and a clone on another machine."""
-
-    project: Project
-    here: Project
-    server: GitHubServer
-    directory: Path
-    run: str
-
-    def publish(self, *arguments: str | Path, project: Project | None = None, code: int = 0) -> Done:
-        """Run `patchyard publish --from` in the clone."""
-        environ = {"GITHUB_TOKEN": TOKEN, "GITHUB_API_URL": self.server.url}
-        command = ("publish", "--from", self.directory, "--json", *arguments)
-        return (project or self.here).call(*command, environ=environ).expect(code)
-
-    @property
-    def pulls(self) -> dict[str, Pull]:
-        """The pull requests by their heads."""
-        return {pull.head: pull for pull in self.server.pull_requests(NAME)}
-
-    @property
-    def report(self) -> dict[str, Any]:
-        """The report."""
-        found: dict[str, Any] = json.loads((self.directory / "report.json").read_text())
-        return found
-
-    def change(self, **values: object) -> None:
-        """Change the report."""
-        (self.directory / "report.json").write_text(json.dumps({**self.report, **values}))
-
-
-@contextmanager
-def opened(project: Project) -> Iterator[tuple[Repository, Store]]:
-    """Open a project's repository and its store."""
-    repository = Repository.open(project.root, project.environ)
-    with Store.beside(repository.common) as store:
-        yield repository, store
 
 
 def trees(project: Project) -> dict[str, str]:
@@ -83,27 +22,8 @@ def trees(project: Project) -> dict[str, str]:
     }
 
 
-@pytest.fixture
-def elsewhere(github: GitHubServer, project: Project, tmp_path: Path) -> Elsewhere:
-    github.add_repository(NAME)
-    clone, hub = project.clone, github.repository(NAME)
-    clone.git("remote", "add", "origin", str(hub.path))
-    clone.git("push", "-q", "origin", "main")
-    clone.git("remote", "set-url", "origin", github.clone_url(NAME))
-    other = tmp_path / "machine" / "demo"
-    other.parent.mkdir()
-    clone.user.git("clone", "-q", hub.path, other, cwd=tmp_path)
-    here = Project(Clone(clone.user, other))
-    here.clone.git("remote", "set-url", "origin", github.clone_url(NAME))
-    plan = project.tasks(SCRIPTS, fields=FIELDS, title="Some Plan")
-    run = project.run(plan, "--keep-going", "--label", "bot").expect(1).run
-    directory = tmp_path / "out"
-    project.call("patches", run, "--output", directory).expect(0)
-    return Elsewhere(project, here, github, directory, run)
-
-
 def test_another_clone_gets_the_same_commits_branches_and_pull_requests(elsewhere: Elsewhere) -> None:
-    done = elsewhere.publish()
+    done = elsewhere.publish("--label", "bot")
 
     assert elsewhere.here.branches() == elsewhere.project.branches()
     assert len(elsewhere.project.branches()) == 8  # five tasks, two batches, main
@@ -227,7 +147,7 @@ def test_branch_named_differently_in_a_report_is_not_changed(elsewhere: Elsewher
     tasks[0]["branch"] = "main"
     elsewhere.change(tasks=tasks)
     head = elsewhere.here.clone.head
-    assert "main" in elsewhere.publish(code=1).err
+    assert "task 1.1 has the branch 'main'" in elsewhere.publish(code=2).err
     assert elsewhere.here.clone.head == head == elsewhere.server.repository(NAME).tip("main")
 
 

@@ -1,0 +1,38 @@
+"""Read the files of a directory that is not trusted."""
+
+import os
+import stat
+from pathlib import Path
+from typing import ClassVar
+
+from tasks.errors import PatchyardError
+
+
+class ReportError(PatchyardError):
+    """A report cannot be written or read, or does not match the repository."""
+
+    exit_code: ClassVar[int] = 2
+
+
+def read_regular_file(path: Path, limit: int) -> bytes:
+    """Return the content of a file, but not of a pipe, a device, or what a symbolic link leads to. Blocking.
+
+    Args:
+        path: The file.
+        limit: Its largest size, in bytes.
+
+    Raises:
+        ReportError: It cannot be read, is not a plain file, or is larger.
+    """
+    try:
+        # Without O_NONBLOCK, opening a pipe waits for its writer.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise ReportError(f"{path}: not a plain file")
+            content = file.read(limit + 1)
+    except OSError as error:
+        raise ReportError(f"{path}: cannot be read: {error.strerror}") from None
+    if len(content) > limit:
+        raise ReportError(f"{path}: larger than {limit / 1_000_000:.0f} MB, so it was not read")
+    return content
