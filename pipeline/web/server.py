@@ -1,5 +1,6 @@
 """Run the web application: listen on a socket, serve with uvicorn, shut down on a signal."""
 
+import asyncio
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,11 +13,16 @@ from anyio import to_thread
 
 from containers.concurrency import receive_stop_signals
 from pipeline.web.app import create_app
+from pipeline.web.security.connections import BoundedProtocol, QuietAcceptErrors
 from pipeline.web.services import ServerSettings, Services
 from tasks.errors import PatchyardError
 
 CLOSE_TIMEOUT = 5
 """Seconds that open connections have to close when the server shuts down."""
+BACKLOG = 2048
+"""Connections that wait to be accepted."""
+ACCEPTED_AT_ONCE = 8
+"""Connections that asyncio accepts before the first of them is made, which may close others."""
 POLL_INTERVAL = 0.02
 """Seconds between two checks whether the server has started."""
 
@@ -58,7 +64,7 @@ def _listening_socket(host: str, port: int) -> Iterator[socket.socket]:
         family, _, _, _, address = socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        listener = socket.create_server(address[:2], family=family, backlog=2048)
+        listener = socket.create_server(address[:2], family=family, backlog=BACKLOG)
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ServerError(
@@ -85,12 +91,14 @@ async def _serve(settings: ServerSettings, listener: socket.socket, on_started: 
         server_header=False,
         proxy_headers=False,
         ws="none",
-        http="h11",
+        http=BoundedProtocol,
+        backlog=ACCEPTED_AT_ONCE,
         timeout_graceful_shutdown=CLOSE_TIMEOUT,
     )
     server = _Server(config)
+    asyncio.get_running_loop().set_exception_handler(QuietAcceptErrors())
     async with anyio.create_task_group() as group:
-        group.start_soon(_report_start, server, partial(on_started, _url(listener)))
+        group.start_soon(_report_start, server, listener, partial(on_started, _url(listener)))
         group.start_soon(_stop_on_signal, server, services)
         await server.serve(sockets=[listener])
         group.cancel_scope.cancel()
@@ -98,9 +106,12 @@ async def _serve(settings: ServerSettings, listener: socket.socket, on_started: 
         raise ServerError("the server did not start; see the error above")
 
 
-async def _report_start(server: uvicorn.Server, on_started: Callable[[], None]) -> None:
+async def _report_start(
+    server: uvicorn.Server, listener: socket.socket, on_started: Callable[[], None]
+) -> None:
     while not server.started:  # noqa: ASYNC110 - uvicorn offers no event to wait for
         await anyio.sleep(POLL_INTERVAL)
+    listener.listen(BACKLOG)  # asyncio has set it to the other number
     on_started()
 
 
