@@ -5,7 +5,6 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -61,19 +60,40 @@ def is_directory(path: Path) -> bool:
         return False
 
 
+def read_regular(path: Path, limit: int = 64 * 1024) -> bytes | None:
+    """Return the content of a regular file; `None` for anything else, or more than `limit` bytes. Blocking.
+
+    It does not wait, whatever is at the path: opening a pipe blocks until a process writes to it (fifo(7)).
+    """
+    try:
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            return None
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return None
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > limit:
+            return None
+        return file.read(limit)
+
+
 def make_accessible(root: Path, *, files: bool = False) -> bool:
     """Give the owner full access to directories below `root`, and with `files` read access to files. Blocking.
 
     Returns:
         Whether any permission was missing.
     """
-    changed = _allow(root, stat.S_IRWXU)
-    for parent, directories, names in os.walk(root):
-        for name in directories:
-            changed |= _allow(Path(parent, name), stat.S_IRWXU)
-        if files:
-            for name in names:
-                changed |= _allow(Path(parent, name), stat.S_IRUSR)
+    changed, pending = False, [root]
+    while pending:  # not os.walk: before Python 3.12, its depth is limited by the interpreter's stack
+        directory = pending.pop()
+        changed |= _allow(directory, stat.S_IRWXU)
+        with suppress(OSError), os.scandir(directory) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(Path(entry.path))
+                elif files:
+                    changed |= _allow(Path(entry.path), stat.S_IRUSR)
     return changed
 
 
@@ -98,9 +118,34 @@ def remove(path: Path) -> None:
         return
     try:
         shutil.rmtree(path)
-    except OSError:
-        make_accessible(path)
-        shutil.rmtree(path)
+    except (OSError, RecursionError):
+        _remove_level_by_level(path)
+
+
+def _remove_level_by_level(root: Path) -> None:
+    """Remove a directory in which permissions are missing, or that is deeper than a path may be long.
+
+    What is in a subdirectory is moved up, so that no path becomes longer, and nothing is recursive.
+    """
+    _allow(root, stat.S_IRWXU)
+    pending, number = [entry.path for entry in os.scandir(root)], 0
+    while pending:
+        path = Path(pending.pop())
+        if not is_directory(path):
+            path.unlink()
+            continue
+        _allow(path, stat.S_IRWXU)
+        for entry in list(os.scandir(path)):
+            if entry.is_dir(follow_symlinks=False):
+                _allow(Path(entry.path), stat.S_IRWXU)  # moving a directory changes its `..`
+                number += 1
+                above = root / f".removing-{number}-{secrets.token_hex(4)}"
+                Path(entry.path).rename(above)
+                pending.append(str(above))
+            else:
+                Path(entry.path).unlink()
+        path.rmdir()
+    root.rmdir()
 
 
 def empty_directory(path: Path) -> None:
@@ -111,17 +156,3 @@ def empty_directory(path: Path) -> None:
     """
     for child in path.iterdir():
         remove(child)
-
-
-def nested_repositories(root: Path, skip: Collection[Path] = ()) -> list[Path]:
-    """Return the directories below `root` that contain a `.git`, except those in `skip` and below. Blocking."""
-    found = []
-    for parent, directories, names in os.walk(root):
-        directory = Path(parent)
-        if directory in skip:
-            directories.clear()
-            continue
-        if directory != root and (".git" in directories or ".git" in names):
-            found.append(directory)
-        directories[:] = [name for name in directories if name != ".git"]
-    return found

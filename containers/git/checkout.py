@@ -8,30 +8,38 @@ and `NAME.staged` is a copy of it to which patches add files.
 import os
 import re
 import shutil
-import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from containers.filesystem import empty_directory, is_directory, make_accessible, remove
 from containers.git.command import Git, GitError
-from containers.git.commits import CommitCache
+from containers.git.commits import CommitCache, Layout
 from containers.git.secret_scan import refuse_secrets, with_temporary_objects
 from containers.git.staging import StagedTree, Staging, transplant
 from containers.git.standalone import create_standalone, is_plain
-from containers.git.worktree_paths import POOL_MARKER, WorktreePaths, is_admin_of, read_pointer
+from containers.git.task_files import GIT, make_owned, remove_special, scan
+from containers.git.task_repository import TaskRepositoryTemplate
+from containers.git.worktree_paths import POOL_MARKER, WorktreePaths, is_admin_of
 from tasks.model import Patch
 from tasks.secrets import Secrets
 
 _ADMINISTRATION = frozenset({"HEAD", "commondir", "gitdir", "index", "reftable", POOL_MARKER})
 _ID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\n?")
+_TIME_LIMIT = 900.0
+"""Seconds that a git call on a worktree may take; no call of a healthy repository takes that long."""
 _ATTEMPTS = 3
 """How often a reset, or a patch of files that keep changing, is tried."""
 
 
 class BrokenWorktreeError(GitError):
     """A worktree cannot be reset; it has to be removed and added again."""
+
+
+class UnusableWorktreeError(GitError):
+    """A worktree can neither be reset nor removed, as with files of another user in it."""
 
 
 class Checkout:
@@ -42,18 +50,26 @@ class Checkout:
         paths: The directories of the worktree.
         commits: Cache of the repository's commits.
         read_user_ignores: Returns the content of the user's global ignore file.
+        template: Returns what the repository of a task begins with.
     """
 
     def __init__(
-        self, git: Git, paths: WorktreePaths, commits: CommitCache, read_user_ignores: Callable[[], bytes]
+        self,
+        git: Git,
+        paths: WorktreePaths,
+        commits: CommitCache,
+        read_user_ignores: Callable[[], bytes],
+        template: Callable[[], TaskRepositoryTemplate],
     ) -> None:
         self.path = paths.path
         self._paths = paths
         self._commits = commits
         self._read_user_ignores = read_user_ignores
+        self._template = template
         self._keeps_modes: bool | None = None
         self._reset_at: int | None = None
         work_tree = {"GIT_WORK_TREE": str(paths.path)}
+        git = replace(git, timeout=_TIME_LIMIT)
         # A reset moves the worktree's HEAD; a patch uses the repository only, since a task may break the rest.
         index, staged = paths.own("index"), paths.own("staged")
         self._resetting = git.at(
@@ -77,8 +93,9 @@ class Checkout:
         self._restore_administration()
         self._detach(commit)
         old = self._discard_state()
+        self._remove_git_files(old)
         self._check_out_with_repairs(commit, old, keep)
-        self._copy_index_for_task()
+        self._create_repository(commit)
         self._paths.own("base").write_text(commit, "ascii")
         self._record_reset_time()
 
@@ -96,24 +113,43 @@ class Checkout:
         index = self._paths.own("index")
         for attempt in range(1, _ATTEMPTS + 1):
             if old is not None:
-                self._free_directories(old)
+                self._empty_submodules(old)
             try:
                 self._check_out(commit, old, keep)
                 break
-            except GitError:
+            except GitError as error:
                 accessible = make_accessible(self.path)
                 if attempt == _ATTEMPTS or not (accessible or index.exists()):
-                    raise
+                    # Adding it again removes what git cannot, such as directories too deep for a path.
+                    raise BrokenWorktreeError(str(error), code=error.code, stderr=error.stderr) from None
                 if not accessible:
                     index.unlink()
 
-    def _copy_index_for_task(self) -> None:
-        """Give the worktree an index of its own, for the task's git."""
-        target = self._paths.admin / "index"
-        remove(target)  # a task may have made it a link
-        # With its time: git compares the content of files that are not older than the index
-        # (https://git-scm.com/docs/racy-git).
-        shutil.copy2(self._paths.own("index"), target)
+    def _remove_git_files(self, old: str | None) -> None:
+        """Remove what no git may see: the task's repository, nested ones, and special files."""
+        try:
+            remove(self.path / GIT)
+            remove(self._paths.aside)
+            found = scan(self.path, self._layout(old) if old else Layout((), {}), self._reset_at)
+            remove_special(found)
+            for path in found.git:
+                remove(path)
+        except OSError as error:
+            raise UnusableWorktreeError(f"cannot remove {error.filename}: {error.strerror}") from None
+
+    def _layout(self, commit: str) -> Layout:
+        try:
+            return self._commits.layout(commit)
+        except GitError:  # the repository does not have the commit any more
+            return Layout((), {})
+
+    def _create_repository(self, commit: str) -> None:
+        """Give the task's git a repository of its own."""
+        try:
+            index = self._paths.own("index")
+            self._template().create(self.path / GIT, commit, index, keeps_modes=self._modes())
+        except OSError as error:
+            raise GitError(f"cannot create {error.filename}: {error.strerror}") from None
 
     def _record_reset_time(self) -> None:
         """Record the time of the reset by the clock of the worktree's file system.
@@ -141,7 +177,7 @@ class Checkout:
         path, admin = self._paths.path, self._paths.admin
         if not is_directory(path):
             raise BrokenWorktreeError(f"{path} is not a directory any more")
-        _make_owned(path)
+        make_owned(path)
         if not is_admin_of(admin, path) or not (admin / "HEAD").is_file():
             raise BrokenWorktreeError(f"{path} is not a worktree any more: {admin} was changed")
         kept = _ADMINISTRATION | {"refs"} if (admin / "reftable").is_dir() else _ADMINISTRATION
@@ -150,10 +186,6 @@ class Checkout:
                 remove(child)
         for name in ("index.lock", "staged.lock"):
             self._paths.own(name).unlink(missing_ok=True)
-        dot_git = path / ".git"
-        if read_pointer(dot_git) != admin:
-            remove(dot_git)
-            dot_git.write_bytes(b"gitdir: " + os.fsencode(admin) + b"\n")
 
     def _detach(self, commit: str) -> None:
         """Detach HEAD, so that the reset does not move a branch that a task switched to."""
@@ -173,23 +205,17 @@ class Checkout:
                 return base
         return None
 
-    def _free_directories(self, commit: str) -> None:
-        """Undo changes to tracked directories that git does not see: permissions, repositories, pipes."""
+    def _empty_submodules(self, commit: str) -> None:
+        """Remove the files of submodules, which git does not see."""
         try:
             layout = self._commits.layout(commit)
         except GitError:  # the repository does not have the commit any more, so its index is of no use
             self._paths.own("index").unlink(missing_ok=True)
             return
-        root, since = str(self.path), self._reset_at
-        _remove_special(root)
-        real = {""}  # directories that are not below a link
-        for directory in layout.directories:
-            if directory.rpartition("/")[0] in real and _free_directory(f"{root}/{directory}", since):
-                real.add(directory)
         for gitlink in layout.gitlinks:
             path = self.path / gitlink
-            if gitlink.rpartition("/")[0] in real and is_directory(path):
-                _make_owned(path)
+            if is_directory(path) and path.resolve() == self.path.resolve() / gitlink:
+                make_owned(path)
                 empty_directory(path)
 
     def ignored(self, paths: Sequence[str]) -> list[str]:
@@ -293,7 +319,7 @@ class Checkout:
     def _open_staging(self, start: str, exclude: Sequence[str]) -> Staging:
         if not is_directory(self.path):
             raise GitError(f"its worktree {self.path} is gone, so it has no patch")
-        _make_owned(self.path)
+        make_owned(self.path)
         index, staged = self._paths.own("index"), self._paths.own("staged")
         if index.is_file() and not staged.exists():
             shutil.copy2(index, staged)
@@ -301,9 +327,11 @@ class Checkout:
             git=self._staging,
             root=self.path,
             index=staged,
+            aside=self._paths.aside,
             scratch=self._paths.scratch,
             start=start,
-            gitlinks=self._commits.layout(start).gitlinks,
+            layout=self._commits.layout(start),
+            since=self._reset_at,
             options=(*self._options(), *self._excluding(exclude)),
             excludes=self._paths.own("excluded") if exclude else None,
         )
@@ -325,46 +353,12 @@ class Checkout:
 
     def _options(self) -> tuple[str, ...]:
         """Return git options with the real value of `core.fileMode`, regardless of the configuration."""
+        return ("-c", f"core.fileMode={'true' if self._modes() else 'false'}")
+
+    def _modes(self) -> bool:
         if self._keeps_modes is None:
             self._keeps_modes = keeps_modes(self.path.parent)
-        return ("-c", f"core.fileMode={'true' if self._keeps_modes else 'false'}")
-
-
-def _free_directory(path: str, since: int | None) -> bool:
-    """Make a directory accessible and remove a repository in it; return whether it is a directory.
-
-    One that was not changed since `since`, in nanoseconds, needs nothing.
-    """
-    try:
-        status = os.lstat(path)
-    except OSError:
-        return False
-    if not stat.S_ISDIR(status.st_mode):
-        return False
-    if since is None or status.st_ctime_ns >= since:
-        _make_owned(Path(path))
-        _remove_special(path)
-        if os.path.lexists(f"{path}/.git"):
-            remove(Path(path, ".git"))
-    return True
-
-
-def _remove_special(directory: str) -> None:
-    """Remove pipes, sockets and devices, which git does not see."""
-    with os.scandir(directory) as entries:
-        special = [entry.path for entry in entries if not (_is_plain(entry) or entry.is_symlink())]
-    for path in special:
-        Path(path).unlink()
-
-
-def _is_plain(entry: os.DirEntry[str]) -> bool:
-    return entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False)
-
-
-def _make_owned(directory: Path) -> None:
-    mode = directory.stat().st_mode
-    if mode & stat.S_IRWXU != stat.S_IRWXU:
-        directory.chmod(stat.S_IMODE(mode) | stat.S_IRWXU)
+        return self._keeps_modes
 
 
 def keeps_modes(directory: Path) -> bool:

@@ -9,10 +9,11 @@ import re
 import shutil
 import signal
 import subprocess
-from collections.abc import Container, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Timer
 
 from tasks.errors import PatchyardError
 from tasks.secrets import without_own_secrets
@@ -147,11 +148,12 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Git:
-    """Runs git in a directory, with a scrubbed environment."""
+    """Runs git in a directory, with a scrubbed environment, and by default within `timeout` seconds."""
 
     program: str
     cwd: Path
     environ: Mapping[str, str] = field(repr=False)
+    timeout: float | None = None
 
     @classmethod
     def find(cls, environ: Mapping[str, str], cwd: Path) -> "Git":
@@ -187,12 +189,13 @@ class Git:
             arguments: The arguments of git; never a secret, since other users see them.
             stdin: Standard input; empty by default.
             ok: Exit codes that are not errors.
-            timeout: In seconds; `None` for no limit.
+            timeout: In seconds; `None` for that of this git.
 
         Raises:
             GitTimeoutError: The time limit was exceeded; git and its child processes were killed.
             GitError: Git ended with another exit code, or did not start.
         """
+        timeout = self.timeout if timeout is None else timeout
         try:
             stdout, stderr, code = self._communicate(arguments, stdin, timeout)
         except subprocess.TimeoutExpired:
@@ -211,22 +214,52 @@ class Git:
     ) -> tuple[bytes, bytes, int]:
         """Run git to its end, and kill it with all its child processes if that is interrupted."""
         # A session of its own: Ctrl-C reaches only patchyard, and git's child processes can be killed with it.
-        with subprocess.Popen(
-            [self.program, *arguments],
-            cwd=self.cwd,
-            env=self.environ,
-            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        ) as process:
+        with (
+            subprocess.Popen(
+                [self.program, *arguments],
+                cwd=self.cwd,
+                env=self.environ,
+                stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            ) as process,
+            _killed_after(process, timeout) as expired,
+        ):
             try:
-                stdout, stderr = process.communicate(stdin, timeout)
+                stdout, stderr = process.communicate(stdin)
             except BaseException:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
+                _kill(process)
                 raise
+        if expired:
+            raise subprocess.TimeoutExpired(arguments, timeout or 0)
         return stdout, stderr, process.returncode
+
+
+def _kill(process: "subprocess.Popen[bytes]") -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+@contextmanager
+def _killed_after(process: "subprocess.Popen[bytes]", seconds: float | None) -> Iterator[list[bool]]:
+    """Kill a process and its child processes if it still runs after a time; the list then has an item."""
+    expired: list[bool] = []
+
+    def expire() -> None:
+        expired.append(True)
+        _kill(process)
+
+    if seconds is None:
+        yield expired
+        return
+    timer = Timer(seconds, expire)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield expired
+    finally:
+        timer.cancel()
 
 
 def scrub_environment(environ: Mapping[str, str]) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -199,10 +199,15 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The directories of a commit, parents first, and the paths of its submodules."""
+    """The directories of a commit, parents first, and its submodules with their commits."""
 
     directories: tuple[str, ...]
-    gitlinks: frozenset[str]
+    gitlink_commits: Mapping[str, str]
+
+    @property
+    def gitlinks(self) -> frozenset[str]:
+        """The paths of the submodules."""
+        return frozenset(self.gitlink_commits)
 
 
 class CommitCache:
@@ -251,11 +256,14 @@ class CommitCache:
             return self._layouts[commit]
 
     def _read_layout(self, commit: str) -> Layout:
-        directories, gitlinks = list[str](), list[str]()
+        directories, gitlinks = list[str](), dict[str, str]()
         for entry in self._git.run("ls-tree", "-r", "-d", "-z", "--full-tree", commit).fields:
             about, path = entry.split("\t", 1)
-            (gitlinks if about.startswith(GITLINK) else directories).append(path)
-        return Layout(tuple(directories), frozenset(gitlinks))
+            if about.startswith(GITLINK):
+                gitlinks[path] = about.split(" ")[2]
+            else:
+                directories.append(path)
+        return Layout(tuple(directories), gitlinks)
 
     def tree(self, commit: str) -> str:
         """Return the id of a commit's tree.

@@ -5,17 +5,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import ClassVar
 
 from filelock import FileLock
 
 from containers.filesystem import is_directory, remove
-from containers.git.checkout import BrokenWorktreeError, Checkout
+from containers.git.checkout import BrokenWorktreeError, Checkout, UnusableWorktreeError
 from containers.git.command import Git, GitError
 from containers.git.commits import PATCHYARD_IDENTITY, CommitCache, History, Identity, Signature, create_commit
 from containers.git.discovery import DiscoveredRepository, NotARepositoryError, discover
 from containers.git.remotes import Credential, Push, PushResult, Remote, RemoteError
 from containers.git.secret_scan import SecretFoundError
+from containers.git.task_repository import TaskRepositoryTemplate
 from containers.git.user_config import find_ignore_file, read_identity
 from containers.git.worktree_paths import (
     POOL_MARKER,
@@ -23,6 +25,7 @@ from containers.git.worktree_paths import (
     find_pool_admin,
     find_unfilled_admin,
     read_pointer,
+    write_owner,
 )
 
 __all__ = [
@@ -42,6 +45,7 @@ __all__ = [
     "RevisionError",
     "SecretFoundError",
     "Signature",
+    "UnusableWorktreeError",
 ]
 
 _HEADS = "refs/heads/"
@@ -99,6 +103,8 @@ class Repository:
         self._commits = CommitCache(self._git)
         self._identity: Identity | None = None
         self._ignore_file: Path | None = None
+        self._template: TaskRepositoryTemplate | None = None
+        self._template_lock = Lock()
 
     @classmethod
     def open(cls, path: Path, environ: Mapping[str, str]) -> "Repository":
@@ -342,6 +348,7 @@ class Repository:
                     raise GitError(f"git did not add a worktree at {path}")
                 (admin / POOL_MARKER).touch()
                 WorktreePaths(path, admin, self.common).remove_own_files()
+                write_owner(path, admin)
         except OSError as error:
             raise GitError(f"cannot add a worktree at {path}: {error.strerror}") from None
         return self._checkout(path, admin)
@@ -360,15 +367,22 @@ class Repository:
         return self._checkout(path, admin) if admin else None
 
     def _checkout(self, path: Path, admin: Path) -> Checkout:
-        return Checkout(
-            self._git, WorktreePaths(path, admin, self.common), self._commits, self._read_user_ignores
-        )
+        paths = WorktreePaths(path, admin, self.common)
+        return Checkout(self._git, paths, self._commits, self._read_user_ignores, self._task_template)
+
+    def _task_template(self) -> TaskRepositoryTemplate:
+        """Return what the repository of each task begins with, read once."""
+        with self._template_lock:
+            if self._template is None:
+                self._template = TaskRepositoryTemplate.of(self._here, self.common)
+            return self._template
 
     def remove_worktree(self, path: Path) -> None:
         """Remove a pool worktree of this repository, and nothing else.
 
         Raises:
-            GitError: There is no such worktree at `path`, or it cannot be removed.
+            UnusableWorktreeError: It cannot be removed.
+            GitError: There is no such worktree at `path`.
         """
         path = path.parent.resolve() / path.name
         with self.locked():
@@ -384,7 +398,9 @@ class Repository:
                 if not any(admin.parent.iterdir()):
                     admin.parent.rmdir()
             except OSError as error:
-                raise GitError(f"cannot remove {error.filename or path}: {error.strerror}") from None
+                raise UnusableWorktreeError(
+                    f"cannot remove {error.filename or path}: {error.strerror}"
+                ) from None
 
     def _read_user_ignores(self) -> bytes:
         """Return the content of the user's global ignore file (https://git-scm.com/docs/gitignore)."""

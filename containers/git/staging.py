@@ -2,31 +2,43 @@
 
 import os
 import re
-import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from containers.filesystem import is_directory, make_accessible, nested_repositories
+from containers.filesystem import is_directory, make_accessible
 from containers.git.command import Git, GitError
 from containers.git.commits import (
     ABSENT,
     GITLINK,
     PATCHYARD_IDENTITY,
     Change,
+    Layout,
     Signature,
     create_commit,
     read_changes,
     read_diff,
 )
+from containers.git.submodules import (
+    SubmoduleReader,
+    SubmoduleWorkError,
+    declared_submodules,
+    excluding,
+    put_gitlinks,
+)
+from containers.git.task_files import remove_special, scan, without_git_files
 
-_COMMITLESS = "does not have a commit checked out"
 _DENIED = "Permission denied"
+_TOO_LONG = "File name too long"
+_UNREAD = re.compile(r"^warning: could not open directory '(.*?)(?:': (.*))?$", re.MULTILINE)
+"""Git cuts a message that is longer than its buffer, so that the reason is missing (git: `usage.c`)."""
 _BROKEN_INDEX = re.compile(
     r"index file (corrupt|smaller)|bad (index|signature)|unable to map index|unordered stage"
 )
+
+
+class TooDeepError(GitError):
+    """Directories are nested so deep that neither git nor anything else can name what is in them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +58,11 @@ class Staging:
         git: Runs in `root`; its environment names the repository, the directory and `index`.
         root: The directory.
         index: The index file.
-        scratch: A directory for files that are moved away for a moment.
+        aside: A path beside the directory for what is moved away for a moment.
+        scratch: A directory for temporary repositories.
         start: Id of the commit to compare with.
-        gitlinks: Paths of the submodules of `start`.
+        layout: The directories and submodules of `start`.
+        since: When the directory was reset, in nanoseconds; `None` if that is not known.
         options: Options for every git command that reads files.
         excludes: A file of patterns to leave out regardless of the tree's own ignore files.
     """
@@ -56,9 +70,11 @@ class Staging:
     git: Git
     root: Path
     index: Path
+    aside: Path
     scratch: Path
     start: str
-    gitlinks: frozenset[str] = frozenset()
+    layout: Layout
+    since: int | None = None
     options: tuple[str, ...] = ()
     excludes: Path | None = None
 
@@ -66,55 +82,94 @@ class Staging:
         """Return the tree of the files in the directory, without ignored ones. Blocking.
 
         Nested repositories that a task created become ordinary files, because a gitlink would lose their
-        content. Submodules are unchanged.
+        content.
 
         Raises:
+            SubmoduleWorkError: The task worked inside a submodule.
             GitError: A file cannot be read, or is of a kind that git does not store.
         """
         self.index.with_name(self.index.name + ".lock").unlink(missing_ok=True)
-        with ExitStack() as stack:
-            self._unstage(list(self._replaced_submodules()))
-            try:
-                self._add()
-            except GitError as error:
-                if _COMMITLESS not in error.stderr:
-                    raise
-                stack.enter_context(self._without_nested_git())
-                self._add()
+        found = scan(self.root, self.layout, self.since)
+        self._refuse_special(found.special)
+        try:
+            remove_special(found)
+        except OSError as error:
+            raise GitError(f"cannot remove {error.filename}: {error.strerror}") from None
+        with without_git_files(found, self.aside) as moved:
+            submodules = self._submodules(moved)
+            self._unstage(sorted(self.layout.gitlinks | submodules.keys()))
+            self._add(submodules)
+            put_gitlinks(self.git, submodules)
             staged = self.compare(self._write_tree())
-            if embedded := self._embedded(staged.changes):
-                stack.enter_context(self._without_nested_git())
-                self._unstage(embedded)
-                self._add()
-                staged = self.compare(self._write_tree())
+        if any(c.new_mode == GITLINK and submodules.get(c.path) != c.new for c in staged.changes):
+            raise GitError(f"a process keeps creating repositories in {self.root}; end it")
         return self._without_excluded(staged)
+
+    def _refuse_special(self, special: Sequence[Path]) -> None:
+        """Raise an error if a pipe, a socket or a device is in place of a file of the start."""
+        if not special:
+            return
+        paths = [path.relative_to(self.root).as_posix() for path in special]
+        in_start = self.git.run("--literal-pathspecs", "ls-tree", "-z", "--name-only", self.start, "--", *paths)
+        if in_start.fields:
+            raise GitError(f"{in_start.fields[0]} is a pipe, a socket or a device now, which git cannot store")
+
+    def _submodules(self, moved: Mapping[Path, Path]) -> Mapping[str, str]:
+        """Return the paths that are submodules, with their commits."""
+        old = self.layout.gitlink_commits
+        if not (old or (self.root / ".gitmodules").is_file()):
+            return {}
+        declared = declared_submodules(self.git, self.root)
+        reader = SubmoduleReader(self.git, self.root, moved, self.scratch, self.options)
+        found = {}
+        for path in sorted(old.keys() | declared):
+            directory = self.root / path
+            if not is_directory(directory) or directory.resolve() != self.root.resolve() / path:
+                continue  # removed, or replaced by something else
+            if reader.has_repository(path):
+                if commit := reader.commit(path, old.get(path)):
+                    found[path] = commit
+            elif path in old and not any(directory.iterdir()):
+                found[path] = old[path]
+            elif path in old and path in declared:
+                raise SubmoduleWorkError(
+                    f"it created files in the submodule {path}, which cannot be part of the patch"
+                )
+        return found
 
     def compare(self, tree: str) -> StagedTree:
         """Return a tree with its difference from the start. Blocking."""
         return StagedTree(tree, *read_diff(self.git, self.start, tree))
 
-    def _add(self) -> None:
+    def _add(self, submodules: Mapping[str, str]) -> None:
         """Update the index from the directory; repair permissions or a broken index if that fails."""
         if not self.index.exists():
-            self._rebuild_index()
+            self._rebuild_index(submodules)
         try:
-            output = self._add_once()
+            output = self._add_once(submodules)
         except GitError as error:
             if _BROKEN_INDEX.search(error.stderr):
                 self.index.unlink()
-                self._rebuild_index()
+                self._rebuild_index(submodules)
             elif _DENIED not in error.stderr or not make_accessible(self.root, files=True):
                 raise
-            self._add_once()
+            output = self._add_once(submodules)
         else:
             if _DENIED in output and make_accessible(self.root, files=True):
-                self._add_once()
+                output = self._add_once(submodules)
+        # Git only warns about a directory that it cannot read, and leaves it out.
+        if missed := _UNREAD.search(output):
+            path, reason = missed.groups()
+            if reason in {None, _TOO_LONG}:
+                raise TooDeepError("it made directories deeper than a path may be long, which git cannot store")
+            raise GitError(f"{path} could not be read: {reason}", stderr=output)
 
-    def _add_once(self) -> str:
-        return self.git.run(*self.options, "add", "-A", "--", ".").stderr
+    def _add_once(self, submodules: Mapping[str, str]) -> str:
+        return self.git.run(*self.options, "add", "-A", "--", ".", *excluding(submodules)).stderr
 
-    def _rebuild_index(self) -> None:
+    def _rebuild_index(self, submodules: Mapping[str, str]) -> None:
         self.git.run("read-tree", self.start)
+        self._unstage(sorted(self.layout.gitlinks | submodules.keys()))
 
     def _write_tree(self) -> str:
         return self.git.run("write-tree").text
@@ -124,53 +179,6 @@ class Staging:
         if paths:
             names = b"".join(os.fsencode(path) + b"\0" for path in paths)
             self.git.run("update-index", "--force-remove", "-z", "--stdin", stdin=names)
-
-    def _replaced_submodules(self) -> Iterator[str]:
-        """Yield the submodules that a task replaced by ordinary files."""
-        filled = []
-        for path in self.gitlinks:
-            directory = self.root / path
-            if is_directory(directory) and any(directory.iterdir()) and not (directory / ".git").exists():
-                filled.append(path)
-        if filled:
-            declared = self._declared_submodules()
-            yield from (path for path in filled if path not in declared)
-
-    def _declared_submodules(self) -> frozenset[str]:
-        """Return the paths in the worktree's `.gitmodules`; none if it is not readable."""
-        if not (self.root / ".gitmodules").is_file():
-            return frozenset()
-        try:
-            listed = self.git.run(
-                "config", "-z", "-f", ".gitmodules", "--get-regexp", r"^submodule\..*\.path$", ok=(0, 1)
-            )
-        except GitError:
-            return frozenset()
-        return frozenset(entry.partition("\n")[2] for entry in listed.fields)
-
-    def _embedded(self, changes: Sequence[Change]) -> list[str]:
-        """Return the nested repositories that git staged as submodules although they are not declared."""
-        found = [c.path for c in changes if c.new_mode == GITLINK and c.path not in self.gitlinks]
-        if found:
-            declared = self._declared_submodules()
-            return [path for path in found if path not in declared]
-        return []
-
-    @contextmanager
-    def _without_nested_git(self) -> Iterator[None]:
-        """Move the `.git` of nested repositories away while in the context."""
-        skip = {self.root / path for path in self.gitlinks | self._declared_submodules()}
-        moved: list[tuple[Path, Path]] = []
-        with tempfile.TemporaryDirectory(dir=self.scratch, prefix="nested-") as aside:
-            try:
-                for number, directory in enumerate(nested_repositories(self.root, skip)):
-                    moved.append((directory / ".git", Path(aside, str(number))))
-                    shutil.move(*moved[-1])
-                yield
-            finally:
-                for original, temporary in reversed(moved):
-                    if temporary.exists() or temporary.is_symlink():
-                        shutil.move(temporary, original)
 
     def _without_excluded(self, staged: StagedTree) -> StagedTree:
         """Remove added files that match the excludes, even if the tree's own ignore files un-ignore them."""

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from containers.filesystem import is_directory
+from containers.filesystem import is_directory, read_regular, write_atomically
 
 POOL_MARKER = "patchyard-pool"
 """A file in the administrative directory of every worktree that a pool made."""
@@ -29,6 +29,11 @@ class WorktreePaths:
         """The program's own directory in the repository."""
         return self.common / "patchyard"
 
+    @property
+    def aside(self) -> Path:
+        """A path beside the worktree, on its file system, for what is moved out of it for a moment."""
+        return self.path.with_name(f".{self.path.name}.aside")
+
     def own(self, suffix: str) -> Path:
         """Return a file that the program keeps for this worktree, out of reach of tasks."""
         return self.scratch / f"{self.admin.name}.{suffix}"
@@ -41,48 +46,69 @@ class WorktreePaths:
         """
         for suffix in ("index", "staged", "base", "ignored", "excluded"):
             self.own(suffix).unlink(missing_ok=True)
+        owner_file(self.path).unlink(missing_ok=True)
 
 
 def read_pointer(dot_git: Path) -> Path | None:
-    """Return the directory that a worktree's `.git` file points to; `None` if it is not one. Blocking."""
-    try:
-        if dot_git.is_symlink():
-            return None
-        content = dot_git.read_bytes()
-    except OSError:
-        return None
-    if not content.startswith(b"gitdir: "):
+    """Return the directory that a `.git` file points to; `None` if it is not one. Blocking."""
+    content = read_regular(dot_git)
+    if content is None or not content.startswith(b"gitdir: "):
         return None
     return Path(os.path.normpath(dot_git.parent / os.fsdecode(content.removeprefix(b"gitdir: ").rstrip(b"\n"))))
 
 
 def is_admin_of(admin: Path, path: Path) -> bool:
     """Whether an administrative directory is complete and points back to the worktree at `path`. Blocking."""
-    try:
-        worktree = os.fsdecode((admin / "gitdir").read_bytes().rstrip(b"\n"))
-        common = os.fsdecode((admin / "commondir").read_bytes().rstrip(b"\n"))
-    except OSError:
+    worktree, common = read_regular(admin / "gitdir"), read_regular(admin / "commondir")
+    if worktree is None or common is None:
         return False
+    worktree_path, common_path = (os.fsdecode(line.rstrip(b"\n")) for line in (worktree, common))
     return (
-        os.path.normpath(admin / worktree) == str(path / ".git")
-        and os.path.normpath(admin / common) == os.path.normpath(admin.parent.parent)
+        os.path.normpath(admin / worktree_path) == str(path / ".git")
+        and os.path.normpath(admin / common_path) == os.path.normpath(admin.parent.parent)
     )  # fmt: skip
 
 
 def find_pool_admin(common: Path, path: Path) -> Path | None:
     """Return the administrative directory of a pool worktree, also if the worktree was removed. Blocking.
 
+    It is found in the repository alone: what is at `path` belongs to the task.
+
     Args:
         common: The common git directory.
         path: The worktree, with its parent resolved.
     """
     directory = common / "worktrees"
-    admin = read_pointer(path / ".git")
-    candidates = [admin] if admin else []
-    if directory.is_dir() and not os.path.lexists(path):
-        candidates += directory.iterdir()
-    marked = (one for one in candidates if one.parent == directory and (one / POOL_MARKER).is_file())
+    first = directory / path.name  # git names it after the worktree, unless that name is taken
+    if (first / POOL_MARKER).is_file() and is_admin_of(first, path):
+        return first
+    if not directory.is_dir():
+        return None
+    marked = (one for one in directory.iterdir() if (one / POOL_MARKER).is_file())
     return next((one for one in marked if is_admin_of(one, path)), None)
+
+
+def owner_file(path: Path) -> Path:
+    """Return the file beside the worktree at `path` that names its administrative directory."""
+    return path.with_name(f".{path.name}.owner")
+
+
+def write_owner(path: Path, admin: Path) -> None:
+    """Record whose worktree is at `path`, out of the task's reach. Blocking.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    write_atomically(owner_file(path), os.fsencode(admin) + b"\n")
+
+
+def read_owner(path: Path) -> Path | None:
+    """Return the administrative directory of the worktree at `path`, as recorded beside it. Blocking.
+
+    A worktree of an older release has no record; its `.git` file says it.
+    """
+    content = read_regular(owner_file(path))
+    return Path(os.fsdecode(content.rstrip(b"\n"))) if content else read_pointer(path / ".git")
 
 
 def find_unfilled_admin(common: Path, path: Path) -> Path | None:

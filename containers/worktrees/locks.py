@@ -6,7 +6,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from containers.git.repository import Repository
-from containers.git.worktree_paths import POOL_MARKER, is_vacant, read_pointer
+from containers.git.worktree_paths import POOL_MARKER, is_vacant, read_owner
 from containers.worktrees.worktree import PoolError
 
 
@@ -17,6 +17,8 @@ class WorktreeState(Enum):
     """Nothing, or a worktree without files."""
     OWNED = auto()
     """A worktree of this pool."""
+    ABANDONED = auto()
+    """A worktree of this pool whose administration in the repository is gone, as after `git worktree prune`."""
     OTHER_POOL = auto()
     """A worktree of another repository's pool."""
     QUARANTINED = auto()
@@ -33,9 +35,12 @@ def state_of(repository: Repository, path: Path) -> WorktreeState:
         return WorktreeState.OWNED
     if is_vacant(repository.common, path):
         return WorktreeState.VACANT
-    admin = read_pointer(path / ".git")
-    is_of_a_pool = admin is not None and (admin / POOL_MARKER).is_file()
-    return WorktreeState.OTHER_POOL if is_of_a_pool else WorktreeState.FOREIGN
+    admin = read_owner(path)
+    if admin is None:
+        return WorktreeState.FOREIGN
+    if admin.parent == repository.common / "worktrees" and not (admin / "gitdir").exists():
+        return WorktreeState.ABANDONED
+    return WorktreeState.OTHER_POOL if (admin / POOL_MARKER).is_file() else WorktreeState.FOREIGN
 
 
 def lock_file(path: Path) -> Path:

@@ -1,6 +1,6 @@
 """The worktree pool: acquire, reset, release."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from heapq import heappop, heappush
 from pathlib import Path
@@ -12,10 +12,10 @@ from filelock import FileLock
 
 from containers.filesystem import remove
 from containers.git.checkout import BrokenWorktreeError, Checkout
-from containers.git.repository import Repository
+from containers.git.repository import Repository, UnusableWorktreeError
 from containers.processes import kill_processes_in
 from containers.worktrees.copies import Copies
-from containers.worktrees.locks import WorktreeState, lock_worktree, quarantine, state_of
+from containers.worktrees.locks import WorktreeState, lock_worktree, quarantine, quarantine_mark, state_of
 from containers.worktrees.recovery import TASK_VARIABLE, number_of, recover, store_nothing
 from containers.worktrees.worktree import (
     AttemptRecord,
@@ -26,6 +26,8 @@ from containers.worktrees.worktree import (
     write_record,
 )
 
+_UNUSABLE = 3
+"""How many worktrees that cannot be reset the pool quarantines for one task."""
 _SEARCHED = 1000
 """How many numbers the pool tries for one worktree, if others have the lower ones locked."""
 
@@ -47,6 +49,7 @@ class Pool:
         keep: Patterns as in `.gitignore`, of untracked files that a reset leaves in place.
         store_work: Stores what a dead run left in a worktree, before it is reset. If it cannot, the worktree
             is quarantined.
+        on_notice: Receives messages for the user.
 
     Raises:
         CopyError: A pattern of `copy` leads out of the repository.
@@ -61,7 +64,9 @@ class Pool:
         copy: Sequence[str] = (),
         keep: Sequence[str] = (),
         store_work: StoreWork = store_nothing,
+        on_notice: Callable[[str], None] = lambda _: None,
     ) -> None:
+        self._on_notice = on_notice
         self._store_work = store_work
         self.directory = directory.absolute()
         self._repository = repository
@@ -109,6 +114,9 @@ class Pool:
     async def acquire(self, commit: str) -> Worktree:
         """Wait for a free worktree, and return it with exactly the files of a commit.
 
+        A worktree that cannot be reset, such as one with files of another user, is quarantined; another one is
+        locked in its place.
+
         Args:
             commit: Id of the commit.
 
@@ -119,6 +127,15 @@ class Pool:
         await self._available.acquire()
         number = heappop(self._free)
         try:
+            for _ in range(_UNUSABLE):
+                try:
+                    return await to_thread.run_sync(self._prepare, number, commit)
+                except UnusableWorktreeError as error:
+                    self._on_notice(
+                        f"{self._path(number)} cannot be used again and was set aside ({error}); "
+                        f"remove it, and {quarantine_mark(self._path(number)).name} beside it"
+                    )
+                    number = await to_thread.run_sync(self._quarantine, number)
             return await to_thread.run_sync(self._prepare, number, commit)
         except BaseException:
             heappush(self._free, number)
@@ -178,7 +195,7 @@ class Pool:
 
     def _is_usable(self, path: Path, state: WorktreeState) -> bool:
         """Whether a locked worktree can be reset, after its last run's work is stored."""
-        if state is WorktreeState.OWNED:
+        if state in {WorktreeState.OWNED, WorktreeState.ABANDONED}:
             kill_processes_in(path, TASK_VARIABLE)
         elif state is not WorktreeState.VACANT:
             return False
@@ -227,6 +244,9 @@ class Pool:
         path = self._path(number)
         if self._repository.worktree(path):
             self._repository.remove_worktree(path)
-        elif number in self._checkouts:
-            remove(path)  # a task destroyed its `.git`; this run added it, and has the lock
+        elif number in self._checkouts or state_of(self._repository, path) is WorktreeState.ABANDONED:
+            try:
+                remove(path)  # its administration is gone; this run has the lock
+            except OSError as error:
+                raise UnusableWorktreeError(f"cannot remove {error.filename}: {error.strerror}") from None
         return self._repository.add_worktree(path, commit)

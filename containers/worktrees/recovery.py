@@ -5,8 +5,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from containers.filesystem import is_directory
-from containers.git.repository import Repository
+from containers.filesystem import is_directory, remove
+from containers.git.repository import GitError, Repository
+from containers.git.worktree_paths import owner_file
 from containers.processes import kill_processes_in
 from containers.worktrees.locks import (
     WorktreeState,
@@ -21,7 +22,7 @@ from containers.worktrees.worktree import AttemptRecord, StoreWork, Worktree, re
 TASK_VARIABLE = "PATCHYARD_TASK"
 """A variable in the environment of every process of a task, and of no other process."""
 _NAME = re.compile(r"wt-([1-9][0-9]*)")
-_FILE = re.compile(r"\.?(wt-[1-9][0-9]*)(?:\.lock|\.kept|\.task)?")
+_FILE = re.compile(r"\.?(wt-[1-9][0-9]*)(?:\.lock|\.kept|\.task|\.owner|\.aside)?")
 """Names of worktrees and of the files beside them."""
 
 
@@ -45,7 +46,8 @@ def recover(repository: Repository, path: Path, store_work: StoreWork) -> bool:
     """
     record = read_record(path)
     checkout = repository.worktree(path) if record else None
-    if record and checkout and not store_work(Worktree(path.name, path, checkout), record):
+    lost = record and not checkout and is_directory(path)  # `git worktree prune` removed its administration
+    if lost or (record and checkout and not store_work(Worktree(path.name, path, checkout), record)):
         quarantine(path)
         return False
     record_file(path).unlink(missing_ok=True)
@@ -131,22 +133,34 @@ def _remove_unused(repository: Repository, path: Path, store_work: StoreWork, *,
         if not os.path.lexists(path) and not dry_run:
             quarantine_mark(path).unlink(missing_ok=True)
         state = state_of(repository, path)
-        if state is WorktreeState.OWNED and not dry_run:
+        ours = state in {WorktreeState.OWNED, WorktreeState.ABANDONED}
+        if ours and not dry_run:
             kill_processes_in(path, TASK_VARIABLE)
             if not recover(repository, path, store_work):
                 return False
-        if state in {WorktreeState.OWNED, WorktreeState.VACANT} and not dry_run:
-            _remove(repository, path)
+        if (ours or state is WorktreeState.VACANT) and not dry_run:
+            _remove(repository, path, state)
             keep_file = False
-        return state is WorktreeState.OWNED
+        return ours
     finally:
         if not keep_file:
             file.unlink(missing_ok=True)
         lock.release()
 
 
-def _remove(repository: Repository, path: Path) -> None:
-    if is_directory(path) and not any(path.iterdir()):
+def _remove(repository: Repository, path: Path, state: WorktreeState) -> None:
+    """Remove a worktree.
+
+    Raises:
+        GitError: It cannot be removed.
+    """
+    if state is WorktreeState.ABANDONED:
+        try:
+            remove(path)
+            owner_file(path).unlink(missing_ok=True)
+        except OSError as error:
+            raise GitError(f"cannot remove {error.filename}: {error.strerror}") from None
+    elif is_directory(path) and not any(path.iterdir()):
         path.rmdir()
     elif repository.worktree(path) or os.path.lexists(path):
         repository.remove_worktree(path)

@@ -10,6 +10,7 @@ from anyio import CancelScope, get_cancelled_exc_class, to_thread
 from containers.agents.agent import read_cost
 from containers.concurrency import in_thread
 from containers.git.repository import GitError, SecretFoundError
+from containers.git.staging import TooDeepError
 from containers.runner import Job
 from containers.worktrees.worktree import AttemptRecord, PoolError, Worktree
 from pipeline.events import StepFinished, StepStarted, TaskStarted, now
@@ -203,6 +204,8 @@ class Attempt:
             patch = await to_thread.run_sync(self._patch)
             outcome = replace(outcome, files=patch.files, patch=patch if patch.files else None)
         except SecretFoundError as error:
+            outcome = with_failure(outcome, str(error))
+        except TooDeepError as error:
             outcome = with_failure(outcome, str(error))
         except GitError as error:
             outcome, taken = self._without_patch(outcome, error), False

@@ -116,7 +116,13 @@ def _context(
     size = 1 if all(batch.mode is Mode.LOCAL for batch in prepared.batches) else settings.pool_size
     store_work = make_store_work(recorder.opener, environ)
     pool = Pool(
-        repository, prepared.worktrees, size, copy=settings.copy, keep=settings.keep, store_work=store_work
+        repository,
+        prepared.worktrees,
+        size,
+        copy=settings.copy,
+        keep=settings.keep,
+        store_work=store_work,
+        on_notice=lambda message: listener.notify(Notice(message=message, level="warning")),
     )
     results = ResultCache(repository, prepared.secrets, pool.copies.digest, reads=not settings.fresh)
     paused = recorder.run.status is RunStatus.PAUSED

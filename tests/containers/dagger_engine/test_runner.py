@@ -185,7 +185,7 @@ async def test_changes_are_copied_back_without_git_and_ignored_files(engine: Sta
     ran = await stage.run("true")
     assert not (ran.worktree.path / "src" / "app.py").exists()
     assert not (ran.worktree.path / "src" / "lib").exists()
-    assert (ran.worktree.path / ".git").is_file()
+    assert (ran.worktree.path / ".git/HEAD").is_file()
     assert (stage.directory / "outside").exists()
     (exported,) = [query for query in engine.asked if ".export(" in query]
     after, before = (

@@ -25,6 +25,7 @@ def repository(clone: Clone) -> Repository:
 
 @pytest.fixture
 def checkout(repository: Repository, clone: Clone, tmp_path: Path) -> Checkout:
+    clone.git("branch", "feature")
     checkout = repository.add_worktree(tmp_path / "pool" / "wt-1", clone.head)
     checkout.reset(clone.head)
     return checkout
@@ -48,7 +49,7 @@ def assert_exact(checkout: Checkout, clone: Clone, commit: str) -> None:
     assert status == ""
     assert clone.user.git("rev-parse", "HEAD", cwd=checkout.path) == commit
     assert clone.user.git("branch", "--show-current", cwd=checkout.path) == ""
-    assert not list(checkout.path.rglob(".git/*"))
+    assert [found.parent for found in checkout.path.rglob(".git")] == [checkout.path]
 
 
 TASKS = {
@@ -70,9 +71,9 @@ TASKS = {
     ),
     "a bisection": "git bisect start; git bisect bad; test -f $(git rev-parse --git-path BISECT_START)",
     "locks": "touch $(git rev-parse --git-path index.lock) $(git rev-parse --git-path HEAD.lock)",
-    "no .git": "rm .git; echo more >> README.md",
-    "a repository in place of .git": "rm .git; git init -q; git add -A; git commit -qm own",
-    "a .git that leads elsewhere": "echo 'gitdir: /nowhere' > .git",
+    "no .git": "rm -rf .git; echo more >> README.md",
+    "a repository in place of .git": "rm -rf .git; git init -q; git add -A; git commit -qm own",
+    "a .git that leads elsewhere": "rm -rf .git; echo 'gitdir: /nowhere' > .git",
     "assume-unchanged": "git update-index --assume-unchanged README.md; echo more >> README.md",
     "skip-worktree": "git update-index --skip-worktree README.md; echo more >> README.md",
     "an index of its own": "i=$(git rev-parse --git-path index); rm $i; echo junk > $i",
@@ -113,7 +114,6 @@ TASKS = {
 class TestReset:
     @pytest.mark.parametrize("script", TASKS.values(), ids=TASKS)
     def test_reset_removes_every_change_of_a_task(self, clone: Clone, checkout: Checkout, script: str) -> None:
-        clone.git("branch", "feature")
         branches = clone.git("for-each-ref", "refs/heads/main", "refs/heads/feature")
         sh(checkout, clone.user, script)
         checkout.reset(clone.head)
@@ -126,7 +126,6 @@ class TestReset:
     def test_reset_to_another_commit_after_a_patch(
         self, clone: Clone, checkout: Checkout, repository: Repository, script: str
     ) -> None:
-        clone.git("branch", "feature")
         start = clone.head
         clone.git("rm", "-q", "-r", "src", "README.md")
         other = clone.commit(
@@ -281,4 +280,4 @@ class TestWhereItBelongs:
         assert not (clone.path / ".git/worktrees").exists()
         assert [path.name for path in (clone.path / ".git/patchyard").iterdir()] == ["repository.lock"]
         assert clone.git("worktree", "list").count("\n") == 0
-        assert clone.git("rev-parse", "topic") == clone.head
+        assert clone.git("branch", "--list", "topic") == ""

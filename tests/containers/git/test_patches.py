@@ -1,5 +1,6 @@
 """What a patch leaves out: what the user's settings would change, what was set up, submodules."""
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from repositories import Clone, CountedGit, User, contents, write
 from stages import Stage
 
 from containers.git.repository import GitError, Repository
+from containers.git.submodules import SubmoduleWorkError
 
 
 class TestTheUsersSettings:
@@ -166,10 +168,31 @@ class TestSubmodules:
         return Stage(odd_clone, tmp_path / "pool")
 
     def test_submodules_are_unchanged(self, stage: Stage) -> None:
-        stage.sh(
-            "git submodule update -q --init; echo more >> vendor/lib/lib.txt; > vendor/lib/new; echo x > y"
-        )
+        stage.sh("git submodule update -q --init; echo x > y")
         assert stage.patch().files == ("y",)
+
+    @pytest.mark.parametrize(
+        ("script", "message"),
+        [
+            ("echo more >> vendor/lib/lib.txt", "changed lib.txt in the submodule vendor/lib"),
+            ("> vendor/lib/new", "changed new in the submodule vendor/lib"),
+            ("rm vendor/lib/lib.txt", "changed lib.txt in the submodule vendor/lib"),
+            (
+                "cd vendor/lib; echo more >> lib.txt; git commit -qam mine",
+                "made commits in the submodule vendor/lib that the submodule's remote does not have",
+            ),
+            ("cd vendor/lib; git checkout -q --orphan o; git commit -qm o", "made commits in the submodule"),
+            ("rm vendor/lib/.git", "created files in the submodule vendor/lib"),
+            ("echo junk > vendor/lib/.git", "repository of the submodule vendor/lib cannot be read"),
+            ("rm vendor/lib/.git; ln -s ../../.git/modules/vendor/lib vendor/lib/.git", "cannot be read"),
+        ],
+    )
+    def test_work_in_a_submodule_is_not_lost_in_silence(self, stage: Stage, script: str, message: str) -> None:
+        stage.sh("git submodule update -q --init; " + script)
+        with pytest.raises(SubmoduleWorkError, match=re.escape(message)):
+            stage.checkout.patch(stage.start)
+        stage.checkout.reset(stage.start)
+        assert list((stage.path / "vendor/lib").iterdir()) == []
 
     def test_moved_or_removed_submodule(self, stage: Stage) -> None:
         newer = self.library.commit({"lib.txt": "newer"})
@@ -198,6 +221,7 @@ class TestSubmodules:
         stage.sh("git submodule update -q --init; git init -q n; > n/f; git -C n add f; git -C n commit -qm n")
         assert stage.patch().files == ("n/f",)
         assert (stage.path / "vendor/lib/.git").is_file()
+        assert (stage.path / "n/.git/HEAD").is_file()
 
 
 def test_a_bare_and_a_shallow_repository(odd_clone: Clone, tmp_path: Path) -> None:

@@ -76,9 +76,9 @@ CHANGES = {
     ),
     "locks": ("touch $(git rev-parse --git-path index.lock); echo x > y", ["y"]),
     "a broken index": ("echo junk > $(git rev-parse --git-path index); echo x > y", ["y"]),
-    "no .git": ("rm .git; echo x > y", ["y"]),
+    "no .git": ("rm -rf .git; echo x > y", ["y"]),
     "a repository in place of .git": (
-        "rm .git; git init -q; echo x > y; git add -A; git commit -qm own",
+        "rm -rf .git; git init -q; echo x > y; git add -A; git commit -qm own",
         ["y"],
     ),
     "no administration": ("rm -r $(git rev-parse --git-dir); echo x > y", ["y"]),

@@ -137,11 +137,10 @@ class TestPool:
     @pytest.mark.parametrize(
         "damage",
         [
-            "rm -rf $PWD", "rm .git; rm -r ../../repo/.git/worktrees/wt-1",
+            "rm -rf $PWD", "rm -rf .git; rm -r ../../repo/.git/worktrees/wt-1",
             "rm -r ../../repo/.git/worktrees/wt-1",
             "cd ..; rm -rf wt-1; echo x > wt-1", "cd ..; rm -rf wt-1; mkdir other; ln -s other wt-1",
             "echo junk > ../../repo/.git/worktrees/wt-1/HEAD", "rm ../../repo/.git/worktrees/wt-1/commondir",
-            "git worktree remove --force .", "git worktree move . ../moved",
             "rm -rf .git; git init -q; git -C ../../repo worktree prune",
         ],
     )  # fmt: skip
@@ -171,7 +170,8 @@ class TestPool:
         removed = await to_thread.run_sync(remove_worktrees, repository, directory)
         assert [str(one.path) for one in removed] == [str(directory / "wt-2"), str(directory / "wt-3")]
         assert (directory / "wt-1/work").read_text() == "precious"
-        clone.git("worktree", "remove", "--force", directory / "wt-1")
+        await to_thread.run_sync(shutil.rmtree, directory / "wt-1")
+        clone.git("worktree", "prune")
         assert await to_thread.run_sync(quarantined_worktrees, directory) == ()
         assert await to_thread.run_sync(remove_worktrees, repository, directory) == ()
         assert is_gone(directory)

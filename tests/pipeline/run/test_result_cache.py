@@ -1,5 +1,6 @@
 """The result cache: the same work runs once, and other work is never a cache hit."""
 
+import shutil
 from collections.abc import Callable
 
 import pytest
@@ -126,7 +127,8 @@ def test_fresh_replaces_cached_result(project: Project) -> None:
 def test_pruned_tree_is_recreated(project: Project) -> None:
     def forget() -> None:
         project.clone.git("branch", "--quiet", "-D", "patchyard/demo/1.1")
-        project.clone.git("worktree", "remove", "--force", str(project.worktrees / "wt-1"))
+        shutil.rmtree(project.worktrees / "wt-1")
+        project.clone.git("worktree", "prune")
         project.clone.git("-c", "gc.reflogExpire=now", "gc", "--quiet", "--prune=now")
 
     done = twice(project, forget, script="printf '\\0\\1' > a; echo b > 'odd name'")

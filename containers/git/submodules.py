@@ -1,0 +1,156 @@
+"""Submodules in a task's worktree: which commits they are at. No git runs in a repository of the task."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from containers.filesystem import is_directory, read_regular
+from containers.git.command import Git, GitError
+from containers.git.commits import GITLINK
+from containers.git.task_repository import GitDirectory
+
+
+class SubmoduleWorkError(GitError):
+    """A task worked inside a submodule; that work is not part of its patch. The message names the submodule."""
+
+
+def declared_submodules(git: Git, root: Path) -> frozenset[str]:
+    """Return the paths in the `.gitmodules` of a worktree; none if it is not readable. Blocking."""
+    content = read_regular(root / ".gitmodules", limit=1 << 20)
+    if not content:
+        return frozenset()
+    try:
+        pattern = r"^submodule\..*\.path$"
+        listed = git.run("config", "-z", "-f", "-", "--get-regexp", pattern, stdin=content, ok=(0, 1))
+    except GitError:
+        return frozenset()
+    return frozenset(entry.partition("\n")[2] for entry in listed.fields)
+
+
+@dataclass(frozen=True, slots=True)
+class SubmoduleReader:
+    """Reads the submodules of a worktree.
+
+    Args:
+        git: Any git; only its program and environment are used.
+        root: The worktree.
+        moved: The nested `.git` entries of the worktree, and where each one is now.
+        scratch: A directory for temporary repositories.
+        options: Options for every git command that reads files.
+    """
+
+    git: Git
+    root: Path
+    moved: Mapping[Path, Path]
+    scratch: Path
+    options: tuple[str, ...] = ()
+
+    def has_repository(self, path: str) -> bool:
+        """Whether there is a repository at a path."""
+        return self.root / path / ".git" in self.moved
+
+    def commit(self, path: str, old: str | None) -> str | None:
+        """Return the commit of a submodule, for the patch; `None` if it has no commit yet. Blocking.
+
+        Args:
+            path: The submodule.
+            old: Its commit at the start of the task; `None` for a new one.
+
+        Raises:
+            SubmoduleWorkError: It has changes, or commits that its remote does not have: nobody would get them.
+            GitError: It cannot be compared with its commit.
+        """
+        directory = self._git_directory(path)
+        head = directory.head() if directory else None
+        if directory is None or head is None:
+            if old is None:
+                return None
+            raise SubmoduleWorkError(f"the repository of the submodule {path} cannot be read any more")
+        self._check_files(path, directory, head)
+        if head != old and not self._is_on_remote(directory, head):
+            raise SubmoduleWorkError(
+                f"it made commits in the submodule {path} that the submodule's remote does not have; "
+                "push them there first"
+            )
+        return head
+
+    def _git_directory(self, path: str) -> GitDirectory | None:
+        """Return the git directory of a submodule: its own, or one of the task's repository; no other."""
+        original = self.root / path / ".git"
+        dot_git = self.moved[original]
+        if is_directory(dot_git):
+            return GitDirectory(dot_git)
+        content = read_regular(dot_git) or b""
+        target = os.fsdecode(content.removeprefix(b"gitdir: ").rstrip(b"\n"))
+        directory = Path(os.path.normpath(original.parent / target))
+        modules = self.root / ".git" / "modules"
+        if not directory.is_relative_to(modules) or directory.resolve() != directory:
+            return None
+        return GitDirectory(directory)
+
+    def _check_files(self, path: str, directory: GitDirectory, head: str) -> None:
+        with TemporaryDirectory(dir=self.scratch, prefix="submodule-") as name:
+            git = self._borrowing(Path(name), directory, self.root / path)
+            git.run("read-tree", head)
+            nested = _gitlinks(git)
+            _unstage(git, nested)
+            for inner, commit in nested.items():
+                full = f"{path}/{inner}"
+                if self.has_repository(full) and self.commit(full, commit) != commit:
+                    raise SubmoduleWorkError(f"it changed the commit of the submodule {full}")
+            git.run(*self.options, "add", "-A", "--", ".", *excluding(nested))
+            put_gitlinks(git, nested)
+            changed = git.run("diff-index", "--cached", "--name-only", "-z", head).fields
+        if changed:
+            raise SubmoduleWorkError(
+                f"it changed {changed[0]} in the submodule {path}, which cannot be part of the patch; "
+                "commit and push it in the submodule's own repository"
+            )
+
+    def _is_on_remote(self, directory: GitDirectory, head: str) -> bool:
+        remote = {commit for name, commit in directory.refs().items() if name.startswith("refs/remotes/")}
+        if not remote:
+            return False
+        with TemporaryDirectory(dir=self.scratch, prefix="submodule-") as name:
+            git = self._borrowing(Path(name), directory, self.root)
+            lines = "\n".join([head, *(f"^{commit}" for commit in sorted(remote)), ""]).encode()
+            return not git.run("rev-list", "--ignore-missing", "--max-count=1", "--stdin", stdin=lines).text
+
+    def _borrowing(self, temporary: Path, directory: GitDirectory, work_tree: Path) -> Git:
+        """Return a git of a temporary repository with the objects of another, and nothing else of it."""
+        if not is_directory(directory.objects):
+            raise GitError("it has no objects")
+        for name in ("objects/info", "refs"):
+            (temporary / name).mkdir(parents=True)
+        (temporary / "HEAD").write_text("ref: refs/heads/none\n", "ascii")
+        (temporary / "objects/info/alternates").write_bytes(os.fsencode(directory.objects) + b"\n")
+        names = {"GIT_DIR": temporary, "GIT_WORK_TREE": work_tree, "GIT_INDEX_FILE": temporary / "index"}
+        return self.git.at(work_tree, {name: str(path) for name, path in names.items()})
+
+
+def excluding(paths: Sequence[str] | Mapping[str, str]) -> list[str]:
+    """Return pathspecs that exclude paths (gitglossary, "pathspec")."""
+    return [f":(top,exclude,literal){path}" for path in paths]
+
+
+def put_gitlinks(git: Git, commits: Mapping[str, str]) -> None:
+    """Add submodules to the index at these commits. Blocking."""
+    if commits:
+        lines = (
+            f"{GITLINK} {commit}\t".encode() + os.fsencode(path) + b"\0" for path, commit in commits.items()
+        )
+        git.run("update-index", "-z", "--index-info", stdin=b"".join(lines))
+
+
+def _unstage(git: Git, paths: Mapping[str, str]) -> None:
+    if paths:
+        names = b"".join(os.fsencode(path) + b"\0" for path in paths)
+        git.run("update-index", "--force-remove", "-z", "--stdin", stdin=names)
+
+
+def _gitlinks(git: Git) -> dict[str, str]:
+    """Return the submodules in the index, with their commits."""
+    entries = (entry.split("\t", 1) for entry in git.run("ls-files", "-s", "-z").fields)
+    return {path: about.split(" ")[1] for about, path in entries if about.startswith(GITLINK)}

@@ -1,0 +1,135 @@
+"""What a task may leave in a worktree and no git of the program may see: repositories, pipes, devices.
+
+Git reads the configuration of a nested repository, and runs programs that it names (fsmonitor, filters), when
+it looks for changes in it. It opens `.gitignore` and `.gitattributes`, and waits if they are pipes.
+"""
+
+import os
+import stat
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from containers.filesystem import remove
+from containers.git.command import GitError
+from containers.git.commits import Layout
+
+GIT = ".git"
+
+
+@dataclass(slots=True)
+class FoundFiles:
+    """What a scan found: pipes, sockets and devices; and everything named `.git`, but the worktree's own."""
+
+    special: list[Path] = field(default_factory=list)
+    git: list[Path] = field(default_factory=list)
+
+
+def scan(root: Path, layout: Layout, since: int | None = None) -> FoundFiles:
+    """Find special files and nested `.git` entries below a worktree. No link is followed. Blocking.
+
+    Directories are made accessible to their owner on the way. What cannot be read is left out; git reports it.
+
+    Args:
+        root: The worktree.
+        layout: The directories and submodules of the commit to which it was reset.
+        since: A time in nanoseconds. Directories of the layout that did not change since have nothing to find.
+    """
+    found = FoundFiles()
+    tracked = dict.fromkeys(("", *layout.directories, *layout.gitlink_commits))
+    real = set[str]()  # tracked directories that are not below a link
+    for directory in tracked:
+        if directory and directory.rpartition("/")[0] not in real:
+            continue
+        path = root / directory if directory else root
+        with suppress(OSError):
+            status = os.lstat(path)
+            if stat.S_ISDIR(status.st_mode):
+                real.add(directory)
+                if since is None or status.st_ctime_ns >= since or not directory:
+                    _scan_changed(path, directory, tracked, found)
+    return found
+
+
+def _scan_changed(path: Path, relative: str, tracked: Collection[str], found: FoundFiles) -> None:
+    """Scan one directory, and whole untracked directories below it."""
+    pending, top = [str(path)], True
+    while pending:
+        directory = pending.pop()
+        for entry in _entries(directory):
+            if entry.name.lower() == GIT:
+                if not (top and not relative and entry.name == GIT):
+                    found.git.append(Path(entry.path))
+            elif entry.is_dir(follow_symlinks=False):
+                name = f"{relative}/{entry.name}" if relative else entry.name
+                if not (top and name in tracked):
+                    pending.append(entry.path)
+            elif not (entry.is_file(follow_symlinks=False) or entry.is_symlink()):
+                found.special.append(Path(entry.path))
+        top = False
+
+
+def _entries(directory: str) -> list[os.DirEntry[str]]:
+    try:
+        make_owned(Path(directory))
+        with os.scandir(directory) as entries:
+            return list(entries)
+    except OSError:
+        return []
+
+
+def make_owned(directory: Path) -> None:
+    """Give the owner of a directory full access to it. Blocking.
+
+    Raises:
+        OSError: The directory is missing, or belongs to another user.
+    """
+    mode = directory.stat().st_mode
+    if mode & stat.S_IRWXU != stat.S_IRWXU:
+        directory.chmod(stat.S_IMODE(mode) | stat.S_IRWXU)
+
+
+def remove_special(found: FoundFiles) -> None:
+    """Remove the special files of a scan, which git cannot store. Blocking.
+
+    Raises:
+        OSError: One cannot be removed.
+    """
+    for path in found.special:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def without_git_files(found: FoundFiles, aside: Path) -> Iterator[Mapping[Path, Path]]:
+    """Move the `.git` entries of a scan away while in the context; yield where each one is. Blocking.
+
+    Args:
+        found: The scan.
+        aside: A directory on the same file system, so that nothing is copied; it is created and removed.
+
+    Raises:
+        GitError: One has a name that git accepts in no commit, or cannot be moved.
+    """
+    for path in found.git:
+        if path.name != GIT:
+            raise GitError(f"{path} cannot be part of a patch: git accepts no file of that name; rename it")
+    if not found.git:
+        yield {}
+        return
+    moved: dict[Path, Path] = {}
+    try:
+        remove(aside)
+        aside.mkdir()
+        for number, path in enumerate(found.git):
+            path.rename(aside / str(number))
+            moved[path] = aside / str(number)
+        yield moved
+    except OSError as error:
+        raise GitError(f"cannot move {error.filename} out of the way: {error.strerror}") from None
+    finally:
+        for path, place in reversed(moved.items()):
+            with suppress(OSError):
+                place.rename(path)
+        with suppress(OSError):
+            aside.rmdir()

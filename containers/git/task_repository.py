@@ -1,0 +1,183 @@
+"""The repository that a task's git works on: one of its own in each worktree, with the user's objects.
+
+Worktrees of one repository share its configuration, refs, stash and hooks
+(https://git-scm.com/docs/git-worktree#_refs). A task's `git stash`, `git config` or `git branch` would reach
+those of the user and of other tasks. So the `.git` of a pool's worktree is a repository of its own: it borrows
+objects, and has copies of the user's branches, tags, remotes and identity.
+"""
+
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from containers.filesystem import read_regular, remove
+from containers.git.command import Git
+from tasks.text import without_credentials
+
+COPIED = re.compile(
+    r"(alias|author|branch|committer|diff|filter|lfs|merge|pull|rebase|user)\..+"
+    r"|core\.(ignorecase|precomposeunicode)"
+    r"|remote\..+\.(url|fetch|tagopt|promisor|partialclonefilter)"
+    r"|submodule\..+\.(url|active|branch)",
+    re.IGNORECASE,
+)
+"""Settings of the user's repository that a task's git needs; none says how to authenticate or runs a hook."""
+FIXED = {
+    # The task's git stores the bytes of a file as the program's git does, which takes the patch.
+    "core.attributesFile": "/dev/null",
+    "core.autocrlf": "false",
+    "core.eol": "lf",
+    "core.safecrlf": "false",
+    "core.symlinks": "true",
+    "gc.auto": "0",
+    "maintenance.auto": "false",
+}
+_REFS = (
+    "for-each-ref",
+    "--format=%(objectname) %(refname) %(symref)",
+    "refs/heads",
+    "refs/remotes",
+    "refs/tags",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRepositoryTemplate:
+    """What every task's repository of a run begins with: the content of its files."""
+
+    objects: Path
+    config: bytes
+    packed_refs: bytes
+    exclude: bytes
+    shallow: bytes | None
+
+    @classmethod
+    def of(cls, git: Git, common: Path) -> "TaskRepositoryTemplate":
+        """Read the template from the user's repository. Blocking.
+
+        Args:
+            git: A git of the repository that reads its configuration.
+            common: The common git directory.
+
+        Raises:
+            GitError: The configuration or the refs cannot be read.
+        """
+        entries = git.run("config", "--local", "--includes", "-z", "--list", ok=(0, 1)).fields
+        settings = [(key, value) for key, _, value in (entry.partition("\n") for entry in entries)]
+        return cls(
+            objects=common / "objects",
+            config=_config(settings),
+            packed_refs=_packed_refs(git.run(*_REFS).text.split("\n")),
+            exclude=read_regular(common / "info" / "exclude", limit=1 << 20) or b"",
+            shallow=read_regular(common / "shallow", limit=1 << 24),
+        )
+
+    def create(self, directory: Path, commit: str, index: Path, *, keeps_modes: bool) -> None:
+        """Create a repository, with a commit as its detached HEAD. Blocking.
+
+        Args:
+            directory: The git directory; whatever is there is removed.
+            commit: Id of the commit.
+            index: The index file to copy, with its time: git compares the content of files that are not older
+                than the index (https://git-scm.com/docs/racy-git).
+            keeps_modes: Whether the file system stores the executable bit.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        remove(directory)
+        for name in ("objects/info", "objects/pack", "refs/heads", "refs/tags", "info", "hooks"):
+            (directory / name).mkdir(parents=True, exist_ok=True)
+        modes = _config([("core.fileMode", "true" if keeps_modes else "false")])
+        (directory / "config").write_bytes(self.config + modes)
+        (directory / "packed-refs").write_bytes(self.packed_refs)
+        (directory / "objects/info/alternates").write_bytes(os.fsencode(self.objects) + b"\n")
+        (directory / "info/exclude").write_bytes(self.exclude)
+        if self.shallow is not None:
+            (directory / "shallow").write_bytes(self.shallow)
+        shutil.copy2(index, directory / "index")
+        (directory / "HEAD").write_text(f"{commit}\n", "ascii")
+
+
+def _config(settings: Iterable[tuple[str, str]]) -> bytes:
+    """Return a configuration file with the settings that a task's repository has."""
+    found = list(settings)
+    sha256 = dict(found).get("extensions.objectformat") == "sha256"
+    partial = dict(found).get("extensions.partialclone")
+    own: list[tuple[str, str]] = [("core.repositoryFormatVersion", "1"), ("core.bare", "false")]
+    own += [("extensions.objectFormat", "sha256")] if sha256 else []
+    own += [("extensions.partialClone", partial)] if partial else []
+    own += [(key, _without_password(value)) for key, value in found if COPIED.fullmatch(key)]
+    return "".join(_lines(*setting) for setting in (*own, *FIXED.items())).encode("utf-8", "surrogateescape")
+
+
+def _without_password(value: str) -> str:
+    """Return a setting without the credentials of an HTTP URL; the user name of an SSH URL is none."""
+    return without_credentials(value) if re.match(r"https?://", value, re.IGNORECASE) else value
+
+
+def _lines(key: str, value: str) -> str:
+    """Return a setting in the syntax of https://git-scm.com/docs/git-config#_syntax."""
+    section, _, rest = key.partition(".")
+    subsection, _, name = rest.rpartition(".")
+    head = f'[{section} "{_escaped(subsection)}"]' if subsection else f"[{section}]"
+    text = _escaped(value).replace("\n", "\\n").replace("\t", "\\t").replace("\b", "\\b")
+    return f'{head}\n\t{name} = "{text}"\n'
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _packed_refs(lines: Iterable[str]) -> bytes:
+    """Return refs in git's packed format; without a header, git reads it in any order and peels tags itself."""
+    refs = (line.split(" ") for line in lines if line)
+    return b"".join(os.fsencode(f"{commit} {name}\n") for commit, name, target in refs if not target)
+
+
+@dataclass(frozen=True, slots=True)
+class GitDirectory:
+    """A git directory that belongs to a task, read as plain files: no git runs in it. Blocking."""
+
+    path: Path
+
+    @property
+    def objects(self) -> Path:
+        """Its object directory."""
+        return self.path / "objects"
+
+    def head(self) -> str | None:
+        """Return the commit of its HEAD; `None` if that cannot be read."""
+        content = read_regular(self.path / "HEAD")
+        if content is None:
+            return None
+        target = content.decode("utf-8", "replace").strip()
+        name = target.removeprefix("ref: ")
+        found = target if name == target else self.refs().get(name)
+        return found if found and re.fullmatch(r"[0-9a-f]{40}(?:[0-9a-f]{24})?", found) else None
+
+    def refs(self) -> Mapping[str, str]:
+        """Return its refs with their object ids, except symbolic ones."""
+        found = dict(self._packed())
+        pending = [self.path / "refs"]
+        while pending:
+            directory = pending.pop()
+            if directory.is_symlink() or not directory.is_dir():
+                continue
+            for child in directory.iterdir():
+                if content := read_regular(child):
+                    name = child.relative_to(self.path).as_posix()
+                    found[name] = content.decode("ascii", "replace").strip()
+                else:
+                    pending.append(child)
+        return found
+
+    def _packed(self) -> Iterator[tuple[str, str]]:
+        content = read_regular(self.path / "packed-refs", limit=1 << 26) or b""
+        for line in os.fsdecode(content).split("\n"):
+            commit, _, name = line.partition(" ")
+            if name and not line.startswith(("#", "^")):
+                yield name, commit
