@@ -99,7 +99,7 @@ def test_run_without_publishing_is_checked_when_it_is_published(hosted: Project,
     assert len(heads(github)) == 2
 
 
-def test_commits_that_were_pushed_since_are_no_obstacle(hosted: Project, github: GitHubServer) -> None:
+def test_commits_that_were_pushed_since_do_not_stop_it(hosted: Project, github: GitHubServer) -> None:
     private(hosted)
     done = hosted.run(hosted.tasks(SCRIPTS)).expect(0)
     hosted.clone.git("push", "-q", github.repository(NAME).path, "main")
