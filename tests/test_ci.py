@@ -182,6 +182,24 @@ def test_text_of_an_issue_is_never_interpreted_by_the_shell(tmp_path: Path) -> N
     assert not (tmp_path / "x").exists()
 
 
+def test_settings_on_gitlab_are_those_of_the_target_branch(clone: Clone, tmp_path: Path) -> None:
+    victim = written(tmp_path, "victim", "kept")
+    clone.git("remote", "add", "origin", clone.path)
+    clone.commit({"pyproject.toml": "[tool.base]\n"})
+    clone.git("switch", "-q", "-c", "change")
+    clone.commit({"patchyard.toml": "trusted = 1\n", "pyproject.toml": "[tool.patchyard]\n"})
+    (clone.path / "patchyard.lock").symlink_to(victim)
+    script = [line for line in loaded(fences()[GITLAB])["plan"]["script"] if "FETCH_HEAD" in line]
+    environ = {**clone.user.environ, "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "main"}
+
+    subprocess.run(["sh", "-e", "-c", *script], cwd=clone.path, env=environ, check=True)
+
+    assert not (clone.path / "patchyard.toml").exists()
+    assert not (clone.path / "patchyard.lock").is_symlink()
+    assert (clone.path / "pyproject.toml").read_text() == "[tool.base]\n"
+    assert victim.read_text() == "kept"
+
+
 def test_patches_become_branches_on_gitlab(clone: Clone, tmp_path: Path) -> None:
     project = Project(clone)
     remote = tmp_path / "remote.git"

@@ -10,6 +10,7 @@ import click
 from containers.git.repository import NotARepositoryError, Repository
 from pipeline.cli.process import BAD_PLAN
 from pipeline.config.sources import load
+from pipeline.config.trust import Grant, TrustStore, needed_grants, trust_command
 from pipeline.events import now, timestamp
 from pipeline.run.call.prepare import (
     Call,
@@ -105,6 +106,7 @@ def check_plan(path: str, repo: Path, environ: Mapping[str, str], *, agent: str 
     settings = sources.resolve(parsed.plan.settings)
     batches = resolve_batches(parsed.plan, settings)
     check_agents(batches, settings, environ)
+    _show_grants(needed_grants(sources, parsed.plan.settings, path, root), path, root, environ, as_json=as_json)
     for spec in (spec for batch in batches for spec in batch.tasks):
         record = _check_record(spec)
         click.echo(json.dumps(record) if as_json else _check_text(record))
@@ -112,6 +114,23 @@ def check_plan(path: str, repo: Path, environ: Mapping[str, str], *, agent: str 
         counts = f"{plural(len(parsed.plan.tasks), 'task')} in {plural(len(parsed.plan.batches), 'batch')}"
         click.echo(f"{path}: {counts}: the plan can be run")
     return 0
+
+
+def _show_grants(
+    grants: Iterable[Grant], path: str, root: Path, environ: Mapping[str, str], *, as_json: bool
+) -> None:
+    """Print the settings that need trust, and whether it is remembered."""
+    store = TrustStore(environ)
+    for grant in grants:
+        is_trusted = store.has(grant, root)
+        if as_json:
+            record = {"event": "grant", "time": timestamp(now()), "setting": grant.key}
+            more = {"value": json.loads(grant.value), "path": grant.where, "trusted": is_trusted}
+            click.echo(json.dumps(record | more))
+        elif is_trusted:
+            click.echo(printable(f"trusted: {grant}"))
+        else:
+            click.echo(printable(f"needs trust: {grant} (`{trust_command(path)}` gives it)"), err=True)
 
 
 def _check_record(spec: TaskSpec) -> dict[str, Any]:
@@ -147,8 +166,10 @@ def _diagnostic_record(found: Diagnostic) -> dict[str, Any]:
 
 
 def print_warnings(prepared: Prepared) -> None:
-    """Print the warnings about the plan, and the tasks that the selected ones build on and that do not run."""
+    """Print the warnings about the plan, the trusted settings, and tasks that others need and do not run."""
     _print_diagnostics(prepared.warnings)
+    for grant in prepared.grants:
+        click.echo(printable(f"trusted: {grant}"), err=True)
     if warning := left_out_warning(prepared):
         click.echo(warning, err=True)
 

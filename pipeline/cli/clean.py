@@ -11,11 +11,13 @@ from containers.worktrees.recovery import quarantined_worktrees, remove_worktree
 from pipeline.cli.options import database_option, repo_option
 from pipeline.cli.process import environment
 from pipeline.config.sources import load
+from pipeline.config.trust import require_trust
 from pipeline.run.call.prepare import CallError
 from pipeline.run.stored.open_store import open_store
 from pipeline.run.stored.recovery import make_store_work
 from pipeline.run.stored.retention import Retention
 from tasks.durations import parse_duration
+from tasks.model import PlanSettings
 from tasks.text import plural, printable
 
 
@@ -45,8 +47,8 @@ def clean(repo: Path, worktrees: Path | None, older_than: str | None, *, dry_run
     environ = environment()
     repository = Repository.open(repo, environ)
     settings = load({"worktrees": worktrees}, environ, repository.root)
-    configured = settings.forced.get("worktrees") or settings.file.get("worktrees")
-    directory = configured or default_directory(repository)
+    directory = settings.resolve(PlanSettings()).worktrees or default_directory(repository)
+    require_trust(settings, PlanSettings(), "", repository.root, environ, only=["worktrees"])
     opener = partial(open_store, repository, environ)
     removed = remove_worktrees(
         repository, directory, dry_run=dry_run, store_work=make_store_work(opener, environ)

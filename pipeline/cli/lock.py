@@ -17,6 +17,7 @@ from pipeline.cli.options import repo_option
 from pipeline.cli.process import environment
 from pipeline.config.lockfile import Lock, LockError
 from pipeline.config.sources import Sources, load
+from pipeline.config.trust import require_trust
 from pipeline.run.call.prepare import parse_plan, read_plan
 from pipeline.run.call.task_spec import images_of, resolve_batches
 from tasks.model import PlanSettings
@@ -50,6 +51,7 @@ def lock(
     sources = load({"engines": engines}, environment(), root)
     known = Lock.beside(root)
     settings = sources.resolve(PlanSettings())
+    require_trust(sources, PlanSettings(), "", root, environment(), only=["engines"])
     named = [*images, *_images_of_plans(plans, sources)]
     if not named:
         named = [settings.image or DEFAULT_IMAGE]

@@ -22,6 +22,7 @@ from pipeline.cli.report import report
 from pipeline.cli.resume import cancel, resume, retry
 from pipeline.cli.serve import serve
 from pipeline.cli.show import diff, logs, patches, runs, status
+from pipeline.cli.trust import trust
 from pipeline.config.settings import SETTINGS
 from tasks.errors import PatchyardError, first_error
 from tasks.text import printable
@@ -159,6 +160,6 @@ def check(
 for command in (
     *(status, logs, diff, patches, publish, runs, agents),
     *(resume, retry, cancel),
-    *(clean, report, lock, serve),
+    *(clean, report, lock, serve, trust),
 ):
     main.add_command(command)

@@ -17,9 +17,10 @@ from containers.agents.builtin import BUILT_IN, Agent
 from containers.dagger_engine.engines import EngineAddress
 from tasks.durations import parse_duration
 from tasks.model import Mode
+from tasks.secrets import OWN_SECRETS
 
 SERVICE = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
-ADDRESS = re.compile(r"[A-Za-z0-9.-]+:[1-9][0-9]{0,4}")
+ADDRESS = re.compile(r"(localhost|127(\.[0-9]{1,3}){3}):[1-9][0-9]{0,4}")
 PLACEHOLDERS = frozenset({"plan", "task", "run"})
 
 
@@ -93,6 +94,18 @@ def parse_list(value: object) -> tuple[str, ...]:
     if not isinstance(items, list | tuple) or not all(isinstance(item, str) and item.strip() for item in items):
         raise ValueError("expected a list of strings")
     return tuple(items)
+
+
+def parse_secret_names(value: object) -> tuple[str, ...]:
+    """Return names of variables, none of which holds a secret of patchyard itself."""
+    names = parse_list(value)
+    for name in names:
+        if name in OWN_SECRETS or name.startswith("PATCHYARD_"):
+            raise ValueError(
+                f"{name} belongs to patchyard and is given to no task; put another credential into a variable "
+                "with another name"
+            )
+    return names
 
 
 def parse_relative_paths(value: object) -> tuple[str, ...]:
@@ -210,7 +223,7 @@ AGENT_CONVERTERS: Mapping[str, Callable[[object], Any]] = MappingProxyType(
         "command": parse_text,
         "image": parse_text,
         "setup": parse_commands,
-        "secrets": parse_list,
+        "secrets": parse_secret_names,
         "environment": parse_environment,
         "version": parse_text,
         "cost": parse_cost_pattern,

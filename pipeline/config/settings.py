@@ -24,11 +24,19 @@ from pipeline.config.converters import (
     parse_path,
     parse_relative_paths,
     parse_seconds,
+    parse_secret_names,
     parse_services,
     parse_text,
     parse_webhook_url,
 )
-from pipeline.config.table import ApiField, ModuleArgument, Option, declared_settings, setting
+from pipeline.config.table import (
+    ApiField,
+    ModuleArgument,
+    NeedsTrust,
+    Option,
+    declared_settings,
+    setting,
+)
 from tasks.model import Batch, Mode, Task
 
 DEFAULT_BRANCH = "patchyard/{plan}/{task}"
@@ -73,6 +81,7 @@ class Settings:
         None,
         parse_text,
         "Agent for tasks without **Run:** commands: a name or a command.",
+        trust=NeedsTrust.COMMAND,
         option=Option("NAME|COMMAND"),
         module=ModuleArgument(),
         api=ApiField(),
@@ -94,6 +103,7 @@ class Settings:
         "Directory of the worktrees.",
         note="outside the checkout, or ignored by it",
         default_text="<repository>-worktrees beside the repository",
+        trust=NeedsTrust.OUTSIDE,
         option=Option("DIR"),
     )
     branch: str = setting(
@@ -140,12 +150,15 @@ class Settings:
         "User to request a review from, or a team as `organization/team`.",
         option=Option("LOGIN"),
     )
-    remote: str = setting("origin", parse_text, "Remote to push to.", option=Option("NAME"))
+    remote: str = setting(
+        "origin", parse_text, "Remote to push to.", trust=NeedsTrust.ALWAYS, option=Option("NAME")
+    )
     github: str | None = setting(
         None,
         parse_text,
         "Repository on GitHub, as `owner/repo`.",
         default_text="from the remote's URL",
+        trust=NeedsTrust.ALWAYS,
         option=Option("OWNER/REPO"),
         module=ModuleArgument(publishing=True),
     )
@@ -164,11 +177,15 @@ class Settings:
         parse_webhook_url,
         "Webhook URL to call when the run ends (Slack-compatible). Prefer `PATCHYARD_NOTIFY` for a secret URL: "
         "options are visible to other users.",
+        trust=NeedsTrust.ALWAYS,
         option=Option("URL"),
         secret=True,
     )
     secrets: tuple[str, ...] = setting(
-        (), parse_list, "Names of variables whose values are masked in logs and kept out of patches."
+        (),
+        parse_secret_names,
+        "Names of variables whose values are masked in logs and kept out of patches.",
+        trust=NeedsTrust.ALWAYS,
     )
     environment: Mapping[str, str] = setting(
         {}, parse_environment, "Table of variables for every step.", in_environment=False
@@ -179,6 +196,7 @@ class Settings:
         "`[agents.NAME]` adds an agent, or changes a built-in one.",
         note="see [docs/agents.md](docs/agents.md)",
         in_environment=False,
+        trust=NeedsTrust.ALWAYS,
     )
     copy: tuple[str, ...] = setting(
         (),
@@ -208,6 +226,7 @@ class Settings:
         parse_engines,
         "Address of a Dagger engine, and how many tasks it runs at once, in mode `dagger`.",
         default_text="one on this machine",
+        trust=NeedsTrust.ALWAYS,
         option=Option("URL[=N]"),
     )
     fresh: bool = setting(
@@ -248,6 +267,16 @@ class Settings:
         "Ports of this machine that containers reach, in mode `dagger`.",
         note='such as `model = "localhost:11434"`',
         section="container",
+        trust=NeedsTrust.ALWAYS,
+    )
+    trust: bool = setting(
+        default=False,
+        convert=parse_flag,
+        help="Trust all settings of the repository and the plan, for this run.",
+        note="`patchyard trust` remembers it; see [docs/trust.md](docs/trust.md)",
+        in_file=False,
+        option=Option(),
+        module=ModuleArgument(),
     )
     forced: frozenset[str] = frozenset()
 

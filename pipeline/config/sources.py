@@ -1,9 +1,9 @@
-"""Where settings come from: flags > environment > the plan > file > defaults."""
+"""Where settings come from: flags > environment > the plan > the repository's file > the user's > defaults."""
 
 import difflib
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -35,22 +35,26 @@ class UnsetError(ConfigError):
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """The settings from outside the plan: those of flags and variables, and those of the file."""
+    """The settings from outside the plan: those of flags and variables, and those of files.
+
+    `file` has those of the repository, whose file is at `path`; `own` those of the user's own file.
+    """
 
     forced: Mapping[str, Any]
     file: Mapping[str, Any]
+    path: Path
+    own: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def agent(self) -> str | None:
-        """The agent that a flag, a variable or the file names."""
-        agent = self.forced.get("agent") or self.file.get("agent")
+        """The agent that a flag, a variable or a file names."""
+        agent = self.forced.get("agent") or self.file.get("agent") or self.own.get("agent")
         return None if agent is None else str(agent)
 
     @property
     def agents(self) -> Mapping[str, Agent]:
-        """The agents that the configuration file declares or changes."""
-        agents: Mapping[str, Agent] = self.file.get("agents", {})
-        return agents
+        """The agents that the configuration files declare or change."""
+        return {**self.own.get("agents", {}), **self.file.get("agents", {})}
 
     def resolve(self, plan: PlanSettings) -> Settings:
         """Return the settings of a run, with those of its plan."""
@@ -59,8 +63,10 @@ class Sources:
             for item in fields(plan)
             if (value := getattr(plan, item.name)) is not None and item.name not in {"environment", "agents"}
         }
-        merged = {**self.file, **from_plan, **self.forced}
-        merged["environment"] = {**self.file.get("environment", {}), **plan.environment}
+        merged = {**self.own, **self.file, **from_plan, **self.forced}
+        for name in ("environment", "services"):
+            merged[name] = {**self.own.get(name, {}), **self.file.get(name, {})}
+        merged["environment"] |= plan.environment
         # A plan may come from others: its agent gets no secret of an agent with the same name.
         declared = {name: Agent(name, command) for name, command in plan.agents.items()}
         merged["agents"] = {**self.agents, **declared}
@@ -86,12 +92,22 @@ def load(flags: Mapping[str, object], environ: Mapping[str, str], root: Path) ->
         name: (value, SETTINGS[name].flag) for name, value in flags.items() if value is not None and value != ()
     }
     forced = {name: _convert(name, value, where) for name, (value, where) in {**variables, **named}.items()}
-    file = _read_file(root)
+    path, file = _read_file(root)
+    own_path = _own_file(environ)
+    own = _convert_table(_read_toml(own_path), own_path, "") if own_path and own_path.is_file() else {}
     home = environ.get("HOME", "~")
-    for values, start in ((forced, Path()), (file, root)):
+    for values, start in ((forced, Path()), (file, root), (own, Path(home))):
         if isinstance(named_path := values.get("worktrees"), Path):
             values["worktrees"] = _absolute_path(named_path, start, home)
-    return Sources(forced, file)
+    return Sources(forced, file, path, own)
+
+
+def _own_file(environ: Mapping[str, str]) -> Path | None:
+    """Return the path of the user's own file (https://specifications.freedesktop.org/basedir-spec/latest/)."""
+    config, home = environ.get("XDG_CONFIG_HOME"), environ.get("HOME")
+    if not (config or home):
+        return None
+    return Path(config or Path(home or "", ".config"), "patchyard", "config.toml")
 
 
 def variables_of(environ: Mapping[str, str]) -> dict[str, str]:
@@ -115,16 +131,17 @@ def _convert(name: str, value: object, where: str) -> object:
         raise ConfigError(f"{where}: {error}") from None
 
 
-def _read_file(root: Path) -> dict[str, Any]:
-    own = root / FILE
-    if own.is_file():
-        return _convert_table(_read_toml(own), own, "")
+def _read_file(root: Path) -> tuple[Path, dict[str, Any]]:
+    """Return the repository's file, or the path that it would have, and its settings."""
+    path = root / FILE
+    if path.is_file():
+        return path, _convert_table(_read_toml(path), path, "")
     project = root / "pyproject.toml"
     if project.is_file():
         table = _read_toml(project).get("tool", {})
         if isinstance(table, dict) and isinstance(table.get("patchyard"), dict):
-            return _convert_table(table["patchyard"], project, "tool.patchyard.")
-    return {}
+            return project, _convert_table(table["patchyard"], project, "tool.patchyard.")
+    return path, {}
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -140,7 +157,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 def _convert_table(table: Mapping[str, Any], path: Path, prefix: str) -> dict[str, Any]:
     found = {name: value for name, value in table.items() if name not in SECTIONS}
-    top_level = [name for name, item in SETTINGS.items() if not item.section]
+    top_level = [name for name, item in SETTINGS.items() if not item.section and item.in_file]
     _check_names(found, [*top_level, *SECTIONS], f"{path}: {prefix}")
     keys = {name: prefix + name for name in found}
     for table_name, names in SECTIONS.items():

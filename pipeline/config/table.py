@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -11,6 +12,16 @@ NO_DEFAULT = "none"
 NO_OPTION = "-"
 HEADER = "| setting | flag of `run` | environment | default | |\n|---|---|---|---|---|\n"
 T = TypeVar("T")
+
+
+class NeedsTrust(StrEnum):
+    """When a value that the repository or the plan sets needs the user's trust."""
+
+    ALWAYS = "always"
+    COMMAND = "command"
+    """If it is a command, and not the name of a known agent."""
+    OUTSIDE = "outside"
+    """If it is a path outside of the checkout."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +55,7 @@ class Setting:
     `convert` raises `ValueError`; its return annotation is the type of the setting. `help` is one sentence of
     Markdown for the command line, the module, the API and the README; only the README adds `note` to it.
     `default_text` is the default as users read it. `section` is the table of the file that holds the setting.
+    `trust` says when a value of the repository needs the user's trust (see `pipeline/config/trust.py`).
     """
 
     convert: Callable[[object], Any]
@@ -52,6 +64,8 @@ class Setting:
     note: str = ""
     section: str = ""
     in_environment: bool = True
+    in_file: bool = True
+    trust: NeedsTrust | None = None
     option: Option | None = None
     module: ModuleArgument | None = None
     api: ApiField | None = None
@@ -117,6 +131,8 @@ def setting(  # noqa: PLR0913 - a declaration, every part of it named
     note: str = "",
     section: str = "",
     in_environment: bool = True,
+    in_file: bool = True,
+    trust: NeedsTrust | None = None,
     option: Option | None = None,
     module: ModuleArgument | None = None,
     api: ApiField | None = None,
@@ -133,6 +149,8 @@ def setting(  # noqa: PLR0913 - a declaration, every part of it named
         note=note,
         section=section,
         in_environment=in_environment,
+        in_file=in_file,
+        trust=trust,
         option=option,
         module=module,
         api=api,

@@ -7,6 +7,7 @@ from pathlib import Path
 from containers.git.repository import GitError, Repository
 from pipeline.config.settings import SETTINGS
 from pipeline.config.sources import load
+from pipeline.config.trust import require_trust
 from pipeline.events import Listener, Notice, Published
 from pipeline.forge.base import ForgeError
 from pipeline.forge.github_connect import connect
@@ -151,7 +152,9 @@ def prepare_import(
     Raises:
         PatchyardError: The report or a setting is invalid, or it cannot be published; the message says why.
     """
-    settings = load(flags, environ, repository.root).resolve(PlanSettings())
+    sources = load(flags, environ, repository.root)
+    require_trust(sources, PlanSettings(), "", repository.root, environ, only=["remote", "github"])
+    settings = sources.resolve(PlanSettings())
     options = PublishOptions(
         remote=settings.remote,
         github=settings.github,

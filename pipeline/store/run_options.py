@@ -82,6 +82,8 @@ class StoredCall:
     masked: bool = False
     committer: Committer = field(default_factory=Committer)
     served: bool = False
+    trusted: tuple[str, ...] = ()
+    """Digests of the settings of the repository that the user trusted for this run."""
 
     @property
     def as_json(self) -> str:
@@ -94,6 +96,7 @@ class StoredCall:
                 "masked": self.masked,
                 "who": asdict(self.committer),
                 "served": self.served,
+                "trusted": self.trusted,
             }
         )
 
@@ -113,4 +116,5 @@ class StoredCall:
             masked=bool(values.get("masked")),
             committer=Committer(**(values.get("who") or {})),
             served=bool(values.get("served")),
+            trusted=tuple(values.get("trusted") or ()),
         )

@@ -114,14 +114,13 @@ class TestEnvironment:
         await machine.run(machine.job("env | sed 's/=.*//' > names"))
         return set((machine.files / "names").read_text().split())
 
-    async def test_a_token_that_is_named_as_a_secret_reaches_the_task(self, machine: Machine) -> None:
-        machine.environ.update(GITHUB_TOKEN="ghp_of-the-user", GH_TOKEN="ghp_another")
+    async def test_a_secret_of_the_job_reaches_the_task_and_tokens_do_not(self, machine: Machine) -> None:
+        machine.environ.update(API_KEY="of-the-user", GH_TOKEN="ghp_another")
         job = replace(
-            machine.job('printf "%s" "$GITHUB_TOKEN,$GH_TOKEN" > t'),
-            secrets=Secrets({"GITHUB_TOKEN": "ghp_of-the-user"}),
+            machine.job('printf "%s" "$API_KEY,$GH_TOKEN" > t'), secrets=Secrets({"API_KEY": "of-the-user"})
         )
         await machine.run(job)
-        assert (machine.files / "t").read_text() == "ghp_of-the-user,"
+        assert (machine.files / "t").read_text() == "of-the-user,"
 
     async def test_the_plan_s_variables_win_over_the_user_s(self, machine: Machine) -> None:
         machine.environ.update(COLOUR="red", SIZE="9")

@@ -107,9 +107,7 @@ def test_text_that_is_not_utf_8_is_replaced_or_rejected(
     project: Project, make_repository: Callable[..., Clone], test_image: str
 ) -> None:
     project.clone.git("config", "user.name", "J\udcf6rg")
-    (project.root / "patchyard.toml").write_text(
-        f'mode = "dagger"\nimage = "{test_image}"\nsecrets = ["KEY"]\n'
-    )
+    project.configure(f'mode = "dagger"\nimage = "{test_image}"\nsecrets = ["KEY"]\n')
     plan = project.tasks({"1.1": "echo 1 > one; git commit -qm one --allow-empty"})
     done = project.call("run", plan, "--json", environ={"KEY": KEY}).expect(0)
     assert project.clone.git("log", "-1", "--format=%an", "patchyard/demo/1.1") == "Jörg"

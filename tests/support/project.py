@@ -148,9 +148,10 @@ class Project:
         """Write a plan whose tasks run one script each; see `plan_text`."""
         return self.plan(plan_text(scripts, title=title, front=front, fields=fields, batches=batches), name)
 
-    def configure(self, text: str) -> None:
-        """Write the configuration file, which is not committed."""
+    def configure(self, text: str, *, trusted: bool = True) -> None:
+        """Write the configuration file, which is not committed; its settings are trusted."""
         (self.root / "patchyard.toml").write_text(text, encoding="utf-8")
+        self.environ |= {"PATCHYARD_TRUST": str(trusted).lower()}
 
     def call(
         self,

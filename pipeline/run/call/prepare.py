@@ -13,6 +13,7 @@ from containers.worktrees.pool import default_directory
 from pipeline.config.lockfile import Lock
 from pipeline.config.settings import DEFAULT_BRANCH, Settings
 from pipeline.config.sources import ConfigError, Sources, UnsetError, load, secret_values, variables_of
+from pipeline.config.trust import Grant, require_trust
 from pipeline.events import now
 from pipeline.run.call.task_spec import BatchSpec, images_of, mask_titles, pin_images, resolve_batches
 from pipeline.run.commits import committer_of
@@ -42,6 +43,8 @@ class Call:
     environ: Mapping[str, str] = field(repr=False)
     flags: Mapping[str, object] = field(default_factory=dict)
     selection: Selection = field(default_factory=Selection)
+    trusted: tuple[str, ...] = ()
+    """Digests of settings of the repository that are trusted, besides the remembered ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,8 @@ class Prepared:
     base_name: str | None
     left_out: tuple[str, ...] = ()
     masked: bool = False
+    grants: tuple[Grant, ...] = ()
+    """The trusted settings of the repository and the plan."""
 
     @property
     def worktrees(self) -> Path:
@@ -117,6 +122,9 @@ def prepare(call: Call, *, plan_text: str | None = None, base: str | None = None
     if parsed.plan is None:
         raise PlanError(parsed.diagnostics)
     settings = sources.resolve(parsed.plan.settings)
+    grants = require_trust(
+        sources, parsed.plan.settings, call.plan_path, repository.root, call.environ, trusted=call.trusted
+    )
     selection = call.selection
     plan = select(
         parsed.plan, start_batch=selection.start_batch, end_batch=selection.end_batch, tasks=selection.tasks
@@ -142,6 +150,7 @@ def prepare(call: Call, *, plan_text: str | None = None, base: str | None = None
         base=repository.resolve(base or settings.base or "HEAD"),
         base_name=base_name_of(repository, settings),
         left_out=left_out(parsed.plan, plan),
+        grants=grants,
     )
 
 
@@ -288,13 +297,14 @@ def _stored_call(prepared: Prepared, started: datetime) -> StoredCall:
         if isinstance(value, tuple)
         else value
         for name, value in given.items()
-        if name not in {"base", "notify"}
+        if name not in {"base", "notify", "trust"}
     }
     return StoredCall(
         flags=flags,
         selection=call.selection,
         notify=call.flags.get("notify") is not None,
         masked=prepared.masked,
+        trusted=tuple(grant.digest(prepared.repository.root) for grant in prepared.grants),
         committer=committer_of(prepared.repository, started),
     )
 

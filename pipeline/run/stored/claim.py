@@ -179,6 +179,7 @@ def prepare_again(
         environ=environ,
         flags={**run.call.flags, "notify": notify},
         selection=run.call.selection,
+        trusted=run.call.trusted,
     )
     _fetch_base(repository, run, environ)
     prepared = prepare(call, plan_text=text, base=run.base)

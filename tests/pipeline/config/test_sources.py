@@ -133,8 +133,8 @@ def test_image_of_the_agent_is_the_fallback(tmp_path: Path) -> None:
 
 
 def test_services_of_containers(tmp_path: Path) -> None:
-    file = '[container.services]\nmodel = "localhost:11434"\nproxy-1 = "10.0.0.1:80"'
-    assert resolved(tmp_path, file).services == {"model": "localhost:11434", "proxy-1": "10.0.0.1:80"}
+    file = '[container.services]\nmodel = "localhost:11434"\nproxy-1 = "127.0.0.9:80"'
+    assert resolved(tmp_path, file).services == {"model": "localhost:11434", "proxy-1": "127.0.0.9:80"}
 
 
 def test_pyproject_is_read_without_a_file_of_its_own(tmp_path: Path) -> None:
@@ -164,6 +164,18 @@ def test_pyproject_is_read_without_a_file_of_its_own(tmp_path: Path) -> None:
         ),
         ('[container.services]\nModel = "localhost:1"', "container.services: 'Model' is not a valid host name"),
         ('[container.services]\nmodel = "localhost"', "container.services: model should be a port"),
+        ('[container.services]\nmodel = "10.0.0.1:80"', "container.services: model should be a port of this"),
+        (
+            '[container.services]\nmodel = "127.evil.com:80"',
+            "container.services: model should be a port of this",
+        ),
+        (
+            'secrets = ["A", "GITHUB_TOKEN"]',
+            "secrets: GITHUB_TOKEN belongs to patchyard and is given to no task",
+        ),
+        ('secrets = ["PATCHYARD_ANY"]', "secrets: PATCHYARD_ANY belongs to patchyard"),
+        ('[agents.codex]\nsecrets = ["GH_TOKEN"]', "agents: codex.secrets: GH_TOKEN belongs to patchyard"),
+        ("trust = true", "trust: no such setting"),
         ("[worktree]\ncopi = []", "worktree.copi: no such setting; did you mean copy?"),
         ('[worktree]\ncopy = ["../x"]', "worktree.copy: '../x' leaves the repository"),
         ('[environment]\n"" = "y"', "environment: '' is not a valid variable name"),

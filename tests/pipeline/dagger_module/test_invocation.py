@@ -121,7 +121,7 @@ def test_error_is_printed_as_on_the_command_line() -> None:
 async def test_services_are_refused_before_a_task_runs(working_directory: Path) -> None:
     (working_directory / HOME / "patchyard.toml").write_text('[container.services]\nmodel = "localhost:4000"\n')
     with pytest.raises(ModuleError, match=r"^the settings have \[container\.services\], ports of a machine"):
-        await Invocation("plan.md", {"agent": "true"}).run({})
+        await Invocation("plan.md", {"agent": "true", "trust": True}).run({})
 
 
 @pytest.mark.anyio
@@ -174,7 +174,7 @@ async def test_missing_secret_is_requested_as_an_argument(
 ) -> None:
     (working_directory / HOME / "patchyard.toml").write_text(settings)
     with pytest.raises(ModuleError) as caught:
-        await Invocation("plan.md", {"agent": agent}).check()
+        await Invocation("plan.md", {"agent": agent, "trust": True}).check()
     assert str(caught.value) == message
 
 

@@ -146,7 +146,7 @@ def test_agents_of_plan_and_task_are_used(project: Project, agent: str) -> None:
     )
     plan = project.plan(f"---\n{front}---\n{text}")
 
-    project.run(plan).expect(0)
+    project.run(plan, "--trust").expect(0)
 
     assert project.show("patchyard/agents/1:agent.txt") == "done by one"
     assert project.show("patchyard/agents/2:agent.txt") == "done by two"

@@ -22,6 +22,7 @@ CALL = {
     "masked": True,
     "who": {"name": "A", "email": "a@example.com", "offset": "+0200"},
     "served": True,
+    "trusted": ["digest"],
 }
 
 

@@ -1,0 +1,170 @@
+"""What a repository sets only with the user's trust, and the trust that is remembered.
+
+A file of the repository, or the front matter of a plan, was perhaps written by someone else. Settings that
+reach beyond the worktree of a task (their declaration says which) need a flag, a variable, the user's own
+file, or this trust. It is remembered by content, like that of direnv (https://direnv.net/man/direnv.1.html):
+a setting with another value needs it again.
+"""
+
+import json
+import shlex
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, is_dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from containers.agents.builtin import BUILT_IN
+from pipeline.config.settings import SETTINGS, Settings
+from pipeline.config.sources import ConfigError, Sources
+from pipeline.config.table import NeedsTrust, Setting
+from tasks.model import PlanSettings
+
+LONGEST_VALUE = 200
+"""Characters of a value that messages show."""
+
+
+class UntrustedError(ConfigError):
+    """The repository sets what it may set only with the user's trust."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A setting of a repository that needs the user's trust. `value` is JSON."""
+
+    key: str
+    value: str
+    where: str
+    """The file that sets it."""
+
+    def __str__(self) -> str:
+        """Return it for people."""
+        value = self.value if len(self.value) <= LONGEST_VALUE else f"{self.value[: LONGEST_VALUE - 1]}…"
+        return f"{self.key} = {value}, in {self.where}"
+
+    def digest(self, root: Path) -> str:
+        """Return what identifies the setting with its value, in the repository whose checkout is at `root`."""
+        return sha256(json.dumps([str(root.resolve()), self.key, self.value]).encode()).hexdigest()
+
+
+def needed_grants(sources: Sources, plan: PlanSettings, plan_path: str, root: Path) -> tuple[Grant, ...]:
+    """Return the settings of the repository and the plan that need trust. Blocking.
+
+    A setting that a flag or a variable sets needs none, nor does a value that the user's own file has too.
+    """
+    from_plan = {"agent": plan.agent, "agents": dict(plan.agents)}
+    known = {*BUILT_IN, *sources.agents, *plan.agents}
+    grants: list[Grant] = []
+    for name, item in SETTINGS.items():
+        if item.trust is None or name in sources.forced:
+            continue
+        for value, where in ((sources.file.get(name), str(sources.path)), (from_plan.get(name), plan_path)):
+            if value and _reaches_out(item, value, known, root):
+                own = sources.own.get(name, getattr(Settings(), name))
+                grants += [Grant(key, _as_json(asked), where) for key, asked in _asked(item, value, own)]
+    return tuple(grants)
+
+
+def _reaches_out(item: Setting, value: object, known_agents: Collection[str], root: Path) -> bool:
+    """Whether this value of a setting needs trust."""
+    if item.trust is NeedsTrust.COMMAND:
+        return value not in known_agents
+    if item.trust is NeedsTrust.OUTSIDE and isinstance(value, Path):
+        path, top = value.resolve(), root.resolve()
+        return not path.is_relative_to(top) or path.is_relative_to(top / ".git")
+    return True
+
+
+def _asked(item: Setting, value: object, own: object) -> Iterator[tuple[str, object]]:
+    """Yield the parts of a value that the user's own file does not have, by key."""
+    if isinstance(value, Mapping) and isinstance(own, Mapping):
+        yield from ((f"{item.key}.{name}", one) for name, one in value.items() if own.get(name) != one)
+    elif isinstance(value, tuple) and isinstance(own, tuple):
+        if rest := [one for one in value if one not in own]:
+            yield item.key, rest
+    elif value != own:
+        yield item.key, value
+
+
+def _as_json(value: object) -> str:
+    def convert(other: object) -> Any:  # noqa: ANN401 - json's own signature
+        if is_dataclass(other) and not isinstance(other, type):
+            return {name: item for name, item in asdict(other).items() if item and name != "name"}
+        return str(other)
+
+    return json.dumps(value, default=convert, ensure_ascii=False, sort_keys=True)
+
+
+class TrustStore:
+    """The user's remembered trust: one file for each setting, outside of every repository. Methods block."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        state, home = environ.get("XDG_STATE_HOME"), environ.get("HOME")
+        base = Path(state) if state else Path(home, ".local/state") if home else None
+        self._directory = base and base / "patchyard" / "trust"
+
+    def has(self, grant: Grant, root: Path) -> bool:
+        """Whether a setting is trusted."""
+        return self._directory is not None and (self._directory / grant.digest(root)).is_file()
+
+    def add(self, grants: Iterable[Grant], root: Path) -> None:
+        """Remember settings.
+
+        Raises:
+            ConfigError: The user has no home directory.
+        """
+        if self._directory is None:
+            raise ConfigError("HOME is not set, so no trust can be remembered; set it, or use PATCHYARD_TRUST")
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for grant in grants:
+            path = self._directory / grant.digest(root)
+            path.write_text(f"{root.resolve()}\n{grant}\n", encoding="utf-8", errors="replace")
+
+    def remove(self, grants: Iterable[Grant], root: Path) -> None:
+        """Forget settings."""
+        for grant in grants:
+            if self._directory is not None:
+                (self._directory / grant.digest(root)).unlink(missing_ok=True)
+
+
+def require_trust(  # noqa: PLR0913 - the parts of a call
+    sources: Sources,
+    plan: PlanSettings,
+    plan_path: str,
+    root: Path,
+    environ: Mapping[str, str],
+    *,
+    trusted: Collection[str] = (),
+    only: Collection[str] = (),
+) -> tuple[Grant, ...]:
+    """Return the settings that need trust, if all of them are trusted. Blocking.
+
+    Args:
+        sources: The settings from outside the plan.
+        plan: The settings of the plan.
+        plan_path: The path of the plan.
+        root: The checkout.
+        environ: The environment, which says where trust is remembered.
+        trusted: Digests of more settings that are trusted.
+        only: The settings that matter; by default all.
+
+    Raises:
+        UntrustedError: One is not trusted.
+    """
+    grants = needed_grants(sources, plan, plan_path, root)
+    grants = tuple(item for item in grants if not only or item.key in only)
+    store = TrustStore(environ)
+    if sources.forced.get("trust"):
+        return grants
+    missing = [item for item in grants if item.digest(root) not in trusted and not store.has(item, root)]
+    if missing:
+        raise UntrustedError(
+            f"the repository may not set this without your trust: {'; '.join(map(str, missing))}; review it, "
+            f"then run `{trust_command(plan_path)}`, or use --trust or PATCHYARD_TRUST=1 to trust it once"
+        )
+    return grants
+
+
+def trust_command(plan_path: str) -> str:
+    """Return the command that remembers trust in the settings of a repository, and of a plan in a file."""
+    return " ".join(["patchyard trust", *([shlex.quote(plan_path)] if plan_path not in {"", "-"} else [])])
