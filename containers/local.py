@@ -29,7 +29,13 @@ from anyio.lowlevel import checkpoint_if_cancelled
 from containers.agents.agent import first_line
 from containers.agents.builtin import Agent
 from containers.concurrency import run_to_end
-from containers.processes import Group, describe_start_failure, find_escaped_processes, signal_escaped_process
+from containers.processes import (
+    Group,
+    describe_start_failure,
+    find_escaped_processes,
+    may_have_escaped,
+    signal_escaped_process,
+)
 from containers.runner import Deadline, Job, Watcher, task_variables, with_prompt_file
 from containers.task_log import RunnerError, TaskLog
 from containers.worktrees.worktree import Worktree
@@ -76,10 +82,9 @@ class LocalRunner:
 
     A step ends when its process exits. Background processes that it started may run during later steps; after
     the last step, all process groups of the task are terminated before `run` returns. An escaped process (below
-    `timeout` or `setsid`) is identified by a variable in its environment. It is terminated after a timeout or a
-    cancellation, and otherwise if it still has the task's output open. Not found are a daemon that closed its
-    output and whose task ended by itself, and a process without the variable. Processes of another user (below
-    `sudo`) are not signalled.
+    `timeout` or `setsid`, or a daemon) is identified by a variable in its environment, and terminated with the
+    others. Not found are a process without the variable and, on other systems than Linux, a daemon that closed
+    its output and whose task ended by itself. Processes of another user (below `sudo`) are not signalled.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
@@ -285,13 +290,13 @@ class _Processes:
         )
 
     def _terminate_background(self) -> None:
-        """Terminate background processes, and escaped ones that still have the output open."""
+        """Terminate background processes, and escaped ones, so that none writes into the next task's files."""
         if any(group.is_alive() for group in self._groups):
             self._log.note("ending what is still running")
             self._terminate_groups()
         self._drain()
         self._input.close()
-        if self._is_output_open():
+        if self._is_output_open() or may_have_escaped(self._job_variable, self._groups[0].id):
             self._terminate_escaped()
             self._drain()
 

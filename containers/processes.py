@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
@@ -27,6 +27,8 @@ REFUSALS: Mapping[int | None, str] = {
     errno.EACCES: "is not executable",
     errno.ENOEXEC: "is not a program for this system (a script needs a first line such as #!/bin/sh)",
 }
+_FEW = 500
+"""Number of process ids up to which each is tried, which takes less time than to list all processes."""
 LAST_WAIT = 5.0
 """Seconds to wait for the exit of killed processes."""
 ENDED = frozenset({"zombie", "dead"})
@@ -138,6 +140,31 @@ def describe_start_failure(
         return NOT_EXECUTABLE, f"{name} {REFUSALS[number]}"
     reason = error.strerror if isinstance(error, OSError) else str(error)
     return None, f"{name} could not be started: {reason}"
+
+
+def may_have_escaped(variables: Mapping[str, str], first: int) -> bool:
+    """Whether a process with all these variables is running that was started after process `first`. Blocking.
+
+    A quick check, without the import of psutil, by the ids, which Linux assigns in order; elsewhere `False`.
+    """
+    if sys.platform != "linux":
+        return False
+    wanted = {f"{name}={value}".encode(errors="surrogateescape") for name, value in variables.items()}
+    for number in _ids_after(first):
+        with suppress(OSError):
+            if wanted <= set(Path(f"/proc/{number}/environ").read_bytes().split(b"\0")):
+                return True
+    return False
+
+
+def _ids_after(first: int) -> Iterable[int]:
+    """Return the ids that processes started after process `first` may have."""
+    newest = int(Path("/proc/loadavg").read_bytes().split()[-1])  # proc(5): the id that was assigned last
+    if first <= newest < first + _FEW:
+        return range(first + 1, newest + 1)
+    listed = (int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal())
+    # After the highest id, the lowest free ones are assigned again.
+    return [number for number in listed if number > first or newest < first]
 
 
 def find_escaped_processes(variables: Mapping[str, str]) -> "list[Process]":

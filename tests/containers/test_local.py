@@ -288,6 +288,20 @@ class TestBackground:
         assert running() == []
 
     @linux
+    @pytest.mark.parametrize(
+        "start",
+        ["setsid sh -c '{}' > /dev/null 2>&1 < /dev/null &", "(setsid nohup sh -c '{}' > /dev/null 2>&1 &)"],
+    )
+    async def test_daemon_that_closed_its_output_is_terminated(
+        self, machine: Machine, running: Running, start: str
+    ) -> None:
+        """Otherwise it would write into the worktree of the next task."""
+        script = start.format("echo $$ >> $PIDS; touch ready; exec sleep 60") + "\n" + WAIT
+        (result,) = await machine.run(machine.job(script))
+        assert result.ok
+        assert running() == []
+
+    @linux
     async def test_another_task_s_processes_are_left_alone(self, machine: Machine, running: Running) -> None:
         """Also those of a task with the same name and run, as in another repository."""
         async with anyio.create_task_group() as group:
