@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING, Protocol, Self
@@ -108,14 +109,16 @@ class ContainerConfig:
     """Configuration that all containers of a run share.
 
     `common` is the repository's common git directory. `identity` is the author of commits made by steps.
-    `depth` is the number of commits of history that a task sees, 0 for all. `caches` are directories that
-    containers keep between tasks and runs. `copy` are patterns of untracked files to copy from the worktree.
-    `fresh` ignores the engine's cache. `services` are ports of this machine, such as `localhost:11434`, by the
-    names under which containers reach them, each at the same port.
+    `repository` is an id that all clones of the repository share. `depth` is the number of commits of history
+    that a task sees, 0 for all. `caches` are directories that containers keep between tasks and runs of one
+    repository. `copy` are patterns of untracked files to copy from the worktree. `fresh` ignores the engine's
+    cache. `services` are ports of this machine, such as `localhost:11434`, by the names under which containers
+    reach them, each at the same port.
     """
 
     common: Path
     identity: Identity
+    repository: str = ""
     depth: int = 1
     caches: tuple[str, ...] = ()
     copy: tuple[str, ...] = ()
@@ -285,7 +288,9 @@ class EngineRunner:
         owner = await self._owner(container, job)
         tree = await self._tree(job, worktree)
         for path in config.caches:
-            cache = client.cache_volume(f"patchyard{path}")
+            # One per repository: others on the same engine must not get what its tasks leave there.
+            key = sha256(config.repository.encode(errors="surrogateescape")).hexdigest()[:32]
+            cache = client.cache_volume(f"patchyard-{key}{path}")
             container = container.with_mounted_cache(path, cache, owner=owner)
         for name, address in config.services.items():
             container = container.with_service_binding(name, self._service(address))

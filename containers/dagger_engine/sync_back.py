@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 GIT = ".git"
 RULES = ".gitignore"
-_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+_EXECUTABLE, _READABLE = 0o755, 0o644
+"""The permissions of directories and programs, and of other files, as git gives them with the usual umask."""
 Export = Callable[["Directory", Path], Awaitable[None]]
 
 
@@ -68,7 +69,7 @@ async def sync_back(
     if ignored := await to_thread.run_sync(_ignored, worktree, paths.added):
         changes = after.without_files(ignored).changes(before)
     await ask(partial(export, changes.layer(), worktree.path))
-    await to_thread.run_sync(_revoke_write, worktree.path, [*paths.added, *paths.modified])
+    await to_thread.run_sync(_normalize, worktree.path, [*paths.added, *paths.modified])
 
 
 async def _changed_paths(changes: "Changeset") -> _Paths:
@@ -90,14 +91,33 @@ def _remove(root: Path, paths: Sequence[str]) -> None:
                 remove(found)
 
 
-def _revoke_write(root: Path, paths: Sequence[str]) -> None:
-    """Revoke the write permission of group and others, which every user has in the container. Blocking."""
-    for path in paths:
-        for found in _find_entries(root, path.rstrip("/").split("/")):
-            with suppress(OSError):
-                mode = found.lstat().st_mode
-                if mode & _OTHERS and not stat.S_ISLNK(mode):
-                    found.chmod(stat.S_IMODE(mode) & ~_OTHERS)
+def _normalize(root: Path, paths: Sequence[str]) -> None:
+    """Give what came back the permissions that git has, and remove devices, pipes and sockets. Blocking.
+
+    In the container every user may write, and a task may be root there: without this, set-id programs and
+    directories that everybody may write to would come back to the host.
+    """
+    ahead = [entry for path in paths for entry in _find_entries(root, path.rstrip("/").split("/"))]
+    parents = {parent for entry in ahead for parent in entry.parents if parent.is_relative_to(root)} - {root}
+    while ahead:
+        path = ahead.pop()
+        with suppress(OSError):
+            mode = path.lstat().st_mode
+            if stat.S_ISDIR(mode):
+                parents.add(path)
+                ahead += (child for child in path.iterdir() if child.parent != root or child.name != GIT)
+            elif stat.S_ISREG(mode):
+                _set_mode(path, mode, _EXECUTABLE if mode & stat.S_IXUSR else _READABLE)
+            elif not stat.S_ISLNK(mode):
+                path.unlink()
+    for directory in parents:
+        with suppress(OSError):
+            _set_mode(directory, directory.lstat().st_mode, _EXECUTABLE)
+
+
+def _set_mode(path: Path, mode: int, wanted: int) -> None:
+    if stat.S_IMODE(mode) != wanted:
+        path.chmod(wanted)
 
 
 def _find_entries(directory: Path, parts: Sequence[str]) -> list[Path]:

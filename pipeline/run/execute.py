@@ -33,6 +33,7 @@ from pipeline.run.flow import run
 from pipeline.run.paths import run_directory
 from pipeline.run.recording.recorder import Recorder
 from pipeline.run.result_cache import ResultCache
+from pipeline.run.stored.open_store import repository_id
 from pipeline.run.stored.recovery import make_store_work, remove_run_file, write_run_file
 from pipeline.store.store import Store
 from tasks.errors import PatchyardError
@@ -223,6 +224,7 @@ def container_config(prepared: Prepared) -> ContainerConfig:
     return ContainerConfig(
         common=prepared.repository.common,
         identity=prepared.repository.identity(),
+        repository=repository_id(prepared.repository, prepared.call.environ),
         depth=settings.depth,
         caches=settings.caches,
         copy=settings.copy,

@@ -1,7 +1,10 @@
 """The queries that a task is to an engine, and what its answers become: on a stand-in for one."""
 
+import hashlib
 import json
+import os
 import re
+import stat
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -147,13 +150,14 @@ async def test_the_tree_and_the_caches_are_the_image_s_user_s(
     engine: StandIn, stage: Stage, its_user: str, owner: str
 ) -> None:
     engine.answers["user"] = lambda _: its_user
-    stage.settings(caches=("/root/.cache",))
+    stage.settings(caches=("/root/.cache",), repository="https://example.com/octo/demo")
     await stage.run("true")
     container = engine.known["Container-1"]
     given = f', owner: "{owner}"' if owner else ""
     assert f'.withMountedCache(path: "/root/.cache", cache: <CacheVolume-1>{given})' in container
     assert f'.withMountedDirectory(path: "/work", source: <Directory-1>{given})' in container
-    assert engine.known["CacheVolume-1"] == 'cacheVolume(key: "patchyard/root/.cache")'
+    key = hashlib.sha256(b"https://example.com/octo/demo").hexdigest()[:32]
+    assert engine.known["CacheVolume-1"] == f'cacheVolume(key: "patchyard-{key}/root/.cache")'
 
 
 async def test_copied_files_come_from_the_worktree(engine: StandIn, stage: Stage) -> None:
@@ -390,3 +394,40 @@ async def test_query_cancelled_by_another_session_is_retried(engine: StandIn, st
     assert (ran.last.exit_code, ran.last.tail, ran.last.error) == (0, "out\n", None)
     assert len(texts(engine, "stdout")) == 3
     assert stage.watcher.events == ["started 1", "finished 1"]
+
+
+async def test_what_comes_back_has_the_permissions_of_git(engine: StandIn, stage: Stage) -> None:
+    """A task may be root in its container, and the program too on its machine."""
+
+    def export(_: str) -> str:
+        work = stage.directory / "pool" / "wt-1"
+        (work / "new/deep").mkdir(parents=True)
+        (work / "new/deep/f").write_text("f")
+        (work / "new/tool").write_text("#!/bin/sh\n")
+        (work / "new/tool").chmod(0o6755)
+        os.mkfifo(work / "new/pipe")
+        (work / "src/app.py").write_text("changed")
+        for path in (work / "src", work / "new", work / "new/deep", work / "new/deep/f", work / "src/app.py"):
+            path.chmod(path.stat().st_mode | 0o2022)
+        return str(work)
+
+    engine.answers |= {
+        "addedPaths": lambda _: ["new/"],
+        "modifiedPaths": lambda _: ["src/app.py"],
+        "export": export,
+    }
+    ran = await stage.run("true")
+    work = ran.worktree.path
+    modes = {
+        name: stat.S_IMODE((work / name).stat().st_mode)
+        for name in ("src", "src/app.py", "new", "new/deep", "new/deep/f", "new/tool")
+    }
+    assert modes == {
+        "src": 0o755,
+        "src/app.py": 0o644,
+        "new": 0o755,
+        "new/deep": 0o755,
+        "new/deep/f": 0o644,
+        "new/tool": 0o755,
+    }
+    assert not (work / "new/pipe").exists()
