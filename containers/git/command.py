@@ -176,6 +176,14 @@ class Git:
         """Return the same git with another directory, and more variables."""
         return replace(self, cwd=cwd or self.cwd, environ={**self.environ, **(environ or {})})
 
+    def configured(self, settings: Sequence[tuple[str, str]]) -> "Git":
+        """Return the same git with more settings, which have precedence over those of files."""
+        count = int(self.environ.get("GIT_CONFIG_COUNT", "0"))
+        added = {"GIT_CONFIG_COUNT": str(count + len(settings))}
+        for number, (key, value) in enumerate(settings, count):
+            added |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+        return self.at(environ=added)
+
     def run(
         self,
         *arguments: str,

@@ -1,20 +1,22 @@
 """Remotes: list branches, fetch, push; every call has a time limit."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
-from containers.git.command import Git, GitError, GitTimeoutError, useful_line
+from containers.git.command import Git, GitError, GitTimeoutError, Output, useful_line
+from containers.git.remote_address import Address, Settings, read_address
 from tasks.text import without_credentials
 
 TIMEOUT = 300.0
 """Limit of one call over the network, in seconds."""
 
 _HEADS = "refs/heads/"
+_NAME = "{remote}"
+"""In the arguments of a call, the place of the remote's name."""
 _USERNAME = "PATCHYARD_GIT_USERNAME"
 _PASSWORD = "PATCHYARD_GIT_PASSWORD"  # noqa: S105 - the name of a variable
 _HELPER = (
@@ -39,6 +41,10 @@ _UNREACHABLE = (
     (
         re.compile(r"[Rr]epository .*not found|error: 404"),
         "the repository does not exist, or the token or account may not see it",
+    ),
+    (
+        re.compile(r"SSL certificate problem|certificate verif|server certificate", re.IGNORECASE),
+        "its certificate is not trusted; name that of its authority with `git config --global http.sslCAInfo`",
     ),
     (
         re.compile(r"Could not resolve host"),
@@ -102,11 +108,27 @@ class Remote:
     Args:
         git: A git that runs where the user would run it: the URL of a remote may be a relative path.
         name: The remote's name, such as `origin`, or a URL.
+        address: Where every call over the network goes, whatever the configuration says by then; without one,
+            each call goes where the configuration says.
     """
 
-    def __init__(self, git: Git, name: str) -> None:
+    def __init__(self, git: Git, name: str, address: Address | None = None) -> None:
         self._git = git
         self.name = name
+        self._address = address
+
+    def fixed(self) -> "Remote":
+        """Return the remote with the URL to push to, and the settings to reach it, that it has now.
+
+        Each of its calls over the network fails with a `RemoteError` if they have changed by then.
+
+        Raises:
+            GitError: There is no such remote.
+        """
+        url = self.url(push=True)
+        if url is None:
+            raise GitError(f"there is no remote {self.name}; add it with `git remote add {self.name} URL`")
+        return Remote(self._git, self.name, read_address(self._git, self.name, url))
 
     def url(self, *, push: bool = False) -> str | None:
         """Return the URL that git uses, after `insteadOf`; `None` if there is no such remote.
@@ -114,6 +136,8 @@ class Remote:
         Args:
             push: Return the URL to push to (`pushUrl`, `pushInsteadOf`).
         """
+        if self._address is not None and push:
+            return self._address.url
         options = ["--push"] if push else []
         output = self._git.run("remote", "get-url", *options, "--", self.name, ok=(0, 2, 128))
         if output.code == 0:
@@ -143,7 +167,7 @@ class Remote:
             RemoteError: The remote cannot be reached or read.
         """
         full = [f"{_HEADS}{pattern}" for pattern in patterns]
-        lines = self._call(credential, timeout, "ls-remote", "--quiet", "--", self.name, *full).split("\n")
+        lines = self._call(credential, timeout, "ls-remote", "--quiet", "--", _NAME, *full).split("\n")
         found = (line.split("\t") for line in lines if line)
         return {name.removeprefix(_HEADS): commit for commit, name in found if name.startswith(_HEADS)}
 
@@ -153,7 +177,7 @@ class Remote:
         Raises:
             RemoteError: The remote cannot be reached or read.
         """
-        arguments = ("ls-remote", "--quiet", "--symref", "--", self.name, "HEAD")
+        arguments = ("ls-remote", "--quiet", "--symref", "--", _NAME, "HEAD")
         for line in self._call(credential, timeout, *arguments).split("\n"):
             if line.startswith(f"ref: {_HEADS}"):
                 return line.split("\t")[0].removeprefix(f"ref: {_HEADS}")
@@ -175,27 +199,24 @@ class Remote:
             "--no-auto-gc",
             "--quiet",
         )
-        self._call(credential, timeout, "fetch", *options, "--refmap=", "--", self.name, commit)
+        self._call(credential, timeout, "fetch", *options, "--refmap=", "--", _NAME, commit)
 
-    def is_below_shallow(
-        self, commit: str, branch: str, credential: Credential | None, timeout: float = TIMEOUT
-    ) -> bool:
-        """Return whether a commit is on a branch of the remote, where only a shallow clone hides that.
+    def contains(self, tip: str, commit: str, credential: Credential | None, timeout: float = TIMEOUT) -> bool:
+        """Return whether a tip of the remote is a commit or a descendant of it, by the remote's history alone.
 
-        The remote's commits, without trees and files, are read to a temporary directory: deepening the clone
-        would change it.
+        For a shallow clone, whose own history is cut; that does not change. Reads commits only, if the remote
+        permits it (https://git-scm.com/docs/git-rev-list#Documentation/git-rev-list.txt---filterltfilter-specgt).
 
         Raises:
-            RemoteError: The remote cannot be reached or read.
+            RemoteError: The remote cannot be reached or does not have the tip.
         """
-        if self._git.run("rev-parse", "--is-shallow-repository").text != "true":
-            return False
         with TemporaryDirectory(prefix="patchyard-history-") as directory:
-            options = ("--bare", "--quiet", "--no-tags", "--single-branch", "--filter=tree:0")
-            url = self.url() or self.name
-            self._call(credential, timeout, "clone", *options, f"--branch={branch}", "--", url, directory)
-            git = self._git.at(Path(directory), {"GIT_DIR": directory})
-            return git.run("merge-base", "--is-ancestor", commit, branch, ok=(0, 1, 128)).code == 0
+            aside = self._git.at(environ={"GIT_DIR": directory})
+            form = self._git.run("rev-parse", "--show-object-format").text
+            aside.run("init", "--quiet", "--bare", f"--object-format={form}", directory)
+            arguments = ("fetch", "--quiet", "--no-tags", "--filter=tree:0", "--refmap=", "--", _NAME, tip)
+            self._call(credential, timeout, *arguments, git=aside)
+            return aside.run("merge-base", "--is-ancestor", commit, tip, ok=range(256)).code == 0
 
     def push(
         self, pushes: Sequence[Push], credential: Credential | None, timeout: float = TIMEOUT
@@ -216,13 +237,12 @@ class Remote:
         leases = [f"--force-with-lease={_HEADS}{one.branch}:{one.lease or ''}" for one in pushes]
         refspecs = [f"{one.commit}:{_HEADS}{one.branch}" for one in pushes]
         arguments = (
-            "-c", f"remote.{self.name}.mirror=false", "push", "--porcelain", "--verbose", "--no-verify",
-            "--no-signed", "--no-follow-tags", "--recurse-submodules=no", "--no-progress", *leases, "--",
-            self.name, *refspecs,
+            "push", "--porcelain", "--verbose", "--no-verify", "--no-signed", "--no-follow-tags",
+            "--recurse-submodules=no", "--no-progress", *leases, "--", _NAME, *refspecs,
         )  # fmt: skip
-        options, environ, secret = self._access(credential, push=True)
+        secret = credential.password if credential else ""
         try:
-            output = self._git.at(environ=environ).run(*options, *arguments, ok=range(256), timeout=timeout)
+            output = self._run(credential, timeout, *arguments, push=True, ok=range(256))
         except GitTimeoutError:
             late = f"{self.name} did not answer within {timeout:g} s; try again later"
             return tuple(PushResult(one.branch, late, PushFailure.REMOTE) for one in pushes)
@@ -233,37 +253,70 @@ class Remote:
         failure = PushFailure.REMOTE if _why_unreachable(stderr) else PushFailure.PUSH
         return tuple(results.get(one.branch, PushResult(one.branch, missing, failure)) for one in pushes)
 
-    def _call(self, credential: Credential | None, timeout: float, *arguments: str) -> str:
+    def _call(
+        self, credential: Credential | None, timeout: float, *arguments: str, git: Git | None = None
+    ) -> str:
         """Run git against the remote, and explain its errors."""
-        options, environ, secret = self._access(credential, push=False)
+        secret = credential.password if credential else ""
         try:
-            return self._git.at(environ=environ).run(*options, *arguments, timeout=timeout).text
+            return self._run(credential, timeout, *arguments, push=False, git=git).text
+        except RemoteError:
+            raise
         except GitTimeoutError:
             raise RemoteError(f"{self.name} did not answer within {timeout:g} s; try again later") from None
         except GitError as error:
             stderr = _masked(error.stderr, secret)
             raise RemoteError(_explain(self.name, stderr), code=error.code, stderr=stderr) from None
 
-    def _access(
-        self, credential: Credential | None, *, push: bool
-    ) -> tuple[tuple[str, ...], dict[str, str], str]:
-        """Return git options and variables that give a credential to the remote's host only, and its secret.
+    def _run(
+        self,
+        credential: Credential | None,
+        timeout: float,
+        *arguments: str,
+        push: bool,
+        ok: Container[int] = (0,),
+        git: Git | None = None,
+    ) -> Output:
+        """Run git with a name for the remote in place of `_NAME`, and with the credential.
+
+        `git` is that of the repository by default.
+
+        Raises:
+            RemoteError: The configuration has changed, or the credential has a line break in it.
+        """
+        name = self.name
+        settings: Settings = ()
+        if self._address is not None:
+            try:
+                self._address.check(self._git)
+            except GitError as error:
+                raise RemoteError(str(error)) from None
+            name, settings = self._address.alias(authenticated=credential is not None)
+        url = self.url(push=push or self._address is not None)
+        options, environ = self._access(credential, url or self.name)
+        options = ("-c", f"remote.{name}.mirror=false", *options) if push else options
+        named = (name if argument == _NAME else argument for argument in arguments)
+        ready = (git or self._git).configured(settings).at(environ=environ)
+        return ready.run(*options, *named, ok=ok, timeout=timeout)
+
+    def _access(self, credential: Credential | None, remote_url: str) -> tuple[tuple[str, ...], dict[str, str]]:
+        """Return git options and variables that give a credential to the host of a URL only.
 
         An empty `credential.helper` resets the user's helpers (https://git-scm.com/docs/gitcredentials).
         """
         if credential is None:
-            return (), {}, ""
+            return (), {}
         # Each attribute of git's credential protocol is a line: https://git-scm.com/docs/git-credential#IOFMT
         if any(character in credential.username + credential.password for character in "\n\r\0"):
             raise RemoteError(
                 f"the token for {without_credentials(self.name)} has a line break in it; set it again"
             )
-        url = urlsplit(self.url(push=push) or self.name)
+        url = urlsplit(remote_url)
         if url.scheme not in {"http", "https"}:
-            return (), {}, credential.password
+            return (), {}
         host = url.netloc.rpartition("@")[2]
         options = ("-c", "credential.helper=", "-c", f"credential.{url.scheme}://{host}.helper={_HELPER}")
-        return options, {_USERNAME: credential.username, _PASSWORD: credential.password}, credential.password
+        return options, {_USERNAME: credential.username, _PASSWORD: credential.password}
 
 
 def _parse_results(porcelain: str, stderr: str) -> Iterator[PushResult]:

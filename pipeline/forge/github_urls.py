@@ -102,12 +102,17 @@ def find_token(environ: Mapping[str, str], host: str) -> str | None:
 
 
 def is_secure_for(remote: str, api: str) -> bool:
-    """Return whether a push to `remote` may use a token for `api`: only a web URL of the same host may."""
+    """Return whether a push to `remote` may use a token for `api`: only a web URL of the same host may.
+
+    Without TLS, nothing shows which program of the host answers, so the port must be the same too.
+    """
     parts, own = _split(remote), _split(api)
     if parts is None or own is None or parts.password is not None:
         return False
     same = parts.hostname is not None and parts.hostname == web_host(api)
-    return same and (parts.scheme == "https" or (parts.scheme == "http" and own.scheme == "http"))
+    return same and (
+        parts.scheme == "https" or (parts.scheme == "http" == own.scheme and parts.port == own.port)
+    )
 
 
 def _repository(host: str, path: str, port: int | None) -> RemoteRepository | None:

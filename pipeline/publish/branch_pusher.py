@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from containers.git.remotes import PushFailure
-from containers.git.repository import Credential, GitError, Push, PushResult, Repository
+from containers.git.repository import Credential, GitError, Push, PushResult, Remote
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,21 +25,18 @@ class BranchPusher:
     """Pushes branches to one remote. Its methods are blocking.
 
     Args:
-        repository: Contains the commits.
-        remote: Name of the remote, such as `origin`.
+        remote: The remote, of the repository that contains the commits.
         credential: Credential for the remote, if it needs one.
         on_pushed: Called with the name and commit id of each branch that the remote has as wanted.
     """
 
     def __init__(
         self,
-        repository: Repository,
-        remote: str,
+        remote: Remote,
         credential: Credential | None,
         on_pushed: Callable[[str, str], None],
     ) -> None:
-        self._repository = repository
-        self._remote = repository.remote(remote)
+        self._remote = remote
         self._credential = credential
         self._on_pushed = on_pushed
         self._tips: Mapping[str, str] = {}

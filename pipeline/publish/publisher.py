@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from graphlib import TopologicalSorter
 
-from containers.git.repository import Credential, GitError, Repository
+from containers.git.repository import Credential, GitError, Remote, Repository
 from pipeline.forge.base import Forge, ForgeError, PullRequestDraft, RequestState, UnreachableError
 from pipeline.forge.note import read_note
 from pipeline.publish.branch_pusher import Branch, BranchPusher
@@ -77,6 +77,7 @@ class Destination:
         branch: The branch that all changes are merged into in the end; see `target_branch`.
         credential: Credential for the remote, if it needs one.
         auto_merge: Whether pull requests against `branch` are merged as soon as their requirements are met.
+        fixed: The remote as it was when access to it was checked; without it, as it is at each call.
     """
 
     repository: Repository
@@ -85,11 +86,15 @@ class Destination:
     branch: str
     credential: Credential | None = None
     auto_merge: bool = False
+    fixed: Remote | None = None
+
+    @property
+    def connection(self) -> Remote:
+        """The remote, for calls over the network."""
+        return self.fixed or self.repository.remote(self.remote)
 
 
-def target_branch(
-    repository: Repository, remote: str, base_name: str | None, credential: Credential | None, forge: Forge
-) -> str:
+def target_branch(remote: Remote, base_name: str | None, credential: Credential | None, forge: Forge) -> str:
     """Return the branch that all changes are merged into in the end. Blocking.
 
     That is the branch named like the base if the remote has it, else the default branch.
@@ -98,14 +103,14 @@ def target_branch(
         GitError: The remote cannot be read.
         ForgeError: The default branch is unknown.
     """
-    if base_name and base_name in repository.remote(remote).branches([base_name], credential):
+    if base_name and base_name in remote.branches([base_name], credential):
         return base_name
     try:
         return forge.default_branch()
     except UnreachableError:
         raise
     except ForgeError:
-        if branch := repository.remote(remote).default_branch(credential):
+        if branch := remote.default_branch(credential):
             return branch
         raise
 
@@ -131,7 +136,7 @@ def publish(
     Returns:
         The tasks that could not be published, in the order of `publications`.
     """
-    pusher = BranchPusher(destination.repository, destination.remote, destination.credential, on_pushed)
+    pusher = BranchPusher(destination.connection, destination.credential, on_pushed)
     publisher = _Publisher(destination, publications, pusher, on_request)
     try:
         publisher.find_requests()

@@ -33,13 +33,16 @@ def check_base(destination: Destination, base: str, name: str | None, secrets: S
         ForgeError: The remote's branch does not have the base, or cannot be read.
     """
     repository, branch = destination.repository, destination.branch
-    remote = repository.remote(destination.remote)
+    remote = destination.connection
     try:
         tip = remote.branches([branch], destination.credential).get(branch)
         if tip:
             remote.fetch(tip, destination.credential)
         missing = repository.history.missing_from(base, [tip] if tip else [])
-        if missing and not (tip and remote.is_below_shallow(base, branch, destination.credential)):
+        is_shallow = (repository.common / "shallow").exists()
+        if missing and tip and is_shallow and remote.contains(tip, base, destination.credential):
+            return
+        if missing:
             where = f"{name} ({base[:10]})" if name and name != base else base[:10]
             first = secrets.mask_text(_describe(repository, missing[0]))
             raise ForgeError(
@@ -59,7 +62,7 @@ def _advice(destination: Destination, base: str, tip: str | None, first: str) ->
     remote, branch = destination.remote, destination.branch
     if tip is None:
         return f"{remote}, which has no branch {branch} yet; the first is {first}; push {branch} first"
-    others = destination.repository.remote(remote).branches(["*"], destination.credential)
+    others = destination.connection.branches(["*"], destination.credential)
     history = destination.repository.history
     if history.missing_from(base, history.present(others.values())):
         return (
@@ -91,7 +94,7 @@ def check_names(destination: Destination, names: Sequence[str]) -> None:
     tops = sorted({name.partition("/")[0] for name in names})
     patterns = [pattern for top in tops for pattern in (top, f"{top}/*")]
     try:
-        existing = destination.repository.remote(destination.remote).branches(patterns, destination.credential)
+        existing = destination.connection.branches(patterns, destination.credential)
     except GitError as error:
         raise ForgeError(str(error)) from None
     for name, other in branches_in_the_way(names, existing.keys()).items():

@@ -121,12 +121,13 @@ def _connect_target(  # noqa: PLR0913 - the parts of one connection
     remote = options.remote
     forge = connect(environ, repository, remote, options.github, on_wait=on_wait)
     forge.check_access()
-    credential = forge.credential(repository.remote(remote).url(push=True))
     try:
-        branch = target_branch(repository, remote, base_name, credential, forge)
+        fixed = repository.remote(remote).fixed()
+        credential = forge.credential(fixed.url(push=True))
+        branch = target_branch(fixed, base_name, credential, forge)
     except GitError as error:
         raise ForgeError(str(error)) from None
-    destination = Destination(repository, forge, remote, branch, credential, options.auto_merge)
+    destination = Destination(repository, forge, remote, branch, credential, options.auto_merge, fixed)
     return Target(destination, options, secrets)
 
 
@@ -185,9 +186,8 @@ def import_run(store: Store, imported: ImportedRun, target: Target) -> None:
         GitError: A branch exists that patchyard did not create.
     """
     to, base = target.destination, imported.report.base.commit
-    remote = to.repository.remote(to.remote)
     try:
-        remote.fetch(base, to.credential)
+        to.connection.fetch(base, to.credential)
     except GitError as error:
         raise ReportError(f"the run's base {base[:12]} is neither here nor on {to.remote}: {error}") from None
     target.check_base(base, imported.base_name)  # before any branch is set

@@ -198,6 +198,7 @@ def test_token_from_gh(tmp_path: Path, script: str, token: str | None) -> None:
         ("https://me@github.com/octo/demo.git", "https://api.github.com", True),
         ("https://ghe.example.com:8443/octo/demo", "https://ghe.example.com/api/v3", True),
         ("http://127.0.0.1:8080/octo/demo.git", "http://127.0.0.1:8080", True),
+        ("http://127.0.0.1:8081/octo/demo.git", "http://127.0.0.1:8080", False),
         ("http://github.com/octo/demo.git", "https://api.github.com", False),
         ("https://gitlab.com/octo/demo.git", "https://api.github.com", False),
         ("https://me:own@github.com/octo/demo.git", "https://api.github.com", False),

@@ -587,7 +587,7 @@ def test_target_is_the_base_branch_if_the_remote_has_it(world: World, base: str 
     world.hub.git("branch", "release", "main")
     world.clone.git("branch", "mine")
     credential = world.forge.credential(world.repository.remote("origin").url())
-    assert target_branch(world.repository, "origin", base, credential, world.forge) == target
+    assert target_branch(world.repository.remote("origin"), base, credential, world.forge) == target
 
 
 Connect = Callable[..., GitHub]

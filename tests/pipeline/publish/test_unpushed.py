@@ -168,6 +168,24 @@ def test_shallow_clone(hosted: Project, github: GitHubServer, tmp_path: Path, un
     assert shallow.git("rev-list", "--count", "HEAD") == str(1 + unpushed)
 
 
+def test_base_below_the_history_of_a_shallow_clone(
+    hosted: Project, github: GitHubServer, tmp_path: Path
+) -> None:
+    first = hosted.clone.head
+    hosted.clone.commit({"more.txt": "1\n"})
+    hosted.clone.git("push", "-q", github.repository(NAME).path, "main")
+    shallow = Clone(hosted.clone.user, tmp_path / "shallow")
+    hosted.clone.git("clone", "-q", "--depth=1", f"file://{github.repository(NAME).path}", shallow.path)
+    shallow.git("fetch", "-q", "--depth=1", "origin", first)
+    shallow.git("remote", "set-url", "origin", github.clone_url(NAME))
+    project, before = Project(shallow, hosted.environ), (shallow.path / ".git/shallow").read_text()
+
+    project.run(project.tasks(SCRIPTS), "--publish", "--base", first).expect(0)
+
+    assert heads(github) == {"patchyard/demo/1.1", "patchyard/demo/1.2"}
+    assert (shallow.path / ".git/shallow").read_text() == before
+
+
 def test_control_characters_of_a_subject_are_not_shown(hosted: Project) -> None:
     hosted.clone.commit({"a.txt": "1\n"}, "red \x1b[31m alert")
 
