@@ -22,7 +22,7 @@ from containers.git.staging import StagedTree, Staging, transplant
 from containers.git.standalone import create_standalone, is_plain
 from containers.git.task_files import GIT, make_owned, remove_special, scan
 from containers.git.task_repository import TaskRepositoryTemplate
-from containers.git.worktree_paths import POOL_MARKER, WorktreePaths, is_admin_of
+from containers.git.worktree_paths import POOL_MARKER, WorktreePaths, is_admin_of, owner_file, write_owner
 from tasks.model import Patch
 from tasks.secrets import Secrets
 
@@ -148,6 +148,8 @@ class Checkout:
         try:
             index = self._paths.own("index")
             self._template().create(self.path / GIT, commit, index, keeps_modes=self._modes())
+            if not owner_file(self.path).exists():  # a worktree of release 0.2 has none
+                write_owner(self.path, self._paths.admin)
         except OSError as error:
             raise GitError(f"cannot create {error.filename}: {error.strerror}") from None
 

@@ -156,6 +156,22 @@ class TestPool:
             assert contents(again.path) == contents(clone.path)
             assert clone.user.git("status", "--porcelain", "--ignored", cwd=again.path) == ""
 
+    async def test_worktree_of_release_0_2_is_used(
+        self, clone: Clone, repository: Repository, directory: Path, make_repository: Callable[..., Clone]
+    ) -> None:
+        """Its `.git` is a file that names its administration in the user's repository."""
+        repository.add_worktree(directory / "wt-1", clone.head)
+        (directory / ".wt-1.owner").unlink()
+        assert (directory / "wt-1/.git").is_file()
+        async with Pool(repository, directory, 1) as pool:
+            worktree = await pool.acquire(clone.head)
+            assert worktree.name == "wt-1"
+            assert contents(worktree.path) == contents(clone.path)
+            assert (worktree.path / ".git/HEAD").is_file()
+        other = make_repository("other", {"a": "a"})
+        async with Pool(Repository.open(other.path, other.user.environ), directory, 1) as pool:
+            assert (await pool.acquire(other.head)).name == "wt-2"
+
     async def test_worktree_with_work_is_quarantined(
         self, clone: Clone, repository: Repository, directory: Path
     ) -> None:
