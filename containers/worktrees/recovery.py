@@ -140,6 +140,7 @@ def _remove_unused(repository: Repository, path: Path, store_work: StoreWork, *,
                 return False
         if (ours or state is WorktreeState.VACANT) and not dry_run:
             _remove(repository, path, state)
+            owner_file(path).unlink(missing_ok=True)
             keep_file = False
         return ours
     finally:
@@ -157,7 +158,6 @@ def _remove(repository: Repository, path: Path, state: WorktreeState) -> None:
     if state is WorktreeState.ABANDONED:
         try:
             remove(path)
-            owner_file(path).unlink(missing_ok=True)
         except OSError as error:
             raise GitError(f"cannot remove {error.filename}: {error.strerror}") from None
     elif is_directory(path) and not any(path.iterdir()):

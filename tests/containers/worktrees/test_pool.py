@@ -160,7 +160,7 @@ class TestPool:
         self, clone: Clone, repository: Repository, directory: Path, make_repository: Callable[..., Clone]
     ) -> None:
         """Its `.git` is a file that names its administration in the user's repository."""
-        repository.add_worktree(directory / "wt-1", clone.head)
+        await to_thread.run_sync(repository.add_worktree, directory / "wt-1", clone.head)
         (directory / ".wt-1.owner").unlink()
         assert (directory / "wt-1/.git").is_file()
         async with Pool(repository, directory, 1) as pool:
@@ -169,7 +169,8 @@ class TestPool:
             assert contents(worktree.path) == contents(clone.path)
             assert (worktree.path / ".git/HEAD").is_file()
         other = make_repository("other", {"a": "a"})
-        async with Pool(Repository.open(other.path, other.user.environ), directory, 1) as pool:
+        opened = await to_thread.run_sync(Repository.open, other.path, other.user.environ)
+        async with Pool(opened, directory, 1) as pool:
             assert (await pool.acquire(other.head)).name == "wt-2"
 
     async def test_worktree_with_work_is_quarantined(
