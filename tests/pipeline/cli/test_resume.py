@@ -12,6 +12,8 @@ from github_server import GitHubServer
 from output_page import documented
 from project import COMMAND, Done, Project, meet, runs, wait_for
 
+from pipeline.store.store import FILE, Store
+
 COUNTED = 'echo x >> "$SHARED/$PATCHYARD_TASK.count"\n'
 SLOW = COUNTED + 'echo half > half; touch "$SHARED/begun"; test -e "$SHARED/go" || sleep 60; echo whole > whole'
 SCRIPTS = {"1.1": COUNTED + "echo a > a", "1.2": SLOW, "2.1": COUNTED + "cat a whole > c"}
@@ -340,7 +342,6 @@ def _attempts(project: Project) -> list[dict[str, object]]:
 
 
 def test_events_are_stored_in_order(project: Project) -> None:
-    from pipeline.store.store import Store  # noqa: PLC0415 - slow
 
     done = project.run(project.tasks({"1.1": "touch a", "2.1": "false"})).expect(1)
 
@@ -351,7 +352,6 @@ def test_events_are_stored_in_order(project: Project) -> None:
 
 
 def test_end_of_a_task_is_reported_after_a_crash_before_the_event(project: Project) -> None:
-    from pipeline.store.store import FILE, Store  # noqa: PLC0415 - slow
 
     run = killed(project)
     with sqlite3.connect(project.root / ".git" / "patchyard" / FILE) as database:
@@ -378,6 +378,8 @@ def test_retry_killed_after_setting_its_branch_can_be_resumed(project: Project) 
     # As if the program had been killed after it set the branch, and before that was stored.
     message = f"Do 1.1\n\nPlan-Task: 1.1\nPatchyard-Run: {first.run}\n"
     made = project.clone.git("commit-tree", f"{moved}^{{tree}}", "-p", moved, "-m", message)
+    with Store.beside(project.root / ".git") as store:
+        store.announce_branches(first.run, {"patchyard/demo/1.1": made})
     project.clone.git("update-ref", "refs/heads/patchyard/demo/1.1", made)
 
     done = project.call("resume", first.run, "--json", environ={"PATCHYARD_NO_CACHE": "1"}).expect(0)

@@ -12,6 +12,7 @@ SETTINGS = {
     "secrets": ["KEY"],
     "draft": True,
     "auto_merge": True,
+    "allow_unpushed": True,
     "agent": "claude",
     "publish": True,
 }
