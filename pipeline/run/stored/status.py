@@ -43,7 +43,9 @@ def current_status(store: Store, run: Run, environ: Mapping[str, str]) -> RunSta
     """Return the status of a run: `INTERRUPTED` if it is stored as active and its process is dead."""
     if not run.status.is_active or not is_dead(store, run, environ):
         return run.status
-    return RunStatus.INTERRUPTED
+    # Its process may have stored the end of the run since `run` was read.
+    newest = store.run(run.id).status
+    return RunStatus.INTERRUPTED if newest.is_active else newest
 
 
 def is_dead(store: Store, run: Run, environ: Mapping[str, str]) -> bool:
