@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from containers.git.command import Git, GitError, useful_line
+from containers.git.worktree_paths import read_pointer
 
 
 class NotARepositoryError(GitError):
@@ -23,6 +24,11 @@ class DiscoveredRepository:
     head: str
     head_name: str
 
+    @property
+    def is_bare(self) -> bool:
+        """Whether it has no checkout."""
+        return self.root == self.git_dir
+
 
 def discover(git: Git, path: Path) -> DiscoveredRepository:
     """Find the repository of a path, with one git process unless it is bare. Blocking.
@@ -40,8 +46,9 @@ def discover(git: Git, path: Path) -> DiscoveredRepository:
     if output.code == 0:
         if "\n" in str(path.resolve()):
             raise NotARepositoryError(f"there is a line break in the path {str(path.resolve())!r}; move it")
-        _, git_dir, common, root, commit, name = lines
-        return DiscoveredRepository(Path(root), Path(git_dir), Path(common), commit, name)
+        bare, git_dir, common, root, commit, name = lines
+        checkout = _find_checkout(path, Path(git_dir)) if bare == "true" else None
+        return DiscoveredRepository(checkout or Path(root), Path(git_dir), Path(common), commit, name)
     if "not a git repository" in output.stderr:
         raise NotARepositoryError(
             f"{path} is not in a git repository; run patchyard in one, or name one with --repo"
@@ -51,3 +58,18 @@ def discover(git: Git, path: Path) -> DiscoveredRepository:
     if "HEAD" in output.stderr:
         raise NotARepositoryError(f"the repository {lines[3]} has no commit yet; create one first")
     raise NotARepositoryError(f"cannot use the repository at {path}: {useful_line(output.stderr)}")
+
+
+def _find_checkout(path: Path, git_dir: Path) -> Path | None:
+    """Return the checkout of a repository that its configuration calls bare by accident; `None` if it is bare.
+
+    A bare repository may be called `.git` too, but it has no index.
+    """
+    if not (git_dir / "index").is_file():
+        return None
+    here = path.resolve()
+    for directory in (here, *here.parents):
+        dot_git = directory / ".git"
+        if dot_git == git_dir or read_pointer(dot_git) == git_dir:
+            return directory
+    return None

@@ -15,6 +15,7 @@ from containers.git.checkout import BrokenWorktreeError, Checkout, UnusableWorkt
 from containers.git.command import Git, GitError
 from containers.git.commits import PATCHYARD_IDENTITY, CommitCache, History, Identity, Signature, create_commit
 from containers.git.discovery import DiscoveredRepository, NotARepositoryError, discover
+from containers.git.outer_checkouts import find_showing_checkout
 from containers.git.remotes import Credential, Push, PushResult, Remote, RemoteError
 from containers.git.secret_scan import SecretFoundError
 from containers.git.task_repository import TaskRepositoryTemplate
@@ -86,6 +87,8 @@ class Repository:
     """The common git directory, absolute."""
     name: str
     """The directory's name without ".git"."""
+    environ: Mapping[str, str]
+    """The user's environment."""
     history: History
     """Its commit objects."""
 
@@ -93,12 +96,16 @@ class Repository:
         self.root = discovered.root
         self.common = discovered.common
         self.name = discovered.root.name.removesuffix(".git") or "repository"
+        self.environ = environ
         self._discovered = discovered
-        self._environ = environ
-        # In the user's worktree, because a remote's URL may be a relative path, and for its ignore files.
-        self._here = git.at(discovered.root, {"GIT_DIR": str(discovered.git_dir)})
+        self._unbound = git
+        git = git.at(environ={"GIT_DIR": str(discovered.git_dir)})
+        # In the user's worktree, because a remote's URL may be a relative path, and for its ignore files. It is
+        # named, because `core.bare` may be set by accident.
+        work_tree = {} if discovered.is_bare else {"GIT_WORK_TREE": str(discovered.root)}
+        self._here = git.at(discovered.root, work_tree)
         # Everything else runs where git does not find a .gitattributes of the user's checkout.
-        self._git = self._here.at(discovered.common)
+        self._git = git.at(discovered.common)
         self.history = History(self._git)
         self._commits = CommitCache(self._git)
         self._identity: Identity | None = None
@@ -158,7 +165,7 @@ class Repository:
     def identity(self) -> Identity:
         """Return the user's identity; patchyard's own if the user has none."""
         if self._identity is None:
-            self._identity = read_identity(self._git, self._environ)
+            self._identity = read_identity(self._git, self.environ)
         return self._identity
 
     def commit(
@@ -353,12 +360,10 @@ class Repository:
             raise GitError(f"cannot add a worktree at {path}: {error.strerror}") from None
         return self._checkout(path, admin)
 
-    def is_untracked(self, path: Path) -> bool:
-        """Whether `git status` in the user's checkout would show something at `path` as untracked."""
-        path = path.resolve()
-        if not path.is_relative_to(self.root) or path.is_relative_to(self.common):
-            return False
-        return self._here.run("check-ignore", "--quiet", f"{path}/", ok=(0, 1, 128)).code == 1
+    def showing_checkout(self, path: Path) -> Path | None:
+        """Return the checkout, of any repository, whose `git status` would show something at `path`."""
+        own = None if self._discovered.is_bare else self.root
+        return find_showing_checkout(self._unbound, path, own, self._here)
 
     def worktree(self, path: Path) -> Checkout | None:
         """Return the pool worktree of this repository at `path`; `None` if there is none."""
@@ -405,5 +410,5 @@ class Repository:
     def _read_user_ignores(self) -> bytes:
         """Return the content of the user's global ignore file (https://git-scm.com/docs/gitignore)."""
         if self._ignore_file is None:
-            self._ignore_file = find_ignore_file(self._git, self._environ)
+            self._ignore_file = find_ignore_file(self._git, self.environ)
         return self._ignore_file.read_bytes() if self._ignore_file.is_file() else b""

@@ -32,11 +32,6 @@ _SEARCHED = 1000
 """How many numbers the pool tries for one worktree, if others have the lower ones locked."""
 
 
-def default_directory(repository: Repository) -> Path:
-    """Return the default directory for the worktrees of a repository: beside it."""
-    return repository.root.parent / f"{repository.name}-worktrees"
-
-
 class Pool:
     """Worktrees `wt-1`, `wt-2`, … in one directory, each locked by one run at a time.
 

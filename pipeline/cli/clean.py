@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from containers.git.repository import Repository
-from containers.worktrees.pool import default_directory
+from containers.worktrees.directory import default_directory
 from containers.worktrees.recovery import quarantined_worktrees, remove_worktrees
 from pipeline.cli.options import database_option, repo_option
 from pipeline.cli.process import environment
@@ -47,7 +47,7 @@ def clean(repo: Path, worktrees: Path | None, older_than: str | None, *, dry_run
     environ = environment()
     repository = Repository.open(repo, environ)
     settings = load({"worktrees": worktrees}, environ, repository.root)
-    directory = settings.resolve(PlanSettings()).worktrees or default_directory(repository)
+    directory = settings.resolve(PlanSettings()).worktrees or default_directory(repository).path
     require_trust(settings, PlanSettings(), "", repository.root, environ, only=["worktrees"])
     opener = partial(open_store, repository, environ)
     removed = remove_worktrees(

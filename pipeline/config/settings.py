@@ -101,7 +101,7 @@ class Settings:
         None,
         parse_path,
         "Directory of the worktrees.",
-        note="outside the checkout, or ignored by it",
+        note="outside of every checkout, or ignored by it",
         default_text="<repository>-worktrees beside the repository",
         trust=NeedsTrust.OUTSIDE,
         option=Option("DIR"),

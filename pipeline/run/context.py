@@ -52,7 +52,7 @@ class RunContext:
 
     `plan` is the part of the plan to run, and `batches` are its resolved tasks. `directory` is the run's own,
     for logs. `span` opens a named span where the runners can show one. `versions` caches those of agents, by
-    name and image.
+    name and image. `notices` are for the user, at the start of the run.
     """
 
     plan: Plan
@@ -71,6 +71,7 @@ class RunContext:
     results: ResultCache | None = None
     span: Callable[[str], AbstractContextManager[object]] = nullcontext
     versions: dict[tuple[str, str | None], str | None] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
 
     @property
     def run(self) -> Run:

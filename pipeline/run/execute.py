@@ -116,9 +116,10 @@ def _context(
     repository, settings, environ = prepared.repository, prepared.settings, prepared.call.environ
     size = 1 if all(batch.mode is Mode.LOCAL for batch in prepared.batches) else settings.pool_size
     store_work = make_store_work(recorder.opener, environ)
+    directory = prepared.worktrees
     pool = Pool(
         repository,
-        prepared.worktrees,
+        directory.path,
         size,
         copy=settings.copy,
         keep=settings.keep,
@@ -144,6 +145,7 @@ def _context(
         # A module has caches of its engine, and no directory that outlives the call.
         results=None if settings.no_cache or provider else results,
         span=(provider or HostRunners()).span,
+        notices=(directory.note,) if directory.note else (),
     )
 
 

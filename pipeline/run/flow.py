@@ -8,7 +8,7 @@ import anyio
 from anyio import CancelScope, CapacityLimiter, to_thread
 
 from containers.git.repository import GitError
-from pipeline.events import BatchStarted, ConflictFound, RunFinished, RunStarted
+from pipeline.events import BatchStarted, ConflictFound, Notice, RunFinished, RunStarted
 from pipeline.run.attempt import Attempt
 from pipeline.run.bases import Bases, StartPoint
 from pipeline.run.call.task_spec import BatchSpec, TaskSpec
@@ -88,6 +88,8 @@ class _Flow:
                 worktrees=str(context.pool.directory),
             ),
         )
+        for message in context.notices:
+            context.listener.notify(Notice(message=message, level="warning"))
         names = [spec.id for spec in context.tasks]
         names += [f"{task}-base" for task in names] + [f"batch-{batch.number}" for batch in context.batches]
         if not context.before.attempts and await to_thread.run_sync(context.branches.has_any):

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from containers.agents.agent import agent_secrets, is_usable, missing_requirement
 from containers.git.repository import Repository
-from containers.worktrees.pool import default_directory
+from containers.worktrees.directory import PoolDirectory, default_directory
 from pipeline.config.lockfile import Lock
 from pipeline.config.settings import DEFAULT_BRANCH, Settings
 from pipeline.config.sources import ConfigError, Sources, UnsetError, load, secret_values, variables_of
@@ -65,17 +65,11 @@ class Prepared:
     secrets: Secrets
     base: str
     base_name: str | None
+    worktrees: PoolDirectory
     left_out: tuple[str, ...] = ()
     masked: bool = False
     grants: tuple[Grant, ...] = ()
     """The trusted settings of the repository and the plan."""
-
-    @property
-    def worktrees(self) -> Path:
-        """The directory of the pool's worktrees."""
-        if self.settings.worktrees is None:
-            return default_directory(self.repository)
-        return self.settings.worktrees
 
 
 def read_plan(path: str) -> bytes:
@@ -149,6 +143,7 @@ def prepare(call: Call, *, plan_text: str | None = None, base: str | None = None
         secrets=secrets,
         base=repository.resolve(base or settings.base or "HEAD"),
         base_name=base_name_of(repository, settings),
+        worktrees=PoolDirectory(settings.worktrees) if settings.worktrees else default_directory(repository),
         left_out=left_out(parsed.plan, plan),
         grants=grants,
     )
@@ -218,9 +213,11 @@ def _check_branch(plan: Plan, settings: Settings, repository: Repository) -> Non
 
 def _check_worktrees(settings: Settings, repository: Repository) -> None:
     directory = settings.worktrees
-    if directory and repository.is_untracked(directory / "wt-1"):
+    checkout = repository.showing_checkout(directory / "wt-1") if directory else None
+    if checkout:
+        where = "the checkout" if checkout == repository.root else f"the checkout {checkout}"
         raise ConfigError(
-            f"worktrees: {directory} is inside the checkout, whose `git status` would show them; ignore it in "
+            f"worktrees: {directory} is inside {where}, whose `git status` would show them; ignore it in "
             ".gitignore, or name a directory elsewhere"
         )
 

@@ -16,7 +16,8 @@ from repositories import Clone, contents, write
 
 from containers.git.repository import GitError, Repository
 from containers.worktrees.copies import CopyError
-from containers.worktrees.pool import Pool, default_directory
+from containers.worktrees.directory import default_directory
+from containers.worktrees.pool import Pool
 from containers.worktrees.recovery import RemovedWorktree, quarantined_worktrees, remove_worktrees
 from containers.worktrees.worktree import PoolError
 
@@ -47,7 +48,7 @@ def repository(clone: Clone) -> Repository:
 
 @pytest.fixture
 def directory(repository: Repository) -> Path:
-    return default_directory(repository)
+    return default_directory(repository).path
 
 
 @contextmanager
