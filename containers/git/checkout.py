@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 from containers.filesystem import empty_directory, is_directory, make_accessible, remove
 from containers.git.command import Git, GitError
 from containers.git.commits import CommitCache, Layout
+from containers.git.conversions import may_convert
 from containers.git.secret_scan import refuse_secrets, with_temporary_objects
 from containers.git.staging import StagedTree, Staging, transplant
 from containers.git.standalone import create_standalone, is_plain
@@ -336,6 +337,7 @@ class Checkout:
             since=self._reset_at,
             options=(*self._options(), *self._excluding(exclude)),
             excludes=self._paths.own("excluded") if exclude else None,
+            converts=may_convert(index, self._paths.common),
         )
 
     def _reset_commit(self) -> str:

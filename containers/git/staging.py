@@ -19,6 +19,7 @@ from containers.git.commits import (
     read_changes,
     read_diff,
 )
+from containers.git.conversions import unchanged_content
 from containers.git.submodules import (
     SubmoduleReader,
     SubmoduleWorkError,
@@ -65,6 +66,7 @@ class Staging:
         since: When the directory was reset, in nanoseconds; `None` if that is not known.
         options: Options for every git command that reads files.
         excludes: A file of patterns to leave out regardless of the tree's own ignore files.
+        converts: Whether attributes of the start may convert files.
     """
 
     git: Git
@@ -77,6 +79,7 @@ class Staging:
     since: int | None = None
     options: tuple[str, ...] = ()
     excludes: Path | None = None
+    converts: bool = False
 
     def stage(self) -> StagedTree:
         """Return the tree of the files in the directory, without ignored ones. Blocking.
@@ -103,7 +106,7 @@ class Staging:
             staged = self.compare(self._write_tree())
         if any(c.new_mode == GITLINK and submodules.get(c.path) != c.new for c in staged.changes):
             raise GitError(f"a process keeps creating repositories in {self.root}; end it")
-        return self._without_excluded(staged)
+        return self._without_conversions(self._without_excluded(staged))
 
     def _refuse_special(self, special: Sequence[Path]) -> None:
         """Raise an error if a pipe, a socket or a device is in place of a file of the start."""
@@ -190,6 +193,17 @@ class Staging:
         if not excluded:
             return staged
         self._unstage(excluded)
+        return self.compare(self._write_tree())
+
+    def _without_conversions(self, staged: StagedTree) -> StagedTree:
+        """Put back files that only git's conversions changed; see `containers/git/conversions.py`."""
+        if not (self.converts or any(one.path.endswith(".gitattributes") for one in staged.changes)):
+            return staged
+        same = unchanged_content(self.git, self.start, staged.changes, self.root, self.scratch)
+        if not same:
+            return staged
+        lines = (f"{one.new_mode} {one.old}\t".encode() + os.fsencode(one.path) + b"\0" for one in same)
+        self.git.run("update-index", "-z", "--index-info", stdin=b"".join(lines))
         return self.compare(self._write_tree())
 
 
