@@ -13,7 +13,12 @@ from blockbuster import blockbuster_ctx
 from repositories import Clone, Content, User
 from repositories import make_repository as make
 
-NEEDS = {"engine": engine_access.NONE, "PostgreSQL": postgres_server.NONE, "browser": browsers.NONE}
+NEEDS = {
+    "engine": engine_access.NONE,
+    "PostgreSQL": postgres_server.NONE,
+    "browser": browsers.NONE,
+    "Git LFS": "git-lfs is not installed",
+}
 """Programs that some tests need, with the prefix of the reasons of the tests that were skipped."""
 
 

@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
 from containers.git.command import Git, GitError, GitTimeoutError, Output, useful_line
+from containers.git.large_files import MISSING, has_large_files, upload_arguments, upload_input
 from containers.git.remote_address import Address, Settings, read_address
 from tasks.text import without_credentials
 
@@ -241,6 +242,8 @@ class Remote:
             "--recurse-submodules=no", "--no-progress", *leases, "--", _NAME, *refspecs,
         )  # fmt: skip
         secret = credential.password if credential else ""
+        if reason := self._upload_large_files(pushes, credential, timeout):
+            return tuple(PushResult(one.branch, reason, PushFailure.PUSH) for one in pushes)
         try:
             output = self._run(credential, timeout, *arguments, push=True, ok=range(256))
         except GitTimeoutError:
@@ -252,6 +255,28 @@ class Remote:
         missing = missing or f"{self.name} did not report the result of this push; try again"
         failure = PushFailure.REMOTE if _why_unreachable(stderr) else PushFailure.PUSH
         return tuple(results.get(one.branch, PushResult(one.branch, missing, failure)) for one in pushes)
+
+    def _upload_large_files(
+        self, pushes: Sequence[Push], credential: Credential | None, timeout: float
+    ) -> str | None:
+        """Upload the objects of Git LFS that the commits need; return why that failed, or `None`."""
+        if not has_large_files(self._git):
+            return None
+        url = self.url(push=True) or self.name
+        arguments = upload_arguments(self.name, url, authenticated=credential is not None)
+        stdin = upload_input({f"{_HEADS}{one.branch}": one.commit for one in pushes})
+        name = without_credentials(self.name)
+        try:
+            self._run(credential, timeout, *arguments, push=True, stdin=stdin)
+        except GitTimeoutError:
+            return f"{name} did not take the objects of Git LFS within {timeout:g} s; try again later"
+        except RemoteError:
+            raise
+        except GitError as error:
+            stderr = _masked(error.stderr, credential.password if credential else "")
+            reason = MISSING if "not a git command" in stderr else useful_line(stderr)
+            return f"the objects of Git LFS cannot be sent to {name}: {reason or 'git-lfs gave no reason'}"
+        return None
 
     def _call(
         self, credential: Credential | None, timeout: float, *arguments: str, git: Git | None = None
@@ -268,7 +293,7 @@ class Remote:
             stderr = _masked(error.stderr, secret)
             raise RemoteError(_explain(self.name, stderr), code=error.code, stderr=stderr) from None
 
-    def _run(
+    def _run(  # noqa: PLR0913 - what git is given, by name
         self,
         credential: Credential | None,
         timeout: float,
@@ -276,6 +301,7 @@ class Remote:
         push: bool,
         ok: Container[int] = (0,),
         git: Git | None = None,
+        stdin: bytes | None = None,
     ) -> Output:
         """Run git with a name for the remote in place of `_NAME`, and with the credential.
 
@@ -297,7 +323,7 @@ class Remote:
         options = ("-c", f"remote.{name}.mirror=false", *options) if push else options
         named = (name if argument == _NAME else argument for argument in arguments)
         ready = (git or self._git).configured(settings).at(environ=environ)
-        return ready.run(*options, *named, ok=ok, timeout=timeout)
+        return ready.run(*options, *named, ok=ok, timeout=timeout, stdin=stdin)
 
     def _access(self, credential: Credential | None, remote_url: str) -> tuple[tuple[str, ...], dict[str, str]]:
         """Return git options and variables that give a credential to the host of a URL only.
