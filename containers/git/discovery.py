@@ -1,5 +1,6 @@
 """Find the repository of a path, and explain why there is none."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -16,12 +17,15 @@ class NotARepositoryError(GitError):
 
 @dataclass(frozen=True, slots=True)
 class DiscoveredRepository:
-    """The directories of a repository, and its HEAD: the commit, and its full name (`refs/heads/main`)."""
+    """The directories of a repository, and its HEAD: the commit, and its full name (`refs/heads/main`).
+
+    The commit is `None` on a branch that has none yet.
+    """
 
     root: Path
     git_dir: Path
     common: Path
-    head: str
+    head: str | None
     head_name: str
 
     @property
@@ -56,8 +60,19 @@ def discover(git: Git, path: Path) -> DiscoveredRepository:
     if "must be run in a work tree" in output.stderr:
         raise NotARepositoryError(f"{path} is inside a git directory; name the repository itself with --repo")
     if "HEAD" in output.stderr:
-        raise NotARepositoryError(f"the repository {lines[3]} has no commit yet; create one first")
+        return _unborn(git, path, lines)
     raise NotARepositoryError(f"cannot use the repository at {path}: {useful_line(output.stderr)}")
+
+
+def _unborn(git: Git, path: Path, lines: Sequence[str]) -> DiscoveredRepository:
+    """Return a repository whose current branch has no commit, if it has other commits."""
+    bare, git_dir, common, root = lines[:4]
+    there = git.at(environ={"GIT_DIR": git_dir})
+    if not (there.run("for-each-ref", "--count=1").text or Path(git_dir, "FETCH_HEAD").is_file()):
+        raise NotARepositoryError(f"the repository {root} has no commit yet; create one first")
+    name = there.run("symbolic-ref", "--quiet", "HEAD", ok=(0, 1, 128)).text
+    checkout = _find_checkout(path, Path(git_dir)) if bare == "true" else None
+    return DiscoveredRepository(checkout or Path(root), Path(git_dir), Path(common), None, name)
 
 
 def _find_checkout(path: Path, git_dir: Path) -> Path | None:

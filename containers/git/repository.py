@@ -19,7 +19,7 @@ from containers.git.outer_checkouts import find_showing_checkout
 from containers.git.remotes import Credential, Push, PushResult, Remote, RemoteError
 from containers.git.secret_scan import SecretFoundError
 from containers.git.task_repository import TaskRepositoryTemplate
-from containers.git.user_config import find_ignore_file, read_identity
+from containers.git.user_config import absolute_urls, find_ignore_file, read_identity
 from containers.git.worktree_paths import (
     POOL_MARKER,
     WorktreePaths,
@@ -106,6 +106,9 @@ class Repository:
         self._here = git.at(discovered.root, work_tree)
         # Everything else runs where git does not find a .gitattributes of the user's checkout.
         self._git = git.at(discovered.common)
+        if any((discovered.common / "objects" / "pack").glob("*.promisor")):
+            # Git fetches the missing objects of a partial clone whenever it needs them.
+            self._git = self._git.configured(absolute_urls(self._here))
         self.history = History(self._git)
         self._commits = CommitCache(self._git)
         self._identity: Identity | None = None
@@ -142,6 +145,10 @@ class Repository:
             RevisionError: It does not name a commit.
         """
         if revision == "HEAD":
+            if self._discovered.head is None:
+                raise RevisionError(
+                    f"the current branch of {self.root} has no commit yet; create one, or name one with --base"
+                )
             return self._discovered.head
         try:
             arguments = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")

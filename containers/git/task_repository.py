@@ -15,6 +15,7 @@ from pathlib import Path
 
 from containers.filesystem import read_regular, remove
 from containers.git.command import Git
+from containers.git.user_config import absolute_url
 from tasks.text import without_credentials
 
 COPIED = re.compile(
@@ -25,6 +26,7 @@ COPIED = re.compile(
     re.IGNORECASE,
 )
 """Settings of the user's repository that a task's git needs; none says how to authenticate or runs a hook."""
+_URL = re.compile(r"remote\..+\.url", re.IGNORECASE)
 FIXED = {
     # The task's git stores the bytes of a file as the program's git does, which takes the patch.
     "core.attributesFile": "/dev/null",
@@ -66,7 +68,10 @@ class TaskRepositoryTemplate:
             GitError: The configuration or the refs cannot be read.
         """
         entries = git.run("config", "--local", "--includes", "-z", "--list", ok=(0, 1)).fields
-        settings = [(key, value) for key, _, value in (entry.partition("\n") for entry in entries)]
+        settings = [
+            (key, absolute_url(value, git.cwd) if _URL.fullmatch(key) else value)
+            for key, _, value in (entry.partition("\n") for entry in entries)
+        ]
         return cls(
             objects=common / "objects",
             config=_config(settings),

@@ -35,3 +35,21 @@ def find_ignore_file(git: Git, environ: Mapping[str, str]) -> Path:
     configured = git.run("config", "-z", "--type=path", "--get", "core.excludesFile", ok=(0, 1)).fields
     config = environ.get("XDG_CONFIG_HOME") or f"{environ.get('HOME', '')}/.config"
     return Path(configured[-1]) if configured else Path(config, "git", "ignore")
+
+
+def absolute_urls(git: Git) -> tuple[tuple[str, str], ...]:
+    """Return settings with which remotes whose URL is a relative path are found from everywhere. Blocking.
+
+    Args:
+        git: A git that runs where the paths are relative to.
+    """
+    entries = git.run("config", "-z", "--get-regexp", r"^remote\..*\.url$", ok=(0, 1)).fields
+    urls = dict.fromkeys(entry.partition("\n")[2] for entry in entries)
+    pairs = ((url, absolute_url(url, git.cwd)) for url in urls)
+    return tuple((f"url.{absolute}.insteadOf", url) for url, absolute in pairs if absolute != url)
+
+
+def absolute_url(url: str, directory: Path) -> str:
+    """Return a URL that is a path relative to a directory as an absolute path; others as they are. Blocking."""
+    path = directory / url
+    return str(path.resolve()) if url and not url.startswith("/") and path.exists() else url
