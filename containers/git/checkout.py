@@ -18,6 +18,7 @@ from containers.filesystem import empty_directory, is_directory, make_accessible
 from containers.git.command import Git, GitError
 from containers.git.commits import CommitCache, Layout
 from containers.git.conversions import may_convert
+from containers.git.patch_size import free_space
 from containers.git.secret_scan import refuse_secrets, with_temporary_objects
 from containers.git.staging import StagedTree, Staging, transplant
 from containers.git.standalone import create_standalone, is_plain
@@ -69,6 +70,7 @@ class Checkout:
         self._template = template
         self._keeps_modes: bool | None = None
         self._reset_at: int | None = None
+        self._free_after_reset: int | None = None
         work_tree = {"GIT_WORK_TREE": str(paths.path)}
         git = replace(git, timeout=_TIME_LIMIT)
         # A reset moves the worktree's HEAD; a patch uses the repository only, since a task may break the rest.
@@ -161,6 +163,7 @@ class Checkout:
         """
         os.utime(self.path / ".git")
         self._reset_at = os.lstat(self.path / ".git").st_ctime_ns
+        self._free_after_reset = free_space(self.path)
 
     def _check_out(self, commit: str, old: str | None, keep: Sequence[str]) -> None:
         # Untracked files first, by the index of the last reset: if a task replaced a directory (by a link), the
@@ -276,6 +279,7 @@ class Checkout:
         baseline: str | None = None,
         exclude: Sequence[str] = (),
         secrets: Secrets | None = None,
+        limit: int | None = None,
     ) -> Patch:
         """Return the patch of a task.
 
@@ -288,23 +292,27 @@ class Checkout:
             secrets: Values that the patch must not contain. They are searched for before any object of the
                 patch is added to the repository.
 
+            limit: How large the files of the patch may be together, in bytes; `None` for no limit.
+
         Raises:
             SecretFoundError: The patch contains a secret.
+            PatchTooLargeError: The patch would be larger than the limit.
             GitError: The patch cannot be created; the worktree is unchanged.
         """
-        staging = self._open_staging(start, exclude)
+        staging = replace(self._open_staging(start, exclude), limit=limit)
         if not secrets:
             staged = self._stage_patch(staging, baseline)
         else:
             staged = self._stage_searched_patch(staging, baseline, secrets)
         files = sorted({change.path for change in staged.changes})
-        return Patch(start=start, tree=staged.tree, diff=staged.diff, files=tuple(files))
+        return Patch(start=start, tree=staged.tree, diff=staged.diff or b"", files=tuple(files))
 
     def _stage_patch(self, staging: Staging, baseline: str | None) -> StagedTree:
         staged = staging.stage()
-        if baseline is None or baseline == (tree := self._commits.tree(staging.start)):
-            return staged
-        return staging.compare(transplant(staging, baseline, staged.tree, tree))
+        if not (baseline is None or baseline == (tree := self._commits.tree(staging.start))):
+            own = transplant(staging, baseline, staged.tree, tree)
+            staged = staging.compare(own, with_diff=staged.diff is not None)
+        return staging.with_diff(staged)
 
     def _stage_searched_patch(self, staging: Staging, baseline: str | None, secrets: Secrets) -> StagedTree:
         """Search a patch for secrets with objects that are thrown away, then stage the same patch."""
@@ -335,6 +343,7 @@ class Checkout:
             start=start,
             layout=self._commits.layout(start),
             since=self._reset_at,
+            free_before=self._free_after_reset,
             options=(*self._options(), *self._excluding(exclude)),
             excludes=self._paths.own("excluded") if exclude else None,
             converts=may_convert(index, self._paths.common),

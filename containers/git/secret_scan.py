@@ -60,7 +60,7 @@ def refuse_secrets(staged: StagedTree, git: Git, secrets: Secrets) -> None:
     for change in staged.changes:
         if name := secrets.find(os.fsencode(change.path)):
             raise SecretFoundError(f"the name of a file holds the value of {name}, so the patch is withheld")
-    sections = _SECTION.split(staged.diff)[1:]
+    sections = _SECTION.split(staged.diff or b"")[1:]
     for number, section in enumerate(sections):
         if name := secrets.find(section) or secrets.find(_MARKER.sub(b"", section)):
             where = f" in {staged.changes[number].path}" if len(sections) == len(staged.changes) else ""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from containers.filesystem import is_directory, make_accessible
-from containers.git.command import Git, GitError
+from containers.git.command import Git, GitError, Output
 from containers.git.commits import (
     ABSENT,
     GITLINK,
@@ -20,6 +20,12 @@ from containers.git.commits import (
     read_diff,
 )
 from containers.git.conversions import unchanged_content
+from containers.git.patch_size import (
+    may_be_large,
+    may_have_large_files,
+    refuse_large_changes,
+    refuse_large_files,
+)
 from containers.git.submodules import (
     SubmoduleReader,
     SubmoduleWorkError,
@@ -48,7 +54,8 @@ class StagedTree:
 
     tree: str
     changes: tuple[Change, ...]
-    diff: bytes = field(repr=False)
+    diff: bytes | None = field(repr=False)
+    """The patch; `None` if its size has to be checked first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +72,8 @@ class Staging:
         layout: The directories and submodules of `start`.
         since: When the directory was reset, in nanoseconds; `None` if that is not known.
         options: Options for every git command that reads files.
+        limit: How large a patch may be, in bytes; `None` for no limit.
+        free_before: The free space of the file system after the reset, in bytes; `None` if it is not known.
         excludes: A file of patterns to leave out regardless of the tree's own ignore files.
         converts: Whether attributes of the start may convert files.
     """
@@ -80,6 +89,8 @@ class Staging:
     options: tuple[str, ...] = ()
     excludes: Path | None = None
     converts: bool = False
+    limit: int | None = None
+    free_before: int | None = None
 
     def stage(self) -> StagedTree:
         """Return the tree of the files in the directory, without ignored ones. Blocking.
@@ -101,9 +112,12 @@ class Staging:
         with without_git_files(found, self.aside) as moved:
             submodules = self._submodules(moved)
             self._unstage(sorted(self.layout.gitlinks | submodules.keys()))
-            self._add(submodules)
+            if self.limit is not None and may_have_large_files(self.root, self.free_before, self.limit):
+                refuse_large_files(self.git, self.root, self.options, (".", *excluding(submodules)), self.limit)
+            listed = self._add(submodules)
             put_gitlinks(self.git, submodules)
-            staged = self.compare(self._write_tree())
+            checked = self.limit is not None and may_be_large(self.root, listed, self.limit)
+            staged = self.compare(self._write_tree(), with_diff=not checked)
         if any(c.new_mode == GITLINK and submodules.get(c.path) != c.new for c in staged.changes):
             raise GitError(f"a process keeps creating repositories in {self.root}; end it")
         return self._without_conversions(self._without_excluded(staged))
@@ -140,12 +154,29 @@ class Staging:
                 )
         return found
 
-    def compare(self, tree: str) -> StagedTree:
+    def compare(self, tree: str, *, with_diff: bool = True) -> StagedTree:
         """Return a tree with its difference from the start. Blocking."""
-        return StagedTree(tree, *read_diff(self.git, self.start, tree))
+        if with_diff:
+            return StagedTree(tree, *read_diff(self.git, self.start, tree))
+        return StagedTree(tree, read_changes(self.git, self.start, tree), None)
 
-    def _add(self, submodules: Mapping[str, str]) -> None:
-        """Update the index from the directory; repair permissions or a broken index if that fails."""
+    def with_diff(self, staged: StagedTree) -> StagedTree:
+        """Return a tree with its patch. Blocking.
+
+        Raises:
+            PatchTooLargeError: The patch would be larger than the limit.
+        """
+        if staged.diff is not None:
+            return staged
+        if self.limit is not None:
+            refuse_large_changes(self.git, staged.changes, self.limit)
+        return self.compare(staged.tree)
+
+    def _add(self, submodules: Mapping[str, str]) -> bytes:
+        """Update the index from the directory; repair permissions or a broken index if that fails.
+
+        Returns git's list of the paths that were updated, one per line.
+        """
         if not self.index.exists():
             self._rebuild_index(submodules)
         try:
@@ -158,17 +189,20 @@ class Staging:
                 raise
             output = self._add_once(submodules)
         else:
-            if _DENIED in output and make_accessible(self.root, files=True):
+            if _DENIED in output.stderr and make_accessible(self.root, files=True):
                 output = self._add_once(submodules)
         # Git only warns about a directory that it cannot read, and leaves it out.
-        if missed := _UNREAD.search(output):
+        if missed := _UNREAD.search(output.stderr):
             path, reason = missed.groups()
             if reason in {None, _TOO_LONG}:
                 raise TooDeepError("it made directories deeper than a path may be long, which git cannot store")
-            raise GitError(f"{path} could not be read: {reason}", stderr=output)
+            raise GitError(f"{path} could not be read: {reason}", stderr=output.stderr)
+        return output.stdout
 
-    def _add_once(self, submodules: Mapping[str, str]) -> str:
-        return self.git.run(*self.options, "add", "-A", "--", ".", *excluding(submodules)).stderr
+    def _add_once(self, submodules: Mapping[str, str]) -> Output:
+        # Larger files are stored without being held in memory.
+        streamed = ("-c", "core.bigFileThreshold=32m")
+        return self.git.run(*self.options, *streamed, "add", "-Av", "--", ".", *excluding(submodules))
 
     def _rebuild_index(self, submodules: Mapping[str, str]) -> None:
         self.git.run("read-tree", self.start)
@@ -193,7 +227,7 @@ class Staging:
         if not excluded:
             return staged
         self._unstage(excluded)
-        return self.compare(self._write_tree())
+        return self.compare(self._write_tree(), with_diff=staged.diff is not None)
 
     def _without_conversions(self, staged: StagedTree) -> StagedTree:
         """Put back files that only git's conversions changed; see `containers/git/conversions.py`."""
@@ -204,7 +238,7 @@ class Staging:
             return staged
         lines = (f"{one.new_mode} {one.old}\t".encode() + os.fsencode(one.path) + b"\0" for one in same)
         self.git.run("update-index", "-z", "--index-info", stdin=b"".join(lines))
-        return self.compare(self._write_tree())
+        return self.compare(self._write_tree(), with_diff=staged.diff is not None)
 
 
 def transplant(staging: Staging, baseline: str, after: str, start_tree: str) -> str:

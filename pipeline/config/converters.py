@@ -18,9 +18,16 @@ from containers.dagger_engine.engines import EngineAddress
 from tasks.durations import parse_duration
 from tasks.model import Mode
 from tasks.secrets import OWN_SECRETS
+from tasks.sizes import format_size, parse_size
 
 SERVICE = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 ADDRESS = re.compile(r"(localhost|127(\.[0-9]{1,3}){3}):[1-9][0-9]{0,4}")
+LARGEST_PATCH = 300_000_000
+"""The highest limit for a patch, in bytes.
+
+PostgreSQL and SQLite store a value of at most 1 GB, and the patch of a changed binary file can have 2.6 times
+its size: both versions, as base 85.
+"""
 PLACEHOLDERS = frozenset({"plan", "task", "run"})
 
 
@@ -79,6 +86,21 @@ def parse_seconds(value: object) -> float:
     if str(value).strip().lower() == "none":
         return math.inf
     return parse_duration(str(value))
+
+
+def parse_patch_size(value: object) -> int:
+    """Return the limit for a patch in bytes."""
+    size = parse_log_size(value)
+    if size > LARGEST_PATCH:
+        raise ValueError(f"expected at most {format_size(LARGEST_PATCH)}, which a database holds as one value")
+    return size
+
+
+def parse_log_size(value: object) -> int:
+    """Return the limit for a log in bytes."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise ValueError("expected a size such as 500KB, 100MB or 1GB")  # noqa: TRY004 - one kind of error for all
+    return parse_size(str(value))
 
 
 def parse_path(value: object) -> Path:

@@ -21,6 +21,7 @@ from pipeline.config.converters import (
     parse_flag,
     parse_list,
     parse_mode,
+    parse_patch_size,
     parse_path,
     parse_relative_paths,
     parse_seconds,
@@ -42,6 +43,10 @@ from tasks.model import Batch, Mode, Task
 DEFAULT_BRANCH = "patchyard/{plan}/{task}"
 DEFAULT_TIMEOUT = 3600.0
 """Seconds that a task may take when no source says otherwise: an unattended run has to end."""
+
+DEFAULT_LIMIT = 100_000_000
+"""Bytes that a patch may have: GitHub takes no file of more than 100 MiB
+(https://docs.github.com/repositories/working-with-files/managing-large-files)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +101,13 @@ class Settings:
     )
     grace: float = setting(
         5.0, parse_seconds, "Time between TERM and KILL when a task is ended.", default_text="5s"
+    )
+    max_patch: int = setting(
+        DEFAULT_LIMIT,
+        parse_patch_size,
+        "How large the files that a task creates or changes may be together.",
+        note="a task with more fails, and its worktree is set aside; at most 300MB",
+        default_text="100MB",
     )
     worktrees: Path | None = setting(
         None,

@@ -246,7 +246,11 @@ class Attempt:
     def _patch(self) -> Patch:
         """Take the patch. Blocks."""
         return self._worktree.checkout.patch(
-            self._start.commit, baseline=self._baseline, exclude=self._exclude, secrets=self._context.secrets
+            self._start.commit,
+            baseline=self._baseline,
+            exclude=self._exclude,
+            secrets=self._context.secrets,
+            limit=self._context.settings.max_patch,
         )
 
     def _outcome_of_steps(self, *, cancelled: bool) -> Outcome:

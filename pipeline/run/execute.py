@@ -115,7 +115,7 @@ def _context(
     """Return the context of a run, with a pool of its size; its runners are not ready yet."""
     repository, settings, environ = prepared.repository, prepared.settings, prepared.call.environ
     size = 1 if all(batch.mode is Mode.LOCAL for batch in prepared.batches) else settings.pool_size
-    store_work = make_store_work(recorder.opener, environ)
+    store_work = make_store_work(recorder.opener, environ, settings.max_patch)
     directory = prepared.worktrees
     pool = Pool(
         repository,

@@ -63,7 +63,7 @@ def claim_and_resume(  # noqa: PLR0913 - how a run is resumed, all of it named
     owner = _claim(store, run, environ, served=served)
     try:
         _relocate(store, run, prepared, served=served)
-        recover_attempts(repository, store, run, environ)
+        recover_attempts(repository, store, run, environ, prepared.settings.max_patch)
         stored = {item.outcome.task: item for item in store.tasks(run.id)}
         settled = {task: item for task, item in stored.items() if is_settled(item)}
         kept = {task: item.outcome for task, item in stored.items() if is_kept(item) and task not in again}
@@ -128,9 +128,11 @@ def _seconds_so_far(run: Run, stored: Iterable[StoredTask]) -> float:
     return max([0.0, *ends])
 
 
-def recover_attempts(repository: Repository, store: Store, run: Run, environ: Mapping[str, str]) -> None:
+def recover_attempts(
+    repository: Repository, store: Store, run: Run, environ: Mapping[str, str], max_patch: int
+) -> None:
     """Store the patches of attempts whose process died, and end these attempts as cancelled."""
-    store_work = make_store_work(lambda: _reopen(store, repository, environ), environ)
+    store_work = make_store_work(lambda: _reopen(store, repository, environ), environ, max_patch)
     for attempt in store.attempts(run.id):
         # Also attempts of other host names, since this host may have been renamed; missing paths are ignored.
         if attempt.status is None and attempt.path:

@@ -97,21 +97,23 @@ def is_locked(directory: Path) -> bool:
     return False
 
 
-def make_store_work(opener: Callable[[], Store], environ: Mapping[str, str]) -> StoreWork:
+def make_store_work(opener: Callable[[], Store], environ: Mapping[str, str], limit: int) -> StoreWork:
     """Return a function that stores the patch of an attempt that a dead process left in a worktree. Blocking.
 
     Args:
         opener: Opens the store; called only when there is a patch to store.
         environ: Has the values of the run's secrets, which patches must not contain.
+        limit: How large the files of a patch may be together, in bytes.
     """
 
     def store_work(worktree: Worktree, record: AttemptRecord) -> bool:
         with opener() as store:
             try:
                 run = store.run(record.run)
-                return _store_patch(store, run, worktree, record, environ)
+                secrets = {name: environ[name] for name in run.settings.secrets if name in environ}
+                return _store_patch(store, worktree, record, secrets=Secrets(secrets), limit=limit)
             except UnknownRunError:
-                return not _has_changes(worktree, record)
+                return not _has_changes(worktree, record, limit)
             except (GitError, SecretFoundError):
                 return False
 
@@ -119,18 +121,17 @@ def make_store_work(opener: Callable[[], Store], environ: Mapping[str, str]) -> 
 
 
 def _store_patch(
-    store: Store, run: Run, worktree: Worktree, record: AttemptRecord, environ: Mapping[str, str]
+    store: Store, worktree: Worktree, record: AttemptRecord, *, secrets: Secrets, limit: int
 ) -> bool:
-    known = {item.number: item for item in store.attempts(run.id, record.task)}
+    known = {item.number: item for item in store.attempts(record.run, record.task)}
     attempt = known.get(record.attempt)
     # Another host may have closed the attempt with CUT_OFF, without access to its worktree.
     if attempt and attempt.status is not None and (attempt.patch or attempt.error != CUT_OFF):
         return True  # it had ended; only its worktree was not released
     moment = datetime.now(UTC)
     attempt = attempt or StoredAttempt(record.task, record.attempt, record.task, 0, moment)
-    secrets = {name: environ[name] for name in run.settings.secrets if name in environ}
     patch = worktree.checkout.patch(
-        record.start, baseline=record.baseline, exclude=record.exclude, secrets=Secrets(secrets)
+        record.start, baseline=record.baseline, exclude=record.exclude, secrets=secrets, limit=limit
     )
     ended = replace(
         attempt,
@@ -142,14 +143,16 @@ def _store_patch(
         patch=patch if patch.files else None,
         seconds=(moment - attempt.started_at).total_seconds(),
     )
-    store.end_attempt(run.id, ended)
+    store.end_attempt(record.run, ended)
     return True
 
 
-def _has_changes(worktree: Worktree, record: AttemptRecord) -> bool:
+def _has_changes(worktree: Worktree, record: AttemptRecord, limit: int) -> bool:
     try:
         return bool(
-            worktree.checkout.patch(record.start, baseline=record.baseline, exclude=record.exclude).files
+            worktree.checkout.patch(
+                record.start, baseline=record.baseline, exclude=record.exclude, limit=limit
+            ).files
         )
     except GitError:
         return True

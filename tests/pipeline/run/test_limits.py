@@ -1,0 +1,33 @@
+"""What a task may leave has limits: the task fails or is cut with a note, and the run goes on."""
+
+import pytest
+from project import Project
+
+
+def test_task_with_a_patch_past_the_limit_fails_and_the_others_go_on(project: Project) -> None:
+    """Its worktree is set aside with its work; with a higher limit, `resume` gets the patch."""
+    project.configure('max_patch = "1MB"')
+    scripts = {"1.1": "head -c 3000000 /dev/urandom > big.bin", "1.2": "echo small > small.txt"}
+    done = project.run(project.tasks(scripts), "--keep-going").expect(1)
+    assert done.statuses == {"1.1": "failed", "1.2": "changed"}
+    error = str(done.outcome("1.1")["error"])
+    assert "it has 3 MB of files, and max_patch allows 1 MB: big.bin (3 MB)" in error
+    kept = project.worktrees / str(done.outcome("1.1")["worktree"])
+    assert str(kept) in error
+    assert (kept / "big.bin").stat().st_size == 3_000_000
+
+    again = project.call("resume", done.run, "--json").expect(1)
+    assert again.statuses == {"1.1": "failed", "1.2": "changed"}
+    project.configure('max_patch = "4MB"')
+    project.call("resume", done.run, "--json").expect(0)
+    assert (kept / "big.bin").stat().st_size == 3_000_000
+
+
+@pytest.mark.parametrize(("value", "reason"), [("lots", "is not a size"), ("2GB", "expected at most 300 MB")])
+def test_limit_that_cannot_be_is_refused_in_one_sentence(project: Project, value: str, reason: str) -> None:
+    """With where it was set."""
+    project.environ["PATCHYARD_MAX_PATCH"] = value
+    done = project.run(project.tasks({"1.1": "true"}))
+    assert done.code == 2
+    assert reason in done.err
+    assert "PATCHYARD_MAX_PATCH" in done.err
