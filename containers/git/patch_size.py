@@ -141,5 +141,5 @@ def _refuse(sizes: Mapping[str, int], limit: int) -> None:
     more = f" and {len(sizes) - len(largest)} more" if len(sizes) > len(largest) else ""
     raise PatchTooLargeError(
         f"it has {format_size(total)} of files, and max_patch allows {format_size(limit)}: "
-        f"{named}{more}; have git ignore what is no result, or set max_patch higher"
+        f"{named}{more}; have git ignore what is not part of the result, or set max_patch higher"
     )

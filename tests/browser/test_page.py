@@ -208,6 +208,7 @@ def test_run_with_tasks_of_every_kind(
         'agent = "writer"\nkeep_going = true\n[agents.writer]\ncommand = "sleep 1 && cat > prompt.txt"\n'
         '[worktree]\nsetup = ["sleep 0.15"]\n'
     )
+    project.call("trust").expect(0)  # the server is running already
     page = open_page(server.url, viewport={"width": 1200, "height": 780}, device_scale_factor=2)
     start_run(page, server, project.plan(themes()))
     expect(page.locator("[id='row-2.3']")).to_have_attribute("data-state", "changed")

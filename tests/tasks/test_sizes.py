@@ -15,7 +15,7 @@ def test_size_is_read_in_bytes(text: str, size: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "0", "0MB", "-1MB", "MB", "10 apples", "1e9", "٣MB", "inf"])
-def test_what_is_no_size_is_refused_with_an_example(text: str) -> None:
+def test_invalid_size_is_refused_with_an_example(text: str) -> None:
     """The message says what to write."""
     with pytest.raises(ValueError, match="write for example 500KB, 100MB or 1GB"):
         parse_size(text)

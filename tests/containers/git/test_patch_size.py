@@ -21,7 +21,7 @@ def test_large_files_are_named_and_none_is_stored(stage: Stage, secrets: Secrets
         stage.patch(limit=LIMIT, secrets=secrets)
     assert str(raised.value) == (
         "it has 310 KB of files, and max_patch allows 100 KB: big4.bin (64 KB), big3.bin (63 KB), "
-        "big2.bin (62 KB) and 2 more; have git ignore what is no result, or set max_patch higher"
+        "big2.bin (62 KB) and 2 more; have git ignore what is not part of the result, or set max_patch higher"
     )
     assert stage.patch(secrets=secrets).files == tuple(f"big{number}.bin" for number in range(5))
 

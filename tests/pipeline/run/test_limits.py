@@ -1,4 +1,4 @@
-"""What a task may leave has limits: the task fails or is cut with a note, and the run goes on."""
+"""What a task may leave has limits: the task fails or is cut with a note, and the run continues."""
 
 import pytest
 from project import Project
