@@ -16,8 +16,9 @@ import anyio
 from anyio import to_thread
 
 from containers.agents.builtin import Agent
+from containers.dagger_engine.config import ContainerConfig
 from containers.dagger_engine.query import EngineError
-from containers.dagger_engine.runner import ContainerConfig, EngineRunner
+from containers.dagger_engine.runner import EngineRunner
 from containers.dagger_engine.session import HOST, CommandLineError, Session, address_problem
 from containers.runner import Job, Watcher
 from containers.worktrees.worktree import Worktree

@@ -10,12 +10,11 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
-from pathlib import Path
 from secrets import token_hex
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Self
 
 import anyio
 from anyio import get_cancelled_exc_class, to_thread
@@ -25,13 +24,14 @@ from containers.agents.builtin import Agent
 from containers.concurrency import in_thread
 from containers.dagger_engine import step_script
 from containers.dagger_engine.async_cache import AsyncCache
+from containers.dagger_engine.config import ContainerConfig
 from containers.dagger_engine.encoding import as_utf8, encoding_error
 from containers.dagger_engine.images import resolve_digests
 from containers.dagger_engine.query import EngineClient, EngineError, EngineQueryError
 from containers.dagger_engine.step_reporter import StepReporter
 from containers.dagger_engine.step_script import Report
 from containers.dagger_engine.sync_back import GIT, sync_back
-from containers.git.repository import GitError, Identity
+from containers.git.repository import GitError
 from containers.runner import Job, Watcher
 from containers.task_log import TaskLog
 from containers.worktrees.worktree import Worktree
@@ -66,65 +66,6 @@ RUN_SECRET = "patchyard-run"  # noqa: S105 - the name of one
 ROOT = frozenset({"", "0", "root"})
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 """Names that a POSIX shell accepts for variables."""
-
-
-class Files(Protocol):
-    """Transfer of files between this machine and an engine."""
-
-    def directory(
-        self, client: "Client", path: Path, *, include: Sequence[str] = (), exclude: Sequence[str] = ()
-    ) -> "Directory":
-        """Return a directory of this machine, not from the engine's cache."""
-        ...
-
-    async def export(self, directory: "Directory", path: Path) -> None:
-        """Write the content of a directory over one of this machine."""
-        ...
-
-
-class HostFiles:
-    """Files of the machine that the client runs on."""
-
-    def directory(
-        self, client: "Client", path: Path, *, include: Sequence[str] = (), exclude: Sequence[str] = ()
-    ) -> "Directory":
-        """Return a directory of the host, not from the engine's cache.
-
-        `host.directory` is cached per client unless `no_cache` is set: https://docs.dagger.io/reference/api.
-
-        Raises:
-            EngineQueryError: The path is not UTF-8.
-        """
-        if reason := encoding_error([(f"the path {path}", str(path))]):
-            raise EngineQueryError(reason)
-        return client.host().directory(str(path), include=list(include), exclude=list(exclude), no_cache=True)
-
-    async def export(self, directory: "Directory", path: Path) -> None:
-        """Write the content of a directory over one of the host."""
-        await directory.export(str(path))
-
-
-@dataclass(frozen=True, slots=True)
-class ContainerConfig:
-    """Configuration that all containers of a run share.
-
-    `common` is the repository's common git directory. `identity` is the author of commits made by steps.
-    `repository` is an id that all clones of the repository share. `depth` is the number of commits of history
-    that a task sees, 0 for all. `caches` are directories that containers keep between tasks and runs of one
-    repository. `copy` are patterns of untracked files to copy from the worktree. `fresh` ignores the engine's
-    cache. `services` are ports of this machine, such as `localhost:11434`, by the names under which containers
-    reach them, each at the same port.
-    """
-
-    common: Path
-    identity: Identity
-    repository: str = ""
-    depth: int = 1
-    caches: tuple[str, ...] = ()
-    copy: tuple[str, ...] = ()
-    fresh: bool = False
-    services: Mapping[str, str] = field(default_factory=dict)
-    files: Files = field(default_factory=HostFiles)
 
 
 @dataclass(frozen=True, slots=True)

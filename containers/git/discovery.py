@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from containers.git.command import Git, GitError, useful_line
-from containers.git.worktree_paths import read_pointer
+from containers.git.working_tree.worktree_paths import read_pointer
 
 
 class NotARepositoryError(GitError):

@@ -10,24 +10,17 @@ from typing import ClassVar
 
 from filelock import FileLock
 
-from containers.filesystem import is_directory, remove
-from containers.git.checkout import BrokenWorktreeError, Checkout, UnusableWorktreeError
 from containers.git.command import Git, GitError
 from containers.git.commits import PATCHYARD_IDENTITY, CommitCache, History, Identity, Signature, create_commit
 from containers.git.discovery import DiscoveredRepository, NotARepositoryError, discover
-from containers.git.outer_checkouts import find_showing_checkout
-from containers.git.remotes import Credential, Push, PushResult, Remote, RemoteError
-from containers.git.secret_scan import SecretFoundError
-from containers.git.task_repository import TaskRepositoryTemplate
+from containers.git.remote.remotes import Credential, Push, PushResult, Remote, RemoteError
 from containers.git.user_config import absolute_urls, find_ignore_file, read_identity
-from containers.git.worktree_paths import (
-    POOL_MARKER,
-    WorktreePaths,
-    find_pool_admin,
-    find_unfilled_admin,
-    read_pointer,
-    write_owner,
-)
+from containers.git.working_tree.administration import add_worktree, remove_worktree
+from containers.git.working_tree.checkout import BrokenWorktreeError, Checkout, UnusableWorktreeError
+from containers.git.working_tree.outer_checkouts import find_showing_checkout
+from containers.git.working_tree.secret_scan import SecretFoundError
+from containers.git.working_tree.task_repository import TaskRepositoryTemplate
+from containers.git.working_tree.worktree_paths import WorktreePaths, find_pool_admin
 
 __all__ = [
     "BranchMovedError",
@@ -348,24 +341,9 @@ class Repository:
         Raises:
             GitError: Something else is at `path`, or it cannot be written.
         """
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path = path.parent.resolve() / path.name
-            with self.locked():
-                if is_directory(path) and (unfinished := find_unfilled_admin(self.common, path)):
-                    remove(path)
-                    remove(unfinished)
-                arguments = ("worktree", "add", "--force", "--force", "--detach", "--no-checkout")
-                self._git.run(*arguments, "--", str(path), commit)
-                admin = read_pointer(path / ".git")
-                if admin is None:
-                    raise GitError(f"git did not add a worktree at {path}")
-                (admin / POOL_MARKER).touch()
-                WorktreePaths(path, admin, self.common).remove_own_files()
-                write_owner(path, admin)
-        except OSError as error:
-            raise GitError(f"cannot add a worktree at {path}: {error.strerror}") from None
-        return self._checkout(path, admin)
+        with self.locked():
+            paths = add_worktree(self._git, self.common, path, commit)
+        return self._checkout(paths.path, paths.admin)
 
     def showing_checkout(self, path: Path) -> Path | None:
         """Return the checkout, of any repository, whose `git status` would show something at `path`."""
@@ -396,23 +374,8 @@ class Repository:
             UnusableWorktreeError: It cannot be removed.
             GitError: There is no such worktree at `path`.
         """
-        path = path.parent.resolve() / path.name
         with self.locked():
-            admin = find_pool_admin(self.common, path) or (
-                find_unfilled_admin(self.common, path) if is_directory(path) else None
-            )
-            if admin is None:
-                raise GitError(f"{path} is not a pool worktree of {self.root}; it was not removed")
-            try:
-                remove(path)
-                remove(admin)
-                WorktreePaths(path, admin, self.common).remove_own_files()
-                if not any(admin.parent.iterdir()):
-                    admin.parent.rmdir()
-            except OSError as error:
-                raise UnusableWorktreeError(
-                    f"cannot remove {error.filename or path}: {error.strerror}"
-                ) from None
+            remove_worktree(self.common, path)
 
     def _read_user_ignores(self) -> bytes:
         """Return the content of the user's global ignore file (https://git-scm.com/docs/gitignore)."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from containers.git.repository import Repository
-from containers.git.worktree_paths import POOL_MARKER, is_vacant, read_owner
+from containers.git.working_tree.worktree_paths import POOL_MARKER, is_vacant, read_owner
 from containers.worktrees.worktree import PoolError
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from containers.filesystem import is_directory, remove
 from containers.git.repository import GitError, Repository
-from containers.git.worktree_paths import owner_file
+from containers.git.working_tree.worktree_paths import owner_file
 from containers.processes import kill_processes_in
 from containers.worktrees.locks import (
     WorktreeState,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from containers.filesystem import write_atomically
-from containers.git.checkout import Checkout
+from containers.git.working_tree.checkout import Checkout
 from tasks.errors import PatchyardError
 
 

@@ -9,7 +9,7 @@ import dagger
 from anyio import to_thread
 
 from containers.filesystem import remove
-from containers.git.standalone import borrows, initialize
+from containers.git.working_tree.standalone import borrows, initialize
 from pipeline.dagger_module.errors import ModuleError
 from pipeline.forge.github_urls import api_url, parse_name, parse_remote, web_host
 from pipeline.run.call.prepare import Prepared

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from containers.git.remotes import PushFailure
+from containers.git.remote.remotes import PushFailure
 from containers.git.repository import Credential, GitError, Push, PushResult, Remote
 
 

@@ -10,7 +10,7 @@ from anyio import CancelScope, get_cancelled_exc_class, to_thread
 from containers.agents.agent import read_cost
 from containers.concurrency import in_thread
 from containers.git.repository import GitError, SecretFoundError
-from containers.git.staging import TooDeepError
+from containers.git.working_tree.staging import TooDeepError
 from containers.runner import Job
 from containers.worktrees.worktree import AttemptRecord, PoolError, Worktree
 from pipeline.events import StepFinished, StepStarted, TaskStarted, now

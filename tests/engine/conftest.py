@@ -7,7 +7,8 @@ import engine_access
 import pytest
 from repositories import Clone
 
-from containers.dagger_engine.runner import ContainerConfig, EngineRunner
+from containers.dagger_engine.config import ContainerConfig
+from containers.dagger_engine.runner import EngineRunner
 from containers.dagger_engine.session import Session
 from containers.git.repository import Repository
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import anyio
 from repositories import Clone
 
-from containers.dagger_engine.runner import ContainerConfig, EngineRunner
+from containers.dagger_engine.config import ContainerConfig
+from containers.dagger_engine.runner import EngineRunner
 from containers.git.repository import Repository
 from containers.runner import Job
 from containers.worktrees.worktree import Worktree

@@ -17,14 +17,20 @@ from tempfile import TemporaryDirectory
 from containers.filesystem import empty_directory, is_directory, make_accessible, remove
 from containers.git.command import Git, GitError
 from containers.git.commits import CommitCache, Layout
-from containers.git.conversions import may_convert
-from containers.git.patch_size import free_space
-from containers.git.secret_scan import refuse_secrets, with_temporary_objects
-from containers.git.staging import StagedTree, Staging, transplant
-from containers.git.standalone import create_standalone, is_plain
-from containers.git.task_files import GIT, make_owned, remove_special, scan
-from containers.git.task_repository import TaskRepositoryTemplate
-from containers.git.worktree_paths import POOL_MARKER, WorktreePaths, is_admin_of, owner_file, write_owner
+from containers.git.working_tree.conversions import may_convert
+from containers.git.working_tree.patch_size import free_space
+from containers.git.working_tree.secret_scan import refuse_secrets, with_temporary_objects
+from containers.git.working_tree.staging import StagedTree, Staging, transplant
+from containers.git.working_tree.standalone import create_standalone, is_plain
+from containers.git.working_tree.task_files import GIT, make_owned, remove_special, scan
+from containers.git.working_tree.task_repository import TaskRepositoryTemplate
+from containers.git.working_tree.worktree_paths import (
+    POOL_MARKER,
+    WorktreePaths,
+    is_admin_of,
+    owner_file,
+    write_owner,
+)
 from tasks.model import Patch
 from tasks.secrets import Secrets
 

@@ -10,7 +10,7 @@ import pytest
 from repositories import Clone, User, contents, write
 
 from containers.git.repository import BrokenWorktreeError, Checkout, GitError, Repository
-from containers.git.worktree_paths import is_vacant
+from containers.git.working_tree.worktree_paths import is_vacant
 
 
 @pytest.fixture

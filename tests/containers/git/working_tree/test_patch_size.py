@@ -5,8 +5,8 @@ import re
 import pytest
 from stages import Stage
 
-from containers.git.patch_size import PatchTooLargeError
 from containers.git.repository import GitError
+from containers.git.working_tree.patch_size import PatchTooLargeError
 from tasks.secrets import Secrets
 
 LIMIT = 100_000

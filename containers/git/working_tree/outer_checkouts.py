@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from containers.git.command import Git
-from containers.git.worktree_paths import read_pointer
+from containers.git.working_tree.worktree_paths import read_pointer
 
 
 def find_showing_checkout(git: Git, path: Path, own: Path | None, own_git: Git) -> Path | None:

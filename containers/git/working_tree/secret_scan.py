@@ -11,7 +11,7 @@ from pathlib import Path
 
 from containers.git.command import Git
 from containers.git.commits import GITLINK, Change
-from containers.git.staging import StagedTree, Staging
+from containers.git.working_tree.staging import StagedTree, Staging
 from tasks.errors import PatchyardError
 from tasks.secrets import Secrets
 

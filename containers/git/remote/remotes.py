@@ -8,8 +8,8 @@ from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
 from containers.git.command import Git, GitError, GitTimeoutError, Output, useful_line
-from containers.git.large_files import MISSING, has_large_files, upload_arguments, upload_input
-from containers.git.remote_address import Address, Settings, read_address
+from containers.git.remote.large_files import MISSING, has_large_files, upload_arguments, upload_input
+from containers.git.remote.remote_address import Address, Settings, read_address
 from tasks.text import without_credentials
 
 TIMEOUT = 300.0

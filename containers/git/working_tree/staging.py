@@ -19,21 +19,21 @@ from containers.git.commits import (
     read_changes,
     read_diff,
 )
-from containers.git.conversions import unchanged_content
-from containers.git.patch_size import (
+from containers.git.working_tree.conversions import unchanged_content
+from containers.git.working_tree.patch_size import (
     may_be_large,
     may_have_large_files,
     refuse_large_changes,
     refuse_large_files,
 )
-from containers.git.submodules import (
+from containers.git.working_tree.submodules import (
     SubmoduleReader,
     SubmoduleWorkError,
     declared_submodules,
     excluding,
     put_gitlinks,
 )
-from containers.git.task_files import remove_special, scan, without_git_files
+from containers.git.working_tree.task_files import remove_special, scan, without_git_files
 
 _DENIED = "Permission denied"
 _TOO_LONG = "File name too long"
@@ -230,7 +230,7 @@ class Staging:
         return self.compare(self._write_tree(), with_diff=staged.diff is not None)
 
     def _without_conversions(self, staged: StagedTree) -> StagedTree:
-        """Put back files that only git's conversions changed; see `containers/git/conversions.py`."""
+        """Put back files that only git's conversions changed; see `conversions.py`."""
         if not (self.converts or any(one.path.endswith(".gitattributes") for one in staged.changes)):
             return staged
         same = unchanged_content(self.git, self.start, staged.changes, self.root, self.scratch)

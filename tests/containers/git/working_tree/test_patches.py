@@ -10,7 +10,7 @@ from repositories import Clone, CountedGit, User, contents, write
 from stages import Stage
 
 from containers.git.repository import GitError, Repository
-from containers.git.submodules import SubmoduleWorkError
+from containers.git.working_tree.submodules import SubmoduleWorkError
 
 
 class TestTheUsersSettings:

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from containers.filesystem import is_directory, read_regular
 from containers.git.command import Git, GitError
 from containers.git.commits import GITLINK
-from containers.git.task_repository import GitDirectory
+from containers.git.working_tree.task_repository import GitDirectory
 
 
 class SubmoduleWorkError(GitError):

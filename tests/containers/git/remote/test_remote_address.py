@@ -6,7 +6,7 @@ import pytest
 from repositories import Clone
 
 from containers.git.command import Git
-from containers.git.remote_address import Address, read_address
+from containers.git.remote.remote_address import Address, read_address
 from containers.git.repository import GitError, Push, PushResult, RemoteError, Repository
 
 HOST = "https://git.example.com/"

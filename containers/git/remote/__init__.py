@@ -1,0 +1,1 @@
+"""Remotes: addresses, fetches, pushes."""

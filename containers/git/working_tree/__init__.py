@@ -1,0 +1,1 @@
+"""The files of a worktree: reset to a commit, and read back as a patch."""
