@@ -1,12 +1,19 @@
 """The result cache: the same work runs once, and other work is never a cache hit."""
 
+import base64
+import hashlib
+import json
+import os
 import shutil
 from collections.abc import Callable
 
 import pytest
-from project import Done, Project
+from project import Done, Project, Record
+
+from tasks.keys import canonical
 
 COUNTED = 'echo x >> "$SHARED/$PATCHYARD_TASK.count"\n'
+EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 
 
 def count(project: Project, task: str = "1.1") -> int:
@@ -138,15 +145,66 @@ def test_pruned_tree_is_recreated(project: Project) -> None:
     assert project.show("patchyard/demo/1.1:odd name") == "b"
 
 
-@pytest.mark.parametrize("harm", ["cut", "changed", "empty"])
+HARMS: dict[str, Callable[[Record], object]] = {
+    "patch": lambda content: content.update(patch="AAAA" + content["patch"]),
+    "tree": lambda content: content.update(tree=EMPTY_TREE),
+    "files": lambda content: content.update(files=[]),
+    "task": lambda content: content.update(task="9.9"),
+    "kind": lambda content: content.update(files=7),
+    "no checksum": lambda content: content.pop("sha256"),
+    "of the first version": lambda content: content.update(
+        version=1, sha256=hashlib.sha256(base64.b64decode(content["patch"])).hexdigest()
+    ),
+}
+
+
+@pytest.mark.parametrize("harm", ["cut", "empty", "list", *HARMS])
 def test_damaged_result_is_not_used(project: Project, harm: str) -> None:
     def damage() -> None:
+        project.clone.git("hash-object", "-w", "-t", "tree", os.devnull)
         (path,) = (project.state / "results").glob("*/*.json")
-        content = path.read_text()
-        harmed = {"cut": content[:-20], "changed": content.replace('"patch":"', '"patch":"AAAA'), "empty": ""}
-        path.write_text(harmed[harm])
+        text = path.read_text()
+        content = json.loads(text)
+        HARMS.get(harm, dict)(content)
+        path.write_text({"cut": text[:-20], "empty": "", "list": "[]"}.get(harm, json.dumps(content)))
 
     done = twice(project, damage)
+
+    assert count(project) == 2
+    assert done.outcome("1.1")["files"] == ["a"]
+    assert "README.md" in project.clone.git("ls-tree", "--name-only", "patchyard/demo/1.1")
+
+
+def test_result_of_another_task_is_not_used(project: Project) -> None:
+    """Neither where the file of one is copied over that of the other."""
+    scripts = {"1.1": COUNTED + "echo a > a", "1.2": COUNTED + "echo b > b"}
+    project.run(project.tasks(scripts)).expect(0)
+    paths = sorted((project.state / "results").glob("*/*.json"))
+    texts = [path.read_text() for path in paths]
+    for path, text in zip(paths, reversed(texts), strict=True):
+        path.write_text(text)
+
+    done = project.run(project.tasks(scripts)).expect(0)
+
+    assert [done.outcome(task)["files"] for task in scripts] == [["a"], ["b"]]
+    assert [count(project, task) for task in scripts] == [2, 2]
+
+
+@pytest.mark.parametrize(("name", "value"), [("tree", EMPTY_TREE), ("files", []), ("files", ["b"])])
+def test_forged_result_with_its_own_checksum_is_not_used(project: Project, name: str, value: object) -> None:
+    """What is committed is what the patch says."""
+
+    def forge() -> None:
+        project.clone.git("hash-object", "-w", "-t", "tree", os.devnull)
+        (path,) = (project.state / "results").glob("*/*.json")
+        content = json.loads(path.read_text())
+        content[name] = value
+        parts = [path.stem, 2, *(content[part] for part in ("version", "task", "tree", "files"))]
+        parts.append(hashlib.sha256(base64.b64decode(content["patch"])).hexdigest())
+        content["sha256"] = hashlib.sha256(canonical(parts)).hexdigest()
+        path.write_text(json.dumps(content))
+
+    done = twice(project, forge)
 
     assert count(project) == 2
     assert done.outcome("1.1")["files"] == ["a"]
