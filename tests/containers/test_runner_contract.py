@@ -60,7 +60,11 @@ async def test_a_step_that_would_begin_too_late_does_not(place: Place) -> None:
 
 async def test_cancelling_ends_everything_and_keeps_the_files(place: Place) -> None:
     watcher = Recorder(pause=0.05)
-    job = place.job("echo one > one.txt", f"{HEARTBEAT} echo ready; sleep 60", "touch never")
+    job = place.job(
+        "echo one > one.txt",
+        f"{HEARTBEAT} until test -e beats; do sleep 0.01; done; echo ready; sleep 60",
+        "touch never",
+    )
     passed_on = False
     with anyio.CancelScope() as scope:
         async with anyio.create_task_group() as group:
