@@ -104,7 +104,7 @@ def test_missing_image_is_reported(project: Project, test_image: str) -> None:
     known = Lock(project.root / FILE, {"kept:1": f"sha256:{'1' * 64}"})
     known.write()
     done = project.call("lock", "--image", test_image, "--image", "patchyard.invalid/none:1").expect(2)
-    assert "no image patchyard.invalid/none:1" in done.err
+    assert "image not found: patchyard.invalid/none:1" in done.err
     assert Lock.beside(project.root) == known
     plan = project.tasks(
         {"1.1": "echo 1 > one", "1.2": "echo 2 > two"},
