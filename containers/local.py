@@ -15,7 +15,7 @@ from io import FileIO
 from pathlib import Path
 from signal import SIGKILL, SIGTERM, Signals
 from subprocess import DEVNULL
-from time import monotonic, perf_counter
+from time import monotonic, perf_counter, sleep
 from typing import IO
 
 from anyio import (
@@ -68,6 +68,8 @@ LOCATIONS = frozenset(
 JOB_VARIABLE = "PATCHYARD_JOB"
 """Variable whose random value identifies the processes of one attempt at a task."""
 CHUNK = 65536
+FULL_LOG_PAUSE = 0.001
+"""Seconds between two reads of output that no log keeps: at most 65 MB a second."""
 LONGEST_WAIT = 3600.0
 POLL_INTERVAL = 0.02
 """Seconds between checks of a process where the system has no pidfd_open(2)."""
@@ -168,7 +170,8 @@ class _Processes:
             RunnerError: They cannot be opened.
         """
         with ExitStack() as resources:
-            self._log = resources.enter_context(TaskLog(self._job.log, self._job.secrets))
+            log = TaskLog(self._job.log, self._job.secrets, self._job.log_limit)
+            self._log = resources.enter_context(log)
             try:
                 self._output, self._input = _pipe(resources)
                 self._wake, self._stop = _pipe(resources)
@@ -267,6 +270,8 @@ class _Processes:
         if not data:  # end of file: select would return at once again
             self._selector.unregister(self._output)
         self._log.write(data)
+        if self._log.is_full:  # the rest is only thrown away: its process may wait, so that no core is taken
+            sleep(FULL_LOG_PAUSE)
         return len(data)
 
     def _drain(self) -> None:

@@ -8,6 +8,7 @@ from typing import Self
 from tasks.errors import PatchyardError
 from tasks.model import Step, StepResult
 from tasks.secrets import Masker, Secrets
+from tasks.sizes import format_size
 
 TAIL_BYTES = 4096
 TAIL_LINES = 20
@@ -23,16 +24,22 @@ class RunnerError(PatchyardError):
 class TaskLog:
     """Log of a task: the titles of its steps, their output as it is printed, and how they end. Blocking.
 
-    Output is written byte for byte, with secrets masked, without a limit. If the log cannot be written (a full
-    disk), the step continues: that output is missing, which the log and the tail of the step say. An existing
-    log is appended to.
+    Output is written byte for byte, with secrets masked, until the file has `limit` bytes; `None` for no limit.
+    From there on it has a note, and of each step only the last `TAIL_BYTES` of output. If the log cannot be
+    written (a full disk), the step continues: that output is missing, which the log and the tail of the step
+    say. An existing log is appended to.
     """
 
-    def __init__(self, path: Path, secrets: Secrets) -> None:
+    def __init__(self, path: Path, secrets: Secrets, limit: int | None = None) -> None:
+        self.is_full = False
+        """Whether output was left out, because the log is at its limit."""
         self._path = path
         self._secrets = secrets
         self._masker = Masker(secrets)
+        self._limit = limit
+        self._size = 0
         self._tail = b""
+        self._left_out = 0  # how many bytes of this step's output are past the limit
         self._lost: str | None = None  # why the latest output could not be written
         self._missing: str | None = None  # why some output of this step could not be written
         self._last = b"\n"
@@ -46,7 +53,7 @@ class TaskLog:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._path.open("ab", buffering=0)
-            self._begun = self._file.tell() > 0
+            self._size = self._file.tell()
         except OSError as error:
             raise RunnerError(f"the log {self._path} cannot be written: {error.strerror}") from error
         return self
@@ -57,9 +64,9 @@ class TaskLog:
 
     def begin(self, step: Step) -> None:
         """Write the title of a step that starts, and start a new tail."""
-        self._line(f"$ {step.title}", before=b"\n" if self._begun else b"")
-        self._begun = True
+        self._line(f"$ {step.title}", before=b"\n" if self._size else b"")
         self._tail = b""
+        self._left_out = 0
         self._missing = self._lost
 
     def write(self, output: bytes) -> None:
@@ -69,6 +76,7 @@ class TaskLog:
     def end(self, result: StepResult) -> StepResult:
         """Write how a step ended, and return its result with the tail of its output."""
         self._output(self._masker.flush())
+        self._put(self._tail[-self._left_out :] if self._left_out else b"")
         error = None if result.error is None else self._secrets.mask_text(result.error)
         tail = tail_text(self._tail)
         if self._missing:
@@ -88,7 +96,19 @@ class TaskLog:
     def _output(self, shown: bytes) -> None:
         if shown:
             self._tail = (self._tail + shown[-TAIL_BYTES:])[-TAIL_BYTES:]
-            self._put(shown)
+            room = len(shown) if self._limit is None else max(0, self._limit - self._size)
+            self._put(shown[:room])
+            if room < len(shown):
+                self._leave_out(len(shown) - room)
+
+    def _leave_out(self, size: int) -> None:
+        if not self.is_full:
+            self.is_full = True
+            self.note(
+                f"the log is cut here, at the limit of max_log, {format_size(self._limit or 0)}: what follows "
+                "has only the end of each step's output"
+            )
+        self._left_out += size
 
     def _put(self, data: bytes) -> None:
         if not data:
@@ -105,7 +125,9 @@ class TaskLog:
     def _write_all(self, data: bytes) -> None:
         rest = memoryview(data)
         while rest:
-            rest = rest[self._file.write(rest) :]
+            written = self._file.write(rest)
+            self._size += written
+            rest = rest[written:]
 
 
 def strip_terminal(text: str) -> str:

@@ -123,7 +123,7 @@ class EngineRunner:
             EngineError: The engine is unavailable.
         """
         began = time.monotonic()
-        async with in_thread(TaskLog(job.log, job.secrets)) as log:
+        async with in_thread(TaskLog(job.log, job.secrets, job.log_limit)) as log:
             reporter = StepReporter(watcher, log)
             try:
                 if job.steps:

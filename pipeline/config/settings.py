@@ -20,6 +20,7 @@ from pipeline.config.converters import (
     parse_environment,
     parse_flag,
     parse_list,
+    parse_log_size,
     parse_mode,
     parse_patch_size,
     parse_path,
@@ -47,6 +48,8 @@ DEFAULT_TIMEOUT = 3600.0
 DEFAULT_LIMIT = 100_000_000
 """Bytes that a patch may have: GitHub takes no file of more than 100 MiB
 (https://docs.github.com/repositories/working-with-files/managing-large-files)."""
+DEFAULT_LOG_LIMIT = 100_000_000
+"""Bytes that the log of a task may have: a task that prints without end must not fill the disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,13 @@ class Settings:
         parse_patch_size,
         "How large the files that a task creates or changes may be together.",
         note="a task with more fails, and its worktree is set aside; at most 300MB",
+        default_text="100MB",
+    )
+    max_log: int = setting(
+        DEFAULT_LOG_LIMIT,
+        parse_log_size,
+        "How large the log of a task may be.",
+        note="past it, only the end of each step's output is kept",
         default_text="100MB",
     )
     worktrees: Path | None = setting(

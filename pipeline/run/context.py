@@ -103,6 +103,7 @@ class RunContext:
             secrets=self.secrets.only(spec.secrets),
             timeout=spec.timeout,
             grace=self.settings.grace,
+            log_limit=self.settings.max_log,
             image=spec.image,
             layers=spec.layers,
             start=start,

@@ -82,8 +82,8 @@ class ResultCache:
     def _is_true(self, patch: Patch) -> bool:
         """Whether the patch makes the tree of its start, and changes the files that it names.
 
-        This also creates the tree where git has pruned it. The checksum has no key: whoever can write the file
-        can make another one, but no commit that differs from the patch that people read.
+        This also creates the tree where git has pruned it. The checksum has no key: a program that can write
+        the file can make another one, but no commit that differs from the patch that people read.
 
         Raises:
             GitError: The patch does not apply.

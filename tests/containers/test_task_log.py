@@ -93,6 +93,42 @@ class TestTaskLog:
         assert result.tail == "lost for want of roomkept\n[the log is not complete: File too large]\n"
         assert later.tail == ""
 
+    def test_log_is_cut_at_its_limit_with_one_note_and_has_the_end_of_each_step(self, tmp_path: Path) -> None:
+        """The titles and the ends of steps are always there; the tail is that of the last output."""
+        path = tmp_path / "log"
+        with TaskLog(path, Secrets(), limit=1000) as log:
+            log.begin(STEP)
+            log.write(b"a" * 992)
+            assert not log.is_full
+            for _ in range(3):
+                log.write(b"b" * 5000)
+            assert log.is_full
+            log.write(b"\nlast words\n")
+            first = log.end(StepResult(STEP, 1, 0.0))
+            log.begin(STEP)
+            log.write(b"short\n")
+            second = log.end(StepResult(STEP, 0, 0.0))
+        end = "b" * (4096 - len("\nlast words\n")) + "\nlast words\n"
+        note = (
+            "[the log is cut here, at the limit of max_log, 1 KB: what follows has only the end of each step's "
+        )
+        note += "output]"
+        assert path.read_text() == (
+            f"$ make\n{'a' * 992}b\n{note}\n{end}[exit code 1, 0.00 s]\n\n"
+            "$ make\nshort\n[exit code 0, 0.00 s]\n"
+        )
+        assert first.tail == end
+        assert second.tail == "short\n"
+
+    def test_limit_is_that_of_the_file(self, tmp_path: Path) -> None:
+        """What it had before counts."""
+        path = tmp_path / "log"
+        path.write_text("x" * 99)
+        with TaskLog(path, Secrets(), limit=100) as log:
+            log.begin(STEP)
+            log.write(b"more\n")
+            assert log.is_full
+
 
 class TestTail:
     @pytest.mark.parametrize(

@@ -23,6 +23,21 @@ def test_task_with_a_patch_past_the_limit_fails_and_the_others_go_on(project: Pr
     assert (kept / "big.bin").stat().st_size == 3_000_000
 
 
+def test_log_past_the_limit_is_cut_and_the_task_continues(project: Project) -> None:
+    """Its process is never blocked, and what is shown of a failure is the last that it printed."""
+    project.configure('max_log = "200KB"')
+    script = "yes | head -c 5000000\ntouch after\necho last words >&2\nexit 3"
+    done = project.run(project.tasks({"1.1": script})).expect(1)
+    outcome = done.outcome("1.1")
+    assert (outcome["status"], outcome["exit_code"], outcome["files"]) == ("failed", 3, ["after"])
+    assert "last words" in outcome["error"]
+    (log,) = (project.state / "runs").glob("*/1.1.log")
+    text = log.read_text()
+    assert 200_000 < len(text) < 205_000
+    assert text.count("at the limit of max_log, 200 KB") == 1
+    assert "y\nlast words\n[exit code 3" in text
+
+
 @pytest.mark.parametrize(("value", "reason"), [("lots", "is not a size"), ("2GB", "expected at most 300 MB")])
 def test_limit_that_cannot_be_is_refused_in_one_sentence(project: Project, value: str, reason: str) -> None:
     """With where it was set."""
