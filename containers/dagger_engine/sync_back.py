@@ -63,9 +63,11 @@ async def sync_back(
         ) from error
     if not (paths.added or paths.modified):
         return
-    if any(path.rpartition("/")[2] == RULES for path in (*paths.added, *paths.modified)):
+    if changed_rules := [p for p in (*paths.added, *paths.modified) if p.rpartition("/")[2] == RULES]:
         rules = [tree.filter(include=[f"**/{RULES}"]) for tree in (before, after)]
         await ask(partial(export, rules[0].diff(rules[1]), worktree.path))
+        # Git reads them next, and would wait for one that is a pipe.
+        await to_thread.run_sync(_normalize, worktree.path, changed_rules)
     if ignored := await to_thread.run_sync(_ignored, worktree, paths.added):
         changes = after.without_files(ignored).changes(before)
     await ask(partial(export, changes.layer(), worktree.path))
