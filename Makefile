@@ -10,7 +10,7 @@ PYTEST ?= --numprocesses auto --dist worksteal
 help:
 	@echo "make demo      run an example plan on a scratch repository and show its patches"
 	@echo "make test      run linters, type checks and all tests, against the built wheel"
-	@echo "make check     run linters, type checks and the quick tests (about a minute)"
+	@echo "make check     run linters, type checks and the quick tests (about two minutes)"
 	@echo "make dist      build the wheel and the sdist in dist/"
 	@echo "make bench     run the benchmarks and update the tables of the documentation"
 	@echo "make settings  print the table of settings for the README"
