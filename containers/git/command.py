@@ -47,6 +47,16 @@ _FIXED = {
     "GIT_SEQUENCE_EDITOR": "false",
     "GIT_MERGE_AUTOEDIT": "no",
 }
+_BINDING = frozenset(
+    {
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+        "GIT_DIR",
+        "GIT_INDEX_FILE",
+        "GIT_OBJECT_DIRECTORY",
+        "GIT_WORK_TREE",
+    },
+)
+"""Variables by which the program names a repository to git; those of the user are not passed on."""
 _SETTINGS = {
     # No hook runs, and nothing in the background: `gc --auto` during a run breaks other git processes.
     "core.hooksPath": "/dev/null",
@@ -178,6 +188,11 @@ class Git:
     def at(self, cwd: Path | None = None, environ: Mapping[str, str] | None = None) -> "Git":
         """Return the same git with another directory, and more variables."""
         return replace(self, cwd=cwd or self.cwd, environ={**self.environ, **(environ or {})})
+
+    def unbound(self) -> "Git":
+        """Return the same git without the variables that bind it to a repository and to files of it."""
+        kept = {name: value for name, value in self.environ.items() if name not in _BINDING}
+        return replace(self, environ=kept)
 
     def configured(self, settings: Sequence[tuple[str, str]]) -> "Git":
         """Return the same git with more settings, which have precedence over those of files."""

@@ -91,7 +91,6 @@ class Repository:
         self.name = discovered.root.name.removesuffix(".git") or "repository"
         self.environ = environ
         self._discovered = discovered
-        self._unbound = git
         git = git.at(environ={"GIT_DIR": str(discovered.git_dir)})
         # In the user's worktree, because a remote's URL may be a relative path, and for its ignore files. It is
         # named, because `core.bare` may be set by accident.
@@ -348,7 +347,7 @@ class Repository:
     def showing_checkout(self, path: Path) -> Path | None:
         """Return the checkout, of any repository, whose `git status` would show something at `path`."""
         own = None if self._discovered.is_bare else self.root
-        return find_showing_checkout(self._unbound, path, own, self._here)
+        return find_showing_checkout(self._here.unbound(), path, own, self._here)
 
     def worktree(self, path: Path) -> Checkout | None:
         """Return the pool worktree of this repository at `path`; `None` if there is none."""

@@ -149,9 +149,8 @@ def _is_unverified(git: Git, url: str) -> bool:
     """Whether `http.sslVerify` is off in the configuration of the user or of the system."""
     if not _is_web(url):
         return False
-    outside = {name: value for name, value in git.environ.items() if name != "GIT_DIR"}
     query = ("config", "--type=bool", "--get-urlmatch", "http.sslVerify", url)
-    return Git(git.program, Path("/"), outside).run(*query, ok=range(256)).text == "false"
+    return git.unbound().at(Path("/")).run(*query, ok=range(256)).text == "false"
 
 
 def _is_web(url: str) -> bool:

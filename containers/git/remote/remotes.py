@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
@@ -212,8 +212,7 @@ class Remote:
             RemoteError: The remote cannot be reached or does not have the tip.
         """
         with TemporaryDirectory(prefix="patchyard-history-") as directory:
-            environ = {name: value for name, value in self._git.environ.items() if name != "GIT_WORK_TREE"}
-            aside = replace(self._git, environ={**environ, "GIT_DIR": directory})
+            aside = self._git.unbound().at(environ={"GIT_DIR": directory})
             form = self._git.run("rev-parse", "--show-object-format").text
             aside.run("init", "--quiet", "--bare", f"--object-format={form}", directory)
             arguments = ("fetch", "--quiet", "--no-tags", "--filter=tree:0", "--refmap=", "--", _NAME, tip)

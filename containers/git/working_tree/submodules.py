@@ -127,7 +127,7 @@ class SubmoduleReader:
         (temporary / "HEAD").write_text("ref: refs/heads/none\n", "ascii")
         (temporary / "objects/info/alternates").write_bytes(os.fsencode(directory.objects) + b"\n")
         names = {"GIT_DIR": temporary, "GIT_WORK_TREE": work_tree, "GIT_INDEX_FILE": temporary / "index"}
-        return self.git.at(work_tree, {name: str(path) for name, path in names.items()})
+        return self.git.unbound().at(work_tree, {name: str(path) for name, path in names.items()})
 
 
 def excluding(paths: Sequence[str] | Mapping[str, str]) -> list[str]:

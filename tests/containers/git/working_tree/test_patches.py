@@ -11,6 +11,7 @@ from stages import Stage
 
 from containers.git.repository import GitError, Repository
 from containers.git.working_tree.submodules import SubmoduleWorkError
+from tasks.secrets import Secrets
 
 
 class TestTheUsersSettings:
@@ -193,6 +194,15 @@ class TestSubmodules:
             stage.checkout.patch(stage.start)
         stage.checkout.reset(stage.start)
         assert list((stage.path / "vendor/lib").iterdir()) == []
+
+    def test_submodules_are_read_while_secrets_are_searched_for(self, stage: Stage) -> None:
+        """The patch is staged with temporary objects then, and the submodule has its own."""
+        secrets = Secrets({"TOKEN": "s3cr3t-value"})
+        stage.sh("git submodule update -q --init; echo x > y")
+        assert stage.patch(secrets=secrets).files == ("y",)
+        newer = self.library.commit({"lib.txt": "newer"})
+        stage.sh(f"git -C vendor/lib fetch -q; git -C vendor/lib checkout -q {newer}")
+        assert stage.patch(secrets=secrets).files == ("vendor/lib", "y")
 
     def test_moved_or_removed_submodule(self, stage: Stage) -> None:
         newer = self.library.commit({"lib.txt": "newer"})
