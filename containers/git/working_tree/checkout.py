@@ -139,18 +139,19 @@ class Checkout:
         try:
             remove(self.path / GIT)
             remove(self._paths.aside)
-            found = scan(self.path, self._layout(old) if old else Layout((), {}), self._reset_at)
+            found = scan(self.path, self._layout(old), self._reset_at)
             remove_special(found)
             for path in found.git:
                 remove(path)
         except OSError as error:
             raise UnusableWorktreeError(f"cannot remove {error.filename}: {error.strerror}") from None
 
-    def _layout(self, commit: str) -> Layout:
-        try:
-            return self._commits.layout(commit)
-        except GitError:  # the repository does not have the commit any more
-            return Layout((), {})
+    def _layout(self, commit: str | None) -> Layout:
+        """Return the layout of a commit; an empty one if it is not known, or not in the repository any more."""
+        with suppress(GitError):
+            if commit is not None:
+                return self._commits.layout(commit)
+        return Layout((), {})
 
     def _create_repository(self, commit: str) -> None:
         """Give the task's git a repository of its own."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from containers.git.command import Git, GitError
 from containers.git.commits import ABSENT, GITLINK, Change
+from containers.git.index import read_entries
 from tasks.sizes import format_size
 
 _NAMED = 3
@@ -116,11 +117,8 @@ def _filtered(git: Git, names: Iterable[str]) -> set[str]:
 
 def _stored_sizes(git: Git, names: Iterable[str]) -> dict[str, int]:
     """Return the sizes of the versions in the index, of those that are there."""
-    staged = (entry.split("\t", 1) for entry in git.run("ls-files", "-s", "-z").fields)
-    wanted = set(names)
-    ids = {
-        path: about.split(" ")[1] for about, path in staged if path in wanted and not about.startswith(GITLINK)
-    }
+    staged, wanted = read_entries(git), set(names)
+    ids = {path: name for path, (mode, name) in staged.items() if path in wanted and mode != GITLINK}
     return dict(zip(ids, _sizes(git, list(ids.values())), strict=True))
 
 

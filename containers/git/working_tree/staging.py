@@ -1,6 +1,5 @@
 """Create a tree and a patch of a directory, with an index that no task has changed."""
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from containers.git.commits import (
     read_changes,
     read_diff,
 )
+from containers.git.index import put_entries, remove_entries
 from containers.git.working_tree.conversions import unchanged_content
 from containers.git.working_tree.patch_size import (
     may_be_large,
@@ -31,7 +31,6 @@ from containers.git.working_tree.submodules import (
     SubmoduleWorkError,
     declared_submodules,
     excluding,
-    put_gitlinks,
 )
 from containers.git.working_tree.task_files import remove_special, scan, without_git_files
 
@@ -111,11 +110,11 @@ class Staging:
             raise GitError(f"cannot remove {error.filename}: {error.strerror}") from None
         with without_git_files(found, self.aside) as moved:
             submodules = self._submodules(moved)
-            self._unstage(sorted(self.layout.gitlinks | submodules.keys()))
+            remove_entries(self.git, sorted(self.layout.gitlinks | submodules.keys()))
             if self.limit is not None and may_have_large_files(self.root, self.free_before, self.limit):
                 refuse_large_files(self.git, self.root, self.options, (".", *excluding(submodules)), self.limit)
             listed = self._add(submodules)
-            put_gitlinks(self.git, submodules)
+            put_entries(self.git, {path: (GITLINK, commit) for path, commit in submodules.items()})
             checked = self.limit is not None and may_be_large(self.root, listed, self.limit)
             staged = self.compare(self._write_tree(), with_diff=not checked)
         if any(c.new_mode == GITLINK and submodules.get(c.path) != c.new for c in staged.changes):
@@ -206,16 +205,10 @@ class Staging:
 
     def _rebuild_index(self, submodules: Mapping[str, str]) -> None:
         self.git.run("read-tree", self.start)
-        self._unstage(sorted(self.layout.gitlinks | submodules.keys()))
+        remove_entries(self.git, sorted(self.layout.gitlinks | submodules.keys()))
 
     def _write_tree(self) -> str:
         return self.git.run("write-tree").text
-
-    def _unstage(self, paths: Sequence[str]) -> None:
-        """Remove paths from the index; their files are not changed."""
-        if paths:
-            names = b"".join(os.fsencode(path) + b"\0" for path in paths)
-            self.git.run("update-index", "--force-remove", "-z", "--stdin", stdin=names)
 
     def _without_excluded(self, staged: StagedTree) -> StagedTree:
         """Remove added files that match the excludes, even if the tree's own ignore files un-ignore them."""
@@ -226,7 +219,7 @@ class Staging:
         excluded = [path for path in listed if path in added]
         if not excluded:
             return staged
-        self._unstage(excluded)
+        remove_entries(self.git, excluded)
         return self.compare(self._write_tree(), with_diff=staged.diff is not None)
 
     def _without_conversions(self, staged: StagedTree) -> StagedTree:
@@ -236,8 +229,7 @@ class Staging:
         same = unchanged_content(self.git, self.start, staged.changes, self.root, self.scratch)
         if not same:
             return staged
-        lines = (f"{one.new_mode} {one.old}\t".encode() + os.fsencode(one.path) + b"\0" for one in same)
-        self.git.run("update-index", "-z", "--index-info", stdin=b"".join(lines))
+        put_entries(self.git, {one.path: (one.new_mode, one.old) for one in same})
         return self.compare(self._write_tree(), with_diff=staged.diff is not None)
 
 
@@ -260,11 +252,8 @@ def transplant(staging: Staging, baseline: str, after: str, start_tree: str) -> 
     temporary = git.at(environ={"GIT_INDEX_FILE": str(index)})
     try:
         temporary.run("read-tree", start_tree)
-        lines = b"".join(
-            f"{mode} {name}\t".encode() + os.fsencode(path) + b"\0"
-            for path, (mode, name) in sorted(entries.items(), key=lambda item: item[1][0] != ABSENT)
-        )
-        temporary.run("update-index", "--replace", "-z", "--index-info", stdin=lines)
+        removed_first = dict(sorted(entries.items(), key=lambda item: item[1][0] != ABSENT))
+        put_entries(temporary, removed_first, "--replace")
         return temporary.run("write-tree").text
     finally:
         index.unlink(missing_ok=True)

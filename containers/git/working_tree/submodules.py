@@ -1,7 +1,7 @@
 """Submodules in a task's worktree: which commits they are at. No git runs in a repository of the task."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,7 +9,9 @@ from tempfile import TemporaryDirectory
 from containers.filesystem import is_directory, read_regular
 from containers.git.command import Git, GitError
 from containers.git.commits import GITLINK
+from containers.git.index import put_entries, read_entries, remove_entries
 from containers.git.working_tree.task_repository import GitDirectory
+from containers.git.working_tree.worktree_paths import read_pointer
 
 
 class SubmoduleWorkError(GitError):
@@ -82,11 +84,9 @@ class SubmoduleReader:
         dot_git = self.moved[original]
         if is_directory(dot_git):
             return GitDirectory(dot_git)
-        content = read_regular(dot_git) or b""
-        target = os.fsdecode(content.removeprefix(b"gitdir: ").rstrip(b"\n"))
-        directory = Path(os.path.normpath(original.parent / target))
+        directory = read_pointer(dot_git, original.parent)
         modules = self.root / ".git" / "modules"
-        if not directory.is_relative_to(modules) or directory.resolve() != directory:
+        if directory is None or not directory.is_relative_to(modules) or directory.resolve() != directory:
             return None
         return GitDirectory(directory)
 
@@ -94,14 +94,14 @@ class SubmoduleReader:
         with TemporaryDirectory(dir=self.scratch, prefix="submodule-") as name:
             git = self._borrowing(Path(name), directory, self.root / path)
             git.run("read-tree", head)
-            nested = _gitlinks(git)
-            _unstage(git, nested)
-            for inner, commit in nested.items():
+            nested = {path: entry for path, entry in read_entries(git).items() if entry[0] == GITLINK}
+            remove_entries(git, nested)
+            for inner, (_, commit) in nested.items():
                 full = f"{path}/{inner}"
                 if self.has_repository(full) and self.commit(full, commit) != commit:
                     raise SubmoduleWorkError(f"it changed the commit of the submodule {full}")
             git.run(*self.options, "add", "-A", "--", ".", *excluding(nested))
-            put_gitlinks(git, nested)
+            put_entries(git, nested)
             changed = git.run("diff-index", "--cached", "--name-only", "-z", head).fields
         if changed:
             raise SubmoduleWorkError(
@@ -130,27 +130,6 @@ class SubmoduleReader:
         return self.git.unbound().at(work_tree, {name: str(path) for name, path in names.items()})
 
 
-def excluding(paths: Sequence[str] | Mapping[str, str]) -> list[str]:
+def excluding(paths: Iterable[str]) -> list[str]:
     """Return pathspecs that exclude paths (gitglossary, "pathspec")."""
     return [f":(top,exclude,literal){path}" for path in paths]
-
-
-def put_gitlinks(git: Git, commits: Mapping[str, str]) -> None:
-    """Add submodules to the index at these commits. Blocking."""
-    if commits:
-        lines = (
-            f"{GITLINK} {commit}\t".encode() + os.fsencode(path) + b"\0" for path, commit in commits.items()
-        )
-        git.run("update-index", "-z", "--index-info", stdin=b"".join(lines))
-
-
-def _unstage(git: Git, paths: Mapping[str, str]) -> None:
-    if paths:
-        names = b"".join(os.fsencode(path) + b"\0" for path in paths)
-        git.run("update-index", "--force-remove", "-z", "--stdin", stdin=names)
-
-
-def _gitlinks(git: Git) -> dict[str, str]:
-    """Return the submodules in the index, with their commits."""
-    entries = (entry.split("\t", 1) for entry in git.run("ls-files", "-s", "-z").fields)
-    return {path: about.split(" ")[1] for about, path in entries if about.startswith(GITLINK)}

@@ -49,12 +49,18 @@ class WorktreePaths:
         owner_file(self.path).unlink(missing_ok=True)
 
 
-def read_pointer(dot_git: Path) -> Path | None:
-    """Return the directory that a `.git` file points to; `None` if it is not one. Blocking."""
+def read_pointer(dot_git: Path, base: Path | None = None) -> Path | None:
+    """Return the directory that a `.git` file points to; `None` if it is not one. Blocking.
+
+    Args:
+        dot_git: The file.
+        base: The directory that a relative path starts from; that of the file by default.
+    """
     content = read_regular(dot_git)
     if content is None or not content.startswith(b"gitdir: "):
         return None
-    return Path(os.path.normpath(dot_git.parent / os.fsdecode(content.removeprefix(b"gitdir: ").rstrip(b"\n"))))
+    target = os.fsdecode(content.removeprefix(b"gitdir: ").rstrip(b"\n"))
+    return Path(os.path.normpath((base or dot_git.parent) / target))
 
 
 def is_admin_of(admin: Path, path: Path) -> bool:
