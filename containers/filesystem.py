@@ -7,6 +7,7 @@ import shutil
 import stat
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 
 def write_atomically(path: Path, content: bytes, *, mode: int | None = None, durable: bool = False) -> None:
@@ -60,22 +61,34 @@ def is_directory(path: Path) -> bool:
         return False
 
 
-def read_regular(path: Path, limit: int = 64 * 1024) -> bytes | None:
-    """Return the content of a regular file; `None` for anything else, or more than `limit` bytes. Blocking.
+def open_regular(path: Path) -> BinaryIO | None:
+    """Open a regular file for reading; `None` for a pipe, a device or a directory. Blocking.
 
     It does not wait, whatever is at the path: opening a pipe blocks until a process writes to it (fifo(7)).
+
+    Raises:
+        OSError: It cannot be opened, or is a symbolic link.
     """
+    mode = os.lstat(path).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
+        return None
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC), "rb")
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return file
+    file.close()  # it was replaced in between
+    return None
+
+
+def read_regular(path: Path, limit: int = 64 * 1024) -> bytes | None:
+    """Return the content of a regular file; `None` for anything else, or more than `limit` bytes. Blocking."""
     try:
-        if not stat.S_ISREG(os.lstat(path).st_mode):
+        if (file := open_regular(path)) is None:
             return None
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with file:
+            content = file.read(limit + 1)
     except OSError:
         return None
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > limit:
-            return None
-        return file.read(limit)
+    return content if len(content) <= limit else None
 
 
 def make_accessible(root: Path, *, files: bool = False) -> bool:

@@ -1,10 +1,9 @@
 """Read the files of a directory that is not trusted."""
 
-import os
-import stat
 from pathlib import Path
 from typing import ClassVar
 
+from containers.filesystem import open_regular
 from tasks.errors import PatchyardError
 
 
@@ -25,11 +24,9 @@ def read_regular_file(path: Path, limit: int) -> bytes:
         ReportError: It cannot be read, is not a plain file, or is larger.
     """
     try:
-        # Without O_NONBLOCK, opening a pipe waits for its writer.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise ReportError(f"{path}: not a plain file")
+        if (file := open_regular(path)) is None:
+            raise ReportError(f"{path}: not a plain file")
+        with file:
             content = file.read(limit + 1)
     except OSError as error:
         raise ReportError(f"{path}: cannot be read: {error.strerror}") from None
