@@ -8,7 +8,6 @@ from contextlib import (
     asynccontextmanager,
     nullcontext,
 )
-from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -94,11 +93,8 @@ async def execute(  # noqa: PLR0913 - the parts of a run, all of them named
                     opened = (provider or HostRunners()).runners(prepared, directory, listener)
                     runners = await stack.enter_async_context(opened)
                     batches = await _pin_resolved_images(batches, runners)
-                context = replace(
-                    _context(prepared, recorder, listener, provider),
-                    batches=batches,
-                    runners=runners,
-                    before=before or ResumeState(),
+                context = _context(
+                    prepared, recorder, listener, provider, batches=batches, runners=runners, before=before
                 )
                 finished = await run(context, stop)
         except PatchyardError as error:
@@ -109,10 +105,17 @@ async def execute(  # noqa: PLR0913 - the parts of a run, all of them named
     return finished
 
 
-def _context(
-    prepared: Prepared, recorder: Recorder, listener: Listener, provider: "RunnerProvider | None"
+def _context(  # noqa: PLR0913 - the parts of a run, all of them named
+    prepared: Prepared,
+    recorder: Recorder,
+    listener: Listener,
+    provider: "RunnerProvider | None",
+    *,
+    batches: tuple[BatchSpec, ...],
+    runners: Mapping[Mode, Runner],
+    before: ResumeState | None,
 ) -> RunContext:
-    """Return the context of a run, with a pool of its size; its runners are not ready yet."""
+    """Return the context of a run, with a pool of its size."""
     repository, settings, environ = prepared.repository, prepared.settings, prepared.call.environ
     size = 1 if all(batch.mode is Mode.LOCAL for batch in prepared.batches) else settings.pool_size
     store_work = make_store_work(recorder.opener, environ, settings.max_patch)
@@ -130,18 +133,18 @@ def _context(
     paused = recorder.run.status is RunStatus.PAUSED
     return RunContext(
         plan=prepared.plan,
-        batches=prepared.batches,
+        batches=batches,
         settings=settings,
         secrets=prepared.secrets,
         repository=repository,
         branches=Branches(repository, settings.branch, recorder.run),
         pool=pool,
-        runners={},
+        runners=runners,
         recorder=recorder,
         listener=listener,
         control=Control(recorder.run.owner, lease_seconds(environ), paused=paused),
         directory=run_directory(repository.common, recorder.run.id),
-        before=ResumeState(),
+        before=before or ResumeState(),
         # A module has caches of its engine, and no directory that outlives the call.
         results=None if settings.no_cache or provider else results,
         span=(provider or HostRunners()).span,
