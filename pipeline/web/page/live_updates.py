@@ -27,6 +27,7 @@ from pipeline.web.page.run_view import (
 )
 from pipeline.web.services import Services
 from pipeline.web.snapshot import LocatedRun, RunActivity
+from pipeline.web.streams.change_signal import ChangeSignal
 from pipeline.web.streams.feeds import Feed
 from pipeline.web.streams.shared_work import SharedWork
 from tasks.errors import PatchyardError
@@ -75,7 +76,7 @@ class LiveRun:
         self._changes: deque[Change] = deque(maxlen=KEPT_CHANGES)
         self._number = 0
         self._cpu_seconds = 0.0  # of the last change
-        self._changed = anyio.Event()
+        self.changed = ChangeSignal()
         self.over = False
 
     @property
@@ -96,13 +97,13 @@ class LiveRun:
                     self.over = not await self._has_new_activity()
                     continue
                 else:
-                    await self._feed.wait_for_change()
+                    await self._feed.changed.wait()
                     continue
-                self._wake_pages()
+                self.changed.notify()
                 await anyio.sleep(max(SHORTEST_PAUSE, self._cpu_seconds * (1 / CPU_SHARE - 1)))
         except PatchyardError:
             self.over = True  # a page that reconnects gets the error
-        self._wake_pages()
+        self.changed.notify()
 
     async def _has_new_activity(self) -> bool:
         """Whether the status, the request or a worker changed: a pause and a kill write no event."""
@@ -156,10 +157,6 @@ class LiveRun:
         self._cpu_seconds = thread_time() - began
         return after, html
 
-    def _wake_pages(self) -> None:
-        changed, self._changed = self._changed, anyio.Event()
-        changed.set()
-
     def number_at(self, sequence: int) -> int | None:
         """Return the number of the last change in a page with events up to `sequence`; `None`: too old."""
         missed = [change for change in self._changes if change.until > sequence]
@@ -173,12 +170,6 @@ class LiveRun:
         if self._number > number and (not missed or missed[0].number > number + 1):
             return None
         return missed
-
-    async def wait(self) -> None:
-        """Wait for a change, at most one second."""
-        changed = self._changed
-        with anyio.move_on_after(1.0):
-            await changed.wait()
 
 
 class LiveRuns:
@@ -212,7 +203,7 @@ class LiveRuns:
                     yield after, "end", ""
                     return
                 else:
-                    await live.wait()
+                    await live.changed.wait()
                     yield after, "", ""
 
     @asynccontextmanager

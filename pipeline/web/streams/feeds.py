@@ -13,6 +13,7 @@ from time import monotonic
 import anyio
 
 from pipeline.store.records import StoredEvent
+from pipeline.web.streams.change_signal import ChangeSignal
 from pipeline.web.streams.shared_work import SharedWork
 from pipeline.web.streams.sse import EncodedEvent, EventStream
 from tasks.errors import PatchyardError
@@ -50,7 +51,7 @@ class Feed:
         self._recent: deque[EncodedEvent] = deque(maxlen=size)
         self._last = 0
         self._finished = False  # of `run_started` and `run_finished`, the newest is the latter
-        self._changed = anyio.Event()
+        self.changed = ChangeSignal()
         self._grown_at = monotonic()
         self._loaded = anyio.Event()
         self.failure: PatchyardError | None = None
@@ -73,7 +74,7 @@ class Feed:
         except PatchyardError as error:
             self.failure = error
             self._loaded.set()
-            self.notify()
+            self.changed.notify()
 
     def _add(self, page: Sequence[StoredEvent]) -> None:
         for event in page:
@@ -83,12 +84,7 @@ class Feed:
             self._recent.append(encoded)
             self._last = encoded.sequence
         self._grown_at = monotonic()
-        self.notify()
-
-    def notify(self) -> None:
-        """Wake all subscribers."""
-        changed, self._changed = self._changed, anyio.Event()
-        changed.set()
+        self.changed.notify()
 
     async def events_after(self, number: int) -> Sequence[EncodedEvent]:
         """Return at most `PAGE` events after a sequence number; none if it is the newest.
@@ -114,12 +110,6 @@ class Feed:
         if number < self._last or not (self._finished or quiet):
             return False
         return await self._is_over() and number >= self._last
-
-    async def wait_for_change(self) -> None:
-        """Wait for new events, at most one second: the end of a run is not an event of the feed."""
-        changed = self._changed
-        with anyio.move_on_after(1.0):
-            await changed.wait()
 
 
 class Subscribers:
@@ -148,7 +138,7 @@ class Subscribers:
         """End every stream after the events that are stored by now."""
         self.closing.set()
         for feed in self._feeds:
-            feed.notify()
+            feed.changed.notify()
 
     def check_limit(self) -> None:
         """Check that one more stream may be opened.
@@ -205,7 +195,7 @@ class Subscribers:
                 elif await feed.is_complete_at(position):
                     return
                 else:
-                    await feed.wait_for_change()
+                    await feed.changed.wait()
                     yield b""
 
 
