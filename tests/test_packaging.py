@@ -123,7 +123,7 @@ def test_side_effects_of_imports_are_detected(tmp_path: Path) -> None:
         assert any(item.startswith(event) for item in done), f"{event} was not seen in {done}"
 
 
-@pytest.mark.parametrize("module", ["pipeline.cli.main", "pipeline.cli.run", "pipeline.__main__"])
+@pytest.mark.parametrize("module", ["pipeline.cli.main", "pipeline.cli.commands.run", "pipeline.__main__"])
 def test_start_up_loads_no_slow_library(module: str) -> None:
     loaded = json.loads(python("-c", f"import json, sys, {module}; print(json.dumps(sorted(sys.modules)))"))
     assert module in loaded

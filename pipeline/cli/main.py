@@ -5,9 +5,15 @@ from typing import Any
 
 import click
 
-from pipeline.cli.agents import agents
-from pipeline.cli.clean import clean
-from pipeline.cli.lock import lock
+from pipeline.cli.commands.agents import agents
+from pipeline.cli.commands.clean import clean
+from pipeline.cli.commands.lock import lock
+from pipeline.cli.commands.publish import publish
+from pipeline.cli.commands.report import report
+from pipeline.cli.commands.resume import cancel, resume, retry
+from pipeline.cli.commands.serve import serve
+from pipeline.cli.commands.show import diff, logs, patches, runs, status
+from pipeline.cli.commands.trust import trust
 from pipeline.cli.options import (
     database_option,
     plan_arguments,
@@ -17,12 +23,6 @@ from pipeline.cli.options import (
     setting_option,
 )
 from pipeline.cli.process import INTERRUPTED, configure_streams, discard_output, environment, exit_with
-from pipeline.cli.publish import publish
-from pipeline.cli.report import report
-from pipeline.cli.resume import cancel, resume, retry
-from pipeline.cli.serve import serve
-from pipeline.cli.show import diff, logs, patches, runs, status
-from pipeline.cli.trust import trust
 from pipeline.config.settings import SETTINGS
 from tasks.errors import PatchyardError, first_error
 from tasks.text import printable
@@ -130,10 +130,10 @@ def run(  # noqa: PLR0913 - the command's own parameters
         selection=Selection(start_batch, end_batch, tasks),
     )
     if dry_run:
-        from pipeline.cli.check import show_plan  # noqa: PLC0415 - start-up stays quick
+        from pipeline.cli.commands.check import show_plan  # noqa: PLC0415 - start-up stays quick
 
         exit_with(show_plan(call, as_json=as_json))
-    from pipeline.cli.run import run_plan  # noqa: PLC0415 - start-up stays quick
+    from pipeline.cli.commands.run import run_plan  # noqa: PLC0415 - start-up stays quick
 
     exit_with(run_plan(call, as_json=as_json))
 
@@ -151,7 +151,7 @@ def check(
     All errors are reported at once, each with its line and column. Exit code: 0 the plan can be run, 2 it has
     errors.
     """
-    from pipeline.cli.check import check_plan  # noqa: PLC0415 - start-up stays quick
+    from pipeline.cli.commands.check import check_plan  # noqa: PLC0415 - start-up stays quick
 
     path = plan_path(plan_argument, plan_option)
     exit_with(check_plan(path, repo, environment(), agent=agent, as_json=as_json))

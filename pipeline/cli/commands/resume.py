@@ -44,7 +44,7 @@ def resume(run_name: str, repo: Path, *, notify: str | None, as_json: bool, serv
     options are those of the run; settings from files are read again. A run with --publish is published, even
     if nothing else is left to do. Exit codes are those of `patchyard run`.
     """
-    from pipeline.cli.run import resume_run  # noqa: PLC0415 - start-up stays quick
+    from pipeline.cli.commands.run import resume_run  # noqa: PLC0415 - start-up stays quick
 
     with repository_and_store(repo) as (repository, store):
         run = store.run(run_name)
@@ -89,7 +89,7 @@ def retry(  # noqa: PLR0913 - the command's own parameters
 
     Each attempt has its own log and patch. Exit codes are those of `patchyard run`.
     """
-    from pipeline.cli.run import resume_run  # noqa: PLC0415 - start-up stays quick
+    from pipeline.cli.commands.run import resume_run  # noqa: PLC0415 - start-up stays quick
 
     if failed and tasks:
         raise click.UsageError("name TASKs or --failed, not both.")

@@ -10,7 +10,7 @@ import anyio
 import click
 
 from containers.git.repository import Repository
-from pipeline.cli.check import print_warnings
+from pipeline.cli.commands.check import print_warnings
 from pipeline.cli.process import (
     GITHUB_FAILED,
     OUTPUT_FAILED,
