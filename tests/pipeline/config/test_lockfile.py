@@ -5,6 +5,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from image_plan import PLAN_WITH_IMAGES
 from project import Project, plan_text
 from stand_in_engine import StandIn, command_line
 
@@ -14,35 +15,6 @@ from pipeline.config.lockfile import FILE, Lock, LockError
 
 ONE, TWO = (f"sha256:{letter * 64}" for letter in "12")
 IMAGES = {"python:3.13": ONE, "registry.example:5000/team/tool": TWO}
-PLAN = """\
----
-image: plan:1
----
-# Images
-## Batch 1: One
-### Task 1.1: A
-**Run:**
-- `true`
-### Task 1.2: B
-**Image:** task:1
-**Run:**
-- `true`
-### Task 1.3: C
-**Status:** completed
-**Image:** done:1
-**Run:**
-- `true`
-## Batch 2: Two
-**Execution Mode:** local
-**Image:** batch:1
-### Task 2.1: D
-**Run:**
-- `true`
-### Task 2.2: E
-**Image:** task:1
-**Run:**
-- `true`
-"""
 
 
 def test_written_lock_is_read_back(tmp_path: Path) -> None:
@@ -116,7 +88,7 @@ def test_unlocked_images_are_named(tmp_path: Path) -> None:
 
 
 def test_locked_run_refuses_unlocked_images_before_any_task(project: Project) -> None:
-    plan = project.plan(PLAN)
+    plan = project.plan(PLAN_WITH_IMAGES)
     Lock(project.root / FILE, {"plan:1": ONE}).write()
     done = project.run(plan, "--mode", "dagger", "--locked").expect(2)
     assert done.out == ""
@@ -140,10 +112,10 @@ def test_lock_is_not_read_for_tasks_without_containers(project: Project) -> None
 def test_locked_images_need_no_engine(project: Project) -> None:
     Lock(project.root / FILE, {"plan:1": ONE, "task:1": TWO, "batch:1": ONE}).write()
     before = (project.root / FILE).read_bytes()
-    done = project.call("lock", project.plan(PLAN)).expect(0)
+    done = project.call("lock", project.plan(PLAN_WITH_IMAGES)).expect(0)
     assert done.out == f"plan:1 {ONE} (kept)\ntask:1 {TWO} (kept)\nbatch:1 {ONE} (kept)\n"
     assert (project.root / FILE).read_bytes() == before
-    pinned_plan = project.plan(PLAN.replace("plan:1", f"plan@{TWO}"), "pinned.md")
+    pinned_plan = project.plan(PLAN_WITH_IMAGES.replace("plan:1", f"plan@{TWO}"), "pinned.md")
     assert "plan@" not in project.call("lock", pinned_plan).expect(0).out
 
 

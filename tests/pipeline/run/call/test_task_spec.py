@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from image_plan import PLAN_WITH_IMAGES
+
 from containers.agents.builtin import Agent
 from pipeline.config.sources import load
 from pipeline.run.call.task_spec import BatchSpec, images_of, mask_titles, pin_images, resolve_batches
@@ -10,38 +12,9 @@ from tasks.plan.parser import parse
 from tasks.secrets import Secrets
 
 DIGEST = f"sha256:{'1' * 64}"
-PLAN = """\
----
-image: plan:1
----
-# Images
-## Batch 1: One
-### Task 1.1: A
-**Run:**
-- `true`
-### Task 1.2: B
-**Image:** task:1
-**Run:**
-- `true`
-### Task 1.3: C
-**Status:** completed
-**Image:** done:1
-**Run:**
-- `true`
-## Batch 2: Two
-**Execution Mode:** local
-**Image:** batch:1
-### Task 2.1: D
-**Run:**
-- `true`
-### Task 2.2: E
-**Image:** task:1
-**Run:**
-- `true`
-"""
 
 
-def resolved(root: Path, text: str = PLAN, **flags: object) -> tuple[BatchSpec, ...]:
+def resolved(root: Path, text: str = PLAN_WITH_IMAGES, **flags: object) -> tuple[BatchSpec, ...]:
     plan = parse(text, "plan.md", agent="agent").plan
     assert plan
     return resolve_batches(plan, load(flags, {}, root).resolve(plan.settings))
