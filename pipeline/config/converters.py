@@ -90,14 +90,14 @@ def parse_seconds(value: object) -> float:
 
 def parse_patch_size(value: object) -> int:
     """Return the limit for a patch in bytes."""
-    size = parse_log_size(value)
+    size = parse_bytes(value)
     if size > LARGEST_PATCH:
         raise ValueError(f"expected at most {format_size(LARGEST_PATCH)}, which a database holds as one value")
     return size
 
 
-def parse_log_size(value: object) -> int:
-    """Return the limit for a log in bytes."""
+def parse_bytes(value: object) -> int:
+    """Return a size in bytes."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise ValueError("expected a size such as 500KB, 100MB or 1GB")  # noqa: TRY004 - one kind of error for all
     return parse_size(str(value))

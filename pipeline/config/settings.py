@@ -13,6 +13,7 @@ from pipeline.config.converters import (
     parse_absolute_paths,
     parse_agents,
     parse_branch_template,
+    parse_bytes,
     parse_commands,
     parse_count,
     parse_depth,
@@ -20,7 +21,6 @@ from pipeline.config.converters import (
     parse_environment,
     parse_flag,
     parse_list,
-    parse_log_size,
     parse_mode,
     parse_patch_size,
     parse_path,
@@ -45,10 +45,10 @@ DEFAULT_BRANCH = "patchyard/{plan}/{task}"
 DEFAULT_TIMEOUT = 3600.0
 """Seconds that a task may take when no source says otherwise: an unattended run has to end."""
 
-DEFAULT_LIMIT = 100_000_000
+DEFAULT_MAX_PATCH = 100_000_000
 """Bytes that a patch may have: GitHub takes no file of more than 100 MiB
 (https://docs.github.com/repositories/working-with-files/managing-large-files)."""
-DEFAULT_LOG_LIMIT = 100_000_000
+DEFAULT_MAX_LOG = 100_000_000
 """Bytes that the log of a task may have: a task that prints without end must not fill the disk."""
 
 
@@ -106,15 +106,15 @@ class Settings:
         5.0, parse_seconds, "Time between TERM and KILL when a task is ended.", default_text="5s"
     )
     max_patch: int = setting(
-        DEFAULT_LIMIT,
+        DEFAULT_MAX_PATCH,
         parse_patch_size,
         "How large the files that a task creates or changes may be together.",
         note="a task with more fails, and its worktree is set aside; at most 300MB",
         default_text="100MB",
     )
     max_log: int = setting(
-        DEFAULT_LOG_LIMIT,
-        parse_log_size,
+        DEFAULT_MAX_LOG,
+        parse_bytes,
         "How large the log of a task may be.",
         note="past it, only the end of each step's output is kept",
         default_text="100MB",

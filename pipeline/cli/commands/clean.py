@@ -10,7 +10,6 @@ from containers.worktrees.directory import default_directory
 from containers.worktrees.recovery import quarantined_worktrees, remove_worktrees
 from pipeline.cli.options import database_option, repo_option
 from pipeline.cli.process import environment
-from pipeline.config.settings import DEFAULT_LIMIT
 from pipeline.config.sources import load
 from pipeline.config.trust import require_trust
 from pipeline.run.call.prepare import CallError
@@ -47,12 +46,12 @@ def clean(repo: Path, worktrees: Path | None, older_than: str | None, *, dry_run
     max_age = _seconds(older_than)
     environ = environment()
     repository = Repository.open(repo, environ)
-    settings = load({"worktrees": worktrees}, environ, repository.root)
-    directory = settings.resolve(PlanSettings()).worktrees or default_directory(repository).path
-    require_trust(settings, PlanSettings(), "", repository.root, environ, only=["worktrees"])
-    max_patch = settings.forced.get("max_patch") or settings.file.get("max_patch") or DEFAULT_LIMIT
+    sources = load({"worktrees": worktrees}, environ, repository.root)
+    settings = sources.resolve(PlanSettings())
+    directory = settings.worktrees or default_directory(repository).path
+    require_trust(sources, PlanSettings(), "", repository.root, environ, only=["worktrees"])
     opener = partial(open_store, repository, environ)
-    store_work = make_store_work(opener, environ, max_patch)
+    store_work = make_store_work(opener, environ, settings.max_patch)
     removed = remove_worktrees(repository, directory, dry_run=dry_run, store_work=store_work)
     verb = "would remove" if dry_run else "removed"
     for item in removed:
