@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 from tasks.errors import PatchyardError
+from tasks.text import without_unprintable
 
 _SHOWN = 60
 """Maximum number of characters that a message quotes from a plan."""
@@ -67,6 +68,5 @@ class Report:
 
 def quoted(text: str) -> str:
     """Return text of a plan as messages quote it: on one line, in backticks, printable and shortened."""
-    line = " ".join(text[: _SHOWN * 4].split())
-    line = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line)
+    line = without_unprintable(" ".join(text[: _SHOWN * 4].split()))
     return f"`{line if len(line) <= _SHOWN else line[: _SHOWN - 1] + '…'}`"

@@ -28,7 +28,17 @@ def printable(text: str) -> str:
     Control characters and bidirectional marks are shown as what they are, such as `<U+001B>`; tabs and line
     feeds stay. Surrogates, which stand for bytes that are not UTF-8, are escaped.
     """
-    return text.translate(_VISIBLE).encode("utf-8", errors="backslashreplace").decode("utf-8")
+    return without_surrogates(text.translate(_VISIBLE))
+
+
+def without_surrogates(text: str) -> str:
+    """Return text that is valid UTF-8: a surrogate, the place of a byte that is not, becomes an escape."""
+    return text.encode("utf-8", errors="backslashreplace").decode("utf-8")
+
+
+def without_unprintable(text: str, mark: str = "\N{REPLACEMENT CHARACTER}") -> str:
+    """Return a text for one line of a message: `mark` in place of each character that is not printable."""
+    return "".join(character if character.isprintable() else mark for character in text)
 
 
 def with_visible_marks(text: str) -> str:

@@ -10,7 +10,7 @@ from pipeline.forge.base import ForgeError
 from pipeline.publish.publisher import Destination
 from pipeline.run.branches import branches_in_the_way
 from tasks.secrets import Secrets
-from tasks.text import first_line, plural
+from tasks.text import first_line, plural, without_unprintable
 
 LONGEST_SUBJECT = 60
 """Characters of a commit's subject in a message."""
@@ -81,8 +81,7 @@ def _advice(destination: Destination, base: str, tip: str | None, first: str) ->
 def _describe(repository: Repository, commit: str) -> str:
     """Return a commit for a message: its short id, and its subject on one line of printable characters."""
     subject = first_line(repository.message(commit))[:LONGEST_SUBJECT]
-    plain = "".join(character if character.isprintable() else "?" for character in subject)
-    return f'{commit[:10]} "{plain}"'
+    return f'{commit[:10]} "{without_unprintable(subject, "?")}"'
 
 
 def check_names(destination: Destination, names: Sequence[str]) -> None:

@@ -18,6 +18,7 @@ from pipeline.run.plan_name import plan_names
 from tasks.model import Plan, Task
 from tasks.plan.parser import parse
 from tasks.secrets import MASK
+from tasks.text import without_unprintable
 
 _RUN = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{4,}")
 _NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z.-]*")
@@ -97,7 +98,7 @@ def moment_of(text: str) -> datetime:
 
 def shown(value: str) -> str:
     """Return a value of a report for a message: in one line, printable and short."""
-    text = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in value)
+    text = without_unprintable(value)
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
 
 

@@ -31,6 +31,7 @@ from sqlalchemy import Text as PlainText
 from pipeline.store.records import format_time, parse_time
 from pipeline.store.run_options import PublishOptions, StoredCall
 from tasks.model import Mode, Request, RunStatus, Status
+from tasks.text import without_surrogates
 
 E = TypeVar("E", bound=StrEnum)
 V = TypeVar("V", bound=PublishOptions | StoredCall)
@@ -147,7 +148,7 @@ class Enum(TypeDecorator[E], Generic[E]):
 
 
 def _escape(text: str) -> str:
-    return text.encode(errors="backslashreplace").decode().replace("\0", "\\x00")
+    return without_surrogates(text).replace("\0", "\\x00")
 
 
 def _run_column() -> Column[str]:

@@ -19,7 +19,7 @@ from pipeline.web.schemas import Diagnosed
 from pipeline.web.streams.feeds import TooManyError
 from tasks.errors import PatchyardError
 from tasks.plan.parser import Diagnostic, PlanError
-from tasks.text import plural
+from tasks.text import plural, without_surrogates
 
 MEDIA_TYPE = "application/problem+json"
 MAX_MESSAGE = 2_000
@@ -90,7 +90,7 @@ def problem(
 
 
 def _printable(text: str) -> str:
-    return text[:MAX_MESSAGE].encode("utf-8", "backslashreplace").decode()
+    return without_surrogates(text[:MAX_MESSAGE])
 
 
 def diagnosed(found: Diagnostic) -> Diagnosed:

@@ -12,6 +12,7 @@ from typing import ClassVar
 from containers.git.repository import Repository
 from pipeline.store.store import Store, StoreError
 from tasks.errors import PatchyardError
+from tasks.text import without_surrogates
 
 DEPTH = 2
 """Levels of directories below a root that are searched for repositories."""
@@ -185,4 +186,4 @@ def _repositories_below(directory: Path, depth: int) -> Iterator[Path]:
 
 
 def _shown(path: str | Path) -> str:
-    return str(path)[:200].encode("utf-8", "backslashreplace").decode()
+    return without_surrogates(str(path)[:200])

@@ -19,6 +19,7 @@ from pipeline.web.schemas import (
 from pipeline.web.snapshot import Snapshot
 from tasks.model import Batch, Request, RunStatus, Task
 from tasks.schedule import is_done
+from tasks.text import without_surrogates
 
 STATUSES: Mapping[RunStatus, ExecutionStatus] = {
     RunStatus.PENDING: "started",
@@ -69,15 +70,15 @@ def execution_state(snapshot: Snapshot) -> ExecutionState:
         run_status=str(snapshot.status),
         request=None if run.request is None or over else str(run.request),
         tasks_failed=len(ended) - done,
-        plan_path=_printable(run.plan_path),
-        plan_title=_printable(run.plan_title),
-        repo=_printable(str(snapshot.repository.root)),
+        plan_path=without_surrogates(run.plan_path),
+        plan_title=without_surrogates(run.plan_title),
+        repo=without_surrogates(str(snapshot.repository.root)),
         base=run.base,
         seconds=run.seconds,
         speedup=run.speedup,
         efficiency=run.efficiency,
-        publishing=activity.publishing and _printable(activity.publishing),
-        error=activity.failure and _printable(activity.failure),
+        publishing=activity.publishing and without_surrogates(activity.publishing),
+        error=activity.failure and without_surrogates(activity.failure),
     )
 
 
@@ -117,7 +118,7 @@ def batch_states(snapshot: Snapshot) -> list[BatchState]:
                 started_at=min((task.started_at for task in tasks if task.started_at), default=None),
                 completed_at=_last(ends) if status in {"complete", "failed"} else None,
                 tasks=tasks,
-                title=_printable(batch.title),
+                title=without_surrogates(batch.title),
             )
         )
         before = batch
@@ -176,17 +177,17 @@ def _attempt_state(item: StoredAttempt, steps: Sequence[StoredStep], *, has_log:
         completed_at=item.finished_at,
         seconds=item.seconds,
         exit_code=item.exit_code,
-        error=item.error and _printable(item.error),
+        error=item.error and without_surrogates(item.error),
         has_log=has_log,
         has_diff=item.patch is not None and bool(item.patch.diff),
         steps=[
             StepState(
                 number=step.number,
                 kind=step.kind,
-                command=_printable(step.command),
+                command=without_surrogates(step.command),
                 exit_code=step.exit_code,
                 seconds=step.seconds,
-                error=step.error and _printable(step.error),
+                error=step.error and without_surrogates(step.error),
             )
             for step in steps
         ],
@@ -200,20 +201,20 @@ def _task_values(snapshot: Snapshot, task: Task, running: StoredAttempt | None) 
     return {
         "id": f"{snapshot.run.id}:{task.id}",
         "task_number": task.id,
-        "task_title": _printable(outcome.title if outcome else task.title),
-        "branch_name": outcome and outcome.branch and _printable(outcome.branch),
+        "task_title": without_surrogates(outcome.title if outcome else task.title),
+        "branch_name": outcome and outcome.branch and without_surrogates(outcome.branch),
         "pr_number": request and request.number,
         "pr_url": request and request.url,
         "status": _task_status(task, stored, running=running is not None),
         "commits": [outcome.commit] if outcome and outcome.commit else [],
         "started_at": running.started_at if running else outcome and outcome.started_at,
         "completed_at": stored and stored.finished_at,
-        "error": outcome and outcome.error and _printable(outcome.error),
+        "error": outcome and outcome.error and without_surrogates(outcome.error),
         "task_status": outcome and str(outcome.status),
         "batch_number": task.batch,
         "worktree": running.worktree if running else outcome and outcome.worktree,
         "seconds": outcome and outcome.seconds,
-        "files": [_printable(name) for name in outcome.files] if outcome else [],
+        "files": [without_surrogates(name) for name in outcome.files] if outcome else [],
         "cached": bool(outcome and outcome.cached),
         "attempt": running.number if running else stored and stored.attempt,
     }
@@ -234,8 +235,3 @@ def running_attempts(snapshot: Snapshot) -> Mapping[str, StoredAttempt]:
     return {
         item.task: item for item in snapshot.attempts if item.status is None and item.task not in snapshot.tasks
     }
-
-
-def _printable(text: str) -> str:
-    """Return text without surrogates, which JSON cannot hold: a byte that is not UTF-8 becomes an escape."""
-    return text.encode("utf-8", "backslashreplace").decode()
