@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from containers.git.remote.places import check_unmoved, urls_of
 from containers.git.repository import GitError, Repository
 from pipeline.config.settings import SETTINGS
 from pipeline.config.sources import load
@@ -89,7 +90,10 @@ def target_to_resume(
         PatchyardError: It cannot be resumed, or not published; the message says why.
     """
     prepared = prepare_again(repository, run, environ)
-    return target_for_call(prepared, on_wait, plan_name=run.plan_name) if prepared.settings.publish else None
+    if not prepared.settings.publish:
+        return None
+    _check_remote(repository, prepared.settings.remote, run)
+    return target_for_call(prepared, on_wait, plan_name=run.plan_name)
 
 
 def target_for_run(
@@ -105,8 +109,21 @@ def target_for_run(
     Raises:
         ForgeError: It cannot be published; the message says why.
     """
+    _check_remote(repository, run.settings.remote, run)
     named = {name: environ[name] for name in run.settings.secrets if name in environ}
     return _connect_target(repository, run.base_name, run.settings, environ, Secrets(named), on_wait=on_wait)
+
+
+def _check_remote(repository: Repository, remote: str, run: Run) -> None:
+    """Check that a remote leads to where it did when a run started.
+
+    Raises:
+        ForgeError: It leads elsewhere.
+    """
+    try:
+        check_unmoved(repository.remote(remote), run.call.remote_urls, run.id)
+    except GitError as error:
+        raise ForgeError(str(error)) from None
 
 
 def _connect_target(  # noqa: PLR0913 - the parts of one connection
@@ -170,6 +187,7 @@ def prepare_import(
         ImportedRun.read(directory, settings.branch),
         settings=options,
         base_name=base_name_of(repository, settings),
+        remote_urls=urls_of(repository.remote(settings.remote)),
     )
     target = target_for_run(repository, imported.run, environ, on_wait)
     if flags.get("base") is not None and target.destination.branch != imported.base_name:

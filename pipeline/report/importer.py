@@ -18,7 +18,7 @@ from pipeline.report.files import read_regular_file
 from pipeline.report.model import JSON_FILE, Report, ReportError, TaskPart, read_report
 from pipeline.run.branches import Branches
 from pipeline.store.records import Run, StoredAttempt
-from pipeline.store.run_options import PublishOptions
+from pipeline.store.run_options import PublishOptions, StoredCall
 from pipeline.store.store import Store
 from tasks.keys import InputHashes
 from tasks.model import (
@@ -44,8 +44,8 @@ DEFAULT_IDENTITY = "patchyard <patchyard@localhost> "
 class ImportedRun:
     """A run of another clone: its report, and the directory with its patches.
 
-    `plan` is the plan in the report. `settings` and `base_name`, the branch that the pull requests go to, are
-    those of the call that publishes it: the report's own are not used.
+    `plan` is the plan in the report. `settings`, `base_name`, the branch that the pull requests go to, and
+    `remote_urls` are those of the call that publishes it: the report's own are not used.
     """
 
     directory: Path
@@ -53,6 +53,7 @@ class ImportedRun:
     plan: Plan
     settings: PublishOptions = field(default_factory=PublishOptions)
     base_name: str | None = None
+    remote_urls: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, directory: Path, template: str = DEFAULT_BRANCH) -> "ImportedRun":
@@ -101,6 +102,7 @@ class ImportedRun:
             speedup=report.speedup,
             efficiency=report.efficiency,
             settings=self.settings,
+            call=StoredCall(remote_urls=self.remote_urls),
         )
 
     def recreate(self, repository: Repository, store: Store) -> None:

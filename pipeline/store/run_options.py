@@ -84,6 +84,8 @@ class StoredCall:
     served: bool = False
     trusted: tuple[str, ...] = ()
     """Digests of the settings of the repository that the user trusted for this run."""
+    remote_urls: tuple[str, ...] = ()
+    """The URLs, without credentials, that the remote was read from and pushed to when the run started."""
 
     @property
     def as_json(self) -> str:
@@ -97,6 +99,7 @@ class StoredCall:
                 "who": asdict(self.committer),
                 "served": self.served,
                 "trusted": self.trusted,
+                "remote_urls": self.remote_urls,
             }
         )
 
@@ -117,4 +120,5 @@ class StoredCall:
             committer=Committer(**(values.get("who") or {})),
             served=bool(values.get("served")),
             trusted=tuple(values.get("trusted") or ()),
+            remote_urls=tuple(values.get("remote_urls") or ()),
         )

@@ -21,6 +21,7 @@ from pipeline.console import JsonLines, Lines
 from pipeline.events import Broadcast, Notice
 from pipeline.run.call.prepare import CallError
 from pipeline.run.recording.recorder import EventWriter
+from pipeline.run.stored.claim import with_remote
 from pipeline.run.stored.status import current_status
 from pipeline.store.records import Run
 from tasks.model import RunStatus
@@ -159,5 +160,7 @@ def _target(repository: "Repository", store: "Store", run: Run, flags: Mapping[s
 
     if current_status(store, run, environment()) is RunStatus.RUNNING:
         raise CallError(f"run {run.id} is still running; publish it when it has ended")
+    if remote := flags.get("remote"):
+        run = with_remote(run, repository, str(remote))
     settings = replace(run.settings, **flags)  # type: ignore[arg-type]  # click has converted them
     return target_for_run(repository, replace(run, settings=settings), environment(), report_wait)

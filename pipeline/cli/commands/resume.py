@@ -27,6 +27,11 @@ notify_option = click.option(
     help="Webhook URL to call when the run ends. The URL that was given to `run` is not stored, since it may "
     "be secret; PATCHYARD_NOTIFY and patchyard.toml are read again.",
 )
+remote_option = click.option(
+    "--remote",
+    metavar="NAME",
+    help="Remote to push to, wherever it leads now.  [default: that of the run, if it has not moved since]",
+)
 
 
 @click.command()
@@ -34,9 +39,12 @@ notify_option = click.option(
 @repo_option
 @database_option
 @notify_option
+@remote_option
 @json_option
 @click.option("--served", is_flag=True, hidden=True)  # set by a worker process of a server
-def resume(run_name: str, repo: Path, *, notify: str | None, as_json: bool, served: bool) -> None:
+def resume(  # noqa: PLR0913 - the command's own parameters
+    run_name: str, repo: Path, *, notify: str | None, remote: str | None, as_json: bool, served: bool
+) -> None:
     """Resume RUN, which was interrupted, cancelled, or ended by an error.
 
     Tasks that have a result are not run again. A task that was running starts again from the beginning; the
@@ -57,7 +65,9 @@ def resume(run_name: str, repo: Path, *, notify: str | None, as_json: bool, serv
         if as_json:
             JsonLines(sys.stdout).notify(_finished(run, ended))
         return
-    exit_with(resume_run(repository, run, environment(), notify=notify, served=served, as_json=as_json))
+    exit_with(
+        resume_run(repository, run, environment(), notify=notify, remote=remote, served=served, as_json=as_json)
+    )
 
 
 def _finished(run: Run, ended: Iterable[StoredTask]) -> RunFinished:
@@ -81,9 +91,17 @@ def _finished(run: Run, ended: Iterable[StoredTask]) -> RunFinished:
 @repo_option
 @database_option
 @notify_option
+@remote_option
 @json_option
 def retry(  # noqa: PLR0913 - the command's own parameters
-    run_name: str, tasks: tuple[str, ...], repo: Path, *, failed: bool, notify: str | None, as_json: bool
+    run_name: str,
+    tasks: tuple[str, ...],
+    repo: Path,
+    *,
+    failed: bool,
+    notify: str | None,
+    remote: str | None,
+    as_json: bool,
 ) -> None:
     """Run TASKs of RUN again, with the tasks that build on them or were skipped because of them.
 
@@ -103,7 +121,9 @@ def retry(  # noqa: PLR0913 - the command's own parameters
         again = tasks_to_retry(store, run, tasks)
     if not again:
         raise CallError(f"run {run.id} has no failed task; name the tasks to run again")
-    exit_with(resume_run(repository, run, environment(), again=again, notify=notify, as_json=as_json))
+    exit_with(
+        resume_run(repository, run, environment(), again=again, notify=notify, remote=remote, as_json=as_json)
+    )
 
 
 @click.command()

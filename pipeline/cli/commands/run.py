@@ -24,7 +24,7 @@ from pipeline.run.call.prepare import Call, Prepared, prepare
 from pipeline.run.context import ResumeState
 from pipeline.run.execute import execute, recorder_for
 from pipeline.run.recording.recorder import EventWriter, Recorder
-from pipeline.run.stored.claim import claim_and_resume
+from pipeline.run.stored.claim import claim_and_resume, with_remote
 from pipeline.run.stored.open_store import open_store, repository_id
 from pipeline.store.engine import VARIABLE
 from pipeline.store.records import Run, new_run_id
@@ -64,6 +64,7 @@ def resume_run(  # noqa: PLR0913 - how a run is resumed, all of it named
     *,
     again: Collection[str] = (),
     notify: str | None = None,
+    remote: str | None = None,
     served: bool = False,
     as_json: bool,
 ) -> int:
@@ -75,6 +76,7 @@ def resume_run(  # noqa: PLR0913 - how a run is resumed, all of it named
         environ: The environment variables.
         again: Ids of tasks to run again although they have a result.
         notify: Webhook URL to call when the run ends.
+        remote: Remote to push to, wherever it leads now; without one, that of the run, if it has not moved.
         served: Whether a server resumes it; pending requests to cancel or pause the run are then kept.
         as_json: Whether to write JSON lines.
 
@@ -82,6 +84,7 @@ def resume_run(  # noqa: PLR0913 - how a run is resumed, all of it named
         PatchyardError: The run is running elsewhere, cannot be resumed here, or was ended by an error.
     """
     interrupt_on_sigterm()
+    run = with_remote(run, repository, remote) if remote else run
     opener = partial(open_store, repository, environ)
     store = opener()
     try:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from containers.agents.agent import agent_secrets, is_usable, missing_requirement
+from containers.git.remote.places import urls_of
 from containers.git.repository import Repository
 from containers.worktrees.directory import PoolDirectory, default_directory
 from pipeline.config.lockfile import Lock
@@ -303,6 +304,7 @@ def _stored_call(prepared: Prepared, started: datetime) -> StoredCall:
         masked=prepared.masked,
         trusted=tuple(grant.digest(prepared.repository.root) for grant in prepared.grants),
         committer=committer_of(prepared.repository, started),
+        remote_urls=urls_of(prepared.repository.remote(prepared.settings.remote)),
     )
 
 

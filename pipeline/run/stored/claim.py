@@ -6,6 +6,7 @@ A run of a process that died, on this host or on another, is taken over here. Bl
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from containers.git.remote.places import check_unmoved, urls_of
 from containers.git.repository import GitError, Repository
 from containers.worktrees.recovery import recover_unlocked
 from pipeline.events import TaskFinished, as_record, now
@@ -166,6 +167,16 @@ def _reopen(store: Store, repository: Repository, environ: Mapping[str, str]) ->
     )
 
 
+def with_remote(run: Run, repository: Repository, remote: str) -> Run:
+    """Return a run that is published to a remote that the user names now, wherever that leads. Blocking."""
+    call = replace(
+        run.call,
+        flags={**run.call.flags, "remote": remote},
+        remote_urls=urls_of(repository.remote(remote)),
+    )
+    return replace(run, settings=replace(run.settings, remote=remote), call=call)
+
+
 def prepare_again(
     repository: Repository, run: Run, environ: Mapping[str, str], *, notify: str | None = None
 ) -> Prepared:
@@ -205,13 +216,18 @@ def _fetch_base(repository: Repository, run: Run, environ: Mapping[str, str]) ->
     from pipeline.forge.github_connect import connect  # noqa: PLC0415 - slow, and seldom needed
 
     remote = run.settings.remote
+    there = repository.remote(remote)
     try:
-        forge = connect(environ, repository, remote, run.settings.github)
-        credential = forge.credential(repository.remote(remote).url())
-    except ForgeError:  # not on GitHub, or without a token: git uses its own credentials
+        check_unmoved(there, run.call.remote_urls, run.id)
+    except GitError as error:
+        raise CallError(str(error)) from None
+    try:
+        fixed = there.fixed()
+        credential = connect(environ, repository, remote, run.settings.github).credential(fixed.url(push=True))
+    except (ForgeError, GitError):  # not on GitHub, or without a token: git uses its own credentials
         credential = None
     try:
-        repository.remote(remote).fetch(run.base, credential)
+        (fixed if credential else there).fetch(run.base, credential)
     except GitError as error:
         host = run.host or "the host that started it"
         raise CallError(

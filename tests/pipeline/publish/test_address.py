@@ -3,10 +3,14 @@
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 from github_server import GitHubServer
 from project import Project
+from repositories import Clone, User
+
+from pipeline.store.store import Store
 
 NAME = "octo/demo"
 
@@ -113,3 +117,104 @@ def test_token_is_not_sent_to_the_url_for_reading(
 
     assert elsewhere.seen == []
     assert len(github.pull_requests(NAME)) == 1
+
+
+MOVES = (
+    "remote.origin.pushurl {elsewhere}/octo/demo.git",
+    "remote.origin.url {elsewhere}/octo/demo.git",
+    "remote.origin.url {hub}/octo/other.git",
+    "url.{elsewhere}/.insteadOf {hub}/",
+    "url.{elsewhere}/.pushInsteadOf {hub}/",
+)
+
+
+@pytest.mark.parametrize(
+    ("command", "move"),
+    [*(("publish", move) for move in MOVES), ("resume", MOVES[0]), ("retry", MOVES[1])],
+)
+def test_remote_that_moved_since_the_run_is_refused(
+    hosted: Project, github: GitHubServer, elsewhere: Elsewhere, command: str, move: str
+) -> None:
+    """Another process publishes or resumes: it compares with what the run has stored."""
+    script = "echo 1 > one.txt; test -e $SHARED/go"
+    first = hosted.run(hosted.tasks({"1.1": script}), "--publish").expect(1)
+    (hosted.shared / "go").touch()
+    github.add_repository("octo/other")
+    key, value = move.format(elsewhere=elsewhere.url, hub=github.web).split(" ")
+    hosted.clone.git("config", key, value)
+    asked = len(github.requests)
+
+    done = hosted.call(command, first.run).expect(3)
+
+    assert elsewhere.seen == []
+    assert len(github.requests) == asked
+    moved = value if key.startswith("remote.") else f"{elsewhere.url}/octo/demo"
+    assert done.err == (
+        f"patchyard: the remote origin is {moved.removesuffix('.git')}.git now, and was "
+        f"{github.clone_url(NAME)} when run {first.run} started, so nothing was sent there; correct it with "
+        "`git remote set-url origin`, or add `--remote origin` if it is right as it is\n"
+    )
+
+
+@pytest.mark.parametrize("command", ["publish", "resume", "retry"])
+def test_remote_that_moved_is_used_when_it_is_named(
+    hosted: Project, github: GitHubServer, command: str
+) -> None:
+    script = "echo 1 > one.txt; test -e $SHARED/go"
+    first = hosted.run(hosted.tasks({"1.1": "echo 1 > a.txt", "1.2": script}), "--publish").expect(1)
+    (hosted.shared / "go").touch()
+    github.add_repository("octo/other")
+    hosted.clone.git("push", "--quiet", github.repository("octo/other").path, "main")
+    hosted.clone.git("remote", "set-url", "origin", github.clone_url("octo/other"))
+
+    done = hosted.call(command, first.run, "--remote", "origin")
+
+    done.expect(1 if command == "resume" else 0)  # the failed task has its result
+
+    heads = {pull.head for pull in github.pull_requests("octo/other")}
+    assert "patchyard/demo/1.1" in heads
+    assert ("patchyard/demo/1.2" in heads) == (command == "retry")
+    if command != "publish":  # which stores nothing about the run
+        hosted.call("publish", first.run).expect(0)
+
+
+def test_remote_in_another_form_has_not_moved(hosted: Project, github: GitHubServer) -> None:
+    done = hosted.run(hosted.tasks({"1.1": "echo 1 > one.txt"})).expect(0)
+    hosted.clone.git("remote", "set-url", "origin", github.clone_url(NAME).replace("://", "://me@"))
+
+    hosted.call("publish", done.run).expect(0)
+
+    assert len(github.pull_requests(NAME)) == 1
+
+
+def test_stored_url_has_no_credential(hosted: Project, github: GitHubServer) -> None:
+    hosted.clone.git("remote", "set-url", "origin", github.clone_url(NAME).replace("://", "://user:pass-word@"))
+    hosted.run(hosted.tasks({"1.1": "echo 1 > one.txt"})).expect(0)
+    with Store.beside(hosted.root / ".git") as store:
+        assert store.run().call.remote_urls == (github.clone_url(NAME),) * 2
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_base_is_fetched_with_the_token_from_where_the_run_was(  # noqa: PLR0913 - fixtures and cases
+    hosted: Project, github: GitHubServer, elsewhere: Elsewhere, user: User, tmp_path: Path, *, moved: bool
+) -> None:
+    """Another clone resumes the run; its own configuration says otherwise."""
+    user.git("clone", "--quiet", github.repository(NAME).path, tmp_path / "two", cwd=tmp_path)
+    hosted.environ |= {"PATCHYARD_DATABASE": f"sqlite:///{tmp_path}/runs.db"}
+    two = Project(Clone(user, tmp_path / "two"), hosted.environ)
+    two.clone.git("remote", "set-url", "origin", github.clone_url(NAME))
+    two.clone.git("config", f"http.{github.web}/.extraHeader", "AUTHORIZATION: basic d3Jvbmc6d3Jvbmc=")
+    hosted.clone.commit({"new.txt": "new"})
+    hosted.clone.git("push", "--quiet", github.repository(NAME).path, "main")
+    run = hosted.run(hosted.tasks({"1.1": "echo 1 > one.txt; test -e $SHARED/go"})).expect(1).run
+    (hosted.shared / "go").touch()
+    if moved:
+        two.clone.git("config", "remote.origin.pushurl", f"{elsewhere.url}/octo/demo.git")
+
+    done = two.call("retry", run).expect(2 if moved else 0)
+
+    assert elsewhere.seen == []
+    assert ("when run" in done.err) == moved
+    fetches = github.calls("GET", "info/refs")
+    assert all("d3Jvbmc6d3Jvbmc" not in call.headers.get("Authorization", "") for call in fetches)
+    assert bool(fetches) != moved

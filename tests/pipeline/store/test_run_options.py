@@ -24,6 +24,7 @@ CALL = {
     "who": {"name": "A", "email": "a@example.com", "offset": "+0200"},
     "served": True,
     "trusted": ["digest"],
+    "remote_urls": ["https://github.com/example/repo", "ssh://github.com/example/repo"],
 }
 
 
