@@ -73,7 +73,7 @@ class Forge(Protocol):
         ...
 
     def create_or_update(self, draft: PullRequestDraft) -> PullRequest:
-        """Create the branch's pull request, or update the open one."""
+        """Create the branch's pull request, or update the open one; what a person changed there stays."""
         ...
 
     def find(self, branch: str) -> FoundPullRequest | None:

@@ -24,9 +24,9 @@ from pipeline.forge.github_errors import (
     is_validation_error,
     translate_errors,
 )
-from pipeline.forge.github_reviewers import add_labels, request_reviews
+from pipeline.forge.github_reviewers import add_labels_and_reviewers
 from pipeline.forge.github_urls import is_secure_for, web_host
-from pipeline.forge.note import body_of, revised
+from pipeline.forge.note import body_of, read_note, revised, with_additions
 from tasks.model import PullRequest
 from tasks.secrets import Secrets
 
@@ -130,10 +130,8 @@ class GitHub:
             action, found = "updated", self._find_open(draft)
             if found is None:
                 action, found = self._create(draft)
-            if action == "updated":
-                self._update(found, draft)
-            notes = add_labels(found, draft.labels)
-            notes += request_reviews(found, draft.reviewers, is_new=action == "opened")
+            body = self._update(found, draft) if action == "updated" else body_of(draft)
+            notes = add_labels_and_reviewers(found, draft, body, is_new=action == "opened")
             return PullRequest(
                 task=draft.task,
                 number=found.number,
@@ -141,7 +139,7 @@ class GitHub:
                 branch=draft.branch,
                 base=_branch_of(found.base) or draft.base,
                 action=action,
-                notes=tuple(notes),
+                notes=notes,
             )
 
     def find(self, branch: str) -> FoundPullRequest | None:
@@ -187,6 +185,8 @@ class GitHub:
                 return _with_note(request, "it is a draft; auto-merge is left off until it is ready for review")
             if found.auto_merge:
                 return _with_note(request, "auto-merge is on")
+            if (note := read_note(found.body or "")) and note.auto_merge:
+                return _with_note(request, "auto-merge was on, was turned off there, and is left off")
             method = self._merge_method()
             try:
                 found.enable_automerge(method.upper(), expected_head_oid=commit)
@@ -194,6 +194,8 @@ class GitHub:
                 if refusal.status not in {BAD_REQUEST, NOT_FOUND}:
                     raise
                 return self._merge_now(request, commit, method, "; ".join(error_messages(refusal)))
+            if (noted := with_additions(found.body or "", auto_merge=True)) != (found.body or ""):
+                found.edit(body=noted)
             return _with_note(request, "auto-merge is on")
 
     def close(self) -> None:
@@ -349,13 +351,15 @@ class GitHub:
             return f"{self._ref} does not support draft pull requests; publish without --draft"
         return None
 
-    def _update(self, found: "GithubRequest", draft: PullRequestDraft) -> None:
+    def _update(self, found: "GithubRequest", draft: PullRequestDraft) -> str:
+        """Write what no person has changed since, and return the body."""
         current = {"title": found.title, "body": found.body or "", "base": _branch_of(found.base) or ""}
-        title, body = revised(draft, current["title"], current["body"])
-        wanted = {"title": title, "body": body, "base": draft.base}
+        title, body, base = revised(draft, **current)
+        wanted = {"title": title, "body": body, "base": base}
         changes: Any = {name: value for name, value in wanted.items() if value != current[name]}
         if changes:
             found.edit(**changes)
+        return body
 
     def _merge_method(self) -> str:
         """Return the first of merge, squash and rebase that the repository allows."""

@@ -1,14 +1,14 @@
 """The note at the end of a pull request's body: a comment that GitHub does not show.
 
-It says which title and text patchyard wrote, and which commits it pushed, so that a clone without records of
-its own knows what a person changed since. The trailers of a commit do not say that: a person who amends it has
-the same ones.
+It says which title, text and base patchyard wrote, which labels and reviewers it added, and which commits it
+pushed, so that a clone without records of its own knows what a person changed since. The trailers of a commit
+do not say that: a person who amends it has the same ones.
 """
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from typing import Any
 
@@ -27,13 +27,19 @@ class Note:
     """What patchyard noted in a pull request: the commit ids that it pushed, by branch, and for which plan.
 
     `plan` is a digest of the plan's title. `title` and `text` are digests of the title and of the text that
-    patchyard wrote last, so that what a person changed since is known.
+    patchyard wrote last, and `base` is the branch that it chose last, so that what a person changed since is
+    known. `labels` and `reviewers` were added once, and `auto_merge` is whether that was turned on: what is not
+    there any more was removed by a person.
     """
 
     pushed: Mapping[str, str] = field(default_factory=dict)
     plan: str = ""
     title: str = ""
     text: str = ""
+    base: str = ""
+    labels: tuple[str, ...] = ()
+    reviewers: tuple[str, ...] = ()
+    auto_merge: bool = False
 
     def is_of(self, title: str) -> bool:
         """Whether the commits are of the plan with a title."""
@@ -49,8 +55,10 @@ def read_note(body: str) -> Note | None:
         return None
     if not isinstance(record, dict):
         return None
-    digests = (str(record.get(name, "")) for name in ("plan", "title", "text"))
-    return Note(_texts(record.get("pushed")), *digests)
+    plan, title, text, base = (str(record.get(name, "")) for name in ("plan", "title", "text", "base"))
+    labels, reviewers = _names(record.get("labels")), _names(record.get("reviewers"))
+    is_on = record.get("auto_merge") is True
+    return Note(_texts(record.get("pushed")), plan, title, text, base, labels, reviewers, is_on)
 
 
 def digest(text: str) -> str:
@@ -66,7 +74,8 @@ def without_note(body: str) -> str:
 
 def with_note(body: str, note: Note) -> str:
     """Return a body that ends with a note, and has no other one."""
-    record = json.dumps(asdict(note) | {"pushed": dict(note.pushed)})
+    values = asdict(note) | {"pushed": dict(note.pushed)}
+    record = json.dumps({name: value for name, value in values.items() if value})
     return f"{without_note(body)}\n\n<!-- patchyard {_escape(record)} -->\n"
 
 
@@ -75,26 +84,56 @@ def body_of(draft: PullRequestDraft) -> str:
     return with_note(draft.body, _note_of(draft))
 
 
-def revised(draft: PullRequestDraft, title: str, body: str) -> tuple[str, str]:
-    """Return the title and the body to write over those of an open pull request.
+def revised(draft: PullRequestDraft, title: str, body: str, base: str) -> tuple[str, str, str]:
+    """Return the title, the body and the base to write over those of an open pull request.
 
-    What a person changed stays: the title, the text, or the boxes that were ticked. Without a note it is not
-    known who wrote the text, so it stays too.
+    What a person changed stays: the title, the text, the boxes that were ticked, or the base. Without a note it
+    is not known who wrote the text, so it stays too, as do the labels and reviewers.
     """
     note, text = read_note(body), without_note(body)
     if note and note.title == digest(title):
         title = draft.title
     if note and note.text == digest(_unticked(text)):
         text = _with_ticks(draft.body, text)
-    written = with_note(text.rstrip(), _note_of(draft))
-    if len(written) > LONGEST_BODY or written.splitlines() == body.splitlines():
-        written = body
-    return title, written
+    if not note or note.base in {base, ""}:
+        base = draft.base
+    settled = note or Note(labels=draft.labels, reviewers=draft.reviewers)
+    written = with_note(
+        text.rstrip(),
+        replace(
+            _note_of(draft),
+            labels=settled.labels,
+            reviewers=settled.reviewers,
+            auto_merge=settled.auto_merge,
+        ),
+    )
+    return title, _unless_same_or_long(written, body), base
+
+
+def with_additions(
+    body: str, *, labels: Iterable[str] = (), reviewers: Iterable[str] = (), auto_merge: bool = False
+) -> str:
+    """Return a body whose note has these labels, reviewers and auto-merge too; without a note, the same one."""
+    note = read_note(body)
+    if note is None:
+        return body
+    more = replace(
+        note,
+        labels=(*note.labels, *labels),
+        reviewers=(*note.reviewers, *reviewers),
+        auto_merge=note.auto_merge or auto_merge,
+    )
+    return body if more == note else _unless_same_or_long(with_note(without_note(body).rstrip(), more), body)
+
+
+def _unless_same_or_long(written: str, body: str) -> str:
+    """Return a new body, or the old one if only its line ends differ, or there is no room for the new one."""
+    return body if len(written) > LONGEST_BODY or written.splitlines() == body.splitlines() else written
 
 
 def _note_of(draft: PullRequestDraft) -> Note:
     text = digest(_unticked(without_note(draft.body)))
-    return Note(draft.pushed, digest(draft.plan), digest(draft.title), text)
+    return Note(draft.pushed, digest(draft.plan), digest(draft.title), text, draft.base)
 
 
 def _unticked(text: str) -> str:
@@ -119,6 +158,10 @@ def _with_ticks(text: str, ticked: str) -> str:
 def _escape(record: str) -> str:
     """Return JSON that does not end a comment (CommonMark 4.6): the name of a branch may contain `-->`."""
     return record.replace(">", "\\u003e").replace("--", "-\\u002d")
+
+
+def _names(value: object) -> tuple[str, ...]:
+    return tuple(name for name in value if isinstance(name, str)) if isinstance(value, list) else ()
 
 
 def _texts(value: object) -> Mapping[str, str]:

@@ -190,6 +190,75 @@ def test_rejected_labels_become_a_note(github: GitHubServer, forge: GitHub) -> N
     assert only(github).title == "t"
 
 
+def test_rejected_label_is_tried_again(github: GitHubServer, forge: GitHub) -> None:
+    github.inject(Fault(status=403, message="Resource not accessible by integration", path="/labels$"))
+    draft = PullRequestDraft("1.1", "work", "main", "t", "b", labels=("plan",))
+    assert forge.create_or_update(draft).notes
+    assert forge.create_or_update(draft).notes == ()
+    assert only(github).labels == ["plan"]
+
+
+def test_labels_of_a_killed_process_are_added_later(github: GitHubServer, forge: GitHub) -> None:
+    """It has opened the pull request, and not more."""
+    draft = PullRequestDraft("1.1", "work", "main", "t", "b", labels=("plan",))
+    forge.create_or_update(replace(draft, labels=()))
+    forge.create_or_update(draft)
+    assert only(github).labels == ["plan"]
+
+
+def test_what_a_person_removed_stays_removed(github: GitHubServer, repo: Repo, forge: GitHub) -> None:
+    """Also when the commit and the text are new, and others are asked for."""
+    repo.writers |= {"hubot", "mona"}
+    draft = PullRequestDraft(
+        "1.1", "work", "main", "t", "b", ("plan", "Docs"), ("hubot", "octo/reviewers"), draft=True
+    )
+    forge.create_or_update(draft)
+    pull = only(github)
+    pull.labels.remove("Docs")
+    pull.reviewers.clear()
+    pull.teams.clear()
+    pull.draft = False
+    for text in ("b", "new"):
+        more = replace(draft, body=text, labels=("plan", "docs", "more"), reviewers=(*draft.reviewers, "mona"))
+        assert forge.create_or_update(more).notes == ()
+    assert (pull.labels, pull.reviewers, pull.teams) == (["plan", "more"], ["mona"], [])
+    assert not pull.draft
+
+
+def test_what_a_person_removed_stays_removed_without_a_note(
+    github: GitHubServer, repo: Repo, forge: GitHub
+) -> None:
+    """They have replaced the whole text, or an earlier version has opened it."""
+    repo.writers |= {"mona"}
+    draft = PullRequestDraft("1.1", "work", "main", "t", "b", ("plan",), ("mona",))
+    forge.create_or_update(draft)
+    pull = only(github)
+    pull.labels.clear()
+    pull.reviewers.clear()
+    pull.body = "In other words"
+    for _ in range(2):
+        forge.create_or_update(draft)
+    assert (pull.labels, pull.reviewers) == ([], [])
+
+
+def test_base_that_a_person_chose_stays(github: GitHubServer, repo: Repo, forge: GitHub) -> None:
+    repo.write("release", {"r.txt": "r\n"}, onto="main")
+    forge.create_or_update(DRAFT)
+    only(github).base = "release"
+    assert forge.create_or_update(replace(DRAFT, body="new")).base == "release"
+    assert only(github).base == "release"
+
+
+def test_auto_merge_that_a_person_turned_off_stays_off(github: GitHubServer, repo: Repo, forge: GitHub) -> None:
+    repo.required = True
+    assert auto_merge(forge, repo).notes == ("auto-merge is on",)
+    pull = only(github)
+    assert pull.auto_merge
+    pull.auto_merge = None
+    assert auto_merge(forge, repo).notes == ("auto-merge was on, was turned off there, and is left off",)
+    assert pull.auto_merge is None
+
+
 def test_a_renamed_repository_is_found_under_its_new_name(
     github: GitHubServer, repo: Repo, client: Clients
 ) -> None:
@@ -541,6 +610,8 @@ class _Sparse(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
         self._send(201, json.dumps({"number": 7, "url": "https://elsewhere.test/7"}))
+
+    do_PATCH = do_POST  # noqa: N815 - the name of the library
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
