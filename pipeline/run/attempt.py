@@ -17,7 +17,7 @@ from pipeline.events import StepFinished, StepStarted, TaskStarted, now
 from pipeline.run.bases import StartPoint
 from pipeline.run.call.task_spec import TaskSpec
 from pipeline.run.context import RunContext
-from pipeline.run.outcomes import commit_outcome, with_failure
+from pipeline.run.outcomes import TaskResult, conclude, outcome_without_run, with_failure
 from pipeline.store.records import StoredAttempt
 from pipeline.store.store import Store
 from tasks.errors import PatchyardError
@@ -32,11 +32,32 @@ COST_BYTES = 1 << 20
 """Bytes at the end of an agent's output that are searched for its cost."""
 
 
+async def run_attempt(
+    context: RunContext, spec: TaskSpec, start: StartPoint, why_cancelled: Callable[[], str]
+) -> Outcome:
+    """Run a task in a worktree of the pool, and return its stored outcome.
+
+    Raises:
+        PatchyardError: The run as a whole cannot continue.
+    """
+    began, pool = perf_counter(), context.pool
+    try:
+        worktree = await pool.acquire(start.commit)
+    except GitError as error:
+        failed = outcome_without_run(spec, Status.FAILED, f"it got no worktree: {error}")
+        return await conclude(context, spec, TaskResult(failed, start))
+    attempt = Attempt(context, spec, start, worktree, why_cancelled=why_cancelled, began=began)
+    try:
+        return await attempt.run()
+    finally:
+        with CancelScope(shield=True):
+            await pool.release(worktree, in_quarantine=attempt.holds_work)
+
+
 class Attempt:
     """Runs one task; also the watcher of its steps.
 
-    `outcome` is `None` until the attempt has ended. `holds_work` is whether the worktree may have a patch that
-    is stored nowhere else.
+    `holds_work` is whether the worktree may have a patch that is stored nowhere else.
 
     Args:
         context: The run's.
@@ -57,7 +78,6 @@ class Attempt:
         why_cancelled: Callable[[], str],
         began: float,
     ) -> None:
-        self.outcome: Outcome | None = None
         self.holds_work = False
         self._context = context
         self._spec = spec
@@ -116,7 +136,7 @@ class Attempt:
             start=self._start.commit,
             log=self._log,
         )
-        context.recorder.queue(lambda store: store.begin_attempt(context.run.id, attempt))
+        context.recorder.queue(Store.begin_attempt, context.run.id, attempt)
         started = TaskStarted(task=spec.id, title=spec.title, batch=spec.task.batch, worktree=worktree.name)
         context.listener.notify(started)
 
@@ -209,10 +229,8 @@ class Attempt:
             outcome = with_failure(outcome, str(error))
         except GitError as error:
             outcome, taken = self._without_patch(outcome, error), False
-        outcome = await commit_outcome(context, spec, start, outcome)
-        outcome = replace(outcome, seconds=perf_counter() - self._began)
-        self.outcome = outcome
-        await context.record_outcome(spec, outcome, start, inputs_of(inputs) if inputs else None)
+        result = TaskResult(outcome, start, inputs_of(inputs) if inputs else None, began=self._began)
+        outcome = await conclude(context, spec, result)
         if context.results and outcome.succeeded and inputs:
             await to_thread.run_sync(context.results.keep, inputs, outcome)
         self.holds_work = not taken
@@ -227,11 +245,12 @@ class Attempt:
         return replace(failed, exit_code=None)
 
     async def _abort(self, error: PatchyardError) -> None:
-        """Set the outcome of a task whose run cannot continue: its patch stays in the worktree."""
+        """Set the outcome of a task whose run cannot continue, unstored: its patch stays in the worktree."""
         self.holds_work = self.holds_work and await to_thread.run_sync(self._has_changed)
         where = f"; what it changed stays in {self._worktree.path}" if self.holds_work else ""
         outcome = with_failure(self._outcome_of_steps(cancelled=True), f"{error}{where}")
-        self.outcome = replace(outcome, seconds=perf_counter() - self._began)
+        seconds = perf_counter() - self._began
+        self._context.outcomes[self._spec.id] = replace(outcome, seconds=seconds)
 
     def _has_changed(self) -> bool:
         """Whether there is a patch in the worktree, also one that cannot be taken. Blocks.

@@ -22,10 +22,14 @@ def signature(run: Run, moment: datetime) -> Signature:
     return Signature(Identity(committer.name, committer.email), date)
 
 
+def commit_text(task: Task) -> str:
+    """Return what the plan gives as the message of a task's commit."""
+    return (task.commit or task.title or f"Task {task.id}").strip()
+
+
 def commit_message(task: Task, run: str) -> str:
     """Return the message of a task's commit, with the trailers that name the task and the run."""
-    text = (task.commit or task.title or f"Task {task.id}").strip()
-    return f"{text}\n\n{TASK_TRAILER} {task.id}\n{RUN_TRAILER} {run}\n"
+    return f"{commit_text(task)}\n\n{TASK_TRAILER} {task.id}\n{RUN_TRAILER} {run}\n"
 
 
 def recreate_commit(repository: Repository, run: Run, task: Task, outcome: Outcome) -> str:

@@ -10,8 +10,8 @@ from containers.git.repository import Repository
 from containers.runner import Job, Runner
 from containers.worktrees.pool import Pool
 from pipeline.config.settings import Settings
-from pipeline.events import Listener, TaskFinished
-from pipeline.run.bases import StartPoint
+from pipeline.events import Listener
+from pipeline.run.bases import Bases, StartPoint
 from pipeline.run.branches import Branches
 from pipeline.run.call.task_spec import BatchSpec, TaskSpec
 from pipeline.run.control import Control
@@ -19,8 +19,7 @@ from pipeline.run.paths import log_path, scratch_path
 from pipeline.run.recording.recorder import Recorder
 from pipeline.run.result_cache import ResultCache
 from pipeline.store.records import Run, StoredTask
-from pipeline.store.store import Store
-from tasks.keys import AgentUse, InputHashes, TaskInputs
+from tasks.keys import AgentUse, TaskInputs
 from tasks.model import Mode, Outcome, Plan
 from tasks.secrets import Secrets
 
@@ -51,8 +50,9 @@ class RunContext:
     """What the flow and the attempts of one run share.
 
     `plan` is the part of the plan to run, and `batches` are its resolved tasks. `directory` is the run's own,
-    for logs. `span` opens a named span where the runners can show one. `versions` caches those of agents, by
-    name and image. `notices` are for the user, at the start of the run.
+    for logs. `outcomes` are those of the tasks that have ended, by id. `span` opens a named span where the
+    runners can show one. `versions` caches those of agents, by name and image. `notices` are for the user, at
+    the start of the run.
     """
 
     plan: Plan
@@ -67,7 +67,9 @@ class RunContext:
     listener: Listener
     control: Control
     directory: Path
+    bases: Bases
     before: ResumeState = field(default_factory=ResumeState)
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
     results: ResultCache | None = None
     span: Callable[[str], AbstractContextManager[object]] = nullcontext
     versions: dict[tuple[str, str | None], str | None] = field(default_factory=dict)
@@ -135,33 +137,3 @@ class RunContext:
         if key not in self.versions:
             self.versions[key] = await runner.version(agent, spec.image)
         return self.versions[key]
-
-    async def record_outcome(
-        self,
-        spec: TaskSpec,
-        outcome: Outcome,
-        start: StartPoint | None = None,
-        inputs: InputHashes | None = None,
-        attempt: int | None = None,
-    ) -> None:
-        """Store the outcome of a task, by default of this run's attempt at it, then notify the listener.
-
-        Raises:
-            StoreError: It cannot be stored.
-        """
-        branches = {outcome.branch: outcome.commit} if outcome.branch and outcome.commit else {}
-        if branches and start and start.branch:
-            branches[start.branch] = start.commit
-        await self.recorder.call(
-            Store.keep_outcome,
-            self.run.id,
-            spec.position,
-            outcome,
-            start_branch=start.branch if start else None,
-            builds_on=start.builds_on if start else (),
-            log=self.log(spec.id, attempt) if outcome.worktree else None,
-            branches=branches,
-            inputs=inputs,
-            attempt=attempt or self.attempt_number(spec.id),
-        )
-        self.listener.notify(TaskFinished(outcome=outcome))

@@ -1,19 +1,34 @@
-"""Outcomes of tasks: without running, from the result cache, committed, or failed afterwards."""
+"""What a task ends with: its patch is committed, its branch set, its outcome stored."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 from anyio import CancelScope, to_thread
 
 from containers.git.repository import BranchMovedError, GitError
-from pipeline.events import now
+from pipeline.events import TaskFinished, now
 from pipeline.run.bases import StartPoint
 from pipeline.run.call.task_spec import TaskSpec
 from pipeline.run.commits import commit_message, signature
 from pipeline.run.context import RunContext
 from pipeline.store.store import Store
-from tasks.keys import inputs_of
+from tasks.keys import InputHashes
 from tasks.model import Outcome, Status
+
+
+@dataclass(frozen=True, slots=True)
+class TaskResult:
+    """An outcome that is not stored yet; its patch is not committed.
+
+    `began` is when the task began, in seconds of `perf_counter`; `None` if its seconds are known. `attempt` is
+    the number of the attempt that it belongs to, by default of this run's.
+    """
+
+    outcome: Outcome
+    start: StartPoint | None = None
+    inputs: InputHashes | None = None
+    attempt: int | None = None
+    began: float | None = None
 
 
 def outcome_without_run(spec: TaskSpec, status: Status, error: str | None) -> Outcome:
@@ -21,70 +36,35 @@ def outcome_without_run(spec: TaskSpec, status: Status, error: str | None) -> Ou
     return Outcome(task=spec.id, title=spec.title, batch=spec.task.batch, status=status, error=error)
 
 
-async def cached_outcome(context: RunContext, spec: TaskSpec, start: StartPoint) -> Outcome | None:
-    """Commit and store the cached result of the same work; `None` where there is none."""
-    results = context.results
-    if results is None:
-        return None
-    began, moment = perf_counter(), now()
-    version = await context.agent_version(spec)
-    inputs = await to_thread.run_sync(context.inputs, spec, start, version)
-    found = await to_thread.run_sync(results.find, inputs, start.commit)
-    if found is None:
-        return None
-    outcome = Outcome(
-        task=spec.id,
-        title=spec.title,
-        batch=spec.task.batch,
-        status=Status.UNCHANGED,
-        started_at=moment,
-        start=start.commit,
-        exit_code=0,
-        files=found.files,
-        patch=found if found.files else None,
-        cached=True,
-    )
-    with CancelScope(shield=True):
-        outcome = replace(await commit_outcome(context, spec, start, outcome), seconds=perf_counter() - began)
-        await context.record_outcome(spec, outcome, start, inputs_of(inputs))
-    return outcome
+def with_failure(outcome: Outcome, reason: str) -> Outcome:
+    """Return an outcome whose patch cannot be kept: failed, or with one more reason in its first line."""
+    if outcome.succeeded:
+        return replace(outcome, status=Status.FAILED, exit_code=None, error=reason)
+    first, line, rest = (outcome.error or "").partition("\n")
+    return replace(outcome, error=f"{first}; {reason}{line}{rest}")
 
 
-async def commit_kept(context: RunContext, spec: TaskSpec, start: StartPoint) -> Outcome | None:
-    """Commit the stored patch of a task whose branch could not be set before; `None` where there is none.
+async def conclude(context: RunContext, spec: TaskSpec, result: TaskResult) -> Outcome:
+    """Commit the patch of a result, store its outcome, and notify the listener.
 
-    A patch for another start point is of no use any more; it stays with its attempt.
+    It is not interrupted when the run is cancelled.
+
+    Raises:
+        StoreError: It cannot be stored.
     """
-    kept = context.before.kept.get(spec.id)
-    if kept is None:
-        return None
-    if not await to_thread.run_sync(_is_usable, context, kept, start):
-        await release_kept(context, spec)
-        return None
-    outcome = replace(kept, status=Status.UNCHANGED, exit_code=0, error=None)
     with CancelScope(shield=True):
-        outcome = await commit_outcome(context, spec, start, outcome)
-        await context.record_outcome(spec, outcome, start, attempt=context.before.attempts.get(spec.id))
+        outcome = result.outcome
+        if result.start:
+            outcome = await _commit(context, spec, result.start, outcome)
+        if result.began is not None:
+            outcome = replace(outcome, seconds=perf_counter() - result.began)
+        context.outcomes[spec.id] = outcome
+        await _store(context, spec, replace(result, outcome=outcome))
+        context.listener.notify(TaskFinished(outcome=outcome))
     return outcome
 
 
-def _is_usable(context: RunContext, kept: Outcome, start: StartPoint) -> bool:
-    """Whether a stored patch is for a start point. Makes its tree again: the run may be from another host."""
-    if kept.patch is None or kept.patch.start != start.commit:
-        return False
-    try:
-        return context.repository.history.apply(start.commit, kept.patch.diff) == kept.patch.tree
-    except GitError:
-        return False
-
-
-async def release_kept(context: RunContext, spec: TaskSpec) -> None:
-    """Move the stored patch of a task, if one waits for its commit, to its attempt: another outcome follows."""
-    if spec.id in context.before.kept:
-        await context.recorder.call(Store.mark_for_redo, context.run.id, [spec.id])
-
-
-async def commit_outcome(context: RunContext, spec: TaskSpec, start: StartPoint, outcome: Outcome) -> Outcome:
+async def _commit(context: RunContext, spec: TaskSpec, start: StartPoint, outcome: Outcome) -> Outcome:
     """Commit the patch of a task that succeeded, and set its branch; return the outcome with both.
 
     Where git refuses, the returned outcome is a failure that says why.
@@ -115,9 +95,20 @@ async def _set_branch(context: RunContext, branch: str, commit: str) -> None:
         await to_thread.run_sync(branches.set, branch, commit)
 
 
-def with_failure(outcome: Outcome, reason: str) -> Outcome:
-    """Return an outcome whose patch cannot be kept: failed, or with one more reason in its first line."""
-    if outcome.succeeded:
-        return replace(outcome, status=Status.FAILED, exit_code=None, error=reason)
-    first, line, rest = (outcome.error or "").partition("\n")
-    return replace(outcome, error=f"{first}; {reason}{line}{rest}")
+async def _store(context: RunContext, spec: TaskSpec, result: TaskResult) -> None:
+    outcome, start, attempt = result.outcome, result.start, result.attempt or context.attempt_number(spec.id)
+    branches = {outcome.branch: outcome.commit} if outcome.branch and outcome.commit else {}
+    if branches and start and start.branch:
+        branches[start.branch] = start.commit
+    await context.recorder.call(
+        Store.keep_outcome,
+        context.run.id,
+        spec.position,
+        outcome,
+        start_branch=start.branch if start else None,
+        builds_on=start.builds_on if start else (),
+        log=context.log(spec.id, attempt) if outcome.worktree else None,
+        branches=branches,
+        inputs=result.inputs,
+        attempt=attempt,
+    )

@@ -16,7 +16,7 @@ from pipeline.config.settings import DEFAULT_BRANCH, Settings
 from pipeline.config.sources import ConfigError, Sources, UnsetError, load, secret_values, variables_of
 from pipeline.config.trust import Grant, require_trust
 from pipeline.events import now
-from pipeline.run.call.task_spec import BatchSpec, images_of, mask_titles, pin_images, resolve_batches
+from pipeline.run.call.task_spec import BatchSpec, apply_secrets, images_of, pin_images, resolve_batches
 from pipeline.run.commits import committer_of
 from pipeline.run.control import first_lease_seconds, host_name, new_owner
 from pipeline.run.paths import run_directory
@@ -138,7 +138,7 @@ def prepare(call: Call, *, plan_text: str | None = None, base: str | None = None
         text=text,
         masked=text != written,
         plan=plan,
-        batches=mask_titles(batches, secrets),
+        batches=apply_secrets(batches, secrets),
         warnings=parsed.diagnostics,
         settings=settings,
         secrets=secrets,

@@ -7,6 +7,7 @@ from containers.agents.builtin import Agent
 from containers.agents.prompt import agent_step, prompt
 from containers.dagger_engine.images import pinned
 from pipeline.config.settings import Settings
+from pipeline.run.commits import commit_text
 from tasks.model import Batch, Mode, Plan, Step, StepKind, Task
 from tasks.secrets import Secrets
 
@@ -17,7 +18,8 @@ class TaskSpec:
 
     `title` and the titles of `steps` have secrets masked. `timeout` is in seconds, for all steps together;
     `None` means no limit. `environment` and `secrets` (names of variables) are the agent's and the run's.
-    `position` is the 0-based place in the plan.
+    `position` is the 0-based place in the plan. `refusal` says why the task must not run, as far as the plan
+    and the settings decide that.
     """
 
     task: Task
@@ -30,6 +32,7 @@ class TaskSpec:
     steps: tuple[Step, ...]
     environment: Mapping[str, str]
     secrets: tuple[str, ...]
+    refusal: str | None = None
 
     @property
     def id(self) -> str:
@@ -63,7 +66,7 @@ class BatchSpec:
 
 
 def resolve_batches(plan: Plan, settings: Settings) -> tuple[BatchSpec, ...]:
-    """Resolve every task of a plan; titles are not masked yet, see `mask_titles`."""
+    """Resolve every task of a plan; secrets are not looked for yet, see `apply_secrets`."""
     positions = {task.id: position for position, task in enumerate(plan.tasks)}
     return tuple(
         BatchSpec(
@@ -89,7 +92,17 @@ def _resolve_task(task: Task, batch: Batch, plan: Plan, settings: Settings, posi
         steps=_steps(task, plan, settings.setup, agent),
         environment={**(agent.environment if agent else {}), **settings.environment},
         secrets=(*settings.secrets, *(agent.secrets if agent else ())),
+        refusal=_file_outside(task, plan),
     )
+
+
+def _file_outside(task: Task, plan: Plan) -> str | None:
+    """Return why a task with a declared file outside of the repository must not run."""
+    for file in task.files:
+        if file.outside:
+            where = f"{plan.path}:{file.line}"
+            return f"it declares {file.path} ({where}), which is outside of the repository"
+    return None
 
 
 def _steps(task: Task, plan: Plan, setup: Iterable[str], agent: Agent | None) -> tuple[Step, ...]:
@@ -105,13 +118,16 @@ def _steps(task: Task, plan: Plan, setup: Iterable[str], agent: Agent | None) ->
     )
 
 
-def mask_titles(batches: Iterable[BatchSpec], secrets: Secrets) -> tuple[BatchSpec, ...]:
-    """Mask secrets in every title that is shown, stored or logged."""
+def apply_secrets(batches: Iterable[BatchSpec], secrets: Secrets) -> tuple[BatchSpec, ...]:
+    """Mask secrets in every title that is shown, stored or logged; refuse tasks that would commit one."""
     mask = secrets.mask_text
 
     def masked(spec: TaskSpec) -> TaskSpec:
         steps = tuple(replace(step, title=mask(step.title)) for step in spec.steps)
-        return replace(spec, title=mask(spec.title), steps=steps)
+        refusal = spec.refusal
+        if name := secrets.find(commit_text(spec.task).encode(errors="surrogateescape")):
+            refusal = refusal or f"its commit message holds the value of {name}, so it is withheld"
+        return replace(spec, title=mask(spec.title), steps=steps, refusal=refusal)
 
     return tuple(
         replace(batch, title=mask(batch.title), tasks=tuple(masked(spec) for spec in batch.tasks))

@@ -99,9 +99,11 @@ class Recorder:
                 store.release(self.run.id, self.run.owner)
         store.close()
 
-    def queue(self, write: Callable[[Store], object]) -> None:
-        """Queue a write that is done before the next `call`, without waiting for it."""
-        self._queued.append(write)
+    def queue(
+        self, method: Callable[Concatenate[Store, P], object], /, *arguments: P.args, **options: P.kwargs
+    ) -> None:
+        """Queue a call of a method of the store that is made before the next `call`, without waiting for it."""
+        self._queued.append(lambda store: method(store, *arguments, **options))
 
     def _write_queued(self, store: Store) -> None:
         while self._queued:

@@ -6,7 +6,7 @@ from image_plan import PLAN_WITH_IMAGES
 
 from containers.agents.builtin import Agent
 from pipeline.config.sources import load
-from pipeline.run.call.task_spec import BatchSpec, images_of, mask_titles, pin_images, resolve_batches
+from pipeline.run.call.task_spec import BatchSpec, apply_secrets, images_of, pin_images, resolve_batches
 from tasks.model import Mode
 from tasks.plan.parser import parse
 from tasks.secrets import Secrets
@@ -55,7 +55,24 @@ def test_steps_are_setup_then_work_then_verification(tmp_path: Path) -> None:
 def test_secrets_are_masked_in_every_title(tmp_path: Path) -> None:
     value = "a-secret-value"
     text = f"## Batch 1: B {value}\n### Task 1.1: T {value}\n**Run:**\n- `echo {value}`\n"
-    (batch,) = mask_titles(resolved(tmp_path, text), Secrets({"KEY": value}))
+    (batch,) = apply_secrets(resolved(tmp_path, text), Secrets({"KEY": value}))
     (spec,) = batch.tasks
     assert value not in batch.title + spec.title + spec.steps[0].title
     assert value in "".join(spec.steps[0].argv)
+
+
+def test_a_task_that_must_not_run_is_refused_before_it_starts(tmp_path: Path) -> None:
+    tasks = (
+        "### Task 1.1: Fine\n**Run:**\n- `true`\n",
+        "### Task 1.2: Outside\n**Files:**\n- Create: `../x`\n**Run:**\n- `true`\n",
+        "### Task 1.3: Secret\n**Commit:** a-secret-value\n**Run:**\n- `true`\n",
+    )
+    ((fine, outside, secret),) = (
+        batch.tasks
+        for batch in apply_secrets(
+            resolved(tmp_path, "## Batch 1: B\n" + "".join(tasks)), Secrets({"KEY": "a-secret-value"})
+        )
+    )
+    assert fine.refusal is None
+    assert outside.refusal == "it declares ../x (plan.md:7), which is outside of the repository"
+    assert secret.refusal == "its commit message holds the value of KEY, so it is withheld"

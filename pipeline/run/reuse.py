@@ -1,0 +1,93 @@
+"""Results that a task has without a new attempt: of the run before it was resumed, or of the same work."""
+
+from dataclasses import replace
+from time import perf_counter
+
+from anyio import to_thread
+
+from containers.git.repository import GitError
+from pipeline.events import now
+from pipeline.run.bases import StartPoint
+from pipeline.run.call.task_spec import TaskSpec
+from pipeline.run.commits import recreate_commit
+from pipeline.run.context import RunContext
+from pipeline.run.outcomes import TaskResult
+from pipeline.store.store import Store
+from tasks.errors import PatchyardError
+from tasks.keys import inputs_of
+from tasks.model import Outcome, Status
+
+
+def restored(context: RunContext, spec: TaskSpec, start: StartPoint, outcome: Outcome) -> Outcome:
+    """Return the outcome that a task had before the run was resumed; recreate its commit if it is missing.
+
+    The commit may be on another host, or have lost an object to `git gc --prune=now`. Blocking.
+
+    Raises:
+        PatchyardError: The patch gives another commit here.
+    """
+    repository, patch = context.repository, outcome.patch
+    if outcome.commit and patch and not repository.is_whole(outcome.commit, patch.start):
+        if spec.task.dependencies:
+            context.bases.task_start(spec.task, start, context.outcomes)
+        made = recreate_commit(repository, context.run, spec.task, outcome)
+        if made != outcome.commit:
+            raise PatchyardError(
+                f"the commit of task {spec.id}, {outcome.commit[:12]}, is not here, and its patch gives "
+                f"{made[:12]}; fetch it from where the run was, or run the task again (`patchyard retry`)"
+            )
+    return outcome
+
+
+async def kept(context: RunContext, spec: TaskSpec, start: StartPoint) -> TaskResult | None:
+    """Return the stored patch of a task whose branch could not be set before; `None` where there is none.
+
+    A patch for another start point is of no use any more; it stays with its attempt.
+    """
+    outcome = context.before.kept.get(spec.id)
+    if outcome is None or not await to_thread.run_sync(_is_usable, context, outcome, start):
+        return None
+    outcome = replace(outcome, status=Status.UNCHANGED, exit_code=0, error=None)
+    return TaskResult(outcome, start, attempt=context.before.attempts.get(spec.id))
+
+
+def _is_usable(context: RunContext, outcome: Outcome, start: StartPoint) -> bool:
+    """Whether a stored patch is for a start point. Makes its tree again: the run may be from another host."""
+    if outcome.patch is None or outcome.patch.start != start.commit:
+        return False
+    try:
+        return context.repository.history.apply(start.commit, outcome.patch.diff) == outcome.patch.tree
+    except GitError:
+        return False
+
+
+async def release_kept(context: RunContext, spec: TaskSpec) -> None:
+    """Move the stored patch of a task, if one waits for its commit, to its attempt: another outcome follows."""
+    if spec.id in context.before.kept:
+        await context.recorder.call(Store.mark_for_redo, context.run.id, [spec.id])
+
+
+async def cached(context: RunContext, spec: TaskSpec, start: StartPoint) -> TaskResult | None:
+    """Return the cached result of the same work; `None` where there is none, or it must not be used."""
+    results = context.results
+    if results is None or spec.id in context.before.again:
+        return None
+    began, moment = perf_counter(), now()
+    version = await context.agent_version(spec)
+    inputs = await to_thread.run_sync(context.inputs, spec, start, version)
+    found = await to_thread.run_sync(results.find, inputs, start.commit)
+    if found is None:
+        return None
+    outcome = Outcome(
+        task=spec.id,
+        title=spec.title,
+        batch=spec.task.batch,
+        status=Status.UNCHANGED,
+        started_at=moment,
+        start=start.commit,
+        exit_code=0,
+        files=found.files,
+        patch=found if found.files else None,
+        cached=True,
+    )
+    return TaskResult(outcome, start, inputs_of(inputs), began=began)

@@ -1,0 +1,63 @@
+"""One task of a run: from its start point to its stored outcome."""
+
+from collections.abc import Callable
+
+from anyio import to_thread
+
+from pipeline.run.attempt import run_attempt
+from pipeline.run.bases import StartPoint
+from pipeline.run.call.task_spec import BatchSpec, TaskSpec
+from pipeline.run.context import RunContext
+from pipeline.run.outcomes import TaskResult, conclude, outcome_without_run
+from pipeline.run.reuse import cached, kept, release_kept
+from tasks.model import Outcome, Status
+from tasks.schedule import obstacle
+
+
+async def run_task(
+    context: RunContext, batch: BatchSpec, spec: TaskSpec, start: StartPoint, why_cancelled: Callable[[], str]
+) -> Outcome:
+    """Return the stored outcome of a task: without running it, from an earlier result, or from an attempt.
+
+    Args:
+        context: The run's.
+        batch: The batch of the task.
+        spec: The task.
+        start: The start point of the batch.
+        why_cancelled: Returns why the run ends early.
+
+    Raises:
+        PatchyardError: The run as a whole cannot continue.
+    """
+    await context.control.wait_while_paused()
+    reason = _why_skipped(context, batch, spec) or start.obstacle
+    if reason is None and spec.task.dependencies:
+        start = await to_thread.run_sync(context.bases.task_start, spec.task, start, context.outcomes)
+        reason = start.obstacle
+    if result := await _result_without_attempt(context, spec, start, reason):
+        return await conclude(context, spec, result)
+    with context.control.task_running():
+        return await run_attempt(context, spec, start, why_cancelled)
+
+
+def _why_skipped(context: RunContext, batch: BatchSpec, spec: TaskSpec) -> str | None:
+    """Return why a task need not run, or cannot."""
+    if spec.task.completed:
+        return "the plan says that it is completed"
+    keep_going = context.settings.keep_going
+    return obstacle(context.plan, batch.batch, spec.task, context.outcomes, keep_going=keep_going)
+
+
+async def _result_without_attempt(
+    context: RunContext, spec: TaskSpec, start: StartPoint, skipped: str | None
+) -> TaskResult | None:
+    """Return the result of a task that is skipped, refused, or has one already; `None` if it has to run."""
+    branch, refused = context.branches.name(spec.id), context.branches.refused
+    if not skipped and not spec.refusal and (result := await kept(context, spec, start)):
+        return result
+    await release_kept(context, spec)
+    if skipped:
+        return TaskResult(outcome_without_run(spec, Status.SKIPPED, skipped))
+    if reason := spec.refusal or refused.get(start.branch or branch) or refused.get(branch):
+        return TaskResult(outcome_without_run(spec, Status.FAILED, reason))
+    return await cached(context, spec, start)
