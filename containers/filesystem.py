@@ -10,36 +10,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 
-def write_atomically(path: Path, content: bytes, *, mode: int | None = None, durable: bool = False) -> None:
-    """Write a file so that readers see the old content or the new, never a part of it. Blocking.
-
-    Args:
-        path: The file, which is replaced if it exists; its directory must exist.
-        content: The whole content.
-        mode: Permission bits, regardless of the umask; `None` for those that the umask gives.
-        durable: Sync the content to disk first, so that it is complete after a power failure too. Without it,
-            some file systems keep an empty file (https://lwn.net/Articles/322823/).
-
-    Raises:
-        OSError: The file cannot be written; the old one is unchanged.
-    """
-    # A name of its own: two processes may write the same file at the same time.
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
-    try:
-        with temporary.open("xb") as file:
-            if mode is not None:
-                os.fchmod(file.fileno(), mode)
-            file.write(content)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
-
-
 def read_small(path: Path, limit: int) -> bytes:
     """Return the content of a file that has at most `limit` bytes. Blocking.
 

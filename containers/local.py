@@ -3,7 +3,6 @@
 import fcntl
 import os
 import selectors
-import shutil
 import struct
 import tempfile
 import termios
@@ -38,6 +37,7 @@ from containers.processes import (
 )
 from containers.runner import Deadline, Job, Watcher, task_variables, with_prompt_file
 from containers.task_log import RunnerError, TaskLog
+from containers.temporary import held_directory
 from containers.worktrees.worktree import Worktree
 from tasks.model import Step, StepResult
 from tasks.secrets import without_own_secrets
@@ -204,8 +204,6 @@ class _Processes:
                 self._terminate_background()
             for group in self._groups:
                 group.release()
-        if self._has_scratch:
-            shutil.rmtree(self._job.scratch, ignore_errors=True)
 
     def _start(self, step: Step, result: StepResult) -> StepResult:
         with ExitStack() as files:
@@ -334,8 +332,9 @@ class _Processes:
 
     def _scratch(self) -> Path:
         """Return the task's directory for prompt files; created at the first call."""
-        self._has_scratch = True
-        self._job.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not self._has_scratch:
+            self._resources.enter_context(held_directory(self._job.scratch))
+            self._has_scratch = True
         return self._job.scratch
 
     def _stdin(self, text: str) -> IO[bytes]:

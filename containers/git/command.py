@@ -117,6 +117,12 @@ _SETTINGS = {
     "push.recurseSubmodules": "no",
     "push.useForceIfIncludes": "false",
 }
+_DURABLE = (
+    # The files of a task's result are on disk before the store says that there is a result. `batch` syncs the
+    # objects of a call together (https://git-scm.com/docs/git-config#Documentation/git-config.txt-corefsync).
+    ("core.fsync", "loose-object,pack,pack-metadata,reference"),
+    ("core.fsyncMethod", "batch"),
+)
 
 _QUOTED = r"(?:[^']|'\\[!']')*"
 _PARAMETER = re.compile(rf"'({_QUOTED})'(?:=('{_QUOTED}'))?")
@@ -193,6 +199,10 @@ class Git:
         """Return the same git without the variables that bind it to a repository and to files of it."""
         kept = {name: value for name, value in self.environ.items() if name not in _BINDING}
         return replace(self, environ=kept)
+
+    def durable(self) -> "Git":
+        """Return the same git, whose objects and refs survive a loss of power."""
+        return self.configured(_DURABLE)
 
     def configured(self, settings: Sequence[tuple[str, str]]) -> "Git":
         """Return the same git with more settings, which have precedence over those of files."""

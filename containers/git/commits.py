@@ -2,14 +2,17 @@
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from threading import Lock
+from typing import TypeVar
 
 from containers.git.command import Git, GitError
+from containers.git.loose_objects import LooseObjects
+from containers.temporary import temporary_directory
 
+T = TypeVar("T")
 GITLINK = "160000"
 """The mode of a submodule (https://git-scm.com/docs/git-fast-import#_filemodify)."""
 ABSENT = "000000"
@@ -134,14 +137,44 @@ class History:
         found = zip(wanted, lines, strict=False)
         return tuple(name for name, line in found if not line.endswith((" missing", " ambiguous")))
 
+    def is_whole(self, commits: Sequence[str], start: str) -> bool:
+        """Whether the repository has commits, with every object that `start` does not reach.
+
+        Damaged files of such objects are set aside, so that the objects can be made again.
+
+        Raises:
+            GitError: A damaged file cannot be moved.
+        """
+        wanted = "\n".join([*commits, f"^{start}", ""]).encode()
+        arguments = ("rev-list", "--objects", "--no-object-names", "--stdin")
+        output = self._git.run(*arguments, stdin=wanted, ok=(0, 1, 128))
+        loose = LooseObjects(self._git.cwd)
+        if output.code:
+            loose.set_aside_named(output.stderr)
+            return False
+        return not loose.set_aside_damaged(output.text.split())
+
+    def without_damage(self, work: Callable[[], T]) -> T:
+        """Call a function that uses git; after it met damaged objects, set these aside and call it again.
+
+        Raises:
+            GitError: It fails for another reason.
+        """
+        while True:
+            try:
+                return work()
+            except GitError as error:
+                if not LooseObjects(self._git.cwd).set_aside_named(error.stderr):
+                    raise
+
     def apply(self, commit: str, diff: bytes) -> str:
         """Return the id of the tree that a patch makes of a commit's tree.
 
         Raises:
             GitError: The patch does not apply.
         """
-        with TemporaryDirectory(dir=self._scratch(), prefix="apply-") as directory:
-            git = self._git.at(environ={"GIT_INDEX_FILE": str(Path(directory, "index"))})
+        with temporary_directory(self._scratch(), "apply") as directory:
+            git = self._git.at(environ={"GIT_INDEX_FILE": str(directory / "index")})
             git.run("read-tree", commit)
             if diff:
                 git.run(*_APPLY, stdin=diff)

@@ -13,6 +13,7 @@ from filelock import FileLock
 from containers.git.command import Git, GitError
 from containers.git.commits import PATCHYARD_IDENTITY, CommitCache, History, Identity, Signature, create_commit
 from containers.git.discovery import DiscoveredRepository, NotARepositoryError, discover
+from containers.git.loose_objects import set_aside_ref
 from containers.git.remote.remotes import Credential, Push, PushResult, Remote, RemoteError
 from containers.git.user_config import absolute_urls, find_ignore_file, read_identity
 from containers.git.working_tree.administration import add_worktree, remove_worktree
@@ -101,7 +102,8 @@ class Repository:
         if any((discovered.common / "objects" / "pack").glob("*.promisor")):
             # Git fetches the missing objects of a partial clone whenever it needs them.
             self._git = self._git.configured(absolute_urls(self._here))
-        self.history = History(self._git)
+        self._writing = self._git.durable()
+        self.history = History(self._writing)
         self._commits = CommitCache(self._git)
         self._identity: Identity | None = None
         self._ignore_file: Path | None = None
@@ -182,7 +184,7 @@ class Repository:
             GitError: The tree or a parent is not in the repository.
         """
         content = message.replace("\0", "").encode(errors="surrogateescape")
-        commit = create_commit(self._git, tree, parents, content, signature or Signature(self.identity()))
+        commit = create_commit(self._writing, tree, parents, content, signature or Signature(self.identity()))
         self._commits.record(commit, parents)
         return commit
 
@@ -225,10 +227,6 @@ class Repository:
     def has(self, name: str) -> bool:
         """Whether the repository has an object."""
         return self._git.run("cat-file", "-e", name, ok=(0, 1, 128)).code == 0
-
-    def is_whole(self, commit: str, start: str) -> bool:
-        """Whether the repository has a commit, with every object that `start` does not reach."""
-        return self._git.run("rev-list", "--objects", "--quiet", commit, f"^{start}", ok=(0, 1, 128)).code == 0
 
     def is_ancestor(self, old: str, new: str) -> bool:
         """Whether `old` is `new` or one of its ancestors."""
@@ -299,19 +297,30 @@ class Repository:
         """
         old = expected or "0" * len(commit)
         try:
-            self._git.run("update-ref", "-m", "patchyard", "--no-deref", f"{_HEADS}{name}", commit, old)
+            self._writing.run("update-ref", "-m", "patchyard", "--no-deref", f"{_HEADS}{name}", commit, old)
         except GitError as error:
-            if re.search(r"is at \w+ but expected|already exists|unable to resolve ref", error.stderr):
+            if re.search(
+                r"is at \w+ but expected|already exists|unable to resolve ref(?!.*broken)", error.stderr
+            ):
                 raise BranchMovedError(
                     f"branch {name} was updated concurrently; it was not changed",
                     code=error.code,
                     stderr=error.stderr,
                 ) from None
+            # Its file is damaged, as after a loss of power.
+            if "reference broken" in error.stderr and set_aside_ref(self.common, f"{_HEADS}{name}"):
+                self.set_branch(name, commit, None)
+                return
             raise GitError(f"cannot set branch {name}: {error}", code=error.code, stderr=error.stderr) from None
 
     def remote(self, name: str) -> Remote:
         """Return a remote by its name or URL; no check that it exists."""
         return Remote(self._here, name)
+
+    @property
+    def scratch(self) -> Path:
+        """The program's own directory in the repository, which has its temporary files."""
+        return self.common / "patchyard"
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -322,7 +331,7 @@ class Repository:
         Raises:
             GitError: The lock file cannot be written.
         """
-        path = self.common / "patchyard" / "repository.lock"
+        path = self.scratch / "repository.lock"
         try:
             path.parent.mkdir(exist_ok=True)
             lock = FileLock(path, poll_interval=_LOCK_POLL)

@@ -16,7 +16,13 @@ from containers.git.working_tree.checkout import BrokenWorktreeError, Checkout
 from containers.processes import kill_processes_in
 from containers.worktrees.copies import Copies
 from containers.worktrees.locks import WorktreeState, lock_worktree, quarantine, quarantine_mark, state_of
-from containers.worktrees.recovery import TASK_VARIABLE, number_of, recover, store_nothing
+from containers.worktrees.recovery import (
+    TASK_VARIABLE,
+    number_of,
+    recover,
+    store_nothing,
+    sweep_temporary_files,
+)
 from containers.worktrees.worktree import (
     AttemptRecord,
     PoolError,
@@ -164,6 +170,7 @@ class Pool:
                 f"cannot create {self.directory} for worktrees: {error.strerror}; name another with --worktrees"
             ) from None
         self.directory = self.directory.resolve()
+        sweep_temporary_files(self._repository, self.directory)
         while len(self._free) < self._size:
             heappush(self._free, self._lock_next(max(self._locks, default=0) + 1))
 

@@ -9,6 +9,7 @@ from containers.filesystem import is_directory, remove
 from containers.git.repository import GitError, Repository
 from containers.git.working_tree.worktree_paths import owner_file
 from containers.processes import kill_processes_in
+from containers.temporary import sweep
 from containers.worktrees.locks import (
     WorktreeState,
     lock_file,
@@ -36,6 +37,13 @@ class RemovedWorktree:
     def __str__(self) -> str:
         """Return its name and path, for messages."""
         return f"{self.name} ({self.path})"
+
+
+def sweep_temporary_files(repository: Repository, directory: Path) -> None:
+    """Remove the temporary files of killed processes from a repository and its pool's directory. Blocking."""
+    below = (place for name in ("results", "runs") for place in repository.scratch.glob(f"{name}/*/"))
+    for place in (directory, repository.scratch, *below):
+        sweep(place)
 
 
 def recover(repository: Repository, path: Path, store_work: StoreWork) -> bool:
@@ -102,6 +110,8 @@ def remove_worktrees(
         GitError: A worktree cannot be removed.
         PoolError: A lock file cannot be opened.
     """
+    if not dry_run:
+        sweep_temporary_files(repository, directory)
     if not directory.is_dir():
         return ()
     directory = directory.resolve()

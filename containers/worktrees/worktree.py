@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from containers.filesystem import write_atomically
 from containers.git.working_tree.checkout import Checkout
+from containers.temporary import write_atomically
 from tasks.errors import PatchyardError
 
 

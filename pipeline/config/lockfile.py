@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from containers.dagger_engine.images import DIGEST, digest_of
-from containers.filesystem import read_small, write_atomically
+from containers.filesystem import read_small
+from containers.temporary import write_atomically
 from tasks.errors import PatchyardError
 
 FILE = "patchyard.lock"

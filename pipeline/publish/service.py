@@ -19,10 +19,12 @@ from pipeline.publish.remote_checks import check_base, check_names
 from pipeline.report.importer import ImportedRun
 from pipeline.report.model import ReportError
 from pipeline.run.call.prepare import CallError, Prepared, base_name_of, publish_options
+from pipeline.run.restore import make_bases, restore_damaged_branch, restore_run
 from pipeline.run.stored.claim import prepare_again
 from pipeline.store.records import Run, StoredTask
 from pipeline.store.run_options import PublishOptions
 from pipeline.store.store import Store
+from tasks.errors import PatchyardError
 from tasks.model import Plan, PlanSettings, PullRequest
 from tasks.plan.parser import parse
 from tasks.secrets import Secrets
@@ -237,6 +239,8 @@ def publish_run(store: Store, run_id: str, target: Target, listener: Listener) -
     publications = _publications(store, run, target)
     if publications:
         target.check_base(run.base, run.base_name)
+        if problem := _restore(store, run, target.destination.repository):
+            listener.notify(Notice(message=problem, level="warning"))
     if not publications:
         listener.notify(Notice(message=f"run {run.id} changed nothing, so there is nothing to publish"))
 
@@ -282,6 +286,28 @@ def _publications(store: Store, run: Run, target: Target) -> list[Publication]:
         for item in stored.values()
         if item.outcome.commit and item.outcome.branch
     ]
+
+
+def _restore(store: Store, run: Run, repository: Repository) -> str | None:
+    """Make again what a loss of power damaged of a run's commits; return why it cannot be made.
+
+    The tasks whose commits are whole can be pushed in any case.
+    """
+    tasks = [item for item in store.tasks(run.id) if item.outcome.commit and item.outcome.branch]
+    try:
+        if not repository.history.is_whole([item.outcome.commit or "" for item in tasks], run.base):
+            prepared = prepare_again(repository, run, repository.environ)
+            keep_going = prepared.settings.keep_going
+            bases = make_bases(repository, run, prepared.plan, keep_going=keep_going, repair=True)
+            restore_run(
+                repository, run, bases, prepared.plan, {item.outcome.task: item.outcome for item in tasks}
+            )
+        for item in tasks:
+            restore_damaged_branch(repository, item.outcome.branch, item.outcome.commit)
+            restore_damaged_branch(repository, item.start_branch, item.outcome.start)
+    except PatchyardError as error:
+        return f"commits of run {run.id} are damaged, and could not all be made again: {error}"
+    return None
 
 
 def _branch(store: Store, name: str, commit: str, title: str) -> Branch:

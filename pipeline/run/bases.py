@@ -8,6 +8,9 @@ from containers.git.repository import Merge, Repository, Signature
 from tasks.model import Batch, Conflict, Outcome, Plan, Task
 from tasks.schedule import foundations
 
+PASSES = 500
+"""How often a damaged commit is made again: git names one damaged object at a time."""
+
 
 @dataclass(frozen=True, slots=True)
 class StartPoint:
@@ -42,6 +45,7 @@ class Bases:
         branch: Returns the branch name for the id of a task or of a batch (`batch-1`).
         keep_going: Whether a batch builds on the patches that merge, if two others conflict.
         signature: Author and date of the merges, the same each time that the run is resumed.
+        repair: Whether a merge that is there already may be damaged; it is then made again.
     """
 
     def __init__(  # noqa: PLR0913 - the parts of one value, named by every caller
@@ -54,7 +58,9 @@ class Bases:
         branch: Callable[[str], str],
         keep_going: bool,
         signature: Signature | None = None,
+        repair: bool = False,
     ) -> None:
+        self._repair = repair
         self._signature = signature
         self._repository = repository
         self._plan = plan
@@ -150,7 +156,19 @@ class Bases:
 
     def _merge(self, ours: str, theirs: str, what: str) -> Merge:
         message = f"patchyard: {self._plan.title or self._plan.name}: {what}\n\nPatchyard-Run: {self._run}\n"
-        return self._repository.merge(ours, theirs, message, self._signature)
+        history = self._repository.history
+
+        def once() -> Merge:
+            return self._repository.merge(ours, theirs, message, self._signature)
+
+        merge = history.without_damage(once) if self._repair else once()
+        if not self._repair or merge.commit in {None, ours, theirs}:
+            return merge
+        for _ in range(PASSES):
+            if history.is_whole([merge.commit or ""], ours):
+                break
+            merge = history.without_damage(once)
+        return merge
 
 
 def find_conflicting_tasks(

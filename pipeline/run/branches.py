@@ -95,6 +95,15 @@ class Branches:
             self._repository.set_branch(name, commit, known)
             self._known[name] = commit
 
+    def restore(self, name: str, commit: str) -> None:
+        """Set a branch that a run has set before, if it is gone or its file is damaged. Blocking.
+
+        Raises:
+            GitError: It cannot be set.
+        """
+        if name not in self._known and name not in self.refused:
+            self.set(name, commit)
+
     def _why_not(self, store: Store, name: str, commit: str, checked_out: Mapping[str, Path]) -> str | None:
         """Return why a branch must not be moved; `None` if a run has set it.
 

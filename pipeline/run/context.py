@@ -8,6 +8,7 @@ from pathlib import Path
 from containers.agents.agent import Versions
 from containers.git.repository import Repository
 from containers.runner import Job, Runner
+from containers.temporary import temporary_path
 from containers.worktrees.pool import Pool
 from pipeline.config.settings import Settings
 from pipeline.events import Listener
@@ -15,7 +16,7 @@ from pipeline.run.bases import Bases, StartPoint
 from pipeline.run.branches import Branches
 from pipeline.run.call.task_spec import BatchSpec, TaskSpec
 from pipeline.run.control import Control
-from pipeline.run.paths import log_path, scratch_path
+from pipeline.run.paths import log_path
 from pipeline.run.recording.recorder import Recorder
 from pipeline.run.result_cache import ResultCache
 from pipeline.store.records import Run, StoredTask
@@ -100,7 +101,7 @@ class RunContext:
             task=spec.id,
             steps=spec.steps,
             log=self.log(spec.id),
-            scratch=scratch_path(self.directory, spec.id),
+            scratch=temporary_path(self.repository.scratch, spec.id),
             environment=spec.environment,
             secrets=self.secrets.only(spec.secrets),
             timeout=spec.timeout,

@@ -8,7 +8,6 @@ from contextlib import (
     asynccontextmanager,
     nullcontext,
 )
-from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -24,20 +23,18 @@ from containers.local import LocalRunner
 from containers.runner import Runner
 from containers.worktrees.pool import Pool
 from pipeline.events import Listener, Notice, RunFinished
-from pipeline.run.bases import Bases
 from pipeline.run.branches import Branches
 from pipeline.run.call.prepare import CallError, Prepared, new_run
 from pipeline.run.call.task_spec import BatchSpec, images_of, pin_images
-from pipeline.run.commits import signature
 from pipeline.run.context import ResumeState, RunContext
 from pipeline.run.control import Control, lease_seconds
 from pipeline.run.flow import run as run_plan
 from pipeline.run.paths import run_directory
 from pipeline.run.recording.recorder import Recorder
+from pipeline.run.restore import make_bases
 from pipeline.run.result_cache import ResultCache
 from pipeline.run.stored.open_store import repository_id
 from pipeline.run.stored.recovery import make_store_work, remove_run_file, write_run_file
-from pipeline.store.records import Run
 from pipeline.store.store import Store
 from tasks.errors import PatchyardError
 from tasks.model import Mode, RunStatus
@@ -149,25 +146,19 @@ def _context(  # noqa: PLR0913 - the parts of a run, all of them named
         listener=listener,
         control=Control(recorder.run.owner, lease_seconds(environ), paused=paused),
         directory=run_directory(repository.common, recorder.run.id),
-        bases=_bases(prepared, recorder.run, branches),
+        bases=make_bases(
+            repository,
+            recorder.run,
+            prepared.plan,
+            keep_going=settings.keep_going,
+            branch=branches.name,
+            repair=bool(before and before.tasks),
+        ),
         before=before or ResumeState(),
         # A module has caches of its engine, and no directory that outlives the call.
         results=None if settings.no_cache or provider else results,
         span=(provider or HostRunners()).span,
         notices=(directory.note,) if directory.note else (),
-    )
-
-
-def _bases(prepared: Prepared, run: Run, branches: Branches) -> Bases:
-    """Return what computes the start points of a run, the same each time that it is resumed."""
-    return Bases(
-        repository=prepared.repository,
-        plan=replace(prepared.plan, title=run.plan_title),
-        base=run.base,
-        run=run.id,
-        branch=branches.name,
-        keep_going=prepared.settings.keep_going,
-        signature=signature(run, run.started_at),
     )
 
 

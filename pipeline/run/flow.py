@@ -118,7 +118,7 @@ class _Flow:
 
             async def run_one(spec: TaskSpec) -> None:
                 if known := context.before.tasks.get(spec.id):
-                    outcome = await to_thread.run_sync(restored, context, spec, start, known.outcome)
+                    outcome = await to_thread.run_sync(restored, context, spec, start, known)
                     context.outcomes[spec.id] = outcome
                 else:
                     async with limiter:

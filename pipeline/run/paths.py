@@ -16,8 +16,3 @@ def run_directory(common: Path, run: str) -> Path:
 def log_path(directory: Path, task: str, attempt: int) -> Path:
     """Return the log file of one attempt at a task; `attempt` counts from 1."""
     return directory / (f"{task}.log" if attempt == 1 else f"{task}.attempt-{attempt}.log")
-
-
-def scratch_path(directory: Path, task: str) -> Path:
-    """Return the directory for files that a task's runner needs outside of the worktree."""
-    return directory / f"{task}.scratch"

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from containers.filesystem import write_atomically
 from containers.git.repository import GitError, Repository
+from containers.temporary import write_atomically
 from tasks.keys import TaskInputs, canonical, key
 from tasks.model import Outcome, Patch
 from tasks.secrets import Secrets

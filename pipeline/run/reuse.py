@@ -6,36 +6,37 @@ from time import perf_counter
 from anyio import to_thread
 
 from containers.git.repository import GitError
-from pipeline.events import now
+from pipeline.events import Notice, now
 from pipeline.run.bases import StartPoint
 from pipeline.run.call.task_spec import TaskSpec
-from pipeline.run.commits import recreate_commit
 from pipeline.run.context import RunContext
 from pipeline.run.outcomes import TaskResult
+from pipeline.run.restore import restore_commit
+from pipeline.store.records import StoredTask
 from pipeline.store.store import Store
-from tasks.errors import PatchyardError
 from tasks.keys import inputs_of
 from tasks.model import Outcome, Status
 
 
-def restored(context: RunContext, spec: TaskSpec, start: StartPoint, outcome: Outcome) -> Outcome:
-    """Return the outcome that a task had before the run was resumed; recreate its commit if it is missing.
+def restored(context: RunContext, spec: TaskSpec, start: StartPoint, stored: StoredTask) -> Outcome:
+    """Return the outcome that a task had before the run was resumed, with its commit and branches. Blocking.
 
-    The commit may be on another host, or have lost an object to `git gc --prune=now`. Blocking.
+    The commit may be on another host, or have lost objects to `git gc --prune=now` or to a loss of power.
 
     Raises:
         PatchyardError: The patch gives another commit here.
     """
-    repository, patch = context.repository, outcome.patch
-    if outcome.commit and patch and not repository.is_whole(outcome.commit, patch.start):
+    outcome = stored.outcome
+    if outcome.commit and outcome.branch:
         if spec.task.dependencies:
             context.bases.task_start(spec.task, start, context.outcomes)
-        made = recreate_commit(repository, context.run, spec.task, outcome)
-        if made != outcome.commit:
-            raise PatchyardError(
-                f"the commit of task {spec.id}, {outcome.commit[:12]}, is not here, and its patch gives "
-                f"{made[:12]}; fetch it from where the run was, or run the task again (`patchyard retry`)"
-            )
+        if restore_commit(context.repository, context.run, spec.task, outcome):
+            message = f"the commit of task {spec.id} was not whole, and was made again from its patch"
+            context.listener.notify(Notice(message=message))
+        wanted = {stored.start_branch: outcome.start, outcome.branch: outcome.commit}
+        for name, commit in wanted.items():
+            if name and commit:
+                context.branches.restore(name, commit)
     return outcome
 
 

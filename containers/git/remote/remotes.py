@@ -4,12 +4,13 @@ import re
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from tempfile import TemporaryDirectory
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from containers.git.command import Git, GitError, GitTimeoutError, Output, useful_line
 from containers.git.remote.large_files import MISSING, has_large_files, upload_arguments, upload_input
 from containers.git.remote.remote_address import Address, Settings, read_address
+from containers.temporary import temporary_directory
 from tasks.text import without_credentials
 
 TIMEOUT = 300.0
@@ -211,10 +212,13 @@ class Remote:
         Raises:
             RemoteError: The remote cannot be reached or does not have the tip.
         """
-        with TemporaryDirectory(prefix="patchyard-history-") as directory:
-            aside = self._git.unbound().at(environ={"GIT_DIR": directory})
-            form = self._git.run("rev-parse", "--show-object-format").text
-            aside.run("init", "--quiet", "--bare", f"--object-format={form}", directory)
+        asked = ("--path-format=absolute", "--git-common-dir", "--show-object-format")
+        common, _, form = self._git.run("rev-parse", *asked).text.rpartition("\n")
+        scratch = Path(common, "patchyard")
+        scratch.mkdir(exist_ok=True)
+        with temporary_directory(scratch, "history") as directory:
+            aside = self._git.unbound().at(environ={"GIT_DIR": str(directory)})
+            aside.run("init", "--quiet", "--bare", f"--object-format={form}", str(directory))
             arguments = ("fetch", "--quiet", "--no-tags", "--filter=tree:0", "--refmap=", "--", _NAME, tip)
             self._call(credential, timeout, *arguments, git=aside)
             return aside.run("merge-base", "--is-ancestor", commit, tip, ok=range(256)).code == 0

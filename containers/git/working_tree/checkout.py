@@ -12,25 +12,27 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from containers.filesystem import empty_directory, is_directory, make_accessible, remove
 from containers.git.command import Git, GitError
 from containers.git.commits import CommitCache, Layout
+from containers.git.loose_objects import LooseObjects
 from containers.git.working_tree.conversions import may_convert
 from containers.git.working_tree.patch_size import free_space
 from containers.git.working_tree.secret_scan import refuse_secrets, with_temporary_objects
 from containers.git.working_tree.staging import StagedTree, Staging, transplant
 from containers.git.working_tree.standalone import create_standalone, is_plain
 from containers.git.working_tree.task_files import GIT, make_owned, remove_special, scan
-from containers.git.working_tree.task_repository import TaskRepositoryTemplate
+from containers.git.working_tree.task_repository import TaskRepositoryTemplate, keeps_modes
 from containers.git.working_tree.worktree_paths import (
+    LOCKED,
     POOL_MARKER,
     WorktreePaths,
     is_admin_of,
     owner_file,
     write_owner,
 )
+from containers.temporary import temporary_directory
 from tasks.model import Patch
 from tasks.secrets import Secrets
 
@@ -84,7 +86,7 @@ class Checkout:
         self._resetting = git.at(
             paths.path, {**work_tree, "GIT_DIR": str(paths.admin), "GIT_INDEX_FILE": str(index)}
         )
-        self._staging = git.at(
+        self._staging = git.durable().at(
             paths.path, {**work_tree, "GIT_DIR": str(paths.common), "GIT_INDEX_FILE": str(staged)}
         )
 
@@ -197,7 +199,7 @@ class Checkout:
         for child in admin.iterdir():
             if child.name not in kept:
                 remove(child)
-        for name in ("index.lock", "staged.lock"):
+        for name in LOCKED:
             self._paths.own(name).unlink(missing_ok=True)
 
     def _detach(self, commit: str) -> None:
@@ -263,8 +265,8 @@ class Checkout:
         Raises:
             GitError: It cannot be created.
         """
-        with TemporaryDirectory(dir=self._paths.scratch, prefix="standalone-") as name:
-            path = Path(name, "tree")
+        with temporary_directory(self._paths.scratch, "standalone") as directory:
+            path = directory / "tree"
             create_standalone(self._staging, self._paths.common, commit, depth, path)
             yield path
 
@@ -306,13 +308,28 @@ class Checkout:
             PatchTooLargeError: The patch would be larger than the limit.
             GitError: The patch cannot be created; the worktree is unchanged.
         """
-        staging = replace(self._open_staging(start, exclude), limit=limit)
-        if not secrets:
-            staged = self._stage_patch(staging, baseline)
-        else:
-            staged = self._stage_searched_patch(staging, baseline, secrets)
+        loose, staged = LooseObjects(self._paths.common), None
+        while staged is None:
+            staging = replace(self._open_staging(start, exclude), limit=limit)
+            try:
+                if not secrets:
+                    staged = self._stage_patch(staging, baseline)
+                else:
+                    staged = self._stage_searched_patch(staging, baseline, secrets)
+            except GitError as error:
+                if not loose.set_aside_named(error.stderr):
+                    raise
+            if staged is None or loose.set_aside_damaged({change.new for change in staged.changes}):
+                # Git took an object for stored that is damaged: it is stored again from its file.
+                staged = None
+                self._forget_files()
         files = sorted({change.path for change in staged.changes})
         return Patch(start=start, tree=staged.tree, diff=staged.diff or b"", files=tuple(files))
+
+    def _forget_files(self) -> None:
+        """Let the next patch read all files."""
+        for suffix in ("index", "staged"):
+            self._paths.own(suffix).unlink(missing_ok=True)
 
     def _stage_patch(self, staging: Staging, baseline: str | None) -> StagedTree:
         staged = staging.stage()
@@ -379,15 +396,3 @@ class Checkout:
         if self._keeps_modes is None:
             self._keeps_modes = keeps_modes(self.path.parent)
         return self._keeps_modes
-
-
-def keeps_modes(directory: Path) -> bool:
-    """Whether the file system stores the executable bit, which `core.fileMode` is for. Blocking."""
-    with suppress(OSError), TemporaryDirectory(dir=directory, prefix=".modes-") as name:
-        probe = Path(name, "probe")
-        probe.touch(0o600)
-        probe.chmod(0o700)
-        executable = probe.stat().st_mode & 0o100
-        probe.chmod(0o600)
-        return bool(executable) and not probe.stat().st_mode & 0o100
-    return True

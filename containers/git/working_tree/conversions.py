@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from filecmp import cmp
 from pathlib import Path
 from stat import S_ISREG
-from tempfile import TemporaryDirectory
 
 from containers.filesystem import read_regular
 from containers.git.command import Git, GitError
 from containers.git.commits import Change
+from containers.temporary import temporary_directory
 
 _FILE = "100"
 """How the modes of files begin, executable or not."""
@@ -46,11 +46,11 @@ def unchanged_content(
     changed = [one for one in changed if one.old != one.new]
     if not changed:
         return []
-    with TemporaryDirectory(dir=scratch, prefix="conversions-") as name:
+    with temporary_directory(scratch, "conversions") as directory:
         # In an empty directory git finds the attributes of the start in the index, none that a task wrote.
-        written = Path(name, "tree")
+        written = directory / "tree"
         written.mkdir()
-        names = {"GIT_WORK_TREE": str(written), "GIT_INDEX_FILE": str(Path(name, "index"))}
+        names = {"GIT_WORK_TREE": str(written), "GIT_INDEX_FILE": str(directory / "index")}
         temporary = git.at(written, names)
         temporary.run("read-tree", start)
         paths = b"".join(os.fsencode(one.path) + b"\0" for one in changed)

@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,6 +11,7 @@ from pathlib import Path
 from containers.git.command import Git
 from containers.git.commits import GITLINK, Change
 from containers.git.working_tree.staging import StagedTree, Staging
+from containers.temporary import temporary_directory
 from tasks.errors import PatchyardError
 from tasks.secrets import Secrets
 
@@ -33,17 +33,18 @@ def with_temporary_objects(staging: Staging, objects: Path) -> Iterator[Staging]
         staging: The staging to copy.
         objects: The object directory of the repository.
     """
-    with tempfile.TemporaryDirectory(dir=staging.scratch, prefix="quarantine-") as name:
-        index = Path(name, "index")
+    with temporary_directory(staging.scratch, "quarantine") as directory:
+        index = directory / "index"
         if staging.index.exists():
             shutil.copy2(staging.index, index)  # with its time, by which git knows which files to compare
         environ = {
             "GIT_INDEX_FILE": str(index),
-            "GIT_OBJECT_DIRECTORY": str(Path(name, "objects")),
+            "GIT_OBJECT_DIRECTORY": str(directory / "objects"),
             "GIT_ALTERNATE_OBJECT_DIRECTORIES": _quoted(objects),
         }
-        Path(name, "objects").mkdir()
-        yield replace(staging, git=staging.git.at(environ=environ), index=index)
+        (directory / "objects").mkdir()
+        git = staging.git.configured([("core.fsync", "none")])  # all of it is thrown away
+        yield replace(staging, git=git.at(environ=environ), index=index)
 
 
 def _quoted(path: Path) -> str:

@@ -33,6 +33,7 @@ from containers.git.working_tree.submodules import (
     excluding,
 )
 from containers.git.working_tree.task_files import remove_special, scan, without_git_files
+from containers.temporary import temporary_directory
 
 _DENIED = "Permission denied"
 _TOO_LONG = "File name too long"
@@ -248,15 +249,12 @@ def transplant(staging: Staging, baseline: str, after: str, start_tree: str) -> 
         wanted = [path for path in both if path not in conflicts]
         there = _entries(git, merged, wanted)
         entries |= {path: there.get(path, (ABSENT, _zeros(after))) for path in wanted}
-    index = staging.index.with_name(staging.index.name + ".transplant")
-    temporary = git.at(environ={"GIT_INDEX_FILE": str(index)})
-    try:
+    with temporary_directory(staging.scratch, "transplant") as directory:
+        temporary = git.at(environ={"GIT_INDEX_FILE": str(directory / "index")})
         temporary.run("read-tree", start_tree)
         removed_first = dict(sorted(entries.items(), key=lambda item: item[1][0] != ABSENT))
         put_entries(temporary, removed_first, "--replace")
         return temporary.run("write-tree").text
-    finally:
-        index.unlink(missing_ok=True)
 
 
 def _zeros(like: str) -> str:

@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from containers.filesystem import is_directory, read_regular
 from containers.git.command import Git, GitError
@@ -12,6 +11,7 @@ from containers.git.commits import GITLINK
 from containers.git.index import put_entries, read_entries, remove_entries
 from containers.git.working_tree.task_repository import GitDirectory
 from containers.git.working_tree.worktree_paths import read_pointer
+from containers.temporary import temporary_directory
 
 
 class SubmoduleWorkError(GitError):
@@ -91,8 +91,8 @@ class SubmoduleReader:
         return GitDirectory(directory)
 
     def _check_files(self, path: str, directory: GitDirectory, head: str) -> None:
-        with TemporaryDirectory(dir=self.scratch, prefix="submodule-") as name:
-            git = self._borrowing(Path(name), directory, self.root / path)
+        with temporary_directory(self.scratch, "submodule") as temporary:
+            git = self._borrowing(temporary, directory, self.root / path)
             git.run("read-tree", head)
             nested = {path: entry for path, entry in read_entries(git).items() if entry[0] == GITLINK}
             remove_entries(git, nested)
@@ -113,8 +113,8 @@ class SubmoduleReader:
         remote = {commit for name, commit in directory.refs().items() if name.startswith("refs/remotes/")}
         if not remote:
             return False
-        with TemporaryDirectory(dir=self.scratch, prefix="submodule-") as name:
-            git = self._borrowing(Path(name), directory, self.root)
+        with temporary_directory(self.scratch, "submodule") as temporary:
+            git = self._borrowing(temporary, directory, self.root)
             lines = "\n".join([head, *(f"^{commit}" for commit in sorted(remote)), ""]).encode()
             return not git.run("rev-list", "--ignore-missing", "--max-count=1", "--stdin", stdin=lines).text
 

@@ -10,12 +10,14 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from containers.filesystem import read_regular, remove
 from containers.git.command import Git
 from containers.git.user_config import absolute_url
+from containers.temporary import temporary_directory
 from tasks.text import without_credentials
 
 COPIED = re.compile(
@@ -186,3 +188,15 @@ class GitDirectory:
             commit, _, name = line.partition(" ")
             if name and not line.startswith(("#", "^")):
                 yield name, commit
+
+
+def keeps_modes(directory: Path) -> bool:
+    """Whether the file system stores the executable bit, which `core.fileMode` is for. Blocking."""
+    with suppress(OSError), temporary_directory(directory, "modes") as temporary:
+        probe = temporary / "probe"
+        probe.touch(0o600)
+        probe.chmod(0o700)
+        executable = probe.stat().st_mode & 0o100
+        probe.chmod(0o600)
+        return bool(executable) and not probe.stat().st_mode & 0o100
+    return True

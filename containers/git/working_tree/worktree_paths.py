@@ -4,8 +4,11 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from containers.filesystem import is_directory, read_regular, write_atomically
+from containers.filesystem import is_directory, read_regular, remove
+from containers.temporary import write_atomically
 
+LOCKED = ("index.lock", "staged.lock")
+"""The lock files of git's own that a killed git leaves beside the program's indexes, as suffixes of `own`."""
 POOL_MARKER = "patchyard-pool"
 """A file in the administrative directory of every worktree that a pool made."""
 
@@ -46,7 +49,10 @@ class WorktreePaths:
         """
         for suffix in ("index", "staged", "base", "ignored", "excluded"):
             self.own(suffix).unlink(missing_ok=True)
+        for suffix in LOCKED:
+            self.own(suffix).unlink(missing_ok=True)
         owner_file(self.path).unlink(missing_ok=True)
+        remove(self.aside)
 
 
 def read_pointer(dot_git: Path, base: Path | None = None) -> Path | None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import gettempdir
 
 import anyio
 import click
@@ -13,6 +13,7 @@ from containers.dagger_engine.images import digest_of, resolve_digests
 from containers.dagger_engine.query import EngineError
 from containers.dagger_engine.runner import DEFAULT_IMAGE
 from containers.git.repository import NotARepositoryError, Repository
+from containers.temporary import sweep, temporary_directory
 from pipeline.cli.options import repo_option
 from pipeline.cli.process import environment
 from pipeline.config.lockfile import Lock, LockError
@@ -109,7 +110,8 @@ async def _resolve(
     Raises:
         EngineError: No engine is available, or it became unavailable.
     """
-    with TemporaryDirectory(prefix="patchyard-") as directory:
+    sweep(Path(gettempdir()))
+    with temporary_directory(Path(gettempdir()), "lock") as directory:
         chosen = EngineAddress.parse(engines[0]) if engines else EngineAddress()
         async with connect_engines(chosen, environ, Path(directory, "log")) as client:
             try:

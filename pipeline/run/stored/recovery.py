@@ -17,8 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from containers.filesystem import write_atomically
 from containers.git.repository import GitError, SecretFoundError
+from containers.temporary import write_atomically
 from containers.worktrees.worktree import AttemptRecord, StoreWork, Worktree
 from pipeline.store.records import Run, StoredAttempt, format_time, parse_time
 from pipeline.store.run_options import PublishOptions, StoredCall

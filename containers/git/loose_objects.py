@@ -1,0 +1,119 @@
+"""Loose objects that a loss of power left empty or damaged. Blocking.
+
+Git does not write an object again that exists, even if its file is empty. So a damaged file is set aside before
+the object is made again. Only the files of named objects are read: those of a run.
+"""
+
+import hashlib
+import re
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from containers.git.command import GitError
+
+_NAMED = re.compile(r"\b([0-9a-f]{2})/?([0-9a-f]{38}(?:[0-9a-f]{24})?)\b")
+"""An object id in a message of git, also as the path of a file."""
+_CHUNK = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class LooseObjects:
+    """The loose objects of a repository.
+
+    Args:
+        common: Its common git directory.
+    """
+
+    common: Path
+
+    def set_aside_damaged(self, names: Iterable[str]) -> bool:
+        """Set the damaged files of objects aside; return whether there were any.
+
+        Raises:
+            GitError: One cannot be moved.
+        """
+        damaged = [name for name in names if is_damaged(self._path(name), name)]
+        for name in damaged:
+            _set_aside(self.common, self._path(name), name)
+        return bool(damaged)
+
+    def set_aside_named(self, message: str) -> bool:
+        """Set the damaged files of objects aside that a message of git names; return whether there were any.
+
+        Raises:
+            GitError: One cannot be moved.
+        """
+        return self.set_aside_damaged({"".join(parts) for parts in _NAMED.findall(message)})
+
+    def _path(self, name: str) -> Path:
+        return self.common / "objects" / name[:2] / name[2:]
+
+
+def is_damaged(path: Path, name: str) -> bool:
+    """Whether the file of a loose object does not have the content that its id names.
+
+    A file that is missing or cannot be read is not damaged, as far as is known.
+    """
+    digest = hashlib.sha1(usedforsecurity=False) if len(name) == 40 else hashlib.sha256()  # noqa: PLR2004 - SHA-1
+    try:
+        for content in _inflated(path):
+            digest.update(content)
+    except (zlib.error, EOFError):
+        return True
+    except OSError:
+        return False
+    return digest.hexdigest() != name
+
+
+def _inflated(path: Path) -> Iterator[bytes]:
+    """Yield the content of a file in zlib's format, in parts.
+
+    Raises:
+        EOFError: The file is cut off.
+        zlib.error: It has another format.
+    """
+    inflater = zlib.decompressobj()
+    with path.open("rb") as file:
+        while not inflater.eof:
+            data = inflater.unconsumed_tail or file.read(_CHUNK)
+            if not data:
+                raise EOFError
+            yield inflater.decompress(data, _CHUNK)
+
+
+def set_aside_ref(common: Path, name: str) -> bool:
+    """Set the file of a ref aside that has no commit in it; return whether it had none. Blocking.
+
+    Git neither reads, writes nor deletes such a ref.
+
+    Args:
+        common: The common git directory.
+        name: The whole name, such as `refs/heads/a`.
+
+    Raises:
+        GitError: The file cannot be moved.
+    """
+    try:
+        content = (common / name).read_bytes().strip(b"\0 \n")
+    except OSError:
+        return False
+    if content.startswith(b"ref: ") or re.fullmatch(rb"[0-9a-f]{40}(?:[0-9a-f]{24})?", content):
+        return False
+    _set_aside(common, common / name, name.replace("/", "-"))
+    return True
+
+
+def _set_aside(common: Path, path: Path, name: str) -> None:
+    """Move a damaged file into a directory of the program.
+
+    Raises:
+        GitError: It cannot be moved.
+    """
+    directory = common / "patchyard" / "damaged"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        path.replace(directory / name)
+    except OSError as error:
+        raise GitError(f"cannot move {path}, which is damaged, to {directory}: {error.strerror}") from None

@@ -1,0 +1,139 @@
+"""After a loss of power, what is empty or damaged is made again from the stored patches."""
+
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+from github_server import GitHubServer
+from project import Project
+
+SCRIPTS = {
+    "1.1": "mkdir -p deep/er; echo one > deep/er/one.txt",
+    "1.2": "mkdir -p deep/er; echo two > deep/er/two.txt",
+    "2.1": "echo three > three.txt",
+    "3.1": 'cat deep/er/*.txt three.txt > all.txt; test -e "$SHARED/go"',
+}
+HARMS: Mapping[str, Callable[[bytes], bytes]] = {
+    "empty": lambda _: b"",
+    "cut off": lambda content: content[: len(content) // 2],
+    "zeros": lambda content: bytes(len(content)),
+    "other": lambda _: zlib.compress(b"blob 5\0other"),
+}
+
+
+def loose_objects(project: Project) -> set[Path]:
+    """Return the files of loose objects."""
+    return set((project.root / ".git" / "objects").glob("[0-9a-f][0-9a-f]/*"))
+
+
+def damage(paths: set[Path], harm: str) -> None:
+    """Damage files as a loss of power does."""
+    for path in paths:
+        path.chmod(0o644)
+        path.write_bytes(HARMS[harm](path.read_bytes()))
+
+
+def branch_files(project: Project) -> set[Path]:
+    """Return the files of the run's branches."""
+    found = (project.root / ".git" / "refs" / "heads" / "patchyard").rglob("*")
+    return {path for path in found if path.is_file()}
+
+
+def fsck(project: Project) -> str:
+    """Check the repository."""
+    return project.clone.git("fsck", "--strict")
+
+
+@pytest.fixture
+def cut_off(project: Project) -> tuple[Project, str, set[Path], dict[str, str]]:
+    """Provide a run whose last task failed; with the objects that it wrote, and its branches."""
+    before = loose_objects(project)
+    done = project.run(project.tasks(SCRIPTS), "--no-cache").expect(1)
+    assert done.statuses == {"1.1": "changed", "1.2": "changed", "2.1": "changed", "3.1": "failed"}
+    return project, done.run, loose_objects(project) - before, project.branches()
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_damaged_objects_are_made_again_from_the_patches(
+    cut_off: tuple[Project, str, set[Path], dict[str, str]], harm: str
+) -> None:
+    project, run, written, branches = cut_off
+    damage(written, harm)
+    (project.shared / "go").touch()
+
+    done = project.call("retry", run, "--json").expect(0)
+
+    assert set(done.statuses.values()) == {"changed"}
+    kept = {name: commit for name, commit in branches.items() if name in project.branches()}
+    assert {name: project.branches()[name] for name in kept} == kept
+    assert project.show("patchyard/demo/3.1:all.txt") == "one\ntwo\nthree"
+    fsck(project)
+
+
+@pytest.mark.parametrize("content", [b"", bytes(41), None], ids=["empty", "zeros", "missing"])
+def test_damaged_branches_are_set_again(
+    cut_off: tuple[Project, str, set[Path], dict[str, str]], content: bytes | None
+) -> None:
+    project, run, _, branches = cut_off
+    for path in branch_files(project):
+        path.unlink() if content is None else path.write_bytes(content)
+    (project.shared / "go").touch()
+
+    project.call("retry", run, "--json").expect(0)
+
+    assert project.branches().items() >= branches.items()
+    fsck(project)
+
+
+def test_objects_of_the_user_are_not_touched(
+    cut_off: tuple[Project, str, set[Path], dict[str, str]],
+) -> None:
+    """A damaged object that the run's commits do not have stays as it is, to be repaired by its owner."""
+    project, run, written, _ = cut_off
+    project.clone.write({"mine.txt": "only in the index\n"})
+    before = loose_objects(project)
+    project.clone.git("add", "mine.txt")
+    (mine,) = loose_objects(project) - before
+    damage({mine, next(iter(written))}, "empty")
+    (project.shared / "go").touch()
+
+    project.call("retry", run, "--json").expect(0)
+
+    assert mine.read_bytes() == b""
+
+
+def test_publish_makes_damaged_objects_again(hosted: Project, github: GitHubServer) -> None:
+    (hosted.shared / "go").touch()
+    before = loose_objects(hosted)
+    done = hosted.run(hosted.tasks(SCRIPTS), "--no-cache").expect(0)
+    branches = hosted.branches()
+    damage(loose_objects(hosted) - before, "empty")
+    for path in branch_files(hosted):
+        path.write_bytes(b"")
+
+    published = hosted.call("publish", done.run).expect(0)
+
+    assert "Traceback" not in published.err
+    heads = {pull.head for pull in github.pull_requests("octo/demo")}
+    assert heads == {f"patchyard/demo/{task}" for task in SCRIPTS}
+    pushed = github.repository("octo/demo").path
+    for head in heads:
+        assert hosted.clone.user.git("rev-parse", head, cwd=pushed) == branches[head]
+    assert hosted.branches() == branches
+    fsck(hosted)
+
+
+def test_objects_left_by_an_earlier_attempt_do_not_spoil_a_patch(project: Project) -> None:
+    """Git takes an object that exists for whole, even an empty file."""
+    before = loose_objects(project)
+    plan = project.tasks({"1.1": "mkdir d; echo one > d/one.txt; sleep 0"})
+    first = project.run(plan, "--no-cache").expect(0)
+    commit = Path(project.branches()["patchyard/demo/1.1"])
+    written = {path for path in loose_objects(project) - before if path.parent.name + path.name != str(commit)}
+    damage(written, "empty")
+
+    again = project.run(plan, "--no-cache").expect(0)
+
+    assert again.statuses == first.statuses == {"1.1": "changed"}
+    assert project.show("patchyard/demo/1.1:d/one.txt") == "one"
