@@ -1,10 +1,14 @@
 """Push branches to a remote, but never over commits that patchyard did not make."""
 
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from containers.git.remote.remotes import PushFailure
-from containers.git.repository import Credential, GitError, Push, PushResult, Remote
+from containers.git.repository import Credential, GitError, Push, PushResult, Remote, Repository
+from pipeline.run.branches import RUN_TRAILER
+
+_RUN_LINE = re.compile(rf"^{RUN_TRAILER} .*$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,23 +29,30 @@ class BranchPusher:
     """Pushes branches to one remote. Its methods are blocking.
 
     Args:
-        remote: The remote, of the repository that contains the commits.
+        repository: Contains the commits.
+        remote: The remote, of this repository.
         credential: Credential for the remote, if it needs one.
         on_pushed: Called with the name and commit id of each branch that the remote has as wanted.
+        replaced: Beginnings of commit ids that the user wants to be replaced, also of other people.
     """
 
     def __init__(
         self,
+        repository: Repository,
         remote: Remote,
         credential: Credential | None,
         on_pushed: Callable[[str, str], None],
+        replaced: Sequence[str] = (),
     ) -> None:
+        self._repository = repository
         self._remote = remote
         self._credential = credential
         self._on_pushed = on_pushed
+        self._replaced = tuple(replaced)
         self._tips: Mapping[str, str] = {}
         self._rejected: dict[str, str] = {}
         self._noted: dict[str, set[str]] = {}
+        self._of_others: set[str] = set()
 
     def read_remote(self, names: Collection[str]) -> None:
         """Read the commits of these branches on the remote.
@@ -56,6 +67,10 @@ class BranchPusher:
         """Let commits be overwritten that a pull request notes as pushed by patchyard, by branch."""
         for name, commit in noted.items():
             self._noted.setdefault(name, set()).add(commit)
+
+    def leave(self, name: str) -> None:
+        """Leave a branch to another plan, whose pull request it has, even if its content is the same."""
+        self._of_others.add(name)
 
     def rejection(self, name: str) -> str | None:
         """Return why a branch could not be pushed; `None` if it is on the remote as wanted."""
@@ -105,7 +120,24 @@ class BranchPusher:
 
     def _is_own(self, branch: Branch, tip: str) -> bool:
         """Whether patchyard made a commit of a branch on the remote: known by its id, never by its message."""
-        return tip == branch.last_pushed or tip in branch.made or tip in self._noted.get(branch.name, ())
+        known = tip == branch.last_pushed or tip in branch.made or tip in self._noted.get(branch.name, ())
+        return known or tip.startswith(self._replaced) or self._is_same(branch, tip)
+
+    def _is_same(self, branch: Branch, tip: str) -> bool:
+        """Whether a commit has the content and the message of the one to push, so that nobody's work is lost.
+
+        An earlier version of patchyard left no note, and another run makes the same commit with other dates.
+        """
+        if branch.name in self._of_others:
+            return False
+        try:
+            self._remote.fetch(tip, self._credential)
+            if self._repository.tree(tip) != self._repository.tree(branch.commit):
+                return False
+            theirs, ours = (self._repository.message(commit) for commit in (tip, branch.commit))
+        except GitError:
+            return False
+        return RUN_TRAILER in theirs and _RUN_LINE.sub("", theirs) == _RUN_LINE.sub("", ours)
 
     def _not_own(self, branch: Branch, tip: str) -> str:
         name = f"branch {branch.name} on {self._remote.name}"
@@ -114,6 +146,6 @@ class BranchPusher:
         else:
             what = f"{name} has commits that neither this clone nor a pull request knows as patchyard's"
         return (
-            f"{what}, so it was not changed ({tip[:10]}); merge or delete it there, or choose other branch "
-            "names with --branch"
+            f"{what}, so it was not changed ({tip[:10]}); look at it, and replace it with `patchyard publish "
+            f"RUN --replace {tip[:10]}`, merge or delete it there, or choose other branch names with --branch"
         )

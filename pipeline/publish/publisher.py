@@ -121,6 +121,7 @@ def publish(
     *,
     on_pushed: Callable[[str, str], None] = lambda _branch, _commit: None,
     on_request: Callable[[PullRequest], None] = lambda _request: None,
+    replaced: Sequence[str] = (),
 ) -> tuple[Failure, ...]:
     """Push the branches, and create or update one pull request per task. Blocking.
 
@@ -132,11 +133,13 @@ def publish(
         publications: What to publish, in the plan's order.
         on_pushed: Called with the name and commit id of each branch that is now on the remote.
         on_request: Called with each task's pull request when it is complete.
+        replaced: Beginnings of commit ids that the user wants to be replaced, also of other people.
 
     Returns:
         The tasks that could not be published, in the order of `publications`.
     """
-    pusher = BranchPusher(destination.connection, destination.credential, on_pushed)
+    connection, credential = destination.connection, destination.credential
+    pusher = BranchPusher(destination.repository, connection, credential, on_pushed, replaced)
     publisher = _Publisher(destination, publications, pusher, on_request)
     try:
         publisher.find_requests()
@@ -244,6 +247,8 @@ class _Publisher:
         note = read_note(found.body)
         if note and note.is_of(publication.plan):
             self._pusher.accept(note.pushed)
+        elif note and note.plan:
+            self._pusher.leave(branch.name)
         if found.state is RequestState.MERGED and branch.commit in {found.commit, branch.last_pushed}:
             self._close(replace(found.request, task=publication.task))
         if found.state is RequestState.CLOSED:

@@ -227,10 +227,13 @@ def ignored_options(imported: ImportedRun) -> str | None:
     return f"not taken from the report: {', '.join(names)}; give them to `patchyard publish` to use them"
 
 
-def publish_run(store: Store, run_id: str, target: Target, listener: Listener) -> int:
+def publish_run(
+    store: Store, run_id: str, target: Target, listener: Listener, *, replaced: Sequence[str] = ()
+) -> int:
     """Publish a stored run, and return how many of its tasks could not be published. Blocking.
 
-    `listener` receives one event per pull request.
+    `listener` receives one event per pull request. `replaced` are the beginnings of ids of commits at the tips
+    of branches that the user wants to be replaced, also of other people.
 
     Raises:
         ForgeError: The remote does not have the run's base (now), or cannot be read.
@@ -255,6 +258,7 @@ def publish_run(store: Store, run_id: str, target: Target, listener: Listener) -
         publications,
         on_pushed=lambda name, commit: store.keep_branch(name, pushed=commit),
         on_request=on_request,
+        replaced=replaced,
     )
     for failure in failures:
         listener.notify(Notice(message=str(failure), level="error"))

@@ -1,5 +1,6 @@
 """Command `publish`: open or update the pull requests of a run."""
 
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -34,6 +35,15 @@ if TYPE_CHECKING:
 
 GIVEN = "as given to `run`; with --from, as configured"
 ONLY_WITH_FROM = ("branch", "base")
+_COMMIT = re.compile(r"[0-9a-f]{10,64}")
+"""At least as much of a commit id as messages show."""
+
+
+def _check_commits(_: click.Context, __: click.Parameter, commits: tuple[str, ...]) -> tuple[str, ...]:
+    for commit in commits:
+        if not _COMMIT.fullmatch(commit):
+            raise click.BadParameter(f"{commit!r} is not a commit id of at least 10 hexadecimal digits.")
+    return commits
 
 
 @click.command()
@@ -95,9 +105,24 @@ ONLY_WITH_FROM = ("branch", "base")
     default=None,
     help="Publish also commits of the base that the remote's branch of the pull requests does not have.",
 )
+@click.option(
+    "--replace",
+    "replaced",
+    multiple=True,
+    metavar="COMMIT",
+    callback=_check_commits,
+    help="Replace this commit at the tip of a branch on the remote, although it is not known to be patchyard's"
+    f"{REPEATABLE}",
+)
 @click.option("--json", "as_json", is_flag=True, help="Write JSON lines to standard output.")
 def publish(
-    run_name: str | None, directory: Path | None, repo: Path, *, as_json: bool, **flags: object
+    run_name: str | None,
+    directory: Path | None,
+    repo: Path,
+    *,
+    replaced: tuple[str, ...],
+    as_json: bool,
+    **flags: object,
 ) -> None:
     """Push the branches of RUN, and open or update its pull requests.
 
@@ -126,7 +151,7 @@ def publish(
         with Broadcast([output, EventWriter(run.id, lambda: store)]) as listener:
             if note:
                 listener.notify(Notice(message=note, level="warning"))
-            failures = publish_run(store, run.id, target, listener)
+            failures = publish_run(store, run.id, target, listener, replaced=replaced)
     exit_with(GITHUB_FAILED if failures else 0)
 
 

@@ -71,7 +71,9 @@ class World:
     def branch(self, name: str, commit: str) -> Branch:
         return Branch(name, commit, self.pushed.get(name))
 
-    def publish(self, *publications: Publication, auto_merge: bool = False) -> tuple[Failure, ...]:
+    def publish(
+        self, *publications: Publication, auto_merge: bool = False, replaced: tuple[str, ...] = ()
+    ) -> tuple[Failure, ...]:
         """Publish, with what the store knows by now."""
         fresh = [
             replace(
@@ -86,6 +88,7 @@ class World:
             fresh,
             on_pushed=self.pushed.__setitem__,
             on_request=lambda request: self.requests.__setitem__(request.task, request),
+            replaced=replaced,
         )
 
     def destination(self, *, auto_merge: bool) -> Destination:
@@ -304,7 +307,8 @@ def test_a_branch_that_a_person_pushed_to_is_left_alone(world: World, stack: tup
     assert (failure.task, failure.branch) == ("1.1", "patchyard/plan/1.1")
     assert failure.reason == (
         "branch patchyard/plan/1.1 on origin has commits that patchyard did not make, so it was not changed "
-        f"({theirs[:10]}); merge or delete it there, or choose other branch names with --branch"
+        f"({theirs[:10]}); look at it, and replace it with `patchyard publish RUN --replace {theirs[:10]}`, "
+        "merge or delete it there, or choose other branch names with --branch"
     )
     assert str(failure) == f"task 1.1 (patchyard/plan/1.1) was not published: {failure.reason}"
 
@@ -352,10 +356,73 @@ def test_a_fresh_clone_leaves_a_branch_without_a_note_alone(
     first = stack[0].branch.commit
     assert failure.reason == (
         "branch patchyard/plan/1.1 on origin has commits that neither this clone nor a pull request knows as "
-        f"patchyard's, so it was not changed ({first[:10]}); merge or delete it there, or choose other branch "
-        "names with --branch"
+        f"patchyard's, so it was not changed ({first[:10]}); look at it, and replace it with `patchyard "
+        f"publish RUN --replace {first[:10]}`, merge or delete it there, or choose other branch names with "
+        "--branch"
     )
     assert world.hub.tip("patchyard/plan/1.1") == first
+
+
+def test_a_fresh_clone_replaces_the_same_commit_of_another_run(
+    world: World, stack: tuple[Publication, ...]
+) -> None:
+    """An earlier version pushed it and left no note; nothing is lost, of its base neither."""
+    world.publish(*stack)
+    for pull in world.pulls:
+        pull.body = "Body"
+    world.pushed.clear()
+    head, other = world.clone.head, {"run": "Patchyard-Run: r-2"}
+    one, two = world.commit({"one.txt": "1\n"}, head, **other), world.commit({"two.txt": "2\n"}, head, **other)
+    batch = world.repository.merge(one, two, "batch 1\n\nPatchyard-Run: r-2\n").commit or ""
+    three = world.commit({"three.txt": "3\n"}, batch, **other)
+    base = world.branch("patchyard/plan/batch-1", batch)
+    assert (
+        world.publish(
+            world.task("1.1", one),
+            world.task("1.2", two),
+            replace(stack[2], branch=world.branch(stack[2].branch.name, three), base=base),
+        )
+        == ()
+    )
+    assert [world.hub.tip(f"patchyard/plan/{name}") for name in ("1.1", "1.2", "batch-1", "2.1")] == [
+        one,
+        two,
+        batch,
+        three,
+    ]
+
+
+@pytest.mark.parametrize("what", ["message", "file", "trailer", "plan"])
+def test_a_fresh_clone_leaves_a_nearly_same_commit_alone(
+    world: World, stack: tuple[Publication, ...], what: str
+) -> None:
+    world.publish(replace(stack[0], plan="Other plan") if what == "plan" else stack[0])
+    if what != "plan":
+        world.pulls[0].body = None
+    world.pushed.clear()
+    message = {"message": "reworded", "trailer": "change"}.get(what, "change")
+    files = {"one.txt": "1\n", **({"more.txt": ""} if what == "file" else {})}
+    if what != "plan":
+        tail = "" if what == "trailer" else f"\n\nPlan-Task: 1\n{RUN}"
+        world.hub.git("update-ref", "-d", "refs/heads/patchyard/plan/1.1")
+        world.hub.write("patchyard/plan/1.1", files, f"{message}{tail}", onto="main")
+        world.pulls[0].state = "open"
+    tip = world.hub.tip("patchyard/plan/1.1")
+    again = world.commit({"one.txt": "1\n"}, world.clone.head, run="Patchyard-Run: r-2")
+    (failure,) = world.publish(world.task("1.1", again, plan="Plan"))
+    assert "so it was not changed" in failure.reason
+    assert world.hub.tip("patchyard/plan/1.1") == tip
+
+
+def test_a_commit_that_the_user_names_is_replaced(world: World, stack: tuple[Publication, ...]) -> None:
+    world.publish(*stack[:2])
+    theirs = [person_pushes(world, f"patchyard/plan/{task}") for task in ("1.1", "1.2")]
+    one, two = (world.commit({name: "better\n"}, world.clone.head) for name in ("one.txt", "two.txt"))
+    tasks = (world.task("1.1", one), world.task("1.2", two))
+    (failure,) = world.publish(*tasks, replaced=(theirs[0][:10],))
+    assert failure.task == "1.2"
+    assert world.hub.tip("patchyard/plan/1.1") == one
+    assert world.hub.tip("patchyard/plan/1.2") == theirs[1]
 
 
 def test_a_fresh_clone_leaves_the_branch_of_another_plan_alone(

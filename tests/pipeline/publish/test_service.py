@@ -79,3 +79,15 @@ def test_interrupted_publication_can_be_completed(hosted: Project, github: GitHu
     github.faults.clear()
     hosted.call("publish", done.run).expect(0)
     assert len(github.pull_requests(NAME)) == 2
+
+
+def test_commit_of_a_person_is_replaced_when_it_is_named(hosted: Project, github: GitHubServer) -> None:
+    run = hosted.run(hosted.tasks({"1.1": "echo 1 > one.txt"}), "--publish").expect(0).run
+    hub = github.repository("octo/demo")
+    theirs = hub.write("patchyard/demo/1.1", {"theirs.txt": "mine\n"})
+
+    assert f"--replace {theirs[:10]}`" in hosted.call("publish", run).expect(3).out
+    hosted.call("publish", run, "--replace", theirs[:6]).expect(2)
+    hosted.call("publish", run, "--replace", theirs[:10]).expect(0)
+
+    assert hub.tip("patchyard/demo/1.1") == hosted.branches()["patchyard/demo/1.1"]
