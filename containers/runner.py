@@ -21,10 +21,10 @@ class Job:
     `environment` are variables of the plan and of patchyard, added to those of the runner. `timeout` is in
     seconds for all steps together, `None` for no limit. `grace` is how long, in seconds, a process may take to
     exit after SIGTERM before it is killed. `log` is the file for the output, and `log_limit` how many bytes of
-    it are kept, `None` for all. `scratch` is a directory outside
-    of the worktree for the task's prompt files; the runner creates it. `start` is the id of the commit that the
-    worktree is at. `image` and `layers` are for containers: their base image, and the set-up commands that all
-    containers of the same agent share.
+    it are kept, `None` for all. `patch_limit` is how large the patch may be, in bytes, `None` for no limit.
+    `scratch` is a directory outside of the worktree for the task's prompt files; the runner creates it. `start`
+    is the id of the commit that the worktree is at. `image` and `layers` are for containers: their base image,
+    and the set-up commands that all containers of the same agent share.
     """
 
     run: str
@@ -38,6 +38,7 @@ class Job:
     timeout: float | None = None
     grace: float = 5.0
     log_limit: int | None = None
+    patch_limit: int | None = None
     image: str | None = None
     layers: tuple[str, ...] = ()
 

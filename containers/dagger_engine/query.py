@@ -23,6 +23,8 @@ MESSAGE_LENGTH = 500
 RETRY_DELAYS = (0.2, 0.5, 1.0, 2.0)
 """Back-off, in seconds, before retrying a query that another session's shutdown cancelled."""
 CANCELED = "context canceled"
+TOO_DEEP = "it made directories deeper than a path may be long, which git cannot store"
+_NAME_TOO_LONG = "file name too long"
 _UNKNOWN_USER = re.compile(r"no such user: (\S+)")
 
 
@@ -166,4 +168,6 @@ def _last_part(message: str) -> str:
     line = " ".join(message.partition(" [traceparent:")[0].split())
     if unknown := _UNKNOWN_USER.search(line):
         return f"its image runs as the user {unknown[1]}, which it does not have"
+    if line.endswith(_NAME_TOO_LONG):
+        return TOO_DEEP
     return line if len(line) <= MESSAGE_LENGTH else f"…{line[-MESSAGE_LENGTH:]}"

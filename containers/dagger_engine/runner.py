@@ -30,8 +30,9 @@ from containers.dagger_engine.images import resolve_digests
 from containers.dagger_engine.query import EngineClient, EngineError, EngineQueryError
 from containers.dagger_engine.step_reporter import StepReporter
 from containers.dagger_engine.step_script import Report
-from containers.dagger_engine.sync_back import GIT, sync_back
+from containers.dagger_engine.sync_back import sync_back
 from containers.git.repository import GitError
+from containers.git.working_tree.task_files import GIT
 from containers.runner import Job, Watcher
 from containers.task_log import TaskLog
 from containers.worktrees.worktree import Worktree
@@ -151,7 +152,7 @@ class EngineRunner:
                     report = report.without_last(steps)
                 await reporter.report_results(steps, report, time.monotonic() - began, error=str(rejection))
                 return
-            error = await self._copy_changes(before, after, worktree)
+            error = await self._copy_changes(before, after, worktree, job.patch_limit)
             cached = not error and self._is_cached(report, job)
             if error:
                 report = report.without_last(steps)
@@ -181,10 +182,14 @@ class EngineRunner:
             report = await self._read_report(container)
         return _Prepared.from_container(container), report
 
-    async def _copy_changes(self, before: _Prepared, after: _Prepared, worktree: Worktree) -> str | None:
+    async def _copy_changes(
+        self, before: _Prepared, after: _Prepared, worktree: Worktree, limit: int | None
+    ) -> str | None:
         """Copy the changes of steps into the worktree; return why they could not be copied, or `None`."""
         try:
-            await sync_back(before.tree, after.tree, worktree, self._query, self._config.files.export)
+            await sync_back(
+                before.tree, after.tree, worktree, self._query, self._config.files.export, limit=limit
+            )
         except EngineQueryError as rejection:
             return f"the task's changes could not be copied back: {rejection}"
         return None

@@ -60,6 +60,8 @@ say run "$PATCHYARD_RUN" "$mark"
 now; deadline=$(( now + ${{limit:-0}} ))
 # Any user that a step switches to may create files here; fails if the script does not own the directory.
 chmod a+rwx .
+# An engine would make an empty file of a socket.
+trap 'find . -type s -exec rm -f {{}} +' EXIT
 """
 
 

@@ -6,30 +6,32 @@ are not followed: the worktree is at the task's start, and no task has run in it
 """
 
 import os
-import stat
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import anyio
 from anyio import to_thread
 
+from containers.concurrency import plain_task_group
 from containers.dagger_engine._sdk import select_fields
 from containers.dagger_engine.encoding import UNKNOWN, as_utf8
 from containers.dagger_engine.query import EngineClient, EngineQueryError
+from containers.dagger_engine.returned_files import ReturnedFiles
 from containers.filesystem import is_directory, remove
 from containers.git.repository import GitError
+from containers.git.working_tree.task_files import GIT
 from containers.worktrees.worktree import Worktree
+from tasks.sizes import format_size
 
 if TYPE_CHECKING:
     from dagger import Changeset, Directory
 
-GIT = ".git"
 RULES = ".gitignore"
-_EXECUTABLE, _READABLE = 0o755, 0o644
-"""The permissions of directories and programs, and of other files, as git gives them with the usual umask."""
+CHECK_INTERVAL = 1.0
+"""Seconds between two checks of how much has arrived."""
 Export = Callable[["Directory", Path], Awaitable[None]]
 
 
@@ -42,12 +44,19 @@ class _Paths:
     removed: list[str]
 
 
-async def sync_back(
-    before: "Directory", after: "Directory", worktree: Worktree, ask: EngineClient, export: Export
+async def sync_back(  # noqa: PLR0913 - two trees, and how they come to a worktree
+    before: "Directory",
+    after: "Directory",
+    worktree: Worktree,
+    ask: EngineClient,
+    export: Export,
+    *,
+    limit: int | None,
 ) -> None:
     """Copy the changes between two trees into a worktree that is at the first.
 
     Neither tree has `.git`; that of the worktree is not changed. New files that git ignores are not copied.
+    `limit` is how large a patch may be, in bytes; of more than twice that, only a part is copied.
 
     Raises:
         EngineError: The engine is unavailable.
@@ -63,15 +72,49 @@ async def sync_back(
         ) from error
     if not (paths.added or paths.modified):
         return
-    if changed_rules := [p for p in (*paths.added, *paths.modified) if p.rpartition("/")[2] == RULES]:
+    returned = await to_thread.run_sync(ReturnedFiles.expect, worktree.path)
+    copy = partial(_copy, returned, ask, export, limit)
+    if any(path.rpartition("/")[2] == RULES for path in (*paths.added, *paths.modified)):
         rules = [tree.filter(include=[f"**/{RULES}"]) for tree in (before, after)]
-        await ask(partial(export, rules[0].diff(rules[1]), worktree.path))
-        # Git reads them next, and would wait for one that is a pipe.
-        await to_thread.run_sync(_normalize, worktree.path, changed_rules)
+        await copy(rules[0].diff(rules[1]))
     if ignored := await to_thread.run_sync(_ignored, worktree, paths.added):
         changes = after.without_files(ignored).changes(before)
-    await ask(partial(export, changes.layer(), worktree.path))
-    await to_thread.run_sync(_normalize, worktree.path, [*paths.added, *paths.modified])
+    await copy(changes.layer())
+
+
+async def _copy(
+    returned: ReturnedFiles, ask: EngineClient, export: Export, limit: int | None, layer: "Directory"
+) -> None:
+    """Copy a directory of the engine into the worktree, and make its files like those that git creates.
+
+    Raises:
+        EngineError: The engine is unavailable.
+        EngineQueryError: It could not be copied.
+    """
+    try:
+        async with plain_task_group() as group:
+            if limit is not None:
+                group.start_soon(_watch_size, returned, limit)
+            await ask(partial(export, layer, returned.root))
+            group.cancel_scope.cancel()
+    finally:
+        # Git reads them next, and would wait for one that is a pipe.
+        with anyio.CancelScope(shield=True):
+            await to_thread.run_sync(returned.normalize)
+
+
+async def _watch_size(returned: ReturnedFiles, limit: int) -> None:
+    """Raise an error once much more has arrived than a patch may have.
+
+    A file with holes takes no space in a container, and its whole size here.
+    """
+    while True:
+        await anyio.sleep(CHECK_INTERVAL)
+        if await to_thread.run_sync(returned.size) > 2 * limit:
+            raise EngineQueryError(
+                f"there are far more than max_patch allows, {format_size(limit)}; "
+                "have git ignore what is not part of the result, or set max_patch higher"
+            )
 
 
 async def _changed_paths(changes: "Changeset") -> _Paths:
@@ -91,35 +134,6 @@ def _remove(root: Path, paths: Sequence[str]) -> None:
         for found in _find_entries(root, path.rstrip("/").split("/")):
             if found.parent != root or found.name != GIT:
                 remove(found)
-
-
-def _normalize(root: Path, paths: Sequence[str]) -> None:
-    """Give what came back the permissions that git has, and remove devices, pipes and sockets. Blocking.
-
-    In the container every user may write, and a task may be root there: without this, set-id programs and
-    directories that everybody may write to would come back to the host.
-    """
-    ahead = [entry for path in paths for entry in _find_entries(root, path.rstrip("/").split("/"))]
-    parents = {parent for entry in ahead for parent in entry.parents if parent.is_relative_to(root)} - {root}
-    while ahead:
-        path = ahead.pop()
-        with suppress(OSError):
-            mode = path.lstat().st_mode
-            if stat.S_ISDIR(mode):
-                parents.add(path)
-                ahead += (child for child in path.iterdir() if child.parent != root or child.name != GIT)
-            elif stat.S_ISREG(mode):
-                _set_mode(path, mode, _EXECUTABLE if mode & stat.S_IXUSR else _READABLE)
-            elif not stat.S_ISLNK(mode):
-                path.unlink()
-    for directory in parents:
-        with suppress(OSError):
-            _set_mode(directory, directory.lstat().st_mode, _EXECUTABLE)
-
-
-def _set_mode(path: Path, mode: int, wanted: int) -> None:
-    if stat.S_IMODE(mode) != wanted:
-        path.chmod(wanted)
 
 
 def _find_entries(directory: Path, parts: Sequence[str]) -> list[Path]:

@@ -107,6 +107,7 @@ class RunContext:
             timeout=spec.timeout,
             grace=self.settings.grace,
             log_limit=self.settings.max_log,
+            patch_limit=self.settings.max_patch,
             image=spec.image,
             layers=spec.layers,
             start=start,

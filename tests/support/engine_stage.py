@@ -93,6 +93,7 @@ class Stage:
         limit: float | None = 120,
         layers: tuple[str, ...] = (),
         image: str | None = None,
+        patch_limit: int | None = None,
     ) -> "Ran":
         """Run a task of these steps."""
         worktree = worktree or self.worktree(commit)
@@ -110,6 +111,7 @@ class Stage:
             grace=1,
             image=image or self.image,
             layers=layers,
+            patch_limit=patch_limit,
         )
         with anyio.fail_after(200):
             results = await self.runner.run(job, worktree, self.watcher)
