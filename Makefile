@@ -10,7 +10,7 @@ PYTEST ?= --numprocesses auto --dist worksteal
 help:
 	@echo "make demo      run an example plan on a scratch repository and show its patches"
 	@echo "make test      run linters, type checks and all tests, against the built wheel"
-	@echo "make check     run linters, type checks and the quick tests (about two minutes)"
+	@echo "make check     run linters, type checks and the quick tests (a minute); TESTS=tests/containers/git adds more"
 	@echo "make dist      build the wheel and the sdist in dist/"
 	@echo "make bench     run the benchmarks and update the tables of the documentation"
 	@echo "make settings  print the table of settings for the README"
@@ -49,9 +49,10 @@ unit: wheel packages
 
 test: lint types unit
 
+# What needs no repository and no process of its own, and what TESTS names besides.
 check: lint types
-	$(BIN)/pytest --numprocesses auto -m "not slow and not browser and not postgres" tests/tasks tests/containers/git \
-		tests/pipeline/config tests/pipeline/publish tests/pipeline/view tests/test_docs.py tests/test_language.py
+	$(BIN)/pytest --numprocesses auto -m "not slow and not browser and not postgres" tests/tasks \
+		tests/pipeline/config tests/pipeline/view tests/test_docs.py tests/test_language.py $(TESTS)
 
 dist: $(VENV)/.ready
 	rm -rf dist
