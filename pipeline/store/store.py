@@ -75,6 +75,12 @@ class Store(StoreReader):
                 values |= {"owner": run.owner, "lease_until": until}
             connection.execute(self._tables.runs.insert().values(**values))
 
+    def add_missing_run(self, run: Run) -> None:
+        """Add a run without an owner, unless it is there: another process or thread may add it at once."""
+        with self._write() as connection:
+            statement = self._insert(self._tables.runs).values(**run_values(run))
+            connection.execute(statement.on_conflict_do_nothing(index_elements=["id"]))
+
     def close_run(  # noqa: PLR0913 - one row, written at once
         self,
         run: str,

@@ -62,8 +62,7 @@ def add_missing_runs(store: Store, runs: Path) -> None:
             continue
         with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
             run = _decode(json.loads(path.read_bytes()))
-            if all(known.id != run.id for known in store.runs()):
-                store.open_run(run)
+            store.add_missing_run(run)
             path.unlink(missing_ok=True)
 
 
