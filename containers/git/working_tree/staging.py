@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from containers.filesystem import is_directory, make_accessible
-from containers.git.command import Git, GitError, Output
+from containers.git.command import Git, GitError, GitTimeoutError, Output
 from containers.git.commits import (
     ABSENT,
     GITLINK,
@@ -35,6 +35,8 @@ from containers.git.working_tree.submodules import (
 from containers.git.working_tree.task_files import remove_special, scan, without_git_files
 from containers.temporary import temporary_directory
 
+_UNCHECKED_TIME = 10.0
+"""Seconds that git may add files whose sizes were not compared with the limit yet."""
 _DENIED = "Permission denied"
 _TOO_LONG = "File name too long"
 _UNREAD = re.compile(r"^warning: could not open directory '(.*?)(?:': (.*))?$", re.MULTILINE)
@@ -102,7 +104,7 @@ class Staging:
             SubmoduleWorkError: The task worked inside a submodule.
             GitError: A file cannot be read, or is of a kind that git does not store.
         """
-        self.index.with_name(self.index.name + ".lock").unlink(missing_ok=True)
+        self._remove_lock()
         found = scan(self.root, self.layout, self.since)
         self._refuse_special(found.special)
         try:
@@ -112,9 +114,7 @@ class Staging:
         with without_git_files(found, self.aside) as moved:
             submodules = self._submodules(moved)
             remove_entries(self.git, sorted(self.layout.gitlinks | submodules.keys()))
-            if self.limit is not None and may_have_large_files(self.root, self.free_before, self.limit):
-                refuse_large_files(self.git, self.root, self.options, (".", *excluding(submodules)), self.limit)
-            listed = self._add(submodules)
+            listed = self._add_within_limit(submodules)
             put_entries(self.git, {path: (GITLINK, commit) for path, commit in submodules.items()})
             checked = self.limit is not None and may_be_large(self.root, listed, self.limit)
             staged = self.compare(self._write_tree(), with_diff=not checked)
@@ -172,7 +172,22 @@ class Staging:
             refuse_large_changes(self.git, staged.changes, self.limit)
         return self.compare(staged.tree)
 
-    def _add(self, submodules: Mapping[str, str]) -> bytes:
+    def _remove_lock(self) -> None:
+        self.index.with_name(self.index.name + ".lock").unlink(missing_ok=True)
+
+    def _add_within_limit(self, submodules: Mapping[str, str]) -> bytes:
+        """Update the index as `_add` does, and compare sizes with the limit first where files may be large."""
+        if self.limit is None:
+            return self._add(submodules)
+        if not may_have_large_files(self.root, self.free_before, self.limit):
+            try:
+                return self._add(submodules, _UNCHECKED_TIME)
+            except GitTimeoutError:  # a file with holes may be of any size
+                self._remove_lock()
+        refuse_large_files(self.git, self.root, self.options, (".", *excluding(submodules)), self.limit)
+        return self._add(submodules)
+
+    def _add(self, submodules: Mapping[str, str], timeout: float | None = None) -> bytes:
         """Update the index from the directory; repair permissions or a broken index if that fails.
 
         Returns git's list of the paths that were updated, one per line.
@@ -180,17 +195,17 @@ class Staging:
         if not self.index.exists():
             self._rebuild_index(submodules)
         try:
-            output = self._add_once(submodules)
+            output = self._add_once(submodules, timeout)
         except GitError as error:
             if _BROKEN_INDEX.search(error.stderr):
                 self.index.unlink()
                 self._rebuild_index(submodules)
             elif _DENIED not in error.stderr or not make_accessible(self.root, files=True):
                 raise
-            output = self._add_once(submodules)
+            output = self._add_once(submodules, timeout)
         else:
             if _DENIED in output.stderr and make_accessible(self.root, files=True):
-                output = self._add_once(submodules)
+                output = self._add_once(submodules, timeout)
         # Git only warns about a directory that it cannot read, and leaves it out.
         if missed := _UNREAD.search(output.stderr):
             path, reason = missed.groups()
@@ -199,10 +214,12 @@ class Staging:
             raise GitError(f"{path} could not be read: {reason}", stderr=output.stderr)
         return output.stdout
 
-    def _add_once(self, submodules: Mapping[str, str]) -> Output:
+    def _add_once(self, submodules: Mapping[str, str], timeout: float | None) -> Output:
         # Larger files are stored without being held in memory.
         streamed = ("-c", "core.bigFileThreshold=32m")
-        return self.git.run(*self.options, *streamed, "add", "-Av", "--", ".", *excluding(submodules))
+        return self.git.run(
+            *self.options, *streamed, "add", "-Av", "--", ".", *excluding(submodules), timeout=timeout
+        )
 
     def _rebuild_index(self, submodules: Mapping[str, str]) -> None:
         self.git.run("read-tree", self.start)

@@ -23,6 +23,16 @@ def test_task_with_a_patch_past_the_limit_fails_and_the_others_go_on(project: Pr
     assert (kept / "big.bin").stat().st_size == 3_000_000
 
 
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    "script", ["truncate -s 1T hole.bin", "truncate -s 1T README.md"], ids=["new", "tracked"]
+)
+def test_files_with_holes_count_with_their_sizes(project: Project, script: str) -> None:
+    """They take no space on the disk, but git would read them for hours."""
+    done = project.run(project.tasks({"1.1": script})).expect(1)
+    assert "it has 1099.5 GB of files, and max_patch allows 100 MB" in str(done.outcome("1.1")["error"])
+
+
 def test_log_past_the_limit_is_cut_and_the_task_continues(project: Project) -> None:
     """Its process is never blocked, and what is shown of a failure is the last that it printed."""
     project.configure('max_log = "200KB"')
