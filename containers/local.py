@@ -28,6 +28,7 @@ from anyio.lowlevel import checkpoint_if_cancelled
 from containers.agents.agent import first_line
 from containers.agents.builtin import Agent
 from containers.concurrency import run_to_end
+from containers.process_marks import ProcessMark
 from containers.processes import (
     Group,
     describe_start_failure,
@@ -84,9 +85,9 @@ class LocalRunner:
 
     A step ends when its process exits. Background processes that it started may run during later steps; after
     the last step, all process groups of the task are terminated before `run` returns. An escaped process (below
-    `timeout` or `setsid`, or a daemon) is identified by a variable in its environment, and terminated with the
-    others. Not found are a process without the variable and, on other systems than Linux, a daemon that closed
-    its output and whose task ended by itself. Processes of another user (below `sudo`) are not signalled.
+    `timeout` or `setsid`, or a daemon) is identified by a mark (`process_marks.py`), and terminated with the
+    others. Not found on other systems than Linux are a process without the mark's variable, and a daemon that
+    closed its output and whose task ended by itself. Those of another user (below `sudo`) are not signalled.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
@@ -103,7 +104,8 @@ class LocalRunner:
 
     async def run(self, job: Job, worktree: Worktree, watcher: Watcher) -> tuple[StepResult, ...]:
         """Run the job's steps in order; see `Runner.run`."""
-        processes = _Processes(job, worktree.path, task_environment(self._environ, job))
+        environment = task_environment(self._environ, job) | _ceilings(self._environ, worktree.path)
+        processes = _Processes(job, worktree.path, environment)
         results: list[StepResult] = []
         try:
             await run_to_end(processes.open)
@@ -149,6 +151,18 @@ def _user_environment(environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+def _ceilings(environ: Mapping[str, str], worktree: Path) -> dict[str, str]:
+    """Return the variable that keeps a task's git from repositories around its worktree.
+
+    A pool may be in a directory of the user's checkout that git ignores, or in its `.git`. Without a `.git` of
+    its own, as after `rm -rf .git`, or one directory up, git would use the user's. After an empty entry it
+    resolves no links (https://git-scm.com/docs/git#Documentation/git.txt-GITCEILINGDIRECTORIES).
+    """
+    users = environ.get("GIT_CEILING_DIRECTORIES", "")
+    around = os.pathsep.join(str(parent) for parent in worktree.parents)
+    return {"GIT_CEILING_DIRECTORIES": f"{users}{os.pathsep}{os.pathsep}{around}"}
+
+
 class _Processes:
     """Processes of one task. All methods but `stop` block, and are called by one thread at a time."""
 
@@ -156,8 +170,8 @@ class _Processes:
         self.deadline = Deadline(job.timeout)
         self._job = job
         self._directory = directory
-        self._job_variable = {JOB_VARIABLE: os.urandom(16).hex()}
-        self._environment = {**environment, **self._job_variable}
+        self._mark = ProcessMark({JOB_VARIABLE: os.urandom(16).hex()})
+        self._environment = environment
         self._resources = ExitStack()
         self._groups: list[Group] = []
         self._stopped = False
@@ -219,6 +233,7 @@ class _Processes:
                     environment=self._environment,
                     stdin=stdin,
                     output=self._input.fileno(),
+                    mark=self._mark,
                 )
             except (OSError, ValueError) as error:
                 path = self._environment.get("PATH", os.defpath)
@@ -288,7 +303,7 @@ class _Processes:
         self._terminate(
             lambda: {
                 process.pid: partial(signal_escaped_process, process)
-                for process in find_escaped_processes(self._job_variable)
+                for process in find_escaped_processes(self._mark)
             }
         )
 
@@ -299,7 +314,7 @@ class _Processes:
             self._terminate_groups()
         self._drain()
         self._input.close()
-        if self._is_output_open() or may_have_escaped(self._job_variable, self._groups[0].id):
+        if self._is_output_open() or may_have_escaped(self._mark, self._groups[0].id):
             self._terminate_escaped()
             self._drain()
 

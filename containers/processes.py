@@ -13,6 +13,8 @@ from pathlib import Path
 from time import monotonic
 from typing import IO, TYPE_CHECKING
 
+from containers.process_marks import ProcessMark, has_any_mark
+
 if TYPE_CHECKING:
     from psutil import Process
 
@@ -46,7 +48,7 @@ class Group:
         ValueError: An argument or a variable is not valid, such as one with a null character.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a process is started with
         self,
         argv: Sequence[str],
         *,
@@ -54,18 +56,20 @@ class Group:
         environment: Mapping[str, str],
         stdin: IO[bytes] | None,
         output: int,
+        mark: ProcessMark,
     ) -> None:
         if not argv:
             raise ValueError("there is no command")
-        self._leader = subprocess.Popen(
-            argv,
-            cwd=directory,
-            env=environment,
-            stdin=subprocess.DEVNULL if stdin is None else stdin,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
+        with mark.inherited():
+            self._leader = subprocess.Popen(
+                argv,
+                cwd=directory,
+                env={**environment, **mark.variables},
+                stdin=subprocess.DEVNULL if stdin is None else stdin,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
         self._code: int | None = None
         self.id = self._leader.pid
         self.descriptor = _descriptor(self.id)
@@ -142,19 +146,12 @@ def describe_start_failure(
     return None, f"{name} could not be started: {reason}"
 
 
-def may_have_escaped(variables: Mapping[str, str], first: int) -> bool:
-    """Whether a process with all these variables is running that was started after process `first`. Blocking.
+def may_have_escaped(mark: ProcessMark, first: int) -> bool:
+    """Whether a process with a mark is running that was started after process `first`. Blocking.
 
     A quick check, without the import of psutil, by the ids, which Linux assigns in order; elsewhere `False`.
     """
-    if sys.platform != "linux":
-        return False
-    wanted = {f"{name}={value}".encode(errors="surrogateescape") for name, value in variables.items()}
-    for number in _ids_after(first):
-        with suppress(OSError):
-            if wanted <= set(Path(f"/proc/{number}/environ").read_bytes().split(b"\0")):
-                return True
-    return False
+    return sys.platform == "linux" and any(mark.is_on(number) for number in _ids_after(first))
 
 
 def _ids_after(first: int) -> Iterable[int]:
@@ -167,16 +164,14 @@ def _ids_after(first: int) -> Iterable[int]:
     return [number for number in listed if number > first or newest < first]
 
 
-def find_escaped_processes(variables: Mapping[str, str]) -> "list[Process]":
-    """Return the processes started after this one with all these variables that are running. Blocking."""
+def find_escaped_processes(mark: ProcessMark) -> "list[Process]":
+    """Return the processes started after this one with a mark that are running. Blocking."""
     from psutil import Process  # noqa: PLC0415 - takes 30 ms, and is needed only when something is left running
 
     # Most processes of a machine are older, and reading an environment is slow. A second is for rounding.
     oldest = Process().create_time() - 1
     return [
-        process
-        for process in _other_processes()
-        if process.create_time() >= oldest and _is_started_with(process, variables)
+        process for process in _other_processes() if process.create_time() >= oldest and _is_of(mark, process)
     ]
 
 
@@ -189,7 +184,7 @@ def signal_escaped_process(process: "Process", number: signal.Signals) -> None:
 
 
 def kill_processes_in(directory: Path, variable: str) -> None:
-    """Kill processes that run in a directory with a variable: the task of a run that was itself killed.
+    """Kill processes that run in a directory with a variable or a mark: the task of a run that was killed.
 
     Blocking. Returns when they have exited, or after `LAST_WAIT` seconds.
     """
@@ -224,11 +219,16 @@ def _other_processes() -> "Iterator[Process]":
                 yield psutil.Process(pid)
 
 
-def _is_started_with(process: "Process", variables: Mapping[str, str]) -> bool:
+def _is_of(mark: ProcessMark, process: "Process") -> bool:
     from psutil import Error  # noqa: PLC0415 - see above
 
     try:
-        return variables.items() <= process.environ().items() and process.status() not in ENDED
+        if process.status() in ENDED:
+            return False
+        if mark.variables.items() <= process.environ().items():
+            return True
+        # A git of this program, and what it started, may have the limit too, if it started at the same moment.
+        return mark.is_on(process.pid) and os.getpid() not in {parent.pid for parent in process.parents()}
     except (Error, OSError):
         return False
 
@@ -250,8 +250,9 @@ def _find_running_in(directory: Path, variable: str) -> "list[Process]":
     found = []
     for process in _other_processes():
         with suppress(Error, OSError):
-            is_inside = Path(process.cwd()).is_relative_to(directory)
-            if is_inside and variable in process.environ() and process.status() not in ENDED:
+            if process.status() in ENDED or not Path(process.cwd()).is_relative_to(directory):
+                continue
+            if variable in process.environ() or has_any_mark(process.pid):
                 found.append(process)
     return found
 

@@ -98,6 +98,7 @@ class TestEnvironment:
         names = (await self._names(machine)) - {"PWD", "SHLVL", "_", "OLDPWD"}
         assert names == {
             "EDITOR",
+            "GIT_CEILING_DIRECTORIES",
             "GIT_CONFIG_NOSYSTEM",
             "HOME",
             "LANG",
@@ -152,6 +153,7 @@ class TestEnvironment:
         assert {name.split("=")[0] for name in names} == {
             "GIT_AUTHOR_EMAIL",
             "GIT_AUTHOR_NAME",
+            "GIT_CEILING_DIRECTORIES",
             "GIT_CONFIG_NOSYSTEM",
         }
 
@@ -290,7 +292,12 @@ class TestBackground:
     @linux
     @pytest.mark.parametrize(
         "start",
-        ["setsid sh -c '{}' > /dev/null 2>&1 < /dev/null &", "(setsid nohup sh -c '{}' > /dev/null 2>&1 &)"],
+        [
+            "setsid sh -c '{}' > /dev/null 2>&1 < /dev/null &",
+            "(setsid nohup sh -c '{}' > /dev/null 2>&1 &)",
+            'env -i PATH="$PATH" PIDS="$PIDS" setsid sh -c \'{}\' > /dev/null 2>&1 < /dev/null &',
+            '(env -i PATH="$PATH" PIDS="$PIDS" setsid sh -c \'trap "" TERM; {}\' > /dev/null 2>&1 &)',
+        ],
     )
     async def test_daemon_that_closed_its_output_is_terminated(
         self, machine: Machine, running: Running, start: str
@@ -436,10 +443,12 @@ def test_a_parent_that_ignores_its_children_hides_no_failure(tmp_path: Path) -> 
 import signal
 from pathlib import Path
 from containers.processes import Group
+from containers.process_marks import ProcessMark
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 with open("out", "wb") as out:
     path = {"PATH": "/bin:/usr/bin"}
-    group = Group(["false"], directory=Path(), environment=path, stdin=None, output=out.fileno())
+    group = Group(["false"], directory=Path(), environment=path, stdin=None, output=out.fileno(),
+                  mark=ProcessMark({}))
     while group.exit_code() is None:
         pass
     group.release()
