@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -90,15 +91,36 @@ def _allow(path: Path, wanted: int) -> bool:
     return False
 
 
+def refuse_mounts(path: Path) -> None:
+    """Raise an error if a file system is mounted at a path or below it, whose files are others'. Blocking.
+
+    Mounts are known on Linux only (https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html).
+
+    Raises:
+        OSError: One is.
+    """
+    try:
+        lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
+    except OSError:
+        return
+    wanted = os.fsencode(path.parent.resolve() / path.name)
+    for line in lines:
+        # White space and backslashes of a path are written as octal numbers.
+        point = re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), line.split(b" ")[4])
+        if point == wanted or point.startswith(wanted + b"/"):
+            raise OSError(errno.EBUSY, "a file system is mounted there; unmount it", os.fsdecode(point))
+
+
 def remove(path: Path) -> None:
     """Remove a file, a link or a whole directory, if it exists. Blocking.
 
     Raises:
-        OSError: It cannot be removed.
+        OSError: It cannot be removed, or a file system is mounted in it.
     """
     if not is_directory(path):
         path.unlink(missing_ok=True)
         return
+    refuse_mounts(path)
     try:
         shutil.rmtree(path)
     except (OSError, RecursionError):

@@ -49,7 +49,7 @@ def lock_file(path: Path) -> Path:
 
 
 def lock_worktree(path: Path) -> FileLock | None:
-    """Lock the worktree at `path`; `None` if another run holds it. Blocking, but not until the lock is free.
+    """Lock the worktree at `path`; `None` if that is not possible. Blocking, but not until the lock is free.
 
     The lock is `flock`'s, which the system releases when the process ends.
 
@@ -59,7 +59,7 @@ def lock_worktree(path: Path) -> FileLock | None:
     lock = FileLock(lock_file(path), thread_local=False)
     try:
         lock.acquire(blocking=False)
-    except Timeout:
+    except (Timeout, IsADirectoryError):  # a task may have put a directory there
         return None
     except OSError as error:
         raise PoolError(

@@ -92,7 +92,7 @@ class Pool:
         """Lock as many worktrees as the pool's size: the lowest numbers that no other run has locked.
 
         Raises:
-            PoolError: The directory cannot be used, or something else is at the path of a worktree.
+            PoolError: The directory cannot be used.
         """
         try:
             await to_thread.run_sync(self._lock_all)
@@ -187,8 +187,8 @@ class Pool:
                 return number
             lock.release()
             if state is WorktreeState.FOREIGN:
-                raise PoolError(
-                    f"{path} exists and is not a patchyard worktree; "
+                self._on_notice(
+                    f"{path} exists and is not a patchyard worktree, so another number is used; "
                     "move it, or name another directory with --worktrees"
                 )
         raise PoolError(

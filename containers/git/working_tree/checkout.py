@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from containers.filesystem import empty_directory, is_directory, make_accessible, remove
+from containers.filesystem import empty_directory, is_directory, make_accessible, refuse_mounts, remove
 from containers.git.command import Git, GitError
 from containers.git.commits import CommitCache, Layout
 from containers.git.loose_objects import LooseObjects
@@ -139,6 +139,7 @@ class Checkout:
     def _remove_git_files(self, old: str | None) -> None:
         """Remove what no git may see: the task's repository, nested ones, and special files."""
         try:
+            refuse_mounts(self.path)
             remove(self.path / GIT)
             remove(self._paths.aside)
             found = scan(self.path, self._layout(old), self._reset_at)

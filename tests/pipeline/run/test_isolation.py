@@ -101,6 +101,36 @@ def test_git_commands_of_tasks_reach_no_repository_but_their_own(project: Projec
     assert project.call("run", project.tasks({"1.1": "echo later > later.txt"}, "later.md")).expect(0)
 
 
+WALKS = {
+    "up from a worktree without a repository": "rm -rf .git; git add -A; git commit -qm x",
+    "from a directory in it": "rm -rf .git; mkdir d; cd d; git stash clear; git tag evil; git config a.b c",
+    "from beside it": "cd ..; git stash clear; git tag evil; git config a.b c",
+}
+
+
+@pytest.mark.parametrize("inside", ["ignored/trees", ".git/trees"])
+@pytest.mark.parametrize("walk", WALKS.values(), ids=WALKS)
+def test_git_of_a_task_does_not_find_the_repository_around_its_worktree(
+    project: Project, walk: str, inside: str
+) -> None:
+    project.clone.commit({".gitignore": "ignored\n"})
+    prepare_user(project)
+    directory = project.root / inside
+    directory.mkdir(parents=True)
+    stash, refs = project.clone.git("stash", "list"), project.clone.git("for-each-ref")
+    before = {name: value for name, value in digest(project.root).items() if inside not in name}
+
+    plan = project.tasks({"1.1": f"set +e; here=$PWD; {walk}; cd $here; echo own > own.txt"})
+    done = project.call("run", plan, "--json", "--worktrees", str(directory)).expect(0)
+
+    assert done.outcome("1.1")["files"] == ["own.txt"]
+    assert {name: value for name, value in digest(project.root).items() if inside not in name} == before
+    assert project.clone.git("stash", "list") == stash
+    assert [
+        one for one in project.clone.git("for-each-ref").split("\n") if "/patchyard/" not in one
+    ] == refs.split("\n")
+
+
 NESTED = {
     "a filter": "git config filter.e.clean \"touch $SHARED/ran; cat\"; echo '* filter=e' > .gitattributes",
     "fsmonitor": 'git config core.fsmonitor "touch $SHARED/ran; false"',
@@ -168,6 +198,49 @@ def test_pipes_and_devices_in_place_of_git_files_block_nothing(project: Project,
     done = project.run(plan, "--pool-size", "1").expect(0)
     assert "d/x" in done.outcome("1.1")["files"]
     project.call("run", project.tasks({"1.1": "echo y > y"}, "next.md"), "--pool-size", "1").expect(0)
+    project.call("clean").expect(0)
+    assert not project.worktrees.exists()
+
+
+IN_THE_WAY = {
+    "a directory": "mkdir ../wt-2; echo mine > ../wt-2/mine",
+    "a worktree of the task": "git worktree add -q ../wt-2",
+    "its own worktree, moved": "cd ..; mv wt-1 wt-2; mkdir wt-1",
+    "a directory in place of the lock": "mkdir ../.wt-2.lock",
+}
+
+
+@pytest.mark.parametrize("script", IN_THE_WAY.values(), ids=IN_THE_WAY)
+def test_what_a_task_leaves_in_place_of_another_worktree_stops_no_run(project: Project, script: str) -> None:
+    project.run(project.tasks({"1.1": script}), "--pool-size", "1")
+    plan = project.tasks({"1.1": "echo a > a", "1.2": "echo b > b"}, "next.md")
+    done = project.run(plan, "--pool-size", "2").expect(0)
+    assert [done.outcome(task)["files"] for task in ("1.1", "1.2")] == [["a"], ["b"]]
+    project.call("clean").expect(0)
+
+
+def test_files_that_a_task_mounts_in_its_worktree_are_not_removed(project: Project) -> None:
+    """The worktree is set aside, and can be removed when nothing is mounted in it any more."""
+    outside = project.plans / "outside"
+    outside.mkdir()
+    (outside / "precious").write_text("mine")
+    try:
+        subprocess.run(["mount", "--bind", outside, outside], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("this user cannot mount file systems")
+    subprocess.run(["umount", outside], check=True)
+    kept = project.worktrees / "wt-1"
+    script = f"mkdir 'a b'; mount --bind {outside} 'a b'; echo a > a.txt"
+    try:
+        project.run(project.tasks({"1.1": script}), "--pool-size", "1").expect(0)
+        done = project.run(project.tasks({"1.1": "echo b > b.txt"}, "next.md"), "--pool-size", "1").expect(0)
+        assert f"cannot remove {kept}/a b: a file system is mounted there; unmount it" in done.out
+        assert done.outcome("1.1")["worktree"] == "wt-2"
+        project.call("clean")
+        assert (outside / "precious").read_text() == "mine"
+    finally:
+        subprocess.run(["umount", kept / "a b"], check=True)
+    kept.with_name("wt-1.kept").unlink()
     project.call("clean").expect(0)
     assert not project.worktrees.exists()
 
