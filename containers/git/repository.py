@@ -15,6 +15,7 @@ from containers.git.commits import PATCHYARD_IDENTITY, CommitCache, History, Ide
 from containers.git.discovery import DiscoveredRepository, NotARepositoryError, discover
 from containers.git.loose_objects import set_aside_ref
 from containers.git.remote.remotes import Credential, Push, PushResult, Remote, RemoteError
+from containers.git.remote.submodule_remotes import SubmoduleRemotes
 from containers.git.user_config import absolute_urls, find_ignore_file, read_identity
 from containers.git.working_tree.administration import add_worktree, remove_worktree
 from containers.git.working_tree.checkout import BrokenWorktreeError, Checkout, UnusableWorktreeError
@@ -321,6 +322,10 @@ class Repository:
     def scratch(self) -> Path:
         """The program's own directory in the repository, which has its temporary files."""
         return self.common / "patchyard"
+
+    def submodules(self, remote: Remote, credential: Credential | None) -> SubmoduleRemotes:
+        """Return the remotes of its submodules, as seen from its own remote."""
+        return SubmoduleRemotes(self._here, remote.url(push=True) or remote.name, credential)
 
     @contextmanager
     def locked(self) -> Iterator[None]:

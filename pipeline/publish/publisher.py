@@ -39,6 +39,7 @@ class Publication:
     `base` is the branch that holds the task's start point, such as `patchyard/plan/batch-1`; without one it
     is the destination's branch. `builds_on` are the tasks whose changes are in `base`: when all are merged, the
     base is no longer needed. `reviewers` are user names, or `organization/team`. `plan` is the plan's title.
+    `run_base` is the commit that the run started from.
     """
 
     task: str
@@ -51,6 +52,7 @@ class Publication:
     reviewers: tuple[str, ...] = ()
     draft: bool = False
     plan: str = ""
+    run_base: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +196,10 @@ class _Publisher:
         """Push all branches that are needed, bases first."""
         needed: dict[str, Branch] = {}
         for publication in self._open():
+            if not self._blocked:
+                with self._errors_of(publication):
+                    self._check_submodules(publication)
+        for publication in self._open():
             with self._errors_of(publication):
                 if not self._blocked and (base := self._needed_base(publication)):
                     needed.setdefault(base.name, base)
@@ -253,6 +259,20 @@ class _Publisher:
             self._close(replace(found.request, task=publication.task))
         if found.state is RequestState.CLOSED:
             self._close(replace(found.request, task=publication.task, notes=(CLOSED,)))
+
+    def _check_submodules(self, publication: Publication) -> None:
+        """Check that others can get the commits of submodules that a branch names.
+
+        What a task's repository says about them is not enough: the task can write it.
+        """
+        to = self._destination
+        if publication.run_base is None:
+            return
+        try:
+            remotes = to.repository.submodules(to.connection, to.credential)
+            remotes.check(publication.run_base, publication.branch.commit)
+        except GitError as error:
+            raise ForgeError(str(error)) from None
 
     def _needed_base(self, publication: Publication) -> Branch | None:
         """Return the base unless all that a task builds on is merged, so that the destination contains it."""

@@ -282,6 +282,7 @@ def _publications(store: Store, run: Run, target: Target) -> list[Publication]:
             if item.start_branch
             else None,
             plan=run.plan_title,
+            run_base=run.base,
             builds_on=_dependencies(stored, item.builds_on),
             labels=options.labels,
             reviewers=options.reviewers,
