@@ -66,17 +66,25 @@ class Copies:
             return
         for pattern in self.patterns:
             for source in root.glob(pattern):
-                relative = source.relative_to(root)
-                if relative.parts[:1] in {(), (".git",)} or source.is_relative_to(self._worktrees):
+                relative, real = source.relative_to(root), source.resolve()
+                if not relative.parts or source.is_relative_to(self._worktrees):
                     continue
-                if not source.resolve().is_relative_to(root.resolve()):
+                if not real.is_relative_to(root.resolve()):
                     raise CopyError(
                         f"copy: {source} points outside the repository; replace it by a copy of the file"
                     )
+                # Git's own files may have credentials; a link of the commit may lead to them.
+                if _is_git_file(relative) or _is_git_file(real.relative_to(root.resolve())):
+                    continue
                 if source.is_dir():
                     yield from _below(source.resolve(), relative)
                 elif source.is_file():
                     yield source.resolve(), relative
+
+
+def _is_git_file(path: Path) -> bool:
+    """Whether a relative path leads to a git directory, or to the file in its place; file systems fold case."""
+    return any(part.lower() == ".git" for part in path.parts)
 
 
 def _checked(pattern: str) -> str:
@@ -89,8 +97,10 @@ def _checked(pattern: str) -> str:
 
 def _below(directory: Path, relative: Path) -> Iterator[tuple[Path, Path]]:
     """Yield the files and relative links below a directory."""
-    for parent, directories, names in os.walk(directory):
+    for parent, directories, every in os.walk(directory):
         current = Path(parent)
+        directories[:] = [name for name in directories if not _is_git_file(Path(name))]
+        names = [name for name in every if not _is_git_file(Path(name))]
         links = [name for name in directories if (current / name).is_symlink()]
         for name in (*names, *links):
             source = current / name

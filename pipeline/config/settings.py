@@ -74,6 +74,7 @@ class Settings:
         parse_mode,
         "Run tasks one by one (`local`), side by side (`parallel`), or in containers (`dagger`).",
         note="a batch can set its own",
+        trust=NeedsTrust.UNCONTAINED,
         option=Option(),
         api=ApiField("execution_mode"),
     )
@@ -138,6 +139,7 @@ class Settings:
         default=False,
         convert=parse_flag,
         help="Push the branches and open pull requests.",
+        trust=NeedsTrust.ALWAYS,
         option=Option(negatable=True),
         api=ApiField(),
     )
@@ -152,6 +154,7 @@ class Settings:
         default=False,
         convert=parse_flag,
         help="Turn on GitHub's auto-merge, or merge where nothing is required.",
+        trust=NeedsTrust.ALWAYS,
         option=Option(),
         module=ModuleArgument(publishing=True),
         api=ApiField(),
@@ -224,6 +227,7 @@ class Settings:
         (),
         parse_relative_paths,
         "Files of your tree that are not in git, such as `.env`, copied into each worktree.",
+        trust=NeedsTrust.CONTAINED,
         section="worktree",
     )
     setup: tuple[str, ...] = setting(

@@ -22,6 +22,10 @@ class NeedsTrust(StrEnum):
     """If it is a command, and not the name of a known agent."""
     OUTSIDE = "outside"
     """If it is a path outside of the checkout."""
+    CONTAINED = "contained"
+    """If a task runs in a container, which has nothing else of the user's."""
+    UNCONTAINED = "uncontained"
+    """If the user's own file says that tasks run in containers, and this says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)

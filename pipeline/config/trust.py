@@ -18,7 +18,7 @@ from containers.agents.builtin import BUILT_IN
 from pipeline.config.settings import SETTINGS, Settings
 from pipeline.config.sources import ConfigError, Sources
 from pipeline.config.table import NeedsTrust, Setting
-from tasks.model import PlanSettings
+from tasks.model import Batch, Mode, PlanSettings
 
 LONGEST_VALUE = 200
 """Characters of a value that messages show."""
@@ -42,26 +42,51 @@ class Grant:
         value = self.value if len(self.value) <= LONGEST_VALUE else f"{self.value[: LONGEST_VALUE - 1]}…"
         return f"{self.key} = {value}, in {self.where}"
 
-    def digest(self, root: Path) -> str:
-        """Return what identifies the setting with its value, in the repository whose checkout is at `root`."""
-        return sha256(json.dumps([str(root.resolve()), self.key, self.value]).encode()).hexdigest()
+    def digest(self, root: Path | None = None) -> str:
+        """Return what identifies the setting with its value, in the repository whose checkout is at `root`.
+
+        Without a checkout, for one run, which every clone of the repository may resume.
+        """
+        where = str(root.resolve()) if root else ""
+        return sha256(json.dumps([where, self.key, self.value]).encode()).hexdigest()
 
 
-def needed_grants(sources: Sources, plan: PlanSettings, plan_path: str, root: Path) -> tuple[Grant, ...]:
+def needed_grants(
+    sources: Sources, plan: PlanSettings, plan_path: str, root: Path, batches: Iterable[Batch] | None = None
+) -> tuple[Grant, ...]:
     """Return the settings of the repository and the plan that need trust. Blocking.
 
     A setting that a flag or a variable sets needs none, nor does a value that the user's own file has too.
+
+    Args:
+        sources: The settings from outside the plan.
+        plan: The settings of the plan.
+        plan_path: The path of the plan.
+        root: The checkout.
+        batches: The batches of the plan; without them, as if some ran in containers.
     """
-    from_plan = {"agent": plan.agent, "agents": dict(plan.agents)}
+    from_plan = {"agent": plan.agent, "agents": dict(plan.agents), "mode": plan.mode}
     known = {*BUILT_IN, *sources.agents, *plan.agents}
+    settings, batches = sources.resolve(plan), None if batches is None else tuple(batches)
+    contained = batches is None or any(settings.mode_for(batch) is Mode.DAGGER for batch in batches)
     grants: list[Grant] = []
     for name, item in SETTINGS.items():
         if item.trust is None or name in sources.forced:
+            continue
+        if item.trust is NeedsTrust.CONTAINED and not contained:
+            continue
+        if item.trust is NeedsTrust.UNCONTAINED and sources.own.get(name) is not Mode.DAGGER:
             continue
         for value, where in ((sources.file.get(name), str(sources.path)), (from_plan.get(name), plan_path)):
             if value and _reaches_out(item, value, known, root):
                 own = sources.own.get(name, getattr(Settings(), name))
                 grants += [Grant(key, _as_json(asked), where) for key, asked in _asked(item, value, own)]
+    if sources.own.get("mode") is Mode.DAGGER and "mode" not in sources.forced:
+        grants += [
+            Grant(f"mode of batch {batch.number}", _as_json(batch.mode), plan_path)
+            for batch in batches or ()
+            if batch.mode not in {Mode.DAGGER, None}
+        ]
     return tuple(grants)
 
 
@@ -134,6 +159,7 @@ def require_trust(  # noqa: PLR0913 - the parts of a call
     root: Path,
     environ: Mapping[str, str],
     *,
+    batches: Iterable[Batch] | None = None,
     trusted: Collection[str] = (),
     only: Collection[str] = (),
 ) -> tuple[Grant, ...]:
@@ -145,18 +171,20 @@ def require_trust(  # noqa: PLR0913 - the parts of a call
         plan_path: The path of the plan.
         root: The checkout.
         environ: The environment, which says where trust is remembered.
+        batches: The batches of the plan, as for `needed_grants`.
         trusted: Digests of more settings that are trusted.
         only: The settings that matter; by default all.
 
     Raises:
         UntrustedError: One is not trusted.
     """
-    grants = needed_grants(sources, plan, plan_path, root)
+    grants = needed_grants(sources, plan, plan_path, root, batches)
     grants = tuple(item for item in grants if not only or item.key in only)
     store = TrustStore(environ)
     if sources.forced.get("trust"):
         return grants
-    missing = [item for item in grants if item.digest(root) not in trusted and not store.has(item, root)]
+    given = {item for item in grants if not {item.digest(), item.digest(root)}.isdisjoint(trusted)}
+    missing = [item for item in grants if item not in given and not store.has(item, root)]
     if missing:
         raise UntrustedError(
             f"the repository may not set this without your trust: {'; '.join(map(str, missing))}; review it, "

@@ -173,7 +173,9 @@ def prepare_import(
         PatchyardError: The report or a setting is invalid, or it cannot be published; the message says why.
     """
     sources = load(flags, environ, repository.root)
-    require_trust(sources, PlanSettings(), "", repository.root, environ, only=["remote", "github"])
+    require_trust(
+        sources, PlanSettings(), "", repository.root, environ, only=["remote", "github", "auto_merge"]
+    )
     settings = sources.resolve(PlanSettings())
     options = PublishOptions(
         remote=settings.remote,

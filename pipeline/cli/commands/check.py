@@ -106,7 +106,8 @@ def check_plan(path: str, repo: Path, environ: Mapping[str, str], *, agent: str 
     settings = sources.resolve(parsed.plan.settings)
     batches = resolve_batches(parsed.plan, settings)
     check_agents(batches, settings, environ)
-    _show_grants(needed_grants(sources, parsed.plan.settings, path, root), path, root, environ, as_json=as_json)
+    grants = needed_grants(sources, parsed.plan.settings, path, root, parsed.plan.batches)
+    _show_grants(grants, path, root, environ, as_json=as_json)
     for spec in (spec for batch in batches for spec in batch.tasks):
         record = _check_record(spec)
         click.echo(json.dumps(record) if as_json else _check_text(record))

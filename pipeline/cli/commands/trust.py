@@ -22,21 +22,22 @@ from tasks.text import printable
 def trust(plan: str | None, repo: Path, *, revoke: bool) -> None:
     """Trust the present settings of the repository and, with PLAN, of its front matter.
 
-    Secrets, services, engines, agents, a webhook, the remote and a pool elsewhere need this if the repository
-    sets them. A setting that changes needs it again. It is remembered in ~/.local/state/patchyard/trust.
+    Secrets, services, engines, agents, a webhook, the remote, publishing, files copied into containers and a
+    pool elsewhere need this if the repository sets them. A setting that changes needs it again. It is
+    remembered in ~/.local/state/patchyard/trust.
     """
     environ = environment()
     try:
         root = Repository.open(repo, environ).root
     except NotARepositoryError:
         root = repo
-    sources, settings = load({}, environ, root), PlanSettings()
+    sources, settings, batches = load({}, environ, root), PlanSettings(), None
     if plan is not None:
         parsed = parse_plan(read_plan(plan), plan, sources, environ)
         if parsed.plan is None:
             raise PlanError(parsed.diagnostics)
-        settings = parsed.plan.settings
-    grants = needed_grants(sources, settings, plan or "", root)
+        settings, batches = parsed.plan.settings, parsed.plan.batches
+    grants = needed_grants(sources, settings, plan or "", root, batches)
     store = TrustStore(environ)
     (store.remove if revoke else store.add)(grants, root)
     for grant in grants:

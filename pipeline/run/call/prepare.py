@@ -118,7 +118,13 @@ def prepare(call: Call, *, plan_text: str | None = None, base: str | None = None
         raise PlanError(parsed.diagnostics)
     settings = sources.resolve(parsed.plan.settings)
     grants = require_trust(
-        sources, parsed.plan.settings, call.plan_path, repository.root, call.environ, trusted=call.trusted
+        sources,
+        parsed.plan.settings,
+        call.plan_path,
+        repository.root,
+        call.environ,
+        batches=parsed.plan.batches,
+        trusted=call.trusted,
     )
     selection = call.selection
     plan = select(
@@ -302,7 +308,7 @@ def _stored_call(prepared: Prepared, started: datetime) -> StoredCall:
         selection=call.selection,
         notify=call.flags.get("notify") is not None,
         masked=prepared.masked,
-        trusted=tuple(grant.digest(prepared.repository.root) for grant in prepared.grants),
+        trusted=tuple(grant.digest() for grant in prepared.grants),
         committer=committer_of(prepared.repository, started),
         remote_urls=urls_of(prepared.repository.remote(prepared.settings.remote)),
     )

@@ -341,6 +341,19 @@ class TestCopy:
                 with pytest.raises(CopyError, match=f"copy: .*/{pattern} points outside the repository"):
                     await pool.acquire(clone.head)
 
+    async def test_files_of_git_are_never_copied(
+        self, clone: Clone, repository: Repository, directory: Path
+    ) -> None:
+        """They may have credentials; a link of the commit may lead to them."""
+        (clone.path / "link").symlink_to(".git")
+        (clone.path / "config-link").symlink_to(".git/config")
+        write(clone.path, {"conf/a": "a", "conf/nested/.git/config": "token", "conf/nested/.GIT": "x"})
+        copy = ["link", "link/config", "config-link", "conf", "**/.git/config", "conf/nested/.git"]
+        async with Pool(repository, directory, 1, copy=copy) as pool:
+            worktree = await pool.acquire(clone.head)
+            there = set(contents(worktree.path))
+        assert there - set(clone.git("ls-files").splitlines()) == {"conf/a"}
+
     async def test_copy_does_not_follow_a_link_in_the_commit(
         self, clone: Clone, repository: Repository, directory: Path, tmp_path: Path
     ) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.config.sources import ConfigError, load
 from pipeline.config.trust import Grant, TrustStore, UntrustedError, needed_grants, require_trust
-from tasks.model import PlanSettings
+from tasks.model import Batch, Mode, PlanSettings
 
 NEEDS_TRUST = {
     'secrets = ["KEY"]': 'secrets = ["KEY"]',
@@ -23,6 +23,9 @@ NEEDS_TRUST = {
     'worktrees = "~/pool"': "worktrees = ",
     'worktrees = "link/pool"': "worktrees = ",
     'worktrees = ".git/pool"': "worktrees = ",
+    "publish = true": "publish = true",
+    "auto_merge = true": "auto_merge = true",
+    '[worktree]\ncopy = [".env"]': 'worktree.copy = [".env"]',
     '[container.services]\nyard = "localhost:80"': 'container.services.yard = "localhost:80"',
 }
 
@@ -32,11 +35,13 @@ def grants(
     file: str,
     plan: PlanSettings | None = None,
     environ: dict[str, str] | None = None,
+    batches: list[Batch] | None = None,
     **flags: object,
 ) -> list[str]:
     """Return what needs trust, as text without the name of the file."""
     (root / "patchyard.toml").write_text(file)
-    found = needed_grants(load(flags, environ or {}, root), plan or PlanSettings(), "plan.md", root)
+    sources = load(flags, environ or {}, root)
+    found = needed_grants(sources, plan or PlanSettings(), "plan.md", root, batches)
     return [str(grant).rpartition(", in ")[0] for grant in found]
 
 
@@ -56,6 +61,9 @@ def test_what_reaches_beyond_the_worktree_needs_trust(tmp_path: Path, file: str)
         'agent = "claude"',
         'worktrees = "pool"',
         "secrets = []",
+        "publish = false",
+        'mode = "local"',
+        'branch = "mine/{task}"',
         '[environment]\nA = "b"\n[worktree]\nsetup = ["make"]',
     ],
 )
@@ -68,6 +76,33 @@ def test_plan_needs_trust_for_commands_of_agents(tmp_path: Path) -> None:
     assert grants(tmp_path, "", plan) == ['agents.mine = "evil"', 'agents.claude = "evil"']
     assert grants(tmp_path, "", PlanSettings(agent="sh -c evil")) == ['agent = "sh -c evil"']
     assert grants(tmp_path, "", PlanSettings(agent="claude", environment={"A": "b"})) == []
+
+
+def test_files_are_copied_into_containers_only_with_trust(tmp_path: Path) -> None:
+    """In the other modes, the commands of the plan can read them anyway."""
+    file = '[worktree]\ncopy = [".env"]\n'
+    asked = ['worktree.copy = [".env"]']
+    local, contained = Batch(1, "", ()), Batch(2, "", (), mode=Mode.DAGGER)
+    assert grants(tmp_path, file, batches=[local]) == []
+    assert grants(tmp_path, file, batches=[local, contained]) == asked
+    assert grants(tmp_path, file, batches=[contained], mode="parallel") == []
+    assert grants(tmp_path, file, batches=[local], mode="dagger") == asked
+    assert grants(tmp_path, file, PlanSettings(mode=Mode.DAGGER), batches=[local]) == asked
+    assert grants(tmp_path, f'mode = "dagger"\n{file}', batches=[local]) == asked
+
+
+def test_containers_of_the_user_s_own_file_are_left_only_with_trust(tmp_path: Path) -> None:
+    own = tmp_path / "config" / "patchyard" / "config.toml"
+    own.parent.mkdir(parents=True)
+    own.write_text('mode = "dagger"\n')
+    environ = {"XDG_CONFIG_HOME": f"{tmp_path}/config"}
+    assert grants(tmp_path, "", environ=environ) == []
+    assert grants(tmp_path, 'mode = "dagger"', environ=environ) == []
+    assert grants(tmp_path, 'mode = "local"', environ=environ) == ['mode = "local"']
+    assert grants(tmp_path, "", PlanSettings(mode=Mode.PARALLEL), environ) == ['mode = "parallel"']
+    batches = [Batch(1, "", (), mode=Mode.LOCAL), Batch(2, "", (), mode=Mode.DAGGER)]
+    assert grants(tmp_path, "", environ=environ, batches=batches) == ['mode of batch 1 = "local"']
+    assert grants(tmp_path, "", environ=environ, batches=batches, mode="local") == []
 
 
 def test_flags_and_variables_are_the_user_s_word(tmp_path: Path) -> None:
@@ -111,6 +146,21 @@ def test_trust_is_remembered_by_repository_setting_and_value(tmp_path: Path) -> 
     assert list((tmp_path / "home/.local/state/patchyard/trust").iterdir()) == []
     TrustStore({"XDG_STATE_HOME": str(tmp_path / "state")}).add([grant], one)
     assert len(list((tmp_path / "state/patchyard/trust").iterdir())) == 1
+
+
+def test_trust_of_a_run_holds_in_every_clone(tmp_path: Path) -> None:
+    """Another host resumes it, in a clone at another path."""
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "patchyard.toml").write_text('remote = "mine"')
+    sources = load({}, {}, tmp_path / "one")
+    (grant,) = needed_grants(sources, PlanSettings(), "p.md", tmp_path / "one")
+    for given in (grant.digest(), grant.digest(tmp_path / "other")):
+        elsewhere = load({}, {}, tmp_path / "other")
+        assert require_trust(elsewhere, PlanSettings(), "p.md", tmp_path / "other", {}, trusted=[given])
+    changed = Grant("remote", '"theirs"', "patchyard.toml")
+    with pytest.raises(UntrustedError):
+        require_trust(sources, PlanSettings(), "p.md", tmp_path / "one", {}, trusted=[changed.digest()])
 
 
 def test_without_a_home_trust_is_a_variable(tmp_path: Path) -> None:
