@@ -82,6 +82,9 @@ _SETTINGS = {
     "core.trustctime": "true",
     "index.sparse": "false",
     "submodule.recurse": "false",
+    # A worktree of the pool changes no configuration, and temporary repositories are readable by every git.
+    "init.defaultRefFormat": "files",
+    "worktree.useRelativePaths": "false",
     # The index is one file, which can be copied.
     "core.splitIndex": "false",
     "core.untrackedCache": "false",

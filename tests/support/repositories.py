@@ -25,6 +25,7 @@ class User:
         config.write_text(
             "[user]\n\tname = Uma User\n\temail = uma@example.com\n"
             '[init]\n\tdefaultBranch = main\n[protocol "file"]\n\tallow = always\n'
+            "[maintenance]\n\tauto = false\n"  # newer versions of git do it in the background, after a commit
         )
         return cls(
             home,

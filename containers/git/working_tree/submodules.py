@@ -65,13 +65,13 @@ class SubmoduleReader:
             GitError: It cannot be compared with its commit.
         """
         directory = self._git_directory(path)
-        head = directory.head() if directory else None
+        head, refs = self._refs(directory) if directory else (None, {})
         if directory is None or head is None:
             if old is None:
                 return None
             raise SubmoduleWorkError(f"the repository of the submodule {path} cannot be read any more")
         self._check_files(path, directory, head)
-        if head != old and not self._is_on_remote(directory, head):
+        if head != old and not self._is_on_remote(directory, head, refs):
             raise SubmoduleWorkError(
                 f"it made commits in the submodule {path} that the submodule's remote does not have; "
                 "push them there first"
@@ -109,8 +109,23 @@ class SubmoduleReader:
                 "commit and push it in the submodule's own repository"
             )
 
-    def _is_on_remote(self, directory: GitDirectory, head: str) -> bool:
-        remote = {commit for name, commit in directory.refs().items() if name.startswith("refs/remotes/")}
+    def _refs(self, directory: GitDirectory) -> tuple[str | None, Mapping[str, str]]:
+        """Return the commit of HEAD, and the refs with their commits. Of tables, git reads a copy."""
+        if not (tables := directory.tables()):
+            return directory.head(), directory.refs()
+        with temporary_directory(self.scratch, "submodule") as temporary:
+            git = self._borrowing(temporary, directory, self.root)
+            with (temporary / "config").open("a", encoding="ascii") as config:
+                config.write("[extensions]\n\trefStorage = reftable\n")
+            (temporary / "reftable").mkdir()
+            for table, content in tables.items():
+                (temporary / "reftable" / table).write_bytes(content)
+            head = git.run("rev-parse", "--verify", "--quiet", "HEAD", ok=(0, 1)).text
+            lines = git.run("for-each-ref", "--format=%(refname) %(objectname)").text.split("\n")
+        return head or None, dict(line.rsplit(" ", 1) for line in lines if line)
+
+    def _is_on_remote(self, directory: GitDirectory, head: str, refs: Mapping[str, str]) -> bool:
+        remote = {commit for name, commit in refs.items() if name.startswith("refs/remotes/")}
         if not remote:
             return False
         with temporary_directory(self.scratch, "submodule") as temporary:
@@ -125,6 +140,8 @@ class SubmoduleReader:
         for name in ("objects/info", "refs"):
             (temporary / name).mkdir(parents=True)
         (temporary / "HEAD").write_text("ref: refs/heads/none\n", "ascii")
+        kind = "[extensions]\n\tobjectFormat = sha256\n" if directory.is_sha256 else ""
+        (temporary / "config").write_text(f"[core]\n\trepositoryFormatVersion = 1\n{kind}", "ascii")
         (temporary / "objects/info/alternates").write_bytes(os.fsencode(directory.objects) + b"\n")
         names = {"GIT_DIR": temporary, "GIT_WORK_TREE": work_tree, "GIT_INDEX_FILE": temporary / "index"}
         return self.git.unbound().at(work_tree, {name: str(path) for name, path in names.items()})

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from containers.filesystem import read_regular, remove
+from containers.filesystem import is_directory, read_regular, remove
 from containers.git.command import Git
 from containers.git.user_config import absolute_url
 from containers.temporary import temporary_directory
@@ -156,8 +156,22 @@ class GitDirectory:
         """Its object directory."""
         return self.path / "objects"
 
+    @property
+    def is_sha256(self) -> bool:
+        """Whether its object ids are those of SHA-256."""
+        config = read_regular(self.path / "config", limit=1 << 20) or b""
+        return bool(re.search(rb"^\s*objectformat\s*=\s*\"?sha256", config, re.IGNORECASE | re.MULTILINE))
+
+    def tables(self) -> Mapping[str, bytes]:
+        """Return the files of its refs in the format reftable (https://git-scm.com/docs/reftable) by name."""
+        directory = self.path / "reftable"
+        if not is_directory(directory):
+            return {}
+        contents = ((path.name, read_regular(path, limit=1 << 26)) for path in directory.iterdir())
+        return {name: content for name, content in contents if content is not None}
+
     def head(self) -> str | None:
-        """Return the commit of its HEAD; `None` if that cannot be read."""
+        """Return the commit of its HEAD; `None` if that cannot be read, or is in a table."""
         content = read_regular(self.path / "HEAD")
         if content is None:
             return None
@@ -167,7 +181,7 @@ class GitDirectory:
         return found if found and re.fullmatch(r"[0-9a-f]{40}(?:[0-9a-f]{24})?", found) else None
 
     def refs(self) -> Mapping[str, str]:
-        """Return its refs with their object ids, except symbolic ones."""
+        """Return its refs with their object ids, except symbolic ones and those in tables."""
         found = dict(self._packed())
         pending = [self.path / "refs"]
         while pending:

@@ -1,6 +1,8 @@
 """A task that uses git gets the right patch in repositories of every layout."""
 
 import os
+import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -77,6 +79,24 @@ def sha256(project: Project, place: Path) -> Path:
     return place
 
 
+def reftable(project: Project, place: Path) -> Path:
+    """A repository with its refs in tables."""
+    needs_git(2, 45)
+    project.clone.user.git("clone", "--quiet", "--ref-format=reftable", project.root, place, cwd=place.parent)
+    project.clone.user.git("tag", "v1", cwd=place)
+    return place
+
+
+def relative_worktrees(project: Project, place: Path) -> Path:
+    """A repository whose worktrees are known by relative paths."""
+    needs_git(2, 48)
+    user = project.clone.user
+    project.clone.git("clone", "--quiet", project.root, place)
+    user.git("config", "--global", "worktree.useRelativePaths", "true", cwd=user.home)
+    user.git("worktree", "add", "--quiet", "--detach", place.with_name("of-the-user"), cwd=place)
+    return place
+
+
 def bare(project: Project, place: Path) -> Path:
     """A bare repository."""
     project.clone.git("clone", "--quiet", "--bare", project.root, place)
@@ -117,9 +137,16 @@ def quoted(value: str) -> str:
     return value.replace("'", r"'\''").replace("!", r"'\!'")
 
 
+def needs_git(*version: int) -> None:
+    """Skip the test where git is older."""
+    found = subprocess.run(["git", "version"], capture_output=True, text=True, check=True).stdout
+    if tuple(int(number) for number in re.findall(r"\d+", found)[:2]) < version:
+        pytest.skip(f"needs git {'.'.join(map(str, version))} or newer")
+
+
 LAYOUTS = [
-    shallow, partial, sparse_cone, sparse_patterns, sparse_index, worktree_config, sha256, bare, linked_path,
-    odd_name, separate_git_dir, include_if,
+    shallow, partial, sparse_cone, sparse_patterns, sparse_index, worktree_config, sha256, reftable,
+    relative_worktrees, bare, linked_path, odd_name, separate_git_dir, include_if,
 ]  # fmt: skip
 
 
@@ -136,6 +163,49 @@ def test_patch_in_a_layout(project: Project, tmp_path: Path, layout: Layout) -> 
     if layout is include_if:
         author = project.clone.user.git("log", "-1", "--format=%an", outcome["branch"], cwd=place)
         assert author == "At Work"
+
+
+def test_relative_worktrees_of_the_user_change_no_configuration(project: Project) -> None:
+    needs_git(2, 48)
+    user, config = project.clone.user, project.root / ".git" / "config"
+    user.git("config", "--global", "worktree.useRelativePaths", "true", cwd=user.home)
+    before = config.read_text()
+    project.run(project.tasks({"1.1": SCRIPT})).expect(0)
+    assert config.read_text() == before
+
+
+@pytest.mark.parametrize("ids", ["sha1", "sha256"])
+@pytest.mark.parametrize("refs", ["files", "reftable"])
+def test_submodule_at_another_commit_of_its_remote(
+    project: Project, tmp_path: Path, refs: str, ids: str
+) -> None:
+    """What a task's git creates is in the formats of the user's configuration."""
+    if refs == "reftable":
+        needs_git(2, 45)
+    user = project.clone.user
+    user.git("config", "--global", "init.defaultRefFormat", refs, cwd=user.home)
+    library, place = tmp_path / "library", tmp_path / "place"
+    for path in (library, place):
+        user.git("init", "--quiet", f"--object-format={ids}", path, cwd=tmp_path)
+        for number in (1, 2):
+            (path / "README.md").write_text(f"{number}\n")
+            user.git("add", "--all", cwd=path)
+            user.git("commit", "--quiet", "--message", str(number), cwd=path)
+    user.git("submodule", "--quiet", "add", str(library), "lib", cwd=place)
+    user.git("checkout", "--quiet", "HEAD~1", cwd=place / "lib")
+    user.git("commit", "--quiet", "--all", "--message", "a submodule", cwd=place)
+
+    scripts = {
+        "1.1": "git submodule update --quiet --init; echo a > a",
+        "1.2": "git submodule update --quiet --init; git -C lib checkout --quiet origin/main",
+        "1.3": "git submodule update --quiet --init; git -C lib commit --quiet --allow-empty -m own",
+    }
+    done = project.call("run", project.tasks(scripts), "--keep-going", "--json", cwd=place).expect(1)
+
+    assert [done.outcome(task)["files"] for task in ("1.1", "1.2")] == [["a"], ["lib"]]
+    assert (
+        "commits in the submodule lib that the submodule's remote does not have" in done.outcome("1.3")["error"]
+    )
 
 
 @pytest.mark.parametrize("how", ["count", "parameters"])
