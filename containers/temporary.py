@@ -10,7 +10,7 @@ import fcntl
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import sleep
@@ -65,12 +65,14 @@ def held_directory(path: Path) -> Iterator[Path]:
         os.close(descriptor)
 
 
-def write_atomically(path: Path, content: bytes, *, mode: int | None = None, durable: bool = False) -> None:
+def write_atomically(
+    path: Path, content: bytes | Iterable[bytes], *, mode: int | None = None, durable: bool = False
+) -> None:
     """Write a file so that readers see the old content or the new, never a part of it. Blocking.
 
     Args:
         path: The file, which is replaced if it exists; its directory must exist.
-        content: The whole content.
+        content: The whole content, or the pieces of it.
         mode: Permission bits, regardless of the umask; `None` for those that the umask gives.
         durable: Sync the content and the name to disk, so that the file is complete after a loss of power too.
             Without it, some file systems keep an empty file (https://lwn.net/Articles/322823/).
@@ -86,7 +88,7 @@ def write_atomically(path: Path, content: bytes, *, mode: int | None = None, dur
         with os.fdopen(descriptor, "wb") as file:
             if mode is not None:
                 os.fchmod(file.fileno(), mode)
-            file.write(content)
+            file.writelines([content] if isinstance(content, bytes) else content)
             file.flush()
             if durable:
                 os.fsync(file.fileno())

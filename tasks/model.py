@@ -6,6 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 from pathlib import PurePosixPath
 
+from tasks.patch_data import PatchData
+
 
 class Mode(StrEnum):
     """How the tasks of a batch are run."""
@@ -249,7 +251,7 @@ class Patch:
 
     start: str
     tree: str
-    diff: bytes
+    diff: PatchData
     files: tuple[str, ...]
 
 

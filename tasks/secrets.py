@@ -90,6 +90,29 @@ class Secrets:
         return max((len(needle) for _, needle in self.needles), default=0)
 
 
+class Search:
+    """Finds values in a stream, also one that is split over several pieces."""
+
+    def __init__(self, secrets: Secrets) -> None:
+        self._secrets = secrets
+        self._overlap = max(0, secrets.longest - 1)
+        self._tail = b""
+
+    def feed(self, data: bytes) -> str | None:
+        """Return the name of a secret whose value ends in this piece, or just before it; else `None`."""
+        return self._secrets.find(self._extended(data))
+
+    def feed_all(self, data: bytes) -> set[str]:
+        """Return the names of all such secrets."""
+        data = self._extended(data)
+        return {name for name, needle in self._secrets.needles if needle in data}
+
+    def _extended(self, data: bytes) -> bytes:
+        data = self._tail + data
+        self._tail = data[-self._overlap :] if self._overlap else b""
+        return data
+
+
 class Masker:
     """Masks a stream: a value that is split over several pieces is masked, too.
 

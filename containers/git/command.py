@@ -13,8 +13,11 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryFile
 from threading import Timer
+from typing import BinaryIO, cast
 
+from containers.git.given_settings import configured_pairs
 from tasks.errors import PatchyardError
 from tasks.secrets import without_own_secrets
 from tasks.text import without_credentials
@@ -127,9 +130,6 @@ _DURABLE = (
     ("core.fsyncMethod", "batch"),
 )
 
-_QUOTED = r"(?:[^']|'\\[!']')*"
-_PARAMETER = re.compile(rf"'({_QUOTED})'(?:=('{_QUOTED}'))?")
-
 
 class GitError(PatchyardError):
     """A git command failed. The message has the command, its exit code and git's own message.
@@ -218,7 +218,7 @@ class Git:
     def run(
         self,
         *arguments: str,
-        stdin: bytes | None = None,
+        stdin: bytes | BinaryIO | None = None,
         ok: Container[int] = (0,),
         timeout: float | None = None,
     ) -> Output:
@@ -226,7 +226,7 @@ class Git:
 
         Args:
             arguments: The arguments of git; never a secret, since other users see them.
-            stdin: Standard input; empty by default.
+            stdin: Standard input, or an open file that has it; empty by default.
             ok: Exit codes that are not errors.
             timeout: In seconds; `None` for that of this git.
 
@@ -238,41 +238,88 @@ class Git:
         try:
             stdout, stderr, code = self._communicate(arguments, stdin, timeout)
         except subprocess.TimeoutExpired:
-            raise GitTimeoutError(
-                f"`{describe_command(arguments)}` did not end within {timeout:g} s, and was stopped"
-            ) from None
-        except OSError as error:
-            raise GitError(f"cannot run git in {self.cwd}: {error.strerror}") from None
+            raise _timeout_error(arguments, timeout) from None
         text = without_credentials(os.fsdecode(stderr))
         if code not in ok:
             raise command_error(arguments, code, text)
         return Output(stdout, text, code)
 
     def _communicate(
-        self, arguments: Sequence[str], stdin: bytes | None, timeout: float | None
+        self, arguments: Sequence[str], stdin: bytes | BinaryIO | None, timeout: float | None
     ) -> tuple[bytes, bytes, int]:
         """Run git to its end, and kill it with all its child processes if that is interrupted."""
-        # A session of its own: Ctrl-C reaches only patchyard, and git's child processes can be killed with it.
+        given = subprocess.PIPE if isinstance(stdin, bytes) else stdin or subprocess.DEVNULL
         with (
-            subprocess.Popen(
-                [self.program, *arguments],
-                cwd=self.cwd,
-                env=self.environ,
-                stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                start_new_session=True,
-            ) as process,
+            self._start(arguments, given, subprocess.PIPE) as process,
             _killed_after(process, timeout) as expired,
         ):
             try:
-                stdout, stderr = process.communicate(stdin)
+                stdout, stderr = process.communicate(stdin if isinstance(stdin, bytes) else None)
             except BaseException:
                 _kill(process)
                 raise
         if expired:
             raise subprocess.TimeoutExpired(arguments, timeout or 0)
         return stdout, stderr, process.returncode
+
+    def _start(
+        self, arguments: Sequence[str], stdin: int | BinaryIO, stderr: int | BinaryIO
+    ) -> "subprocess.Popen[bytes]":
+        # A session of its own: Ctrl-C reaches only patchyard, and git's child processes can be killed with it.
+        try:
+            return subprocess.Popen(
+                [self.program, *arguments],
+                cwd=self.cwd,
+                env=self.environ,
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise GitError(f"cannot run git in {self.cwd}: {error.strerror}") from None
+
+    @contextmanager
+    def reading(self, *arguments: str, stdin: bytes = b"") -> Iterator[BinaryIO]:
+        """Run git, and give its standard output as a stream: it may be larger than memory.
+
+        The stream has to be read to its end in the context, after which git has ended.
+
+        Raises:
+            GitError: As for `run`.
+        """
+        with _temporary(stdin) as given, _temporary() as errors:
+            with (
+                self._start(arguments, given, errors) as process,
+                _killed_after(process, self.timeout) as expired,
+            ):
+                try:
+                    yield cast("BinaryIO", process.stdout)
+                except BaseException:
+                    _kill(process)
+                    raise
+            errors.seek(0)
+            if expired:
+                raise _timeout_error(arguments, self.timeout)
+            if process.returncode != 0:
+                stderr = without_credentials(os.fsdecode(errors.read()))
+                raise command_error(arguments, process.returncode, stderr)
+
+
+def _temporary(content: bytes = b"") -> BinaryIO:
+    """Return an open file without a name, at its beginning."""
+    try:
+        file = cast("BinaryIO", TemporaryFile())  # noqa: SIM115 - the caller closes it
+        file.write(content)
+        file.seek(0)
+    except OSError as error:
+        raise GitError(f"cannot write a temporary file: {error.strerror}") from None
+    return file
+
+
+def _timeout_error(arguments: Sequence[str], seconds: float | None) -> GitTimeoutError:
+    command = describe_command(arguments)
+    return GitTimeoutError(f"`{command}` did not end within {seconds or 0:g} s, and was stopped")
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:
@@ -311,35 +358,12 @@ def scrub_environment(environ: Mapping[str, str]) -> dict[str, str]:
         for name, value in without_own_secrets(environ).items()
         if not name.startswith("GIT_") or name in _KEPT or name.startswith(_KEPT_PREFIXES)
     }
-    pairs = [*_configured_pairs(environ), *_SETTINGS.items()]
+    pairs = [*configured_pairs(environ), *_SETTINGS.items()]
     config = {"GIT_CONFIG_COUNT": str(len(pairs))}
     for number, (key, value) in enumerate(pairs):
         config[f"GIT_CONFIG_KEY_{number}"] = key
         config[f"GIT_CONFIG_VALUE_{number}"] = value
     return {**kept, **_FIXED, **config}
-
-
-def _configured_pairs(environ: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return the settings in the user's environment (CI systems use it); later ones, the program's, win."""
-    count = environ.get("GIT_CONFIG_COUNT", "")
-    names = [
-        (f"GIT_CONFIG_KEY_{n}", f"GIT_CONFIG_VALUE_{n}") for n in range(int(count) if count.isdecimal() else 0)
-    ]
-    pairs = [(environ[key], environ[value]) for key, value in names if environ.get(key) and value in environ]
-    return pairs + _parameters(environ.get("GIT_CONFIG_PARAMETERS", ""))
-
-
-def _parameters(text: str) -> list[tuple[str, str]]:
-    """Return the settings that `git -c` hands to its child processes: `'key'='value'`, or `'key=value'`."""
-    found = []
-    for quoted, value in _PARAMETER.findall(text):
-        key, equals, old = (quoted, "=", value) if value else quoted.partition("=")
-        found.append((_unquoted(key), _unquoted(old) if equals else "true"))
-    return found
-
-
-def _unquoted(text: str) -> str:
-    return re.sub(r"'\\([!'])'", r"\1", text.removeprefix("'").removesuffix("'"))
 
 
 def command_error(arguments: Sequence[str], code: int, stderr: str) -> GitError:

@@ -2,15 +2,19 @@
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
-from threading import Lock
-from typing import TypeVar
+from tempfile import TemporaryFile
+from typing import BinaryIO, TypeVar, cast
 
 from containers.git.command import Git, GitError
 from containers.git.loose_objects import LooseObjects
+from containers.patch_files import spool
 from containers.temporary import temporary_directory
+from tasks.patch_data import BLOCK, InlineData, PatchData
 
 T = TypeVar("T")
 GITLINK = "160000"
@@ -20,8 +24,6 @@ ABSENT = "000000"
 
 _RAW = ("diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-relative", "--ignore-submodules=none")
 _APPLY = ("-c", "apply.whitespace=nowarn", "-c", "apply.ignoreWhitespace=no", "apply", "--cached")
-_CACHED = 64
-"""How many layouts and trees a `CommitCache` holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +169,7 @@ class History:
                 if not LooseObjects(self._git.cwd).set_aside_named(error.stderr):
                     raise
 
-    def apply(self, commit: str, diff: bytes) -> str:
+    def apply(self, commit: str, diff: PatchData) -> str:
         """Return the id of the tree that a patch makes of a commit's tree.
 
         Raises:
@@ -176,8 +178,12 @@ class History:
         with temporary_directory(self._scratch(), "apply") as directory:
             git = self._git.at(environ={"GIT_INDEX_FILE": str(directory / "index")})
             git.run("read-tree", commit)
-            if diff:
-                git.run(*_APPLY, stdin=diff)
+            if isinstance(diff, InlineData) and diff:
+                git.run(*_APPLY, stdin=diff.read())
+            elif diff:
+                with cast("BinaryIO", TemporaryFile(dir=directory)) as file:
+                    _write(file, diff.blocks())
+                    git.run(*_APPLY, stdin=file)
             return git.run("write-tree").text
 
     def changes(self, old: str, new: str) -> tuple[Change, ...]:
@@ -230,87 +236,6 @@ class History:
         return scratch
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """The directories of a commit, parents first, and its submodules with their commits."""
-
-    directories: tuple[str, ...]
-    gitlink_commits: Mapping[str, str]
-
-    @property
-    def gitlinks(self) -> frozenset[str]:
-        """The paths of the submodules."""
-        return frozenset(self.gitlink_commits)
-
-
-class CommitCache:
-    """Layouts, trees and parents of commits, each read from git once. Safe for several threads. Blocking.
-
-    Args:
-        git: Any git of the repository.
-    """
-
-    def __init__(self, git: Git) -> None:
-        self._git = git
-        self._lock = Lock()
-        self._layouts: dict[str, Layout] = {}
-        self._trees: dict[str, str] = {}
-        self._parents: dict[str, tuple[str, ...]] = {}
-
-    def record(self, commit: str, parents: Sequence[str]) -> None:
-        """Record the parents of a commit that was just created."""
-        self._parents[commit] = tuple(parents)
-
-    def contains(self, new: str, old: str) -> bool | None:
-        """Return whether `old` is `new` or an ancestor of it; `None` if only git can know.
-
-        All descendants of a recorded commit are recorded too: nobody else knows its id.
-        """
-        seen, ahead = set[str](), [new]
-        while ahead:
-            commit = ahead.pop()
-            if commit == old:
-                return True
-            if commit not in seen:
-                seen.add(commit)
-                ahead += self._parents.get(commit, ())
-        return False if old in self._parents else None
-
-    def layout(self, commit: str) -> Layout:
-        """Return the directories and submodules of a commit.
-
-        Raises:
-            GitError: The commit is not in the repository.
-        """
-        with self._lock:
-            if commit not in self._layouts:
-                _drop_oldest(self._layouts)
-                self._layouts[commit] = self._read_layout(commit)
-            return self._layouts[commit]
-
-    def _read_layout(self, commit: str) -> Layout:
-        directories, gitlinks = list[str](), dict[str, str]()
-        for entry in self._git.run("ls-tree", "-r", "-d", "-z", "--full-tree", commit).fields:
-            about, path = entry.split("\t", 1)
-            if about.startswith(GITLINK):
-                gitlinks[path] = about.split(" ")[2]
-            else:
-                directories.append(path)
-        return Layout(tuple(directories), gitlinks)
-
-    def tree(self, commit: str) -> str:
-        """Return the id of a commit's tree.
-
-        Raises:
-            GitError: The commit is not in the repository.
-        """
-        with self._lock:
-            if commit not in self._trees:
-                _drop_oldest(self._trees)
-                self._trees[commit] = self._git.run("rev-parse", "--verify", f"{commit}^{{tree}}").text
-            return self._trees[commit]
-
-
 def create_commit(git: Git, tree: str, parents: Sequence[str], message: bytes, signature: Signature) -> str:
     """Create a commit object, and return its id; no ref moves. Blocking.
 
@@ -327,31 +252,49 @@ def read_changes(git: Git, old: str, new: str) -> tuple[Change, ...]:
     Raises:
         GitError: One of the trees is not in the repository.
     """
-    return parse_changes(git.run(*_RAW, old, new).stdout)[0]
+    return parse_changes(iter([git.run(*_RAW, old, new).stdout]))[0]
 
 
-def read_diff(git: Git, old: str, new: str) -> tuple[tuple[Change, ...], bytes]:
+def read_diff(git: Git, old: str, new: str, scratch: Path) -> tuple[tuple[Change, ...], PatchData]:
     """Return the paths that differ between two trees or commits, and the patch. Blocking.
 
     The patch is one that `git apply` takes, with binary files in it (https://git-scm.com/docs/diff-format).
 
+    Args:
+        git: A git with the objects of the trees.
+        old: Id of the first tree or commit.
+        new: Id of the second one.
+        scratch: A directory for a large patch.
+
     Raises:
-        GitError: One of the trees is not in the repository.
+        GitError: One of the trees is not in the repository, or the patch cannot be written.
     """
     patch = ("-p", "--binary", "--full-index", "--no-ext-diff", "--no-textconv", "--no-color")
-    return parse_changes(git.run(*_RAW, *patch, "--src-prefix=a/", "--dst-prefix=b/", old, new).stdout)
+    with git.reading(*_RAW, *patch, "--src-prefix=a/", "--dst-prefix=b/", old, new) as output:
+        changes, rest = parse_changes(iter(partial(output.read, BLOCK), b""))
+        try:
+            return changes, spool(rest, scratch)
+        except OSError as error:
+            raise GitError(f"cannot write a patch to {scratch}: {error.strerror}") from None
 
 
-def parse_changes(data: bytes) -> tuple[tuple[Change, ...], bytes]:
+def parse_changes(blocks: Iterator[bytes]) -> tuple[tuple[Change, ...], Iterator[bytes]]:
     """Parse git's raw format (with `-z`) and return the changes, and the patch that follows them."""
-    changes = []
-    position = 0
-    while data[position : position + 1] == b":":
-        end = data.index(b"\0", position)
-        old_mode, new_mode, old, new, _ = data[position + 1 : end].decode("ascii").split(" ")
-        position = data.index(b"\0", end + 1) + 1
-        changes.append(Change(old_mode, new_mode, old, new, os.fsdecode(data[end + 1 : position - 1])))
-    return tuple(changes), data[position + 1 :]
+    changes, data, position = list[Change](), next(blocks, b""), 0
+    while data:
+        end = data.find(b"\0", position)
+        last = data.find(b"\0", end + 1) if end >= 0 else -1
+        if data[position : position + 1] == b":" and last >= 0:
+            old_mode, new_mode, old, new, _ = data[position + 1 : end].decode("ascii").split(" ")
+            changes.append(Change(old_mode, new_mode, old, new, os.fsdecode(data[end + 1 : last])))
+            position = last + 1
+        elif position < len(data) and data[position : position + 1] != b":":
+            break
+        elif more := next(blocks, b""):
+            data, position = data[position:] + more, 0
+        else:
+            break
+    return tuple(changes), chain([data[position + 1 :]], blocks)
 
 
 def conflicting_files(names: Iterable[str], *commits: str) -> tuple[str, ...]:
@@ -363,9 +306,17 @@ def conflicting_files(names: Iterable[str], *commits: str) -> tuple[str, ...]:
     return tuple(sorted({suffix.sub("", name) for name in names}))
 
 
-def _drop_oldest(cache: dict[str, Layout] | dict[str, str]) -> None:
-    if len(cache) >= _CACHED:
-        del cache[next(iter(cache))]
+def _write(file: BinaryIO, blocks: Iterator[bytes]) -> None:
+    """Write to a file, and go back to its beginning.
+
+    Raises:
+        GitError: It cannot be written.
+    """
+    try:
+        file.writelines(blocks)
+        file.seek(0)
+    except OSError as error:
+        raise GitError(f"cannot write a patch to a temporary file: {error.strerror}") from None
 
 
 def _parse_commit(name: str, content: bytes) -> Commit:

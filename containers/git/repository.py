@@ -11,7 +11,8 @@ from typing import ClassVar
 from filelock import FileLock
 
 from containers.git.command import Git, GitError
-from containers.git.commits import PATCHYARD_IDENTITY, CommitCache, History, Identity, Signature, create_commit
+from containers.git.commit_cache import CommitCache
+from containers.git.commits import PATCHYARD_IDENTITY, History, Identity, Signature, create_commit
 from containers.git.discovery import DiscoveredRepository, NotARepositoryError, discover
 from containers.git.loose_objects import set_aside_ref
 from containers.git.remote.remotes import Credential, Push, PushResult, Remote, RemoteError

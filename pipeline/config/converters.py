@@ -23,10 +23,10 @@ from tasks.sizes import format_size, parse_size
 SERVICE = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 ADDRESS = re.compile(r"(localhost|127(\.[0-9]{1,3}){3}):[1-9][0-9]{0,4}")
 LARGEST_PATCH = 300_000_000
-"""The highest limit for a patch, in bytes.
+"""The highest limit for the files of a patch, in bytes.
 
-PostgreSQL and SQLite store a value of at most 1 GB, and the patch of a changed binary file can have 2.6 times
-its size: both versions, as base 85.
+`git apply` takes at most 1 GB (git: MAX_APPLY_SIZE in `apply.c`), and the patch of a changed binary file can
+have 2.6 times its size: both versions, as base 85.
 """
 PLACEHOLDERS = frozenset({"plan", "task", "run"})
 

@@ -26,7 +26,8 @@ def export_run(repository: Repository, store: Store, run: Run, directory: Path) 
             patch = diffs[task.task]
             if task.patch and patch:
                 written.append(directory / task.patch)
-                written[-1].write_bytes(patch.diff)
+                with written[-1].open("wb") as file:
+                    file.writelines(patch.diff.blocks())
         (directory / JSON_FILE).write_text(report.as_json, "ascii")
         (directory / MARKDOWN_FILE).write_text(markdown(report), "utf-8")
     except OSError as error:

@@ -64,7 +64,7 @@ def _details(timeline: Timeline, stored: Mapping[str, StoredTask]) -> tuple[list
         patch = item.outcome.patch if item else None
         diff = None
         if patch and patch.diff:
-            size -= len(patch.diff)
+            size -= patch.diff.size
             if lines > 0 and size > 0:
                 diff = parse_diff(patch.diff, most=min(MOST_LINES, lines))
                 lines -= sum(len(hunk.lines) for file in diff.files for hunk in file.hunks)

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from containers.git.commits import Commit
 from containers.git.repository import GitError, Repository
+from pipeline.config.converters import LARGEST_PATCH
 from pipeline.config.settings import DEFAULT_BRANCH
 from pipeline.report.checks import find_problems, moment_of, plan_of_report
-from pipeline.report.files import read_regular_file
+from pipeline.report.files import PatchFile
 from pipeline.report.model import JSON_FILE, Report, ReportError, TaskPart, read_report
 from pipeline.run.branches import Branches
 from pipeline.store.records import Run, StoredAttempt
@@ -32,10 +33,10 @@ from tasks.model import (
     StepKind,
     StepResult,
 )
+from tasks.patch_data import PatchData
 
-MAX_PATCH = 100_000_000
-"""A larger patch, in bytes, is not read: GitHub takes no file of more than 100 MB
-(https://docs.github.com/en/repositories/working-with-files/managing-large-files/about-large-files-on-github)."""
+MAX_PATCH = 3 * LARGEST_PATCH
+"""A larger patch, in bytes, is not read: no run makes one."""
 DEFAULT_IDENTITY = "patchyard <patchyard@localhost> "
 """Prefix of the author of commits that were created without a git identity."""
 
@@ -123,13 +124,13 @@ class ImportedRun:
         self._set_branches(repository, store, [task.part for task in tasks])
         self._store_run(store, run, tasks)
 
-    def diff(self, task: TaskPart) -> bytes:
+    def diff(self, task: TaskPart) -> PatchData:
         """Return the patch of a task.
 
         Raises:
             ReportError: The file cannot be read.
         """
-        return read_regular_file(self.directory / (task.patch or ""), MAX_PATCH)
+        return PatchFile.open(self.directory / (task.patch or ""), MAX_PATCH)
 
     def _is_stored(self, store: Store, run: Run) -> bool:
         """Return whether the run is stored completely, here or by an earlier import.

@@ -199,7 +199,7 @@ def _cannot_conflict(outcomes: Iterable[Outcome]) -> bool:
     taken: set[str] = set()
     above: set[str] = set()
     for outcome in outcomes:
-        if outcome.patch is None or b"\ndeleted file mode " in outcome.patch.diff:
+        if outcome.patch is None or outcome.patch.diff.contains(b"\ndeleted file mode "):
             return False
         parents = {str(parent) for path in outcome.files for parent in PurePosixPath(path).parents}
         paths = set(outcome.files)

@@ -59,7 +59,8 @@ async def conclude(context: RunContext, spec: TaskSpec, result: TaskResult) -> O
         if result.began is not None:
             outcome = replace(outcome, seconds=perf_counter() - result.began)
         context.outcomes[spec.id] = outcome
-        await _store(context, spec, replace(result, outcome=outcome))
+        outcome = await _store(context, spec, replace(result, outcome=outcome))
+        context.outcomes[spec.id] = outcome
         context.listener.notify(TaskFinished(outcome=outcome))
     return outcome
 
@@ -95,12 +96,13 @@ async def _set_branch(context: RunContext, branch: str, commit: str) -> None:
         await to_thread.run_sync(branches.set, branch, commit)
 
 
-async def _store(context: RunContext, spec: TaskSpec, result: TaskResult) -> None:
+async def _store(context: RunContext, spec: TaskSpec, result: TaskResult) -> Outcome:
+    """Store an outcome; return it with a patch that is read from the store, if that is not small."""
     outcome, start, attempt = result.outcome, result.start, result.attempt or context.attempt_number(spec.id)
     branches = {outcome.branch: outcome.commit} if outcome.branch and outcome.commit else {}
     if branches and start and start.branch:
         branches[start.branch] = start.commit
-    await context.recorder.call(
+    return await context.recorder.call(
         Store.keep_outcome,
         context.run.id,
         spec.position,

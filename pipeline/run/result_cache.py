@@ -1,6 +1,7 @@
 """Cache of task results, shared by all runs of a repository.
 
-A result is a file in the common git directory, named by its cache key (`tasks/keys.py`). It is not a row of the
+A result is a file in the common git directory, named by its cache key (`tasks/keys.py`), with a file beside it
+for a patch that is not small. It is not a row of the
 database, because loading SQLAlchemy takes longer than a small task.
 """
 
@@ -10,16 +11,24 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from containers.filesystem import open_regular, read_small
 from containers.git.repository import GitError, Repository
+from containers.patch_files import spool
 from containers.temporary import write_atomically
 from tasks.keys import TaskInputs, canonical, key
 from tasks.model import Outcome, Patch
-from tasks.secrets import Secrets
+from tasks.patch_data import BLOCK, INLINE, InlineData, PatchData
+from tasks.secrets import Search, Secrets
 
 VERSION = 2
 """Version of the content of a result; results of other versions are not used."""
+PATCH = ".patch"
+"""Suffix of a file beside a result, with a patch that is not small."""
+MOST_BYTES = 16_000_000
+"""A larger result, in bytes, is not read; its patch is not in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +58,37 @@ class ResultCache:
             return None
         path = self._path(inputs)
         try:
-            content = json.loads(path.read_bytes())
-            diff = base64.b64decode(content["patch"], validate=True)
-            if content["sha256"] != _checksum(path.stem, content, diff) or self.secrets.find(diff):
+            content = json.loads(read_small(path, MOST_BYTES))
+            diff = self._read(path, content["patch"])
+            if content["sha256"] != _checksum(path.stem, content, diff) or self._has_secret(diff):
                 return None
             patch = Patch(start, content["tree"], diff, tuple(content["files"]))
             return patch if self._is_true(patch) else None
         except (OSError, ValueError, KeyError, TypeError, RecursionError, GitError):
             return None
 
+    def _read(self, path: Path, inline: str | None) -> PatchData:
+        """Return a copy of a patch, which nobody changes after its checksum was compared.
+
+        Raises:
+            OSError: It cannot be read, or the copy cannot be written.
+            ValueError: It is not in Base64.
+        """
+        if inline is not None:
+            return InlineData(base64.b64decode(inline, validate=True))
+        if (file := open_regular(path.with_suffix(PATCH))) is None:
+            raise FileNotFoundError
+        with file:
+            return spool(iter(partial(file.read, BLOCK), b""), path.parent)
+
+    def _has_secret(self, diff: PatchData) -> bool:
+        search = Search(self.secrets)
+        return any(search.feed(block) for block in diff.blocks())
+
     def keep(self, inputs: TaskInputs, outcome: Outcome) -> None:
         """Store the result of a task that succeeded; without space for it, the task runs again next time."""
         patch = outcome.patch
-        diff = patch.diff if patch else b""
+        diff = patch.diff if patch else InlineData(b"")
         path = self._path(inputs)
         content = {
             "version": VERSION,
@@ -71,10 +98,12 @@ class ResultCache:
         }
         content |= {
             "sha256": _checksum(path.stem, content, diff),
-            "patch": base64.b64encode(diff).decode("ascii"),
+            "patch": base64.b64encode(diff.read()).decode("ascii") if diff.size <= INLINE else None,
         }
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            if diff.size > INLINE:
+                write_atomically(path.with_suffix(PATCH), diff.blocks(), mode=0o600, durable=True)
             write_atomically(path, canonical(content), mode=0o600, durable=True)
         except OSError:
             return
@@ -98,14 +127,14 @@ class ResultCache:
         return self.directory / whole[:2] / f"{whole}.json"
 
 
-def _checksum(cache_key: str, content: Mapping[str, object], diff: bytes) -> str:
+def _checksum(cache_key: str, content: Mapping[str, object], diff: PatchData) -> str:
     """Return the SHA-256 of everything in a result, and of the cache key that it is stored under.
 
     Raises:
         KeyError: A part of it is missing.
     """
     parts = [cache_key, VERSION, *(content[name] for name in ("version", "task", "tree", "files"))]
-    return hashlib.sha256(canonical([*parts, hashlib.sha256(diff).hexdigest()])).hexdigest()
+    return hashlib.sha256(canonical([*parts, diff.sha256])).hexdigest()
 
 
 def directory(common: Path) -> Path:
@@ -116,6 +145,6 @@ def directory(common: Path) -> Path:
 def older_than(common: Path, seconds: float) -> Iterator[Path]:
     """Yield the files of results that are older than some seconds."""
     limit = time.time() - seconds
-    for path in sorted(directory(common).glob("??/*.json")):
+    for path in sorted(directory(common).glob("??/*")):
         if path.stat().st_mtime < limit:
             yield path

@@ -1,9 +1,10 @@
 """Reading runs, tasks, attempts, steps, events and branches from the store."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pipeline.store.leases import Leases
+from pipeline.store.patches import StoredPatches
 from pipeline.store.records import BranchRecord, Run, StoredAttempt, StoredEvent, StoredStep, StoredTask
 from pipeline.store.rows import attempt_of, inputs_of, run_of, step_of, task_of
 from tasks.errors import PatchyardError
@@ -11,7 +12,7 @@ from tasks.keys import InputHashes
 from tasks.model import Conflict
 
 if TYPE_CHECKING:
-    from sqlalchemy import URL, Select, Table
+    from sqlalchemy import URL
 
 
 class UnknownRunError(PatchyardError):
@@ -24,7 +25,7 @@ class AmbiguousRunError(UnknownRunError):
     """The ids of several runs start with the given text."""
 
 
-class StoreReader(Leases):
+class StoreReader(Leases, StoredPatches):
     """The methods of a store that read. Blocking.
 
     Args:
@@ -76,18 +77,14 @@ class StoreReader(Leases):
             row = connection.execute(query).mappings().first()
             return None if row is None else run_of(row)
 
-    def tasks(self, run: str, task: str | None = None, *, patches: bool = True) -> tuple[StoredTask, ...]:
-        """Return the tasks of a run that have an outcome, in the plan's order; with `task`, that one only.
-
-        Without `patches`, which may be large, their outcomes have none.
-        """
+    def tasks(self, run: str, task: str | None = None) -> tuple[StoredTask, ...]:
+        """Return the tasks of a run that have an outcome, in the plan's order; with `task`, that one only."""
         table = self._tables.tasks
         query = table.select().where(table.c.run == run, table.c.redo.is_not(True)).order_by(table.c.position)
         if task is not None:
             query = query.where(table.c.task == task)
-        query = query if patches else _without_patches(query, table)
         with self._read() as connection:
-            return tuple(task_of(row) for row in connection.execute(query).mappings())
+            return tuple(task_of(row, self.patch_data) for row in connection.execute(query).mappings())
 
     def tasks_to_redo(self, run: str) -> frozenset[str]:
         """Return the tasks that are marked for redo and have no new outcome yet."""
@@ -104,18 +101,14 @@ class StoreReader(Leases):
             query = table.select().where(*key).with_only_columns(table.c.task)
             return connection.execute(query).first() is not None
 
-    def attempts(self, run: str, task: str | None = None, *, patches: bool = True) -> tuple[StoredAttempt, ...]:
+    def attempts(self, run: str, task: str | None = None) -> tuple[StoredAttempt, ...]:
         """Return the attempts of a run's tasks in the order of their start; parameters as for `tasks`."""
         table = self._tables.attempts
         query = table.select().where(table.c.run == run).order_by(table.c.started_at, table.c.task)
         if task is not None:
             query = query.where(table.c.task == task)
-        stored = self.tasks(run, task) if patches else ()
-        ended = {(item.outcome.task, item.attempt): item.outcome for item in stored}
-        query = query if patches else _without_patches(query, table)
         with self._read() as connection:
-            rows = connection.execute(query).mappings().all()
-        return tuple(attempt_of(row, ended.get((row["task"], row["number"]))) for row in rows)
+            return tuple(attempt_of(row, self.patch_data) for row in connection.execute(query).mappings())
 
     def steps(self, run: str, task: str, attempt: int | None = None) -> tuple[StoredStep, ...]:
         """Return the finished steps of a task in order, of one attempt; without a number, of the last one."""
@@ -191,11 +184,3 @@ class StoreReader(Leases):
         with self._read() as connection:
             rows = [row for query in (own, start) for row in connection.execute(query).all()]
         return found | {commit: title for commit, title in rows if commit}
-
-
-def _without_patches(query: "Select[Any]", table: "Table") -> "Select[Any]":
-    """Return the query with NULL in place of the patches."""
-    from sqlalchemy import null  # noqa: PLC0415 - slow
-
-    kept = (column for column in table.columns if column is not table.c.patch)
-    return query.with_only_columns(*kept, null().label("patch"))

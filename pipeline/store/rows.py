@@ -3,18 +3,21 @@
 The values have the types of the columns; `pipeline.store.tables` converts them for the database.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pipeline.store.records import Run, StoredAttempt, StoredStep, StoredTask
 from tasks.keys import AgentUse, InputHashes
 from tasks.model import Outcome, Patch, PullRequest
+from tasks.patch_data import PatchData
 
 if TYPE_CHECKING:
     from sqlalchemy import RowMapping
 
+DataOf: TypeAlias = Callable[[str, int, str], PatchData]
+"""Returns the text of a patch by its run, its size in bytes, and its SHA-256."""
 _OUTCOME = tuple(field.name for field in fields(Outcome) if field.name not in {"task", "files", "patch"})
 _ATTEMPT = tuple(field.name for field in fields(StoredAttempt) if field.name != "patch")
 _STEP = tuple(field.name for field in fields(StoredStep))
@@ -44,22 +47,24 @@ def outcome_values(outcome: Outcome) -> dict[str, Any]:
 def patch_values(patch: Patch | None) -> dict[str, Any]:
     """Return the columns of a patch; the column `start` has the commit that it applies to."""
     if patch is None:
-        return {"files": (), "tree": None, "patch": None}
-    return {"files": patch.files, "tree": patch.tree, "patch": patch.diff}
+        return {"files": (), "tree": None, "patch_sha256": None, "patch_size": None}
+    diff = patch.diff
+    return {"files": patch.files, "tree": patch.tree, "patch_sha256": diff.sha256, "patch_size": diff.size}
 
 
-def _patch_of(row: "RowMapping") -> Patch | None:
-    if row["patch"] is None:
+def _patch_of(row: "RowMapping", data: DataOf) -> Patch | None:
+    if row["patch_sha256"] is None:
         return None
-    return Patch(start=row["start"], tree=row["tree"], diff=bytes(row["patch"]), files=row["files"])
+    diff = data(row["run"], row["patch_size"], row["patch_sha256"])
+    return Patch(start=row["start"], tree=row["tree"], diff=diff, files=row["files"])
 
 
-def task_of(row: "RowMapping") -> StoredTask:
-    """Return the task of a row."""
+def task_of(row: "RowMapping", data: DataOf) -> StoredTask:
+    """Return the task of a row; `data` gives the text of its patch."""
     values = {name: row[name] for name in _OUTCOME}
     values["cached"] = bool(row["cached"])  # NULL in rows of older releases
     return StoredTask(
-        outcome=Outcome(task=row["task"], files=row["files"], patch=_patch_of(row), **values),
+        outcome=Outcome(task=row["task"], files=row["files"], patch=_patch_of(row, data), **values),
         start_branch=row["start_branch"],
         builds_on=row["builds_on"],
         finished_at=row["finished_at"],
@@ -87,10 +92,9 @@ def attempt_values(attempt: StoredAttempt) -> dict[str, Any]:
     return {name: getattr(attempt, name) for name in _ATTEMPT} | patch_values(attempt.patch)
 
 
-def attempt_of(row: "RowMapping", outcome: Outcome | None) -> StoredAttempt:
-    """Return the attempt of a row; with the task's outcome if it gave that, which has its patch."""
-    patch = outcome.patch if outcome else _patch_of(row)
-    return StoredAttempt(**{name: row[name] for name in _ATTEMPT}, patch=patch)
+def attempt_of(row: "RowMapping", data: DataOf) -> StoredAttempt:
+    """Return the attempt of a row; `data` gives the text of its patch."""
+    return StoredAttempt(**{name: row[name] for name in _ATTEMPT}, patch=_patch_of(row, data))
 
 
 def step_of(row: "RowMapping") -> StoredStep:

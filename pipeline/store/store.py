@@ -5,6 +5,7 @@ command line loads.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -22,6 +23,7 @@ from pipeline.store.rows import (
 from pipeline.store.run_options import PublishOptions, StoredCall
 from tasks.keys import InputHashes
 from tasks.model import Conflict, Outcome, PullRequest, Request, RunStatus, StepResult
+from tasks.patch_data import InlineData
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -133,7 +135,9 @@ class Store(StoreReader):
         table = self._tables.attempts
         values = attempt_values(attempt) | {"finished_at": datetime.now(UTC)}
         key = (table.c.run == run, table.c.task == attempt.task, table.c.number == attempt.number)
+        self._keep_large(run, attempt.patch)
         with self._write(run=run) as connection:
+            self._keep_small(connection, run, attempt.patch)
             changed = connection.execute(table.update().where(*key).values(**values))
             if changed.rowcount == 0:
                 connection.execute(table.insert().values(run=run, **values))
@@ -166,10 +170,13 @@ class Store(StoreReader):
         branches: Mapping[str, str] = MappingProxyType({}),
         inputs: InputHashes | None = None,
         attempt: int = 1,
-    ) -> None:
+    ) -> Outcome:
         """Store the outcome of a task with its patch. Idempotent.
 
         The outcome of an earlier attempt is replaced; the task's pull request is kept.
+
+        Returns:
+            The outcome; a patch that is not small is read from the database when it is needed.
 
         Args:
             run: The run's id.
@@ -198,10 +205,11 @@ class Store(StoreReader):
             "seconds": outcome.seconds,
             "exit_code": outcome.exit_code,
             "error": outcome.error,
-            "files": values["files"],
-            "start": outcome.start,
+            **{name: values[name] for name in ("files", "start", "tree", "patch_sha256", "patch_size")},
         }
+        self._keep_large(run, outcome.patch)
         with self._write(run=run) as connection:
+            self._keep_small(connection, run, outcome.patch)
             key = (tables.tasks.c.run == run, tables.tasks.c.task == task)
             if connection.execute(tables.tasks.update().where(*key), values).rowcount == 0:
                 connection.execute(tables.tasks.insert(), {"run": run, "task": task, **values})
@@ -215,22 +223,22 @@ class Store(StoreReader):
                 connection.execute(tables.inputs.insert(), {"run": run, "task": task, **inputs_values(inputs)})
             for name, commit in sorted(branches.items()):  # sorted, so that two processes do not deadlock
                 self._keep_branch(connection, name, {"commit": commit})
+        return self._stored(run, outcome)
+
+    def _stored(self, run: str, outcome: Outcome) -> Outcome:
+        patch = outcome.patch
+        if patch is None or isinstance(patch.diff, InlineData):
+            return outcome
+        diff = self.patch_data(run, patch.diff.size, patch.diff.sha256)
+        return replace(outcome, patch=replace(patch, diff=diff))
 
     def mark_for_redo(self, run: str, tasks: Collection[str]) -> None:
         """Hide the outcomes of tasks, so that they run again; attempts, steps and pull requests are kept."""
-        table, attempts = self._tables.tasks, self._tables.attempts
+        table = self._tables.tasks
         with self._write(run=run) as connection:
-            for row in connection.execute(table.select().where(table.c.run == run)).mappings().all():
-                if row["task"] not in tasks or row["redo"]:
-                    continue
-                key = (table.c.run == run, table.c.task == row["task"])
+            for task in sorted(tasks):
+                key = (table.c.run == run, table.c.task == task)
                 connection.execute(table.update().where(*key).values(redo=True))
-                key = (attempts.c.run == run, attempts.c.task == row["task"])
-                connection.execute(
-                    attempts.update()
-                    .where(*key, attempts.c.number == (row["attempt"] or 1))
-                    .values(tree=row["tree"], patch=row["patch"], files=row["files"], start=row["start"])
-                )
             self._forget_conflicts(connection, run)
 
     def _forget_conflicts(self, connection: "Connection", run: str) -> None:

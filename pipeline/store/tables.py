@@ -212,7 +212,8 @@ class Tables:
         Column("cached", Boolean),
         Column("log", FilePath),
         Column("tree", Text),
-        Column("patch", LargeBinary),
+        Column("patch_sha256", Text),
+        Column("patch_size", Integer),
         Column("request_number", Integer),
         Column("request_url", Text),
         Column("request_base", Text),
@@ -240,8 +241,17 @@ class Tables:
         Column("start", Text),
         Column("files", Names),
         Column("tree", Text),
-        Column("patch", LargeBinary),
+        Column("patch_sha256", Text),
+        Column("patch_size", Integer),
         Column("log", FilePath),
+    )
+    patch_chunks = Table(
+        "patch_chunks",
+        metadata,
+        _run_column(),
+        Column("sha256", Text, primary_key=True),
+        Column("number", Integer, primary_key=True),
+        Column("data", LargeBinary, nullable=False),
     )
     steps = Table(
         "steps",

@@ -4,8 +4,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from tasks.patch_data import PatchData
+
 MOST_LINES = 4000
 """Lines of a patch that are shown."""
+MOST_BYTES = 8_000_000
+"""Bytes of a patch that are read to show it."""
 LONGEST_LINE = 2000
 """Characters of a line that are shown."""
 _HUNK = re.compile(r"@@ -(\d+)(?:,\d+)? \+(\d+)(?:,\d+)? @@(.*)")
@@ -45,10 +49,14 @@ class FileDiff:
 
 @dataclass(frozen=True, slots=True)
 class Diff:
-    """A parsed patch; `left_out` is the number of lines that are not shown."""
+    """A parsed patch; `left_out` is the number of lines that are not shown, of those that were read.
+
+    `unread` is the size of the rest in bytes, which may have more files.
+    """
 
     files: tuple[FileDiff, ...]
     left_out: int = 0
+    unread: int = 0
 
     @property
     def added(self) -> int:
@@ -61,15 +69,19 @@ class Diff:
         return sum(file.removed for file in self.files)
 
 
-def parse_diff(diff: bytes, *, most: int = MOST_LINES) -> Diff:
-    """Parse a patch made by `git diff`. At most `most` lines are kept; all are counted.
+def parse_diff(diff: PatchData, *, most: int = MOST_LINES) -> Diff:
+    """Parse the first `MOST_BYTES` of a patch made by `git diff`. Blocking.
 
-    Any other input is not an error; lines outside a file are ignored.
+    At most `most` of their lines are kept; all are counted. Any other input is not an error; lines outside a
+    file are ignored.
     """
-    reader = _Reader(most)
-    for line in diff.decode("utf-8", "replace").split("\n"):
-        reader.feed(line)
-    return Diff(tuple(reader.files), reader.left_out)
+    reader, size = _Reader(most), 0
+    for line in diff.lines():
+        if size > MOST_BYTES:
+            break
+        reader.feed(line.decode("utf-8", "replace"))
+        size += len(line) + 1
+    return Diff(tuple(reader.files), reader.left_out, max(0, diff.size - size))
 
 
 class _Reader:

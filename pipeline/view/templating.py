@@ -14,6 +14,7 @@ from urllib.parse import quote, urlsplit
 
 from pipeline.events import timestamp
 from pipeline.view.timeline import Bar
+from tasks.sizes import format_size
 from tasks.text import VISIBLE_MARKS
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def templates() -> "Environment":
             "iso": timestamp,
             "number": number,
             "rest_lines": rest_lines,
+            "size": format_size,
             "slug": slug,
             "tick": tick,
             "bar_label": bar_label,

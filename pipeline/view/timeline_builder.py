@@ -63,9 +63,7 @@ class RunningStep:
     since: datetime
 
 
-def source_of(
-    store: "Store", run: Run, displayed_status: RunStatus, plan: Plan | None, *, patches: bool = False
-) -> Source:
+def source_of(store: "Store", run: Run, displayed_status: RunStatus, plan: Plan | None) -> Source:
     """Read the records of a run from the store. Blocking.
 
     Args:
@@ -73,9 +71,8 @@ def source_of(
         run: Stored run.
         displayed_status: Current status, which depends on more than the store (see `current_status`).
         plan: Selected part of the plan, for the tasks that have not started.
-        patches: Whether to read the tasks' patches, which may be large.
     """
-    tasks, attempts = store.tasks(run.id, patches=patches), store.attempts(run.id, patches=False)
+    tasks, attempts = store.tasks(run.id), store.attempts(run.id)
     known = {(item.task, item.number) for item in attempts}
     older = [item for item in map(_attempt_of, tasks) if item and (item.task, item.number) not in known]
     return Source(

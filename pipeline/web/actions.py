@@ -113,7 +113,7 @@ async def retry(services: Services, name: str, tasks: Sequence[str] = ()) -> tup
 
 def _remaining_tasks(located: LocatedRun) -> tuple[str, ...]:
     """Return the tasks that run when a run is resumed, in order. Blocks."""
-    stored = {item.outcome.task: item for item in located.store.tasks(located.run.id, patches=False)}
+    stored = {item.outcome.task: item for item in located.store.tasks(located.run.id)}
     return tuple(
         task.id
         for task in plan_of(located.run).tasks

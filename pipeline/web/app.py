@@ -14,12 +14,11 @@ from pipeline.web.api.routes_runs import runs_router
 from pipeline.web.api.routes_tasks import tasks_router
 from pipeline.web.page.routes import router as pages_router
 from pipeline.web.problems import NotFoundError, install_handlers
-from pipeline.web.schemas import Health
+from pipeline.web.schemas import PREFIX, Health
 from pipeline.web.security.middleware import secured
 from pipeline.web.security.policy import Policy
 from pipeline.web.services import ServerSettings, Services
 
-PREFIX = "/api/v1/autonomous"
 DESCRIPTION = """
 Runs plans and reports their progress. Each task of a plan runs in its own git worktree; its changes are a
 patch, a branch and, if requested, a pull request. Errors are problems (RFC 9457).

@@ -14,6 +14,8 @@ ExecutionStatus = Literal["started", "paused", "executing", "complete", "failed"
 BatchStatus = Literal["pending", "ready", "executing", "complete", "failed"]
 TaskStatus = Literal["pending", "in_progress", "pr_created", "merged", "complete", "failed"]
 ExecutionMode = Literal["local", "parallel", "dagger"]
+PREFIX = "/api/v1/autonomous"
+"""How the addresses of the API begin."""
 TASK_PATTERN = r"^[0-9][0-9A-Za-z.]{0,63}$"
 RUN_PATTERN = r"^[0-9A-Za-z][0-9A-Za-z-]{0,63}$"
 MAX_NUMBER = 1_000_000

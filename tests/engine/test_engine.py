@@ -63,7 +63,7 @@ class TestGit:
             "git log -1 --format=%s; git status --short; test -O README.md"
         )
         assert ran.output == "1234\nmine\n"
-        assert b"old mode 100644\nnew mode 100755" in ran.patch().diff
+        assert b"old mode 100644\nnew mode 100755" in ran.patch().diff.read()
 
     @pytest.mark.parametrize(("depth", "seen"), [(1, 1), (2, 2), (0, 4)])
     async def test_history_has_the_configured_depth(self, stage: Stage, depth: int, seen: int) -> None:

@@ -62,7 +62,7 @@ class Stage:
         plain.git("clone", "-q", "--no-checkout", self.clone.path, fresh, cwd=self.directory)
         plain.git("checkout", "-q", "--detach", patch.start, cwd=fresh)
         if patch.diff:
-            plain.git("apply", "--index", "--whitespace=nowarn", "-", cwd=fresh, stdin=patch.diff)
+            plain.git("apply", "--index", "--whitespace=nowarn", "-", cwd=fresh, stdin=patch.diff.read())
         return plain.git("write-tree", cwd=fresh)
 
     def content(self, patch: Patch, path: str) -> str:

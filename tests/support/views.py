@@ -7,6 +7,7 @@ from pipeline.store.records import Run, StoredAttempt, StoredStep, StoredTask
 from pipeline.view.timeline import Timeline
 from pipeline.view.timeline_builder import Source, timeline
 from tasks.model import Batch, Conflict, Outcome, Patch, Plan, PullRequest, RunStatus, Status, Task
+from tasks.patch_data import InlineData
 
 ZERO = datetime(2026, 1, 1, 12, tzinfo=UTC)
 NASTY = "<script>alert(1)</script> & \"quotes\" 'too' {{ 7 * 7 }} \x1b[31m\x00 \udcff </style> ]]>"
@@ -76,7 +77,7 @@ def plan(*tasks: str) -> Plan:
 def nasty_run() -> tuple[Timeline, list[StoredTask]]:
     """Return a run with every status, in which every text contains markup that must be escaped."""
     diff = f"diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1 +1 @@ {NASTY}\n-{NASTY}\n+{NASTY}\n"
-    patch = Patch("s", "t", diff.encode(errors="surrogateescape"), ("x",))
+    patch = Patch("s", "t", InlineData(diff.encode(errors="surrogateescape")), ("x",))
     request = PullRequest("1.1", 7, "javascript:alert(1)//https://x.test", NASTY, "main")
     tasks = [
         ended(

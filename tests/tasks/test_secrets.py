@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tasks.secrets import MASK, Masker, Secrets
+from tasks.secrets import MASK, Masker, Search, Secrets
 
 KEY = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG\n9w0BAQEFAASCBKcwgg==\n-----END PRIVATE KEY-----\n"
 ALPHABET = st.text("abc", min_size=4, max_size=7)
@@ -21,6 +21,18 @@ ALPHABET = st.text("abc", min_size=4, max_size=7)
 def masked(secrets: Secrets, *pieces: bytes) -> bytes:
     masker = Masker(secrets)
     return b"".join(map(masker.feed, pieces)) + masker.flush()
+
+
+def test_value_is_found_in_a_stream_however_it_is_split() -> None:
+    secrets = Secrets({"TOKEN": "hunter2!", "OTHER": "sesame-open"})
+    text = b"<hunter2!> and sesame-open"
+    for cut in range(len(text)):
+        search = Search(secrets)
+        found = search.feed_all(text[:cut]) | search.feed_all(text[cut:])
+        assert found == {"TOKEN", "OTHER"}
+    search = Search(secrets)
+    assert [search.feed(bytes([byte])) for byte in b"hunter2!"] == [None] * 7 + ["TOKEN"]
+    assert Search(Secrets()).feed(text) is None
 
 
 def test_no_representation_shows_a_value() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from containers.filesystem import empty_directory, is_directory, make_accessible, refuse_mounts, remove
 from containers.git.command import Git, GitError
-from containers.git.commits import CommitCache, Layout
+from containers.git.commit_cache import CommitCache, Layout
 from containers.git.loose_objects import LooseObjects
 from containers.git.working_tree.conversions import may_convert
 from containers.git.working_tree.patch_size import free_space
@@ -34,6 +34,7 @@ from containers.git.working_tree.worktree_paths import (
 )
 from containers.temporary import temporary_directory
 from tasks.model import Patch
+from tasks.patch_data import InlineData
 from tasks.secrets import Secrets
 
 _ADMINISTRATION = frozenset({"HEAD", "commondir", "gitdir", "index", "reftable", POOL_MARKER})
@@ -280,7 +281,7 @@ class Checkout:
         Raises:
             GitError: The worktree was not reset, or a file cannot be read.
         """
-        return self._open_staging(self._reset_commit(), exclude).stage().tree
+        return self._open_staging(self._reset_commit(), exclude).stage(with_diff=False).tree
 
     def patch(
         self,
@@ -301,7 +302,6 @@ class Checkout:
             exclude: Patterns as in `.gitignore`, of files to leave out in addition to ignored ones.
             secrets: Values that the patch must not contain. They are searched for before any object of the
                 patch is added to the repository.
-
             limit: How large the files of the patch may be together, in bytes; `None` for no limit.
 
         Raises:
@@ -325,7 +325,7 @@ class Checkout:
                 staged = None
                 self._forget_files()
         files = sorted({change.path for change in staged.changes})
-        return Patch(start=start, tree=staged.tree, diff=staged.diff or b"", files=tuple(files))
+        return Patch(start=start, tree=staged.tree, diff=staged.diff or InlineData(b""), files=tuple(files))
 
     def _forget_files(self) -> None:
         """Let the next patch read all files."""

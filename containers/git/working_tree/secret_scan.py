@@ -3,17 +3,19 @@
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
-from containers.git.command import Git
+from containers.git.command import Git, GitError
 from containers.git.commits import GITLINK, Change
 from containers.git.working_tree.staging import StagedTree, Staging
 from containers.temporary import temporary_directory
 from tasks.errors import PatchyardError
-from tasks.secrets import Secrets
+from tasks.patch_data import BLOCK, PatchData
+from tasks.secrets import Search, Secrets
 
 _SECTION = re.compile(rb"^diff --git ", re.MULTILINE)
 _MARKER = re.compile(rb"^[-+ ]", re.MULTILINE)
@@ -61,13 +63,11 @@ def refuse_secrets(staged: StagedTree, git: Git, secrets: Secrets) -> None:
     for change in staged.changes:
         if name := secrets.find(os.fsencode(change.path)):
             raise SecretFoundError(f"the name of a file holds the value of {name}, so the patch is withheld")
-    sections = _SECTION.split(staged.diff or b"")[1:]
-    for number, section in enumerate(sections):
-        if name := secrets.find(section) or secrets.find(_MARKER.sub(b"", section)):
-            where = f" in {staged.changes[number].path}" if len(sections) == len(staged.changes) else ""
-            raise _error(name, where)
-    for change, content in _contents(staged.changes, git):
-        if secrets.find(content) and (name := _added_secret(change, content, git, secrets)):
+    if staged.diff is not None and (found := _find_in_diff(staged.diff, secrets)):
+        name, number = found
+        raise _error(name, f" in {staged.changes[number].path}" if number < len(staged.changes) else "")
+    for change, names in _found_in_files(staged.changes, git, secrets):
+        if name := _added_secret(change, names, git, secrets):
             raise _error(name, f" in {change.path}")
 
 
@@ -75,28 +75,83 @@ def _error(name: str, where: str) -> SecretFoundError:
     return SecretFoundError(f"the patch holds the value of {name}{where}, so it is withheld")
 
 
-def _contents(changes: tuple[Change, ...], git: Git) -> Iterator[tuple[Change, bytes]]:
-    """Yield the content of every file that a patch creates or changes."""
+def _find_in_diff(diff: PatchData, secrets: Secrets) -> tuple[str, int] | None:
+    """Return the name of a secret in a patch and the number of the file, from 0; `None` if there is none.
+
+    Also one that goes over several lines, each of which begins with a mark of its own.
+    """
+    number, starts_line = -1, True
+    whole, unmarked = Search(secrets), Search(secrets)
+    for piece in _whole_lines(diff):
+        marked = piece if starts_line else b" " + piece
+        for count, part in enumerate(_SECTION.split(marked)):
+            if count:
+                number, whole, unmarked = number + 1, Search(secrets), Search(secrets)
+            found = whole.feed(part if count or starts_line else part[1:])
+            if name := found or unmarked.feed(_MARKER.sub(b"", part)):
+                return name, max(0, number)
+        starts_line = piece.endswith(b"\n")
+    return None
+
+
+def _whole_lines(diff: PatchData) -> Iterator[bytes]:
+    """Yield the text in pieces that end with a line, unless that is very long."""
+    rest = b""
+    for block in diff.blocks():
+        data = rest + block
+        end = data.rfind(b"\n") + 1
+        if not end and len(data) > BLOCK:
+            end = len(data)
+        rest = data[end:]
+        if end:
+            yield data[:end]
+    yield rest
+
+
+def _found_in_files(
+    changes: Sequence[Change], git: Git, secrets: Secrets
+) -> Iterator[tuple[Change, frozenset[str]]]:
+    """Yield every file that a patch creates or changes and that holds secrets, with their names."""
     files = [change for change in changes if change.new_mode != GITLINK and change.new.strip("0")]
-    if not files:
+    for change, names in zip(files, _found_in_blobs([one.new for one in files], git, secrets), strict=True):
+        if names:
+            yield change, names
+
+
+def _found_in_blobs(ids: Sequence[str], git: Git, secrets: Secrets) -> Iterator[frozenset[str]]:
+    """Yield the names of the secrets in each of some blobs, which may be larger than memory."""
+    if not ids:
         return
-    names = "".join(f"{change.new}\n" for change in files).encode("ascii")
-    data = git.run("cat-file", "--batch", stdin=names).stdout
-    at = 0
-    for change in files:
-        end = data.index(b"\n", at)
-        size = int(data[at:end].split(b" ")[2])
-        yield change, data[end + 1 : end + 1 + size]
-        at = end + 1 + size + 1
+    given = "".join(f"{name}\n" for name in ids).encode("ascii")
+    with git.reading("cat-file", "--batch", stdin=given) as output:
+        for _ in ids:
+            search, names = Search(secrets), set[str]()
+            for block in _blob(output):
+                names |= search.feed_all(block)
+            yield frozenset(names)
 
 
-def _added_secret(change: Change, content: bytes, git: Git, secrets: Secrets) -> str | None:
+def _blob(output: BinaryIO) -> Iterator[bytes]:
+    """Yield the content of the next blob (https://git-scm.com/docs/git-cat-file#_batch_output).
+
+    Raises:
+        GitError: Git ended before.
+    """
+    head = output.readline().split(b" ")
+    left = int(head[2]) if len(head) == 3 else -1  # noqa: PLR2004 - id, type and size
+    while left > 0 and (block := output.read(min(left, BLOCK))):
+        left -= len(block)
+        yield block
+    if left or output.read(1) != b"\n":
+        raise GitError("git ended before it had written all files")
+
+
+def _added_secret(change: Change, names: frozenset[str], git: Git, secrets: Secrets) -> str | None:
     """Return the name of a secret that the file did not contain before; `None` if there is none.
 
     A secret that it contained is not added by the patch, whose text was searched too.
     """
-    old = b""
+    old = frozenset[str]()
     if change.old_mode != GITLINK and change.old.strip("0"):
-        old = git.run("cat-file", "blob", change.old).stdout
-    each = ((name, Secrets({name: value})) for name, value in secrets.values.items())
-    return next((name for name, one in each if one.find(content) and not one.find(old)), None)
+        (old,) = _found_in_blobs([change.old], git, secrets)
+    return next((name for name in secrets.values if name in names - old), None)

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from containers.filesystem import is_directory, make_accessible
 from containers.git.command import Git, GitError, GitTimeoutError, Output
+from containers.git.commit_cache import Layout
 from containers.git.commits import (
     ABSENT,
     GITLINK,
     PATCHYARD_IDENTITY,
     Change,
-    Layout,
     Signature,
     create_commit,
     read_changes,
@@ -34,6 +34,7 @@ from containers.git.working_tree.submodules import (
 )
 from containers.git.working_tree.task_files import remove_special, scan, without_git_files
 from containers.temporary import temporary_directory
+from tasks.patch_data import PatchData
 
 _UNCHECKED_TIME = 10.0
 """Seconds that git may add files whose sizes were not compared with the limit yet."""
@@ -56,7 +57,7 @@ class StagedTree:
 
     tree: str
     changes: tuple[Change, ...]
-    diff: bytes | None = field(repr=False)
+    diff: PatchData | None = field(repr=False)
     """The patch; `None` if its size has to be checked first."""
 
 
@@ -94,11 +95,14 @@ class Staging:
     limit: int | None = None
     free_before: int | None = None
 
-    def stage(self) -> StagedTree:
+    def stage(self, *, with_diff: bool = True) -> StagedTree:
         """Return the tree of the files in the directory, without ignored ones. Blocking.
 
         Nested repositories that a task created become ordinary files, because a gitlink would lose their
         content.
+
+        Args:
+            with_diff: Whether a patch is needed, which may be large.
 
         Raises:
             SubmoduleWorkError: The task worked inside a submodule.
@@ -117,7 +121,7 @@ class Staging:
             listed = self._add_within_limit(submodules)
             put_entries(self.git, {path: (GITLINK, commit) for path, commit in submodules.items()})
             checked = self.limit is not None and may_be_large(self.root, listed, self.limit)
-            staged = self.compare(self._write_tree(), with_diff=not checked)
+            staged = self.compare(self._write_tree(), with_diff=with_diff and not checked)
         if any(c.new_mode == GITLINK and submodules.get(c.path) != c.new for c in staged.changes):
             raise GitError(f"a process keeps creating repositories in {self.root}; end it")
         return self._without_conversions(self._without_excluded(staged))
@@ -157,7 +161,7 @@ class Staging:
     def compare(self, tree: str, *, with_diff: bool = True) -> StagedTree:
         """Return a tree with its difference from the start. Blocking."""
         if with_diff:
-            return StagedTree(tree, *read_diff(self.git, self.start, tree))
+            return StagedTree(tree, *read_diff(self.git, self.start, tree, self.scratch))
         return StagedTree(tree, read_changes(self.git, self.start, tree), None)
 
     def with_diff(self, staged: StagedTree) -> StagedTree:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from containers.filesystem import remove
 from containers.git.command import GitError
-from containers.git.commits import Layout
+from containers.git.commit_cache import Layout
 
 GIT = ".git"
 

@@ -89,6 +89,6 @@ def _render_timeline(store: Store, run: Run, as_format: str) -> str:
         plan = None
     moment = now()
     status = current_status(store, run, environment())
-    source = source_of(store, run, status, plan, patches=as_format == "html")
+    source = source_of(store, run, status, plan)
     view = timeline(source, moment)
     return junit(view) if as_format == "junit" else html_report(view, source.tasks, moment)

@@ -1,5 +1,6 @@
 """Commands that inspect stored runs: `runs`, `status`, `logs`, `diff`, `patches`."""
 
+import codecs
 import json
 import sys
 import time
@@ -232,8 +233,11 @@ def _write_patches(patches: Iterable[Patch | None]) -> None:
     """Write patches to standard output: to a terminal without control characters, else every byte as it is."""
     out, safe = sys.stdout.buffer, sys.stdout.isatty()
     for patch in patches:
-        if patch:
-            out.write(printable(patch.diff.decode(errors="surrogateescape")).encode() if safe else patch.diff)
+        decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+        for block in patch.diff.blocks() if patch else ():
+            out.write(printable(decoder.decode(block)).encode() if safe else block)
+        if safe:
+            out.write(printable(decoder.decode(b"", final=True)).encode())
     out.flush()
 
 

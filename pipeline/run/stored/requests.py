@@ -31,7 +31,7 @@ def tasks_to_retry(store: Store, run: Run, tasks: Collection[str]) -> tuple[str,
     Raises:
         CallError: The run has no such task.
     """
-    stored = store.tasks(run.id, patches=False)
+    stored = store.tasks(run.id)
     plan = plan_of(run)
     if unknown := [name for name in tasks if name not in {task.id for task in plan.tasks}]:
         raise CallError(f"run {run.id} has no task {unknown[0]}; `patchyard status {run.id}` lists its tasks")

@@ -58,7 +58,7 @@ class Retention:
         """Return when a run ended; for an interrupted run, when it was last known to be running."""
         if run.finished_at:
             return run.finished_at
-        attempts = self.store.attempts(run.id, patches=False)
+        attempts = self.store.attempts(run.id)
         known = [run.started_at, run.lease_until, *(item.started_at for item in attempts)]
         known += [item.finished_at for item in attempts]
         return max(moment for moment in known if moment)
@@ -87,7 +87,7 @@ class Retention:
                         self.store.forget_branch(name)
 
     def _tasks(self, run: Run) -> tuple[StoredTask, ...]:
-        return self.store.tasks(run.id, patches=False)
+        return self.store.tasks(run.id)
 
     def _is_contained(self, record: BranchRecord, heads: Collection[str]) -> bool:
         return any(self.repository.is_ancestor(record.commit, head) for head in heads)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Query
 from fastapi import Path as InPath
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from pipeline.store.records import StoredAttempt, StoredStep
 from pipeline.store.store import UnknownRunError
@@ -78,7 +78,8 @@ def tasks_router(services: Services) -> APIRouter:
             patch = one.patch if one else None
         if patch is None:
             raise NotFoundError(f"task {number} of run {snapshot.run.id} has no patch")
-        return Response(patch.diff, media_type=DIFF)
+        headers = {"content-length": str(patch.diff.size)}
+        return StreamingResponse(patch.diff.blocks(), media_type=DIFF, headers=headers)
 
     _add_log_routes(router, services)
     return router

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path as FilePath
 from typing import Annotated, Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote
 
 from fastapi import APIRouter, FastAPI, Header, Path, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
@@ -28,7 +28,7 @@ from pipeline.web.page.live_updates import LiveRuns
 from pipeline.web.page.log_html import SHOWN, LogHtml
 from pipeline.web.page.run_view import RunView, read_run_view
 from pipeline.web.problems import NotFoundError
-from pipeline.web.schemas import RUN_PATTERN, TASK_PATTERN, Start
+from pipeline.web.schemas import PREFIX, RUN_PATTERN, TASK_PATTERN, Start
 from pipeline.web.services import Services
 from pipeline.web.snapshot import LocatedRun, Snapshot, find_attempt, local_log
 from pipeline.web.streams.log_tail import tail_log
@@ -65,6 +65,8 @@ class TaskView:
     attempts: tuple[StoredAttempt, ...]
     number: int
     diff: Diff | None
+    raw: str
+    """The address of the whole patch."""
     error: str | None
     has_log: bool
 
@@ -286,6 +288,7 @@ def _task_view(  # noqa: PLR0913, PLR0917 - called in a thread, by position
         attempts=attempts,
         number=number,
         diff=parse_diff(patch.diff) if patch and patch.diff else None,
+        raw=f"{PREFIX}/{located.run.id}/tasks/{quote(task)}/diff{f'?attempt={number}' if found else ''}",
         error=error,
         has_log=path is not None and path.is_file(),
     )

@@ -175,11 +175,11 @@ def read_changed_tasks(source: Source, store: Store, tasks: Collection[str]) -> 
     stored = [item for item in source.tasks if item.outcome.task not in tasks]
     steps = {**source.steps}
     for task in tasks:
-        own = store.attempts(run, task, patches=False)
+        own = store.attempts(run, task)
         for attempt in own[-1:]:
             steps[task, attempt.number] = store.steps(run, task, attempt.number)
         attempts += own
-        stored += store.tasks(run, task, patches=False)
+        stored += store.tasks(run, task)
     attempts.sort(key=lambda item: item.started_at)
     return replace(source, attempts=attempts, steps=steps, tasks=stored)
 

@@ -8,6 +8,7 @@ import pytest
 from repositories import Clone, Content, User, make_repository
 
 from containers.git.repository import GitError, Repository
+from tasks.patch_data import InlineData
 
 Make = Callable[..., Clone]
 KINDS: dict[str, dict[str, Content]] = {
@@ -64,7 +65,7 @@ def test_a_commit_written_as_it_was_read_has_the_same_id(clone: Clone, tmp_path:
     (commit,) = opened(clone).history.since(base, [made])
     diff = clone.git("diff", "--binary", "--full-index", base, made) + "\n"
 
-    assert other.history.apply(base, diff.encode()) == commit.tree
+    assert other.history.apply(base, InlineData(diff.encode())) == commit.tree
     assert other.history.write(commit) == made
     assert other.history.write(replace(commit, message="another")) != made
 
@@ -94,18 +95,18 @@ def test_user_settings_do_not_change_apply(clone: Clone, user: User, tmp_path: P
     diff = clone.git("diff", "--binary", "--full-index", base, wanted) + "\n"
     other = opened(clone_of(clone, tmp_path / "other"))
     user.configure(apply_whitespace="fix", apply_ignoreWhitespace="change", core_autocrlf="true")
-    assert other.history.apply(base, diff.encode()) == clone.git("rev-parse", f"{wanted}^{{tree}}")
+    assert other.history.apply(base, InlineData(diff.encode())) == clone.git("rev-parse", f"{wanted}^{{tree}}")
 
 
 def test_an_empty_patch_is_the_tree_itself_and_a_wrong_one_an_error(clone: Clone) -> None:
     history = opened(clone).history
-    assert history.apply(clone.head, b"") == clone.git("rev-parse", "HEAD^{tree}")
+    assert history.apply(clone.head, InlineData(b"")) == clone.git("rev-parse", "HEAD^{tree}")
     wrong = b"diff --git a/README.md b/README.md\n--- a/README.md\n+++ b/README.md\n@@ -1 +1 @@\n-no\n+yes\n"
     with pytest.raises(GitError, match="patch"):
-        history.apply(clone.head, wrong)
+        history.apply(clone.head, InlineData(wrong))
     outside = b"diff --git a/../x b/../x\nnew file mode 100644\n--- /dev/null\n+++ b/../x\n@@ -0,0 +1 @@\n+x\n"
     with pytest.raises(GitError, match="invalid path"):
-        history.apply(clone.head, outside)
+        history.apply(clone.head, InlineData(outside))
     assert list((clone.path / ".git" / "patchyard").iterdir()) == []
 
 

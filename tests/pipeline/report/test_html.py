@@ -13,6 +13,7 @@ from pipeline.view.diff import MOST_LINES
 from pipeline.view.templating import duration, hash_of, static, tick, web
 from pipeline.view.timeline_builder import Source, timeline
 from tasks.model import Patch, RunStatus
+from tasks.patch_data import InlineData
 
 VOID = {"meta", "link", "input", "img", "br", "path", "circle", "rect"}
 
@@ -112,7 +113,7 @@ def test_large_patches_are_cut() -> None:
     diff = (
         f"diff --git a/x b/x\nnew file mode 100644\n--- /dev/null\n+++ b/x\n@@ -0,0 +1,{MOST_LINES} @@\n{lines}"
     )
-    patch = Patch("s", "t", diff.encode(), ("x",))
+    patch = Patch("s", "t", InlineData(diff.encode()), ("x",))
     names = [f"1.{number}" for number in range(1, 8)]
     tasks = [ended(name, patch=patch, commit="c") for name in names]
     source = Source(run=run(), displayed_status=RunStatus.SUCCEEDED, plan=plan(*names), tasks=tasks)

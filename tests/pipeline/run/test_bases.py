@@ -4,6 +4,7 @@ import pytest
 
 from pipeline.run.bases import _cannot_conflict
 from tasks.model import Outcome, Patch, Status
+from tasks.patch_data import InlineData
 
 ADDED = b"diff --git a/f b/f\nnew file mode 100644\n"
 DELETED = b"diff --git a/f b/f\ndeleted file mode 100644\n"
@@ -11,7 +12,7 @@ DELETED = b"diff --git a/f b/f\ndeleted file mode 100644\n"
 
 def outcome(files: tuple[str, ...], diff: bytes = ADDED) -> Outcome:
     """Return the outcome of a task that changed these files."""
-    patch = Patch(start="0" * 40, tree="0" * 40, diff=diff, files=files)
+    patch = Patch(start="0" * 40, tree="0" * 40, diff=InlineData(diff), files=files)
     return Outcome(task="1", title="", batch=1, status=Status.CHANGED, files=files, patch=patch)
 
 

@@ -175,6 +175,27 @@ def test_damaged_result_is_not_used(project: Project, harm: str) -> None:
     assert "README.md" in project.clone.git("ls-tree", "--name-only", "patchyard/demo/1.1")
 
 
+@pytest.mark.parametrize("harm", ["none", "changed", "cut", "missing", "pipe"])
+def test_patch_beside_a_result_is_used_only_as_it_was_stored(project: Project, harm: str) -> None:
+    """A patch that is not small has a file of its own."""
+
+    def damage() -> None:
+        (path,) = (project.state / "results").glob("*/*.patch")
+        content = path.read_bytes()
+        if harm in {"missing", "pipe"}:
+            path.unlink()
+        if harm == "pipe":
+            os.mkfifo(path)
+        elif harm in {"changed", "cut"}:
+            path.write_bytes(content[:-1] + (b"x" if harm == "changed" else b""))
+
+    done = twice(project, damage, script="seq 50000 > a")
+
+    assert count(project) == (1 if harm == "none" else 2)
+    assert done.outcome("1.1")["files"] == ["a"]
+    assert project.clone.git("cat-file", "-s", "patchyard/demo/1.1:a") == "288894"
+
+
 def test_result_of_another_task_is_not_used(project: Project) -> None:
     """Neither where the file of one is copied over that of the other."""
     scripts = {"1.1": COUNTED + "echo a > a", "1.2": COUNTED + "echo b > b"}

@@ -24,6 +24,7 @@ from pipeline.store.store import Store, StoreError
 from pipeline.store.tables import Tables
 from tasks.keys import AgentUse, InputHashes
 from tasks.model import Conflict, Mode, Outcome, Patch, PullRequest, RunStatus, Status
+from tasks.patch_data import InlineData
 
 BEFORE = Path(__file__).with_name("before_revisions.sql")
 """A database as the release before the first revision left it."""
@@ -124,6 +125,42 @@ def test_migration_keeps_rows(engine: Engine) -> None:
         assert [tuple(row) for row in branches] == [("", "b", "c", None)]
 
 
+OF_REVISION_2 = """
+INSERT INTO runs
+(id, plan_path, plan_name, plan_title, plan_text, base, pool_size, status, started_at, settings)
+VALUES ('r', 'p', 'p', 'P', '', 'b', 1, 'failed', '2026-01-01T00:00:00Z', '{}');
+INSERT INTO tasks
+(run, task, position, title, batch, status, seconds, builds_on, start, files, tree, patch, attempt)
+VALUES ('r', '1.1', 0, 't', 1, 'changed', 1, '[]', 's', '["a"]', 't', :large, 2);
+INSERT INTO attempts (run, task, number, title, batch, started_at, seconds, start, files, tree, patch)
+VALUES ('r', '1.1', 1, 't', 1, '2026-01-01T00:00:00Z', 1, 's', '["a"]', 't', :half);
+INSERT INTO attempts (run, task, number, title, batch, started_at, seconds)
+VALUES ('r', '1.1', 2, 't', 1, '2026-01-02T00:00:00Z', 1)
+"""
+
+
+def test_patches_in_one_value_become_chunks(engine: Engine) -> None:
+    """Byte for byte; an attempt that gave its task the outcome has its patch, too."""
+    values = {"large": bytes(range(256)) * 80_000, "half": b"half"}
+    with engine.begin() as connection:
+        upgrade(connection, "0002")
+        for statement in OF_REVISION_2.split(";\n"):
+            used = {name: value for name, value in values.items() if f":{name}" in statement}
+            connection.execute(text(statement.replace("00:00:00Z", "00\\:00\\:00Z")), used)
+
+    with Store(engine.url) as store:
+        (task,), (first, second) = store.tasks("r"), store.attempts("r")
+        assert task.outcome.patch == Patch("s", "t", InlineData(values["large"]), ("a",))
+        assert task.outcome.patch.diff.read() == values["large"]
+        assert second.patch is not None
+        assert second.patch.diff == task.outcome.patch.diff
+        assert first.patch is not None
+        assert first.patch.diff.read() == b"half"
+    with engine.connect() as connection:
+        rows = connection.execute(text("SELECT count(*), max(length(data)) FROM patch_chunks")).one()
+        assert tuple(rows) == (21, 1 << 20)
+
+
 def test_database_without_a_revision_is_migrated(old: Path) -> None:
     with Store.beside(old.parent.parent) as store:
         run = store.run()
@@ -131,7 +168,7 @@ def test_database_without_a_revision_is_migrated(old: Path) -> None:
         assert run.settings == PublishOptions(remote="origin", labels=("x",))
         assert (run.owner, run.lease_until, run.request, run.call) == (None, None, None, StoredCall())
         first, second = store.tasks(RUN)
-        patch = Patch("a" * 40, "c" * 40, b"diff \xff\x00\n", ("a b", "\udcff"))
+        patch = Patch("a" * 40, "c" * 40, InlineData(b"diff \xff\x00\n"), ("a b", "\udcff"))
         assert first.outcome == Outcome(
             *("1.1", "First", 1, Status.CHANGED),
             worktree="wt-1",

@@ -8,7 +8,9 @@ from pathlib import Path
 from threading import Barrier
 
 import pytest
+from sqlalchemy import create_engine, text
 
+from pipeline.store.engine import url_of
 from pipeline.store.records import BranchRecord, Run, StoredAttempt, StoredStep, new_run_id
 from pipeline.store.run_options import PublishOptions, StoredCall
 from pipeline.store.store import Store, StoreError, UnknownRunError
@@ -26,6 +28,7 @@ from tasks.model import (
     StepKind,
     StepResult,
 )
+from tasks.patch_data import InlineData
 
 STARTED = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
 
@@ -71,7 +74,7 @@ def test_run_is_read_as_it_was_stored(database: str) -> None:
 
 def test_outcome_is_read_with_its_patch_and_unusual_file_names(database: str, tmp_path: Path) -> None:
     names = ("a b", "line\nbreak", "\udcff\udcfe", "é")
-    patch = Patch("b" * 40, "c" * 40, b"diff \xff\x00\n", names)
+    patch = Patch("b" * 40, "c" * 40, InlineData(b"diff \xff\x00\n"), names)
     outcome = make_outcome(
         worktree="wt-1",
         seconds=1.25,
@@ -264,9 +267,43 @@ def test_large_patch_is_read_byte_for_byte(database: str) -> None:
     diff = bytes(range(256)) * 40_000
     with Store(database) as store:
         store.open_run(make_run())
-        patch = Patch("b" * 40, "c" * 40, diff, ("a",))
-        store.keep_outcome(make_run().id, 0, make_outcome(start="b" * 40, files=("a",), patch=patch))
-        assert store.tasks(make_run().id)[0].outcome.patch == patch
+        patch = Patch("b" * 40, "c" * 40, InlineData(diff), ("a",))
+        outcome = make_outcome(start="b" * 40, files=("a",), patch=patch)
+        store.keep_outcome(make_run().id, 0, outcome)
+        store.keep_outcome(make_run().id, 0, outcome)
+        found = store.tasks(make_run().id)[0].outcome.patch
+        assert found == patch
+        assert found.diff.read() == diff
+
+
+@pytest.mark.parametrize("harm", ["DELETE FROM patch_chunks", "UPDATE patch_chunks SET data = ''"])
+def test_damaged_patch_is_reported_in_one_sentence(database: str, harm: str) -> None:
+    run = make_run().id
+    with Store(database) as store:
+        store.open_run(make_run())
+        patch = Patch("b" * 40, "c" * 40, InlineData(bytes(3_000_000)), ("a",))
+        store.keep_outcome(run, 0, make_outcome(start="b" * 40, files=("a",), patch=patch))
+        engine = create_engine(url_of(database))
+        with engine.begin() as connection:
+            connection.execute(text(f"{harm} WHERE number = 1"))
+        engine.dispose()
+
+        found = store.tasks(run)[0].outcome.patch
+
+        assert found is not None
+        with pytest.raises(StoreError, match=f"does not have a patch of run {run} as it was stored"):
+            found.diff.read()
+
+
+def test_patches_are_removed_with_their_run(database: str) -> None:
+    run = make_run().id
+    with Store(database) as store:
+        store.open_run(make_run())
+        patch = Patch("b" * 40, "c" * 40, InlineData(bytes(3_000_000)), ("a",))
+        store.keep_outcome(run, 0, make_outcome(start="b" * 40, files=("a",), patch=patch))
+        assert len(store.read_chunk(run, patch.diff.sha256, 2)) == 3_000_000 - 2 * (1 << 20)
+        store.forget_run(run)
+        assert store.read_chunk(run, patch.diff.sha256, 0) == b""
 
 
 def test_extreme_numbers_are_stored(database: str) -> None:
@@ -295,8 +332,8 @@ def test_inputs_are_read_as_they_were_stored(database: str) -> None:
 
 def test_each_attempt_has_its_own_steps_patch_and_end(database: str, tmp_path: Path) -> None:
     run, step = make_run().id, Step(StepKind.RUN, "true", ("true",))
-    half = Patch("b" * 40, "c" * 40, b"half\0", ("a",))
-    whole = Patch("b" * 40, "d" * 40, b"whole", ("a", "b"))
+    half = Patch("b" * 40, "c" * 40, InlineData(b"half\0"), ("a",))
+    whole = Patch("b" * 40, "d" * 40, InlineData(b"whole"), ("a", "b"))
     log = tmp_path / "log"
     with Store(database) as store:
         store.open_run(make_run())
@@ -327,7 +364,7 @@ def test_each_attempt_has_its_own_steps_patch_and_end(database: str, tmp_path: P
 
 def test_task_marked_for_redo_has_no_outcome(database: str) -> None:
     run = make_run().id
-    patch = Patch("b" * 40, "c" * 40, b"first", ("a",))
+    patch = Patch("b" * 40, "c" * 40, InlineData(b"first"), ("a",))
     with Store(database) as store:
         store.open_run(make_run())
         store.begin_attempt(run, make_attempt())

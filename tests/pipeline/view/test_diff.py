@@ -7,12 +7,13 @@ from hypothesis import strategies as st
 from repositories import Clone
 
 from pipeline.view.diff import LONGEST_LINE, Diff, parse_diff
+from tasks.patch_data import InlineData, PatchData
 
 
-def diff_of(clone: Clone) -> bytes:
+def diff_of(clone: Clone) -> PatchData:
     """Return the patch of what is in the work tree, as the program takes it."""
     clone.git("add", "-A")
-    return (
+    return InlineData(
         clone.git("diff", "--cached", "--binary", "--full-index", "--no-renames", "--no-color").encode(
             errors="surrogateescape"
         )
@@ -99,6 +100,6 @@ def test_bytes_that_are_not_utf_8_do_no_harm(clone: Clone) -> None:
 
 @given(st.binary() | st.text(alphabet='diff-git ab/+-@0123456789,\n\\"').map(str.encode))
 def test_any_other_text_is_accepted(data: bytes) -> None:
-    diff = parse_diff(data)
+    diff = parse_diff(InlineData(data))
     assert diff.added >= 0
     assert diff.removed >= 0

@@ -22,7 +22,7 @@ class TestTheUsersSettings:
         """
         stage.sh(script)
         plain = stage.patch()
-        assert b"100755" in plain.diff
+        assert b"100755" in plain.diff.read()
         log = tmp_path / "ran"
         spy = tmp_path / "spy"
         spy.write_text(f"#!/bin/sh\necho ran >> {log}\ncat\n")
@@ -211,7 +211,7 @@ class TestSubmodules:
         )
         patch = stage.patch()
         assert patch.files == ("vendor/lib",)
-        assert f"+Subproject commit {newer}".encode() in patch.diff
+        assert f"+Subproject commit {newer}".encode() in patch.diff.read()
         stage.checkout.reset(stage.start)
         stage.sh("git rm -q vendor/lib")
         assert stage.patch().files == (".gitmodules", "vendor/lib")
@@ -220,7 +220,7 @@ class TestSubmodules:
         stage.sh(f"git submodule add -q {self.library.path} other; git init -q n; > n/f")
         patch = stage.patch()
         assert patch.files == (".gitmodules", "n/f", "other")
-        assert f"+Subproject commit {self.library.head}".encode() in patch.diff
+        assert f"+Subproject commit {self.library.head}".encode() in patch.diff.read()
 
     def test_submodule_replaced_by_files(self, stage: Stage) -> None:
         stage.sh("git rm -q vendor/lib; mkdir -p vendor/lib; echo mine > vendor/lib/lib.txt")

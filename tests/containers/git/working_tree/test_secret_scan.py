@@ -65,6 +65,26 @@ def test_patch_with_a_secret_is_withheld(
     assert checkout.patch(clone.head, secrets=SECRETS).files == ("harmless",)
 
 
+@pytest.mark.parametrize("before", [1, 1 << 20, (1 << 20) - 60, 2_500_000])
+@pytest.mark.parametrize(
+    ("filler", "value", "name"),
+    [
+        ("line\n", KEY, "SSH_KEY"),
+        ("line\n", SECRET, "API_KEY"),
+        ("x", SECRET, "API_KEY"),
+        ("\0", KEY, "SSH_KEY"),
+    ],
+)
+def test_secret_in_a_large_file_is_found(  # noqa: PLR0913, PLR0917 - the parts of the file
+    clone: Clone, checkout: Checkout, before: int, filler: str, value: str, name: str
+) -> None:
+    """Wherever it is in the pieces that are read, also over several lines, and with the right file."""
+    content = (filler * (before // len(filler))) + value + filler * 50_000
+    write(checkout.path, {"a": "first\n", "b": filler * 300_000, "c": content, "d": "last\n"})
+    with pytest.raises(SecretFoundError, match=f"the value of {name} in c,"):
+        checkout.patch(clone.head, secrets=SECRETS)
+
+
 def test_link_target_with_a_secret_is_withheld(clone: Clone, checkout: Checkout) -> None:
     (checkout.path / "link").symlink_to(f"/x/{SECRET}")
     with pytest.raises(SecretFoundError, match="in link"):

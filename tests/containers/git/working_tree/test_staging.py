@@ -178,7 +178,7 @@ def test_nested_repository_becomes_ordinary_files(stage: Stage, script: str, fil
     before = sorted(path.relative_to(stage.path) for path in stage.path.rglob("*"))
     patch = stage.patch()
     assert sorted(patch.files) == sorted(files)
-    assert b"Subproject" not in patch.diff
+    assert b"Subproject" not in patch.diff.read()
     assert stage.patch() == patch
     assert sorted(path.relative_to(stage.path) for path in stage.path.rglob("*")) == before
     stage.checkout.reset(stage.start)

@@ -1,0 +1,97 @@
+"""What the program knows of commits, read from git once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from threading import Lock
+
+from containers.git.command import Git
+from containers.git.commits import GITLINK
+
+_CACHED = 64
+"""How many layouts and trees a `CommitCache` holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The directories of a commit, parents first, and its submodules with their commits."""
+
+    directories: tuple[str, ...]
+    gitlink_commits: Mapping[str, str]
+
+    @property
+    def gitlinks(self) -> frozenset[str]:
+        """The paths of the submodules."""
+        return frozenset(self.gitlink_commits)
+
+
+class CommitCache:
+    """Layouts, trees and parents of commits, each read from git once. Safe for several threads. Blocking.
+
+    Args:
+        git: Any git of the repository.
+    """
+
+    def __init__(self, git: Git) -> None:
+        self._git = git
+        self._lock = Lock()
+        self._layouts: dict[str, Layout] = {}
+        self._trees: dict[str, str] = {}
+        self._parents: dict[str, tuple[str, ...]] = {}
+
+    def record(self, commit: str, parents: Sequence[str]) -> None:
+        """Record the parents of a commit that was just created."""
+        self._parents[commit] = tuple(parents)
+
+    def contains(self, new: str, old: str) -> bool | None:
+        """Return whether `old` is `new` or an ancestor of it; `None` if only git can know.
+
+        All descendants of a recorded commit are recorded too: nobody else knows its id.
+        """
+        seen, ahead = set[str](), [new]
+        while ahead:
+            commit = ahead.pop()
+            if commit == old:
+                return True
+            if commit not in seen:
+                seen.add(commit)
+                ahead += self._parents.get(commit, ())
+        return False if old in self._parents else None
+
+    def layout(self, commit: str) -> Layout:
+        """Return the directories and submodules of a commit.
+
+        Raises:
+            GitError: The commit is not in the repository.
+        """
+        with self._lock:
+            if commit not in self._layouts:
+                _drop_oldest(self._layouts)
+                self._layouts[commit] = self._read_layout(commit)
+            return self._layouts[commit]
+
+    def _read_layout(self, commit: str) -> Layout:
+        directories, gitlinks = list[str](), dict[str, str]()
+        for entry in self._git.run("ls-tree", "-r", "-d", "-z", "--full-tree", commit).fields:
+            about, path = entry.split("\t", 1)
+            if about.startswith(GITLINK):
+                gitlinks[path] = about.split(" ")[2]
+            else:
+                directories.append(path)
+        return Layout(tuple(directories), gitlinks)
+
+    def tree(self, commit: str) -> str:
+        """Return the id of a commit's tree.
+
+        Raises:
+            GitError: The commit is not in the repository.
+        """
+        with self._lock:
+            if commit not in self._trees:
+                _drop_oldest(self._trees)
+                self._trees[commit] = self._git.run("rev-parse", "--verify", f"{commit}^{{tree}}").text
+            return self._trees[commit]
+
+
+def _drop_oldest(cache: dict[str, Layout] | dict[str, str]) -> None:
+    if len(cache) >= _CACHED:
+        del cache[next(iter(cache))]

@@ -1,0 +1,30 @@
+"""Settings of git that the user's environment has."""
+
+import re
+from collections.abc import Mapping
+
+_QUOTED = r"(?:[^']|'\\[!']')*"
+_PARAMETER = re.compile(rf"'({_QUOTED})'(?:=('{_QUOTED}'))?")
+
+
+def configured_pairs(environ: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the settings in the user's environment (CI systems use it); later ones, the program's, win."""
+    count = environ.get("GIT_CONFIG_COUNT", "")
+    names = [
+        (f"GIT_CONFIG_KEY_{n}", f"GIT_CONFIG_VALUE_{n}") for n in range(int(count) if count.isdecimal() else 0)
+    ]
+    pairs = [(environ[key], environ[value]) for key, value in names if environ.get(key) and value in environ]
+    return pairs + _parameters(environ.get("GIT_CONFIG_PARAMETERS", ""))
+
+
+def _parameters(text: str) -> list[tuple[str, str]]:
+    """Return the settings that `git -c` hands to its child processes: `'key'='value'`, or `'key=value'`."""
+    found = []
+    for quoted, value in _PARAMETER.findall(text):
+        key, equals, old = (quoted, "=", value) if value else quoted.partition("=")
+        found.append((_unquoted(key), _unquoted(old) if equals else "true"))
+    return found
+
+
+def _unquoted(text: str) -> str:
+    return re.sub(r"'\\([!'])'", r"\1", text.removeprefix("'").removesuffix("'"))
