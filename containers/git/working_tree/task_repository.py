@@ -71,7 +71,7 @@ class TaskRepositoryTemplate:
         """
         entries = git.run("config", "--local", "--includes", "-z", "--list", ok=(0, 1)).fields
         settings = [
-            (key, absolute_url(value, git.cwd) if _URL.fullmatch(key) else value)
+            (key, _url_for_tasks(value, git.cwd, common) if _URL.fullmatch(key) else value)
             for key, _, value in (entry.partition("\n") for entry in entries)
         ]
         return cls(
@@ -119,6 +119,19 @@ def _config(settings: Iterable[tuple[str, str]]) -> bytes:
     own += [("extensions.partialClone", partial)] if partial else []
     own += [(key, _without_password(value)) for key, value in found if COPIED.fullmatch(key)]
     return "".join(_lines(*setting) for setting in (*own, *FIXED.items())).encode("utf-8", "surrogateescape")
+
+
+def _url_for_tasks(url: str, root: Path, common: Path) -> str:
+    """Return the URL of a remote for a task: "." instead of the user's repository itself. Blocking.
+
+    Args:
+        url: The URL.
+        root: The user's checkout, where relative URLs start from.
+        common: The common git directory.
+    """
+    absolute = absolute_url(url, root)
+    path = Path(absolute.removeprefix("file://"))
+    return "." if path.is_absolute() and path.resolve() in {root.resolve(), common.resolve()} else absolute
 
 
 def _without_password(value: str) -> str:

@@ -19,6 +19,8 @@ GIT_COMMANDS = {
     "remote": "git remote add evil http://127.0.0.1:1/x; git remote set-url origin http://127.0.0.1:1/y",
     "push url": "git config remote.origin.pushurl http://127.0.0.1:1/x; git config url.http://x/.insteadOf /",
     "push": "git commit -q --allow-empty -m e; git push -q . HEAD:refs/heads/pushed; git push -q . :main",
+    "push to the user's remotes": "for r in me here; do git push -q $r HEAD:refs/heads/b || true; "
+    "git push -q $r :topic || true; done",
     "worktree": "git worktree add -q --detach ../nested; git worktree prune --expire=now; git worktree list",
     "gc": "git gc -q --prune=now; git prune --expire=now; git repack -adq; git maintenance run || true",
     "reflog": "git reflog expire --expire=now --all",
@@ -69,6 +71,8 @@ def prepare_user(project: Project) -> None:
     git("branch", "topic")
     git("tag", "v1")
     git("remote", "add", "origin", str(project.plans / "origin.git"))
+    git("remote", "add", "me", ".")
+    git("remote", "add", "here", f"file://{project.root}/.git")
     project.clone.write({"README.md": "a change of the user\n"})
     git("stash", "push", "--quiet", "-m", "of the user")
     project.clone.write({"not-committed.txt": "of the user\n"})

@@ -102,8 +102,16 @@ def test_clean_stores_the_patch_before_it_removes_the_worktree(project: Project)
     assert "+half" in project.call("diff", run, "1.2", "--attempt", "1").expect(0).out
 
 
-def test_processes_of_a_dead_run_are_killed_before_their_worktree_is_reused(project: Project) -> None:
-    script = 'echo $$ > "$SHARED/pid"; test -e "$SHARED/go" || while :; do touch half; sleep 0.01; done'
+@pytest.mark.parametrize(
+    "start",
+    ["{}", '(env -i PATH="$PATH" SHARED="$SHARED" setsid sh -c \'{}\' &); test -e "$SHARED/go" || sleep 60'],
+    ids=["its own", "a daemon without its environment"],
+)
+def test_processes_of_a_dead_run_are_killed_before_their_worktree_is_reused(
+    project: Project, start: str
+) -> None:
+    loop = 'echo $$ > "$SHARED/pid"; test -e "$SHARED/go" || while :; do touch half; sleep 0.01; done'
+    script = start.format(loop)
     with project.start("run", project.tasks({"1.1": script}), "--json") as started:
         wait_for(lambda: (project.shared / "pid").exists() and (project.shared / "pid").read_text(), "it")
         wait_for(lambda: is_stored(project), "the run")
