@@ -6,9 +6,30 @@ import re
 import secrets
 import shutil
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file that no other process reads meanwhile. Blocking.
+
+    Raises:
+        OSError: It cannot be written; unlike Python's own, the error of a full disk has the path.
+    """
+    with errors_of(path):
+        path.write_bytes(content)
+
+
+@contextmanager
+def errors_of(path: Path) -> Iterator[None]:
+    """Give errors without a path that of the file which is written, since the system does not know it then."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 def read_small(path: Path, limit: int) -> bytes:

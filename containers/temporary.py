@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import sleep
 
-from containers.filesystem import remove
+from containers.filesystem import errors_of, remove
 
 _NAME = re.compile(r"\..+\.[0-9a-f]{8}\.patchyard", re.DOTALL)
 
@@ -85,7 +85,7 @@ def write_atomically(
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     descriptor = _hold(temporary, lambda: os.open(temporary, flags, 0o666))
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with errors_of(path), os.fdopen(descriptor, "wb") as file:
             if mode is not None:
                 os.fchmod(file.fileno(), mode)
             file.writelines([content] if isinstance(content, bytes) else content)

@@ -1,5 +1,6 @@
 """Base class of expected errors. Subclasses are defined next to the code that raises them."""
 
+import errno
 from typing import ClassVar
 
 
@@ -11,6 +12,13 @@ class PatchyardError(Exception):
     """
 
     exit_code: ClassVar[int] = 1
+
+
+def remedy(error: OSError) -> str:
+    """Return what to do about a file that cannot be written, for the end of a message."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return "make room on its disk"
+    return "make it smaller, or raise the limit" if error.errno == errno.EFBIG else "make it writable"
 
 
 def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Self
 
 from containers.git.working_tree.task_files import GIT
+from containers.temporary import temporary_directory
 
 _READ_WRITE = 0o666
 _USUAL = 0o755
@@ -40,8 +40,8 @@ class ReturnedFiles:
     @classmethod
     def expect(cls, root: Path) -> Self:
         """Return what will be written below a worktree after this call. Blocking."""
-        with suppress(OSError), TemporaryDirectory(dir=root.parent, prefix=".modes-") as name:
-            probe = os.open(Path(name, "probe"), os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o777)
+        with suppress(OSError), temporary_directory(root.parent, "modes") as temporary:
+            probe = os.open(temporary / "probe", os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o777)
             try:
                 status = os.fstat(probe)
             finally:

@@ -11,9 +11,11 @@ from tempfile import TemporaryFile
 from typing import BinaryIO, TypeVar, cast
 
 from containers.git.command import Git, GitError
+from containers.git.file_errors import file_errors
 from containers.git.loose_objects import LooseObjects
 from containers.patch_files import spool
 from containers.temporary import temporary_directory
+from tasks.errors import remedy
 from tasks.patch_data import BLOCK, InlineData, PatchData
 
 T = TypeVar("T")
@@ -175,7 +177,7 @@ class History:
         Raises:
             GitError: The patch does not apply.
         """
-        with temporary_directory(self._scratch(), "apply") as directory:
+        with file_errors(), temporary_directory(self._scratch(), "apply") as directory:
             git = self._git.at(environ={"GIT_INDEX_FILE": str(directory / "index")})
             git.run("read-tree", commit)
             if isinstance(diff, InlineData) and diff:
@@ -232,7 +234,7 @@ class History:
         try:
             scratch.mkdir(exist_ok=True)
         except OSError as error:
-            raise GitError(f"cannot make {scratch}: {error.strerror}; make it writable") from None
+            raise GitError(f"cannot make {scratch}: {error.strerror}; {remedy(error)}") from None
         return scratch
 
 

@@ -12,8 +12,9 @@ from filelock import FileLock
 
 from containers.git.command import Git, GitError
 from containers.git.commit_cache import CommitCache
-from containers.git.commits import PATCHYARD_IDENTITY, History, Identity, Signature, create_commit
+from containers.git.commits import History, Identity, Signature, create_commit
 from containers.git.discovery import DiscoveredRepository, NotARepositoryError, discover
+from containers.git.held_commits import HeldCommits
 from containers.git.loose_objects import set_aside_ref
 from containers.git.remote.remotes import Credential, Push, PushResult, Remote, RemoteError
 from containers.git.remote.submodule_remotes import SubmoduleRemotes
@@ -24,6 +25,7 @@ from containers.git.working_tree.outer_checkouts import find_showing_checkout
 from containers.git.working_tree.secret_scan import SecretFoundError
 from containers.git.working_tree.task_repository import TaskRepositoryTemplate
 from containers.git.working_tree.worktree_paths import WorktreePaths, find_pool_admin
+from tasks.errors import remedy
 
 __all__ = [
     "BranchMovedError",
@@ -87,6 +89,8 @@ class Repository:
     """The user's environment."""
     history: History
     """Its commit objects."""
+    held: HeldCommits
+    """Its commits with a ref of the program."""
 
     def __init__(self, git: Git, discovered: DiscoveredRepository, environ: Mapping[str, str]) -> None:
         self.root = discovered.root
@@ -107,6 +111,7 @@ class Repository:
         self._writing = self._git.durable()
         self.history = History(self._writing)
         self._commits = CommitCache(self._git)
+        self.held = HeldCommits(self._git)
         self._identity: Identity | None = None
         self._ignore_file: Path | None = None
         self._template: TaskRepositoryTemplate | None = None
@@ -189,29 +194,6 @@ class Repository:
         commit = create_commit(self._writing, tree, parents, content, signature or Signature(self.identity()))
         self._commits.record(commit, parents)
         return commit
-
-    @contextmanager
-    def reproducible_commit(self, commit: str, base: str, name: str) -> Iterator[str]:
-        """Create a commit with the tree of another one, the same in every run, with a ref while in the context.
-
-        `refs/patchyard/<name>` points to it, because fetching by id needs a ref.
-
-        Args:
-            commit: The commit that has the tree.
-            base: Its parent, whose date it gets.
-            name: The last part of the ref.
-
-        Raises:
-            GitError: One of the commits is not in the repository, or the ref cannot be written.
-        """
-        date = self._git.run("show", "--no-patch", "--format=@%ct +0000", base).text
-        signature = Signature(PATCHYARD_IDENTITY, date)
-        created = create_commit(self._git, self.tree(commit), [base], b"What this task builds on\n", signature)
-        self._git.run("update-ref", f"refs/patchyard/{name}", created)
-        try:
-            yield created
-        finally:
-            self._git.run("update-ref", "-d", f"refs/patchyard/{name}")
 
     def tree(self, commit: str) -> str:
         """Return the id of a commit's tree."""
@@ -343,7 +325,7 @@ class Repository:
             lock = FileLock(path, poll_interval=_LOCK_POLL)
             lock.acquire()
         except OSError as error:
-            raise GitError(f"cannot lock {path}: {error.strerror}; make it writable") from None
+            raise GitError(f"cannot lock {path}: {error.strerror}; {remedy(error)}") from None
         try:
             yield
         finally:

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from containers.git.working_tree.checkout import Checkout
 from containers.temporary import write_atomically
-from tasks.errors import PatchyardError
+from tasks.errors import PatchyardError, remedy
 
 
 class PoolError(PatchyardError):
@@ -68,7 +68,7 @@ def write_record(path: Path, record: AttemptRecord) -> None:
     try:
         write_atomically(file, json.dumps(asdict(record)).encode("ascii"))
     except OSError as error:
-        raise PoolError(f"cannot write {file}: {error.strerror}; make room, or make it writable") from None
+        raise PoolError(f"cannot write {file}: {error.strerror}; {remedy(error)}") from None
 
 
 def read_record(path: Path) -> AttemptRecord | None:

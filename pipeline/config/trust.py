@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from containers.agents.builtin import BUILT_IN
+from containers.filesystem import write_file
 from pipeline.config.settings import SETTINGS, Settings
 from pipeline.config.sources import ConfigError, Sources
 from pipeline.config.table import NeedsTrust, Setting
@@ -143,7 +144,7 @@ class TrustStore:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for grant in grants:
             path = self._directory / grant.digest(root)
-            path.write_text(f"{root.resolve()}\n{grant}\n", encoding="utf-8", errors="replace")
+            write_file(path, f"{root.resolve()}\n{grant}\n".encode(errors="replace"))
 
     def remove(self, grants: Iterable[Grant], root: Path) -> None:
         """Forget settings."""

@@ -157,7 +157,7 @@ class Attempt:
         if not spec.is_contained or job.start == base:
             yield job
             return
-        held = context.repository.reproducible_commit(job.start, base, f"{context.run.id}/{spec.id}")
+        held = context.repository.held.reproducible(job.start, base, context.run.id, spec.id)
         async with in_thread(held) as start:
             yield replace(job, start=start)
 

@@ -36,7 +36,7 @@ from pipeline.run.result_cache import ResultCache
 from pipeline.run.stored.open_store import repository_id
 from pipeline.run.stored.recovery import make_store_work, remove_run_file, write_run_file
 from pipeline.store.store import Store
-from tasks.errors import PatchyardError
+from tasks.errors import PatchyardError, remedy
 from tasks.model import Mode, RunStatus
 
 LOCK_WAIT = 2.0
@@ -178,7 +178,7 @@ async def _locked_directory(directory: Path, recorder: Recorder) -> AsyncIterato
     except Timeout:
         raise CallError(f"run {directory.name} is running in another process") from None
     except OSError as error:
-        raise CallError(f"cannot write to {directory}: {error.strerror}; make it writable") from None
+        raise CallError(f"cannot write to {directory}: {error.strerror}; {remedy(error)}") from None
     try:
         yield
     finally:

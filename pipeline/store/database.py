@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 from pipeline.store.engine import (
     NewerSchemaError,
     engine_of,
+    is_full,
     is_unavailable,
     message_without_passwords,
     url_of,
@@ -20,6 +21,7 @@ from tasks.errors import PatchyardError
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Table
     from sqlalchemy.dialects import postgresql, sqlite
+    from sqlalchemy.exc import SQLAlchemyError
 
 
 class StoreError(PatchyardError):
@@ -150,16 +152,27 @@ class Database:
         if self._owner and self._owner[0] == run and (row is None or row.owner != self._owner[1]):
             raise LeaseLostError(run)
 
+    def _first(self, error: "SQLAlchemyError") -> "SQLAlchemyError":
+        """Return the error that others followed: after a full disk, SQLite cannot roll back either."""
+        found, above = error, error.__context__
+        while above is not None:
+            found = above if isinstance(above, self._error) else found
+            above = above.__context__
+        return found
+
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:
         """Raise errors of the database as `StoreError`, without its passwords."""
         try:
             yield
         except self._error as error:
-            reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+            first = self._first(error)
+            reason = str(getattr(first, "orig", None) or first).strip().partition("\n")[0]
             reason = message_without_passwords(reason, self.url)
-            kind = StoreUnavailableError if is_unavailable(error) else StoreError
-            raise kind(f"the database {url_without_passwords(self.url)} cannot be used: {reason}") from error
+            kind = StoreUnavailableError if is_unavailable(first) else StoreError
+            advice = "; make room on its disk" if is_full(self.url, reason) else ""
+            message = f"the database {url_without_passwords(self.url)} cannot be used: {reason}{advice}"
+            raise kind(message) from error
         except NewerSchemaError as error:
             raise StoreError(
                 f"the database {url_without_passwords(self.url)} belongs to a newer patchyard (its schema "

@@ -1,5 +1,7 @@
 """URL of the database, and SQLAlchemy's engine for it."""
 
+from pathlib import Path
+from shutil import disk_usage
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -24,6 +26,8 @@ TIMEOUTS = {"connect_timeout": "10", "keepalives_idle": "30", "tcp_user_timeout"
 
 https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
 """
+SMALLEST_ROOM = 1 << 17
+"""Bytes that SQLite may need for a commit; with less on its disk, an I/O error is taken for a full disk."""
 LOCK_WAIT, LOCK_RETRY = 30, 0.01
 """Seconds to wait for a SQLite database that another process has locked, and between two attempts."""
 IDLE_TRANSACTION_LIMIT = 10_000
@@ -145,6 +149,18 @@ def is_unavailable(error: "SQLAlchemyError") -> bool:
         return False
     state = getattr(error.orig, "sqlstate", "")  # missing in SQLite's errors
     return state is None or state.startswith(("08", "57P"))
+
+
+def is_full(url: "URL", reason: str) -> bool:
+    """Whether an error of SQLite is due to a full disk, which it also calls an I/O error."""
+    if url.get_backend_name() != "sqlite" or not url.database:
+        return False
+    if reason == "database or disk is full":
+        return True
+    try:
+        return reason == "disk I/O error" and disk_usage(Path(url.database).parent).free < SMALLEST_ROOM
+    except OSError:
+        return False
 
 
 def url_without_passwords(url: "URL") -> str:

@@ -21,6 +21,7 @@ from pipeline.store.rows import (
     run_values,
 )
 from pipeline.store.run_options import PublishOptions, StoredCall
+from tasks.errors import remedy
 from tasks.keys import InputHashes
 from tasks.model import Conflict, Outcome, PullRequest, Request, RunStatus, StepResult
 from tasks.patch_data import InlineData
@@ -63,7 +64,7 @@ class Store(StoreReader):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StoreError(f"cannot create {path.parent}: {error.strerror}; make it writable") from None
+            raise StoreError(f"cannot create {path.parent}: {error.strerror}; {remedy(error)}") from None
         from sqlalchemy import URL  # noqa: PLC0415 - slow
 
         return cls(URL.create("sqlite", database=str(path)))

@@ -13,14 +13,22 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from containers.filesystem import empty_directory, is_directory, make_accessible, refuse_mounts, remove
+from containers.filesystem import (
+    empty_directory,
+    is_directory,
+    make_accessible,
+    refuse_mounts,
+    remove,
+    write_file,
+)
 from containers.git.command import Git, GitError
 from containers.git.commit_cache import CommitCache, Layout
+from containers.git.file_errors import file_errors
 from containers.git.loose_objects import LooseObjects
 from containers.git.working_tree.conversions import may_convert
 from containers.git.working_tree.patch_size import free_space
 from containers.git.working_tree.secret_scan import refuse_secrets, with_temporary_objects
-from containers.git.working_tree.staging import StagedTree, Staging, transplant
+from containers.git.working_tree.staging import StagedTree, Staging, stage_patch
 from containers.git.working_tree.standalone import create_standalone, is_plain
 from containers.git.working_tree.task_files import GIT, make_owned, remove_special, scan
 from containers.git.working_tree.task_repository import TaskRepositoryTemplate, keeps_modes
@@ -91,6 +99,7 @@ class Checkout:
             paths.path, {**work_tree, "GIT_DIR": str(paths.common), "GIT_INDEX_FILE": str(staged)}
         )
 
+    @file_errors()
     def reset(self, commit: str, keep: Sequence[str] = ()) -> None:
         """Reset the worktree to exactly the files of a commit.
 
@@ -108,7 +117,7 @@ class Checkout:
         self._remove_git_files(old)
         self._check_out_with_repairs(commit, old, keep)
         self._create_repository(commit)
-        self._paths.own("base").write_text(commit, "ascii")
+        write_file(self._paths.own("base"), commit.encode("ascii"))
         self._record_reset_time()
 
     def _discard_state(self) -> str | None:
@@ -272,6 +281,7 @@ class Checkout:
             create_standalone(self._staging, self._paths.common, commit, depth, path)
             yield path
 
+    @file_errors()
     def snapshot(self, exclude: Sequence[str] = ()) -> str:
         """Return the id of the tree of the worktree's current files.
 
@@ -283,6 +293,7 @@ class Checkout:
         """
         return self._open_staging(self._reset_commit(), exclude).stage(with_diff=False).tree
 
+    @file_errors()
     def patch(
         self,
         start: str,
@@ -314,38 +325,26 @@ class Checkout:
             staging = replace(self._open_staging(start, exclude), limit=limit)
             try:
                 if not secrets:
-                    staged = self._stage_patch(staging, baseline)
+                    staged = stage_patch(staging, baseline, self._commits.tree)
                 else:
                     staged = self._stage_searched_patch(staging, baseline, secrets)
             except GitError as error:
                 if not loose.set_aside_named(error.stderr):
                     raise
             if staged is None or loose.set_aside_damaged({change.new for change in staged.changes}):
-                # Git took an object for stored that is damaged: it is stored again from its file.
-                staged = None
-                self._forget_files()
+                staged = None  # git took a damaged object for stored: it is stored again from its file
+                for suffix in ("index", "staged"):
+                    self._paths.own(suffix).unlink(missing_ok=True)
         files = sorted({change.path for change in staged.changes})
         return Patch(start=start, tree=staged.tree, diff=staged.diff or InlineData(b""), files=tuple(files))
-
-    def _forget_files(self) -> None:
-        """Let the next patch read all files."""
-        for suffix in ("index", "staged"):
-            self._paths.own(suffix).unlink(missing_ok=True)
-
-    def _stage_patch(self, staging: Staging, baseline: str | None) -> StagedTree:
-        staged = staging.stage()
-        if not (baseline is None or baseline == (tree := self._commits.tree(staging.start))):
-            own = transplant(staging, baseline, staged.tree, tree)
-            staged = staging.compare(own, with_diff=staged.diff is not None)
-        return staging.with_diff(staged)
 
     def _stage_searched_patch(self, staging: Staging, baseline: str | None, secrets: Secrets) -> StagedTree:
         """Search a patch for secrets with objects that are thrown away, then stage the same patch."""
         for _ in range(_ATTEMPTS):
             with with_temporary_objects(staging, self._paths.common / "objects") as temporary:
-                searched = self._stage_patch(temporary, baseline)
+                searched = stage_patch(temporary, baseline, self._commits.tree)
                 refuse_secrets(searched, temporary.git, secrets)
-            staged = self._stage_patch(staging, baseline)
+            staged = stage_patch(staging, baseline, self._commits.tree)
             if staged == searched:
                 return staged
         raise GitError(
@@ -385,8 +384,9 @@ class Checkout:
         if not patterns:
             return ()
         own, together = self._paths.own("excluded"), self._paths.own("ignored")
-        own.write_bytes(os.fsencode("".join(f"{pattern}\n" for pattern in patterns)))
-        together.write_bytes(self._read_user_ignores() + b"\n" + own.read_bytes())
+        added = os.fsencode("".join(f"{pattern}\n" for pattern in patterns))
+        write_file(own, added)
+        write_file(together, self._read_user_ignores() + b"\n" + added)
         return ("-c", f"core.excludesFile={together}")
 
     def _options(self) -> tuple[str, ...]:

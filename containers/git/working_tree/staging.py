@@ -1,7 +1,7 @@
 """Create a tree and a patch of a directory, with an index that no task has changed."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -253,6 +253,24 @@ class Staging:
             return staged
         put_entries(self.git, {one.path: (one.new_mode, one.old) for one in same})
         return self.compare(self._write_tree(), with_diff=staged.diff is not None)
+
+
+def stage_patch(staging: Staging, baseline: str | None, tree_of: Callable[[str], str]) -> StagedTree:
+    """Return the tree of the directory with its patch, which has only changes since a baseline. Blocking.
+
+    Args:
+        staging: The staging.
+        baseline: A tree; `None` for that of the start.
+        tree_of: Returns the tree of a commit.
+
+    Raises:
+        PatchTooLargeError: The patch would be larger than the limit.
+    """
+    staged = staging.stage()
+    if not (baseline is None or baseline == (tree := tree_of(staging.start))):
+        own = transplant(staging, baseline, staged.tree, tree)
+        staged = staging.compare(own, with_diff=staged.diff is not None)
+    return staging.with_diff(staged)
 
 
 def transplant(staging: Staging, baseline: str, after: str, start_tree: str) -> str:

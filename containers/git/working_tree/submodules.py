@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from containers.filesystem import is_directory, read_regular
+from containers.filesystem import is_directory, read_regular, write_file
 from containers.git.command import Git, GitError
 from containers.git.commits import GITLINK
 from containers.git.index import put_entries, read_entries, remove_entries
@@ -139,10 +139,10 @@ class SubmoduleReader:
             raise GitError("it has no objects")
         for name in ("objects/info", "refs"):
             (temporary / name).mkdir(parents=True)
-        (temporary / "HEAD").write_text("ref: refs/heads/none\n", "ascii")
         kind = "[extensions]\n\tobjectFormat = sha256\n" if directory.is_sha256 else ""
-        (temporary / "config").write_text(f"[core]\n\trepositoryFormatVersion = 1\n{kind}", "ascii")
-        (temporary / "objects/info/alternates").write_bytes(os.fsencode(directory.objects) + b"\n")
+        write_file(temporary / "HEAD", b"ref: refs/heads/none\n")
+        write_file(temporary / "config", f"[core]\n\trepositoryFormatVersion = 1\n{kind}".encode("ascii"))
+        write_file(temporary / "objects/info/alternates", os.fsencode(directory.objects) + b"\n")
         names = {"GIT_DIR": temporary, "GIT_WORK_TREE": work_tree, "GIT_INDEX_FILE": temporary / "index"}
         return self.git.unbound().at(work_tree, {name: str(path) for name, path in names.items()})
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from containers.filesystem import is_directory, read_regular, remove
+from containers.filesystem import is_directory, read_regular, remove, write_file
 from containers.git.command import Git
 from containers.git.user_config import absolute_url
 from containers.temporary import temporary_directory
@@ -99,14 +99,14 @@ class TaskRepositoryTemplate:
         for name in ("objects/info", "objects/pack", "refs/heads", "refs/tags", "info", "hooks"):
             (directory / name).mkdir(parents=True, exist_ok=True)
         modes = _config([("core.fileMode", "true" if keeps_modes else "false")])
-        (directory / "config").write_bytes(self.config + modes)
-        (directory / "packed-refs").write_bytes(self.packed_refs)
-        (directory / "objects/info/alternates").write_bytes(os.fsencode(self.objects) + b"\n")
-        (directory / "info/exclude").write_bytes(self.exclude)
+        write_file(directory / "config", self.config + modes)
+        write_file(directory / "packed-refs", self.packed_refs)
+        write_file(directory / "objects/info/alternates", os.fsencode(self.objects) + b"\n")
+        write_file(directory / "info/exclude", self.exclude)
         if self.shallow is not None:
-            (directory / "shallow").write_bytes(self.shallow)
+            write_file(directory / "shallow", self.shallow)
         shutil.copy2(index, directory / "index")
-        (directory / "HEAD").write_text(f"{commit}\n", "ascii")
+        write_file(directory / "HEAD", f"{commit}\n".encode("ascii"))
 
 
 def _config(settings: Iterable[tuple[str, str]]) -> bytes:

@@ -14,7 +14,7 @@ from pipeline.config.sources import load
 from pipeline.config.trust import require_trust
 from pipeline.run.call.prepare import CallError
 from pipeline.run.stored.open_store import open_store
-from pipeline.run.stored.recovery import make_store_work
+from pipeline.run.stored.recovery import make_store_work, release_commits
 from pipeline.run.stored.retention import Retention
 from tasks.durations import parse_duration
 from tasks.model import PlanSettings
@@ -53,6 +53,8 @@ def clean(repo: Path, worktrees: Path | None, older_than: str | None, *, dry_run
     opener = partial(open_store, repository, environ)
     store_work = make_store_work(opener, environ, settings.max_patch)
     removed = remove_worktrees(repository, directory, dry_run=dry_run, store_work=store_work)
+    if not dry_run:
+        release_commits(repository)
     verb = "would remove" if dry_run else "removed"
     for item in removed:
         click.echo(printable(f"{verb} {item}"))

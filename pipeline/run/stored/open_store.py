@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from containers.git.repository import Repository
 from pipeline.run.control import host_name
 from pipeline.run.paths import runs_directory
-from pipeline.run.stored.recovery import add_missing_runs
+from pipeline.run.stored.recovery import add_missing_runs, release_commits
 from pipeline.store.engine import VARIABLE
 from pipeline.store.store import Store
 from tasks.text import without_credentials
@@ -26,6 +26,8 @@ def open_store(repository: Repository, environ: Mapping[str, str], database: str
     shared = repository_id(repository, environ) if url else ""
     store = Store(url, repository=shared) if url else Store.beside(repository.common)
     add_missing_runs(store, runs_directory(repository.common))
+    if (repository.common / "refs" / "patchyard").is_dir():
+        release_commits(repository)
     return store
 
 

@@ -17,9 +17,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from containers.git.repository import GitError, SecretFoundError
+from containers.git.repository import GitError, Repository, SecretFoundError
 from containers.temporary import write_atomically
 from containers.worktrees.worktree import AttemptRecord, StoreWork, Worktree
+from pipeline.run.paths import runs_directory
 from pipeline.store.records import Run, StoredAttempt, format_time, parse_time
 from pipeline.store.run_options import PublishOptions, StoredCall
 from pipeline.store.store import Store, UnknownRunError
@@ -64,6 +65,12 @@ def add_missing_runs(store: Store, runs: Path) -> None:
             run = _decode(json.loads(path.read_bytes()))
             store.add_missing_run(run)
             path.unlink(missing_ok=True)
+
+
+def release_commits(repository: Repository) -> None:
+    """Remove the refs by which killed processes held commits. Blocking."""
+    runs = runs_directory(repository.common)
+    repository.held.release(lambda run: not is_locked(runs / run))
 
 
 def _encode(run: Run) -> dict[str, Any]:

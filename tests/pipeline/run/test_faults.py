@@ -9,21 +9,19 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from github_server import Fault, GitHubServer
 from project import Done, Project, wait_for
 from repositories import Clone
+from small_disk import as_root, grow, mounted
 from stand_in_engine import StandIn, command_line
 
 from containers.dagger_engine.session import CLI
 
 FAKETIME = next(iter(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None)
 NO_FAKETIME = "libfaketime is not installed, so the clock cannot be set back"
-NO_MOUNT = "only root can mount a file system that is full or read-only"
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason=NO_MOUNT)
 WAIT = 'touch "$SHARED/$PATCHYARD_TASK.in"; while [ ! -e "$SHARED/go" ]; do sleep 0.02; done\n'
 
 
@@ -49,22 +47,6 @@ def completed(project: Project, run: str, *tasks: str) -> Done:
     )
     assert fsck.returncode == 0, fsck.stderr
     return done
-
-
-@contextmanager
-def mounted(path: Path, size: str) -> Iterator[None]:
-    """A file system of its own, in memory, with room for so much."""
-    path.mkdir(exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", path], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", path], check=True)
-
-
-def grow(path: Path, size: str) -> None:
-    """Make room."""
-    subprocess.run(["mount", "-o", f"remount,size={size}", path], check=True)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """What a killed run leaves of its temporary files is gone after the next `run`, `resume` or `clean`."""
 
+import fcntl
 import shutil
 import signal
 from pathlib import Path
@@ -102,3 +103,20 @@ def test_lock_of_a_killed_git_and_what_was_set_aside_do_not_stay(project: Projec
     project.call("clean").expect()
     assert not project.worktrees.exists()
     assert list(project.state.glob("wt-*")) == []
+
+
+@pytest.mark.parametrize("command", ["run", "clean"])
+def test_ref_of_a_killed_run_is_removed_and_one_of_a_living_run_stays(project: Project, command: str) -> None:
+    """A commit that a container starts from is held by a ref while its task runs."""
+    plan = project.tasks({"1.1": "echo one > one.txt"})
+    project.clone.git("update-ref", "refs/patchyard/killed/1.1", "HEAD")
+    project.clone.git("update-ref", "refs/patchyard/living/1.1", "HEAD")
+    for run in ("killed", "living"):
+        (project.state / "runs" / run).mkdir(parents=True)
+        (project.state / "runs" / run / "lock").touch()
+    with (project.state / "runs" / "living" / "lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        project.call(*(["run", plan] if command == "run" else ["clean"])).expect()
+    assert project.clone.git("for-each-ref", "--format=%(refname)", "refs/patchyard") == (
+        "refs/patchyard/living/1.1"
+    )

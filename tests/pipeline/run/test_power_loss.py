@@ -1,12 +1,14 @@
 """After a loss of power, what is empty or damaged is made again from the stored patches."""
 
+import shutil
+import subprocess
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 from github_server import GitHubServer
-from project import Project
+from project import COMMAND, Project
 
 SCRIPTS = {
     "1.1": "mkdir -p deep/er; echo one > deep/er/one.txt",
@@ -137,3 +139,23 @@ def test_objects_left_by_an_earlier_attempt_do_not_spoil_a_patch(project: Projec
 
     assert again.statuses == first.statuses == {"1.1": "changed"}
     assert project.show("patchyard/demo/1.1:d/one.txt") == "one"
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_objects_and_branch_are_on_disk_before_the_outcome_is_stored(project: Project, tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    calls = "fsync,fdatasync,rename,link"
+    argv: list[str | Path] = ["strace", "-f", "-qq", "-y", "-e", f"trace={calls}", "-o", trace, *COMMAND, "run"]
+    plan = project.tasks({"1.1": "mkdir d; echo one > d/one.txt"})
+    done = subprocess.run(
+        [*argv, plan, "--no-cache"], cwd=project.root, env=project.environ, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    synced = [line for line in trace.read_text().splitlines() if "fsync(" in line or "fdatasync(" in line]
+    places = [
+        next((name for name in ("/objects/", "refs/heads/patchyard/", "patchyard.db-wal") if name in line), "")
+        for line in synced
+    ]
+    branch = places.index("refs/heads/patchyard/")
+    assert places[:branch].count("/objects/") >= 3, synced  # files, trees, and the commit
+    assert "patchyard.db-wal" in places[branch:], synced
