@@ -17,6 +17,10 @@ class Mode(StrEnum):
     DAGGER = "dagger"  # side by side, each in a container of a Dagger engine
 
 
+LARGEST_POOL = 1000
+"""The most worktrees of a pool: each is a checkout, and a file that stays open during a run."""
+
+
 class Status(StrEnum):
     """How a task ended."""
 

@@ -61,6 +61,10 @@ def _report(error: BaseException) -> int | None:
             click.echo(printable(f"patchyard: {where}{error.strerror or error}"), err=True)
         case RecursionError():
             click.echo("patchyard: a file or a directory is nested too deeply; make it flatter", err=True)
+        case RuntimeError() if "Symlink loop" in str(error):  # Path.resolve before Python 3.13
+            click.echo(printable(f"patchyard: a symbolic link leads to itself: {_after_from(error)}"), err=True)
+        case RuntimeError() if "can't start new thread" in str(error):
+            click.echo("patchyard: the system permits no more threads; raise the limit", err=True)
         case MemoryError():
             click.echo(
                 "patchyard: there is not enough memory; close other programs, or raise the limit", err=True
@@ -68,6 +72,10 @@ def _report(error: BaseException) -> int | None:
         case _:
             return None
     return 1
+
+
+def _after_from(error: RuntimeError) -> str:
+    return str(error).partition(" from ")[2].strip("'")
 
 
 def _print_error(error: PatchyardError) -> None:

@@ -81,7 +81,7 @@ def setting_option(item: Setting) -> Callable[[F], F]:
     if item.is_list:
         help_text = help_text.replace(".", REPEATABLE, 1)
     types = {
-        int: click.IntRange(min=1),
+        int: click.IntRange(min=1, max=item.api.maximum if item.api else None),
         Path: click.Path(path_type=Path),
         Mode: click.Choice([str(mode) for mode in Mode]),
     }

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from containers.agents.builtin import BUILT_IN, Agent
 from containers.dagger_engine.engines import EngineAddress
 from tasks.durations import parse_duration
-from tasks.model import Mode
+from tasks.model import LARGEST_POOL, Mode
 from tasks.secrets import OWN_SECRETS
 from tasks.sizes import format_size, parse_size
 
@@ -60,14 +60,14 @@ def parse_flag(value: object) -> bool:
         raise ValueError("expected true or false") from None
 
 
-def parse_count(value: object) -> int:
-    """Return a whole number of at least 1."""
+def parse_pool_size(value: object) -> int:
+    """Return a number of worktrees."""
     try:
         size = int(str(value))
     except ValueError:
         size = 0
-    if isinstance(value, bool) or size < 1:
-        raise ValueError("expected a whole number of at least 1")
+    if isinstance(value, bool) or not 1 <= size <= LARGEST_POOL:
+        raise ValueError(f"expected a whole number from 1 to {LARGEST_POOL}")
     return size
 
 

@@ -15,7 +15,6 @@ from pipeline.config.converters import (
     parse_branch_template,
     parse_bytes,
     parse_commands,
-    parse_count,
     parse_depth,
     parse_engines,
     parse_environment,
@@ -24,6 +23,7 @@ from pipeline.config.converters import (
     parse_mode,
     parse_patch_size,
     parse_path,
+    parse_pool_size,
     parse_relative_paths,
     parse_seconds,
     parse_secret_names,
@@ -39,7 +39,7 @@ from pipeline.config.table import (
     declared_settings,
     setting,
 )
-from tasks.model import Batch, Mode, Task
+from tasks.model import LARGEST_POOL, Batch, Mode, Task
 
 DEFAULT_BRANCH = "patchyard/{plan}/{task}"
 DEFAULT_TIMEOUT = 3600.0
@@ -80,11 +80,11 @@ class Settings:
     )
     pool_size: int = setting(
         3,
-        parse_count,
+        parse_pool_size,
         "Number of worktrees, and so of tasks that run at once.",
         option=Option("N"),
         module=ModuleArgument(),
-        api=ApiField(maximum=1000),
+        api=ApiField(maximum=LARGEST_POOL),
     )
     agent: str | None = setting(
         None,

@@ -15,7 +15,7 @@ from pipeline.report.model import Report, StartPart, TaskPart
 from pipeline.run.branches import RUN_TRAILER
 from pipeline.run.commits import commit_message
 from pipeline.run.plan_name import plan_names
-from tasks.model import Plan, Task
+from tasks.model import LARGEST_POOL, Plan, Status, Task
 from tasks.plan.parser import parse
 from tasks.secrets import MASK
 from tasks.text import without_unprintable
@@ -114,6 +114,10 @@ def find_problems(report: Report, plan: Plan, template: str) -> Iterator[str]:
         yield f"{_quoted(report.run)} is not a valid run id"
     if not _ID.fullmatch(report.base.commit):
         yield f"{_quoted(report.base.commit)} is not a valid commit id"
+    if not 1 <= report.pool_size <= LARGEST_POOL:
+        yield f"{report.pool_size} is not a valid size of a pool"
+    if any((one or 0) < 0 for one in (report.seconds, report.speedup, report.efficiency)):
+        yield "its times are negative"
     yield from _repeated(report)
     known = {task.id: task for task in plan.tasks}
     created = frozenset({report.base.commit, *(commit.id for commit in report.commits)})
@@ -142,14 +146,27 @@ def _task_problems(task: TaskPart, known: Mapping[str, Task], created: frozenset
         yield f"{_quoted(task.worktree)} is not a valid worktree of task {task.task}"
     if task.patch not in {None, f"{task.task}.patch"}:
         yield f"{_quoted(task.patch or '')} is not the name of task {task.task}'s patch"
+    yield from _number_problems(task)
     if task.start:
         yield from _start_problems(task.task, task.start, known)
     if not task.commit:
         return
     if not (task.patch and task.branch and task.start and task.start.commit in created):
         yield f"task {task.task} has a commit, but no patch, no branch, or no start point of this run"
+    if task.status != Status.CHANGED:
+        yield f"task {task.task} has a commit, but the status {_quoted(task.status)}"
     if task.commit not in created:
         yield f"the commit of task {task.task} is missing: it was deleted before the report was written"
+
+
+def _number_problems(task: TaskPart) -> Iterator[str]:
+    if task.batch < 1 or any((one or 0) < 0 for one in (task.seconds, task.cost)):
+        yield f"the batch, the time or the costs of task {task.task} are negative"
+    numbers = [step.number for step in task.steps]
+    if min(numbers, default=1) < 1 or numbers != sorted({*numbers}):
+        yield f"the steps of task {task.task} are not numbered from 1"
+    if any(step.seconds < 0 for step in task.steps):
+        yield f"a step of task {task.task} has a negative time"
 
 
 def _start_problems(task: str, start: StartPart, known: Mapping[str, Task]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from tasks.diagnostics import Report, quoted
 from tasks.durations import parse_duration
-from tasks.model import Mode, PlanSettings
+from tasks.model import LARGEST_POOL, Mode, PlanSettings
 
 if TYPE_CHECKING:
     from yaml.nodes import MappingNode, ScalarNode, SequenceNode
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 MAX_CHARACTERS = 100_000
 _ENDS = frozenset({"---", "..."})
-_COUNT = re.compile(r"[1-9][0-9]{0,5}")
+_COUNT = re.compile(r"[1-9][0-9]{0,3}")
 _TAG = "tag:yaml.org,2002:"
 
 
@@ -175,11 +175,11 @@ class _Reader:
             return None
 
     def _pool_size(self, node: "Node") -> int | None:
-        text = self._scalar(node, "a whole number of at least 1")
+        text = self._scalar(node, f"a whole number from 1 to {LARGEST_POOL}")
         if text is None:
             return None
-        if not _COUNT.fullmatch(text):
-            self._error(node, f"expected a whole number of at least 1, not {quoted(text)}")
+        if not _COUNT.fullmatch(text) or int(text) > LARGEST_POOL:
+            self._error(node, f"expected a whole number from 1 to {LARGEST_POOL}, not {quoted(text)}")
             return None
         return int(text)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from containers.filesystem import open_regular
 from pipeline.cli.options import database_option, repo_option
 from pipeline.cli.process import environment, repository_and_store
 from pipeline.console import outcome_table, show, table
@@ -214,9 +215,14 @@ def _print_log(path: Path, ended: Callable[[], bool]) -> None:
     """Copy a log to standard output until `ended` returns true, up to its end at that moment. Blocking.
 
     A terminal gets no control sequence of it; a file or a pipe gets every byte.
+
+    Raises:
+        UnknownRunError: It is not a plain file: a pipe would block.
     """
     out, text = sys.stdout.buffer, LogText() if sys.stdout.isatty() else None
-    with path.open("rb") as log:
+    if (log := open_regular(path)) is None:
+        raise UnknownRunError(f"{path} is not a plain file, so it is not printed")
+    with log:
         while True:
             last = ended()
             while data := log.read(65536):

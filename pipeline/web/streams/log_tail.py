@@ -8,6 +8,8 @@ from pathlib import Path
 import anyio
 from anyio import to_thread
 
+from containers.filesystem import open_regular
+
 CHUNK = 64 * 1024
 """Bytes of a log that are read at a time."""
 POLL = 0.1
@@ -26,19 +28,19 @@ class LogPart:
 def read_log(path: Path, start: int, size: int = CHUNK) -> LogPart:
     """Read at most `size` bytes from a position; a negative one counts from the end. Blocking.
 
-    A file that is missing or not readable is as empty.
+    A file that is missing or not readable is as empty, and so is a pipe, which would block.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        file = open_regular(path)
     except OSError:
+        file = None
+    if file is None:
         return LogPart(start, b"")
-    try:
+    with file:
         if start < 0:
-            start = max(0, os.fstat(descriptor).st_size + start)
-        data = os.pread(descriptor, size, start)
+            start = max(0, os.fstat(file.fileno()).st_size + start)
+        data = os.pread(file.fileno(), size, start)
         return LogPart(start + len(data), data)
-    finally:
-        os.close(descriptor)
 
 
 async def tail_log(

@@ -34,6 +34,11 @@ def result_of(error: str) -> "subprocess.CompletedProcess[str]":
         ("ExceptionGroup('a', [ExceptionGroup('b', [no_space])])", "/repo/.git/x: No space left on device"),
         (r"ExceptionGroup('a', [ValueError(), PatchyardError('a sentence\x1b')])", "a sentence<U+001B>"),
         ("RecursionError()", "a file or a directory is nested too deeply; make it flatter"),
+        (
+            "RuntimeError(\"Symlink loop from '/work/trees'\")",
+            "a symbolic link leads to itself: /work/trees",
+        ),
+        ('RuntimeError("can\'t start new thread")', "the system permits no more threads; raise the limit"),
         ("MemoryError()", "there is not enough memory; close other programs, or raise the limit"),
     ],
 )

@@ -125,8 +125,8 @@ def test_invalid_environment_variable(project: Project, environ: Mapping[str, st
     [
         ("pool_size = ", "not valid TOML"),
         ("pool_sise = 3", "pool_sise: no such setting; did you mean pool_size?"),
-        ("pool_size = 0", "pool_size: expected a whole number of at least 1"),
-        ("pool_size = true", "pool_size: expected a whole number of at least 1"),
+        ("pool_size = 0", "pool_size: expected a whole number from 1 to 1000"),
+        ("pool_size = true", "pool_size: expected a whole number from 1 to 1000"),
         ("mode = 3", "mode: expected one of"),
         ("agents = 3", "agents: expected tables such as"),
         ("[agents.x]\ncomand = 'x'", "agents: x.comand: "),

@@ -147,8 +147,9 @@ def test_pyproject_is_read_without_a_file_of_its_own(tmp_path: Path) -> None:
     ("file", "message"),
     [
         ("pool_sise = 3", "pool_sise: no such setting; did you mean pool_size?"),
-        ("pool_size = 0", "pool_size: expected a whole number of at least 1"),
-        ("pool_size = true", "pool_size: expected a whole number of at least 1"),
+        ("pool_size = 0", "pool_size: expected a whole number from 1 to 1000"),
+        ("pool_size = 1001", "pool_size: expected a whole number from 1 to 1000"),
+        ("pool_size = true", "pool_size: expected a whole number from 1 to 1000"),
         ('mode = "fast"', "mode: expected one of local, parallel, dagger"),
         ('branch = "x"', "branch: it needs {task}, otherwise all tasks would share a branch"),
         ('branch = "{title}/{task}"', "branch: {title} is unknown; use {plan}, {task} and {run}"),

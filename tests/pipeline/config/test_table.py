@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from pydantic import create_model
 
 from pipeline.cli.options import run_options, setting_options
-from pipeline.config.converters import parse_count, parse_list
+from pipeline.config.converters import parse_list, parse_pool_size
 from pipeline.config.settings import SECTIONS, SETTINGS, Settings
 from pipeline.config.table import (
     ApiField,
@@ -30,7 +30,7 @@ class MoreSettings(Settings):
 
     retries: int = setting(
         2,
-        parse_count,
+        parse_pool_size,
         "How often a failed step runs again.",
         option=Option("N"),
         module=ModuleArgument(),

@@ -144,6 +144,22 @@ FORGED: list[tuple[Change, str]] = [
     (lambda report: first(report).update(seconds=float("nan")), "seconds: out of range"),
     (lambda report: first(report).update(seconds=10**400), "seconds: out of range"),
     (lambda report: report.update(pool_size=2**70), "pool_size: out of range"),
+    (lambda report: report.update(pool_size=-1), "-1 is not a valid size of a pool"),
+    (lambda report: report.update(seconds=-1), "its times are negative"),
+    (
+        lambda report: first(report).update(seconds=-1),
+        "or the costs of task 1.1 are negative",
+    ),
+    (
+        lambda report: first(report).update(batch=-1),
+        "or the costs of task 1.1 are negative",
+    ),
+    (
+        lambda report: first(report)["steps"][0].update(number=-5),
+        "are not numbered from 1",
+    ),
+    (lambda report: first(report)["steps"].append(first(report)["steps"][0]), "are not numbered from 1"),
+    (lambda report: first(report).update(status="failed"), "has a commit, but the status 'failed'"),
     (lambda report: first(report).update(title="a\0b"), "title: not valid Unicode"),
     (lambda report: first(report).update(title="\ud800"), "title: not valid Unicode"),
     (lambda report: first(report).update(task="1.1\x1b[2J\n"), "is not a valid task id"),

@@ -1,5 +1,6 @@
 """The commands that inspect stored runs: status, runs, logs, diff and patches."""
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -52,6 +53,17 @@ def test_logs_prints_what_a_task_printed(project: Project, ended: Done) -> None:
     assert "said\n" in log
     assert log == project.log(ended.run, "1.1")
     assert project.call("logs", "latest", "1.3", "--follow").expect(0).out.count("last words\n") == 1
+
+
+def test_logs_does_not_wait_for_a_pipe_in_place_of_a_log(project: Project, ended: Done) -> None:
+    """A task of this machine knows where its log is, and can replace it."""
+    log = project.state / "runs" / ended.run / "1.1.log"
+    log.unlink()
+    os.mkfifo(log)
+
+    said = project.call("logs", "latest", "1.1").expect(2).err
+
+    assert "1.1.log is not a plain file, so it is not printed" in said
 
 
 def test_logs_follows_a_task_until_it_has_ended(project: Project) -> None:

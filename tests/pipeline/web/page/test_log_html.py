@@ -1,5 +1,6 @@
 """The log of a task as HTML on its page."""
 
+import os
 import re
 from pathlib import Path
 
@@ -43,3 +44,11 @@ def test_long_log_is_shown_from_its_end_with_a_note(tmp_path: Path) -> None:
     assert found[0].startswith("<i>the first 1,000 bytes are not shown</i>\n")
     assert sum(piece.count("y") for piece in found) == SHOWN + 1  # `bytes` has one
     assert pieces(tmp_path / "none") == []
+
+
+def test_a_pipe_or_a_link_in_place_of_a_log_is_as_empty(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "private").write_text("private")
+    (tmp_path / "link").symlink_to(tmp_path / "private")
+
+    assert [read_log(tmp_path / name, 0) for name in ("pipe", "link")] == [LogPart(0, b"")] * 2
