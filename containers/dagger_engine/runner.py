@@ -43,6 +43,10 @@ if TYPE_CHECKING:
 
 WORK = "/work"
 """Directory of the task's tree in its container."""
+PATIENCE = 60.0
+"""Seconds past its time limit, at least, that a container may take to start and end; half the limit if longer.
+
+The limit is kept inside of the container, where a task may stop what keeps it."""
 VERSION_TIMEOUT = 20.0
 """Seconds that an agent may take to print its version."""
 DEFAULT_IMAGE = "python:3.13"
@@ -84,10 +88,11 @@ class _Prepared:
 class EngineRunner:
     """Runs tasks as containers of one engine."""
 
-    def __init__(self, client: "Client", config: ContainerConfig) -> None:
+    def __init__(self, client: "Client", config: ContainerConfig, *, patience: float = PATIENCE) -> None:
         self._client = client
         self._config = config
         self._query = EngineClient(client)
+        self._patience = patience
         self._mark = token_hex(8)
         """Distinguishes execs of this runner from cached ones."""
         self._starts: AsyncCache[Directory] = AsyncCache()
@@ -145,6 +150,9 @@ class EngineRunner:
             try:
                 before = before or await self._prepare(job, worktree)
                 after, report = await self._run_script(before, job, steps, left)
+            except TimeoutError:
+                await reporter.report_overdue(time.monotonic() - began)
+                return
             except EngineQueryError as rejection:
                 report = step_script.report(rejection.output)
                 if all(number in report.records for number in steps):
@@ -171,15 +179,17 @@ class EngineRunner:
         Raises:
             EngineError: The engine is unavailable.
             EngineQueryError: The engine rejects the exec.
+            TimeoutError: The container does not end.
         """
+        longest = None if seconds is None else seconds + job.grace + max(self._patience, seconds / 2)
         key = token_hex(8) if self._config.fresh else None
         container = self._with_steps(before.container, job, steps, seconds, key)
-        report = await self._read_report(container)
+        report = await self._read_report(container, longest)
         if report.failed and self._is_cached(report, job):
             # A cached failure is run again: what was missing then may be there now. Identical execs are one
             # exec (https://docs.dagger.io/features/caching), so the script gets a key.
             container = self._with_steps(before.container, job, steps, seconds, token_hex(8))
-            report = await self._read_report(container)
+            report = await self._read_report(container, longest)
         return _Prepared.from_container(container), report
 
     async def _copy_changes(
@@ -198,13 +208,15 @@ class EngineRunner:
         """Whether the report is of a cached exec: of another run, or of an earlier attempt in this one."""
         return report.run not in {None, job.run} or report.mark not in {None, self._mark}
 
-    async def _read_report(self, container: "Container") -> Report:
-        """Run the steps, and return the report of their script.
+    async def _read_report(self, container: "Container", longest: float | None) -> Report:
+        """Run the steps for at most `longest` seconds, and return the report of their script.
 
         Raises:
             EngineQueryError: The script did not start.
+            TimeoutError: The container did not end.
         """
-        report = step_script.report(await self._query.run_long(container.stdout))
+        with anyio.fail_after(longest):
+            report = step_script.report(await self._query.run_long(container.stdout))
         if report.run is None:
             code, said = await self._query(container.exit_code), await self._query(container.stderr)
             raise EngineQueryError(f"its image has no `sh` that works (exit code {code}): {said.strip()}")

@@ -12,6 +12,12 @@ from tasks.model import Step, StepResult
 UNTIMED = "its image has no `timeout` (coreutils or busybox), which a time limit needs; or set --timeout none"
 
 
+OVERDUE = (
+    "[its container did not end at the time limit: a process in it stopped or replaced what ends the step; "
+    "the container was removed, with its output and changes]\n"
+)
+
+
 class StepReporter:
     """Reports the steps of a task to its log and its watcher, and collects their results."""
 
@@ -65,6 +71,12 @@ class StepReporter:
         if self._running is not None:
             number, step = self._running
             await self._end(number, StepResult(step, None, seconds, cancelled=True), "")
+
+    async def report_overdue(self, seconds: float) -> None:
+        """Report that the running step was ended from outside, `seconds` after the start."""
+        if self._running is not None:
+            number, step = self._running
+            await self._end(number, StepResult(step, None, seconds, timed_out=True), OVERDUE)
 
     async def _end(self, number: int, result: StepResult, output: str) -> None:
         def write() -> StepResult:

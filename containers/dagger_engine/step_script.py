@@ -22,6 +22,13 @@ MARK = "\x1epatchyard "
 """Prefix of a record; ordinary text has no record separator (U+001E)."""
 TIMED_OUT = (124, 137, 143)
 """Exit codes of `timeout` after a timeout, in all implementations."""
+OUTPUT_LIMIT = 12_000_000
+"""About how many bytes of the steps' output leave the container, together, besides the end of each.
+
+An engine sends it in one answer, which takes five times its size in memory."""
+CUT = "[the output is cut here, and its end follows]"
+TAIL = 4096
+"""Bytes of the end of a step's output that follow in any case."""
 NEVER = {"late": None, "missing": 127, "untimed": None}
 """Reasons why a step did not start, with the exit code that a shell would return."""
 
@@ -35,6 +42,42 @@ now() {{ read -r up _ < /proc/uptime; now=$(( ${{up%.*}} * 100 + 1${{up#*.}} - 1
 
 say() {{ printf '%s%s\\n' '{mark}' "$*"; }}
 
+# Copies an output as it comes, until it has more than {room} bytes, and then its end.
+shorten() {{
+    cat <&3 &
+    copier=$!
+    {{ while sleep 0.2 || sleep 1; do stop_after_room; done; }} < /dev/null > /dev/null &
+    watcher=$!
+    wait "$copier"
+    kill "$watcher"
+    end=$(tail -c {tail} <&3)
+    if [ -n "$end" ]; then printf '\\n%s\\n%s\\n' '{cut}' "$end"; fi
+}}
+
+stop_after_room() {{
+    while read -r name number; do
+        if [ "$name" = wchar: ] && [ "$number" -gt {room} ]; then kill "$copier"; fi
+    done < "/proc/$copier/io"
+}}
+
+# Runs a step with its output in a pipe. A process that the step leaves may keep the pipe open: then its
+# output is waited for no longer than three seconds.
+run() {{
+    pipe=/dev/shm/.output-$$-$number
+    if [ "$(echo xy | tail -c 2)" != y ] || ! mkfifo -m 666 "$pipe" "$pipe.end"; then
+        "$@" < "$input" 2>&1
+        return
+    fi
+    {{ shorten 3< "$pipe"; [ -p "$pipe.end" ] && echo > "$pipe.end"; }} &
+    "$@" < "$input" > "$pipe" 2>&1
+    code=$?
+    {{ sleep 3; echo > "$pipe.end"; }} > /dev/null &
+    read -r _ < "$pipe.end"
+    kill "$!"
+    rm -f "$pipe" "$pipe.end"
+    return "$code"
+}}
+
 step() {{
     number=$1; input=$2; shift 2
     say step "$number"
@@ -46,7 +89,7 @@ step() {{
         if ! command -v timeout > /dev/null; then say end "$number" untimed "$from" "$from"; return 1; fi
         set -- timeout -k "$grace" $(( (left + 99) / 100 )) "$@"
     fi
-    "$@" < "$input" 2>&1
+    run "$@"
     code=$?
     now; late=
     if [ -n "$limit" ] && [ "$now" -ge "$deadline" ]; then late=late; fi
@@ -95,13 +138,14 @@ class Report:
         return replace(self, records={key: record for key, record in self.records.items() if key != last})
 
 
-def script(
+def script(  # noqa: PLR0913 - the parts of a script, by name
     numbered: Mapping[int, Step],
     *,
     timeout: float | None,
     grace: float,
     variables: Mapping[str, str] | None = None,
     key: str | None = None,
+    output_limit: int = OUTPUT_LIMIT,
 ) -> str:
     """Return the script that runs the steps.
 
@@ -111,12 +155,16 @@ def script(
         grace: How long, in seconds, a process may take to exit after SIGTERM before it is killed.
         variables: Environment of the steps, added to that of the container; names that a shell accepts.
         key: Makes the script differ from all others, so that it is not a cache hit.
+        output_limit: About how many bytes of the steps' output are printed, besides their ends.
     """
     head = HEAD.format(
         limit="" if timeout is None else max(1, math.ceil(100 * timeout)),
         grace=max(1, math.ceil(grace)),
         mark=MARK,
         run=RUN,
+        room=output_limit // max(1, len(numbered)),
+        tail=TAIL,
+        cut=CUT,
     )
     exports = [f"export {name}={shlex.quote(value)}" for name, value in (variables or {}).items()]
     calls = [f"{_call(number, step)} || exit 0" for number, step in numbered.items()]

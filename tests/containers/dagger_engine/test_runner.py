@@ -5,6 +5,7 @@ import json
 import os
 import re
 import stat
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from tenacity import AsyncRetrying, stop_after_attempt
 from containers.dagger_engine import step_script as driver
 from containers.dagger_engine.encoding import UNKNOWN
 from containers.dagger_engine.query import EngineClient, EngineError, EngineQueryError
+from containers.dagger_engine.runner import EngineRunner
 from containers.dagger_engine.session import CLI, Session
 from containers.git.repository import Identity
 from tasks.model import StepKind
@@ -295,6 +297,19 @@ async def test_cached_failure_is_run_again(engine: StandIn, stage: Stage, earlie
     first, second = texts(engine, "stdout")
     assert first != second
     assert "old" not in ran.log
+    assert stage.watcher.events == ["started 1", "finished 1"]
+
+
+async def test_a_container_that_does_not_end_is_given_up(engine: StandIn, stage: Stage) -> None:
+    def wait(_: str) -> str:
+        time.sleep(4)  # in a thread of the stand-in
+        return said("out\n")
+
+    engine.answers["stdout"] = wait
+    stage.runner = EngineRunner(stage.client, stage.place, patience=0.2)
+    ran = await stage.run("true", limit=0.5)
+    assert ran.last.timed_out
+    assert "its container did not end at the time limit" in ran.last.tail
     assert stage.watcher.events == ["started 1", "finished 1"]
 
 

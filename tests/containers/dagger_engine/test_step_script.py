@@ -20,12 +20,15 @@ def run(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
     """Run steps in a directory, as a container would."""
     shell: tuple[str, ...] = request.param
 
-    def run_steps(*steps: str | Step, limit: float | None = None, path: str | None = None) -> Report:
+    def run_steps(
+        *steps: str | Step, limit: float | None = None, path: str | None = None, room: int = driver.OUTPUT_LIMIT
+    ) -> Report:
         made = [_script(step) if isinstance(step, str) else step for step in steps]
         numbered = dict(enumerate(made, 1))
         home = tmp_path / "home"
         home.mkdir(exist_ok=True)
-        files = {driver.SCRIPT: driver.script(numbered, timeout=limit, grace=1), **driver.inputs(numbered)}
+        text = driver.script(numbered, timeout=limit, grace=1, output_limit=room)
+        files = {driver.SCRIPT: text, **driver.inputs(numbered)}
         files[driver.RUN] = f"{driver.RUN_PREFIX} run-7"
         for name, text in files.items():
             (home / Path(name).name).write_text(text.replace(driver.HOME, str(home)))
@@ -130,6 +133,37 @@ def test_arguments_are_as_they_are(run: Run) -> None:
 def test_background_process_does_not_delay_the_script(run: Run) -> None:
     report = run("(sleep 0.2; echo late) > /dev/null & echo done", "echo next")
     assert report.outputs == {1: "done\n", 2: "next\n"}
+
+
+def test_a_long_output_is_cut_with_a_note(run: Run) -> None:
+    report = run("yes | head -c 500000; sleep 1; yes | head -c 5000000; echo end; exit 3", room=100_000)
+    assert codes(report) == {1: 3}
+    beginning, note, end = report.outputs[1].partition(f"\n{driver.CUT}\n")
+    assert note
+    assert set(beginning.splitlines()) == {"y"}
+    assert 100_000 < len(beginning) < 5_000_000
+    assert end == "y\n" * ((driver.TAIL - 4) // 2) + "end\n"
+
+
+def test_an_output_below_the_limit_is_complete(run: Run) -> None:
+    report = run("yes | head -c 50000; sleep 0.5; echo end", "echo next", room=200_000)
+    assert report.outputs == {1: "y\n" * 25_000 + "end\n", 2: "next\n"}
+
+
+def test_a_process_that_keeps_the_output_open_does_not_delay_the_script_for_long(run: Run) -> None:
+    report = run("(sleep 5; echo late) & echo done", "echo next")
+    assert report.outputs[1] == "done\n"
+    assert report.outputs[2].startswith("next\n")
+
+
+def test_output_can_be_opened_again(run: Run) -> None:
+    assert run("echo one > /dev/stdout; echo two > /dev/stderr").outputs == {1: "one\ntwo\n"}
+
+
+def test_sockets_are_removed_at_the_end(run: Run, tmp_path: Path) -> None:
+    bind = "import socket; socket.socket(socket.AF_UNIX).bind('d/socket')"
+    run(f'mkdir d; python3 -c "{bind}"; echo x > d/file; exit 1')
+    assert [path.name for path in (tmp_path / "work/d").iterdir()] == ["file"]
 
 
 @pytest.mark.parametrize(
