@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -195,6 +195,36 @@ class History:
             GitError: One of the commits is not in the repository.
         """
         return read_changes(self._git, old, new)
+
+    def large_files(self, commits: Sequence[str], least: int) -> Mapping[str, Mapping[str, int]]:
+        """Return the files of more than `least` bytes that commits with one parent add or change, by commit.
+
+        Each with its size as git stores it: of a file of Git LFS, that of the pointer.
+
+        Raises:
+            GitError: One of the commits is not in the repository.
+        """
+        if not commits:
+            return {}
+        listed = "".join(f"{commit}\n" for commit in commits).encode("ascii")
+        arguments = ("diff-tree", "--stdin", *_RAW[1:])
+        added: list[tuple[str, str, str]] = []  # commit, path and object
+        commit, fields = "", iter(self._git.run(*arguments, stdin=listed).fields)
+        for field in fields:
+            if field.startswith(":"):
+                _, mode, _, content, _ = field.removeprefix(":").split(" ")
+                path = next(fields)
+                if mode not in {ABSENT, GITLINK}:
+                    added.append((commit, path, content))
+            else:
+                commit = field
+        ids = "".join(f"{content}\n" for _, _, content in added).encode("ascii")
+        lines = self._git.run("cat-file", "--batch-check=%(objectsize)", stdin=ids).text.split("\n")
+        found: dict[str, dict[str, int]] = {}
+        for (commit, path, _), line in zip(added, lines if added else (), strict=True):
+            if line.isdecimal() and int(line) > least:
+                found.setdefault(commit, {})[path] = int(line)
+        return found
 
     def merged_tree(self, ours: str, theirs: str) -> str:
         """Return the id of the tree that merges two commits.

@@ -58,8 +58,26 @@ class FoundPullRequest:
     body: str
 
 
+@dataclass(frozen=True, slots=True)
+class FileLimits:
+    """How large the files of a push may be, in bytes: the forge declines one with more than `most`.
+
+    More than `advised` is accepted with a warning. `is_fixed` is whether nobody can set another limit.
+    """
+
+    name: str
+    most: int
+    advised: int
+    is_fixed: bool
+
+
 class Forge(Protocol):
     """A repository that takes pull requests. Every method is blocking and may raise `ForgeError`."""
+
+    @property
+    def file_limits(self) -> FileLimits:
+        """How large the files of a push may be."""
+        ...
 
     def credential(self, remote_url: str | None) -> Credential | None:
         """Return the credential for a push to a URL; `None` if the URL needs none or is on another host."""

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from containers.git.repository import Credential
-from pipeline.forge.base import ForgeError, FoundPullRequest, PullRequestDraft, RequestState
+from pipeline.forge.base import FileLimits, ForgeError, FoundPullRequest, PullRequestDraft, RequestState
 from pipeline.forge.github_errors import (
     BAD_REQUEST,
     CONFLICT,
@@ -25,7 +25,7 @@ from pipeline.forge.github_errors import (
     translate_errors,
 )
 from pipeline.forge.github_reviewers import add_labels_and_reviewers
-from pipeline.forge.github_urls import is_secure_for, web_host
+from pipeline.forge.github_urls import file_limits, is_secure_for, web_host
 from pipeline.forge.note import body_of, read_note, revised, with_additions
 from tasks.model import PullRequest
 from tasks.secrets import Secrets
@@ -82,6 +82,11 @@ class GitHub:
 
     def __repr__(self) -> str:
         return f"GitHub({self._ref})"
+
+    @property
+    def file_limits(self) -> FileLimits:
+        """How large the files of a push may be."""
+        return file_limits(self._ref.api)
 
     def credential(self, remote_url: str | None) -> Credential | None:
         """Return the credential for a push to a URL; `None` for ssh, a path, or another host."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
+from pipeline.forge.base import FileLimits
 from tasks.secrets import GITHUB_ENTERPRISE_TOKENS, GITHUB_TOKENS, without_own_secrets
 
 GITHUB = "github.com"
@@ -79,6 +80,16 @@ def web_host(api: str) -> str:
     host = (parts.hostname if parts else None) or GITHUB
     bare = host.removeprefix("api.")
     return bare if bare == GITHUB or bare.endswith(".ghe.com") else host
+
+
+def file_limits(api: str) -> FileLimits:
+    """Return how large the files of a push may be, by the URL of an API.
+
+    The administrator of an Enterprise Server can set another limit:
+    https://docs.github.com/en/repositories/working-with-files/managing-large-files/about-large-files-on-github
+    """
+    is_enterprise = urlsplit(api).path.rstrip("/").endswith("/api/v3")
+    return FileLimits("GitHub", most=100 << 20, advised=50 << 20, is_fixed=not is_enterprise)
 
 
 def token_names(environ: Mapping[str, str], host: str) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 Every step can be repeated: a second publication finds what the first has done. All functions are blocking.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
@@ -13,6 +13,7 @@ from containers.git.repository import Credential, GitError, Remote, Repository
 from pipeline.forge.base import Forge, ForgeError, PullRequestDraft, RequestState, UnreachableError
 from pipeline.forge.note import read_note
 from pipeline.publish.branch_pusher import Branch, BranchPusher
+from pipeline.publish.file_limits import refusal, warning
 from pipeline.publish.pull_request import with_links
 from tasks.model import PullRequest
 
@@ -145,6 +146,7 @@ def publish(
     publisher = _Publisher(destination, publications, pusher, on_request)
     try:
         publisher.find_requests()
+        publisher.check_files()
         publisher.push_branches()
         publisher.open_requests()
     finally:
@@ -169,6 +171,7 @@ class _Publisher:
         self._find = cache(destination.forge.find)
         self._requests: dict[str, PullRequest] = {}
         self._errors: dict[str, str] = {}
+        self._large: Mapping[str, Mapping[str, int]] = {}  # files that may be too large, by commit
         self._blocked: str | None = None  # why no further request will succeed
 
     @property
@@ -191,6 +194,23 @@ class _Publisher:
         for publication in every:
             with self._errors_of(publication):
                 self._find_request(publication)
+
+    def check_files(self) -> None:
+        """Close the tasks with files that the forge does not take, and those that build on them."""
+        limits = self._destination.forge.file_limits
+        commits = [publication.branch.commit for publication in self._open()]
+        try:
+            self._large = self._destination.repository.history.large_files(commits, limits.advised)
+        except GitError:
+            return  # the push fails, and says why
+        refused: set[str] = set()
+        for publication in self._open() if limits.is_fixed else ():
+            reason = refusal(self._large.get(publication.branch.commit, {}), limits)
+            if below := [one for one in publication.builds_on if one.task in refused]:
+                reason = f"it builds on task {below[0].task}, which cannot be published"
+            if reason:
+                refused.add(publication.task)
+                self._errors[publication.task] = reason
 
     def push_branches(self) -> None:
         """Push all branches that are needed, bases first."""
@@ -295,13 +315,15 @@ class _Publisher:
 
     def _open_request(self, publication: Publication) -> None:
         branch, base = publication.branch.name, self._needed_base(publication)
+        advice = warning(self._large.get(publication.branch.commit, {}), self._destination.forge.file_limits)
         if reason := self._pusher.rejection(branch):
-            raise ForgeError(reason)
+            raise ForgeError(f"{reason}; {advice}" if advice else reason)
         base_name = base.name if base else self._destination.branch
         if base_name != self._destination.branch and (reason := self._pusher.rejection(base_name)):
             raise ForgeError(f"its base, the branch {base_name}, could not be pushed: {reason}")
         draft = self._draft(publication, base_name)
         request = self._destination.forge.create_or_update(draft)
+        request = replace(request, notes=(*request.notes, *([advice] if advice else [])))
         try:
             if self._destination.auto_merge:
                 request = self._enable_auto_merge(publication, request)
