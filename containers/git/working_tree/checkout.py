@@ -119,6 +119,8 @@ class Checkout:
         self._create_repository(commit)
         write_file(self._paths.own("base"), commit.encode("ascii"))
         self._record_reset_time()
+        if keep:  # a change deep in what is kept does not show in the time of a tracked directory
+            self._reset_at = None
 
     def _discard_state(self) -> str | None:
         """Remove the state of the last reset; return its commit if the index of that commit can be reused."""

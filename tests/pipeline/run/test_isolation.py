@@ -196,6 +196,23 @@ SPECIAL = {
 
 
 @pytest.mark.timeout(60)
+def test_pipes_and_repositories_in_files_that_are_kept_are_found(project: Project) -> None:
+    """The tracked directory that they are in did not change."""
+    project.configure('[worktree]\nkeep = ["src/cache"]')
+    project.clone.commit({"src/app.py": "x\n"})
+    below = "git init -q; echo z > z; git add z; git commit -qm z; mkfifo .gitignore ../.gitattributes"
+    ran = 'git config core.fsmonitor "touch $SHARED/ran; false"'
+    scripts = {
+        "1.1": "mkdir -p src/cache/pkg/deep; echo 1 > src/cache/pkg/f; echo a > a.txt",
+        "2.1": f"(cd src/cache/pkg/deep; {below}; {ran}); printf '!cache\\n' > .gitignore; echo b > b.txt",
+    }
+    done = project.run(project.tasks(scripts), "--pool-size", "1").expect(0)
+    assert done.outcome("2.1")["files"] == [".gitignore", "b.txt"]
+    project.run(project.tasks({"1.1": "echo c > c.txt"}, "next.md"), "--pool-size", "1").expect(0)
+    assert not (project.shared / "ran").exists()
+
+
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize("script", SPECIAL.values(), ids=SPECIAL)
 def test_pipes_and_devices_in_place_of_git_files_block_nothing(project: Project, script: str) -> None:
     plan = project.tasks({"1.1": f"mkdir -p d; echo x > d/x; {script}"})
