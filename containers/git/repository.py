@@ -18,6 +18,7 @@ from containers.git.held_commits import HeldCommits
 from containers.git.loose_objects import set_aside_ref
 from containers.git.remote.remotes import Credential, Push, PushResult, Remote, RemoteError
 from containers.git.remote.submodule_remotes import SubmoduleRemotes
+from containers.git.stale_locks import remove_stale_lock
 from containers.git.user_config import absolute_urls, find_ignore_file, read_identity
 from containers.git.working_tree.administration import add_worktree, remove_worktree
 from containers.git.working_tree.checkout import BrokenWorktreeError, Checkout, UnusableWorktreeError
@@ -291,9 +292,12 @@ class Repository:
                     code=error.code,
                     stderr=error.stderr,
                 ) from None
-            # Its file is damaged, as after a loss of power.
+            # A loss of power may leave a damaged file, or the lock of a git that is gone.
             if "reference broken" in error.stderr and set_aside_ref(self.common, f"{_HEADS}{name}"):
                 self.set_branch(name, commit, None)
+                return
+            if remove_stale_lock(error.stderr):
+                self.set_branch(name, commit, expected)
                 return
             raise GitError(f"cannot set branch {name}: {error}", code=error.code, stderr=error.stderr) from None
 

@@ -1,5 +1,6 @@
 """After a loss of power, what is empty or damaged is made again from the stored patches."""
 
+import os
 import shutil
 import subprocess
 import zlib
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 from github_server import GitHubServer
 from project import COMMAND, Project
+
+from containers.git.stale_locks import remove_stale_lock
 
 SCRIPTS = {
     "1.1": "mkdir -p deep/er; echo one > deep/er/one.txt",
@@ -159,3 +162,25 @@ def test_objects_and_branch_are_on_disk_before_the_outcome_is_stored(project: Pr
     branch = places.index("refs/heads/patchyard/")
     assert places[:branch].count("/objects/") >= 3, synced  # files, trees, and the commit
     assert "patchyard.db-wal" in places[branch:], synced
+
+
+def test_lock_of_a_branch_from_before_the_start_of_the_system_is_removed(project: Project) -> None:
+    lock = project.root / ".git" / "refs" / "heads" / "patchyard" / "demo" / "1.1.lock"
+    lock.parent.mkdir(parents=True)
+    lock.touch()
+    os.utime(lock, (0, 0))
+    done = project.run(project.tasks({"1.1": "echo one > one.txt"})).expect(0)
+    assert done.statuses == {"1.1": "changed"}
+    assert not lock.exists()
+
+
+def test_lock_that_may_be_held_stays(tmp_path: Path) -> None:
+    lock = tmp_path / "1.lock"
+    lock.touch()
+    message = f"fatal: cannot lock ref 'refs/heads/a': Unable to create '{lock}': File exists."
+    assert not remove_stale_lock(message)
+    assert lock.exists()
+    os.utime(lock, (0, 0))
+    assert not remove_stale_lock("fatal: another error")
+    assert remove_stale_lock(message)
+    assert not lock.exists()
