@@ -36,8 +36,10 @@ def read_small(path: Path, limit: int) -> bytes:
     """Return the content of a file that has at most `limit` bytes. Blocking.
 
     Raises:
-        OSError: It cannot be read, or is larger; a device may have no end.
+        OSError: It cannot be read, is a pipe, which would block, or is larger; a device may have no end.
     """
+    if stat.S_ISFIFO(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is a pipe", str(path))
     with path.open("rb") as file:
         content = file.read(limit + 1)
     if len(content) > limit:

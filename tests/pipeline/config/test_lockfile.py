@@ -1,5 +1,6 @@
 """`patchyard.lock`: what it holds, and what a run does with it."""
 
+import os
 import shutil
 import stat
 from pathlib import Path
@@ -62,6 +63,12 @@ def test_invalid_lock_file_is_refused(tmp_path: Path, content: str | bytes, mess
         Lock.beside(tmp_path)
     assert error.value.exit_code == 2
     assert str(tmp_path / FILE) in str(error.value)
+
+
+def test_pipe_in_place_of_the_lock_file_does_not_block(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / FILE)
+    with pytest.raises(LockError, match=r"patchyard\.lock: cannot be read: it is a pipe"):
+        Lock.beside(tmp_path)
 
 
 def test_unwritable_directory_is_reported(tmp_path: Path) -> None:
