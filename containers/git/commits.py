@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from sys import intern
 from tempfile import TemporaryFile
 from typing import BinaryIO, TypeVar, cast
 
@@ -318,7 +319,9 @@ def parse_changes(blocks: Iterator[bytes]) -> tuple[tuple[Change, ...], Iterator
         last = data.find(b"\0", end + 1) if end >= 0 else -1
         if data[position : position + 1] == b":" and last >= 0:
             old_mode, new_mode, old, new, _ = data[position + 1 : end].decode("ascii").split(" ")
-            changes.append(Change(old_mode, new_mode, old, new, os.fsdecode(data[end + 1 : last])))
+            # Shared, since there may be hundreds of thousands: new files have no old version.
+            same = (intern(old_mode), intern(new_mode), intern(old))
+            changes.append(Change(*same, new, os.fsdecode(data[end + 1 : last])))
             position = last + 1
         elif position < len(data) and data[position : position + 1] != b":":
             break

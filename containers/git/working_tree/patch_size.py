@@ -4,6 +4,7 @@ import os
 import stat
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
 
 from containers.git.command import Git, GitError
@@ -38,9 +39,9 @@ def may_be_large(root: Path, listed: bytes, limit: int) -> bool:
 
     A removed file counts as large: its size is known to git only.
     """
-    lines = [line for line in os.fsdecode(listed).split("\n") if line]
-    if any(line.startswith("remove ") for line in lines):
+    if listed.startswith(b"remove ") or b"\nremove " in listed:
         return True
+    lines = (os.fsdecode(line.removesuffix(b"\n")) for line in BytesIO(listed))
     names = (line.removeprefix("add '").removesuffix("'") for line in lines)
     return sum(_size_of_file(root / name) for name in names) > limit
 

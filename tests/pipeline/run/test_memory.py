@@ -70,6 +70,24 @@ def out_of(project: Project, run: str, directory: Path) -> bytes:
     return file.read_bytes()
 
 
+def test_what_the_set_up_of_a_worktree_makes_is_never_in_memory(project: Project, tmp_path: Path) -> None:
+    project.configure(f'[worktree]\nsetup = ["head -c {SIZE} /dev/urandom > made"]\n')
+    plan = project.tasks({"1.1": "echo small > small"})
+
+    used = measured(project.root, project.environ, tmp_path / "out", "run", plan)
+
+    assert used < MOST
+    assert project.clone.git("show", "--format=", "--name-only", "patchyard/demo/1.1") == "small"
+
+
+def test_many_files_take_little_memory_each(project: Project, tmp_path: Path) -> None:
+    def use(count: int) -> int:
+        plan = project.tasks({"1.1": f"mkdir many; cd many; seq {count} | xargs touch"})
+        return measured(project.root, project.environ, tmp_path / "out", "run", plan)
+
+    assert use(20_000) - use(1) < 20_000 * 1000
+
+
 def test_server_streams_a_large_patch_and_its_page_shows_the_beginning(project: Project) -> None:
     project.run(plan_of(project, "a long line"), "--keep-going").expect(1)
     run = latest(project)
