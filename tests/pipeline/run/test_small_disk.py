@@ -121,7 +121,7 @@ def test_a_run_on_a_disk_that_fills_up_is_completed_later(clone: Clone, tmp_path
         small.project.clone.git("fsck", "--strict")
 
 
-def test_server_goes_on_when_the_disk_was_full(clone: Clone, tmp_path: Path) -> None:
+def test_server_continues_when_the_disk_was_full(clone: Clone, tmp_path: Path) -> None:
     with mounted(tmp_path / "disk", "6m"):
         small = SmallDisk(clone, tmp_path / "disk", "repository", 0)
         plan = small.project.tasks(SCRIPTS)
