@@ -72,10 +72,10 @@ class StoredPatches(Database):
             with self._write(run=run, durable=False) as connection:
                 self._insert_chunk(connection, run, data, number, block)
 
-    def _keep_small(self, connection: "Connection", run: str, patch: Patch | None) -> None:
+    def _keep_small(self, connection: "Connection", run: str, patch: Patch | None, block: bytes) -> None:
         """Store the text of a patch that is a single row, with the row that names it."""
-        if patch and 0 < patch.diff.size <= CHUNK:
-            self._insert_chunk(connection, run, patch.diff, 0, patch.diff.read())
+        if patch and block:
+            self._insert_chunk(connection, run, patch.diff, 0, block)
 
     def _insert_chunk(
         self, connection: "Connection", run: str, data: PatchData, number: int, block: bytes
@@ -83,6 +83,14 @@ class StoredPatches(Database):
         row = {"run": run, "sha256": data.sha256, "number": number, "data": block}
         insert = self._insert(self._tables.patch_chunks).values(**row)
         connection.execute(insert.on_conflict_do_nothing(index_elements=["run", "sha256", "number"]))
+
+
+def small_text(patch: Patch | None) -> bytes:
+    """Return the text of a patch that is a single row, else nothing.
+
+    It is read before the transaction that stores it: a text may be in the database itself.
+    """
+    return patch.diff.read() if patch and patch.diff.size <= CHUNK else b""
 
 
 def _pieces(data: PatchData) -> Iterator[bytes]:

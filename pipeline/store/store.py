@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Self
 
 from pipeline.store.database import LeaseLostError, StoreError, StoreUnavailableError
+from pipeline.store.patches import small_text
 from pipeline.store.reader import AmbiguousRunError, StoreReader, UnknownRunError
 from pipeline.store.records import Run, StoredAttempt
 from pipeline.store.rows import (
@@ -137,8 +138,9 @@ class Store(StoreReader):
         values = attempt_values(attempt) | {"finished_at": datetime.now(UTC)}
         key = (table.c.run == run, table.c.task == attempt.task, table.c.number == attempt.number)
         self._keep_large(run, attempt.patch)
+        small = small_text(attempt.patch)
         with self._write(run=run) as connection:
-            self._keep_small(connection, run, attempt.patch)
+            self._keep_small(connection, run, attempt.patch, small)
             changed = connection.execute(table.update().where(*key).values(**values))
             if changed.rowcount == 0:
                 connection.execute(table.insert().values(run=run, **values))
@@ -209,8 +211,9 @@ class Store(StoreReader):
             **{name: values[name] for name in ("files", "start", "tree", "patch_sha256", "patch_size")},
         }
         self._keep_large(run, outcome.patch)
+        small = small_text(outcome.patch)
         with self._write(run=run) as connection:
-            self._keep_small(connection, run, outcome.patch)
+            self._keep_small(connection, run, outcome.patch, small)
             key = (tables.tasks.c.run == run, tables.tasks.c.task == task)
             if connection.execute(tables.tasks.update().where(*key), values).rowcount == 0:
                 connection.execute(tables.tasks.insert(), {"run": run, "task": task, **values})
