@@ -99,7 +99,7 @@ class Staging:
         """Return the tree of the files in the directory, without ignored ones. Blocking.
 
         Nested repositories that a task created become ordinary files, because a gitlink would lose their
-        content.
+        content; so do those that `.gitmodules` declares, unless they are clones.
 
         Args:
             with_diff: Whether a patch is needed, which may be large.

@@ -54,11 +54,14 @@ class SubmoduleReader:
         return self.root / path / ".git" in self.moved
 
     def commit(self, path: str, old: str | None) -> str | None:
-        """Return the commit of a submodule, for the patch; `None` if it has no commit yet. Blocking.
+        """Return the commit of a submodule, for the patch. Blocking.
 
         Args:
             path: The submodule.
             old: Its commit at the start of the task; `None` for a new one.
+
+        Returns:
+            The commit; `None` if a new one has no commit yet, or no remote from which it could be fetched.
 
         Raises:
             SubmoduleWorkError: It has changes, or commits that its remote does not have: nobody would get them.
@@ -66,9 +69,9 @@ class SubmoduleReader:
         """
         directory = self._git_directory(path)
         head, refs = self._refs(directory) if directory else (None, {})
+        if old is None and not (head and _remote_commits(refs)):
+            return None
         if directory is None or head is None:
-            if old is None:
-                return None
             raise SubmoduleWorkError(f"the repository of the submodule {path} cannot be read any more")
         self._check_files(path, directory, head)
         if head != old and not self._is_on_remote(directory, head, refs):
@@ -125,8 +128,7 @@ class SubmoduleReader:
         return head or None, dict(line.rsplit(" ", 1) for line in lines if line)
 
     def _is_on_remote(self, directory: GitDirectory, head: str, refs: Mapping[str, str]) -> bool:
-        remote = {commit for name, commit in refs.items() if name.startswith("refs/remotes/")}
-        if not remote:
+        if not (remote := _remote_commits(refs)):
             return False
         with temporary_directory(self.scratch, "submodule") as temporary:
             git = self._borrowing(temporary, directory, self.root)
@@ -145,6 +147,10 @@ class SubmoduleReader:
         write_file(temporary / "objects/info/alternates", os.fsencode(directory.objects) + b"\n")
         names = {"GIT_DIR": temporary, "GIT_WORK_TREE": work_tree, "GIT_INDEX_FILE": temporary / "index"}
         return self.git.unbound().at(work_tree, {name: str(path) for name, path in names.items()})
+
+
+def _remote_commits(refs: Mapping[str, str]) -> frozenset[str]:
+    return frozenset(commit for name, commit in refs.items() if name.startswith("refs/remotes/"))
 
 
 def excluding(paths: Iterable[str]) -> list[str]:

@@ -186,6 +186,25 @@ def test_nested_repository_becomes_ordinary_files(stage: Stage, script: str, fil
     assert not list(stage.path.rglob("*/.git"))
 
 
+def test_declared_repository_without_a_remote_becomes_ordinary_files(stage: Stage) -> None:
+    """Nobody could fetch it as a submodule. No command of its configuration runs."""
+    stage.sh(
+        f"""
+        git init -q sub; cd sub; echo x > x.txt; git add x.txt; git commit -qm x
+        git config filter.e.clean 'touch {stage.path}/ran; cat'
+        git config core.fsmonitor 'touch {stage.path}/ran'
+        echo '* filter=e' > .gitattributes; echo z > x.txt; touch -d 2001-01-01 x.txt; cd ..
+        git init -q other; echo y > other/y; git -C other add y; git -C other commit -qm y
+        git config -f .gitmodules submodule.sub.path sub; git config -f .gitmodules submodule.sub.url ./sub
+        """
+    )
+    patch = stage.patch()
+    assert patch.files == (".gitmodules", "other/y", "sub/.gitattributes", "sub/x.txt")
+    assert stage.content(patch, "sub/x.txt") == "z"
+    assert b"Subproject" not in patch.diff.read()
+    assert not (stage.path / "ran").exists()
+
+
 NAMES = st.sampled_from(
     ["a", "b", "c/a", "c/b", "c/d/e", "README.md", "src", "src/app.py", "src/lib", "x y", "é\n"]
 )
