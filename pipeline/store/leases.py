@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from types import MappingProxyType
 
+from pipeline.store.damage import checked
 from pipeline.store.database import Database, LeaseLostError
 from pipeline.store.records import Run
 from tasks.model import Request, RunStatus
@@ -108,9 +109,10 @@ class Leases(Database):
     def pending_request(self, run: str) -> Request | None:
         """Return the request that the owner of a run has to act on."""
         runs = self._tables.runs
-        query = runs.select().where(runs.c.id == run).with_only_columns(runs.c.request)
+        query = runs.select().where(runs.c.id == run).with_only_columns(runs.c.id, runs.c.request)
         with self._read() as connection:
-            request: Request | None = connection.execute(query).scalar()
+            row = connection.execute(query).mappings().first()
+            request: Request | None = None if row is None else checked(runs, row)["request"]
             return request
 
     def cancel(self, run: Run) -> bool:
@@ -131,9 +133,10 @@ class Leases(Database):
     def is_leased(self, run: str) -> bool:
         """Whether a run has an owner whose lease has not expired."""
         runs = self._tables.runs
-        query = runs.select().where(runs.c.id == run).with_only_columns(runs.c.owner, runs.c.lease_until)
+        columns = (runs.c.id, runs.c.owner, runs.c.lease_until)
+        query = runs.select().where(runs.c.id == run).with_only_columns(*columns)
         with self._read() as connection:
-            row = connection.execute(query).first()
-            if row is None or row.owner is None or row.lease_until is None:
+            row = connection.execute(query).mappings().first()
+            if row is None or row["owner"] is None or row["lease_until"] is None:
                 return False
-            return bool(row.lease_until > self._clock(connection))
+            return bool(checked(runs, row)["lease_until"] > self._clock(connection))

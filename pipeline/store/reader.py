@@ -1,8 +1,9 @@
 """Reading runs, tasks, attempts, steps, events and branches from the store."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
+from pipeline.store.damage import DamagedRowError, checked
 from pipeline.store.leases import Leases
 from pipeline.store.patches import StoredPatches
 from pipeline.store.records import BranchRecord, Run, StoredAttempt, StoredEvent, StoredStep, StoredTask
@@ -12,7 +13,7 @@ from tasks.keys import InputHashes
 from tasks.model import Conflict
 
 if TYPE_CHECKING:
-    from sqlalchemy import URL
+    from sqlalchemy import URL, RowMapping, Table
 
 
 class UnknownRunError(PatchyardError):
@@ -37,14 +38,19 @@ class StoreReader(Leases, StoredPatches):
         super().__init__(url)
         self.repository = repository
 
-    def runs(self) -> tuple[Run, ...]:
-        """Return all runs, the oldest first."""
+    def runs(self, *, skip_damaged: bool = False) -> tuple[Run, ...]:
+        """Return all runs, the oldest first; with `skip_damaged` those that can be read.
+
+        Raises:
+            DamagedRowError: A run cannot be read.
+        """
         table = self._tables.runs
         query = table.select().order_by(table.c.started_at, table.c.id)
         if self.repository:
             query = query.where(table.c.repository == self.repository)
         with self._read() as connection:
-            return tuple(run_of(row) for row in connection.execute(query).mappings())
+            rows = connection.execute(query).mappings()
+            return tuple(run_of(row) for row in _checked_rows(table, rows, skip_damaged=skip_damaged))
 
     def run(self, name: str | None = None) -> Run:
         """Return the run of an id or of its unambiguous beginning; without a name, or for `latest`, the newest.
@@ -75,7 +81,22 @@ class StoreReader(Leases, StoredPatches):
             query = query.where(table.c.repository == self.repository)
         with self._read() as connection:
             row = connection.execute(query).mappings().first()
-            return None if row is None else run_of(row)
+            return None if row is None else run_of(checked(table, row))
+
+    def require_run(self, run: str) -> None:
+        """Check that there is a run of an id, without reading the rest of its row.
+
+        Raises:
+            UnknownRunError: There is none.
+        """
+        table = self._tables.runs
+        query = table.select().where(table.c.id == run).with_only_columns(table.c.id)
+        if self.repository:
+            query = query.where(table.c.repository == self.repository)
+        with self._read() as connection:
+            known = connection.execute(query).first()
+        if known is None:
+            raise UnknownRunError(f"there is no run {run} in this repository; write the whole id of a run")
 
     def tasks(self, run: str, task: str | None = None) -> tuple[StoredTask, ...]:
         """Return the tasks of a run that have an outcome, in the plan's order; with `task`, that one only."""
@@ -84,7 +105,8 @@ class StoreReader(Leases, StoredPatches):
         if task is not None:
             query = query.where(table.c.task == task)
         with self._read() as connection:
-            return tuple(task_of(row, self.patch_data) for row in connection.execute(query).mappings())
+            rows = connection.execute(query).mappings()
+            return tuple(task_of(checked(table, row), self.patch_data) for row in rows)
 
     def tasks_to_redo(self, run: str) -> frozenset[str]:
         """Return the tasks that are marked for redo and have no new outcome yet."""
@@ -108,14 +130,15 @@ class StoreReader(Leases, StoredPatches):
         if task is not None:
             query = query.where(table.c.task == task)
         with self._read() as connection:
-            return tuple(attempt_of(row, self.patch_data) for row in connection.execute(query).mappings())
+            rows = connection.execute(query).mappings()
+            return tuple(attempt_of(checked(table, row), self.patch_data) for row in rows)
 
     def steps(self, run: str, task: str, attempt: int | None = None) -> tuple[StoredStep, ...]:
         """Return the finished steps of a task in order, of one attempt; without a number, of the last one."""
         table = self._tables.steps
         query = table.select().where(table.c.run == run, table.c.task == task).order_by(table.c.number)
         with self._read() as connection:
-            rows = connection.execute(query).mappings().all()
+            rows = [checked(table, row) for row in connection.execute(query).mappings()]
         number = max((row["attempt"] for row in rows), default=1) if attempt is None else attempt
         return tuple(step_of(row) for row in rows if row["attempt"] == number)
 
@@ -126,7 +149,8 @@ class StoreReader(Leases, StoredPatches):
         found: dict[tuple[str, int], list[StoredStep]] = {}
         with self._read() as connection:
             for row in connection.execute(query).mappings():
-                found.setdefault((row["task"], row["attempt"]), []).append(step_of(row))
+                step = step_of(checked(table, row))
+                found.setdefault((row["task"], row["attempt"]), []).append(step)
         return {key: tuple(steps) for key, steps in found.items()}
 
     def events(self, run: str, after: int = 0, limit: int = 500) -> tuple[StoredEvent, ...]:
@@ -135,7 +159,8 @@ class StoreReader(Leases, StoredPatches):
         query = table.select().where(table.c.run == run, table.c.sequence > after)
         with self._read() as connection:
             rows = connection.execute(query.order_by(table.c.sequence).limit(limit)).mappings()
-            return tuple(StoredEvent(row["sequence"], row["record"]) for row in rows)
+            found = [checked(table, row) for row in rows]
+            return tuple(StoredEvent(row["sequence"], row["record"]) for row in found)
 
     def last_event(self, run: str) -> int:
         """Return the number of a run's newest event, or 0."""
@@ -147,14 +172,15 @@ class StoreReader(Leases, StoredPatches):
         table = self._tables.inputs
         with self._read() as connection:
             rows = connection.execute(table.select().where(table.c.run == run)).mappings()
-            return {row["task"]: inputs_of(row) for row in rows}
+            return {row["task"]: inputs_of(checked(table, row)) for row in rows}
 
     def conflicts(self, run: str) -> tuple[Conflict, ...]:
         """Return the conflicts of a run."""
         table = self._tables.conflicts
         with self._read() as connection:
             rows = connection.execute(table.select().where(table.c.run == run)).mappings()
-            return tuple(Conflict(row["batch"], row["tasks"], row["files"]) for row in rows)
+            found = [checked(table, row) for row in rows]
+            return tuple(Conflict(row["batch"], row["tasks"], row["files"]) for row in found)
 
     def branches(self) -> tuple[BranchRecord, ...]:
         """Return the branches that patchyard created and did not remove."""
@@ -162,7 +188,8 @@ class StoreReader(Leases, StoredPatches):
         query = table.select().where(table.c.repository == self.repository).order_by(table.c.name)
         with self._read() as connection:
             rows = connection.execute(query).mappings()
-            return tuple(BranchRecord(row["name"], row["commit"], row["pushed"]) for row in rows)
+            found = [checked(table, row) for row in rows]
+            return tuple(BranchRecord(row["name"], row["commit"], row["pushed"]) for row in found)
 
     def branch(self, name: str) -> BranchRecord | None:
         """Return the record of a branch that patchyard created, or `None`."""
@@ -170,7 +197,10 @@ class StoreReader(Leases, StoredPatches):
         query = table.select().where(table.c.name == name, table.c.repository == self.repository)
         with self._read() as connection:
             row = connection.execute(query).mappings().first()
-            return None if row is None else BranchRecord(row["name"], row["commit"], row["pushed"])
+            if row is None:
+                return None
+            row = checked(table, row)
+            return BranchRecord(row["name"], row["commit"], row["pushed"])
 
     def commits_of(self, branch: str) -> Mapping[str, str | None]:
         """Return the commits that runs made for a branch, each with the title of the plan, if it is known."""
@@ -184,3 +214,14 @@ class StoreReader(Leases, StoredPatches):
         with self._read() as connection:
             rows = [row for query in (own, start) for row in connection.execute(query).all()]
         return found | {commit: title for commit, title in rows if commit}
+
+
+def _checked_rows(
+    table: "Table", rows: "Iterable[RowMapping]", *, skip_damaged: bool
+) -> "Iterator[RowMapping]":
+    for row in rows:
+        try:
+            yield checked(table, row)
+        except DamagedRowError:
+            if not skip_damaged:
+                raise

@@ -9,6 +9,9 @@ from pathlib import Path
 from pipeline.store.run_options import PublishOptions, StoredCall
 from tasks.model import Outcome, Patch, PullRequest, Request, RunStatus, Status
 
+FIRST_YEAR, LAST_YEAR = 1970, 9000
+"""Years of times that are stored; others leave no room for arithmetic."""
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -137,6 +140,9 @@ def parse_time(text: str) -> datetime:
     """Return the time of a text that `format_time` wrote.
 
     Raises:
-        ValueError: It is not a time.
+        ValueError: It is not a time, or none of this age.
     """
-    return datetime.fromisoformat(text)
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None or not FIRST_YEAR <= moment.year <= LAST_YEAR:
+        raise ValueError(f"{text} is not a time that was stored")
+    return moment

@@ -33,18 +33,22 @@ class PublishOptions:
 
     @classmethod
     def from_json(cls, text: str | None) -> Self:
-        """Decode the column `settings`; older versions wrote fewer keys."""
-        values: dict[str, Any] = json.loads(text or "{}")
+        """Decode the column `settings`; older versions wrote fewer keys.
+
+        Raises:
+            ValueError: It is not what `as_json` writes.
+        """
+        values = _mapping_of(json.loads(text or "{}"))
         return cls(
-            remote=values.get("remote") or "origin",
-            github=values.get("github"),
-            labels=tuple(values.get("labels") or ()),
-            reviewers=tuple(values.get("reviewers") or ()),
-            secrets=tuple(values.get("secrets") or ()),
+            remote=_text_of(values.get("remote")) or "origin",
+            github=_text_of(values.get("github")),
+            labels=texts_of(values.get("labels")),
+            reviewers=texts_of(values.get("reviewers")),
+            secrets=texts_of(values.get("secrets")),
             draft=bool(values.get("draft")),
             auto_merge=bool(values.get("auto_merge")),
             allow_unpushed=bool(values.get("allow_unpushed")),
-            agent=values.get("agent"),
+            agent=_text_of(values.get("agent")),
             publish=bool(values.get("publish")),
         )
 
@@ -105,20 +109,56 @@ class StoredCall:
 
     @classmethod
     def from_json(cls, text: str | None) -> Self:
-        """Decode the column `call`; older versions wrote fewer keys."""
-        values: dict[str, Any] = json.loads(text or "{}")
-        selection = values.get("selection") or {}
+        """Decode the column `call`; older versions wrote fewer keys.
+
+        Raises:
+            ValueError: It is not what `as_json` writes.
+        """
+        values = _mapping_of(json.loads(text or "{}"))
+        selection = _mapping_of(values.get("selection"))
+        who = {name: _text_of(value) for name, value in _mapping_of(values.get("who")).items()}
         return cls(
-            flags=values.get("flags") or {},
+            flags=_mapping_of(values.get("flags")),
             selection=Selection(
-                start_batch=selection.get("start_batch"),
-                end_batch=selection.get("end_batch"),
-                tasks=tuple(selection.get("tasks") or ()),
+                start_batch=_number_of(selection.get("start_batch")),
+                end_batch=_number_of(selection.get("end_batch")),
+                tasks=texts_of(selection.get("tasks")),
             ),
             notify=bool(values.get("notify")),
             masked=bool(values.get("masked")),
-            committer=Committer(**(values.get("who") or {})),
+            committer=Committer(**{name: value for name, value in who.items() if value is not None}),
             served=bool(values.get("served")),
-            trusted=tuple(values.get("trusted") or ()),
-            remote_urls=tuple(values.get("remote_urls") or ()),
+            trusted=texts_of(values.get("trusted")),
+            remote_urls=texts_of(values.get("remote_urls")),
         )
+
+
+def texts_of(value: object) -> tuple[str, ...]:
+    """Return a decoded list of texts as a tuple; nothing for `null`.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    found = [] if value is None else value
+    if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
+        raise ValueError("not a list of texts")
+    return tuple(found)
+
+
+def _text_of(value: object) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    raise ValueError("not a text")
+
+
+def _number_of(value: object) -> int | None:
+    if value is None or isinstance(value, int):
+        return value
+    raise ValueError("not a whole number")
+
+
+def _mapping_of(value: object) -> Mapping[str, Any]:
+    found = {} if value is None else value
+    if not isinstance(found, dict):
+        raise ValueError("not a mapping")  # noqa: TRY004 - as for other values
+    return found

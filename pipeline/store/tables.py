@@ -4,7 +4,8 @@ The database has texts only: times are ISO 8601 in UTC, lists and mappings are J
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -29,12 +30,15 @@ from sqlalchemy import (
 from sqlalchemy import Text as PlainText
 
 from pipeline.store.records import format_time, parse_time
-from pipeline.store.run_options import PublishOptions, StoredCall
+from pipeline.store.run_options import PublishOptions, StoredCall, texts_of
 from tasks.model import Mode, Request, RunStatus, Status
 from tasks.text import without_surrogates
 
+T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)
-V = TypeVar("V", bound=PublishOptions | StoredCall)
+OBJECT_ID = re.compile("[0-9A-Za-z]+")
+"""Excludes options, paths and revisions of git; git itself checks whether it is an id."""
+V = TypeVar("V", PublishOptions, StoredCall)
 
 
 class Text(TypeDecorator[str]):
@@ -48,90 +52,133 @@ class Text(TypeDecorator[str]):
         return None if value is None else _escape(value)
 
 
-class Time(TypeDecorator[datetime]):
-    """A time with its zone."""
+class Damaged:
+    """Replaces a value that cannot be decoded; `pipeline.store.damage` reports it with the id of its run."""
+
+
+class Decoded(TypeDecorator[T], Generic[T]):
+    """Base of the types whose values are decoded: what cannot be becomes `Damaged`."""
 
     impl = PlainText
+    kind: type[Any]
+
+    @property
+    def python_type(self) -> type[Any]:
+        """The type of the decoded values."""
+        return self.kind
+
+    def read(self, text: str | None) -> T | None:
+        """Decode a stored text.
+
+        Raises:
+            ValueError: It is none that was stored. Other errors of decoding mean the same.
+        """
+        raise NotImplementedError
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> T | None:  # noqa: ARG002 - as above
+        """Return the decoded value."""
+        try:
+            return self.read(value)
+        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError):
+            return Damaged()  # type: ignore[return-value]  # the caller checks the row
+
+
+class Time(Decoded[datetime]):
+    """A time with its zone."""
+
     cache_ok = True
+    kind = datetime
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - as above
         """Return the stored text."""
         return None if value is None else format_time(value)
 
-    def process_result_value(self, value: str | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - as above
+    def read(self, text: str | None) -> datetime | None:
         """Return the time."""
-        return None if value is None else parse_time(value)
+        return None if text is None else parse_time(text)
 
 
-class Json(TypeDecorator[Mapping[str, Any]]):
+class Json(Decoded[Mapping[str, Any]]):
     """A mapping as JSON."""
 
-    impl = PlainText
     cache_ok = True
+    kind = dict
 
     def process_bind_param(self, value: Mapping[str, Any] | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - as above
         """Return the stored text."""
         return None if value is None else json.dumps(dict(value))
 
-    def process_result_value(self, value: str | None, dialect: Dialect) -> Mapping[str, Any]:  # noqa: ARG002 - as above
+    def read(self, text: str | None) -> Mapping[str, Any]:
         """Return the mapping."""
-        found: Mapping[str, Any] = json.loads(value or "{}")
+        found: Mapping[str, Any] = json.loads(text or "{}")
         return found
 
 
-class Options(TypeDecorator[V], Generic[V]):
+class Options(Decoded[V], Generic[V]):
     """Options of a run as JSON; the defaults where a row of an older release has none."""
 
-    impl = PlainText
     cache_ok = True
 
-    def __init__(self, decode: Callable[[str | None], V]) -> None:
+    def __init__(self, kind: type[V]) -> None:
         super().__init__()
-        self.decode = decode
+        self.kind = kind
 
     def process_bind_param(self, value: V | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - as above
         """Return the stored text."""
         return None if value is None else value.as_json
 
-    def process_result_value(self, value: str | None, dialect: Dialect) -> V:  # noqa: ARG002 - as above
+    def read(self, text: str | None) -> V:
         """Return the options."""
-        return self.decode(value)
+        options: V = self.kind.from_json(text)
+        return options
 
 
-class Names(TypeDecorator[Sequence[Any]]):
-    """A list as JSON, read as a tuple; empty where a row has none."""
+class Names(Decoded[Sequence[str]]):
+    """A list of texts as JSON, read as a tuple; empty where a row has none."""
 
-    impl = PlainText
     cache_ok = True
+    kind = tuple
 
-    def process_bind_param(self, value: Sequence[Any] | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - as above
+    def process_bind_param(self, value: Sequence[str] | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - as above
         """Return the stored text."""
         return None if value is None else json.dumps(list(value))
 
-    def process_result_value(self, value: str | None, dialect: Dialect) -> tuple[Any, ...]:  # noqa: ARG002 - as above
+    def read(self, text: str | None) -> tuple[str, ...]:
         """Return the tuple."""
-        return tuple(json.loads(value or "[]"))
+        return texts_of(json.loads(text or "[]"))
 
 
-class FilePath(TypeDecorator[Path]):
+class ObjectId(Decoded[str]):
+    """The id of an object of git, which becomes an argument of git."""
+
+    cache_ok = True
+    kind = str
+
+    def read(self, text: str | None) -> str | None:
+        """Return the id."""
+        if text is None or OBJECT_ID.fullmatch(text):
+            return text
+        raise ValueError("not the id of an object")
+
+
+class FilePath(Decoded[Path]):
     """A path of a file or directory; bytes that are not UTF-8 are escaped as in `Text`."""
 
-    impl = PlainText
     cache_ok = True
+    kind = Path
 
     def process_bind_param(self, value: Path | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - as above
         """Return the stored text."""
         return None if value is None else _escape(str(value))
 
-    def process_result_value(self, value: str | None, dialect: Dialect) -> Path | None:  # noqa: ARG002 - as above
+    def read(self, text: str | None) -> Path | None:
         """Return the path."""
-        return None if value is None else Path(value)
+        return None if text is None else Path(text)
 
 
-class Enum(TypeDecorator[E], Generic[E]):
+class Enum(Decoded[E], Generic[E]):
     """A member of an enumeration as its value."""
 
-    impl = PlainText
     cache_ok = True
 
     def __init__(self, kind: type[E]) -> None:
@@ -142,9 +189,9 @@ class Enum(TypeDecorator[E], Generic[E]):
         """Return the stored text."""
         return None if value is None else str(value)
 
-    def process_result_value(self, value: str | None, dialect: Dialect) -> E | None:  # noqa: ARG002 - as above
+    def read(self, text: str | None) -> E | None:
         """Return the member."""
-        return self.kind(value) if value else None
+        return self.kind(text) if text else None
 
 
 def _escape(text: str) -> str:
@@ -168,7 +215,7 @@ class Tables:
         Column("plan_name", Text, nullable=False),
         Column("plan_title", Text, nullable=False),
         Column("plan_text", Text, nullable=False),
-        Column("base", Text, nullable=False),
+        Column("base", ObjectId, nullable=False),
         Column("base_name", Text),
         Column("pool_size", Integer, nullable=False),
         Column("status", Enum(RunStatus), nullable=False),
@@ -177,11 +224,11 @@ class Tables:
         Column("seconds", Float),
         Column("speedup", Float),
         Column("efficiency", Float),
-        Column("settings", Options(PublishOptions.from_json), nullable=False),
+        Column("settings", Options(PublishOptions), nullable=False),
         Column("repository", Text),
         Column("host", Text),
         Column("directory", Text),
-        Column("call", Options(StoredCall.from_json)),
+        Column("call", Options(StoredCall)),
         Column("request", Enum(Request)),
         Column("owner", Text),
         Column("lease_until", Time),
@@ -199,11 +246,11 @@ class Tables:
         Column("seconds", Float, nullable=False),
         Column("started_at", Time),
         Column("finished_at", Time),
-        Column("start", Text),
+        Column("start", ObjectId),
         Column("start_branch", Text),
         Column("builds_on", Names, nullable=False),
         Column("branch", Text),
-        Column("commit", Text),
+        Column("commit", ObjectId),
         Column("files", Names, nullable=False),
         Column("exit_code", Integer),
         Column("step", Text),
@@ -211,7 +258,7 @@ class Tables:
         Column("cost", Float),
         Column("cached", Boolean),
         Column("log", FilePath),
-        Column("tree", Text),
+        Column("tree", ObjectId),
         Column("patch_sha256", Text),
         Column("patch_size", Integer),
         Column("request_number", Integer),
@@ -238,9 +285,9 @@ class Tables:
         Column("seconds", Float, nullable=False),
         Column("exit_code", Integer),
         Column("error", Text),
-        Column("start", Text),
+        Column("start", ObjectId),
         Column("files", Names),
-        Column("tree", Text),
+        Column("tree", ObjectId),
         Column("patch_sha256", Text),
         Column("patch_size", Integer),
         Column("log", FilePath),
@@ -274,7 +321,7 @@ class Tables:
         Column("task", Text, primary_key=True),
         Column("key", Text, nullable=False),
         Column("mode", Enum(Mode), nullable=False),
-        Column("start_tree", Text, nullable=False),
+        Column("start_tree", ObjectId, nullable=False),
         Column("image", Text),
         Column("agent", Text),
         Column("agent_command", Text),
@@ -296,8 +343,8 @@ class Tables:
         metadata,
         Column("repository", Text, primary_key=True),
         Column("name", Text, primary_key=True),
-        Column("commit", Text),
-        Column("pushed", Text),
+        Column("commit", ObjectId),
+        Column("pushed", ObjectId),
     )
     events = Table(
         "events",

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from pipeline.run.stored.status import RunStateError
+from pipeline.store.damage import DamagedRowError
 from pipeline.store.store import StoreError, UnknownRunError
 from pipeline.web.roots import PathOutsideRootsError
 from pipeline.web.schemas import Diagnosed
@@ -70,6 +71,7 @@ STATUSES: Sequence[tuple[type[PatchyardError], int]] = (
     (RunStateError, 409),
     (TooManyError, 503),
     (ClosingError, 503),
+    (DamagedRowError, 500),
     (StoreError, 503),
 )
 """HTTP status per error class; other errors of patchyard are mistakes in the request (422)."""

@@ -82,7 +82,7 @@ def _url(listener: socket.socket) -> str:
 async def _serve(settings: ServerSettings, listener: socket.socket, on_started: Callable[[str], None]) -> None:
     app = await to_thread.run_sync(create_app, settings)
     services: Services = app.state.services
-    await services.runs()  # opens the stores: an error is reported before the first request
+    await services.runs(skip_damaged=True)  # opens the stores: an error is reported before the first request
     config = uvicorn.Config(
         app,
         lifespan="on",

@@ -139,15 +139,21 @@ class Services:
         self._locations[located.run.id] = (located.store, located.repository)
         return located
 
-    async def runs(self) -> list[LocatedRun]:
-        """Return every run of the repositories below the roots, the newest first."""
-        return await self.call(self._runs)
+    async def runs(self, *, skip_damaged: bool = False) -> list[LocatedRun]:
+        """Return every run of the repositories below the roots, the newest first.
 
-    def _runs(self) -> list[LocatedRun]:
+        With `skip_damaged`, runs whose rows cannot be read are left out: they keep no other from its work.
+
+        Raises:
+            DamagedRowError: A run cannot be read.
+        """
+        return await self.call(self._runs, skip_damaged=skip_damaged)
+
+    def _runs(self, *, skip_damaged: bool) -> list[LocatedRun]:
         found = [
             LocatedRun(run, store, repository)
             for repository, store in self.repositories.stores()
-            for run in store.runs()
+            for run in store.runs(skip_damaged=skip_damaged)
         ]
         return sorted(found, key=lambda located: (located.run.started_at, located.run.id), reverse=True)
 
@@ -213,7 +219,7 @@ class Services:
 
     async def resume_interrupted(self) -> None:
         """Start workers for interrupted runs that a server started."""
-        for located in await self.runs():
+        for located in await self.runs(skip_damaged=True):
             run = located.run
             served = run.call.served or run.status is RunStatus.PENDING  # only servers create pending runs
             if not served or self.workers.ended(run.id) or self.workers.has(run.id):
@@ -241,7 +247,8 @@ class Services:
     async def stop(self) -> None:
         """Stop every served run of this host, so that it can be resumed later."""
         self.workers.closing = True
-        abandoned = [located for located in await self.runs() if self._is_abandoned_here(located)]
+        found = await self.runs(skip_damaged=True)
+        abandoned = [located for located in found if self._is_abandoned_here(located)]
         for located in abandoned:
             with suppress(PatchyardError):
                 await self.call(located.store.send_request, located.run.id, Request.STOP)

@@ -1,6 +1,7 @@
 """Command `clean`: remove unused worktrees and, on request, old runs."""
 
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import click
@@ -36,12 +37,22 @@ from tasks.text import plural, printable
     help="Also remove runs that ended longer ago (14d, 12h) with their logs and patches, older cached results, "
     "and the merged branches of those runs.",
 )
+@click.option(
+    "--run",
+    "runs",
+    multiple=True,
+    metavar="RUN",
+    help="Also remove this run, by its whole id, with its logs and patches, even if damaged in the database; "
+    "its branches are kept. May be repeated.",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would be removed, without removing anything.")
-def clean(repo: Path, worktrees: Path | None, older_than: str | None, *, dry_run: bool) -> None:
+def clean(
+    repo: Path, worktrees: Path | None, older_than: str | None, runs: tuple[str, ...], *, dry_run: bool
+) -> None:
     """Remove the worktrees of the pool that no run is using.
 
-    Runs, their logs and patches, and all branches are kept, unless --older-than is given. A branch is removed
-    only if a run created it and it was not moved since.
+    Runs, their logs and patches, and all branches are kept, unless --older-than or --run is given. A branch is
+    removed only if a run created it and it was not moved since.
     """
     max_age = _seconds(older_than)
     environ = environment()
@@ -58,9 +69,10 @@ def clean(repo: Path, worktrees: Path | None, older_than: str | None, *, dry_run
     verb = "would remove" if dry_run else "removed"
     for item in removed:
         click.echo(printable(f"{verb} {item}"))
-    if max_age is not None:
+    if max_age is not None or runs:
         with opener() as store:
-            for description in Retention(repository, store, environ, max_age, dry_run).remove():
+            old = Retention(repository, store, environ, max_age, dry_run)
+            for description in chain(map(old.remove_run, runs), old.remove()):
                 click.echo(printable(f"{verb} {description}"))
     if not removed:
         click.echo(f"no worktrees to remove in {directory}")

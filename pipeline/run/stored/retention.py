@@ -10,7 +10,9 @@ from datetime import UTC, datetime, timedelta
 from containers.git.repository import GitError, Repository
 from pipeline.run.paths import run_directory
 from pipeline.run.result_cache import older_than
-from pipeline.run.stored.status import current_status
+from pipeline.run.stored.recovery import is_locked
+from pipeline.run.stored.status import RunStateError, current_status
+from pipeline.store.damage import DamagedRowError
 from pipeline.store.records import BranchRecord, Run, StoredTask
 from pipeline.store.store import Store
 from tasks.model import RunStatus
@@ -21,19 +23,22 @@ from tasks.text import plural
 class Retention:
     """Removes what is older than a maximum age, of one repository.
 
-    `max_age` is in seconds. With `dry_run` nothing is removed.
+    `max_age` is in seconds; `None` for no limit. With `dry_run` nothing is removed.
     """
 
     repository: Repository
     store: Store
     environ: Mapping[str, str]
-    max_age: float
+    max_age: float | None
     dry_run: bool
 
     def remove(self) -> Iterator[str]:
         """Remove old runs, merged branches and cached results, and yield a description of each. Blocking."""
+        if self.max_age is None:
+            return
         runs = self.store.runs()
-        old = [run for run in runs if self._is_old(run)]
+        limit = datetime.fromtimestamp(time.time(), UTC) - timedelta(seconds=self.max_age)
+        old = [run for run in runs if self._is_older(run, limit)]
         old_ids = {run.id for run in old}
         yield from self._remove_branches(old, [run for run in runs if run.id not in old_ids])
         for run in old:
@@ -49,8 +54,31 @@ class Retention:
         if count:
             yield plural(count, "cached result")
 
-    def _is_old(self, run: Run) -> bool:
-        limit = datetime.fromtimestamp(time.time(), UTC) - timedelta(seconds=self.max_age)
+    def remove_run(self, run: str) -> str:
+        """Remove one run, by its whole id, whatever its row holds, and return a description. Blocking.
+
+        Its branches and cached results are kept.
+
+        Raises:
+            UnknownRunError: There is no such run.
+            RunStateError: A process works on it.
+        """
+        self.store.require_run(run)
+        directory = run_directory(self.repository.common, run)
+        if is_locked(directory) or self._is_leased(run):
+            raise RunStateError(f"run {run} is being worked on; wait for its end, or cancel it first")
+        if not self.dry_run:
+            shutil.rmtree(directory, ignore_errors=True)
+            self.store.forget_run(run)
+        return f"run {run}"
+
+    def _is_leased(self, run: str) -> bool:
+        try:
+            return self.store.is_leased(run)
+        except DamagedRowError:
+            return False  # the lease cannot be read
+
+    def _is_older(self, run: Run, limit: datetime) -> bool:
         status = current_status(self.store, run, self.environ)
         return (status.is_over or status is RunStatus.INTERRUPTED) and self._ended_at(run) < limit
 

@@ -4,8 +4,10 @@ import json
 import os
 import re
 import socket
+import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
@@ -609,3 +611,15 @@ def test_connection_that_sends_garbage_is_closed(ended: tuple[Serving, str, byte
             connection.sendall(garbage)
             assert b" 200 " not in connection.recv(65536)
     assert httpx.get(f"{server.url}/health", trust_env=False).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/status", "/batches", "/tasks/1.1"])
+def test_damaged_run_is_reported_with_its_id(project: Project, server: Serving, path: str) -> None:
+    run = project.run(project.tasks({"1.1": "echo a > a"})).run
+    with closing(sqlite3.connect(project.state / "patchyard.db")) as connection, connection:
+        connection.execute("UPDATE tasks SET status = 'garbage'")
+        connection.execute("UPDATE runs SET settings = 'garbage'")
+
+    answer = server.get(f"/{run}{path}", status=500)
+
+    assert answer.json()["detail"].startswith(f"run {run} is damaged in the database (table ")
