@@ -1,5 +1,6 @@
 """Mask secret values in output, and find them in data that would be stored."""
 
+import html
 import json
 import re
 from base64 import b64encode
@@ -29,6 +30,8 @@ SHORTEST_BASE64 = 8
 URL_KEPT = ("", "/", "!'()*", ":/?#[]@!$&'()*+,;=")
 """Characters that encoders leave: of any component, of a path, `encodeURIComponent`, `encodeURI` and curl."""
 PERCENT = re.compile("%[0-9A-F]{2}")
+JSON_IN_HTML = re.compile("[&<>]")
+JSON_CAPITALS = re.compile(r"\\\\|\\u[0-9a-f]{4}|\\\"|[&<>'+`]")
 ARMOUR = b"-----"
 """How lines such as "-----BEGIN PRIVATE KEY-----" begin, which are not secret."""
 
@@ -43,7 +46,7 @@ class Secrets:
     """Named secret values. Their representation never shows a value.
 
     A value is recognised literally, without surrounding white space; line by line if it has several lines; and
-    encoded in JSON, in a URL and in Base64, at any offset (as in an `Authorization: Basic` header).
+    encoded in JSON, in HTML, in a URL and in Base64, at any offset (as in an `Authorization: Basic` header).
     """
 
     values: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -191,12 +194,43 @@ def _forms(value: str) -> Iterator[bytes]:
     if len(plain) < SHORTEST:
         return
     yield plain
-    yield _encode(json.dumps(text)[1:-1])
+    yield from map(_encode, (*_json_forms(text), *_html_forms(text)))
     yield from _url_forms(plain)
+    yield quote(quote(plain, safe="")).encode()
     lines = [_encode(line.strip()) for line in text.splitlines()]
     yield from (line for line in lines if len(line) >= SHORTEST_LINE and not line.startswith(ARMOUR))
     parts = [part for shift in range(3) for part in _base64(plain, shift)]
     yield from (part for part in parts if len(part) >= SHORTEST_BASE64)
+
+
+def _json_forms(text: str) -> Iterator[str]:
+    """Yield a value as it may stand in a text of JSON, or in JSON that is itself a text in JSON.
+
+    Writers differ in what they escape more than they have to: all but ASCII, `/` (PHP), what is special in HTML
+    (Go, Rails), or that and more with capital digits (.NET).
+    """
+    for plain in (json.dumps(text, ensure_ascii=False)[1:-1], json.dumps(text)[1:-1]):
+        yield from (plain, plain.replace("/", "\\/"))
+        yield JSON_IN_HTML.sub(lambda found: f"\\u{ord(found[0]):04x}", plain)
+        yield JSON_CAPITALS.sub(_capital, plain)
+        yield json.dumps(plain)[1:-1]
+
+
+def _capital(found: re.Match[str]) -> str:
+    """Return an escape of JSON with capital digits."""
+    text = found[0]
+    if text == r"\\":
+        return text
+    digits = text[2:].upper() if text.startswith(r"\u") else f"{ord(text[-1]):04X}"
+    return rf"\u{digits}"
+
+
+def _html_forms(text: str) -> Iterator[str]:
+    """Yield a value as it may stand in HTML or XML: with quotes as they are, by number, and by name."""
+    yield html.escape(text, quote=False)
+    yield html.escape(text)
+    for single, double in (("&#39;", "&quot;"), ("&#39;", "&#34;"), ("&apos;", "&quot;")):
+        yield html.escape(text, quote=False).replace("'", single).replace('"', double)
 
 
 def _url_forms(plain: bytes) -> Iterator[bytes]:

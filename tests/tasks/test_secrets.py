@@ -1,5 +1,7 @@
 """Masking values in output, and finding them in what would be kept."""
 
+import html
+import json
 import re
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable
@@ -138,6 +140,30 @@ def test_a_value_in_any_form_of_a_url_is_masked_and_found(encode: Callable[[str]
     assert secrets.mask(text) == b"https://host/?k=***&rest"
     assert masked(secrets, *(text[at : at + 1] for at in range(len(text)))) == b"https://host/?k=***&rest"
     assert secrets.find(text) == "A"
+
+
+@pytest.mark.parametrize(
+    "encode",
+    [
+        lambda text: json.dumps(text, ensure_ascii=False)[1:-1],
+        lambda text: json.dumps(json.dumps(text))[3:-3],  # JSON as a text in JSON
+        lambda text: json.dumps(text)[1:-1].replace("/", "\\/"),  # PHP
+        lambda text: re.sub("[&<>]", lambda found: f"\\u{ord(found[0]):04x}", json.dumps(text)[1:-1]),  # Go
+        lambda text: re.sub(
+            "[^ -~]|[\"&'+<>`]", lambda found: f"\\u{ord(found[0]):04X}", text.replace("\\", "\\\\")
+        ),  # .NET
+        lambda text: html.escape(text, quote=False),
+        html.escape,
+        lambda text: html.escape(text).replace("&#x27;", "&#39;").replace("&quot;", "&#34;"),  # Go
+        lambda text: quote(quote(text, safe=""), safe=""),
+    ],
+)
+@pytest.mark.parametrize("value", ["hunter2&co", "p\"w/é'k<1>+x", 'c:\\dir"&'])
+def test_a_value_escaped_for_json_or_html_is_masked_and_found(encode: Callable[[str], str], value: str) -> None:
+    secrets = Secrets({"KEY": value})
+    for data in (f"[{encode(value)}]".encode(), f"x{encode(value)}y".encode()):
+        assert secrets.mask(data) == data.replace(encode(value).encode(), b"***")
+        assert secrets.find(data) == "KEY"
 
 
 def test_the_mapping_may_be_any_and_change_afterwards() -> None:
