@@ -1,14 +1,14 @@
 """Submodules in a task's worktree: which commits they are at. No git runs in a repository of the task."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from containers.filesystem import is_directory, read_regular, write_file
 from containers.git.command import Git, GitError
 from containers.git.commits import GITLINK
-from containers.git.index import put_entries, read_entries, remove_entries
+from containers.git.index import Entry, put_entries, read_entries, remove_entries
 from containers.git.working_tree.task_repository import GitDirectory
 from containers.git.working_tree.worktree_paths import read_pointer
 from containers.temporary import temporary_directory
@@ -73,12 +73,14 @@ class SubmoduleReader:
             return None
         if directory is None or head is None:
             raise SubmoduleWorkError(f"the repository of the submodule {path} cannot be read any more")
-        self._check_files(path, directory, head)
-        if head != old and not self._is_on_remote(directory, head, refs):
+        self._check_files(path, directory, head, old)
+        remote = _remote_commits(refs)
+        if head != old and self._find_outside(directory, {head}, remote):
             raise SubmoduleWorkError(
                 f"it made commits in the submodule {path} that the submodule's remote does not have; "
                 "push them there first"
             )
+        self._check_refs(path, directory, refs, remote | {head, old or head})
         return head
 
     def _git_directory(self, path: str) -> GitDirectory | None:
@@ -93,15 +95,34 @@ class SubmoduleReader:
             return None
         return GitDirectory(directory)
 
-    def _check_files(self, path: str, directory: GitDirectory, head: str) -> None:
+    def _check_refs(
+        self, path: str, directory: GitDirectory, refs: Mapping[str, str], known: Collection[str]
+    ) -> None:
+        """Check that no branch or stash has commits that none of the known ones contains."""
+        own = {
+            commit: name
+            for name, commit in refs.items()
+            if name == "refs/stash" or (name.startswith("refs/heads/") and directory.has_work_on(name))
+        }
+        if left := own.get(self._find_outside(directory, own, known)):
+            kind = "a stash" if left == "refs/stash" else f"commits on the branch {left[11:]}"
+            raise SubmoduleWorkError(
+                f"it left {kind} in the submodule {path}, which cannot be part of the patch; "
+                "push or remove that in the submodule's own repository"
+            )
+
+    def _check_files(self, path: str, directory: GitDirectory, head: str, old: str | None) -> None:
         with temporary_directory(self.scratch, "submodule") as temporary:
             git = self._borrowing(temporary, directory, self.root / path)
-            git.run("read-tree", head)
-            nested = {path: entry for path, entry in read_entries(git).items() if entry[0] == GITLINK}
+            # 128: the old commit is not there any more, as in a shallow clone.
+            before = _gitlinks(git, old, ok=(0, 128)) if old and old != head else {}
+            nested = _gitlinks(git, head)
             remove_entries(git, nested)
-            for inner, (_, commit) in nested.items():
+            for inner, entry in nested.items():
                 full = f"{path}/{inner}"
-                if self.has_repository(full) and self.commit(full, commit) != commit:
+                # One that was not updated together with this one is where it was.
+                expected = {entry[1], before.get(inner, entry)[1]}
+                if self.has_repository(full) and self.commit(full, entry[1]) not in expected:
                     raise SubmoduleWorkError(f"it changed the commit of the submodule {full}")
             git.run(*self.options, "add", "-A", "--", ".", *excluding(nested))
             put_entries(git, nested)
@@ -127,13 +148,17 @@ class SubmoduleReader:
             lines = git.run("for-each-ref", "--format=%(refname) %(objectname)").text.split("\n")
         return head or None, dict(line.rsplit(" ", 1) for line in lines if line)
 
-    def _is_on_remote(self, directory: GitDirectory, head: str, refs: Mapping[str, str]) -> bool:
-        if not (remote := _remote_commits(refs)):
-            return False
+    def _find_outside(self, directory: GitDirectory, commits: Iterable[str], known: Collection[str]) -> str:
+        """Return one of the commits that none of the known ones contains; nothing if there is none."""
+        wanted = sorted(set(commits) - set(known))
+        if not wanted:
+            return ""
         with temporary_directory(self.scratch, "submodule") as temporary:
             git = self._borrowing(temporary, directory, self.root)
-            lines = "\n".join([head, *(f"^{commit}" for commit in sorted(remote)), ""]).encode()
-            return not git.run("rev-list", "--ignore-missing", "--max-count=1", "--stdin", stdin=lines).text
+            lines = "\n".join([*wanted, *(f"^{commit}" for commit in sorted(known)), ""]).encode()
+            # In this order, what comes first is in no other.
+            options = ("--ignore-missing", "--topo-order", "--max-count=1", "--stdin")
+            return git.run("rev-list", *options, stdin=lines).text
 
     def _borrowing(self, temporary: Path, directory: GitDirectory, work_tree: Path) -> Git:
         """Return a git of a temporary repository with the objects of another, and nothing else of it."""
@@ -151,6 +176,12 @@ class SubmoduleReader:
 
 def _remote_commits(refs: Mapping[str, str]) -> frozenset[str]:
     return frozenset(commit for name, commit in refs.items() if name.startswith("refs/remotes/"))
+
+
+def _gitlinks(git: Git, commit: str, ok: Collection[int] = (0,)) -> Mapping[str, Entry]:
+    """Read a commit into the index, and return its submodules."""
+    git.run("read-tree", commit, ok=ok)
+    return {path: entry for path, entry in read_entries(git).items() if entry[0] == GITLINK}
 
 
 def excluding(paths: Iterable[str]) -> list[str]:

@@ -28,6 +28,9 @@ COPIED = re.compile(
     re.IGNORECASE,
 )
 """Settings of the user's repository that a task's git needs; none says how to authenticate or runs a hook."""
+_ID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_FROM_REMOTE = re.compile(rb"clone: |fetch|pull.*: Fast-forward|branch: Created from refs/remotes/")
+"""Messages of reflogs where a ref was set to what a remote has."""
 _URL = re.compile(r"remote\..+\.url", re.IGNORECASE)
 FIXED = {
     # The task's git stores the bytes of a file as the program's git does, which takes the patch.
@@ -191,7 +194,7 @@ class GitDirectory:
         target = content.decode("utf-8", "replace").strip()
         name = target.removeprefix("ref: ")
         found = target if name == target else self.refs().get(name)
-        return found if found and re.fullmatch(r"[0-9a-f]{40}(?:[0-9a-f]{24})?", found) else None
+        return found if found and _ID.fullmatch(found) else None
 
     def refs(self) -> Mapping[str, str]:
         """Return its refs with their object ids, except symbolic ones and those in tables."""
@@ -207,7 +210,13 @@ class GitDirectory:
                     found[name] = content.decode("ascii", "replace").strip()
                 else:
                     pending.append(child)
-        return found
+        return {name: target for name, target in found.items() if _ID.fullmatch(target)}
+
+    def has_work_on(self, ref: str) -> bool:
+        """Whether a ref may have commits that no remote gave it: the last line of its reflog says."""
+        content = read_regular(self.path / "logs" / ref, limit=1 << 26) or b""
+        message = content.rstrip(b"\n").rpartition(b"\n")[2].partition(b"\t")[2]
+        return not _FROM_REMOTE.match(message)
 
     def _packed(self) -> Iterator[tuple[str, str]]:
         content = read_regular(self.path / "packed-refs", limit=1 << 26) or b""

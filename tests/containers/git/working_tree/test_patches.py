@@ -183,6 +183,18 @@ class TestSubmodules:
                 "made commits in the submodule vendor/lib that the submodule's remote does not have",
             ),
             ("cd vendor/lib; git checkout -q --orphan o; git commit -qm o", "made commits in the submodule"),
+            (
+                "cd vendor/lib; echo more >> lib.txt; git stash -q",
+                "left a stash in the submodule vendor/lib, which cannot be part of the patch",
+            ),
+            (
+                "cd vendor/lib; git commit -q --allow-empty -m w; git branch kept; git checkout -q HEAD~",
+                "left commits on the branch kept in the submodule vendor/lib",
+            ),
+            (
+                "cd vendor/lib; git checkout -qb work; git commit -q --allow-empty -m w; git checkout -q -",
+                "left commits on the branch work in the submodule vendor/lib",
+            ),
             ("rm vendor/lib/.git", "created files in the submodule vendor/lib"),
             ("echo junk > vendor/lib/.git", "repository of the submodule vendor/lib cannot be read"),
             ("rm vendor/lib/.git; ln -s ../../.git/modules/vendor/lib vendor/lib/.git", "cannot be read"),
@@ -215,6 +227,35 @@ class TestSubmodules:
         stage.checkout.reset(stage.start)
         stage.sh("git rm -q vendor/lib")
         assert stage.patch().files == (".gitmodules", "vendor/lib")
+
+    def test_branch_that_a_remote_gave_is_not_work(self, stage: Stage) -> None:
+        """Also when the remote does not have it any more."""
+        self.library.commit({"lib.txt": "2"})
+        stage.sh("git submodule update -q --init")
+        self.library.git("commit", "-q", "--amend", "-m", "again")
+        stage.sh("git -C vendor/lib fetch -q; git -C vendor/lib checkout -q --detach origin/main")
+        assert stage.patch().files == ("vendor/lib",)
+
+    def test_submodule_that_was_not_updated_within_a_newer_one(
+        self, stage: Stage, make_repository: Callable[..., Clone]
+    ) -> None:
+        inner = make_repository("inner", {"i.txt": "1"})
+        self.library.git("submodule", "add", "-q", str(inner.path), "inner")
+        first = self.library.commit()
+        newest = inner.commit({"i.txt": "2"})
+        self.library.git("-C", "inner", "pull", "-q", "origin", "main")
+        second = self.library.commit()
+        stage.clone.git("-C", "vendor/lib", "fetch", "-q")
+        stage.clone.git("-C", "vendor/lib", "checkout", "-q", first)
+        stage.clone.commit()
+        fill = "git submodule update -q --init --recursive; git -C vendor/lib checkout -q"
+        later = Stage(stage.clone, stage.path.parent.parent / "later")
+        later.sh(f"{fill} {second}")
+        assert later.patch().files == ("vendor/lib",)
+        later.checkout.reset(later.start)
+        later.sh(f"{fill} {first}; git -C vendor/lib/inner checkout -q {newest}")
+        with pytest.raises(SubmoduleWorkError, match="changed the commit of the submodule vendor/lib/inner"):
+            later.checkout.patch(later.start)
 
     def test_added_submodule(self, stage: Stage) -> None:
         stage.sh(f"git submodule add -q {self.library.path} other; git init -q n; > n/f")
