@@ -45,6 +45,11 @@ _FIXED = {
     "GIT_ASKPASS": "",  # set and empty: no prompt by core.askPass or SSH_ASKPASS either
     "GIT_OPTIONAL_LOCKS": "0",
     "GIT_NO_REPLACE_OBJECTS": "1",  # a remote does not have the replacements
+    # The configuration of the user, which a task may have written, saves neither environment nor requests of a
+    # call with a token: https://git-scm.com/docs/api-trace2#_enabling_a_target
+    "GIT_TRACE2": "0",
+    "GIT_TRACE2_EVENT": "0",
+    "GIT_TRACE2_PERF": "0",
     "GIT_PAGER": "cat",
     "GIT_EDITOR": "false",
     "GIT_SEQUENCE_EDITOR": "false",

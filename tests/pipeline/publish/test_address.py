@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from github_server import GitHubServer
+from github_server import TOKEN, GitHubServer
 from project import Project
 from repositories import Clone, User
 
@@ -93,6 +93,19 @@ def test_settings_that_do_not_concern_the_remote_may_change(hosted: Project, git
     hosted.run(hosted.tasks({"1.1": f"{script}; echo 1 > one.txt"}), "--publish").expect(0)
 
     assert len(github.pull_requests(NAME)) == 1
+
+
+def test_no_trace_that_a_task_turns_on_has_the_token(hosted: Project, github: GitHubServer) -> None:
+    script = (
+        'for kind in event normal perf; do git config --global "trace2.${kind}Target" "$SHARED/trace"; done\n'
+        'git config --global trace2.envVars "PATCHYARD_GIT_PASSWORD,GITHUB_TOKEN"; echo 1 > one.txt'
+    )
+
+    hosted.run(hosted.tasks({"1.1": script}), "--publish").expect(0)
+
+    assert len(github.pull_requests(NAME)) == 1
+    traces = hosted.shared / "trace"
+    assert not traces.exists() or TOKEN not in traces.read_text()
 
 
 def test_header_of_the_configuration_does_not_precede_the_token(hosted: Project, github: GitHubServer) -> None:
