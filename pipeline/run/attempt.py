@@ -241,7 +241,7 @@ class Attempt:
         path = self._worktree.path
         where = f", and what it changed stays in {path}" if path.is_dir() else ""
         failed = with_failure(outcome, f"its patch could not be taken{where}: {error}")
-        # Without an exit code it has no result of its own, so `resume` runs it again.
+        # Without an exit code it has no result of its own: `resume` takes the patch then, or runs it again.
         return replace(failed, exit_code=None)
 
     async def _abort(self, error: PatchyardError) -> None:

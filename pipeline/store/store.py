@@ -19,12 +19,13 @@ from pipeline.store.rows import (
     attempt_values,
     inputs_values,
     outcome_values,
+    patch_values,
     run_values,
 )
 from pipeline.store.run_options import PublishOptions, StoredCall
 from tasks.errors import remedy
 from tasks.keys import InputHashes
-from tasks.model import Conflict, Outcome, PullRequest, Request, RunStatus, StepResult
+from tasks.model import Conflict, Outcome, Patch, PullRequest, Request, RunStatus, StepResult
 from tasks.patch_data import InlineData
 
 if TYPE_CHECKING:
@@ -235,6 +236,18 @@ class Store(StoreReader):
             return outcome
         diff = self.patch_data(run, patch.diff.size, patch.diff.sha256)
         return replace(outcome, patch=replace(patch, diff=diff))
+
+    def keep_patch(self, run: str, task: str, attempt: int, patch: Patch) -> None:
+        """Store the patch of a task whose outcome, of an attempt with this number, has none. Idempotent."""
+        tasks, attempts = self._tables.tasks, self._tables.attempts
+        values = {**patch_values(patch), "start": patch.start}
+        own = (attempts.c.run == run, attempts.c.task == task, attempts.c.number == attempt)
+        self._keep_large(run, patch)
+        small = small_text(patch)
+        with self._write(run=run) as connection:
+            self._keep_small(connection, run, patch, small)
+            connection.execute(tasks.update().where(tasks.c.run == run, tasks.c.task == task).values(**values))
+            connection.execute(attempts.update().where(*own).values(**values))
 
     def mark_for_redo(self, run: str, tasks: Collection[str]) -> None:
         """Hide the outcomes of tasks, so that they run again; attempts, steps and pull requests are kept."""

@@ -15,6 +15,7 @@ from pipeline.run.context import ResumeState
 from pipeline.run.control import first_lease_seconds, host_name, new_owner
 from pipeline.run.stored.open_store import open_store
 from pipeline.run.stored.recovery import CUT_OFF, make_store_work
+from pipeline.run.stored.set_aside import take_set_aside
 from pipeline.run.stored.status import RunStateError, current_status, is_kept, is_settled
 from pipeline.store.records import Run, StoredTask
 from pipeline.store.store import Store
@@ -65,8 +66,10 @@ def claim_and_resume(  # noqa: PLR0913 - how a run is resumed, all of it named
     try:
         _relocate(store, run, prepared, served=served)
         recover_attempts(repository, store, run, environ, prepared.settings.max_patch)
+        others = [item for item in store.tasks(run.id) if item.outcome.task not in again]
+        failed = take_set_aside(repository, store, run, prepared, others)
         stored = {item.outcome.task: item for item in store.tasks(run.id)}
-        settled = {task: item for task, item in stored.items() if is_settled(item)}
+        settled = {task: item for task, item in stored.items() if is_settled(item) or task in failed}
         kept = {task: item.outcome for task, item in stored.items() if is_kept(item) and task not in again}
         _add_missing_events(store, run, settled)
         store.mark_for_redo(run.id, (stored.keys() - settled.keys() - kept.keys()) | set(again))

@@ -24,7 +24,7 @@ from pipeline.run.paths import runs_directory
 from pipeline.store.records import Run, StoredAttempt, format_time, parse_time
 from pipeline.store.run_options import PublishOptions, StoredCall
 from pipeline.store.store import Store, UnknownRunError
-from tasks.model import RunStatus, Status
+from tasks.model import Patch, RunStatus, Status
 from tasks.secrets import Secrets
 
 CUT_OFF = "the process that ran it was ended"
@@ -126,6 +126,24 @@ def make_store_work(opener: Callable[[], Store], environ: Mapping[str, str], lim
     return store_work
 
 
+def take_patch(worktree: Worktree, record: AttemptRecord, secrets: Secrets, limit: int) -> Patch:
+    """Return the patch of an attempt that a worktree still has. Blocking.
+
+    Args:
+        worktree: The worktree.
+        record: The attempt.
+        secrets: The patch must not contain them.
+        limit: How large its files may be together, in bytes.
+
+    Raises:
+        GitError: It cannot be taken.
+        SecretFoundError: It contains a secret.
+    """
+    return worktree.checkout.patch(
+        record.start, baseline=record.baseline, exclude=record.exclude, secrets=secrets, limit=limit
+    )
+
+
 def _store_patch(
     store: Store, worktree: Worktree, record: AttemptRecord, *, secrets: Secrets, limit: int
 ) -> bool:
@@ -136,9 +154,7 @@ def _store_patch(
         return True  # it had ended; only its worktree was not released
     moment = datetime.now(UTC)
     attempt = attempt or StoredAttempt(record.task, record.attempt, record.task, 0, moment)
-    patch = worktree.checkout.patch(
-        record.start, baseline=record.baseline, exclude=record.exclude, secrets=secrets, limit=limit
-    )
+    patch = take_patch(worktree, record, secrets, limit)
     ended = replace(
         attempt,
         worktree=worktree.name,

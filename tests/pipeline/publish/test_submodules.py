@@ -101,3 +101,21 @@ def test_urls_of_submodules_may_be_relative(
 
     assert (done.code, errors(done)) == (0, [])
     assert heads(github) == {"patchyard/demo/1.1"}
+
+
+def test_work_in_a_submodule_is_taken_when_its_remote_has_it(hosted: Project, library: Clone) -> None:
+    """From the worktree that was set aside: the task does not run again."""
+    script = f"echo ran >> $SHARED/ran; {FILL}; cd lib; echo 2 > a; git commit -qam two"
+    done = hosted.run(hosted.tasks({"1.1": script})).expect(1)
+    assert "made commits in the submodule lib" in done.outcome("1.1")["error"]
+    aside = hosted.worktrees / done.outcome("1.1")["worktree"] / "lib"
+    for _ in range(2):
+        hosted.call("resume", done.run).expect(1)
+    hosted.clone.user.git("push", "-q", "origin", "HEAD:refs/heads/two", cwd=aside)
+
+    hosted.call("resume", done.run).expect(0)
+
+    commit = library.git("rev-parse", "two")
+    assert hosted.clone.git("rev-parse", "patchyard/demo/1.1:lib") == commit
+    assert (hosted.shared / "ran").read_text() == "ran\n"
+    assert [path.name for path in hosted.worktrees.glob("wt-*")] == ["wt-1"]

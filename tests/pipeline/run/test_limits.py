@@ -1,13 +1,16 @@
 """What a task may leave has limits: the task fails or is cut with a note, and the run continues."""
 
+import shutil
+
 import pytest
 from project import Project
 
 
 def test_task_with_a_patch_past_the_limit_fails_and_the_others_go_on(project: Project) -> None:
-    """Its worktree is set aside with its work; with a higher limit, `resume` gets the patch."""
+    """Its worktree is set aside with its work; with a higher limit, `resume` takes the patch from there."""
     project.configure('max_patch = "1MB"')
-    scripts = {"1.1": "head -c 3000000 /dev/urandom > big.bin", "1.2": "echo small > small.txt"}
+    once = "echo ran >> $SHARED/ran; "
+    scripts = {"1.1": f"{once}head -c 3000000 /dev/urandom > big.bin", "1.2": "echo small > small.txt"}
     done = project.run(project.tasks(scripts), "--keep-going").expect(1)
     assert done.statuses == {"1.1": "failed", "1.2": "changed"}
     error = str(done.outcome("1.1")["error"])
@@ -18,9 +21,27 @@ def test_task_with_a_patch_past_the_limit_fails_and_the_others_go_on(project: Pr
 
     again = project.call("resume", done.run, "--json").expect(1)
     assert again.statuses == {"1.1": "failed", "1.2": "changed"}
+    assert again.outcome("1.1")["error"] == error
     project.configure('max_patch = "4MB"')
-    project.call("resume", done.run, "--json").expect(0)
-    assert (kept / "big.bin").stat().st_size == 3_000_000
+    taken = project.call("resume", done.run, "--json").expect(0)
+    assert taken.statuses == {"1.1": "changed", "1.2": "changed"}
+    assert project.clone.git("cat-file", "-s", "patchyard/demo/1.1:big.bin") == "3000000"
+    assert (project.shared / "ran").read_text() == "ran\n"
+    assert [mark.name for mark in project.worktrees.glob("*.kept")] == []
+
+
+def test_task_whose_set_aside_worktree_is_gone_runs_again(project: Project) -> None:
+    project.configure('max_patch = "1MB"')
+    script = "echo ran >> $SHARED/ran; head -c 3000000 /dev/urandom > big.bin"
+    done = project.run(project.tasks({"1.1": script})).expect(1)
+    project.call("resume", done.run).expect(1)
+    assert (project.shared / "ran").read_text() == "ran\n"
+    project.call("retry", done.run).expect(1)
+    assert (project.shared / "ran").read_text() == "ran\n" * 2
+    for path in project.worktrees.glob("wt-?"):
+        shutil.rmtree(path)
+    project.call("resume", done.run).expect(1)
+    assert (project.shared / "ran").read_text() == "ran\n" * 3
 
 
 @pytest.mark.timeout(120)
