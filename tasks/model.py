@@ -149,7 +149,11 @@ class Task:
     """A task of a plan, as written.
 
     `id` is such as `1.1`, `2.3.1` or `1.2a`. `dependencies` are task ids. `timeout` is in seconds, for all
-    steps of the task together. `line` and `column` are those of the heading, 1-based.
+    steps of the task together. `line` and `column` are those of the heading, 1-based. `group` is the title of
+    the part of the plan that it belongs to, and `group_text` what the plan says of that. `done_items` are the
+    parts of the task, or of its group, that are done already. An `optional` task is not run. `manual` is for a
+    person to check afterwards. `reasons` say why it waits for another task, by id, where that was inferred.
+    `open_items` are line and column of its parts that are to be done, where the plan has boxes for them.
     """
 
     id: str
@@ -167,6 +171,18 @@ class Task:
     image: str | None = None
     line: int = 0
     column: int = 1
+    group: str = ""
+    group_text: str = ""
+    done_items: tuple[str, ...] = ()
+    optional: bool = False
+    manual: tuple[str, ...] = ()
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    open_items: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def is_left_out(self) -> bool:
+        """Whether the plan asks not to run the task; what depends on it may run."""
+        return self.completed or self.optional
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +221,11 @@ class Plan:
     """A whole plan.
 
     `name` is the plan's part of branch names: a slug of the title, else of the file's name. `path` is as
-    the user gave it. Batches are in the order in which they run.
+    the user gave it. Batches are in the order in which they run. `dialect` is the name of the format that it
+    is written in, `unit` what became a task (`item` or `group`), and `order` how that waits for others.
+    `header` and `footer` are what the plan says above its first task and below its last. `neighbours` are
+    paths of documents that it relies on. `items` is the number of the smallest parts, and `done_items` of those
+    that are done.
     """
 
     name: str
@@ -213,6 +233,14 @@ class Plan:
     path: str
     batches: tuple[Batch, ...]
     settings: PlanSettings = PlanSettings()
+    dialect: str = "patchyard"
+    unit: str = "item"
+    order: str = "as-written"
+    header: str = ""
+    footer: str = ""
+    neighbours: tuple[str, ...] = ()
+    items: int = 0
+    done_items: int = 0
 
     @property
     def tasks(self) -> tuple[Task, ...]:

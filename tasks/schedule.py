@@ -78,7 +78,7 @@ def left_out(plan: Plan, chosen: Plan) -> tuple[str, ...]:
             needed.update(task.dependencies)
             for number in foundations(whole, task.batch):
                 needed.update(other.id for other in batches[number].tasks)
-    return tuple(task.id for task in whole.tasks if task.id in needed - kept and not task.completed)
+    return tuple(task.id for task in whole.tasks if task.id in needed - kept and not task.is_left_out)
 
 
 def foundations(plan: Plan, number: int) -> tuple[int, ...]:
@@ -108,9 +108,37 @@ def ready(tasks: Iterable[Task], finished: Collection[str], started: Collection[
     ]
 
 
+def needed_tasks(plan: Plan, task: Task) -> tuple[Task, ...]:
+    """Return the tasks that a task builds on: those that it depends on, and what those need that are left out.
+
+    A task that the plan calls completed changes nothing in the run, so the order holds through it.
+    """
+    tasks = {each.id: each for each in plan.tasks}
+    found: dict[str, Task] = {}
+    pending = list(reversed(task.dependencies))
+    while pending:
+        name = pending.pop()
+        if name not in found:
+            found[name] = tasks[name]
+            if tasks[name].is_left_out:
+                pending += reversed(tasks[name].dependencies)
+    return tuple(found.values())
+
+
+def waits_for(plan: Plan, task: Task) -> tuple[str, ...]:
+    """Return the tasks that a task waits for directly, those of its batch's foundations included."""
+    batch = next(each for each in plan.batches if each.number == task.batch)
+    named = batch.dependencies
+    if named is None:
+        at = plan.batches.index(batch)
+        named = (plan.batches[at - 1].number,) if at else ()
+    below = [other.id for each in plan.batches if each.number in named for other in each.tasks]
+    return tuple(dict.fromkeys((*task.dependencies, *below)))
+
+
 def is_done(task: Task, outcome: Outcome | None) -> bool:
     """Return whether dependent tasks may build on the task."""
-    return outcome is not None and (outcome.succeeded or task.completed)
+    return outcome is not None and (outcome.succeeded or task.is_left_out)
 
 
 def obstacle(
@@ -121,10 +149,9 @@ def obstacle(
     A task always needs the tasks that it depends on; without `keep_going` also all tasks of the batches
     that its batch builds on.
     """
-    tasks = {task.id: task for task in plan.tasks}
-    for name in task.dependencies:
-        if not is_done(tasks[name], outcomes.get(name)):
-            return f"it depends on task {name}, which {_how(outcomes.get(name))}"
+    for needed in needed_tasks(plan, task):
+        if not is_done(needed, outcomes.get(needed.id)):
+            return f"it depends on task {needed.id}, which {_how(outcomes.get(needed.id))}"
     if keep_going:
         return None
     for number in foundations(plan, batch.number):

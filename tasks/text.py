@@ -22,6 +22,11 @@ def plural(number: int, noun: str) -> str:
     return f"{number} {noun}{ending}"
 
 
+def article(noun: str) -> str:
+    """Return `an` before a vowel, else `a`."""
+    return "an" if noun[:1] in set("aeiou") else "a"
+
+
 def printable(text: str) -> str:
     r"""Return text that is safe on a terminal, and that any stream takes.
 

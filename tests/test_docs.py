@@ -182,8 +182,10 @@ def test_contributing_guide_shows_the_tree() -> None:
 
 
 def test_files_named_in_the_contributing_guide_exist() -> None:
-    named = re.findall(r"`((?:tasks|containers|pipeline|tests|docs)/[\w/.]+)", read(ROOT / "CONTRIBUTING.md"))
-    named += re.findall(r"`((?:tasks|containers|pipeline|tests)/[\w/.]+)", read(ROOT / "docs" / "internals.md"))
+    named = re.findall(r"`((?:tasks|containers|pipeline|tests|docs)/[\w/.-]+)", read(ROOT / "CONTRIBUTING.md"))
+    named += re.findall(
+        r"`((?:tasks|containers|pipeline|tests)/[\w/.-]+)", read(ROOT / "docs" / "internals.md")
+    )
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 

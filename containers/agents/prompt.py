@@ -10,9 +10,16 @@ TITLE_LENGTH = 80
 INTRODUCTION = """\
 This task is part of the plan "{plan}". Do this task alone, and do it in the current directory, which is a
 separate git worktree."""
+DONE = """\
+These parts are done already; they are here to show how far the task is:"""
+MAX_HEADER = 20_000
+"""Characters of a plan's header and footer that a prompt has at most."""
+CUT = "[…] The rest of it is in {path}."
 CONCLUSION = """\
 Leave your changes in the current directory: they are collected from there. Do not push, and do not open a
 pull request."""
+
+COMMIT = "Do not commit either: the commit is made from your changes, with the message that the plan gives."
 
 
 def agent_step(command: str, prompt: str, *, title: str | None = None) -> Step:
@@ -34,12 +41,32 @@ def prompt(task: Task, plan: Plan) -> str:
         f"# Task {task.id}: {task.title}" if task.title else f"# Task {task.id}",
         INTRODUCTION.format(plan=plan.title or plan.name),
         _section("What to do", task.implementation.strip()),
+        _section("Done already", _done(task)),
+        _section(f"About the part of the plan: {task.group}", task.group_text.strip()),
         _section("Files", "\n".join(f"- {file.action.title()}: {code_span(file.path)}" for file in task.files)),
         _section("Make sure that", "\n".join(f"- {_list_item(check.text)}" for check in prose)),
         _section("Commands that run afterwards and must succeed", "\n".join(map(_command, commands))),
+        _section("About the whole plan", _about(plan)),
+        _section("Documents to read", "\n".join(f"- {code_span(path)}" for path in plan.neighbours)),
         CONCLUSION,
+        COMMIT if task.commit and plan.dialect != "patchyard" else "",
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _done(task: Task) -> str:
+    return (
+        f"{DONE}\n\n" + "\n".join(f"- {_list_item(text)}" for text in task.done_items)
+        if task.done_items
+        else ""
+    )
+
+
+def _about(plan: Plan) -> str:
+    """Return the plan's header and footer, the footer cut first."""
+    header, footer = plan.header.strip(), plan.footer.strip()
+    text = f"{header}\n\n{footer}".strip()
+    return text if len(text) <= MAX_HEADER else f"{text[:MAX_HEADER].rstrip()}\n\n{CUT.format(path=plan.path)}"
 
 
 def _section(title: str, text: str) -> str:

@@ -200,6 +200,10 @@ class Repository:
         """Return the id of a commit's tree."""
         return self._commits.tree(commit)
 
+    def has_path(self, commit: str, path: str) -> bool:
+        """Whether a commit has a file or a directory at a path from the root of the repository."""
+        return self._git.run("cat-file", "-e", f"{commit}:{path.rstrip('/')}", ok=(0, 1, 128)).code == 0
+
     def message(self, commit: str) -> str:
         """Return a commit's message.
 

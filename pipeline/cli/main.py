@@ -13,17 +13,17 @@ from pipeline.cli.commands.report import report
 from pipeline.cli.commands.resume import cancel, resume, retry
 from pipeline.cli.commands.serve import serve
 from pipeline.cli.commands.show import diff, logs, patches, runs, status
+from pipeline.cli.commands.tick import tick
 from pipeline.cli.commands.trust import trust
 from pipeline.cli.options import (
     database_option,
     plan_arguments,
     plan_path,
+    reading_options,
     repo_option,
     run_options,
-    setting_option,
 )
 from pipeline.cli.process import INTERRUPTED, configure_streams, discard_output, environment, exit_with
-from pipeline.config.settings import SETTINGS
 from tasks.errors import PatchyardError, first_error
 from tasks.text import printable
 
@@ -149,10 +149,26 @@ def run(  # noqa: PLR0913 - the command's own parameters
 @main.command()
 @plan_arguments
 @repo_option
-@setting_option(SETTINGS["agent"])
+@reading_options
+@click.option("--graph", is_flag=True, help="Show only which tasks wait for which, and why.")
+@click.option(
+    "--format",
+    "graph_format",
+    type=click.Choice(["text", "mermaid"]),
+    default="text",
+    help="Format of --graph.",
+    show_default=True,
+)
 @click.option("--json", "as_json", is_flag=True, help="Write JSON lines to standard output.")
-def check(
-    plan_argument: str | None, plan_option: str | None, repo: Path, agent: str | None, *, as_json: bool
+def check(  # noqa: PLR0913 - the options of a command
+    plan_argument: str | None,
+    plan_option: str | None,
+    repo: Path,
+    *,
+    graph: bool,
+    graph_format: str,
+    as_json: bool,
+    **flags: object,
 ) -> None:
     """Check PLAN, and show which of its text is run as commands and which goes to the agent.
 
@@ -162,12 +178,13 @@ def check(
     from pipeline.cli.commands.check import check_plan  # noqa: PLC0415 - start-up stays quick
 
     path = plan_path(plan_argument, plan_option)
-    exit_with(check_plan(path, repo, environment(), agent=agent, as_json=as_json))
+    shown = graph_format if graph else None
+    exit_with(check_plan(path, repo, environment(), flags=flags, as_json=as_json, graph=shown))
 
 
 for command in (
     *(status, logs, diff, patches, publish, runs, agents),
     *(resume, retry, cancel),
-    *(clean, report, lock, serve, trust),
+    *(clean, report, lock, serve, tick, trust),
 ):
     main.add_command(command)

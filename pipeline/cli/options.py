@@ -1,6 +1,7 @@
 """Options and arguments that several commands share."""
 
 from collections.abc import Callable, Iterable
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -9,7 +10,6 @@ import click
 from pipeline.config.settings import SETTINGS
 from pipeline.config.table import Setting
 from pipeline.store.engine import VARIABLE
-from tasks.model import Mode
 
 REPEATABLE = "; can be repeated."
 F = TypeVar("F", bound=Callable[..., Any])
@@ -80,11 +80,12 @@ def setting_option(item: Setting) -> Callable[[F], F]:
         return click.option(item.flag + negation, item.name, is_flag=True, default=None, help=help_text)
     if item.is_list:
         help_text = help_text.replace(".", REPEATABLE, 1)
-    types = {
+    types: dict[Any, Any] = {
         int: click.IntRange(min=1, max=item.api.maximum if item.api else None),
         Path: click.Path(path_type=Path),
-        Mode: click.Choice([str(mode) for mode in Mode]),
     }
+    if isinstance(item.kind, type) and issubclass(item.kind, StrEnum):
+        types[item.kind] = click.Choice([str(value) for value in item.kind])
     return click.option(
         item.flag,
         item.name,
@@ -93,6 +94,13 @@ def setting_option(item: Setting) -> Callable[[F], F]:
         metavar=item.option and item.option.metavar,
         help=help_text,
     )
+
+
+def reading_options(function: F) -> F:
+    """Add the options that decide how a plan is read."""
+    for name in reversed(("agent", "dialect", "unit", "order", "optional", "tag")):
+        function = setting_option(SETTINGS[name])(function)
+    return function
 
 
 def setting_options(settings: Iterable[Setting]) -> tuple[Callable[[Any], Any], ...]:

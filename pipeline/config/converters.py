@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from containers.agents.builtin import BUILT_IN, Agent
 from containers.dagger_engine.engines import EngineAddress
+from tasks.dialects.dialect import NAMES, Order, UnitKind
 from tasks.durations import parse_duration
 from tasks.model import LARGEST_POOL, Mode
 from tasks.secrets import OWN_SECRETS
@@ -77,6 +78,30 @@ def parse_mode(value: object) -> Mode:
         return Mode(str(value).strip().lower())
     except ValueError:
         raise ValueError(f"expected one of {', '.join(Mode)}") from None
+
+
+def parse_dialect(value: object) -> str:
+    """Return the name of a dialect."""
+    name = str(value).strip().lower()
+    if name not in NAMES:
+        raise ValueError(f"expected one of {', '.join(NAMES)}")
+    return name
+
+
+def parse_unit(value: object) -> UnitKind:
+    """Return what becomes a task."""
+    try:
+        return UnitKind(str(value).strip().lower())
+    except ValueError:
+        raise ValueError(f"expected one of {', '.join(UnitKind)}") from None
+
+
+def parse_order(value: object) -> Order:
+    """Return which units wait for which."""
+    try:
+        return Order(str(value).strip().lower())
+    except ValueError:
+        raise ValueError(f"expected one of {', '.join(Order)}") from None
 
 
 def parse_seconds(value: object) -> float:

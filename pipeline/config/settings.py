@@ -16,11 +16,13 @@ from pipeline.config.converters import (
     parse_bytes,
     parse_commands,
     parse_depth,
+    parse_dialect,
     parse_engines,
     parse_environment,
     parse_flag,
     parse_list,
     parse_mode,
+    parse_order,
     parse_patch_size,
     parse_path,
     parse_pool_size,
@@ -29,6 +31,7 @@ from pipeline.config.converters import (
     parse_secret_names,
     parse_services,
     parse_text,
+    parse_unit,
     parse_webhook_url,
 )
 from pipeline.config.table import (
@@ -39,6 +42,7 @@ from pipeline.config.table import (
     declared_settings,
     setting,
 )
+from tasks.dialects.dialect import Order, UnitKind
 from tasks.model import LARGEST_POOL, Batch, Mode, Task
 
 DEFAULT_BRANCH = "patchyard/{plan}/{task}"
@@ -93,6 +97,44 @@ class Settings:
         trust=NeedsTrust.COMMAND,
         option=Option("NAME|COMMAND"),
         module=ModuleArgument(),
+        api=ApiField(),
+    )
+    dialect: str | None = setting(
+        None,
+        parse_dialect,
+        "Dialect that the plan is written in.",
+        default_text="the one that reads most of it",
+        option=Option("NAME"),
+        api=ApiField(),
+    )
+    unit: UnitKind | None = setting(
+        None,
+        parse_unit,
+        "What becomes a task: each `item`, or each `group` of them.",
+        default_text="the dialect's",
+        option=Option(),
+        api=ApiField(),
+    )
+    order: Order = setting(
+        Order.AS_WRITTEN,
+        parse_order,
+        "Which tasks wait for which: `as-written`, `sequential`, or `inferred` from files and names.",
+        note="for plans of other tools",
+        option=Option(),
+        api=ApiField(),
+    )
+    optional: bool = setting(
+        default=False,
+        convert=parse_flag,
+        help="Run also the tasks that the plan calls optional.",
+        option=Option(),
+        api=ApiField(),
+    )
+    tag: str | None = setting(
+        None,
+        parse_text,
+        "List of tasks to run, of a Task Master file that has several.",
+        option=Option("NAME"),
         api=ApiField(),
     )
     timeout: float = setting(

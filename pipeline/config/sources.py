@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from containers.agents.builtin import Agent
 from containers.filesystem import read_small
 from pipeline.config.settings import SECTIONS, SETTINGS, Settings
+from tasks.dialects.dialect import ReadOptions
 from tasks.errors import PatchyardError
 from tasks.model import PlanSettings
 
@@ -50,6 +51,14 @@ class Sources:
         """The agent that a flag, a variable or a file names."""
         agent = self.forced.get("agent") or self.file.get("agent") or self.own.get("agent")
         return None if agent is None else str(agent)
+
+    @property
+    def reading(self) -> ReadOptions:
+        """How a plan is read, as a flag, a variable or a file says."""
+        values = {**self.own, **self.file, **self.forced}
+        return ReadOptions(
+            **{item.name: values[item.name] for item in fields(ReadOptions) if item.name in values}
+        )
 
     @property
     def agents(self) -> Mapping[str, Agent]:

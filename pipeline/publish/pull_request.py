@@ -39,7 +39,9 @@ def body(task: Task, plan: Plan, outcome: Outcome, *, run: str, steps: Sequence[
     """
     names = (_escaped(_plain(name)[:LONGEST_TITLE]) for name in (plan.title or plan.name, task.title))
     heading = "Task {} of *{}*: {}".format(task.id, *names)
-    details = _cut(_plain(f"{_files(task, outcome)}\n\n{_verification(task, steps)}"), LONGEST_BODY // 2)
+    details = _cut(
+        _plain(f"{_files(task, outcome)}\n\n{_verification(task, steps)}{_manual(task)}"), LONGEST_BODY // 2
+    )
     trailers = f"---\n\n{TASK_TRAILER} {task.id}\n{RUN_TRAILER} {run}\n"
     around = (f"{heading}\n\n## What was asked\n\n", f"\n\n{details}\n\n{trailers}")
     return _cut(_plain(_request(task)), LONGEST_BODY - len("".join(around))).join(around)
@@ -60,6 +62,15 @@ def _request(task: Task) -> str:
     if task.implementation.strip():
         return task.implementation.strip()
     return "\n".join(_item(step.title) for step in task.run) or _escaped(task.title)
+
+
+def _manual(task: Task) -> str:
+    """Return what a person has to check, as boxes to tick."""
+    return (
+        f"\n\n## To check by hand\n\n{_listed([f'- [ ] {_escaped(text)}' for text in task.manual])}"
+        if task.manual
+        else ""
+    )
 
 
 def _files(task: Task, outcome: Outcome) -> str:

@@ -18,15 +18,16 @@ from pipeline.publish.pull_request import body, title
 from pipeline.publish.remote_checks import check_base, check_names
 from pipeline.report.importer import ImportedRun
 from pipeline.report.model import ReportError
-from pipeline.run.call.prepare import CallError, Prepared, base_name_of, publish_options
+from pipeline.run.call.plan_file import CallError
+from pipeline.run.call.prepare import Prepared, base_name_of, publish_options
 from pipeline.run.restore import make_bases, restore_damaged_branch, restore_run
 from pipeline.run.stored.claim import prepare_again
 from pipeline.store.records import Run, StoredTask
 from pipeline.store.run_options import PublishOptions
 from pipeline.store.store import Store
+from tasks.dialects.registry import parse
 from tasks.errors import PatchyardError
 from tasks.model import Plan, PlanSettings, PullRequest
-from tasks.plan.parser import parse
 from tasks.secrets import Secrets
 
 
@@ -72,7 +73,7 @@ def target_for_call(
     names = [
         template.format(plan=plan, task=task.id, run="run")
         for task in prepared.plan.tasks
-        if not task.completed
+        if not task.is_left_out
     ]
     check_names(target.destination, names)
     return target

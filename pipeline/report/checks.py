@@ -15,8 +15,8 @@ from pipeline.report.model import Report, StartPart, TaskPart
 from pipeline.run.branches import RUN_TRAILER
 from pipeline.run.commits import commit_message
 from pipeline.run.plan_name import plan_names
+from tasks.dialects.registry import parse
 from tasks.model import LARGEST_POOL, Plan, Status, Task
-from tasks.plan.parser import parse
 from tasks.secrets import MASK
 from tasks.text import without_unprintable
 

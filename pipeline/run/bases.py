@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 from containers.git.repository import Merge, Repository, Signature
 from tasks.model import Batch, Conflict, Outcome, Plan, Task
-from tasks.schedule import foundations
+from tasks.schedule import foundations, needed_tasks
 
 PASSES = 500
 """How often a damaged commit is made again: git names one damaged object at a time."""
@@ -87,7 +87,7 @@ class Bases:
     def task_start(self, task: Task, start: StartPoint, outcomes: Mapping[str, Outcome]) -> StartPoint:
         """Return the start point of a task: that of its batch, merged with the tasks that it names."""
         named = []
-        for name in task.dependencies:
+        for name in (needed.id for needed in needed_tasks(self._plan, task)):
             outcome = outcomes[name]
             if outcome.commit and name not in start.builds_on:
                 if conflict := self._left_out(name):

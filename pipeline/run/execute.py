@@ -24,7 +24,8 @@ from containers.runner import Runner
 from containers.worktrees.pool import Pool
 from pipeline.events import Listener, Notice, RunFinished
 from pipeline.run.branches import Branches
-from pipeline.run.call.prepare import CallError, Prepared, new_run
+from pipeline.run.call.plan_file import CallError
+from pipeline.run.call.prepare import Prepared, new_run
 from pipeline.run.call.task_spec import BatchSpec, images_of, pin_images
 from pipeline.run.context import ResumeState, RunContext
 from pipeline.run.control import Control, lease_seconds

@@ -44,6 +44,8 @@ def _why_skipped(context: RunContext, batch: BatchSpec, spec: TaskSpec) -> str |
     """Return why a task need not run, or cannot."""
     if spec.task.completed:
         return "the plan says that it is completed"
+    if spec.task.optional:
+        return "the plan says that it is optional; --optional runs it"
     keep_going = context.settings.keep_going
     return obstacle(context.plan, batch.batch, spec.task, context.outcomes, keep_going=keep_going)
 

@@ -117,7 +117,7 @@ def _remaining_tasks(located: LocatedRun) -> tuple[str, ...]:
     return tuple(
         task.id
         for task in plan_of(located.run).tasks
-        if not task.completed and not (task.id in stored and is_settled(stored[task.id]))
+        if not task.is_left_out and not (task.id in stored and is_settled(stored[task.id]))
     )
 
 

@@ -16,7 +16,7 @@ from tasks.plan.front_matter import FrontMatter, read_front_matter
 from tasks.plan.sections import split_sections
 from tasks.plan.tasks import SectionReader
 
-__all__ = ["Diagnostic", "Parsed", "PlanError", "Severity", "parse", "slug", "with_digest"]
+__all__ = ["Diagnostic", "Parsed", "PlanError", "Severity", "decoded", "parse", "slug", "with_digest"]
 
 MAX_BYTES = 16 * 1024 * 1024
 """A larger plan, in bytes, is not read."""
@@ -57,7 +57,7 @@ def parse(
     """
     report = Report(path)
     plan: Plan | None = None
-    text = _decoded(data, report)
+    text = decoded(data, report)
     if text is not None:
         try:
             plan = _plan(text, path, report, agent, is_agent)
@@ -118,7 +118,7 @@ def _check_agent(front: FrontMatter, fields: FieldReader) -> None:
         fields.agent(front.settings.agent, *front.agent_at)
 
 
-def _decoded(data: bytes | str, report: Report) -> str | None:
+def decoded(data: bytes | str, report: Report) -> str | None:
     """Return the text with line feeds alone, and report characters that are not valid text."""
     if len(data) > MAX_BYTES:
         report.error(1, 1, f"the plan is larger than {MAX_BYTES // 1024 // 1024} MiB")

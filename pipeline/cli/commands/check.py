@@ -7,23 +7,24 @@ from typing import Any
 
 import click
 
+from containers.agents.prompt import prompt
 from containers.git.repository import NotARepositoryError, Repository
 from pipeline.cli.process import BAD_PLAN
 from pipeline.config.sources import load
 from pipeline.config.trust import Grant, TrustStore, needed_grants, trust_command
 from pipeline.events import now, timestamp
-from pipeline.run.call.prepare import (
-    Call,
-    Prepared,
-    check_agents,
-    left_out_warning,
-    parse_plan,
-    prepare,
-    read_plan,
-)
+from pipeline.run.call.plan_file import parse_plan, read_plan, with_existing_neighbours
+from pipeline.run.call.prepare import Call, Prepared, check_agents, left_out_warning, prepare
 from pipeline.run.call.task_spec import TaskSpec, resolve_batches
+from tasks.dialects.dialect import NATIVE
+from tasks.graph import longest_chain, mermaid, text_lines, waves
+from tasks.model import Plan
 from tasks.plan.parser import Diagnostic
-from tasks.text import plural, printable
+from tasks.schedule import waits_for
+from tasks.text import article, plural, printable
+
+CHAIN = 20
+"""Maximum number of tasks of a chain that is shown."""
 
 
 def show_plan(call: Call, *, as_json: bool) -> int:
@@ -38,7 +39,8 @@ def show_plan(call: Call, *, as_json: bool) -> int:
     if not as_json:
         base = f"{prepared.base[:12]}{f' ({prepared.base_name})' if prepared.base_name else ''}"
         click.echo(f"would run {plural(len(prepared.plan.tasks), 'task')} of {prepared.plan.path} from {base},")
-        click.echo(f"in a pool of {settings.pool_size} worktrees at {prepared.worktrees}")
+        click.echo(f"in a pool of {settings.pool_size} worktrees at {prepared.worktrees.path}")
+        click.echo(printable(_extent(prepared.plan)))
     for batch in prepared.batches:
         if not batch.tasks:
             continue
@@ -60,7 +62,7 @@ def _dry_run_record(prepared: Prepared, spec: TaskSpec) -> dict[str, Any]:
         "title": spec.title,
         "batch": spec.task.batch,
         "mode": str(spec.mode),
-        "skipped": spec.task.completed,
+        "skipped": spec.task.is_left_out,
         "depends_on": list(spec.task.dependencies),
         "branch": prepared.settings.branch.format(plan=prepared.plan.name, task=spec.id, run="RUN"),
         "timeout": spec.timeout,
@@ -80,10 +82,20 @@ def _dry_run_text(record: Mapping[str, Any]) -> str:
     return printable("\n".join(lines))
 
 
-def check_plan(path: str, repo: Path, environ: Mapping[str, str], *, agent: str | None, as_json: bool) -> int:
+def check_plan(  # noqa: PLR0913 - what is checked, and how it is shown
+    path: str,
+    repo: Path,
+    environ: Mapping[str, str],
+    *,
+    flags: Mapping[str, object],
+    as_json: bool,
+    graph: str | None = None,
+) -> int:
     """Report the errors of a plan, and show which verification is run and which goes to the agent. Blocking.
 
     A repository is not required; outside of one, the configuration file is searched in `repo` itself.
+
+    With `graph`, `text` or `mermaid`, only which tasks wait for which is shown.
 
     Returns the exit code: 0 if the plan can be run, 2 if it has errors.
 
@@ -91,11 +103,12 @@ def check_plan(path: str, repo: Path, environ: Mapping[str, str], *, agent: str 
         PatchyardError: The plan cannot be read, or the configuration or an agent is invalid.
     """
     try:
-        root = Repository.open(repo, environ).root
+        repository = Repository.open(repo, environ)
+        root = repository.root
     except NotARepositoryError:
-        root = repo
-    sources = load({"agent": agent}, environ, root)
-    parsed = parse_plan(read_plan(path), path, sources, environ)
+        repository, root = None, repo
+    sources = load(flags, environ, root)
+    parsed = parse_plan(read_plan(path), sources, environ)
     if as_json:
         for found in parsed.diagnostics:
             click.echo(json.dumps(_diagnostic_record(found)))
@@ -104,17 +117,70 @@ def check_plan(path: str, repo: Path, environ: Mapping[str, str], *, agent: str 
     if parsed.plan is None:
         return BAD_PLAN
     settings = sources.resolve(parsed.plan.settings)
-    batches = resolve_batches(parsed.plan, settings)
+    plan = with_existing_neighbours(parsed.plan, repository, settings.base or "HEAD")
+    batches = resolve_batches(plan, settings)
     check_agents(batches, settings, environ)
+    if graph:
+        click.echo(
+            printable(mermaid(plan) if graph == "mermaid" else "\n".join([*text_lines(plan), _extent(plan)]))
+        )
+        return 0
+    _show_reading(plan, as_json=as_json)
     grants = needed_grants(sources, parsed.plan.settings, path, root, parsed.plan.batches)
     _show_grants(grants, path, root, environ, as_json=as_json)
     for spec in (spec for batch in batches for spec in batch.tasks):
-        record = _check_record(spec)
+        record = _check_record(spec, plan)
         click.echo(json.dumps(record) if as_json else _check_text(record))
     if not as_json:
-        counts = f"{plural(len(parsed.plan.tasks), 'task')} in {plural(len(parsed.plan.batches), 'batch')}"
-        click.echo(f"{path}: {counts}: the plan can be run")
+        counts = plural(len(plan.tasks), "task")
+        counts += f" in {plural(len(plan.batches), 'batch')}" if plan.dialect == NATIVE else ""
+        click.echo(f"{path}: {counts}: {_verdict(plan)}")
     return 0
+
+
+def _extent(plan: Plan) -> str:
+    """Return how many waves of tasks a plan has, and its longest chain."""
+    chain = longest_chain(plan)
+    shown = " -> ".join(chain if len(chain) <= CHAIN else [*chain[: CHAIN // 2], "…", *chain[-CHAIN // 2 :]])
+    return f"{plural(len(waves(plan)), 'wave')}; the longest chain has {plural(len(chain), 'task')}: {shown}"
+
+
+def _verdict(plan: Plan) -> str:
+    if all(task.is_left_out for task in plan.tasks):
+        return f"{article(plan.dialect)} {plan.dialect} plan in which nothing is left to run"
+    return "the plan can be run"
+
+
+def _show_reading(plan: Plan, *, as_json: bool) -> None:
+    """Print what was understood of a plan as a whole."""
+    if as_json:
+        click.echo(json.dumps(_plan_record(plan)))
+    elif plan.dialect != NATIVE:
+        done = f", {plan.done_items} done" if plan.done_items else ""
+        click.echo(
+            printable(
+                f"{article(plan.dialect)} {plan.dialect} plan: a task per {plan.unit} "
+                f"({plural(plan.items, 'item')}{done}), order {plan.order}"
+            )
+        )
+        for name in plan.neighbours:
+            click.echo(printable(f"to be read with it: {name}"))
+
+
+def _plan_record(plan: Plan) -> dict[str, Any]:
+    return {
+        "event": "plan",
+        "time": timestamp(now()),
+        "path": plan.path,
+        "dialect": plan.dialect,
+        "unit": plan.unit,
+        "order": plan.order,
+        "title": plan.title,
+        "tasks": len(plan.tasks),
+        "items": plan.items,
+        "done": plan.done_items,
+        "neighbours": list(plan.neighbours),
+    }
 
 
 def _show_grants(
@@ -134,21 +200,35 @@ def _show_grants(
             click.echo(printable(f"needs trust: {grant} (`{trust_command(path)}` gives it)"), err=True)
 
 
-def _check_record(spec: TaskSpec) -> dict[str, Any]:
-    """Return the steps of a task, and the verification that is prose for the agent."""
+def _check_record(spec: TaskSpec, plan: Plan) -> dict[str, Any]:
+    """Return what is run for a task, what its agent gets, and what it waits for."""
+    task = spec.task
+    checks = [item for item in task.verification if item.step is not None]
     return {
         "event": "task",
         "time": timestamp(now()),
         "task": spec.id,
         "title": spec.title,
-        "batch": spec.task.batch,
+        "batch": task.batch,
+        "line": task.line,
+        "group": task.group,
+        "done": task.completed,
+        "depends_on": list(waits_for(plan, task)),
+        "files": [{"action": str(file.action), "path": file.path} for file in task.files],
         "runs": [{"kind": str(step.kind), "command": step.title} for step in spec.steps],
-        "prose": [item.text for item in spec.task.verification if item.step is None],
+        "verify": [item.text for item in checks],
+        "prose": [item.text for item in task.verification if item.step is None],
+        "commit": task.commit,
+        "prompt": None if task.run else prompt(task, plan),
     }
 
 
 def _check_text(record: Mapping[str, Any]) -> str:
-    lines = [f"task {record['task']}: {record['title']}"]
+    done = " (done)" if record["done"] else ""
+    after = f" (after {', '.join(record['depends_on'])})" if record["depends_on"] and not done else ""
+    lines = [f"task {record['task']}: {record['title']}{done}{after}"]
+    if record["done"]:
+        return printable(lines[0])
     lines += [f"  {step['kind']:6} {step['command']}" for step in record["runs"]]
     lines += [f"  prose  {' '.join(text.split())}" for text in record["prose"]]
     return printable("\n".join(lines))

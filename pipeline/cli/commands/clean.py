@@ -13,7 +13,7 @@ from pipeline.cli.options import database_option, repo_option
 from pipeline.cli.process import environment
 from pipeline.config.sources import load
 from pipeline.config.trust import require_trust
-from pipeline.run.call.prepare import CallError
+from pipeline.run.call.plan_file import CallError
 from pipeline.run.stored.open_store import open_store
 from pipeline.run.stored.recovery import make_store_work, release_commits
 from pipeline.run.stored.retention import Retention

@@ -19,7 +19,7 @@ from pipeline.cli.process import environment
 from pipeline.config.lockfile import Lock, LockError
 from pipeline.config.sources import Sources, load
 from pipeline.config.trust import require_trust
-from pipeline.run.call.prepare import parse_plan, read_plan
+from pipeline.run.call.plan_file import parse_plan, read_plan
 from pipeline.run.call.task_spec import images_of, resolve_batches
 from tasks.model import PlanSettings
 from tasks.plan.parser import PlanError
@@ -95,7 +95,7 @@ def _images_of_plans(plans: Iterable[str], sources: Sources) -> list[str]:
     """
     named: list[str] = []
     for path in plans:
-        parsed = parse_plan(read_plan(path), path, sources, environment())
+        parsed = parse_plan(read_plan(path), sources, environment())
         if parsed.plan is None:
             raise PlanError(parsed.diagnostics)
         named += images_of(resolve_batches(parsed.plan, sources.resolve(parsed.plan.settings)))

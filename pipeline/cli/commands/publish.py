@@ -20,7 +20,7 @@ from pipeline.cli.process import (
 from pipeline.config.settings import DEFAULT_BRANCH
 from pipeline.console import JsonLines, Lines
 from pipeline.events import Broadcast, Notice
-from pipeline.run.call.prepare import CallError
+from pipeline.run.call.plan_file import CallError
 from pipeline.run.recording.recorder import EventWriter
 from pipeline.run.stored.claim import with_remote
 from pipeline.run.stored.status import current_status

@@ -11,7 +11,7 @@ from pipeline.cli.options import database_option, repo_option
 from pipeline.cli.process import environment, exit_with, repository_and_store
 from pipeline.console import JsonLines
 from pipeline.events import RunFinished
-from pipeline.run.call.prepare import CallError
+from pipeline.run.call.plan_file import CallError
 from pipeline.run.stored.requests import request_stop, tasks_to_retry
 from pipeline.run.stored.status import RunStateError, current_status, is_dead, is_unpublished, plan_of
 from pipeline.store.records import Run, StoredTask

@@ -9,7 +9,7 @@ from pipeline.cli.options import repo_option
 from pipeline.cli.process import environment
 from pipeline.config.sources import load
 from pipeline.config.trust import TrustStore, needed_grants
-from pipeline.run.call.prepare import parse_plan, read_plan
+from pipeline.run.call.plan_file import parse_plan, read_plan
 from tasks.model import PlanSettings
 from tasks.plan.parser import PlanError
 from tasks.text import printable
@@ -33,7 +33,7 @@ def trust(plan: str | None, repo: Path, *, revoke: bool) -> None:
         root = repo
     sources, settings, batches = load({}, environ, root), PlanSettings(), None
     if plan is not None:
-        parsed = parse_plan(read_plan(plan), plan, sources, environ)
+        parsed = parse_plan(read_plan(plan), sources, environ)
         if parsed.plan is None:
             raise PlanError(parsed.diagnostics)
         settings, batches = parsed.plan.settings, parsed.plan.batches

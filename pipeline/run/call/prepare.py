@@ -1,11 +1,9 @@
 """Validate an invocation and build the run from it; shared by the CLI, the server and the Dagger module."""
 
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import ClassVar
 
 from containers.agents.agent import agent_secrets, is_usable, missing_requirement
 from containers.git.remote.places import urls_of
@@ -13,26 +11,20 @@ from containers.git.repository import Repository
 from containers.worktrees.directory import PoolDirectory, default_directory
 from pipeline.config.lockfile import Lock
 from pipeline.config.settings import DEFAULT_BRANCH, Settings
-from pipeline.config.sources import ConfigError, Sources, UnsetError, load, secret_values, variables_of
+from pipeline.config.sources import ConfigError, UnsetError, load, secret_values, variables_of
 from pipeline.config.trust import Grant, require_trust
 from pipeline.events import now
+from pipeline.run.call.plan_file import PlanFile, parse_plan, read_plan, with_existing_neighbours
 from pipeline.run.call.task_spec import BatchSpec, apply_secrets, images_of, pin_images, resolve_batches
 from pipeline.run.commits import committer_of
 from pipeline.run.control import first_lease_seconds, host_name, new_owner
 from pipeline.run.paths import run_directory
 from pipeline.store.records import Run
 from pipeline.store.run_options import PublishOptions, Selection, StoredCall
-from tasks.errors import PatchyardError
 from tasks.model import Mode, Plan, RunStatus
-from tasks.plan.parser import MAX_BYTES, Diagnostic, Parsed, PlanError, parse
+from tasks.plan.parser import Diagnostic, PlanError
 from tasks.schedule import left_out, select
 from tasks.secrets import Secrets
-
-
-class CallError(PatchyardError):
-    """The invocation is wrong, such as a file that does not exist."""
-
-    exit_code: ClassVar[int] = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,31 +65,6 @@ class Prepared:
     """The trusted settings of the repository and the plan."""
 
 
-def read_plan(path: str) -> bytes:
-    """Return the bytes of a plan; `-` is standard input. Of a plan that is too large, the start. Blocking.
-
-    Raises:
-        CallError: It cannot be read.
-    """
-    limit = MAX_BYTES + 1  # one more than the parser takes: a device or a pipe may have no end
-    try:
-        if path == "-":
-            return sys.stdin.buffer.read(limit)
-        with Path(path).open("rb") as file:
-            return file.read(limit)
-    except OSError as error:
-        raise CallError(f"{path}: cannot be read: {error.strerror}") from None
-
-
-def parse_plan(data: bytes | str, path: str, sources: Sources, environ: Mapping[str, str]) -> Parsed:
-    """Parse a plan with the agents that the settings declare."""
-
-    def known(name: str) -> bool:
-        return is_usable(name, sources.agents, environ.get("PATH", ""))
-
-    return parse(data, path, agent=sources.agent, is_agent=known)
-
-
 def prepare(call: Call, *, plan_text: str | None = None, base: str | None = None) -> Prepared:
     """Validate an invocation: the repository, the settings, the plan, the base. Blocking.
 
@@ -112,8 +79,11 @@ def prepare(call: Call, *, plan_text: str | None = None, base: str | None = None
     """
     repository = Repository.open(call.repo, call.environ)
     sources = load(call.flags, call.environ, repository.root)
-    data = read_plan(call.plan_path) if plan_text is None else plan_text.encode(errors="surrogateescape")
-    parsed = parse_plan(data, call.plan_path, sources, call.environ)
+    if plan_text is None:
+        file = read_plan(call.plan_path)
+    else:
+        file = PlanFile(call.plan_path, plan_text.encode(errors="surrogateescape"))
+    parsed = parse_plan(file, sources, call.environ)
     if parsed.plan is None:
         raise PlanError(parsed.diagnostics)
     settings = sources.resolve(parsed.plan.settings)
@@ -127,8 +97,12 @@ def prepare(call: Call, *, plan_text: str | None = None, base: str | None = None
         trusted=call.trusted,
     )
     selection = call.selection
+    base = repository.resolve(base or settings.base or "HEAD")
     plan = select(
-        parsed.plan, start_batch=selection.start_batch, end_batch=selection.end_batch, tasks=selection.tasks
+        with_existing_neighbours(parsed.plan, repository, base),
+        start_batch=selection.start_batch,
+        end_batch=selection.end_batch,
+        tasks=selection.tasks,
     )
     batches = resolve_batches(plan, settings)
     check_agents(batches, settings, call.environ)
@@ -136,8 +110,8 @@ def prepare(call: Call, *, plan_text: str | None = None, base: str | None = None
     _check_branch(plan, settings, repository)
     _check_worktrees(settings, repository)
     secrets = _secrets(batches, settings, call.environ)
-    written = data.decode(errors="replace")
-    text = secrets.mask_text(written)
+    written = file.stored_text(sources, Secrets({}))
+    text = file.stored_text(sources, secrets)
     return Prepared(
         call=call,
         repository=repository,
@@ -148,12 +122,26 @@ def prepare(call: Call, *, plan_text: str | None = None, base: str | None = None
         warnings=parsed.diagnostics,
         settings=settings,
         secrets=secrets,
-        base=repository.resolve(base or settings.base or "HEAD"),
+        base=base,
         base_name=base_name_of(repository, settings),
         worktrees=PoolDirectory(settings.worktrees) if settings.worktrees else default_directory(repository),
         left_out=left_out(parsed.plan, plan),
         grants=grants,
     )
+
+
+def _check_work(batches: Iterable[BatchSpec], plan: Plan) -> None:
+    """Check that somebody does every task that is to run.
+
+    Raises:
+        ConfigError: A task has neither commands nor an agent.
+    """
+    for spec in (spec for batch in batches for spec in batch.tasks):
+        if not (spec.agent or spec.task.run or spec.task.is_left_out):
+            raise ConfigError(
+                f"{plan.path}:{spec.task.line}: task {spec.id} is for an agent, and none is named; "
+                "name one with --agent, or as `agent` in patchyard.toml"
+            )
 
 
 def check_agents(batches: Iterable[BatchSpec], settings: Settings, environ: Mapping[str, str]) -> None:
@@ -163,7 +151,7 @@ def check_agents(batches: Iterable[BatchSpec], settings: Settings, environ: Mapp
         ConfigError: One is neither declared nor a program of this machine, where it would run, or misses a
             requirement.
     """
-    for spec in (spec for batch in batches for spec in batch.tasks if not spec.task.completed):
+    for spec in (spec for batch in batches for spec in batch.tasks if not spec.task.is_left_out):
         agent = spec.agent
         if agent is None:
             continue
@@ -188,7 +176,7 @@ def _secrets(batches: Iterable[BatchSpec], settings: Settings, environ: Mapping[
     """
     values = secret_values(settings.secrets, environ)
     for spec in (spec for batch in batches for spec in batch.tasks):
-        if spec.agent and not spec.task.completed:
+        if spec.agent and not spec.task.is_left_out:
             values |= agent_secrets(spec.agent, environ)
     # A URL in a file of the repository is public; one that the caller gives may be secret.
     url = settings.notify if "notify" in settings.forced else None
@@ -245,6 +233,7 @@ def new_run(prepared: Prepared, run_id: str, *, repository: str = "") -> Run:
 
     `repository` identifies the repository in a database that several clones share.
     """
+    _check_work(prepared.batches, prepared.plan)
     environ = prepared.call.environ
     plan, mask = prepared.plan, prepared.secrets.mask_text
     started = now()

@@ -147,5 +147,5 @@ def images_of(batches: Iterable[BatchSpec], modes: Iterable[Mode] = tuple(Mode))
     """Return the images of tasks in these modes, each once, in the plan's order; without completed tasks."""
     wanted = set(modes)
     specs = (spec for batch in batches for spec in batch.tasks)
-    images = (spec.image for spec in specs if spec.mode in wanted and not spec.task.completed)
+    images = (spec.image for spec in specs if spec.mode in wanted and not spec.task.is_left_out)
     return tuple(dict.fromkeys(images))

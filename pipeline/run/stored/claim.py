@@ -10,7 +10,8 @@ from containers.git.remote.places import check_unmoved, urls_of
 from containers.git.repository import GitError, Repository
 from containers.worktrees.recovery import recover_unlocked
 from pipeline.events import TaskFinished, as_record, now
-from pipeline.run.call.prepare import Call, CallError, Prepared, new_run, prepare
+from pipeline.run.call.plan_file import CallError
+from pipeline.run.call.prepare import Call, Prepared, new_run, prepare
 from pipeline.run.context import ResumeState
 from pipeline.run.control import first_lease_seconds, host_name, new_owner
 from pipeline.run.stored.open_store import open_store

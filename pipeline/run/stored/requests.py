@@ -4,7 +4,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from pipeline.events import now
-from pipeline.run.call.prepare import CallError, Prepared, new_run
+from pipeline.run.call.plan_file import CallError
+from pipeline.run.call.prepare import Prepared, new_run
 from pipeline.run.stored.status import RunStateError, current_status, plan_of
 from pipeline.store.records import Run, new_run_id
 from pipeline.store.store import Store

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import ClassVar
 
 from containers.processes import has_ended
-from pipeline.run.call.prepare import CallError
+from pipeline.run.call.plan_file import CallError
 from pipeline.run.control import host_name
 from pipeline.run.stored.recovery import is_locked
 from pipeline.store.records import Run, StoredTask
 from pipeline.store.store import Store
+from tasks.dialects.registry import parse
 from tasks.errors import PatchyardError
 from tasks.model import Plan, RunStatus, Status
-from tasks.plan.parser import parse
 from tasks.schedule import select
 
 DONE = frozenset({"merged", "closed"})

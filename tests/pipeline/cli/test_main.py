@@ -24,8 +24,8 @@ def test_unreadable_plan(project: Project) -> None:
     assert one_sentence(project.call("run", "absent.md", "--json")) == (
         "absent.md: cannot be read: No such file or directory"
     )
-    assert one_sentence(project.call("run", project.root, "--json")) == (
-        f"{project.root}: cannot be read: Is a directory"
+    assert one_sentence(project.call("run", project.shared, "--json")) == (
+        f"{project.shared}: no plan in this directory; name the file of the plan"
     )
     assert (
         one_sentence(project.call("check", "absent.md"))

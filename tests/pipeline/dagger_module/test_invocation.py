@@ -11,7 +11,7 @@ from repositories import Clone
 from pipeline.dagger_module.errors import ModuleError, translate_errors
 from pipeline.dagger_module.invocation import Invocation
 from pipeline.dagger_module.source import HOME, push_over_https
-from pipeline.run.call.prepare import CallError
+from pipeline.run.call.plan_file import CallError
 from pipeline.store.run_options import Selection
 from tasks.model import Mode
 

@@ -1,0 +1,272 @@
+"""Plans of GSD: a phase is a directory of `*-PLAN.md` files, each with a list of tasks in tags."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+from tasks.diagnostics import Report, quoted
+from tasks.dialects.commands import check_of, leaves_repository, passing_command
+from tasks.dialects.dialect import Item, Reading, ReadOptions, Unit, UnitKind
+from tasks.dialects.source import Source
+from tasks.model import Check, DeclaredFile, FileAction
+
+SUFFIX = "PLAN.md"
+SUMMARY = "SUMMARY.md"
+
+_FRONT = re.compile(r"---[ \t]*\n(?P<front>(?:.*\n)*?)---[ \t]*(?:\n|$)")
+_TASKS = re.compile(r"(?ms)^[ \t]*<tasks>(?P<body>.*)^[ \t]*</tasks>")
+_TASK = re.compile(r"(?ms)^[ \t]*<task\b(?P<attributes>[^>\n]*)>(?P<body>.*?)(?:^[ \t]*</task>|</task>[ \t]*$)")
+_NAME = re.compile(r"(?:(?P<phase>[0-9]+(?:\.[0-9]+)*)-)?(?P<plan>[0-9]+(?:\.[0-9]+)*)(?:-.*)?$")
+_CONTEXT = re.compile(r"(?m)^[ \t]*(?:[-*][ \t]+)?@(?P<path>[^\s`]+)")
+_LIST_MARK = re.compile(r"^\s*(?:[-*+]|[0-9]+[.)])\s+")
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A task of a file: its text, and its line (1-based)."""
+
+    body: str
+    line: int
+
+    def tag(self, name: str) -> str:
+        """Return what is in a tag, or nothing."""
+        found = re.search(rf"(?s)<{name}\b[^>]*>(.*?)</{name}>", self.body)
+        return found[1].strip() if found else ""
+
+    @property
+    def title(self) -> str:
+        return re.sub(r"^Task\s+[0-9.]+\s*[:.–-]\s*", "", self.tag("name"))  # noqa: RUF001 - the dashes that people type
+
+    @property
+    def files(self) -> tuple[DeclaredFile, ...]:
+        return tuple(_files(re.split(r"[\n,]", self.tag("files")), self.line))
+
+    @property
+    def checks(self) -> Iterator[Check]:
+        """Yield the commands of `<automated>`, and the lines of `<verify>` that only are a command."""
+        automated = re.findall(r"(?s)<automated>(.*?)</automated>", self.body)
+        commands = [command.strip().strip("`").strip() for command in automated]
+        if not commands:
+            lines = self.tag("verify").split("\n")
+            commands = [command for line in lines if (command := passing_command(_LIST_MARK.sub("", line)))]
+        for command in commands:
+            if command and not command.upper().startswith("MISSING") and not leaves_repository(command):
+                yield check_of(command, self.line)
+
+
+@dataclass(frozen=True)
+class _File:
+    """A `*-PLAN.md` file."""
+
+    name: str
+    text: str
+    done: bool = False
+
+    @cached_property
+    def front(self) -> dict[str, Any]:
+        """The front matter. Every value is a text: a number would lose the zeros of `01` and `02.10`."""
+        import yaml  # noqa: PLC0415 - keeps the start of the command line quick
+
+        found = _FRONT.match(self.text)
+        try:
+            values = yaml.load(found["front"], Loader=yaml.BaseLoader) if found else None  # noqa: S506 - texts only
+        except (yaml.YAMLError, RecursionError, ValueError):
+            return {}
+        return values if isinstance(values, dict) else {}
+
+    def list_of(self, key: str) -> list[str]:
+        """Return a list of texts of the front matter; one text is a list of one."""
+        value = self.front.get(key) or []
+        values = value if isinstance(value, list) else re.split(r"[,\s]+", str(value).strip("[]"))
+        return [str(each).strip() for each in values if str(each).strip()]
+
+    @cached_property
+    def tasks(self) -> list[_Task]:
+        found = _TASKS.search(self.text)
+        start = found.start("body") if found else 0
+        matches = _TASK.finditer(self.text, start, found.end("body")) if found else ()
+        return [_Task(match["body"], self.text.count("\n", 0, match.start()) + 1) for match in matches]
+
+    @cached_property
+    def numbers(self) -> tuple[str, str]:
+        """The numbers of the phase and of the plan, without zeros at their beginning."""
+        found = _NAME.match(self.stem)
+        phase = (found and found["phase"]) or self._front_number("phase")
+        plan = (found and found["plan"]) or self._front_number("plan") or "1"
+        return _plain(phase or ""), _plain(plan)
+
+    def _front_number(self, key: str) -> str:
+        found = re.match(r"[0-9.]+", str(self.front.get(key, "")))
+        return found[0] if found else ""
+
+    @property
+    def stem(self) -> str:
+        return re.sub(r"(?i)-?PLAN\.md$", "", self.name)
+
+    @property
+    def id(self) -> str:
+        found = _NAME.match(self.stem)
+        if not found:
+            return str(self.front.get("plan") or self.stem or "1")
+        return f"{found['phase']}-{found['plan']}" if found["phase"] else found["plan"]
+
+    @property
+    def wave(self) -> float:
+        try:
+            return float(str(self.front.get("wave", 1)))
+        except ValueError:
+            return 1.0
+
+    @property
+    def title(self) -> str:
+        found = re.search(r"(?s)<objective>\s*(.*?)\s*(?:\n|</objective>)", self.text)
+        return found[1] if found and found[1] else self.stem
+
+    @property
+    def body(self) -> str:
+        """The text without the front matter."""
+        found = _FRONT.match(self.text)
+        return self.text[found.end() :] if found else self.text
+
+    @property
+    def about(self) -> str:
+        """What the file says around its tasks, its front matter included."""
+        return re.sub(r"\n{3,}", "\n\n", _TASKS.sub("", self.text)).strip()
+
+    def is_named(self, name: str) -> bool:
+        """Whether a name of `depends_on` is this file's: `12-01`, `01`, `1`, `12.1`, or the file's name."""
+        name = re.sub(r"(?i)-?PLAN(?:\.md)?$", "", name.strip().strip("\"'"))
+        phase, plan = self.numbers
+        if name == self.stem:
+            return True
+        found = _NAME.match(name)
+        if not found:
+            return False
+        parts = (_plain(found["phase"] or ""), _plain(found["plan"]))
+        own_words = "-" not in name or not re.search(r"-[A-Za-z]", name)
+        if not own_words:
+            return bool(found["phase"]) and parts == (phase, plan)
+        return parts in {(phase, plan), ("", plan), ("", f"{phase}.{plan}")}
+
+
+def _plain(number: str) -> str:
+    """Return a number without zeros at the beginning of its parts."""
+    return ".".join(part.lstrip("0") or "0" for part in number.split(".")) if number else ""
+
+
+def _files(paths: list[str], line: int) -> Iterator[DeclaredFile]:
+    for path in paths:
+        plain = re.sub(r"\s+\(.*|^[-*]\s+|:[0-9]+(?:-[0-9]+)?$", "", path.strip()).strip("` ")
+        if plain and " " not in plain:
+            yield DeclaredFile(FileAction.MODIFY, plain, line)
+
+
+class Gsd:
+    """A file is a unit, or each of its tasks is."""
+
+    name = "gsd"
+
+    def count(self, source: Source) -> int:
+        """Return the number of tasks."""
+        return sum(len(file.tasks) for file in _plan_files(source))
+
+    def read(self, source: Source, options: ReadOptions, report: Report) -> Reading:
+        """Read a directory of plans, or one plan."""
+        files = _plan_files(source)
+        requires = {file.id: _requires(file, files, report) for file in files}
+        by_item = options.unit is UnitKind.ITEM
+        units = (
+            _item_units(files, requires) if by_item else (_file_unit(file, requires[file.id]) for file in files)
+        )
+        context = "\n".join(
+            found for file in files for found in re.findall(r"(?s)<context>(.*?)</context>", file.text)
+        )
+        paths = dict.fromkeys(found["path"].removeprefix("./") for found in _CONTEXT.finditer(context))
+        phase = next((str(file.front["phase"]) for file in files if file.front.get("phase")), "")
+        return Reading(
+            title=f"Phase {phase}" if phase else "",
+            units=tuple(units),
+            unit=UnitKind.ITEM if by_item else UnitKind.GROUP,
+            neighbours=tuple(f"/{path}" for path in paths if not path.startswith(("~", "/", "$"))),
+        )
+
+
+def _plan_files(source: Source) -> list[_File]:
+    """Return the plans of a source, each with whether a summary says that it is done."""
+    if source.beside.files:
+        named = [(name, text) for name, text in source.beside.files if name.endswith(SUFFIX)]
+    elif source.is_json or "<task" not in source.text or not _FRONT.match(source.text):
+        named = []
+    else:
+        named = [(source.parts[-1] if source.parts else "", source.text)]
+    done = [name for name in source.beside.names if name.endswith(SUMMARY) and name != f"PHASE-{SUMMARY}"]
+    files = [_File(name, text, any(_summarises(each, name) for each in done)) for name, text in named]
+    return [file for file in files if file.tasks]
+
+
+def _summarises(summary: str, plan: str) -> bool:
+    """Whether a summary has the numbers of a plan: `01-02-SUMMARY.md` that of `01-02-some-words-PLAN.md`."""
+    of_summary = _NAME.match(re.sub(r"-?SUMMARY\.md$", "", summary))
+    of_plan = _NAME.match(re.sub(r"-?PLAN\.md$", "", plan))
+    if not of_summary or not of_plan or of_summary["plan"] is None:
+        return False
+    if _plain(of_summary["plan"]) != _plain(of_plan["plan"]):
+        return False
+    ours, theirs = _plain(of_plan["phase"] or ""), _plain(of_summary["phase"] or "")
+    return ours == theirs or ours.split(".")[0] == theirs
+
+
+def _requires(file: _File, files: list[_File], report: Report) -> list[_File]:
+    """Return the files that one waits for: those that it names, else all of the wave before."""
+    named: list[_File] = []
+    for name in file.list_of("depends_on"):
+        found = [other for other in files if other is not file and other.is_named(name)]
+        named += found
+        if not found:
+            report.warning(
+                1, 1, f"{file.name}: `depends_on` names {quoted(name)}, which this phase does not have"
+            )
+    if named:
+        return named
+    below = max((other.wave for other in files if other.wave < file.wave), default=None)
+    return [other for other in files if other.wave == below]
+
+
+def _file_unit(file: _File, requires: list[_File]) -> Unit:
+    return Unit(
+        id=file.id,
+        title=file.title,
+        text=file.text.strip(),
+        line=1,
+        items=tuple(Item(task.title, task.line, file.done) for task in file.tasks),
+        requires=tuple(other.id for other in requires),
+        files=tuple(_files(file.list_of("files_modified"), 1)),
+        checks=tuple(check for task in file.tasks for check in task.checks),
+    )
+
+
+def _item_units(files: list[_File], requires: dict[str, list[_File]]) -> Iterator[Unit]:
+    for file in files:
+        ids = [f"{file.id}.{number}" for number in range(1, len(file.tasks) + 1)]
+        before = dict(pairwise(ids))
+        waits = {later: (earlier,) for earlier, later in before.items()}
+        first = tuple(f"{other.id}.{len(other.tasks)}" for other in requires[file.id])
+        for name, task in zip(ids, file.tasks, strict=True):
+            yield Unit(
+                id=name,
+                title=task.title,
+                text=task.body.strip("\n").rstrip(),
+                line=task.line,
+                items=(Item(task.title, task.line, file.done),),
+                requires=waits.get(name, first),
+                group=file.title,
+                group_text=file.about,
+                files=task.files,
+                checks=tuple(task.checks),
+            )
+
+
+DIALECT = Gsd()

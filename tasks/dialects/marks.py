@@ -1,0 +1,26 @@
+"""How plans say that something is done, in any dialect."""
+
+import re
+
+_DONE_AT_END = re.compile(
+    r"\s*(?:[-–—:]\s*|\[|\()?(?:✅|✔|✓|☑|\b(?:DONE|COMPLETE|COMPLETED|FINISHED)\b|(?<=[(\[])(?i:done|completed?)(?=[)\]]))\s*[\])]?(?:\s*[(\[][^()\[\]]{1,60}[)\]])?[\s*.!]*$"  # noqa: RUF001
+)
+_STRUCK = re.compile(r"~~.+~~[\s.]*")
+
+
+def says_done(title: str) -> bool:
+    """Whether the end of a title says that it is done, such as `✅`, `- DONE` or `COMPLETE`."""
+    return bool(_DONE_AT_END.search(title)) or title.lstrip().startswith("✅")
+
+
+def without_done(title: str) -> str:
+    """Return a title without the mark of being done."""
+    previous = None
+    while previous != title:
+        previous, title = title, _DONE_AT_END.sub("", title).rstrip()
+    return title.lstrip("✅ ").rstrip()
+
+
+def is_struck_out(text: str) -> bool:
+    """Whether all of a text is struck out."""
+    return bool(_STRUCK.fullmatch(text.strip()))

@@ -1,0 +1,62 @@
+"""The native format, `docs/plan-format.md`."""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+from tasks.diagnostics import Diagnostic, Severity
+from tasks.dialects.outline import Heading
+from tasks.dialects.source import Source
+from tasks.dialects.steps import has_numbered_steps, has_steps, is_for_workers
+from tasks.plan.blocks import FIELDS
+from tasks.plan.parser import Parsed
+from tasks.plan.parser import parse as parse_native
+
+_HEADING = re.compile(r"(?i)\**(?:task|batch)\s+#?\S*[0-9]")
+_BATCH = re.compile(r"(?i)\W*batch\s")
+_FIELD = re.compile(rf"(?im)^\*\*(?:{'|'.join(map(re.escape, FIELDS))})(?::\*\*|\*\*:)")
+
+_UNKNOWN = (
+    "this is not a plan of a known dialect: there are no task headings, no boxes (`- [ ] …`), no `<tasks>` and"
+    " no tasks or user stories in JSON; the shortest plan is `### Task 1.1: Title` and below it `**Run:** make`"
+)
+_OF_OTHERS = ("unknown key", "the plan has no task")
+"""How errors begin that say nothing of a text without a task."""
+
+
+def count(source: Source) -> int:
+    """Return how many headings of tasks a source has, with a field of the native format in it."""
+    if source.is_json or not _FIELD.search(source.text):
+        return 0
+    if source.is_below("openspec", "changes") or source.is_below(".kiro", "specs"):
+        return 0  # the plans of these tools may have such headings and fields
+    found = [heading for heading in source.outline.headings if _HEADING.match(heading.text)]
+    return 0 if not found or _is_of_superpowers(source, found) else len(found)
+
+
+def _is_of_superpowers(source: Source, tasks: list[Heading]) -> bool:
+    """Whether a plan with tasks is one of superpowers: it says so, or it has steps and no batch."""
+    if is_for_workers("\n".join(source.outline.lines[: tasks[0].line])):
+        return True
+    if any(_BATCH.match(task.text) for task in tasks):
+        return False
+    first = tasks[0].line
+    return has_steps(source.outline, first) or has_numbered_steps(source.outline, first)
+
+
+def parse(data: bytes | str, path: str, *, agent: str | None, is_agent: Callable[[str], bool]) -> Parsed:
+    """Parse a plan of the native format."""
+    parsed = parse_native(data, path, agent=agent, is_agent=is_agent)
+    if parsed.plan is None:
+        return parsed
+    done = sum(task.completed for task in parsed.plan.tasks)
+    return replace(parsed, plan=replace(parsed.plan, items=len(parsed.plan.tasks), done_items=done))
+
+
+def unknown(parsed: Parsed, source: Source) -> Parsed:
+    """Return what to say of a text that no dialect reads, unless it has headings of native tasks."""
+    headings = () if source.is_json else source.outline.headings
+    if parsed.plan is not None or any(_HEADING.match(heading.text) for heading in headings):
+        return parsed
+    errors = (found for found in parsed.errors if not found.message.startswith(_OF_OTHERS))
+    return Parsed(None, (Diagnostic(source.path, 1, 1, Severity.ERROR, _UNKNOWN), *errors))
