@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tasks.diagnostics import Report
-from tasks.dialects.boxes import box_item
+from tasks.dialects.blocks.boxes import box_item
+from tasks.dialects.blocks.marks import says_done, without_done
 from tasks.dialects.dialect import Item, Reading, ReadOptions, Unit, UnitKind, in_sequence
-from tasks.dialects.marks import says_done, without_done
 from tasks.dialects.outline import Heading, Outline, outline
 from tasks.dialects.source import Source
 

@@ -1,13 +1,13 @@
 """A plain check list: boxes, below headings or not."""
 
 from tasks.diagnostics import Report
-from tasks.dialects.boxes import top_boxes
+from tasks.dialects.blocks.boxes import top_boxes
+from tasks.dialects.blocks.headed import Headed, Style
+from tasks.dialects.blocks.layout import nearest
+from tasks.dialects.blocks.marks import without_done
+from tasks.dialects.blocks.titles import box_title
 from tasks.dialects.dialect import Reading, ReadOptions, UnitKind
-from tasks.dialects.headed import Headed, Style
-from tasks.dialects.layout import nearest
-from tasks.dialects.marks import without_done
 from tasks.dialects.source import Source
-from tasks.dialects.titles import box_title
 
 
 class Checklist:

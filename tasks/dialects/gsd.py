@@ -8,8 +8,8 @@ from itertools import pairwise
 from typing import Any
 
 from tasks.diagnostics import Report, quoted
-from tasks.dialects.commands import check_of, leaves_repository, passing_command
 from tasks.dialects.dialect import Item, Reading, ReadOptions, Unit, UnitKind
+from tasks.dialects.prose.commands import check_of, leaves_repository, passing_command
 from tasks.dialects.source import Source
 from tasks.model import Check, DeclaredFile, FileAction
 

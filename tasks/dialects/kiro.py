@@ -6,20 +6,20 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from tasks.diagnostics import Report
-from tasks.dialects.boxes import box_item, is_done, top_boxes
-from tasks.dialects.chapters import chapter_headings, read_chapters
-from tasks.dialects.commands import checks_of
+from tasks.dialects.blocks.boxes import box_item, is_done, top_boxes
+from tasks.dialects.blocks.chapters import chapter_headings, read_chapters
+from tasks.dialects.blocks.headed import Headed, Style
+from tasks.dialects.blocks.layout import files_on, nearest, text_of
+from tasks.dialects.blocks.marks import without_done
+from tasks.dialects.blocks.status import report_status
+from tasks.dialects.blocks.steps import is_of_superpowers
+from tasks.dialects.blocks.titles import box_title
 from tasks.dialects.dialect import Reading, ReadOptions, Unit, UnitKind
-from tasks.dialects.headed import Headed, Style
 from tasks.dialects.kiro_outline import Entry, KiroOutline, entries_of, kiro_outline, others_of
-from tasks.dialects.layout import files_on, nearest, text_of
-from tasks.dialects.marks import without_done
 from tasks.dialects.outline import Outline
-from tasks.dialects.references import Names, named
+from tasks.dialects.prose.commands import checks_of
+from tasks.dialects.prose.references import Names, named
 from tasks.dialects.source import Source
-from tasks.dialects.status import report_status
-from tasks.dialects.steps import is_of_superpowers
-from tasks.dialects.titles import box_title
 from tasks.model import Check
 from tasks.plan.links import cycles
 

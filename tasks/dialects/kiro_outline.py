@@ -5,12 +5,12 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from tasks.dialects.boxes import is_done
-from tasks.dialects.ids import identify, numbered
-from tasks.dialects.layout import divided, text_of, title_heading
-from tasks.dialects.marks import without_done
+from tasks.dialects.blocks.boxes import is_done
+from tasks.dialects.blocks.ids import identify, numbered
+from tasks.dialects.blocks.layout import divided, text_of, title_heading
+from tasks.dialects.blocks.marks import without_done
+from tasks.dialects.blocks.titles import box_title
 from tasks.dialects.outline import Box, Heading, Outline
-from tasks.dialects.titles import box_title
 
 _MARK = r"[(\[（]\s*[PpＰ]\s*[)\]）]"  # noqa: RUF001 - full-width
 _PARALLEL = re.compile(rf"^{_MARK}\s*|\s*{_MARK}$")

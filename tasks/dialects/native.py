@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tasks.diagnostics import Diagnostic, Severity
+from tasks.dialects.blocks.steps import has_numbered_steps, has_steps, is_for_workers
 from tasks.dialects.outline import Heading
 from tasks.dialects.source import Source
-from tasks.dialects.steps import has_numbered_steps, has_steps, is_for_workers
 from tasks.plan.blocks import FIELDS
 from tasks.plan.parser import Parsed
 from tasks.plan.parser import parse as parse_native

@@ -3,15 +3,20 @@
 import re
 
 from tasks.diagnostics import Report
-from tasks.dialects.boxes import top_boxes
-from tasks.dialects.chapters import boxes_are_beside_chapters, chapter_headings, number_and_title, read_chapters
+from tasks.dialects.blocks.boxes import top_boxes
+from tasks.dialects.blocks.chapters import (
+    boxes_are_beside_chapters,
+    chapter_headings,
+    number_and_title,
+    read_chapters,
+)
+from tasks.dialects.blocks.headed import Headed, Style
+from tasks.dialects.blocks.ids import numbered
+from tasks.dialects.blocks.layout import nearest
+from tasks.dialects.blocks.steps import is_of_superpowers
+from tasks.dialects.blocks.titles import box_title
 from tasks.dialects.dialect import Reading, ReadOptions, UnitKind
-from tasks.dialects.headed import Headed, Style
-from tasks.dialects.ids import numbered
-from tasks.dialects.layout import nearest
 from tasks.dialects.source import Source
-from tasks.dialects.steps import is_of_superpowers
-from tasks.dialects.titles import box_title
 
 NEIGHBOURS = ("proposal.md", "design.md", "specs/")
 

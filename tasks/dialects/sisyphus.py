@@ -5,20 +5,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from tasks.diagnostics import Report
-from tasks.dialects.boxes import is_done
-from tasks.dialects.commits import message_in
-from tasks.dialects.criteria import commands_that_pass
-from tasks.dialects.declared import declared_files
+from tasks.dialects.blocks.boxes import is_done
+from tasks.dialects.blocks.marks import says_done, without_done
+from tasks.dialects.blocks.sections import TASK, without_rule
+from tasks.dialects.blocks.steps import is_for_workers
 from tasks.dialects.dialect import Item, Reading, ReadOptions, Unit, UnitKind, in_sequence
-from tasks.dialects.marks import says_done, without_done
 from tasks.dialects.outline import Box, Heading, Outline
-from tasks.dialects.references import Named, Names, named
-from tasks.dialects.sections import TASK, without_rule
+from tasks.dialects.prose.commits import message_in
+from tasks.dialects.prose.criteria import commands_that_pass
+from tasks.dialects.prose.declared import declared_files
+from tasks.dialects.prose.references import Named, Names, named
+from tasks.dialects.prose.verification import checks_from
+from tasks.dialects.prose.waiting import one_after_another
+from tasks.dialects.prose.waves import drawn_waves, matrix, wave_in
 from tasks.dialects.source import Source
-from tasks.dialects.steps import is_for_workers
-from tasks.dialects.verification import checks_from
-from tasks.dialects.waiting import one_after_another
-from tasks.dialects.waves import drawn_waves, matrix, wave_in
 
 FINAL = "final"
 """The wave of the entries that check all others: `F1`, `F2`, …"""

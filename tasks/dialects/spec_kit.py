@@ -5,16 +5,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tasks.diagnostics import Report
-from tasks.dialects.boxes import is_done, says_tick
-from tasks.dialects.commands import checks_of
+from tasks.dialects.blocks.boxes import is_done, says_tick
+from tasks.dialects.blocks.ids import identify, without_half_bold
+from tasks.dialects.blocks.layout import text_of
+from tasks.dialects.blocks.marks import without_done
+from tasks.dialects.blocks.titles import box_title
 from tasks.dialects.dialect import Item, Reading, ReadOptions, Unit, UnitKind
-from tasks.dialects.ids import identify, without_half_bold
-from tasks.dialects.layout import text_of
-from tasks.dialects.marks import without_done
 from tasks.dialects.outline import Box, Heading, Outline
+from tasks.dialects.prose.commands import checks_of
 from tasks.dialects.source import Source
 from tasks.dialects.stories import Phase, order_of, phase_number, stories_in
-from tasks.dialects.titles import box_title
 
 NEIGHBOURS = ("spec.md", "plan.md", "research.md", "data-model.md", "quickstart.md", "contracts/")
 

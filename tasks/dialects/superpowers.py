@@ -5,18 +5,18 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from tasks.diagnostics import Report, quoted
-from tasks.dialects.boxes import is_done
-from tasks.dialects.declared import declared_files
-from tasks.dialects.dependencies import Dependencies, dependencies_of, without_dependencies
+from tasks.dialects.blocks.boxes import is_done
+from tasks.dialects.blocks.marks import says_done, without_done
+from tasks.dialects.blocks.sections import Section, Sections, group_number, with_unique_ids, without_rule
+from tasks.dialects.blocks.steps import has_numbered_steps, has_steps, is_for_workers, read_steps
 from tasks.dialects.dialect import Item, Reading, ReadOptions, Unit, UnitKind, in_sequence
-from tasks.dialects.marks import says_done, without_done
 from tasks.dialects.outline import Heading, Outline
-from tasks.dialects.references import Names
-from tasks.dialects.sections import Section, Sections, group_number, with_unique_ids, without_rule
+from tasks.dialects.prose.declared import declared_files
+from tasks.dialects.prose.dependencies import Dependencies, dependencies_of, without_dependencies
+from tasks.dialects.prose.references import Names
+from tasks.dialects.prose.verification import checks_from
+from tasks.dialects.prose.waiting import one_after_another
 from tasks.dialects.source import Source
-from tasks.dialects.steps import has_numbered_steps, has_steps, is_for_workers, read_steps
-from tasks.dialects.verification import checks_from
-from tasks.dialects.waiting import one_after_another
 from tasks.model import DeclaredFile
 
 _WORD = re.compile(r"(?i)task|任务|任務|タスク|작업|태스크|tarea|tarefa")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasks.dialects.references import Named, Names, named
+from tasks.dialects.prose.references import Named, Names, named
 
 NAMES = Names(
     {name: name for name in ("1", "2", "3", "4", "5b", "A1", "T7", "1.2", "8.1-8.3", "F1", "F2")},

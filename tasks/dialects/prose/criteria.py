@@ -3,10 +3,10 @@
 import re
 from collections.abc import Iterator
 
-from tasks.dialects.commands import looks_like_command
-from tasks.dialects.expectations import Outcome, is_silent, outcome_of
 from tasks.dialects.outline import Outline
-from tasks.dialects.verification import can_verify, searches
+from tasks.dialects.prose.commands import looks_like_command
+from tasks.dialects.prose.expectations import Outcome, is_silent, outcome_of
+from tasks.dialects.prose.verification import can_verify, searches
 from tasks.plan.commands import reads_as_command
 
 _ITEM = re.compile(r"^\s*(?:[-*+]|[0-9]+[.)])\s+(?:\[[^\]]?\]\s*)?(?P<text>.*)$")

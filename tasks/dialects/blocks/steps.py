@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from tasks.dialects.commands import looks_like_command
-from tasks.dialects.commits import message_in, message_named
-from tasks.dialects.expectations import Outcome, is_silent, outcome_of
 from tasks.dialects.outline import Outline
-from tasks.dialects.verification import can_verify, is_shell, script_of, searches
+from tasks.dialects.prose.commands import looks_like_command
+from tasks.dialects.prose.commits import message_in, message_named
+from tasks.dialects.prose.expectations import Outcome, is_silent, outcome_of
+from tasks.dialects.prose.verification import can_verify, is_shell, script_of, searches
 from tasks.plan.commands import reads_as_command
 
 _STEP = r"(?:steps?|步骤|步驟|paso|passo|étape|schritt|ステップ)"

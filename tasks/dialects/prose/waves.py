@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from tasks.dialects.outline import Outline
-from tasks.dialects.references import ID, Named, Names, named
+from tasks.dialects.prose.references import ID, Named, Names, named
 
 _WAVE = re.compile(r"(?i)\bwave\s*#?\s*(?P<number>[0-9]+(?:\.[0-9]+)?[a-z]?|final|(?-i:[A-Z]))\b")
 _DRAWN = re.compile(

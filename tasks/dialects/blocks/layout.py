@@ -4,9 +4,9 @@ import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from tasks.dialects.boxes import is_done
-from tasks.dialects.declared import declared_files
+from tasks.dialects.blocks.boxes import is_done
 from tasks.dialects.outline import Box, Heading, Outline
+from tasks.dialects.prose.declared import declared_files
 from tasks.model import DeclaredFile
 
 _FILE = re.compile(r"(?i)files?\b|\*\*(?:create|modify|delete|test)|文件|archivo|arquivo|ファイル")

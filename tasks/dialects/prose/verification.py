@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from tasks.diagnostics import Report, quoted
-from tasks.dialects.commands import check_of, leaves_repository
+from tasks.dialects.prose.commands import check_of, leaves_repository
 from tasks.model import Check
 from tasks.plan.commands import MAX_SCRIPT
 

@@ -4,13 +4,13 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from tasks.diagnostics import Report
-from tasks.dialects.boxes import box_item, is_done
-from tasks.dialects.commands import checks_of
+from tasks.dialects.blocks.boxes import box_item, is_done
+from tasks.dialects.blocks.ids import identify
+from tasks.dialects.blocks.layout import Above, Layout, Section, divided, files_on, layout, text_of
+from tasks.dialects.blocks.status import report_status
 from tasks.dialects.dialect import Reading, Unit, UnitKind, in_sequence
-from tasks.dialects.ids import identify
-from tasks.dialects.layout import Above, Layout, Section, divided, files_on, layout, text_of
 from tasks.dialects.outline import Box, Outline
-from tasks.dialects.status import report_status
+from tasks.dialects.prose.commands import checks_of
 from tasks.model import Check
 
 

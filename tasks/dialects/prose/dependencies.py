@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tasks.diagnostics import Report
 from tasks.dialects.outline import Heading, Outline
-from tasks.dialects.references import Names, named
+from tasks.dialects.prose.references import Names, named
 
 _LINE = re.compile(
     r"(?i)^[\s>*+-]*[*_]{0,2}(?P<word>depends?\s+on|depends|dependenc(?:y|ies)|blocked\s+by|依赖(?:于)?|depende\s+de)"

@@ -2,8 +2,8 @@
 
 import re
 
+from tasks.dialects.blocks.marks import is_struck_out
 from tasks.dialects.dialect import Item
-from tasks.dialects.marks import is_struck_out
 from tasks.dialects.outline import Box, Outline
 
 _TICK = re.compile(

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from tasks.diagnostics import Report
-from tasks.dialects.marks import without_done
+from tasks.dialects.blocks.marks import without_done
 from tasks.dialects.outline import Heading, Outline
-from tasks.dialects.references import ID
+from tasks.dialects.prose.references import ID
 
 _MARKS = r"(?:\s*[:：.、]\s*|\s+[-–—]+\s*|\s*[–—]\s*|\s+|$)"  # noqa: RUF001 - the marks that people type
 _LEAD = r"(?:\[[ xX]\]\s*|[^\w\s#\[]+\s*)*"

@@ -1,0 +1,1 @@
+"""The blocks of a plan in Markdown: boxes, headings, sections and steps."""
