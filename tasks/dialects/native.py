@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tasks.diagnostics import Diagnostic, Severity
-from tasks.dialects.blocks.steps import has_numbered_steps, has_steps, is_for_workers
 from tasks.dialects.outline import Heading
 from tasks.dialects.source import Source
 from tasks.plan.blocks import FIELDS
@@ -16,6 +15,14 @@ _HEADING = re.compile(r"(?i)\**(?:task|batch)\s+#?\S*[0-9]")
 _BATCH = re.compile(r"(?i)\W*batch\s")
 _FIELD = re.compile(rf"(?im)^\*\*(?:{'|'.join(map(re.escape, FIELDS))})(?::\*\*|\*\*:)")
 
+_BEGINS = re.compile(r"(?im)^#{2,4}[ \t]+\**(?:task|batch)[ \t]+#?\S*[0-9]")
+_OF_ANOTHER = re.compile(
+    r"(?im)\[[ \tx~-]?\]|<task|\bsteps?\b|criteria|automated|blocked|parallel\s+group|sub-?tasks|agentic"
+    r"|for\s+claude|^[ \t]*[0-9]+[.)][ \t].*\b(?:run|commit)\b|\bT-?[0-9]{3}|_requirements"
+    r"|^[ \t]*(?:[-*+][ \t]+)?(?:depends|wave)"
+)
+"""Something that plans of other tools have, and few of this format."""
+
 _UNKNOWN = (
     "this is not a plan of a known dialect: there are no task headings, no boxes (`- [ ] …`), no `<tasks>` and"
     " no tasks or user stories in JSON; the shortest plan is `### Task 1.1: Title` and below it `**Run:** make`"
@@ -24,18 +31,40 @@ _OF_OTHERS = ("unknown key", "the plan has no task")
 """How errors begin that say nothing of a text without a task."""
 
 
+def is_certain(source: Source) -> bool:
+    """Whether a source is a plan of this format, without a look at what the other dialects read of it.
+
+    Their modules take longer to load than a small task takes to run.
+    """
+    text = source.text
+    if _OF_ANOTHER.search(text) or _is_of_another_tool(source):
+        return False
+    return bool(_BEGINS.search(text) and _FIELD.search(text))
+
+
+def _is_of_another_tool(source: Source) -> bool:
+    """Whether a source has the path of a tool whose plans may have such headings and fields."""
+    return source.is_below("openspec", "changes") or source.is_below(".kiro", "specs")
+
+
 def count(source: Source) -> int:
     """Return how many headings of tasks a source has, with a field of the native format in it."""
     if source.is_json or not _FIELD.search(source.text):
         return 0
-    if source.is_below("openspec", "changes") or source.is_below(".kiro", "specs"):
-        return 0  # the plans of these tools may have such headings and fields
+    if _is_of_another_tool(source):
+        return 0
     found = [heading for heading in source.outline.headings if _HEADING.match(heading.text)]
     return 0 if not found or _is_of_superpowers(source, found) else len(found)
 
 
 def _is_of_superpowers(source: Source, tasks: list[Heading]) -> bool:
     """Whether a plan with tasks is one of superpowers: it says so, or it has steps and no batch."""
+    from tasks.dialects.blocks.steps import (  # noqa: PLC0415 - see `is_certain`
+        has_numbered_steps,
+        has_steps,
+        is_for_workers,
+    )
+
     if is_for_workers("\n".join(source.outline.lines[: tasks[0].line])):
         return True
     if any(_BATCH.match(task.text) for task in tasks):

@@ -67,6 +67,8 @@ def _chosen(source: Source, options: ReadOptions, report: Report) -> Dialect | N
     """Return the dialect of a source, the one that reads most items; `None` is the native one."""
     if options.dialect:
         return None if options.dialect == NATIVE else _dialect(options.dialect)
+    if native.is_certain(source):
+        return None
     own = native.count(source)
     counts = {dialect.name: count for dialect in _specific() if (count := dialect.count(source))}
     best = max(counts, key=lambda name: counts[name], default=NATIVE)

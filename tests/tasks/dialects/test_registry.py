@@ -1,5 +1,7 @@
 """Which dialect a plan is read as."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -178,3 +180,15 @@ def test_options_are_packed_with_a_file_and_a_file_alone_is_its_text() -> None:
 )
 def test_what_only_looks_packed_is_text(rest: str) -> None:
     assert not parse(f"patchyard-plan: {rest}", "plan.md", agent="agent").plan
+
+
+def test_a_native_plan_loads_no_other_dialect() -> None:
+    text = "# P\n\n## Batch 1: B\n\n### Task 1.1: T\n\n**Files:**\n- Create: `a`\n\n**Run:**\n- `make`\n"
+    program = (
+        "import sys; from tasks.dialects.registry import parse; "
+        f"assert parse({text!r}, 'plan.md').plan; "
+        "loaded = {'tasks.dialects.superpowers', 'tasks.dialects.kiro'}; "
+        "print(sorted(sys.modules.keys() & loaded))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert done.stdout == "[]\n"
