@@ -134,9 +134,14 @@ def test_dry_run_and_check_print_the_documented_fields(project: Project) -> None
     assert {tuple(_without(record, "event", "time")) for record in would_run} == {
         tuple(named_by("run --dry-run"))
     }
-    assert {record["event"] for record in checked} == {"diagnostic", "task"}
+    assert {record["event"] for record in checked} == {"diagnostic", "plan", "task"}
+    rows = {
+        "diagnostic": "check",
+        "plan": "check`, of a plan without errors",
+        "task": "check`, without an error",
+    }
     for record in checked:
-        row = "check" if record["event"] == "diagnostic" else "check`, without an error"
+        row = rows[record["event"]]
         assert list(_without(record, "event", "time")) == named_by(row)
 
 

@@ -260,10 +260,10 @@ class TestOthers:
         self, clone: Clone, repository: Repository, directory: Path
     ) -> None:
         clone.git("worktree", "add", "-q", "-b", "mine", directory / "wt-1")
-        with pytest.raises(PoolError, match="wt-1 exists and is not a patchyard"):
-            async with Pool(repository, directory, 1):
-                pytest.fail("the pool opened")
-        assert await to_thread.run_sync(remove_worktrees, repository, directory) == ()
+        async with Pool(repository, directory, 1) as pool:
+            assert (await pool.acquire(clone.head)).name == "wt-2"
+        removed = await to_thread.run_sync(remove_worktrees, repository, directory)
+        assert removed == (RemovedWorktree("wt-2", directory / "wt-2"),)
         assert (directory / "wt-1/README.md").exists()
 
     async def test_directory_cannot_be_created(self, clone: Clone, repository: Repository) -> None:

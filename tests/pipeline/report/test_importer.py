@@ -159,7 +159,7 @@ INVALID = [
     ("task", "patch", "report.json", "not the name of task 1.1's patch"),
     ("task", "patch", None, "task 1.1 has a commit, but no patch"),
     ("task", "start", None, "no start point of this run"),
-    ("task", "status", "odd", "'odd' is not a valid Status"),
+    ("task", "status", "odd", "task 1.1 has a commit, but the status 'odd'"),
     ("task", "mode", "odd", "'odd' is not a valid Mode"),
     ("task", "started_at", "yesterday", "Invalid isoformat"),
     ("step", "kind", "odd", "'odd' is not a valid StepKind"),

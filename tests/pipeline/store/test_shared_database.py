@@ -11,7 +11,7 @@ from pipeline.store.engine import url_of
 
 STORES = {
     *("run", "runs", "status", "logs", "diff", "patches", "publish", "report"),
-    *("resume", "retry", "cancel", "clean", "serve"),
+    *("resume", "retry", "cancel", "clean", "serve", "tick"),
 }
 """The commands that open the store."""
 PASSWORD = "hunter2-correct-horse"
