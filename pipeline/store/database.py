@@ -65,7 +65,11 @@ class Database:
         self._lock = threading.Lock()
         self._owner: tuple[str, str] | None = None
         with self._translate_errors():
-            update_schema(self._engine)
+            try:
+                update_schema(self._engine)
+            except BaseException:
+                self._engine.dispose()  # nobody gets this database, who could close its connections
+                raise
 
     def close(self) -> None:
         """Close all connections."""
