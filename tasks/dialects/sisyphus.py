@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from tasks.diagnostics import Report
 from tasks.dialects.blocks.boxes import is_done
+from tasks.dialects.blocks.ids import identify
 from tasks.dialects.blocks.marks import says_done, without_done
 from tasks.dialects.blocks.sections import TASK, without_rule
 from tasks.dialects.blocks.steps import is_for_workers
@@ -116,7 +117,9 @@ def _entries(outline: Outline) -> list[_Entry]:
             found += [
                 entry for entry in _marked(outline, heading.line, heading.end) if entry.id.startswith("F")
             ]
-    return _unique(sorted({entry.line: entry for entry in found}.values(), key=lambda entry: entry.line))
+    entries = sorted({entry.line: entry for entry in found}.values(), key=lambda entry: entry.line)
+    ids = identify([entry.id for entry in entries])
+    return [replace(entry, id=name) for entry, name in zip(entries, ids, strict=True)]
 
 
 def _marked(outline: Outline, start: int, end: int, *, boxes_too: bool = True) -> list[_Entry]:
@@ -140,16 +143,6 @@ def _marked(outline: Outline, start: int, end: int, *, boxes_too: bool = True) -
     return [
         replace(entry, end=min([entry.end, *(line for line in lines if line > entry.line)])) for entry in found
     ]
-
-
-def _unique(entries: list[_Entry]) -> list[_Entry]:
-    """Return entries with an id each."""
-    seen: dict[str, int] = {}
-    found = []
-    for entry in entries:
-        seen[entry.id] = times = seen.get(entry.id, 0) + 1
-        found.append(entry if times == 1 else replace(entry, id=f"{entry.id}-{times}"))
-    return found
 
 
 def _with_waves(outline: Outline, entries: list[_Entry]) -> list[_Entry]:

@@ -1,12 +1,12 @@
 """Make a plan of the units that a dialect has read."""
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
-from itertools import count
 from pathlib import PurePath
 
 from tasks.diagnostics import Report
+from tasks.dialects.blocks.ids import free_id
 from tasks.dialects.dialect import Order, Reading, ReadOptions, Unit, in_sequence
 from tasks.dialects.inference import inferred
 from tasks.model import Batch, Plan, Task
@@ -49,7 +49,7 @@ def _with_own_ids(units: Iterable[Unit], report: Report) -> tuple[Unit, ...]:
     taken: dict[str, Unit] = {}
     for unit in units:
         plain = _NOT_IN_BRANCHES.sub("-", unit.id).strip("-.") or "task"
-        name = next(name for name in _names(plain) if name not in taken)
+        name = free_id(plain, taken)
         if name != plain:
             message = f"task {plain} is already on line {taken[plain].line}; this one is called {name}"
             report.warning(unit.line, unit.column, message)
@@ -59,11 +59,6 @@ def _with_own_ids(units: Iterable[Unit], report: Report) -> tuple[Unit, ...]:
         replace(unit, requires=tuple(names[other] for other in unit.requires if other in names))
         for unit in taken.values()
     )
-
-
-def _names(name: str) -> Iterator[str]:
-    yield name
-    yield from (f"{name}-{number}" for number in count(2))
 
 
 def _ordered(units: tuple[Unit, ...], order: Order) -> tuple[Unit, ...]:

@@ -1,9 +1,9 @@
 """Ids of units: what a plan gives them, made unique."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import chain, count
 
 _NUMBER = re.compile(
     r"(?:\*\*|__)?(?:(?i:task|section|tarea|tarefa|任务|任務|タスク|作業)\s*)?"
@@ -49,12 +49,13 @@ def identify(wanted: Sequence[str]) -> tuple[str, ...]:
     found: list[str] = []
     for place, name in enumerate(wanted, 1):
         base = name or next(free for free in map(str, count(place)) if free not in named and free not in taken)
-        chosen = next(choice for choice in _choices(base) if choice not in taken)
+        chosen = free_id(base, taken)
         taken.add(chosen)
         found.append(chosen)
     return tuple(found)
 
 
-def _choices(base: str) -> Iterator[str]:
-    yield base
-    yield from (f"{base}-{number}" for number in count(2))
+def free_id(wanted: str, taken: Container[str]) -> str:
+    """Return an id that is not taken: what is wanted, else that with `-2`, `-3`, …."""
+    choices = chain([wanted], (f"{wanted}-{number}" for number in count(2)))
+    return next(choice for choice in choices if choice not in taken)

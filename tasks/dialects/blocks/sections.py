@@ -2,11 +2,13 @@
 
 import re
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from tasks.diagnostics import Report
+from tasks.dialects.blocks.ids import free_id
 from tasks.dialects.blocks.marks import without_done
 from tasks.dialects.outline import Heading, Outline
 from tasks.dialects.prose.references import ID
@@ -192,18 +194,14 @@ def group_number(group: Heading | None) -> str:
 
 def with_unique_ids(sections: list[Section], report: Report) -> Iterator[Section]:
     """Yield tasks with an id each: where groups count theirs from 1 again, the group's number is in it."""
-    ids = [section.id for section in sections]
-    used = {name for name in ids if ids.count(name) == 1}
+    times = Counter(section.id for section in sections)
+    used = {name for name in times if times[name] == 1}
     for section in sections:
-        if section.id in used and ids.count(section.id) == 1:
+        if times[section.id] == 1:
             yield section
             continue
         number = group_number(section.group)
-        wanted = f"{number}.{section.id}" if number else section.id
-        name, times = wanted, 1
-        while name in used:
-            times += 1
-            name = f"{wanted}-{times}"
+        name = free_id(f"{number}.{section.id}" if number else section.id, used)
         used.add(name)
         if name != section.id:
             message = f"there are several tasks {section.id}: this one is read as task {name}"
