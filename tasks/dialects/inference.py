@@ -35,33 +35,50 @@ def edges(units: tuple[Unit, ...]) -> Iterator[Edge]:
 
     A unit that declares no file waits for all before it, and all after it wait for it: nothing is known of it.
     """
+    said = [_said(unit) for unit in units]
     since = 0  # the last unit that declares no file; what is before it need not be named
-    for at, unit in enumerate(units):
-        for earlier in units[since:at]:
-            if reason := _reason(earlier, unit):
-                yield Edge(unit.id, earlier.id, reason)
-        since = since if _written(unit) else at
+    for at, later in enumerate(said):
+        for earlier in said[since:at]:
+            if reason := _reason(earlier, later):
+                yield Edge(later.id, earlier.id, reason)
+        since = since if later.written else at
 
 
-def _reason(earlier: Unit, later: Unit) -> str | None:
-    ours, theirs = _written(earlier), _written(later)
-    if not ours or not theirs:
-        unknown = earlier if not ours else later
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What a unit says of files and of other units: the files that it writes and all that it declares."""
+
+    id: str
+    text: str
+    written: frozenset[str]
+    declared: frozenset[str]
+    names: frozenset[str]
+
+
+def _said(unit: Unit) -> _Said:
+    return _Said(
+        id=unit.id,
+        text=unit.text,
+        written=frozenset(file.path for file in unit.files if file.action is not FileAction.READ),
+        declared=frozenset(file.path for file in unit.files),
+        names=_names(unit),
+    )
+
+
+def _reason(earlier: _Said, later: _Said) -> str | None:
+    if not earlier.written or not later.written:
+        unknown = later if earlier.written else earlier
         return f"task {unknown.id} declares no file, so it may touch any"
-    if shared := sorted(ours & theirs):
+    if shared := sorted(earlier.written & later.written):
         return f"both change {shared[0]}"
-    if earlier.id in _names(later):
+    if earlier.id in later.names:
         return f"task {later.id} names task {earlier.id}"
-    if later.id in _names(earlier):
+    if later.id in earlier.names:
         return f"task {earlier.id} names task {later.id}"
-    for path in sorted(ours):
-        if _mentions(later.text, path) or any(file.path == path for file in later.files):
+    for path in sorted(earlier.written):
+        if path in later.declared or _mentions(later.text, path):
             return f"task {later.id} names {path}, which task {earlier.id} changes"
     return None
-
-
-def _written(unit: Unit) -> frozenset[str]:
-    return frozenset(file.path for file in unit.files if file.action is not FileAction.READ)
 
 
 def _names(unit: Unit) -> frozenset[str]:

@@ -1,6 +1,7 @@
 """Read JSON whose objects know their line and column."""
 
 import json
+import re
 from bisect import bisect_right
 from json.decoder import JSONObject  # type: ignore[attr-defined]
 from json.scanner import py_make_scanner  # type: ignore[attr-defined]
@@ -28,12 +29,17 @@ class Located(dict[str, Any]):
         return [part for part in value if isinstance(part, Located)] if isinstance(value, list) else []
 
 
+def line_starts(text: str) -> list[int]:
+    """Return the offset at which each line begins."""
+    return [0, *(found.end() for found in re.finditer("\n", text))]
+
+
 class _Decoder(json.JSONDecoder):
     """Makes a `Located` of each object. The scanner in Python is the one that calls `parse_object`."""
 
     def __init__(self, text: str) -> None:
         super().__init__(strict=False)
-        self._starts = [0, *(at + 1 for at, character in enumerate(text) if character == "\n")]
+        self._starts = line_starts(text)
         self.parse_object = self._object
         self.scan_once = py_make_scanner(self)
 

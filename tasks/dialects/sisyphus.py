@@ -86,7 +86,7 @@ class Sisyphus:
         """Read entries, or the waves that they run in."""
         outline = source.outline
         entries = _with_waves(outline, _entries(outline))
-        items = [_unit(outline, entry, report) for entry in entries]
+        items = [_unit(outline, entry, entries, report) for entry in entries]
         items = list(_ordered(outline, entries, items, report))
         by_group = options.unit is UnitKind.GROUP and any(entry.wave for entry in entries)
         if options.unit is UnitKind.GROUP and not by_group:
@@ -186,7 +186,7 @@ def _fields(outline: Outline, entry: _Entry) -> Iterator[tuple[str, str, int]]:
             yield re.sub(r"\s+", " ", found["name"].lower()), found["value"].strip(" *_"), at
 
 
-def _unit(outline: Outline, entry: _Entry, report: Report) -> Unit:
+def _unit(outline: Outline, entry: _Entry, entries: list[_Entry], report: Report) -> Unit:
     title = _title(outline, entry)
     start = entry.line + 1 if entry.heading else entry.line
     done = _is_finished(outline, entry)
@@ -199,7 +199,7 @@ def _unit(outline: Outline, entry: _Entry, report: Report) -> Unit:
         line=entry.line + 1,
         items=(Item(title, entry.line + 1, done),),
         group=_group(outline, entry),
-        group_text=_group_text(outline, entry),
+        group_text=_group_text(outline, entry, entries),
         files=tuple(file for file in files if not file.outside),
         checks=tuple(checks_from(commands_that_pass(outline, start, entry.end), report)),
         commit=_commit(outline, entry),
@@ -236,7 +236,7 @@ def _group(outline: Outline, entry: _Entry) -> str:
     return f"Wave {entry.wave}" if entry.wave else ""
 
 
-def _group_text(outline: Outline, entry: _Entry) -> str:
+def _group_text(outline: Outline, entry: _Entry, entries: list[_Entry]) -> str:
     """Return what is between a wave's heading and its first entry."""
     above = _wave_heading(outline, entry)
     if above is None and entry.is_final:
@@ -244,7 +244,7 @@ def _group_text(outline: Outline, entry: _Entry) -> str:
         above = above if above and _FINAL.search(above.text) else None
     if above is None:
         return ""
-    lines = [other.line for other in _entries(outline) if above.line < other.line < above.end]
+    lines = [other.line for other in entries if above.line < other.line < above.end]
     return without_rule(outline.text(above.line + 1, min(lines, default=above.end)))
 
 

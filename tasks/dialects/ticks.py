@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
+from tasks.dialects.json_objects import line_starts
 from tasks.dialects.outline import Box, Outline, outline
 from tasks.model import Task
 
@@ -72,7 +73,7 @@ def _is_manual(box: Box, manual: Collection[str]) -> bool:
 
 
 def _ticked_json(text: str, tasks: Iterable[Task]) -> Ticked:
-    starts = [0, *(match.end() for match in re.finditer("\n", text))]
+    starts = line_starts(text)
     spans: dict[tuple[int, int], str] = {}
     named: list[str] = []
     for task in tasks:
