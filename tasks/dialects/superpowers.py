@@ -8,6 +8,7 @@ from tasks.diagnostics import Report, quoted
 from tasks.dialects.blocks.boxes import is_done
 from tasks.dialects.blocks.marks import says_done, without_done
 from tasks.dialects.blocks.sections import Section, Sections, group_number, with_unique_ids, without_rule
+from tasks.dialects.blocks.status import report_status, says_finished
 from tasks.dialects.blocks.steps import has_numbered_steps, has_steps, is_for_workers, read_steps
 from tasks.dialects.dialect import Item, Reading, ReadOptions, Unit, UnitKind, in_sequence
 from tasks.dialects.outline import Heading, Outline
@@ -21,11 +22,9 @@ from tasks.model import DeclaredFile
 
 _WORD = re.compile(r"(?i)task|任务|任務|タスク|작업|태스크|tarea|tarefa")
 _OTHERS = re.compile(r"(?im)^##\s+(?:TODOs?|Tasks\s*/\s*Subtasks)\b|^#{2,3}\s+\**Batch\s+\d")
-_STATUS = re.compile(r"(?i)^[\s>*-]*[*_]{0,2}status[*_]{0,2}\s*[:：][*_\s]*(?P<what>.*)$")  # noqa: RUF001 - a full-width colon, which people type
-_FINISHED = re.compile(r"(?i)\W*(?:completed?|done|finished|shipped|implemented|merged|✅|✔|完成|已完成)(?!\w)")
 _SPEC = re.compile(
     r"(?i)^[\s>*-]*\*{0,2}(?:[\w-]+\s+){0,2}(?:spec(?:ification)?|design|prd)(?:\s+(?:doc(?:ument)?|file))?s?"
-    r"\*{0,2}\s*[:：]\*{0,2}\s*(?P<what>.+)$"  # noqa: RUF001 - likewise
+    r"\*{0,2}\s*[:：]\*{0,2}\s*(?P<what>.+)$"  # noqa: RUF001 - a full-width colon, which people type
 )
 _PATH = re.compile(r"`(?P<code>[^`\s]+\.\w+)`|\]\((?P<link>[^)\s#]+\.\w+)|(?P<plain>[\w./~-]+/[\w./-]+\.\w+)")
 
@@ -49,7 +48,7 @@ class Superpowers:
         items = [_unit(sections, task, report) for task in tasks]
         items = list(one_after_another(items, _waits(sections, tasks, report)))
         by_group = options.unit is UnitKind.GROUP and any(task.group for task in tasks)
-        _check_status(outline, sections.first_line, items, report)
+        report_status(outline, items, report, sections.first_line)
         _check_leftover(sections, report)
         if options.unit is UnitKind.GROUP and not by_group:
             report.warning(1, 1, "this plan has no chunks or phases, so it is read by items")
@@ -109,8 +108,7 @@ def _is_finished(outline: Outline, task: Section) -> bool:
         return True
     if boxes := outline.boxes_in(task.start, task.end):
         return all(is_done(box) for box in boxes)
-    lines = outline.prose(task.start, task.end)
-    return any((found := _STATUS.match(line)) and _FINISHED.match(found["what"]) for _, line in lines)
+    return any(says_finished(line) for _, line in outline.prose(task.start, task.end))
 
 
 def _waits(sections: Sections, tasks: list[Section], report: Report) -> dict[str, tuple[str, ...] | None]:
@@ -182,19 +180,6 @@ def _group_unit(sections: Sections, name: str, group: Heading, own: list[Unit]) 
         commit=next((unit.commit for unit in reversed(own) if unit.commit), None),
         parts=tuple(part for unit in own for part in unit.parts),
     )
-
-
-def _check_status(outline: Outline, first: int, units: list[Unit], report: Report) -> None:
-    """Warn of a plan that calls itself completed while tasks are open: the boxes decide."""
-    count = sum(not unit.done for unit in units)
-    for at, line in outline.prose(0, first):
-        found = _STATUS.match(line)
-        if found and _FINISHED.match(found["what"]) and count:
-            what = "task is" if count == 1 else "tasks are"
-            report.warning(
-                at + 1, 1, f"the plan says that it is completed, but {count} {what} open and will run"
-            )
-            return
 
 
 def _check_leftover(sections: Sections, report: Report) -> None:

@@ -177,3 +177,8 @@ def test_plan_that_calls_itself_completed_is_run_and_reported(status: str) -> No
 
 def test_plan_that_is_completed_is_not_reported() -> None:
     assert parse("Status: done\n\n- [x] a\n", "TODO.md", agent="a").diagnostics == ()
+
+
+def test_status_in_the_front_matter_is_reported_too() -> None:
+    parsed = parse("---\nname: a\nstatus: completed\n---\n# A\n\n- [ ] a\n", "TODO.md", agent="a")
+    assert [(found.line, "it is completed" in found.message) for found in parsed.diagnostics] == [(3, True)]
