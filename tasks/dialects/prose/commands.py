@@ -105,18 +105,9 @@ def passing_command(text: str) -> str | None:
 
 
 _FILE = re.compile(r"[\w./@-]+\.[A-Za-z0-9]{1,6}")
-_SERVER = re.compile(
-    r"(?:npm|pnpm|yarn|bun)\s+(?:run\s+)?(?:dev|start|serve|watch)\b|--watch\b|\bserve\b(?!\S)|docker[ -]compose\s+up(?!.*\s-d)"  # noqa: E501 - one pattern
-    r"|\brunserver\b|\buvicorn\b|\bflask\s+run\b|\btail\s+-f\b"
-)
 
 
 def spans_that_run(text: str) -> tuple[str, ...]:
     """Return what is in backticks in a text and reads as a command."""
     spans = (found["command"].strip() for found in _SPANS.finditer(text))
     return tuple(span for span in spans if reads_as_command(span) and not _FILE.fullmatch(span))
-
-
-def never_ends(command: str) -> bool:
-    """Whether a command starts a server or a watcher, which does not end by itself."""
-    return bool(_SERVER.search(command))

@@ -28,6 +28,7 @@ _ENDLESS = re.compile(
     r"|\b(?:next|vite|astro|nuxt|expo)\s+(?:dev|start|preview)\b|\brails\s+s(?:erver)?\b|\btail\s+-[fF]\b|\bcargo\s+watch\b"
     r"|\b(?:flutter|ng|hugo)\s+(?:run|serve|server)\b|[^&]&\s*$|\bwatch\s+-n"
     r"|\bcurl\b[^\n]*\b(?:localhost|127\.0\.0\.1|0\.0\.0\.0)\b"
+    r"|(?<![/.])\bserve\b(?!\S)|\brunserver\b|\bdocker[ -]compose\s+up(?!.*\s-d)"
 )
 _PLACEHOLDER = re.compile(
     r"<[A-Za-z][\w-]*(?:[ /][\w -]+)*>|…|\[(?:your|the)\b[^\]]*\]|\bpath/to/|(?<![./\w])\.\.\.(?=\s|$)"
