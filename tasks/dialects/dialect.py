@@ -1,6 +1,6 @@
 """What a dialect is, and what it reads: units, each of which becomes a task."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Protocol
@@ -148,3 +148,23 @@ def in_sequence(units: Iterable[Unit]) -> tuple[Unit, ...]:
     for unit in units:
         found.append(replace(unit, requires=(found[-1].id,) if found else ()))
     return tuple(found)
+
+
+def each_once(files: Sequence[DeclaredFile]) -> tuple[DeclaredFile, ...]:
+    """Return files without the later ones of a path: the first says what becomes of it."""
+    found: dict[str, DeclaredFile] = {}
+    for file in files:
+        found.setdefault(file.path, file)
+    return tuple(found.values())
+
+
+def joined(units: Sequence[Unit]) -> Unit:
+    """Return the first of some units with the items, files, checks and parts of all, and the last commit."""
+    return replace(
+        units[0],
+        items=tuple(item for unit in units for item in unit.items),
+        files=each_once([file for unit in units for file in unit.files]),
+        checks=tuple(check for unit in units for check in unit.checks),
+        commit=next((unit.commit for unit in reversed(units) if unit.commit), None),
+        parts=tuple(part for unit in units for part in unit.parts),
+    )

@@ -10,7 +10,7 @@ from tasks.dialects.blocks.ids import identify
 from tasks.dialects.blocks.marks import says_done, without_done
 from tasks.dialects.blocks.sections import TASK, without_rule
 from tasks.dialects.blocks.steps import is_for_workers
-from tasks.dialects.dialect import Item, Reading, ReadOptions, Unit, UnitKind, in_sequence
+from tasks.dialects.dialect import Item, Reading, ReadOptions, Unit, UnitKind, in_sequence, joined
 from tasks.dialects.outline import Box, Heading, Outline
 from tasks.dialects.prose.commits import message_in
 from tasks.dialects.prose.criteria import commands_that_pass
@@ -330,19 +330,8 @@ def _wave_units(outline: Outline, entries: list[_Entry], items: list[Unit]) -> I
     for wave in sorted(waves, key=_wave_key):
         own = [items[at] for at in waves[wave]]
         texts = [_whole(outline, entries[at]) for at in waves[wave]]
-        checks = {check.text: check for unit in own for check in unit.checks}
-        yield Unit(
-            id=wave,
-            title=own[0].group or f"Wave {wave}",
-            text="\n\n".join(texts),
-            line=own[0].line,
-            items=tuple(item for unit in own for item in unit.items),
-            group_text=own[0].group_text,
-            files=tuple({file.path: file for unit in own for file in unit.files}.values()),
-            checks=tuple(checks.values()),
-            commit=next((unit.commit for unit in reversed(own) if unit.commit), None),
-            parts=tuple(part for unit in own for part in unit.parts),
-        )
+        title = own[0].group or f"Wave {wave}"
+        yield replace(joined(own), id=wave, title=title, text="\n\n".join(texts), group="")
 
 
 def _whole(outline: Outline, entry: _Entry) -> str:

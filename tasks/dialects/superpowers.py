@@ -10,7 +10,7 @@ from tasks.dialects.blocks.marks import says_done, without_done
 from tasks.dialects.blocks.sections import Section, Sections, group_number, with_unique_ids, without_rule
 from tasks.dialects.blocks.status import report_status, says_finished
 from tasks.dialects.blocks.steps import has_numbered_steps, has_steps, is_for_workers, read_steps
-from tasks.dialects.dialect import Item, Reading, ReadOptions, Unit, UnitKind, in_sequence
+from tasks.dialects.dialect import Item, Reading, ReadOptions, Unit, UnitKind, in_sequence, joined
 from tasks.dialects.outline import Heading, Outline
 from tasks.dialects.prose.declared import declared_files
 from tasks.dialects.prose.dependencies import Dependencies, dependencies_of, without_dependencies
@@ -164,21 +164,14 @@ def _group_units(sections: Sections, tasks: list[Section], items: list[Unit]) ->
 
 def _group_unit(sections: Sections, name: str, group: Heading, own: list[Unit]) -> Unit:
     outer = sections.with_groups(group)[:-1]
-    checks = {check.text: check for unit in own for check in unit.checks}
-    return Unit(
+    return replace(
+        joined(own),
         id=name,
         title=without_done(group.text),
         text=sections.whole_text(group),
         line=group.line + 1,
-        items=tuple(item for unit in own for item in unit.items),
         group=outer[-1].text if outer else "",
         group_text=sections.group_text(outer[-1]) if outer else "",
-        files=tuple({file.path: file for unit in reversed(own) for file in reversed(unit.files)}.values())[
-            ::-1
-        ],
-        checks=tuple(checks.values()),
-        commit=next((unit.commit for unit in reversed(own) if unit.commit), None),
-        parts=tuple(part for unit in own for part in unit.parts),
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from tasks.dialects.blocks.boxes import is_done
+from tasks.dialects.dialect import each_once
 from tasks.dialects.outline import Box, Heading, Outline
 from tasks.dialects.prose.declared import declared_files
 from tasks.model import DeclaredFile
@@ -123,8 +124,7 @@ def files_on(outline: Outline, lines: Sequence[int]) -> tuple[DeclaredFile, ...]
     """Return the files that some lines declare, each once."""
     if not any(_FILE.search(outline.lines[line]) for line in lines):
         return ()
-    found = [file for run in _runs(lines) for file in declared_files(outline, run[0], run[-1] + 1)]
-    return tuple({file.path: file for file in reversed(found)}.values())[::-1]
+    return each_once([file for run in _runs(lines) for file in declared_files(outline, run[0], run[-1] + 1)])
 
 
 def text_of(outline: Outline, lines: Sequence[int]) -> str:
