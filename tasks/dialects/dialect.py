@@ -7,7 +7,7 @@ from typing import Protocol
 
 from tasks.diagnostics import Report
 from tasks.dialects.source import Source
-from tasks.model import Check, DeclaredFile
+from tasks.model import Check, DeclaredFile, FileAction
 
 NATIVE = "patchyard"
 NAMES = (
@@ -150,11 +150,13 @@ def in_sequence(units: Iterable[Unit]) -> tuple[Unit, ...]:
     return tuple(found)
 
 
-def each_once(files: Sequence[DeclaredFile]) -> tuple[DeclaredFile, ...]:
-    """Return files without the later ones of a path: the first says what becomes of it."""
+def each_once(files: Iterable[DeclaredFile]) -> tuple[DeclaredFile, ...]:
+    """Return the files of each path as one: the first that is more than read says what becomes of it."""
     found: dict[str, DeclaredFile] = {}
     for file in files:
-        found.setdefault(file.path, file)
+        known = found.setdefault(file.path, file)
+        if known.action is FileAction.READ and file.action is not FileAction.READ:
+            found[file.path] = file
     return tuple(found.values())
 
 
@@ -163,7 +165,7 @@ def joined(units: Sequence[Unit]) -> Unit:
     return replace(
         units[0],
         items=tuple(item for unit in units for item in unit.items),
-        files=each_once([file for unit in units for file in unit.files]),
+        files=each_once(file for unit in units for file in unit.files),
         checks=tuple(check for unit in units for check in unit.checks),
         commit=next((unit.commit for unit in reversed(units) if unit.commit), None),
         parts=tuple(part for unit in units for part in unit.parts),

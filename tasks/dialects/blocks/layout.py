@@ -124,7 +124,7 @@ def files_on(outline: Outline, lines: Sequence[int]) -> tuple[DeclaredFile, ...]
     """Return the files that some lines declare, each once."""
     if not any(_FILE.search(outline.lines[line]) for line in lines):
         return ()
-    return each_once([file for run in _runs(lines) for file in declared_files(outline, run[0], run[-1] + 1)])
+    return each_once(file for run in _runs(lines) for file in declared_files(outline, run[0], run[-1] + 1))
 
 
 def text_of(outline: Outline, lines: Sequence[int]) -> str:

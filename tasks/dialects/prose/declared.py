@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from tasks.dialects.dialect import each_once
 from tasks.dialects.outline import Outline
 from tasks.model import DeclaredFile, FileAction
 
@@ -56,8 +57,11 @@ class _Found:
 
 def declared_files(outline: Outline, start: int, end: int) -> tuple[DeclaredFile, ...]:
     """Return the files that the fields on some lines (0-based, `end` not included) declare, each once."""
+    return each_once(_declared(outline, start, end))
+
+
+def _declared(outline: Outline, start: int, end: int) -> Iterator[DeclaredFile]:
     boxes = {box.line for box in outline.boxes}
-    found: dict[str, DeclaredFile] = {}
     at = start
     lines = dict(outline.prose(start, end))
     while at < end:
@@ -67,13 +71,12 @@ def declared_files(outline: Outline, start: int, end: int) -> tuple[DeclaredFile
             continue
         action, rest = field
         for path in _paths(rest, action):
-            found.setdefault(path.path, DeclaredFile(path.action, path.path, at + 1))
+            yield DeclaredFile(path.action, path.path, at + 1)
         at += 1
         for line, text, default in _items(lines, at, end, boxes, action):
             at = line + 1
             for path in _paths(text, default):
-                found.setdefault(path.path, DeclaredFile(path.action, path.path, line + 1))
-    return tuple(found.values())
+                yield DeclaredFile(path.action, path.path, line + 1)
 
 
 def _field(line: str) -> tuple[FileAction, str] | None:

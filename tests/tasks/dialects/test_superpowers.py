@@ -559,6 +559,14 @@ def test_order_may_be_inferred_from_files() -> None:
     assert [one.dependencies for one in found] == [(), (), ("1",)]
 
 
+def test_a_file_that_is_read_and_then_changed_counts_as_changed() -> None:
+    both = "**Files:**\n- Reference: `a.py`\n- Modify: `a.py`\n\n**Step 1: a**\n\n"
+    text = f"{HEAD}### Task 1: A\n\n{both}### Task 2: B\n\n**Files:**\n- Modify: `b.py`\n\nas `a.py`\n\n"
+    found = plan(text, ReadOptions(order=Order.INFERRED)).tasks
+    assert [(str(file.action), file.path) for file in found[0].files] == [("modify", "a.py")]
+    assert [one.dependencies for one in found] == [(), ("1",)]
+
+
 def test_all_text_reaches_one_prompt() -> None:
     words = [f"word{number}" for number in range(12)]
     text = (
