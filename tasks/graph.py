@@ -1,20 +1,31 @@
 """The tasks of a plan as a graph: which wait for which, in how many waves, and the longest chain."""
 
 from collections.abc import Iterator, Mapping
+from graphlib import TopologicalSorter
 
 from tasks.model import Plan, Task
-from tasks.schedule import waits_for
+from tasks.schedule import built_on
 
 
 def edges(plan: Plan) -> Mapping[str, tuple[str, ...]]:
-    """Return the tasks that each task waits for, in the plan's order."""
+    """Return the tasks that each task waits for directly, those of its batch's foundations included."""
     known = {task.id for task in plan.tasks}
-    return {task.id: tuple(name for name in waits_for(plan, task) if name in known) for task in plan.tasks}
+    own = {batch.number: tuple(task.id for task in batch.tasks) for batch in plan.batches}
+    place = {number: at for at, number in enumerate(own)}
+    named = built_on(plan)
+    found: dict[str, tuple[str, ...]] = {}
+    for batch in plan.batches:
+        batches = sorted((number for number in named[batch.number] if number in own), key=place.__getitem__)
+        below = [name for number in batches for name in own[number]]
+        for task in batch.tasks:
+            wanted = dict.fromkeys((*task.dependencies, *below))
+            found[task.id] = tuple(name for name in wanted if name in known)
+    return found
 
 
 def waves(plan: Plan) -> list[list[str]]:
     """Return the tasks by wave: those of one can run side by side once all waves before it have ended."""
-    depth = {name: len(chain) for name, chain in _chains(edges(plan)).items()}
+    depth = _depths(edges(plan))
     found: list[list[str]] = [[] for _ in range(max(depth.values(), default=0))]
     for name, at in depth.items():
         found[at - 1].append(name)
@@ -23,7 +34,14 @@ def waves(plan: Plan) -> list[list[str]]:
 
 def longest_chain(plan: Plan) -> tuple[str, ...]:
     """Return the longest chain of tasks that wait for each other, the first of equal ones."""
-    return max(_chains(edges(plan)).values(), key=len, default=())
+    waits = edges(plan)
+    depth = _depths(waits)
+    chain: list[str] = []
+    last = max(waits, key=depth.__getitem__, default=None)
+    while last is not None:
+        chain.append(last)
+        last = max(waits[last], key=depth.__getitem__, default=None)
+    return tuple(reversed(chain))
 
 
 def text_lines(plan: Plan) -> Iterator[str]:
@@ -55,30 +73,9 @@ def _with_reason(task: Task, name: str) -> str:
     return f"{name} ({reason})" if reason else name
 
 
-def _chains(waits: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-    """Return the longest chain that ends in each task. A plan has no cycle."""
+def _depths(waits: Mapping[str, tuple[str, ...]]) -> Mapping[str, int]:
+    """Return the length of the longest chain that ends in each task. A plan has no cycle."""
     depth: dict[str, int] = {}
-    before: dict[str, str | None] = {}
-    for start in waits:
-        pending = [start]
-        while pending:
-            name = pending[-1]
-            missing = [other for other in waits[name] if other not in depth]
-            if missing:
-                pending += missing
-                continue
-            pending.pop()
-            if name not in depth:
-                longest = max(waits[name], key=lambda other: depth[other], default=None)
-                before[name] = longest
-                depth[name] = 1 + (depth[longest] if longest else 0)
-    return {name: _walk(before, name) for name in waits}
-
-
-def _walk(before: Mapping[str, str | None], name: str) -> tuple[str, ...]:
-    chain: list[str] = []
-    at: str | None = name
-    while at is not None:
-        chain.append(at)
-        at = before[at]
-    return tuple(reversed(chain))
+    for name in TopologicalSorter(waits).static_order():
+        depth[name] = 1 + max((depth[other] for other in waits[name]), default=0)
+    return {name: depth[name] for name in waits}

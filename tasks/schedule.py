@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
+from itertools import pairwise
 
 from tasks.errors import PatchyardError
 from tasks.model import Batch, Outcome, Plan, Status, Task
@@ -44,15 +45,12 @@ def select(
     if not kept:
         raise SelectionError(f"nothing to run: no task of {plan.path} is in the selected batches and tasks")
     inside = {batch.number for batch in chosen}
-    before = dict(zip(numbers[1:], numbers, strict=False))
-    return replace(plan, batches=tuple(_cut(batch, before.get(batch.number), inside, kept) for batch in chosen))
+    named = built_on(plan)
+    return replace(plan, batches=tuple(_cut(batch, named[batch.number], inside, kept) for batch in chosen))
 
 
-def _cut(batch: Batch, before: int | None, batches: set[int], tasks: set[str]) -> Batch:
+def _cut(batch: Batch, named: tuple[int, ...], batches: set[int], tasks: set[str]) -> Batch:
     """Return a batch with only the given tasks, and dependencies only on the given batches and tasks."""
-    named = batch.dependencies
-    if named is None:
-        named = () if before is None else (before,)
     return replace(
         batch,
         dependencies=tuple(number for number in named if number in batches),
@@ -79,6 +77,15 @@ def left_out(plan: Plan, chosen: Plan) -> tuple[str, ...]:
             for number in foundations(whole, task.batch):
                 needed.update(other.id for other in batches[number].tasks)
     return tuple(task.id for task in whole.tasks if task.id in needed - kept and not task.is_left_out)
+
+
+def built_on(plan: Plan) -> Mapping[int, tuple[int, ...]]:
+    """Return the batches that each batch names as its dependencies, or the one before it if it names none."""
+    before = {later.number: (earlier.number,) for earlier, later in pairwise(plan.batches)}
+    return {
+        batch.number: before.get(batch.number, ()) if batch.dependencies is None else batch.dependencies
+        for batch in plan.batches
+    }
 
 
 def foundations(plan: Plan, number: int) -> tuple[int, ...]:
@@ -123,17 +130,6 @@ def needed_tasks(plan: Plan, task: Task) -> tuple[Task, ...]:
             if tasks[name].is_left_out:
                 pending += reversed(tasks[name].dependencies)
     return tuple(found.values())
-
-
-def waits_for(plan: Plan, task: Task) -> tuple[str, ...]:
-    """Return the tasks that a task waits for directly, those of its batch's foundations included."""
-    batch = next(each for each in plan.batches if each.number == task.batch)
-    named = batch.dependencies
-    if named is None:
-        at = plan.batches.index(batch)
-        named = (plan.batches[at - 1].number,) if at else ()
-    below = [other.id for each in plan.batches if each.number in named for other in each.tasks]
-    return tuple(dict.fromkeys((*task.dependencies, *below)))
 
 
 def is_done(task: Task, outcome: Outcome | None) -> bool:

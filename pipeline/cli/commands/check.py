@@ -17,10 +17,9 @@ from pipeline.run.call.plan_file import parse_plan, read_plan, with_existing_nei
 from pipeline.run.call.prepare import Call, Prepared, check_agents, left_out_warning, prepare
 from pipeline.run.call.task_spec import TaskSpec, resolve_batches
 from tasks.dialects.dialect import NATIVE
-from tasks.graph import longest_chain, mermaid, text_lines, waves
+from tasks.graph import edges, longest_chain, mermaid, text_lines, waves
 from tasks.model import Plan
 from tasks.plan.parser import Diagnostic
-from tasks.schedule import waits_for
 from tasks.text import article, plural, printable
 
 CHAIN = 20
@@ -54,10 +53,13 @@ def show_plan(call: Call, *, as_json: bool) -> int:
     return 0
 
 
+def _event(name: str) -> dict[str, Any]:
+    """Return what every line of JSON begins with."""
+    return {"event": name, "time": timestamp(now())}
+
+
 def _dry_run_record(prepared: Prepared, spec: TaskSpec) -> dict[str, Any]:
-    return {
-        "event": "would_run",
-        "time": timestamp(now()),
+    return _event("would_run") | {
         "task": spec.id,
         "title": spec.title,
         "batch": spec.task.batch,
@@ -128,8 +130,9 @@ def check_plan(  # noqa: PLR0913 - what is checked, and how it is shown
     _show_reading(plan, as_json=as_json)
     grants = needed_grants(sources, parsed.plan.settings, path, root, parsed.plan.batches)
     _show_grants(grants, path, root, environ, as_json=as_json)
+    waits = edges(plan)
     for spec in (spec for batch in batches for spec in batch.tasks):
-        record = _check_record(spec, plan)
+        record = _check_record(spec, plan, waits[spec.id])
         click.echo(json.dumps(record) if as_json else _check_text(record))
     if not as_json:
         counts = plural(len(plan.tasks), "task")
@@ -168,9 +171,7 @@ def _show_reading(plan: Plan, *, as_json: bool) -> None:
 
 
 def _plan_record(plan: Plan) -> dict[str, Any]:
-    return {
-        "event": "plan",
-        "time": timestamp(now()),
+    return _event("plan") | {
         "path": plan.path,
         "dialect": plan.dialect,
         "unit": plan.unit,
@@ -191,29 +192,26 @@ def _show_grants(
     for grant in grants:
         is_trusted = store.has(grant, root)
         if as_json:
-            record = {"event": "grant", "time": timestamp(now()), "setting": grant.key}
-            more = {"value": json.loads(grant.value), "path": grant.where, "trusted": is_trusted}
-            click.echo(json.dumps(record | more))
+            record = {"setting": grant.key, "value": json.loads(grant.value), "path": grant.where}
+            click.echo(json.dumps(_event("grant") | record | {"trusted": is_trusted}))
         elif is_trusted:
             click.echo(printable(f"trusted: {grant}"))
         else:
             click.echo(printable(f"needs trust: {grant} (`{trust_command(path)}` gives it)"), err=True)
 
 
-def _check_record(spec: TaskSpec, plan: Plan) -> dict[str, Any]:
+def _check_record(spec: TaskSpec, plan: Plan, waits: Iterable[str]) -> dict[str, Any]:
     """Return what is run for a task, what its agent gets, and what it waits for."""
     task = spec.task
     checks = [item for item in task.verification if item.step is not None]
-    return {
-        "event": "task",
-        "time": timestamp(now()),
+    return _event("task") | {
         "task": spec.id,
         "title": spec.title,
         "batch": task.batch,
         "line": task.line,
         "group": task.group,
         "done": task.completed,
-        "depends_on": list(waits_for(plan, task)),
+        "depends_on": list(waits),
         "files": [{"action": str(file.action), "path": file.path} for file in task.files],
         "runs": [{"kind": str(step.kind), "command": step.title} for step in spec.steps],
         "verify": [item.text for item in checks],
@@ -235,9 +233,7 @@ def _check_text(record: Mapping[str, Any]) -> str:
 
 
 def _diagnostic_record(found: Diagnostic) -> dict[str, Any]:
-    return {
-        "event": "diagnostic",
-        "time": timestamp(now()),
+    return _event("diagnostic") | {
         "path": found.path,
         "line": found.line,
         "column": found.column,
