@@ -1,1 +1,1 @@
-"""Plans as other tools write them, a module per dialect, read to the same `Plan`."""
+"""Plans as other tools write them, read to the same `Plan`."""

@@ -88,5 +88,5 @@ def _specific() -> Iterator[Dialect]:
 
 @cache
 def _dialect(name: str) -> Dialect:
-    found: Dialect = import_module(f"tasks.dialects.{name.replace('-', '_')}").DIALECT
+    found: Dialect = import_module(f"tasks.dialects.formats.{name.replace('-', '_')}").DIALECT
     return found

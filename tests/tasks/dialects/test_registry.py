@@ -187,7 +187,7 @@ def test_a_native_plan_loads_no_other_dialect() -> None:
     program = (
         "import sys; from tasks.dialects.registry import parse; "
         f"assert parse({text!r}, 'plan.md').plan; "
-        "loaded = {'tasks.dialects.superpowers', 'tasks.dialects.kiro'}; "
+        "loaded = {'tasks.dialects.formats.superpowers', 'tasks.dialects.formats.kiro'}; "
         "print(sorted(sys.modules.keys() & loaded))"
     )
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)

@@ -15,7 +15,7 @@ from tasks.dialects.blocks.status import report_status
 from tasks.dialects.blocks.steps import is_of_superpowers
 from tasks.dialects.blocks.titles import box_title
 from tasks.dialects.dialect import Reading, ReadOptions, Unit, UnitKind
-from tasks.dialects.kiro_outline import Entry, KiroOutline, entries_of, kiro_outline, others_of
+from tasks.dialects.formats.kiro_outline import Entry, KiroOutline, entries_of, kiro_outline, others_of
 from tasks.dialects.outline import Outline
 from tasks.dialects.prose.commands import checks_of
 from tasks.dialects.prose.references import Names, named

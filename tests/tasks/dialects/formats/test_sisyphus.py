@@ -2,10 +2,10 @@
 
 from tasks.diagnostics import Severity
 from tasks.dialects.dialect import ReadOptions, UnitKind
+from tasks.dialects.formats.sisyphus import DIALECT
 from tasks.dialects.native import count as native_count
 from tasks.dialects.prose.criteria import passing_commands
 from tasks.dialects.registry import parse
-from tasks.dialects.sisyphus import DIALECT
 from tasks.dialects.source import Source
 from tasks.model import Plan
 

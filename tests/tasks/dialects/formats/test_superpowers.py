@@ -2,10 +2,10 @@
 
 from tasks.diagnostics import Severity
 from tasks.dialects.dialect import Order, ReadOptions, UnitKind
+from tasks.dialects.formats.superpowers import DIALECT
 from tasks.dialects.native import count as native_count
 from tasks.dialects.registry import parse
 from tasks.dialects.source import Source
-from tasks.dialects.superpowers import DIALECT
 from tasks.model import Plan, Task
 
 HEAD = """\

@@ -11,10 +11,10 @@ from tasks.dialects.blocks.layout import text_of
 from tasks.dialects.blocks.marks import without_done
 from tasks.dialects.blocks.titles import box_title
 from tasks.dialects.dialect import Item, Reading, ReadOptions, Unit, UnitKind
+from tasks.dialects.formats.stories import Phase, order_of, phase_number, stories_in
 from tasks.dialects.outline import Box, Heading, Outline
 from tasks.dialects.prose.commands import checks_of
 from tasks.dialects.source import Source
-from tasks.dialects.stories import Phase, order_of, phase_number, stories_in
 
 NEIGHBOURS = ("spec.md", "plan.md", "research.md", "data-model.md", "quickstart.md", "contracts/")
 
