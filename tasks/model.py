@@ -17,6 +17,8 @@ class Mode(StrEnum):
     DAGGER = "dagger"  # side by side, each in a container of a Dagger engine
 
 
+NATIVE = "patchyard"
+"""The name of the native format among the dialects."""
 LARGEST_POOL = 1000
 """The most worktrees of a pool: each is a checkout, and a file that stays open during a run."""
 
@@ -233,7 +235,7 @@ class Plan:
     path: str
     batches: tuple[Batch, ...]
     settings: PlanSettings = PlanSettings()
-    dialect: str = "patchyard"
+    dialect: str = NATIVE
     unit: str = "item"
     order: str = "as-written"
     header: str = ""

@@ -2,7 +2,7 @@
 
 from textwrap import indent
 
-from tasks.model import Check, Plan, Step, StepKind, Task
+from tasks.model import NATIVE, Check, Plan, Step, StepKind, Task
 from tasks.text import code_span, fence
 
 PROMPT_FILE = "{prompt_file}"
@@ -49,17 +49,15 @@ def prompt(task: Task, plan: Plan) -> str:
         _section("About the whole plan", _about(plan)),
         _section("Documents to read", "\n".join(f"- {code_span(path)}" for path in plan.neighbours)),
         CONCLUSION,
-        COMMIT if task.commit and plan.dialect != "patchyard" else "",
+        COMMIT if task.commit and plan.dialect != NATIVE else "",
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
 def _done(task: Task) -> str:
-    return (
-        f"{DONE}\n\n" + "\n".join(f"- {_list_item(text)}" for text in task.done_items)
-        if task.done_items
-        else ""
-    )
+    if not task.done_items:
+        return ""
+    return f"{DONE}\n\n" + "\n".join(f"- {_list_item(text)}" for text in task.done_items)
 
 
 def _about(plan: Plan) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from containers.git.command import Git, GitError
+from containers.git.commit_cache import CommitCache
 from containers.git.commits import PATCHYARD_IDENTITY, Signature, create_commit
 
 _PREFIX = "refs/patchyard/"
@@ -14,10 +15,12 @@ class HeldCommits:
 
     Args:
         git: Any git of the repository.
+        commits: What is known of its commits.
     """
 
-    def __init__(self, git: Git) -> None:
+    def __init__(self, git: Git, commits: CommitCache) -> None:
         self._git = git
+        self._commits = commits
 
     @contextmanager
     def reproducible(self, commit: str, base: str, run: str, name: str) -> Iterator[str]:
@@ -35,7 +38,7 @@ class HeldCommits:
             GitError: One of the commits is not in the repository, or the ref cannot be written.
         """
         date = self._git.run("show", "--no-patch", "--format=@%ct +0000", base).text
-        tree = self._git.run("rev-parse", "--verify", f"{commit}^{{tree}}").text
+        tree = self._commits.tree(commit)
         created = create_commit(
             self._git, tree, [base], b"What this task builds on\n", Signature(PATCHYARD_IDENTITY, date)
         )

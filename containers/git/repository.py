@@ -1,7 +1,7 @@
 """A git repository: commits, branches, worktrees."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,7 +112,7 @@ class Repository:
         self._writing = self._git.durable()
         self.history = History(self._writing)
         self._commits = CommitCache(self._git)
-        self.held = HeldCommits(self._git)
+        self.held = HeldCommits(self._git, self._commits)
         self._identity: Identity | None = None
         self._ignore_file: Path | None = None
         self._template: TaskRepositoryTemplate | None = None
@@ -200,9 +200,10 @@ class Repository:
         """Return the id of a commit's tree."""
         return self._commits.tree(commit)
 
-    def has_path(self, commit: str, path: str) -> bool:
-        """Whether a commit has a file or a directory at a path from the root of the repository."""
-        return self._git.run("cat-file", "-e", f"{commit}:{path.rstrip('/')}", ok=(0, 1, 128)).code == 0
+    def paths_in(self, commit: str, paths: Iterable[str]) -> tuple[str, ...]:
+        """Return the paths, from the repository's root, at which a commit has a file or a directory."""
+        names = {f"{commit}:{path.rstrip('/')}": path for path in paths if "\n" not in path}
+        return tuple(names[name] for name in self.history.present(names)) if names else ()
 
     def message(self, commit: str) -> str:
         """Return a commit's message.

@@ -8,9 +8,10 @@ import re
 import string
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from containers.agents.builtin import BUILT_IN, Agent
@@ -20,6 +21,8 @@ from tasks.durations import parse_duration
 from tasks.model import LARGEST_POOL, Mode
 from tasks.secrets import OWN_SECRETS
 from tasks.sizes import format_size, parse_size
+
+_Choice = TypeVar("_Choice", bound=StrEnum)
 
 SERVICE = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 ADDRESS = re.compile(r"(localhost|127(\.[0-9]{1,3}){3}):[1-9][0-9]{0,4}")
@@ -72,12 +75,16 @@ def parse_pool_size(value: object) -> int:
     return size
 
 
+def _choice(kind: type[_Choice], value: object) -> _Choice:
+    try:
+        return kind(str(value).strip().lower())
+    except ValueError:
+        raise ValueError(f"expected one of {', '.join(kind)}") from None
+
+
 def parse_mode(value: object) -> Mode:
     """Return a mode by its name."""
-    try:
-        return Mode(str(value).strip().lower())
-    except ValueError:
-        raise ValueError(f"expected one of {', '.join(Mode)}") from None
+    return _choice(Mode, value)
 
 
 def parse_dialect(value: object) -> str:
@@ -90,18 +97,12 @@ def parse_dialect(value: object) -> str:
 
 def parse_unit(value: object) -> UnitKind:
     """Return what becomes a task."""
-    try:
-        return UnitKind(str(value).strip().lower())
-    except ValueError:
-        raise ValueError(f"expected one of {', '.join(UnitKind)}") from None
+    return _choice(UnitKind, value)
 
 
 def parse_order(value: object) -> Order:
     """Return which units wait for which."""
-    try:
-        return Order(str(value).strip().lower())
-    except ValueError:
-        raise ValueError(f"expected one of {', '.join(Order)}") from None
+    return _choice(Order, value)
 
 
 def parse_seconds(value: object) -> float:
@@ -117,7 +118,7 @@ def parse_patch_size(value: object) -> int:
     """Return the limit for a patch in bytes."""
     size = parse_bytes(value)
     if size > LARGEST_PATCH:
-        raise ValueError(f"expected at most {format_size(LARGEST_PATCH)}, which a database holds as one value")
+        raise ValueError(f"expected at most {format_size(LARGEST_PATCH)}: git applies no larger patch")
     return size
 
 

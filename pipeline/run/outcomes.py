@@ -58,7 +58,7 @@ async def conclude(context: RunContext, spec: TaskSpec, result: TaskResult) -> O
             outcome = await _commit(context, spec, result.start, outcome)
         if result.began is not None:
             outcome = replace(outcome, seconds=perf_counter() - result.began)
-        context.outcomes[spec.id] = outcome
+        context.outcomes[spec.id] = outcome  # also if it cannot be stored: the run ends with it
         outcome = await _store(context, spec, replace(result, outcome=outcome))
         context.outcomes[spec.id] = outcome
         context.listener.notify(TaskFinished(outcome=outcome))

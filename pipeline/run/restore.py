@@ -1,8 +1,7 @@
 """Make the commits of a stored run again from its patches, where they are not whole. Blocking.
 
 They are on another host, or lost objects: to `git gc --prune=now`, or to a loss of power, which leaves empty
-files.
-The ids come out the same, since everything in a commit is stored (see `commits`).
+files. The ids come out the same, since everything in a commit is stored (see `commits`).
 """
 
 from collections.abc import Callable, Mapping

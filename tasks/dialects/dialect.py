@@ -7,9 +7,8 @@ from typing import Protocol
 
 from tasks.diagnostics import Report
 from tasks.dialects.source import Source
-from tasks.model import Check, DeclaredFile, FileAction
+from tasks.model import NATIVE, Check, DeclaredFile, FileAction
 
-NATIVE = "patchyard"
 NAMES = (
     NATIVE,
     "superpowers",

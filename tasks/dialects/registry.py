@@ -6,11 +6,11 @@ from importlib import import_module
 
 from tasks.diagnostics import Report
 from tasks.dialects import native
-from tasks.dialects.dialect import NAMES, NATIVE, Dialect, ReadOptions
+from tasks.dialects.dialect import NAMES, Dialect, ReadOptions
 from tasks.dialects.packing import unpacked
 from tasks.dialects.source import Beside, Source
 from tasks.dialects.units import plan_of
-from tasks.model import Plan
+from tasks.model import NATIVE, Plan
 from tasks.plan.parser import Parsed, decoded
 
 

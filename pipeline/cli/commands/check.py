@@ -16,9 +16,8 @@ from pipeline.events import now, timestamp
 from pipeline.run.call.plan_file import parse_plan, read_plan, with_existing_neighbours
 from pipeline.run.call.prepare import Call, Prepared, check_agents, left_out_warning, prepare
 from pipeline.run.call.task_spec import TaskSpec, resolve_batches
-from tasks.dialects.dialect import NATIVE
 from tasks.graph import edges, longest_chain, mermaid, text_lines, waves
-from tasks.model import Plan
+from tasks.model import NATIVE, Plan
 from tasks.plan.parser import Diagnostic
 from tasks.text import article, plural, printable
 

@@ -10,15 +10,15 @@ from containers.git.repository import Repository
 from containers.temporary import write_atomically
 from pipeline.cli.options import database_option, repo_option
 from pipeline.cli.process import repository_and_store
-from pipeline.run.call.plan_file import CallError, read_plan
+from pipeline.run.call.plan_file import CallError, PlanFile, read_plan
 from pipeline.run.stored.status import plan_of
 from pipeline.store.records import Run, StoredTask
-from tasks.dialects.dialect import NATIVE, ReadOptions
+from tasks.dialects.dialect import ReadOptions
 from tasks.dialects.packing import unpacked
 from tasks.dialects.registry import parse
 from tasks.dialects.source import Source
 from tasks.dialects.ticks import ticked
-from tasks.model import Plan, Task
+from tasks.model import NATIVE, Plan, Task
 from tasks.text import plural, printable
 
 
@@ -37,16 +37,19 @@ def tick(run_name: str | None, repo: Path, *, merged: bool) -> None:
         done = [item for item in store.tasks(run.id) if _counts(item, merged=merged)]
         plan = plan_of(run)
     path = _path_of(run, plan, repository)
-    data = path.read_bytes()
-    tasks, changed = _unchanged(plan, _parsed(run, data), {item.outcome.task for item in done})
+    file = read_plan(str(path))
+    try:
+        text = file.data.decode()
+    except UnicodeDecodeError:
+        raise CallError(f"{run.plan_path} is not UTF-8 any more; save it as UTF-8") from None
+    tasks, changed = _unchanged(plan, _parsed(run, file), {item.outcome.task for item in done})
     for name in changed:
         click.echo(
             printable(f"task {name} is not in {run.plan_path} as it was in the run; it is left"), err=True
         )
-    result = ticked(data.decode(), tasks)
+    result = ticked(text, tasks)
     if result.boxes:
         write_atomically(path, result.text.encode(), mode=path.stat().st_mode & 0o777)
-    if result.boxes:
         click.echo(printable(f"{run.plan_path}: {result.boxes} set, of {plural(len(result.tasks), 'task')}"))
     else:
         why = "their boxes are set already" if tasks else "no task of the run has changed that"
@@ -76,15 +79,14 @@ def _path_of(run: Run, plan: Plan, repository: Repository) -> Path:
     raise CallError(f"{run.plan_path} is not there any more; name the repository with --repo")
 
 
-def _parsed(run: Run, data: bytes) -> Plan:
+def _parsed(run: Run, file: PlanFile) -> Plan:
     """Return the plan as it is now, read as the run has read it.
 
     Raises:
         CallError: It has errors.
     """
     _, options = unpacked(Source(run.plan_path, run.plan_text), ReadOptions())
-    beside = read_plan(run.plan_path).beside if Path(run.plan_path).exists() else None
-    parsed = parse(data, run.plan_path, agent="agent", options=options, beside=beside)
+    parsed = parse(file.data, run.plan_path, agent="agent", options=options, beside=file.beside)
     if parsed.plan is None:
         raise CallError(f"the plan cannot be read any more: {parsed.errors[0]}")
     return parsed.plan

@@ -80,17 +80,13 @@ def parse_plan(file: PlanFile, sources: Sources, environ: Mapping[str, str]) -> 
 def with_existing_neighbours(plan: Plan, repository: Repository | None, base: str) -> Plan:
     """Return a plan that names the documents which exist: at the base, or on the disk without a repository."""
     directory = Path(plan.path) if Path(plan.path).is_dir() else Path(plan.path).parent
-    found: list[str] = []
-    for name in plan.neighbours:
-        if repository is None:
-            if not name.startswith("/") and (directory / name).exists():
-                found.append((directory / name).as_posix())
-            continue
-        root = repository.root.resolve()
-        path = root / name.lstrip("/") if name.startswith("/") else directory.resolve() / name
-        if path.is_relative_to(root) and repository.has_path(base, path.relative_to(root).as_posix()):
-            found.append(path.relative_to(root).as_posix())
-    return replace(plan, neighbours=tuple(found))
+    if repository is None:
+        beside = (directory / name for name in plan.neighbours if not name.startswith("/"))
+        return replace(plan, neighbours=tuple(path.as_posix() for path in beside if path.exists()))
+    root, directory = repository.root.resolve(), directory.resolve()
+    paths = (root / name.lstrip("/") if name.startswith("/") else directory / name for name in plan.neighbours)
+    inside = [path.relative_to(root).as_posix() for path in paths if path.is_relative_to(root)]
+    return replace(plan, neighbours=repository.paths_in(base, inside))
 
 
 def _read(path: Path) -> bytes:

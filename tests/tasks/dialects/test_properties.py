@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.dialects.dialect import NAMES, NATIVE, Order, ReadOptions, UnitKind
+from tasks.dialects.dialect import NAMES, Order, ReadOptions, UnitKind
 from tasks.dialects.registry import parse
 from tasks.dialects.source import Beside
-from tasks.model import Plan
+from tasks.model import NATIVE, Plan
 from tasks.plan.links import cycles
 from tasks.plan.parser import Parsed
 

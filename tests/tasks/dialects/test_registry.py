@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tasks.dialects.dialect import NAMES, NATIVE, Order, ReadOptions, UnitKind
+from tasks.dialects.dialect import NAMES, Order, ReadOptions, UnitKind
 from tasks.dialects.packing import packed, unpacked
 from tasks.dialects.registry import parse
 from tasks.dialects.source import Beside, Source
+from tasks.model import NATIVE
 from tasks.plan.parser import Parsed
 
 ROOT = Path(__file__).parents[3]
