@@ -249,6 +249,11 @@ class Plan:
         """Every task, in the plan's order."""
         return tuple(task for batch in self.batches for task in batch.tasks)
 
+    @property
+    def has_batches(self) -> bool:
+        """Whether its author knows batches: a plan of another dialect is one batch only for the program."""
+        return self.dialect == NATIVE
+
 
 @dataclass(frozen=True, slots=True)
 class StepResult:

@@ -1,11 +1,11 @@
-"""The report of a run as JUnit XML: one suite per batch, one case per task."""
+"""The report of a run as JUnit XML: one suite per batch or group, one case per task."""
 
 import re
 from collections.abc import Iterable
 from datetime import UTC
 from xml.etree import ElementTree as ET
 
-from pipeline.view.timeline import DONE, RUNNING, Bar, Mark, Row, Stage, Timeline
+from pipeline.view.timeline import DONE, RUNNING, Bar, Mark, Row, Stage, StageKind, Timeline
 from tasks.model import Conflict, Status
 
 _ILLEGAL = re.compile(r"[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -17,7 +17,7 @@ def junit(view: Timeline) -> str:
     """Return the run as XML that conforms to the JUnit schema of Jenkins.
 
     A failed task is a failure; a task that timed out or was interrupted is an error. A task that was skipped or
-    cancelled, has not run or is running, is skipped. Conflicting patches are a failure of their batch.
+    cancelled, has not run or is running, is skipped. Conflicting patches are a failure of their batch or group.
 
     https://github.com/jenkinsci/xunit-plugin/blob/xunit-2.3.2/src/main/resources/org/jenkinsci/plugins/xunit/types/model/xsd/junit-10.xsd
     """
@@ -35,14 +35,15 @@ def junit(view: Timeline) -> str:
 
 
 def _suite(view: Timeline, stage: Stage) -> ET.Element:
-    rows = [row for row in view.rows if row.batch == stage.number]
+    rows = view.rows_of(stage.number)
     title = f": {stage.title}" if stage.title else ""
-    suite = ET.Element("testsuite", name=_legal(f"batch {stage.number}{title}"))
+    name = f"batch {stage.number}{title}" if view.kind is StageKind.BATCH else stage.label or view.title
+    suite = ET.Element("testsuite", name=_legal(name))
     suite.set("timestamp", f"{view.run.started_at.astimezone(UTC):%Y-%m-%dT%H:%M:%S}")
     suite.set("time", _seconds(sum(row.seconds or 0.0 for row in rows)))
     latest = {bar.task: bar for lane in view.lanes for bar in sorted(lane.bars, key=lambda bar: bar.number)}
     cases = [_case(view, row, latest.get(row.task)) for row in rows]
-    cases += [_conflict(view, conflict) for conflict in view.conflicts if conflict.batch == stage.number]
+    cases += [_conflict(view, stage, conflict) for conflict in view.conflicts if _is_of(conflict, stage, rows)]
     counts = {"tests": len(cases)}
     for name, child in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
         counts[name] = sum(case.find(child) is not None for case in cases)
@@ -54,7 +55,7 @@ def _suite(view: Timeline, stage: Stage) -> ET.Element:
 
 def _case(view: Timeline, row: Row, bar: Bar | None) -> ET.Element:
     case = ET.Element("testcase", name=_legal(f"{row.task} {row.title}"), time=_seconds(row.seconds or 0.0))
-    case.set("classname", _class(view, row.batch))
+    case.set("classname", _class(view, row.stage))
     words = row.state.replace("_", " ")
     first, _, rest = (row.error or "").partition("\n")
     if row.state in NOT_RUN or not (row.done or row.attempts):
@@ -79,15 +80,22 @@ def _steps(marks: Iterable[Mark]) -> list[str]:
     return lines
 
 
-def _conflict(view: Timeline, conflict: Conflict) -> ET.Element:
+def _is_of(conflict: Conflict, stage: Stage, rows: Iterable[Row]) -> bool:
+    """Whether a conflict is reported with a stage: that of the first task in it, else of its batch."""
+    known = [row.task for row in rows]
+    return conflict.tasks[0] in known if conflict.tasks else conflict.batch == stage.number
+
+
+def _conflict(view: Timeline, stage: Stage, conflict: Conflict) -> ET.Element:
     case = ET.Element("testcase", name="patches apply together", time="0.000")
-    case.set("classname", _class(view, conflict.batch))
+    case.set("classname", _class(view, stage.number))
     ET.SubElement(case, "failure", message=_legal(str(conflict)), type="conflict")
     return case
 
 
-def _class(view: Timeline, batch: int) -> str:
-    return _legal(f"{view.run.plan_name or 'plan'}.batch-{batch}")
+def _class(view: Timeline, stage: int) -> str:
+    plan = view.run.plan_name or "plan"
+    return _legal(f"{plan}.{view.kind}-{stage}" if view.kind else plan)
 
 
 def _seconds(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""Data of a run's timeline: lanes, bars, steps, batches, figures, and one row per task.
+"""Data of a run's timeline: lanes, bars, steps, stages, figures, and one row per task.
 
 Times are in seconds from the start of the run. Long idle times (such as before a resume on the next day) are
 cut out and shown as a break, so that the tasks stay visible.
@@ -8,17 +8,20 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from functools import cached_property
 from math import ceil
 from zlib import crc32
 
 from pipeline.store.records import Run
-from tasks.model import Conflict, PullRequest, RunStatus, Status
+from tasks.model import Conflict, Plan, PullRequest, RunStatus, Status
 
 PENDING, RUNNING, INTERRUPTED = "pending", "running", "interrupted"
 """States of a task or an attempt without an outcome, in addition to those of `Status`."""
 TICK_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
 MOST_TICKS = 8
+MAX_ABOUT = 20_000
+"""Characters of a plan's header and footer that are shown."""
 DENSE = 150
 """Number of bars above which they are drawn in the compact style."""
 LIVE = frozenset({RunStatus.RUNNING, RunStatus.PENDING, RunStatus.PAUSED})
@@ -50,7 +53,7 @@ class Bar:
     task: str
     number: int
     title: str
-    batch: int
+    stage: int
     lane: str
     state: str
     start: float
@@ -78,7 +81,7 @@ class Row:
 
     task: str
     title: str
-    batch: int
+    stage: int
     state: str = PENDING
     attempts: int = 0
     lane: str | None = None
@@ -98,12 +101,24 @@ class Row:
         return self.state not in {PENDING, RUNNING, INTERRUPTED}
 
 
+class StageKind(StrEnum):
+    """What the tasks of a run are divided by: batches, groups, or nothing."""
+
+    BATCH = "batch"
+    GROUP = "group"
+    NONE = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A batch: number of tasks and of ended tasks, and the times in which its tasks ran."""
+    """A batch or a group: number of tasks and of ended tasks, and the times in which its tasks ran.
+
+    `label` is its heading, such as `Batch 1: Set up`; it is empty where the tasks are not divided.
+    """
 
     number: int
     title: str
+    label: str
     tasks: int
     ended: int
     state: str  # `pending`, `running`, `succeeded`, `failed`
@@ -145,7 +160,10 @@ class Clock:
 
 @dataclass(frozen=True)
 class Timeline:
-    """A run as shown. `span` is the timeline's width, `elapsed` the duration, `busy` the sum over tasks."""
+    """A run as shown. `span` is the timeline's width, `elapsed` the duration, `busy` the sum over tasks.
+
+    `plan` is the selected part of its plan, if it is known.
+    """
 
     run: Run
     displayed_status: RunStatus
@@ -157,6 +175,8 @@ class Timeline:
     span: float
     elapsed: float
     busy: float
+    plan: Plan | None = None
+    kind: StageKind = StageKind.BATCH
 
     @property
     def live(self) -> bool:
@@ -182,6 +202,14 @@ class Timeline:
     def title(self) -> str:
         """The plan's title, else its path."""
         return self.run.plan_title or self.run.plan_path
+
+    @property
+    def about(self) -> str:
+        """What the plan says above its first task and below its last one, cut to `MAX_ABOUT` characters."""
+        if self.plan is None:
+            return ""
+        text = "\n\n".join(filter(None, (self.plan.header.strip("\n"), self.plan.footer.strip("\n"))))
+        return text if len(text) <= MAX_ABOUT else f"{text[:MAX_ABOUT]}…"
 
     @cached_property
     def counts(self) -> Mapping[str, int]:
@@ -228,7 +256,7 @@ class Timeline:
 
     @property
     def stage(self) -> Stage | None:
-        """The running batch, else the last one that was started, else the first."""
+        """The running stage, else the last one that was started, else the first."""
         running = [stage for stage in self.stages if stage.state == RUNNING]
         begun = [stage for stage in self.stages if stage.state != PENDING]
         return next(iter(running or begun[-1:] or self.stages), None)
@@ -248,15 +276,15 @@ class Timeline:
         return tuple(bar for lane in self.lanes for bar in lane.bars if bar.task == task)
 
     @cached_property
-    def _by_batch(self) -> Mapping[int, Sequence[Row]]:
+    def _by_stage(self) -> Mapping[int, Sequence[Row]]:
         found: dict[int, list[Row]] = {}
         for row in self.rows:
-            found.setdefault(row.batch, []).append(row)
+            found.setdefault(row.stage, []).append(row)
         return found
 
-    def rows_of(self, batch: int) -> Sequence[Row]:
-        """Return the tasks of a batch."""
-        return self._by_batch.get(batch, ())
+    def rows_of(self, stage: int) -> Sequence[Row]:
+        """Return the tasks of a stage."""
+        return self._by_stage.get(stage, ())
 
     def untouched_bars(self, touched: Collection[str]) -> Mapping[tuple[str, int], Bar]:
         """Return the bars of all tasks but the touched ones, by task and attempt number."""

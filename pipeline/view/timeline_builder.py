@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from pipeline.store.records import Run, StoredAttempt, StoredStep, StoredTask
+from pipeline.view.stages import Layout, layout_of, stages_of
 from pipeline.view.timeline import (
-    DONE,
     INTERRUPTED,
     LIVE,
     PENDING,
@@ -18,10 +18,9 @@ from pipeline.view.timeline import (
     Lane,
     Mark,
     Row,
-    Stage,
     Timeline,
 )
-from tasks.model import Conflict, Outcome, Plan, PullRequest, RunStatus, Status
+from tasks.model import Conflict, Outcome, Plan, PullRequest, RunStatus
 
 if TYPE_CHECKING:
     from pipeline.store.store import Store
@@ -121,21 +120,24 @@ def timeline(
     clock = Clock(spans.zero, _cuts(spans.zero, [*spans.work, *spans.tail]))
     end = clock.position(spans.end)
     known = before.untouched_bars(touched) if before and before.clock == clock else {}
-    bars = _bars(source, spans, clock, known)
+    layout = layout_of(source.plan)
+    bars = _bars(source, layout, spans, clock, known)
     fresh = {*touched, *(bar.task for bar in bars if known.get((bar.task, bar.number)) is not bar)}
     same = {row.task: row for row in before.rows if row.task not in fresh} if before and known else {}
-    rows = _rows(source, bars, same)
+    rows = _rows(source, layout, bars, same)
     return Timeline(
         run=source.run,
         displayed_status=source.displayed_status,
         clock=clock,
         lanes=_lanes(bars, source.run.pool_size if live else 0),
         rows=rows,
-        stages=_stages(source.plan, rows, bars),
+        stages=stages_of(source.plan, layout, rows, bars),
         conflicts=tuple(source.conflicts),
         span=max(MIN_SPAN, end),
         elapsed=_elapsed(source, end, live=live),
         busy=sum((end if bar.end is None else bar.end) - bar.start for bar in bars),
+        plan=source.plan,
+        kind=layout.kind,
     )
 
 
@@ -196,7 +198,9 @@ def _elapsed(source: Source, end: float, *, live: bool) -> float:
     return end if live or source.run.seconds is None else source.run.seconds
 
 
-def _bars(source: Source, spans: _Spans, clock: Clock, known: Mapping[tuple[str, int], Bar]) -> tuple[Bar, ...]:
+def _bars(
+    source: Source, layout: Layout, spans: _Spans, clock: Clock, known: Mapping[tuple[str, int], Bar]
+) -> tuple[Bar, ...]:
     hosts = {attempt.host for attempt in source.attempts if attempt.host}
     cached = {item.outcome.task for item in source.tasks if item.outcome.cached}
     bars = []
@@ -214,7 +218,7 @@ def _bars(source: Source, spans: _Spans, clock: Clock, known: Mapping[tuple[str,
                 task=attempt.task,
                 number=attempt.number,
                 title=attempt.title,
-                batch=attempt.batch,
+                stage=layout.of(attempt.task, attempt.batch),
                 lane=lane,
                 state=_state(attempt, end),
                 start=clock.position(begin),
@@ -270,7 +274,7 @@ def natural_key(text: str) -> tuple[tuple[int, str], ...]:
     return tuple((int(part), "") if part.isdigit() else (0, part) for part in _DIGITS.split(text))
 
 
-def _rows(source: Source, bars: Sequence[Bar], same: Mapping[str, Row]) -> tuple[Row, ...]:
+def _rows(source: Source, layout: Layout, bars: Sequence[Bar], same: Mapping[str, Row]) -> tuple[Row, ...]:
     outcomes = {item.outcome.task: item for item in source.tasks}
     last: dict[str, Bar] = {}
     for bar in sorted(bars, key=lambda bar: bar.number):
@@ -283,15 +287,16 @@ def _rows(source: Source, bars: Sequence[Bar], same: Mapping[str, Row]) -> tuple
         if item.outcome.task not in names
     ]
     names |= set(outcomes)
-    known += [(bar.task, bar.title, bar.batch) for bar in last.values() if bar.task not in names]
+    known += [(bar.task, bar.title, bar.stage) for bar in last.values() if bar.task not in names]
     return tuple(
-        same.get(task) or _row(task, title, batch, outcomes.get(task), last.get(task))
+        same.get(task) or _row(task, title, layout.of(task, batch), outcomes.get(task), last.get(task))
         for task, title, batch in known
     )
 
 
-def _row(task: str, title: str, batch: int, stored: StoredTask | None, bar: Bar | None) -> Row:
+def _row(task: str, title: str, stage: int, stored: StoredTask | None, bar: Bar | None) -> Row:
     place = {
+        "stage": stage,
         "attempts": bar.number if bar else 0,
         "lane": bar.lane if bar else None,
         "start": bar.start if bar else None,
@@ -299,18 +304,24 @@ def _row(task: str, title: str, batch: int, stored: StoredTask | None, bar: Bar 
     if stored is None or (bar and bar.state == RUNNING):
         state, title = (bar.state, bar.title) if bar else (PENDING, title)
         seconds = bar.seconds if bar else None
-        return Row(task, title, batch, state, seconds=seconds, **place)  # type: ignore[arg-type]  # as declared
+        return Row(task=task, title=title, state=state, seconds=seconds, **place)  # type: ignore[arg-type]  # as declared
     return row_of(stored.outcome, stored.pull_request, **place)  # type: ignore[arg-type]  # as declared
 
 
-def row_of(
-    outcome: Outcome, request: PullRequest | None, *, attempts: int, lane: str | None, start: float | None
+def row_of(  # noqa: PLR0913 - where the task ran, all of it named
+    outcome: Outcome,
+    request: PullRequest | None,
+    *,
+    stage: int,
+    attempts: int,
+    lane: str | None,
+    start: float | None,
 ) -> Row:
     """Return the row of a task with an outcome."""
     return Row(
         task=outcome.task,
         title=outcome.title,
-        batch=outcome.batch,
+        stage=stage,
         state=str(outcome.status),
         attempts=attempts,
         lane=lane or outcome.worktree,
@@ -324,45 +335,3 @@ def row_of(
         cost=outcome.cost,
         cached=outcome.cached,
     )
-
-
-def _stages(plan: Plan | None, rows: Sequence[Row], bars: Sequence[Bar]) -> tuple[Stage, ...]:
-    titles = {batch.number: batch.title for batch in plan.batches} if plan else {}
-    numbers = dict.fromkeys([*titles, *(row.batch for row in rows)])
-    parts = _parts(bars)
-    stages = []
-    by_batch: dict[int, list[Row]] = {}
-    for row in rows:
-        by_batch.setdefault(row.batch, []).append(row)
-    for number in numbers:
-        if own := by_batch.get(number):
-            ended = sum(row.done for row in own)
-            title = titles.get(number, "")
-            stages.append(
-                Stage(number, title, len(own), ended, _stage_state(own), tuple(parts.get(number, ())))
-            )
-    return tuple(stages)
-
-
-def _stage_state(rows: Sequence[Row]) -> str:
-    states = {row.state for row in rows}
-    if states == {PENDING}:
-        return PENDING
-    if not all(row.done for row in rows):
-        return RUNNING
-    return "succeeded" if states <= {*DONE, Status.SKIPPED} and states & DONE else "failed"
-
-
-def _parts(bars: Sequence[Bar]) -> dict[int, list[tuple[float, float | None]]]:
-    """Return the times in which each batch ran: a new part starts when another batch ran in between."""
-    parts: dict[int, list[tuple[float, float | None]]] = {}
-    before = None
-    for bar in sorted(bars, key=lambda bar: bar.start):
-        own = parts.setdefault(bar.batch, [])
-        if bar.batch == before:
-            begin, end = own[-1]
-            own[-1] = begin, None if end is None or bar.end is None else max(end, bar.end)
-        else:
-            own.append((bar.start, bar.end))
-        before = bar.batch
-    return parts

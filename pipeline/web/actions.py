@@ -14,6 +14,7 @@ from pipeline.web.schemas import Start
 from pipeline.web.services import Services
 from pipeline.web.snapshot import LocatedRun
 from pipeline.web.workers import Work
+from tasks.dialects.wording import nothing_to_start
 from tasks.model import Request, RunStatus
 
 CLAIM_TIMEOUT = 30.0
@@ -22,8 +23,10 @@ POLL = 0.05
 """Seconds between two checks of the status of a run."""
 
 
-async def start_run(services: Services, body: Start) -> tuple[LocatedRun, Prepared]:
+async def start_run(services: Services, body: Start) -> tuple[LocatedRun | None, Prepared]:
     """Check a plan, store a pending run of it, and queue a worker for the run.
+
+    There is no run of a plan of another tool in which nothing is left to do; see `nothing_to_start`.
 
     Raises:
         PlanError: The plan has errors; the exception holds all of them.
@@ -42,6 +45,8 @@ async def start_run(services: Services, body: Start) -> tuple[LocatedRun, Prepar
         selection=Selection(first, body.end_batch, tuple(body.tasks)),
     )
     prepared = await services.call(prepare, call)
+    if nothing_to_start(prepared.plan):
+        return None, prepared
 
     def store_run() -> LocatedRun:
         store = services.repositories.store(prepared.repository)

@@ -10,6 +10,7 @@ from time import monotonic
 from typing import ClassVar
 
 from containers.git.repository import Repository
+from pipeline.run.call.plan_file import plan_files
 from pipeline.store.store import Store, StoreError
 from tasks.errors import PatchyardError
 from tasks.text import without_surrogates
@@ -65,11 +66,11 @@ class Roots:
         return resolved
 
     def plan(self, path: str, repository: Repository) -> Path:
-        """Return the path of a plan; a relative path starts at the repository.
+        """Return the path of a plan, a file or a directory; a relative path starts at the repository.
 
         Raises:
             PathOutsideRootsError: The path is outside of the roots.
-            PathError: The file does not exist, is not a regular file, or is too large.
+            PathError: It does not exist, is neither a regular file nor a directory, or is too large.
         """
         resolved = self.inside(path, repository.root)
         try:
@@ -77,11 +78,24 @@ class Roots:
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else "the path is invalid"
             raise PathError(f"{_shown(path)}: cannot be read: {reason}") from None
-        if not stat.S_ISREG(found.st_mode):
-            raise PathError(f"{_shown(path)}: is not a file; name a plan in Markdown")
-        if found.st_size > MAX_PLAN:
+        if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+            raise PathError(f"{_shown(path)}: is not a file; name a plan in Markdown or JSON, or a directory")
+        size = found.st_size if stat.S_ISREG(found.st_mode) else self._size_of_plans(resolved)
+        if size > MAX_PLAN:
             raise PathError(f"{_shown(path)}: is longer than {MAX_PLAN} bytes; split the plan")
         return resolved
+
+    def _size_of_plans(self, directory: Path) -> int:
+        """Return the size, in bytes, of the files in a directory that are read as a plan.
+
+        Raises:
+            PathOutsideRootsError: One is a link that leads out of the roots.
+            PathError: One cannot be accessed.
+        """
+        try:
+            return sum(self.inside(file).stat().st_size for file in plan_files(directory))
+        except OSError as error:
+            raise PathError(f"{_shown(directory)}: cannot be read: {error.strerror}") from None
 
 
 class Repositories:

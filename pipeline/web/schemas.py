@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
@@ -16,7 +17,7 @@ TaskStatus = Literal["pending", "in_progress", "pr_created", "merged", "complete
 ExecutionMode = Literal["local", "parallel", "dagger"]
 PREFIX = "/api/v1/autonomous"
 """How the addresses of the API begin."""
-TASK_PATTERN = r"^[0-9][0-9A-Za-z.]{0,63}$"
+TASK_PATTERN = r"^[0-9A-Za-z_][0-9A-Za-z._-]{0,127}$"
 RUN_PATTERN = r"^[0-9A-Za-z][0-9A-Za-z-]{0,63}$"
 MAX_NUMBER = 1_000_000
 EVENTS = {
@@ -54,7 +55,10 @@ def setting_fields(settings: Iterable[Setting]) -> dict[str, Any]:
 def _setting_field(item: Setting) -> tuple[Any, Any]:
     number = Annotated[int, Field(ge=1, le=item.api.maximum if item.api else None)]
     kinds: Mapping[object, Any] = {bool: bool, int: number, Mode: ExecutionMode}
-    return kinds.get(item.kind, Line) | None, Field(None, description=item.plain_help)
+    kind = kinds.get(item.kind, Line)
+    if kind is Line and isinstance(item.kind, type) and issubclass(item.kind, StrEnum):
+        kind = Literal[tuple(map(str, item.kind))]
+    return kind | None, Field(None, description=item.plain_help)
 
 
 if TYPE_CHECKING:
@@ -67,8 +71,9 @@ class Start(SettingFields):
     """A plan to run. The defaults of settings are those of the repository's configuration."""
 
     plan_path: Line = Field(
-        description="The plan: a path in the repository, or an absolute path below a root.",
-        examples=["plan.md"],
+        description="The plan, of any dialect: a path in the repository, or an absolute path below a root; a "
+        "file in Markdown or JSON, or a directory.",
+        examples=["plan.md", "specs/003-login/tasks.md", "openspec/changes/add-login"],
     )
     start_batch: int = Field(
         1, ge=0, le=MAX_NUMBER, description="The first batch to run; by default the plan's first."
@@ -102,12 +107,17 @@ class Diagnosed(BaseModel):
 
 
 class Started(BaseModel):
-    """A run that starts as soon as a worker is free; `batches_scheduled` are the numbers of its batches."""
+    """A run that starts as soon as a worker is free; `batches_scheduled` are the numbers of its batches.
 
-    execution_id: str
+    Of a plan in which nothing is left to do no run is made: `status` is then `complete`, and `message` says so.
+    """
+
+    execution_id: str | None
     status: ExecutionStatus
     batches_scheduled: list[int]
+    dialect: str = Field(description="The dialect that the plan is written in; `patchyard` is the native one.")
     warnings: list[Diagnosed] = Field(default_factory=list)
+    message: str = Field(default="", description="Why no run was made.")
 
 
 class Asked(BaseModel):
@@ -148,6 +158,9 @@ class ExecutionState(BaseModel):
     tasks_failed: int = 0
     plan_path: str = ""
     plan_title: str = ""
+    dialect: str = Field("", description="The dialect of the plan; `patchyard` is the native one.")
+    unit: str = Field("", description="What became a task: `item` or `group`.")
+    order: str = Field("", description="Which tasks wait for which: as-written, sequential or inferred.")
     repo: str = ""
     base: str = ""
     seconds: float | None = None
@@ -209,6 +222,7 @@ class TaskState(BaseModel):
         None, description="changed, unchanged, failed, timed_out, skipped or cancelled."
     )
     batch_number: int
+    group: str = Field("", description="The title of the part of the plan that it belongs to.")
     worktree: str | None = None
     seconds: float | None = None
     files: list[str] = Field(default_factory=list)

@@ -94,8 +94,17 @@ def _read(path: Path) -> bytes:
         return file.read(MAX_BYTES + 1)  # one more than the parser takes: a device or a pipe may have no end
 
 
+def plan_files(directory: Path) -> list[Path]:
+    """Return the files of a directory that a plan may be in, sorted by name. Blocking.
+
+    Raises:
+        OSError: The directory cannot be read.
+    """
+    return sorted(entry for entry in directory.iterdir() if entry.suffix in SUFFIXES and entry.is_file())
+
+
 def _read_directory(path: str) -> PlanFile:
-    names = sorted(entry.name for entry in Path(path).iterdir() if entry.suffix in SUFFIXES and entry.is_file())
+    names = [entry.name for entry in plan_files(Path(path))]
     main = next((name for name in MAIN_DOCUMENTS if name in names), None)
     if main is not None:
         return PlanFile(str(Path(path) / main), _read(Path(path, main)), Beside(names=frozenset(names)))

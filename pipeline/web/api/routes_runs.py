@@ -25,6 +25,7 @@ from pipeline.web.schemas import (
 from pipeline.web.services import Services
 from pipeline.web.snapshot import LocatedRun
 from pipeline.web.streams.sse import EventStream
+from tasks.dialects.wording import nothing_to_start
 
 ExecutionId = Annotated[
     str,
@@ -46,15 +47,32 @@ def runs_router(services: Services) -> APIRouter:
     """Return the routes of runs."""
     router = APIRouter()
 
-    @router.post("/start", summary="Run a plan", responses={409: {}, 422: {}})
+    @router.post(
+        "/start", summary="Run a plan", response_model_exclude_unset=True, responses={409: {}, 422: {}}
+    )
     async def start(body: Start) -> Started:
-        """Check a plan, and run it as soon as a worker is free. Returns immediately."""
+        """Check a plan, and run it as soon as a worker is free. Returns immediately.
+
+        Of a plan of another tool in which every task is done no run is made: `execution_id` is null.
+        """
         place, prepared = await actions.start_run(services, body)
+        warnings = [diagnosed(found) for found in prepared.warnings]
+        dialect = prepared.plan.dialect
+        if place is None:
+            return Started(
+                execution_id=None,
+                status="complete",
+                batches_scheduled=[],
+                dialect=dialect,
+                warnings=warnings,
+                message=nothing_to_start(prepared.plan) or "",
+            )
         return Started(
             execution_id=place.run.id,
             status="started",
             batches_scheduled=[batch.number for batch in prepared.plan.batches],
-            warnings=[diagnosed(found) for found in prepared.warnings],
+            dialect=dialect,
+            warnings=warnings,
         )
 
     @router.get("", summary="List the runs", responses={422: {}})

@@ -32,6 +32,8 @@ from pipeline.web.schemas import PREFIX, RUN_PATTERN, TASK_PATTERN, Start
 from pipeline.web.services import Services
 from pipeline.web.snapshot import LocatedRun, Snapshot, find_attempt, local_log
 from pipeline.web.streams.log_tail import tail_log
+from tasks.dialects.dialect import NAMES, Order, UnitKind
+from tasks.dialects.wording import nothing_to_start
 from tasks.errors import PatchyardError
 from tasks.model import Mode
 from tasks.plan.parser import PlanError
@@ -117,6 +119,9 @@ class _Pages:
             "total": total,
             "repositories": [str(repository.root) for repository in repositories],
             "modes": list(Mode),
+            "dialects": NAMES,
+            "units": list(UnitKind),
+            "orders": list(Order),
             "form_errors": None,
             "values": defaultdict(str),
         }
@@ -125,7 +130,7 @@ class _Pages:
         """Start a run and redirect to its page; errors in the plan are shown in the form."""
         values = {name: found[-1].strip() for name, found in (await _form(request)).items()}
         try:
-            located, _ = await actions.start_run(self._services, _parse_start(values))
+            located, prepared = await actions.start_run(self._services, _parse_start(values))
         except PlanError as error:
             return await self._show_form_errors(request, values, [*map(str, error.diagnostics)])
         except ValidationError as error:
@@ -133,6 +138,9 @@ class _Pages:
             return await self._show_form_errors(request, values, messages)
         except PatchyardError as error:
             return await self._show_form_errors(request, values, [str(error)])
+        if located is None:
+            left = f"{prepared.plan.path}: {nothing_to_start(prepared.plan)}; no run was started"
+            return await self._show_form_errors(request, values, [left])
         return _redirect(request, PageLinks(located.run.id).of_run())
 
     async def _show_form_errors(
@@ -304,8 +312,7 @@ def _parse_start(values: Mapping[str, str]) -> Start:
     for name in ("pool_size", "start_batch", "end_batch"):
         if given.get(name, "").isdecimal():
             given[name] = int(given[name])
-    if "publish" in given:
-        given["publish"] = True
+    given |= {name: True for name in ("publish", "optional") if name in given}
     return Start.model_validate(given)
 
 

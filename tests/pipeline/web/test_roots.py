@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from repositories import Clone
 
-from containers.git.repository import NotARepositoryError
+from containers.git.repository import NotARepositoryError, Repository
 from pipeline.store.store import Store, StoreError
 from pipeline.web.roots import PathError, PathOutsideRootsError, Repositories, Roots
 
@@ -138,3 +138,24 @@ def test_broken_store_does_not_hide_the_others(make_repository: Callable[..., Cl
     alone = Repositories(Roots([bad.path]), environ, lambda found: Store.beside(found.common))
     with pytest.raises(StoreError):
         alone.stores()
+
+
+def test_directory_is_a_plan_unless_a_file_of_it_is_elsewhere_or_it_is_too_large(
+    clone: Clone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = Repository.open(clone.path, clone.user.environ)
+    folder = clone.path / "changes"
+    folder.mkdir()
+    (folder / "tasks.md").write_text("- [ ] a\n")
+    roots = Roots([clone.path])
+    assert roots.plan("changes", repository) == folder
+    monkeypatch.setattr("pipeline.web.roots.MAX_PLAN", 10)
+    (folder / "more.md").write_text("- [ ] b\n")
+    with pytest.raises(PathError, match="longer than 10 bytes"):
+        roots.plan("changes", repository)
+    (folder / "more.md").unlink()
+    outside = clone.path.parent / "secret.md"
+    outside.write_text("secret")
+    (folder / "out.md").symlink_to(outside)
+    with pytest.raises(PathOutsideRootsError):
+        roots.plan("changes", repository)

@@ -26,7 +26,7 @@ def test_run_is_reported_in_every_field(project: Project, server: Serving) -> No
 
     started = server.post("/start", json={"plan_path": str(plan)}).json()
 
-    assert set(started) == {"execution_id", "status", "batches_scheduled", "warnings"}
+    assert set(started) == {"execution_id", "status", "batches_scheduled", "dialect", "warnings"}
     run = started["execution_id"]
     assert RUN_ID.fullmatch(run)
     assert (started["status"], started["batches_scheduled"]) == ("started", [1, 2])
