@@ -1,5 +1,6 @@
 """Read and change single entries of an index. Blocking; git's environment names the index."""
 
+import hashlib
 import os
 from collections.abc import Iterable, Mapping
 
@@ -17,6 +18,16 @@ def read_entries(git: Git) -> dict[str, Entry]:
         mode, name, _ = about.split(" ")
         found[path] = (mode, name)
     return found
+
+
+def empty_index(name: str) -> bytes:
+    """Return the content of an index without entries (git: `gitformat-index`).
+
+    Args:
+        name: Any object id of the repository, whose length tells the hash.
+    """
+    header = b"DIRC" + (2).to_bytes(4) + (0).to_bytes(4)
+    return header + hashlib.new("sha1" if len(name) == 40 else "sha256", header).digest()  # noqa: PLR2004 - hex
 
 
 def put_entries(git: Git, entries: Mapping[str, Entry], *options: str) -> None:

@@ -51,6 +51,11 @@ class LooseObjects:
         return self.common / "objects" / name[:2] / name[2:]
 
 
+def names_object(message: str) -> bool:
+    """Whether a message of git has the id of an object."""
+    return bool(_NAMED.search(message))
+
+
 def is_damaged(path: Path, name: str) -> bool:
     """Whether the file of a loose object does not have the content that its id names.
 

@@ -24,7 +24,8 @@ from containers.filesystem import (
 from containers.git.command import Git, GitError
 from containers.git.commit_cache import CommitCache, Layout
 from containers.git.file_errors import file_errors
-from containers.git.loose_objects import LooseObjects
+from containers.git.index import empty_index
+from containers.git.loose_objects import LooseObjects, names_object
 from containers.git.working_tree.conversions import may_convert
 from containers.git.working_tree.patch_size import free_space
 from containers.git.working_tree.secret_scan import refuse_secrets, with_temporary_objects
@@ -50,7 +51,7 @@ _ID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\n?")
 _TIME_LIMIT = 900.0
 """Seconds that a git call on a worktree may take; no call of a healthy repository takes that long."""
 _ATTEMPTS = 3
-"""How often a reset, or a patch of files that keep changing, is tried."""
+"""How often a reset, or a patch of files or objects that keep changing, is tried."""
 
 
 class BrokenWorktreeError(GitError):
@@ -111,7 +112,7 @@ class Checkout:
             BrokenWorktreeError: The worktree has to be removed and added again.
             GitError: The commit cannot be checked out.
         """
-        self._restore_administration()
+        self._restore_administration(commit)
         self._detach(commit)
         old = self._discard_state()
         self._remove_git_files(old)
@@ -200,7 +201,7 @@ class Checkout:
         if "Permission denied" in stderr:  # git exits with 0
             raise GitError(f"cannot clean {self.path}: {stderr.strip()}")
 
-    def _restore_administration(self) -> None:
+    def _restore_administration(self, commit: str) -> None:
         """Restore `.git` and the administrative directory, without the state of unfinished git commands."""
         path, admin = self._paths.path, self._paths.admin
         if not is_directory(path):
@@ -214,6 +215,19 @@ class Checkout:
                 remove(child)
         for name in LOCKED:
             self._paths.own(name).unlink(missing_ok=True)
+        self._prevent_pruning(commit)
+
+    def _prevent_pruning(self, commit: str) -> None:
+        """Leave a new index, which nobody reads, in the administrative directory.
+
+        While the worktree has no `.git`, `git gc` of the user removes an administrative directory that has
+        none, or one that is months old (git: `should_prune_worktree` in `worktree.c`).
+        """
+        index = self._paths.admin / "index"
+        if index.is_file():
+            os.utime(index)
+        else:
+            write_file(index, empty_index(commit))
 
     def _detach(self, commit: str) -> None:
         """Detach HEAD, so that the reset does not move a branch that a task switched to."""
@@ -322,8 +336,9 @@ class Checkout:
             PatchTooLargeError: The patch would be larger than the limit.
             GitError: The patch cannot be created; the worktree is unchanged.
         """
-        loose, staged = LooseObjects(self._paths.common), None
+        loose, staged, attempts = LooseObjects(self._paths.common), None, 0
         while staged is None:
+            attempts += 1
             staging = replace(self._open_staging(start, exclude), limit=limit)
             try:
                 if not secrets:
@@ -331,10 +346,12 @@ class Checkout:
                 else:
                     staged = self._stage_searched_patch(staging, baseline, secrets)
             except GitError as error:
-                if not loose.set_aside_named(error.stderr):
+                # `git gc --prune=now` of the user removes objects that are in the index only.
+                pruned = attempts < _ATTEMPTS and names_object(error.stderr)
+                if not loose.set_aside_named(error.stderr) and not pruned:
                     raise
             if staged is None or loose.set_aside_damaged({change.new for change in staged.changes}):
-                staged = None  # git took a damaged object for stored: it is stored again from its file
+                staged = None  # git took a damaged or removed object for stored: it is stored again
                 for suffix in ("index", "staged"):
                     self._paths.own(suffix).unlink(missing_ok=True)
         files = sorted({change.path for change in staged.changes})

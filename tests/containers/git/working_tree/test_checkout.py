@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from repositories import Clone, User, contents, write
 
+from containers.filesystem import remove
 from containers.git.repository import BrokenWorktreeError, Checkout, GitError, Repository
 from containers.git.working_tree.worktree_paths import is_vacant
 
@@ -270,6 +271,12 @@ class TestWhereItBelongs:
         (clone.path / ".git/worktrees/wt-1/locked").write_text("initializing")
         assert is_vacant(repository.common, path)
         checkout = repository.add_worktree(path, clone.head)
+        checkout.reset(clone.head)
+        assert_exact(checkout, clone, clone.head)
+
+    def test_worktree_that_is_being_reset_is_not_pruned(self, clone: Clone, checkout: Checkout) -> None:
+        remove(checkout.path / ".git")  # as it is in the middle of a reset
+        clone.git("gc", "--quiet", "--prune=now")
         checkout.reset(clone.head)
         assert_exact(checkout, clone, clone.head)
 

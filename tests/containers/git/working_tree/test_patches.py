@@ -308,6 +308,18 @@ def test_file_that_git_cannot_store_is_reported(stage: Stage) -> None:
         stage.checkout.patch(stage.start)
 
 
+@pytest.mark.parametrize("secrets", [None, Secrets({"KEY": "long enough to be searched for"})])
+def test_objects_that_the_user_pruned_are_stored_again(stage: Stage, secrets: Secrets | None) -> None:
+    stage.sh("echo one > one; mkdir deep; echo two > deep/two")
+    first = stage.patch(secrets=secrets)
+    stage.clone.git("prune", "--expire=now")
+    with pytest.raises(AssertionError):
+        stage.content(first, "one")
+
+    assert stage.patch(secrets=secrets) == first
+    assert stage.content(first, "deep/two") == "two"
+
+
 def test_patch_starts_three_git_processes_and_reset_two(stage: Stage, tmp_path: Path) -> None:
     git = CountedGit.at(tmp_path / "bin", stage.clone.user)
     checkout = Repository.open(stage.clone.path, git.environ).worktree(stage.path)
