@@ -375,7 +375,8 @@ class Checkout:
             raise GitError(f"its worktree {self.path} is gone, so it has no patch")
         make_owned(self.path)
         index, staged = self._paths.own("index"), self._paths.own("staged")
-        if index.is_file() and not staged.exists():
+        is_used = staged.exists()
+        if index.is_file() and not is_used:
             shutil.copy2(index, staged)
         return Staging(
             git=self._staging,
@@ -387,6 +388,7 @@ class Checkout:
             layout=self._commits.layout(start),
             since=self._reset_at,
             free_before=self._free_after_reset,
+            is_used=is_used,
             options=(*self._options(), *self._excluding(exclude)),
             excludes=self._paths.own("excluded") if exclude else None,
             converts=may_convert(index, self._paths.common),

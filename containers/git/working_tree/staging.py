@@ -79,6 +79,7 @@ class Staging:
         free_before: The free space of the file system after the reset, in bytes; `None` if it is not known.
         excludes: A file of patterns to leave out regardless of the tree's own ignore files.
         converts: Whether attributes of the start may convert files.
+        is_used: Whether the index may have changes already, of set-up or of a patch that was not finished.
     """
 
     git: Git
@@ -94,6 +95,7 @@ class Staging:
     converts: bool = False
     limit: int | None = None
     free_before: int | None = None
+    is_used: bool = False
 
     def stage(self, *, with_diff: bool = True) -> StagedTree:
         """Return the tree of the files in the directory, without ignored ones. Blocking.
@@ -120,7 +122,7 @@ class Staging:
             remove_entries(self.git, sorted(self.layout.gitlinks | submodules.keys()))
             listed = self._add_within_limit(submodules)
             put_entries(self.git, {path: (GITLINK, commit) for path, commit in submodules.items()})
-            checked = self.limit is not None and may_be_large(self.root, listed, self.limit)
+            checked = self.limit is not None and (self.is_used or may_be_large(self.root, listed, self.limit))
             staged = self.compare(self._write_tree(), with_diff=with_diff and not checked)
         if any(c.new_mode == GITLINK and submodules.get(c.path) != c.new for c in staged.changes):
             raise GitError(f"a process keeps creating repositories in {self.root}; end it")

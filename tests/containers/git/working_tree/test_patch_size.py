@@ -26,6 +26,15 @@ def test_large_files_are_named_and_none_is_stored(stage: Stage, secrets: Secrets
     assert stage.patch(secrets=secrets).files == tuple(f"big{number}.bin" for number in range(5))
 
 
+def test_limit_holds_for_a_patch_that_is_taken_again(stage: Stage) -> None:
+    """Also if the first time got so far that git has stored the files."""
+    (stage.path / "big.bin").write_bytes(bytes(2 * LIMIT))
+    stage.patch()
+    for _ in range(2):
+        with pytest.raises(PatchTooLargeError):
+            stage.patch(limit=LIMIT)
+
+
 def test_changed_file_counts_with_its_new_size(stage: Stage) -> None:
     """A tracked file that grows past the limit."""
     with (stage.path / "README.md").open("ab") as file:
