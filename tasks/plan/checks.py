@@ -1,6 +1,6 @@
 """Resolve and check the dependencies of batches and tasks."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from tasks.diagnostics import Report
@@ -34,20 +34,12 @@ def checked_batches(
 def _batch_links(drafts: Sequence[BatchDraft], report: Report) -> dict[int, tuple[int, ...]]:
     """Return the numbers of the batches that each batch depends on."""
     place = {draft.number: index for index, draft in reversed(list(enumerate(drafts)))}
+    places = _places(drafts)
     found: dict[int, dict[int, Link]] = {draft.number: {} for draft in drafts}
     for draft in drafts:
         for link in draft.links or ():
-            what = f"batch {draft.number} depends on"
-            if link.word == "task" or not link.id.isdigit():
-                report.error(
-                    link.line, link.column, f"{what} task {link.id}, but a batch can only depend on batches"
-                )
-            elif int(link.id) == draft.number:
-                report.error(link.line, link.column, f"{what} itself")
-            elif int(link.id) not in place:
-                report.error(link.line, link.column, f"{what} batch {link.id}, which is not in the plan")
-            else:
-                found[draft.number].setdefault(int(link.id), link)
+            for batch in _named_batches(draft, link, places, report):
+                found[draft.number].setdefault(batch.number, link)
     circle_of: dict[int, int] = {}
     for index, circle in enumerate(cycles(found)):
         link = found[circle[0]][circle[1]]
@@ -63,6 +55,34 @@ def _batch_links(drafts: Sequence[BatchDraft], report: Report) -> dict[int, tupl
     return {number: tuple(named) for number, named in found.items()}
 
 
+def _named_batches(
+    draft: BatchDraft, link: Link, places: Mapping[str, list[BatchDraft]], report: Report
+) -> list[BatchDraft]:
+    """Return the batches that a batch names with one link."""
+    word = draft.label.split()[0]
+    label = link.label(word)
+    found = places.get(label, [])
+    if draft in found:
+        message = "itself"
+    elif found:
+        return found
+    elif link.word == "task" or (word == "batch" and not link.id.isdigit()):
+        message = f"task {link.id}, but a batch can only depend on batches"
+    else:
+        message = f"{label}, which is not in the plan"
+    report.error(link.line, link.column, f"{draft.label} depends on {message}")
+    return []
+
+
+def _places(drafts: Sequence[BatchDraft]) -> dict[str, list[BatchDraft]]:
+    """Return the batches by what the plan calls them, and those of each group by what it calls that."""
+    found: dict[str, list[BatchDraft]] = {}
+    for draft in drafts:
+        for label in draft.labels:
+            found.setdefault(label, []).append(draft)
+    return found
+
+
 class _TaskLinks:
     """Resolves the dependencies of the tasks of one plan."""
 
@@ -72,7 +92,7 @@ class _TaskLinks:
         self._links = links
         self._report = report
         self._tasks = {task.id: task for task, _ in reversed(links)}
-        self._batches = {draft.number: [task.id for task in draft.tasks] for draft in drafts if draft.explicit}
+        self._named_places = _places(drafts)
         self._place = {draft.number: index for index, draft in enumerate(drafts)}
 
     def resolved(self) -> dict[str, tuple[str, ...]]:
@@ -107,14 +127,15 @@ class _TaskLinks:
     def _ids(self, task: Task, link: Link) -> list[str]:
         """Return the task ids of one link: of the task, or of every task of the batch."""
         what = f"task {task.id} depends on"
-        if link.word == "batch":
-            number = int(link.id) if link.id.isdigit() else -1
-            if number not in self._batches:
-                self._error(link, f"{what} batch {link.id}, which is not in the plan")
-            elif self._place[number] >= self._place.get(task.batch, 0):
-                self._error(link, f"{what} batch {number}, which does not run before its own")
+        if link.word not in {"", "task"}:
+            label = link.label("batch")
+            batches = self._named_places.get(label, [])
+            if not batches:
+                self._error(link, f"{what} {label}, which is not in the plan")
+            elif any(self._place[batch.number] >= self._place.get(task.batch, 0) for batch in batches):
+                self._error(link, f"{what} {label}, which does not run before its own")
             else:
-                return self._batches[number]
+                return [other.id for batch in batches for other in batch.tasks]
         elif link.id == task.id:
             self._error(link, f"{what} itself")
         elif link.id not in self._tasks:

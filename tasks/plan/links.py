@@ -9,15 +9,18 @@ from tasks.diagnostics import Report, quoted
 from tasks.plan.blocks import Block, Document, without_comments
 from tasks.plan.fields import LISTS, SILENT
 from tasks.plan.files import without_checkbox
-from tasks.plan.sections import Field
+from tasks.plan.sections import GROUP_NUMBER, GROUP_WORDS, Field
 
 _Name = TypeVar("_Name", bound=Hashable)
 
+_WORDS = {"batches": "batch", "batch": "batch", "tasks": "task", "task": "task"}
+_WORDS |= {word + end: word for word in GROUP_WORDS.split("|") for end in ("s", "")}
 _ID = r"[0-9]{1,9}(?:\.[0-9]{1,9}){0,9}[a-z]?"
 _REFERENCE = re.compile(
-    rf"(?i)(?P<word>batch(?:es)?|tasks?)?\s*#?(?P<id>{_ID})(?:\s*(?:[-–]|to)\s*(?P<last>[0-9]{{1,9}}))?"  # noqa: RUF001 - the dashes that people type
+    rf"(?i)(?P<word>{'|'.join(_WORDS)})?\s*#?(?P<id>{_ID})(?:\s*(?:[-–]|to)\s*(?P<last>[0-9]{{1,9}}))?"  # noqa: RUF001 - the dashes that people type
 )
-_TITLED = re.compile(rf"(?i)(?P<head>(?:batch|task)\s*#?{_ID})(?:\s*[:–—]|\s+-)\s.*", re.DOTALL)  # noqa: RUF001 - likewise
+_OF_GROUP = re.compile(rf"(?i)(?P<word>{GROUP_WORDS})s?\s+#?(?P<id>{GROUP_NUMBER})(?P<last>)?")
+_TITLED = re.compile(rf"(?i)(?P<head>(?:batch|task|{GROUP_WORDS})\s*#?{_ID})(?:\s*[:–—]|\s+-)\s.*", re.DOTALL)  # noqa: RUF001 - likewise
 _REMARK = re.compile(r"\([^()]*\)")
 _SPLIT = re.compile(r"(?i)\s*(?:,\s*and\b|[,;&\n]|\band\b)\s*")
 _NOTHING = frozenset({"none", "n/a", "na", "nothing", "no", "-", "–", "—", "no dependencies"})  # noqa: RUF001 - likewise
@@ -29,12 +32,19 @@ _WIDEST = 1000
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A name under **Dependencies:** and its line and column (1-based). `word` is `batch`, `task` or empty."""
+    """A name under **Dependencies:** and its line and column (1-based).
+
+    `word` is `batch`, `task`, that of a group such as `phase`, or empty.
+    """
 
     word: str
     id: str
     line: int
     column: int
+
+    def label(self, default: str) -> str:
+        """Return how messages call it: the word, else a default one, and the number."""
+        return f"{self.word or default} {int(self.id) if self.id.isdigit() else self.id}"
 
 
 def read_links(document: Document, field: Field, report: Report) -> tuple[list[Link], list[Block]]:
@@ -74,12 +84,12 @@ def _read(document: Document, text: str, line: int, report: Report) -> Iterator[
         if not name or name.lower().strip("*_") in _NOTHING:
             continue
         column = document.column(line, name, column)
-        match = _REFERENCE.fullmatch(name)
+        match = _REFERENCE.fullmatch(name) or _OF_GROUP.fullmatch(name)
         if match is None:
             hint = "write `None`, or names such as `Batch 1` and `Task 1.1`"
             report.error(line + 1, column, f"{quoted(name)} is not a dependency; {hint}")
             continue
-        word = (match["word"] or word).lower().rstrip("s").removesuffix("e")
+        word = _WORDS.get((match["word"] or "").lower(), word)
         for found in _range(match, line, column, report):
             yield Link(word, found, line + 1, column)
 

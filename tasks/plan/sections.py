@@ -13,6 +13,11 @@ _NUMBER = r"[0-9]{1,9}"
 _SEPARATED = r"(?:\s*[:–—]\s*|\s+-\s+|[.)](?=\s)\s*)(?P<title>.*)"  # noqa: RUF001 - the dashes that people type
 _BATCH = re.compile(rf"(?is)batch\s+#?(?P<id>{_NUMBER})(?:{_SEPARATED})?")
 _TASK = re.compile(rf"(?is)task\s+#?(?P<id>{_NUMBER}(?:\.{_NUMBER}){{0,9}}[a-z]?)(?:{_SEPARATED})?")
+GROUP_WORDS = "phase|chunk|part|wave|milestone|slice"
+GROUP_NUMBER = rf"(?:[a-z]?{_NUMBER}(?:\.{_NUMBER}){{0,9}}[a-z]?|[ivx]{{1,6}}|[a-z])"
+_GROUP = re.compile(
+    rf"(?is)(?P<word>{GROUP_WORDS})\s+#?(?P<id>{GROUP_NUMBER})(?:{_SEPARATED}|\s+[(\[].*)?",
+)
 _NEARLY = re.compile(r"(?i)(?P<word>batch|task)\s+#?(?P<id>[0-9]\S*|[a-z](?=\s*[:–—]|\s+-|$)|\S*[0-9]\S*)")  # noqa: RUF001 - likewise
 
 _BATCH_LEVELS = (2, 3)
@@ -23,6 +28,7 @@ class Kind(Enum):
     """What a section is."""
 
     PLAN = auto()
+    GROUP = auto()
     BATCH = auto()
     TASK = auto()
     OTHER = auto()
@@ -43,9 +49,13 @@ class Field:
     blocks: list[Block] = field(default_factory=list)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Section:
-    """A heading and the text below it. `line` is 0-based, `column` 1-based."""
+    """A heading and the text below it, from the line `below` on. Lines are 0-based, `column` is 1-based.
+
+    Of a group, such as `Phase 1: Foundations`, `word` is `phase`, `id` is `1` and `title` the whole heading;
+    `text` is what the plan says of it. `group` is the one that holds this section.
+    """
 
     kind: Kind
     level: int = 0
@@ -56,12 +66,18 @@ class Section:
     intro: list[Block] = field(default_factory=list)
     fields: list[Field] = field(default_factory=list)
     warned: bool = False  # that a field in it is not read
+    below: int = 0
+    word: str = ""
+    text: str = ""
+    group: "Section | None" = None
+    in_parts: bool = False  # of the plan: that its groups are headings of level 1
 
 
 def split_sections(document: Document, report: Report) -> list[Section]:
     """Return the sections of a plan in their order. The first is the plan's own, with its title."""
     plan = Section(Kind.PLAN)
     sections = [plan]
+    plan.in_parts = _has_top_groups(document)
     for block in document.blocks:
         current = sections[-1]
         if block.kind in {"heading_open", "setext"}:
@@ -79,7 +95,44 @@ def split_sections(document: Document, report: Report) -> list[Section]:
             _unread(_field(block), current, report)
         (current.fields[-1].blocks if current.fields else current.intro).append(block)
     _warn_of_typing_errors(document, sections, report)
+    _assign_groups(document, sections, report)
     return sections
+
+
+def _has_top_groups(document: Document) -> bool:
+    """Whether several groups are headings of level 1, so that the first is not the plan's title."""
+    heads = (block for block in document.blocks if block.kind == "heading_open" and block.token.tag == "h1")
+    return sum(bool(_GROUP.fullmatch(_heading_text(head))) for head in heads) > 1
+
+
+def _assign_groups(document: Document, sections: list[Section], report: Report) -> None:
+    """Say of each task and batch which group holds it, and of each group what the plan says of it."""
+    open_groups: list[Section] = []
+    holding: set[int] = set()
+    starts = [section.line for section in sections[1:]] + [len(document.lines)]
+    for section, end in zip(sections[1:], starts[1:], strict=True):
+        beside = section.kind in {Kind.TASK, Kind.BATCH}
+        while open_groups and open_groups[-1].level >= section.level + beside:
+            open_groups.pop()
+        section.group = open_groups[-1] if open_groups else None
+        if section.kind is Kind.GROUP:
+            open_groups.append(section)
+        if section.kind is Kind.TASK:
+            holding.update(map(id, open_groups))
+        elif open_groups and section.kind in {Kind.GROUP, Kind.OTHER}:
+            start = section.below if section.kind is Kind.GROUP else section.line
+            group = open_groups[-1]
+            group.text = f"{group.text}\n\n{_text(document, start, end)}".strip("\n")
+    numbered = any(section.kind is Kind.BATCH for section in sections)
+    unused = (each for each in sections if each.kind is Kind.GROUP and (numbered or id(each) not in holding))
+    if first := next((each for each in unused if each.fields), None):
+        _unread(first.fields[0], first, report)
+
+
+def _text(document: Document, start: int, end: int) -> str:
+    """Return lines (0-based, `end` not included) without the rules around them."""
+    text = "\n".join(document.lines[start:end]).strip()
+    return re.sub(r"(?:\n|^)\s*(?:---+|\*\*\*+|___+)\s*$", "", text).strip("\n")
 
 
 def _unread(item: Field, section: Section, report: Report) -> None:
@@ -96,30 +149,51 @@ def _field(block: Block) -> Field:
     return Field(kind, action, meta["name"], value, block.start, meta["column"], meta["value"], block.end)
 
 
+def _heading_text(block: Block) -> str:
+    return without_comments(block.content).replace("**", "").strip()
+
+
 def _heading(
     document: Document, block: Block, current: Section, plan: Section, report: Report
 ) -> Section | None:
     """Return the section that a heading begins; `plan` for the plan's title, `None` for mere text."""
     underlined = block.kind == "setext"
     level = (1 if block.token.markup == "=" else 2) if underlined else int(block.token.tag[1])
-    text = without_comments(block.content).replace("**", "").strip()
+    text = _heading_text(block)
     where = (block.start + 1, document.column(block.start))
-    if level == 1 and current is plan and not plan.title and len(text.split("\n")) == 1:
+    group = _group(block, level, text, where)
+    is_first = level == 1 and current is plan and not plan.title and len(text.split("\n")) == 1
+    if is_first and not (group and plan.in_parts):
         plan.title = text
         return plan
     for kind, pattern, levels in ((Kind.BATCH, _BATCH, _BATCH_LEVELS), (Kind.TASK, _TASK, _TASK_LEVELS)):
         if match := pattern.fullmatch(text):
             if level in levels and not (underlined and kind is Kind.TASK):
                 title = " ".join((match["title"] or "").split())
-                return Section(kind, level, match["id"].lower(), title, block.start, where[1])
+                word = kind.name.lower()
+                number = match["id"].lower() if kind is Kind.TASK else str(int(match["id"]))
+                return Section(kind, level, number, title, block.start, where[1], below=block.end, word=word)
             _misplaced(where, kind, level, text, report)
             break
     else:
         if (nearly := _NEARLY.match(text)) and level in {*_BATCH_LEVELS, *_TASK_LEVELS} and not underlined:
             _malformed(where, nearly, report)
-    if underlined or (level > current.level and current.kind is not Kind.PLAN):
+    is_deeper = level > current.level and current.kind is not Kind.PLAN
+    if group and not (is_deeper and current.kind in {Kind.TASK, Kind.BATCH}):
+        return group
+    if underlined or is_deeper:
         return None
-    return Section(Kind.OTHER, level, "", text, block.start, where[1])
+    return Section(Kind.OTHER, level, "", text, block.start, where[1], below=block.end)
+
+
+def _group(block: Block, level: int, text: str, where: tuple[int, int]) -> Section | None:
+    """Return the group that a heading begins, such as `Phase 1: Foundations`."""
+    match = _GROUP.fullmatch(text)
+    if match is None or level > _TASK_LEVELS[-1]:
+        return None
+    word, number = match["word"].lower(), match["id"].lower()
+    number = str(int(number)) if number.isdigit() else number
+    return Section(Kind.GROUP, level, number, text, block.start, where[1], below=block.end, word=word)
 
 
 def _misplaced(where: tuple[int, int], kind: Kind, level: int, text: str, report: Report) -> None:

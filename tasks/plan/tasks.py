@@ -1,7 +1,8 @@
 """Read batches and tasks from sections."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from tasks.diagnostics import Report
 from tasks.model import Check, DeclaredFile, Mode, Step, Task
@@ -37,18 +38,41 @@ class TaskDraft:
     image: str | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class BatchDraft:
-    """A batch while it is read; `links` is `None` without a **Dependencies:** field."""
+    """A batch while it is read; `links` is `None` without a **Dependencies:** field.
+
+    Its section is that of a batch, of a group, or the plan's own, for tasks that are in neither.
+    """
 
     number: int
     title: str
     section: Section
-    explicit: bool = True
     tasks: list[Task] = field(default_factory=list)
     links: list[Link] | None = None
     mode: Mode | None = None
     image: str | None = None
+
+    @property
+    def explicit(self) -> bool:
+        """Whether the plan has a heading for it."""
+        return self.section.kind in {Kind.BATCH, Kind.GROUP}
+
+    @property
+    def labels(self) -> list[str]:
+        """What the plan calls it, such as `batch 1` or `phase 2a`, and the groups that it is in."""
+        labels: list[str] = []
+        section: Section | None = self.section
+        while section:
+            if section.kind in {Kind.BATCH, Kind.GROUP}:
+                labels.append(f"{section.word} {section.id}")
+            section = section.group
+        return labels
+
+    @property
+    def label(self) -> str:
+        """How messages call it."""
+        return next(iter(self.labels), f"batch {self.number}")
 
 
 class SectionReader:
@@ -61,28 +85,39 @@ class SectionReader:
         self.links: list[tuple[Task, list[Link]]] = []
 
     def batches(self, sections: Iterable[Section], title: str) -> list[BatchDraft]:
-        """Return the batches of a plan; tasks without any batch are one of their own."""
+        """Return the batches of a plan.
+
+        Without any, the tasks of each group, such as a phase, are a batch, and so are those of no group.
+        """
         plan, *others = sections
+        tasks = [section for section in others if section.kind is Kind.TASK]
         numbered = any(section.kind is Kind.BATCH for section in others)
+        grouped = not numbered and any(section.group for section in tasks)
+        self._preamble(plan, has_batches=numbered or grouped)
+        runs = (
+            [] if numbered else [(group, list(run)) for group, run in groupby(tasks, lambda task: task.group)]
+        )
+        numbers = _numbers([group for group, _ in runs])
         found: list[BatchDraft] = []
         seen: dict[str, int] = {}
-        if not numbered and any(section.kind is Kind.TASK for section in others):
-            found.append(self._batch(plan, 1, title, explicit=False))
-        self._preamble(plan, numbered=numbered)
-        for section in others:
+        for number, (group, run) in zip(numbers, runs, strict=True):
+            found.append(self._batch(group or plan, number, group.title if group else title))
+            for section in run:
+                self._task(section, found, seen)
+        for section in others if numbered else ():
             if section.kind is Kind.BATCH:
                 found.append(self._batch(section, int(section.id), section.title))
             elif section.kind is Kind.TASK:
                 self._task(section, found, seen)
-        if numbered and (mode := self._mode_above(plan)):
+        if (numbered or grouped) and (mode := self._mode_above(plan)):
             for batch in found:
                 batch.mode = batch.mode or mode
         self._check_batches(found)
         return found
 
-    def _preamble(self, plan: Section, *, numbered: bool) -> None:
+    def _preamble(self, plan: Section, *, has_batches: bool) -> None:
         """Warn of fields above the first batch or task."""
-        used = {FieldKind.MODE} if numbered else {FieldKind.MODE, FieldKind.IMAGE}
+        used = {FieldKind.MODE} if has_batches else {FieldKind.MODE, FieldKind.IMAGE}
         for item in plan.fields:
             if item.kind not in used:
                 hint = "it belongs to a task or a batch"
@@ -109,16 +144,17 @@ class SectionReader:
             if not batch.tasks:
                 self._report.warning(*where, f"batch {batch.number} has no task")
 
-    def _batch(self, section: Section, number: int, title: str, *, explicit: bool = True) -> BatchDraft:
-        batch = BatchDraft(number, title or f"Batch {number}", section, explicit)
+    def _batch(self, section: Section, number: int, title: str) -> BatchDraft:
+        """Return the batch that a heading begins: of a batch, or of a group; or the plan's only one."""
+        batch = BatchDraft(number, title or f"Batch {number}", section)
         for item in self._once(section):
             if item.kind not in _OF_BATCH:
-                if explicit:
+                if section.kind is Kind.BATCH:
                     self._report.error(
                         item.line + 1, item.column, f"**{item.label}:** belongs to a task, not to a batch"
                     )
             elif item.kind is FieldKind.DEPENDENCIES:
-                if explicit:
+                if batch.explicit:
                     batch.links, _ = read_links(self._fields.document, item, self._report)
             else:
                 text, line, column, _ = self._fields.word(item)
@@ -138,7 +174,7 @@ class SectionReader:
         if batches:
             batch = batches[-1]
             first = section.id.split(".")[0]
-            if batch.explicit and "." in section.id and int(first) != batch.number:
+            if batch.section.kind is Kind.BATCH and "." in section.id and int(first) != batch.number:
                 message = (
                     f"task {section.id} is numbered for batch {int(first)}, but is in batch {batch.number}"
                 )
@@ -177,6 +213,8 @@ class SectionReader:
             image=draft.image,
             line=where[0],
             column=where[1],
+            group=section.group.title if section.group else "",
+            group_text=_group_text(section.group),
         )
         return task, draft.links
 
@@ -249,3 +287,18 @@ class SectionReader:
                 continue
             seen.setdefault(key, item.line + 1)
             yield item
+
+
+def _numbers(groups: Sequence[Section | None]) -> list[int]:
+    """Return the numbers of the batches that groups are: their own, if these are whole and differ."""
+    own = [int(group.id) for group in groups if group and group.id.isdigit()]
+    return own if len(set(own)) == len(groups) else list(range(1, len(groups) + 1))
+
+
+def _group_text(group: Section | None) -> str:
+    """Return what the plan says of a group, and of those that it is in."""
+    texts: list[str] = []
+    while group:
+        texts.append(group.text)
+        group = group.group
+    return "\n\n".join(text for text in reversed(texts) if text)
