@@ -147,7 +147,9 @@ class FieldReader:
 
     def completed(self, text: str, line: int, column: int) -> bool:
         """Whether a status says that the task is done."""
-        word = (text.lower().replace("in progress", "in-progress").split() or [""])[0].strip(".,;:!*_()`")
+        words = text.lower().replace("in progress", "in-progress").split() or [""]
+        is_picture = words[0] not in _DONE | _OPEN | _BEGUN and not re.search(r"\w|\[", words[0])
+        word = words[len(words) > 1 and is_picture].strip(".,;:!*_()`")
         if text and word not in _DONE and word not in _OPEN | _BEGUN and not text.startswith("[ ]"):
             hint = "write `completed` to skip a task, else `pending`"
             self._report.warning(line, column, f"unknown status {quoted(text)}: the task is run; {hint}")

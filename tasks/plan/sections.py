@@ -4,10 +4,12 @@ import difflib
 import re
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from itertools import pairwise
 
 from tasks.diagnostics import Report, quoted
 from tasks.model import FileAction
 from tasks.plan.blocks import FIELDS, Block, Document, FieldKind, without_comments
+from tasks.plan.marks import is_marked_done, is_struck_out, without_done
 
 _NUMBER = r"[0-9]{1,9}"
 _SEPARATED = r"(?:\s*[:–—]\s*|\s+-\s+|[.)](?=\s)\s*)(?P<title>.*)"  # noqa: RUF001 - the dashes that people type
@@ -21,7 +23,9 @@ _GROUP = re.compile(
 _NEARLY = re.compile(r"(?i)(?P<word>batch|task)\s+#?(?P<id>[0-9]\S*|[a-z](?=\s*[:–—]|\s+-|$)|\S*[0-9]\S*)")  # noqa: RUF001 - likewise
 
 _BATCH_LEVELS = (2, 3)
-_TASK_LEVELS = (3, 4)
+_TASK_LEVELS = (2, 3, 4)
+_LEAD = re.compile(rf"(?:\[[ xX]\]|[^\w\s\x00-\x7f]+)\s+(?=(?i:task|batch|{GROUP_WORDS})\s)")
+"""What may be in front of a heading's words: a box, or a picture."""
 
 
 class Kind(Enum):
@@ -70,6 +74,7 @@ class Section:
     word: str = ""
     text: str = ""
     group: "Section | None" = None
+    done: bool = False  # that the heading says so
     in_parts: bool = False  # of the plan: that its groups are headings of level 1
 
 
@@ -95,8 +100,18 @@ def split_sections(document: Document, report: Report) -> list[Section]:
             _unread(_field(block), current, report)
         (current.fields[-1].blocks if current.fields else current.intro).append(block)
     _warn_of_typing_errors(document, sections, report)
+    _hold_tasks(sections)
     _assign_groups(document, sections, report)
     return sections
+
+
+def _hold_tasks(sections: list[Section]) -> None:
+    """Make a group of each task of level 2 that only holds others, as `## Task 1` does with `### Task 1.1`."""
+    for section, inner in pairwise(sections):
+        is_over = section.kind is inner.kind is Kind.TASK and section.level < inner.level
+        if is_over and section.level == _TASK_LEVELS[0] and inner.id.startswith(f"{section.id}."):
+            section.kind = Kind.GROUP
+            section.title = f"Task {section.id}: {section.title}" if section.title else f"Task {section.id}"
 
 
 def _has_top_groups(document: Document) -> bool:
@@ -112,7 +127,9 @@ def _assign_groups(document: Document, sections: list[Section], report: Report) 
     starts = [section.line for section in sections[1:]] + [len(document.lines)]
     for section, end in zip(sections[1:], starts[1:], strict=True):
         beside = section.kind in {Kind.TASK, Kind.BATCH}
-        while open_groups and open_groups[-1].level >= section.level + beside:
+        while open_groups and open_groups[-1].level >= section.level + (
+            beside and open_groups[-1].word != section.word
+        ):
             open_groups.pop()
         section.group = open_groups[-1] if open_groups else None
         if section.kind is Kind.GROUP:
@@ -166,13 +183,15 @@ def _heading(
     if is_first and not (group and plan.in_parts):
         plan.title = text
         return plan
+    plain, done = _without_marks(text)
     for kind, pattern, levels in ((Kind.BATCH, _BATCH, _BATCH_LEVELS), (Kind.TASK, _TASK, _TASK_LEVELS)):
-        if match := pattern.fullmatch(text):
+        if match := pattern.fullmatch(plain):
             if level in levels and not (underlined and kind is Kind.TASK):
-                title = " ".join((match["title"] or "").split())
-                word = kind.name.lower()
                 number = match["id"].lower() if kind is Kind.TASK else str(int(match["id"]))
-                return Section(kind, level, number, title, block.start, where[1], below=block.end, word=word)
+                title = " ".join((match["title"] or "").split())
+                section = Section(kind, level, number, title, block.start, where[1], below=block.end)
+                section.done, section.word = done, kind.name.lower()
+                return section
             _misplaced(where, kind, level, text, report)
             break
     else:
@@ -186,14 +205,30 @@ def _heading(
     return Section(Kind.OTHER, level, "", text, block.start, where[1], below=block.end)
 
 
+def _without_marks(text: str) -> tuple[str, bool]:
+    """Return a heading without a mark that says that it is done, and whether it has one."""
+    lead = _LEAD.match(text)
+    plain = text[lead.end() :] if lead else text
+    is_ticked = lead is not None and bool(re.match(r"\[[xX]\]|✅|✔|☑", lead[0]))
+    marked = is_marked_done(plain)
+    plain = without_done(plain) if marked else plain
+    title = re.sub(r"^[^~]*(?=~~)", "", plain)
+    if is_struck_out(title):
+        plain, marked = plain.replace("~~", ""), True
+    return plain, is_ticked or marked
+
+
 def _group(block: Block, level: int, text: str, where: tuple[int, int]) -> Section | None:
     """Return the group that a heading begins, such as `Phase 1: Foundations`."""
-    match = _GROUP.fullmatch(text)
+    plain, done = _without_marks(text)
+    match = _GROUP.fullmatch(plain)
     if match is None or level > _TASK_LEVELS[-1]:
         return None
     word, number = match["word"].lower(), match["id"].lower()
     number = str(int(number)) if number.isdigit() else number
-    return Section(Kind.GROUP, level, number, text, block.start, where[1], below=block.end, word=word)
+    section = Section(Kind.GROUP, level, number, plain, block.start, where[1], below=block.end)
+    section.done, section.word = done, word
+    return section
 
 
 def _misplaced(where: tuple[int, int], kind: Kind, level: int, text: str, report: Report) -> None:

@@ -1,18 +1,24 @@
 """Read batches and tasks from sections."""
 
+import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 from tasks.diagnostics import Report
 from tasks.model import Check, DeclaredFile, Mode, Step, Task
 from tasks.plan.blocks import Block, FieldKind
+from tasks.plan.commands import unwrap
 from tasks.plan.fields import SILENT, FieldReader, dedent
 from tasks.plan.files import declared_files
 from tasks.plan.links import Link, read_links
 from tasks.plan.sections import Field, Kind, Section
 
-_OF_BATCH = frozenset({FieldKind.DEPENDENCIES, FieldKind.MODE, FieldKind.IMAGE})
+_OF_BATCH = frozenset(
+    {FieldKind.DEPENDENCIES, FieldKind.MODE, FieldKind.IMAGE, FieldKind.STATUS, FieldKind.COMMIT}
+)
+_MESSAGE = re.compile(r"[a-z]+(?:\([^()]*\))?!?: \S")
+"""How a message begins. What else a batch has as its **Commit:** is a record, such as the commit's id."""
 _IN_FRONT_MATTER = {
     FieldKind.TIMEOUT: "timeout",
     FieldKind.AGENT: "agent",
@@ -31,7 +37,7 @@ class TaskDraft:
     verification: list[Check] = field(default_factory=list)
     links: list[Link] = field(default_factory=list)
     commit: str | None = None
-    completed: bool = False
+    completed: bool | None = None
     timeout: float | None = None
     agent: str | None = None
     agent_at: tuple[int, int] = (1, 1)
@@ -52,6 +58,8 @@ class BatchDraft:
     links: list[Link] | None = None
     mode: Mode | None = None
     image: str | None = None
+    done: bool = False
+    commit: str | None = None
 
     @property
     def explicit(self) -> bool:
@@ -134,6 +142,7 @@ class SectionReader:
         return None
 
     def _check_batches(self, batches: list[BatchDraft]) -> None:
+        """Report batches that are defined twice or empty, and give a batch's message to its only task."""
         seen: dict[int, int] = {}
         for batch in batches:
             where = (batch.section.line + 1, batch.section.column)
@@ -141,28 +150,39 @@ class SectionReader:
                 message = f"batch {batch.number} is already defined on line {seen[batch.number]}"
                 self._report.error(*where, message)
             seen.setdefault(batch.number, where[0])
+            if batch.commit and len(batch.tasks) == 1:
+                batch.tasks = [replace(batch.tasks[0], commit=batch.tasks[0].commit or batch.commit)]
             if not batch.tasks:
                 self._report.warning(*where, f"batch {batch.number} has no task")
 
     def _batch(self, section: Section, number: int, title: str) -> BatchDraft:
         """Return the batch that a heading begins: of a batch, or of a group; or the plan's only one."""
-        batch = BatchDraft(number, title or f"Batch {number}", section)
+        batch = BatchDraft(number, title or f"Batch {number}", section, done=section.done)
         for item in self._once(section):
             if item.kind not in _OF_BATCH:
                 if section.kind is Kind.BATCH:
                     self._report.error(
                         item.line + 1, item.column, f"**{item.label}:** belongs to a task, not to a batch"
                     )
-            elif item.kind is FieldKind.DEPENDENCIES:
-                if batch.explicit:
-                    batch.links, _ = read_links(self._fields.document, item, self._report)
-            else:
-                text, line, column, _ = self._fields.word(item)
-                if item.kind is FieldKind.MODE:
-                    batch.mode = self._fields.mode(text, line, column)
-                else:
-                    batch.image = text or None
+            elif batch.explicit or item.kind in {FieldKind.MODE, FieldKind.IMAGE}:
+                self._read_batch_field(batch, item)
         return batch
+
+    def _read_batch_field(self, batch: BatchDraft, item: Field) -> None:
+        """Add a field to a batch."""
+        if item.kind is FieldKind.DEPENDENCIES:
+            batch.links, _ = read_links(self._fields.document, item, self._report)
+        elif item.kind is FieldKind.COMMIT:
+            message = unwrap(item.value)
+            batch.commit = message if _MESSAGE.match(message) else None
+        else:
+            text, line, column, _ = self._fields.word(item)
+            if item.kind is FieldKind.STATUS:
+                batch.done = self._fields.completed(text, line, column)
+            elif item.kind is FieldKind.MODE:
+                batch.mode = self._fields.mode(text, line, column)
+            else:
+                batch.image = text or None
 
     def _task(self, section: Section, batches: list[BatchDraft], seen: dict[str, int]) -> None:
         where = (section.line + 1, section.column)
@@ -182,17 +202,18 @@ class SectionReader:
         else:
             self._report.error(*where, f"task {section.id} is above the first batch; move it into a batch")
             batch = BatchDraft(0, "", section)
-        task, links = self._read_task(section, batch.number)
+        task, links = self._read_task(section, batch)
         batch.tasks.append(task)
         self.links.append((task, links))
 
-    def _read_task(self, section: Section, batch: int) -> tuple[Task, list[Link]]:
+    def _read_task(self, section: Section, batch: BatchDraft) -> tuple[Task, list[Link]]:
         draft = TaskDraft()
         self._add_text(draft, section.intro)
         for item in self._once(section):
             self._read_field(draft, item)
         where = (section.line + 1, section.column)
-        if not (draft.has_run or draft.completed or draft.agent or self._agent):
+        completed = section.done or batch.done if draft.completed is None else draft.completed
+        if not (draft.has_run or completed or draft.agent or self._agent):
             hint = "add **Run:** with its commands, or name an agent"
             self._report.error(*where, f"task {section.id} has neither **Run:** nor an agent; {hint}")
         if draft.has_run and draft.agent:
@@ -201,13 +222,13 @@ class SectionReader:
         task = Task(
             id=section.id,
             title=section.title or f"Task {section.id}",
-            batch=batch,
+            batch=batch.number,
             files=tuple(draft.files),
             implementation="\n\n".join(draft.text),
             run=tuple(draft.run),
             verification=tuple(draft.verification),
             commit=draft.commit,
-            completed=draft.completed,
+            completed=completed,
             timeout=draft.timeout,
             agent=draft.agent,
             image=draft.image,

@@ -2,9 +2,9 @@
 
 import re
 
-from tasks.dialects.blocks.marks import is_struck_out
 from tasks.dialects.dialect import Item
 from tasks.dialects.outline import Box, Outline
+from tasks.plan.marks import is_struck_out
 
 _TICK = re.compile(
     r"^✅|(?:✅|☑|✔|✓)\ufe0f?[\s*]*(?:DONE|COMPLETED?)?[\s*.!]*$|(?:\s[-–—]\s*|[(\[]\s*|\*\*)(?:DONE|COMPLETED?|FINISHED)[\s*.!)\]]*$"  # noqa: RUF001

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 from tasks.dialects.blocks.ids import identify, numbered
 from tasks.dialects.blocks.layout import files_on, text_of, title_heading
-from tasks.dialects.blocks.marks import says_done, without_done
 from tasks.dialects.dialect import Item, Reading, Unit, UnitKind, in_sequence
 from tasks.dialects.outline import Heading, Outline
+from tasks.plan.marks import says_done, without_done
 
 _PHASE = re.compile(r"(?i)(?:phase|stage|part|step|阶段|フェーズ|fase)\s*(?P<number>[0-9]+(?:\.[0-9]+)*)")
 

@@ -9,9 +9,9 @@ from functools import cached_property
 
 from tasks.diagnostics import Report
 from tasks.dialects.blocks.ids import free_id
-from tasks.dialects.blocks.marks import without_done
 from tasks.dialects.outline import Heading, Outline
 from tasks.dialects.prose.references import ID
+from tasks.plan.marks import without_done
 
 _MARKS = r"(?:\s*[:：.、]\s*|\s+[-–—]+\s*|\s*[–—]\s*|\s+|$)"  # noqa: RUF001 - the marks that people type
 _LEAD = r"(?:\[[ xX]\]\s*|[^\w\s#\[]+\s*)*"

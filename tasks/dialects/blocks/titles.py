@@ -3,7 +3,7 @@
 import re
 
 from tasks.dialects.blocks.boxes import says_tick
-from tasks.dialects.blocks.marks import is_struck_out, without_done
+from tasks.plan.marks import is_struck_out, without_done
 
 _BOLD = re.compile(r"(\*\*|__)(?P<start>(?:(?!\1).)+)\1(?P<rest>.*)", re.DOTALL)
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from tasks.diagnostics import Report
 from tasks.dialects.blocks.boxes import box_item
-from tasks.dialects.blocks.marks import says_done, without_done
 from tasks.dialects.dialect import Item, Reading, ReadOptions, Unit, UnitKind, in_sequence
 from tasks.dialects.outline import Heading, Outline, outline
 from tasks.dialects.source import Source
+from tasks.plan.marks import says_done, without_done
 
 _TASKS = re.compile(r"(?i)\W*tasks(?:\s*/\s*sub-?tasks)?\W*$")
 _STORY = re.compile(r"(?i)\W*(?:user\s+)?story\b")

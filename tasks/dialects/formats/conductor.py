@@ -7,11 +7,11 @@ from tasks.dialects.blocks.boxes import top_boxes
 from tasks.dialects.blocks.headed import Headed, Style
 from tasks.dialects.blocks.ids import numbered
 from tasks.dialects.blocks.layout import Above, nearest
-from tasks.dialects.blocks.marks import without_done
 from tasks.dialects.blocks.titles import box_title
 from tasks.dialects.dialect import Reading, ReadOptions, UnitKind
 from tasks.dialects.outline import Box, Heading, Outline
 from tasks.dialects.source import Source
+from tasks.plan.marks import without_done
 
 NEIGHBOURS = ("spec.md",)
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from tasks.diagnostics import Report
 from tasks.dialects.blocks.boxes import is_done
-from tasks.dialects.blocks.marks import says_done, without_done
 from tasks.dialects.dialect import Item, Reading, ReadOptions, Unit, UnitKind, in_sequence
 from tasks.dialects.outline import Box, Heading, Outline
 from tasks.dialects.prose.commands import check_of, leaves_repository, spans_that_run
 from tasks.dialects.prose.verification import never_ends
 from tasks.dialects.source import Source
+from tasks.plan.marks import says_done, without_done
 
 _PHASE = re.compile(r"(?i)(?:✅\s*)?phase\s+(?P<number>[0-9]+(?:\.[0-9]+)*[a-z]?)\b")
 _LABEL = re.compile(

@@ -10,7 +10,6 @@ from tasks.dialects.blocks.boxes import box_item, is_done, top_boxes
 from tasks.dialects.blocks.chapters import chapter_headings, read_chapters
 from tasks.dialects.blocks.headed import Headed, Style
 from tasks.dialects.blocks.layout import files_on, nearest, text_of
-from tasks.dialects.blocks.marks import without_done
 from tasks.dialects.blocks.status import report_status
 from tasks.dialects.blocks.steps import is_of_superpowers
 from tasks.dialects.blocks.titles import box_title
@@ -22,6 +21,7 @@ from tasks.dialects.prose.references import Names, named
 from tasks.dialects.source import Source
 from tasks.model import Check
 from tasks.plan.links import cycles
+from tasks.plan.marks import without_done
 
 NEIGHBOURS = ("requirements.md", "design.md", "/.kiro/steering/")
 

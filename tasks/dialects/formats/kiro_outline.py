@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from tasks.dialects.blocks.boxes import is_done
 from tasks.dialects.blocks.ids import identify, numbered
 from tasks.dialects.blocks.layout import divided, text_of, title_heading
-from tasks.dialects.blocks.marks import without_done
 from tasks.dialects.blocks.titles import box_title
 from tasks.dialects.outline import Box, Heading, Outline
+from tasks.plan.marks import without_done
 
 _MARK = r"[(\[（]\s*[PpＰ]\s*[)\]）]"  # noqa: RUF001 - full-width
 _PARALLEL = re.compile(rf"^{_MARK}\s*|\s*{_MARK}$")

@@ -188,6 +188,10 @@ def test_an_underlined_title_and_batch() -> None:
         ("### Task 1.1. A title", "1.1", "A title"),
         ("### **Task 1.1:** A `title`", "1.1", "A `title`"),
         ("### Task #3: A title <!-- a note -->", "3", "A title"),
+        ("## Task 3: A title", "3", "A title"),
+        ("### 🔧 Task 3: A title", "3", "A title"),
+        ("### [ ] Task 3: A title", "3", "A title"),
+        ("### Task 3: Wait until the state is DONE", "3", "Wait until the state is DONE"),
     ],
 )
 def test_headings_of_tasks(heading: str, name: str, title: str) -> None:
@@ -195,6 +199,82 @@ def test_headings_of_tasks(heading: str, name: str, title: str) -> None:
     assert said(parsed) == []
     assert parsed.plan is not None
     assert [(found.id, found.title) for found in parsed.plan.tasks] == [(name, title)]
+
+
+@pytest.mark.parametrize(
+    "heading",
+    [
+        "### Task 1.1: A title ✅ COMPLETE",
+        "### Task 1.1: A title - DONE",
+        "### Task 1.1: A title — COMPLETED",
+        "### Task 1.1: A title [DONE]",
+        "### Task 1.1: A title (done)",
+        "### Task 1.1: A title **✅**",
+        "### Task 1.1: ~~A title~~",
+        "### ~~Task 1.1: A title~~",
+        "### ✅ Task 1.1: A title",
+        "### [x] Task 1.1: A title",
+        "## Task 1.1: A title ✅ (2024-01-01)",
+    ],
+)
+def test_a_heading_says_that_its_task_is_done(heading: str) -> None:
+    parsed = parse(f"{heading}\n", "p.md")
+    assert said(parsed) == []
+    assert parsed.plan is not None
+    assert [(found.id, found.title, found.completed) for found in parsed.plan.tasks] == [
+        ("1.1", "A title", True)
+    ]
+
+
+def test_tasks_of_level_2() -> None:
+    text = (
+        "## Batch 1: A\n## Task 1.1: B\nDo it.\n### Details\nMore.\n## Batch 2: C\n## Task 2.1: D\nDo that.\n"
+    )
+    parsed = parse(text, "p.md", agent="a")
+    assert said(parsed) == []
+    assert parsed.plan is not None
+    assert [(found.id, found.batch, found.implementation) for found in parsed.plan.tasks] == [
+        ("1.1", 1, "Do it.\n### Details\nMore."),
+        ("2.1", 2, "Do that."),
+    ]
+
+
+def test_a_task_of_level_2_that_only_holds_tasks_is_a_group() -> None:
+    text = "## Task 1: A\nWhy.\n### Task 1.1: B\nDo it.\n## Task 2: C\nDo that.\n### Task 3.1: D\nAnd this.\n"
+    parsed = parse(text, "p.md", agent="a")
+    assert said(parsed) == []
+    assert parsed.plan is not None
+    assert [(found.id, found.group, found.group_text) for found in parsed.plan.tasks] == [
+        ("1.1", "Task 1: A", "Why."),
+        ("2", "", ""),
+        ("3.1", "", ""),
+    ]
+
+
+def test_a_batch_may_say_that_it_is_done() -> None:
+    batch = "## Batch {0}: B{1}\n{2}### Task {0}.1: A\n{3}Do it.\n### Task {0}.2: A\nDo it.\n"
+    text = (
+        batch.format(1, " ✅ COMPLETE", "**Commit**: 79062b0\n", "**Status:** pending\n")
+        + batch.format(2, "", "**Status**: ✅ COMPLETE\n**Commit:** (pending)\n", "")
+        + batch.format(3, "", "**Status:** ⏸️ PENDING\n", "")
+    )
+    parsed = parse(text, "p.md", agent="a")
+    assert said(parsed) == []
+    assert parsed.plan is not None
+    assert [found.title for found in parsed.plan.batches] == ["B", "B", "B"]
+    assert [found.completed for found in parsed.plan.tasks] == [False, True, True, True, False, False]
+    assert {found.commit for found in parsed.plan.tasks} == {None}
+
+
+def test_the_message_of_a_batch_is_that_of_its_only_task() -> None:
+    text = "## Batch 1: B\n**Commit:** feat(a): do it\n### Task 1.1: A\n**Run:** a\n"
+    parsed = parse(text, "p.md")
+    assert said(parsed) == []
+    assert parsed.plan is not None
+    assert [found.commit for found in parsed.plan.tasks] == ["feat(a): do it"]
+    parsed = parse(f"{text}### Task 1.2: B\n**Run:** b\n", "p.md")
+    assert parsed.plan is not None
+    assert [found.commit for found in parsed.plan.tasks] == [None, None]
 
 
 def test_mode_below_the_title_is_the_default_of_batches() -> None:
@@ -306,8 +386,8 @@ def test_all_errors_are_reported_in_the_order_of_the_text() -> None:
             ),
         ),
         (
-            "## Task 1: A\n",
-            "1:1: error: `Task 1: A` is not a task here: a task's heading is written with ### or ####",
+            "# Plan\n# Task 1: A\n",
+            "2:1: error: `Task 1: A` is not a task here: a task's heading is written with ### or ####",
         ),
         (
             "  ### Task A: A\n",

@@ -1,16 +1,22 @@
-"""How plans say that something is done, in any dialect."""
+"""How plans of any dialect say that something is done."""
 
 import re
 
 _DONE_AT_END = re.compile(
     r"\s*(?:[-–—:]\s*|\[|\()?(?:✅|✔|✓|☑|\b(?:DONE|COMPLETE|COMPLETED|FINISHED)\b|(?<=[(\[])(?i:done|completed?)(?=[)\]]))\s*[\])]?(?:\s*[(\[][^()\[\]]{1,60}[)\]])?[\s*.!]*$"  # noqa: RUF001
 )
+_BARE_WORD = re.compile(r"\w[\w`'\")]*\s+(?:DONE|COMPLETED?|FINISHED)[\s*.!]*$")
 _STRUCK = re.compile(r"~~.+~~[\s.]*")
 
 
 def says_done(title: str) -> bool:
     """Whether the end of a title says that it is done, such as `✅`, `- DONE` or `COMPLETE`."""
     return bool(_DONE_AT_END.search(title)) or title.lstrip().startswith("✅")
+
+
+def is_marked_done(title: str) -> bool:
+    """Whether a title says that it is done with more than a last word such as DONE, which may be part of it."""
+    return says_done(title) and not _BARE_WORD.search(title)
 
 
 def without_done(title: str) -> str:
