@@ -20,7 +20,7 @@ from pipeline.events import (
     as_json,
     now,
 )
-from tasks.model import Outcome, Status
+from tasks.model import NATIVE, Outcome, Status
 from tasks.text import plural, printable
 
 if TYPE_CHECKING:
@@ -121,17 +121,33 @@ def line(event: Event) -> str | None:  # noqa: PLR0911 - one return per event ty
             return None
 
 
+class Wording:
+    """Gives the lines of a run's events, without batches if its plan has none."""
+
+    def __init__(self) -> None:
+        self._has_batches = True
+
+    def line(self, event: Event) -> str | None:
+        """Return an event as `line` does."""
+        if isinstance(event, RunStarted):
+            self._has_batches = event.dialect == NATIVE
+        if self._has_batches or not isinstance(event, BatchStarted | ConflictFound):
+            return line(event)
+        return str(event.conflict) if isinstance(event, ConflictFound) else None
+
+
 class Lines:
     """Writes one line per event, with its time to the millisecond, and a table at the end."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._wording = Wording()
 
     def notify(self, event: Event) -> None:
         """Write the event."""
         if isinstance(event, RunFinished):
             show(summary(event), self._stream)
-        elif text := line(event):
+        elif text := self._wording.line(event):
             clock = event.time.astimezone().isoformat(timespec="milliseconds")[11:23]
             self._stream.write(f"{clock} {printable(text)}\n")
         self._stream.flush()
@@ -155,6 +171,7 @@ class LiveTable:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._wording = Wording()
         self._lanes: dict[str, _Lane] = {}
         self._done = 0
         self._total = 0
@@ -178,7 +195,9 @@ class LiveTable:
             self._lanes.clear()
             live.stop()
             live.console.print(summary(event))
-        elif not isinstance(event, StepStarted | StepFinished | TaskStarted) and (text := line(event)):
+        elif not isinstance(event, StepStarted | StepFinished | TaskStarted) and (
+            text := self._wording.line(event)
+        ):
             style = STYLES.get(event.outcome.status, "") if isinstance(event, TaskFinished) else ""
             live.console.print(printable(text), style=style, markup=False, highlight=False, soft_wrap=True)
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Protocol, Self
 
-from tasks.model import Conflict, Outcome, PullRequest, RunStatus
+from tasks.model import NATIVE, Conflict, Outcome, PullRequest, RunStatus
 
 
 def now() -> datetime:
@@ -34,7 +34,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted(Event):
-    """A run has started. `base` is a commit id."""
+    """A run has started. `base` is a commit id, `dialect` the format of the plan."""
 
     run: str
     plan: str
@@ -43,6 +43,7 @@ class RunStarted(Event):
     pool_size: int
     tasks: int
     worktrees: str
+    dialect: str = NATIVE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ import dagger
 from anyio import to_thread
 from dagger import dag
 
-from pipeline.console import Lines, line, show, summary
+from pipeline.console import Lines, Wording, show, summary
 from pipeline.dagger_module.changeset import MergedOutcomes, merge_outcomes, write_changeset
 from pipeline.dagger_module.errors import ModuleError, translate_errors
 from pipeline.dagger_module.runners import ModuleFiles, ModuleRunners, TracingListener
@@ -243,10 +243,12 @@ class _MessageRecorder:
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self._wording = Wording()
 
     def notify(self, event: Event) -> None:
         """Record the line of an event that has one."""
-        if isinstance(event, ConflictFound | Published | Notice) and (text := line(event)):
+        text = self._wording.line(event)
+        if text and isinstance(event, ConflictFound | Published | Notice):
             self.lines.append(text)
 
     def close(self) -> None:

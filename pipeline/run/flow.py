@@ -74,6 +74,7 @@ class _Flow:
                 pool_size=len(context.pool),
                 tasks=len(context.tasks),
                 worktrees=str(context.pool.directory),
+                dialect=context.plan.dialect,
             ),
         )
         for message in context.notices:
@@ -99,7 +100,8 @@ class _Flow:
                     tasks=len(left),
                 ),
             )
-        with context.span(f"batch {batch.number}: {batch.title}"):
+        name = f"batch {batch.number}: {batch.title}" if context.plan.has_batches else batch.title
+        with context.span(name):
             await self._run_tasks(batch, start)
         await self._close_batch(batch, start)
 

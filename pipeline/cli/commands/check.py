@@ -16,10 +16,11 @@ from pipeline.events import now, timestamp
 from pipeline.run.call.plan_file import parse_plan, read_plan, with_existing_neighbours
 from pipeline.run.call.prepare import Call, Prepared, check_agents, left_out_warning, prepare
 from pipeline.run.call.task_spec import TaskSpec, resolve_batches
+from tasks.dialects.wording import named, nothing_left, nothing_to_start
 from tasks.graph import edges, longest_chain, mermaid, text_lines, waves
 from tasks.model import NATIVE, Plan
 from tasks.plan.parser import Diagnostic
-from tasks.text import article, plural, printable
+from tasks.text import plural, printable
 
 CHAIN = 20
 """Maximum number of tasks of a chain that is shown."""
@@ -35,6 +36,9 @@ def show_plan(call: Call, *, as_json: bool) -> int:
     print_warnings(prepared)
     settings = prepared.settings
     if not as_json:
+        if left := nothing_to_start(prepared.plan):
+            click.echo(printable(f"{prepared.plan.path}: {left}: nothing is left to run"))
+            return 0
         base = f"{prepared.base[:12]}{f' ({prepared.base_name})' if prepared.base_name else ''}"
         click.echo(f"would run {plural(len(prepared.plan.tasks), 'task')} of {prepared.plan.path} from {base},")
         click.echo(f"in a pool of {settings.pool_size} worktrees at {prepared.worktrees.path}")
@@ -42,13 +46,13 @@ def show_plan(call: Call, *, as_json: bool) -> int:
     for batch in prepared.batches:
         if not batch.tasks:
             continue
-        if not as_json:
+        if not as_json and prepared.plan.has_batches:
             builds = ", ".join(map(str, batch.batch.dependencies or ()))
             foundation = f", builds on batch {builds}" if builds else ""
             click.echo(printable(f"\nbatch {batch.number}: {batch.title} ({batch.mode}{foundation})"))
         for spec in batch.tasks:
             record = _dry_run_record(prepared, spec)
-            click.echo(json.dumps(record) if as_json else _dry_run_text(record))
+            click.echo(json.dumps(record) if as_json else _dry_run_text(record, optional=spec.task.optional))
     return 0
 
 
@@ -71,10 +75,11 @@ def _dry_run_record(prepared: Prepared, spec: TaskSpec) -> dict[str, Any]:
     }
 
 
-def _dry_run_text(record: Mapping[str, Any]) -> str:
+def _dry_run_text(record: Mapping[str, Any], *, optional: bool) -> str:
     lines = [f"  task {record['task']}: {record['title']}"]
     if record["skipped"]:
-        lines[0] += " (skipped: marked as completed in the plan)"
+        why = "optional; --optional runs it" if optional else "marked as completed in the plan"
+        lines[0] += f" (skipped: {why})"
     elif record["depends_on"]:
         lines[0] += f" (after {', '.join(map(str, record['depends_on']))})"
     if not record["skipped"]:
@@ -148,9 +153,7 @@ def _extent(plan: Plan) -> str:
 
 
 def _verdict(plan: Plan) -> str:
-    if all(task.is_left_out for task in plan.tasks):
-        return f"{article(plan.dialect)} {plan.dialect} plan in which nothing is left to run"
-    return "the plan can be run"
+    return nothing_left(plan) or "the plan can be run"
 
 
 def _show_reading(plan: Plan, *, as_json: bool) -> None:
@@ -161,7 +164,7 @@ def _show_reading(plan: Plan, *, as_json: bool) -> None:
         done = f", {plan.done_items} done" if plan.done_items else ""
         click.echo(
             printable(
-                f"{article(plan.dialect)} {plan.dialect} plan: a task per {plan.unit} "
+                f"{named(plan.dialect)}: a task per {plan.unit} "
                 f"({plural(plan.items, 'item')}{done}), order {plan.order}"
             )
         )

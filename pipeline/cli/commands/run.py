@@ -20,6 +20,7 @@ from pipeline.cli.process import (
 )
 from pipeline.console import observer_for
 from pipeline.events import Broadcast, Event, Notice, RunFinished, now
+from pipeline.events import as_json as event_as_json
 from pipeline.run.call.prepare import Call, Prepared, prepare
 from pipeline.run.context import ResumeState
 from pipeline.run.execute import execute, recorder_for
@@ -28,9 +29,10 @@ from pipeline.run.stored.claim import claim_and_resume, with_remote
 from pipeline.run.stored.open_store import open_store, repository_id
 from pipeline.store.engine import VARIABLE
 from pipeline.store.records import Run, new_run_id
+from tasks.dialects.wording import nothing_to_start
 from tasks.errors import PatchyardError
 from tasks.model import RunStatus
-from tasks.text import plural
+from tasks.text import plural, printable
 
 if TYPE_CHECKING:
     from pipeline.publish.service import Target
@@ -45,6 +47,10 @@ def run_plan(call: Call, *, as_json: bool) -> int:
     interrupt_on_sigterm()
     prepared = prepare(call)
     print_warnings(prepared)
+    if left := nothing_to_start(prepared.plan):
+        notice = Notice(message=f"{prepared.plan.path}: {left}: nothing is left to run")
+        click.echo(event_as_json(notice) if as_json else printable(notice.message))
+        return 0
     target = None
     if prepared.settings.publish:
         from pipeline.publish.service import target_for_call  # noqa: PLC0415 - start-up stays quick

@@ -17,11 +17,12 @@ from pipeline.console import outcome_table, show, table
 from pipeline.events import outcome_fields, timestamp
 from pipeline.run.control import host_name
 from pipeline.run.paths import log_path, run_directory
-from pipeline.run.stored.status import current_status, is_dead
+from pipeline.run.stored.status import current_status, is_dead, plan_of
 from pipeline.store.records import Run, StoredAttempt, StoredTask
 from pipeline.store.store import Store, UnknownRunError
 from pipeline.view.log_text import LogText
-from tasks.model import Patch, Status
+from tasks.errors import PatchyardError
+from tasks.model import Conflict, Patch, Status
 from tasks.text import printable
 
 attempt_option = click.option(
@@ -139,10 +140,19 @@ def status(run_name: str | None, repo: Path, *, as_json: bool) -> None:
                 where = f"{attempt.worktree} {attempt.task}"
                 click.echo(printable(f"{where} {state}, started at {since}: {attempt.title}"))
         for conflict in store.conflicts(run.id):
-            click.echo(printable(f"batch {conflict.batch}: {conflict}"))
+            click.echo(printable(f"{_batch_of(run, conflict)}{conflict}"))
         for item in stored:
             if item.outcome.error and item.outcome.status not in {Status.SKIPPED, Status.CANCELLED}:
                 click.echo(printable(f"\ntask {item.outcome.task}: {item.outcome.error}"))
+
+
+def _batch_of(run: Run, conflict: Conflict) -> str:
+    """Return what a line about a conflict begins with: its batch, unless the plan of the run has none."""
+    try:
+        plan = plan_of(run)
+    except PatchyardError:  # the store knows batches alone
+        plan = None
+    return f"batch {conflict.batch}: " if plan is None or plan.has_batches else ""
 
 
 def _patch_of(store: Store, run: Run, task: str | None, number: int) -> Patch | None:
