@@ -21,7 +21,7 @@ from tasks.secrets import MASK
 from tasks.text import without_unprintable
 
 _RUN = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{4,}")
-_NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z.-]*")
+_NAME = re.compile(r"[0-9A-Za-z_][0-9A-Za-z._-]*")
 _ID = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _PERSON = re.compile(r"[^<>\n\0]*<[^<>\n\0]*> [0-9]{1,12} [+-][0-9]{4}")
 """Author and committer as git writes them (https://git-scm.com/docs/git-fast-import#_committer)."""

@@ -1,10 +1,12 @@
 """The report of a run as Markdown, for example for the summary of a CI job."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from pipeline.report.model import Report, TaskPart
-from tasks.model import Status
+from pipeline.view.stages import WITHOUT_GROUP
+from tasks.dialects.wording import named
+from tasks.model import NATIVE, Status
 from tasks.text import code_span, fence, plural
 
 SUCCEEDED = frozenset({Status.CHANGED, Status.UNCHANGED})
@@ -17,7 +19,7 @@ def markdown(report: Report) -> str:
     parts = [
         f"# {_text(report.plan.title or report.plan.name)}",
         _headline(report),
-        _table(report.tasks),
+        *_tables(report.tasks),
         *_failures(report.tasks),
         _conflicts(report),
         _inputs(report),
@@ -31,8 +33,28 @@ def _headline(report: Report) -> str:
     if report.seconds is not None and report.speedup is not None:
         faster = f": {report.speedup:.1f} times faster than one by one" if report.speedup > 1 else ""
         words.append(f"{plural(ran, 'task')} in {report.seconds:.1f} s{faster}")
-    words.append(f"run {code_span(report.run)} of {code_span(report.plan.path)}")
+    of = code_span(report.plan.path)
+    if not _has_batches(report):
+        of += f", {named(report.plan.dialect)}: a task per {report.plan.unit}, order {report.plan.order}"
+    words.append(f"run {code_span(report.run)} of {of}")
     return ", ".join(words)
+
+
+def _has_batches(report: Report) -> bool:
+    return report.plan.dialect in {"", NATIVE}
+
+
+def _tables(tasks: Iterable[TaskPart]) -> Iterator[str]:
+    """Yield the table of all tasks, or one for each group below its title."""
+    groups: dict[str, list[TaskPart]] = {}
+    for task in tasks:
+        groups.setdefault(task.group, []).append(task)
+    for title, own in groups.items():
+        if len(groups) > 1 or title:
+            yield f"## {_text(title) or WITHOUT_GROUP}"
+        yield _table(own)
+    if not groups:
+        yield _table(())
 
 
 def _table(tasks: Iterable[TaskPart]) -> str:
@@ -56,7 +78,7 @@ def _link(task: TaskPart) -> str:
 
 def _failures(tasks: Iterable[TaskPart]) -> list[str]:
     """Return a section with the errors of the tasks that did not succeed."""
-    failed = [task for task in tasks if task.status not in SUCCEEDED and task.error]
+    failed = [task for task in tasks if task.status not in SUCCEEDED and task.error and not task.left_out]
     parts = ["## What did not succeed"] if failed else []
     for task in failed:
         first, _, rest = (task.error or "").partition("\n")
@@ -67,7 +89,8 @@ def _failures(tasks: Iterable[TaskPart]) -> list[str]:
 
 
 def _conflicts(report: Report) -> str:
-    lines = [f"- batch {conflict.batch}: {_text(str(conflict))}" for conflict in report.conflicts]
+    named_batch = "batch {}: " if _has_batches(report) else ""
+    lines = [f"- {named_batch.format(conflict.batch)}{_text(str(conflict))}" for conflict in report.conflicts]
     return "\n".join(["## Conflicts", "", *lines]) if lines else ""
 
 

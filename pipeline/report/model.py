@@ -6,7 +6,7 @@ With the patches next to it, it is sufficient to recreate the run's commits in a
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -17,11 +17,13 @@ from containers.git.repository import GitError, Repository
 from pipeline.events import timestamp
 from pipeline.report.decode import decode
 from pipeline.report.files import ReportError, read_regular_file
+from pipeline.run.stored.status import plan_of
 from pipeline.store.records import Run, StoredStep, StoredTask
 from pipeline.store.run_options import PublishOptions
 from pipeline.store.store import Store
+from tasks.errors import PatchyardError
 from tasks.keys import AgentUse, InputHashes, canonical
-from tasks.model import Conflict
+from tasks.model import Conflict, Plan, Task
 
 __all__ = ["Report", "ReportError", "build_report", "read_report"]
 
@@ -33,12 +35,19 @@ MAX_BYTES = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class PlanPart:
-    """The plan: its path as given, and its complete text with secrets masked."""
+    """The plan: its path as given, its complete text with secrets masked, and how that was read.
+
+    `dialect` is the name of its format, `unit` what became a task, and `order` how tasks wait for others. They
+    are empty where the text cannot be read any more.
+    """
 
     path: str
     name: str
     title: str
     text: str
+    dialect: str = ""
+    unit: str = ""
+    order: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +104,9 @@ class TaskPart:
     """A task of the run.
 
     `key` is the hash of all its inputs. It is `None` for a task that never started, like all fields that only a
-    started task has. `patch` is the name of a file next to the report. `cost` is in US dollars.
+    started task has. `patch` is the name of a file next to the report. `cost` is in US dollars. `group` is the
+    title of the part of the plan that it belongs to. A task is `left_out` if the plan asks not to run it: it is
+    done already, or optional.
     """
 
     task: str
@@ -124,6 +135,8 @@ class TaskPart:
     commit: str | None = None
     tree: str | None = None
     pull_request: RequestPart | None = None
+    group: str = ""
+    left_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +191,12 @@ def build_report(repository: Repository, store: Store, run: Run) -> Report:
         GitError: The repository does not have the run's base.
     """
     inputs, stored = store.inputs(run.id), store.tasks(run.id)
+    plan = _plan_of(run)
+    planned = {task.id: task for task in plan.tasks} if plan else {}
     tasks = tuple(
-        _task(item, inputs.get(item.outcome.task), store.steps(run.id, item.outcome.task)) for item in stored
+        _with_plan(_task(item, inputs.get(item.outcome.task), steps), planned.get(item.outcome.task))
+        for item in stored
+        for steps in [store.steps(run.id, item.outcome.task)]
     )
     return Report(
         version=VERSION,
@@ -187,7 +204,7 @@ def build_report(repository: Repository, store: Store, run: Run) -> Report:
         run=run.id,
         status=str(run.status),
         key=_key(tasks),
-        plan=PlanPart(run.plan_path, run.plan_name, run.plan_title, run.plan_text),
+        plan=_plan_part(run, plan),
         base=BasePart(run.base, repository.tree(run.base), run.base_name),
         pool_size=run.pool_size,
         started_at=timestamp(run.started_at),
@@ -225,6 +242,24 @@ def read_report(path: Path) -> Report:
     except ValueError as error:
         raise ReportError(f"{path}: {error}") from None
     return report
+
+
+def _plan_of(run: Run) -> Plan | None:
+    """Return the plan of a run; `None` if its text cannot be read any more: the store has its tasks."""
+    try:
+        return plan_of(run)
+    except PatchyardError:
+        return None
+
+
+def _plan_part(run: Run, plan: Plan | None) -> PlanPart:
+    part = PlanPart(run.plan_path, run.plan_name, run.plan_title, run.plan_text)
+    return replace(part, dialect=plan.dialect, unit=plan.unit, order=plan.order) if plan else part
+
+
+def _with_plan(part: TaskPart, task: Task | None) -> TaskPart:
+    """Return a task with what the plan says of it."""
+    return replace(part, group=task.group, left_out=task.is_left_out) if task else part
 
 
 def _task(item: StoredTask, inputs: InputHashes | None, steps: Iterable[StoredStep]) -> TaskPart:

@@ -1,7 +1,7 @@
 """Stages of a run as it is shown: the batches of its plan, or the groups of a plan without batches."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 
 from pipeline.view.timeline import DONE, INTERRUPTED, PENDING, RUNNING, Bar, Row, Stage, StageKind
 from tasks.model import Plan, Status
@@ -11,11 +11,15 @@ WITHOUT_GROUP = "In no group"
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How the tasks of a plan are divided: the number of each task's stage, and the titles of the stages."""
+    """How the tasks of a plan are divided: the number of each task's stage, and the titles of the stages.
 
-    kind: StageKind
-    numbers: Mapping[str, int]
-    titles: Mapping[int, str]
+    `left_out` are the tasks that the plan asks not to run.
+    """
+
+    kind: StageKind = StageKind.BATCH
+    numbers: Mapping[str, int] = field(default_factory=dict)
+    titles: Mapping[int, str] = field(default_factory=dict)
+    left_out: Collection[str] = ()
 
     def of(self, task: str, batch: int) -> int:
         """Return the number of a task's stage; `batch` is that of the store, for a plan that is not known."""
@@ -32,24 +36,22 @@ class Layout:
 def layout_of(plan: Plan | None) -> Layout:
     """Return how the tasks of a plan are divided; without a plan, by the batches that the store has."""
     if plan is None:
-        return Layout(StageKind.BATCH, {}, {})
+        return Layout()
+    left_out = {task.id for task in plan.tasks if task.is_left_out}
     if plan.has_batches:
-        titles_of_batches = {batch.number: batch.title for batch in plan.batches}
-        return Layout(StageKind.BATCH, {task.id: task.batch for task in plan.tasks}, titles_of_batches)
-    titles = list(dict.fromkeys(task.group for task in plan.tasks))
-    if not any(titles):
-        return Layout(StageKind.NONE, {task.id: 1 for task in plan.tasks}, {1: ""})
-    numbers = {title: place for place, title in enumerate(titles, 1)}
-    return Layout(
-        StageKind.GROUP,
-        {task.id: numbers[task.group] for task in plan.tasks},
-        {place: title or WITHOUT_GROUP for title, place in numbers.items()},
-    )
+        own = {task.id: task.batch for task in plan.tasks}
+        titles = {batch.number: batch.title for batch in plan.batches}
+        return Layout(StageKind.BATCH, own, titles, left_out)
+    groups = {title: place for place, title in enumerate(dict.fromkeys(task.group for task in plan.tasks), 1)}
+    own = {task.id: groups[task.group] for task in plan.tasks}
+    if not any(groups):
+        return Layout(StageKind.NONE, own, {1: ""}, left_out)
+    titles = {place: title or WITHOUT_GROUP for title, place in groups.items()}
+    return Layout(StageKind.GROUP, own, titles, left_out)
 
 
-def stages_of(plan: Plan | None, layout: Layout, rows: Sequence[Row], bars: Sequence[Bar]) -> tuple[Stage, ...]:
+def stages_of(layout: Layout, rows: Iterable[Row], bars: Iterable[Bar]) -> tuple[Stage, ...]:
     """Return the stages that have tasks, in the order of the plan."""
-    left_out = {task.id for task in plan.tasks if task.is_left_out} if plan else set[str]()
     parts = _parts(bars)
     by_stage: dict[int, list[Row]] = {}
     for row in rows:
@@ -61,7 +63,7 @@ def stages_of(plan: Plan | None, layout: Layout, rows: Sequence[Row], bars: Sequ
             label=layout.label(number),
             tasks=len(by_stage[number]),
             ended=sum(row.done for row in by_stage[number]),
-            state=_state(by_stage[number], left_out),
+            state=_state(by_stage[number]),
             parts=tuple(parts.get(number, ())),
         )
         for number in dict.fromkeys([*layout.titles, *by_stage])
@@ -69,8 +71,8 @@ def stages_of(plan: Plan | None, layout: Layout, rows: Sequence[Row], bars: Sequ
     )
 
 
-def _state(rows: Iterable[Row], left_out: set[str]) -> str:
-    states = {str(Status.UNCHANGED) if row.task in left_out and row.done else row.state for row in rows}
+def _state(rows: Iterable[Row]) -> str:
+    states = {str(Status.UNCHANGED) if row.left_out and row.done else row.state for row in rows}
     if states == {PENDING}:
         return PENDING
     if not states.isdisjoint({PENDING, RUNNING, INTERRUPTED}):

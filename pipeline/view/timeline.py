@@ -77,7 +77,10 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of the task table. `start` and `seconds` are those of the last attempt, if there is one."""
+    """A row of the task table. `start` and `seconds` are those of the last attempt, if there is one.
+
+    A task is `left_out` if the plan asks not to run it: it is done already, or optional.
+    """
 
     task: str
     title: str
@@ -94,6 +97,7 @@ class Row:
     request: PullRequest | None = None
     cost: float | None = None
     cached: bool = False
+    left_out: bool = False
 
     @property
     def done(self) -> bool:

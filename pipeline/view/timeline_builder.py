@@ -131,7 +131,7 @@ def timeline(
         clock=clock,
         lanes=_lanes(bars, source.run.pool_size if live else 0),
         rows=rows,
-        stages=stages_of(source.plan, layout, rows, bars),
+        stages=stages_of(layout, rows, bars),
         conflicts=tuple(source.conflicts),
         span=max(MIN_SPAN, end),
         elapsed=_elapsed(source, end, live=live),
@@ -289,14 +289,17 @@ def _rows(source: Source, layout: Layout, bars: Sequence[Bar], same: Mapping[str
     names |= set(outcomes)
     known += [(bar.task, bar.title, bar.stage) for bar in last.values() if bar.task not in names]
     return tuple(
-        same.get(task) or _row(task, title, layout.of(task, batch), outcomes.get(task), last.get(task))
+        same.get(task) or _row(task, title, batch, layout, outcomes.get(task), last.get(task))
         for task, title, batch in known
     )
 
 
-def _row(task: str, title: str, stage: int, stored: StoredTask | None, bar: Bar | None) -> Row:
+def _row(  # noqa: PLR0913, PLR0917 - what is known of a task
+    task: str, title: str, batch: int, layout: Layout, stored: StoredTask | None, bar: Bar | None
+) -> Row:
     place = {
-        "stage": stage,
+        "stage": layout.of(task, batch),
+        "left_out": task in layout.left_out,
         "attempts": bar.number if bar else 0,
         "lane": bar.lane if bar else None,
         "start": bar.start if bar else None,
@@ -313,6 +316,7 @@ def row_of(  # noqa: PLR0913 - where the task ran, all of it named
     request: PullRequest | None,
     *,
     stage: int,
+    left_out: bool,
     attempts: int,
     lane: str | None,
     start: float | None,
@@ -334,4 +338,5 @@ def row_of(  # noqa: PLR0913 - where the task ran, all of it named
         request=request,
         cost=outcome.cost,
         cached=outcome.cached,
+        left_out=left_out,
     )

@@ -1,5 +1,6 @@
 """Plans of other tools in the API and on the page."""
 
+import json
 from pathlib import Path
 
 from project import Project
@@ -82,3 +83,12 @@ def test_page_has_groups_as_sections_and_the_header_as_text(project: Project, se
     assert f'role="cell">Phase 1: {escaped} <small>1 of 1' in report
     assert f"**Goal:** greet {escaped} all." in report
     assert "batch" not in report.partition("<body")[2].partition("<script>")[0].lower()
+    shown = project.call("report", run).expect(0).out
+    assert "superpowers plan: a task per item, order as-written" in shown
+    assert shown.count("\n## Phase ") == 2
+    suites = project.call("report", run, "--format", "junit").expect(0).out
+    assert '<testsuite name="Phase 2: Later"' in suites
+    assert 'classname="greet-script-alert-1-script.group-2"' in suites
+    record = json.loads(project.call("report", run, "--format", "json").expect(0).out)
+    assert record["plan"].items() >= {"dialect": "superpowers", "unit": "item", "order": "as-written"}.items()
+    assert {task["task"]: task["group"] for task in record["tasks"]} == groups
