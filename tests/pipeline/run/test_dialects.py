@@ -7,7 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from github_server import GitHubServer
 from project import Done, Project
+from repositories import Clone
+
+NAME = "octo/demo"
 
 AGENT = (
     'name="$PATCHYARD_TASK"; cat > "$SHARED/$name.prompt"; echo "start $name" >> "$SHARED/order"; '
@@ -66,7 +70,8 @@ LAYOUTS = {
             ".kiro/steering/product.md": "p",
         },
         {"1": (), "2": ("1",)},
-        ("`.kiro/specs/login/requirements.md`", "2.1 b"),
+        ("`.kiro/specs/login/requirements.md`", "`.kiro/steering`", "2.1 b"),
+        2,
     ),
     "openspec": Layout(
         "openspec/changes/add-login",
@@ -123,6 +128,7 @@ LAYOUTS = {
         },
         {"1": (), "2": ("1",)},
         ("- b",),
+        2,
     ),
     "conductor": Layout(
         "conductor/tracks/x",
@@ -131,7 +137,8 @@ LAYOUTS = {
             "conductor/tracks/x/spec.md": "spec",
         },
         {"1.1": (), "1.2": ("1.1",)},
-        ("`conductor/tracks/x/spec.md`",),
+        ("`conductor/tracks/x/spec.md`", "Task: Two"),
+        3,
     ),
     "humanlayer": Layout(
         "thoughts/shared/plans/x.md",
@@ -195,18 +202,17 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize("dialect", LAYOUTS)
-def test_plan_runs_in_its_order_and_its_boxes_are_set(project: Project, dialect: str) -> None:
-    layout = LAYOUTS[dialect]
-    for name, text in layout.files.items():
-        path = project.root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    project.clone.git("add", "--all")
-    project.clone.git("commit", "--quiet", "-m", "plans")
+def test_plan_runs_in_its_order_is_published_stacked_and_its_boxes_are_set(
+    hosted: Project, github: GitHubServer, tmp_path: Path, dialect: str
+) -> None:
+    project, layout = hosted, LAYOUTS[dialect]
+    project.clone.commit(dict(layout.files))
+    project.clone.git("push", "--quiet", github.repository(NAME).path, "main")
 
     done = project.run(Path(layout.plan), "--agent", AGENT, *layout.options).expect(0)
 
     assert done.statuses == dict.fromkeys(layout.waits, "changed")
+    assert done.records[0]["dialect"] == dialect
     order = (project.shared / "order").read_text().splitlines()
     for task, needed in layout.waits.items():
         for other in needed:
@@ -215,19 +221,46 @@ def test_plan_runs_in_its_order_and_its_boxes_are_set(project: Project, dialect:
     prompt = (project.shared / f"{list(layout.waits)[-1]}.prompt").read_text()
     for text in layout.prompt:
         assert text in prompt
+    _check_pull_requests(project, github, tmp_path, done, layout)
+    if layout.set is not None:
+        _check_ticks(project, layout, layout.set)
 
-    if layout.set is None:
-        return
+
+def _check_pull_requests(
+    project: Project, github: GitHubServer, tmp_path: Path, done: Done, layout: Layout
+) -> None:
+    """Check that another clone publishes the run from its report, each task on what it builds on."""
+    project.call("patches", done.run, "-o", tmp_path / "out").expect(0)
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["plan"]["dialect"] == done.records[0]["dialect"]
+    project.clone.user.git("clone", "-q", github.repository(NAME).path, tmp_path / "there", cwd=tmp_path)
+    there = Clone(project.clone.user, tmp_path / "there")
+    there.git("remote", "set-url", "origin", github.clone_url(NAME))
+
+    project.call("publish", "--from", tmp_path / "out", cwd=there.path).expect(0)
+
+    branches = {task: str(done.outcome(task)["branch"]) for task in layout.waits}
+    expected = {
+        branches[task]: "main"
+        if not needed
+        else branches[needed[0]]
+        if len(needed) == 1
+        else f"{branches[task]}-base"
+        for task, needed in layout.waits.items()
+    }
+    assert {pull.head: pull.base for pull in github.pull_requests(NAME)} == expected
+
+
+def _check_ticks(project: Project, layout: Layout, number: int) -> None:
+    """Check that `tick` sets the boxes and nothing else, and that nothing is left to run then."""
     path = project.root / layout.plan
     before = path.read_text() if path.is_file() else ""
-    said = project.call("tick").expect(0).out
-    assert f": {layout.set} set, of " in said
-    project.call("tick").expect(0)
+    assert f": {number} set, of " in project.call("tick").expect(0).out
+    assert "nothing to set" in project.call("tick").expect(0).out
     if before:
         assert _without_marks(path.read_text()) == _without_marks(before)
-    assert project.run(Path(layout.plan), "--agent", AGENT, *layout.options).expect(
-        0
-    ).statuses == dict.fromkeys(layout.waits, "skipped")
+    (notice,) = project.run(Path(layout.plan), "--agent", AGENT, *layout.options).expect(0).records
+    assert " plan in which every task is done" in notice["message"]
 
 
 def _commit(done: Done, task: str) -> str:
