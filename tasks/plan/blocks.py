@@ -136,6 +136,11 @@ class Document:
                     yield block.start, "comment"
 
 
+def known_field(name: str) -> tuple[FieldKind, FileAction | None] | None:
+    """Return what the field of a name is for, such as `Files` or `File(s)`, if there is one."""
+    return FIELDS.get(name.lower().replace("(s)", "s"))
+
+
 def parse_blocks(text: str) -> Document:
     """Return a text's blocks. Lines end with a line feed alone, and the text has no NUL characters."""
     from markdown_it import MarkdownIt, rules_block  # noqa: PLC0415 - keeps the start of the command line quick
@@ -210,7 +215,7 @@ def _field(state: "StateBlock", line: int, _end: int, silent: bool) -> bool:  # 
     if match is None:
         return False
     name = " ".join(match["name"].split())
-    known = FIELDS.get(name.lower())
+    known = known_field(name)
     if known is None:
         state.env["suspects"].setdefault(line, name)
         # It stays text, but not that of a list's item above it: such an item may be a command.

@@ -16,10 +16,9 @@ from tasks.plan.commands import (
     title_of,
     unwrap,
 )
-from tasks.plan.files import without_checkbox
+from tasks.plan.files import LISTS, without_checkbox
 from tasks.plan.sections import Field
 
-LISTS = frozenset({"bullet_list_open", "ordered_list_open"})
 SILENT = frozenset({"hr", "html_block"})
 """Blocks without content: separators and comments."""
 

@@ -1,25 +1,38 @@
 """Read the items of a **Files:** field."""
 
 import re
-from collections.abc import Iterator
 
 from tasks.diagnostics import Report, quoted
 from tasks.model import DeclaredFile, FileAction
 from tasks.plan.blocks import ACTIONS, Block, Document
 from tasks.plan.sections import Field
 
+LISTS = frozenset({"bullet_list_open", "ordered_list_open"})
 _CHECKBOX = re.compile(r"\[[ xX]\](?:\s+|$)")
 _WORDS = "|".join(ACTIONS)
 _ACTION = re.compile(
     rf"(?i)[*_]{{0,2}}(?P<action>{_WORDS})d?(?:\s+files?)?(?:\s*:[*_]{{0,2}}|[*_]{{0,2}}\s*:|(?=[*_]{{0,2}}\s+`)[*_]{{0,2}})\s*"
 )
 _BARE_ACTION = re.compile(rf"(?i)(?P<action>{_WORDS})\s+(?=\S+$)")
+_TEST = re.compile(r"(?i)[*_]{0,2}tests?(?:\s+files?)?(?:\s*:[*_]{0,2}|[*_]{0,2}\s*:)\s*")
 _SPAN = re.compile(r"(`+)(?!`)(?P<path>[^`\n]+)\1(?!`)")
-_JOIN = re.compile(r"\s*(?:,\s*and|,|and|&|\+)\s*(?=`)")
+_JOIN = re.compile(r"(?::\d[\d,-]*)?(?:\s*\([^()`]*\))?\s*(?:,\s*and|,|and|&|\+)\s*(?=`)")
 _LINK = re.compile(r"\[`?(?P<path>[^\]`]+)`?\]\([^)\s]*\)")
-_REMARK = re.compile(r"(?<=\s)[-–—#](?:\s.*|$)|(?<=\s)\(.*|:\s.*", re.DOTALL)  # noqa: RUF001 - the dashes that people type
-_LINES = re.compile(r":\d+(?:-\d+)?$")
+_INSIDE = r"(?:[^()]|\([^()]*\))*"
+_IN_BRACKETS = re.compile(rf"(?<=\s)\({_INSIDE}(?:\)(?=\s*(?:$|,\s|:\s|[-–—#](?:\s|$)))|$)")  # noqa: RUF001 - the dashes that people type
+"""A remark in brackets at the end of a path."""
+_REMARK = re.compile(r"(?<=\s)[-–—#](?:\s.*|$)|:\s.*", re.DOTALL)  # noqa: RUF001 - likewise
+_SENTENCE = re.compile(r"(?<=\s)\([^()]*\)\s.*", re.DOTALL)
+"""Words in brackets, and more after a blank: a remark, unless only all of it together is a path."""
+_ENDS_AS_PATH = re.compile(r"[./\\][\w*]{1,12}/?$|/$")
+_LINES = re.compile(r":L?\d+(?:[-–,:]\s*L?\d+)*\+?$|#L\d+(?:-L?\d+)?$|(?<=\s)\((?:lines?|L)\s*\d[^()]*\)$")  # noqa: RUF001 - likewise
+_WORDS_OF_A_SENTENCE = 3
 _NOTHING = frozenset({"", "none", "n/a", "nothing", "-", "–", "—"})  # noqa: RUF001 - likewise
+
+
+def has_checkbox(text: str) -> bool:
+    """Whether an item begins with `[ ]` or `[x]`."""
+    return bool(_CHECKBOX.match(text))
 
 
 def without_checkbox(text: str) -> str:
@@ -27,57 +40,88 @@ def without_checkbox(text: str) -> str:
     return _CHECKBOX.sub("", text, count=1) if _CHECKBOX.match(text) else text
 
 
-def declared_files(document: Document, field: Field, report: Report) -> tuple[list[DeclaredFile], list[Block]]:
-    """Return the files that a field names, and the blocks below it that are not its own but text."""
-    default = field.action or FileAction.MODIFY
-    files = list(_item(document, field.value, field.line, default, report)) if field.value else []
+def declared_files(
+    document: Document, field: Field, report: Report
+) -> tuple[list[DeclaredFile], list[list[Block]]]:
+    """Return the files that a field names, and what in it and below it is not its own but text, in parts."""
+    reader = _Reader(document, report, field.action or FileAction.MODIFY)
     rest = list(field.blocks)
-    if rest and not field.value and rest[0].kind == "text":
+    if field.value:
+        reader.item(field.value, field.line, field.end)
+    elif rest and rest[0].kind == "text":
         block = rest.pop(0)
-        for offset, line in enumerate(block.content.split("\n")):
-            files += _item(document, line, block.start + offset, default, report)
-    while rest and rest[0].kind in {"bullet_list_open", "ordered_list_open"}:
-        files += _list(document, rest.pop(0), default, report)
-    for file in files:
+        for line, text in enumerate(block.content.split("\n"), block.start):
+            reader.item(text, line, line + 1)
+    first = True
+    while rest and rest[0].kind in LISTS and (first or reader.has_only_paths(rest[0])):
+        first = False
+        if (left := reader.list(rest.pop(0))) is not None:
+            rest.insert(0, left)
+            break
+    for file in reader.files:
         if file.outside:
             column = document.column(file.line - 1, file.path)
             report.warning(
                 file.line, column, f"{quoted(file.path)} is outside of the repository: this task will fail"
             )
-    return files, rest
+    return reader.files, [*([block] for block in reader.prose), rest]
 
 
-def _list(document: Document, block: Block, default: FileAction, report: Report) -> Iterator[DeclaredFile]:
-    for item in document.children(block):
-        inside = document.children(item)
-        text = without_checkbox(inside[0].content) if inside and inside[0].kind == "text" else ""
-        nested = [child for child in inside if child.kind in {"bullet_list_open", "ordered_list_open"}]
-        action, paths = _read(text, default) if nested else (default, [])
-        if nested and not paths:
-            for child in nested:
-                yield from _list(document, child, action, report)
-        else:
-            yield from _item(document, text, item.start, default, report)
+class _Reader:
+    """Reads the items of one field: `files`, and `prose`, which names none and is text for the agent."""
 
+    def __init__(self, document: Document, report: Report, default: FileAction) -> None:
+        self._document = document
+        self._report = report
+        self._default = default
+        self.files: list[DeclaredFile] = []
+        self.prose: list[Block] = []
 
-def _item(
-    document: Document, text: str, line: int, default: FileAction, report: Report
-) -> Iterator[DeclaredFile]:
-    """Yield the files of one item. `line` is 0-based."""
-    text = without_checkbox(text.strip())
-    action, paths = _read(text, default)
-    if not paths and not _is_nothing(text):
-        report.error(
-            line + 1, document.column(line, text), f"{quoted(text)} does not name a file; write `Create: path`"
-        )
-    for path in paths:
-        yield DeclaredFile(action, path, line + 1)
+    def list(self, block: Block, default: FileAction | None = None) -> Block | None:
+        """Add the items of a list, and return its end from the first item with a box on, which is a step."""
+        default = default or self._default
+        is_boxed = self.has_only_paths(block)
+        for item in self._document.children(block):
+            inside = self._document.children(item)
+            content = inside[0].content if inside and inside[0].kind == "text" else ""
+            if not is_boxed and has_checkbox(content):
+                return block._replace(start=item.start)
+            text = without_checkbox(content)
+            nested = [child for child in inside if child.kind in LISTS]
+            action, paths = _read(text, default) if nested else (default, [])
+            if nested and (not paths or _is_caption(text)):
+                for child in nested:
+                    self.list(child, action)
+            else:
+                self.item(text, item.start, item.end, default)
+        return None
+
+    def has_only_paths(self, block: Block) -> bool:
+        """Whether every item of a list is a path, or says what becomes of one."""
+        texts = [
+            child.content for item in self._document.children(block) for child in self._document.children(item)
+        ]
+        return all(_is_strict(without_checkbox(text.strip())) for text in texts)
+
+    def item(self, text: str, line: int, end: int, default: FileAction | None = None) -> None:
+        """Add the files of one item on some lines (0-based, `end` not included)."""
+        text = without_checkbox(text.strip())
+        action, paths = _read(text, default or self._default)
+        if paths and _is_sentence(text):
+            token = self._document.tokens[0]
+            self.prose.append(Block("text", line, end, text, token, 0, 0))
+            paths = [path for path in map(_span_path, _SPAN.finditer(text)) if _ENDS_AS_PATH.search(path)]
+        elif not paths and not _is_nothing(_without_remark(text)):
+            message = f"{quoted(text)} does not name a file; write `Create: path`"
+            self._report.error(line + 1, self._document.column(line, text), message)
+        self.files += [DeclaredFile(action, path, line + 1) for path in paths]
 
 
 def _read(text: str, default: FileAction) -> tuple[FileAction, list[str]]:
     """Return what an item does, and the paths that it names."""
-    match = _ACTION.match(text) or _BARE_ACTION.match(_REMARK.sub("", text, count=1).strip())
+    match = _ACTION.match(text) or _BARE_ACTION.match(_without_remark(text).strip())
     action = ACTIONS[match["action"].lower()] if match else default
+    match = match or _TEST.match(text)
     text = (text[match.end() :] if match else text).strip()
     paths: list[str] = []
     position = 0
@@ -86,12 +130,48 @@ def _read(text: str, default: FileAction) -> tuple[FileAction, list[str]]:
         joined = _JOIN.match(text, span.end())
         position = joined.end() if joined else len(text)
     if not paths:
-        plain = _REMARK.sub("", text, count=1).split("\n", 1)[0].strip()
-        parts = re.split(r",\s+", plain)
+        plain = _LINES.sub("", _without_remark(text).split("\n", 1)[0].strip())
+        parts = [part.rstrip() for part in re.split(r",\s+", plain.strip())]
         parts = parts if all(" " not in part for part in parts) else [plain]
         paths = [part for part in parts if not _is_nothing(part)]
-    return action, [path for path in (_LINES.sub("", path.strip()) for path in paths) if path]
+    return action, [path for path in (_LINES.sub("", path.strip()).strip() for path in paths) if path]
+
+
+def _span_path(span: re.Match[str]) -> str:
+    return _LINES.sub("", span["path"].strip()).strip()
+
+
+def _without_remark(text: str) -> str:
+    """Return a path without backticks, and without what an item says of it at its end."""
+    text = _REMARK.sub("", _IN_BRACKETS.sub("", text), count=1)
+    if found := _SENTENCE.search(text):
+        before = text[: found.start()].rstrip()
+        is_one = not _ENDS_AS_PATH.search(before) and _ENDS_AS_PATH.search(text.rstrip())
+        text = text if is_one else before
+    return text
+
+
+def _is_caption(text: str) -> bool:
+    """Whether an item above a list only says what is in it, such as `Tests:`."""
+    return text.rstrip("*_ ").endswith(":")
+
+
+def _is_sentence(text: str) -> bool:
+    """Whether an item is a sentence, which may have paths in it, rather than a path."""
+    if _ACTION.match(text) or _TEST.match(text) or _SPAN.match(text) or _LINK.match(text):
+        return False
+    plain = _without_remark(text).strip()
+    return "`" in plain or (len(plain.split()) >= _WORDS_OF_A_SENTENCE and not _ENDS_AS_PATH.search(plain))
+
+
+def _is_strict(text: str) -> bool:
+    """Whether an item is nothing but a path and a remark, or says what becomes of it."""
+    if match := (_ACTION.match(text) or _TEST.match(text)):
+        text = text[match.end() :]
+    if span := (_SPAN.match(text) or _LINK.match(text)):
+        return bool(match) or not re.match(r"\s+\w", text[span.end() :])
+    return " " not in _without_remark(text).strip() and bool(match or _ENDS_AS_PATH.search(text))
 
 
 def _is_nothing(text: str) -> bool:
-    return text.lower().strip("*_()").removesuffix(".") in _NOTHING and text not in {".", ".."}
+    return text.lower().strip("*_() ").removesuffix(".") in _NOTHING and text not in {".", ".."}

@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from tasks.diagnostics import Report, quoted
 from tasks.plan.blocks import Block, Document, without_comments
-from tasks.plan.fields import LISTS, SILENT
-from tasks.plan.files import without_checkbox
+from tasks.plan.fields import SILENT
+from tasks.plan.files import LISTS, without_checkbox
 from tasks.plan.sections import GROUP_NUMBER, GROUP_WORDS, Field
 
 _Name = TypeVar("_Name", bound=Hashable)

@@ -252,8 +252,10 @@ class SectionReader:
         elif item.kind is FieldKind.VERIFICATION:
             draft.verification = fields.verification(item)
         elif item.kind is FieldKind.FILES:
-            files, rest = declared_files(fields.document, item, self._report)
+            files, (*texts, rest) = declared_files(fields.document, item, self._report)
             draft.files += files
+            for text in texts:
+                self._add_text(draft, text)
         elif item.kind is FieldKind.DEPENDENCIES:
             draft.links, rest = read_links(fields.document, item, self._report)
         elif item.kind is FieldKind.COMMIT:

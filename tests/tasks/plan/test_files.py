@@ -48,6 +48,24 @@ def declared(text: str) -> list[tuple[str, str, int]]:
         ("update/notes.txt", "modify", "update/notes.txt"),
         ("Create: .", "create", "."),
         ("Modify: src/**/*.py", "modify", "src/**/*.py"),
+        ("file (special).txt", "modify", "file (special).txt"),
+        ("Create: file (special).txt (new) - why", "create", "file (special).txt"),
+        ("My (old) file.txt", "modify", "My (old) file.txt"),
+        ("app/(auth)/page.tsx (the form)", "modify", "app/(auth)/page.tsx"),
+        ("a.py (new) and more words", "modify", "a.py"),
+        ("a.py (see b(c) in it)", "modify", "a.py"),
+        ("a.py (never closed", "modify", "a.py"),
+        ("Makefile (see docs/a.md)", "modify", "Makefile"),
+        ("Test: tests/a.py", "modify", "tests/a.py"),
+        ("**Test:** `tests/a.py`", "modify", "tests/a.py"),
+        ("Tests: tests/my notes.py", "modify", "tests/my notes.py"),
+        ("Modify: `a.py:12-34`", "modify", "a.py"),
+        ("Modify: `a.py:12-34,50`", "modify", "a.py"),
+        ("Modify: a.py:12, 50-60", "modify", "a.py"),
+        ("Modify: a.py#L12-L34", "modify", "a.py"),
+        ("Modify: a.py (lines 3-9)", "modify", "a.py"),
+        ("Modify: `a.py (lines 3–9)`", "modify", "a.py"),  # noqa: RUF001 - a dash that people type
+        ("`a.py` (lines 3-9)", "modify", "a.py"),
     ],
 )
 def test_an_item(item: str, action: str, path: str) -> None:
@@ -73,6 +91,18 @@ def test_an_item(item: str, action: str, path: str) -> None:
         ),
         ("**Files:**\n- Create: a\n  - a remark\n- b", [("create", "a", 3), ("modify", "b", 5)]),
         ("**Files:**\n\n1. a\n2. b", [("modify", "a", 4), ("modify", "b", 5)]),
+        ("**File(s)**: `a.txt`", [("modify", "a.txt", 2)]),
+        ("**File(s) to Create:** a.txt", [("create", "a.txt", 2)]),
+        ("**Files:** `a` (one), `b` (two) and `c`:12", [("modify", name, 2) for name in "abc"]),
+        ("**Files:** a.txt (one), b.txt (two)", [("modify", "a.txt", 2), ("modify", "b.txt", 2)]),
+        ("**Files to Create:**\n- Test: a.txt", [("create", "a.txt", 3)]),
+        (
+            "**Files:**\n- Tests:\n  - a.txt\n- Source:\n  - b.txt",
+            [("modify", "a.txt", 4), ("modify", "b.txt", 6)],
+        ),
+        ("**Files:**\n- [ ] Create: a.txt\n- [x] `b.txt`", [("create", "a.txt", 3), ("modify", "b.txt", 4)]),
+        ("**Files:** N/A (only tests are run)", []),
+        ("**Files:** None - it only reads", []),
         ("**Files:** None", []),
         ("**Files:**\n- None", []),
         ("**Files:** (none)", []),
@@ -98,3 +128,39 @@ def test_an_item_without_a_path_is_an_error() -> None:
     assert [str(found) for found in parsed.diagnostics] == [
         "p.md:3:3: error: `Create:` does not name a file; write `Create: path`"
     ]
+
+
+def text_and_files(text: str) -> tuple[str, list[str]]:
+    parsed = parse(f"### Task 1: A\n{text}\n", "p.md", agent="a")
+    assert parsed.plan is not None
+    (task,) = parsed.plan.tasks
+    return task.implementation, [file.path for file in task.files]
+
+
+@pytest.mark.parametrize(
+    ("text", "prose", "files"),
+    [
+        (
+            "**Files:**\n- Create: `a.txt`\n- [ ] **Step 1: Write it**\n  more\n- [ ] Step 2",
+            "- [ ] **Step 1: Write it**\n  more\n- [ ] Step 2",
+            ["a.txt"],
+        ),
+        ("**Files:**\n- a.txt\n\n- [ ] Run `make`", "- [ ] Run `make`", ["a.txt"]),
+        ("**Files:**\n- [ ] Write the test\n- [ ] `b.txt`", "- [ ] Write the test\n- [ ] `b.txt`", []),
+        ("**Files:** a.txt\n- [ ] Write the test", "- [ ] Write the test", ["a.txt"]),
+        (
+            "**Files:**\n- a.txt\n\n1. Write the test\n2. See it fail",
+            "1. Write the test\n2. See it fail",
+            ["a.txt"],
+        ),
+        ("**Files:**\n- a.txt\n\n* Create: b.txt", "", ["a.txt", "b.txt"]),
+        ("**Files:** All files in `src/lib/`", "**Files:** All files in `src/lib/`", ["src/lib/"]),
+        (
+            "**Files:**\n- Whatever the tests need\n- a.txt\n\nMore.",
+            "- Whatever the tests need\n\nMore.",
+            ["a.txt"],
+        ),
+    ],
+)
+def test_what_is_not_a_file_is_text_for_the_agent(text: str, prose: str, files: list[str]) -> None:
+    assert text_and_files(text) == (prose, files)
