@@ -16,7 +16,8 @@ def packed(source: Source, options: ReadOptions) -> str:
     """
     if source.text.startswith(_PREFIX) or (source.beside == Beside() and options == ReadOptions()):
         return source.text
-    content = {"text": source.text, "files": source.beside.files, "names": sorted(source.beside.names)}
+    beside = source.beside
+    content = {"text": source.text, "files": beside.files, "names": sorted(beside.names), "place": beside.place}
     return _PREFIX + json.dumps({**content, "options": asdict(options)})
 
 
@@ -28,7 +29,7 @@ def unpacked(source: Source, options: ReadOptions) -> tuple[Source, ReadOptions]
     try:
         found = json.loads(text[len(_PREFIX) :])
         files = tuple((str(name), str(content)) for name, content in found["files"])
-        beside = Beside(files, frozenset(map(str, found["names"])))
+        beside = Beside(files, frozenset(map(str, found["names"])), str(found.get("place", "")))
         return Source(path, str(found["text"]), beside), _options(found["options"])
     except (ValueError, KeyError, TypeError):
         return source, options

@@ -8,6 +8,14 @@ from tasks.dialects.outline import Outline, outline
 
 MAIN_DOCUMENTS = ("tasks.md", "tasks.json", "prd.json", "plan.md")
 """The files that are the plan of a directory, the first that is there."""
+TOOL_FOLDERS = (
+    (".kiro", "specs"),
+    ("openspec", "changes"),
+    ("conductor", "tracks"),
+    ("conductor", "archive"),
+    (".sisyphus",),
+)
+"""Folders, one in the other, that tell which tool a plan is of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,11 +23,13 @@ class Beside:
     """What is beside the text of a plan.
 
     `files` are name and text of the files of a directory that is the plan as a whole, sorted by name. `names`
-    are the names of files in the plan's directory.
+    are the names of files in the plan's directory. `place` is the plan's path from the folder of its tool on,
+    such as `.kiro/specs/login/tasks.md`, where the path that the user gave begins below that.
     """
 
     files: tuple[tuple[str, str], ...] = ()
     names: frozenset[str] = frozenset()
+    place: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,8 +58,8 @@ class Source:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The parts of the path."""
-        return PurePosixPath(self.path.replace("\\", "/")).parts
+        """The parts of the path, from the folder of its tool on if that is known."""
+        return _parts(self.beside.place or self.path)
 
     def folder(self, *above: str) -> str:
         """Return the name of the file's folder if it is in these, such as `openspec`, `changes`, or nothing."""
@@ -57,5 +67,23 @@ class Source:
 
     def is_below(self, *folders: str) -> bool:
         """Whether the path has these folders, one in the other, such as `.kiro`, `specs`."""
-        parts, width = self.parts, len(folders)
-        return any(parts[at : at + width] == folders for at in range(len(parts)))
+        return _find(self.parts, folders) is not None
+
+
+def place_of(path: str, absolute: str) -> str:
+    """Return `Beside.place` of a plan: its path as the user gave it, and as an absolute one."""
+    given, whole = _parts(path), _parts(absolute)
+    found = [_find(whole, folders) for folders in TOOL_FOLDERS if _find(given, folders) is None]
+    begins = max((at for at in found if at is not None), default=None)
+    return "" if begins is None else "/".join(whole[begins:])
+
+
+def _parts(path: str) -> tuple[str, ...]:
+    return PurePosixPath(path.replace("\\", "/")).parts
+
+
+def _find(parts: tuple[str, ...], folders: tuple[str, ...]) -> int | None:
+    """Return where some folders, one in the other, are in a path, the last place; `None` if they are not."""
+    width = len(folders)
+    places = (at for at in range(len(parts), -1, -1) if parts[at : at + width] == folders)
+    return next(places, None)

@@ -11,7 +11,7 @@ from containers.git.repository import Repository
 from pipeline.config.sources import Sources
 from tasks.dialects.packing import packed
 from tasks.dialects.registry import parse
-from tasks.dialects.source import MAIN_DOCUMENTS, Beside, Source
+from tasks.dialects.source import MAIN_DOCUMENTS, Beside, Source, place_of
 from tasks.errors import PatchyardError
 from tasks.model import Plan
 from tasks.plan.parser import MAX_BYTES, Parsed
@@ -56,7 +56,8 @@ def read_plan(path: str) -> PlanFile:
             return PlanFile(path, sys.stdin.buffer.read(MAX_BYTES + 1))
         if Path(path).is_dir():
             return _read_directory(path)
-        return PlanFile(path, _read(Path(path)), Beside(names=_names_beside(Path(path))))
+        beside = Beside(names=_names_beside(Path(path)), place=_place(Path(path)))
+        return PlanFile(path, _read(Path(path)), beside)
     except OSError as error:
         raise CallError(f"{path}: cannot be read: {error.strerror}") from None
 
@@ -107,11 +108,16 @@ def _read_directory(path: str) -> PlanFile:
     names = [entry.name for entry in plan_files(Path(path))]
     main = next((name for name in MAIN_DOCUMENTS if name in names), None)
     if main is not None:
-        return PlanFile(str(Path(path) / main), _read(Path(path, main)), Beside(names=frozenset(names)))
+        file = Path(path, main)
+        return PlanFile(str(file), _read(file), Beside(names=frozenset(names), place=_place(file)))
     if not names:
         raise CallError(f"{path}: no plan in this directory; name the file of the plan")
     files = tuple((name, _read(Path(path, name)).decode(errors="replace")) for name in names)
-    return PlanFile(path, b"", Beside(files, frozenset(names)))
+    return PlanFile(path, b"", Beside(files, frozenset(names), _place(Path(path))))
+
+
+def _place(path: Path) -> str:
+    return place_of(str(path), str(path.absolute()))
 
 
 def _names_beside(path: Path) -> frozenset[str]:

@@ -9,7 +9,7 @@ import pytest
 from tasks.dialects.dialect import NAMES, Order, ReadOptions, UnitKind
 from tasks.dialects.packing import packed, unpacked
 from tasks.dialects.registry import parse
-from tasks.dialects.source import Beside, Source
+from tasks.dialects.source import Beside, Source, place_of
 from tasks.model import NATIVE
 from tasks.plan.parser import Parsed
 
@@ -167,6 +167,31 @@ def test_a_packed_directory_is_read_as_the_directory() -> None:
     assert parse(text, "plans", agent="agent") == first
     assert parse(text, "plans", agent="agent", options=ReadOptions(dialect="kiro")) == first
     assert packed(Source("plans", text), ReadOptions(dialect="kiro")) == text
+
+
+@pytest.mark.parametrize(
+    ("path", "absolute", "place"),
+    [
+        ("tasks.md", "/home/me/demo/.kiro/specs/login/tasks.md", ".kiro/specs/login/tasks.md"),
+        ("login/tasks.md", "/home/me/demo/.kiro/specs/login/tasks.md", ".kiro/specs/login/tasks.md"),
+        ("x/tasks.md", "/srv/openspec/changes/a/openspec/changes/x/tasks.md", "openspec/changes/x/tasks.md"),
+        (".kiro/specs/login/tasks.md", "/home/me/demo/.kiro/specs/login/tasks.md", ""),
+        ("plan.md", "/home/me/demo/plan.md", ""),
+        ("plan.md", "/home/conductor/demo/plan.md", ""),
+    ],
+)
+def test_place_of_a_plan_begins_at_the_folder_of_its_tool(path: str, absolute: str, place: str) -> None:
+    assert place_of(path, absolute) == place
+
+
+def test_a_plan_named_from_inside_the_folder_of_its_tool_is_known_then_and_later() -> None:
+    text = "- [ ] First\n- [ ] Second\n"
+    beside = Beside(place="openspec/changes/add-login/tasks.md")
+    plan = parse(text, "tasks.md", agent="agent", beside=beside).plan
+    assert plan
+    assert (plan.dialect, plan.title) == ("openspec", "add-login")
+    stored = packed(Source("tasks.md", text, beside), ReadOptions())
+    assert parse(stored, "tasks.md", agent="agent").plan == plan
 
 
 def test_options_are_packed_with_a_file_and_a_file_alone_is_its_text() -> None:
