@@ -105,6 +105,7 @@ class Settings:
         "Dialect that the plan is written in.",
         default_text="the one that reads most of it",
         option=Option("NAME"),
+        module=ModuleArgument(),
         api=ApiField(),
     )
     unit: UnitKind | None = setting(
@@ -113,6 +114,7 @@ class Settings:
         "What becomes a task: each `item`, or each `group` of them.",
         default_text="the dialect's",
         option=Option(),
+        module=ModuleArgument(),
         api=ApiField(),
     )
     order: Order = setting(
@@ -121,6 +123,7 @@ class Settings:
         "Which tasks wait for which: `as-written`, `sequential`, or `inferred` from files and names.",
         note="for plans of other tools",
         option=Option(),
+        module=ModuleArgument(),
         api=ApiField(),
     )
     optional: bool = setting(
@@ -128,6 +131,7 @@ class Settings:
         convert=parse_flag,
         help="Run also the tasks that the plan calls optional.",
         option=Option(),
+        module=ModuleArgument(),
         api=ApiField(),
     )
     tag: str | None = setting(
@@ -135,6 +139,7 @@ class Settings:
         parse_text,
         "List of tasks to run, of a Task Master file that has several.",
         option=Option("NAME"),
+        module=ModuleArgument(),
         api=ApiField(),
     )
     timeout: float = setting(

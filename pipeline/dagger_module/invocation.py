@@ -19,9 +19,9 @@ from pipeline.dagger_module.runners import ModuleFiles, ModuleRunners, TracingLi
 from pipeline.dagger_module.source import (
     HOME,
     Source,
+    import_plan,
     import_repository,
     push_over_https,
-    select_files,
     variable_name,
 )
 from pipeline.events import (
@@ -41,6 +41,7 @@ from pipeline.run.execute import execute, recorder_for
 from pipeline.store.records import new_run_id
 from pipeline.store.run_options import Selection
 from pipeline.store.store import Store
+from tasks.dialects.wording import named, nothing_left, nothing_to_start
 from tasks.model import RunStatus
 from tasks.text import plural
 
@@ -68,28 +69,26 @@ class Invocation:
     async def open(
         cls,
         source: Source,
-        plan: dagger.File | None,
+        plan: dagger.File | str | None,
         *,
         flags: Mapping[str, object],
         selection: Selection,
         secrets: Sequence[dagger.Secret] = (),
     ) -> "Invocation":
-        """Copy the caller's repository and the plan to this disk.
+        """Copy the caller's repository and the plan, a file or a path in the repository, to this disk.
 
         Raises:
             ModuleError: There is no plan, or a secret has no name.
         """
         with translate_errors():
             has_history = await import_repository(source)
-        if plan is None:
-            root = select_files(source, include=["plan.md"])
-            if not await root.exists("plan.md"):
-                raise ModuleError("the repository has no plan.md; name a plan with --plan FILE")
-            plan = root.file("plan.md")
-        name = await plan.name()
-        if Path(name) in OWN:
-            raise ModuleError(f"a plan cannot be called {name}; name it {name}.md")
-        await plan.export(name)
+        if plan is None or isinstance(plan, str):
+            name = await import_plan(source, plan or "plan.md", [str(own) for own in OWN])
+        else:
+            name = await plan.name()
+            if Path(name) in OWN:
+                raise ModuleError(f"a plan cannot be called {name}; name it {name}.md")
+            await plan.export(name)
         named = {await variable_name(secret): await secret.plaintext() for secret in secrets}
         workspace = source if isinstance(source, dagger.Workspace) else None
         return cls(name, flags, selection, named, has_history, workspace)
@@ -132,6 +131,8 @@ class Invocation:
         """
         with translate_errors():
             prepared = await to_thread.run_sync(lambda: self.prepare(environ, publish=publish))
+            if left := nothing_to_start(prepared.plan):
+                return RunResult(prepared, None, 0, (f"{prepared.plan.path}: {left}: nothing is left to run",))
             target = await to_thread.run_sync(self._target, prepared) if prepared.settings.publish else None
             messages, opener = _MessageRecorder(), partial(Store.beside, prepared.repository.common)
             recorder = await to_thread.run_sync(recorder_for, prepared, new_run_id(now()), opener)
@@ -202,18 +203,27 @@ class Invocation:
         """
         with translate_errors():
             prepared = await to_thread.run_sync(self.prepare, {})
-        tasks = plural(len(prepared.plan.tasks), "task")
-        batches = plural(len(prepared.plan.batches), "batch")
+        plan = prepared.plan
         notes = [str(warning) for warning in prepared.warnings]
-        return "\n".join([*notes, f"{self.plan_path}: {tasks} in {batches}: the plan can be run"]) + "\n"
+        extent = plural(len(plan.tasks), "task")
+        if plan.has_batches:
+            extent += f" in {plural(len(plan.batches), 'batch')}"
+        else:
+            items = plural(plan.items, "item")
+            notes.append(f"{named(plan.dialect)}: a task per {plan.unit} ({items}), order {plan.order}")
+        verdict = nothing_left(plan) or "the plan can be run"
+        return "\n".join([*notes, f"{self.plan_path}: {extent}: {verdict}"]) + "\n"
 
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """A finished run: its result, the number of tasks that could not be published, and its messages."""
+    """A finished run: its result, the number of tasks that could not be published, and its messages.
+
+    `finished` is `None` where nothing was left to run.
+    """
 
     prepared: Prepared
-    finished: RunFinished
+    finished: RunFinished | None
     failures: int
     notes: tuple[str, ...] = ()
 
@@ -221,8 +231,9 @@ class RunResult:
     def text(self) -> str:
         """The messages, and the summary that the command line prints."""
         shown = io.StringIO()
-        show(summary(self.finished), shown)
-        return "\n".join([*self.notes, shown.getvalue().strip("\n")]) + "\n"
+        if self.finished:
+            show(summary(self.finished), shown)
+        return "\n".join([*self.notes, shown.getvalue().strip("\n")]).rstrip("\n") + "\n"
 
     def checked(self) -> "RunResult":
         """Return this result if every task succeeded.
@@ -230,7 +241,7 @@ class RunResult:
         Raises:
             ModuleError: A task failed, or could not be published; the message has the table.
         """
-        if self.finished.status is not RunStatus.SUCCEEDED:
+        if self.finished and self.finished.status is not RunStatus.SUCCEEDED:
             bad = sum(1 for outcome in self.finished.outcomes if not outcome.succeeded)
             raise ModuleError(f"{plural(bad, 'task')} did not succeed\n{self.text}")
         if self.failures:
@@ -257,7 +268,8 @@ class _MessageRecorder:
 
 def _merge_changes(result: RunResult, directory: Path) -> MergedOutcomes:
     repository, base = result.prepared.repository, result.prepared.base
-    merged_commit = merge_outcomes(repository, base, result.finished.outcomes)
+    outcomes = result.finished.outcomes if result.finished else ()
+    merged_commit = merge_outcomes(repository, base, outcomes)
     return write_changeset(repository, base, merged_commit, directory.absolute())
 
 
@@ -269,5 +281,8 @@ def _publish(opener: Callable[[], Store], run: str, target: Target, listener: Li
 
 def _export(result: RunResult, directory: Path) -> None:
     repository = result.prepared.repository
+    directory.mkdir(exist_ok=True)
+    if result.finished is None:
+        return
     with Store.beside(repository.common) as store:
         export_run(repository, store, store.run(result.finished.run), directory)

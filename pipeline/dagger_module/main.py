@@ -14,6 +14,8 @@ from pipeline.config.settings import SETTINGS
 from pipeline.dagger_module.invocation import Invocation
 from pipeline.dagger_module.signature import plan_function, setting_parameters
 
+READING = ("agent", "dialect", "unit", "order", "optional", "tag")
+"""The settings that decide how a plan is read."""
 PUBLISHING = setting_parameters(SETTINGS.values(), publishing=True)
 
 
@@ -60,7 +62,7 @@ class Patchyard:
         return await invocation.changes()
 
     @check
-    @plan_function(only=("plan", "source", "agent"))
+    @plan_function(only=("plan", "plan_path", "source", *READING))
     async def check(self, invocation: Invocation) -> str:
-        """Check a plan: all of its mistakes at once, each with its line and column."""
+        """Check a plan: all of its mistakes at once, each with its line and column; else how it is read."""
         return await invocation.check()

@@ -14,6 +14,7 @@ from dagger import Doc, function
 
 from pipeline.config.settings import SETTINGS
 from pipeline.config.table import Setting
+from pipeline.dagger_module.errors import ModuleError
 from pipeline.dagger_module.invocation import Invocation
 from pipeline.store.run_options import Selection
 
@@ -41,7 +42,13 @@ def setting_parameters(settings: Iterable[Setting], *, publishing: bool = False)
 
 
 SOURCE_PARAMETERS = (
-    _parameter("plan", dagger.File, "The plan, a Markdown file [default: the repository's plan.md]"),
+    _parameter("plan", dagger.File, "The plan, a file in Markdown or JSON [default: the repository's plan.md]"),
+    _parameter(
+        "plan_path",
+        str,
+        "The plan by its path in the repository, a file or a directory, such as specs/003-login/tasks.md; its "
+        "dialect is known by that path, and so are the documents beside it",
+    ),
     _parameter(
         "source",
         dagger.Directory,
@@ -69,6 +76,17 @@ def _given(value: object) -> object:
     return None if value is False else value
 
 
+def _one_plan(file: dagger.File | None, path: str | None) -> dagger.File | str | None:
+    """Return the plan that is named, as a file or by its path.
+
+    Raises:
+        ModuleError: Both are named.
+    """
+    if file is not None and path:
+        raise ModuleError("two plans are named, with --plan and with --plan-path; name one")
+    return file or path
+
+
 def plan_function(
     *more: Parameter, only: Collection[str] = ()
 ) -> Callable[[Callable[..., Coroutine[Any, Any, T]]], Callable[..., Coroutine[Any, Any, T]]]:
@@ -86,7 +104,7 @@ def plan_function(
         async def call(self: object, ws: dagger.Workspace, **arguments: Any) -> T:  # noqa: ANN401 - by the signature
             invocation = await Invocation.open(
                 arguments.pop("source", None) or ws,
-                arguments.pop("plan", None),
+                _one_plan(arguments.pop("plan", None), arguments.pop("plan_path", None)),
                 selection=Selection(
                     arguments.pop("start_batch", None),
                     arguments.pop("end_batch", None),

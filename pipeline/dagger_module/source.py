@@ -1,9 +1,10 @@
 """The caller's repository on the disk of the module's runtime."""
 
 import os
+import posixpath
 import re
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Collection, Sequence
+from pathlib import Path, PurePosixPath
 
 import dagger
 from anyio import to_thread
@@ -46,6 +47,35 @@ async def import_repository(source: Source) -> bool:
     await to_thread.run_sync(remove, git)
     await to_thread.run_sync(initialize, HOME, dict(os.environ))
     return False
+
+
+def plan_place(path: str, taken: Collection[str]) -> tuple[str, list[str]]:
+    """Return the path of a plan in the repository without detours, and patterns of what is read of it.
+
+    Raises:
+        ModuleError: It is outside of the repository, or begins with a name that is `taken` here.
+    """
+    place = PurePosixPath(posixpath.normpath(path))
+    if place.is_absolute() or place.parts[:1] in {(), ("..",)}:
+        raise ModuleError(f"{path} is not a path in the repository; name a plan elsewhere with --plan FILE")
+    if place.parts[0] in taken:
+        raise ModuleError(f"a plan cannot be in {place.parts[0]} here; name it with --plan FILE")
+    beside = place.parent / "*SUMMARY.md"
+    return str(place), [str(place), f"{place}/*.md", f"{place}/*.json", str(beside)]
+
+
+async def import_plan(source: Source, path: str, taken: Collection[str]) -> str:
+    """Copy a plan of the caller's repository, a file or a directory, to the same path here, and return that.
+
+    Raises:
+        ModuleError: There is no such plan.
+    """
+    name, parts = plan_place(path, taken)
+    found = select_files(source, include=parts)
+    if not await found.exists(name):
+        raise ModuleError(f"the repository has no {path}; name a plan with --plan FILE or --plan-path PATH")
+    await found.export(".")
+    return name
 
 
 async def variable_name(secret: dagger.Secret) -> str:

@@ -79,12 +79,18 @@ def parse_plan(file: PlanFile, sources: Sources, environ: Mapping[str, str]) -> 
 
 
 def with_existing_neighbours(plan: Plan, repository: Repository | None, base: str) -> Plan:
-    """Return a plan that names the documents which exist: at the base, or on the disk without a repository."""
+    """Return a plan that names the documents which exist: at the base, or on the disk without a repository.
+
+    A plan outside of the repository whose relative path is one of the repository's is a copy of that.
+    """
     directory = Path(plan.path) if Path(plan.path).is_dir() else Path(plan.path).parent
     if repository is None:
         beside = (directory / name for name in plan.neighbours if not name.startswith("/"))
         return replace(plan, neighbours=tuple(path.as_posix() for path in beside if path.exists()))
-    root, directory = repository.root.resolve(), directory.resolve()
+    root = repository.root.resolve()
+    if not directory.is_absolute() and not directory.resolve().is_relative_to(root):
+        directory = root / directory
+    directory = directory.resolve()
     paths = (root / name.lstrip("/") if name.startswith("/") else directory / name for name in plan.neighbours)
     inside = [path.relative_to(root).as_posix() for path in paths if path.is_relative_to(root)]
     return replace(plan, neighbours=repository.paths_in(base, inside))

@@ -10,7 +10,7 @@ from repositories import Clone
 
 from pipeline.dagger_module.errors import ModuleError, translate_errors
 from pipeline.dagger_module.invocation import Invocation
-from pipeline.dagger_module.source import HOME, push_over_https
+from pipeline.dagger_module.source import HOME, plan_place, push_over_https
 from pipeline.run.call.plan_file import CallError
 from pipeline.store.run_options import Selection
 from tasks.model import Mode
@@ -188,3 +188,66 @@ def test_every_mistake_of_a_plan_is_reported(working_directory: Path) -> None:
         anyio.run(check)
     assert str(caught.value).count("error:") >= 2
     assert str(caught.value).startswith("plan.md:"), "as the caller knows it"
+
+
+SPEC_KIT = "# Tasks\n\n## Phase 1: Setup\n- [ ] T001 a\n- [ ] T002 b\n\n## Phase 2: Polish\n- [ ] T003 c\n"
+
+
+def test_plan_of_another_tool_is_read_with_its_neighbours_and_options(working_directory: Path) -> None:
+    place = "specs/003-login"
+    for folder in (working_directory / HOME, working_directory):
+        (folder / place).mkdir(parents=True)
+        (folder / place / "tasks.md").write_text(SPEC_KIT)
+    (working_directory / HOME / place / "spec.md").write_text("the spec")
+    git = ["git", "-C", str(working_directory / HOME), "-c", "user.name=x", "-c", "user.email=x@y"]
+    for command in (["add", "--all"], ["commit", "--quiet", "-m", "spec"]):
+        subprocess.run([*git, *command], check=True)
+    flags = {"agent": "true", "unit": "item", "order": "sequential"}
+
+    prepared = Invocation(place, flags).prepare({})
+
+    plan = prepared.plan
+    assert (plan.dialect, plan.unit, plan.order, plan.neighbours) == (
+        "spec-kit",
+        "item",
+        "sequential",
+        ("specs/003-login/spec.md",),
+    )
+    assert [task.id for task in plan.tasks] == ["T001", "T002", "T003"]
+    said = anyio.run(Invocation(place, flags).check)
+    assert said.endswith(
+        "a spec-kit plan: a task per item (3 items), order sequential\n"
+        "specs/003-login: 3 tasks: the plan can be run\n"
+    )
+
+
+def test_plan_in_which_all_is_done_makes_no_run(working_directory: Path) -> None:
+    (working_directory / "tasks.md").write_text(SPEC_KIT.replace("[ ]", "[x]"))
+
+    async def run() -> str:
+        return (await Invocation("tasks.md", {"agent": "true"}).run({})).checked().text
+
+    left = "tasks.md: a spec-kit plan in which every task is done: nothing is left to run\n"
+    assert anyio.run(run) == left
+    assert not (working_directory / HOME / ".git" / "patchyard").exists()
+    assert not (working_directory / "worktrees").exists()
+
+
+@pytest.mark.parametrize(
+    ("path", "place"),
+    [
+        ("specs/003-login/tasks.md", "specs/003-login/tasks.md"),
+        ("./openspec//changes/x/", "openspec/changes/x"),
+        ("a/../plan.md", "plan.md"),
+    ],
+)
+def test_plan_is_copied_from_its_path_in_the_repository(path: str, place: str) -> None:
+    found, parts = plan_place(path, ["caller"])
+    assert found == place
+    assert parts[:2] == [place, f"{place}/*.md"]
+
+
+@pytest.mark.parametrize("path", ["/etc/plan.md", "../plan.md", "a/../..", ".", "", "caller/plan.md"])
+def test_path_outside_of_the_repository_is_refused(path: str) -> None:
+    with pytest.raises(ModuleError, match=r"--plan FILE$"):
+        plan_place(path, ["caller"])

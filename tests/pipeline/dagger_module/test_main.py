@@ -7,8 +7,9 @@ import dagger
 import pytest
 from dagger import Doc
 
+from pipeline.dagger_module.errors import ModuleError
 from pipeline.dagger_module.invocation import Invocation
-from pipeline.dagger_module.main import Patchyard
+from pipeline.dagger_module.main import READING, Patchyard
 from pipeline.store.run_options import Selection
 
 FUNCTIONS = ("run", "patches", "changes", "check")
@@ -91,6 +92,20 @@ async def test_sdk_binds_arguments_to_the_invocation(monkeypatch: pytest.MonkeyP
         "pool_size": 0,
         "keep_going": True,
     }
+
+
+def test_how_a_plan_is_read_can_be_said_to_every_function() -> None:
+    for name in FUNCTIONS:
+        given = set(inspect.signature(getattr(Patchyard, name)).parameters)
+        assert {"plan", "plan_path", *READING} <= given
+
+
+@pytest.mark.anyio
+async def test_two_plans_are_refused() -> None:
+    function = Patchyard.__dagger_object_type__.get_bound_function(Patchyard(), "check")  # type: ignore[attr-defined]  # likewise
+    bound = function.bind_arguments(ws="the workspace", plan="a file", plan_path="specs/1")
+    with pytest.raises(ModuleError, match="two plans are named"):
+        await function.wrapped(*bound.args, **bound.kwargs)
 
 
 def test_no_default_of_an_argument_overrides_a_setting() -> None:
