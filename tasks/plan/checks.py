@@ -38,7 +38,12 @@ def _batch_links(drafts: Sequence[BatchDraft], report: Report) -> dict[int, tupl
     found: dict[int, dict[int, Link]] = {draft.number: {} for draft in drafts}
     for draft in drafts:
         for link in draft.links or ():
-            for batch in _named_batches(draft, link, places, report):
+            before = drafts[: place[draft.number]]
+            if link.word == "previous":
+                named_batches = before if link.id.endswith("s") else before[-1:]
+            else:
+                named_batches = _named_batches(draft, link, places, report)
+            for batch in named_batches:
                 found[draft.number].setdefault(batch.number, link)
     circle_of: dict[int, int] = {}
     for index, circle in enumerate(cycles(found)):
@@ -127,6 +132,8 @@ class _TaskLinks:
     def _ids(self, task: Task, link: Link) -> list[str]:
         """Return the task ids of one link: of the task, or of every task of the batch."""
         what = f"task {task.id} depends on"
+        if link.word == "previous":
+            return self._previous(task, link.id)
         if link.word not in {"", "task"}:
             label = link.label("batch")
             batches = self._named_places.get(label, [])
@@ -143,6 +150,16 @@ class _TaskLinks:
         else:
             return [link.id]
         return []
+
+    def _previous(self, task: Task, what: str) -> list[str]:
+        """Return the ids of all tasks above a task, or of the one, or of those of the batch before its own."""
+        names = [other.id for other, _ in self._links]
+        above = [other for other, _ in self._links[: names.index(task.id)] if other.id != task.id]
+        if what.startswith("batch"):
+            above = [other for other in above if other.batch != task.batch]
+            last = above[-1].batch if above else None
+            return [other.id for other in above if what == "batches" or other.batch == last]
+        return [other.id for other in (above if what == "tasks" else above[-1:])]
 
     def _error(self, link: Link, message: str) -> None:
         self._report.error(link.line, link.column, message)

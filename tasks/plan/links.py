@@ -16,16 +16,36 @@ _Name = TypeVar("_Name", bound=Hashable)
 _WORDS = {"batches": "batch", "batch": "batch", "tasks": "task", "task": "task"}
 _WORDS |= {word + end: word for word in GROUP_WORDS.split("|") for end in ("s", "")}
 _ID = r"[0-9]{1,9}(?:\.[0-9]{1,9}){0,9}[a-z]?"
+_NAMES = "|".join(_WORDS)
 _REFERENCE = re.compile(
-    rf"(?i)(?P<word>{'|'.join(_WORDS)})?\s*#?(?P<id>{_ID})(?:\s*(?:[-–]|to)\s*(?P<last>[0-9]{{1,9}}))?"  # noqa: RUF001 - the dashes that people type
+    rf"(?i)(?P<word>{_NAMES})?\s*#?(?P<id>{_ID})(?:\s*(?:[-–]|to|through)\s*(?:task\s*#?)?(?P<last>{_ID}))?"  # noqa: RUF001 - the dashes that people type
 )
 _OF_GROUP = re.compile(rf"(?i)(?P<word>{GROUP_WORDS})s?\s+#?(?P<id>{GROUP_NUMBER})(?P<last>)?")
 _TITLED = re.compile(rf"(?i)(?P<head>(?:batch|task|{GROUP_WORDS})\s*#?{_ID})(?:\s*[:–—]|\s+-)\s.*", re.DOTALL)  # noqa: RUF001 - likewise
+_PREVIOUS = re.compile(
+    r"(?i)(?:(?P<all>all|everything)(?: of)?(?: the)? ?|the )?"
+    r"(?:(?:previous|prior|preceding|earlier) ?(?P<what>task|batch|)(?P<several>s|es)?"
+    r"|(?P<above>tasks|batches|)(?: above| before)?)"
+    r"(?: (?:must be |are |is )?(?:complete[d]?|done|finished))?"
+)
+"""All that comes before: `All previous tasks`, `all tasks above`, `the previous batch`."""
+_BEFORE = re.compile(
+    rf"(?i)(?:(?:the )?completion of|all(?: of)?(?: the)?(?: tasks)?(?: of| in| from)?|after)"
+    rf" (?=(?:{_NAMES})\b)"
+)
+_AFTER = re.compile(
+    r"(?i) (?:(?:must|has to|have to|needs? to|should) be |is |are )?(?:fully )?"
+    r"(?:(?:complete[d]?|completion|done|finished|merged|implemented)(?: first)?|first|tasks)$| [✅✔].*$"
+)
+"""What is said of a name: `Batch 1 complete`, `All of Batch 1`."""
+_SENTENCE = re.compile(rf"(?i)(?<=[0-9a-z ])\. (?=(?-i:[A-Z])(?!(?:{_NAMES})\b))")
+_NEXT = re.compile(rf"(?i) ?(?:[,;&]|,? and) (?=(?:{_NAMES}) ?#?[0-9])")
 _REMARK = re.compile(r"\([^()]*\)")
 _SPLIT = re.compile(r"(?i)\s*(?:,\s*and\b|[,;&\n]|\band\b)\s*")
 _NOTHING = frozenset({"none", "n/a", "na", "nothing", "no", "-", "–", "—", "no dependencies"})  # noqa: RUF001 - likewise
 _NONE = re.compile(r"(?i)[*_]{0,2}(?:none|nothing|n/a)\b[*_]{0,2}(?:\s*[-–—:;,.]|$)")  # noqa: RUF001 - likewise
 """No dependencies, with a remark: `None, it can start at once`."""
+_DEEPEST = 10
 _WIDEST = 1000
 """Maximum number of batches in one range."""
 
@@ -34,7 +54,8 @@ _WIDEST = 1000
 class Link:
     """A name under **Dependencies:** and its line and column (1-based).
 
-    `word` is `batch`, `task`, that of a group such as `phase`, or empty.
+    `word` is `batch`, `task`, that of a group such as `phase`, or empty; or `previous`, where `id` is `task`
+    or `batch` for the one before, `tasks` or `batches` for all of them.
     """
 
     word: str
@@ -71,16 +92,17 @@ def read_links(document: Document, field: Field, report: Report) -> tuple[list[L
 def _read(document: Document, text: str, line: int, report: Report) -> Iterator[Link]:
     """Yield the names in one line or item. `line` is 0-based."""
     # Without long runs of spaces, over which the splitting would take its time.
-    text = re.sub(r"[ \t]+", " ", _REMARK.sub("", without_comments(text)))
+    text = re.sub(r"[ \t]+", " ", _without_remarks(without_comments(text)))
     text = text.replace("`", "").replace("**", "").strip()
     if _NONE.match(text):
         return
-    if titled := _TITLED.fullmatch(text):
-        text = titled["head"]
+    if previous := _previous(text.rstrip(".")):
+        yield Link("previous", previous, line + 1, document.column(line, text))
+        return
     word = ""
     column = 0
-    for part in _SPLIT.split(text.rstrip(".")):
-        name = part.strip()
+    for part in _names(text):
+        name = _AFTER.sub("", _BEFORE.sub("", part.strip(), count=1))
         if not name or name.lower().strip("*_") in _NOTHING:
             continue
         column = document.column(line, name, column)
@@ -94,13 +116,46 @@ def _read(document: Document, text: str, line: int, report: Report) -> Iterator[
             yield Link(word, found, line + 1, column)
 
 
+def _without_remarks(text: str) -> str:
+    """Return a text without what is in brackets, and without brackets in these."""
+    for _ in range(_DEEPEST):
+        text, count = _REMARK.subn("", text)
+        if not count:
+            break
+    return text
+
+
+def _previous(text: str) -> str:
+    """Return what a text that means all that comes before means: `tasks`, `task`, `batches` or `batch`."""
+    found = _PREVIOUS.fullmatch(text)
+    if found is None or not (found["all"] or found["what"]):
+        return ""
+    what = "batch" if "batch" in text.lower() else "task"
+    several = found["all"] or found["several"]
+    return (what + ("es" if what == "batch" else "s")) if several else what
+
+
+def _names(text: str) -> list[str]:
+    """Return the names in a line, without titles, and without a sentence that follows them."""
+    text = _SENTENCE.split(text, maxsplit=1)[0].rstrip(". ")
+    if _TITLED.fullmatch(text) and not _REFERENCE.fullmatch(text):
+        heads = (_TITLED.fullmatch(part) for part in _NEXT.split(text))
+        text = ", ".join(
+            head["head"] if head else part for head, part in zip(heads, _NEXT.split(text), strict=True)
+        )
+    return _SPLIT.split(text)
+
+
 def _range(match: re.Match[str], line: int, column: int, report: Report) -> Iterator[str]:
     """Yield the ids of a name: one, or each of a range such as `1-3`."""
-    first, last = match["id"].lower(), match["last"]
-    if last is None:
+    first, last = match["id"].lower(), (match["last"] or "").lower()
+    outer, _, begin = first.rpartition(".")
+    prefix = f"{outer}." if outer else ""
+    end = last.removeprefix(prefix)
+    if not last:
         yield first
-    elif first.isdigit() and 0 <= int(last) - int(first) < _WIDEST:
-        yield from map(str, range(int(first), int(last) + 1))
+    elif begin.isdigit() and end.isdigit() and 0 <= int(end) - int(begin) < _WIDEST:
+        yield from (f"{prefix}{number}" for number in range(int(begin), int(end) + 1))
     else:
         report.error(line + 1, column, f"{quoted(match.string)} is not a valid range; name each dependency")
 

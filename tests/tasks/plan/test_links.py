@@ -47,6 +47,14 @@ def said(parsed: Parsed) -> list[str]:
         ("**Dependencies:**\n- Batch 1\n- [ ] Batch 2 - and more", (1, 2)),
         ("**Dependencies:**\nBatch 1,\nBatch 2", (1, 2)),
         ("**Dependencies:** Batch 1,\nBatch 2", (1, 2)),
+        ("**Dependencies:** Batch 1 complete", (1,)),
+        ("**Dependencies:** Batches 1 and 2 must be completed", (1, 2)),
+        ("**Dependencies:** Completion of Batch 1", (1,)),
+        ("**Dependencies:** All tasks in Batch 1, all of Batch 2", (1, 2)),
+        ("**Dependencies:** All previous batches", (1, 2)),
+        ("**Dependencies:** All previous tasks (they are small)", (1, 2)),
+        ("**Dependencies:** the previous batch.", (2,)),
+        ("**Dependencies:** Batch 1 (the parser (new)), Batch 2 ✅ COMPLETE", (1, 2)),
     ],
 )
 def test_dependencies_of_a_batch(text: str, numbers: tuple[int, ...] | None) -> None:
@@ -66,6 +74,17 @@ def test_dependencies_of_a_batch(text: str, numbers: tuple[int, ...] | None) -> 
         ("**Dependencies:** Tasks 1 and 2", ("1", "2")),
         ("**Depends on:** task #2 & task 1", ("2", "1")),
         ("**Dependencies:**\n- Task 1: With, a title and more\n- Task 2", ("1", "2")),
+        ("**Dependencies:** Task 1 (since it is first)", ("1",)),
+        ("**Dependencies:** Task 1 (why), Task 2 (why (so)). They are needed.", ("1", "2")),
+        ("**Dependencies:** Task 1: One, Task 2: Two", ("1", "2")),
+        ("**Dependencies:** Task 1 - one and Task 2 - two", ("1", "2")),
+        ("**Dependencies:** Tasks 1 through 2 complete", ("1", "2")),
+        ("**Dependencies:** All previous tasks", ("1", "2")),
+        ("**Dependencies:** All prior tasks must be complete.", ("1", "2")),
+        ("**Dependencies:** all tasks above", ("1", "2")),
+        ("**Dependencies:** Everything above", ("1", "2")),
+        ("**Dependencies:** All tasks", ("1", "2")),
+        ("**Dependencies:** Previous task", ("2",)),
     ],
 )
 def test_dependencies_of_a_task(text: str, names: tuple[str, ...]) -> None:
@@ -81,6 +100,32 @@ def test_ids_with_dots_and_letters() -> None:
     )
     assert parsed.plan is not None
     assert parsed.plan.tasks[1].dependencies == ("1.2a",)
+
+
+def test_ranges_of_ids_with_dots() -> None:
+    text = "".join(f"### Task 1.{number}: A\n**Run:** a\n" for number in range(1, 5))
+    for names in ("Tasks 1.1-1.3", "1.1 to 3", "Task 1.1 - Task 1.3"):
+        parsed = parse(f"{text}**Depends on:** {names}\n", "p.md")
+        assert parsed.plan is not None, said(parsed)
+        assert parsed.plan.tasks[3].dependencies == ("1.1", "1.2", "1.3")
+    assert said(parse(f"{text}**Depends on:** 1.1-2.3\n", "p.md")) == [
+        "9:17: error: `1.1-2.3` is not a valid range; name each dependency"
+    ]
+
+
+def test_previous_batches_of_a_task() -> None:
+    text = "".join(
+        f"## Batch {number}: B\n### Task {number}.1: A\n**Run:** a\n### Task {number}.2: B\n**Run:** b\n"
+        for number in (1, 2, 3)
+    )
+    for names, ids in (
+        ("All previous batches", ("1.1", "1.2", "2.1", "2.2")),
+        ("Previous batch", ("2.1", "2.2")),
+        ("All previous tasks", ("1.1", "1.2", "2.1", "2.2", "3.1")),
+    ):
+        parsed = parse(f"{text}**Depends on:** {names}\n", "p.md")
+        assert parsed.plan is not None, said(parsed)
+        assert parsed.plan.tasks[-1].dependencies == ids
 
 
 def test_a_task_may_name_a_whole_batch_before_its_own() -> None:
