@@ -185,6 +185,7 @@ def as_record(event: Event) -> dict[str, object]:
                 }
             case PullRequest():
                 record |= {field.name: getattr(value, field.name) for field in fields(value)}
+                record["tasks"] = list(value.every_task)
             case tuple():
                 record[item.name] = [outcome_fields(outcome) for outcome in value]
             case float():

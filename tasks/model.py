@@ -343,10 +343,20 @@ class Conflict:
         return f"tasks {names} conflict in {', '.join(self.files)}"
 
 
+class PullRequestScope(StrEnum):
+    """What has a pull request of its own: each task, each group of tasks, or the whole plan."""
+
+    TASK = "task"
+    GROUP = "group"
+    PLAN = "plan"
+
+
 @dataclass(frozen=True, slots=True)
 class PullRequest:
     """A pull request on the forge.
 
+    `task` is the id of its task. One of several tasks has them in `tasks`; its `task` is then the part of its
+    branch's name: `plan`, or such as `group-setup`.
     `action` is what publishing did: `opened` or `updated`; or found: `merged`, or `closed` by a person. `base`
     and `branch` are branch names.
     `notes` are sentences about what else was done, and what could not be done but is not a failure.
@@ -359,3 +369,14 @@ class PullRequest:
     base: str
     action: str = "opened"
     notes: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What is the same for every task that shares it."""
+        return self.task, self.number
+
+    @property
+    def every_task(self) -> tuple[str, ...]:
+        """The ids of the tasks whose changes it has."""
+        return self.tasks or (self.task,)

@@ -18,7 +18,7 @@ from containers.agents.builtin import BUILT_IN, Agent
 from containers.dagger_engine.engines import EngineAddress
 from tasks.dialects.dialect import NAMES, Order, UnitKind
 from tasks.durations import parse_duration
-from tasks.model import LARGEST_POOL, Mode
+from tasks.model import LARGEST_POOL, Mode, PullRequestScope
 from tasks.secrets import OWN_SECRETS
 from tasks.sizes import format_size, parse_size
 
@@ -103,6 +103,14 @@ def parse_unit(value: object) -> UnitKind:
 def parse_order(value: object) -> Order:
     """Return which units wait for which."""
     return _choice(Order, value)
+
+
+def parse_pull_request(value: object) -> PullRequestScope:
+    """Return what has a pull request of its own."""
+    try:
+        return PullRequestScope(str(value).strip().lower())
+    except ValueError:
+        raise ValueError(f"expected one of {', '.join(PullRequestScope)}") from None
 
 
 def parse_seconds(value: object) -> float:

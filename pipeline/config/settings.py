@@ -26,6 +26,7 @@ from pipeline.config.converters import (
     parse_patch_size,
     parse_path,
     parse_pool_size,
+    parse_pull_request,
     parse_relative_paths,
     parse_seconds,
     parse_secret_names,
@@ -43,7 +44,7 @@ from pipeline.config.table import (
     setting,
 )
 from tasks.dialects.dialect import Order, UnitKind
-from tasks.model import LARGEST_POOL, Batch, Mode, Task
+from tasks.model import LARGEST_POOL, Batch, Mode, PullRequestScope, Task
 
 DEFAULT_BRANCH = "patchyard/{plan}/{task}"
 DEFAULT_TIMEOUT = 3600.0
@@ -188,6 +189,15 @@ class Settings:
         help="Push the branches and open pull requests.",
         trust=NeedsTrust.ALWAYS,
         option=Option(negatable=True),
+        api=ApiField(),
+    )
+    pull_request: PullRequestScope = setting(
+        PullRequestScope.TASK,
+        parse_pull_request,
+        "Open a pull request for each `task`, for each `group` of tasks, or one for the `plan`.",
+        note="the groups of a native plan are its batches",
+        option=Option(),
+        module=ModuleArgument(publishing=True),
         api=ApiField(),
     )
     draft: bool = setting(

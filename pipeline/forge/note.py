@@ -7,7 +7,7 @@ do not say that: a person who amends it has the same ones.
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from typing import Any
@@ -141,18 +141,30 @@ def _unticked(text: str) -> str:
 
 
 def _with_ticks(text: str, ticked: str) -> str:
-    """Return a text whose boxes are ticked as those of the same items in another text."""
-    boxes = [found for line in ticked.splitlines() if (found := _BOX.match(line))]
-    ticks: dict[str, list[str]] = {}
-    for box in boxes:
-        ticks.setdefault(box[3], []).append(box[2])
+    """Return a text whose boxes are ticked as those of the same items, under the same headings, in another.
 
-    def tick(line: str) -> str:
+    What was under a heading that is not there any more is known by the item alone.
+    """
+    kept = {heading for heading, _ in _with_headings(text)}
+    ticks: dict[tuple[str | None, str], list[str]] = {}
+    for heading, line in _with_headings(ticked):
+        if box := _BOX.match(line):
+            ticks.setdefault((heading if heading in kept else None, box[3]), []).append(box[2])
+
+    def tick(heading: str, line: str) -> str:
         box = _BOX.match(line)
-        known = ticks.get(box[3]) if box else None
+        known = (ticks.get((heading, box[3])) or ticks.get((None, box[3]))) if box else None
         return f"{box[1]}[{known.pop(0)}]{box[3]}" if box and known else line
 
-    return "\n".join(map(tick, text.splitlines()))
+    return "\n".join(tick(heading, line) for heading, line in _with_headings(text))
+
+
+def _with_headings(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the lines of a text, each with the heading above it, of the level of a shared one's tasks."""
+    heading = ""
+    for line in text.splitlines():
+        heading = line.rstrip() if line.startswith("## ") else heading
+        yield heading, line
 
 
 def _escape(record: str) -> str:

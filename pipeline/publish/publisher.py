@@ -5,16 +5,18 @@ Every step can be repeated: a second publication finds what the first has done. 
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from graphlib import TopologicalSorter
 
-from containers.git.repository import Credential, GitError, Remote, Repository
+from containers.git.repository import Credential, GitError, Remote
 from pipeline.forge.base import Forge, ForgeError, PullRequestDraft, RequestState, UnreachableError
 from pipeline.forge.note import read_note
 from pipeline.publish.branch_pusher import Branch, BranchPusher
-from pipeline.publish.file_limits import refusal, warning
+from pipeline.publish.file_limits import warning
+from pipeline.publish.publication import Destination, Failure, Publication, PublishedDependency
 from pipeline.publish.pull_request import with_links
+from pipeline.publish.refusals import check_submodules, files_of, large_files, refused_files
 from tasks.model import PullRequest
 
 CLOSED = (
@@ -22,79 +24,6 @@ CLOSED = (
     "task, or choose other branch names with --branch"
 )
 """Note of a pull request that a person closed."""
-
-
-@dataclass(frozen=True, slots=True)
-class PublishedDependency:
-    """A task that a publication builds on: its branch and, if known, its pull request."""
-
-    task: str
-    branch: str
-    request: PullRequest | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Publication:
-    """A task's change to publish; it contains no secret.
-
-    `base` is the branch that holds the task's start point, such as `patchyard/plan/batch-1`; without one it
-    is the destination's branch. `builds_on` are the tasks whose changes are in `base`: when all are merged, the
-    base is no longer needed. `reviewers` are user names, or `organization/team`. `plan` is the plan's title.
-    `run_base` is the commit that the run started from.
-    """
-
-    task: str
-    branch: Branch
-    title: str
-    body: str
-    base: Branch | None = None
-    builds_on: tuple[PublishedDependency, ...] = ()
-    labels: tuple[str, ...] = ()
-    reviewers: tuple[str, ...] = ()
-    draft: bool = False
-    plan: str = ""
-    run_base: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A task that could not be published, its branch, and the reason in one sentence."""
-
-    task: str
-    branch: str
-    reason: str
-
-    def __str__(self) -> str:
-        """The message for users."""
-        return f"task {self.task} ({self.branch}) was not published: {self.reason}"
-
-
-@dataclass(frozen=True, slots=True)
-class Destination:
-    """Where tasks are published.
-
-    Args:
-        repository: Contains the commits.
-        forge: Opens the pull requests.
-        remote: Name of the remote to push to, such as `origin`.
-        branch: The branch that all changes are merged into in the end; see `target_branch`.
-        credential: Credential for the remote, if it needs one.
-        auto_merge: Whether pull requests against `branch` are merged as soon as their requirements are met.
-        fixed: The remote as it was when access to it was checked; without it, as it is at each call.
-    """
-
-    repository: Repository
-    forge: Forge
-    remote: str
-    branch: str
-    credential: Credential | None = None
-    auto_merge: bool = False
-    fixed: Remote | None = None
-
-    @property
-    def connection(self) -> Remote:
-        """The remote, for calls over the network."""
-        return self.fixed or self.repository.remote(self.remote)
 
 
 def target_branch(remote: Remote, base_name: str | None, credential: Credential | None, forge: Forge) -> str:
@@ -126,7 +55,7 @@ def publish(
     on_request: Callable[[PullRequest], None] = lambda _request: None,
     replaced: Sequence[str] = (),
 ) -> tuple[Failure, ...]:
-    """Push the branches, and create or update one pull request per task. Blocking.
+    """Push the branches, and create or update one pull request per publication. Blocking.
 
     Merged tasks, and those whose pull request a person closed, are skipped. The failure of a task affects only
     the tasks that build on its branch, unless the remote or the forge cannot be reached.
@@ -178,7 +107,7 @@ class _Publisher:
     def failures(self) -> tuple[Failure, ...]:
         """The failed tasks, in the order of the publications."""
         return tuple(
-            Failure(task, publication.branch.name, self._errors[task])
+            Failure(task, publication.branch.name, self._errors[task], publication.tasks)
             for task, publication in self._publications.items()
             if task in self._errors
         )
@@ -197,20 +126,9 @@ class _Publisher:
 
     def check_files(self) -> None:
         """Close the tasks with files that the forge does not take, and those that build on them."""
-        limits = self._destination.forge.file_limits
-        commits = [publication.branch.commit for publication in self._open()]
-        try:
-            self._large = self._destination.repository.history.large_files(commits, limits.advised)
-        except GitError:
-            return  # the push fails, and says why
-        refused: set[str] = set()
-        for publication in self._open() if limits.is_fixed else ():
-            reason = refusal(self._large.get(publication.branch.commit, {}), limits)
-            if below := [one for one in publication.builds_on if one.task in refused]:
-                reason = f"it builds on task {below[0].task}, which cannot be published"
-            if reason:
-                refused.add(publication.task)
-                self._errors[publication.task] = reason
+        found = large_files(self._destination, self._open())
+        self._large = found
+        self._errors |= refused_files(self._destination, self._open(), found)
 
     def push_branches(self) -> None:
         """Push all branches that are needed, bases first."""
@@ -218,7 +136,7 @@ class _Publisher:
         for publication in self._open():
             if not self._blocked:
                 with self._errors_of(publication):
-                    self._check_submodules(publication)
+                    check_submodules(self._destination, publication)
         for publication in self._open():
             with self._errors_of(publication):
                 if not self._blocked and (base := self._needed_base(publication)):
@@ -276,23 +194,10 @@ class _Publisher:
         elif note and note.plan:
             self._pusher.leave(branch.name)
         if found.state is RequestState.MERGED and branch.commit in {found.commit, branch.last_pushed}:
-            self._close(replace(found.request, task=publication.task))
+            self._close(replace(found.request, task=publication.task, tasks=publication.tasks))
         if found.state is RequestState.CLOSED:
-            self._close(replace(found.request, task=publication.task, notes=(CLOSED,)))
-
-    def _check_submodules(self, publication: Publication) -> None:
-        """Check that others can get the commits of submodules that a branch names.
-
-        What a task's repository says about them is not enough: the task can write it.
-        """
-        to = self._destination
-        if publication.run_base is None:
-            return
-        try:
-            remotes = to.repository.submodules(to.connection, to.credential)
-            remotes.check(publication.run_base, publication.branch.commit)
-        except GitError as error:
-            raise ForgeError(str(error)) from None
+            own = replace(found.request, task=publication.task, tasks=publication.tasks)
+            self._close(replace(own, notes=(CLOSED,)))
 
     def _needed_base(self, publication: Publication) -> Branch | None:
         """Return the base unless all that a task builds on is merged, so that the destination contains it."""
@@ -315,7 +220,8 @@ class _Publisher:
 
     def _open_request(self, publication: Publication) -> None:
         branch, base = publication.branch.name, self._needed_base(publication)
-        advice = warning(self._large.get(publication.branch.commit, {}), self._destination.forge.file_limits)
+        large = files_of(publication, self._large)
+        advice = warning(large, self._destination.forge.file_limits)
         if reason := self._pusher.rejection(branch):
             raise ForgeError(f"{reason}; {advice}" if advice else reason)
         base_name = base.name if base else self._destination.branch
@@ -323,7 +229,8 @@ class _Publisher:
             raise ForgeError(f"its base, the branch {base_name}, could not be pushed: {reason}")
         draft = self._draft(publication, base_name)
         request = self._destination.forge.create_or_update(draft)
-        request = replace(request, notes=(*request.notes, *([advice] if advice else [])))
+        notes = (*request.notes, *([advice] if advice else []))
+        request = replace(request, notes=notes, tasks=publication.tasks)
         try:
             if self._destination.auto_merge:
                 request = self._enable_auto_merge(publication, request)
@@ -337,8 +244,8 @@ class _Publisher:
         return replace(request, notes=(*request.notes, note))
 
     def _draft(self, publication: Publication, base: str) -> PullRequestDraft:
-        known = {item.task: self._requests.get(item.task) or item.request for item in publication.builds_on}
-        links = {task: request for task, request in known.items() if request}
+        known = {item.label: self._requests.get(item.task) or item.request for item in publication.builds_on}
+        links = {what: request for what, request in known.items() if request}
         return PullRequestDraft(
             task=publication.task,
             branch=publication.branch.name,

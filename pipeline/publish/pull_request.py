@@ -2,19 +2,25 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from pipeline.run.branches import RUN_TRAILER, TASK_TRAILER
 from pipeline.store.records import StoredStep
 from tasks.model import Outcome, Plan, PullRequest, StepKind, Task
-from tasks.text import code_span, with_visible_marks
+from tasks.text import code_span, plural, with_visible_marks
 
 LONGEST_TITLE = 256
 """Characters that GitHub accepts."""
 LONGEST_BODY = 56_000
 """Characters; GitHub accepts 65,536, which leaves room for the links to dependencies."""
+LONGEST_FENCE = 20
+"""Characters that are kept for the end of a block of code that a text of the plan does not close."""
+LEAST_SECTION = 1000
+"""Characters; a section with fewer is only a heading."""
 MAX_FILES = 200
 MAX_LINKS = 50
 CUT = "\n\n*The rest was cut, because it is too long for a pull request; see the plan.*"
+_DETAILS = "<details><summary>What was asked</summary>\n\n{}\n\n</details>"
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _MARKUP = re.compile(r"(`[^`]*`)|([<>*_\[\]])")
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})", re.MULTILINE)
@@ -39,19 +45,90 @@ def body(task: Task, plan: Plan, outcome: Outcome, *, run: str, steps: Sequence[
     """
     names = (_escaped(_plain(name)[:LONGEST_TITLE]) for name in (plan.title or plan.name, task.title))
     heading = "Task {} of *{}*: {}".format(task.id, *names)
-    details = _cut(
-        _plain(f"{_files(task, outcome)}\n\n{_verification(task, steps)}{_manual(task)}"), LONGEST_BODY // 2
-    )
+    details = _cut(_plain(_details(task, outcome, steps, "##")), LONGEST_BODY // 2)
     trailers = f"---\n\n{TASK_TRAILER} {task.id}\n{RUN_TRAILER} {run}\n"
     around = (f"{heading}\n\n## What was asked\n\n", f"\n\n{details}\n\n{trailers}")
     return _cut(_plain(_request(task)), LONGEST_BODY - len("".join(around))).join(around)
 
 
+@dataclass(frozen=True, slots=True)
+class Section:
+    """What a shared pull request says of a task that is in it."""
+
+    task: Task
+    outcome: Outcome
+    steps: Sequence[StoredStep] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """The other tasks of a plan or group: those that changed nothing, and why others are left out."""
+
+    unchanged: Sequence[Task] = ()
+    left_out: Sequence[tuple[Task, str]] = ()
+
+
+def shared_title(plan: str, part: str) -> str:
+    """Return the title of a shared pull request; `part` is the title of the group, empty for the whole plan."""
+    text = " ".join(_plain(f"{plan}: {part}" if part and part != plan else plan).split())
+    return text if len(text) <= LONGEST_TITLE else f"{text[: LONGEST_TITLE - 1].rstrip()}…"
+
+
+def shared_body(plan: str, part: str, sections: Sequence[Section], rest: Rest, *, run: str) -> str:
+    """Return the body of a shared pull request: what is not in it, a section for each task, and the trailers.
+
+    Args:
+        plan: The title of the plan.
+        part: The title of the group; empty for the whole plan.
+        sections: The tasks in it, in the order of their commits.
+        rest: The other tasks of the plan or group.
+        run: The run's id.
+    """
+    name, group = (_escaped(_plain(text)[:LONGEST_TITLE]) for text in (plan, part))
+    count = len(sections) + len(rest.unchanged) + len(rest.left_out)
+    of = f"*{name}*" + (f", {group}" if group else "")
+    heading = f"{len(sections)} of {plural(count, 'task')} of {of}."
+    head = "\n\n".join(filter(None, (heading, _cut(_plain(_rest(rest)), LONGEST_BODY // 4))))
+    trailers = [f"{TASK_TRAILER} {section.task.id}" for section in sections[:MAX_FILES]]
+    tail = "\n".join(["---", "", *trailers, f"{RUN_TRAILER} {run}", ""])
+    texts, room = [], LONGEST_BODY - len(head) - len(tail)
+    for number, section in enumerate(sections):
+        texts.append(_section(section, room // (len(sections) - number) - 2))
+        room -= len(texts[-1]) + 2
+    return "\n\n".join([head, *filter(None, texts), tail])
+
+
+def _rest(rest: Rest) -> str:
+    left_out = [
+        f"- task {task.id} ({_escaped(task.title)}): {_escaped(' '.join(reason.split()))}"
+        for task, reason in rest.left_out
+    ]
+    parts = ["## Not in this pull request", _listed(left_out)] if left_out else []
+    if rest.unchanged:
+        names = ", ".join(f"task {task.id}" for task in rest.unchanged[:MAX_FILES])
+        parts.append(f"Nothing to change: {names}")
+    return "\n\n".join(parts)
+
+
+def _section(section: Section, limit: int) -> str:
+    """Return the section of a task in at most `limit` characters; empty if there is no room."""
+    task = section.task
+    heading = f"## Task {task.id}: {_escaped(_plain(task.title))[:LONGEST_TITLE]}".rstrip()
+    if limit < LEAST_SECTION:
+        return heading if len(heading) <= limit else ""
+    room = limit - len(heading) - len(_DETAILS.format("")) - 4
+    details = _cut(_plain(_details(task, section.outcome, section.steps, "###")), room // 2)
+    request = _cut(_plain(_request(task)), room - len(details) - LONGEST_FENCE)
+    if fence := _open_fence(request):
+        request = f"{request}\n{fence}"[:room]
+    return f"{heading}\n\n{_DETAILS.format(request)}\n\n{details}"
+
+
 def with_links(text: str, requests: Mapping[str, PullRequest]) -> str:
-    """Return a body, preceded by links to the pull requests that it depends on, by task."""
+    """Return a body, preceded by links to the pull requests that it depends on, by what they are of."""
     if not requests:
         return text
-    lines = [f"- [#{one.number}]({one.url}) (task {task})" for task, one in requests.items()]
+    lines = [f"- [#{one.number}]({one.url}) ({what})" for what, one in requests.items()]
     if len(lines) > MAX_LINKS:
         lines = [*lines[:MAX_LINKS], f"- and {len(lines) - MAX_LINKS} more"]
     return "Depends on\n\n" + "\n".join(lines) + f"\n\n{text}"
@@ -64,32 +141,35 @@ def _request(task: Task) -> str:
     return "\n".join(_item(step.title) for step in task.run) or _escaped(task.title)
 
 
-def _manual(task: Task) -> str:
+def _details(task: Task, outcome: Outcome, steps: Iterable[StoredStep], level: str) -> str:
+    """Return what was done and what is to be checked, under headings of a level such as `##`."""
+    parts = (_files(task, outcome, level), _verification(task, steps, level), _manual(task, level))
+    return "\n\n".join(part for part in parts if part)
+
+
+def _manual(task: Task, level: str) -> str:
     """Return what a person has to check, as boxes to tick."""
-    return (
-        f"\n\n## To check by hand\n\n{_listed([f'- [ ] {_escaped(text)}' for text in task.manual])}"
-        if task.manual
-        else ""
-    )
+    boxes = [f"- [ ] {_escaped(text)}" for text in task.manual]
+    return f"{level} To check by hand\n\n{_listed(boxes)}" if boxes else ""
 
 
-def _files(task: Task, outcome: Outcome) -> str:
+def _files(task: Task, outcome: Outcome, level: str) -> str:
     declared = {file.path: file.action.value for file in task.files}
     changed = [_item(path, declared.get(path)) for path in outcome.files]
     untouched = [_item(file.path, file.action.value) for file in task.files if file.path not in outcome.files]
-    parts = ["## Files", _listed(changed)]
+    parts = [f"{level} Files", _listed(changed)]
     if untouched:
         parts += ["Named by the plan, but not changed:", _listed(untouched)]
     return "\n\n".join(part for part in parts if part)
 
 
-def _verification(task: Task, steps: Iterable[StoredStep]) -> str:
+def _verification(task: Task, steps: Iterable[StoredStep], level: str) -> str:
     ran = [step for step in steps if step.kind == StepKind.VERIFY]
     commands = [_item(step.command, f"exit code {step.exit_code}") for step in ran]
     prose = [
         f"- [ ] {_escaped(' '.join(check.text.split()))}" for check in task.verification if check.step is None
     ]
-    parts = ["## Verification", _listed(commands) or "The plan has no command to verify it."]
+    parts = [f"{level} Verification", _listed(commands) or "The plan has no command to verify it."]
     if prose:
         parts += ["To be checked manually:", _listed(prose)]
     return "\n\n".join(parts)

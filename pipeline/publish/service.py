@@ -6,28 +6,30 @@ from pathlib import Path
 
 from containers.git.remote.places import check_unmoved, urls_of
 from containers.git.repository import GitError, Repository
-from pipeline.config.settings import SETTINGS
+from pipeline.config.settings import DEFAULT_BRANCH, SETTINGS
 from pipeline.config.sources import load
 from pipeline.config.trust import require_trust
 from pipeline.events import Listener, Notice, Published
 from pipeline.forge.base import ForgeError
 from pipeline.forge.github_connect import connect
-from pipeline.publish.branch_pusher import Branch
-from pipeline.publish.publisher import Destination, Publication, PublishedDependency, publish, target_branch
-from pipeline.publish.pull_request import body, title
+from pipeline.publish.parts import parts_of
+from pipeline.publish.publication import Destination, Publication
+from pipeline.publish.publisher import publish, target_branch
 from pipeline.publish.remote_checks import check_base, check_names
+from pipeline.publish.shared_publications import SharedPublications, Sharing
+from pipeline.publish.task_publications import publications_of
 from pipeline.report.importer import ImportedRun
 from pipeline.report.model import ReportError
 from pipeline.run.call.plan_file import CallError
 from pipeline.run.call.prepare import Prepared, base_name_of, publish_options
 from pipeline.run.restore import make_bases, restore_damaged_branch, restore_run
 from pipeline.run.stored.claim import prepare_again
-from pipeline.store.records import Run, StoredTask
+from pipeline.store.records import Run
 from pipeline.store.run_options import PublishOptions
 from pipeline.store.store import Store
 from tasks.dialects.registry import parse
 from tasks.errors import PatchyardError
-from tasks.model import Plan, PlanSettings, PullRequest
+from tasks.model import Plan, PlanSettings, PullRequest, PullRequestScope
 from tasks.secrets import Secrets
 
 
@@ -38,6 +40,8 @@ class Target:
     destination: Destination
     options: PublishOptions
     secrets: Secrets
+    template: str = DEFAULT_BRANCH
+    """The template of the names of branches."""
 
     def check_base(self, base: str, name: str | None) -> None:
         """Check that no commit of a run's base would be published with the run, unless the options allow it.
@@ -70,13 +74,17 @@ def target_for_call(
     )
     target.check_base(prepared.base, prepared.base_name)
     template, plan = prepared.settings.branch, plan_name or prepared.plan.name
-    names = [
-        template.format(plan=plan, task=task.id, run="run")
-        for task in prepared.plan.tasks
-        if not task.is_left_out
-    ]
+    names = [template.format(plan=plan, task=part, run="run") for part in _names(prepared.plan, options)]
     check_names(target.destination, names)
-    return target
+    return replace(target, template=template)
+
+
+def _names(plan: Plan, options: PublishOptions) -> list[str]:
+    """Return what is put into the names of the branches that a run of a plan pushes."""
+    tasks = [task for task in plan.tasks if not task.is_left_out]
+    if options.pull_request is PullRequestScope.TASK:
+        return [task.id for task in tasks]
+    return [part.name for part in parts_of(tasks, options.pull_request)]
 
 
 def target_to_resume(
@@ -114,7 +122,8 @@ def target_for_run(
     """
     _check_remote(repository, run.settings.remote, run)
     named = {name: environ[name] for name in run.settings.secrets if name in environ}
-    return _connect_target(repository, run.base_name, run.settings, environ, Secrets(named), on_wait=on_wait)
+    target = _connect_target(repository, run.base_name, run.settings, environ, Secrets(named), on_wait=on_wait)
+    return replace(target, template=str(run.call.flags.get("branch") or DEFAULT_BRANCH))
 
 
 def _check_remote(repository: Repository, remote: str, run: Run) -> None:
@@ -187,6 +196,7 @@ def prepare_import(
         draft=settings.draft,
         auto_merge=settings.auto_merge,
         allow_unpushed=settings.allow_unpushed and "allow_unpushed" in settings.forced,
+        pull_request=settings.pull_request,
     )
     imported = replace(
         ImportedRun.read(directory, settings.branch),
@@ -197,7 +207,7 @@ def prepare_import(
     target = target_for_run(repository, imported.run, environ, on_wait)
     if flags.get("base") is not None and target.destination.branch != imported.base_name:
         raise CallError(f"--base: {options.remote} has no branch {imported.base_name}; name one that it has")
-    return imported, target
+    return imported, replace(target, template=settings.branch)
 
 
 def import_run(store: Store, imported: ImportedRun, target: Target) -> None:
@@ -222,7 +232,7 @@ def ignored_options(imported: ImportedRun) -> str | None:
     asked, default = imported.report.publishing, PublishOptions()
     names = [
         SETTINGS[name].flag
-        for name in ("remote", "github", "draft", "auto_merge", "labels", "reviewers")
+        for name in ("remote", "github", "pull_request", "draft", "auto_merge", "labels", "reviewers")
         if getattr(asked, name) not in {getattr(default, name), getattr(imported.settings, name)}
     ]
     if not names:
@@ -242,13 +252,15 @@ def publish_run(
         ForgeError: The remote does not have the run's base (now), or cannot be read.
     """
     run = store.run(run_id)
-    publications = _publications(store, run, target)
+    plan = parse(run.plan_text, run.plan_path, agent=run.settings.agent or "agent").plan
+    publications = publications_of(store, run, plan, target.options, target.secrets)
     if publications:
         target.check_base(run.base, run.base_name)
         if problem := _restore(store, run, target.destination.repository):
             listener.notify(Notice(message=problem, level="warning"))
     if not publications:
         listener.notify(Notice(message=f"run {run.id} changed nothing, so there is nothing to publish"))
+    shared = _share(store, run, plan, target, publications)
 
     def on_request(request: PullRequest) -> None:
         store.keep_pull_request(run.id, request)
@@ -258,42 +270,39 @@ def publish_run(
 
     failures = publish(
         target.destination,
-        publications,
+        shared.publications,
         on_pushed=lambda name, commit: store.keep_branch(name, pushed=commit),
         on_request=on_request,
         replaced=replaced,
     )
-    for failure in failures:
+    for failure in (*shared.failures, *failures):
         listener.notify(Notice(message=str(failure), level="error"))
     if failures:
         hint = f"run `patchyard publish {run.id}` to publish the rest"
         listener.notify(Notice(message=hint))
-    return len(failures)
+    return len(shared.failures) + sum(len(failure.tasks) or 1 for failure in failures)
 
 
-def _publications(store: Store, run: Run, target: Target) -> list[Publication]:
-    stored = {item.outcome.task: item for item in store.tasks(run.id)}
-    plan = parse(run.plan_text, run.plan_path, agent=run.settings.agent or "agent").plan
-    options = target.options
-    return [
-        Publication(
-            task=item.outcome.task,
-            branch=_branch(store, item.outcome.branch or "", item.outcome.commit or "", run.plan_title),
-            title=target.secrets.mask_text(_title(plan, item)),
-            body=target.secrets.mask_text(_body(plan, item, run, store)),
-            base=_branch(store, item.start_branch, item.outcome.start or "", run.plan_title)
-            if item.start_branch
-            else None,
-            plan=run.plan_title,
-            run_base=run.base,
-            builds_on=_dependencies(stored, item.builds_on),
-            labels=options.labels,
-            reviewers=options.reviewers,
-            draft=options.draft,
-        )
-        for item in stored.values()
-        if item.outcome.commit and item.outcome.branch
-    ]
+def _share(
+    store: Store, run: Run, plan: Plan | None, target: Target, units: Sequence[Publication]
+) -> SharedPublications:
+    """Return what is published: the tasks as they are, or those that share a pull request together.
+
+    Raises:
+        ForgeError: A commit of a task cannot be read.
+    """
+    if target.options.pull_request is PullRequestScope.TASK:
+        store.keep_shared_branches(run.id, ())
+        return SharedPublications(tuple(units))
+    sharing = Sharing(
+        store, run, plan, options=target.options, secrets=target.secrets, template=target.template
+    )
+    try:
+        shared = sharing.share(target.destination, units)
+    except GitError as error:
+        raise ForgeError(f"the tasks of run {run.id} cannot be put together: {error}") from None
+    store.keep_shared_branches(run.id, shared.records)  # before a push: a kill leaves known commits
+    return shared
 
 
 def _restore(store: Store, run: Run, repository: Repository) -> str | None:
@@ -316,30 +325,3 @@ def _restore(store: Store, run: Run, repository: Repository) -> str | None:
     except PatchyardError as error:
         return f"commits of run {run.id} are damaged, and could not all be made again: {error}"
     return None
-
-
-def _branch(store: Store, name: str, commit: str, title: str) -> Branch:
-    record = store.branch(name)
-    # Commits of another plan are not overwritten: see `Branches`.
-    made = {one for one, plan in store.commits_of(name).items() if plan in {None, title}}
-    return Branch(name, commit, record.pushed if record else None, frozenset(made))
-
-
-def _dependencies(stored: Mapping[str, StoredTask], names: Sequence[str]) -> tuple[PublishedDependency, ...]:
-    return tuple(
-        PublishedDependency(name, stored[name].outcome.branch or "", stored[name].pull_request)
-        for name in names
-        if name in stored and stored[name].outcome.branch
-    )
-
-
-def _title(plan: Plan | None, item: StoredTask) -> str:
-    found = next((task for task in plan.tasks if task.id == item.outcome.task), None) if plan else None
-    return title(found) if found else item.outcome.title
-
-
-def _body(plan: Plan | None, item: StoredTask, run: Run, store: Store) -> str:
-    found = next((task for task in plan.tasks if task.id == item.outcome.task), None) if plan else None
-    if plan is None or found is None:
-        return f"Task {item.outcome.task} of {run.plan_path}"
-    return body(found, plan, item.outcome, run=run.id, steps=store.steps(run.id, found.id))

@@ -149,6 +149,7 @@ class PublishingPart:
     reviewers: tuple[str, ...] = ()
     draft: bool = False
     auto_merge: bool = False
+    pull_request: str = "task"
     agent: str | None = None
     secrets: tuple[str, ...] = ()
 

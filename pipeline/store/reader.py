@@ -6,8 +6,16 @@ from typing import TYPE_CHECKING, ClassVar
 from pipeline.store.damage import DamagedRowError, checked
 from pipeline.store.leases import Leases
 from pipeline.store.patches import StoredPatches
-from pipeline.store.records import BranchRecord, Run, StoredAttempt, StoredEvent, StoredStep, StoredTask
-from pipeline.store.rows import attempt_of, inputs_of, run_of, step_of, task_of
+from pipeline.store.records import (
+    BranchRecord,
+    Run,
+    SharedBranch,
+    StoredAttempt,
+    StoredEvent,
+    StoredStep,
+    StoredTask,
+)
+from pipeline.store.rows import attempt_of, inputs_of, run_of, shared_branch_of, step_of, task_of
 from tasks.errors import PatchyardError
 from tasks.keys import InputHashes
 from tasks.model import Conflict
@@ -182,6 +190,13 @@ class StoreReader(Leases, StoredPatches):
             found = [checked(table, row) for row in rows]
             return tuple(Conflict(row["batch"], row["tasks"], row["files"]) for row in found)
 
+    def shared_branches(self, run: str) -> Mapping[str, SharedBranch]:
+        """Return the branches of a run that several of its tasks share, by their part of the name."""
+        table = self._tables.shared_branches
+        with self._read() as connection:
+            rows = connection.execute(table.select().where(table.c.run == run)).mappings()
+            return {row["part"]: shared_branch_of(checked(table, row)) for row in rows}
+
     def branches(self) -> tuple[BranchRecord, ...]:
         """Return the branches that patchyard created and did not remove."""
         table = self._tables.branches
@@ -210,9 +225,16 @@ class StoreReader(Leases, StoredPatches):
             made = made.where(runs.c.repository == self.repository)
         own = made.where(tasks.c.branch == branch).with_only_columns(tasks.c.commit, runs.c.plan_title)
         start = made.where(tasks.c.start_branch == branch).with_only_columns(tasks.c.start, runs.c.plan_title)
+        shared = self._tables.shared_branches
+        every = runs.join(shared, runs.c.id == shared.c.run).select()
+        if self.repository:
+            every = every.where(runs.c.repository == self.repository)
+        tip = every.where(shared.c.branch == branch).with_only_columns(shared.c.tip, runs.c.plan_title)
+        below = every.where(shared.c.start_branch == branch)
+        below = below.with_only_columns(shared.c.start, runs.c.plan_title)
         found: dict[str, str | None] = {record.commit: None} if record and record.commit else {}
         with self._read() as connection:
-            rows = [row for query in (own, start) for row in connection.execute(query).all()]
+            rows = [row for query in (own, start, tip, below) for row in connection.execute(query).all()]
         return found | {commit: title for commit, title in rows if commit}
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pipeline.store.run_options import PublishOptions, StoredCall
-from tasks.model import Outcome, Patch, PullRequest, Request, RunStatus, Status
+from tasks.model import Outcome, Patch, PullRequest, PullRequestScope, Request, RunStatus, Status
 
 FIRST_YEAR, LAST_YEAR = 1970, 9000
 """Years of times that are stored; others leave no room for arithmetic."""
@@ -115,6 +115,31 @@ class StoredEvent:
 
     sequence: int
     record: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class SharedBranch:
+    """A branch with the commits of several tasks of a run, for the pull request that they share.
+
+    `part` is its part of the branch's name: `plan`, or such as `group-setup`. `start` is the commit that it
+    starts from, and `start_branch` the branch of that; `None` for the base. `tasks` are in the order of their
+    commits in it, `commits` those of the tasks' own branches, and `tip` is the last one of it; `None` if no
+    task is in it. `left_out` are the commits of tasks that could not be put into it.
+    """
+
+    part: str
+    branch: str
+    start: str
+    start_branch: str | None = None
+    tasks: tuple[str, ...] = ()
+    commits: tuple[str, ...] = ()
+    tip: str | None = None
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def scope(self) -> PullRequestScope:
+        """What has a pull request of its own."""
+        return PullRequestScope.GROUP if self.part.startswith("group-") else PullRequestScope.PLAN
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from pipeline.store.records import Run, StoredAttempt, StoredStep, StoredTask
+from pipeline.store.records import Run, SharedBranch, StoredAttempt, StoredStep, StoredTask
 from tasks.keys import AgentUse, InputHashes
 from tasks.model import Outcome, Patch, PullRequest
 from tasks.patch_data import PatchData
@@ -20,6 +20,7 @@ DataOf: TypeAlias = Callable[[str, int, str], PatchData]
 """Returns the text of a patch by its run, its size in bytes, and its SHA-256."""
 _OUTCOME = tuple(field.name for field in fields(Outcome) if field.name not in {"task", "files", "patch"})
 _ATTEMPT = tuple(field.name for field in fields(StoredAttempt) if field.name != "patch")
+_SHARED_BRANCH = tuple(field.name for field in fields(SharedBranch))
 _STEP = tuple(field.name for field in fields(StoredStep))
 
 
@@ -78,10 +79,10 @@ def _pull_request_of(row: "RowMapping") -> PullRequest | None:
     if row["request_number"] is None:
         return None
     return PullRequest(
-        task=row["task"],
+        task=row["request_part"] or row["task"],
         number=row["request_number"],
         url=row["request_url"],
-        branch=row["branch"],
+        branch=row["request_branch"] or row["branch"],
         base=row["request_base"],
         action=row["request_action"],
     )
@@ -100,6 +101,16 @@ def attempt_of(row: "RowMapping", data: DataOf) -> StoredAttempt:
 def step_of(row: "RowMapping") -> StoredStep:
     """Return the step of a row."""
     return StoredStep(**{name: row[name] for name in _STEP})
+
+
+def shared_branch_values(branch: SharedBranch) -> dict[str, Any]:
+    """Return the row of a branch that several tasks share."""
+    return {name: getattr(branch, name) for name in _SHARED_BRANCH}
+
+
+def shared_branch_of(row: "RowMapping") -> SharedBranch:
+    """Return the shared branch of a row."""
+    return SharedBranch(**{name: row[name] for name in _SHARED_BRANCH})
 
 
 def inputs_values(inputs: InputHashes) -> Mapping[str, Any]:

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
+from tasks.model import PullRequestScope
+
 
 @dataclass(frozen=True, slots=True)
 class PublishOptions:
@@ -25,6 +27,7 @@ class PublishOptions:
     allow_unpushed: bool = False
     agent: str | None = None
     publish: bool = False
+    pull_request: PullRequestScope = PullRequestScope.TASK
 
     @property
     def as_json(self) -> str:
@@ -50,6 +53,7 @@ class PublishOptions:
             allow_unpushed=bool(values.get("allow_unpushed")),
             agent=_text_of(values.get("agent")),
             publish=bool(values.get("publish")),
+            pull_request=PullRequestScope(_text_of(values.get("pull_request")) or PullRequestScope.TASK),
         )
 
 

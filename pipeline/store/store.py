@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Self
 from pipeline.store.database import LeaseLostError, StoreError, StoreUnavailableError
 from pipeline.store.patches import small_text
 from pipeline.store.reader import AmbiguousRunError, StoreReader, UnknownRunError
-from pipeline.store.records import Run, StoredAttempt
+from pipeline.store.records import Run, SharedBranch, StoredAttempt
 from pipeline.store.rows import (
     attempt_values,
     inputs_values,
     outcome_values,
     patch_values,
     run_values,
+    shared_branch_values,
 )
 from pipeline.store.run_options import PublishOptions, StoredCall
 from tasks.errors import remedy
@@ -308,19 +309,37 @@ class Store(StoreReader):
             connection.execute(runs.delete().where(runs.c.id == run))
 
     def keep_pull_request(self, run: str, request: PullRequest) -> None:
-        """Store the pull request of a task."""
+        """Store the pull request of a task, or of several: those that it had before have none any more."""
         tasks = self._tables.tasks
+        part = request.task if request.tasks else None
+        values = {
+            "request_number": request.number,
+            "request_url": request.url,
+            "request_base": request.base,
+            "request_action": request.action,
+            "request_part": part,
+            "request_branch": request.branch if part else None,
+        }
         with self._write(run=run) as connection:
-            connection.execute(
-                tasks.update()
-                .where(tasks.c.run == run, tasks.c.task == request.task)
-                .values(
-                    request_number=request.number,
-                    request_url=request.url,
-                    request_base=request.base,
-                    request_action=request.action,
-                ),
-            )
+            if part:
+                left = tasks.update().where(tasks.c.run == run, tasks.c.request_part == part)
+                connection.execute(left.values(dict.fromkeys(values)))
+            for task in request.every_task:
+                own = tasks.update().where(tasks.c.run == run, tasks.c.task == task)
+                connection.execute(own.values(values))
+
+    def keep_shared_branches(self, run: str, branches: Sequence[SharedBranch]) -> None:
+        """Store the shared branches of a run, before any of them is pushed; those of before are forgotten."""
+        table = self._tables.shared_branches
+        with self._write(run=run) as connection:
+            connection.execute(table.delete().where(table.c.run == run))
+            for branch in branches:
+                connection.execute(table.insert().values(run=run, **shared_branch_values(branch)))
+            commits = {one.start_branch: one.start for one in branches} | {
+                one.branch: one.tip for one in branches
+            }
+            for name, commit in sorted((name, commit) for name, commit in commits.items() if name and commit):
+                self._keep_branch(connection, name, {"commit": commit})
 
     def keep_events(self, run: str, records: Sequence[Mapping[str, object]]) -> None:
         """Append events. They are visible at once and survive this process, but not a loss of power."""

@@ -265,6 +265,8 @@ class Tables:
         Column("request_url", Text),
         Column("request_base", Text),
         Column("request_action", Text),
+        Column("request_part", Text),
+        Column("request_branch", Text),
         Column("attempt", Integer),
         Column("redo", Boolean),
     )
@@ -345,6 +347,19 @@ class Tables:
         Column("name", Text, primary_key=True),
         Column("commit", ObjectId),
         Column("pushed", ObjectId),
+    )
+    shared_branches = Table(
+        "shared_branches",
+        metadata,
+        _run_column(),
+        Column("part", Text, primary_key=True),
+        Column("branch", Text, nullable=False),
+        Column("start", ObjectId, nullable=False),
+        Column("start_branch", Text),
+        Column("tasks", Names, nullable=False),
+        Column("commits", Names, nullable=False),
+        Column("tip", ObjectId),
+        Column("left_out", Names, nullable=False),
     )
     events = Table(
         "events",

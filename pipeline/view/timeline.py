@@ -234,8 +234,8 @@ class Timeline:
 
     @property
     def requests(self) -> tuple[PullRequest, ...]:
-        """The pull requests, in the plan's order."""
-        return tuple(row.request for row in self.rows if row.request)
+        """The pull requests, in the plan's order; one that tasks share is there once."""
+        return tuple({row.request.key: row.request for row in self.rows if row.request}.values())
 
     @property
     def speedup(self) -> float | None:

@@ -25,7 +25,7 @@ from pipeline.run.recording.recorder import EventWriter
 from pipeline.run.stored.claim import with_remote
 from pipeline.run.stored.status import current_status
 from pipeline.store.records import Run
-from tasks.model import RunStatus
+from tasks.model import PullRequestScope, RunStatus
 
 if TYPE_CHECKING:
     from containers.git.repository import Repository
@@ -62,6 +62,12 @@ def _check_commits(_: click.Context, __: click.Parameter, commits: tuple[str, ..
     "--github",
     metavar="OWNER/REPO",
     help=f"Repository on GitHub.  [default: {GIVEN}, else from the remote's URL]",
+)
+@click.option(
+    "--pull-request",
+    type=click.Choice([str(scope) for scope in PullRequestScope]),
+    help="Open a pull request for each task, for each group of tasks, or one for the plan.  "
+    f"[default: as published last, else {GIVEN}]",
 )
 @click.option(
     "--draft", is_flag=True, default=None, help=f"Open the pull requests as drafts.  [default: {GIVEN}]"
@@ -187,5 +193,7 @@ def _target(repository: "Repository", store: "Store", run: Run, flags: Mapping[s
         raise CallError(f"run {run.id} is still running; publish it when it has ended")
     if remote := flags.get("remote"):
         run = with_remote(run, repository, str(remote))
-    settings = replace(run.settings, **flags)  # type: ignore[arg-type]  # click has converted them
+    shared = [branch.scope for branch in store.shared_branches(run.id).values()]
+    scope = PullRequestScope(str(flags.get("pull_request") or next(iter(shared), run.settings.pull_request)))
+    settings = replace(run.settings, **{**flags, "pull_request": scope})  # type: ignore[arg-type]  # click has converted them
     return target_for_run(repository, replace(run, settings=settings), environment(), report_wait)

@@ -197,7 +197,9 @@ def _send_notification(
     try:
         store = recorder.wait(0)
         stored = store.tasks(finished.run) if store else ()
-        requests = [item.pull_request for item in stored if item.pull_request]
+        requests = [
+            *{item.pull_request.key: item.pull_request for item in stored if item.pull_request}.values()
+        ]
         end = Notification(finished, recorder.run.plan_title, recorder.run.plan_path, requests, unpublished)
         notify(url, end, prepared.call.environ)
     except PatchyardError as error:

@@ -273,6 +273,7 @@ def publish_options(prepared: Prepared) -> PublishOptions:
         allow_unpushed=settings.allow_unpushed and "allow_unpushed" in settings.forced,
         agent=settings.agent and prepared.secrets.mask_text(settings.agent),
         publish=settings.publish,
+        pull_request=settings.pull_request,
     )
 
 

@@ -102,9 +102,13 @@ def is_unpublished(store: Store, run: Run) -> bool:
     if not run.settings.publish:
         return False
     pushed = {record.name: record.pushed for record in store.branches()}
+    shared = store.shared_branches(run.id).values()
+    settled = {commit for one in shared for commit in one.left_out}
+    settled |= {commit for one in shared if pushed.get(one.branch) == one.tip for commit in one.commits}
     left = [item for item in store.tasks(run.id) if item.outcome.commit]
     left = [item for item in left if item.pull_request is None or item.pull_request.action not in DONE]
     return any(
-        item.pull_request is None or pushed.get(item.outcome.branch or "") != item.outcome.commit
+        (item.pull_request is None and not any(item.outcome.commit in one.left_out for one in shared))
+        or (pushed.get(item.outcome.branch or "") != item.outcome.commit and item.outcome.commit not in settled)
         for item in left
     )

@@ -90,7 +90,7 @@ def active_pull_requests(tasks: Iterable[StoredTask]) -> Iterable[ActivePullRequ
     for item in tasks:
         if item.pull_request and item.pull_request.action != "merged":
             yield ActivePullRequest(
-                task=item.pull_request.task,
+                task=item.outcome.task,
                 pr_number=item.pull_request.number,
                 status="open",
                 url=item.pull_request.url,

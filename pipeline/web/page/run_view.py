@@ -76,7 +76,8 @@ class EventDigest:
         name = record.get("event")
         task = str(record.get("task"))
         if name in TASK_EVENTS:
-            self.changed_tasks[task] = None
+            tasks = record.get("tasks")  # of a pull request
+            self.changed_tasks |= dict.fromkeys(map(str, tasks) if isinstance(tasks, list) else [task])
         if name == "step_started":
             self.steps[task] = RunningStep(
                 int(record["number"]),

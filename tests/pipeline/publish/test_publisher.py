@@ -16,14 +16,8 @@ from pipeline.forge.github_client import GitHub
 from pipeline.forge.github_connect import connect
 from pipeline.forge.note import without_note
 from pipeline.publish.branch_pusher import Branch
-from pipeline.publish.publisher import (
-    Destination,
-    Failure,
-    Publication,
-    PublishedDependency,
-    publish,
-    target_branch,
-)
+from pipeline.publish.publication import Destination, Failure, Publication, PublishedDependency
+from pipeline.publish.publisher import publish, target_branch
 from tasks.model import PullRequest
 
 NAME = "octo/demo"

@@ -128,8 +128,8 @@ def test_the_title(task: Task, expected: str) -> None:
 
 def test_links_precede_the_body() -> None:
     requests = {
-        "1.1": PullRequest("1.1", 3, "https://github.com/octo/demo/pull/3", "a", "main"),
-        "1.2": PullRequest("1.2", 4, "https://github.com/octo/demo/pull/4", "b", "main"),
+        "task 1.1": PullRequest("1.1", 3, "https://github.com/octo/demo/pull/3", "a", "main"),
+        "task 1.2": PullRequest("1.2", 4, "https://github.com/octo/demo/pull/4", "b", "main"),
     }
     assert with_links("text", requests) == (
         "Depends on\n\n"

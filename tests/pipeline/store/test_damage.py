@@ -10,6 +10,7 @@ import pytest
 from project import Project, one_sentence
 
 from pipeline.store.damage import DamagedRowError
+from pipeline.store.records import SharedBranch
 from pipeline.store.store import Store
 
 GARBAGE: tuple[object, ...] = (
@@ -52,6 +53,7 @@ COLUMNS = {
     "events": ("record",),
     "conflicts": ("batch", "tasks", "files"),
     "branches": ("commit", "pushed"),
+    "shared_branches": ("start", "tasks", "commits", "tip", "left_out"),
 }
 READERS: Mapping[str, Callable[[Store, str], object]] = {
     "runs": lambda store, _: store.runs(),
@@ -62,6 +64,7 @@ READERS: Mapping[str, Callable[[Store, str], object]] = {
     "events": lambda store, run: store.events(run),
     "conflicts": lambda store, run: store.conflicts(run),
     "branches": lambda store, _: store.branches(),
+    "shared_branches": lambda store, run: store.shared_branches(run),
 }
 COMMANDS = (
     *(["runs"], ["status"], ["logs", "latest", "1.1"], ["diff", "latest"], ["report"]),
@@ -84,7 +87,10 @@ def damage(path: Path, table: str, column: str, value: object) -> None:
 def finished_run(project: Project) -> tuple[Path, str]:
     """Return a plan of two tasks that change the same file, and its run."""
     plan = project.tasks({"1.1": "echo a > same", "1.2": "echo b > same"})
-    return plan, project.run(plan).run
+    run = project.run(plan).run
+    with Store.beside(project.root / ".git") as store:
+        store.keep_shared_branches(run, [SharedBranch("plan", "b", "c" * 40, tip="d" * 40)])
+    return plan, run
 
 
 def failure(read: Callable[[], object]) -> str | None:

@@ -15,6 +15,7 @@ SETTINGS = {
     "allow_unpushed": True,
     "agent": "claude",
     "publish": True,
+    "pull_request": "group",
 }
 CALL = {
     "flags": {"pool_size": 2, "labels": ["a"], "branch": "{plan}/{task}"},

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from pipeline.store.engine import url_of
-from pipeline.store.records import BranchRecord, Run, StoredAttempt, StoredStep, new_run_id
+from pipeline.store.records import BranchRecord, Run, SharedBranch, StoredAttempt, StoredStep, new_run_id
 from pipeline.store.run_options import PublishOptions, StoredCall
 from pipeline.store.store import Store, StoreError, UnknownRunError
 from tasks.keys import AgentUse, InputHashes
@@ -21,6 +21,7 @@ from tasks.model import (
     Outcome,
     Patch,
     PullRequest,
+    PullRequestScope,
     Request,
     RunStatus,
     Status,
@@ -198,6 +199,37 @@ def test_directory_with_special_characters(tmp_path: Path) -> None:
     assert (odd / "patchyard" / "patchyard.db").is_file()
 
 
+def test_shared_branches_and_their_pull_request(database: str) -> None:
+    plan = SharedBranch("plan", "p", "base", None, ("1.1", "1.2"), ("c1", "c2"), "tip", ("c3",))
+    group = SharedBranch("group-1", "g", "base")
+    with Store(database) as store:
+        store.open_run(make_run())
+        run = make_run().id
+        for position, task in enumerate(("1.1", "1.2", "1.3")):
+            store.keep_outcome(run, position, make_outcome(task, branch=f"b{task}", commit=f"c{position}"))
+
+        store.keep_shared_branches(run, [plan, group])
+        assert store.shared_branches(run) == {"plan": plan, "group-1": group}
+        assert (plan.scope, group.scope) == (PullRequestScope.PLAN, PullRequestScope.GROUP)
+        assert store.branch("p") == BranchRecord("p", "tip", None)
+
+        one = PullRequest("plan", 7, "url", "p", "main", tasks=("1.1", "1.2"))
+        store.keep_pull_request(run, one)
+        stored = replace(one, tasks=())
+        assert [item.pull_request for item in store.tasks(run)] == [stored, stored, None]
+        store.keep_pull_request(run, replace(one, tasks=("1.3", "1.2")))
+        assert [item.pull_request for item in store.tasks(run)] == [None, stored, stored]
+        store.keep_pull_request(run, PullRequest("1.2", 8, "url8", "b1.2", "main"))
+        alone = PullRequest("1.2", 8, "url8", "b1.2", "main")
+        assert [item.pull_request for item in store.tasks(run)] == [None, alone, stored]
+
+        store.keep_shared_branches(run, ())
+        assert store.shared_branches(run) == {}
+        store.keep_shared_branches(run, [plan])
+        store.forget_run(run)
+        assert store.shared_branches(run) == {}
+
+
 def test_commits_of_a_branch(database: str) -> None:
     with Store(database) as store:
         store.open_run(make_run())
@@ -216,6 +248,10 @@ def test_commits_of_a_branch(database: str) -> None:
         assert store.commits_of("u") == {"c2": make_run().plan_title}
         assert store.commits_of("batch-1") == {"m": make_run().plan_title}
         assert store.commits_of("nosuch") == {}
+        shared = SharedBranch("group-b", "shared", "m2", "group-base", ("1.1",), ("c1",), "tip")
+        store.keep_shared_branches(run, [shared])
+        assert store.commits_of("shared") == {"tip": make_run().plan_title}
+        assert store.commits_of("group-base") == {"m2": make_run().plan_title}
         assert store.has_ended(run, "2.1")
         assert not store.has_ended(run, "2.3")
 

@@ -1,0 +1,169 @@
+"""`--pull-request group` and `plan`: one branch and one pull request for several tasks."""
+
+from github_rules import Pull
+from github_server import GitHubServer
+from project import Project
+
+from pipeline.forge.note import without_note
+
+NAME = "octo/demo"
+PLAN = "patchyard/demo/plan"
+
+
+def pulls(github: GitHubServer) -> dict[str, Pull]:
+    """The pull requests by branch; a branch has one."""
+    found = github.pull_requests(NAME)
+    by_branch = {pull.head: pull for pull in found}
+    assert len(by_branch) == len(found)
+    return by_branch
+
+
+def text(pull: Pull) -> str:
+    return without_note(pull.body or "")
+
+
+def subjects(github: GitHubServer, project: Project, base: str, branch: str) -> list[str]:
+    """The subjects of the commits of a branch on the remote, oldest first; each has one parent."""
+    git, hub = project.clone.user.git, github.repository(NAME).path
+    lines = git("log", "--reverse", "--format=%p|%s", f"{base}..{branch}", cwd=hub).splitlines()
+    assert all(" " not in line.partition("|")[0] for line in lines)
+    return [line.partition("|")[2] for line in lines]
+
+
+def files(github: GitHubServer, project: Project, branch: str) -> dict[str, str]:
+    """The contents of the text files at the top of a branch on the remote."""
+    git, hub = project.clone.user.git, github.repository(NAME).path
+    names = git("ls-tree", "--name-only", branch, cwd=hub).splitlines()
+    return {name: git("show", f"{branch}:{name}", cwd=hub) for name in names if name.endswith(".txt")}
+
+
+SCRIPTS = {
+    "1.1": "echo one > one.txt",
+    "1.2": "echo two > two.txt",
+    "1.3": "true",
+    "2.1": "cat one.txt two.txt > three.txt",
+}
+
+
+def test_a_plan_has_one_branch_with_a_commit_a_task(hosted: Project, github: GitHubServer) -> None:
+    before = hosted.clone.git("status", "--porcelain", "--branch")
+
+    done = hosted.run(hosted.tasks(SCRIPTS), "--publish", "--pull-request", "plan").expect(0)
+
+    (pull,) = github.pull_requests(NAME)
+    assert (pull.head, pull.base, pull.title) == (PLAN, "main", "Demo")
+    assert subjects(github, hosted, "main", PLAN) == ["Do 1.1", "Do 1.2", "Do 2.1"]
+    assert files(github, hosted, PLAN) == {"one.txt": "one", "two.txt": "two", "three.txt": "one\ntwo"}
+    (published,) = done.events("pull_request")
+    assert (published["task"], published["tasks"]) == ("plan", ["1.1", "1.2", "2.1"])
+    body = text(pull)
+    assert "3 of 4 tasks of *Demo*" in body
+    assert [line for line in body.splitlines() if line.startswith("## ")] == [
+        "## Task 1.1: Do 1.1",
+        "## Task 1.2: Do 1.2",
+        "## Task 2.1: Do 2.1",
+    ]
+    assert "Nothing to change: task 1.3" in body
+    (status,) = hosted.call("status", "--json").expect(0).records
+    links = {task["task"]: task["pull_request"] and task["pull_request"]["url"] for task in status["tasks"]}
+    assert links == {"1.1": published["url"], "1.2": published["url"], "1.3": None, "2.1": published["url"]}
+    assert hosted.clone.git("status", "--porcelain", "--branch") == before
+    assert PLAN not in hosted.branches()
+
+    tip = github.repository(NAME).tip(PLAN)
+    pushes = len(github.calls("POST", "git-receive-pack$"))
+    assert pushes
+    again = hosted.call("publish", done.run, "--json").expect(0)
+    assert [record["action"] for record in again.events("pull_request")] == ["updated"]
+    assert github.repository(NAME).tip(PLAN) == tip
+    assert text(pulls(github)[PLAN]) == body
+    assert len(github.calls("POST", "git-receive-pack$")) == pushes
+
+
+def test_a_failed_task_is_named_and_added_by_a_retry(hosted: Project, github: GitHubServer) -> None:
+    scripts = {
+        "1.1": "echo one > one.txt",
+        "1.2": 'test -e "$SHARED/mended"; echo two > two.txt',
+        "1.3": "echo three > three.txt",
+        "2.1": "cat two.txt > four.txt",
+    }
+    plan = hosted.tasks(scripts, fields={"2.1": "**Depends on:** Task 1.2"})
+
+    done = hosted.run(plan, "--publish", "--pull-request", "plan").expect(1)
+
+    hub, pull = github.repository(NAME), pulls(github)[PLAN]
+    first = str(hub.tip(PLAN))
+    assert subjects(github, hosted, "main", PLAN) == ["Do 1.1", "Do 1.3"]
+    assert "2 of 4 tasks" in text(pull)
+    assert "## Not in this pull request" in text(pull)
+    assert "- task 1.2 (Do 1.2): failed: " in text(pull)
+    assert "- task 2.1 (Do 2.1): skipped: it depends on task 1.2, which failed" in text(pull)
+
+    (hosted.shared / "mended").touch()
+    retried = hosted.call("retry", done.run, "--json").expect(0)
+
+    assert [record["action"] for record in retried.events("pull_request")] == ["updated"]
+    assert subjects(github, hosted, "main", PLAN) == ["Do 1.1", "Do 1.3", "Do 1.2", "Do 2.1"]
+    assert hub.tip(PLAN) != first
+    assert hosted.clone.user.git("merge-base", "--is-ancestor", first, PLAN, cwd=hub.path) == ""
+    assert "Not in this pull request" not in text(pulls(github)[PLAN])
+
+
+def test_a_conflicting_task_is_left_out_with_what_builds_on_it(hosted: Project, github: GitHubServer) -> None:
+    scripts = {
+        "1.1": "echo one > same.txt",
+        "1.2": "echo two > same.txt",
+        "1.3": "echo three > three.txt",
+        "1.4": "echo four > four.txt",
+    }
+    plan = hosted.tasks(scripts, fields={"1.4": "**Depends on:** Task 1.2"})
+
+    done = hosted.run(plan, "--publish", "--pull-request", "plan").expect(3)
+
+    assert subjects(github, hosted, "main", PLAN) == ["Do 1.1", "Do 1.3"]
+    body = text(pulls(github)[PLAN])
+    assert "- task 1.2 (Do 1.2): tasks 1.1 and 1.2 conflict in same.txt\n" in body
+    assert "- task 1.4 (Do 1.4): it builds on task 1.2, which is left out\n" in body
+    errors = [record["message"] for record in done.events("notice") if record["level"] == "error"]
+    hint = f"`patchyard publish {done.run} --pull-request task` gives each task its own pull request"
+    assert errors == [
+        f"task 1.2 (patchyard/demo/1.2) was not published: tasks 1.1 and 1.2 conflict in same.txt; {hint}",
+        f"task 1.4 (patchyard/demo/1.4) was not published: it builds on task 1.2, which is left out; {hint}",
+    ]
+    (status,) = hosted.call("status", "--json").expect(0).records
+    assert [task["task"] for task in status["tasks"] if task["pull_request"]] == ["1.1", "1.3"]
+    assert "is complete" in hosted.call("resume", done.run).err  # nothing is left that could be published
+
+    hosted.call("publish", done.run, "--pull-request", "task").expect(0)
+    assert set(pulls(github)) == {PLAN, *(f"patchyard/demo/1.{number}" for number in (1, 2, 3, 4))}
+
+
+GROUPS = {
+    "1.1": "echo one > one.txt",
+    "1.2": "echo two > two.txt",
+    "2.1": "cat one.txt > three.txt",
+    "2.2": "cat two.txt > four.txt",
+    "3.1": "echo free > free.txt",
+}
+
+
+def test_a_group_is_stacked_on_the_group_that_it_builds_on(hosted: Project, github: GitHubServer) -> None:
+    plan = hosted.tasks(GROUPS, batches={"3": "**Dependencies:** None"})
+
+    done = hosted.run(plan, "--publish", "--pull-request", "group").expect(0)
+
+    one, two, three = (f"patchyard/demo/group-{number}" for number in (1, 2, 3))
+    found = pulls(github)
+    assert {head: pull.base for head, pull in found.items()} == {one: "main", two: one, three: "main"}
+    assert subjects(github, hosted, "main", one) == ["Do 1.1", "Do 1.2"]
+    assert subjects(github, hosted, one, two) == ["Do 2.1", "Do 2.2"]
+    assert subjects(github, hosted, "main", three) == ["Do 3.1"]
+    assert found[two].title == "Demo: Batch 2"
+    assert f"- [#{found[one].number}](" in text(found[two])
+    assert ") (the group 1)" in text(found[two])
+    tips = {head: github.repository(NAME).tip(head) for head in found}
+
+    again = hosted.call("publish", done.run, "--json").expect(0)  # as published last
+
+    assert [record["action"] for record in again.events("pull_request")] == ["updated"] * 3
+    assert {head: github.repository(NAME).tip(head) for head in pulls(github)} == tips
