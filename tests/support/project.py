@@ -4,13 +4,15 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
+from preloaded import IS_USABLE, run_preloaded
 from repositories import Clone
 
 from tasks.model import Status
@@ -153,7 +155,7 @@ class Project:
         (self.root / "patchyard.toml").write_text(text, encoding="utf-8")
         self.environ |= {"PATCHYARD_TRUST": str(trusted).lower()}
 
-    def call(
+    def call(  # noqa: PLR0913 - the parts of a call, by name
         self,
         *arguments: str | Path,
         cwd: Path | None = None,
@@ -161,20 +163,24 @@ class Project:
         stdin: bytes = b"",
         stdout: Path | None = None,
         patience: float = PATIENCE,
+        preloaded: bool = IS_USABLE,
     ) -> Done:
-        """Run `patchyard` until it ends, by default in the repository; `stdout` is a file to write to."""
+        """Run `patchyard` until it ends, by default in the repository; `stdout` is a file to write to.
+
+        If not `preloaded`, the process is one that was started with the environment of the command.
+        """
         with ExitStack() as files:
-            done = subprocess.run(
-                [*COMMAND, *arguments],
-                cwd=cwd or self.root,
-                env={**self.environ, **(environ or {})},
-                input=stdin,
-                stdout=files.enter_context(stdout.open("wb")) if stdout else subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                check=False,
-                timeout=patience,
+            given, out, err = (files.enter_context(tempfile.TemporaryFile()) for _ in range(3))
+            given.write(stdin)
+            given.seek(0)
+            to = files.enter_context(stdout.open("wb")) if stdout else out
+            run = run_preloaded if preloaded else run_started
+            code = run(
+                arguments, cwd or self.root, {**self.environ, **(environ or {})}, (given, to, err), patience
             )
-        return Done(done.returncode, (done.stdout or b"").decode(), done.stderr.decode())
+            out.seek(0)
+            err.seek(0)
+            return Done(code, out.read().decode(), err.read().decode())
 
     def run(self, plan: Path, *arguments: str | Path, environ: Mapping[str, str] | None = None) -> Done:
         """Run `patchyard run PLAN --json`."""
@@ -206,6 +212,27 @@ class Project:
     def log(self, run: str, task: str) -> str:
         """Return the log of a task."""
         return (self.state / "runs" / run / f"{task}.log").read_text(encoding="utf-8")
+
+
+def run_started(
+    arguments: Sequence[str | Path],
+    cwd: Path,
+    environ: Mapping[str, str],
+    streams: Sequence[IO[bytes]],
+    patience: float,
+) -> int:
+    """Run `patchyard` as `run_preloaded` does, in an interpreter of its own."""
+    given, out, err = streams
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        cwd=cwd,
+        env=environ,
+        stdin=given,
+        stdout=out,
+        stderr=err,
+        check=False,
+        timeout=patience,
+    ).returncode
 
 
 def plan_text(

@@ -133,7 +133,7 @@ def test_own_secrets_are_in_no_environment_that_a_task_can_read(project: Project
     database = {"PATCHYARD_DATABASE": f"sqlite:///{tmp_path}/ghp_t0ken.db"}
     plan = project.tasks({"1.1": SAVE_ENVIRONMENTS})
 
-    project.run(plan, environ={**OWN, **database}).expect(0)
+    project.call("run", plan, environ={**OWN, **database}, preloaded=False).expect(0)
 
     seen = (project.shared / "environments").read_bytes()
     assert b"process" in seen

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from project import Project, one_sentence
+from project import Project, one_sentence, wait_for
 
 from pipeline.store.damage import DamagedRowError
 from pipeline.store.records import SharedBranch
@@ -158,6 +158,7 @@ def test_run_of_a_living_process_is_not_removed(project: Project) -> None:
     with project.start("run", project.tasks({"1.1": script}), "--json") as started:
         assert started.process.stdout is not None
         run = json.loads(started.process.stdout.readline())["run"]
+        wait_for(lambda: run in project.call("runs", "--json").out, "the run in the database")
 
         message = one_sentence(project.call("clean", "--run", run), 2)
 
