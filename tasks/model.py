@@ -225,9 +225,9 @@ class Plan:
     `name` is the plan's part of branch names: a slug of the title, else of the file's name. `path` is as
     the user gave it. Batches are in the order in which they run. `dialect` is the name of the format that it
     is written in, `unit` what became a task (`item` or `group`), and `order` how that waits for others.
-    `header` and `footer` are what the plan says above its first task and below its last. `neighbours` are
-    paths of documents that it relies on. `items` is the number of the smallest parts, and `done_items` of those
-    that are done.
+    `version` is that of the native format. `header` and `footer` are what the plan says above its first task
+    and below its last. `neighbours` are paths of documents that it relies on. `items` is the number of the
+    smallest parts, and `done_items` of those that are done.
     """
 
     name: str
@@ -238,6 +238,7 @@ class Plan:
     dialect: str = NATIVE
     unit: str = "item"
     order: str = "as-written"
+    version: int = 1
     header: str = ""
     footer: str = ""
     neighbours: tuple[str, ...] = ()

@@ -49,7 +49,7 @@ def prompt(task: Task, plan: Plan) -> str:
         _section("About the whole plan", _about(plan)),
         _section("Documents to read", "\n".join(f"- {code_span(path)}" for path in plan.neighbours)),
         CONCLUSION,
-        COMMIT if task.commit and plan.dialect != NATIVE else "",
+        COMMIT if task.commit and (plan.dialect != NATIVE or plan.version > 1) else "",
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 

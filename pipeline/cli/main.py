@@ -7,6 +7,7 @@ import click
 
 from pipeline.cli.commands.agents import agents
 from pipeline.cli.commands.clean import clean
+from pipeline.cli.commands.convert import convert
 from pipeline.cli.commands.lock import lock
 from pipeline.cli.commands.publish import publish
 from pipeline.cli.commands.report import report
@@ -185,6 +186,6 @@ def check(  # noqa: PLR0913 - the options of a command
 for command in (
     *(status, logs, diff, patches, publish, runs, agents),
     *(resume, retry, cancel),
-    *(clean, report, lock, serve, tick, trust),
+    *(clean, convert, report, lock, serve, tick, trust),
 ):
     main.add_command(command)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from tasks.diagnostics import Diagnostic, Severity
 from tasks.dialects.outline import Heading
 from tasks.dialects.source import Source
+from tasks.model import Batch
 from tasks.plan.blocks import FIELDS
 from tasks.plan.parser import Parsed
 from tasks.plan.parser import parse as parse_native
@@ -15,6 +16,8 @@ _HEADING = re.compile(r"(?i)\**(?:task|batch)\s+#?\S*[0-9]")
 _BATCH = re.compile(r"(?i)\W*batch\s")
 _FIELD = re.compile(rf"(?im)^\*\*(?:{'|'.join(map(re.escape, FIELDS))})(?::\*\*|\*\*:)")
 
+_VERSION = re.compile(r"---[ \t]*\n(?:(?!---|\.\.\.).*\n)*?patchyard[ \t]*:")
+"""Front matter that names this format, whatever the text below looks like."""
 _BEGINS = re.compile(r"(?im)^#{2,4}[ \t]+\**(?:task|batch)[ \t]+#?\S*[0-9]")
 _OF_ANOTHER = re.compile(
     r"(?im)\[[ \tx~-]?\]|<task|\bsteps?\b|criteria|automated|blocked|parallel\s+group|sub-?tasks|agentic"
@@ -37,6 +40,8 @@ def is_certain(source: Source) -> bool:
     Their modules take longer to load than a small task takes to run.
     """
     text = source.text
+    if _VERSION.match(text):
+        return True
     if _OF_ANOTHER.search(text) or _is_of_another_tool(source):
         return False
     return bool(_BEGINS.search(text) and _FIELD.search(text))
@@ -73,13 +78,22 @@ def _is_of_superpowers(source: Source, tasks: list[Heading]) -> bool:
     return has_steps(source.outline, first) or has_numbered_steps(source.outline, first)
 
 
-def parse(data: bytes | str, path: str, *, agent: str | None, is_agent: Callable[[str], bool]) -> Parsed:
-    """Parse a plan of the native format."""
+def parse(
+    data: bytes | str, path: str, *, agent: str | None, is_agent: Callable[[str], bool], optional: bool = False
+) -> Parsed:
+    """Parse a plan of the native format; `optional` runs tasks that it calls optional."""
     parsed = parse_native(data, path, agent=agent, is_agent=is_agent)
-    if parsed.plan is None:
+    plan = parsed.plan
+    if plan is None:
         return parsed
-    done = sum(task.completed for task in parsed.plan.tasks)
-    return replace(parsed, plan=replace(parsed.plan, items=len(parsed.plan.tasks), done_items=done))
+    if optional and any(task.optional for task in plan.tasks):
+        plan = replace(plan, batches=tuple(_with_optional(batch) for batch in plan.batches))
+    done = sum(task.completed for task in plan.tasks)
+    return replace(parsed, plan=replace(plan, items=len(plan.tasks), done_items=done))
+
+
+def _with_optional(batch: Batch) -> Batch:
+    return replace(batch, tasks=tuple(replace(task, optional=False) for task in batch.tasks))
 
 
 def unknown(parsed: Parsed, source: Source) -> Parsed:

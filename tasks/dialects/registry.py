@@ -11,7 +11,7 @@ from tasks.dialects.packing import unpacked
 from tasks.dialects.source import Beside, Source
 from tasks.dialects.units import plan_of
 from tasks.model import NATIVE, Plan
-from tasks.plan.parser import Parsed, decoded
+from tasks.plan.parser import NO_AGENT, Parsed, decoded
 
 
 def parse(  # noqa: PLR0913 - what is read, for whom, and how; all but two are named
@@ -43,7 +43,7 @@ def parse(  # noqa: PLR0913 - what is read, for whom, and how; all but two are n
         if found is None:
             # The text as it came: what is wrong with it is reported by the native reader.
             content = data if source.text == text else source.text
-            parsed = native.parse(content, path, agent=agent, is_agent=is_agent)
+            parsed = native.parse(content, path, agent=agent, is_agent=is_agent, optional=options.optional)
             return parsed if options.dialect else native.unknown(parsed, source)
         reading = found.read(source, options, report)
         if not source.is_json and (fence := source.outline.open_fence) is not None:
@@ -60,7 +60,7 @@ def _check_work(plan: Plan, agent: str | None, report: Report) -> None:
     if not plan.tasks and not report.errors:
         report.error(1, 1, f"this {plan.dialect} plan has no task")
     elif agent is None and not all(task.is_left_out for task in plan.tasks):
-        report.warning(1, 1, "its tasks are for an agent, and none is named; name one with `--agent`")
+        report.warning(1, 1, NO_AGENT)
 
 
 def _chosen(source: Source, options: ReadOptions, report: Report) -> Dialect | None:

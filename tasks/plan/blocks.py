@@ -48,10 +48,21 @@ class FieldKind(StrEnum):
     AGENT = "Agent"
     IMAGE = "Image"
     MODE = "Execution Mode"
+    TITLE = "Title"
+    DONE = "Done"
+    MANUAL = "Manual Verification"
 
+
+EXTENDED_FIELDS: dict[str, tuple[FieldKind, FileAction | None]] = {
+    "title": (FieldKind.TITLE, None),
+    "done": (FieldKind.DONE, None),
+    "done already": (FieldKind.DONE, None),
+    "manual verification": (FieldKind.MANUAL, None),
+}
+"""What version 2 of the format has more. In a plan of version 1 they are text, as they have always been."""
 
 FIELDS: dict[str, tuple[FieldKind, FileAction | None]] = {
-    **{kind.lower(): (kind, None) for kind in FieldKind},
+    **{kind.lower(): (kind, None) for kind in FieldKind if kind.lower() not in EXTENDED_FIELDS},
     "file": (FieldKind.FILES, None),
     "depends on": (FieldKind.DEPENDENCIES, None),
     "commit message": (FieldKind.COMMIT, None),
@@ -89,13 +100,14 @@ class Document:
     """A plan as blocks.
 
     `lines` are the lines of the text; `suspects` are words that look like fields, by the line (0-based) that
-    they begin.
+    they begin. `extended` is whether it is of version 2 of the format.
     """
 
     lines: list[str]
     tokens: "list[Token]"
     blocks: list[Block]
     suspects: dict[int, str]
+    extended: bool = False
 
     def children(self, block: Block) -> list[Block]:
         """Return the direct children of a list, a list item or a quote."""
@@ -136,13 +148,20 @@ class Document:
                     yield block.start, "comment"
 
 
-def known_field(name: str) -> tuple[FieldKind, FileAction | None] | None:
-    """Return what the field of a name is for, such as `Files` or `File(s)`, if there is one."""
-    return FIELDS.get(name.lower().replace("(s)", "s"))
+def known_field(name: str, *, extended: bool = False) -> tuple[FieldKind, FileAction | None] | None:
+    """Return what the field of a name is for, such as `Files` or `File(s)`, if there is one.
+
+    `extended` is whether the plan is of version 2 of the format.
+    """
+    name = name.lower().replace("(s)", "s")
+    return FIELDS.get(name) or (EXTENDED_FIELDS.get(name) if extended else None)
 
 
-def parse_blocks(text: str) -> Document:
-    """Return a text's blocks. Lines end with a line feed alone, and the text has no NUL characters."""
+def parse_blocks(text: str, *, extended: bool = False) -> Document:
+    """Return a text's blocks. Lines end with a line feed alone, and the text has no NUL characters.
+
+    `extended` is whether the fields of version 2 of the format are fields.
+    """
     from markdown_it import MarkdownIt, rules_block  # noqa: PLC0415 - keeps the start of the command line quick
 
     parser = MarkdownIt("commonmark", {"maxNesting": MAX_NESTING})
@@ -168,9 +187,11 @@ def parse_blocks(text: str) -> Document:
         "code": rules_block.code,
         "comments": "<!--" in text,
         "suspects": {},
+        "extended": extended,
     }
     tokens = parser.parse(text, env)
-    return Document(text.split("\n"), tokens, list(_blocks(tokens, 0, len(tokens))), env["suspects"])
+    blocks = list(_blocks(tokens, 0, len(tokens)))
+    return Document(text.split("\n"), tokens, blocks, env["suspects"], extended)
 
 
 def without_comments(text: str) -> str:
@@ -215,7 +236,7 @@ def _field(state: "StateBlock", line: int, _end: int, silent: bool) -> bool:  # 
     if match is None:
         return False
     name = " ".join(match["name"].split())
-    known = known_field(name)
+    known = known_field(name, extended=state.env["extended"])
     if known is None:
         state.env["suspects"].setdefault(line, name)
         # It stays text, but not that of a list's item above it: such an item may be a command.

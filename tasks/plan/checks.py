@@ -19,9 +19,7 @@ def checked_batches(
         Batch(
             number=draft.number,
             title=draft.title,
-            tasks=tuple(
-                replace(task, dependencies=below[task.id]) if below[task.id] else task for task in draft.tasks
-            ),
+            tasks=tuple(_linked(task, below[task.id]) for task in draft.tasks),
             dependencies=None if draft.links is None else numbers[draft.number],
             mode=draft.mode,
             image=draft.image,
@@ -29,6 +27,14 @@ def checked_batches(
         )
         for draft in drafts
     )
+
+
+def _linked(task: Task, links: Mapping[str, Link]) -> Task:
+    """Return a task with its dependencies, and why it has them where the plan says so."""
+    if not links:
+        return task
+    reasons = {name: link.reason for name, link in links.items() if link.reason}
+    return replace(task, dependencies=tuple(links), reasons=reasons)
 
 
 def _batch_links(drafts: Sequence[BatchDraft], report: Report) -> dict[int, tuple[int, ...]]:
@@ -97,11 +103,12 @@ class _TaskLinks:
         self._links = links
         self._report = report
         self._tasks = {task.id: task for task, _ in reversed(links)}
+        self._by_case = {task.id.lower(): task.id for task, _ in reversed(links)}
         self._named_places = _places(drafts)
         self._place = {draft.number: index for index, draft in enumerate(drafts)}
 
-    def resolved(self) -> dict[str, tuple[str, ...]]:
-        """Return the ids of the tasks that each task depends on."""
+    def resolved(self) -> dict[str, dict[str, Link]]:
+        """Return the ids of the tasks that each task depends on, each with the first place that says so."""
         found: dict[str, dict[str, Link]] = {}
         for task, links in self._links:
             found.setdefault(task.id, {}).update(self._named(task, links))
@@ -115,7 +122,7 @@ class _TaskLinks:
                 if self._later(name, other) and circle_of.get(other, -1) != circle_of.get(name, -2):
                     batch = self._tasks[other].batch
                     self._error(link, f"task {name} depends on task {other} of batch {batch}, which runs later")
-        return {name: tuple(named) for name, named in found.items()}
+        return found
 
     def _later(self, name: str, other: str) -> bool:
         return self._place.get(self._tasks[other].batch, 0) > self._place.get(self._tasks[name].batch, 0)
@@ -143,13 +150,17 @@ class _TaskLinks:
                 self._error(link, f"{what} {label}, which does not run before its own")
             else:
                 return [other.id for batch in batches for other in batch.tasks]
-        elif link.id == task.id:
+        elif self._known(link.id) == task.id:
             self._error(link, f"{what} itself")
-        elif link.id not in self._tasks:
+        elif (known := self._known(link.id)) is None:
             self._error(link, f"{what} task {link.id}, which is not in the plan")
         else:
-            return [link.id]
+            return [known]
         return []
+
+    def _known(self, name: str) -> str | None:
+        """Return the id that a name means: itself, else one that differs in case alone."""
+        return name if name in self._tasks else self._by_case.get(name.lower())
 
     def _previous(self, task: Task, what: str) -> list[str]:
         """Return the ids of all tasks above a task, or of the one, or of those of the batch before its own."""

@@ -18,14 +18,17 @@ from tasks.plan.commands import (
 )
 from tasks.plan.files import LISTS, without_checkbox
 from tasks.plan.sections import Field
+from tasks.plan.verbatim import content, given
 
 SILENT = frozenset({"hr", "html_block"})
 """Blocks without content: separators and comments."""
 
+_MARKER = re.compile(r"[ \t]*(?:[-+*]|[0-9]{1,9}[.)])[ \t]*")
 _WORD = re.compile(r"\*\*[^*\n]{1,60}(?::\*\*|\*\*:)")
 _CODE = frozenset({"fence", "code_block"})
 _DONE = frozenset({"completed", "complete", "done", "finished", "[x]", "x", "✅", "✓", "✔"})
 _OPEN = frozenset({"pending", "todo", "to-do", "open", "planned", "ready", "new", "draft", "not", "⏳", "❌"})
+_EXTENDED = frozenset({"optional"})
 _BEGUN = frozenset(
     {"in-progress", "in_progress", "started", "executing", "failed", "blocked", "incomplete", "🔄"}
 )
@@ -93,7 +96,7 @@ class FieldReader:
                 lines.append(rest.pop(0).content)
             text = unwrap("\n".join(lines))
         elif rest and rest[0].kind in _CODE:
-            text, rest = rest[0].content.strip(), rest[1:]
+            text, rest = (self._exact_fence(rest[0]) or rest[0].content).strip(), rest[1:]
         elif rest:
             text, rest = unwrap(self.source(rest[0].start, rest[-1].end)), []
         else:
@@ -114,6 +117,31 @@ class FieldReader:
                 return unwrap(first), line + 1, self.document.column(line, first), rest[1:]
         self._report.error(field.line + 1, field.column, f"**{field.label}:** is empty")
         return "", field.line + 1, field.column, rest
+
+    def exact(self, field: Field) -> tuple[str, list[Block]]:
+        """Return a field's value as it is written, and the blocks below it that are not its own but text."""
+        if field.value:
+            return given(field.value), field.blocks
+        if not field.blocks:
+            self._report.error(field.line + 1, field.column, f"**{field.label}:** is empty")
+            return "", []
+        first, *rest = field.blocks
+        return given(self.source(first.start, first.end)), rest
+
+    def items(self, field: Field) -> list[str]:
+        """Return the items of a field of version 2, each as it is written."""
+        found = [field.value] if field.value else []
+        for block in field.blocks:
+            if block.kind in LISTS:
+                found += [self._item_text(item) for item in self.document.children(block)]
+            elif block.kind not in SILENT:
+                found.append(given(self.source(block.start, block.end)))
+        return [text for text in found if text.strip()]
+
+    def _item_text(self, item: Block) -> str:
+        first, *others = self.document.lines[item.start : item.end]
+        text = "\n".join([_MARKER.sub("", first, count=1), dedent(others)]).rstrip()
+        return given(without_checkbox(text))
 
     def timeout(self, text: str, line: int, column: int) -> float | None:
         """Return the seconds of a duration; infinity for `none`."""
@@ -149,7 +177,8 @@ class FieldReader:
         words = text.lower().replace("in progress", "in-progress").split() or [""]
         is_picture = words[0] not in _DONE | _OPEN | _BEGUN and not re.search(r"\w|\[", words[0])
         word = words[len(words) > 1 and is_picture].strip(".,;:!*_()`")
-        if text and word not in _DONE and word not in _OPEN | _BEGUN and not text.startswith("[ ]"):
+        known = _DONE | _OPEN | _BEGUN | (_EXTENDED if self.document.extended else frozenset())
+        if text and word not in known and not text.startswith("[ ]"):
             hint = "write `completed` to skip a task, else `pending`"
             self._report.warning(line, column, f"unknown status {quoted(text)}: the task is run; {hint}")
         return word in _DONE
@@ -160,7 +189,7 @@ class FieldReader:
 
     def _script(self, block: Block, kind: StepKind) -> Iterator[Step]:
         """Yield the step that a fence or other code is."""
-        script = block.content
+        script = block.content.removesuffix("\n") if self.document.extended else block.content
         language = _language(block)
         if language not in INTERPRETERS:
             self._error(block, f"cannot run a fence with language {quoted(language)}; use sh, bash or python")
@@ -224,9 +253,17 @@ class FieldReader:
             elif block.kind not in SILENT:
                 yield Check(self.source(block.start, block.end), None, block.start + 1)
 
+    def _exact_fence(self, block: Block) -> str | None:
+        """Return what a fence of version 2 that is marked `verbatim` holds, else `None`."""
+        return content(block.token.info, block.content) if self.document.extended else None
+
     def _fence_check(self, block: Block) -> Iterator[Check]:
         language = _language(block)
         script = block.content
+        exact = self._exact_fence(block)
+        if exact is not None:
+            yield Check(exact, None, block.start + 1)
+            return
         if language in INTERPRETERS:
             for step in self._script(block, StepKind.VERIFY):
                 yield Check(script.strip("\n"), step, block.start + 1)

@@ -23,11 +23,23 @@ _TAG = "tag:yaml.org,2002:"
 
 @dataclass(frozen=True, slots=True)
 class FrontMatter:
-    """Settings, the text below with unchanged line numbers, and line and column of `agent` (1-based)."""
+    """Settings, the text below with unchanged line numbers, and line and column of `agent` (1-based).
+
+    `version` is that of the format. `title` is the plan's, where no heading gives it, and `documents` are paths
+    of what is to be read with the plan.
+    """
 
     settings: PlanSettings
     body: str
     agent_at: tuple[int, int] = (1, 1)
+    version: int = 1
+    title: str | None = None
+    documents: tuple[str, ...] = ()
+
+    @property
+    def extended(self) -> bool:
+        """Whether the plan is of version 2 of the format, which has more fields."""
+        return self.version > 1
 
 
 def read_front_matter(text: str, report: Report) -> FrontMatter:
@@ -47,8 +59,10 @@ def read_front_matter(text: str, report: Report) -> FrontMatter:
         return FrontMatter(PlanSettings(), body)
     root = _compose(source, report)
     reader = _Reader(report)
-    settings = reader.settings(root) if root is not None else PlanSettings()
-    return FrontMatter(settings, body, reader.agent_at)
+    found = reader.values(root) if root is not None else {}
+    version, title = found.pop("patchyard", 1), found.pop("title", None)
+    documents = found.pop("documents", ())
+    return FrontMatter(PlanSettings(**found), body, reader.agent_at, version, title, documents)
 
 
 def _compose(source: str, report: Report) -> "Node | None":
@@ -87,8 +101,8 @@ class _Reader:
         self.agent_at = (1, 1)
         self._report = report
 
-    def settings(self, root: "Node") -> PlanSettings:
-        """Return the settings of a whole front matter."""
+    def values(self, root: "Node") -> dict[str, Any]:
+        """Return the values of a whole front matter, by key."""
         readers: dict[str, Callable[[Node], Any]] = {
             "base": self._text,
             "mode": self._mode,
@@ -98,16 +112,19 @@ class _Reader:
             "pool_size": self._pool_size,
             "environment": self._environment,
             "agents": self._agents,
+            "patchyard": self._version,
+            "title": self._exact,
+            "documents": self._documents,
         }
         if _is_null(root):
-            return PlanSettings()
+            return {}
         found: dict[str, Any] = {}
         for name, key, value in self._pairs(root, "the front matter"):
             if name not in readers:
                 self._unknown(key, name, readers)
             elif not _is_null(value) and (read := readers[name](value)) is not None:
                 found[name] = read
-        return PlanSettings(**found)
+        return found
 
     def _error(self, node: "Node", message: str) -> None:
         self._report.error(node.start_mark.line + 1, node.start_mark.column + 1, message)
@@ -150,6 +167,10 @@ class _Reader:
             return None
         return text.strip() if text else None
 
+    def _exact(self, node: "Node") -> str | None:
+        """Return a text that is not blank, exactly as it is given."""
+        return None if self._text(node) is None else str(node.value)
+
     def _agent(self, node: "Node") -> str | None:
         self.agent_at = (node.start_mark.line + 1, node.start_mark.column + 1)
         return self._text(node)
@@ -182,6 +203,21 @@ class _Reader:
             self._error(node, f"expected a whole number from 1 to {LARGEST_POOL}, not {quoted(text)}")
             return None
         return int(text)
+
+    def _version(self, node: "Node") -> int | None:
+        text = self._scalar(node, "the version of the format, 1 or 2")
+        if text not in {None, "1", "2"}:
+            self._error(node, f"unknown version {quoted(text or '')} of the format; expected 1 or 2")
+            return None
+        return int(text or 1)
+
+    def _documents(self, node: "Node") -> tuple[str, ...] | None:
+        """Return the paths in a list."""
+        if node.id != "sequence":
+            self._error(node, "`documents` must be a list of paths")
+            return None
+        paths = (self._exact(entry) for entry in node.value)
+        return tuple(path for path in paths if path is not None)
 
     def _environment(self, node: "Node") -> dict[str, str]:
         found: dict[str, str] = {}

@@ -20,6 +20,11 @@ _NAMES = "|".join(_WORDS)
 _REFERENCE = re.compile(
     rf"(?i)(?P<word>{_NAMES})?\s*#?(?P<id>{_ID})(?:\s*(?:[-–]|to|through)\s*(?:task\s*#?)?(?P<last>{_ID}))?"  # noqa: RUF001 - the dashes that people type
 )
+PLAIN_ID = re.compile(rf"(?:[A-Za-z]+-?)?{_ID}")
+"""What a task may be called in a dependency of version 2, without backticks."""
+_EXACT = re.compile(rf"(?:[Tt]asks?\s+)?(?:`(?P<exact>[^`\s]+)`|#?(?P<plain>{PLAIN_ID.pattern}))")
+_JOIN = re.compile(r"\s*(?:,(?:\s*and\b)?|\band\b)\s*")
+_REASON = re.compile(r"\s*(?:[:–—]|(?<=\s)-)\s+(?P<why>\S.*)", re.DOTALL)  # noqa: RUF001 - likewise
 _OF_GROUP = re.compile(rf"(?i)(?P<word>{GROUP_WORDS})s?\s+#?(?P<id>{GROUP_NUMBER})(?P<last>)?")
 _TITLED = re.compile(rf"(?i)(?P<head>(?:batch|task|{GROUP_WORDS})\s*#?{_ID})(?:\s*[:–—]|\s+-)\s.*", re.DOTALL)  # noqa: RUF001 - likewise
 _PREVIOUS = re.compile(
@@ -55,13 +60,15 @@ class Link:
     """A name under **Dependencies:** and its line and column (1-based).
 
     `word` is `batch`, `task`, that of a group such as `phase`, or empty; or `previous`, where `id` is `task`
-    or `batch` for the one before, `tasks` or `batches` for all of them.
+    or `batch` for the one before, `tasks` or `batches` for all of them. `reason` is why, where a plan of
+    version 2 says so.
     """
 
     word: str
     id: str
     line: int
     column: int
+    reason: str = ""
 
     def label(self, default: str) -> str:
         """Return how messages call it: the word, else a default one, and the number."""
@@ -91,6 +98,10 @@ def read_links(document: Document, field: Field, report: Report) -> tuple[list[L
 
 def _read(document: Document, text: str, line: int, report: Report) -> Iterator[Link]:
     """Yield the names in one line or item. `line` is 0-based."""
+    if document.extended and (names := list(_exact(text))):
+        for name, reason in names:
+            yield Link("task", name, line + 1, document.column(line, name), reason)
+        return
     # Without long runs of spaces, over which the splitting would take its time.
     text = re.sub(r"[ \t]+", " ", _without_remarks(without_comments(text)))
     text = text.replace("`", "").replace("**", "").strip()
@@ -114,6 +125,26 @@ def _read(document: Document, text: str, line: int, report: Report) -> Iterator[
         word = _WORDS.get((match["word"] or "").lower(), word)
         for found in _range(match, line, column, report):
             yield Link(word, found, line + 1, column)
+
+
+def _exact(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the ids that a line of version 2 names and nothing else, with the reason if it ends with that."""
+    text = text.strip()
+    found: list[str] = []
+    position = 0
+    reason = ""
+    while name := _EXACT.match(text, position):
+        found.append(name["exact"] or name["plain"])
+        position = name.end()
+        if join := _JOIN.match(text, position):
+            position = join.end()
+        elif why := _REASON.fullmatch(text, position):
+            reason, position = why["why"], len(text)
+            break
+        else:
+            break
+    if text[position:] in {"", "."}:
+        yield from ((name, reason) for name in found)
 
 
 def _without_remarks(text: str) -> str:

@@ -3,16 +3,17 @@
 import re
 import unicodedata
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import PurePath
 
 from tasks.diagnostics import Diagnostic, PlanError, Report, Severity
-from tasks.model import Plan
+from tasks.model import Plan, Task
 from tasks.plan.blocks import parse_blocks
 from tasks.plan.checks import checked_batches
 from tasks.plan.fields import FieldReader
 from tasks.plan.front_matter import FrontMatter, read_front_matter
+from tasks.plan.outside import assign_groups, footer, header
 from tasks.plan.sections import split_sections
 from tasks.plan.tasks import SectionReader
 
@@ -20,6 +21,8 @@ __all__ = ["Diagnostic", "Parsed", "PlanError", "Severity", "decoded", "parse", 
 
 MAX_BYTES = 16 * 1024 * 1024
 """A larger plan, in bytes, is not read."""
+
+NO_AGENT = "its tasks are for an agent, and none is named; name one with `--agent`"
 
 _SLUG = 50
 _DIGEST = 6
@@ -93,7 +96,7 @@ def _plan(
 ) -> Plan | None:
     front = read_front_matter(text, report)
     settings = front.settings
-    document = parse_blocks(front.body)
+    document = parse_blocks(front.body, extended=front.extended)
     if (line := document.depth()) is not None:
         report.error(line + 1, 1, "quotes and lists are nested too deeply here; flatten them")
         return None
@@ -102,15 +105,32 @@ def _plan(
 
     fields = FieldReader(document, report, lambda name: name in settings.agents or is_agent(name))
     _check_agent(front, fields)
-    sections = split_sections(document, report)
+    sections = split_sections(document, report, front.title or "")
     file = PurePath(path).stem
     title = sections[0].title or file
+    if front.extended:
+        assign_groups(fields, sections, report)
     reader = SectionReader(fields, report, agent or settings.agent)
     drafts = reader.batches(sections, title)
     batches = checked_batches(drafts, reader.links, report)
     if not any(batch.tasks for batch in batches) and not report.errors:
         report.error(1, 1, "the plan has no task; write one as `### Task 1.1: Title`")
-    return Plan(plan_name(sections[0].title, file), title, path, batches, settings)
+    plan = Plan(plan_name(sections[0].title, file), title, path, batches, settings)
+    if not front.extended:
+        return plan
+    if not (agent or settings.agent) and any(_needs_agent(task) for task in plan.tasks):
+        report.warning(1, 1, NO_AGENT)
+    return replace(
+        plan,
+        version=front.version,
+        header=header(document, sections),
+        footer=footer(document, sections),
+        neighbours=front.documents,
+    )
+
+
+def _needs_agent(task: Task) -> bool:
+    return not (task.run or task.agent or task.is_left_out)
 
 
 def _check_agent(front: FrontMatter, fields: FieldReader) -> None:

@@ -13,6 +13,9 @@ from tasks.plan.marks import is_marked_done, is_struck_out, without_done
 
 _NUMBER = r"[0-9]{1,9}"
 _SEPARATED = r"(?:\s*[:–—]\s*|\s+-\s+|[.)](?=\s)\s*)(?P<title>.*)"  # noqa: RUF001 - the dashes that people type
+EXTENDED_ID = r"(?=[^\s:]*[0-9])[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
+"""What a task may be called in version 2, without backticks: something with a digit."""
+
 _BATCH = re.compile(rf"(?is)batch\s+#?(?P<id>{_NUMBER})(?:{_SEPARATED})?")
 _TASK = re.compile(rf"(?is)task\s+#?(?P<id>{_NUMBER}(?:\.{_NUMBER}){{0,9}}[a-z]?)(?:{_SEPARATED})?")
 GROUP_WORDS = "phase|chunk|part|wave|milestone|slice"
@@ -20,10 +23,13 @@ GROUP_NUMBER = rf"(?:[a-z]?{_NUMBER}(?:\.{_NUMBER}){{0,9}}[a-z]?|[ivx]{{1,6}}|[a
 _GROUP = re.compile(
     rf"(?is)(?P<word>{GROUP_WORDS})\s+#?(?P<id>{GROUP_NUMBER})(?:{_SEPARATED}|\s+[(\[].*)?",
 )
+_ANY_TASK = re.compile(rf"(?is)task\s+(?:`(?P<exact>[^`\s]+)`|#?(?P<id>{EXTENDED_ID}))(?:{_SEPARATED})?")
+_TITLED_GROUP = re.compile(r"(?is)(?P<id>)group(?:\s*[:–—]\s*(?P<title>.*))?")  # noqa: RUF001 - the dashes that people type
 _NEARLY = re.compile(r"(?i)(?P<word>batch|task)\s+#?(?P<id>[0-9]\S*|[a-z](?=\s*[:–—]|\s+-|$)|\S*[0-9]\S*)")  # noqa: RUF001 - likewise
 
 _BATCH_LEVELS = (2, 3)
 _TASK_LEVELS = (2, 3, 4)
+_GROUP_LEVELS = (2,)
 _LEAD = re.compile(rf"(?:\[[ xX]\]|[^\w\s\x00-\x7f]+)\s+(?=(?i:task|batch|{GROUP_WORDS})\s)")
 """What may be in front of a heading's words: a box, or a picture."""
 
@@ -36,6 +42,11 @@ class Kind(Enum):
     BATCH = auto()
     TASK = auto()
     OTHER = auto()
+
+
+_FORMS = ((Kind.BATCH, _BATCH, _BATCH_LEVELS), (Kind.TASK, _TASK, _TASK_LEVELS))
+_EXTENDED = (*_FORMS, (Kind.TASK, _ANY_TASK, _TASK_LEVELS), (Kind.GROUP, _TITLED_GROUP, _GROUP_LEVELS))
+"""The headings of each version: what they begin, how they are written, and with how many `#`."""
 
 
 @dataclass(slots=True)
@@ -58,7 +69,8 @@ class Section:
     """A heading and the text below it, from the line `below` on. Lines are 0-based, `column` is 1-based.
 
     Of a group, such as `Phase 1: Foundations`, `word` is `phase`, `id` is `1` and `title` the whole heading;
-    `text` is what the plan says of it. `group` is the one that holds this section.
+    `text` is what the plan says of it. `group` is the one that holds this section. In version 2 a group has
+    only a title. `above` is the line of the plan's title.
     """
 
     kind: Kind
@@ -75,12 +87,16 @@ class Section:
     text: str = ""
     group: "Section | None" = None
     done: bool = False  # that the heading says so
+    above: int = 0
     in_parts: bool = False  # of the plan: that its groups are headings of level 1
 
 
-def split_sections(document: Document, report: Report) -> list[Section]:
-    """Return the sections of a plan in their order. The first is the plan's own, with its title."""
-    plan = Section(Kind.PLAN)
+def split_sections(document: Document, report: Report, title: str = "") -> list[Section]:
+    """Return the sections of a plan in their order. The first is the plan's own, with its title.
+
+    With a `title` no heading is the plan's.
+    """
+    plan = Section(Kind.PLAN, title=title)
     sections = [plan]
     plan.in_parts = _has_top_groups(document)
     for block in document.blocks:
@@ -101,7 +117,8 @@ def split_sections(document: Document, report: Report) -> list[Section]:
         (current.fields[-1].blocks if current.fields else current.intro).append(block)
     _warn_of_typing_errors(document, sections, report)
     _hold_tasks(sections)
-    _assign_groups(document, sections, report)
+    if not document.extended:
+        _assign_groups(document, sections, report)
     return sections
 
 
@@ -178,26 +195,29 @@ def _heading(
     level = (1 if block.token.markup == "=" else 2) if underlined else int(block.token.tag[1])
     text = _heading_text(block)
     where = (block.start + 1, document.column(block.start))
-    group = _group(block, level, text, where)
+    group = None if document.extended else _group(block, level, text, where)
     is_first = level == 1 and current is plan and not plan.title and len(text.split("\n")) == 1
     if is_first and not (group and plan.in_parts):
-        plan.title = text
+        plan.title, plan.above, plan.below = text, block.start, block.end
         return plan
     plain, done = _without_marks(text)
-    for kind, pattern, levels in ((Kind.BATCH, _BATCH, _BATCH_LEVELS), (Kind.TASK, _TASK, _TASK_LEVELS)):
+    for kind, pattern, levels in _EXTENDED if document.extended else _FORMS:
         if match := pattern.fullmatch(plain):
-            if level in levels and not (underlined and kind is Kind.TASK):
-                number = match["id"].lower() if kind is Kind.TASK else str(int(match["id"]))
+            if level in levels and not (underlined and kind is not Kind.BATCH):
+                number = _id(match, kind, extended=document.extended)
                 title = " ".join((match["title"] or "").split())
                 section = Section(kind, level, number, title, block.start, where[1], below=block.end)
                 section.done, section.word = done, kind.name.lower()
                 return section
-            _misplaced(where, kind, level, text, report)
+            if kind is not Kind.GROUP:
+                _misplaced(where, kind, level, text, report)
             break
     else:
         if (nearly := _NEARLY.match(text)) and level in {*_BATCH_LEVELS, *_TASK_LEVELS} and not underlined:
             _malformed(where, nearly, report)
-    is_deeper = level > current.level and current.kind is not Kind.PLAN
+    # In version 2 a heading below the second level ends nothing: what a task says may have its own.
+    outer = min(current.level, _GROUP_LEVELS[0]) if document.extended else current.level
+    is_deeper = level > outer and current.kind is not Kind.PLAN
     if group and not (is_deeper and current.kind in {Kind.TASK, Kind.BATCH}):
         return group
     if underlined or is_deeper:
@@ -216,6 +236,14 @@ def _without_marks(text: str) -> tuple[str, bool]:
     if is_struck_out(title):
         plain, marked = plain.replace("~~", ""), True
     return plain, is_ticked or marked
+
+
+def _id(match: re.Match[str], kind: Kind, *, extended: bool) -> str:
+    """Return the id in a heading: in version 2 as it is written, since a task may be called `T001`."""
+    if kind is Kind.TASK:
+        exact = match.groupdict().get("exact") or match["id"]
+        return exact if extended else exact.lower()
+    return str(int(match["id"])) if kind is Kind.BATCH else ""
 
 
 def _group(block: Block, level: int, text: str, where: tuple[int, int]) -> Section | None:

@@ -13,6 +13,7 @@ from tasks.plan.fields import SILENT, FieldReader, dedent
 from tasks.plan.files import declared_files
 from tasks.plan.links import Link, read_links
 from tasks.plan.sections import Field, Kind, Section
+from tasks.plan.verbatim import given
 
 _OF_BATCH = frozenset(
     {FieldKind.DEPENDENCIES, FieldKind.MODE, FieldKind.IMAGE, FieldKind.STATUS, FieldKind.COMMIT}
@@ -42,6 +43,10 @@ class TaskDraft:
     agent: str | None = None
     agent_at: tuple[int, int] = (1, 1)
     image: str | None = None
+    title: str = ""
+    optional: bool = False
+    done: list[str] = field(default_factory=list)
+    manual: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True, eq=False)
@@ -100,10 +105,16 @@ class SectionReader:
         plan, *others = sections
         tasks = [section for section in others if section.kind is Kind.TASK]
         numbered = any(section.kind is Kind.BATCH for section in others)
-        grouped = not numbered and any(section.group for section in tasks)
+        extended = self._fields.document.extended
+        grouped = not (numbered or extended) and any(section.group for section in tasks)
         self._preamble(plan, has_batches=numbered or grouped)
         runs = (
-            [] if numbered else [(group, list(run)) for group, run in groupby(tasks, lambda task: task.group)]
+            []
+            if numbered
+            else [
+                (group, list(run))
+                for group, run in groupby(tasks, lambda task: None if extended else task.group)
+            ]
         )
         numbers = _numbers([group for group, _ in runs])
         found: list[BatchDraft] = []
@@ -213,7 +224,8 @@ class SectionReader:
             self._read_field(draft, item)
         where = (section.line + 1, section.column)
         completed = section.done or batch.done if draft.completed is None else draft.completed
-        if not (draft.has_run or completed or draft.agent or self._agent):
+        has_work = draft.has_run or draft.agent or self._agent or self._fields.document.extended
+        if not (has_work or completed):
             hint = "add **Run:** with its commands, or name an agent"
             self._report.error(*where, f"task {section.id} has neither **Run:** nor an agent; {hint}")
         if draft.has_run and draft.agent:
@@ -221,7 +233,7 @@ class SectionReader:
             self._report.warning(*draft.agent_at, f"task {section.id} has both **Run:** and an agent: {hint}")
         task = Task(
             id=section.id,
-            title=section.title or f"Task {section.id}",
+            title=draft.title or section.title or f"Task {section.id}",
             batch=batch.number,
             files=tuple(draft.files),
             implementation="\n\n".join(draft.text),
@@ -236,6 +248,9 @@ class SectionReader:
             column=where[1],
             group=section.group.title if section.group else "",
             group_text=_group_text(section.group),
+            done_items=tuple(draft.done),
+            optional=draft.optional,
+            manual=tuple(draft.manual),
         )
         return task, draft.links
 
@@ -258,6 +273,8 @@ class SectionReader:
                 self._add_text(draft, text)
         elif item.kind is FieldKind.DEPENDENCIES:
             draft.links, rest = read_links(fields.document, item, self._report)
+        elif item.kind in {FieldKind.DONE, FieldKind.MANUAL}:
+            (draft.done if item.kind is FieldKind.DONE else draft.manual).extend(fields.items(item))
         elif item.kind is FieldKind.COMMIT:
             draft.commit, rest = fields.message(item)
         elif item.kind is FieldKind.MODE:
@@ -270,8 +287,12 @@ class SectionReader:
 
     def _read_word(self, draft: TaskDraft, item: Field) -> list[Block]:
         """Add a one-line field to a task, and return the blocks below it that are not part of it."""
+        if item.kind is FieldKind.TITLE:
+            draft.title, rest = self._fields.exact(item)
+            return rest
         text, line, column, rest = self._fields.word(item)
         if item.kind is FieldKind.STATUS:
+            draft.optional = self._fields.document.extended and text.lower().endswith("optional")
             draft.completed = self._fields.completed(text, line, column)
         elif item.kind is FieldKind.TIMEOUT:
             draft.timeout = self._fields.timeout(text, line, column)
@@ -288,8 +309,9 @@ class SectionReader:
 
         `first` is the text on the field's own line; the lines below it begin at `start` (0-based).
         """
+        extended = self._fields.document.extended
         last = len(blocks)
-        while last and blocks[last - 1].kind == "hr":
+        while not extended and last and blocks[last - 1].kind == "hr":
             last -= 1
         if not first.strip() and all(block.kind in SILENT for block in blocks[:last]):
             return
@@ -297,7 +319,8 @@ class SectionReader:
         if last or start is not None:
             begin = blocks[0].start if start is None else start
             lines = self._fields.document.lines[begin : blocks[last - 1].end if last else begin]
-        draft.text.append("\n".join([first, dedent(lines)]).strip("\n").rstrip())
+        text = "\n".join([first, dedent(lines)]).strip("\n").rstrip()
+        draft.text.append(given(text) if extended else text)
 
     def _once(self, section: Section) -> Iterable[Field]:
         """Yield the fields of a section, and report repeated ones, except **File:**."""

@@ -119,7 +119,7 @@ def check_plan(  # noqa: PLR0913 - what is checked, and how it is shown
         for found in parsed.diagnostics:
             click.echo(json.dumps(_diagnostic_record(found)))
     else:
-        _print_diagnostics(parsed.diagnostics)
+        print_diagnostics(parsed.diagnostics)
     if parsed.plan is None:
         return BAD_PLAN
     settings = sources.resolve(parsed.plan.settings)
@@ -246,13 +246,14 @@ def _diagnostic_record(found: Diagnostic) -> dict[str, Any]:
 
 def print_warnings(prepared: Prepared) -> None:
     """Print the warnings about the plan, the trusted settings, and tasks that others need and do not run."""
-    _print_diagnostics(prepared.warnings)
+    print_diagnostics(prepared.warnings)
     for grant in prepared.grants:
         click.echo(printable(f"trusted: {grant}"), err=True)
     if warning := left_out_warning(prepared):
         click.echo(warning, err=True)
 
 
-def _print_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
+def print_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
+    """Print errors and warnings about a plan, a line each."""
     for found in diagnostics:
         click.echo(printable(str(found)), err=True)

@@ -1,5 +1,6 @@
 """Read a plan from a file, a directory or standard input."""
 
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -79,21 +80,32 @@ def parse_plan(file: PlanFile, sources: Sources, environ: Mapping[str, str]) -> 
 
 
 def with_existing_neighbours(plan: Plan, repository: Repository | None, base: str) -> Plan:
-    """Return a plan that names the documents which exist: at the base, or on the disk without a repository.
-
-    A plan outside of the repository whose relative path is one of the repository's is a copy of that.
-    """
-    directory = Path(plan.path) if Path(plan.path).is_dir() else Path(plan.path).parent
+    """Return a plan that names the documents which exist: at the base, or on the disk without a repository."""
     if repository is None:
+        directory = _directory(plan.path)
         beside = (directory / name for name in plan.neighbours if not name.startswith("/"))
-        return replace(plan, neighbours=tuple(path.as_posix() for path in beside if path.exists()))
+        found = (Path(os.path.normpath(path)).as_posix() for path in beside if path.exists())
+        return replace(plan, neighbours=tuple(found))
     root = repository.root.resolve()
-    if not directory.is_absolute() and not directory.resolve().is_relative_to(root):
-        directory = root / directory
-    directory = directory.resolve()
+    directory = plan_directory(plan.path, root)
     paths = (root / name.lstrip("/") if name.startswith("/") else directory / name for name in plan.neighbours)
     inside = [path.relative_to(root).as_posix() for path in paths if path.is_relative_to(root)]
     return replace(plan, neighbours=repository.paths_in(base, inside))
+
+
+def plan_directory(path: str, root: Path) -> Path:
+    """Return the directory of a plan's file, or that which is the plan, in a repository. Blocking.
+
+    A plan outside of the repository whose relative path is one of the repository's is a copy of that.
+    """
+    directory = _directory(path)
+    if not directory.is_absolute() and not directory.resolve().is_relative_to(root):
+        directory = root / directory
+    return directory.resolve()
+
+
+def _directory(path: str) -> Path:
+    return Path(path) if Path(path).is_dir() else Path(path).parent
 
 
 def _read(path: Path) -> bytes:

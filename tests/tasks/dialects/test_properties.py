@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 
 import pytest
+from conversions import read_again
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -356,3 +357,32 @@ def test_each_open_item_is_in_exactly_one_task(
         found = sum(text.replace("**", "") in given.replace("**", "") for given in texts)
         assert found == 1 or (box == "x" and found == 0)
     assert parsed.plan.done_items == sum(entry[0] == "x" for group in shape.groups for entry in group)
+
+
+@given(TEXTS, PATHS, OPTIONS)
+@settings(max_examples=60, deadline=None)
+def test_what_is_read_from_any_mixture_of_lines_is_the_same_as_a_native_plan(
+    text: str, path: str, options: ReadOptions
+) -> None:
+    check_conversion(parse(text, path, agent="agent", options=options))
+
+
+STORIES = st.fixed_dictionaries(
+    {"id": st.integers(1, 4), "title": TEXTS, "priority": st.just(1), "dependencies": st.just([])},
+    optional={"description": TEXTS, "details": TEXTS, "acceptanceCriteria": st.lists(TEXTS, max_size=3)},
+)
+
+
+@given(st.lists(STORIES, min_size=1, max_size=3), st.sampled_from(["tasks", "userStories"]), OPTIONS)
+@settings(max_examples=60, deadline=None)
+def test_any_text_in_json_is_the_same_in_a_native_plan(
+    stories: list[dict[str, object]], key: str, options: ReadOptions
+) -> None:
+    options = ReadOptions(unit=options.unit, order=options.order)
+    check_conversion(parse(json.dumps({key: stories}), "prd.json", agent="agent", options=options))
+
+
+def check_conversion(parsed: Parsed) -> None:
+    """Assert that a plan of another tool is the same when it is written as a native one and read again."""
+    if parsed.plan and parsed.plan.dialect != NATIVE:
+        read_again(parsed.plan)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from conversions import read_again
 
 from pipeline.run.call.plan_file import read_plan
 from tasks.dialects.dialect import NAMES, Order, ReadOptions, UnitKind
@@ -220,6 +221,14 @@ def manual(task: Task) -> Iterator[str]:
     """Yield what a person checks, as it is in the plan."""
     for text in task.manual:
         yield f"- [ ] {text}"
+
+
+@pytest.mark.parametrize("unit", [None, UnitKind.ITEM, UnitKind.GROUP])
+@pytest.mark.parametrize("folder", [name for name in folders() if name in COUNTS])
+def test_a_converted_plan_is_the_same_plan(folder: str, unit: UnitKind | None) -> None:
+    for order in Order:
+        text, _ = read_again(plan_of(folder, ReadOptions(unit=unit, order=order)))
+        assert "json verbatim" not in text
 
 
 @pytest.mark.parametrize("dialect", NAMES)

@@ -53,7 +53,7 @@ def test_example_runs_without_an_agent(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", FENCES, ids=range(len(FENCES)))
 def test_the_plans_of_the_documentation_are_read(text: str) -> None:
-    parsed(text, "plan.md", agent=None if text.startswith("---") else "agent")
+    parsed(text, "plan.md", agent=None if "\nagent:" in text else "agent")
 
 
 def test_the_documentation_shows_plans_and_names_every_field() -> None:

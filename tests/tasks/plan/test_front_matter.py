@@ -82,7 +82,7 @@ def test_separator_elsewhere_is_not_front_matter() -> None:
             "zzz: 1\n",
             [
                 ("2:1: error: unknown key `zzz`: expected one of base, mode, agent, image, timeout, pool_size,"
-                " environment, agents")
+                " environment, agents, patchyard, title, documents")
             ],
         ),
         ("base: main\nbase: other\n", ["3:1: error: duplicate key `base` in the front matter"]),
