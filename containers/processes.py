@@ -151,7 +151,20 @@ def may_have_escaped(mark: ProcessMark, first: int) -> bool:
 
     A quick check, without the import of psutil, by the ids, which Linux assigns in order; elsewhere `False`.
     """
-    return sys.platform == "linux" and any(mark.is_on(number) for number in _ids_after(first))
+    return sys.platform == "linux" and any(
+        _exists(number) and mark.is_on(number) for number in _ids_after(first)
+    )
+
+
+def _exists(number: int) -> bool:
+    """Whether there is a process with an id: nearly a hundred times as quick as to look for it in /proc."""
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # one of another user
+        return True
+    return True
 
 
 def _ids_after(first: int) -> Iterable[int]:
