@@ -115,7 +115,8 @@ def _plan(
     batches = checked_batches(drafts, reader.links, report)
     if not any(batch.tasks for batch in batches) and not report.errors:
         report.error(1, 1, "the plan has no task; write one as `### Task 1.1: Title`")
-    plan = Plan(plan_name(sections[0].title, file), title, path, batches, settings)
+    name = plan_name(sections[0].title, file)
+    plan = Plan(name, title, path, batches, settings, neighbours=front.documents)
     if not front.extended:
         return plan
     if not (agent or settings.agent) and any(_needs_agent(task) for task in plan.tasks):
@@ -125,7 +126,6 @@ def _plan(
         version=front.version,
         header=header(document, sections),
         footer=footer(document, sections),
-        neighbours=front.documents,
     )
 
 

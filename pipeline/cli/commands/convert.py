@@ -22,7 +22,7 @@ from pipeline.run.call.plan_file import (
     with_existing_neighbours,
 )
 from tasks.model import NATIVE, Plan
-from tasks.plan.parser import parse
+from tasks.plan.parser import NO_AGENT, parse
 from tasks.plan.writer import differing, native_text
 from tasks.text import article, plural, printable
 
@@ -85,7 +85,8 @@ def convert_plan(  # noqa: PLR0913 - what is read, and where it is written
     sources = load(flags, environ, root)
     file = read_plan(path)
     parsed = parse_plan(file, sources, environ)
-    print_diagnostics(parsed.diagnostics)
+    # Nothing is run here, so that no agent has to be named.
+    print_diagnostics(found for found in parsed.diagnostics if found.message != NO_AGENT)
     plan = parsed.plan
     if plan is None:
         return BAD_PLAN

@@ -156,7 +156,7 @@ None.
 
 
 def test_in_version_1_all_of_it_is_text() -> None:
-    for front in ("", "---\npatchyard: 1\n---\n"):
+    for front in ("", "---\npatchyard: 1\n---\n", "---\ndocuments: []\n---\n"):
         parsed = parse(front + OLD, "p.md", agent="agent")
         plan = parsed.plan
         assert plan
@@ -192,6 +192,12 @@ def test_a_plan_without_an_agent_has_a_warning_for_all_of_its_tasks() -> None:
         "p.md:1:1: warning: its tasks are for an agent, and none is named; name one with `--agent`"
     ]
     assert not parse(f"{FRONT}### Task 1: A\n**Run:** make\n", "p.md").diagnostics
+
+
+def test_documents_and_a_title_are_of_every_version() -> None:
+    plan = plan_of("---\ntitle: A\ndocuments: [b.md]\n---\n# Head\n\n### Task 1: A\n")
+
+    assert (plan.version, plan.title, plan.neighbours) == (1, "A", ("b.md",))
 
 
 @pytest.mark.parametrize(
