@@ -8,13 +8,14 @@ from tasks.diagnostics import Diagnostic, Severity
 from tasks.dialects.outline import Heading
 from tasks.dialects.source import Source
 from tasks.model import Batch
-from tasks.plan.blocks import FIELDS
+from tasks.plan.blocks import FIELDS, FieldKind
 from tasks.plan.parser import Parsed
 from tasks.plan.parser import parse as parse_native
 
 _HEADING = re.compile(r"(?i)\**(?:task|batch)\s+#?\S*[0-9]")
 _BATCH = re.compile(r"(?i)\W*batch\s")
-_FIELD = re.compile(rf"(?im)^\*\*(?:{'|'.join(map(re.escape, FIELDS))})(?::\*\*|\*\*:)")
+_NAMES = "|".join(re.escape(name) for name, (kind, _) in FIELDS.items() if kind is not FieldKind.CRITERIA)
+_FIELD = re.compile(rf"(?im)^\*\*(?:{_NAMES})(?::\*\*|\*\*:)")
 
 _VERSION = re.compile(r"---[ \t]*\n(?:(?!---|\.\.\.).*\n)*?patchyard[ \t]*:")
 """Front matter that names this format, whatever the text below looks like."""

@@ -41,6 +41,7 @@ class FieldKind(StrEnum):
     IMPLEMENTATION = "Implementation"
     RUN = "Run"
     VERIFICATION = "Verification"
+    CRITERIA = "Acceptance Criteria"
     DEPENDENCIES = "Dependencies"
     COMMIT = "Commit"
     STATUS = "Status"
@@ -65,6 +66,7 @@ FIELDS: dict[str, tuple[FieldKind, FileAction | None]] = {
     **{kind.lower(): (kind, None) for kind in FieldKind if kind.lower() not in EXTENDED_FIELDS},
     "file": (FieldKind.FILES, None),
     "depends on": (FieldKind.DEPENDENCIES, None),
+    "success criteria": (FieldKind.CRITERIA, None),
     "commit message": (FieldKind.COMMIT, None),
     "mode": (FieldKind.MODE, None),
     **{f"file to {word}": (FieldKind.FILES, action) for word, action in ACTIONS.items()},
@@ -154,7 +156,8 @@ def known_field(name: str, *, extended: bool = False) -> tuple[FieldKind, FileAc
     `extended` is whether the plan is of version 2 of the format.
     """
     name = name.lower().replace("(s)", "s")
-    return FIELDS.get(name) or (EXTENDED_FIELDS.get(name) if extended else None)
+    found = FIELDS.get(name) or (EXTENDED_FIELDS.get(name) if extended else None)
+    return None if extended and found and found[0] is FieldKind.CRITERIA else found
 
 
 def parse_blocks(text: str, *, extended: bool = False) -> Document:

@@ -24,6 +24,7 @@ SILENT = frozenset({"hr", "html_block"})
 """Blocks without content: separators and comments."""
 
 _MARKER = re.compile(r"[ \t]*(?:[-+*]|[0-9]{1,9}[.)])[ \t]*")
+_ITEM = re.compile(r"\A(?:[-+*]|[0-9]{1,9}[.)])\s+")
 _WORD = re.compile(r"\*\*[^*\n]{1,60}(?::\*\*|\*\*:)")
 _CODE = frozenset({"fence", "code_block"})
 _DONE = frozenset({"completed", "complete", "done", "finished", "[x]", "x", "✅", "✓", "✔"})
@@ -40,7 +41,7 @@ class FieldReader:
     def __init__(self, document: Document, report: Report, is_agent: Callable[[str], bool]) -> None:
         self.document = document
         self._report = report
-        self._is_agent = is_agent
+        self.can_use = is_agent
 
     def run(self, field: Field) -> tuple[list[Step], list[Block]]:
         """Return the steps of a **Run:** field, and the blocks below it that are not its own but text.
@@ -86,6 +87,26 @@ class FieldReader:
             if not (blocks and _is_caption(text)):
                 checks += self._paragraph(text, field.line)
         return checks + list(self._checks(blocks))
+
+    def criteria(self, field: Field) -> list[Check]:
+        """Return what an agent has to make sure of; the commands in it are not run, and a hint says so."""
+        checks: list[Check] = []
+        if field.value:
+            checks.append(Check(field.value, None, field.line + 1))
+        for block in field.blocks:
+            items = self.document.children(block) if block.kind in LISTS else [block]
+            for item in items:
+                if item.kind in SILENT:
+                    continue
+                text = _ITEM.sub("", self.source(item.start, item.end)) if block.kind in LISTS else ""
+                text = without_checkbox(text) if text else self.source(item.start, item.end)
+                checks.append(Check(dedent_below(text), None, item.start + 1))
+        command = next((check for check in checks if command_in(check.text)), None)
+        if command is not None:
+            column = self.document.column(command.line - 1, command.text)
+            hint = "is not run; to have it run, put it below **Verification:**"
+            self._report.warning(command.line, column, f"{quoted(command.text)} {hint}")
+        return checks
 
     def message(self, field: Field) -> tuple[str | None, list[Block]]:
         """Return the message of a **Commit:** field, and the blocks below it that are not its own but text."""
@@ -167,16 +188,14 @@ class FieldReader:
 
     def agent(self, text: str, line: int, column: int) -> str | None:
         """Return the agent that a text names, when it can be used."""
-        if text and not self._is_agent(text):
+        if text and not self.can_use(text):
             hint = "declare it in the front matter's `agents` or in the configuration, or write a command"
             self._report.error(line, column, f"unknown agent {quoted(text)}: {hint}")
         return text or None
 
     def completed(self, text: str, line: int, column: int) -> bool:
         """Whether a status says that the task is done."""
-        words = text.lower().replace("in progress", "in-progress").split() or [""]
-        is_picture = words[0] not in _DONE | _OPEN | _BEGUN and not re.search(r"\w|\[", words[0])
-        word = words[len(words) > 1 and is_picture].strip(".,;:!*_()`")
+        word = _status(text)[0]
         known = _DONE | _OPEN | _BEGUN | (_EXTENDED if self.document.extended else frozenset())
         if text and word not in known and not text.startswith("[ ]"):
             hint = "write `completed` to skip a task, else `pending`"
@@ -190,13 +209,13 @@ class FieldReader:
     def _script(self, block: Block, kind: StepKind) -> Iterator[Step]:
         """Yield the step that a fence or other code is."""
         script = block.content.removesuffix("\n") if self.document.extended else block.content
-        language = _language(block)
-        if language not in INTERPRETERS:
-            self._error(block, f"cannot run a fence with language {quoted(language)}; use sh, bash or python")
+        marked = language(block)
+        if marked not in INTERPRETERS:
+            self._error(block, f"cannot run a fence with language {quoted(marked)}; use sh, bash or python")
         elif not script.strip():
             self._error(block, "this fence is empty: there is nothing to run")
         elif self._fits(script, block.start + 1, self.document.column(block.start)):
-            yield run_step(kind, script, language)
+            yield run_step(kind, script, marked)
 
     def _fits(self, script: str, line: int, column: int) -> bool:
         fits = len(script.encode()) <= MAX_SCRIPT
@@ -258,20 +277,20 @@ class FieldReader:
         return content(block.token.info, block.content) if self.document.extended else None
 
     def _fence_check(self, block: Block) -> Iterator[Check]:
-        language = _language(block)
+        marked = language(block)
         script = block.content
         exact = self._exact_fence(block)
         if exact is not None:
             yield Check(exact, None, block.start + 1)
             return
-        if language in INTERPRETERS:
+        if marked in INTERPRETERS:
             for step in self._script(block, StepKind.VERIFY):
                 yield Check(script.strip("\n"), step, block.start + 1)
             return
         hint = "it goes to the agent; only sh, bash and python fences are run as checks"
         column = self.document.column(block.start)
         self._report.warning(
-            block.start + 1, column, f"cannot run a fence with language {quoted(language)}: {hint}"
+            block.start + 1, column, f"cannot run a fence with language {quoted(marked)}: {hint}"
         )
         yield Check(self.source(block.start, block.end), None, block.start + 1)
 
@@ -300,6 +319,26 @@ def dedent(lines: list[str]) -> str:
     return "\n".join(line[width:] for line in lines)
 
 
+def dedent_below(text: str) -> str:
+    """Return the text of a list's item without the spaces that its other lines begin with."""
+    first, *others = text.split("\n")
+    return "\n".join([first, dedent(others)]) if others else first
+
+
+def _status(text: str) -> tuple[str, str]:
+    """Return the word of a status, in lower case, and what follows it."""
+    words = text.lower().replace("in progress", "in-progress").split() or [""]
+    is_picture = words[0] not in _DONE | _OPEN | _BEGUN and not re.search(r"\w|\[", words[0])
+    at = int(len(words) > 1 and is_picture)
+    return words[at].strip(".,;:!*_()`"), " ".join(words[at + 1 :])
+
+
+def says_status(text: str) -> bool:
+    """Whether a text is a status, perhaps with a remark, and no sentence."""
+    word, rest = _status(text)
+    return word in _DONE | _OPEN | _BEGUN and not re.match(r"\w", rest)
+
+
 def _until_word(blocks: list[Block]) -> tuple[list[Block], list[Block]]:
     """Return the blocks above the first that begins with a word such as `**Note:**`, and the others."""
     for at, block in enumerate(blocks):
@@ -313,7 +352,7 @@ def _is_caption(text: str) -> bool:
     return text.rstrip("*_ ").endswith(":")
 
 
-def _language(block: Block) -> str:
+def language(block: Block) -> str:
     """Return the first word after a fence's backticks, in lower case."""
     if block.kind != "fence":
         return ""

@@ -173,5 +173,10 @@ def _is_strict(text: str) -> bool:
     return " " not in _without_remark(text).strip() and bool(match or _ENDS_AS_PATH.search(text))
 
 
+def is_path(text: str) -> bool:
+    """Whether a text is certainly a path: it has a folder, or an extension."""
+    return bool(_ENDS_AS_PATH.search(text) or re.search(r"^\S*/\S*$", text))
+
+
 def _is_nothing(text: str) -> bool:
     return text.lower().strip("*_() ").removesuffix(".") in _NOTHING and text not in {".", ".."}

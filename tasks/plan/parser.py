@@ -13,6 +13,7 @@ from tasks.plan.blocks import parse_blocks
 from tasks.plan.checks import checked_batches
 from tasks.plan.fields import FieldReader
 from tasks.plan.front_matter import FrontMatter, read_front_matter
+from tasks.plan.loose import find_loose_fields
 from tasks.plan.outside import assign_groups, footer, header
 from tasks.plan.sections import split_sections
 from tasks.plan.tasks import SectionReader
@@ -108,9 +109,12 @@ def _plan(
     sections = split_sections(document, report, front.title or "")
     file = PurePath(path).stem
     title = sections[0].title or file
+    default = agent or settings.agent
     if front.extended:
         assign_groups(fields, sections, report)
-    reader = SectionReader(fields, report, agent or settings.agent)
+    else:
+        find_loose_fields(document, sections, report, is_agent=fields.can_use, has_agent=bool(default))
+    reader = SectionReader(fields, report, default)
     drafts = reader.batches(sections, title)
     batches = checked_batches(drafts, reader.links, report)
     if not any(batch.tasks for batch in batches) and not report.errors:

@@ -51,9 +51,12 @@ _EXTENDED = (*_FORMS, (Kind.TASK, _ANY_TASK, _TASK_LEVELS), (Kind.GROUP, _TITLED
 
 @dataclass(slots=True)
 class Field:
-    """A field as written: the text after it on its line, and the blocks below it. `line` is 0-based."""
+    """A field as written: the text after it on its line, and the blocks below it. `line` is 0-based.
 
-    kind: FieldKind
+    One that is `loose` is not bold at the start of a line. One of no kind is text.
+    """
+
+    kind: FieldKind | None
     action: FileAction | None
     label: str
     value: str
@@ -62,6 +65,7 @@ class Field:
     value_column: int
     end: int
     blocks: list[Block] = field(default_factory=list)
+    loose: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -111,7 +115,7 @@ def split_sections(document: Document, report: Report, title: str = "") -> list[
         elif block.kind == "field" and current.kind is not Kind.OTHER:
             current.fields.append(_field(block))
             continue
-        elif block.kind == "field" and not current.warned:
+        elif block.kind == "field" and not (current.warned or _field(block).kind is FieldKind.CRITERIA):
             current.warned = True
             _unread(_field(block), current, report)
         (current.fields[-1].blocks if current.fields else current.intro).append(block)

@@ -1,6 +1,5 @@
 """Read batches and tasks from sections."""
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
@@ -12,14 +11,11 @@ from tasks.plan.commands import unwrap
 from tasks.plan.fields import SILENT, FieldReader, dedent
 from tasks.plan.files import declared_files
 from tasks.plan.links import Link, read_links
+from tasks.plan.loose import MESSAGE, OF_BATCH
 from tasks.plan.sections import Field, Kind, Section
 from tasks.plan.verbatim import given
 
-_OF_BATCH = frozenset(
-    {FieldKind.DEPENDENCIES, FieldKind.MODE, FieldKind.IMAGE, FieldKind.STATUS, FieldKind.COMMIT}
-)
-_MESSAGE = re.compile(r"[a-z]+(?:\([^()]*\))?!?: \S")
-"""How a message begins. What else a batch has as its **Commit:** is a record, such as the commit's id."""
+_REPEATED = frozenset({"file", "acceptance criteria", "success criteria"})
 _IN_FRONT_MATTER = {
     FieldKind.TIMEOUT: "timeout",
     FieldKind.AGENT: "agent",
@@ -138,9 +134,9 @@ class SectionReader:
         """Warn of fields above the first batch or task."""
         used = {FieldKind.MODE} if has_batches else {FieldKind.MODE, FieldKind.IMAGE}
         for item in plan.fields:
-            if item.kind not in used:
+            if item.kind not in {*used, FieldKind.CRITERIA}:
                 hint = "it belongs to a task or a batch"
-                if key := _IN_FRONT_MATTER.get(item.kind):
+                if item.kind and (key := _IN_FRONT_MATTER.get(item.kind)):
                     hint = f"for the whole plan set `{key}` in the front matter"
                 self._report.warning(item.line + 1, item.column, f"**{item.label}:** is ignored here; {hint}")
 
@@ -170,8 +166,8 @@ class SectionReader:
         """Return the batch that a heading begins: of a batch, or of a group; or the plan's only one."""
         batch = BatchDraft(number, title or f"Batch {number}", section, done=section.done)
         for item in self._once(section):
-            if item.kind not in _OF_BATCH:
-                if section.kind is Kind.BATCH:
+            if item.kind not in OF_BATCH:
+                if section.kind is Kind.BATCH and item.kind is not None:
                     self._report.error(
                         item.line + 1, item.column, f"**{item.label}:** belongs to a task, not to a batch"
                     )
@@ -185,7 +181,7 @@ class SectionReader:
             batch.links, _ = read_links(self._fields.document, item, self._report)
         elif item.kind is FieldKind.COMMIT:
             message = unwrap(item.value)
-            batch.commit = message if _MESSAGE.match(message) else None
+            batch.commit = message if MESSAGE.match(message) else None
         else:
             text, line, column, _ = self._fields.word(item)
             if item.kind is FieldKind.STATUS:
@@ -220,7 +216,16 @@ class SectionReader:
     def _read_task(self, section: Section, batch: BatchDraft) -> tuple[Task, list[Link]]:
         draft = TaskDraft()
         self._add_text(draft, section.intro)
+        commands: list[Field] = []
         for item in self._once(section):
+            if item.kind is None:
+                self._add_text(draft, self._whole(item))
+            elif item.kind is FieldKind.RUN and item.loose:
+                commands.append(item)
+            else:
+                self._read_field(draft, item)
+        # Beside a text they are a part of what it asks for.
+        for item in () if draft.text or draft.has_run else commands:
             self._read_field(draft, item)
         where = (section.line + 1, section.column)
         completed = section.done or batch.done if draft.completed is None else draft.completed
@@ -264,8 +269,9 @@ class SectionReader:
         elif item.kind is FieldKind.RUN:
             draft.has_run = True
             draft.run, rest = fields.run(item)
-        elif item.kind is FieldKind.VERIFICATION:
-            draft.verification = fields.verification(item)
+        elif item.kind in {FieldKind.VERIFICATION, FieldKind.CRITERIA}:
+            is_prose = item.kind is FieldKind.CRITERIA
+            draft.verification += fields.criteria(item) if is_prose else fields.verification(item)
         elif item.kind is FieldKind.FILES:
             files, (*texts, rest) = declared_files(fields.document, item, self._report)
             draft.files += files
@@ -322,11 +328,22 @@ class SectionReader:
         text = "\n".join([first, dedent(lines)]).strip("\n").rstrip()
         draft.text.append(given(text) if extended else text)
 
+    def _whole(self, item: Field) -> list[Block]:
+        """Return the lines of a field, and what is below it, as text."""
+        end = item.blocks[-1].end if item.blocks else item.end
+        return [Block("text", item.line, end, "", self._fields.document.tokens[0], 0, 0)]
+
     def _once(self, section: Section) -> Iterable[Field]:
-        """Yield the fields of a section, and report repeated ones, except **File:**."""
+        """Yield the fields of a section, and report repeated ones, except **File:** and criteria."""
         seen: dict[tuple[object, ...], int] = {}
         for item in section.fields:
-            key = (item.kind, item.action, item.label.lower() == "file")
+            if item.kind is None:
+                yield item
+                continue
+            key = (item.kind, item.action, item.label.lower() in _REPEATED)
+            if key in seen and item.loose:
+                yield replace(item, kind=None)
+                continue
             if key in seen and not key[-1]:
                 message = f"**{item.label}:** is already given on line {seen[key]}"
                 self._report.error(item.line + 1, item.column, message)
