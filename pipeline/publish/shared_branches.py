@@ -18,8 +18,7 @@ from tasks.model import Conflict
 class Composed:
     """The branch of a part: where it starts, the tasks in it, and why others are not.
 
-    `below` are the names of the parts whose branches it starts from, and `contained` the tasks whose changes
-    are in it.
+    `below` are the names of all parts that are in its start, and `contained` the tasks whose changes are in it.
     """
 
     part: Part
@@ -94,10 +93,10 @@ class Composer:
         """Return a branch with nothing but what its tasks build on in other parts."""
         needed = {name for task in members for name in self._builds_on[task]}
         below = [made for made in self._made.values() if needed.intersection(made.tasks)]
-        covered = {name for made in below for name in self._all_below(made)}
+        covered = {name for one in below for name in one.below}
         made = Composed(part, self._branch(part.name), self._run.base)
         for one in (one for one in below if one.part.name not in covered):
-            if not made.below:
+            if made.start_branch is None:
                 made.start, made.start_branch = one.tip, one.branch
             else:
                 text = f"{self._run.plan_title}: {part.name}-base\n\nPatchyard-Run: {self._run.id}\n"
@@ -106,13 +105,10 @@ class Composer:
                 if merge.commit is None:
                     continue  # what builds on it is left out
                 made.start, made.start_branch = merge.commit, self._branch(f"{part.name}-base")
-            made.below += (one.part.name,)
+            made.below = tuple(dict.fromkeys((*made.below, *one.below, one.part.name)))
             made.contained |= one.contained
         made.tip = made.start
         return made
-
-    def _all_below(self, made: Composed) -> set[str]:
-        return reach([made.part.name], {name: one.below for name, one in self._made.items()})
 
     def _fill(self, made: Composed, members: Sequence[str]) -> None:
         """Put the commits of tasks on a branch: those that it had before, then the others."""

@@ -48,10 +48,11 @@ def publications_of(
 
 def branch_of(store: Store, name: str, commit: str, title: str) -> Branch:
     """Return a branch to push, with what the store knows of it; `title` is that of its plan. Blocking."""
-    record = store.branch(name)
+    record, plans = store.branch(name), store.commits_of(name)
     # Commits of another plan are not overwritten: see `Branches`.
-    made = {one for one, plan in store.commits_of(name).items() if plan in {None, title}}
-    return Branch(name, commit, record.pushed if record else None, frozenset(made))
+    made = {one for one, plan in plans.items() if plan in {None, title}}
+    pushed = record.pushed if record and plans.get(record.pushed or "") in {None, title} else None
+    return Branch(name, commit, pushed, frozenset(made))
 
 
 def _dependencies(stored: Mapping[str, StoredTask], names: Sequence[str]) -> tuple[PublishedDependency, ...]:

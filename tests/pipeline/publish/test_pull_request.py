@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.publish.pull_request import body, title, with_links
+from pipeline.forge.base import PullRequestDraft
+from pipeline.forge.note import body_of, revised, without_note
+from pipeline.publish.pull_request import Rest, Section, body, shared_body, shared_title, title, with_links
 from pipeline.store.records import StoredStep
 from tasks.model import (
     Batch,
@@ -137,3 +139,62 @@ def test_links_precede_the_body() -> None:
         "- [#4](https://github.com/octo/demo/pull/4) (task 1.2)\n\ntext"
     )
     assert with_links("text", {}) == "text"
+
+
+def section(name: str, **more: object) -> Section:
+    task = Task(name, f"Do <{name}>", 1, **more)  # type: ignore[arg-type]  # the fields by name
+    return Section(task, Outcome(name, task.title, 1, Status.CHANGED, files=("a.txt",)))
+
+
+def test_complete_shared_body() -> None:
+    one = section("1.1", implementation="Write it.\n\n```\nopen", manual=("The page opens",))
+    rest = Rest((Task("1.3", "C", 1),), ((Task("1.2", "B", 1), "failed: exit code *1*\nmore"),))
+
+    assert shared_body("Greetings", "Set up", [one], rest, run="r-1") == (
+        "1 of 3 tasks of *Greetings*, Set up.\n\n"
+        "## Not in this pull request\n\n"
+        "- task 1.2 (B): failed: exit code \\*1\\* more\n\n"
+        "Nothing to change: task 1.3\n\n"
+        "## Task 1.1: Do \\<1.1\\>\n\n"
+        "<details><summary>What was asked</summary>\n\nWrite it.\n\n```\nopen\n```\n\n</details>\n\n"
+        "### Files\n\n- `a.txt`\n\n"
+        "### Verification\n\nThe plan has no command to verify it.\n\n"
+        "### To check by hand\n\n- [ ] The page opens\n\n"
+        "---\n\nPlan-Task: 1.1\nPatchyard-Run: r-1\n"
+    )
+    assert shared_title("Greetings", "Set up") == "Greetings: Set up"
+    assert shared_title("Greetings", "") == shared_title("Greetings", "Greetings") == "Greetings"
+    assert len(shared_title("x" * 300, "y")) == 256
+
+
+@pytest.mark.parametrize("count", [2, 40, 3000])
+def test_a_shared_body_of_any_size_has_every_section_that_fits(count: int) -> None:
+    text = "word\n" * 20_000
+    sections = [section(str(number), implementation=text, manual=("Look",) * 300) for number in range(count)]
+    rest = Rest((), tuple((Task(str(number), "T" * 100, 1), "failed: " + text) for number in range(count)))
+
+    found = shared_body("P", "", sections, rest, run="r-1")
+
+    assert len(found) < 60_000
+    assert found.endswith("Patchyard-Run: r-1\n")
+    shown = sum(line.startswith("## Task ") for line in found.splitlines())
+    assert shown == count if count < 1000 else shown > 500
+    assert found.count("<details>") == found.count("</details>")
+    assert "[ ] Look" in found or count > 50
+
+
+def test_a_tick_stays_with_its_task_when_another_is_added() -> None:
+    """Two tasks have the same box; the one of the new task is not ticked."""
+    before, after = (
+        PullRequestDraft("plan", "p", "main", "T", shared_body("P", "", sections, Rest(), run="r"))
+        for sections in (
+            [section("3", manual=("Look",))],
+            [section("2", manual=("Look",)), section("3", manual=("Look",))],
+        )
+    )
+    ticked = body_of(before).replace("- [ ] Look", "- [x] Look")
+
+    _, written, _ = revised(after, "T", ticked, "main")
+
+    lines = [line for line in without_note(written).splitlines() if line.startswith(("## Task", "- ["))]
+    assert lines == ["## Task 2: Do \\<2\\>", "- [ ] Look", "## Task 3: Do \\<3\\>", "- [x] Look"]

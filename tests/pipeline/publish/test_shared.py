@@ -167,3 +167,77 @@ def test_a_group_is_stacked_on_the_group_that_it_builds_on(hosted: Project, gith
 
     assert [record["action"] for record in again.events("pull_request")] == ["updated"] * 3
     assert {head: github.repository(NAME).tip(head) for head in pulls(github)} == tips
+
+
+def test_what_people_did_stays(hosted: Project, github: GitHubServer) -> None:
+    hub, plan = github.repository(NAME), hosted.tasks({"1.1": "echo 1 > one.txt", "1.2": "echo 2 > two.txt"})
+    run = hosted.run(plan, "--publish", "--pull-request", "plan").expect(0).run
+    theirs = hub.write(PLAN, {"theirs.txt": "mine\n"})
+
+    refused = hosted.call("publish", run).expect(3)
+
+    assert f"the plan ({PLAN}) was not published: branch {PLAN} on origin has commits that" in refused.out
+    assert hub.tip(PLAN) == theirs
+    hosted.call("publish", run, "--replace", theirs[:10]).expect(0)
+    ours = hub.tip(PLAN)
+    assert ours != theirs
+
+    again = hosted.run(hosted.tasks({"1.1": "echo 3 > one.txt"}), "--publish", "--pull-request", "plan").expect(
+        0
+    )
+    assert [record["action"] for record in again.events("pull_request")] == ["updated"]
+    assert files(github, hosted, PLAN) == {"one.txt": "3"}
+
+    hub.pulls[0].state = "closed"
+    third = hosted.run(hosted.tasks({"1.1": "echo 4 > one.txt"}), "--publish", "--pull-request", "plan").expect(
+        0
+    )
+    assert [record["action"] for record in third.events("pull_request")] == ["closed"]
+    assert files(github, hosted, PLAN) == {"one.txt": "3"}
+
+
+def test_groups_of_another_tools_plan(hosted: Project, github: GitHubServer) -> None:
+    """What is left to a person becomes boxes in the section of the task."""
+    text = "# L\n\n## Set up\n\n- [ ] add a\n- [ ] add b\n\n## Use: it\n\n- [ ] add c\n"
+    hosted.clone.commit({"TODO.md": text})
+    hosted.clone.git("push", "--quiet", github.repository(NAME).path, "main")
+    agent = 'touch "$PATCHYARD_TASK.txt"'
+    arguments = (
+        "TODO.md",
+        "--unit",
+        "item",
+        "--agent",
+        agent,
+        "--json",
+        "--publish",
+        "--pull-request",
+        "group",
+    )
+
+    done = hosted.call("run", *arguments).expect(0)
+
+    one, two = "patchyard/l/group-set-up", "patchyard/l/group-use-it"
+    found = pulls(github)
+    assert {head: (pull.base, pull.title) for head, pull in found.items()} == {
+        one: ("main", "L: Set up"),
+        two: (one, "L: Use: it"),
+    }
+    assert len(subjects(github, hosted, "main", one)) == 2
+    assert len(subjects(github, hosted, one, two)) == 1
+    (report,) = hosted.call("status", done.run, "--json").records
+    numbers = [task["pull_request"]["number"] for task in report["tasks"]]
+    assert numbers == [found[one].number, found[one].number, found[two].number]
+
+
+def test_two_plans_do_not_share_a_branch(hosted: Project, github: GitHubServer) -> None:
+    options = ("--publish", "--pull-request", "plan", "--branch", "work/{task}")
+    hosted.run(hosted.tasks({"1.1": "echo 1 > one.txt"}), *options).expect(0)
+    tip = github.repository(NAME).tip("work/plan")
+    other = hosted.tasks({"2.1": "echo 2 > two.txt"}, name="other.md", title="Other")
+
+    done = hosted.run(other, *options).expect(3)
+
+    (error,) = (record["message"] for record in done.events("notice") if record["level"] == "error")
+    assert error.startswith("the plan (work/plan) was not published: branch work/plan on origin has commits")
+    assert github.repository(NAME).tip("work/plan") == tip
+    assert pulls(github)["work/plan"].title == "Demo"

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from elsewhere import NAME, Elsewhere, opened
-from repositories import make_repository
+from project import Project
+from repositories import Clone, make_repository
 
 from pipeline.report.checks import BranchNames
 from pipeline.report.importer import ImportedRun
@@ -25,6 +26,7 @@ PUBLISHING = {
     "labels": ["forged"],
     "reviewers": ["mallory"],
     "github": "octo/other",
+    "pull_request": "plan",
 }
 
 
@@ -46,13 +48,34 @@ def test_how_a_run_is_published_comes_from_the_call_alone(elsewhere: Elsewhere, 
     assert (hub.tip("main"), elsewhere.project.clone.git("ls-remote", other)) == (main, "")
     (note,) = [one["message"] for one in done.events("notice") if one["level"] == "warning"]
     assert note.startswith(
-        "not taken from the report: --remote, --github, --draft, --auto-merge, --label, --reviewer;"
+        "not taken from the report: --remote, --github, --pull-request, --draft, --auto-merge, --label, "
+        "--reviewer;"
     )
     (run,) = elsewhere.here.call("runs", "--json").expect(0).records
     assert run["run"] == elsewhere.run
     # A later publication has the options of the first.
     assert len(elsewhere.here.call("publish", elsewhere.run, environ=elsewhere.access).expect(0).out) > 0
     assert {pull.draft for pull in elsewhere.pulls.values()} == {False}
+
+
+def test_one_pull_request_for_the_plan_is_asked_for_by_the_call(elsewhere: Elsewhere, tmp_path: Path) -> None:
+    elsewhere.publish("--pull-request", "plan")
+
+    head, hub = f"{PREFIX}/plan", elsewhere.server.repository(NAME)
+    (pull,) = elsewhere.pulls.values()
+    assert (pull.head, pull.base) == (head, "main")
+    tip = hub.tip(head)
+    git = elsewhere.project.clone.user.git
+    subjects = git("log", "--reverse", "--format=%s", f"main..{head}", cwd=hub.path).splitlines()
+    assert subjects == ["Do 1.1", "Do 1.2", "Größe: add three", "Do 2.1", "Do 3.1"]
+    assert "- task 1.4 (Do 1.4): failed: " in str(pull.body)
+
+    git("clone", "-q", hub.path, tmp_path / "third", cwd=tmp_path)
+    third = Project(Clone(elsewhere.project.clone.user, tmp_path / "third"))
+    third.clone.git("remote", "set-url", "origin", elsewhere.server.clone_url(NAME))
+    environ = {"PATCHYARD_PULL_REQUEST": "plan", **elsewhere.access}
+    third.call("publish", "--from", elsewhere.directory, environ=environ).expect(0)
+    assert (set(elsewhere.pulls), hub.tip(head)) == ({head}, tip)
 
 
 def test_flags_environment_and_configuration_say_how_a_run_is_published(elsewhere: Elsewhere) -> None:

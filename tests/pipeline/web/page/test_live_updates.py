@@ -5,7 +5,7 @@ import pytest
 from project import Project
 
 from pipeline.web.page.live_updates import LiveRun
-from pipeline.web.page.run_view import read_run_view
+from pipeline.web.page.run_view import EventDigest, read_run_view
 from pipeline.web.services import ServerSettings, Services
 from pipeline.web.streams.feeds import Feed
 from pipeline.web.workers import Work
@@ -41,3 +41,10 @@ async def test_end_of_a_worker_during_the_end_check_reaches_the_page(
     assert 'data-state="succeeded"' in changes[-1].html
     assert "publishing</small>" not in changes[-1].html
     assert live.over
+
+
+def test_pull_request_of_several_tasks_changes_each_of_them() -> None:
+    digest = EventDigest()
+    digest.add(1, {"event": "pull_request", "task": "plan", "tasks": ["1.1", "1.2"]})
+    digest.add(2, {"event": "pull_request", "task": "1.3"})  # of an older version
+    assert list(digest.changed_tasks) == ["1.1", "1.2", "1.3"]
