@@ -12,6 +12,7 @@ This task is part of the plan "{plan}". Do this task alone, and do it in the cur
 separate git worktree."""
 DONE = """\
 These parts are done already; they are here to show how far the task is:"""
+PART = "About the part of the plan"
 MAX_HEADER = 20_000
 """Characters of a plan's header and footer that a prompt has at most."""
 CUT = "[…] The rest of it is in {path}."
@@ -42,7 +43,7 @@ def prompt(task: Task, plan: Plan) -> str:
         INTRODUCTION.format(plan=plan.title or plan.name),
         _section("What to do", task.implementation.strip()),
         _section("Done already", _done(task)),
-        _section(f"About the part of the plan: {task.group}", task.group_text.strip()),
+        _section(PART + (f": {task.group}" if task.group else ""), task.group_text.strip()),
         _section("Files", "\n".join(f"- {file.action.title()}: {code_span(file.path)}" for file in task.files)),
         _section("Make sure that", "\n".join(f"- {_list_item(check.text)}" for check in prose)),
         _section("Commands that run afterwards and must succeed", "\n".join(map(_command, commands))),

@@ -225,3 +225,22 @@ Leave your changes in the current directory: they are collected from there. Do n
 pull request.
 """
     )
+
+
+def test_an_agent_need_not_commit_where_the_plan_gives_a_message() -> None:
+    task = Task("1", "A", 1, commit="feat: a")
+    native = plan("A", task)
+    sentence = "Do not commit either: the commit is made from your changes"
+
+    assert sentence not in prompt(task, native)  # as it has always been: results of earlier runs are kept by it
+    assert sentence in prompt(task, replace(native, version=2))
+    assert sentence in prompt(task, replace(native, dialect="kiro"))
+    assert sentence not in prompt(replace(task, commit=None), replace(native, version=2))
+
+
+def test_what_the_plan_says_of_a_group_has_its_title_if_there_is_one() -> None:
+    task = Task("1", "A", 1, group="Server:", group_text="First.")
+
+    assert "\n## About the part of the plan: Server:\n\nFirst.\n" in prompt(task, plan("A", task))
+    untitled = replace(task, group="")
+    assert "\n## About the part of the plan\n\nFirst.\n" in prompt(untitled, plan("A", untitled))
