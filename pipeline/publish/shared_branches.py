@@ -19,6 +19,7 @@ class Composed:
     """The branch of a part: where it starts, the tasks in it, and why others are not.
 
     `below` are the names of all parts that are in its start, and `contained` the tasks whose changes are in it.
+    Those of `alone` are left out because of a conflict, so that they can be published each on its own.
     """
 
     part: Part
@@ -30,6 +31,7 @@ class Composed:
     tasks: list[str] = field(default_factory=list)
     contained: set[str] = field(default_factory=set)
     left_out: dict[str, str] = field(default_factory=dict)
+    alone: set[str] = field(default_factory=set)
 
     def record(self, items: Mapping[str, StoredTask]) -> SharedBranch:
         """Return what the store keeps of it."""
@@ -146,10 +148,13 @@ class Composer:
             made.left_out[task] = reason
         elif missing is not None:
             made.left_out[task] = f"it builds on task {missing}, {self._why_missing(made, missing)}"
+            if self._can_be_alone(made, missing):
+                made.alone.add(task)
         else:
             merge = pick(self._repository, self._commits[outcome.commit or ""], made.tip)
             if merge.commit is None:
                 made.left_out[task] = self._conflict(made, task, merge.conflicts)
+                made.alone.add(task)
                 return
             made.tip = merge.commit
             made.tasks.append(task)
@@ -160,6 +165,10 @@ class Composer:
         if others and task not in made.left_out:
             return "whose group conflicts with others that it builds on"
         return "which is left out"
+
+    def _can_be_alone(self, made: Composed, task: str) -> bool:
+        """Whether a task that is not on a branch has one of its own."""
+        return any(task in one.alone or task in one.tasks for one in (*self._made.values(), made))
 
     def _conflict(self, made: Composed, task: str, files: tuple[str, ...]) -> str:
         """Return a sentence about the conflict of a task with those before it."""

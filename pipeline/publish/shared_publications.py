@@ -92,9 +92,13 @@ class Sharing:
         return self._template.format(plan=self._run.plan_name, task=part, run=self._run.id)
 
     def _failures(self, made: Composed) -> list[Failure]:
-        hint = f"`patchyard publish {self._run.id} --pull-request task` gives each task its own pull request"
+        hint = f"; `patchyard publish {self._run.id} --pull-request task` gives each task its own pull request"
         return [
-            Failure(task, self._items[task].outcome.branch or made.branch, f"{reason}; {hint}")
+            Failure(
+                task,
+                self._items[task].outcome.branch or made.branch,
+                f"{reason}{hint if task in made.alone else ''}",
+            )
             for task, reason in made.left_out.items()
         ]
 

@@ -64,7 +64,8 @@ def test_sdk_reads_the_built_signatures() -> None:
     parameters = functions["run"].parameters
     assert parameters["pool_size"].resolved_type == (int | None)
     assert parameters["secret"].resolved_type == (list[dagger.Secret] | None)
-    assert {"ws", "github_token", "github_api", "draft", "auto_merge", "github"} <= set(parameters)
+    publishing = {"github_token", "github_api", "draft", "auto_merge", "github", "pull_request"}
+    assert {"ws", *publishing} <= set(parameters)
 
 
 @pytest.mark.anyio

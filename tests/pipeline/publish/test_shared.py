@@ -1,10 +1,21 @@
 """`--pull-request group` and `plan`: one branch and one pull request for several tasks."""
 
 from github_rules import Pull
-from github_server import GitHubServer
+from github_server import TOKEN, GitHubServer
 from project import Project
 
+from containers.git.repository import Repository
+from pipeline.forge.base import FileLimits
+from pipeline.forge.github_client import GitHub
 from pipeline.forge.note import without_note
+from pipeline.publish.publication import Destination
+from pipeline.publish.shared_publications import Sharing
+from pipeline.publish.task_publications import publications_of
+from pipeline.run.stored.status import plan_of
+from pipeline.store.run_options import PublishOptions
+from pipeline.store.store import Store
+from tasks.model import PullRequestScope
+from tasks.secrets import Secrets
 
 NAME = "octo/demo"
 PLAN = "patchyard/demo/plan"
@@ -241,3 +252,38 @@ def test_two_plans_do_not_share_a_branch(hosted: Project, github: GitHubServer) 
     assert error.startswith("the plan (work/plan) was not published: branch work/plan on origin has commits")
     assert github.repository(NAME).tip("work/plan") == tip
     assert pulls(github)["work/plan"].title == "Demo"
+
+
+class SmallHost(GitHub):
+    """A host that takes small files only."""
+
+    @property
+    def file_limits(self) -> FileLimits:
+        return FileLimits("GitHub", most=100, advised=50, is_fixed=True)
+
+
+def test_a_task_with_a_file_over_the_limit_is_left_out_before_a_push(
+    hosted: Project, github: GitHubServer
+) -> None:
+    scripts = {"1.1": "printf %0200d 0 > big.txt", "1.2": "echo two > two.txt", "2.1": "cp big.txt more.txt"}
+    manual = {"1.2": "**Verification:**\n- It looks right\n"}
+    name = hosted.run(hosted.tasks(scripts, fields=manual)).expect(0).run
+    repository = Repository.open(hosted.root, hosted.environ)
+    destination = Destination(repository, SmallHost(github.url, NAME, TOKEN), "origin", "main")
+    options = PublishOptions(pull_request=PullRequestScope.PLAN)
+    with Store.beside(repository.common) as store:
+        run, secrets = store.run(name), Secrets({"KEY": "looks right"})
+        plan = plan_of(run)
+        units = publications_of(store, run, plan, options, secrets)
+        sharing = Sharing(store, run, plan, options=options, secrets=secrets, template="x/{task}")
+
+        shared = sharing.share(destination, units)
+
+    (publication,) = shared.publications
+    assert (publication.tasks, publication.branch.name) == (("1.2",), "x/plan")
+    assert [(failure.task, failure.reason.partition(",")[0]) for failure in shared.failures] == [
+        ("1.1", "GitHub takes no file over 100 bytes"),
+        ("2.1", "it builds on task 1.1"),
+    ]
+    assert "- task 1.1 (Do 1.1): GitHub takes no file over 100 bytes" in publication.body
+    assert "- [ ] It ***" in publication.body.partition("## Task 1.2: ")[2]

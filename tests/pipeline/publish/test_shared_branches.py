@@ -118,6 +118,7 @@ def test_a_conflicting_task_and_what_builds_on_it_are_left_out(work: Work) -> No
         "4": "it builds on task 3, which is left out",
     }
     assert work.show(made.tip) == {"f": "1", "f5": "5"}
+    assert made.alone == {"2", "3", "4"}
     record = made.record(work.items)
     assert record.left_out == tuple(work.items[task].outcome.commit for task in ("2", "3", "4"))
 
@@ -131,6 +132,7 @@ def test_a_task_that_must_not_be_published_is_left_out(work: Work) -> None:
 
     assert made.tasks == ["3"]
     assert made.left_out == {"1": "it is too large", "2": "it builds on task 1, which is left out"}
+    assert made.alone == set()
 
 
 def test_new_tasks_are_put_on_top_of_what_was_there(work: Work) -> None:

@@ -77,6 +77,20 @@ def test_auto_merge_merges_the_pull_request(hosted: Project, roots: list[str]) -
         assert server.tasks(run)["1.1"]["pr_number"]
 
 
+def test_plan_has_one_pull_request(hosted: Project, github: GitHubServer, roots: list[str]) -> None:
+    scripts = {"1.1": "echo one > one.txt", "1.2": "echo two > two.txt"}
+    with Serving(hosted, roots) as server:
+        run = server.start(hosted.tasks(scripts), publish=True, pull_request="plan")
+        server.wait(run, "complete")
+        wait_for(lambda: server.status(run)["publishing"] == "done")
+        (pull,) = github.pull_requests(NAME)
+        assert {task: item["pr_number"] for task, item in server.tasks(run).items()} == {
+            "1.1": pull.number,
+            "1.2": pull.number,
+        }
+        assert [one["task"] for one in server.status(run)["active_prs"]] == ["1.1", "1.2"]
+
+
 def test_interrupted_publishing_is_finished_by_the_next_server(
     hosted: Project, github: GitHubServer, roots: list[str]
 ) -> None:
