@@ -86,7 +86,7 @@ def shared_body(plan: str, part: str, sections: Sequence[Section], rest: Rest, *
     """
     name, group = (_escaped(_plain(text)[:LONGEST_TITLE]) for text in (plan, part))
     count = len(sections) + len(rest.unchanged) + len(rest.left_out)
-    of = f"*{name}*" + (f", {group}" if group else "")
+    of = f"*{name}*" + (f", {group}" if group not in {"", name} else "")
     heading = f"{len(sections)} of {plural(count, 'task')} of {of}."
     head = "\n\n".join(filter(None, (heading, _cut(_plain(_rest(rest)), LONGEST_BODY // 4))))
     trailers = [f"{TASK_TRAILER} {section.task.id}" for section in sections[:MAX_FILES]]

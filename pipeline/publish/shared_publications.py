@@ -13,6 +13,7 @@ from pipeline.store.records import Run, SharedBranch
 from pipeline.store.run_options import PublishOptions
 from pipeline.store.store import Store
 from tasks.model import Plan, Status, Task
+from tasks.schedule import select
 from tasks.secrets import Secrets
 from tasks.text import first_line
 
@@ -60,6 +61,12 @@ class Sharing:
             task: known.get(task) or Task(task, item.outcome.title, item.outcome.batch)
             for task, item in self._items.items()
         }
+        if plan and run.status.is_active:  # its process died: some tasks have no outcome
+            chosen = run.call.selection
+            selected = select(
+                plan, start_batch=chosen.start_batch, end_batch=chosen.end_batch, tasks=chosen.tasks
+            )
+            self._tasks = {task.id: task for task in selected.tasks}
 
     def share(self, destination: Destination, units: Sequence[Publication]) -> SharedPublications:
         """Return what is published in place of the publications of single tasks.
@@ -140,12 +147,16 @@ class Sharing:
         return shared_body(name, made.part.title, sections, Rest(unchanged, left_out), run=self._run.id)
 
     def _is_unchanged(self, task: str) -> bool:
-        return self._items[task].outcome.status is Status.UNCHANGED
+        return task in self._items and self._items[task].outcome.status is Status.UNCHANGED
 
     def _why_failed(self, task: str) -> str | None:
         """Return why a task has no commit; `None` if it was not to be run, or changed nothing."""
+        if self._tasks[task].is_left_out:
+            return None
+        if task not in self._items:
+            return "it did not run"
         outcome = self._items[task].outcome
-        if outcome.succeeded or self._tasks[task].is_left_out:
+        if outcome.succeeded:
             return None
         how = str(outcome.status).replace("_", " ")
         return f"{how}: {first_line(outcome.error)}" if outcome.error else how

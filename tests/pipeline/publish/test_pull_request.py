@@ -162,6 +162,7 @@ def test_complete_shared_body() -> None:
         "### To check by hand\n\n- [ ] The page opens\n\n"
         "---\n\nPlan-Task: 1.1\nPatchyard-Run: r-1\n"
     )
+    assert shared_body("L", "L", [one], rest, run="r-1").startswith("1 of 3 tasks of *L*.\n")
     assert shared_title("Greetings", "Set up") == "Greetings: Set up"
     assert shared_title("Greetings", "") == shared_title("Greetings", "Greetings") == "Greetings"
     assert len(shared_title("x" * 300, "y")) == 256

@@ -1,5 +1,7 @@
 """`--pull-request group` and `plan`: one branch and one pull request for several tasks."""
 
+from dataclasses import replace
+
 from github_rules import Pull
 from github_server import TOKEN, GitHubServer
 from project import Project
@@ -14,7 +16,7 @@ from pipeline.publish.task_publications import publications_of
 from pipeline.run.stored.status import plan_of
 from pipeline.store.run_options import PublishOptions
 from pipeline.store.store import Store
-from tasks.model import PullRequestScope
+from tasks.model import PullRequestScope, RunStatus
 from tasks.secrets import Secrets
 
 NAME = "octo/demo"
@@ -279,6 +281,12 @@ def test_a_task_with_a_file_over_the_limit_is_left_out_before_a_push(
 
         shared = sharing.share(destination, units)
 
+        run = replace(run, status=RunStatus.RUNNING)  # its process was killed
+        store.mark_for_redo(run.id, ["2.1"])
+        sharing = Sharing(store, run, plan, options=options, secrets=secrets, template="x/{task}")
+        (killed,) = sharing.share(destination, units[:2]).publications
+
+    assert "- task 2.1 (Do 2.1): it did not run\n" in killed.body
     (publication,) = shared.publications
     assert (publication.tasks, publication.branch.name) == (("1.2",), "x/plan")
     assert [(failure.task, failure.reason.partition(",")[0]) for failure in shared.failures] == [
