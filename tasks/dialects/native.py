@@ -11,6 +11,7 @@ from tasks.model import Batch
 from tasks.plan.blocks import FIELDS, FieldKind
 from tasks.plan.parser import Parsed
 from tasks.plan.parser import parse as parse_native
+from tasks.plan.sections import is_heading as is_native_heading
 
 _HEADING = re.compile(r"(?i)\**(?:task|batch)\s+#?\S*[0-9]")
 _BATCH = re.compile(r"(?i)\W*batch\s")
@@ -19,6 +20,10 @@ _FIELD = re.compile(rf"(?im)^\*\*(?:{_NAMES})(?::\*\*|\*\*:)")
 
 _VERSION = re.compile(r"---[ \t]*\n(?:(?!---|\.\.\.).*\n)*?patchyard[ \t]*:")
 """Front matter that names this format, whatever the text below looks like."""
+_LOOSE_FIELD = re.compile(
+    rf"(?im)^[ \t]*(?:[-*+][ \t]+)?(?:\*\*|__)?(?:{_NAMES}|files?\(s\)|(?:acceptance|success)\s+criteria)"
+    r"(?:\*\*|__)?[ \t]*:"
+)
 _BEGINS = re.compile(r"(?im)^#{2,4}[ \t]+\**(?:task|batch)[ \t]+#?\S*[0-9]")
 _OF_ANOTHER = re.compile(
     r"(?im)\[[ \tx~-]?\]|<task|\bsteps?\b|criteria|automated|blocked|parallel\s+group|sub-?tasks|agentic"
@@ -61,6 +66,14 @@ def count(source: Source) -> int:
         return 0
     found = [heading for heading in source.outline.headings if _HEADING.match(heading.text)]
     return 0 if not found or _is_of_superpowers(source, found) else len(found)
+
+
+def fits_loosely(source: Source) -> bool:
+    """Whether a source has headings of tasks, all as this format has them, and fields as others write them."""
+    if source.is_json or not _LOOSE_FIELD.search(source.text):
+        return False
+    found = [heading for heading in source.outline.headings if _HEADING.match(heading.text)]
+    return bool(found) and all(is_native_heading(heading.text, heading.level) for heading in found)
 
 
 def _is_of_superpowers(source: Source, tasks: list[Heading]) -> bool:

@@ -78,7 +78,7 @@ def _chosen(source: Source, options: ReadOptions, report: Report) -> Dialect | N
             report.warning(1, 1, f"this is read as {best}; `--dialect {others[0]}` reads it otherwise")
         return _dialect(best)
     fallback = _dialect("checklist")
-    return fallback if own == 0 and fallback.count(source) else None
+    return None if own or native.fits_loosely(source) or not fallback.count(source) else fallback
 
 
 def _specific() -> Iterator[Dialect]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 MAX_CHARACTERS = 100_000
 _ENDS = frozenset({"---", "..."})
+_NAMED = 8
+"""So many unknown keys are named in an error."""
 _COUNT = re.compile(r"[1-9][0-9]{0,3}")
 _TAG = "tag:yaml.org,2002:"
 
@@ -119,20 +121,37 @@ class _Reader:
         if _is_null(root):
             return {}
         found: dict[str, Any] = {}
+        unknown: list[tuple[str, Node]] = []
         for name, key, value in self._pairs(root, "the front matter"):
             if name not in readers:
-                self._unknown(key, name, readers)
+                unknown.append((name, key))
             elif not _is_null(value) and (read := readers[name](value)) is not None:
                 found[name] = read
+        self._unknown(unknown, tuple(readers))
         return found
 
     def _error(self, node: "Node", message: str) -> None:
         self._report.error(node.start_mark.line + 1, node.start_mark.column + 1, message)
 
-    def _unknown(self, node: "Node", name: str, known: "dict[str, Any] | tuple[str, ...]") -> None:
-        near = difflib.get_close_matches(name[:40].lower().replace("-", "_"), known, n=1)
-        hint = f"did you mean `{near[0]}`?" if near else f"expected one of {', '.join(known)}"
-        self._error(node, f"unknown key {quoted(name)}: {hint}")
+    def _unknown(self, keys: "list[tuple[str, Node]]", known: tuple[str, ...]) -> None:
+        """Report unknown keys, which may be those of another tool, in one error at the first of them."""
+        # Several are probably those of another tool: only what is nearly a known one is a typing error.
+        cutoff = 0.6 if len(keys) == 1 else 0.7
+        near = {name: _near(name, known, cutoff) for name, _ in keys}
+        expected = f"expected one of {', '.join(known)}"
+        if len(keys) == 1:
+            ((name, node),) = keys
+            hint = f"did you mean `{near[name]}`?" if near[name] else expected
+            self._error(node, f"unknown key {quoted(name)}: {hint}")
+        elif keys:
+            words = [
+                f"{quoted(name)} (line {node.start_mark.line + 1}; did you mean `{near[name]}`?)"
+                if near[name]
+                else quoted(name)
+                for name, node in keys[:_NAMED]
+            ]
+            more = f" and {len(keys) - _NAMED} more" if len(keys) > _NAMED else ""
+            self._error(keys[0][1], f"unknown keys {', '.join(words)}{more}: {expected}")
 
     def _pairs(self, node: "Node", what: str) -> "Iterator[tuple[str, Node, Node]]":
         """Yield the names, keys and values of a mapping."""
@@ -245,15 +264,24 @@ class _Reader:
         """Return the `command` of an agent that is declared by a mapping."""
         found: str | None = None
         has_command = False
+        unknown: list[tuple[str, Node]] = []
         for name, key, value in self._pairs(node, "an agent"):
             if name == "command":
                 has_command = True
                 found = self._text(value)
             else:
-                self._unknown(key, name, ("command",))
+                unknown.append((name, key))
+        self._unknown(unknown, ("command",))
         if not has_command:
             self._error(node, "an agent needs a `command`")
         return found
+
+
+def _near(name: str, known: tuple[str, ...], cutoff: float) -> str:
+    """Return the known key that a key is nearly, or nothing."""
+    return next(
+        iter(difflib.get_close_matches(name[:40].lower().replace("-", "_"), known, n=1, cutoff=cutoff)), ""
+    )
 
 
 def _is_null(node: "Node") -> bool:

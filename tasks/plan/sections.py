@@ -242,6 +242,12 @@ def _without_marks(text: str) -> tuple[str, bool]:
     return plain, is_ticked or marked
 
 
+def is_heading(text: str, level: int) -> bool:
+    """Whether a heading is that of a task or a batch."""
+    plain, _ = _without_marks(text.replace("**", "").strip())
+    return any(pattern.fullmatch(plain) and level in levels for _, pattern, levels in _FORMS)
+
+
 def _id(match: re.Match[str], kind: Kind, *, extended: bool) -> str:
     """Return the id in a heading: in version 2 as it is written, since a task may be called `T001`."""
     if kind is Kind.TASK:

@@ -44,6 +44,11 @@ class TaskDraft:
     done: list[str] = field(default_factory=list)
     manual: list[str] = field(default_factory=list)
 
+    @property
+    def has_content(self) -> bool:
+        """Whether there is anything to do, or to say to an agent."""
+        return bool(self.has_run or self.text or self.verification or self.files or self.title)
+
 
 @dataclass(slots=True, eq=False)
 class BatchDraft:
@@ -233,6 +238,11 @@ class SectionReader:
         if not (has_work or completed):
             hint = "add **Run:** with its commands, or name an agent"
             self._report.error(*where, f"task {section.id} has neither **Run:** nor an agent; {hint}")
+        if not (section.title or draft.has_content or completed):
+            hint = "write what is to be done below its heading"
+            self._report.error(
+                *where, f"task {section.id} has neither a text for an agent nor a command; {hint}"
+            )
         if draft.has_run and draft.agent:
             hint = "the commands are run, the agent is not"
             self._report.warning(*draft.agent_at, f"task {section.id} has both **Run:** and an agent: {hint}")

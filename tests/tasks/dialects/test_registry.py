@@ -53,6 +53,12 @@ def dialect_of(text: str, path: str = "plan.md") -> str | None:
             "bmad",
         ),
         ("# A\n\n- [ ] a\n", "plan.md", "checklist"),
+        ("### Task 1: A\n- [ ] a\n", "plan.md", "checklist"),
+        ("### Task 1: A\n- **Depends on**: None\n\n- [ ] a\n", "plan.md", NATIVE),
+        ("## Task 1: A\nDepends on: None\n\n- [ ] a\n", "plan.md", NATIVE),
+        ("### Task 1.1: A\n**Acceptance Criteria:**\n- [ ] a\n", "plan.md", NATIVE),
+        ("### Task A1: A\n**Acceptance Criteria:**\n- [ ] a\n", "plan.md", "checklist"),
+        ("### Phase 1: A\n**Acceptance Criteria:**\n- [ ] a\n", "plan.md", "checklist"),
         ("### Task 1.1: A\n\n**Run:** `make`\n", "plan.md", NATIVE),
         ("## Batch 1: A\n\n### Task 1.1: A\n\n**Implementation:**\n- [ ] a\n- [ ] T001 b\n", "plan.md", NATIVE),
         (

@@ -85,6 +85,22 @@ def test_separator_elsewhere_is_not_front_matter() -> None:
                 " environment, agents, patchyard, title, documents")
             ],
         ),
+        (
+            "base: main\nauthor: me\ntags: [a]\npool-size: 3\nmodes: local\n",
+            [
+                ("3:1: error: unknown keys `author`, `tags`, `pool-size` (line 5; did you mean `pool_size`?),"
+                " `modes` (line 6; did you mean `mode`?): expected one of base, mode, agent, image, timeout,"
+                " pool_size, environment, agents, patchyard, title, documents")
+            ],
+        ),
+        (
+            "".join(f"key{number}: 1\n" for number in range(10, 21)),
+            [
+                ("2:1: error: unknown keys `key10`, `key11`, `key12`, `key13`, `key14`, `key15`, `key16`,"
+                " `key17` and 3 more: expected one of base, mode, agent, image, timeout, pool_size,"
+                " environment, agents, patchyard, title, documents")
+            ],
+        ),
         ("base: main\nbase: other\n", ["3:1: error: duplicate key `base` in the front matter"]),
         ("base: [main]\n", ["2:7: error: expected a string, not a sequence"]),
         ("base: ''\n", ["2:7: error: expected a non-empty string"]),

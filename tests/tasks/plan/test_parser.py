@@ -478,6 +478,14 @@ def test_warnings(text: str, message: str) -> None:
     assert parsed.plan is not None
 
 
+def test_a_task_without_any_text_or_command_is_an_error() -> None:
+    parsed = parse("# P\n\n### Task 1: A\n\n### Task 2\n\n### Task 3\nDo it.\n", "p.md", agent="a")
+    (error,) = parsed.errors
+    assert str(error).startswith("p.md:5:1: error: task 2 has neither a text for an agent nor a command; ")
+    for text in ("**Verification:** `make`", "**Files:** a.txt", "**Acceptance Criteria:** it works"):
+        assert parse(f"### Task 1\n{text}\n", "p.md", agent="a").plan is not None
+
+
 def test_a_completed_task_needs_no_agent() -> None:
     assert task("**Status:** completed").completed
 
