@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from tasks.diagnostics import Diagnostic, Severity
+from tasks.diagnostics import Diagnostic, Report, Severity
 from tasks.dialects.outline import Heading
 from tasks.dialects.source import Source
 from tasks.model import Batch
@@ -115,5 +115,16 @@ def unknown(parsed: Parsed, source: Source) -> Parsed:
     headings = () if source.is_json else source.outline.headings
     if parsed.plan is not None or any(_HEADING.match(heading.text) for heading in headings):
         return parsed
+    if source.path.endswith(".json") and (broken := _json_errors(source)):
+        return Parsed(None, broken)
     errors = (found for found in parsed.errors if not found.message.startswith(_OF_OTHERS))
     return Parsed(None, (Diagnostic(source.path, 1, 1, Severity.ERROR, _UNKNOWN), *errors))
+
+
+def _json_errors(source: Source) -> tuple[Diagnostic, ...]:
+    """Return what is wrong with a file that is JSON by its name."""
+    from tasks.dialects.json_objects import read_json  # noqa: PLC0415 - see `is_certain`
+
+    report = Report(source.path)
+    read_json(source.text, report)
+    return report.sorted()

@@ -27,6 +27,8 @@ _SENTENCE = re.compile(r"(?<=\s)\([^()]*\)\s.*", re.DOTALL)
 _ENDS_AS_PATH = re.compile(r"[./\\][\w*]{1,12}/?$|/$")
 _LINES = re.compile(r":L?\d+(?:[-–,:]\s*L?\d+)*\+?$|#L\d+(?:-L?\d+)?$|(?<=\s)\((?:lines?|L)\s*\d[^()]*\)$")  # noqa: RUF001 - likewise
 _WORDS_OF_A_SENTENCE = 3
+_MOST_BRACKETS = 100
+"""A text with more brackets is no path: it is not searched for where each of them ends."""
 _NOTHING = frozenset({"", "none", "n/a", "nothing", "-", "–", "—"})  # noqa: RUF001 - likewise
 
 
@@ -143,6 +145,8 @@ def _span_path(span: re.Match[str]) -> str:
 
 def _without_remark(text: str) -> str:
     """Return a path without backticks, and without what an item says of it at its end."""
+    if text.count("(") > _MOST_BRACKETS:
+        return _REMARK.sub("", text[: text.index("(")], count=1)
     text = _REMARK.sub("", _IN_BRACKETS.sub("", text), count=1)
     if found := _SENTENCE.search(text):
         before = text[: found.start()].rstrip()

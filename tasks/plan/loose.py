@@ -27,9 +27,9 @@ MESSAGE = re.compile(r"[a-z]+(?:\([^()]*\))?!?: \S")
 _LABEL = re.compile(
     r"(?P<mark>\*\*|__|)(?P<name>[^\s*_:|][^*_:|\n]{0,59}?)(?:(?P=mark)[ \t]*:|:(?P=mark))(?:[ \t]+|$)"
 )
-_BESIDE = re.compile(r"[ \t]+\|[ \t]+")
+_BESIDE = re.compile(r"(?<=[ \t])\|[ \t]+")
 _BESIDE_BOLD = re.compile(
-    r"[ \t]+\|[ \t]+(?=\*\*[^*\n]{1,60}(?::\*\*|\*\*:)"
+    r"(?<=[ \t])\|[ \t]+(?=\*\*[^*\n]{1,60}(?::\*\*|\*\*:)"
     r"|(?i:depends on|dependencies|files?|status|commit|timeout):)"
 )
 _OF_BATCH_ALONE = re.compile(r"\*\*Batch\s+[0-9][^*\n]{0,60}(?::\*\*|\*\*:)")

@@ -6,6 +6,10 @@ _DONE_AT_END = re.compile(
     r"\s*(?:[-–—:]\s*|\[|\()?(?:✅|✔|✓|☑|\b(?:DONE|COMPLETE|COMPLETED|FINISHED)\b|(?<=[(\[])(?i:done|completed?)(?=[)\]]))\s*[\])]?(?:\s*[(\[][^()\[\]]{1,60}[)\]])?[\s*.!]*$"  # noqa: RUF001
 )
 _BARE_WORD = re.compile(r"\w[\w`'\")]*\s+(?:DONE|COMPLETED?|FINISHED)[\s*.!]*$")
+_OPEN_AT_END = re.compile(
+    r"\s*(?:[-–—:\[(]|[^\w\s\x00-\x7f\u2010-\u206f]\ufe0f?)+\s*"  # noqa: RUF001 - the dashes that people type
+    r"(?:PENDING|IN[ -]PROGRESS|NOT STARTED|TODO|TO DO|BLOCKED|IMPLEMENTED)[\])]?\s*$"
+)
 _STRUCK = re.compile(r"~~.+~~[\s.]*")
 
 
@@ -25,6 +29,11 @@ def without_done(title: str) -> str:
     while previous != title:
         previous, title = title, _DONE_AT_END.sub("", title).rstrip()
     return title.lstrip("✅ ").rstrip()
+
+
+def without_open(title: str) -> str:
+    """Return a title without a mark at its end of being open, such as `🔄 IN PROGRESS` or `- PENDING`."""
+    return _OPEN_AT_END.sub("", title) or title
 
 
 def is_struck_out(text: str) -> bool:

@@ -9,7 +9,7 @@ from itertools import pairwise
 from tasks.diagnostics import Report, quoted
 from tasks.model import FileAction
 from tasks.plan.blocks import FIELDS, Block, Document, FieldKind, without_comments
-from tasks.plan.marks import is_marked_done, is_struck_out, without_done
+from tasks.plan.marks import is_marked_done, is_struck_out, without_done, without_open
 
 _NUMBER = r"[0-9]{1,9}"
 _SEPARATED = r"(?:\s*[:–—]\s*|\s+-\s+|[.)](?=\s)\s*)(?P<title>.*)"  # noqa: RUF001 - the dashes that people type
@@ -231,11 +231,12 @@ def _heading(
 
 def _without_marks(text: str) -> tuple[str, bool]:
     """Return a heading without a mark that says that it is done, and whether it has one."""
+    text = re.sub(r"\s+", " ", text)
     lead = _LEAD.match(text)
     plain = text[lead.end() :] if lead else text
     is_ticked = lead is not None and bool(re.match(r"\[[xX]\]|✅|✔|☑", lead[0]))
     marked = is_marked_done(plain)
-    plain = without_done(plain) if marked else plain
+    plain = without_done(plain) if marked else without_open(plain)
     title = re.sub(r"^[^~]*(?=~~)", "", plain)
     if is_struck_out(title):
         plain, marked = plain.replace("~~", ""), True

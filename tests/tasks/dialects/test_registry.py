@@ -131,6 +131,11 @@ def test_a_text_of_no_dialect_is_answered_with_what_was_looked_for(text: str) ->
     assert "boxes (`- [ ] …`)" in message
 
 
+def test_json_that_is_not_valid_is_reported_where_it_is_not() -> None:
+    (error,) = read('{\n "hello": [\n  {"id": 1,, }\n ]\n}', "tasks.json").errors
+    assert str(error).startswith("tasks.json:3:12: error: not valid JSON: ")
+
+
 def test_the_shortest_plan_that_is_shown_can_be_read() -> None:
     shown = read("").errors[0].message.split("`")
     assert dialect_of(f"{shown[-4]}\n\n{shown[-2]}\n") == NATIVE

@@ -192,6 +192,11 @@ def test_an_underlined_title_and_batch() -> None:
         ("### 🔧 Task 3: A title", "3", "A title"),
         ("### [ ] Task 3: A title", "3", "A title"),
         ("### Task 3: Wait until the state is DONE", "3", "Wait until the state is DONE"),
+        ("### Task 3: Show that it is PENDING", "3", "Show that it is PENDING"),
+        ("### Task 3: A title 🔄 IN PROGRESS", "3", "A title"),
+        ("### Task 3: A title ⏸️ PENDING", "3", "A title"),
+        ("### Task 3: A title - TODO", "3", "A title"),
+        ("### Task 3: A title [NOT STARTED]", "3", "A title"),
     ],
 )
 def test_headings_of_tasks(heading: str, name: str, title: str) -> None:
