@@ -144,10 +144,13 @@ class SharedBranch:
 
 @dataclass(frozen=True, slots=True)
 class BranchRecord:
-    """A branch that patchyard created: the commit it last set it to, and the one it last pushed."""
+    """A branch that patchyard created: the commit it last set it to, and the one it last pushed.
+
+    A branch that tasks share is on the remote only, and has no `commit`.
+    """
 
     name: str
-    commit: str
+    commit: str | None
     pushed: str | None
 
 

@@ -335,11 +335,6 @@ class Store(StoreReader):
             connection.execute(table.delete().where(table.c.run == run))
             for branch in branches:
                 connection.execute(table.insert().values(run=run, **shared_branch_values(branch)))
-            commits = {one.start_branch: one.start for one in branches} | {
-                one.branch: one.tip for one in branches
-            }
-            for name, commit in sorted((name, commit) for name, commit in commits.items() if name and commit):
-                self._keep_branch(connection, name, {"commit": commit})
 
     def keep_events(self, run: str, records: Sequence[Mapping[str, object]]) -> None:
         """Append events. They are visible at once and survive this process, but not a loss of power."""

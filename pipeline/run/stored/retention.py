@@ -13,7 +13,7 @@ from pipeline.run.result_cache import older_than
 from pipeline.run.stored.recovery import is_locked
 from pipeline.run.stored.status import RunStateError, current_status
 from pipeline.store.damage import DamagedRowError
-from pipeline.store.records import BranchRecord, Run, StoredTask
+from pipeline.store.records import Run, StoredTask
 from pipeline.store.store import Store
 from tasks.model import RunStatus
 from tasks.text import plural
@@ -100,25 +100,25 @@ class Retention:
             for item in self._tasks(run)
             if item.pull_request and item.pull_request.action == "merged"
         }
-        recorded = {record.name: record for record in self.store.branches()}
+        recorded = {record.name: record.commit for record in self.store.branches() if record.commit}
         existing = self.repository.branches("")
         other_heads = [commit for name, commit in existing.items() if name not in recorded]
         in_use = self.repository.checked_out()
-        for name, record in recorded.items():
-            if name in needed or name in in_use or existing.get(name) != record.commit:
+        for name, commit in recorded.items():
+            if name in needed or name in in_use or existing.get(name) != commit:
                 continue
-            if name in merged or self._is_contained(record, other_heads):
+            if name in merged or self._is_contained(commit, other_heads):
                 yield f"branch {name}"
                 if not self.dry_run:
                     with suppress(GitError):
-                        self.repository.delete_branch(name, record.commit)
+                        self.repository.delete_branch(name, commit)
                         self.store.forget_branch(name)
 
     def _tasks(self, run: Run) -> tuple[StoredTask, ...]:
         return self.store.tasks(run.id)
 
-    def _is_contained(self, record: BranchRecord, heads: Collection[str]) -> bool:
-        return any(self.repository.is_ancestor(record.commit, head) for head in heads)
+    def _is_contained(self, commit: str, heads: Collection[str]) -> bool:
+        return any(self.repository.is_ancestor(commit, head) for head in heads)
 
 
 def _branch_names(tasks: Collection[StoredTask]) -> Iterator[str]:

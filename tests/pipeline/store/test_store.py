@@ -211,7 +211,8 @@ def test_shared_branches_and_their_pull_request(database: str) -> None:
         store.keep_shared_branches(run, [plan, group])
         assert store.shared_branches(run) == {"plan": plan, "group-1": group}
         assert (plan.scope, group.scope) == (PullRequestScope.PLAN, PullRequestScope.GROUP)
-        assert store.branch("p") == BranchRecord("p", "tip", None)
+        store.keep_branch("p", pushed="tip")
+        assert store.branch("p") == BranchRecord("p", None, "tip")
 
         one = PullRequest("plan", 7, "url", "p", "main", tasks=("1.1", "1.2"))
         store.keep_pull_request(run, one)

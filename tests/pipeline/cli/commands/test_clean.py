@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from project import Done, Project, meet, wait_for
 
+from pipeline.store.records import SharedBranch
+from pipeline.store.store import Store
+
 
 def grow_old(project: Project, run: str, days: float) -> None:
     """Make a run and all results older."""
@@ -90,6 +93,21 @@ def test_branch_merged_after_its_run_was_removed_is_removed(project: Project) ->
     project.call("clean", "--older-than", "14d").expect(0)
 
     assert sorted(project.branches()) == ["main", "patchyard/new/1.1"]
+
+
+def test_branch_that_a_person_has_of_a_shared_one_is_kept(project: Project) -> None:
+    """Patchyard sets such a branch on the remote only."""
+    old, _ = make_runs(project)
+    tip = project.clone.head
+    with Store.beside(project.root / ".git") as store:
+        store.keep_shared_branches(old.run, [SharedBranch("plan", "patchyard/old/plan", tip, tip=tip)])
+        store.keep_branch("patchyard/old/plan", pushed=tip)
+    project.clone.git("branch", "patchyard/old/plan", tip)
+
+    for _ in range(2):
+        project.call("clean", "--older-than", "14d").expect(0)
+
+    assert "patchyard/old/plan" in project.branches()
 
 
 def test_checked_out_branch_is_kept(project: Project) -> None:
