@@ -1,10 +1,11 @@
 """`--pull-request group` and `plan`: one branch and one pull request for several tasks."""
 
+import signal
 from dataclasses import replace
 
 from github_rules import Pull
-from github_server import TOKEN, GitHubServer
-from project import Project
+from github_server import TOKEN, Fault, GitHubServer
+from project import Project, wait_for
 
 from containers.git.repository import Repository
 from pipeline.forge.base import FileLimits
@@ -91,6 +92,7 @@ def test_a_plan_has_one_branch_with_a_commit_a_task(hosted: Project, github: Git
     assert github.repository(NAME).tip(PLAN) == tip
     assert text(pulls(github)[PLAN]) == body
     assert len(github.calls("POST", "git-receive-pack$")) == pushes
+    assert "Pull requests</dt><dd><b>1</b>" in hosted.call("report", done.run, "--format", "html").expect(0).out
 
 
 def test_a_failed_task_is_named_and_added_by_a_retry(hosted: Project, github: GitHubServer) -> None:
@@ -180,6 +182,36 @@ def test_a_group_is_stacked_on_the_group_that_it_builds_on(hosted: Project, gith
 
     assert [record["action"] for record in again.events("pull_request")] == ["updated"] * 3
     assert {head: github.repository(NAME).tip(head) for head in pulls(github)} == tips
+
+
+def test_killed_publication_is_completed_by_resume(hosted: Project, github: GitHubServer) -> None:
+    slow = {"Retry-After": "50"}
+    github.inject(Fault(status=429, message="slow down", method="POST", path="/pulls$", headers=slow))
+    plan = hosted.tasks({"1.1": "echo 1 > one.txt", "1.2": "echo 2 > two.txt"})
+    with hosted.start("run", plan, "--publish", "--pull-request", "plan") as started:
+        wait_for(lambda: github.calls("POST", "/pulls$"), "the pull request")
+        started.signal(signal.SIGKILL)
+        started.done()
+    tip = github.repository(NAME).tip(PLAN)
+    github.faults.clear()
+
+    hosted.call("resume", "latest").expect(0)
+
+    assert set(pulls(github)) == {PLAN}
+    assert github.repository(NAME).tip(PLAN) == tip
+    assert subjects(github, hosted, "main", PLAN) == ["Do 1.1", "Do 1.2"]
+
+
+def test_merged_groups_are_the_base_of_others_no_more(hosted: Project, github: GitHubServer) -> None:
+    scripts = {"1.1": "echo 1 > one.txt", "1.2": "echo 2 > two.txt", "2.1": "cat one.txt two.txt > three.txt"}
+
+    done = hosted.run(hosted.tasks(scripts), "--publish", "--pull-request", "group", "--auto-merge").expect(0)
+
+    events = [(item["task"], item["base"], item["action"]) for item in done.events("pull_request")]
+    assert events == [("group-1", "main", "merged"), ("group-2", "main", "merged")]
+    assert files(github, hosted, "main") == {"one.txt": "1", "two.txt": "2", "three.txt": "1\n2"}
+    again = hosted.call("publish", done.run, "--json").expect(0)
+    assert [item["action"] for item in again.events("pull_request")] == ["merged", "merged"]
 
 
 def test_what_people_did_stays(hosted: Project, github: GitHubServer) -> None:
