@@ -14,10 +14,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryFile
-from threading import Timer
 from typing import BinaryIO, cast
 
 from containers.git.given_settings import configured_pairs
+from containers.git.watchdog import Watchdog
 from tasks.errors import PatchyardError
 from tasks.secrets import without_own_secrets
 from tasks.text import without_credentials
@@ -128,6 +128,8 @@ _SETTINGS = {
     "push.recurseSubmodules": "no",
     "push.useForceIfIncludes": "false",
 }
+_WATCHDOG = Watchdog()
+
 _DURABLE = (
     # The files of a task's result are on disk before the store says that there is a result. `batch` syncs the
     # objects of a call together (https://git-scm.com/docs/git-config#Documentation/git-config.txt-corefsync).
@@ -344,13 +346,8 @@ def _killed_after(process: "subprocess.Popen[bytes]", seconds: float | None) -> 
     if seconds is None:
         yield expired
         return
-    timer = Timer(seconds, expire)
-    timer.daemon = True
-    timer.start()
-    try:
+    with _WATCHDOG.calling_after(seconds, expire):
         yield expired
-    finally:
-        timer.cancel()
 
 
 def scrub_environment(environ: Mapping[str, str]) -> dict[str, str]:

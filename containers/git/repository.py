@@ -25,7 +25,7 @@ from containers.git.working_tree.checkout import BrokenWorktreeError, Checkout, 
 from containers.git.working_tree.outer_checkouts import find_showing_checkout
 from containers.git.working_tree.secret_scan import SecretFoundError
 from containers.git.working_tree.task_repository import TaskRepositoryTemplate
-from containers.git.working_tree.worktree_paths import WorktreePaths, find_pool_admin
+from containers.git.working_tree.worktree_paths import WorktreePaths, find_pool_admin, read_heads
 from tasks.errors import remedy
 
 __all__ = [
@@ -254,6 +254,8 @@ class Repository:
 
     def checked_out(self) -> Mapping[str, Path]:
         """Return the branches that are checked out, each with its worktree."""
+        if self.common.name == ".git" and not (self.common / "reftable").is_dir():
+            return read_heads(self.common, is_bare=self._discovered.is_bare)
         with self.locked():
             fields = self._git.run("worktree", "list", "--porcelain", "-z").fields
         found, path = {}, self.root

@@ -42,6 +42,17 @@ FIXED = {
     "gc.auto": "0",
     "maintenance.auto": "false",
 }
+_DIRECTORIES = (
+    "objects",
+    "objects/info",
+    "objects/pack",
+    "refs",
+    "refs/heads",
+    "refs/tags",
+    "info",
+    "hooks",
+)
+"""The directories of a new repository, parents first."""
 _REFS = (
     "for-each-ref",
     "--format=%(objectname) %(refname) %(symref)",
@@ -99,8 +110,9 @@ class TaskRepositoryTemplate:
             OSError: It cannot be written.
         """
         remove(directory)
-        for name in ("objects/info", "objects/pack", "refs/heads", "refs/tags", "info", "hooks"):
-            (directory / name).mkdir(parents=True, exist_ok=True)
+        directory.mkdir(parents=True)
+        for name in _DIRECTORIES:
+            (directory / name).mkdir()
         modes = _config([("core.fileMode", "true" if keeps_modes else "false")])
         write_file(directory / "config", self.config + modes)
         write_file(directory / "packed-refs", self.packed_refs)

@@ -1,6 +1,8 @@
 """The directories of a worktree, and how git links them (https://git-scm.com/docs/gitrepository-layout)."""
 
 import os
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from containers.temporary import write_atomically
 
 LOCKED = ("index.lock", "staged.lock")
 """The lock files of git's own that a killed git leaves beside the program's indexes, as suffixes of `own`."""
+_BRANCH = "ref: refs/heads/"
 POOL_MARKER = "patchyard-pool"
 """A file in the administrative directory of every worktree that a pool made."""
 
@@ -67,6 +70,30 @@ def read_pointer(dot_git: Path, base: Path | None = None) -> Path | None:
         return None
     target = os.fsdecode(content.removeprefix(b"gitdir: ").rstrip(b"\n"))
     return Path(os.path.normpath((base or dot_git.parent) / target))
+
+
+def read_heads(common: Path, *, is_bare: bool) -> Mapping[str, Path]:
+    """Return the branches that are checked out, each with its worktree, as `git worktree list` does. Blocking.
+
+    Args:
+        common: The common git directory, whose refs are files; it is in the main worktree.
+        is_bare: Whether there is no main worktree.
+    """
+    places = {} if is_bare else {common: common.parent}
+    with suppress(OSError):
+        for admin in (common / "worktrees").iterdir():
+            if pointer := read_regular(admin / "gitdir"):
+                places[admin] = Path(os.path.normpath(admin / os.fsdecode(pointer.rstrip(b"\n")))).parent
+    found = {}
+    for directory, worktree in places.items():
+        path = directory / "HEAD"
+        if path.is_symlink():  # of `core.preferSymlinkRefs`
+            head = f"ref: {path.readlink()}"
+        else:
+            head = os.fsdecode(read_regular(path) or b"").rstrip()
+        if head.startswith(_BRANCH):
+            found[head.removeprefix(_BRANCH)] = worktree
+    return found
 
 
 def is_admin_of(admin: Path, path: Path) -> bool:

@@ -282,7 +282,11 @@ class TestBranches:
     def test_checked_out_branches(self, clone: Clone, tmp_path: Path) -> None:
         clone.git("worktree", "add", "-q", "-b", "topic", tmp_path / "with space\nand line")
         clone.git("worktree", "add", "-q", "--detach", tmp_path / "detached")
-        assert opened(clone).checked_out() == {"main": clone.path, "topic": tmp_path / "with space\nand line"}
+        found = {"main": clone.path, "topic": tmp_path / "with space\nand line"}
+        assert opened(clone).checked_out() == found
+        (clone.path / ".git/HEAD").unlink()
+        (clone.path / ".git/HEAD").symlink_to("refs/heads/main")  # as with `core.preferSymlinkRefs`
+        assert opened(clone).checked_out() == found
 
     def test_no_user_hook_runs(self, clone: Clone, tmp_path: Path) -> None:
         hooks, ran = tmp_path / "hooks", tmp_path / "ran"
