@@ -7,6 +7,7 @@ quote or a comment.
 
 import re
 from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -74,6 +75,10 @@ FIELDS: dict[str, tuple[FieldKind, FileAction | None]] = {
 }
 
 _FIELD = re.compile(r"\*\*(?P<name>[^*:\n]{1,60})(?::\*\*|\*\*:)[ \t]*")
+_PLAIN_FIELD = re.compile(
+    rf"(?i)(?:{'|'.join(map(re.escape, FIELDS))}|files?\(s\)):[ \t]",
+)
+"""A field that is not bold."""
 _COMMENT_END = re.compile(r"-->|\n[ \t]*\n")
 _CODE_OR_COMMENT = re.compile(r"(?<!`)(`+)(?!`).*?(?<!`)\1(?!`)|<!--.*?-->|(?P<open><!--)")
 _FLAT_ITEM = re.compile(r"([-+*]) (?!```)((?:[^\s#>+*0-9<~_=\-]|\*\*[A-Za-z]).*)")
@@ -119,6 +124,18 @@ class Document:
             return [block._replace(kind="text")]
         lines = enumerate(block.token.meta["items"], block.start)
         return [Block("list_item_open", line, line + 1, text, block.token, 0, 0) for line, text in lines]
+
+    def split_list(self, block: Block, at: int) -> tuple[Block, Block]:
+        """Return a list as two: the items before the one at a place (0-based), and the others."""
+        item = self.children(block)[at]
+        if block.token.type != "flat_list":
+            place = item.first - 1
+            return block._replace(end=item.start, last=place), block._replace(start=item.start, first=place)
+        items = block.token.meta["items"]
+        tokens = [copy(block.token), copy(block.token)]
+        tokens[0].meta, tokens[1].meta = {"items": items[:at]}, {"items": items[at:]}
+        head = block._replace(end=item.start, token=tokens[0])
+        return head, block._replace(start=item.start, token=tokens[1])
 
     def column(self, line: int, text: str = "", after: int = 0) -> int:
         """Return the 1-based column of `text` on a line (0-based), else that of its first word.
@@ -329,6 +346,8 @@ def _paragraph(state: "StateBlock", start: int, _end: int, _silent: bool) -> boo
         if position >= state.eMarks[line]:
             break
         first = state.src[position]
+        if _ends_item(state, line, position):
+            break
         if first in rules and 0 <= state.sCount[line] <= state.blkIndent + _MARGIN:
             while state.env["comments"] and checked < line:
                 commented = max(commented, _comment(state, checked, max(commented, state.bMarks[checked])))
@@ -345,6 +364,12 @@ def _paragraph(state: "StateBlock", start: int, _end: int, _silent: bool) -> boo
     token.map = [start, state.line]
     state.parentType = outer
     return True
+
+
+def _ends_item(state: "StateBlock", line: int, position: int) -> bool:
+    """Whether a line below the item of a list, and not indented as it is, is a field that is not bold."""
+    is_lazy = state.level and not state.env["extended"] and state.sCount[line] < state.blkIndent
+    return bool(is_lazy) and _PLAIN_FIELD.match(state.src, position, state.eMarks[line]) is not None
 
 
 def _begins(state: "StateBlock", line: int, first: str) -> bool:

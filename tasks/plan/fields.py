@@ -267,8 +267,9 @@ class FieldReader:
             elif block.kind in {"text", "setext"}:
                 text = without_checkbox(block.content)
                 follows = index + 1 < len(blocks) and blocks[index + 1].kind in _CODE | LISTS
-                if not (follows and _is_caption(text)):
-                    yield from self._paragraph(text, block.start)
+                if follows and _is_caption(text):
+                    text = "\n".join(text.split("\n")[:-1])
+                yield from self._paragraph(text, block.start)
             elif block.kind not in SILENT:
                 yield Check(self.source(block.start, block.end), None, block.start + 1)
 

@@ -16,6 +16,7 @@ _ACTION = re.compile(
 _BARE_ACTION = re.compile(rf"(?i)(?P<action>{_WORDS})\s+(?=\S+$)")
 _TEST = re.compile(r"(?i)[*_]{0,2}tests?(?:\s+files?)?(?:\s*:[*_]{0,2}|[*_]{0,2}\s*:)\s*")
 _SPAN = re.compile(r"(`+)(?!`)(?P<path>[^`\n]+)\1(?!`)")
+_NAME = re.compile(r"\*\*[^*\n]{1,60}(?::\*\*|\*\*:)")
 _JOIN = re.compile(r"(?::\d[\d,-]*)?(?:\s*\([^()`]*\))?\s*(?:,\s*and|,|and|&|\+)\s*(?=`)")
 _LINK = re.compile(r"\[`?(?P<path>[^\]`]+)`?\]\([^)\s]*\)")
 _INSIDE = r"(?:[^()]|\([^()]*\))*"
@@ -28,7 +29,7 @@ _ENDS_AS_PATH = re.compile(r"[./\\][\w*]{1,12}/?$|/$")
 _LINES = re.compile(r":L?\d+(?:[-–,:]\s*L?\d+)*\+?$|#L\d+(?:-L?\d+)?$|(?<=\s)\((?:lines?|L)\s*\d[^()]*\)$")  # noqa: RUF001 - likewise
 _WORDS_OF_A_SENTENCE = 3
 _MOST_BRACKETS = 100
-"""A text with more brackets is no path: it is not searched for where each of them ends."""
+"""A text with more brackets is not a path, and is not searched for where each of them ends."""
 _NOTHING = frozenset({"", "none", "n/a", "nothing", "-", "–", "—"})  # noqa: RUF001 - likewise
 
 
@@ -88,15 +89,24 @@ class _Reader:
             content = inside[0].content if inside and inside[0].kind == "text" else ""
             if not is_boxed and has_checkbox(content):
                 return block._replace(start=item.start)
-            text = without_checkbox(content)
+            text, *more = without_checkbox(content).split("\n")
             nested = [child for child in inside if child.kind in LISTS]
             action, paths = _read(text, default) if nested else (default, [])
             if nested and (not paths or _is_caption(text)):
                 for child in nested:
                     self.list(child, action)
             else:
-                self.item(text, item.start, item.end, default)
+                self.item(text, item.start, item.start + 1, default)
+            self._unindented(inside[0].start + 1, len(more))
         return None
+
+    def _unindented(self, start: int, count: int) -> None:
+        """Add the lines (0-based) of an item that are not indented as it is: they are text, not a remark."""
+        lines = self._document.lines
+        at = next((at for at in range(start, start + count) if lines[at][:1].strip()), start + count)
+        if at < start + count:
+            text = "\n".join(lines[at : start + count])
+            self.prose.append(Block("text", at, start + count, text, self._document.tokens[0], 0, 0))
 
     def has_only_paths(self, block: Block) -> bool:
         """Whether every item of a list is a path, or says what becomes of one."""
@@ -164,6 +174,8 @@ def _is_sentence(text: str) -> bool:
     """Whether an item is a sentence, which may have paths in it, rather than a path."""
     if _ACTION.match(text) or _TEST.match(text) or _SPAN.match(text) or _LINK.match(text):
         return False
+    if _NAME.match(text):
+        return True
     plain = _without_remark(text).strip()
     return "`" in plain or (len(plain.split()) >= _WORDS_OF_A_SENTENCE and not _ENDS_AS_PATH.search(plain))
 

@@ -101,15 +101,34 @@ class _Loosener:
         section.intro, section.fields = self._intro, self._fields
 
     def _feed(self, blocks: Sequence[Block]) -> None:
-        for index, block in enumerate(blocks):
+        blocks = list(blocks)
+        for index, whole in enumerate(blocks):
+            block = whole
             before = blocks[index - 1] if index else None
-            below = list(blocks[index + 1 : index + 2])
+            below = blocks[index + 1 : index + 2]
+            if (place := self._end_of_files(whole)) is not None:
+                head, block = self._document.split_list(whole, place)
+                self._add(head)
             parts = self._parts(block, before, below) if self._may_hold_fields(block) else None
             for part in parts or [block]:
                 if isinstance(part, Field):
                     self._fields.append(part)
                 else:
                     self._add(part)
+
+    def _end_of_files(self, block: Block) -> int | None:
+        """Return the place (0-based) of the first item of a list of files that is a field, if there is one."""
+        last = self._fields[-1] if self._fields else None
+        if last is None or last.kind is not FieldKind.FILES or last.blocks or block.kind != "bullet_list_open":
+            return None
+        for place, item in enumerate(self._document.children(block)):
+            column = len(self._document.lines[item.start]) - len(
+                _without_marker(self._document.lines[item.start])
+            )
+            line = self._line(item.start, column, self._document.children(item)[1:])
+            if place and line is not None and line.fields:
+                return place
+        return None
 
     def _add(self, block: Block) -> None:
         """Add a block to the field that it is part of, or as text."""
@@ -282,6 +301,10 @@ class _Loosener:
             FieldKind.IMAGE: lambda: is_word and (is_bold or ":" in value or "/" in value),
         }
         return item.kind in accepts and accepts[item.kind]()
+
+
+def _without_marker(line: str) -> str:
+    return line.lstrip()[1:].lstrip()
 
 
 def _pieces(text: str, begin: int) -> Iterator[tuple[int, int]]:

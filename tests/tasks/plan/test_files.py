@@ -154,6 +154,8 @@ def text_and_files(text: str) -> tuple[str, list[str]]:
             ["a.txt"],
         ),
         ("**Files:**\n- a.txt\n\n* Create: b.txt", "", ["a.txt", "b.txt"]),
+        ("**Files:**\n- a.txt\nWrite it.", "Write it.", ["a.txt"]),
+        ("**Files:**\n- **Source:** `a.txt`", "- **Source:** `a.txt`", ["a.txt"]),
         ("**Files:** All files in `src/lib/`", "**Files:** All files in `src/lib/`", ["src/lib/"]),
         (
             "**Files:**\n- Whatever the tests need\n- a.txt\n\nMore.",

@@ -127,6 +127,80 @@ def test_comment_content_has_no_effect(text: str) -> None:
     assert [step.title for step in (*first.run, *second.run)] == ["a", "b"]
 
 
+LINES = st.lists(
+    st.sampled_from(
+        [
+            *(
+                "{}",
+                "{} and\n",
+                "",
+                "- {}",
+                "- [ ] {}",
+                "1. {}",
+                "> {}",
+                "`{}`",
+                "---",
+            ),
+            *(
+                "**Note:** {}",
+                "- **Note:** {}",
+                "- **Note**:\n  - {}",
+                "**Note:** {} | **Word:** {}",
+                "Note: {}",
+            ),
+            *(
+                "Status: {}",
+                "- **Status:** {}",
+                "Timeout: {}",
+                "Mode: {}",
+                "Agent: the {} one",
+                "Image: the {}",
+            ),
+            *("Depends on: {}", "- **Depends on**: the {}", "- Depends on: Task 1", "Depends on: Task 1"),
+            *(
+                "Files: {}.py",
+                "- **Files:** {}.py (the {})",
+                "Files: all of {} and more",
+                "**Files:**\n- {}.py",
+            ),
+            *("**Files:**\n- {} and what it needs\n- [ ] {}", "Files:", "- Test: {}.py", "- Create: `{}`:12"),
+            *(
+                "Commit: feat: {}",
+                "- **Commit:** {} after it",
+                "Run: {}",
+                "- **Run:** `{}`",
+                "Verification: {}",
+            ),
+            *("**Acceptance Criteria:**\n- {}", "Success Criteria:", "- **Success Criteria:** {}"),
+            *(
+                "**Verification:**\n- {}",
+                "**Implementation:** {}",
+                "**Batch 1 Verification:** {}",
+                "**Timeout:** 1m",
+            ),
+            *("**Status:** pending | **Depends on:** Task 1 | **Goal:** {}", "| {} | Files: {} |"),
+        ]
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=1000, deadline=None)
+@given(LINES)
+def test_no_word_of_a_task_is_lost(lines: Sequence[str]) -> None:
+    count = sum(line.count("{}") for line in lines)
+    words = [f"w{number}w" for number in range(count)]
+    text = "\n".join(lines).format(*words)
+    plan = parse(f"### Task 1: A\n**Run:** a\n### Task 2: B\n{text}\n### Task 3: C\nc", "p.md", agent="a").plan
+    if plan is None:
+        return
+    task = plan.tasks[1]
+    checks = [check.text for check in task.verification]
+    found = "\n".join([task.implementation, *checks, *(file.path for file in task.files), task.commit or ""])
+    remarks = re.findall(r"\(the (w\d+w)\)", text)
+    assert [word for word in words if word not in found and word not in remarks] == []
+
+
 TASKS = st.lists(
     st.tuples(
         WORDS,
