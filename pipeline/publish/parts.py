@@ -1,12 +1,12 @@
 """The parts of a plan whose tasks share a branch and a pull request. Pure functions."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
 from tasks.dialects.blocks.ids import free_id
 from tasks.model import Batch, PullRequestScope, Task
-from tasks.plan.parser import slug, with_digest
+from tasks.plan.parser import plan_name
 
 WHOLE_PLAN = "plan"
 
@@ -43,6 +43,14 @@ def parts_of(
     if scope is PullRequestScope.PLAN:
         return (Part(free_id(WHOLE_PLAN, taken), "", tuple(task.id for task in tasks)),)
     titles = {batch.number: batch.title for batch in batches}
+    needs = builds_on if builds_on is not None else {task.id: task.dependencies for task in tasks}
+    return tuple(_groups(tasks, titles, needs, taken))
+
+
+def _groups(
+    tasks: Sequence[Task], titles: Mapping[int, str], needs: Mapping[str, Collection[str]], taken: set[str]
+) -> Iterator[Part]:
+    """Yield a part for each group; no name of a part is one of those that are taken."""
     members: dict[str, list[str]] = {}  # ids of tasks, by what identifies a group
     named: dict[str, tuple[str, str]] = {}
     for task in tasks:
@@ -50,19 +58,15 @@ def parts_of(
         members.setdefault(key, []).append(task.id)
         named[key] = name, title
     group = {task: key for key, ids in members.items() for task in ids}
-    needs = builds_on if builds_on is not None else {task.id: task.dependencies for task in tasks}
     below = {
         key: {group[name] for task in ids for name in needs.get(task, ()) if name in group}
         for key, ids in members.items()
     }
-    parts = []
     for circle in _joined(below):
         name = free_id(named[circle[0]][0], taken)
         taken |= {name, f"{name}-base"}
-        order = {task.id: place for place, task in enumerate(tasks)}
-        ids = sorted((task for key in circle for task in members[key]), key=order.__getitem__)
-        parts.append(Part(name, ", ".join(named[key][1] for key in circle), tuple(ids)))
-    return tuple(parts)
+        own = tuple(task.id for task in tasks if group[task.id] in circle)
+        yield Part(name, ", ".join(named[key][1] for key in circle), own)
 
 
 def in_order(tasks: Sequence[str], builds_on: Mapping[str, Collection[str]]) -> list[str]:
@@ -103,10 +107,7 @@ def _group_of(task: Task, titles: Mapping[int, str]) -> tuple[str, str, str]:
     if not task.group:
         title = titles.get(task.batch) or f"Batch {task.batch}"
         return f"batch {task.batch}", f"group-{task.batch}", title
-    name = slug(task.group)
-    if not (name and task.group.isascii()):
-        name = with_digest(name, task.group).lstrip("-")
-    return f"group {task.group}", f"group-{name}", task.group
+    return f"group {task.group}", f"group-{plan_name(task.group, '')}", task.group
 
 
 def _joined(below: Mapping[str, Collection[str]]) -> list[list[str]]:

@@ -93,7 +93,7 @@ class Composer:
 
     def _start(self, part: Part, members: Sequence[str]) -> Composed:
         """Return a branch with nothing but what its tasks build on in other parts."""
-        needed = {name for task in members for name in self._builds_on[task]}
+        needed = {name for task in members if task not in self._refused for name in self._builds_on[task]}
         below = [made for made in self._made.values() if needed.intersection(made.tasks)]
         covered = {name for one in below for name in one.below}
         made = Composed(part, self._branch(part.name), self._run.base)

@@ -49,6 +49,9 @@ def test_groups_of_other_scripts_and_of_the_same_slug_have_names_of_their_own() 
     names = [part.name for part in found]
     assert names[2:] == ["group-a-b", "group-a-b-2"]
     assert len(set(names)) == len(found)
+    long = [f"{'long ' * 20}{number}" for number in range(2)]
+    cut = [part.name for part in groups(task("1", group=long[0]), task("2", group=long[1]))]
+    assert cut[0] != cut[1] == groups(task("2", group=long[1]))[0].name
     assert all(name.isascii() and not name.endswith("-") for name in names)
 
 

@@ -180,6 +180,14 @@ def test_a_group_without_a_commit_has_nothing_built_on_it(work: Work) -> None:
     assert (b.start, b.start_branch) == (work.base, None)
 
 
+def test_a_group_does_not_start_from_what_only_a_left_out_task_builds_on(work: Work) -> None:
+    work.task("a1", {"f1": "1"})
+    work.task("b1", {"f2": "2"}, "a1")
+    work.task("b2", {"f3": "3"})
+    _, b = work.compose(Part("a", "", ("a1",)), Part("b", "", ("b1", "b2")), refused={"b1": "no"})
+    assert (b.start, b.tasks) == (work.base, ["b2"])
+
+
 def test_tasks_of_a_group_that_conflicts_with_another_below_are_left_out(work: Work) -> None:
     """Its other tasks are published on what can be joined."""
     work.task("a1", {"f": "1"})
