@@ -35,7 +35,7 @@ from pipeline.web.streams.log_tail import tail_log
 from tasks.dialects.dialect import NAMES, Order, UnitKind
 from tasks.dialects.wording import nothing_to_start
 from tasks.errors import PatchyardError
-from tasks.model import Mode
+from tasks.model import Mode, PullRequestScope
 from tasks.plan.parser import PlanError
 
 KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".txt": "text/plain"}
@@ -121,6 +121,7 @@ class _Pages:
             "modes": list(Mode),
             "dialects": NAMES,
             "units": list(UnitKind),
+            "scopes": list(PullRequestScope),
             "orders": list(Order),
             "form_errors": None,
             "values": defaultdict(str),

@@ -10,7 +10,9 @@ import pytest
 from project import Project, wait_for
 from served import Sent, Serving, gate, sent_events
 
+from pipeline.store.store import Store
 from pipeline.web.page.routes import encode_event
+from tasks.model import PullRequestScope
 
 NASTY = "<script>alert(1)</script> & \"quotes\" 'too' {{ 7 * 7 }}"
 ESCAPED = "&lt;script&gt;alert(1)&lt;/script&gt; &amp; &#34;quotes&#34; &#39;too&#39; {{ 7 * 7 }}"
@@ -113,6 +115,7 @@ def test_form_without_scripts_starts_a_run_and_redirects_to_it(server: Serving, 
         "pool_size": "2",
         "base": "",
         "execution_mode": "",
+        "pull_request": "group",
     }
     response = server.client.post("/runs", data=form, headers={"Origin": server.url.rstrip("/")})
     assert response.status_code == 303
@@ -124,6 +127,9 @@ def test_form_without_scripts_starts_a_run_and_redirects_to_it(server: Serving, 
     assert rejected.status_code == 422
     assert "pool_size" in rejected.text
     assert 'value="none"' in rejected.text
+    assert "<option selected>group</option>" in rejected.text
+    with Store.beside(project.root / ".git") as store:
+        assert store.run(run).settings.pull_request is PullRequestScope.GROUP
 
 
 @pytest.mark.parametrize(
