@@ -81,6 +81,14 @@ def command_in(text: str) -> str | None:
     return _without_prompt(command) if certain or reads_as_command(command) else None
 
 
+def command_within(text: str) -> str | None:
+    """Return the first command that a text has in it: all of it, or something in backticks."""
+    if (command := command_in(text)) is not None:
+        return command
+    spans = (span[2].strip() for span in _SPAN.finditer(text[:_LONGEST]) if "\n" not in span[2])
+    return next((span for span in spans if reads_as_command(span)), None)
+
+
 def reads_as_command(text: str) -> bool:
     """Whether a text without backticks is a command rather than a sentence. If in doubt, it is a sentence."""
     text = text.strip()

@@ -12,6 +12,7 @@ from tasks.plan.commands import (
     MAX_SCRIPT,
     SHELL,
     command_in,
+    command_within,
     run_step,
     title_of,
     unwrap,
@@ -28,7 +29,9 @@ _ITEM = re.compile(r"\A(?:[-+*]|[0-9]{1,9}[.)])\s+")
 _WORD = re.compile(r"\*\*[^*\n]{1,60}(?::\*\*|\*\*:)")
 _CODE = frozenset({"fence", "code_block"})
 _DONE = frozenset({"completed", "complete", "done", "finished", "[x]", "x", "✅", "✓", "✔"})
-_OPEN = frozenset({"pending", "todo", "to-do", "open", "planned", "ready", "new", "draft", "not", "⏳", "❌"})
+_OPEN = frozenset(
+    {"pending", "todo", "to-do", "open", "planned", "ready", "new", "draft", "not", "not-started", "⏳", "❌"}
+)
 _EXTENDED = frozenset({"optional"})
 _BEGUN = frozenset(
     {"in-progress", "in_progress", "started", "executing", "failed", "blocked", "incomplete", "🔄"}
@@ -91,6 +94,7 @@ class FieldReader:
     def criteria(self, field: Field) -> list[Check]:
         """Return what an agent has to make sure of; the commands in it are not run, and a hint says so."""
         checks: list[Check] = []
+        commands: list[tuple[int, str]] = []
         if field.value:
             checks.append(Check(field.value, None, field.line + 1))
         for block in field.blocks:
@@ -98,14 +102,18 @@ class FieldReader:
             for item in items:
                 if item.kind in SILENT:
                     continue
-                text = _ITEM.sub("", self.source(item.start, item.end)) if block.kind in LISTS else ""
-                text = without_checkbox(text) if text else self.source(item.start, item.end)
-                checks.append(Check(dedent_below(text), None, item.start + 1))
-        command = next((check for check in checks if command_in(check.text)), None)
-        if command is not None:
-            column = self.document.column(command.line - 1, command.text)
-            hint = "is not run; to have it run, put it below **Verification:**"
-            self._report.warning(command.line, column, f"{quoted(command.text)} {hint}")
+                text = self.source(item.start, item.end)
+                if block.kind in LISTS:
+                    text = dedent_below(without_checkbox(_ITEM.sub("", text)))
+                elif block.kind == "fence" and block.token.info.strip() and language(block) in INTERPRETERS:
+                    commands.append((block.start + 2, title_of(block.content)))
+                checks.append(Check(text, None, item.start + 1))
+        prose = ((check.line, command_within(check.text)) for check in checks if "```" not in check.text)
+        commands += [(line, command) for line, command in prose if command]
+        if commands:
+            line, command = min(commands)
+            message = f"{quoted(command)} is not run; to have it run, put it below **Verification:**"
+            self._report.warning(line, self.document.column(line - 1, command), message)
         return checks
 
     def message(self, field: Field) -> tuple[str | None, list[Block]]:
@@ -328,7 +336,8 @@ def dedent_below(text: str) -> str:
 
 def _status(text: str) -> tuple[str, str]:
     """Return the word of a status, in lower case, and what follows it."""
-    words = text.lower().replace("in progress", "in-progress").split() or [""]
+    joined = text.lower().replace("in progress", "in-progress").replace("not started", "not-started")
+    words = joined.split() or [""]
     is_picture = words[0] not in _DONE | _OPEN | _BEGUN and not re.search(r"\w|\[", words[0])
     at = int(len(words) > 1 and is_picture)
     return words[at].strip(".,;:!*_()`"), " ".join(words[at + 1 :])

@@ -41,6 +41,7 @@ def files(task: Task) -> list[str]:
         "Effort: 2h | Depends on: Task 1 | Risk: low",
         "Depends on: Task 1 | Files: `a.py`",
         "Status: pending\nDepends on: Task 1\nFiles: a.py",
+        "Status: Not started\nDepends on: Task 1",
         "- **Files:**\n  - `a.py`\n- **Depends on**: Task 1",
         "- **What:** it is\n- **Depends on**: Task 1\n- **Why:** so",
         "- Write it\n- Depends on: Task 1",
@@ -206,12 +207,19 @@ def test_criteria_are_prose(name: str) -> None:
     ]
 
 
-def test_a_command_among_criteria_gets_a_hint() -> None:
-    parsed = parse(
-        "### Task 1: A\nDo it.\n**Acceptance Criteria:**\n- It works\n- `make test` passes\n", "p.md", agent="a"
-    )
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("**Acceptance Criteria:**\n- It works\n- `make test` passes", "5:4"),
+        ("**Success Criteria:**\n- It runs: `make test` and more\n- `make test`", "4:13"),
+        ("**Success Criteria:**\n\n```sh\nmake test\nls\n```", "6:1"),
+        ("**Success Criteria:** see that `make test` is as before", "3:33"),
+    ],
+)
+def test_a_command_among_criteria_gets_a_hint(text: str, place: str) -> None:
+    parsed = parse(f"### Task 1: A\nDo it.\n{text}\n", "p.md", agent="a")
     assert said(parsed) == [
-        "p.md:5:3: warning: ``make test` passes` is not run; to have it run, put it below **Verification:**"
+        f"p.md:{place}: warning: `make test` is not run; to have it run, put it below **Verification:**"
     ]
     assert parsed.plan is not None
     assert all(check.step is None for check in parsed.plan.tasks[0].verification)
