@@ -12,7 +12,7 @@ from filelock import FileLock
 
 from containers.git.command import Git, GitError
 from containers.git.commit_cache import CommitCache
-from containers.git.commits import History, Identity, Signature, create_commit
+from containers.git.commits import Commit, History, Identity, Signature, create_commit
 from containers.git.discovery import DiscoveredRepository, NotARepositoryError, discover
 from containers.git.held_commits import HeldCommits
 from containers.git.loose_objects import set_aside_ref
@@ -195,6 +195,12 @@ class Repository:
         commit = create_commit(self._writing, tree, parents, content, signature or Signature(self.identity()))
         self._commits.record(commit, parents)
         return commit
+
+    def write(self, commit: Commit) -> str:
+        """Write a commit object with its author and committer as they are; return its id. No branch moves."""
+        written = self.history.write(commit)
+        self._commits.record(written, commit.parents)
+        return written
 
     def tree(self, commit: str) -> str:
         """Return the id of a commit's tree."""

@@ -102,6 +102,22 @@ def test_commits_keep_author_date_and_message_and_have_the_same_ids_again(work: 
     assert work.compose()[0].tip == made.tip
 
 
+def test_an_author_that_git_would_not_take_again_is_kept(work: Work) -> None:
+    """A report may have one."""
+    work.task("1", {"f1": "1"})
+    two = work.task("2", {"f2": "2"})
+    content = work.clone.git("cat-file", "commit", two) + "\n"
+    for role in ("author", "committer"):
+        line = next(line for line in content.splitlines() if line.startswith(role))
+        content = content.replace(line, f"{role} ... <> 1 +0100")
+    odd = work.clone.git("hash-object", "-t", "commit", "-w", "--stdin", stdin=content.encode())
+    work.items["2"] = replace(work.items["2"], outcome=replace(work.items["2"].outcome, commit=odd))
+
+    (made,) = work.compose()
+
+    assert work.clone.git("show", "-s", "--format=%an|%ae|%cn|%at", made.tip) == "...||...|1"
+
+
 def test_a_conflicting_task_and_what_builds_on_it_are_left_out(work: Work) -> None:
     work.task("1", {"f": "1"})
     work.task("2", {"f": "2", "f2": "2"})
