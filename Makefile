@@ -62,6 +62,7 @@ dist: $(VENV)/.ready
 bench: wheel
 	$(BIN)/python benchmarks/run.py --readme README.md
 	$(BIN)/python benchmarks/load.py --page docs/service.md
+	$(BIN)/python benchmarks/dialects.py --page docs/plans-of-others.md
 
 settings: $(VENV)/.ready
 	@$(BIN)/python -c "from pipeline.config.settings import SETTINGS; from pipeline.config.table import readme_table; print(readme_table(SETTINGS.values()), end='')"

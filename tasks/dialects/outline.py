@@ -1,8 +1,11 @@
 """Headings, boxes and fences of a Markdown text, by line."""
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -58,9 +61,13 @@ class Box:
         return self.mark in _DONE_MARKS
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Outline:
-    """What is where in a text. `front` is the number of lines of the front matter of another tool."""
+    """What is where in a text. `front` is the number of lines of the front matter of another tool.
+
+    Headings, boxes and fences are in the order of their lines, so what is on some lines is found by bisection:
+    a plan has a thousand units, each of which asks.
+    """
 
     lines: list[str]
     headings: list[Heading]
@@ -77,24 +84,39 @@ class Outline:
 
     def prose(self, start: int, end: int) -> Iterator[tuple[int, str]]:
         """Yield lines (0-based, `end` not included) outside of fences, with spaces for non-breaking ones."""
-        inside = {
-            line
-            for begin, close, _ in self.code
-            if begin < end and close > start
-            for line in range(begin, close)
-        }
+        first = bisect_right(self.code, start, key=lambda fence: fence[1])
+        inside: set[int] = set()
+        for begin, close, _ in islice(self.code, first, None):
+            if begin >= end:
+                break
+            inside.update(range(max(begin, start), min(close, end)))
         for line in range(start, min(end, len(self.lines))):
             if line not in inside:
                 yield line, self.lines[line].replace("\u00a0", " ")
 
     def heading_above(self, line: int, level: int | None = None) -> Heading | None:
         """Return the nearest heading that a line (0-based) is below, of a level if one is given."""
-        holding = [
-            found
-            for found in self.headings
-            if found.line < line < found.end and (level is None or found.level == level)
-        ]
-        return holding[-1] if holding else None
+        holding = (found for found in self.holding(line) if level is None or found.level == level)
+        return next(holding, None)
+
+    def holding(self, line: int) -> Iterator[Heading]:
+        """Yield the headings that a line (0-based) is below, the nearest first."""
+        at: int | None = bisect_left(self.headings, line, key=lambda heading: heading.line) - 1
+        while at is not None and at >= 0:
+            if line < self.headings[at].end:
+                yield self.headings[at]
+            at = self._parents[at]
+
+    @cached_property
+    def _parents(self) -> list[int | None]:
+        """For each heading the index of the one that it is directly below."""
+        found: list[int | None] = []
+        for at, heading in enumerate(self.headings):
+            above: int | None = at - 1 if at else None
+            while above is not None and self.headings[above].level >= heading.level:
+                above = found[above]
+            found.append(above)
+        return found
 
     @property
     def open_fence(self) -> int | None:
@@ -110,7 +132,18 @@ class Outline:
 
     def boxes_in(self, start: int, end: int) -> list[Box]:
         """Return the boxes on some lines (0-based, `end` not included)."""
-        return [box for box in self.boxes if start <= box.line < end]
+        first = bisect_left(self.boxes, start, key=lambda box: box.line)
+        return self.boxes[first : max(first, bisect_left(self.boxes, end, key=lambda box: box.line))]
+
+    def headings_in(self, start: int, end: int) -> list[Heading]:
+        """Return the headings on some lines (0-based, `end` not included)."""
+        first = bisect_left(self.headings, start, key=lambda heading: heading.line)
+        return self.headings[first : max(first, bisect_left(self.headings, end, key=lambda found: found.line))]
+
+    def code_in(self, start: int, end: int) -> list[tuple[int, int, str]]:
+        """Return the fences that begin on some lines (0-based, `end` not included)."""
+        first = bisect_left(self.code, start, key=lambda fence: fence[0])
+        return self.code[first : max(first, bisect_left(self.code, end, key=lambda fence: fence[0]))]
 
     def title(self) -> str:
         """Return the text of the first heading of level 1, or nothing."""

@@ -148,11 +148,12 @@ class _Reader:
             box.line
             for box in outline.boxes_in(start, end)
             if box.parent is None or not start <= outline.boxes[box.parent].line < end
-        } | {heading.line for heading in outline.headings}
+        } | {heading.line for heading in outline.headings_in(start, end)}
 
     def read(self) -> None:
         """Read all lines."""
-        code = {begin: (close, content) for begin, close, content in self._outline.code}
+        fences = self._outline.code_in(self._start, self._end)
+        code = {begin: (close, content) for begin, close, content in fences}
         line = self._start
         while line < self._end:
             if line in code:

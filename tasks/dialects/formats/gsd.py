@@ -1,10 +1,11 @@
 """Plans of GSD: a phase is a directory of `*-PLAN.md` files, each with a list of tasks in tags."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from math import isnan
 from typing import Any
 
 from tasks.diagnostics import Report, quoted
@@ -113,7 +114,7 @@ class _File:
             return str(self.front.get("plan") or self.stem or "1")
         return f"{found['phase']}-{found['plan']}" if found["phase"] else found["plan"]
 
-    @property
+    @cached_property
     def wave(self) -> float:
         try:
             return float(str(self.front.get("wave", 1)))
@@ -136,20 +137,34 @@ class _File:
         """What the file says around its tasks, its front matter included."""
         return re.sub(r"\n{3,}", "\n\n", _TASKS.sub("", self.text)).strip()
 
-    def is_named(self, name: str) -> bool:
-        """Whether a name of `depends_on` is this file's: `12-01`, `01`, `1`, `12.1`, or the file's name."""
+
+class _Names:
+    """The files by what `depends_on` may call them: `12-01`, `01`, `1`, `12.1`, or the file's name."""
+
+    def __init__(self, files: list[_File]) -> None:
+        self._files = files
+        self._by_stem: dict[str, list[int]] = {}
+        self._by_numbers: dict[tuple[str, str], list[int]] = {}
+        self._by_plan: dict[str, list[int]] = {}
+        for at, file in enumerate(files):
+            phase, plan = file.numbers
+            self._by_stem.setdefault(file.stem, []).append(at)
+            self._by_numbers.setdefault((phase, plan), []).append(at)
+            for name in (plan, f"{phase}.{plan}"):
+                self._by_plan.setdefault(name, []).append(at)
+
+    def find(self, name: str) -> list[_File]:
+        """Return the files that a name may mean, in order."""
         name = re.sub(r"(?i)-?PLAN(?:\.md)?$", "", name.strip().strip("\"'"))
-        phase, plan = self.numbers
-        if name == self.stem:
-            return True
-        found = _NAME.match(name)
-        if not found:
-            return False
-        parts = (_plain(found["phase"] or ""), _plain(found["plan"]))
-        own_words = "-" not in name or not re.search(r"-[A-Za-z]", name)
-        if not own_words:
-            return bool(found["phase"]) and parts == (phase, plan)
-        return parts in {(phase, plan), ("", plan), ("", f"{phase}.{plan}")}
+        places = {*self._by_stem.get(name, ())}
+        if found := _NAME.match(name):
+            phase, plan = _plain(found["phase"] or ""), _plain(found["plan"])
+            has_words = re.search(r"-[A-Za-z]", name) is not None
+            if phase or not has_words:
+                places.update(self._by_numbers.get((phase, plan), ()))
+            if not phase and not has_words:
+                places.update(self._by_plan.get(plan, ()))
+        return [self._files[at] for at in sorted(places)]
 
 
 def _plain(number: str) -> str:
@@ -176,7 +191,7 @@ class Gsd:
     def read(self, source: Source, options: ReadOptions, report: Report) -> Reading:
         """Read a directory of plans, or one plan."""
         files = _plan_files(source)
-        requires = {file.id: _requires(file, files, report) for file in files}
+        requires = _requires(files, report)
         by_item = options.unit is UnitKind.ITEM
         units = (
             _item_units(files, requires) if by_item else (_file_unit(file, requires[file.id]) for file in files)
@@ -202,37 +217,49 @@ def _plan_files(source: Source) -> list[_File]:
         named = []
     else:
         named = [(source.parts[-1] if source.parts else "", source.text)]
-    done = [name for name in source.beside.names if name.endswith(SUMMARY) and name != f"PHASE-{SUMMARY}"]
-    files = [_File(name, text, any(_summarises(each, name) for each in done)) for name, text in named]
+    summaries = (name for name in source.beside.names if name.endswith(SUMMARY))
+    done = {numbers for name in summaries if name != f"PHASE-{SUMMARY}" and (numbers := _summarised(name))}
+    files = [_File(name, text, _is_summarised(name, done)) for name, text in named]
     return [file for file in files if file.tasks]
 
 
-def _summarises(summary: str, plan: str) -> bool:
-    """Whether a summary has the numbers of a plan: `01-02-SUMMARY.md` that of `01-02-some-words-PLAN.md`."""
-    of_summary = _NAME.match(re.sub(r"-?SUMMARY\.md$", "", summary))
-    of_plan = _NAME.match(re.sub(r"-?PLAN\.md$", "", plan))
-    if not of_summary or not of_plan or of_summary["plan"] is None:
-        return False
-    if _plain(of_summary["plan"]) != _plain(of_plan["plan"]):
-        return False
-    ours, theirs = _plain(of_plan["phase"] or ""), _plain(of_summary["phase"] or "")
-    return ours == theirs or ours.split(".")[0] == theirs
+def _summarised(summary: str) -> tuple[str, str] | None:
+    """Return the numbers of the phase and of the plan that a summary is of, by its name."""
+    found = _NAME.match(re.sub(r"-?SUMMARY\.md$", "", summary))
+    return (_plain(found["phase"] or ""), _plain(found["plan"])) if found else None
 
 
-def _requires(file: _File, files: list[_File], report: Report) -> list[_File]:
-    """Return the files that one waits for: those that it names, else all of the wave before."""
+def _is_summarised(name: str, done: Collection[tuple[str, str]]) -> bool:
+    """Whether there is a summary of a plan: `01-02-SUMMARY.md` is that of `01-02-some-words-PLAN.md`."""
+    found = _NAME.match(re.sub(r"-?PLAN\.md$", "", name))
+    if not found:
+        return False
+    phase, plan = _plain(found["phase"] or ""), _plain(found["plan"])
+    return (phase, plan) in done or (phase.split(".")[0], plan) in done
+
+
+def _requires(files: list[_File], report: Report) -> dict[str, list[_File]]:
+    """Return the files that each waits for: those that it names, else all of the wave before."""
+    names = _Names(files)
+    in_wave: dict[float, list[_File]] = {}
+    for file in files:
+        if not isnan(file.wave):
+            in_wave.setdefault(file.wave, []).append(file)
+    before = {later: in_wave[earlier] for earlier, later in pairwise(sorted(in_wave))}
+    return {file.id: _named(file, names, report) or before.get(file.wave, []) for file in files}
+
+
+def _named(file: _File, names: _Names, report: Report) -> list[_File]:
+    """Return the files that `depends_on` of one names."""
     named: list[_File] = []
     for name in file.list_of("depends_on"):
-        found = [other for other in files if other is not file and other.is_named(name)]
+        found = [other for other in names.find(name) if other is not file]
         named += found
         if not found:
             report.warning(
                 1, 1, f"{file.name}: `depends_on` names {quoted(name)}, which this phase does not have"
             )
-    if named:
-        return named
-    below = max((other.wave for other in files if other.wave < file.wave), default=None)
-    return [other for other in files if other.wave == below]
+    return named
 
 
 def _file_unit(file: _File, requires: list[_File]) -> Unit:

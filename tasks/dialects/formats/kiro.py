@@ -17,7 +17,7 @@ from tasks.dialects.dialect import Reading, ReadOptions, Unit, UnitKind
 from tasks.dialects.formats.kiro_outline import Entry, KiroOutline, entries_of, kiro_outline, others_of
 from tasks.dialects.outline import Outline
 from tasks.dialects.prose.commands import checks_of
-from tasks.dialects.prose.references import Names, named
+from tasks.dialects.prose.references import Ids, Names, named
 from tasks.dialects.source import Source
 from tasks.model import Check
 from tasks.plan.links import cycles
@@ -132,7 +132,7 @@ class _Order:
 
     @cached_property
     def _names(self) -> Names:
-        return Names({name: name for group in self.found.groups for name in (group.id, *group.own)})
+        return Names(Ids({name: name for group in self.found.groups for name in (group.id, *group.own)}))
 
     @cached_property
     def _items(self) -> frozenset[str]:

@@ -1,7 +1,8 @@
 """Plans of Sisyphus (`.sisyphus/plans/*.md`): entries below `## TODOs`, which run in waves."""
 
 import re
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from tasks.diagnostics import Report
@@ -14,7 +15,7 @@ from tasks.dialects.outline import Box, Heading, Outline
 from tasks.dialects.prose.commits import message_in
 from tasks.dialects.prose.criteria import commands_that_pass
 from tasks.dialects.prose.declared import declared_files
-from tasks.dialects.prose.references import Named, Names, named
+from tasks.dialects.prose.references import Ids, Named, Names, named
 from tasks.dialects.prose.verification import checks_from
 from tasks.dialects.prose.waiting import one_after_another
 from tasks.dialects.prose.waves import drawn_waves, matrix, wave_in
@@ -140,14 +141,14 @@ def _marked(outline: Outline, start: int, end: int, *, boxes_too: bool = True) -
                 )
     lines = [entry.line for entry in found]
     lines += [heading.line for heading in outline.headings if _WAVE_HEADING.match(heading.text)]
-    return [
-        replace(entry, end=min([entry.end, *(line for line in lines if line > entry.line)])) for entry in found
-    ]
+    lines.sort()
+    nexts = (lines[bisect_right(lines, entry.line) :][:1] for entry in found)
+    return [replace(entry, end=min([entry.end, *later])) for entry, later in zip(found, nexts, strict=True)]
 
 
 def _with_waves(outline: Outline, entries: list[_Entry]) -> list[_Entry]:
     """Return entries with their waves: as they say, as a heading, the matrix or the drawing says."""
-    ids = {entry.id: entry.id for entry in entries}
+    ids = Ids({entry.id: entry.id for entry in entries})
     first = min((entry.line for entry in entries), default=0)
     _, listed = matrix(outline, 0, len(outline.lines), Names(ids))
     drawn = drawn_waves(outline, first, ids)
@@ -175,8 +176,7 @@ def _wave(outline: Outline, entry: _Entry) -> str | None:
 
 
 def _wave_heading(outline: Outline, entry: _Entry) -> Heading | None:
-    above = [heading for heading in outline.headings if heading.line < entry.line < heading.end]
-    return next((heading for heading in reversed(above) if _WAVE_HEADING.match(heading.text)), None)
+    return next((found for found in outline.holding(entry.line) if _WAVE_HEADING.match(found.text)), None)
 
 
 def _fields(outline: Outline, entry: _Entry) -> Iterator[tuple[str, str, int]]:
@@ -259,9 +259,8 @@ def _commit(outline: Outline, entry: _Entry) -> str | None:
     for name, value, _ in _fields(outline, entry):
         if name == "message" and (found := re.match(r"(`+)(?P<text>.+?)\1|\"(?P<quoted>[^\"]+)\"", value)):
             message = (found["text"] or found["quoted"]).strip()
-    for begin, _, content in outline.code:
-        if entry.line < begin < entry.end:
-            message = message_in(content) or message
+    for _, _, content in outline.code_in(entry.line + 1, entry.end):
+        message = message_in(content) or message
     return message
 
 
@@ -270,9 +269,11 @@ def _ordered(outline: Outline, entries: list[_Entry], units: list[Unit], report:
     names = _names(entries)
     listed, _ = matrix(outline, 0, len(outline.lines), names)
     own = tuple(entry.id for entry in entries if not entry.is_final)
+    # What "all tasks" are: an entry may be blocked by a later one, but by none of the final wave.
+    others = [entry.id for entry in entries if not entry.id.startswith("F")]
     waits: dict[str, tuple[str, ...] | None] = {}
     for entry in entries:
-        said = _said(outline, entry, names, report)
+        said = _said(outline, entry, replace(names, before=_without(others, entry.id)), report)
         waits[entry.id] = listed.get(entry.id) if said is None else said
         if entry.is_final:
             waits[entry.id] = own
@@ -284,7 +285,7 @@ def _names(entries: list[_Entry]) -> Names:
     for entry in entries:
         if entry.wave:
             waves.setdefault(entry.wave, []).append(entry.id)
-    return Names({entry.id: entry.id for entry in entries}, waves)
+    return Names(Ids({entry.id: entry.id for entry in entries}), waves)
 
 
 def _said(outline: Outline, entry: _Entry, names: Names, report: Report) -> tuple[str, ...] | None:
@@ -292,8 +293,7 @@ def _said(outline: Outline, entry: _Entry, names: Names, report: Report) -> tupl
     for name, value, at in _fields(outline, entry):
         if not name.startswith(("blocked", "depend")):
             continue
-        before = tuple(other for other in names.ids if other != entry.id and not other.startswith("F"))
-        found: Named = named(value, Names(names.ids, names.groups, before))
+        found: Named = named(value, names)
         if found.unknown:
             missing = ", ".join(found.unknown)
             report.warning(
@@ -304,12 +304,23 @@ def _said(outline: Outline, entry: _Entry, names: Names, report: Report) -> tupl
     return None
 
 
+def _without(names: Sequence[str], name: str) -> Sequence[str]:
+    """Return names without one of them."""
+    if name not in names:
+        return names
+    at = names.index(name)
+    return [*names[:at], *names[at + 1 :]]
+
+
 def _implied(entries: list[_Entry]) -> dict[str, tuple[str, ...]]:
     """Return the entries of the wave before, for each entry in a wave."""
     numbers = sorted({entry.wave for entry in entries if entry.wave and not entry.is_final}, key=_wave_key)
     before = dict(zip(numbers[1:], numbers, strict=False))
+    in_wave: dict[str, list[str]] = {}
+    for entry in entries:
+        in_wave.setdefault(entry.wave or "", []).append(entry.id)
     return {
-        entry.id: tuple(other.id for other in entries if other.wave and other.wave == before.get(entry.wave))
+        entry.id: tuple(in_wave.get(before[entry.wave], ())) if entry.wave in before else ()
         for entry in entries
         if entry.wave and not entry.is_final
     }

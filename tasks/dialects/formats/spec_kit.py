@@ -1,8 +1,10 @@
 """Plans of GitHub's spec-kit: `specs/*/tasks.md`, with phases and items such as `- [ ] T001 [P] [US1] …`."""
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice, takewhile
 
 from tasks.diagnostics import Report
 from tasks.dialects.blocks.boxes import is_done, says_tick
@@ -93,31 +95,29 @@ class SpecKit:
 def _entries(outline: Outline) -> Iterator[_Entry]:
     found = [(box, match) for box in outline.boxes if (match := _ITEM.match(box.text))]
     lines = [box.line for box, _ in found]
+    lowest = 1 if sum(heading.level == 1 for heading in outline.headings) > 1 else 2
     for box, match in found:
         rest, tags = box.text[match.end() :], []
         while tag := _TAGS.match(rest):
             tags.append(tag["tag"].strip())
             rest = rest[tag.end() :]
         plain = without_half_bold(f"~~{rest}" if match["struck"] and rest else rest).lstrip(" :：.–—-")  # noqa: RUF001
-        yield _Entry(box, match["id"], tuple(tags), plain, _phase(outline, box.line, lines))
+        yield _Entry(box, match["id"], tuple(tags), plain, _phase(outline, box.line, lines, lowest))
 
 
-def _phase(outline: Outline, line: int, items: Sequence[int]) -> Heading | None:
+def _phase(outline: Outline, line: int, items: Sequence[int], lowest: int) -> Heading | None:
     """Return the phase of a line: the highest heading above it that names one, else its section.
 
-    A heading of the first level is one only if there are several; a heading over all items is none if there are
-    others below it.
+    `lowest` is the lowest level of a phase: a heading of the first level is one only if there are several. A
+    heading over all `items`, which are lines in order, is none if there are others below it.
     """
-    lowest = 1 if sum(heading.level == 1 for heading in outline.headings) > 1 else 2
-    above = [
-        heading for heading in outline.headings if heading.line < line < heading.end and heading.level >= lowest
-    ]
+    above = [heading for heading in outline.holding(line) if heading.level >= lowest][::-1]
     named = [heading for heading in above if phase_number(heading.text) is not None]
     parts = [
         heading
         for heading in above
         if not _ALL_TASKS.match(heading.text)
-        and (heading.level > 1 or not all(heading.line < other < heading.end for other in items))
+        and (heading.level > 1 or not heading.line < items[0] <= items[-1] < heading.end)
     ]
     return next(iter(named or parts or above[-1:]), None)
 
@@ -130,9 +130,10 @@ def _phases(entries: Sequence[_Entry]) -> list[Phase]:
     starts = {heading: heading.line if heading else own[0].box.line for heading, own in groups.items()}
     order = sorted(groups, key=lambda heading: starts[heading])
     found = []
-    for heading in order:
+    for at, heading in enumerate(order):
         end = heading.end if heading else max(entry.box.end for entry in groups[heading])
-        end = min([end, *(start for start in starts.values() if start > starts[heading])])
+        later = (starts[other] for other in islice(order, at + 1, None) if starts[other] > starts[heading])
+        end = min(end, next(later, end))
         tags = tuple(entry.stories for entry in groups[heading])
         found.append(Phase(heading, tags, starts[heading], end))
     return found
@@ -150,8 +151,11 @@ def _phase_units(
 ) -> Iterator[Unit]:
     requires = order_of(outline, phases, report)
     names = _phase_ids(phases)
+    entries_in: dict[Heading | None, list[_Entry]] = {}
+    for entry in entries:
+        entries_in.setdefault(entry.phase, []).append(entry)
     for at, phase in enumerate(phases):
-        own = [entry for entry in entries if entry.phase == phase.heading]
+        own = entries_in[phase.heading]
         start = phase.start + 1 if phase.heading else phase.start
         yield Unit(
             id=names[at],
@@ -214,12 +218,9 @@ def _item_units(
 
 def _own_lines(entry: _Entry, entries: Sequence[_Entry]) -> list[int]:
     """Return the lines of an item, without those of items inside of it."""
-    inner = {
-        line
-        for other in entries
-        if entry.box.line < other.box.line < entry.box.end
-        for line in range(other.box.line, other.box.end)
-    }
+    first = bisect_right(entries, entry.box.line, key=lambda other: other.box.line)
+    inside = takewhile(lambda other: other.box.line < entry.box.end, islice(entries, first, None))
+    inner = {line for other in inside for line in range(other.box.line, other.box.end)}
     return [line for line in range(entry.box.line, entry.box.end) if line not in inner]
 
 

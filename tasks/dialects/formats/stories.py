@@ -143,8 +143,9 @@ def _named(outline: Outline, phases: Sequence[Phase]) -> Iterator[tuple[int, int
     places = _Places(phases)
     own = {phase.heading for phase in phases}
     for heading in outline.headings:
-        above = any(other.line < heading.line < other.end and _is_about(other) for other in outline.headings)
-        if _is_about(heading) and heading not in own and not above:
+        if not _is_about(heading) or heading in own:
+            continue
+        if not any(map(_is_about, outline.holding(heading.line))):
             yield from _in_section(outline, heading, places)
             yield from _in_tables(outline, heading, places)
     for at, phase in enumerate(phases):

@@ -13,7 +13,7 @@ from tasks.dialects.dialect import Item, Reading, ReadOptions, Unit, UnitKind, i
 from tasks.dialects.outline import Heading, Outline
 from tasks.dialects.prose.declared import declared_files
 from tasks.dialects.prose.dependencies import Dependencies, dependencies_of, without_dependencies
-from tasks.dialects.prose.references import Names
+from tasks.dialects.prose.references import Ids, Names
 from tasks.dialects.prose.verification import checks_from
 from tasks.dialects.prose.waiting import one_after_another
 from tasks.dialects.source import Source
@@ -117,9 +117,10 @@ def _waits(sections: Sections, tasks: list[Section], report: Report) -> dict[str
     for task in tasks:
         for group in sections.with_groups(task.group):
             groups.setdefault(group_number(group).lower(), []).append(task.id)
+    names = _names(tasks, groups)
     said = {
-        task.id: dependencies_of(sections.outline, task.heading, task.end, _names(tasks, at, groups), report)
-        for at, task in enumerate(tasks)
+        task.id: dependencies_of(sections.outline, task.heading, task.end, known, report)
+        for task, known in zip(tasks, names, strict=True)
     }
     # "Dependencies: none" says that no library is needed, unless others name tasks there.
     is_of_tasks = any(found.ids and found.may_be_libraries for found in said.values())
@@ -137,14 +138,18 @@ def _others(ids: tuple[str, ...] | None, name: str) -> tuple[str, ...] | None:
     return None if ids is None else tuple(other for other in ids if other != name)
 
 
-def _names(tasks: list[Section], at: int, groups: dict[str, list[str]]) -> tuple[Names, ...]:
-    """Return what a task may name: by number in its own group first, where groups count from 1 each."""
+def _names(tasks: list[Section], groups: dict[str, list[str]]) -> Iterator[tuple[Names, ...]]:
+    """Yield what each task may name: by number in its own group first, where groups count from 1 each."""
     ids = [task.id for task in tasks]
-    number = group_number(tasks[at].group)
-    own = {task.id.removeprefix(f"{number}."): task.id for task in tasks if task.group == tasks[at].group}
-    everything = Names({name: name for name in ids}, groups, ids[:at])
-    is_local = any(short != name for short, name in own.items())
-    return (Names(own, groups, ids[:at]), everything) if is_local else (everything,)
+    everything = Ids({name: name for name in ids})
+    own: dict[Heading | None, Ids] = {}
+    for task in tasks:
+        short = task.id.removeprefix(f"{group_number(task.group)}.")
+        own.setdefault(task.group, Ids())[short] = task.id
+    is_local = {group: any(short != name for short, name in found.items()) for group, found in own.items()}
+    for at, task in enumerate(tasks):
+        all_names = Names(everything, groups, ids[:at])
+        yield (Names(own[task.group], groups, ids[:at]), all_names) if is_local[task.group] else (all_names,)
 
 
 def _group_units(sections: Sections, tasks: list[Section], items: list[Unit]) -> Iterator[Unit]:

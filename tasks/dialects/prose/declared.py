@@ -61,7 +61,7 @@ def declared_files(outline: Outline, start: int, end: int) -> tuple[DeclaredFile
 
 
 def _declared(outline: Outline, start: int, end: int) -> Iterator[DeclaredFile]:
-    boxes = {box.line for box in outline.boxes}
+    boxes = {box.line for box in outline.boxes_in(start, end)}
     at = start
     lines = dict(outline.prose(start, end))
     while at < end:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property
 
 ID = r"(?:(?:[A-Za-z]{1,4}-?)?[0-9]{1,6}(?:\.[0-9]{1,6}){0,5}[a-z]?|[A-Z])(?![\w.]*\w)"
 """A unit's number: `1`, `1.2`, `A1`, `T-3`, `5b`, or one capital letter."""
@@ -32,6 +32,15 @@ _ALL = re.compile(r"(?i)\b(?:all|every|everything|each)\b(?!\s+(?:of\s+)?(?:phas
 _BEFORE = re.compile(r"(?i)\b(?:previous|prior|preceding|earlier|above|before|other|tasks|implementation)\b")
 _LAST = re.compile(r"(?i)\b(?:the\s+)?(?:previous|prior|preceding)\s+(?:task|step|item)\b")
 _WIDEST = 500
+
+
+class Ids(dict[str, str]):
+    """Ids by their names; what else those may be called is found out once."""
+
+    @cached_property
+    def known(self) -> Mapping[str, str]:
+        """The ids by all that they may be called."""
+        return _lookup(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +74,7 @@ def named(text: str, names: Names) -> Named:
     if not plain.strip(" .") or _NONE.fullmatch(plain):
         return Named(is_none=bool(text.strip(" .*_`")))
     plain = _REASON.split(_STOP.split(plain, maxsplit=1)[0], maxsplit=1)[0]
-    known = _lookup(tuple(names.ids.items()))
+    known = names.ids.known if isinstance(names.ids, Ids) else _lookup(names.ids)
     chains = [found["chain"] for found in _TASKS.finditer(plain)]
     of_groups = [found["chain"] for found in _GROUPS.finditer(plain)]
     if not chains and not of_groups and (bare := _BARE.fullmatch(plain)):
@@ -73,7 +82,7 @@ def named(text: str, names: Names) -> Named:
     if not chains and not of_groups:
         return Named(_in_words(plain, names))
     found, unknown = _resolved(chains, known)
-    by_group = {key.lower(): tuple(ids) for key, ids in names.groups.items()}
+    by_group = {key.lower(): tuple(ids) for key, ids in names.groups.items()} if of_groups else {}
     for name in _numbers(of_groups, by_group):
         found += by_group.get(name.lower(), ())
     return Named(tuple(dict.fromkeys(found)), tuple(dict.fromkeys(unknown)))
@@ -108,13 +117,12 @@ def _plain(name: str) -> str:
     return re.sub(r"(?<![0-9])0+(?=[0-9])", "", name.lower())
 
 
-@lru_cache(maxsize=8)
-def _lookup(ids: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
+def _lookup(ids: Mapping[str, str]) -> Mapping[str, str]:
     """Return ids by what they may be called; an id that is a range has the name of each number in it."""
     found: dict[str, str] = {}
-    for name, one in ids:
+    for name, one in ids.items():
         found.setdefault(_plain(name), one)
-    for name, one in ids:
+    for name, one in ids.items():
         for part in (*_numbers([name], {}), name):
             found.setdefault(_plain(part), one)
             found.setdefault(_without_letters(part), one)
