@@ -1,8 +1,8 @@
 """Measure `patchyard check` on a plan of 1,000 tasks in each dialect, as ratios to the native format.
 
-All plans are measured in turn, round by round, as whole commands, and the medians of the rounds are compared. The time
-is that of the processor, which other work on the machine changes less than the wall time: a check waits for nothing.
-That each plan is read as meant, with all of its tasks, is checked before its time is used.
+All plans are measured in turn, round by round, as whole commands, and the medians of the rounds are compared.
+The time is that of the processor, which other work on the machine changes less than the wall time: a check
+waits for nothing. That each plan is read as meant, with all of its tasks, is checked before its time is used.
 
 Usage: python benchmarks/dialects.py [--tasks N] [--rounds N] [--only DIALECT] [--page docs/plans-of-others.md]
 """

@@ -110,6 +110,8 @@ class DeclaredFile:
     @property
     def outside(self) -> bool:
         """Whether the path leaves the repository: absolute, a home directory, or above its root."""
+        if ".." not in self.path and ":" not in self.path:
+            return self.path.startswith(("/", "\\", "~"))
         depth = 0
         parts = PurePosixPath(self.path.replace("\\", "/")).parts
         if self.path.startswith(("/", "\\", "~")) or (parts and parts[0].endswith(":")):

@@ -4,11 +4,12 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
     from markdown_it.token import Token
 
 MAX_NESTING = 40
@@ -92,7 +93,7 @@ class Outline:
             inside.update(range(max(begin, start), min(close, end)))
         for line in range(start, min(end, len(self.lines))):
             if line not in inside:
-                yield line, self.lines[line].replace("\u00a0", " ")
+                yield line, self._plain[line]
 
     def heading_above(self, line: int, level: int | None = None) -> Heading | None:
         """Return the nearest heading that a line (0-based) is below, of a level if one is given."""
@@ -106,6 +107,11 @@ class Outline:
             if line < self.headings[at].end:
                 yield self.headings[at]
             at = self._parents[at]
+
+    @cached_property
+    def _plain(self) -> list[str]:
+        """The lines with spaces for non-breaking ones."""
+        return [line.replace("\u00a0", " ") for line in self.lines]
 
     @cached_property
     def _parents(self) -> list[int | None]:
@@ -150,15 +156,20 @@ class Outline:
         return next((found.text for found in self.headings if found.level == 1), "")
 
 
-def outline(text: str) -> Outline:
-    """Return the outline of a text with line feeds alone."""
+@cache
+def _parser() -> "MarkdownIt":
+    """Return the parser, which keeps nothing of a text: a directory may have a thousand plans."""
     from markdown_it import MarkdownIt  # noqa: PLC0415 - keeps the start of the command line quick
 
+    return MarkdownIt("commonmark", {"maxNesting": MAX_NESTING}).disable(["inline", "reference", "lheading"])
+
+
+def outline(text: str) -> Outline:
+    """Return the outline of a text with line feeds alone."""
     front = _FRONT.match(text)
     skipped = text[: front.end()].count("\n") if front else 0
     body = "\n" * skipped + text[front.end() :] if front else text
-    parser = MarkdownIt("commonmark", {"maxNesting": MAX_NESTING}).disable(["inline", "reference", "lheading"])
-    tokens = parser.parse(_with_nested_fences(body))
+    tokens = _parser().parse(_with_nested_fences(body))
     lines = text.split("\n")
     headings = _closed(list(_headings(tokens)), len(lines))
     code = [(t.map[0], t.map[1], t.content) for t in tokens if t.type in {"fence", "code_block"} and t.map]

@@ -51,6 +51,11 @@ class Source:
         """Headings and boxes of the text, as Markdown."""
         return outline(self.text)
 
+    @cached_property
+    def outlines(self) -> tuple[tuple[str, Outline], ...]:
+        """Name and outline of each Markdown file of a directory that is the plan as a whole."""
+        return tuple((name, outline(text)) for name, text in self.beside.files if name.endswith(".md"))
+
     @property
     def is_json(self) -> bool:
         """Whether the text is JSON."""

@@ -40,6 +40,11 @@ _EXPECT = re.compile(
     r"(?i)(?:^|(?<=[\s(.,;→—–*>-]))(?:(?:expect(?:ed|ing|s)?|observe)(?:\s+(?!pass|fail|green|red)[\w/-]+){0,3}|预期(?:结果|输出)?"  # noqa: RUF001 - likewise
     r"|期望(?:结果|输出)?|esperado|期待)\s*(?:[:：]|\s[—–-]\s|(?=\s+(?:PASS|FAIL|pass|fail|green|success|no\b|zero|all\b|\x00)))\s*"  # noqa: RUF001 - likewise
 )
+_MAY_EXPECT = re.compile(r"(?i)expect|observe|esperado|预期|期望|期待")
+"""What every text that `_EXPECT` finds has; most lines have none of it."""
+_PLACE = re.compile(r"\x00(\d+)\x00")
+"""The place of a span that was taken out of a line."""
+_ITEM = re.compile(r"\s*(?:[-*+]|[0-9]+[.)])\s")
 _ARROW = re.compile(r"\x00(?P<at>\d+)\x00\s*(?:→|->|=>|⇒|➜)\s*(?P<result>.*)$")
 _TAIL = re.compile(
     r"(?i)^(?:\s*(?:→|->|=>|⇒|[-–—:,;(.]|(?:and|then|to|it|they|them|all|both|tests?|should|must|verify|confirm|see|ensure|check|make"  # noqa: RUF001 - likewise
@@ -177,21 +182,20 @@ class _Reader:
         if self._begins_item(raw) and self._expected:
             self._close_expectation()
         self._text(raw, at)
-        if named := message_named(raw) or next(
-            (found for span in _SPAN.finditer(raw) if (found := message_in(span["text"]))), None
+        if "`" in raw and (
+            named := message_named(raw)
+            or next((found for span in _SPAN.finditer(raw) if (found := message_in(span["text"]))), None)
         ):
             self.commit = named
 
     @staticmethod
     def _begins_item(raw: str) -> bool:
-        return bool(re.match(r"\s*(?:[-*+]|[0-9]+[.)])\s", raw))
+        return bool(_ITEM.match(raw))
 
     def _text(self, raw: str, at: int) -> None:
         """Read a line: what it runs, and what it expects."""
-        spans = [found["text"].strip() for found in _SPAN.finditer(raw)]
-        numbers = iter(range(len(spans)))
-        text = _REMARK.sub("", _MARK.sub("", _SPAN.sub(lambda _: f"\x00{next(numbers)}\x00", raw)))
-        expect = _EXPECT.search(text)
+        text, spans = _without_spans(raw)
+        expect = _EXPECT.search(text) if _MAY_EXPECT.search(text) else None
         head = text[: expect.start()] if expect else text
         if self._expected is not None and (_RUN.search(head) or _PLAIN.match(head) or expect):
             self._close_expectation()
@@ -208,12 +212,12 @@ class _Reader:
 
     def _unnamed(self, head: str, spans: list[str], at: int) -> None:
         """Read the commands of a line without a verb for them: "Build. `make` - Expected: no errors"."""
-        for number in re.findall(r"\x00(\d+)\x00", head):
+        for number in _PLACE.findall(head):
             if reads_as_command(spans[int(number)]):
                 self._pending.append(self._add(Run(spans[int(number)], at + 1)))
 
     def _runs(self, text: str, spans: list[str], at: int) -> None:
-        if arrow := _ARROW.search(text):
+        if "\x00" in text and (arrow := _ARROW.search(text)):
             command = spans[int(arrow["at"])]
             if looks_like_command(command) or reads_as_command(command):
                 result = _restored(arrow["result"], spans)
@@ -224,16 +228,16 @@ class _Reader:
             if reads_as_command(command):
                 self._pending.append(self._add(Run(command, at + 1)))
             return
-        for found in _RUN.finditer(text):
+        for found in _RUN.finditer(text) if "\x00" in text else ():
             self._spans(found, text, spans, at)
-        if not spans and _OPENER.search(text):
+        if not spans and text.rstrip().endswith((":", "：")) and _OPENER.search(text):  # noqa: RUF001 - a full-width colon, which people type
             self._opened = True
 
     def _spans(self, found: re.Match[str], text: str, spans: list[str], at: int) -> None:
         """Read the commands after a verb, joined by commas and `and`, and what is expected of them."""
         is_labelled = found["rest"].strip().endswith((":", "："))  # noqa: RUF001 - a full-width colon, which people type
         position, commands = found.end(), []
-        while span := re.compile(r"\x00(\d+)\x00").match(text, position):
+        while span := _PLACE.match(text, position):
             commands.append(spans[int(span[1])])
             position = span.end()
             joined = _JOINED.match(text, position)
@@ -331,6 +335,18 @@ def _title_outcome(title: str) -> Outcome:
     if remark := _REMARK.search(title):
         return outcome_of(remark["text"])
     return outcome_of(re.sub(r"(?i)^\W*step\s*[\d.]+\s*[:.—–-]?\s*", "", title))  # noqa: RUF001 - likewise
+
+
+def _without_spans(raw: str) -> tuple[str, list[str]]:
+    """Return a line without remarks and marks, with the numbers of its spans in their places, and the spans."""
+    spans: list[str] = []
+
+    def taken(found: re.Match[str]) -> str:
+        spans.append(found["text"].strip())
+        return f"\x00{len(spans) - 1}\x00"
+
+    text = _SPAN.sub(taken, raw) if "`" in raw else raw
+    return _REMARK.sub("", _MARK.sub("", text)), spans
 
 
 def _restored(text: str, spans: list[str]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tasks.diagnostics import Report
 from tasks.dialects.blocks.boxes import box_item
 from tasks.dialects.dialect import Item, Reading, ReadOptions, Unit, UnitKind, in_sequence
-from tasks.dialects.outline import Heading, Outline, outline
+from tasks.dialects.outline import Heading, Outline
 from tasks.dialects.source import Source
 from tasks.plan.marks import says_done, without_done
 
@@ -98,10 +98,13 @@ class Bmad:
 
 
 def _stories(source: Source) -> list[_Story]:
+    texts: tuple[tuple[str, Outline], ...]
     if source.beside.files:
-        texts = [(name, outline(text)) for name, text in source.beside.files if name.endswith(".md")]
+        texts = source.outlines
+    elif source.is_json:
+        texts = ()
     else:
-        texts = [] if source.is_json else [(source.parts[-1] if source.parts else "", source.outline)]
+        texts = ((source.parts[-1] if source.parts else "", source.outline),)
     return [story for name, found in texts if (story := _story(name, found))]
 
 

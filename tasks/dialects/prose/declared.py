@@ -17,6 +17,7 @@ _ACTIONS: dict[FileAction, str] = {
     r"|rewrite|replace|rename|move|refactor|touch|fix|wire|config|docs?|修改|更新|测试|modificar|probar|actualizar",
 }
 _WORDS = "|".join(f"(?P<{action}>{words})" for action, words in _ACTIONS.items())
+_ACTION = re.compile(rf"(?i)[\s*_(/]*(?:{_WORDS})\b")
 _SPAN = r"(?P<tick>`+)(?!`)(?P<path>[^`\n]+?)(?P=tick)(?!`)"
 _LINK = r"\[`?(?P<linked>[^\]`\n]+)`?\]\([^)\s]*\)"
 _FIELD = re.compile(
@@ -80,7 +81,10 @@ def _declared(outline: Outline, start: int, end: int) -> Iterator[DeclaredFile]:
 
 
 def _field(line: str) -> tuple[FileAction, str] | None:
-    line = re.split(r"\s\|\s(?=[*_]{0,2}files?[*_]{0,2}\s*:)", line, maxsplit=1, flags=re.IGNORECASE)[-1]
+    if ":" not in line and "：" not in line:  # noqa: RUF001 - a full-width colon, which people type
+        return None
+    if "|" in line:
+        line = re.split(r"\s\|\s(?=[*_]{0,2}files?[*_]{0,2}\s*:)", line, maxsplit=1, flags=re.IGNORECASE)[-1]
     if named := _NAMED_FIELD.match(line):
         return _action(named["label"], FileAction.MODIFY), named["rest"]
     found = _FIELD.match(line)
@@ -91,7 +95,7 @@ def _field(line: str) -> tuple[FileAction, str] | None:
 
 
 def _action(text: str, default: FileAction) -> FileAction:
-    match = re.match(rf"(?i)[\s*_(/]*(?:{_WORDS})\b", text)
+    match = _ACTION.match(text)
     if match is None:
         return default
     return next(action for action in _ACTIONS if match[action.value])
