@@ -7,7 +7,6 @@ quote or a comment.
 
 import re
 from collections.abc import Callable, Iterator
-from copy import copy
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -124,18 +123,6 @@ class Document:
             return [block._replace(kind="text")]
         lines = enumerate(block.token.meta["items"], block.start)
         return [Block("list_item_open", line, line + 1, text, block.token, 0, 0) for line, text in lines]
-
-    def split_list(self, block: Block, at: int) -> tuple[Block, Block]:
-        """Return a list as two: the items before the one at a place (0-based), and the others."""
-        item = self.children(block)[at]
-        if block.token.type != "flat_list":
-            place = item.first - 1
-            return block._replace(end=item.start, last=place), block._replace(start=item.start, first=place)
-        items = block.token.meta["items"]
-        tokens = [copy(block.token), copy(block.token)]
-        tokens[0].meta, tokens[1].meta = {"items": items[:at]}, {"items": items[at:]}
-        head = block._replace(end=item.start, token=tokens[0])
-        return head, block._replace(start=item.start, token=tokens[1])
 
     def column(self, line: int, text: str = "", after: int = 0) -> int:
         """Return the 1-based column of `text` on a line (0-based), else that of its first word.

@@ -6,6 +6,7 @@ of the answer` is text for the agent.
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 
 from tasks.diagnostics import Report
@@ -107,7 +108,7 @@ class _Loosener:
             before = blocks[index - 1] if index else None
             below = blocks[index + 1 : index + 2]
             if (place := self._end_of_files(whole)) is not None:
-                head, block = self._document.split_list(whole, place)
+                head, block = _split(self._document, whole, place)
                 self._add(head)
             parts = self._parts(block, before, below) if self._may_hold_fields(block) else None
             for part in parts or [block]:
@@ -301,6 +302,19 @@ class _Loosener:
             FieldKind.IMAGE: lambda: is_word and (is_bold or ":" in value or "/" in value),
         }
         return item.kind in accepts and accepts[item.kind]()
+
+
+def _split(document: Document, block: Block, at: int) -> tuple[Block, Block]:
+    """Return a list as two: the items before the one at a place (0-based), and the others."""
+    item = document.children(block)[at]
+    if block.token.type != "flat_list":
+        place = item.first - 1
+        return block._replace(end=item.start, last=place), block._replace(start=item.start, first=place)
+    items = block.token.meta["items"]
+    tokens = [copy(block.token), copy(block.token)]
+    tokens[0].meta, tokens[1].meta = {"items": items[:at]}, {"items": items[at:]}
+    head = block._replace(end=item.start, token=tokens[0])
+    return head, block._replace(start=item.start, token=tokens[1])
 
 
 def _without_marker(line: str) -> str:
