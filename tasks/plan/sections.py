@@ -2,6 +2,7 @@
 
 import difflib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from itertools import pairwise
@@ -165,6 +166,24 @@ def _assign_groups(document: Document, sections: list[Section], report: Report) 
     unused = (each for each in sections if each.kind is Kind.GROUP and (numbered or id(each) not in holding))
     if first := next((each for each in unused if each.fields), None):
         _unread(first.fields[0], first, report)
+
+
+def number_by_group(tasks: Sequence[Section], report: Report) -> set[str]:
+    """Put the group's number before the ids that each group counts from 1 again, and return the new ids."""
+    groups: dict[str, list[str]] = {}
+    for section in tasks:
+        groups.setdefault(section.id, []).append(section.group.id if section.group else "")
+    found: set[str] = set()
+    for section in tasks:
+        numbers = groups[section.id]
+        name = f"{section.group.id}.{section.id}" if section.group else ""
+        is_again = len(numbers) > 1 and len(set(numbers)) == len(numbers) and all(map(str.isdigit, numbers))
+        if is_again and name not in groups:
+            message = f"there are several tasks {section.id}: this one is read as task {name}"
+            report.warning(section.line + 1, section.column, message)
+            found.add(name)
+            section.id = name
+    return found
 
 
 def _text(document: Document, start: int, end: int) -> str:

@@ -12,7 +12,7 @@ from tasks.plan.fields import SILENT, FieldReader, dedent
 from tasks.plan.files import declared_files
 from tasks.plan.links import Link, read_links
 from tasks.plan.loose import MESSAGE, OF_BATCH
-from tasks.plan.sections import Field, Kind, Section
+from tasks.plan.sections import Field, Kind, Section, number_by_group
 from tasks.plan.verbatim import given
 
 _REPEATED = frozenset({"file", "acceptance criteria", "success criteria"})
@@ -96,6 +96,7 @@ class SectionReader:
         self._fields = fields
         self._report = report
         self._agent = default_agent
+        self._renamed: set[str] = set()
         self.links: list[tuple[Task, list[Link]]] = []
 
     def batches(self, sections: Iterable[Section], title: str) -> list[BatchDraft]:
@@ -109,6 +110,8 @@ class SectionReader:
         extended = self._fields.document.extended
         grouped = not (numbered or extended) and any(section.group for section in tasks)
         self._preamble(plan, has_batches=numbered or grouped)
+        if grouped:
+            self._renamed = number_by_group(tasks, self._report)
         runs = (
             []
             if numbered
@@ -134,6 +137,11 @@ class SectionReader:
                 batch.mode = batch.mode or mode
         self._check_batches(found)
         return found
+
+    def _of_group(self, link: Link, section: Section) -> Link:
+        """Return a link to the task of the section's own group, if that was numbered by it."""
+        name = f"{section.group.id}.{link.id}" if section.group else ""
+        return replace(link, id=name) if link.word in {"", "task"} and name in self._renamed else link
 
     def _preamble(self, plan: Section, *, has_batches: bool) -> None:
         """Warn of fields above the first batch or task."""
@@ -216,7 +224,7 @@ class SectionReader:
             batch = BatchDraft(0, "", section)
         task, links = self._read_task(section, batch)
         batch.tasks.append(task)
-        self.links.append((task, links))
+        self.links.append((task, [self._of_group(link, section) for link in links]))
 
     def _read_task(self, section: Section, batch: BatchDraft) -> tuple[Task, list[Link]]:
         draft = TaskDraft()

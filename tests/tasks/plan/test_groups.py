@@ -99,6 +99,27 @@ def test_a_group_keeps_its_own_number(names: tuple[str, str], numbers: list[int]
     assert [number for number, _, _ in groups(read(text))] == numbers
 
 
+def test_tasks_that_each_group_counts_again() -> None:
+    text = (
+        "## Phase 1: A\n### Task 1: A\n**Run:** a\n### Task 2: B\n**Run:** b\n**Depends on:** Task 1\n"
+        "## Phase 2: B\n### Task 1: C\n**Run:** c\n### Task 3: D\n**Run:** d\n**Depends on:** Task 1, Task 2\n"
+    )
+    parsed = parse(text, "p.md")
+    assert [str(found) for found in parsed.diagnostics] == [
+        "p.md:2:1: warning: there are several tasks 1: this one is read as task 1.1",
+        "p.md:8:1: warning: there are several tasks 1: this one is read as task 2.1",
+    ]
+    assert parsed.plan is not None
+    assert [(task.id, task.dependencies) for task in parsed.plan.tasks] == [
+        ("1.1", ()),
+        ("2", ("1.1",)),
+        ("2.1", ()),
+        ("3", ("2.1", "2")),
+    ]
+    twice = "## Phase 1: A\n### Task 1: A\n**Run:** a\n### Task 1: B\n**Run:** b\n"
+    assert "p.md:4:1: error: task 1 is already defined on line 2" in said(twice)
+
+
 def test_groups_of_level_1_and_groups_in_groups() -> None:
     plan = read(
         "# Part A: One\nFirst.\n## Phase A1: X\nInner.\n### Task 1: A\n**Run:** a\n"
