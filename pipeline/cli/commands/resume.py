@@ -35,7 +35,7 @@ remote_option = click.option(
 
 
 @click.command()
-@click.argument("run_name", metavar="RUN")
+@click.argument("run_name", metavar="[RUN]", required=False)
 @repo_option
 @database_option
 @notify_option
@@ -43,9 +43,9 @@ remote_option = click.option(
 @json_option
 @click.option("--served", is_flag=True, hidden=True)  # set by a worker process of a server
 def resume(  # noqa: PLR0913 - the command's own parameters
-    run_name: str, repo: Path, *, notify: str | None, remote: str | None, as_json: bool, served: bool
+    run_name: str | None, repo: Path, *, notify: str | None, remote: str | None, as_json: bool, served: bool
 ) -> None:
-    """Resume RUN, which was interrupted, cancelled, or ended by an error.
+    """Resume RUN, or the newest run, which was interrupted, cancelled, or ended by an error.
 
     Tasks that have a result are not run again. A task that was running starts again from the beginning; the
     changes in its worktree are first stored as the patch of the interrupted attempt. The plan, the base and the

@@ -280,7 +280,7 @@ def diff(run_name: str, task: str | None, repo: Path, number: int | None) -> Non
 
 
 @click.command()
-@click.argument("run_name", metavar="RUN")
+@click.argument("run_name", metavar="[RUN]", required=False)
 @click.option(
     "--output",
     "-o",
@@ -291,8 +291,10 @@ def diff(run_name: str, task: str | None, repo: Path, number: int | None) -> Non
 )
 @repo_option
 @database_option
-def patches(run_name: str, output: Path, repo: Path) -> None:
-    """Write the patches of RUN to DIR/<task>.patch, and its report to DIR/report.json and DIR/report.md.
+def patches(run_name: str | None, output: Path, repo: Path) -> None:
+    """Write the patches of RUN, or of the newest run, to DIR/<task>.patch, and its report beside them.
+
+    The report is in DIR/report.json and DIR/report.md.
 
     Apply a patch with `git apply --index`, on the commit that its task started from. Failed tasks are left out;
     `patchyard diff` shows their patches. `patchyard publish --from DIR` opens the pull requests, also in

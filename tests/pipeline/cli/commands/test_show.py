@@ -217,3 +217,13 @@ def test_bidirectional_marks_are_visible_in_tables(project: Project) -> None:
     assert "\u202e" not in shown
     assert "Re<U+202E>versed" in shown
     assert "b<U+202E>a" in shown
+
+
+def test_the_newest_run_is_meant_if_none_is_named(project: Project, tmp_path: Path) -> None:
+    project.run(project.tasks({"1.1": "echo older > a.txt"})).expect(0)
+    newest = project.run(project.tasks({"1.1": "echo newest > a.txt"})).expect(0).run
+
+    project.call("patches", "--output", tmp_path / "out").expect(0)
+
+    assert "+newest" in (tmp_path / "out" / "1.1.patch").read_text()
+    assert project.call("resume").expect(0).err == f"run {newest} is complete: nothing left to do\n"
