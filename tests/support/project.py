@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Any, Protocol, Self
 
-from preloaded import IS_USABLE, run_preloaded
+from preloaded import IS_USABLE, ForkedProcess
 from repositories import Clone
 
 from tasks.model import Status
@@ -21,6 +21,53 @@ COMMAND = (sys.executable, "-P", "-m", "pipeline")
 PATIENCE = 60.0
 """Time limit of waits in tests, in seconds; nothing should take that long."""
 Record = dict[str, Any]
+
+
+class Process(Protocol):
+    """What the tests use of `subprocess.Popen`."""
+
+    pid: int
+    returncode: int | None
+    stdout: IO[str] | None
+    stderr: IO[str] | None
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+    def communicate(self, *, timeout: float | None = None) -> tuple[str, str]: ...
+
+    def send_signal(self, sig: int) -> None: ...
+
+    def kill(self) -> None: ...
+
+
+def started(  # noqa: PLR0913 - what a process is started with
+    arguments: Sequence[str | Path],
+    cwd: Path,
+    environ: Mapping[str, str],
+    *,
+    stdin: IO[bytes] | None = None,
+    stdout: IO[bytes] | None = None,
+    stderr: IO[bytes] | None = None,
+    session: bool = False,
+    preloaded: bool = IS_USABLE,
+) -> Process:
+    """Start `patchyard`; see `ForkedProcess`. If not `preloaded`, it has an interpreter of its own."""
+    if preloaded:
+        return ForkedProcess(
+            arguments, cwd, environ, stdin=stdin, stdout=stdout, stderr=stderr, session=session
+        )
+    return subprocess.Popen(
+        [*COMMAND, *arguments],
+        cwd=cwd,
+        env=environ,
+        stdin=stdin or subprocess.DEVNULL,
+        stdout=stdout or subprocess.PIPE,
+        stderr=stderr or subprocess.PIPE,
+        encoding="utf-8",
+        start_new_session=session,
+    )
 
 
 @dataclass(frozen=True)
@@ -71,7 +118,7 @@ class Done:
 class Started:
     """A running command in a session of its own; a context manager that kills it."""
 
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
+    def __init__(self, process: Process) -> None:
         self.process = process
 
     def __enter__(self) -> Self:
@@ -91,7 +138,7 @@ class Started:
     def done(self, patience: float = PATIENCE) -> Done:
         """Wait until the command ends."""
         out, err = self.process.communicate(timeout=patience)
-        return Done(self.process.returncode, out, err)
+        return Done(self.process.wait(), out, err)
 
 
 @dataclass
@@ -174,10 +221,21 @@ class Project:
             given.write(stdin)
             given.seek(0)
             to = files.enter_context(stdout.open("wb")) if stdout else out
-            run = run_preloaded if preloaded else run_started
-            code = run(
-                arguments, cwd or self.root, {**self.environ, **(environ or {})}, (given, to, err), patience
+            process = started(
+                arguments,
+                cwd or self.root,
+                {**self.environ, **(environ or {})},
+                stdin=given,
+                stdout=to,
+                stderr=err,
+                preloaded=preloaded,
             )
+            try:
+                code = process.wait(patience)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                raise
             out.seek(0)
             err.seek(0)
             return Done(code, out.read().decode(), err.read().decode())
@@ -186,19 +244,18 @@ class Project:
         """Run `patchyard run PLAN --json`."""
         return self.call("run", plan, "--json", *arguments, environ=environ)
 
-    def start(self, *arguments: str | Path, environ: Mapping[str, str] | None = None) -> Started:
+    def start(
+        self,
+        *arguments: str | Path,
+        environ: Mapping[str, str] | None = None,
+        preloaded: bool = IS_USABLE,
+    ) -> Started:
         """Start `patchyard` in a session of its own."""
-        process = subprocess.Popen(
-            [*COMMAND, *arguments],
-            cwd=self.root,
-            env={**self.environ, **(environ or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
+        return Started(
+            started(
+                arguments, self.root, {**self.environ, **(environ or {})}, session=True, preloaded=preloaded
+            )
         )
-        return Started(process)
 
     def branches(self) -> dict[str, str]:
         """Return all branches with their commits."""
@@ -212,27 +269,6 @@ class Project:
     def log(self, run: str, task: str) -> str:
         """Return the log of a task."""
         return (self.state / "runs" / run / f"{task}.log").read_text(encoding="utf-8")
-
-
-def run_started(
-    arguments: Sequence[str | Path],
-    cwd: Path,
-    environ: Mapping[str, str],
-    streams: Sequence[IO[bytes]],
-    patience: float,
-) -> int:
-    """Run `patchyard` as `run_preloaded` does, in an interpreter of its own."""
-    given, out, err = streams
-    return subprocess.run(
-        [*COMMAND, *arguments],
-        cwd=cwd,
-        env=environ,
-        stdin=given,
-        stdout=out,
-        stderr=err,
-        check=False,
-        timeout=patience,
-    ).returncode
 
 
 def plan_text(

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx
-from project import COMMAND, PATIENCE, Project, wait_for
+from project import PATIENCE, Project, started, wait_for
 
 API = "/api/v1/autonomous"
 Json = dict[str, Any]
@@ -64,15 +63,9 @@ class Serving:
 
     def __enter__(self) -> Self:
         """Start the server, and wait until it listens."""
-        self.process = subprocess.Popen(
-            [*COMMAND, "serve", "--port", "0", *self.options],
-            cwd=self.project.root,
-            env={**self.project.environ, **self.environ},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
+        arguments = ("serve", "--port", "0", *self.options)
+        self.process = started(
+            arguments, self.project.root, {**self.project.environ, **self.environ}, session=True
         )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()

@@ -98,7 +98,7 @@ def test_ignored_signals_stay_ignored(project: Project) -> None:
     plan = project.tasks({"1.1": 'touch "$SHARED/in"; while [ ! -e "$SHARED/go" ]; do sleep 0.01; done'})
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        started = project.start("run", plan, "--json")
+        started = project.start("run", plan, "--json", preloaded=False)
     finally:
         signal.signal(signal.SIGHUP, before)
     with started:

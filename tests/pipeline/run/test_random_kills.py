@@ -8,7 +8,7 @@ import time
 
 import pytest
 from github_server import GitHubServer
-from project import PATIENCE, Project
+from project import PATIENCE, Process, Project
 
 from pipeline.store.store import Store
 
@@ -22,7 +22,7 @@ echo $PATCHYARD_TASK >> $PATCHYARD_TASK.txt
 TASKS = [f"{batch}.{number}" for batch in (1, 2, 3) for number in (1, 2, 3, 4)]
 
 
-def resumed(project: Project, run: str | None, plan: object) -> "subprocess.Popen[str]":
+def resumed(project: Project, run: str | None, plan: object) -> Process:
     """Start the run, or resume it."""
     arguments = ["resume", run] if run else ["run", str(plan), "--publish"]
     started = project.start(*arguments, "--json", environ={"PATCHYARD_NO_CACHE": "1"})
