@@ -157,7 +157,8 @@ class Task:
     the part of the plan that it belongs to, and `group_text` what the plan says of that. `done_items` are the
     parts of the task, or of its group, that are done already. An `optional` task is not run. `manual` is for a
     person to check afterwards. `reasons` say why it waits for another task, by id, where that was inferred.
-    `open_items` are line and column of its parts that are to be done, where the plan has boxes for them.
+    `open_items` are line and column of its parts that are to be done, where the plan has boxes for them, and
+    `open_box` those of a box of its own above them.
     """
 
     id: str
@@ -182,6 +183,7 @@ class Task:
     manual: tuple[str, ...] = ()
     reasons: Mapping[str, str] = field(default_factory=dict)
     open_items: tuple[tuple[int, int], ...] = ()
+    open_box: tuple[int, int] | None = None
 
     @property
     def is_left_out(self) -> bool:

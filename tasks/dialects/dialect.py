@@ -81,7 +81,8 @@ class Unit:
     written. `group` is the title of what it belongs to, and `group_text` what the plan says of that. `checks`
     are commands that must succeed, and prose to make sure of; `manual` is for a person to check. `parts` are
     steps of it that are done already. `line` and `column` are 1-based. `reasons` say
-    why it waits for another, where that was inferred.
+    why it waits for another, where that was inferred. `open_box` are line and column of a box of its own above
+    its items, which is not ticked yet.
     """
 
     id: str
@@ -100,6 +101,7 @@ class Unit:
     manual: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
     reasons: Mapping[str, str] = field(default_factory=dict)
+    open_box: tuple[int, int] | None = None
 
     @property
     def done(self) -> bool:

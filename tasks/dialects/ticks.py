@@ -49,7 +49,9 @@ def _ticked_markdown(text: str, tasks: Iterable[Task]) -> Ticked:
 
 
 def _box_lines(found: Outline, task: Task) -> Iterator[int]:
-    """Yield the lines (0-based) of a task's open boxes: those of its items, and all below them."""
+    """Yield the lines (0-based) of a task's open boxes: its own, those of its items, and all below them."""
+    if task.open_box:
+        yield task.open_box[0] - 1
     at = {box.line: index for index, box in enumerate(found.boxes)}
     for line, _ in task.open_items:
         if line - 1 in at:

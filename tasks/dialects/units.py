@@ -102,6 +102,7 @@ def _task(
         manual=unit.manual,
         reasons=unit.reasons,
         open_items=tuple((item.line, item.column) for item in unit.items if not (item.done or item.left_out)),
+        open_box=unit.open_box,
         line=unit.line,
         column=unit.column,
         group=unit.group,

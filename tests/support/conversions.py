@@ -38,6 +38,7 @@ def bare(task: Task) -> Task:
         group_text=task.group_text.strip(),
         reasons=dict(task.reasons),
         open_items=(),
+        open_box=None,
         line=0,
         column=0,
     )

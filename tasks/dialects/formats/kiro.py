@@ -14,7 +14,7 @@ from tasks.dialects.blocks.status import report_status
 from tasks.dialects.blocks.steps import is_of_superpowers
 from tasks.dialects.blocks.titles import box_title
 from tasks.dialects.dialect import Reading, ReadOptions, Unit, UnitKind
-from tasks.dialects.formats.kiro_outline import Entry, KiroOutline, entries_of, kiro_outline, others_of
+from tasks.dialects.formats.kiro_outline import Entry, Group, KiroOutline, entries_of, kiro_outline, others_of
 from tasks.dialects.outline import Outline
 from tasks.dialects.prose.commands import checks_of
 from tasks.dialects.prose.references import Ids, Names, named
@@ -208,7 +208,15 @@ def _groups(
                 check for item in group.items if item not in left_out for check in _checks(item, report)
             ),
             optional=optional,
+            open_box=_open_box(group),
         )
+
+
+def _open_box(group: Group) -> tuple[int, int] | None:
+    """Return where the box of a group itself is, if it is not ticked and none of its items."""
+    if group.lead is None or group.lead in group.items or is_done(group.lead.box):
+        return None
+    return group.lead.box.line + 1, 1
 
 
 def _checks(item: Entry, report: Report) -> tuple[Check, ...]:

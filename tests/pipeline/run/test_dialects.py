@@ -71,7 +71,7 @@ LAYOUTS = {
         },
         {"1": (), "2": ("1",)},
         ("`.kiro/specs/login/requirements.md`", "`.kiro/steering`", "2.1 b"),
-        2,
+        4,
     ),
     "openspec": Layout(
         "openspec/changes/add-login",

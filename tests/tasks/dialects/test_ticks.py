@@ -39,6 +39,17 @@ def test_boxes_below_a_heading_are_its_own() -> None:
     assert "[x]" not in done.text.split("### Task 2")[1]
 
 
+@pytest.mark.parametrize("indent", ["  ", ""])
+def test_a_parent_of_kiro_is_set_with_its_items_and_what_is_optional_is_not(indent: str) -> None:
+    text = (
+        f"# Implementation Plan\n\n- [ ] 1. First\n{indent}- [ ] 1.1 a\n    - _Requirements: 1_\n"
+        f"{indent}- [ ]* 1.2 b\n- [ ] 2. Second\n{indent}- [ ] 2.1 c\n    - _Requirements: 2_\n"
+    )
+    done = tick(text, ".kiro/specs/a/tasks.md", "1")
+    assert done.text == text.replace("- [ ] 1. ", "- [x] 1. ").replace("- [ ] 1.1", "- [x] 1.1")
+    assert done.boxes == 2
+
+
 def test_manual_criteria_are_left_to_a_person() -> None:
     text = (
         "# P\n## Phase 1: A\n### Success Criteria:\n#### Automated Verification:\n- [ ] `make test`\n"
