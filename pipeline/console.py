@@ -20,7 +20,7 @@ from pipeline.events import (
     as_json,
     now,
 )
-from tasks.model import NATIVE, Outcome, Status
+from tasks.model import Outcome, Status
 from tasks.text import plural, printable
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class Wording:
     def line(self, event: Event) -> str | None:
         """Return an event as `line` does."""
         if isinstance(event, RunStarted):
-            self._has_batches = event.dialect == NATIVE
+            self._has_batches = event.batches > 0
         if self._has_batches or not isinstance(event, BatchStarted | ConflictFound):
             return line(event)
         return str(event.conflict) if isinstance(event, ConflictFound) else None

@@ -34,7 +34,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted(Event):
-    """A run has started. `base` is a commit id, `dialect` the format of the plan."""
+    """A run has started. `base` is a commit id, `dialect` the format of the plan; it may have no `batches`."""
 
     run: str
     plan: str
@@ -44,6 +44,7 @@ class RunStarted(Event):
     tasks: int
     worktrees: str
     dialect: str = NATIVE
+    batches: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

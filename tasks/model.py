@@ -256,8 +256,13 @@ class Plan:
 
     @property
     def has_batches(self) -> bool:
-        """Whether its author knows batches: a plan of another dialect is one batch only for the program."""
-        return self.dialect == NATIVE
+        """Whether it has batches for its reader; the one batch of another plan is only for the program.
+
+        Plans of other tools have none, nor has one of version 2 without a heading of a batch.
+        """
+        if self.dialect != NATIVE:
+            return False
+        return self.version == 1 or any(batch.line for batch in self.batches)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,14 +34,10 @@ def _headline(report: Report) -> str:
         faster = f": {report.speedup:.1f} times faster than one by one" if report.speedup > 1 else ""
         words.append(f"{plural(ran, 'task')} in {report.seconds:.1f} s{faster}")
     of = code_span(report.plan.path)
-    if not _has_batches(report):
+    if report.plan.dialect not in {"", NATIVE}:
         of += f", {named(report.plan.dialect)}: a task per {report.plan.unit}, order {report.plan.order}"
     words.append(f"run {code_span(report.run)} of {of}")
     return ", ".join(words)
-
-
-def _has_batches(report: Report) -> bool:
-    return report.plan.dialect in {"", NATIVE}
 
 
 def _tables(tasks: Iterable[TaskPart]) -> Iterator[str]:
@@ -89,7 +85,7 @@ def _failures(tasks: Iterable[TaskPart]) -> list[str]:
 
 
 def _conflicts(report: Report) -> str:
-    named_batch = "batch {}: " if _has_batches(report) else ""
+    named_batch = "batch {}: " if report.plan.has_batches else ""
     lines = [f"- {named_batch.format(conflict.batch)}{_text(str(conflict))}" for conflict in report.conflicts]
     return "\n".join(["## Conflicts", "", *lines]) if lines else ""
 

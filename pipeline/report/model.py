@@ -38,7 +38,7 @@ class PlanPart:
     """The plan: its path as given, its complete text with secrets masked, and how that was read.
 
     `dialect` is the name of its format, `unit` what became a task, and `order` how tasks wait for others. They
-    are empty where the text cannot be read any more.
+    are empty where the text cannot be read any more. `has_batches` is whether it has batches for its reader.
     """
 
     path: str
@@ -48,6 +48,7 @@ class PlanPart:
     dialect: str = ""
     unit: str = ""
     order: str = ""
+    has_batches: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +256,9 @@ def _plan_of(run: Run) -> Plan | None:
 
 def _plan_part(run: Run, plan: Plan | None) -> PlanPart:
     part = PlanPart(run.plan_path, run.plan_name, run.plan_title, run.plan_text)
-    return replace(part, dialect=plan.dialect, unit=plan.unit, order=plan.order) if plan else part
+    if plan is None:
+        return part
+    return replace(part, dialect=plan.dialect, unit=plan.unit, order=plan.order, has_batches=plan.has_batches)
 
 
 def _with_plan(part: TaskPart, task: Task | None) -> TaskPart:

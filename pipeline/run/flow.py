@@ -75,6 +75,7 @@ class _Flow:
                 tasks=len(context.tasks),
                 worktrees=str(context.pool.directory),
                 dialect=context.plan.dialect,
+                batches=len(context.batches) if context.plan.has_batches else 0,
             ),
         )
         for message in context.notices:

@@ -140,7 +140,7 @@ def check_plan(  # noqa: PLR0913 - what is checked, and how it is shown
         click.echo(json.dumps(record) if as_json else _check_text(record))
     if not as_json:
         counts = plural(len(plan.tasks), "task")
-        counts += f" in {plural(len(plan.batches), 'batch')}" if plan.dialect == NATIVE else ""
+        counts += f" in {plural(len(plan.batches), 'batch')}" if plan.has_batches else ""
         click.echo(f"{path}: {counts}: {_verdict(plan)}")
     return 0
 

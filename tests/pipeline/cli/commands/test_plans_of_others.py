@@ -25,8 +25,14 @@ LEFT = {
 }
 
 
-def test_words_of_the_native_format_are_not_used(project: Project) -> None:
-    plan = project.plan(STORIES, "tasks.md")
+@pytest.mark.parametrize("converted", [False, True])
+def test_words_of_the_native_format_are_not_used(project: Project, *, converted: bool) -> None:
+    source = project.plan(STORIES, "tasks.md")
+    plan = project.plans / "own.md"
+    if converted:
+        project.call("convert", source, "--output", plan).expect(0)
+    else:
+        plan = source
 
     dry = project.call("run", plan, "--agent", AGENT, "--dry-run").expect(0).out
     said = project.call("run", plan, "--agent", AGENT).expect(0).out
