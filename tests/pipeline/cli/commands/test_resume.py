@@ -312,6 +312,7 @@ def test_cancel_from_another_terminal(project: Project) -> None:
     script = 'echo $$ > "$SHARED/pid"; echo half > half; touch "$SHARED/begun"; exec sleep 60'
     with project.start("run", project.tasks({"1.1": script, "2.1": "touch b"}), "--json") as started:
         wait_for((project.shared / "begun").exists, "the task")
+        wait_for(lambda: is_stored(project), "the run")
         (found,) = project.call("runs", "--json").expect(0).records
         reported = project.call("cancel", found["run"]).expect(0)
         done = started.done().expect(130)
@@ -336,6 +337,7 @@ def test_status_shows_running_tasks(project: Project) -> None:
     script = meet(2) + 'touch "$SHARED/$PATCHYARD_TASK.in"; while [ ! -e "$SHARED/go" ]; do sleep 0.02; done'
     with project.start("run", project.tasks({"1.1": script, "1.2": script}), "--json") as started:
         wait_for((project.shared / "1.2.in").exists, "the tasks")
+        wait_for(lambda: is_stored(project), "the run")
         wait_for(lambda: len(_attempts(project)) == 2, "the attempts")
         assert [item["status"] for item in _attempts(project)] == [None, None]
         assert "1.1 running, started at" in project.call("status").expect(0).out
