@@ -9,7 +9,7 @@ from pathlib import Path
 from containers.dagger_engine.encoding import as_utf8, is_utf8
 from containers.filesystem import is_directory
 from containers.git.repository import Repository
-from pipeline.run.bases import find_conflicting_tasks
+from pipeline.run.results.bases import find_conflicting_tasks
 from tasks.errors import PatchyardError
 from tasks.model import Outcome
 

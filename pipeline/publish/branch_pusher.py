@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from containers.git.remote.remotes import PushFailure
 from containers.git.repository import Credential, GitError, Push, PushResult, Remote, Repository
-from pipeline.run.branches import RUN_TRAILER
+from pipeline.run.results.branches import RUN_TRAILER
 
 _RUN_LINE = re.compile(rf"^{RUN_TRAILER} .*$", re.MULTILINE)
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.run.branches import RUN_TRAILER, TASK_TRAILER
+from pipeline.run.results.branches import RUN_TRAILER, TASK_TRAILER
 from pipeline.store.records import StoredStep
 from tasks.model import Outcome, Plan, PullRequest, StepKind, Task
 from tasks.text import code_span, plural, with_visible_marks

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from containers.git.repository import GitError, Repository
 from pipeline.forge.base import ForgeError
 from pipeline.publish.publication import Destination
-from pipeline.run.branches import branches_in_the_way
+from pipeline.run.results.branches import branches_in_the_way
 from tasks.secrets import Secrets
 from tasks.text import first_line, plural, without_unprintable
 

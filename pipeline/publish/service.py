@@ -22,7 +22,7 @@ from pipeline.report.importer import ImportedRun
 from pipeline.report.model import ReportError
 from pipeline.run.call.plan_file import CallError
 from pipeline.run.call.prepare import Prepared, base_name_of, publish_options
-from pipeline.run.restore import make_bases, restore_damaged_branch, restore_run
+from pipeline.run.results.restore import make_bases, restore_damaged_branch, restore_run
 from pipeline.run.stored.claim import prepare_again
 from pipeline.store.records import Run
 from pipeline.store.run_options import PublishOptions

@@ -8,8 +8,8 @@ from containers.git.commits import Commit
 from containers.git.picking import pick
 from containers.git.repository import Merge, Repository
 from pipeline.publish.parts import Part, in_order, reach
-from pipeline.run.bases import find_conflicting_tasks
-from pipeline.run.commits import signature
+from pipeline.run.results.bases import find_conflicting_tasks
+from pipeline.run.results.commits import signature
 from pipeline.store.records import Run, SharedBranch, StoredTask
 from tasks.model import Conflict
 

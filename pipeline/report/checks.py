@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 
 from containers.git.commits import Commit
 from pipeline.report.model import Report, StartPart, TaskPart
-from pipeline.run.branches import RUN_TRAILER
-from pipeline.run.commits import commit_message
-from pipeline.run.plan_name import plan_names
+from pipeline.run.results.branches import RUN_TRAILER
+from pipeline.run.results.commits import commit_message
+from pipeline.run.results.plan_name import plan_names
 from tasks.dialects.registry import parse
 from tasks.model import LARGEST_POOL, Plan, Status, Task
 from tasks.secrets import MASK
@@ -32,7 +32,7 @@ SHOWN = 120
 
 @dataclass(frozen=True, slots=True)
 class BranchNames:
-    """The branches that a run of a plan makes, by the template of a call; see `pipeline.run.branches`."""
+    """The branches that a run of a plan makes, by the template of a call; see `run.results.branches`."""
 
     template: str
     plan: Plan

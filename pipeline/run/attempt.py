@@ -14,10 +14,10 @@ from containers.git.working_tree.staging import TooDeepError
 from containers.runner import Job
 from containers.worktrees.worktree import AttemptRecord, PoolError, Worktree
 from pipeline.events import StepFinished, StepStarted, TaskStarted, now
-from pipeline.run.bases import StartPoint
 from pipeline.run.call.task_spec import TaskSpec
 from pipeline.run.context import RunContext
 from pipeline.run.outcomes import TaskResult, conclude, outcome_without_run, with_failure
+from pipeline.run.results.bases import StartPoint
 from pipeline.store.records import StoredAttempt
 from pipeline.store.store import Store
 from tasks.errors import PatchyardError

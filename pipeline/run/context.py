@@ -12,13 +12,13 @@ from containers.temporary import temporary_path
 from containers.worktrees.pool import Pool
 from pipeline.config.settings import Settings
 from pipeline.events import Listener
-from pipeline.run.bases import Bases, StartPoint
-from pipeline.run.branches import Branches
 from pipeline.run.call.task_spec import BatchSpec, TaskSpec
 from pipeline.run.control import Control
 from pipeline.run.paths import log_path
 from pipeline.run.recording.recorder import Recorder
-from pipeline.run.result_cache import ResultCache
+from pipeline.run.results.bases import Bases, StartPoint
+from pipeline.run.results.branches import Branches
+from pipeline.run.results.result_cache import ResultCache
 from pipeline.store.records import Run, StoredTask
 from tasks.keys import AgentUse, TaskInputs
 from tasks.model import Mode, Outcome, Plan

@@ -23,7 +23,6 @@ from containers.local import LocalRunner
 from containers.runner import Runner
 from containers.worktrees.pool import Pool
 from pipeline.events import Listener, Notice, RunFinished
-from pipeline.run.branches import Branches
 from pipeline.run.call.plan_file import CallError
 from pipeline.run.call.prepare import Prepared, new_run
 from pipeline.run.call.task_spec import BatchSpec, images_of, pin_images
@@ -32,8 +31,9 @@ from pipeline.run.control import Control, lease_seconds
 from pipeline.run.flow import run as run_plan
 from pipeline.run.paths import run_directory
 from pipeline.run.recording.recorder import Recorder
-from pipeline.run.restore import make_bases
-from pipeline.run.result_cache import ResultCache
+from pipeline.run.results.branches import Branches
+from pipeline.run.results.restore import make_bases
+from pipeline.run.results.result_cache import ResultCache
 from pipeline.run.stored.open_store import repository_id
 from pipeline.run.stored.recovery import make_store_work, remove_run_file, write_run_file
 from pipeline.store.store import Store

@@ -7,10 +7,10 @@ import anyio
 from anyio import CancelScope, CapacityLimiter, to_thread
 
 from pipeline.events import BatchStarted, ConflictFound, Notice, RunFinished, RunStarted
-from pipeline.run.bases import StartPoint
 from pipeline.run.call.task_spec import BatchSpec, TaskSpec
 from pipeline.run.context import RunContext
 from pipeline.run.outcomes import TaskResult, conclude, outcome_without_run
+from pipeline.run.results.bases import StartPoint
 from pipeline.run.reuse import restored
 from pipeline.run.task import run_task
 from pipeline.store.store import Store

@@ -7,10 +7,10 @@ from anyio import CancelScope, to_thread
 
 from containers.git.repository import BranchMovedError, GitError
 from pipeline.events import TaskFinished, now
-from pipeline.run.bases import StartPoint
 from pipeline.run.call.task_spec import TaskSpec
-from pipeline.run.commits import commit_message, signature
 from pipeline.run.context import RunContext
+from pipeline.run.results.bases import StartPoint
+from pipeline.run.results.commits import commit_message, signature
 from pipeline.store.store import Store
 from tasks.keys import InputHashes
 from tasks.model import Outcome, Status

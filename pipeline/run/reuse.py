@@ -7,11 +7,11 @@ from anyio import to_thread
 
 from containers.git.repository import GitError
 from pipeline.events import Notice, now
-from pipeline.run.bases import StartPoint
 from pipeline.run.call.task_spec import TaskSpec
 from pipeline.run.context import RunContext
 from pipeline.run.outcomes import TaskResult
-from pipeline.run.restore import restore_commit
+from pipeline.run.results.bases import StartPoint
+from pipeline.run.results.restore import restore_commit
 from pipeline.store.records import StoredTask
 from pipeline.store.store import Store
 from tasks.keys import inputs_of

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from anyio import to_thread
 
 from pipeline.run.attempt import run_attempt
-from pipeline.run.bases import StartPoint
 from pipeline.run.call.task_spec import BatchSpec, TaskSpec
 from pipeline.run.context import RunContext
 from pipeline.run.outcomes import TaskResult, conclude, outcome_without_run
+from pipeline.run.results.bases import StartPoint
 from pipeline.run.reuse import cached, kept, release_kept
 from tasks.model import Outcome, Status
 from tasks.schedule import obstacle

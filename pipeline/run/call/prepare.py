@@ -16,9 +16,9 @@ from pipeline.config.trust import Grant, require_trust
 from pipeline.events import now
 from pipeline.run.call.plan_file import PlanFile, parse_plan, read_plan, with_existing_neighbours
 from pipeline.run.call.task_spec import BatchSpec, apply_secrets, images_of, pin_images, resolve_batches
-from pipeline.run.commits import committer_of
 from pipeline.run.control import first_lease_seconds, host_name, new_owner
 from pipeline.run.paths import run_directory
+from pipeline.run.results.commits import committer_of
 from pipeline.store.records import Run
 from pipeline.store.run_options import PublishOptions, Selection, StoredCall
 from tasks.model import Mode, Plan, RunStatus

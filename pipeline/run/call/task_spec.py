@@ -7,7 +7,7 @@ from containers.agents.builtin import Agent
 from containers.agents.prompt import agent_step, prompt
 from containers.dagger_engine.images import pinned
 from pipeline.config.settings import Settings
-from pipeline.run.commits import commit_text
+from pipeline.run.results.commits import commit_text
 from tasks.model import Batch, Mode, Plan, Step, StepKind, Task
 from tasks.secrets import Secrets
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from containers.git.repository import GitError, Repository
 from pipeline.run.paths import run_directory
-from pipeline.run.result_cache import older_than
+from pipeline.run.results.result_cache import older_than
 from pipeline.run.stored.recovery import is_locked
 from pipeline.run.stored.status import RunStateError, current_status
 from pipeline.store.damage import DamagedRowError

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.run.bases import _cannot_conflict
+from pipeline.run.results.bases import _cannot_conflict
 from tasks.model import Outcome, Patch, Status
 from tasks.patch_data import InlineData
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from threading import Lock
 
 from containers.git.repository import GitError, Repository
-from pipeline.run.plan_name import choose_plan_name
+from pipeline.run.results.plan_name import choose_plan_name
 from pipeline.store.records import Run
 from pipeline.store.store import Store
 

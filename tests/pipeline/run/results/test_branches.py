@@ -7,7 +7,7 @@ import pytest
 from repositories import Clone
 
 from containers.git.repository import BranchMovedError, GitError, Repository
-from pipeline.run.branches import Branches, branches_in_the_way
+from pipeline.run.results.branches import Branches, branches_in_the_way
 from pipeline.store.records import Run
 from pipeline.store.store import Store
 from tasks.model import Outcome, RunStatus, Status

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from containers.git.repository import Identity, Repository, Signature
-from pipeline.run.branches import RUN_TRAILER, TASK_TRAILER
+from pipeline.run.results.branches import RUN_TRAILER, TASK_TRAILER
 from pipeline.store.records import Run
 from pipeline.store.run_options import Committer
 from tasks.model import Outcome, Task

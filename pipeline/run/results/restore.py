@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from containers.git.loose_objects import set_aside_ref
 from containers.git.repository import GitError, Repository
-from pipeline.run.bases import PASSES, Bases
-from pipeline.run.commits import recreate_commit, signature
+from pipeline.run.results.bases import PASSES, Bases
+from pipeline.run.results.commits import recreate_commit, signature
 from pipeline.store.records import Run
 from tasks.errors import PatchyardError
 from tasks.model import Outcome, Plan, Task
