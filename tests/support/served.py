@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx
+from preloaded import IS_USABLE
 from project import PATIENCE, Project, started, wait_for
 
 API = "/api/v1/autonomous"
@@ -59,13 +60,18 @@ class Serving:
     options: Sequence[str | Path] = ()
     environ: Mapping[str, str] = field(default_factory=dict)
     token: str | None = None
+    preloaded: bool = IS_USABLE
     killed: bool = False
 
     def __enter__(self) -> Self:
         """Start the server, and wait until it listens."""
         arguments = ("serve", "--port", "0", *self.options)
         self.process = started(
-            arguments, self.project.root, {**self.project.environ, **self.environ}, session=True
+            arguments,
+            self.project.root,
+            {**self.project.environ, **self.environ},
+            session=True,
+            preloaded=self.preloaded,
         )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()

@@ -109,7 +109,7 @@ def test_database_locked_permanently_is_reported(project: Project) -> None:
     plan = project.tasks({"1.1": WAIT + "touch a", "2.1": "touch b"})
     with project.start("run", plan, "--json") as started:
         wait_for((project.shared / "1.1.in").exists, "the task")
-        wait_for(lambda: project.call("runs", "--json").out, "the run")
+        wait_for(lambda: '"attempt": 1' in project.call("status", "--json").out, "the attempt")
         holder = sqlite3.connect(project.state / "patchyard.db", isolation_level=None)
         holder.execute("BEGIN IMMEDIATE")
         (project.shared / "go").touch()

@@ -91,7 +91,7 @@ def test_many_files_take_little_memory_each(project: Project, tmp_path: Path) ->
 def test_server_streams_a_large_patch_and_its_page_shows_the_beginning(project: Project) -> None:
     project.run(plan_of(project, "a long line"), "--keep-going").expect(1)
     run = latest(project)
-    with Serving(project) as server:
+    with Serving(project, preloaded=False) as server:
         path, size = f"/{run}/tasks/1.1/diff", 0
         with server.client.stream("GET", f"{API}{path}") as response:
             for block in response.iter_bytes():
