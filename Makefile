@@ -49,12 +49,12 @@ unit: wheel packages
 
 # Two at a time: each of them uses one core.
 test:
-	@$(MAKE) --jobs=2 lint types wheel
-	@$(MAKE) --old-file=wheel unit
+	@$(MAKE) --no-print-directory --jobs=2 lint types wheel
+	@$(MAKE) --no-print-directory --old-file=wheel unit
 
 # What needs no repository and no process of its own, and what TESTS names besides.
 check:
-	@$(MAKE) --jobs=2 lint types
+	@$(MAKE) --no-print-directory --jobs=2 lint types
 	$(BIN)/pytest --numprocesses auto -m "not slow and not browser and not postgres" tests/tasks \
 		tests/pipeline/config tests/pipeline/view tests/test_docs.py tests/test_language.py $(TESTS)
 
