@@ -42,6 +42,10 @@ class CommitCache:
         """Record the parents of a commit that was just created."""
         self._parents[commit] = tuple(parents)
 
+    def is_recorded(self, commit: str) -> bool:
+        """Whether a commit was created by this process."""
+        return commit in self._parents
+
     def contains(self, new: str, old: str) -> bool | None:
         """Return whether `old` is `new` or an ancestor of it; `None` if only git can know.
 

@@ -12,6 +12,7 @@ from filelock import FileLock
 
 from containers.git.command import Git, GitError
 from containers.git.commit_cache import CommitCache
+from containers.git.commit_writer import write_commit
 from containers.git.commits import Commit, History, Identity, Signature, create_commit
 from containers.git.discovery import DiscoveredRepository, NotARepositoryError, discover
 from containers.git.held_commits import HeldCommits
@@ -192,9 +193,19 @@ class Repository:
             GitError: The tree or a parent is not in the repository.
         """
         content = message.replace("\0", "").encode(errors="surrogateescape")
-        commit = create_commit(self._writing, tree, parents, content, signature or Signature(self.identity()))
+        signed = signature or Signature(self.identity())
+        commit = None
+        if all(map(self._is_certain, parents)):
+            commit = write_commit(self.common, tree, parents, content, signed)
+        commit = commit or create_commit(self._writing, tree, parents, content, signed)
         self._commits.record(commit, parents)
         return commit
+
+    def _is_certain(self, commit: str) -> bool:
+        """Whether a commit is in the repository, without asking git again."""
+        if self._commits.is_recorded(commit):  # `git gc --prune=now` of the user may have removed it since
+            return (self.common / "objects" / commit[:2] / commit[2:]).is_file()
+        return bool(self._commits.tree(commit))
 
     def write(self, commit: Commit) -> str:
         """Write a commit object with its author and committer as they are; return its id. No branch moves."""
