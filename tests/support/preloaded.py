@@ -113,7 +113,8 @@ class ForkedProcess:
     def send_signal(self, sig: int) -> None:
         """Send a signal to the process, unless it has ended."""
         if self.poll() is None:
-            os.kill(self.pid, sig)
+            with suppress(ProcessLookupError):  # it has ended, and the server is about to say so
+                os.kill(self.pid, sig)
 
     def kill(self) -> None:
         """Kill the process."""
