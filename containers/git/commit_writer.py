@@ -12,13 +12,45 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from containers.git.commits import Signature
+from containers.git.command import Git
+from containers.git.commit_cache import CommitCache
+from containers.git.commits import Signature, create_commit
 from containers.git.loose_objects import is_damaged
 
 _DATE = re.compile(r"@(\d{1,11} (?!-0000)[+-](?:0\d|1[0-4])[0-5]\d)")
 _CRUD = frozenset(".,:;<>\"\\'")
 """Characters that git removes at the ends of a name (git: `crud` in `ident.c`), besides spaces and controls."""
 _SHARED = re.compile(rb"(?i)sharedrepository")
+
+
+def make_commit(  # noqa: PLR0913, PLR0917 - the parts of a commit, and where it goes
+    git: Git,
+    common: Path,
+    known: CommitCache,
+    tree: str,
+    parents: Sequence[str],
+    message: bytes,
+    signature: Signature,
+) -> str:
+    """Create a commit object, and return its id; no ref moves.
+
+    Args:
+        git: A git that writes to the repository.
+        common: The common git directory.
+        known: Cache of the repository's commits.
+        tree: Its tree.
+        parents: Its parents.
+        message: Its message.
+        signature: Author, committer and date.
+
+    Raises:
+        GitError: The tree or a parent is not in the repository.
+    """
+    written = None
+    # `git gc --prune=now` of the user may have removed a commit of this process since it was created.
+    if all(_is_file(common, one) if known.is_recorded(one) else known.tree(one) for one in parents):
+        written = write_commit(common, tree, parents, message, signature)
+    return written or create_commit(git, tree, parents, message, signature)
 
 
 def write_commit(

@@ -12,8 +12,8 @@ from filelock import FileLock
 
 from containers.git.command import Git, GitError
 from containers.git.commit_cache import CommitCache
-from containers.git.commit_writer import write_commit
-from containers.git.commits import Commit, History, Identity, Signature, create_commit
+from containers.git.commit_writer import make_commit
+from containers.git.commits import Commit, History, Identity, Signature
 from containers.git.discovery import DiscoveredRepository, NotARepositoryError, discover
 from containers.git.held_commits import HeldCommits
 from containers.git.loose_objects import set_aside_ref
@@ -22,7 +22,8 @@ from containers.git.remote.submodule_remotes import SubmoduleRemotes
 from containers.git.stale_locks import remove_stale_lock
 from containers.git.user_config import absolute_urls, find_ignore_file, read_identity
 from containers.git.working_tree.administration import add_worktree, remove_worktree
-from containers.git.working_tree.checkout import BrokenWorktreeError, Checkout, UnusableWorktreeError
+from containers.git.working_tree.checkout import Checkout
+from containers.git.working_tree.errors import BrokenWorktreeError, UnusableWorktreeError
 from containers.git.working_tree.outer_checkouts import find_showing_checkout
 from containers.git.working_tree.secret_scan import SecretFoundError
 from containers.git.working_tree.task_repository import TaskRepositoryTemplate
@@ -194,18 +195,9 @@ class Repository:
         """
         content = message.replace("\0", "").encode(errors="surrogateescape")
         signed = signature or Signature(self.identity())
-        commit = None
-        if all(map(self._is_certain, parents)):
-            commit = write_commit(self.common, tree, parents, content, signed)
-        commit = commit or create_commit(self._writing, tree, parents, content, signed)
+        commit = make_commit(self._writing, self.common, self._commits, tree, parents, content, signed)
         self._commits.record(commit, parents)
         return commit
-
-    def _is_certain(self, commit: str) -> bool:
-        """Whether a commit is in the repository, without asking git again."""
-        if self._commits.is_recorded(commit):  # `git gc --prune=now` of the user may have removed it since
-            return (self.common / "objects" / commit[:2] / commit[2:]).is_file()
-        return bool(self._commits.tree(commit))
 
     def write(self, commit: Commit) -> str:
         """Write a commit object with its author and committer as they are; return its id. No branch moves."""

@@ -12,7 +12,8 @@ from filelock import FileLock
 
 from containers.filesystem import remove
 from containers.git.repository import Repository, UnusableWorktreeError
-from containers.git.working_tree.checkout import BrokenWorktreeError, Checkout
+from containers.git.working_tree.checkout import Checkout
+from containers.git.working_tree.errors import BrokenWorktreeError
 from containers.processes import kill_processes_in
 from containers.worktrees.copies import Copies
 from containers.worktrees.locks import WorktreeState, lock_worktree, quarantine, quarantine_mark, state_of

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from containers.filesystem import is_directory, remove
 from containers.git.command import Git, GitError
-from containers.git.working_tree.checkout import UnusableWorktreeError
+from containers.git.working_tree.errors import UnusableWorktreeError
 from containers.git.working_tree.worktree_paths import (
     POOL_MARKER,
     WorktreePaths,

@@ -24,9 +24,9 @@ from containers.filesystem import (
 from containers.git.command import Git, GitError
 from containers.git.commit_cache import CommitCache, Layout
 from containers.git.file_errors import file_errors
-from containers.git.index import empty_index
 from containers.git.loose_objects import LooseObjects, names_object
 from containers.git.working_tree.conversions import may_convert
+from containers.git.working_tree.errors import BrokenWorktreeError, UnusableWorktreeError
 from containers.git.working_tree.patch_size import free_space
 from containers.git.working_tree.secret_scan import refuse_secrets, with_temporary_objects
 from containers.git.working_tree.staging import StagedTree, Staging, stage_patch
@@ -39,6 +39,7 @@ from containers.git.working_tree.worktree_paths import (
     WorktreePaths,
     is_admin_of,
     owner_file,
+    prevent_pruning,
     write_owner,
 )
 from containers.temporary import temporary_directory
@@ -52,14 +53,6 @@ _TIME_LIMIT = 900.0
 """Seconds that a git call on a worktree may take; no call of a healthy repository takes that long."""
 _ATTEMPTS = 3
 """How often a reset, or a patch of files or objects that keep changing, is tried."""
-
-
-class BrokenWorktreeError(GitError):
-    """A worktree cannot be reset; it has to be removed and added again."""
-
-
-class UnusableWorktreeError(GitError):
-    """A worktree can neither be reset nor removed, as with files of another user in it."""
 
 
 class Checkout:
@@ -215,19 +208,7 @@ class Checkout:
                 remove(child)
         for name in LOCKED:
             self._paths.own(name).unlink(missing_ok=True)
-        self._prevent_pruning(commit)
-
-    def _prevent_pruning(self, commit: str) -> None:
-        """Leave a new index, which nobody reads, in the administrative directory.
-
-        While the worktree has no `.git`, `git gc` of the user removes an administrative directory that has
-        none, or one that is months old (git: `should_prune_worktree` in `worktree.c`).
-        """
-        index = self._paths.admin / "index"
-        if index.is_file():
-            os.utime(index)
-        else:
-            write_file(index, empty_index(commit))
+        prevent_pruning(admin, commit)
 
     def _detach(self, commit: str) -> None:
         """Detach HEAD, so that the reset does not move a branch that a task switched to."""
@@ -404,11 +385,7 @@ class Checkout:
         """Write the user's global ignore patterns and these to a file; return the git options that use it."""
         if not patterns:
             return ()
-        own, together = self._paths.own("excluded"), self._paths.own("ignored")
-        added = os.fsencode("".join(f"{pattern}\n" for pattern in patterns))
-        write_file(own, added)
-        write_file(together, self._read_user_ignores() + b"\n" + added)
-        return ("-c", f"core.excludesFile={together}")
+        return ("-c", f"core.excludesFile={self._paths.write_excludes(patterns, self._read_user_ignores())}")
 
     def _options(self) -> tuple[str, ...]:
         """Return git options with the real value of `core.fileMode`, regardless of the configuration."""

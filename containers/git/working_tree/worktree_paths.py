@@ -1,12 +1,13 @@
 """The directories of a worktree, and how git links them (https://git-scm.com/docs/gitrepository-layout)."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from containers.filesystem import is_directory, read_regular, remove
+from containers.filesystem import is_directory, read_regular, remove, write_file
+from containers.git.index import empty_index
 from containers.temporary import write_atomically
 
 LOCKED = ("index.lock", "staged.lock")
@@ -44,6 +45,14 @@ class WorktreePaths:
         """Return a file that the program keeps for this worktree, out of reach of tasks."""
         return self.scratch / f"{self.admin.name}.{suffix}"
 
+    def write_excludes(self, patterns: Iterable[str], user_ignores: bytes) -> Path:
+        """Write patterns to a file, and to another one with the user's; return that. Blocking."""
+        added = os.fsencode("".join(f"{pattern}\n" for pattern in patterns))
+        write_file(self.own("excluded"), added)
+        together = self.own("ignored")
+        write_file(together, user_ignores + b"\n" + added)
+        return together
+
     def remove_own_files(self) -> None:
         """Remove the program's files for this worktree. Blocking.
 
@@ -70,6 +79,23 @@ def read_pointer(dot_git: Path, base: Path | None = None) -> Path | None:
         return None
     target = os.fsdecode(content.removeprefix(b"gitdir: ").rstrip(b"\n"))
     return Path(os.path.normpath((base or dot_git.parent) / target))
+
+
+def prevent_pruning(admin: Path, commit: str) -> None:
+    """Leave a new index, which nobody reads, in an administrative directory. Blocking.
+
+    While the worktree has no `.git`, `git gc` of the user removes an administrative directory that has none, or
+    one that is months old (git: `should_prune_worktree` in `worktree.c`).
+
+    Args:
+        admin: The administrative directory.
+        commit: Any object id of the repository.
+    """
+    index = admin / "index"
+    if index.is_file():
+        os.utime(index)
+    else:
+        write_file(index, empty_index(commit))
 
 
 def read_heads(common: Path, *, is_bare: bool) -> Mapping[str, Path]:
