@@ -1,10 +1,10 @@
 """Read and change single entries of an index. Blocking; git's environment names the index."""
 
-import hashlib
 import os
 from collections.abc import Iterable, Mapping
 
 from containers.git.command import Git
+from containers.git.loose_objects import hash_like
 
 Entry = tuple[str, str]
 """The mode and the object id of a path."""
@@ -27,7 +27,7 @@ def empty_index(name: str) -> bytes:
         name: Any object id of the repository, whose length tells the hash.
     """
     header = b"DIRC" + (2).to_bytes(4) + (0).to_bytes(4)
-    return header + hashlib.new("sha1" if len(name) == 40 else "sha256", header).digest()  # noqa: PLR2004 - hex
+    return header + hash_like(name, header).digest()
 
 
 def put_entries(git: Git, entries: Mapping[str, Entry], *options: str) -> None:

@@ -1,11 +1,13 @@
-"""Loose objects that a loss of power left empty or damaged. Blocking.
+"""Loose objects: written without git, or left empty or damaged by a loss of power. Blocking.
 
 Git does not write an object again that exists, even if its file is empty. So a damaged file is set aside before
 the object is made again. Only the files of named objects are read: those of a run.
 """
 
 import hashlib
+import os
 import re
+import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -47,8 +49,41 @@ class LooseObjects:
         """
         return self.set_aside_damaged({"".join(parts) for parts in _NAMED.findall(message)})
 
+    def has(self, name: str) -> bool:
+        """Whether there is a file of an object."""
+        return self._path(name).is_file()
+
+    def write(self, name: str, data: bytes) -> bool:
+        """Write an object with its header; return whether its file is there, whole and on the disk.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        path = self._path(name)
+        if path.exists():
+            return not is_damaged(path, name)
+        path.parent.mkdir(exist_ok=True)
+        # Git removes old files of this name that a killed process left.
+        number, temporary = tempfile.mkstemp(prefix="tmp_obj_", dir=path.parent)
+        try:
+            with os.fdopen(number, "wb") as file:
+                file.write(zlib.compress(data, 1))
+                file.flush()
+                os.fchmod(number, 0o444)
+                os.fsync(number)
+            Path(temporary).rename(path)
+        except OSError:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        return True
+
     def _path(self, name: str) -> Path:
         return self.common / "objects" / name[:2] / name[2:]
+
+
+def hash_like(name: str, data: bytes = b"") -> "hashlib._Hash":
+    """Return a hash of data of the kind of an object id: SHA-1 has 40 digits, SHA-256 has 64."""
+    return hashlib.new("sha1" if len(name) == 40 else "sha256", data, usedforsecurity=False)  # noqa: PLR2004 - see above
 
 
 def names_object(message: str) -> bool:
@@ -61,7 +96,7 @@ def is_damaged(path: Path, name: str) -> bool:
 
     A file that is missing or cannot be read is not damaged, as far as is known.
     """
-    digest = hashlib.sha1(usedforsecurity=False) if len(name) == 40 else hashlib.sha256()  # noqa: PLR2004 - SHA-1
+    digest = hash_like(name)
     try:
         for content in _inflated(path):
             digest.update(content)

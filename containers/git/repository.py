@@ -12,7 +12,7 @@ from filelock import FileLock
 
 from containers.git.command import Git, GitError
 from containers.git.commit_cache import CommitCache
-from containers.git.commit_writer import make_commit
+from containers.git.commit_writer import CommitWriter
 from containers.git.commits import Commit, History, Identity, Signature
 from containers.git.discovery import DiscoveredRepository, NotARepositoryError, discover
 from containers.git.held_commits import HeldCommits
@@ -114,6 +114,7 @@ class Repository:
         self._writing = self._git.durable()
         self.history = History(self._writing)
         self._commits = CommitCache(self._git)
+        self._commit_writer = CommitWriter(self._writing, self.common, self._commits)
         self.held = HeldCommits(self._git, self._commits)
         self._identity: Identity | None = None
         self._ignore_file: Path | None = None
@@ -194,8 +195,7 @@ class Repository:
             GitError: The tree or a parent is not in the repository.
         """
         content = message.replace("\0", "").encode(errors="surrogateescape")
-        signed = signature or Signature(self.identity())
-        commit = make_commit(self._writing, self.common, self._commits, tree, parents, content, signed)
+        commit = self._commit_writer.create(tree, parents, content, signature or Signature(self.identity()))
         self._commits.record(commit, parents)
         return commit
 

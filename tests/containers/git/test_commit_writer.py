@@ -3,19 +3,25 @@
 import pytest
 from repositories import Clone
 
-from containers.git.commit_writer import write_commit
+from containers.git.command import Git
+from containers.git.commit_cache import CommitCache
+from containers.git.commit_writer import CommitWriter
 from containers.git.commits import Identity, Signature, create_commit
-from containers.git.repository import Repository
 
 DATE = "@1700000000 +0530"
 
 
+def writer(clone: Clone) -> CommitWriter:
+    """What creates the commits of a repository."""
+    git = Git.find(clone.user.environ, clone.path)
+    return CommitWriter(git, clone.path / ".git", CommitCache(git))
+
+
 def written(clone: Clone, message: bytes, signature: Signature) -> tuple[str | None, str]:
     """Return the commit that is written, and the one that git makes of the same."""
-    tree = clone.git("rev-parse", "HEAD^{tree}")
-    mine = write_commit(clone.path / ".git", tree, [clone.head], message, signature)
-    repository = Repository.open(clone.path, clone.user.environ)
-    return mine, create_commit(repository._git, tree, [clone.head], message, signature)  # noqa: SLF001
+    git, tree = Git.find(clone.user.environ, clone.path), clone.git("rev-parse", "HEAD^{tree}")
+    mine = writer(clone).write(tree, [clone.head], message, signature)
+    return mine, create_commit(git, tree, [clone.head], message, signature)
 
 
 @pytest.mark.parametrize("name", ["Uma User", "Ünï Cödé", "a", "J. R. de-la O'Hara", "名前", "Uma (she)"])
@@ -55,20 +61,20 @@ def test_message_that_git_would_change_is_left_to_git(clone: Clone, message: byt
 
 def test_missing_tree_and_shared_permissions_are_left_to_git(clone: Clone) -> None:
     signature = Signature(Identity("Uma", "uma@example.com"), DATE)
-    common, tree = clone.path / ".git", clone.git("rev-parse", "HEAD^{tree}")
-    assert write_commit(common, "0" * 40, [clone.head], b"a", signature) is None
-    assert write_commit(common, tree, [clone.head, clone.head], b"a", signature) is None
+    commits, tree = writer(clone), clone.git("rev-parse", "HEAD^{tree}")
+    assert commits.write("0" * 40, [clone.head], b"a", signature) is None
+    assert commits.write(tree, [clone.head, clone.head], b"a", signature) is None
     clone.git("config", "core.sharedRepository", "group")
-    assert write_commit(common, tree, [clone.head], b"a", signature) is None
+    assert writer(clone).write(tree, [clone.head], b"a", signature) is None
 
 
 def test_damaged_file_of_the_commit_is_left_to_git(clone: Clone) -> None:
     signature = Signature(Identity("Uma", "uma@example.com"), DATE)
-    common, tree = clone.path / ".git", clone.git("rev-parse", "HEAD^{tree}")
-    name = write_commit(common, tree, [clone.head], b"a", signature)
+    commits, tree = writer(clone), clone.git("rev-parse", "HEAD^{tree}")
+    name = commits.write(tree, [clone.head], b"a", signature)
     assert name
-    assert write_commit(common, tree, [clone.head], b"a", signature) == name
-    path = common / "objects" / name[:2] / name[2:]
+    assert commits.write(tree, [clone.head], b"a", signature) == name
+    path = clone.path / ".git/objects" / name[:2] / name[2:]
     path.chmod(0o644)
     path.write_bytes(b"")
-    assert write_commit(common, tree, [clone.head], b"a", signature) is None
+    assert commits.write(tree, [clone.head], b"a", signature) is None
