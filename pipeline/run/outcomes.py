@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from time import perf_counter
 
-from anyio import CancelScope, to_thread
+from anyio import CancelScope, sleep, to_thread
 
 from containers.git.repository import BranchMovedError, GitError
 from pipeline.events import TaskFinished, now
@@ -14,6 +14,10 @@ from pipeline.run.results.commits import commit_message, signature
 from pipeline.store.store import Store
 from tasks.keys import InputHashes
 from tasks.model import Outcome, Status
+
+TRIES = 10
+PAUSE = 0.1
+"""How often, with how many seconds in between, it is asked whether a run made what a branch was moved to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +96,11 @@ async def _set_branch(context: RunContext, branch: str, commit: str) -> None:
     try:
         await to_thread.run_sync(branches.set, branch, commit)
     except BranchMovedError:
-        await context.recorder.call(lambda store: branches.refresh(store, branch))
+        for _ in range(TRIES):
+            await context.recorder.call(lambda store: branches.refresh(store, branch))
+            if branch not in branches.refused:
+                break
+            await sleep(PAUSE)  # the run that moved it may not have stored its outcome yet
         await to_thread.run_sync(branches.set, branch, commit)
 
 

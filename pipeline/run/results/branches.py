@@ -1,7 +1,6 @@
 """Names and ownership of the branches that a run sets."""
 
 import re
-import time
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from threading import Lock
@@ -14,9 +13,6 @@ from pipeline.store.store import Store
 RUN_TRAILER = "Patchyard-Run:"
 TASK_TRAILER = "Plan-Task:"
 HEADS = "refs/heads/"
-_TRIES = 10
-_PAUSE = 0.1
-"""How often, with how many seconds in between, it is asked whether a run made what a branch was moved to."""
 _RUN = re.compile(rf"^{RUN_TRAILER} (\S+)$", re.MULTILINE)
 
 
@@ -78,12 +74,10 @@ class Branches:
                 self._known.pop(name, None)
                 return
             self._known[name] = commit
-            for _ in range(_TRIES):  # the run that moved it may not have stored its outcome yet
-                reason = self._why_not(store, name, commit, self._repository.checked_out())
-                if reason is None:
-                    return
-                time.sleep(_PAUSE)
-            self.refused[name] = reason or ""
+            if reason := self._why_not(store, name, commit, self._repository.checked_out()):
+                self.refused[name] = reason
+            else:
+                self.refused.pop(name, None)
 
     def set(self, name: str, commit: str) -> None:
         """Set a branch to a commit. Blocking.
