@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import click
 
-from containers.git.repository import Repository
+from containers.git.repository import NotARepositoryError, Repository
 from pipeline.run.stored.open_store import open_store
 from pipeline.store.engine import VARIABLE
 from pipeline.store.store import Store
@@ -44,6 +44,15 @@ def environment() -> Mapping[str, str]:
     override = {VARIABLE: context.meta[VARIABLE]} if context and VARIABLE in context.meta else {}
     secrets = (context and context.find_root().obj) or {}
     return {**os.environ, **secrets, **override}
+
+
+def repository_if_any(path: Path, environ: Mapping[str, str]) -> tuple[Repository | None, Path]:
+    """Return the repository of a path and its root; `None` and the path itself outside of one. Blocking."""
+    try:
+        repository = Repository.open(path, environ)
+    except NotARepositoryError:
+        return None, path
+    return repository, repository.root
 
 
 @contextmanager

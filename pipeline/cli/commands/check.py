@@ -8,8 +8,7 @@ from typing import Any
 import click
 
 from containers.agents.prompt import prompt
-from containers.git.repository import NotARepositoryError, Repository
-from pipeline.cli.process import BAD_PLAN
+from pipeline.cli.process import BAD_PLAN, repository_if_any
 from pipeline.config.sources import load
 from pipeline.config.trust import Grant, TrustStore, needed_grants, trust_command
 from pipeline.events import now, timestamp
@@ -108,11 +107,7 @@ def check_plan(  # noqa: PLR0913 - what is checked, and how it is shown
     Raises:
         PatchyardError: The plan cannot be read, or the configuration or an agent is invalid.
     """
-    try:
-        repository = Repository.open(repo, environ)
-        root = repository.root
-    except NotARepositoryError:
-        repository, root = None, repo
+    repository, root = repository_if_any(repo, environ)
     sources = load(flags, environ, root)
     parsed = parse_plan(read_plan(path), sources, environ)
     if as_json:

@@ -1,23 +1,23 @@
 """Command `convert`: write a plan of any dialect as a plan of the native format."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from containers.filesystem import is_directory
-from containers.git.repository import NotARepositoryError, Repository
+from containers.git.repository import Repository
 from containers.temporary import write_atomically
 from pipeline.cli.commands.check import print_diagnostics
 from pipeline.cli.options import plan_arguments, plan_path, reading_options, repo_option
-from pipeline.cli.process import BAD_PLAN, environment, exit_with
+from pipeline.cli.process import BAD_PLAN, environment, exit_with, repository_if_any
 from pipeline.config.sources import load
 from pipeline.run.call.plan_file import (
     CallError,
+    documents_in,
     parse_plan,
-    plan_directory,
     read_plan,
     with_existing_neighbours,
 )
@@ -77,11 +77,7 @@ def convert_plan(  # noqa: PLR0913 - what is read, and where it is written
     """
     if output is not None:
         _check_output(output, force=force)
-    try:
-        repository = Repository.open(repo, environ)
-        root = repository.root
-    except NotARepositoryError:
-        repository, root = None, repo
+    repository, root = repository_if_any(repo, environ)
     sources = load(flags, environ, root)
     file = read_plan(path)
     parsed = parse_plan(file, sources, environ)
@@ -129,18 +125,10 @@ def _documents(plan: Plan, repository: Repository | None, base: str, output: Pat
         directory = output.parent if output is not None else Path()
         beside = with_existing_neighbours(plan, None, base).neighbours
         return tuple(Path(os.path.relpath(path, directory)).as_posix() for path in beside)
-    at_base = {f"/{path}" for path in with_existing_neighbours(plan, repository, base).neighbours}
-    named = _named_from_root(plan, repository.root.resolve())
-    return tuple(dict.fromkeys(name for name, exists in named if exists or name in at_base))
-
-
-def _named_from_root(plan: Plan, root: Path) -> Iterator[tuple[str, bool]]:
-    """Yield the paths of a plan's documents, from the repository's root, and whether each is on the disk."""
-    directory = plan_directory(plan.path, root)
-    for name in plan.neighbours:
-        path = root / name.lstrip("/") if name.startswith("/") else directory / name
-        if path.is_relative_to(root):
-            yield f"/{path.relative_to(root).as_posix()}", path.exists()
+    names = documents_in(plan, repository)
+    at_base = set(repository.paths_in(base, names))
+    root = repository.root.resolve()
+    return tuple(dict.fromkeys(f"/{name}" for name in names if name in at_base or (root / name).exists()))
 
 
 def _write(content: bytes, output: Path | None) -> None:

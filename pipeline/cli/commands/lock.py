@@ -12,10 +12,9 @@ from containers.dagger_engine.engines import EngineAddress, connect_engines
 from containers.dagger_engine.images import digest_of, resolve_digests
 from containers.dagger_engine.query import EngineError
 from containers.dagger_engine.runner import DEFAULT_IMAGE
-from containers.git.repository import NotARepositoryError, Repository
 from containers.temporary import sweep, temporary_directory
 from pipeline.cli.options import repo_option
-from pipeline.cli.process import environment
+from pipeline.cli.process import environment, repository_if_any
 from pipeline.config.lockfile import Lock, LockError
 from pipeline.config.sources import Sources, load
 from pipeline.config.trust import require_trust
@@ -81,10 +80,7 @@ def _change(name: str, known: Lock, made: Lock) -> str:
 
 def _lock_directory(repo: Path) -> Path:
     """Return the directory of the lock file: the root of the repository, or `repo` outside of one."""
-    try:
-        return Repository.open(repo, environment()).root
-    except NotARepositoryError:
-        return repo
+    return repository_if_any(repo, environment())[1]
 
 
 def _images_of_plans(plans: Iterable[str], sources: Sources) -> list[str]:

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from containers.git.repository import NotARepositoryError, Repository
-from pipeline.cli.process import environment
+from pipeline.cli.process import environment, repository_if_any
 from pipeline.store.engine import VARIABLE as DATABASE_VARIABLE
 from tasks.errors import PatchyardError
 
@@ -92,7 +91,4 @@ def serve(  # noqa: PLR0913 - the command's own parameters
 
 def _default_root(environ: Mapping[str, str]) -> Path:
     """Return the root of the current repository, or the current directory outside of one."""
-    try:
-        return Repository.open(Path(), environ).root
-    except NotARepositoryError:
-        return Path()
+    return repository_if_any(Path(), environ)[1]

@@ -22,7 +22,7 @@ from pipeline.store.records import Run, StoredAttempt, StoredTask
 from pipeline.store.store import Store, UnknownRunError
 from pipeline.view.log_text import LogText
 from tasks.errors import PatchyardError
-from tasks.model import Conflict, Patch, Status
+from tasks.model import Patch, Status
 from tasks.text import printable
 
 attempt_option = click.option(
@@ -139,20 +139,22 @@ def status(run_name: str | None, repo: Path, *, as_json: bool) -> None:
                 state = "interrupted" if is_dead(store, run, environment()) else "running"
                 where = f"{attempt.worktree} {attempt.task}"
                 click.echo(printable(f"{where} {state}, started at {since}: {attempt.title}"))
-        for conflict in store.conflicts(run.id):
-            click.echo(printable(f"{_batch_of(run, conflict)}{conflict}"))
+        if found := store.conflicts(run.id):
+            has_batches = _has_batches(run)
+            for conflict in found:
+                where = f"batch {conflict.batch}: " if has_batches else ""
+                click.echo(printable(f"{where}{conflict}"))
         for item in stored:
             if item.outcome.error and item.outcome.status not in {Status.SKIPPED, Status.CANCELLED}:
                 click.echo(printable(f"\ntask {item.outcome.task}: {item.outcome.error}"))
 
 
-def _batch_of(run: Run, conflict: Conflict) -> str:
-    """Return what a line about a conflict begins with: its batch, unless the plan of the run has none."""
+def _has_batches(run: Run) -> bool:
+    """Whether the plan of a run has batches, as far as is known."""
     try:
-        plan = plan_of(run)
+        return plan_of(run).has_batches
     except PatchyardError:  # the store knows batches alone
-        plan = None
-    return f"batch {conflict.batch}: " if plan is None or plan.has_batches else ""
+        return True
 
 
 def _patch_of(store: Store, run: Run, task: str | None, number: int) -> Patch | None:

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import click
 
-from containers.git.repository import NotARepositoryError, Repository
 from pipeline.cli.options import repo_option
-from pipeline.cli.process import environment
+from pipeline.cli.process import environment, repository_if_any
 from pipeline.config.sources import load
 from pipeline.config.trust import TrustStore, needed_grants
 from pipeline.run.call.plan_file import parse_plan, read_plan
@@ -27,10 +26,7 @@ def trust(plan: str | None, repo: Path, *, revoke: bool) -> None:
     remembered in ~/.local/state/patchyard/trust.
     """
     environ = environment()
-    try:
-        root = Repository.open(repo, environ).root
-    except NotARepositoryError:
-        root = repo
+    _, root = repository_if_any(repo, environ)
     sources, settings, batches = load({}, environ, root), PlanSettings(), None
     if plan is not None:
         parsed = parse_plan(read_plan(plan), sources, environ)

@@ -86,14 +86,18 @@ def with_existing_neighbours(plan: Plan, repository: Repository | None, base: st
         beside = (directory / name for name in plan.neighbours if not name.startswith("/"))
         found = (Path(os.path.normpath(path)).as_posix() for path in beside if path.exists())
         return replace(plan, neighbours=tuple(found))
+    return replace(plan, neighbours=repository.paths_in(base, documents_in(plan, repository)))
+
+
+def documents_in(plan: Plan, repository: Repository) -> tuple[str, ...]:
+    """Return the paths of a plan's documents from a repository's root, whether they exist or not. Blocking."""
     root = repository.root.resolve()
-    directory = plan_directory(plan.path, root)
+    directory = _plan_directory(plan.path, root)
     paths = (root / name.lstrip("/") if name.startswith("/") else directory / name for name in plan.neighbours)
-    inside = [path.relative_to(root).as_posix() for path in paths if path.is_relative_to(root)]
-    return replace(plan, neighbours=repository.paths_in(base, inside))
+    return tuple(path.relative_to(root).as_posix() for path in paths if path.is_relative_to(root))
 
 
-def plan_directory(path: str, root: Path) -> Path:
+def _plan_directory(path: str, root: Path) -> Path:
     """Return the directory of a plan's file, or that which is the plan, in a repository. Blocking.
 
     A plan outside of the repository whose relative path is one of the repository's is a copy of that.
