@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from pipeline.config.settings import SETTINGS
 from pipeline.config.table import Setting
 from tasks.model import Mode
+from tasks.task_ids import PATTERN
 
 ExecutionStatus = Literal["started", "paused", "executing", "complete", "failed"]
 BatchStatus = Literal["pending", "ready", "executing", "complete", "failed"]
@@ -17,7 +18,7 @@ TaskStatus = Literal["pending", "in_progress", "pr_created", "merged", "complete
 ExecutionMode = Literal["local", "parallel", "dagger"]
 PREFIX = "/api/v1/autonomous"
 """How the addresses of the API begin."""
-TASK_PATTERN = r"^[0-9A-Za-z_][0-9A-Za-z._-]{0,127}$"
+TASK_PATTERN = f"^{PATTERN}$"
 RUN_PATTERN = r"^[0-9A-Za-z][0-9A-Za-z-]{0,63}$"
 MAX_NUMBER = 1_000_000
 EVENTS = {

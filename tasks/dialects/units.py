@@ -12,8 +12,7 @@ from tasks.dialects.inference import inferred
 from tasks.model import Batch, Plan, Task
 from tasks.plan.links import cycles
 from tasks.plan.parser import plan_name
-
-_NOT_IN_BRANCHES = re.compile(r"[^A-Za-z0-9._-]+|\.{2,}")
+from tasks.task_ids import as_task_id
 
 _BOLD = re.compile(r"(\*\*|__)(?=\S)(.+?)(?<=\S)\1")
 
@@ -48,7 +47,7 @@ def _with_own_ids(units: Iterable[Unit], report: Report) -> tuple[Unit, ...]:
     names: dict[str, str] = {}
     taken: dict[str, Unit] = {}
     for unit in units:
-        plain = _NOT_IN_BRANCHES.sub("-", unit.id).strip("-.") or "task"
+        plain = as_task_id(unit.id)
         name = free_id(plain, taken)
         if name != plain:
             message = f"task {plain} is already on line {taken[plain].line}; this one is called {name}"

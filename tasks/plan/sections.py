@@ -11,6 +11,7 @@ from tasks.diagnostics import Report, quoted
 from tasks.model import FileAction
 from tasks.plan.blocks import FIELDS, Block, Document, FieldKind, without_comments
 from tasks.plan.marks import is_marked_done, is_struck_out, without_done, without_open
+from tasks.task_ids import is_task_id
 
 _NUMBER = r"[0-9]{1,9}"
 _SEPARATED = r"(?:\s*[:–—]\s*|\s+-\s+|[.)](?=\s)\s*)(?P<title>.*)"  # noqa: RUF001 - the dashes that people type
@@ -31,6 +32,10 @@ _NEARLY = re.compile(r"(?i)(?P<word>batch|task)\s+#?(?P<id>[0-9]\S*|[a-z](?=\s*[
 _BATCH_LEVELS = (2, 3)
 _TASK_LEVELS = (2, 3, 4)
 _GROUP_LEVELS = (2,)
+NO_ID = (
+    "cannot be the id of a task: it is part of a branch's name; use letters, digits, `_`, `-` and single `.`,"
+    " and begin with a letter, a digit or `_`"
+)
 _LEAD = re.compile(rf"(?:\[[ xX]\]|[^\w\s\x00-\x7f]+)\s+(?=(?i:task|batch|{GROUP_WORDS})\s)")
 """What may be in front of a heading's words: a box, or a picture."""
 
@@ -228,6 +233,8 @@ def _heading(
         if match := pattern.fullmatch(plain):
             if level in levels and not (underlined and kind is not Kind.BATCH):
                 number = _id(match, kind, extended=document.extended)
+                if kind is Kind.TASK and not is_task_id(number):
+                    report.error(*where, f"{quoted(number)} {NO_ID}")
                 title = " ".join((match["title"] or "").split())
                 section = Section(kind, level, number, title, block.start, where[1], below=block.end)
                 section.done, section.word = done, kind.name.lower()

@@ -250,3 +250,11 @@ def test_escaped_lines_are_read_as_they_were() -> None:
 
     assert with_escapes(text, frozenset({0})) == "\\**Run:** a\n\\\\# b\n   \\\\**c\nd"
     assert given(with_escapes(text, frozenset({0}))) == text
+
+
+@pytest.mark.parametrize("name", ["`../x`", "`a/b`", "`été`", "`.a`", "`-x`", "`a..b`", "`a.lock`", "1..2"])
+def test_an_id_that_cannot_be_in_the_name_of_a_branch_is_an_error(name: str) -> None:
+    parsed = parse(f"{FRONT}### Task {name}: A\n\nText.\n", "plan.md", agent="agent")
+    (error,) = parsed.errors
+    assert (error.line, error.column) == (5, 1)
+    assert "cannot be the id of a task: it is part of a branch's name" in error.message
