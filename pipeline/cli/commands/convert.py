@@ -21,10 +21,11 @@ from pipeline.run.call.plan_file import (
     read_plan,
     with_existing_neighbours,
 )
+from tasks.dialects.wording import named
 from tasks.model import NATIVE, Plan
 from tasks.plan.parser import NO_AGENT, parse
 from tasks.plan.writer import differing, native_text
-from tasks.text import article, plural, printable
+from tasks.text import plural, printable
 
 
 @click.command()
@@ -93,7 +94,7 @@ def convert_plan(  # noqa: PLR0913 - what is read, and where it is written
         documents = _documents(plan, repository, base, output)
         _write(_text(replace(plan, neighbours=documents)).encode(), output)
     if output is not None:
-        what = f"{plural(len(plan.tasks), 'task')} of {article(plan.dialect)} {plan.dialect} plan"
+        what = f"{plural(len(plan.tasks), 'task')} of {named(plan.dialect)}"
         click.echo(printable(f"{output}: {what}"))
     return 0
 
