@@ -107,10 +107,7 @@ def parse_order(value: object) -> Order:
 
 def parse_pull_request(value: object) -> PullRequestScope:
     """Return what has a pull request of its own."""
-    try:
-        return PullRequestScope(str(value).strip().lower())
-    except ValueError:
-        raise ValueError(f"expected one of {', '.join(PullRequestScope)}") from None
+    return _choice(PullRequestScope, value)
 
 
 def parse_seconds(value: object) -> float:

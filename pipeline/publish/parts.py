@@ -90,10 +90,10 @@ def in_order(tasks: Sequence[str], builds_on: Mapping[str, Collection[str]]) -> 
     return found
 
 
-def reach(names: Iterable[str], builds_on: Mapping[str, Collection[str]]) -> set[str]:
-    """Return everything that some names build on, directly or not, without what they do not lead to."""
+def reach(name: str, builds_on: Mapping[str, Collection[str]]) -> set[str]:
+    """Return everything that one builds on, directly or not."""
     found: set[str] = set()
-    pending = [other for name in names for other in builds_on.get(name, ())]
+    pending = list(builds_on.get(name, ()))
     while pending:
         name = pending.pop()
         if name not in found:
@@ -112,7 +112,7 @@ def _group_of(task: Task, titles: Mapping[int, str]) -> tuple[str, str, str]:
 
 def _joined(below: Mapping[str, Collection[str]]) -> list[list[str]]:
     """Return groups that build on each other together, in their order, each after what it builds on."""
-    reached = {key: reach([key], below) for key in below}
+    reached = {key: reach(key, below) for key in below}
     circles: dict[str, list[str]] = {}
     first: dict[str, str] = {}
     for key in below:

@@ -55,11 +55,6 @@ class Publication:
     commits: tuple[str, ...] = ()
 
     @property
-    def label(self) -> str:
-        """What it is, for a sentence."""
-        return label(self.task, is_shared=bool(self.tasks))
-
-    @property
     def own_commits(self) -> tuple[str, ...]:
         """The commits of its tasks, each with one parent."""
         return self.commits or (self.branch.commit,)

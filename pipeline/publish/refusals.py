@@ -13,7 +13,7 @@ def large_files(
 ) -> Mapping[str, Mapping[str, int]]:
     """Return the files that the forge advises against or does not take: sizes by path, by commit.
 
-    None if a commit cannot be read: its push fails, and says why.
+    Nothing if a commit cannot be read: its push fails, and says why.
     """
     limits = destination.forge.file_limits
     commits = [commit for publication in publications for commit in publication.own_commits]

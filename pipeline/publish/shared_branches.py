@@ -9,7 +9,7 @@ from containers.git.picking import pick
 from containers.git.repository import Merge, Repository
 from pipeline.publish.parts import Part, in_order, reach
 from pipeline.run.results.bases import find_conflicting_tasks
-from pipeline.run.results.commits import signature
+from pipeline.run.results.commits import merge_message, signature
 from pipeline.store.records import Run, SharedBranch, StoredTask
 from tasks.model import Conflict
 
@@ -101,9 +101,9 @@ class Composer:
             if made.start_branch is None:
                 made.start, made.start_branch = one.tip, one.branch
             else:
-                text = f"{self._run.plan_title}: {part.name}-base\n\nPatchyard-Run: {self._run.id}\n"
+                text = merge_message(self._run.plan_title, f"{part.name}-base", self._run.id)
                 signed = signature(self._run, self._run.started_at)
-                merge = self._repository.merge(made.start, one.tip, f"patchyard: {text}", signed)
+                merge = self._repository.merge(made.start, one.tip, text, signed)
                 if merge.commit is None:
                     continue  # what builds on it is left out
                 made.start, made.start_branch = merge.commit, self._branch(f"{part.name}-base")
@@ -172,8 +172,8 @@ class Composer:
 
     def _conflict(self, made: Composed, task: str, files: tuple[str, ...]) -> str:
         """Return a sentence about the conflict of a task with those before it."""
-        below = reach([task], self._builds_on)
-        before = [self._items[name].outcome for name in self._items if name in made.contained - below]
+        others = made.contained - reach(task, self._builds_on)
+        before = [item.outcome for name, item in self._items.items() if name in others]
         late = self._items[task].outcome
         names, found = find_conflicting_tasks(late, before, files, self._trial)
         return str(Conflict(late.batch, (*names, task), found))

@@ -17,11 +17,10 @@ from containers.git.repository import GitError, Repository
 from pipeline.events import timestamp
 from pipeline.report.decode import decode
 from pipeline.report.files import ReportError, read_regular_file
-from pipeline.run.stored.status import plan_of
+from pipeline.run.stored.status import known_plan
 from pipeline.store.records import Run, StoredStep, StoredTask
 from pipeline.store.run_options import PublishOptions
 from pipeline.store.store import Store
-from tasks.errors import PatchyardError
 from tasks.keys import AgentUse, InputHashes, canonical
 from tasks.model import Conflict, Plan, Task
 
@@ -193,7 +192,7 @@ def build_report(repository: Repository, store: Store, run: Run) -> Report:
         GitError: The repository does not have the run's base.
     """
     inputs, stored = store.inputs(run.id), store.tasks(run.id)
-    plan = _plan_of(run)
+    plan = known_plan(run)
     planned = {task.id: task for task in plan.tasks} if plan else {}
     tasks = tuple(
         _with_plan(_task(item, inputs.get(item.outcome.task), steps), planned.get(item.outcome.task))
@@ -244,14 +243,6 @@ def read_report(path: Path) -> Report:
     except ValueError as error:
         raise ReportError(f"{path}: {error}") from None
     return report
-
-
-def _plan_of(run: Run) -> Plan | None:
-    """Return the plan of a run; `None` if its text cannot be read any more: the store has its tasks."""
-    try:
-        return plan_of(run)
-    except PatchyardError:
-        return None
 
 
 def _plan_part(run: Run, plan: Plan | None) -> PlanPart:

@@ -67,7 +67,7 @@ def _check_commits(_: click.Context, __: click.Parameter, commits: tuple[str, ..
     "--pull-request",
     type=click.Choice([str(scope) for scope in PullRequestScope]),
     help="Open a pull request for each task, for each group of tasks, or one for the plan.  "
-    f"[default: as published last, else {GIVEN}]",
+    f"[default: that of the shared pull requests that it has, else {GIVEN}]",
 )
 @click.option(
     "--draft", is_flag=True, default=None, help=f"Open the pull requests as drafts.  [default: {GIVEN}]"

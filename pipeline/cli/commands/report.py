@@ -11,10 +11,9 @@ from containers.git.repository import Repository
 from pipeline.cli.options import database_option, repo_option
 from pipeline.cli.process import environment, repository_and_store
 from pipeline.events import now
-from pipeline.run.stored.status import current_status, plan_of
+from pipeline.run.stored.status import current_status, known_plan
 from pipeline.store.records import Run
 from pipeline.store.store import Store
-from tasks.errors import PatchyardError
 from tasks.text import printable
 
 FORMATS = MappingProxyType(
@@ -83,11 +82,7 @@ def _render_timeline(store: Store, run: Run, as_format: str) -> str:
     from pipeline.report.junit import junit  # noqa: PLC0415 - start-up stays quick
     from pipeline.view.timeline_builder import source_of, timeline  # noqa: PLC0415 - start-up stays quick
 
-    try:
-        plan = plan_of(run)
-    except PatchyardError:  # the store has the tasks that were started, so the report does not need the plan
-        plan = None
-    moment = now()
+    plan, moment = known_plan(run), now()
     status = current_status(store, run, environment())
     source = source_of(store, run, status, plan)
     view = timeline(source, moment)

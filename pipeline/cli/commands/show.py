@@ -17,11 +17,10 @@ from pipeline.console import outcome_table, show, table
 from pipeline.events import outcome_fields, timestamp
 from pipeline.run.control import host_name
 from pipeline.run.paths import log_path, run_directory
-from pipeline.run.stored.status import current_status, is_dead, plan_of
+from pipeline.run.stored.status import current_status, is_dead, known_plan
 from pipeline.store.records import Run, StoredAttempt, StoredTask
 from pipeline.store.store import Store, UnknownRunError
 from pipeline.view.log_text import LogText
-from tasks.errors import PatchyardError
 from tasks.model import Patch, Status
 from tasks.text import printable
 
@@ -151,10 +150,8 @@ def status(run_name: str | None, repo: Path, *, as_json: bool) -> None:
 
 def _has_batches(run: Run) -> bool:
     """Whether the plan of a run has batches, as far as is known."""
-    try:
-        return plan_of(run).has_batches
-    except PatchyardError:  # the store knows batches alone
-        return True
+    plan = known_plan(run)
+    return plan is None or plan.has_batches
 
 
 def _patch_of(store: Store, run: Run, task: str | None, number: int) -> Patch | None:

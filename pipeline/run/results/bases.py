@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from containers.git.repository import Merge, Repository, Signature
+from pipeline.run.results.commits import merge_message
 from tasks.model import Batch, Conflict, Outcome, Plan, Task
 from tasks.schedule import foundations, needed_tasks
 
@@ -155,7 +156,7 @@ class Bases:
         return joined
 
     def _merge(self, ours: str, theirs: str, what: str) -> Merge:
-        message = f"patchyard: {self._plan.title or self._plan.name}: {what}\n\nPatchyard-Run: {self._run}\n"
+        message = merge_message(self._plan.title or self._plan.name, what, self._run)
         history = self._repository.history
 
         def once() -> Merge:

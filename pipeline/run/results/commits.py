@@ -32,6 +32,11 @@ def commit_message(task: Task, run: str) -> str:
     return f"{commit_text(task)}\n\n{TASK_TRAILER} {task.id}\n{RUN_TRAILER} {run}\n"
 
 
+def merge_message(plan: str, what: str, run: str) -> str:
+    """Return the message of a commit that merges others of a run, with the trailer that names the run."""
+    return f"patchyard: {plan}: {what}\n\n{RUN_TRAILER} {run}\n"
+
+
 def recreate_commit(repository: Repository, run: Run, task: Task, outcome: Outcome) -> str:
     """Recreate the commit of a stored outcome from its patch, and return its id. Blocking.
 

@@ -39,6 +39,14 @@ def plan_of(run: Run) -> Plan:
     return select(parsed.plan, start_batch=chosen.start_batch, end_batch=chosen.end_batch, tasks=chosen.tasks)
 
 
+def known_plan(run: Run) -> Plan | None:
+    """Return `plan_of` of a run; `None` if its text cannot be read any more: the store has its tasks."""
+    try:
+        return plan_of(run)
+    except PatchyardError:
+        return None
+
+
 def current_status(store: Store, run: Run, environ: Mapping[str, str]) -> RunStatus:
     """Return the status of a run: `INTERRUPTED` if it is stored as active and its process is dead."""
     if not run.status.is_active or not is_dead(store, run, environ):
