@@ -32,6 +32,7 @@ _ENTRY = re.compile(
     r"\s*(?:[.:：)、]|\s[—–-]\s)\**\s*(?P<title>.*)"  # noqa: RUF001 - the marks that people type
 )
 _NUMBERED = re.compile(r"(?P<id>[0-9]+(?:\.[0-9]+)*[a-z]?|F[0-9]+)\s*(?:[.:：)、]|\s[—–-]\s)\s*(?P<title>.*)")  # noqa: RUF001 - likewise
+_ABOVE = re.compile(r"(?i)\b(?:previous|prior|preceding|earlier|above)\b")
 _FIELD = re.compile(
     r"(?i)(?:^|\|)[\s>]*(?:[-*+]\s+)?[*_]{0,2}(?P<name>blocked\s*by|depends\s*on|dependenc(?:y|ies)|wave|parallel\s+group"
     r"|parallelization|can\s+(?:run\s+in\s+)?parallel|message)[*_]{0,2}\s*[:：]?[*_]{0,2}\s*(?P<value>[^|]*)"  # noqa: RUF001 - likewise
@@ -269,11 +270,11 @@ def _ordered(outline: Outline, entries: list[_Entry], units: list[Unit], report:
     names = _names(entries)
     listed, _ = matrix(outline, 0, len(outline.lines), names)
     own = tuple(entry.id for entry in entries if not entry.is_final)
-    # What "all tasks" are: an entry may be blocked by a later one, but by none of the final wave.
+    # What "all other tasks" are: an entry may be blocked by a later one, but by none of the final wave.
     others = [entry.id for entry in entries if not entry.id.startswith("F")]
     waits: dict[str, tuple[str, ...] | None] = {}
     for entry in entries:
-        said = _said(outline, entry, replace(names, before=_without(others, entry.id)), report)
+        said = _said(outline, entry, names, others, report)
         waits[entry.id] = listed.get(entry.id) if said is None else said
         if entry.is_final:
             waits[entry.id] = own
@@ -288,12 +289,15 @@ def _names(entries: list[_Entry]) -> Names:
     return Names(Ids({entry.id: entry.id for entry in entries}), waves)
 
 
-def _said(outline: Outline, entry: _Entry, names: Names, report: Report) -> tuple[str, ...] | None:
-    """Return what an entry says that it is blocked by, or `None`."""
+def _said(
+    outline: Outline, entry: _Entry, names: Names, others: Sequence[str], report: Report
+) -> tuple[str, ...] | None:
+    """Return what an entry says that it is blocked by, or `None`; `others` may be meant by "all tasks"."""
     for name, value, at in _fields(outline, entry):
         if not name.startswith(("blocked", "depend")):
             continue
-        found: Named = named(value, names)
+        at_most = others.index(entry.id) if _ABOVE.search(value) and entry.id in others else len(others)
+        found: Named = named(value, replace(names, before=others[:at_most]))
         if found.unknown:
             missing = ", ".join(found.unknown)
             report.warning(
@@ -302,14 +306,6 @@ def _said(outline: Outline, entry: _Entry, names: Names, report: Report) -> tupl
         if found.says:
             return tuple(other for other in found.ids if other != entry.id)
     return None
-
-
-def _without(names: Sequence[str], name: str) -> Sequence[str]:
-    """Return names without one of them."""
-    if name not in names:
-        return names
-    at = names.index(name)
-    return [*names[:at], *names[at + 1 :]]
 
 
 def _implied(entries: list[_Entry]) -> dict[str, tuple[str, ...]]:

@@ -264,3 +264,25 @@ def test_text_without_indentation_belongs_to_the_entry_above() -> None:
     assert "this" in found.tasks[0].implementation
     assert "note" in found.tasks[0].implementation
     assert "that" in found.tasks[1].implementation
+
+
+def test_what_is_above_an_entry_and_all_others() -> None:
+    text = HEAD + "".join(
+        entry(number, f"**Blocked By**: {said}")
+        for number, said in (
+            ("1", "None"),
+            ("2", "the previous task"),
+            ("3", "all previous tasks"),
+            ("4", "None"),
+            ("5", "all other tasks"),
+            ("6", "None"),
+        )
+    )
+    assert waits(text) == {
+        "1": (),
+        "2": ("1",),
+        "3": ("1", "2"),
+        "4": (),
+        "5": ("1", "2", "3", "4", "6"),
+        "6": (),
+    }
