@@ -112,8 +112,10 @@ def _with_optional(batch: Batch) -> Batch:
 
 def unknown(parsed: Parsed, source: Source) -> Parsed:
     """Return what to say of a text that no dialect reads, unless it has headings of native tasks."""
+    if parsed.plan is not None:
+        return parsed
     headings = () if source.is_json else source.outline.headings
-    if parsed.plan is not None or any(_HEADING.match(heading.text) for heading in headings):
+    if any(_HEADING.match(heading.text) for heading in headings):
         return parsed
     if source.path.endswith(".json") and (broken := _json_errors(source)):
         return Parsed(None, broken)

@@ -6,15 +6,12 @@ from tasks.model import Plan
 from tasks.text import article
 
 _SPELLING = MappingProxyType({"bmad": "BMAD", "gsd": "GSD"})
-_SPELT = frozenset("AEFHILMNORSX")
-"""Letters whose names begin with a vowel."""
 
 
 def named(dialect: str) -> str:
     """Return a dialect with its article, such as `a GSD plan` or `an openspec plan`."""
     name = _SPELLING.get(dialect, dialect)
-    before = ("an" if name[0] in _SPELT else "a") if name.isupper() else article(name)
-    return f"{before} {name} plan"
+    return f"{article(name)} {name} plan"
 
 
 def nothing_left(plan: Plan) -> str | None:
