@@ -68,17 +68,18 @@ def code_span(text: str) -> str:
     each delimiter is stripped, so that a text may begin or end with a backtick.
     """
     text = " ".join(text.splitlines()) or " "
-    delimiter = "`" * (_longest_run(text) + 1)
+    delimiter = "`" * (longest_run(text) + 1)
     space = " " if text.startswith("`") or text.endswith("`") else ""
     return f"{delimiter}{space}{text}{space}{delimiter}"
 
 
 def fence(text: str, language: str = "") -> str:
     """Return text as a fenced Markdown code block, whose fence is longer than any run of backticks in it."""
-    delimiter = "`" * max(3, _longest_run(text) + 1)
+    delimiter = "`" * max(3, longest_run(text) + 1)
     content = text.strip("\n")
     return f"{delimiter}{language}\n{content}\n{delimiter}"
 
 
-def _longest_run(text: str) -> int:
+def longest_run(text: str) -> int:
+    """Return the length of the longest run of backticks in a text."""
     return max(map(len, _BACKTICKS.findall(text)), default=0)

@@ -124,6 +124,10 @@ class Document:
         lines = enumerate(block.token.meta["items"], block.start)
         return [Block("list_item_open", line, line + 1, text, block.token, 0, 0) for line, text in lines]
 
+    def as_text(self, start: int, end: int, content: str = "") -> Block:
+        """Return lines (0-based, `end` not included) as a block of text."""
+        return Block("text", start, end, content, self.tokens[0], 0, 0)
+
     def column(self, line: int, text: str = "", after: int = 0) -> int:
         """Return the 1-based column of `text` on a line (0-based), else that of its first word.
 

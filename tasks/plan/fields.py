@@ -17,7 +17,7 @@ from tasks.plan.commands import (
     title_of,
     unwrap,
 )
-from tasks.plan.files import LISTS, without_checkbox
+from tasks.plan.files import LISTS, is_caption, without_checkbox
 from tasks.plan.sections import Field
 from tasks.plan.verbatim import content, given
 
@@ -87,7 +87,7 @@ class FieldReader:
             if blocks and blocks[0].kind == "text" and blocks[0].start == field.end:
                 text = f"{text}\n{blocks[0].content}"
                 blocks = blocks[1:]
-            if not (blocks and _is_caption(text)):
+            if not (blocks and is_caption(text)):
                 checks += self._paragraph(text, field.line)
         return checks + list(self._checks(blocks))
 
@@ -239,7 +239,7 @@ class FieldReader:
         fences = [block for block in blocks if block.kind in _CODE]
         if fences and len(fences) + len(texts) == len(blocks):
             for caption in texts:
-                if not _is_caption(caption.content):
+                if not is_caption(caption.content):
                     self._error(
                         caption, "an item is a command or a fence; a text above a fence ends with a colon"
                     )
@@ -275,7 +275,7 @@ class FieldReader:
             elif block.kind in {"text", "setext"}:
                 text = without_checkbox(block.content)
                 follows = index + 1 < len(blocks) and blocks[index + 1].kind in _CODE | LISTS
-                if follows and _is_caption(text):
+                if follows and is_caption(text):
                     text = "\n".join(text.split("\n")[:-1])
                 yield from self._paragraph(text, block.start)
             elif block.kind not in SILENT:
@@ -355,11 +355,6 @@ def _until_word(blocks: list[Block]) -> tuple[list[Block], list[Block]]:
         if block.kind == "text" and _WORD.match(block.content):
             return blocks[:at], blocks[at:]
     return blocks, []
-
-
-def _is_caption(text: str) -> bool:
-    """Whether a text only says what the list or the fence below it is."""
-    return text.rstrip("*_ ").endswith(":")
 
 
 def language(block: Block) -> str:

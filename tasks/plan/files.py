@@ -92,7 +92,7 @@ class _Reader:
             text, *more = without_checkbox(content).split("\n")
             nested = [child for child in inside if child.kind in LISTS]
             action, paths = _read(text, default) if nested else (default, [])
-            if nested and (not paths or _is_caption(text)):
+            if nested and (not paths or is_caption(text)):
                 for child in nested:
                     self.list(child, action)
             else:
@@ -106,7 +106,7 @@ class _Reader:
         at = next((at for at in range(start, start + count) if lines[at][:1].strip()), start + count)
         if at < start + count:
             text = "\n".join(lines[at : start + count])
-            self.prose.append(Block("text", at, start + count, text, self._document.tokens[0], 0, 0))
+            self.prose.append(self._document.as_text(at, start + count, text))
 
     def has_only_paths(self, block: Block) -> bool:
         """Whether every item of a list is a path, or says what becomes of one."""
@@ -120,8 +120,7 @@ class _Reader:
         text = without_checkbox(text.strip())
         action, paths = _read(text, default or self._default)
         if paths and _is_sentence(text):
-            token = self._document.tokens[0]
-            self.prose.append(Block("text", line, end, text, token, 0, 0))
+            self.prose.append(self._document.as_text(line, end, text))
             paths = [path for path in map(_span_path, _SPAN.finditer(text)) if _ENDS_AS_PATH.search(path)]
         elif not paths and not _is_nothing(_without_remark(text)):
             message = f"{quoted(text)} does not name a file; write `Create: path`"
@@ -165,8 +164,8 @@ def _without_remark(text: str) -> str:
     return text
 
 
-def _is_caption(text: str) -> bool:
-    """Whether an item above a list only says what is in it, such as `Tests:`."""
+def is_caption(text: str) -> bool:
+    """Whether a text only says what the list or the fence below it is, such as `Tests:`."""
     return text.rstrip("*_ ").endswith(":")
 
 

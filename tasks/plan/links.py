@@ -75,13 +75,18 @@ class Link:
         return f"{self.word or default} {int(self.id) if self.id.isdigit() else self.id}"
 
 
+def continues_below(field: Field) -> bool:
+    """Whether what a **Dependencies:** field names continues in the list below it."""
+    return not field.value or field.value.endswith((",", ":", "&", " and"))
+
+
 def read_links(document: Document, field: Field, report: Report) -> tuple[list[Link], list[Block]]:
     """Return what a **Dependencies:** field names, and the blocks below it that are not its own but text."""
     rest = [block for block in field.blocks if block.kind not in SILENT]
     entries: list[tuple[str, int]] = []
     if field.value:
         entries.append((field.value, field.line))
-    continues = not field.value or field.value.endswith((",", ":", "&", " and"))
+    continues = continues_below(field)
     if continues and rest and rest[0].kind in LISTS:
         for item in document.children(rest.pop(0)):
             texts = [block for block in document.children(item) if block.kind == "text"]

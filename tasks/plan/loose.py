@@ -15,8 +15,8 @@ from tasks.model import Mode
 from tasks.plan.blocks import Block, Document, FieldKind, known_field
 from tasks.plan.commands import INTERPRETERS, command_in, reads_as_command, unwrap
 from tasks.plan.fields import language, says_status
-from tasks.plan.files import LISTS, declared_files, has_checkbox, is_path
-from tasks.plan.links import read_links
+from tasks.plan.files import LISTS, declared_files, has_checkbox, is_caption, is_path
+from tasks.plan.links import continues_below, read_links
 from tasks.plan.sections import Field, Kind, Section
 
 OF_BATCH = frozenset(
@@ -40,7 +40,6 @@ _ANYWHERE = frozenset({FieldKind.DEPENDENCIES, FieldKind.FILES})
 """Fields that may be in a list of which other items have no name."""
 _NAMES_UNIT = re.compile(r"(?i)\b(?:tasks?|batch(?:es)?)\s+#?[0-9]")
 _ONE_WORD = re.compile(r"`[^`]+`|\S+")
-_BEFORE_LIST = re.compile(r":[*_ ]*$")
 
 
 def find_loose_fields(
@@ -150,7 +149,7 @@ class _Loosener:
 
     def _block(self, start: int, end: int) -> Block:
         content = "\n".join(self._document.lines[start:end]).strip()
-        return Block("text", start, end, content, self._document.tokens[0], 0, 0)
+        return self._document.as_text(start, end, content)
 
     def _may_hold_fields(self, block: Block) -> bool:
         """Whether a block is where fields can be: not in one that takes what is below it."""
@@ -170,7 +169,7 @@ class _Loosener:
         is_open = last is None or last.kind is None or _is_full(last)
         if block.kind == "text":
             parts = self._paragraph(block, below)
-        elif before is not None and before.kind == "text" and _BEFORE_LIST.search(before.content):
+        elif before is not None and before.kind == "text" and is_caption(before.content):
             return None
         else:
             parts = self._list(block)
@@ -336,7 +335,7 @@ def _is_full(item: Field) -> bool:
     if item.loose:
         return bool(item.value or item.blocks)
     if item.kind is FieldKind.DEPENDENCIES:
-        return bool(item.blocks) or (bool(item.value) and not item.value.endswith((",", ":", "&", " and")))
+        return bool(item.blocks) or not continues_below(item)
     if item.kind in {FieldKind.RUN, FieldKind.IMPLEMENTATION, FieldKind.VERIFICATION, FieldKind.CRITERIA}:
         return False
     if item.kind is FieldKind.COMMIT:

@@ -10,6 +10,7 @@ _OPEN_AT_END = re.compile(
     r"\s*(?:[-–—:\[(]|[^\w\s\x00-\x7f\u2010-\u206f]\ufe0f?)+\s*"  # noqa: RUF001 - the dashes that people type
     r"(?:PENDING|IN[ -]PROGRESS|NOT STARTED|TODO|TO DO|BLOCKED|IMPLEMENTED)[\])]?\s*$"
 )
+_RULE = re.compile(r"\s*(?:---+|\*\*\*+|___+)")
 _STRUCK = re.compile(r"~~.+~~[\s.]*")
 
 
@@ -39,3 +40,10 @@ def without_open(title: str) -> str:
 def is_struck_out(text: str) -> bool:
     """Whether all of a text is struck out."""
     return bool(_STRUCK.fullmatch(text.strip()))
+
+
+def without_rule(text: str) -> str:
+    """Return a text without the rule that separates it from what follows."""
+    text = text.rstrip()
+    above, _, last = text.rpartition("\n")
+    return above.rstrip() if _RULE.fullmatch(last) else text

@@ -10,7 +10,7 @@ from itertools import pairwise
 from tasks.diagnostics import Report, quoted
 from tasks.model import FileAction
 from tasks.plan.blocks import FIELDS, Block, Document, FieldKind, without_comments
-from tasks.plan.marks import is_marked_done, is_struck_out, without_done, without_open
+from tasks.plan.marks import is_marked_done, is_struck_out, without_done, without_open, without_rule
 from tasks.task_ids import is_task_id
 
 _NUMBER = r"[0-9]{1,9}"
@@ -192,9 +192,8 @@ def number_by_group(tasks: Sequence[Section], report: Report) -> set[str]:
 
 
 def _text(document: Document, start: int, end: int) -> str:
-    """Return lines (0-based, `end` not included) without the rules around them."""
-    text = "\n".join(document.lines[start:end]).strip()
-    return re.sub(r"(?:\n|^)\s*(?:---+|\*\*\*+|___+)\s*$", "", text).strip("\n")
+    """Return lines (0-based, `end` not included) without the rule below them."""
+    return without_rule("\n".join(document.lines[start:end]).strip())
 
 
 def _unread(item: Field, section: Section, report: Report) -> None:

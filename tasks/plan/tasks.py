@@ -349,7 +349,7 @@ class SectionReader:
     def _whole(self, item: Field) -> list[Block]:
         """Return the lines of a field, and what is below it, as text."""
         end = item.blocks[-1].end if item.blocks else item.end
-        return [Block("text", item.line, end, "", self._fields.document.tokens[0], 0, 0)]
+        return [self._fields.document.as_text(item.line, end)]
 
     def _once(self, section: Section) -> Iterable[Field]:
         """Yield the fields of a section, and report repeated ones, except **File:** and criteria."""

@@ -8,6 +8,8 @@ is a JSON string, for characters that a text file cannot hold.
 import json
 import re
 
+from tasks.text import longest_run
+
 WORD = "verbatim"
 
 _OPENING = re.compile(r"(?P<fence>`{3,})[ \t]*(?P<json>json[ \t]+)?verbatim[ \t]*")
@@ -32,8 +34,7 @@ def with_escapes(text: str, lines: frozenset[int]) -> str:
 def fenced(text: str, *, as_json: bool = False) -> str:
     """Return a fence that holds a text exactly."""
     content = json.dumps(text) if as_json else text
-    longest = max(map(len, re.findall("`+", content)), default=0)
-    fence = "`" * max(3, longest + 1)
+    fence = "`" * max(3, longest_run(content) + 1)
     return f"{fence}{'json ' if as_json else ''}{WORD}\n{content}\n{fence}"
 
 

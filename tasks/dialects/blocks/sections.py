@@ -11,7 +11,7 @@ from tasks.diagnostics import Report
 from tasks.dialects.blocks.ids import free_id
 from tasks.dialects.outline import Heading, Outline
 from tasks.dialects.prose.references import ID
-from tasks.plan.marks import without_done
+from tasks.plan.marks import without_done, without_rule
 
 _MARKS = r"(?:\s*[:：.、]\s*|\s+[-–—]+\s*|\s*[–—]\s*|\s+|$)"  # noqa: RUF001 - the marks that people type
 _LEAD = r"(?:\[[ xX]\]\s*|[^\w\s#\[]+\s*)*"
@@ -26,7 +26,6 @@ GROUP = re.compile(
     rf"{_LEAD}(?i:chunk|phase|part|slice|wave|pr|fase|parte|阶段)\s*#?\s*(?P<number>{ID})\**{_MARKS}(?P<title>.*)"
 )
 _NO_GROUP = re.compile(r"(?i)\W*(?:(?:implementation|all|the)\s+)?(?:tasks?|task\s+list|steps)\W*")
-_RULE = re.compile(r"(?:\n|^)\s*(?:---+|\*\*\*+|___+)\s*$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,8 +206,3 @@ def with_unique_ids(sections: list[Section], report: Report) -> Iterator[Section
             message = f"there are several tasks {section.id}: this one is read as task {name}"
             report.warning(section.heading.line + 1, 1, message)
         yield replace(section, id=name)
-
-
-def without_rule(text: str) -> str:
-    """Return a text without the rule that separates it from what follows."""
-    return _RULE.sub("", text.rstrip()).rstrip()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from tasks.diagnostics import Report
 from tasks.dialects.blocks.boxes import is_done
 from tasks.dialects.blocks.ids import identify
-from tasks.dialects.blocks.sections import TASK, without_rule
+from tasks.dialects.blocks.sections import TASK
 from tasks.dialects.blocks.steps import is_for_workers
 from tasks.dialects.dialect import Item, Reading, ReadOptions, Unit, UnitKind, in_sequence, joined
 from tasks.dialects.outline import Box, Heading, Outline
@@ -20,7 +20,7 @@ from tasks.dialects.prose.verification import checks_from
 from tasks.dialects.prose.waiting import one_after_another
 from tasks.dialects.prose.waves import drawn_waves, matrix, wave_in
 from tasks.dialects.source import Source
-from tasks.plan.marks import says_done, without_done
+from tasks.plan.marks import says_done, without_done, without_rule
 
 FINAL = "final"
 """The wave of the entries that check all others: `F1`, `F2`, …"""

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from tasks.diagnostics import Report, quoted
 from tasks.dialects.blocks.boxes import is_done
-from tasks.dialects.blocks.sections import Section, Sections, group_number, with_unique_ids, without_rule
+from tasks.dialects.blocks.sections import Section, Sections, group_number, with_unique_ids
 from tasks.dialects.blocks.status import report_status, says_finished
 from tasks.dialects.blocks.steps import has_numbered_steps, has_steps, is_for_workers, read_steps
 from tasks.dialects.dialect import Item, Reading, ReadOptions, Unit, UnitKind, in_sequence, joined
@@ -18,7 +18,7 @@ from tasks.dialects.prose.verification import checks_from
 from tasks.dialects.prose.waiting import one_after_another
 from tasks.dialects.source import Source
 from tasks.model import DeclaredFile
-from tasks.plan.marks import says_done, without_done
+from tasks.plan.marks import says_done, without_done, without_rule
 
 _WORD = re.compile(r"(?i)task|任务|任務|タスク|작업|태스크|tarea|tarefa")
 _OTHERS = re.compile(r"(?im)^##\s+(?:TODOs?|Tasks\s*/\s*Subtasks)\b|^#{2,3}\s+\**Batch\s+\d")
