@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from tasks.diagnostics import Report, quoted
 from tasks.model import FileAction
-from tasks.plan.blocks import FIELDS, Block, Document, FieldKind, without_comments
+from tasks.plan.blocks import EXTENDED_FIELDS, FIELDS, Block, Document, FieldKind, known_field, without_comments
 from tasks.plan.marks import is_marked_done, is_struck_out, without_done, without_open, without_rule
 from tasks.task_ids import is_task_id
 
@@ -317,9 +317,12 @@ def _warn_of_typing_errors(document: Document, sections: list[Section], report: 
     if len(sections) == 1:
         return
     near: dict[str, str | None] = {}
+    extended = document.extended
+    every = (*FIELDS, *(EXTENDED_FIELDS if extended else ()))
+    names = [name for name in every if known_field(name, extended=extended)]
     for line, name in document.suspects.items():
         if name not in near and len(near) < 200:  # noqa: PLR2004 - a text of nothing else need not be slow
-            near[name] = next(iter(difflib.get_close_matches(name.lower(), FIELDS, n=1, cutoff=0.85)), None)
+            near[name] = next(iter(difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.85)), None)
         if known := near.get(name):
             meant = f"did you mean **{known.capitalize()}:**?"
             report.warning(

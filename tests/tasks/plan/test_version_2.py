@@ -258,3 +258,18 @@ def test_an_id_that_cannot_be_in_the_name_of_a_branch_is_an_error(name: str) -> 
     (error,) = parsed.errors
     assert (error.line, error.column) == (5, 1)
     assert "cannot be the id of a task: it is part of a branch's name" in error.message
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("Acceptance Criteria", None),
+        ("Manual Verificaton", "Manual verification"),
+        ("Verificaton", "Verification"),
+    ],
+)
+def test_what_looks_like_a_field_is_compared_with_the_fields_of_version_2(name: str, meant: str | None) -> None:
+    parsed = parse(f"{FRONT}### Task 1: A\n\nText.\n\n**{name}:** more\n", "plan.md", agent="agent")
+    assert parsed.plan
+    said = f"did you mean **{meant}:**?"
+    assert [said in one.message for one in parsed.diagnostics] == ([True] if meant else [])
