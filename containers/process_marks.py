@@ -44,10 +44,6 @@ class ProcessMark:
             finally:
                 resource.setrlimit(resource.RLIMIT_RTTIME, before)
 
-    def is_on(self, pid: int) -> bool:
-        """Whether a process has the mark; `False` where there is no /proc. Blocking."""
-        return self.is_in_environment_of(pid) or read_limit(pid) == self.limit
-
     def is_in_environment_of(self, pid: int) -> bool:
         """Whether a process was started with the variables of the mark. Blocking."""
         wanted = {f"{name}={value}".encode(errors="surrogateescape") for name, value in self.variables.items()}

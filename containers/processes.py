@@ -13,7 +13,7 @@ from pathlib import Path
 from time import monotonic
 from typing import IO, TYPE_CHECKING
 
-from containers.process_marks import ProcessMark, has_any_mark
+from containers.process_marks import ProcessMark, has_any_mark, read_limit
 
 if TYPE_CHECKING:
     from psutil import Process
@@ -152,8 +152,27 @@ def may_have_escaped(mark: ProcessMark, first: int) -> bool:
     A quick check, without the import of psutil, by the ids, which Linux assigns in order; elsewhere `False`.
     """
     return sys.platform == "linux" and any(
-        _exists(number) and mark.is_on(number) for number in _ids_after(first)
+        _exists(number)
+        and (mark.is_in_environment_of(number) or (read_limit(number) == mark.limit and not _is_own(number)))
+        for number in _ids_after(first)
     )
+
+
+def _is_own(pid: int) -> bool:
+    """Whether a process was started by this one, or by one that was: by its parents in /proc. Blocking.
+
+    A git of this program, and what it starts, has the limit of a mark if both started at the same moment.
+    """
+    own = os.getpid()
+    while pid > 1:
+        try:
+            text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+        except OSError:
+            return False
+        pid = int(text.rpartition(")")[2].split()[1])  # proc(5): the name in brackets, the state, the parent
+        if pid == own:
+            return True
+    return False
 
 
 def _exists(number: int) -> bool:
@@ -240,8 +259,7 @@ def _is_of(mark: ProcessMark, process: "Process") -> bool:
             return False
         if mark.variables.items() <= process.environ().items():
             return True
-        # A git of this program, and what it started, may have the limit too, if it started at the same moment.
-        return mark.is_on(process.pid) and os.getpid() not in {parent.pid for parent in process.parents()}
+        return read_limit(process.pid) == mark.limit and not _is_own(process.pid)
     except (Error, OSError):
         return False
 
