@@ -38,11 +38,14 @@ def scan(root: Path, layout: Layout, since: int | None = None) -> FoundFiles:
     """
     found = FoundFiles()
     tracked = dict.fromkeys(("", *layout.directories, *layout.gitlink_commits))
-    real = set[str]()  # tracked directories that are not below a link
+    real, top = (
+        set[str](),
+        str(root),
+    )  # those of the tracked that are not below a link; text is quicker than a Path
     for directory in tracked:
         if directory and directory.rpartition("/")[0] not in real:
             continue
-        path = root / directory if directory else root
+        path = f"{top}/{directory}" if directory else top
         with suppress(OSError):
             status = os.lstat(path)
             if stat.S_ISDIR(status.st_mode):
@@ -52,9 +55,9 @@ def scan(root: Path, layout: Layout, since: int | None = None) -> FoundFiles:
     return found
 
 
-def _scan_changed(path: Path, relative: str, tracked: Collection[str], found: FoundFiles) -> None:
+def _scan_changed(path: str, relative: str, tracked: Collection[str], found: FoundFiles) -> None:
     """Scan one directory, and whole untracked directories below it."""
-    pending, top = [str(path)], True
+    pending, top = [path], True
     while pending:
         directory = pending.pop()
         for entry in _entries(directory):
@@ -72,22 +75,22 @@ def _scan_changed(path: Path, relative: str, tracked: Collection[str], found: Fo
 
 def _entries(directory: str) -> list[os.DirEntry[str]]:
     try:
-        make_owned(Path(directory))
+        make_owned(directory)
         with os.scandir(directory) as entries:
             return list(entries)
     except OSError:
         return []
 
 
-def make_owned(directory: Path) -> None:
+def make_owned(directory: Path | str) -> None:
     """Give the owner of a directory full access to it. Blocking.
 
     Raises:
         OSError: The directory is missing, or belongs to another user.
     """
-    mode = directory.stat().st_mode
+    mode = os.stat(directory).st_mode  # noqa: PTH116 - text in a scan of many
     if mode & stat.S_IRWXU != stat.S_IRWXU:
-        directory.chmod(stat.S_IMODE(mode) | stat.S_IRWXU)
+        Path(directory).chmod(stat.S_IMODE(mode) | stat.S_IRWXU)
 
 
 def remove_special(found: FoundFiles) -> None:
