@@ -48,7 +48,7 @@ def publications_of(
 
 def branch_of(store: Store, name: str, commit: str, title: str) -> Branch:
     """Return a branch to push, with what the store knows of it; `title` is that of its plan. Blocking."""
-    record, plans = store.branch(name), store.commits_of(name)
+    record, plans = store.branch(name), store.commits_of([name])[name]
     # Commits of another plan are not overwritten: see `Branches`.
     made = {one for one, plan in plans.items() if plan in {None, title}}
     pushed = record.pushed if record and plans.get(record.pushed or "") in {None, title} else None

@@ -1,6 +1,6 @@
 """Reading runs, tasks, attempts, steps, events and branches from the store."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from pipeline.store.damage import DamagedRowError, checked
@@ -22,6 +22,9 @@ from tasks.model import Conflict
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, RowMapping, Table
+
+_NAMES = 500
+"""Names in one statement: SQLite may have been built for 999 parameters (https://sqlite.org/limits.html)."""
 
 
 class UnknownRunError(PatchyardError):
@@ -217,25 +220,35 @@ class StoreReader(Leases, StoredPatches):
             row = checked(table, row)
             return BranchRecord(row["name"], row["commit"], row["pushed"])
 
-    def commits_of(self, branch: str) -> Mapping[str, str | None]:
-        """Return the commits that runs made for a branch, each with the title of the plan, if it is known."""
-        tasks, runs, record = self._tables.tasks, self._tables.runs, self.branch(branch)
-        made = runs.join(tasks, runs.c.id == tasks.c.run).select().where(tasks.c.commit.is_not(None))
-        if self.repository:
-            made = made.where(runs.c.repository == self.repository)
-        own = made.where(tasks.c.branch == branch).with_only_columns(tasks.c.commit, runs.c.plan_title)
-        start = made.where(tasks.c.start_branch == branch).with_only_columns(tasks.c.start, runs.c.plan_title)
-        shared = self._tables.shared_branches
-        every = runs.join(shared, runs.c.id == shared.c.run).select()
-        if self.repository:
-            every = every.where(runs.c.repository == self.repository)
-        tip = every.where(shared.c.branch == branch).with_only_columns(shared.c.tip, runs.c.plan_title)
-        below = every.where(shared.c.start_branch == branch)
-        below = below.with_only_columns(shared.c.start, runs.c.plan_title)
-        found: dict[str, str | None] = {record.commit: None} if record and record.commit else {}
+    def commits_of(self, branches: Sequence[str]) -> Mapping[str, Mapping[str, str | None]]:
+        """Return the commits that runs made for branches, each with the title of the plan, if it is known."""
+        runs, tasks, shared = self._tables.runs, self._tables.tasks, self._tables.shared_branches
+        announced, found = self._tables.branches, {name: dict[str, str | None]() for name in branches}
+        columns = (
+            (tasks.c.branch, tasks.c.commit),
+            (tasks.c.start_branch, tasks.c.start),
+            (shared.c.branch, shared.c.tip),
+            (shared.c.start_branch, shared.c.start),
+        )
         with self._read() as connection:
-            rows = [row for query in (own, start, tip, below) for row in connection.execute(query).all()]
-        return found | {commit: title for commit, title in rows if commit}
+            for at in range(0, len(branches), _NAMES):
+                names = branches[at : at + _NAMES]
+                query = announced.select().where(announced.c.repository == self.repository)
+                for row in connection.execute(query.where(announced.c.name.in_(names))).mappings():
+                    if commit := checked(announced, row)["commit"]:
+                        found[row["name"]][commit] = None
+                for branch, commit in columns:
+                    query = runs.join(branch.table, runs.c.id == branch.table.c.run).select()
+                    if self.repository:
+                        query = query.where(runs.c.repository == self.repository)
+                    if branch.table is tasks:  # a start is a branch of the run only if there is a commit on it
+                        query = query.where(tasks.c.commit.is_not(None))
+                    query = query.where(branch.in_(names), commit.is_not(None))
+                    for name, made, title in connection.execute(
+                        query.with_only_columns(branch, commit, runs.c.plan_title)
+                    ):
+                        found[name][made] = title
+        return found
 
 
 def _checked_rows(

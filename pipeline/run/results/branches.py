@@ -61,9 +61,11 @@ class Branches:
 
     def check_ownership(self, store: Store) -> None:
         """Add the existing branches that must not be moved to `refused`. Blocking."""
-        checked_out = self._repository.checked_out() if self._known else {}
+        if not self._known:
+            return
+        checked_out, made = self._repository.checked_out(), store.commits_of(list(self._known))
         for name, commit in self._known.items():
-            if reason := self._why_not(store, name, commit, checked_out):
+            if reason := self._why_not(store, name, commit, made[name], checked_out):
                 self.refused[name] = reason
 
     def refresh(self, store: Store, name: str) -> None:
@@ -74,7 +76,8 @@ class Branches:
                 self._known.pop(name, None)
                 return
             self._known[name] = commit
-            if reason := self._why_not(store, name, commit, self._repository.checked_out()):
+            made = store.commits_of([name])[name]
+            if reason := self._why_not(store, name, commit, made, self._repository.checked_out()):
                 self.refused[name] = reason
             else:
                 self.refused.pop(name, None)
@@ -106,7 +109,14 @@ class Branches:
         if name not in self._known and name not in self.refused:
             self.set(name, commit)
 
-    def _why_not(self, store: Store, name: str, commit: str, checked_out: Mapping[str, Path]) -> str | None:
+    def _why_not(
+        self,
+        store: Store,
+        name: str,
+        commit: str,
+        made: Mapping[str, str | None],
+        checked_out: Mapping[str, Path],
+    ) -> str | None:
         """Return why a branch must not be moved; `None` if a run has set it.
 
         A branch is a run's if it is at a commit that a run of this plan made. The trailers of the commit do not
@@ -114,7 +124,6 @@ class Branches:
         """
         if name in checked_out:
             return _checked_out(name, checked_out[name])
-        made = store.commits_of(name)
         if commit in made:
             title = made[commit] or self._title_of(store, commit)
             return None if title in {None, self._run.plan_title} else _taken(name, title or "")
