@@ -188,10 +188,7 @@ class ImportedRun:
         for position, task in enumerate(tasks):
             if task.part.task not in stored:
                 task.store_in(store, run.id, position)
-        known = set(store.conflicts(run.id))
-        for conflict in self.report.conflicts:
-            if conflict not in known:
-                store.keep_conflict(run.id, conflict)
+        store.keep_conflicts(run.id, self.report.conflicts)
         store.close_run(
             run.id,
             run.status,

@@ -139,8 +139,9 @@ class _Flow:
     async def _close_batch(self, batch: BatchSpec, start: StartPoint) -> None:
         """Merge the patches of a batch for the batches that build on it, and report conflicts."""
         result = await to_thread.run_sync(self._context.bases.close, batch.batch, start, self._context.outcomes)
+        if result.conflicts:
+            await self._context.recorder.call(Store.keep_conflicts, self._context.run.id, result.conflicts)
         for conflict in result.conflicts:
-            await self._context.recorder.call(Store.keep_conflict, self._context.run.id, conflict)
             self._context.listener.notify(ConflictFound(conflict=conflict))
 
     async def finish(self) -> RunFinished:

@@ -4,7 +4,7 @@ SQLAlchemy is imported when a store is opened, not before: its import takes long
 command line loads.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -263,14 +263,15 @@ class Store(StoreReader):
         conflicts = self._tables.conflicts
         connection.execute(conflicts.delete().where(conflicts.c.run == run))
 
-    def keep_conflict(self, run: str, conflict: Conflict) -> None:
-        """Add a conflict between patches of a batch. Idempotent."""
+    def keep_conflicts(self, run: str, conflicts: Iterable[Conflict]) -> None:
+        """Add conflicts between patches of a batch. Idempotent."""
         table = self._tables.conflicts
-        key = (table.c.run == run, table.c.batch == conflict.batch, table.c.tasks == conflict.tasks)
-        values = {"run": run, "batch": conflict.batch, "tasks": conflict.tasks, "files": conflict.files}
         with self._write(run=run) as connection:
-            connection.execute(table.delete().where(*key))
-            connection.execute(table.insert(), values)
+            for one in conflicts:
+                key = (table.c.run == run, table.c.batch == one.batch, table.c.tasks == one.tasks)
+                connection.execute(table.delete().where(*key))
+                values = {"run": run, "batch": one.batch, "tasks": one.tasks, "files": one.files}
+                connection.execute(table.insert(), values)
 
     def keep_branch(self, name: str, *, commit: str | None = None, pushed: str | None = None) -> None:
         """Store the commit that a branch was set to, or the one that was pushed."""

@@ -129,7 +129,7 @@ WRITES = {
     "keep_step": lambda store: store.keep_step(NAME, "1.1", 1, StepResult(STEP, 0, 0.1)),
     "begin_attempt": lambda store: store.begin_attempt(NAME, ATTEMPT),
     "end_attempt": lambda store: store.end_attempt(NAME, ATTEMPT),
-    "keep_conflict": lambda store: store.keep_conflict(NAME, Conflict(1, ("1.1", "1.2"), ("a",))),
+    "keep_conflicts": lambda store: store.keep_conflicts(NAME, [Conflict(1, ("1.1", "1.2"), ("a",))]),
     "keep_events": lambda store: store.keep_events(NAME, [{"event": "notice"}]),
     "keep_pull_request": lambda store: store.keep_pull_request(NAME, PullRequest("1.1", 1, "u", "b", "main")),
     "keep_branch": lambda store: store.keep_branch("b", commit="c"),

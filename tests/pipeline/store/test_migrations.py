@@ -208,7 +208,7 @@ def test_missing_columns_of_the_oldest_release_are_added(old: Path) -> None:
     with Store.beside(old.parent.parent) as store:
         assert [item.outcome.branch for item in store.tasks(RUN)] == [None, None]
         assert store.conflicts(RUN) == ()
-        store.keep_conflict(RUN, Conflict(1, ("1.1",), ("a",)))
+        store.keep_conflicts(RUN, [Conflict(1, ("1.1",), ("a",))])
         assert len(store.conflicts(RUN)) == 1
 
 

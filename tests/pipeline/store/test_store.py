@@ -118,7 +118,7 @@ def test_tasks_and_steps_are_ordered(database: str) -> None:
 def test_conflicts_and_branches_are_stored(database: str) -> None:
     with Store(database) as store:
         store.open_run(make_run())
-        store.keep_conflict(make_run().id, Conflict(1, ("1.1", "1.2"), ("a",)))
+        store.keep_conflicts(make_run().id, [Conflict(1, ("1.1", "1.2"), ("a",))])
         assert store.conflicts(make_run().id) == (Conflict(1, ("1.1", "1.2"), ("a",)),)
         assert store.branch("x") is None
         store.keep_branch("x", commit="1")
@@ -245,14 +245,20 @@ def test_commits_of_a_branch(database: str) -> None:
         store.announce_branches(run, {"t": "c3"})
         store.keep_branch("u", pushed="elsewhere")
 
-        assert store.commits_of("t") == {"c1": make_run().plan_title, "c3": None}
-        assert store.commits_of("u") == {"c2": make_run().plan_title}
-        assert store.commits_of("batch-1") == {"m": make_run().plan_title}
-        assert store.commits_of("nosuch") == {}
+        assert store.commits_of(["t"])["t"] == {"c1": make_run().plan_title, "c3": None}
+        assert store.commits_of(["u"])["u"] == {"c2": make_run().plan_title}
+        assert store.commits_of(["batch-1"])["batch-1"] == {"m": make_run().plan_title}
+        assert store.commits_of(["nosuch"])["nosuch"] == {}
         shared = SharedBranch("group-b", "shared", "m2", "group-base", ("1.1",), ("c1",), "tip")
         store.keep_shared_branches(run, [shared])
-        assert store.commits_of("shared") == {"tip": make_run().plan_title}
-        assert store.commits_of("group-base") == {"m2": make_run().plan_title}
+        assert store.commits_of(["shared"])["shared"] == {"tip": make_run().plan_title}
+        assert store.commits_of(["group-base"])["group-base"] == {"m2": make_run().plan_title}
+        many = [f"other-{number}" for number in range(1200)]
+        assert store.commits_of(["t", *many, "u"]) == {
+            "t": {"c1": make_run().plan_title, "c3": None},
+            "u": {"c2": make_run().plan_title},
+            **{name: {} for name in many},
+        }
         assert store.has_ended(run, "2.1")
         assert not store.has_ended(run, "2.3")
 
@@ -294,7 +300,7 @@ def test_any_text_is_stored_readably(database: str) -> None:
         assert task.outcome.files == (ANY_TEXT,)
         store.keep_step(run.id, "1.1", 1, step)
         assert store.steps(run.id, "1.1") == (StoredStep(1, "run", AS_KEPT, 1, 0.5, AS_KEPT),)
-        store.keep_conflict(run.id, Conflict(1, ("1.1",), (ANY_TEXT,)))
+        store.keep_conflicts(run.id, [Conflict(1, ("1.1",), (ANY_TEXT,))])
         assert store.conflicts(run.id) == (Conflict(1, ("1.1",), (ANY_TEXT,)),)
         store.keep_events(run.id, [{"message": ANY_TEXT}])
         assert [event.record for event in store.events(run.id)] == [{"message": ANY_TEXT}]
@@ -409,7 +415,7 @@ def test_task_marked_for_redo_has_no_outcome(database: str) -> None:
         store.keep_outcome(run, 0, failed)
         store.keep_outcome(run, 1, make_outcome("1.2"))
         store.keep_pull_request(run, PullRequest("1.1", 7, "u", "b", "main"))
-        store.keep_conflict(run, Conflict(1, ("1.1", "1.2"), ("a",)))
+        store.keep_conflicts(run, [Conflict(1, ("1.1", "1.2"), ("a",))])
 
         store.mark_for_redo(run, ["1.1"])
 
@@ -490,7 +496,7 @@ def test_forgotten_run_leaves_only_its_branches(database: str) -> None:
         store.keep_step(run, "1.1", 1, StepResult(step, 0, 0.5))
         inputs = InputHashes("k", Mode.LOCAL, "t", None, None, (), ())
         store.keep_outcome(run, 0, make_outcome(), branches={"b": "1"}, inputs=inputs)
-        store.keep_conflict(run, Conflict(1, ("1.1",), ("a",)))
+        store.keep_conflicts(run, [Conflict(1, ("1.1",), ("a",))])
         store.keep_events(run, [{"event": "notice"}])
 
         store.forget_run(run)
