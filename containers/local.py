@@ -36,7 +36,7 @@ from containers.processes import (
     may_have_escaped,
     signal_escaped_process,
 )
-from containers.runner import Deadline, Job, Watcher, task_variables, with_prompt_file
+from containers.runner import Deadline, Job, Watcher, slot_variables, task_variables, with_prompt_file
 from containers.task_log import RunnerError, TaskLog
 from containers.temporary import held_directory
 from containers.worktrees.worktree import Worktree
@@ -104,7 +104,8 @@ class LocalRunner:
 
     async def run(self, job: Job, worktree: Worktree, watcher: Watcher) -> tuple[StepResult, ...]:
         """Run the job's steps in order; see `Runner.run`."""
-        environment = task_environment(self._environ, job) | _ceilings(self._environ, worktree.path)
+        own = slot_variables(job, worktree) | {"PATCHYARD_WORKTREE": str(worktree.path)}
+        environment = task_environment(self._environ, job) | own | _ceilings(self._environ, worktree.path)
         processes = _Processes(job, worktree.path, environment)
         results: list[StepResult] = []
         try:

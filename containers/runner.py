@@ -24,7 +24,8 @@ class Job:
     it are kept, `None` for all. `patch_limit` is how large the patch may be, in bytes, `None` for no limit.
     `scratch` is a directory outside of the worktree for the task's prompt files; the runner creates it. `start`
     is the id of the commit that the worktree is at. `image` and `layers` are for containers: their base image,
-    and the set-up commands that all containers of the same agent share.
+    and the set-up commands that all containers of the same agent share. `attempt` is the number of the attempt,
+    1-based.
     """
 
     run: str
@@ -41,6 +42,7 @@ class Job:
     patch_limit: int | None = None
     image: str | None = None
     layers: tuple[str, ...] = ()
+    attempt: int = 1
 
 
 class Watcher(Protocol):
@@ -73,6 +75,12 @@ def task_variables(job: Job) -> dict[str, str]:
     """Return the variables that a task gets in addition to those of its runner."""
     own = {"PATCHYARD_TASK": job.task, "PATCHYARD_RUN": job.run}
     return {**job.environment, **job.secrets.values, **own}
+
+
+def slot_variables(job: Job, worktree: Worktree) -> dict[str, str]:
+    """Return the variables that say which worktree and attempt this is: they differ from run to run."""
+    port = {} if worktree.port is None else {"PATCHYARD_PORT": str(worktree.port)}
+    return {"PATCHYARD_SLOT": str(worktree.slot), "PATCHYARD_ATTEMPT": str(job.attempt), **port}
 
 
 def with_prompt_file(argv: Sequence[str], path: str) -> tuple[str, ...]:

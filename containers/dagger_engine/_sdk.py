@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from dagger import Changeset
+    from dagger import Changeset, Client, Secret
     from dagger.client._session import SingleConnection
 
 T = TypeVar("T")
@@ -33,3 +33,10 @@ async def select_fields(changes: "Changeset", result: type[T], **fields: str) ->
     selection = changes._select_multiple(**fields)  # type: ignore[no-untyped-call]  # noqa: SLF001 - see above
     selected: T = await selection.execute(result)
     return selected
+
+
+def secret_by_id(client: "Client", known: str) -> "Secret":
+    """Return a secret that exists. The one of `set_secret` is set again with each query that has it."""
+    from dagger import Secret  # noqa: PLC0415 - imports dagger, which takes a second
+
+    return Secret(client._ctx.select_id("Secret", known))  # noqa: SLF001 - see above

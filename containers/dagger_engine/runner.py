@@ -28,6 +28,7 @@ from containers.dagger_engine.config import ContainerConfig
 from containers.dagger_engine.encoding import as_utf8, encoding_error
 from containers.dagger_engine.images import resolve_digests
 from containers.dagger_engine.query import EngineClient, EngineError, EngineQueryError
+from containers.dagger_engine.run_secret import RunSecret
 from containers.dagger_engine.step_reporter import StepReporter
 from containers.dagger_engine.step_script import Report
 from containers.dagger_engine.sync_back import sync_back
@@ -39,7 +40,7 @@ from containers.worktrees.worktree import Worktree
 from tasks.model import Step, StepKind, StepResult
 
 if TYPE_CHECKING:
-    from dagger import Client, Container, Directory, Service
+    from dagger import Client, Container, Directory, Secret, Service
 
 WORK = "/work"
 """Directory of the task's tree in its container."""
@@ -67,7 +68,6 @@ CONFIG = """\
 """
 """Git configuration that the engine sees; the user's own may hold a token. With one thread and no window, the
 same objects give the same pack, so that the tree of a task is a cache hit (git-config(1), pack.threads)."""
-RUN_SECRET = "patchyard-run"  # noqa: S105 - the name of one
 ROOT = frozenset({"", "0", "root"})
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 """Names that a POSIX shell accepts for variables."""
@@ -95,6 +95,7 @@ class EngineRunner:
         self._patience = patience
         self._mark = token_hex(8)
         """Distinguishes execs of this runner from cached ones."""
+        self._secret = RunSecret(client, self._query, self._mark)
         self._starts: AsyncCache[Directory] = AsyncCache()
         self._owners: AsyncCache[str] = AsyncCache()
         self._prepared: AsyncCache[_Prepared] = AsyncCache()
@@ -138,6 +139,8 @@ class EngineRunner:
                 with anyio.CancelScope(shield=True):
                     await reporter.report_interruption(time.monotonic() - began)
                 raise
+            finally:
+                self._secret.forget(job)
         return tuple(reporter.results)
 
     async def _run(self, job: Job, worktree: Worktree, reporter: StepReporter) -> None:
@@ -231,8 +234,10 @@ class EngineRunner:
         if reason := encoding_error(_texts(job, worktree)):
             raise EngineQueryError(reason)
 
+        secret = await self._secret.tell(job, worktree)
+
         async def prepare() -> _Prepared:
-            container = await self._query.run_long((await self._container(job, worktree)).sync)
+            container = await self._query.run_long((await self._container(job, worktree, secret)).sync)
             return _Prepared.from_container(container)
 
         if self._config.copy:  # these files differ between worktrees
@@ -240,7 +245,7 @@ class EngineRunner:
         key = (job.image, job.layers, job.start, job.run, tuple(job.secrets.values.items()))
         return await self._prepared.get(key, prepare)
 
-    async def _container(self, job: Job, worktree: Worktree) -> "Container":
+    async def _container(self, job: Job, worktree: Worktree, run: "Secret") -> "Container":
         client, config = self._client, self._config
         container = self._image(job.image, job.layers)
         owner = await self._owner(container, job)
@@ -257,7 +262,6 @@ class EngineRunner:
             container = container.with_secret_variable(name, client.set_secret(name, value))
         # The engine does not report cache hits. The value of a secret set by the client is not part of the
         # cache key, so a report that names another run or mark is of a cached exec.
-        run = client.set_secret(RUN_SECRET, f"{step_script.RUN_PREFIX} {job.run} {self._mark}")
         return container.with_mounted_secret(step_script.RUN, run, mode=0o444)
 
     def _image(self, name: str | None, layers: Sequence[str]) -> "Container":
@@ -311,7 +315,8 @@ class EngineRunner:
     def _variables(self, job: Job) -> dict[str, str]:
         """Return the environment variables of the steps, without secrets.
 
-        The run's id is not among them, as it would change the cache key: the script reads it from a secret.
+        The run's id, slot, port and attempt are not among them, as they would change the cache key: the script
+        reads them from a secret (`run_secret.py`).
         """
         who = self._config.identity
         names = {
@@ -320,7 +325,7 @@ class EngineRunner:
             for part, value in (("NAME", as_utf8(who.name)), ("EMAIL", as_utf8(who.email)))
         }
         safe = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
-        own = {"PATCHYARD_TASK": job.task}
+        own = {"PATCHYARD_TASK": job.task, "PATCHYARD_WORKTREE": WORK}
         every = {**names, **safe, **job.environment, **own}
         return {name: value for name, value in every.items() if name not in job.secrets.values}
 

@@ -15,8 +15,10 @@ from tasks.model import Step
 HOME = "/patchyard"
 """Directory of the script and of the steps' input in a container."""
 RUN = f"{HOME}/run"
-"""File with the id of the run and the mark of the runner, after `RUN_PREFIX`."""
+"""File with the id of the run and the mark of the runner, after `RUN_PREFIX`, and variables of each task, after
+`TASK_PREFIX` and its id."""
 RUN_PREFIX = "patchyard-run:"
+TASK_PREFIX = "patchyard-task:"
 SCRIPT = f"{HOME}/steps"
 MARK = "\x1epatchyard "
 """Prefix of a record; ordinary text has no record separator (U+001E)."""
@@ -107,6 +109,15 @@ chmod a+rwx .
 trap 'find . -type s -exec rm -f {{}} +' EXIT
 """
 
+OWN_VARIABLES = """\
+while read -r prefix task variables; do
+    if [ "$prefix" = {prefix} ] && [ "$task" = "$PATCHYARD_TASK" ]; then
+        for variable in $variables; do export "$variable"; done
+    fi
+done < {run}
+"""
+"""Sets the variables of a task that are not in the script itself, since its text is part of the cache key."""
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -169,7 +180,18 @@ def script(  # noqa: PLR0913 - the parts of a script, by name
     exports = [f"export {name}={shlex.quote(value)}" for name, value in (variables or {}).items()]
     calls = [f"{_call(number, step)} || exit 0" for number, step in numbered.items()]
     other = [f"# {key}"] if key else []
-    return head + "".join(f"{line}\n" for line in (*other, *exports, *calls))
+    own = OWN_VARIABLES.format(prefix=TASK_PREFIX, run=RUN)
+    return "".join([head, *(f"{line}\n" for line in (*other, *exports)), own, *(f"{line}\n" for line in calls)])
+
+
+def run_line(run: str, mark: str) -> str:
+    """Return the first line of the file `RUN`."""
+    return f"{RUN_PREFIX} {run} {mark}\n"
+
+
+def task_line(task: str, variables: Mapping[str, str]) -> str:
+    """Return the line of a task in the file `RUN`; values of variables have no spaces."""
+    return f"{TASK_PREFIX} {task} {' '.join(f'{name}={value}' for name, value in variables.items())}\n"
 
 
 def inputs(numbered: Mapping[int, Step]) -> dict[str, str]:

@@ -17,9 +17,9 @@ from containers.git.working_tree.errors import BrokenWorktreeError
 from containers.processes import kill_processes_in
 from containers.worktrees.copies import Copies
 from containers.worktrees.locks import WorktreeState, lock_worktree, quarantine, quarantine_mark, state_of
+from containers.worktrees.ports import Ports
 from containers.worktrees.recovery import (
     TASK_VARIABLE,
-    number_of,
     recover,
     store_nothing,
     sweep_temporary_files,
@@ -29,6 +29,7 @@ from containers.worktrees.worktree import (
     PoolError,
     StoreWork,
     Worktree,
+    number_of,
     record_file,
     write_record,
 )
@@ -49,6 +50,7 @@ class Pool:
         copy: Files, directories or globs of the user's tree that are copied into each worktree, if the commit
             does not have them.
         keep: Patterns as in `.gitignore`, of untracked files that a reset leaves in place.
+        ports: The ports of the worktrees; by default they have none.
         store_work: Stores what a dead run left in a worktree, before it is reset. If it cannot, the worktree
             is quarantined.
         on_notice: Receives messages for the user.
@@ -65,6 +67,7 @@ class Pool:
         *,
         copy: Sequence[str] = (),
         keep: Sequence[str] = (),
+        ports: Ports | None = None,
         store_work: StoreWork = store_nothing,
         on_notice: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -75,6 +78,7 @@ class Pool:
         self._size = size
         self.copies = Copies(repository, self.directory, copy)
         self._keep = tuple(keep)
+        self._ports = ports or Ports()
         self._locks: dict[int, FileLock] = {}
         self._free: list[int] = []
         self._checkouts: dict[int, Checkout] = {}
@@ -185,6 +189,7 @@ class Pool:
             state = state_of(self._repository, path)
             if self._is_usable(path, state):
                 self._locks[number] = lock
+                self._ports.take(number)
                 return number
             lock.release()
             if state is WorktreeState.FOREIGN:
@@ -215,6 +220,7 @@ class Pool:
     def _release_all(self) -> None:
         while self._locks:
             self._locks.popitem()[1].release()
+        self._ports.release()
         self._free.clear()
 
     def _path(self, number: int) -> Path:
@@ -232,7 +238,7 @@ class Pool:
             checkout.reset(commit, self._keep)
         self._checkouts[number] = checkout
         self.copies.copy_into(path)
-        return Worktree(path.name, path, checkout)
+        return Worktree(path.name, path, checkout, self._ports.of(number))
 
     def record_attempt(self, worktree: Worktree, record: AttemptRecord) -> None:
         """Record which attempt uses a worktree, so that its work is found if this process dies. Blocking.

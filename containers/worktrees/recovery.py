@@ -18,7 +18,14 @@ from containers.worktrees.locks import (
     quarantine_mark,
     state_of,
 )
-from containers.worktrees.worktree import AttemptRecord, StoreWork, Worktree, read_record, record_file
+from containers.worktrees.worktree import (
+    AttemptRecord,
+    StoreWork,
+    Worktree,
+    number_of,
+    read_record,
+    record_file,
+)
 
 TASK_VARIABLE = "PATCHYARD_TASK"
 """A variable in the environment of every process of a task, and of no other process."""
@@ -125,11 +132,6 @@ def remove_worktrees(
     if not dry_run and not any(directory.iterdir()):
         directory.rmdir()
     return tuple(removed)
-
-
-def number_of(name: str) -> int:
-    """Return the number of a worktree by its name: 1 for `wt-1`."""
-    return int(name.removeprefix("wt-"))
 
 
 def _remove_unused(repository: Repository, path: Path, store_work: StoreWork, *, dry_run: bool) -> bool:

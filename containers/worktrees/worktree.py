@@ -19,11 +19,25 @@ class PoolError(PatchyardError):
 
 @dataclass(frozen=True, slots=True)
 class Worktree:
-    """A worktree that a run has locked: its name (`wt-1`), its directory, and git's view of it."""
+    """A worktree that a run has locked: its name (`wt-1`), its directory, and git's view of it.
+
+    `port` is the first of the ports that are its alone; `None` if it has none.
+    """
 
     name: str
     path: Path
     checkout: Checkout
+    port: int | None = None
+
+    @property
+    def slot(self) -> int:
+        """Its number: 1 for `wt-1`."""
+        return number_of(self.name)
+
+
+def number_of(name: str) -> int:
+    """Return the number of a worktree by its name: 1 for `wt-1`."""
+    return int(name.removeprefix("wt-"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from containers.agents.builtin import BUILT_IN, Agent
 from containers.dagger_engine.engines import EngineAddress
+from containers.worktrees.ports import HIGHEST_PORT
 from tasks.dialects.dialect import NAMES, Order, UnitKind
 from tasks.durations import parse_duration
 from tasks.model import LARGEST_POOL, Mode, PullRequestScope
@@ -32,6 +33,9 @@ LARGEST_PATCH = 300_000_000
 `git apply` takes at most 1 GB (git: MAX_APPLY_SIZE in `apply.c`), and the patch of a changed binary file can
 have 2.6 times its size: both versions, as base 85.
 """
+LOWEST_PORT = 1024
+MOST_PORTS = 100
+"""The highest number of ports for each worktree."""
 PLACEHOLDERS = frozenset({"plan", "task", "run"})
 
 
@@ -73,6 +77,20 @@ def parse_pool_size(value: object) -> int:
     if isinstance(value, bool) or not 1 <= size <= LARGEST_POOL:
         raise ValueError(f"expected a whole number from 1 to {LARGEST_POOL}")
     return size
+
+
+def parse_port(value: object) -> int:
+    """Return a port that any user may listen at."""
+    if isinstance(value, bool) or not isinstance(value, int) or not LOWEST_PORT <= value <= HIGHEST_PORT:
+        raise ValueError(f"expected a port from {LOWEST_PORT} to {HIGHEST_PORT}")
+    return value
+
+
+def parse_port_width(value: object) -> int:
+    """Return a number of ports."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MOST_PORTS:
+        raise ValueError(f"expected a number of ports from 0 to {MOST_PORTS}")
+    return value
 
 
 def _choice(kind: type[_Choice], value: object) -> _Choice:

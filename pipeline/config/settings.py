@@ -4,11 +4,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 from containers.agents.agent import resolve_agent
 from containers.agents.builtin import Agent
 from containers.dagger_engine.runner import DEFAULT_IMAGE
+from pipeline.config import defaults
 from pipeline.config.converters import (
     parse_absolute_paths,
     parse_agents,
@@ -26,6 +26,8 @@ from pipeline.config.converters import (
     parse_patch_size,
     parse_path,
     parse_pool_size,
+    parse_port,
+    parse_port_width,
     parse_pull_request,
     parse_relative_paths,
     parse_seconds,
@@ -41,20 +43,13 @@ from pipeline.config.table import (
     NeedsTrust,
     Option,
     declared_settings,
+    names_by_section,
     setting,
 )
 from tasks.dialects.dialect import Order, UnitKind
 from tasks.model import LARGEST_POOL, Batch, Mode, PullRequestScope, Task
 
 DEFAULT_BRANCH = "patchyard/{plan}/{task}"
-DEFAULT_TIMEOUT = 3600.0
-"""Seconds that a task may take when no source says otherwise: an unattended run has to end."""
-
-DEFAULT_MAX_PATCH = 100_000_000
-"""Bytes that a patch may have: GitHub takes no file of more than 100 MiB
-(https://docs.github.com/repositories/working-with-files/managing-large-files)."""
-DEFAULT_MAX_LOG = 100_000_000
-"""Bytes that the log of a task may have: a task that prints without end must not fill the disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +139,7 @@ class Settings:
         api=ApiField(),
     )
     timeout: float = setting(
-        DEFAULT_TIMEOUT,
+        defaults.TIMEOUT,
         parse_seconds,
         "Time that a task may take: `90s`, `10m`, `1h` or `none`.",
         default_text="1h",
@@ -155,14 +150,14 @@ class Settings:
         5.0, parse_seconds, "Time between TERM and KILL when a task is ended.", default_text="5s"
     )
     max_patch: int = setting(
-        DEFAULT_MAX_PATCH,
+        defaults.MAX_PATCH,
         parse_patch_size,
         "How large the files that a task creates or changes may be together.",
         note="a task with more fails, and its worktree is set aside; at most 300MB",
         default_text="100MB",
     )
     max_log: int = setting(
-        DEFAULT_MAX_LOG,
+        defaults.MAX_LOG,
         parse_bytes,
         "How large the log of a task may be.",
         note="past it, only the end of each step's output is kept",
@@ -296,6 +291,16 @@ class Settings:
         "Untracked files that the reset between tasks keeps, such as `node_modules`.",
         section="worktree",
     )
+    port_base: int = setting(
+        defaults.PORT_BASE, parse_port, "First port that `PATCHYARD_PORT` may be.", section="worktree"
+    )
+    port_width: int = setting(
+        defaults.PORT_WIDTH,
+        parse_port_width,
+        "How many ports each worktree has to itself.",
+        note="`0` for none",
+        section="worktree",
+    )
     image: str | None = setting(
         None,
         parse_text,
@@ -387,10 +392,5 @@ class Settings:
 
 SETTINGS = declared_settings(Settings)
 """Every setting by name, in the order of the README."""
-SECTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        section: tuple(name for name, item in SETTINGS.items() if item.section == section)
-        for section in dict.fromkeys(item.section for item in SETTINGS.values() if item.section)
-    }
-)
+SECTIONS = names_by_section(SETTINGS)
 """Tables of the configuration file that hold settings, each with their names."""

@@ -174,6 +174,17 @@ def declared_settings(cls: type) -> Mapping[str, Setting]:
     )
 
 
+def names_by_section(settings: Mapping[str, Setting]) -> Mapping[str, tuple[str, ...]]:
+    """Return the names of the settings in each table of the configuration file."""
+    sections = dict.fromkeys(item.section for item in settings.values() if item.section)
+    return MappingProxyType(
+        {
+            section: tuple(name for name, item in settings.items() if item.section == section)
+            for section in sections
+        }
+    )
+
+
 def readme_table(settings: Iterable[Setting]) -> str:
     """Return the configuration table of the README, in Markdown."""
     return HEADER + "".join(f"| {' | '.join(_cells(item))} |\n" for item in settings)

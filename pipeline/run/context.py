@@ -111,6 +111,7 @@ class RunContext:
             image=spec.image,
             layers=spec.layers,
             start=start,
+            attempt=self.attempt_number(spec.id),
         )
 
     def inputs(self, spec: TaskSpec, start: StartPoint, version: str | None) -> TaskInputs:

@@ -22,6 +22,7 @@ from containers.dagger_engine.images import Resolver, digest_of
 from containers.local import LocalRunner
 from containers.runner import Runner
 from containers.worktrees.pool import Pool
+from containers.worktrees.ports import Ports
 from pipeline.events import Listener, Notice, RunFinished
 from pipeline.run.call.plan_file import CallError
 from pipeline.run.call.prepare import Prepared, new_run
@@ -128,6 +129,7 @@ def _context(  # noqa: PLR0913 - the parts of a run, all of them named
         size,
         copy=settings.copy,
         keep=settings.keep,
+        ports=Ports(settings.port_base, settings.port_width),
         store_work=store_work,
         on_notice=lambda message: listener.notify(Notice(message=message, level="warning")),
     )

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -47,6 +48,16 @@ async def test_a_task_knows_itself_and_its_environment(place: Place) -> None:
         secrets={"TOKEN": "abc"},
     )
     assert [result.tail for result in await place.run(job)] == ["1.2a run-7 dark green abc\n"]
+
+
+async def test_a_task_knows_its_worktree(place: Place) -> None:
+    say = 'echo "$PATCHYARD_SLOT $PATCHYARD_PORT $PATCHYARD_ATTEMPT"; test "$PATCHYARD_WORKTREE" = "$PWD"'
+    place.worktree = replace(place.worktree, port=20010)
+    job = place.job(say, environment={"PATCHYARD_SLOT": "9"})
+    assert [result.tail for result in await place.run(replace(job, attempt=3))] == ["1 20010 3\n"]
+    place.worktree = replace(place.worktree, port=None)
+    results = await place.run(place.job('test -z "${PATCHYARD_PORT+set}"'))
+    assert results[0].ok
 
 
 async def test_a_step_that_would_begin_too_late_does_not(place: Place) -> None:

@@ -94,6 +94,7 @@ class Stage:
         layers: tuple[str, ...] = (),
         image: str | None = None,
         patch_limit: int | None = None,
+        attempt: int = 1,
     ) -> "Ran":
         """Run a task of these steps."""
         worktree = worktree or self.worktree(commit)
@@ -112,6 +113,7 @@ class Stage:
             image=image or self.image,
             layers=layers,
             patch_limit=patch_limit,
+            attempt=attempt,
         )
         with anyio.fail_after(200):
             results = await self.runner.run(job, worktree, self.watcher)

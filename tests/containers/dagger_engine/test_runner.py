@@ -7,6 +7,7 @@ import re
 import stat
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ VARIABLES = {
     "GIT_CONFIG_VALUE_0": "'*'",
     "COLOUR": "'dark green'",
     "PATCHYARD_TASK": "1.1",
+    "PATCHYARD_WORKTREE": "/work",
 }
 
 
@@ -142,7 +144,44 @@ async def test_a_secret_is_in_no_query_but_the_one_that_makes_it(engine: StandIn
     secrets = {text for name, text in engine.known.items() if name.startswith("Secret")}
     run = secrets - {f'setSecret(name: "KEY", plaintext: "{KEY}")'}
     assert len(secrets) == 1 + len(run) == 2
-    assert re.search(r'plaintext: "patchyard-run: run-7 [0-9a-f]{16}"\)$', run.pop())
+    line = "patchyard-task: 1.1 PATCHYARD_SLOT=1 PATCHYARD_ATTEMPT=1"
+    assert re.search(rf'plaintext: "patchyard-run: run-7 [0-9a-f]{{16}}\\n{line}\\n"\)$', run.pop())
+
+
+async def test_what_differs_from_run_to_run_is_in_no_key(engine: StandIn, stage: Stage) -> None:
+    """The value of a secret is not, its name and the text of the script are."""
+    first, second = stage.worktree(), stage.worktree()
+    await stage.run("true", worktree=replace(first, port=20000))
+    await stage.run("true", worktree=replace(second, port=20010), attempt=2)
+    one, other = texts(engine, "stdout")
+    assert one == other
+    values = [text for text in engine.known.values() if text.startswith('setSecret(name: "patchyard-run"')]
+    assert [re.findall(r"PATCHYARD_\w+=\w+", value) for value in values] == [
+        ["PATCHYARD_SLOT=1", "PATCHYARD_ATTEMPT=1", "PATCHYARD_PORT=20000"],
+        ["PATCHYARD_SLOT=2", "PATCHYARD_ATTEMPT=2", "PATCHYARD_PORT=20010"],
+    ]
+
+
+async def test_a_value_has_what_all_running_tasks_have_to_know(engine: StandIn, stage: Stage) -> None:
+    """The last value of a secret counts for all of them, whenever their exec starts."""
+    known: list[str] = []
+    tasks = [str(number) for number in range(8)]
+
+    def value() -> str:
+        return [text for text in engine.known.values() if text.startswith("setSecret")][-1]
+
+    def run_exec(_: str) -> str:
+        known.append(value())
+        time.sleep(0.2)
+        return said("out\n")
+
+    engine.answers["stdout"] = run_exec
+    async with anyio.create_task_group() as group:
+        for task in tasks:
+            group.start_soon(lambda task: stage.run("true", task=task), task)
+    assert sorted(re.findall(r"patchyard-task: (\d)", known[-1])) == tasks
+    await stage.run("true", task="9")
+    assert re.findall(r"patchyard-task: (\d)", value()) == ["9"]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -21,15 +21,20 @@ def run(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
     shell: tuple[str, ...] = request.param
 
     def run_steps(
-        *steps: str | Step, limit: float | None = None, path: str | None = None, room: int = driver.OUTPUT_LIMIT
+        *steps: str | Step,
+        limit: float | None = None,
+        path: str | None = None,
+        room: int = driver.OUTPUT_LIMIT,
+        variables: Mapping[str, str] | None = None,
+        known: str = "",
     ) -> Report:
         made = [_script(step) if isinstance(step, str) else step for step in steps]
         numbered = dict(enumerate(made, 1))
         home = tmp_path / "home"
         home.mkdir(exist_ok=True)
-        text = driver.script(numbered, timeout=limit, grace=1, output_limit=room)
+        text = driver.script(numbered, timeout=limit, grace=1, variables=variables, output_limit=room)
         files = {driver.SCRIPT: text, **driver.inputs(numbered)}
-        files[driver.RUN] = f"{driver.RUN_PREFIX} run-7"
+        files[driver.RUN] = driver.run_line("run-7", "mark-1") + known
         for name, text in files.items():
             (home / Path(name).name).write_text(text.replace(driver.HOME, str(home)))
         work = tmp_path / "work"
@@ -67,6 +72,15 @@ def test_steps_run_until_one_fails(run: Run, tmp_path: Path) -> None:
 
 def test_they_know_their_run(run: Run) -> None:
     assert run('echo "$PATCHYARD_RUN"').outputs == {1: "run-7\n"}
+
+
+def test_they_know_the_variables_of_their_task_alone(run: Run) -> None:
+    known = driver.task_line("1.1", {"PATCHYARD_SLOT": "2", "PATCHYARD_PORT": "20010"})
+    known += driver.task_line("1.10", {"PATCHYARD_SLOT": "4"}) + driver.task_line("2", {"PATCHYARD_SLOT": "5"})
+    report = run(
+        'echo "$PATCHYARD_SLOT ${PATCHYARD_PORT-none}"', variables={"PATCHYARD_TASK": "1.10"}, known=known
+    )
+    assert (report.outputs, report.run, report.mark) == ({1: "4 none\n"}, "run-7", "mark-1")
 
 
 @pytest.mark.parametrize("code", [1, 124, 127, 128, 143, 255])

@@ -2,10 +2,13 @@
 
 import re
 import sys
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from project import Project
+from project import Project, wait_for
+from repositories import Clone
 
 AGENT = """
 import os, pathlib, sys
@@ -117,6 +120,59 @@ def test_task_gets_its_environment(project: Project) -> None:
     assert not {"GITHUB_TOKEN", "GH_TOKEN", "GIT_DIR"} & set(found)
     assert "ghp_" not in "\n".join(lines)
     assert project.show("patchyard/demo/1.1:top.txt") == str(project.worktrees / "wt-1")
+
+
+SAY = 'echo "$PATCHYARD_SLOT $PATCHYARD_PORT $PATCHYARD_ATTEMPT $PATCHYARD_WORKTREE"'
+
+
+def test_every_step_knows_slot_ports_attempt_and_worktree(project: Project) -> None:
+    say = f'{SAY} >> "$SHARED/said"'
+    project.configure(f"[worktree]\nsetup = '{say}'\nport_base = 24000\nport_width = 20\n")
+    plan = f'# Say\n### Task 1: Say\nWrite.\n**Verification:**\n- `{say}; test -e "$SHARED/ok"`\n'
+    agent = f"cat > /dev/null; touch agent.txt; {say}"
+
+    failed = project.run(project.plan(plan), "--agent", agent, "--mode", "local").expect(1)
+    (project.shared / "ok").touch()
+    project.call("retry", failed.run, "--json").expect(0)
+
+    said = [line.split(maxsplit=3) for line in (project.shared / "said").read_text().splitlines()]
+    assert [attempt for _, _, attempt, _ in said] == ["1"] * 3 + ["2"] * 3, "setup, agent and verification"
+    assert {(slot, path) for slot, _, _, path in said} == {("1", str(project.worktrees / "wt-1"))}
+    assert len({port for _, port, _, _ in said[:3]}) == 1
+    assert all(int(port) >= 24000 and int(port) % 20 == 0 for _, port, _, _ in said)
+
+
+def test_two_runs_at_once_have_other_ports(project: Project, make_repository: Callable[..., Clone]) -> None:
+    other = Project(make_repository("other", {"README.md": "other"}))
+    script = f'{SAY} >> "{project.shared}/said"; until test -e "{project.shared}/go"; do sleep 0.02; done'
+    scripts = {"1.1": script, "1.2": f"{script}; true"}
+    plans = [
+        (project, project.tasks(scripts)),
+        (project, project.tasks(scripts, "2.md")),
+        (other, other.tasks(scripts)),
+    ]
+
+    said = project.shared / "said"
+    with ExitStack() as stack:
+        started = [stack.enter_context(one.start("run", plan, "--json", "--no-cache")) for one, plan in plans]
+        wait_for(lambda: said.exists() and len(said.read_text().splitlines()) == 6, "six tasks")
+        (project.shared / "go").touch()
+        for run in started:
+            run.done().expect(0)
+
+    lines = [line.split() for line in said.read_text().splitlines()]
+    assert len({port for _, port, _, _ in lines}) == 6
+    assert len({path for _, _, _, path in lines}) == 6
+
+
+def test_a_run_without_free_ports_says_so(project: Project) -> None:
+    project.configure("[worktree]\nport_base = 65520\n")
+
+    done = project.call("run", project.tasks({"1.1": "touch a", "1.2": "touch b"})).expect(2)
+
+    assert "no 10 ports in a row from 65520 on are free for slot 2; set a lower `port_base`" in done.err
+    project.configure("[worktree]\nport_width = 0\n")
+    project.run(project.tasks({"1.1": 'test -z "$PATCHYARD_PORT"'})).expect(0)
 
 
 def test_declared_agent_gets_prompt_on_standard_input(project: Project, agent: str) -> None:
