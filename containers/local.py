@@ -36,7 +36,15 @@ from containers.processes import (
     may_have_escaped,
     signal_escaped_process,
 )
-from containers.runner import Deadline, Job, Watcher, slot_variables, task_variables, with_prompt_file
+from containers.runner import (
+    ROUND_VARIABLE,
+    Deadline,
+    Job,
+    Watcher,
+    slot_variables,
+    task_variables,
+    with_prompt_file,
+)
 from containers.task_log import RunnerError, TaskLog
 from containers.temporary import held_directory
 from containers.worktrees.worktree import Worktree
@@ -110,10 +118,15 @@ class LocalRunner:
         results: list[StepResult] = []
         try:
             await run_to_end(processes.open)
-            for number, step in enumerate(job.steps, start=1):
-                await self._step(number, step, processes, watcher, results)
-                if not results[-1].ok:
-                    break
+            steps, number = job.steps, 0
+            while steps:
+                for step in steps:
+                    number += 1
+                    await self._step(number, step, processes, watcher, results)
+                    if not results[-1].ok:
+                        break
+                steps = await watcher.next_round(results[-1])
+                processes.round += 1
         finally:
             with CancelScope(shield=True):
                 await run_to_end(processes.close)
@@ -169,6 +182,7 @@ class _Processes:
 
     def __init__(self, job: Job, directory: Path, environment: Mapping[str, str]) -> None:
         self.deadline = Deadline(job.timeout)
+        self.round = job.first_round
         self._job = job
         self._directory = directory
         self._mark = ProcessMark({JOB_VARIABLE: os.urandom(16).hex()})
@@ -231,7 +245,7 @@ class _Processes:
                 group = Group(
                     argv,
                     directory=self._directory,
-                    environment=self._environment,
+                    environment={**self._environment, ROUND_VARIABLE: str(self.round)},
                     stdin=stdin,
                     output=self._input.fileno(),
                     mark=self._mark,

@@ -13,6 +13,9 @@ from containers.worktrees.worktree import Worktree
 from tasks.model import Step, StepResult
 from tasks.secrets import Secrets
 
+ROUND_VARIABLE = "PATCHYARD_ROUND"
+"""Variable with the number of a step's round, from 1."""
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -22,10 +25,10 @@ class Job:
     seconds for all steps together, `None` for no limit. `grace` is how long, in seconds, a process may take to
     exit after SIGTERM before it is killed. `log` is the file for the output, and `log_limit` how many bytes of
     it are kept, `None` for all. `patch_limit` is how large the patch may be, in bytes, `None` for no limit.
-    `scratch` is a directory outside of the worktree for the task's prompt files; the runner creates it. `start`
-    is the id of the commit that the worktree is at. `image` and `layers` are for containers: their base image,
-    and the set-up commands that all containers of the same agent share. `attempt` is the number of the attempt,
-    1-based.
+    `first_round` is the number of the first round, 1-based as `attempt` is: an attempt may continue an interrupted
+    one. `scratch` is a directory outside of the worktree for the task's prompt files; the runner creates it.
+    `start` is the id of the commit that the worktree is at. `image` and `layers` are for containers: their base
+    image, and the set-up commands that all containers of the same agent share.
     """
 
     run: str
@@ -34,6 +37,7 @@ class Job:
     log: Path
     scratch: Path
     start: str = ""
+    first_round: int = 1
     environment: Mapping[str, str] = field(default_factory=dict)
     secrets: Secrets = field(default_factory=Secrets)
     timeout: float | None = None
@@ -54,12 +58,23 @@ class Watcher(Protocol):
     async def step_finished(self, number: int, result: StepResult) -> None:
         """Handle the end of step `number`, in any way; what this stores is durable when it returns."""
 
+    async def next_round(self, last: StepResult) -> tuple[Step, ...]:
+        """Return the steps of another round, over what the last one left; empty to end the task.
+
+        Called when the steps of a round have ended, and their changes are in the worktree's directory, with the
+        result of the last of them.
+        """
+        ...
+
 
 class Runner(Protocol):
     """Runs tasks."""
 
     async def run(self, job: Job, worktree: Worktree, watcher: Watcher) -> tuple[StepResult, ...]:
         """Run the job's steps in order over the worktree until one is not `ok`, and return their results.
+
+        Then the watcher's steps of another round run in the same place, and so on until it has none. The time
+        limit is for all rounds together.
 
         Afterwards the worktree's directory has the changes of the steps. A step that fails or times out is a
         result, not an exception. When the caller is cancelled, running processes are terminated, the watcher
@@ -72,7 +87,7 @@ class Runner(Protocol):
 
 
 def task_variables(job: Job) -> dict[str, str]:
-    """Return the variables that a task gets in addition to those of its runner."""
+    """Return the variables that a task gets in addition to those of its runner, but `ROUND_VARIABLE`."""
     own = {"PATCHYARD_TASK": job.task, "PATCHYARD_RUN": job.run}
     return {**job.environment, **job.secrets.values, **own}
 

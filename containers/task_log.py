@@ -10,8 +10,9 @@ from tasks.model import Step, StepResult
 from tasks.secrets import Masker, Secrets
 from tasks.sizes import format_size
 
-TAIL_BYTES = 4096
-TAIL_LINES = 20
+TAIL_BYTES = 20_000
+TAIL_LINES = 200
+"""How much of the end of a step's output its result has: what an agent is given of a failure."""
 _ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
 """Terminal control sequences (ECMA-48): CSI, OSC (ended by BEL or ST), and two-character ones."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")

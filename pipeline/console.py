@@ -11,6 +11,7 @@ from pipeline.events import (
     Notice,
     Observer,
     Published,
+    RepairStarted,
     RunFinished,
     RunStarted,
     StepFinished,
@@ -93,7 +94,11 @@ def figure(finished: RunFinished) -> str:
     return f"{sentence}: {faster}{finished.efficiency * 100:.0f} % of a pool of {places}"
 
 
-def line(event: Event) -> str | None:  # noqa: PLR0911 - one return per event type
+def _exit_code(code: int | None) -> str:
+    return "no exit code" if code is None else f"exit code {code}"
+
+
+def line(event: Event) -> str | None:  # noqa: C901, PLR0911 - one return per event type
     """Return an event as one line of text, without its time; `None` for an event that is not shown."""
     match event:
         case RunStarted():
@@ -106,9 +111,12 @@ def line(event: Event) -> str | None:  # noqa: PLR0911 - one return per event ty
         case StepStarted():
             return f"{event.worktree} {event.task} {event.kind} {event.number}: {event.command}"
         case StepFinished():
-            code = "no exit code" if event.exit_code is None else f"exit code {event.exit_code}"
+            code = _exit_code(event.exit_code)
             step = f"{event.task} {event.kind} {event.number}"
             return f"{event.worktree} {step}: {code} after {event.seconds:.3f} s"
+        case RepairStarted():
+            why = f"{event.step}: {_exit_code(event.exit_code)}"
+            return f"{event.worktree} {event.task} try {event.round} of {event.rounds}, after {why}"
         case TaskFinished(outcome=outcome):
             return f"{outcome.worktree or '-'} {outcome.task} {headline(outcome)}"
         case ConflictFound(conflict=conflict):

@@ -93,6 +93,21 @@ class StepFinished(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RepairStarted(Event):
+    """A task is tried again after a failure, in the same worktree, in round `round` of at most `rounds`.
+
+    `step` is the title of the step that failed, and `exit_code` as in `StepFinished`.
+    """
+
+    task: str
+    worktree: str
+    round: int
+    rounds: int
+    step: str
+    exit_code: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskFinished(Event):
     """A task has its outcome, and it is stored."""
 
@@ -139,6 +154,7 @@ NAMES = {
     TaskStarted: "task_started",
     StepStarted: "step_started",
     StepFinished: "step_finished",
+    RepairStarted: "repair_started",
     TaskFinished: "task_finished",
     ConflictFound: "conflict",
     Published: "pull_request",
@@ -163,6 +179,7 @@ def outcome_fields(outcome: Outcome) -> dict[str, object]:
         "step": outcome.step,
         "error": outcome.error,
         "cached": outcome.cached,
+        "rounds": outcome.rounds,
         **({} if outcome.cost is None else {"cost": round(outcome.cost, 6)}),
     }
 

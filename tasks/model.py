@@ -153,12 +153,12 @@ class Task:
     """A task of a plan, as written.
 
     `id` is such as `1.1`, `2.3.1` or `1.2a`. `dependencies` are task ids. `timeout` is in seconds, for all
-    steps of the task together. `line` and `column` are those of the heading, 1-based. `group` is the title of
-    the part of the plan that it belongs to, and `group_text` what the plan says of that. `done_items` are the
-    parts of the task, or of its group, that are done already. An `optional` task is not run. `manual` is for a
-    person to check afterwards. `reasons` say why it waits for another task, by id, where that was inferred.
-    `open_items` are line and column of its parts that are to be done, where the plan has boxes for them, and
-    `open_box` those of a box of its own above them.
+    steps of the task together. `repairs` is how often it may be tried again after a failure. `line` and
+    `column` are those of the heading, 1-based. `group` is the title of the part of the plan that it belongs to,
+    and `group_text` what the plan says of that. `done_items` are the parts of the task, or of its group, that
+    are done already. An `optional` task is not run. `manual` is for a person to check afterwards. `reasons` say
+    why it waits for another task, by id, where that was inferred. `open_items` are line and column of its parts
+    that are to be done, where the plan has boxes for them, and `open_box` those of a box of its own above them.
     """
 
     id: str
@@ -172,6 +172,7 @@ class Task:
     commit: str | None = None
     completed: bool = False
     timeout: float | None = None
+    repairs: int | None = None
     agent: str | None = None
     image: str | None = None
     line: int = 0
@@ -290,6 +291,35 @@ class StepResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a round of a task failed, for the agent that tries again.
+
+    `step` is the title of the step that failed. `exit_code` is as in `StepResult`; `timed_out` says that the
+    time limit of the task ended it, `error` why it could not run. `output` is the end of its output, as plain
+    text with secrets masked.
+    """
+
+    kind: StepKind
+    step: str
+    exit_code: int | None
+    timed_out: bool = False
+    error: str | None = None
+    output: str = ""
+
+    @classmethod
+    def of(cls, result: StepResult) -> "Failure":
+        """Return the failure of a step that is not `ok`."""
+        return cls(
+            result.step.kind,
+            result.step.title,
+            result.exit_code,
+            timed_out=result.timed_out,
+            error=result.error,
+            output=result.tail,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Patch:
     """What a task changed, relative to the commit that it started from.
 
@@ -310,7 +340,8 @@ class Outcome:
 
     `seconds` runs from the moment the task takes its worktree, which is made ready first, until its patch is
     taken. `exit_code` and `step` are those of the step that failed; for a task that succeeded `exit_code` is 0.
-    `start` is the commit that the task started from, `commit` its own (only when it changed something and
+    `rounds` is how many times its agent, or its commands, were run with the verification after them. `start` is
+    the commit that the task started from, `commit` its own (only when it changed something and
     succeeded). `cost` is what its agent says that it cost, in US dollars. `cached` says that nothing of it ran
     again, since the place where it runs had its result.
     """
@@ -332,6 +363,7 @@ class Outcome:
     patch: Patch | None = field(default=None, repr=False)
     cost: float | None = None
     cached: bool = False
+    rounds: int = 1
 
     @property
     def succeeded(self) -> bool:

@@ -2,7 +2,7 @@
 
 from textwrap import indent
 
-from tasks.model import NATIVE, Check, Plan, Step, StepKind, Task
+from tasks.model import NATIVE, Check, Failure, Plan, Step, StepKind, Task
 from tasks.text import code_span, fence
 
 PROMPT_FILE = "{prompt_file}"
@@ -20,6 +20,12 @@ CONCLUSION = """\
 Leave your changes in the current directory: they are collected from there. Do not push, and do not open a
 pull request."""
 
+NAMES = {StepKind.SETUP: "set-up command", StepKind.RUN: "command", StepKind.VERIFY: "verification command"}
+LEFT = """\
+What it left is in the current directory. Find out what is wrong and mend it, so that the task is done and all
+commands of its verification succeed."""
+LOST = """\
+Nothing of what it did is in the current directory: do the task from the start, and avoid that failure."""
 COMMIT = "Do not commit either: the commit is made from your changes, with the message that the plan gives."
 
 
@@ -53,6 +59,46 @@ def prompt(task: Task, plan: Plan) -> str:
         COMMIT if task.commit and (plan.dialect != NATIVE or plan.version > 1) else "",
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def repair_prompt(  # noqa: PLR0913 - what an agent is given, by name
+    task: str, failure: Failure, *, number: int, of: int, changed: str, is_kept: bool = True
+) -> str:
+    """Return the prompt for another try at a task, as Markdown.
+
+    Args:
+        task: The prompt of the first try.
+        failure: Why the last try failed.
+        number: Which try this is; the first repair is 2.
+        of: How many there are at most.
+        changed: What the last try changed, in the form of `git diff --stat`, if that is known.
+        is_kept: Whether its changes are in the current directory.
+    """
+    left = LEFT if is_kept else LOST
+    sections = [
+        f"# Try {number} of {of}",
+        f"The last try at the task below failed: {_how(failure)}. {left}",
+        _section(
+            "The end of that step's output", fence(failure.output.rstrip()) if failure.output.strip() else ""
+        ),
+        _section("What has changed so far", fence(changed.rstrip()) if changed.strip() else ""),
+        _section("The task", ""),
+        task,
+    ]
+    return "\n\n".join(section for section in sections if section)
+
+
+def _how(failure: Failure) -> str:
+    step = (
+        "the agent's step"
+        if failure.kind is StepKind.AGENT
+        else f"the {NAMES[failure.kind]} {code_span(failure.step)}"
+    )
+    if failure.timed_out:
+        return f"{step} was ended, because the time limit of the task had passed"
+    if failure.error:
+        return f"{step} could not run ({failure.error})"
+    return f"{step} ended with exit code {failure.exit_code}"
 
 
 def _done(task: Task) -> str:

@@ -34,7 +34,7 @@ from containers.dagger_engine.step_script import Report
 from containers.dagger_engine.sync_back import sync_back
 from containers.git.repository import GitError
 from containers.git.working_tree.task_files import GIT
-from containers.runner import Job, Watcher
+from containers.runner import ROUND_VARIABLE, Job, Watcher
 from containers.task_log import TaskLog
 from containers.worktrees.worktree import Worktree
 from tasks.model import Step, StepKind, StepResult
@@ -83,6 +83,15 @@ class _Prepared:
     @classmethod
     def from_container(cls, container: "Container") -> Self:
         return cls(container, container.directory(WORK).without_directory(GIT))
+
+
+@dataclass(slots=True)
+class _Place:
+    """Where a task continues: its round, the seconds left of its limit, the container after its last part."""
+
+    round: int
+    seconds: float | None
+    after: _Prepared | None = None
 
 
 class EngineRunner:
@@ -145,53 +154,72 @@ class EngineRunner:
 
     async def _run(self, job: Job, worktree: Worktree, reporter: StepReporter) -> None:
         """Run the steps in a container and copy their changes back: first the set-up's, then the others'."""
-        before: _Prepared | None = None
-        left = job.timeout
-        for steps in _split_setup(job.steps):
-            began = time.monotonic()
-            await reporter.report_start(steps)
-            try:
-                before = before or await self._prepare(job, worktree)
-                after, report = await self._run_script(before, job, steps, left)
-            except TimeoutError:
-                await reporter.report_overdue(time.monotonic() - began)
-                return
-            except EngineQueryError as rejection:
-                report = step_script.report(rejection.output)
-                if all(number in report.records for number in steps):
-                    # The script itself exits with 0. It was killed, and the last record may be forged.
-                    report = report.without_last(steps)
-                await reporter.report_results(steps, report, time.monotonic() - began, error=str(rejection))
-                return
-            error = await self._copy_changes(before, after, worktree, job.patch_limit)
-            cached = not error and self._is_cached(report, job)
-            if error:
+        place = _Place(job.first_round, job.timeout)
+        parts, count = _split_setup(job.steps), len(job.steps)
+        while parts:
+            for steps in parts:
+                await self._run_part(job, worktree, steps, place, reporter)
+                if reporter.failed:
+                    break
+            more = await reporter.next_round()
+            if reason := encoding_error(_texts_of(more)):
+                raise EngineQueryError(reason)
+            parts = [dict(enumerate(more, count + 1))] if more else []
+            count += len(more)
+            place.round += 1
+
+    async def _run_part(
+        self,
+        job: Job,
+        worktree: Worktree,
+        steps: Mapping[int, Step],
+        place: "_Place",
+        reporter: StepReporter,
+    ) -> None:
+        """Run some steps in one exec, copy their changes back, and report how they ended."""
+        began = time.monotonic()
+        await reporter.report_start(steps)
+        try:
+            before = place.after or await self._prepare(job, worktree)
+            after, report = await self._run_script(before, job, steps, place)
+        except TimeoutError:
+            await reporter.report_overdue(time.monotonic() - began)
+            return
+        except EngineQueryError as rejection:
+            report = step_script.report(rejection.output)
+            if all(number in report.records for number in steps):
+                # The script itself exits with 0. It was killed, and the last record may be forged.
                 report = report.without_last(steps)
-            await reporter.report_results(steps, report, time.monotonic() - began, cached=cached, error=error)
-            if error or reporter.failed:
-                return
-            before = after
-            if left is not None:  # by the script's own clock, which is also that of a cached result
-                left -= sum(record.seconds for record in report.records.values())
+            await reporter.report_results(steps, report, time.monotonic() - began, error=str(rejection))
+            return
+        error = await self._copy_changes(before, after, worktree, job.patch_limit)
+        cached = not error and self._is_cached(report, job)
+        if error:
+            report = report.without_last(steps)
+        await reporter.report_results(steps, report, time.monotonic() - began, cached=cached, error=error)
+        place.after = after
+        if place.seconds is not None:  # by the script's own clock, which is also that of a cached result
+            place.seconds -= sum(record.seconds for record in report.records.values())
 
     async def _run_script(
-        self, before: _Prepared, job: Job, steps: Mapping[int, Step], seconds: float | None
+        self, before: _Prepared, job: Job, steps: Mapping[int, Step], place: "_Place"
     ) -> tuple[_Prepared, Report]:
-        """Run steps for at most `seconds`; return the container after them and the report of the script.
+        """Run steps in the time that is left; return the container after them and the report of the script.
 
         Raises:
             EngineError: The engine is unavailable.
             EngineQueryError: The engine rejects the exec.
             TimeoutError: The container does not end.
         """
+        seconds = place.seconds
         longest = None if seconds is None else seconds + job.grace + max(self._patience, seconds / 2)
         key = token_hex(8) if self._config.fresh else None
-        container = self._with_steps(before.container, job, steps, seconds, key)
+        container = self._with_steps(before.container, job, steps, place, key)
         report = await self._read_report(container, longest)
         if report.failed and self._is_cached(report, job):
             # A cached failure is run again: what was missing then may be there now. Identical execs are one
             # exec (https://docs.dagger.io/features/caching), so the script gets a key.
-            container = self._with_steps(before.container, job, steps, seconds, token_hex(8))
+            container = self._with_steps(before.container, job, steps, place, token_hex(8))
             report = await self._read_report(container, longest)
         return _Prepared.from_container(container), report
 
@@ -312,8 +340,8 @@ class EngineRunner:
         except GitError as error:
             raise EngineQueryError(f"its files cannot be given to a container: {error}") from error
 
-    def _variables(self, job: Job) -> dict[str, str]:
-        """Return the environment variables of the steps, without secrets.
+    def _variables(self, job: Job, number: int) -> dict[str, str]:
+        """Return the environment variables of the steps of a round, without secrets.
 
         The run's id, slot, port and attempt are not among them, as they would change the cache key: the script
         reads them from a secret (`run_secret.py`).
@@ -325,7 +353,7 @@ class EngineRunner:
             for part, value in (("NAME", as_utf8(who.name)), ("EMAIL", as_utf8(who.email)))
         }
         safe = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
-        own = {"PATCHYARD_TASK": job.task, "PATCHYARD_WORKTREE": WORK}
+        own = {"PATCHYARD_TASK": job.task, "PATCHYARD_WORKTREE": WORK, ROUND_VARIABLE: str(number)}
         every = {**names, **safe, **job.environment, **own}
         return {name: value for name, value in every.items() if name not in job.secrets.values}
 
@@ -334,15 +362,15 @@ class EngineRunner:
         container: "Container",
         job: Job,
         steps: Mapping[int, Step],
-        timeout: float | None,
+        place: "_Place",
         key: str | None,
     ) -> "Container":
         from dagger import ReturnType  # noqa: PLC0415 - imports dagger, which takes a second
 
-        variables = self._variables(job)
+        variables = self._variables(job, place.round)
         for name in [name for name in variables if not _NAME.fullmatch(name)]:
             container = container.with_env_variable(name, variables.pop(name))
-        script = step_script.script(steps, timeout=timeout, grace=job.grace, variables=variables, key=key)
+        script = step_script.script(steps, timeout=place.seconds, grace=job.grace, variables=variables, key=key)
         for path, text in {step_script.SCRIPT: script, **step_script.inputs(steps)}.items():
             container = container.with_new_file(path, text)
         return container.with_exec(["sh", step_script.SCRIPT], expect=ReturnType.ANY)
@@ -355,7 +383,11 @@ def _texts(job: Job, worktree: Worktree) -> Iterator[tuple[str, str]]:
     for name, value in (*job.secrets.values.items(), *job.environment.items()):
         yield f"the value of {name}", f"{name}{value}"
     yield "a command that sets up its agent", "".join(job.layers)
-    for number, step in enumerate(job.steps, 1):
+    yield from _texts_of(job.steps)
+
+
+def _texts_of(steps: Sequence[Step]) -> Iterator[tuple[str, str]]:
+    for number, step in enumerate(steps, 1):
         yield f"step {number}, `{step.title}`,", f"{''.join(step.argv)}{step.stdin or ''}"
 
 

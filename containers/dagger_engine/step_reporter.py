@@ -32,6 +32,10 @@ class StepReporter:
         """Whether a step failed, so that the next one must not start."""
         return bool(self.results) and not self.results[-1].ok
 
+    async def next_round(self) -> tuple[Step, ...]:
+        """Return the steps of another round; empty if there is none."""
+        return await self._watcher.next_round(self.results[-1]) if self.results else ()
+
     async def report_start(self, steps: Mapping[int, Step]) -> None:
         """Report that the first of some steps starts."""
         self._running = next(iter(steps.items()))

@@ -92,6 +92,10 @@ class Change:
         return self.new_mode not in {ABSENT, GITLINK}
 
 
+_MOST_FILES = 200
+"""How many files a statistic names."""
+
+
 class History:
     """Reads and creates commits without a checkout. Blocking.
 
@@ -101,6 +105,14 @@ class History:
 
     def __init__(self, git: Git) -> None:
         self._git = git
+
+    def stat(self, old: str, new: str) -> str:
+        """Return the files that differ between two trees or commits, in the form of `git diff --stat`.
+
+        Raises:
+            GitError: One of them is not in the repository.
+        """
+        return self._git.run("diff-tree", "-r", "--stat=100", f"--stat-count={_MOST_FILES}", old, new).text
 
     def since(self, base: str, tips: Sequence[str]) -> tuple[Commit, ...]:
         """Return the commits that are reachable from `tips` and not from `base`, parents first.

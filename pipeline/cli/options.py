@@ -81,7 +81,9 @@ def setting_option(item: Setting) -> Callable[[F], F]:
     if item.is_list:
         help_text = help_text.replace(".", REPEATABLE, 1)
     types: dict[Any, Any] = {
-        int: click.IntRange(min=1, max=item.api.maximum if item.api else None),
+        int: click.IntRange(
+            min=item.api.minimum if item.api else 1, max=item.api.maximum if item.api else None
+        ),
         Path: click.Path(path_type=Path),
     }
     if isinstance(item.kind, type) and issubclass(item.kind, StrEnum):

@@ -8,35 +8,8 @@ from pathlib import Path
 from containers.agents.agent import resolve_agent
 from containers.agents.builtin import Agent
 from containers.dagger_engine.runner import DEFAULT_IMAGE
+from pipeline.config import converters as to
 from pipeline.config import defaults
-from pipeline.config.converters import (
-    parse_absolute_paths,
-    parse_agents,
-    parse_branch_template,
-    parse_bytes,
-    parse_commands,
-    parse_depth,
-    parse_dialect,
-    parse_engines,
-    parse_environment,
-    parse_flag,
-    parse_list,
-    parse_mode,
-    parse_order,
-    parse_patch_size,
-    parse_path,
-    parse_pool_size,
-    parse_port,
-    parse_port_width,
-    parse_pull_request,
-    parse_relative_paths,
-    parse_seconds,
-    parse_secret_names,
-    parse_services,
-    parse_text,
-    parse_unit,
-    parse_webhook_url,
-)
 from pipeline.config.table import (
     ApiField,
     ModuleArgument,
@@ -48,6 +21,7 @@ from pipeline.config.table import (
 )
 from tasks.dialects.dialect import Order, UnitKind
 from tasks.model import LARGEST_POOL, Batch, Mode, PullRequestScope, Task
+from tasks.repairs import MOST_REPAIRS, parse_repairs
 
 DEFAULT_BRANCH = "patchyard/{plan}/{task}"
 
@@ -62,7 +36,7 @@ class Settings:
 
     base: str | None = setting(
         None,
-        parse_text,
+        to.parse_text,
         "Branch, tag or commit that the run starts from.",
         note="uncommitted changes are not part of it",
         default_text="the current branch",
@@ -71,7 +45,7 @@ class Settings:
     )
     mode: Mode = setting(
         Mode.PARALLEL,
-        parse_mode,
+        to.parse_mode,
         "Run tasks one by one (`local`), side by side (`parallel`), or in containers (`dagger`).",
         note="a batch can set its own",
         trust=NeedsTrust.UNCONTAINED,
@@ -80,7 +54,7 @@ class Settings:
     )
     pool_size: int = setting(
         3,
-        parse_pool_size,
+        to.parse_pool_size,
         "Number of worktrees, and so of tasks that run at once.",
         option=Option("N"),
         module=ModuleArgument(),
@@ -88,7 +62,7 @@ class Settings:
     )
     agent: str | None = setting(
         None,
-        parse_text,
+        to.parse_text,
         "Agent for tasks without **Run:** commands: a name or a command.",
         trust=NeedsTrust.COMMAND,
         option=Option("NAME|COMMAND"),
@@ -97,7 +71,7 @@ class Settings:
     )
     dialect: str | None = setting(
         None,
-        parse_dialect,
+        to.parse_dialect,
         "Dialect that the plan is written in.",
         default_text="the one that reads most of it",
         option=Option("NAME"),
@@ -106,7 +80,7 @@ class Settings:
     )
     unit: UnitKind | None = setting(
         None,
-        parse_unit,
+        to.parse_unit,
         "What becomes a task: each `item`, or each `group` of them.",
         default_text="the dialect's",
         option=Option(),
@@ -115,7 +89,7 @@ class Settings:
     )
     order: Order = setting(
         Order.AS_WRITTEN,
-        parse_order,
+        to.parse_order,
         "Which tasks wait for which: `as-written`, `sequential`, or `inferred` from files and names.",
         note="for plans of other tools",
         option=Option(),
@@ -124,7 +98,7 @@ class Settings:
     )
     optional: bool = setting(
         default=False,
-        convert=parse_flag,
+        convert=to.parse_flag,
         help="Run also the tasks that the plan calls optional.",
         option=Option(),
         module=ModuleArgument(),
@@ -132,7 +106,7 @@ class Settings:
     )
     tag: str | None = setting(
         None,
-        parse_text,
+        to.parse_text,
         "List of tasks to run, of a Task Master file that has several.",
         option=Option("NAME"),
         module=ModuleArgument(),
@@ -140,32 +114,41 @@ class Settings:
     )
     timeout: float = setting(
         defaults.TIMEOUT,
-        parse_seconds,
+        to.parse_seconds,
         "Time that a task may take: `90s`, `10m`, `1h` or `none`.",
         default_text="1h",
         option=Option("DURATION"),
         module=ModuleArgument(),
     )
+    repairs: int = setting(
+        2,
+        parse_repairs,
+        "How often an agent may try again when its step or the verification fails.",
+        note="its prompt then says what failed; a task can set its own, also one of commands",
+        option=Option("N"),
+        module=ModuleArgument(),
+        api=ApiField(maximum=MOST_REPAIRS, minimum=0),
+    )
     grace: float = setting(
-        5.0, parse_seconds, "Time between TERM and KILL when a task is ended.", default_text="5s"
+        5.0, to.parse_seconds, "Time between TERM and KILL when a task is ended.", default_text="5s"
     )
     max_patch: int = setting(
         defaults.MAX_PATCH,
-        parse_patch_size,
+        to.parse_patch_size,
         "How large the files that a task creates or changes may be together.",
         note="a task with more fails, and its worktree is set aside; at most 300MB",
         default_text="100MB",
     )
     max_log: int = setting(
         defaults.MAX_LOG,
-        parse_bytes,
+        to.parse_bytes,
         "How large the log of a task may be.",
         note="past it, only the end of each step's output is kept",
         default_text="100MB",
     )
     worktrees: Path | None = setting(
         None,
-        parse_path,
+        to.parse_path,
         "Directory of the worktrees.",
         note="outside of every checkout, or ignored by it",
         default_text="<repository>-worktrees beside the repository",
@@ -174,13 +157,13 @@ class Settings:
     )
     branch: str = setting(
         DEFAULT_BRANCH,
-        parse_branch_template,
+        to.parse_branch_template,
         "Names of the branches, with `{plan}`, `{task}` and `{run}`.",
         option=Option("TEMPLATE"),
     )
     publish: bool = setting(
         default=False,
-        convert=parse_flag,
+        convert=to.parse_flag,
         help="Push the branches and open pull requests.",
         trust=NeedsTrust.ALWAYS,
         option=Option(negatable=True),
@@ -188,7 +171,7 @@ class Settings:
     )
     pull_request: PullRequestScope = setting(
         PullRequestScope.TASK,
-        parse_pull_request,
+        to.parse_pull_request,
         "Open a pull request for each `task`, for each `group` of tasks, or one for the `plan`.",
         note="the groups of a native plan are its batches",
         option=Option(),
@@ -197,14 +180,14 @@ class Settings:
     )
     draft: bool = setting(
         default=False,
-        convert=parse_flag,
+        convert=to.parse_flag,
         help="Open the pull requests as drafts.",
         option=Option(),
         module=ModuleArgument(publishing=True),
     )
     auto_merge: bool = setting(
         default=False,
-        convert=parse_flag,
+        convert=to.parse_flag,
         help="Turn on GitHub's auto-merge, or merge where nothing is required.",
         trust=NeedsTrust.ALWAYS,
         option=Option(),
@@ -213,26 +196,26 @@ class Settings:
     )
     allow_unpushed: bool = setting(
         default=False,
-        convert=parse_flag,
+        convert=to.parse_flag,
         help="Publish also commits of the base that the remote's branch of the pull requests does not have.",
         note="only the flag and the variable have an effect",
         option=Option(),
         module=ModuleArgument(publishing=True),
         api=ApiField(),
     )
-    labels: tuple[str, ...] = setting((), parse_list, "Label of the pull requests.", option=Option("LABEL"))
+    labels: tuple[str, ...] = setting((), to.parse_list, "Label of the pull requests.", option=Option("LABEL"))
     reviewers: tuple[str, ...] = setting(
         (),
-        parse_list,
+        to.parse_list,
         "User to request a review from, or a team as `organization/team`.",
         option=Option("LOGIN"),
     )
     remote: str = setting(
-        "origin", parse_text, "Remote to push to.", trust=NeedsTrust.ALWAYS, option=Option("NAME")
+        "origin", to.parse_text, "Remote to push to.", trust=NeedsTrust.ALWAYS, option=Option("NAME")
     )
     github: str | None = setting(
         None,
-        parse_text,
+        to.parse_text,
         "Repository on GitHub, as `owner/repo`.",
         default_text="from the remote's URL",
         trust=NeedsTrust.ALWAYS,
@@ -240,18 +223,18 @@ class Settings:
         module=ModuleArgument(publishing=True),
     )
     fail_fast: bool = setting(
-        default=False, convert=parse_flag, help="End the run when the first task fails.", option=Option()
+        default=False, convert=to.parse_flag, help="End the run when the first task fails.", option=Option()
     )
     keep_going: bool = setting(
         default=False,
-        convert=parse_flag,
+        convert=to.parse_flag,
         help="After a failure, skip only the tasks that name the failed one.",
         option=Option(),
         module=ModuleArgument(),
     )
     notify: str | None = setting(
         None,
-        parse_webhook_url,
+        to.parse_webhook_url,
         "Webhook URL to call when the run ends (Slack-compatible). Prefer `PATCHYARD_NOTIFY` for a secret URL: "
         "options are visible to other users.",
         trust=NeedsTrust.ALWAYS,
@@ -260,16 +243,16 @@ class Settings:
     )
     secrets: tuple[str, ...] = setting(
         (),
-        parse_secret_names,
+        to.parse_secret_names,
         "Names of variables whose values are masked in logs and kept out of patches.",
         trust=NeedsTrust.ALWAYS,
     )
     environment: Mapping[str, str] = setting(
-        {}, parse_environment, "Table of variables for every step.", in_environment=False
+        {}, to.parse_environment, "Table of variables for every step.", in_environment=False
     )
     agents: Mapping[str, Agent] = setting(
         {},
-        parse_agents,
+        to.parse_agents,
         "`[agents.NAME]` adds an agent, or changes a built-in one.",
         note="see [docs/agents.md](docs/agents.md)",
         in_environment=False,
@@ -277,33 +260,33 @@ class Settings:
     )
     copy: tuple[str, ...] = setting(
         (),
-        parse_relative_paths,
+        to.parse_relative_paths,
         "Files of your tree that are not in git, such as `.env`, copied into each worktree.",
         trust=NeedsTrust.CONTAINED,
         section="worktree",
     )
     setup: tuple[str, ...] = setting(
-        (), parse_commands, "Commands that run before a task's first step.", section="worktree"
+        (), to.parse_commands, "Commands that run before a task's first step.", section="worktree"
     )
     keep: tuple[str, ...] = setting(
         (),
-        parse_relative_paths,
+        to.parse_relative_paths,
         "Untracked files that the reset between tasks keeps, such as `node_modules`.",
         section="worktree",
     )
     port_base: int = setting(
-        defaults.PORT_BASE, parse_port, "First port that `PATCHYARD_PORT` may be.", section="worktree"
+        defaults.PORT_BASE, to.parse_port, "First port that `PATCHYARD_PORT` may be.", section="worktree"
     )
     port_width: int = setting(
         defaults.PORT_WIDTH,
-        parse_port_width,
+        to.parse_port_width,
         "How many ports each worktree has to itself.",
         note="`0` for none",
         section="worktree",
     )
     image: str | None = setting(
         None,
-        parse_text,
+        to.parse_text,
         "Image of the tasks' containers, in mode `dagger`.",
         default_text=DEFAULT_IMAGE,
         option=Option("REF"),
@@ -311,7 +294,7 @@ class Settings:
     )
     engines: tuple[str, ...] = setting(
         (),
-        parse_engines,
+        to.parse_engines,
         "Address of a Dagger engine, and how many tasks it runs at once, in mode `dagger`.",
         default_text="one on this machine",
         trust=NeedsTrust.ALWAYS,
@@ -319,39 +302,39 @@ class Settings:
     )
     fresh: bool = setting(
         default=False,
-        convert=parse_flag,
+        convert=to.parse_flag,
         help="Run every task again, also those with a cached result.",
         option=Option(),
         module=ModuleArgument(),
     )
     no_cache: bool = setting(
         default=False,
-        convert=parse_flag,
+        convert=to.parse_flag,
         help="Neither use the results of earlier runs nor keep those of this one.",
         option=Option(),
     )
     locked: bool = setting(
         default=False,
-        convert=parse_flag,
+        convert=to.parse_flag,
         help="Use only images whose digest is in `patchyard.lock`, in mode `dagger`.",
         note="`patchyard lock PLAN` writes it, `--update` renews the digests",
         option=Option(),
     )
     caches: tuple[str, ...] = setting(
         (),
-        parse_absolute_paths,
+        to.parse_absolute_paths,
         "Directories that containers keep from task to task, in mode `dagger`.",
         section="container",
     )
     depth: int = setting(
         1,
-        parse_depth,
+        to.parse_depth,
         "Number of commits in a container's repository, `0` for all, in mode `dagger`.",
         section="container",
     )
     services: Mapping[str, str] = setting(
         {},
-        parse_services,
+        to.parse_services,
         "Ports of this machine that containers reach, in mode `dagger`.",
         note='such as `model = "localhost:11434"`',
         section="container",
@@ -359,7 +342,7 @@ class Settings:
     )
     trust: bool = setting(
         default=False,
-        convert=parse_flag,
+        convert=to.parse_flag,
         help="Trust all settings of the repository and the plan, for this run.",
         note="`patchyard trust` remembers it; see [docs/trust.md](docs/trust.md)",
         in_file=False,
@@ -382,6 +365,12 @@ class Settings:
         own = None if "timeout" in self.forced else task.timeout
         seconds = self.timeout if own is None else own
         return None if math.isinf(seconds) else seconds
+
+    def repairs_for(self, task: Task) -> int:
+        """How often this task may be tried again; commands are not, unless the task says so itself."""
+        if task.repairs is not None and "repairs" not in self.forced:
+            return task.repairs
+        return self.repairs if self.agent_for(task) else task.repairs or 0
 
     def image_for(self, task: Task, batch: Batch) -> str:
         """The image of this task's container, as named; without that the one of its agent."""

@@ -39,10 +39,11 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class ApiField:
-    """How the HTTP API takes a setting: its name there if it differs, and the upper limit of a number."""
+    """How the HTTP API takes a setting: its name there if it differs, and the limits of a number."""
 
     name: str = ""
     maximum: int | None = None
+    minimum: int = 1
 
 
 @dataclass(frozen=True, slots=True)

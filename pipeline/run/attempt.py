@@ -13,11 +13,14 @@ from containers.git.repository import GitError, SecretFoundError
 from containers.git.working_tree.staging import TooDeepError
 from containers.runner import Job
 from containers.worktrees.worktree import AttemptRecord, PoolError, Worktree
-from pipeline.events import StepFinished, StepStarted, TaskStarted, now
+from pipeline.events import RepairStarted, StepFinished, StepStarted, TaskStarted, now
 from pipeline.run.call.task_spec import TaskSpec
-from pipeline.run.context import RunContext
+from pipeline.run.context import Continuation, RunContext
 from pipeline.run.outcomes import TaskResult, conclude, outcome_without_run, with_failure
 from pipeline.run.results.bases import StartPoint
+from pipeline.run.results.commits import signature
+from pipeline.run.results.restore import applies
+from pipeline.run.rounds import Rounds
 from pipeline.store.records import StoredAttempt
 from pipeline.store.store import Store
 from tasks.errors import PatchyardError
@@ -28,6 +31,10 @@ TAIL_LINES = 10
 """Lines of a failed step's output that its outcome shows."""
 SIGNALS = 64
 """Number of signals on Linux: an exit code of 128 + n, with n up to this, is signal n."""
+CONTINUED = "Work in progress\n"
+"""Message of the commit that a continued attempt starts from; no branch has it."""
+LEAST_TIME = 1.0
+"""Seconds that an attempt has at least, which continues one that had used up its time."""
 COST_BYTES = 1 << 20
 """Bytes at the end of an agent's output that are searched for its cost."""
 
@@ -41,17 +48,41 @@ async def run_attempt(
         PatchyardError: The run as a whole cannot continue.
     """
     began, pool = perf_counter(), context.pool
+    continued = context.before.continued.get(spec.id)
     try:
-        worktree = await pool.acquire(start.commit)
+        commit, continued = await to_thread.run_sync(_place_to_continue, context, start, continued)
+        began -= continued.seconds if continued else 0.0
+        worktree = await pool.acquire(commit)
     except GitError as error:
         failed = outcome_without_run(spec, Status.FAILED, f"it got no worktree: {error}")
         return await conclude(context, spec, TaskResult(failed, start))
-    attempt = Attempt(context, spec, start, worktree, why_cancelled=why_cancelled, began=began)
+    attempt = Attempt(
+        context, spec, start, worktree, why_cancelled=why_cancelled, began=began, continued=continued
+    )
     try:
         return await attempt.run()
     finally:
         with CancelScope(shield=True):
             await pool.release(worktree, in_quarantine=attempt.holds_work)
+
+
+def _place_to_continue(
+    context: RunContext, start: StartPoint, continued: Continuation | None
+) -> tuple[str, Continuation | None]:
+    """Return the commit that the worktree is reset to, and what is continued there. Blocking.
+
+    A patch for another start point is of no use any more: the task is then tried again from this one.
+
+    Raises:
+        GitError: The commit cannot be created.
+    """
+    if continued is None or continued.patch is None:
+        return start.commit, continued
+    patch = continued.patch
+    if not applies(context.repository, patch, start.commit):
+        return start.commit, replace(continued, patch=None, rounds=0)
+    signed = signature(context.run, context.run.started_at)
+    return context.repository.commit(patch.tree, [start.commit], CONTINUED, signed), continued
 
 
 class Attempt:
@@ -66,6 +97,7 @@ class Attempt:
         worktree: Where it runs.
         why_cancelled: Returns why the run ends early.
         began: When the task began, in seconds of `perf_counter`.
+        continued: What it continues, if anything.
     """
 
     def __init__(  # noqa: PLR0913 - the parts of one attempt
@@ -77,6 +109,7 @@ class Attempt:
         *,
         why_cancelled: Callable[[], str],
         began: float,
+        continued: Continuation | None = None,
     ) -> None:
         self.holds_work = False
         self._context = context
@@ -85,10 +118,10 @@ class Attempt:
         self._worktree = worktree
         self._why_cancelled = why_cancelled
         self._number = context.attempt_number(spec.id)
+        self._rounds = Rounds(spec, self._number, context.secrets, continued)
         self._log = context.log(spec.id)
         self._exclude = context.pool.exclude
         self._results: list[StepResult] = []
-        self._cost: float | None = None
         self._log_size = 0  # in bytes, before the agent's output
         self._baseline: str | None = None  # the tree after set-up, which is not part of the patch
         self._started_at = now()
@@ -112,7 +145,7 @@ class Attempt:
             raise
         except (GitError, PoolError) as error:
             # Only this task is affected: its container has no start commit, or its worktree cannot be held.
-            self._results.append(StepResult(self._spec.steps[0], None, 0.0, error=str(error)))
+            self._results.append(StepResult(self._rounds.asked[0], None, 0.0, error=str(error)))
         except PatchyardError as error:
             with CancelScope(shield=True):
                 await self._abort(error)
@@ -153,7 +186,10 @@ class Attempt:
         The commits of earlier tasks have another id in each run, so the engine would never have a cache hit.
         """
         context, spec = self._context, self._spec
-        job, base = context.job(spec, self._start.commit), context.run.base
+        rounds, base = self._rounds, context.run.base
+        job = context.job(spec, self._worktree.checkout.reset_to, rounds.asked, rounds.number)
+        if job.timeout is not None and rounds.continued is not None:  # the limit is for all rounds together
+            job = replace(job, timeout=max(LEAST_TIME, job.timeout - rounds.continued.seconds))
         if not spec.is_contained or job.start == base:
             yield job
             return
@@ -180,7 +216,7 @@ class Attempt:
         """Store the result of a step, then notify the listener."""
         self._results.append(result)
         if result.step.kind is StepKind.AGENT and not result.cached:
-            self._cost = await to_thread.run_sync(self._read_cost)
+            self._rounds.add_cost(await to_thread.run_sync(self._read_cost))
         await self._context.recorder.call(
             Store.keep_step, self._context.run.id, self._spec.id, number, result, self._number
         )
@@ -199,6 +235,39 @@ class Attempt:
                 seconds=result.seconds,
             ),
         )
+
+    async def next_round(self, last: StepResult) -> tuple[Step, ...]:
+        """Store the round that ended, and return the steps of a repair; none if there is none to make."""
+        context, rounds = self._context, self._rounds
+        if not rounds.is_stored(last):
+            return ()
+        patch = await to_thread.run_sync(self._patch_so_far)
+        is_repaired = rounds.may_repair(last)
+        ended = rounds.ended(last, patch)
+        await context.recorder.call(Store.keep_round, context.run.id, ended)
+        if not is_repaired or ended.failure is None:
+            return ()
+        changed = (
+            await to_thread.run_sync(context.repository.history.stat, patch.start, patch.tree) if patch else ""
+        )
+        steps = rounds.next_steps(ended.failure, changed)
+        started = RepairStarted(
+            task=self._spec.id,
+            worktree=self._worktree.name,
+            round=rounds.number,
+            rounds=rounds.most,
+            step=ended.failure.step,
+            exit_code=ended.failure.exit_code,
+        )
+        context.listener.notify(started)
+        return steps
+
+    def _patch_so_far(self) -> Patch | None:
+        """Return the patch in the middle of an attempt; `None` if it cannot be taken now. Blocking."""
+        try:
+            return self._patch()
+        except (GitError, SecretFoundError):
+            return None
 
     def _size_of_log(self) -> int:
         """Return the size of the log in bytes. Blocking."""
@@ -220,7 +289,7 @@ class Attempt:
         outcome, inputs, taken = self._outcome_of_steps(cancelled=cancelled), None, True
         version = None if cancelled else await context.agent_version(spec)
         try:
-            inputs = await to_thread.run_sync(context.inputs, spec, start, version)
+            inputs = await to_thread.run_sync(context.inputs, spec, start, version, self._rounds.asked)
             patch = await to_thread.run_sync(self._patch)
             outcome = replace(outcome, files=patch.files, patch=patch if patch.files else None)
         except SecretFoundError as error:
@@ -296,7 +365,8 @@ class Attempt:
             exit_code=last.exit_code if last and not last.ok else None if cancelled else 0,
             step=last.step.title if error and last else None,
             error=error,
-            cost=self._cost,
+            cost=self._rounds.cost,
+            rounds=self._rounds.number,
             cached=bool(results) and all(result.cached for result in results),
         )
 

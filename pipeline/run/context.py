@@ -21,8 +21,24 @@ from pipeline.run.results.branches import Branches
 from pipeline.run.results.result_cache import ResultCache
 from pipeline.store.records import Run, StoredTask
 from tasks.keys import AgentUse, TaskInputs
-from tasks.model import Mode, Outcome, Plan
+from tasks.model import Failure, Mode, Outcome, Patch, Plan, Step
 from tasks.secrets import Secrets
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """What an attempt continues: the failure of an earlier one, for its agent.
+
+    `rounds` is how many rounds of an attempt that was interrupted are done; 0 for a new try. `seconds` and
+    `cost` (in US dollars) are theirs. `patch` is what they changed, from which it continues; without one it
+    starts from the start point.
+    """
+
+    failure: Failure
+    rounds: int = 0
+    patch: Patch | None = None
+    seconds: float = 0.0
+    cost: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +47,15 @@ class ResumeState:
 
     `tasks` are those with a result, by id. `kept` are outcomes whose patch is stored and only has to be
     committed, because the task's branch could not be set. `again` are tasks to run again, without the result
-    cache. `attempts` are the numbers of the last attempts by task. `seconds` is how long the run was running.
+    cache. `attempts` are the numbers of the last attempts by task, `continued` what the next ones continue.
+    `seconds` is how long the run was running.
     """
 
     tasks: Mapping[str, StoredTask] = field(default_factory=dict)
     kept: Mapping[str, Outcome] = field(default_factory=dict)
     again: frozenset[str] = frozenset()
     attempts: Mapping[str, int] = field(default_factory=dict)
+    continued: Mapping[str, Continuation] = field(default_factory=dict)
     seconds: float = 0.0
 
     def outcome(self, task: str) -> Outcome | None:
@@ -94,12 +112,13 @@ class RunContext:
         """Return the log file of an attempt at a task, by default of this run's."""
         return log_path(self.directory, task, attempt or self.attempt_number(task))
 
-    def job(self, spec: TaskSpec, start: str) -> Job:
-        """Return what a runner needs to run a task from a commit."""
+    def job(self, spec: TaskSpec, start: str, steps: tuple[Step, ...], first_round: int = 1) -> Job:
+        """Return what a runner needs to run the first steps of a task from a commit."""
         return Job(
             run=self.run.id,
             task=spec.id,
-            steps=spec.steps,
+            steps=steps,
+            first_round=first_round,
             log=self.log(spec.id),
             scratch=temporary_path(self.repository.scratch, spec.id),
             environment=spec.environment,
@@ -114,12 +133,21 @@ class RunContext:
             attempt=self.attempt_number(spec.id),
         )
 
-    def inputs(self, spec: TaskSpec, start: StartPoint, version: str | None) -> TaskInputs:
-        """Return what the result of a task depends on; `version` is its agent's. Blocking."""
+    def inputs(
+        self, spec: TaskSpec, start: StartPoint, version: str | None, steps: tuple[Step, ...] = ()
+    ) -> TaskInputs:
+        """Return what the result of a task depends on. Blocking.
+
+        Args:
+            spec: The task.
+            start: What it starts from.
+            version: The version of its agent, if it is known.
+            steps: All steps of its rounds; without them those of a first try.
+        """
         agent, mask = spec.agent, self.secrets.mask_text
         return TaskInputs(
             task=spec.task,
-            steps=spec.steps,
+            steps=steps or spec.steps,
             mode=spec.mode,
             base_tree=self.repository.tree(self.run.base),
             start_tree=self.repository.tree(start.commit),

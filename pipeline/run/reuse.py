@@ -5,13 +5,12 @@ from time import perf_counter
 
 from anyio import to_thread
 
-from containers.git.repository import GitError
 from pipeline.events import Notice, now
 from pipeline.run.call.task_spec import TaskSpec
 from pipeline.run.context import RunContext
 from pipeline.run.outcomes import TaskResult
 from pipeline.run.results.bases import StartPoint
-from pipeline.run.results.restore import restore_commit
+from pipeline.run.results.restore import applies, restore_commit
 from pipeline.store.records import StoredTask
 from pipeline.store.store import Store
 from tasks.keys import inputs_of
@@ -46,20 +45,15 @@ async def kept(context: RunContext, spec: TaskSpec, start: StartPoint) -> TaskRe
     A patch for another start point is of no use any more; it stays with its attempt.
     """
     outcome = context.before.kept.get(spec.id)
-    if outcome is None or not await to_thread.run_sync(_is_usable, context, outcome, start):
+    patch = outcome.patch if outcome else None
+    if (
+        outcome is None
+        or patch is None
+        or not await to_thread.run_sync(applies, context.repository, patch, start.commit)
+    ):
         return None
     outcome = replace(outcome, status=Status.UNCHANGED, exit_code=0, error=None)
     return TaskResult(outcome, start, attempt=context.before.attempts.get(spec.id))
-
-
-def _is_usable(context: RunContext, outcome: Outcome, start: StartPoint) -> bool:
-    """Whether a stored patch is for a start point. Makes its tree again: the run may be from another host."""
-    if outcome.patch is None or outcome.patch.start != start.commit:
-        return False
-    try:
-        return context.repository.history.apply(start.commit, outcome.patch.diff) == outcome.patch.tree
-    except GitError:
-        return False
 
 
 async def release_kept(context: RunContext, spec: TaskSpec) -> None:

@@ -12,10 +12,11 @@ from pipeline.store.records import (
     SharedBranch,
     StoredAttempt,
     StoredEvent,
+    StoredRound,
     StoredStep,
     StoredTask,
 )
-from pipeline.store.rows import attempt_of, inputs_of, run_of, shared_branch_of, step_of, task_of
+from pipeline.store.rows import attempt_of, inputs_of, round_of, run_of, shared_branch_of, step_of, task_of
 from tasks.errors import PatchyardError
 from tasks.keys import InputHashes
 from tasks.model import Conflict
@@ -143,6 +144,19 @@ class StoreReader(Leases, StoredPatches):
         with self._read() as connection:
             rows = connection.execute(query).mappings()
             return tuple(attempt_of(checked(table, row), self.patch_data) for row in rows)
+
+    def rounds(self, run: str, task: str | None = None) -> tuple[StoredRound, ...]:
+        """Return the rounds that ended, by task, attempt and number; of all tasks, or of one.
+
+        An attempt that succeeded in its first round has none.
+        """
+        table = self._tables.rounds
+        query = table.select().where(table.c.run == run)
+        if task is not None:
+            query = query.where(table.c.task == task)
+        with self._read() as connection:
+            rows = connection.execute(query.order_by(table.c.task, table.c.attempt, table.c.number)).mappings()
+            return tuple(round_of(checked(table, row), self.patch_data) for row in rows)
 
     def steps(self, run: str, task: str, attempt: int | None = None) -> tuple[StoredStep, ...]:
         """Return the finished steps of a task in order, of one attempt; without a number, of the last one."""

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pipeline.store.run_options import PublishOptions, StoredCall
-from tasks.model import Outcome, Patch, PullRequest, PullRequestScope, Request, RunStatus, Status
+from tasks.model import Failure, Outcome, Patch, PullRequest, PullRequestScope, Request, RunStatus, Status
 
 FIRST_YEAR, LAST_YEAR = 1970, 9000
 """Years of times that are stored; others leave no room for arithmetic."""
@@ -89,6 +89,23 @@ class StoredAttempt:
     error: str | None = None
     patch: Patch | None = field(default=None, repr=False)
     log: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRound:
+    """A round of an attempt that has ended: the agent, or the commands, and the verification after them.
+
+    `number` counts from 1 within the task's attempt, and on in one that continues it. `seconds` is wall time,
+    `cost` in US dollars. `failure` is `None` if it succeeded, `patch` what the task had changed by then.
+    """
+
+    task: str
+    attempt: int
+    number: int
+    seconds: float
+    cost: float | None = None
+    failure: Failure | None = None
+    patch: Patch | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

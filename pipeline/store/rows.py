@@ -8,9 +8,9 @@ from dataclasses import fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from pipeline.store.records import Run, SharedBranch, StoredAttempt, StoredStep, StoredTask
+from pipeline.store.records import Run, SharedBranch, StoredAttempt, StoredRound, StoredStep, StoredTask
 from tasks.keys import AgentUse, InputHashes
-from tasks.model import Outcome, Patch, PullRequest
+from tasks.model import Failure, Outcome, Patch, PullRequest
 from tasks.patch_data import PatchData
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ DataOf: TypeAlias = Callable[[str, int, str], PatchData]
 _OUTCOME = tuple(field.name for field in fields(Outcome) if field.name not in {"task", "files", "patch"})
 _ATTEMPT = tuple(field.name for field in fields(StoredAttempt) if field.name != "patch")
 _SHARED_BRANCH = tuple(field.name for field in fields(SharedBranch))
+_ROUND = ("task", "attempt", "number", "seconds", "cost")
+_FAILURE = tuple(field.name for field in fields(Failure))
 _STEP = tuple(field.name for field in fields(StoredStep))
 
 
@@ -64,6 +66,7 @@ def task_of(row: "RowMapping", data: DataOf) -> StoredTask:
     """Return the task of a row; `data` gives the text of its patch."""
     values = {name: row[name] for name in _OUTCOME}
     values["cached"] = bool(row["cached"])  # NULL in rows of older releases
+    values["rounds"] = row["rounds"] or 1  # NULL before revision 0005
     return StoredTask(
         outcome=Outcome(task=row["task"], files=row["files"], patch=_patch_of(row, data), **values),
         start_branch=row["start_branch"],
@@ -96,6 +99,28 @@ def attempt_values(attempt: StoredAttempt) -> dict[str, Any]:
 def attempt_of(row: "RowMapping", data: DataOf) -> StoredAttempt:
     """Return the attempt of a row; `data` gives the text of its patch."""
     return StoredAttempt(**{name: row[name] for name in _ATTEMPT}, patch=_patch_of(row, data))
+
+
+def round_values(ended: StoredRound) -> dict[str, Any]:
+    """Return the row of a round."""
+    failure = ended.failure
+    return {
+        **{name: getattr(ended, name) for name in _ROUND},
+        "kind": failure.kind if failure else None,
+        "step": failure.step if failure else None,
+        "exit_code": failure.exit_code if failure else 0,
+        "timed_out": failure.timed_out if failure else False,
+        "error": failure.error if failure else None,
+        "output": failure.output if failure else "",
+        "start": ended.patch.start if ended.patch else None,
+        **patch_values(ended.patch),
+    }
+
+
+def round_of(row: "RowMapping", data: DataOf) -> StoredRound:
+    """Return the round of a row; `data` gives the text of its patch."""
+    failure = Failure(**{name: row[name] for name in _FAILURE}) if row["kind"] else None
+    return StoredRound(**{name: row[name] for name in _ROUND}, failure=failure, patch=_patch_of(row, data))
 
 
 def step_of(row: "RowMapping") -> StoredStep:

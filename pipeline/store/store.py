@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Self
 from pipeline.store.database import LeaseLostError, StoreError, StoreUnavailableError
 from pipeline.store.patches import small_text
 from pipeline.store.reader import AmbiguousRunError, StoreReader, UnknownRunError
-from pipeline.store.records import Run, SharedBranch, StoredAttempt
+from pipeline.store.records import Run, SharedBranch, StoredAttempt, StoredRound
 from pipeline.store.rows import (
     attempt_values,
     inputs_values,
     outcome_values,
     patch_values,
+    round_values,
     run_values,
     shared_branch_values,
 )
@@ -162,6 +163,20 @@ class Store(StoreReader):
         with self._write(run=run) as connection:
             connection.execute(table.delete().where(*(table.c[name] == key[name] for name in key)))
             connection.execute(table.insert(), {**key, **values})
+
+    def keep_round(self, run: str, ended: StoredRound) -> None:
+        """Add a round that has ended, with its patch. Idempotent."""
+        table, values = self._tables.rounds, round_values(ended)
+        self._keep_large(run, ended.patch)
+        small = small_text(ended.patch)
+        with self._write(run=run) as connection:
+            self._keep_small(connection, run, ended.patch, small)
+            key = (
+                table.c.run == run,
+                *(table.c[name] == values[name] for name in ("task", "attempt", "number")),
+            )
+            connection.execute(table.delete().where(*key))
+            connection.execute(table.insert(), {"run": run, **values})
 
     def keep_outcome(  # noqa: PLR0913 - one row, written at once
         self,

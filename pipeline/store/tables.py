@@ -31,7 +31,7 @@ from sqlalchemy import Text as PlainText
 
 from pipeline.store.records import format_time, parse_time
 from pipeline.store.run_options import PublishOptions, StoredCall, texts_of
-from tasks.model import Mode, Request, RunStatus, Status
+from tasks.model import Mode, Request, RunStatus, Status, StepKind
 from tasks.text import without_surrogates
 
 T = TypeVar("T")
@@ -269,6 +269,7 @@ class Tables:
         Column("request_branch", Text),
         Column("attempt", Integer),
         Column("redo", Boolean),
+        Column("rounds", Integer),
     )
     attempts = Table(
         "attempts",
@@ -293,6 +294,27 @@ class Tables:
         Column("patch_sha256", Text),
         Column("patch_size", Integer),
         Column("log", FilePath),
+    )
+    rounds = Table(
+        "rounds",
+        metadata,
+        _run_column(),
+        Column("task", Text, primary_key=True),
+        Column("attempt", Integer, primary_key=True),
+        Column("number", Integer, primary_key=True),
+        Column("seconds", Float, nullable=False),
+        Column("cost", Float),
+        Column("kind", Enum(StepKind)),
+        Column("step", Text),
+        Column("exit_code", Integer),
+        Column("timed_out", Boolean, nullable=False),
+        Column("error", Text),
+        Column("output", Text, nullable=False),
+        Column("start", ObjectId),
+        Column("files", Names),
+        Column("tree", ObjectId),
+        Column("patch_sha256", Text),
+        Column("patch_size", Integer),
     )
     patch_chunks = Table(
         "patch_chunks",

@@ -95,8 +95,12 @@ async def resume(services: Services, name: str) -> LocatedRun:
     return await _resume_with_worker(services, located)
 
 
-async def retry(services: Services, name: str, tasks: Sequence[str] = ()) -> tuple[LocatedRun, tuple[str, ...]]:
+async def retry(
+    services: Services, name: str, tasks: Sequence[str] = (), *, keep: bool = False
+) -> tuple[LocatedRun, tuple[str, ...]]:
     """Run tasks of a run again, with the tasks that build on them; without names, all failed tasks.
+
+    With `keep` they start from what their last attempts left.
 
     Raises:
         UnknownRunError: There is no such run.
@@ -113,7 +117,8 @@ async def retry(services: Services, name: str, tasks: Sequence[str] = ()) -> tup
     # A run that cannot be resumed is rejected before the results of those tasks are hidden.
     await services.call(target_to_resume, located.repository, located.run, services.settings.environ)
     await services.call(located.store.mark_for_redo, located.run.id, redone)
-    return await _resume_with_worker(services, located), await services.call(_remaining_tasks, located)
+    resumed = await _resume_with_worker(services, located, keep=keep)
+    return resumed, await services.call(_remaining_tasks, located)
 
 
 def _remaining_tasks(located: LocatedRun) -> tuple[str, ...]:
@@ -154,7 +159,7 @@ async def _send_request(services: Services, located: LocatedRun, request: Reques
     return await services.find(run)
 
 
-async def _resume_with_worker(services: Services, located: LocatedRun) -> LocatedRun:
+async def _resume_with_worker(services: Services, located: LocatedRun, *, keep: bool = False) -> LocatedRun:
     """Resume a run, with a new worker unless a process has claimed it.
 
     A worker that is about to end or to claim the run is waited for.
@@ -174,7 +179,7 @@ async def _resume_with_worker(services: Services, located: LocatedRun) -> Locate
     if (await _current_status(services, located)).is_over:  # so that a later request finds it pending
         await services.call(located.store.set_status, located.run.id, RunStatus.PENDING)
     await services.call(located.store.send_request, located.run.id, None)
-    services.workers.start(services.job(located))
+    services.workers.start(services.job(located, keep=keep))
     services.expire(located.run.id)
     return await services.find(located.run.id)
 

@@ -54,7 +54,9 @@ def setting_fields(settings: Iterable[Setting]) -> dict[str, Any]:
 
 
 def _setting_field(item: Setting) -> tuple[Any, Any]:
-    number = Annotated[int, Field(ge=1, le=item.api.maximum if item.api else None)]
+    number = Annotated[
+        int, Field(ge=item.api.minimum if item.api else 1, le=item.api.maximum if item.api else None)
+    ]
     kinds: Mapping[object, Any] = {bool: bool, int: number, Mode: ExecutionMode}
     kind = kinds.get(item.kind, Line)
     if kind is Line and isinstance(item.kind, type) and issubclass(item.kind, StrEnum):
@@ -95,6 +97,7 @@ class Retry(Body):
     """The tasks to run again, with the tasks that build on them; by default all failed tasks."""
 
     tasks: list[TaskId] = Field(default_factory=list, max_length=1_000)
+    keep: bool = Field(default=False, description="Start from what the failed attempts left.")
 
 
 class Diagnosed(BaseModel):

@@ -212,10 +212,10 @@ class Services:
 
     # Workers
 
-    def job(self, located: LocatedRun, work: Work = Work.RESUME) -> WorkerJob:
+    def job(self, located: LocatedRun, work: Work = Work.RESUME, *, keep: bool = False) -> WorkerJob:
         """Return the job of a worker for a run."""
         log = run_directory(located.repository.common, located.run.id) / f"{work}.log"
-        return WorkerJob(work, located.run.id, located.repository.root, log)
+        return WorkerJob(work, located.run.id, located.repository.root, log, keep)
 
     async def resume_interrupted(self) -> None:
         """Start workers for interrupted runs that a server started."""

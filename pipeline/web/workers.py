@@ -44,12 +44,16 @@ ARGUMENTS = {Work.RESUME: ("resume", "--served"), Work.PUBLISH: ("publish",)}
 
 @dataclass(frozen=True, slots=True)
 class WorkerJob:
-    """Job of a worker for one run. `log` is the file for standard error."""
+    """Job of a worker for one run. `log` is the file for standard error.
+
+    `keep` is whether tasks that are retried start from what their last attempts left.
+    """
 
     work: Work
     run: str
     repository: Path
     log: Path
+    keep: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,9 +197,10 @@ def _spawn(job: WorkerJob, environ: Mapping[str, str]) -> "subprocess.Popen[byte
     readable, secrets = hand_over(environ)
     # Not a pipe: another process of the same user could open that one in /proc/PID/fd, and read it first.
     ours, theirs = socket.socketpair()
+    options = ["--keep"] if job.keep else []
     with ours, theirs, job.log.open("wb") as log:
         process = subprocess.Popen(
-            [*COMMAND, *ARGUMENTS[job.work], job.run, "--repo", str(job.repository), "--json"],
+            [*COMMAND, *ARGUMENTS[job.work], *options, job.run, "--repo", str(job.repository), "--json"],
             cwd=job.repository,
             env=readable,
             stdin=theirs.fileno(),

@@ -46,6 +46,7 @@ class FieldKind(StrEnum):
     COMMIT = "Commit"
     STATUS = "Status"
     TIMEOUT = "Timeout"
+    REPAIRS = "Repairs"
     AGENT = "Agent"
     IMAGE = "Image"
     MODE = "Execution Mode"
@@ -75,7 +76,7 @@ FIELDS: dict[str, tuple[FieldKind, FileAction | None]] = {
 
 _FIELD = re.compile(r"\*\*(?P<name>[^*:\n]{1,60})(?::\*\*|\*\*:)[ \t]*")
 _PLAIN_FIELD = re.compile(
-    rf"(?i)(?:{'|'.join(map(re.escape, FIELDS))}|files?\(s\)):[ \t]",
+    rf"(?i)(?:{'|'.join(re.escape(name) for name in FIELDS if name != 'repairs')}|files?\(s\)):[ \t]",
 )
 """A field that is not bold."""
 _COMMENT_END = re.compile(r"-->|\n[ \t]*\n")

@@ -20,6 +20,7 @@ from tasks.plan.commands import (
 from tasks.plan.files import LISTS, is_caption, without_checkbox
 from tasks.plan.sections import Field
 from tasks.plan.verbatim import content, given
+from tasks.repairs import parse_repairs
 
 SILENT = frozenset({"hr", "html_block"})
 """Blocks without content: separators and comments."""
@@ -180,6 +181,16 @@ class FieldReader:
             return parse_duration(text) if text else None
         except ValueError as error:
             self._report.error(line, column, str(error))
+            return None
+
+    def repairs(self, text: str, line: int, column: int) -> int | None:
+        """Return a number of repairs; 0 for `none`."""
+        if not text:
+            return None
+        try:
+            return 0 if text.lower() == "none" else parse_repairs(text)
+        except ValueError as error:
+            self._report.error(line, column, f"{error}, not {quoted(text)}")
             return None
 
     def mode(self, text: str, line: int, column: int) -> Mode | None:

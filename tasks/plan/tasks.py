@@ -18,6 +18,7 @@ from tasks.plan.verbatim import given
 _REPEATED = frozenset({"file", "acceptance criteria", "success criteria"})
 _IN_FRONT_MATTER = {
     FieldKind.TIMEOUT: "timeout",
+    FieldKind.REPAIRS: "number of repairs",
     FieldKind.AGENT: "agent",
     FieldKind.IMAGE: "image",
 }
@@ -36,6 +37,7 @@ class TaskDraft:
     commit: str | None = None
     completed: bool | None = None
     timeout: float | None = None
+    repairs: int | None = None
     agent: str | None = None
     agent_at: tuple[int, int] = (1, 1)
     image: str | None = None
@@ -265,6 +267,7 @@ class SectionReader:
             commit=draft.commit,
             completed=completed,
             timeout=draft.timeout,
+            repairs=draft.repairs,
             agent=draft.agent,
             image=draft.image,
             line=where[0],
@@ -320,6 +323,8 @@ class SectionReader:
             draft.completed = self._fields.completed(text, line, column)
         elif item.kind is FieldKind.TIMEOUT:
             draft.timeout = self._fields.timeout(text, line, column)
+        elif item.kind is FieldKind.REPAIRS:
+            draft.repairs = self._fields.repairs(text, line, column)
         elif item.kind is FieldKind.AGENT:
             draft.agent, draft.agent_at = self._fields.agent(text, line, column), (line, column)
         else:

@@ -37,6 +37,9 @@ class Silent:
         assert number == len(self.results) + 1
         self.results.append(result)
 
+    async def next_round(self, _: StepResult) -> tuple[Step, ...]:
+        return ()
+
 
 class Machine:
     """This machine with a worktree; `$PIDS` is a file to write process ids to."""
@@ -103,6 +106,7 @@ class TestEnvironment:
             "HOME",
             "LANG",
             "PATCHYARD_JOB",
+            "PATCHYARD_ROUND",
             "PATCHYARD_RUN",
             "PATCHYARD_TASK",
             "PATH",

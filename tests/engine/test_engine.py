@@ -10,7 +10,7 @@ from engine_stage import Stage, script
 from repositories import Clone
 
 from containers.dagger_engine.session import Session
-from tasks.model import StepKind
+from tasks.model import Step, StepKind, StepResult
 from tasks.secrets import Secrets
 
 pytestmark = [pytest.mark.engine, pytest.mark.anyio, pytest.mark.timeout(300)]
@@ -267,6 +267,9 @@ class TestInputs:
 
             async def step_finished(self, number: int, _: object) -> None:
                 seen.append(await anyio.Path(worktree.path / f"made-{number}").exists())
+
+            async def next_round(self, _: StepResult) -> tuple[Step, ...]:
+                return ()
 
         stage.watcher = Looking()  # type: ignore[assignment]  # another watcher
         await stage.run(

@@ -27,6 +27,10 @@ class Recorder:
     results: list[StepResult] = field(default_factory=list)
     then: Callable[[int], object] = lambda _: None
     pause: float = 0.0
+    rounds: list[tuple[Step, ...]] = field(default_factory=list)
+    """The steps of further rounds."""
+    ends: list[StepResult] = field(default_factory=list)
+    """The results with which rounds have ended."""
 
     async def step_started(self, number: int, step: Step) -> None:
         assert step.kind is StepKind.RUN
@@ -37,6 +41,10 @@ class Recorder:
         self.results.append(result)
         self.then(number)
         self.events.append(("finished", number))
+
+    async def next_round(self, last: StepResult) -> tuple[Step, ...]:
+        self.ends.append(last)
+        return self.rounds.pop(0) if self.rounds else ()
 
 
 @dataclass
@@ -104,6 +112,26 @@ def script(text: str) -> Step:
 class Contract:
     """The contract. A subclass named `Test…` is collected; its file has a fixture `place`."""
 
+    async def test_rounds_run_in_the_same_place(self, place: Place) -> None:
+        say = "echo $PATCHYARD_ROUND >> rounds.txt"
+        more = [(script(f"{say}; cat rounds.txt"), script("false"), script("touch never")), (script(say),)]
+        watcher = Recorder(rounds=more)
+        job = place.job(f"{say}; echo kept > kept.txt; exit 3", "touch never")
+        results = await place.run(job, watcher)
+
+        assert [result.exit_code for result in results] == [3, 0, 1, 0]
+        assert [result.exit_code for result in watcher.ends] == [3, 1, 0]
+        assert results[1].tail == "1\n2\n"
+        assert [number for _, number in watcher.events] == [1, 1, 2, 2, 3, 3, 4, 4]
+        assert (place.files / "rounds.txt").read_text() == "1\n2\n3\n"
+        assert (place.files / "kept.txt").read_text() == "kept\n"
+        assert not (place.files / "never").exists()
+
+    async def test_time_limit_is_for_all_rounds(self, place: Place) -> None:
+        watcher = Recorder(rounds=[(script("sleep 3; echo two"),), (script("sleep 30"),)])
+        results = await place.run(place.job("sleep 1; false", timeout=3), watcher)
+        assert [result.timed_out for result in results][:2] == [False, True]
+
     async def test_steps_run_in_order_in_the_worktree(self, place: Place) -> None:
         watcher = Recorder()
         results = await place.run(place.job("echo a > a.txt", "cat a.txt; cp a.txt b.txt"), watcher)
@@ -145,8 +173,8 @@ class Contract:
         results = await place.run(
             place.job("seq 1000", "i=0; while [ $i -lt 9 ]; do printf '%01000d' $i; i=$((i+1)); done")
         )
-        assert results[0].tail == "".join(f"{n}\n" for n in range(981, 1001))
-        assert results[1].tail == "".join(f"{n:01000d}" for n in range(9))[-4096:]
+        assert results[0].tail == "".join(f"{n}\n" for n in range(801, 1001))
+        assert results[1].tail == "".join(f"{n:01000d}" for n in range(9))[-20000:]
 
     async def test_secret_is_set_in_the_task_and_masked_in_the_log(self, place: Place) -> None:
         job = place.job(

@@ -288,7 +288,7 @@ class Checkout:
         Raises:
             GitError: The worktree was not reset, or a file cannot be read.
         """
-        return self._open_staging(self._reset_commit(), exclude).stage(with_diff=False).tree
+        return self._open_staging(self.reset_to, exclude).stage(with_diff=False).tree
 
     @file_errors()
     def patch(
@@ -323,7 +323,7 @@ class Checkout:
             staging = replace(self._open_staging(start, exclude), limit=limit)
             try:
                 if not secrets:
-                    staged = stage_patch(staging, baseline, self._commits.tree)
+                    staged = stage_patch(staging, baseline, self._tree_after_reset)
                 else:
                     staged = self._stage_searched_patch(staging, baseline, secrets)
             except GitError as error:
@@ -338,13 +338,17 @@ class Checkout:
         files = sorted({change.path for change in staged.changes})
         return Patch(start=start, tree=staged.tree, diff=staged.diff or InlineData(b""), files=tuple(files))
 
+    def _tree_after_reset(self, start: str) -> str:
+        """Return the tree that set-up began with: an attempt that is continued begins with changes."""
+        return self._commits.tree(self._base() or start)
+
     def _stage_searched_patch(self, staging: Staging, baseline: str | None, secrets: Secrets) -> StagedTree:
         """Search a patch for secrets with objects that are thrown away, then stage the same patch."""
         for _ in range(_ATTEMPTS):
             with with_temporary_objects(staging, self._paths.common / "objects") as temporary:
-                searched = stage_patch(temporary, baseline, self._commits.tree)
+                searched = stage_patch(temporary, baseline, self._tree_after_reset)
                 refuse_secrets(searched, temporary.git, secrets)
-            staged = stage_patch(staging, baseline, self._commits.tree)
+            staged = stage_patch(staging, baseline, self._tree_after_reset)
             if staged == searched:
                 return staged
         raise GitError(
@@ -375,7 +379,13 @@ class Checkout:
             converts=may_convert(index, self._paths.common),
         )
 
-    def _reset_commit(self) -> str:
+    @property
+    def reset_to(self) -> str:
+        """The id of the commit that the worktree was reset to. Blocking.
+
+        Raises:
+            GitError: It was not reset yet.
+        """
         commit = self._base()
         if commit is None:
             raise GitError(f"{self.path} was not reset yet")

@@ -263,7 +263,7 @@ def stage_patch(staging: Staging, baseline: str | None, tree_of: Callable[[str],
     Args:
         staging: The staging.
         baseline: A tree; `None` for that of the start.
-        tree_of: Returns the tree of a commit.
+        tree_of: Returns the tree that the directory had before the baseline was taken, for the start.
 
     Raises:
         PatchTooLargeError: The patch would be larger than the limit.

@@ -42,15 +42,24 @@ remote_option = click.option(
 @remote_option
 @json_option
 @click.option("--served", is_flag=True, hidden=True)  # set by a worker process of a server
+@click.option("--keep", is_flag=True, hidden=True)  # likewise: for the tasks that a request retries
 def resume(  # noqa: PLR0913 - the command's own parameters
-    run_name: str | None, repo: Path, *, notify: str | None, remote: str | None, as_json: bool, served: bool
+    run_name: str | None,
+    repo: Path,
+    *,
+    notify: str | None,
+    remote: str | None,
+    as_json: bool,
+    served: bool,
+    keep: bool,
 ) -> None:
     """Resume RUN, or the newest run, which was interrupted, cancelled, or ended by an error.
 
-    Tasks that have a result are not run again. A task that was running starts again from the beginning; the
-    changes in its worktree are first stored as the patch of the interrupted attempt. The plan, the base and the
-    options are those of the run; settings from files are read again. A run with --publish is published, even
-    if nothing else is left to do. Exit codes are those of `patchyard run`.
+    Tasks that have a result are not run again. A task that was running starts again from the beginning, or
+    after its last round that had ended; the changes in its worktree are first stored as the patch of the
+    interrupted attempt. The plan, the base and the options are those of the run; settings from files are read
+    again. A run with --publish is published, even if nothing else is left to do. Exit codes are those of
+    `patchyard run`.
     """
     from pipeline.cli.commands.run import resume_run  # noqa: PLC0415 - start-up stays quick
 
@@ -66,7 +75,16 @@ def resume(  # noqa: PLR0913 - the command's own parameters
             JsonLines(sys.stdout).notify(_finished(run, ended))
         return
     exit_with(
-        resume_run(repository, run, environment(), notify=notify, remote=remote, served=served, as_json=as_json)
+        resume_run(
+            repository,
+            run,
+            environment(),
+            keep=keep,
+            notify=notify,
+            remote=remote,
+            served=served,
+            as_json=as_json,
+        )
     )
 
 
@@ -88,6 +106,7 @@ def _finished(run: Run, ended: Iterable[StoredTask]) -> RunFinished:
 @click.option(
     "--failed", is_flag=True, help="Retry every task that failed or timed out; the default without a TASK."
 )
+@click.option("--keep", is_flag=True, help="Start from what the failed attempts left.")
 @repo_option
 @database_option
 @notify_option
@@ -99,13 +118,15 @@ def retry(  # noqa: PLR0913 - the command's own parameters
     repo: Path,
     *,
     failed: bool,
+    keep: bool,
     notify: str | None,
     remote: str | None,
     as_json: bool,
 ) -> None:
     """Run TASKs of RUN again, with the tasks that build on them or were skipped because of them.
 
-    Each attempt has its own log and patch. Exit codes are those of `patchyard run`.
+    Each attempt has its own log and patch. An agent is given the last failure. Exit codes are those
+    of `patchyard run`.
     """
     from pipeline.cli.commands.run import resume_run  # noqa: PLC0415 - start-up stays quick
 
@@ -122,7 +143,16 @@ def retry(  # noqa: PLR0913 - the command's own parameters
     if not again:
         raise CallError(f"run {run.id} has no failed task; name the tasks to run again")
     exit_with(
-        resume_run(repository, run, environment(), again=again, notify=notify, remote=remote, as_json=as_json)
+        resume_run(
+            repository,
+            run,
+            environment(),
+            again=again,
+            keep=keep,
+            notify=notify,
+            remote=remote,
+            as_json=as_json,
+        )
     )
 
 

@@ -69,6 +69,7 @@ def resume_run(  # noqa: PLR0913 - how a run is resumed, all of it named
     environ: Mapping[str, str],
     *,
     again: Collection[str] = (),
+    keep: bool = False,
     notify: str | None = None,
     remote: str | None = None,
     served: bool = False,
@@ -81,6 +82,7 @@ def resume_run(  # noqa: PLR0913 - how a run is resumed, all of it named
         run: The run.
         environ: The environment variables.
         again: Ids of tasks to run again although they have a result.
+        keep: Whether these start from what their last attempts left.
         notify: Webhook URL to call when the run ends.
         remote: Remote to push to, wherever it leads now; without one, that of the run, if it has not moved.
         served: Whether a server resumes it; pending requests to cancel or pause the run are then kept.
@@ -97,7 +99,9 @@ def resume_run(  # noqa: PLR0913 - how a run is resumed, all of it named
         from pipeline.publish.service import target_to_resume  # noqa: PLC0415 - start-up stays quick
 
         target = target_to_resume(repository, run, environ, on_wait=report_wait)
-        claimed = claim_and_resume(repository, store, run, environ, again=again, served=served, notify=notify)
+        claimed = claim_and_resume(
+            repository, store, run, environ, again=again, keep=keep, served=served, notify=notify
+        )
     except BaseException:
         store.close()
         raise

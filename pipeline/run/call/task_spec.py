@@ -17,9 +17,9 @@ class TaskSpec:
     """A task with everything that the plan, its batch and the settings decide.
 
     `title` and the titles of `steps` have secrets masked. `timeout` is in seconds, for all steps together;
-    `None` means no limit. `environment` and `secrets` (names of variables) are the agent's and the run's.
-    `position` is the 0-based place in the plan. `refusal` says why the task must not run, as far as the plan
-    and the settings decide that.
+    `None` means no limit. `repairs` is how often it may be tried again. `environment` and `secrets` (names of
+    variables) are the agent's and the run's. `position` is the 0-based place in the plan. `refusal` says why
+    the task must not run, as far as the plan and the settings decide that.
     """
 
     task: Task
@@ -29,6 +29,7 @@ class TaskSpec:
     agent: Agent | None
     image: str
     timeout: float | None
+    repairs: int
     steps: tuple[Step, ...]
     environment: Mapping[str, str]
     secrets: tuple[str, ...]
@@ -89,6 +90,7 @@ def _resolve_task(task: Task, batch: Batch, plan: Plan, settings: Settings, posi
         agent=agent,
         image=settings.image_for(task, batch),
         timeout=settings.timeout_for(task),
+        repairs=settings.repairs_for(task),
         steps=_steps(task, plan, settings.setup, agent),
         environment={**(agent.environment if agent else {}), **settings.environment},
         secrets=(*settings.secrets, *(agent.secrets if agent else ())),

@@ -13,7 +13,7 @@ from pipeline.run.results.bases import PASSES, Bases
 from pipeline.run.results.commits import recreate_commit, signature
 from pipeline.store.records import Run
 from tasks.errors import PatchyardError
-from tasks.model import Outcome, Plan, Task
+from tasks.model import Outcome, Patch, Plan, Task
 from tasks.schedule import ready
 
 
@@ -71,6 +71,16 @@ def restore_commit(repository: Repository, run: Run, task: Task, outcome: Outcom
         f"the commit of task {task.id}, {outcome.commit[:12]}, cannot be made again: objects that it builds on "
         "are missing or damaged; `git fsck` names them"
     )
+
+
+def applies(repository: Repository, patch: Patch, start: str) -> bool:
+    """Whether a stored patch is for a start commit. Makes its tree again: the run may be from another host."""
+    if patch.start != start:
+        return False
+    try:
+        return repository.history.apply(start, patch.diff) == patch.tree
+    except GitError:
+        return False
 
 
 def restore_damaged_branch(repository: Repository, name: str | None, commit: str | None) -> None:

@@ -14,6 +14,7 @@ from pipeline.run.call.plan_file import CallError
 from pipeline.run.call.prepare import Call, Prepared, new_run, prepare
 from pipeline.run.context import ResumeState
 from pipeline.run.control import first_lease_seconds, host_name, new_owner
+from pipeline.run.stored.continuations import continuations
 from pipeline.run.stored.open_store import open_store
 from pipeline.run.stored.recovery import CUT_OFF, make_store_work
 from pipeline.run.stored.set_aside import take_set_aside
@@ -39,6 +40,7 @@ def claim_and_resume(  # noqa: PLR0913 - how a run is resumed, all of it named
     environ: Mapping[str, str],
     *,
     again: Collection[str] = (),
+    keep: bool = False,
     served: bool = False,
     notify: str | None = None,
 ) -> ClaimedRun:
@@ -52,6 +54,7 @@ def claim_and_resume(  # noqa: PLR0913 - how a run is resumed, all of it named
         run: The run.
         environ: The environment variables.
         again: Ids of tasks to run again although they have a result.
+        keep: Whether these start from what their last attempts left.
         served: Whether servers look after the run; pending requests to cancel or pause it are then kept.
         notify: Webhook URL to call when the run ends.
 
@@ -84,6 +87,7 @@ def claim_and_resume(  # noqa: PLR0913 - how a run is resumed, all of it named
         kept,
         redone,
         _attempt_counts(store, run, stored.values()),
+        continuations(store, run.id, keep=keep),
         _seconds_so_far(run, stored.values()),
     )
     return ClaimedRun(store.run(run.id), prepared, before)

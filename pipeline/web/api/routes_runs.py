@@ -177,7 +177,8 @@ def _add_actions(router: APIRouter, services: Services) -> None:
     @add("retry", "Run tasks again")
     async def retry(execution_id: ExecutionId, body: Retry | None = None) -> Asked:
         """Run tasks again, with the tasks that build on them: the given tasks, or all failed tasks."""
-        place, tasks = await actions.retry(services, execution_id, (body or Retry()).tasks)
+        asked = body or Retry()
+        place, tasks = await actions.retry(services, execution_id, asked.tasks, keep=asked.keep)
         return await result(place, tasks)
 
     @add("publish", "Open the pull requests of a run")

@@ -41,6 +41,7 @@ VARIABLES = {
     "COLOUR": "'dark green'",
     "PATCHYARD_TASK": "1.1",
     "PATCHYARD_WORKTREE": "/work",
+    "PATCHYARD_ROUND": "1",
 }
 
 

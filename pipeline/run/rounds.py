@@ -1,0 +1,137 @@
+"""Rounds of one attempt: the agent, or the commands, with the verification after them, until that succeeds."""
+
+from dataclasses import dataclass, field, replace
+from time import perf_counter
+
+from containers.agents.prompt import repair_prompt
+from containers.processes import NOT_EXECUTABLE, NOT_FOUND
+from pipeline.run.call.task_spec import TaskSpec
+from pipeline.run.context import Continuation
+from pipeline.store.records import StoredRound
+from tasks.model import Failure, Patch, Step, StepKind, StepResult
+from tasks.secrets import Secrets
+from tasks.text import without_surrogates
+
+WORK = frozenset({StepKind.AGENT, StepKind.RUN})
+REPAIRABLE = frozenset({StepKind.AGENT, StepKind.RUN, StepKind.VERIFY})
+"""Steps after whose failure another round may succeed; a set-up that failed would fail again."""
+
+
+@dataclass(slots=True)
+class Rounds:
+    """The rounds of one attempt, and the steps of each.
+
+    `number` is that of the present one. `cost` is that of all of them, in US dollars, `None` if it is not
+    known; with those of an interrupted attempt that this one continues. `asked` are the steps that were started
+    or will be, of all rounds.
+
+    Args:
+        spec: The task.
+        attempt: The number of the attempt.
+        secrets: Masked in what an agent is given.
+        continued: What the attempt continues, if anything.
+    """
+
+    spec: TaskSpec
+    attempt: int
+    secrets: Secrets
+    continued: Continuation | None = None
+    number: int = field(init=False)
+    cost: float | None = field(init=False)
+    asked: tuple[Step, ...] = field(init=False)
+    _began: float = field(init=False, default_factory=perf_counter)
+    _cost_before: float | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        before = self.continued
+        self.number = 1 + min(before.rounds if before else 0, self.spec.repairs)
+        self.cost = self._cost_before = before.cost if before else None
+        self.asked = self.spec.steps
+        if before is not None:
+            self.asked = self._with_prompt(
+                self.spec.steps, before.failure, "", is_kept=before.patch is not None
+            )
+
+    @property
+    def most(self) -> int:
+        """How many rounds there may be."""
+        return 1 + self.spec.repairs
+
+    def add_cost(self, cost: float | None) -> None:
+        """Add what an agent says that its step cost, in US dollars."""
+        if cost is not None:
+            self.cost = (self.cost or 0.0) + cost
+
+    def may_repair(self, last: StepResult) -> bool:
+        """Whether another round may help after a step that failed.
+
+        Not after the time limit, which is for all rounds together, nor if the step could not be started.
+        """
+        could_start = (
+            last.exit_code not in {None, NOT_FOUND, NOT_EXECUTABLE} or last.step.kind is StepKind.VERIFY
+        )
+        return (
+            not (last.ok or last.timed_out or last.cancelled or last.error)
+            and last.step.kind in REPAIRABLE
+            and could_start
+            and self.number < self.most
+        )
+
+    def is_stored(self, last: StepResult) -> bool:
+        """Whether the round that ended with a step is worth storing: the only one of a success is not."""
+        return self.number > 1 if last.ok else self.spec.agent is not None or self.spec.repairs > 0
+
+    def ended(self, last: StepResult, patch: Patch | None) -> StoredRound:
+        """Return the record of the present round, which ended with a step."""
+        now, cost = perf_counter(), self.cost
+        if cost is not None and self._cost_before is not None:
+            cost -= self._cost_before
+        record = StoredRound(
+            task=self.spec.id,
+            attempt=self.attempt,
+            number=self.number,
+            seconds=now - self._began,
+            cost=cost,
+            failure=None if last.ok else Failure.of(last),
+            patch=patch,
+        )
+        self._began, self._cost_before = now, self.cost
+        return record
+
+    def next_steps(self, failure: Failure, changed: str) -> tuple[Step, ...]:
+        """Begin the next round, and return its steps; `changed` is what has changed so far, for the agent."""
+        self.number += 1
+        steps = tuple(step for step in self.spec.steps if step.kind is not StepKind.SETUP)
+        steps = self._with_prompt(steps, failure, changed, is_kept=True)
+        self.asked += steps
+        return steps
+
+    def _with_prompt(
+        self, steps: tuple[Step, ...], failure: Failure, changed: str, *, is_kept: bool
+    ) -> tuple[Step, ...]:
+        """Return steps of which the agent's says what failed."""
+        shown = replace(
+            failure,
+            step=self._shown(failure.step),
+            error=failure.error and self._shown(failure.error),
+            output=self._shown(failure.output),
+        )
+        return tuple(
+            replace(
+                step,
+                stdin=repair_prompt(
+                    step.stdin or "",
+                    shown,
+                    number=max(2, self.number),
+                    of=max(2, self.most),
+                    changed=self._shown(changed),
+                    is_kept=is_kept,
+                ),
+            )
+            if step.kind is StepKind.AGENT
+            else step
+            for step in steps
+        )
+
+    def _shown(self, text: str) -> str:
+        return without_surrogates(self.secrets.mask_text(text))

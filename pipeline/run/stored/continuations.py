@@ -1,0 +1,66 @@
+"""What the next attempts at tasks continue: an interrupted one where it was, or a failed one as a new try.
+
+Blocking.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from pipeline.run.context import Continuation
+from pipeline.store.records import StoredAttempt, StoredRound
+from pipeline.store.store import Store
+from tasks.model import Status
+
+FAILURES = frozenset({Status.FAILED, Status.TIMED_OUT})
+
+
+def continuations(store: Store, run: str, *, keep: bool = False) -> Mapping[str, Continuation]:
+    """Return what the next attempt at each task of a run continues, for those with a failure to report.
+
+    Args:
+        store: The store that has the run.
+        run: The run's id.
+        keep: Whether a new try starts from what the failed one left.
+    """
+    attempts: dict[str, list[StoredAttempt]] = {}
+    for attempt in store.attempts(run):
+        attempts.setdefault(attempt.task, []).append(attempt)
+    rounds: dict[tuple[str, int], list[StoredRound]] = {}
+    for ended in store.rounds(run):
+        rounds.setdefault((ended.task, ended.attempt), []).append(ended)
+    found = {}
+    for task, made in attempts.items():
+        latest = sorted(made, key=lambda attempt: attempt.number, reverse=True)
+        if one := _continuation(latest, rounds, keep=keep):
+            found[task] = one
+    return found
+
+
+def _continuation(
+    latest: Iterable[StoredAttempt], rounds: Mapping[tuple[str, int], list[StoredRound]], *, keep: bool
+) -> Continuation | None:
+    """Return what follows the attempts at a task, the latest first."""
+    done: list[StoredRound] = []  # of attempts that continued each other, the latest first
+    for attempt in latest:
+        ended = rounds.get((attempt.task, attempt.number), [])
+        if attempt.status in FAILURES and not done:
+            last = ended[-1] if ended else None
+            if last is None or last.failure is None:
+                return None
+            return Continuation(last.failure, patch=last.patch if keep else None)
+        if attempt.status is not Status.CANCELLED:
+            break
+        done += reversed(ended)
+        if done and done[-1].number == 1:
+            break
+    last = next((one for one in done if one.failure is not None), None)
+    if last is None or last.failure is None or last.patch is None:
+        return None
+    before = [one for one in done if one.number <= last.number]
+    costs = [one.cost for one in before if one.cost is not None]
+    return Continuation(
+        last.failure,
+        rounds=last.number,
+        patch=last.patch,
+        seconds=sum(one.seconds for one in before),
+        cost=sum(costs) if costs else None,
+    )

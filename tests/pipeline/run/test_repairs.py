@@ -1,0 +1,215 @@
+"""An agent whose step or verification failed is called again, with what failed."""
+
+import signal
+from pathlib import Path
+
+import pytest
+from project import Done, Project, wait_for
+
+from pipeline.store.store import Store
+
+AGENT = """\
+n=$(ls "$SHARED" | grep -c "^$PATCHYARD_TASK-prompt-")
+cat > "$SHARED/$PATCHYARD_TASK-prompt-$((n + 1))"
+echo "round $PATCHYARD_ROUND" >> "$SHARED/$PATCHYARD_TASK-rounds"
+echo "line $((n + 1))" >> work.txt
+echo "session cost: \\$0.25"
+sh "$SHARED/more" || exit 1
+"""
+"""An agent that adds a line to a file in each call, and keeps its prompts."""
+ENOUGH = "test $(wc -l < work.txt) -ge {}"
+
+
+@pytest.fixture
+def repaired(project: Project) -> Project:
+    """A project with an agent named `mine`."""
+    (project.shared / "agent").write_text(AGENT)
+    (project.shared / "more").write_text("")
+    command = f"sh '{project.shared}/agent'"
+    cost = r"cost: \\$(?P<cost>[0-9.]+)"
+    project.configure(f'agent = "mine"\n[agents.mine]\ncommand = "{command}"\ncost = "{cost}"\n')
+    return project
+
+
+def plan(project: Project, *verification: str, fields: str = "") -> Path:
+    checks = "".join(f"- [ ] `{command}`\n" for command in verification)
+    text = f"# Demo\n\n### Task 1.1: Grow\n\nMake the file grow.\n\n{fields}**Verification:**\n{checks}"
+    return project.plan(text)
+
+
+def prompts(project: Project, task: str = "1.1") -> list[str]:
+    found = sorted(project.shared.glob(f"{task}-prompt-*"))
+    return [path.read_text() for path in found]
+
+
+def rounds(project: Project, task: str = "1.1") -> list[int]:
+    text = (project.shared / f"{task}-rounds").read_text()
+    return [int(line.split()[1]) for line in text.splitlines()]
+
+
+def stored(project: Project, run: str) -> list[tuple[int, int, float | None, str | None]]:
+    with Store.beside(project.root / ".git") as store:
+        return [
+            (one.attempt, one.number, one.cost, one.failure.step if one.failure else None)
+            for one in store.rounds(run)
+        ]
+
+
+def title(command: str) -> str:
+    return command if len(command) <= 80 else command[:79].rstrip() + "…"
+
+
+def test_agent_is_given_what_failed_and_repairs_it(repaired: Project) -> None:
+    check = f"seq 300; printf '\\033[31mwhy: too short\\033[0m\\n'; {ENOUGH.format(2)}"
+    done = repaired.run(plan(repaired, check)).expect(0)
+
+    outcome = done.outcome("1.1")
+    assert (outcome["status"], outcome["rounds"], outcome["cost"]) == ("changed", 2, 0.5)
+    assert repaired.show("patchyard/demo/1.1:work.txt") == "line 1\nline 2"
+    first, second = prompts(repaired)
+    assert second.startswith("# Try 2 of 3\n")
+    assert "ended with exit code 1" in second
+    assert "work.txt | 1 +" in second
+    assert "\nwhy: too short\n" in second
+    assert "\n102\n" in second  # the last 200 lines of 301
+    assert "\n101\n" not in second
+    assert second.endswith(first)
+    assert rounds(repaired) == [1, 2]
+    (event,) = done.events("repair_started")
+    assert (event["task"], event["round"], event["rounds"], event["exit_code"]) == ("1.1", 2, 3, 1)
+    assert stored(repaired, done.run) == [(1, 1, 0.25, title(check)), (1, 2, 0.25, None)]
+    assert [step["number"] for step in done.events("step_finished")] == [1, 2, 3, 4]
+
+
+def test_repairs_end_when_they_are_spent(repaired: Project) -> None:
+    done = repaired.run(plan(repaired, ENOUGH.format(9)), "--repairs", "1").expect(1)
+
+    assert rounds(repaired) == [1, 2]
+    outcome = done.outcome("1.1")
+    assert (outcome["status"], outcome["rounds"], outcome["cost"]) == ("failed", 2, 0.5)
+    assert outcome["files"] == ["work.txt"]
+    assert stored(repaired, done.run)[-1][:2] == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("fields", "options", "count"),
+    [
+        ("**Repairs:** 0\n\n", (), 1),
+        ("**Repairs:** none\n\n", ("--repairs", "2"), 3),
+        ("**Repairs:** 3\n\n", (), 4),
+    ],
+)
+def test_number_of_repairs(repaired: Project, fields: str, options: tuple[str, ...], count: int) -> None:
+    repaired.run(plan(repaired, "false", fields=fields), *options).expect(1)
+    assert len(rounds(repaired)) == count
+
+
+def test_failed_step_of_agent_is_repaired(repaired: Project) -> None:
+    (repaired.shared / "more").write_text(ENOUGH.format(2) + " || { echo 'no way'; false; }\n")
+    done = repaired.run(plan(repaired)).expect(0)
+
+    assert done.outcome("1.1")["rounds"] == 2
+    assert "no way" in prompts(repaired)[1]
+    assert "the agent's step ended with exit code 1" in prompts(repaired)[1]
+
+
+def test_what_cannot_succeed_is_not_repaired(repaired: Project) -> None:
+    """Neither a set-up that failed, nor commands, nor a task whose time is over."""
+    repaired.run(plan(repaired, "sleep 30", fields="**Timeout:** 1s\n\n")).expect(1)
+    assert rounds(repaired) == [1]
+    commands = repaired.tasks({"1.1": 'echo x >> "$SHARED/ran"; false'}, "commands.md")
+    repaired.run(commands, "--repairs", "2").expect(1)
+    assert (repaired.shared / "ran").read_text() == "x\n"
+    with (repaired.root / "patchyard.toml").open("a") as file:
+        file.write('[worktree]\nsetup = ["false"]\n')
+    repaired.run(plan(repaired)).expect(1)
+    assert rounds(repaired) == [1]
+
+
+def test_commands_are_repaired_if_the_task_says_so(project: Project) -> None:
+    script = 'echo "$PATCHYARD_ROUND" >> rounds.txt'
+    check = {"1.1": "**Repairs:** 2\n\n**Verification:**\n- [ ] `test $(wc -l < rounds.txt) = 3`\n"}
+    project.run(project.tasks({"1.1": script}, fields=check)).expect(0)
+    assert project.show("patchyard/demo/1.1:rounds.txt") == "1\n2\n3"
+
+
+def test_secret_is_in_no_prompt(repaired: Project) -> None:
+    text = (repaired.root / "patchyard.toml").read_text()
+    (repaired.root / "patchyard.toml").write_text('secrets = ["TOKEN"]\n' + text)
+    check = f"echo key=$TOKEN; {ENOUGH.format(2)}"
+    repaired.environ |= {"TOKEN": "s3cr3t-5d1e-value"}
+    repaired.run(plan(repaired, check)).expect(0)
+    second = prompts(repaired)[1]
+    assert "key=***" in second
+    assert "s3cr3t" not in second
+
+
+def test_changes_of_set_up_are_in_no_patch(repaired: Project) -> None:
+    with (repaired.root / "patchyard.toml").open("a") as file:
+        file.write('[worktree]\nsetup = ["echo set up > set-up.txt"]\n')
+    done = repaired.run(plan(repaired, ENOUGH.format(2))).expect(0)
+    assert done.outcome("1.1")["files"] == ["work.txt"]
+    assert "set-up.txt" not in prompts(repaired)[1]
+
+
+def test_repaired_task_is_not_a_first_try_in_the_cache(repaired: Project) -> None:
+    task = plan(repaired, ENOUGH.format(2))
+    repaired.run(task).expect(0)
+    again = repaired.run(task).expect(0)
+    assert (again.outcome("1.1")["cached"], len(prompts(repaired))) == (False, 4)
+
+
+def test_retry_names_the_last_failure(repaired: Project) -> None:
+    check = f"echo the reason; {ENOUGH.format(2)}"
+    done = repaired.run(plan(repaired, check), "--repairs", "0").expect(1)
+    assert repaired.call("retry", done.run).expect(1)
+    first, second = prompts(repaired)
+    assert "the reason" in second
+    assert "Nothing of what it did is in the current directory" in second
+    assert second.endswith(first)
+    assert "work.txt |" not in second
+
+    kept = repaired.call("retry", done.run, "--keep", "--json").expect(0)
+    assert kept.outcome("1.1")["files"] == ["work.txt"]
+    assert repaired.show("patchyard/demo/1.1:work.txt") == "line 2\nline 3"
+    assert "What it left is in the current directory" in prompts(repaired)[2]
+
+
+def interrupted(project: Project, number: int) -> Done:
+    """Run a plan whose agent is interrupted in its second round, and resume it."""
+    there, go = project.shared / "there", project.shared / "go"
+    wait = f'[ "$PATCHYARD_ROUND" != 2 ] || [ -e "{go}" ] || {{ touch "{there}"; sleep 60; }}'
+    (project.shared / "more").write_text(wait)
+    with project.start("run", plan(project, ENOUGH.format(2)), "--json") as started:
+        wait_for(there.exists, "the second round")
+        started.signal(number)
+        started.done()
+    go.touch()
+    return project.call("resume", "--json").expect(0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_interrupted_repair_continues_after_the_rounds_that_ended(repaired: Project, number: int) -> None:
+    done = interrupted(repaired, number)
+
+    assert rounds(repaired) == [1, 2, 2]  # the first one is not run again
+    outcome = done.outcome("1.1")
+    assert (outcome["status"], outcome["rounds"]) == ("changed", 2)
+    assert outcome["cost"] == 0.5  # of both rounds; that of a cut-off call is not known
+    assert repaired.show("patchyard/demo/1.1:work.txt") == "line 1\nline 3"
+    assert stored(repaired, done.run) == [(1, 1, 0.25, ENOUGH.format(2)), (2, 2, 0.25, None)]
+
+
+def test_interrupted_repair_with_set_up(repaired: Project) -> None:
+    """What an attempt continues is part of its patch, though it was there before the set-up."""
+    with (repaired.root / "patchyard.toml").open("a") as file:
+        file.write('[worktree]\nsetup = ["echo set up > set-up.txt"]\n')
+    done = interrupted(repaired, signal.SIGKILL)
+    assert done.outcome("1.1")["files"] == ["work.txt"]
+    assert repaired.show("patchyard/demo/1.1:work.txt") == "line 1\nline 3"
+
+
+def test_wrong_number_of_repairs(repaired: Project) -> None:
+    bad = repaired.call("check", plan(repaired, fields="**Repairs:** many\n\n"))
+    assert bad.code == 2
+    assert ":7:14: error: expected a whole number from 0 to 100, not `many`" in bad.err
