@@ -25,10 +25,10 @@ class Job:
     seconds for all steps together, `None` for no limit. `grace` is how long, in seconds, a process may take to
     exit after SIGTERM before it is killed. `log` is the file for the output, and `log_limit` how many bytes of
     it are kept, `None` for all. `patch_limit` is how large the patch may be, in bytes, `None` for no limit.
-    `first_round` is the number of the first round, 1-based as `attempt` is: an attempt may continue an interrupted
-    one. `scratch` is a directory outside of the worktree for the task's prompt files; the runner creates it.
-    `start` is the id of the commit that the worktree is at. `image` and `layers` are for containers: their base
-    image, and the set-up commands that all containers of the same agent share.
+    `first_round` is the number of the first round, 1-based as `attempt` is: an attempt may continue an
+    interrupted one. `scratch` is a directory outside of the worktree for the task's prompt files; the runner
+    creates it. `start` is the id of the commit that the worktree is at. `image` and `layers` are for
+    containers: their base image, and the set-up commands that all containers of the same agent share.
     """
 
     run: str

@@ -105,10 +105,13 @@ class TestEnvironment:
             "GIT_CONFIG_NOSYSTEM",
             "HOME",
             "LANG",
+            "PATCHYARD_ATTEMPT",
             "PATCHYARD_JOB",
             "PATCHYARD_ROUND",
             "PATCHYARD_RUN",
+            "PATCHYARD_SLOT",
             "PATCHYARD_TASK",
+            "PATCHYARD_WORKTREE",
             "PATH",
             "PIDS",
         }
