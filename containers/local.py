@@ -199,7 +199,7 @@ class _Processes:
             RunnerError: They cannot be opened.
         """
         with ExitStack() as resources:
-            log = TaskLog(self._job.log, self._job.secrets, self._job.log_limit)
+            log = TaskLog(self._job.log, self._job.secrets, self._job.log_limit, self._job.format)
             self._log = resources.enter_context(log)
             try:
                 self._output, self._input = _pipe(resources)

@@ -29,6 +29,7 @@ class Job:
     interrupted one. `scratch` is a directory outside of the worktree for the task's prompt files; the runner
     creates it. `start` is the id of the commit that the worktree is at. `image` and `layers` are for
     containers: their base image, and the set-up commands that all containers of the same agent share.
+    `format` is that of its agent's output.
     """
 
     run: str
@@ -47,6 +48,7 @@ class Job:
     image: str | None = None
     layers: tuple[str, ...] = ()
     attempt: int = 1
+    format: str | None = None
 
 
 class Watcher(Protocol):

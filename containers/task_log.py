@@ -1,21 +1,21 @@
 """Log of a task: its steps, their output with secrets masked, and how they ended."""
 
-import re
 from dataclasses import replace
+from datetime import tzinfo
 from pathlib import Path
 from typing import Self
 
+from containers.agents.reports.rendering import Rendering
+from containers.raw_log import RawLog, raw_log_path
+from containers.terminal_text import strip_control, strip_terminal
 from tasks.errors import PatchyardError
-from tasks.model import Step, StepResult
+from tasks.model import Step, StepKind, StepResult
 from tasks.secrets import Masker, Secrets
 from tasks.sizes import format_size
 
 TAIL_BYTES = 20_000
 TAIL_LINES = 200
 """How much of the end of a step's output its result has: what an agent is given of a failure."""
-_ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
-"""Terminal control sequences (ECMA-48): CSI, OSC (ended by BEL or ST), and two-character ones."""
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class RunnerError(PatchyardError):
@@ -29,16 +29,38 @@ class TaskLog:
     From there on it has a note, and of each step only the last `TAIL_BYTES` of output. If the log cannot be
     written (a full disk), the step continues: that output is missing, which the log and the tail of the step
     say. An existing log is appended to.
+
+    The output of an agent whose `format` is known is shown as people read it; as it was printed, it is in a raw
+    log beside the log, with the same limit.
+
+    Args:
+        path: The file.
+        secrets: What is masked.
+        limit: How many bytes of output are kept.
+        format: The format of the agent's output, a name in `FORMATS`; `None` if it is not known.
+        zone: Zone of the machine that the steps run on; `None` for this one.
     """
 
-    def __init__(self, path: Path, secrets: Secrets, limit: int | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        secrets: Secrets,
+        limit: int | None = None,
+        format: str | None = None,  # noqa: A002 - as the field of an agent
+        zone: tzinfo | None = None,
+    ) -> None:
         self.is_full = False
-        """Whether output was left out, because the log is at its limit."""
+        """Whether output was left out, because the log, or the raw one, is at its limit."""
         self._path = path
         self._secrets = secrets
         self._masker = Masker(secrets)
         self._limit = limit
+        self._format = format
+        self._zone = zone
+        self._rendering: Rendering | None = None  # of the agent's step
+        self._raw = RawLog(raw_log_path(path), limit)
         self._size = 0
+        self._cut = False
         self._tail = b""
         self._left_out = 0  # how many bytes of this step's output are past the limit
         self._lost: str | None = None  # why the latest output could not be written
@@ -62,6 +84,7 @@ class TaskLog:
     def __exit__(self, *_: object) -> None:
         self._put(self._masker.flush())
         self._file.close()
+        self._raw.close()
 
     def begin(self, step: Step) -> None:
         """Write the title of a step that starts, and start a new tail."""
@@ -69,22 +92,37 @@ class TaskLog:
         self._tail = b""
         self._left_out = 0
         self._missing = self._lost
+        self._rendering = None
+        if self._format and step.kind is StepKind.AGENT:
+            self._rendering = Rendering(self._format, self._secrets, self._zone)
 
     def write(self, output: bytes) -> None:
         """Write output of a step: any bytes, cut anywhere."""
-        self._output(self._masker.feed(output))
+        self._output(self._rendered(self._masker.feed(output)))
 
     def end(self, result: StepResult) -> StepResult:
         """Write how a step ended, and return its result with the tail of its output."""
-        self._output(self._masker.flush())
+        self._output(self._rendered(self._masker.flush()))
+        report = None
+        if self._rendering:
+            self._output(self._rendering.flush())
+            report, self._rendering = self._rendering.report, None
         self._put(self._tail[-self._left_out :] if self._left_out else b"")
         error = None if result.error is None else self._secrets.mask_text(result.error)
         tail = tail_text(self._tail)
         if self._missing:
             tail += "\n" * (tail[-1:] not in {"", "\n"}) + f"[the log is not complete: {self._missing}]\n"
-        result = replace(result, tail=tail, error=error)
+        result = replace(result, tail=tail, error=error, report=report)
         self._line(f"[{_ending(result)}]")
         return result
+
+    def _rendered(self, shown: bytes) -> bytes:
+        """Return masked output as it is shown; keep it as it is in the raw log, if that differs."""
+        if self._rendering is None:
+            return shown
+        self._raw.write(shown)
+        self.is_full = self.is_full or self._raw.is_full
+        return self._rendering.feed(shown)
 
     def note(self, text: str) -> None:
         """Write a line from the runner."""
@@ -103,8 +141,8 @@ class TaskLog:
                 self._leave_out(len(shown) - room)
 
     def _leave_out(self, size: int) -> None:
-        if not self.is_full:
-            self.is_full = True
+        if not self._cut:
+            self._cut = self.is_full = True
             self.note(
                 f"the log is cut here, at the limit of max_log, {format_size(self._limit or 0)}: what follows "
                 "has only the end of each step's output"
@@ -131,11 +169,6 @@ class TaskLog:
             rest = rest[written:]
 
 
-def strip_terminal(text: str) -> str:
-    """Return text without terminal control sequences, such as those for colours."""
-    return _ESCAPE_SEQUENCE.sub("", text)
-
-
 def tail_text(output: bytes) -> str:
     """Return the last lines of some output as plain text, without terminal control sequences.
 
@@ -147,7 +180,7 @@ def tail_text(output: bytes) -> str:
     text = strip_terminal(cut.decode(errors="replace").replace("\r\n", "\n"))
     lines = [line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n")]
     ends = 1 if lines[-1] == "" else 0
-    return _CONTROL.sub("", "\n".join(lines[-TAIL_LINES - ends :]))
+    return strip_control("\n".join(lines[-TAIL_LINES - ends :]))
 
 
 def _ending(result: StepResult) -> str:

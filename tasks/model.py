@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from pathlib import PurePosixPath
 
+from tasks.agent_report import AgentReport
 from tasks.patch_data import PatchData
 
 
@@ -272,7 +273,7 @@ class StepResult:
 
     `exit_code` is that of the process, 128 + n when signal n ended it, and `None` when it never started.
     `seconds` is wall time. `tail` is the end of its output, masked. `cached` says that it did not run again,
-    since the place where it runs had its result.
+    since the place where it runs had its result. `report` is what an agent says in its output.
     """
 
     step: Step
@@ -283,6 +284,7 @@ class StepResult:
     tail: str = ""
     error: str | None = None
     cached: bool = False
+    report: AgentReport | None = None
 
     @property
     def ok(self) -> bool:

@@ -5,6 +5,7 @@ import signal
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import agent_cases
 import browsers
 import engine_access
 import postgres as postgres_server
@@ -18,6 +19,7 @@ NEEDS = {
     "PostgreSQL": postgres_server.NONE,
     "browser": browsers.NONE,
     "Git LFS": "git-lfs is not installed",
+    "agent": agent_cases.NONE,
 }
 """Programs that some tests need, with the prefix of the reasons of the tests that were skipped."""
 

@@ -1,8 +1,10 @@
-"""Built-in agents: how to install each, run it without prompts, and read its cost."""
+"""Built-in agents: how to install each, run it without prompts, and read its output."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+
+from containers.agents.reports.mini import TRAJECTORY
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,8 +14,10 @@ class Agent:
     `command` is run by a shell; the prompt is on its standard input, or in the file whose path replaces
     `{prompt_file}`. `secrets` are the names of variables that it can use, of which it needs one.
     `environment` are variables that are always set. `version` is a command that prints its version; that of a
-    built-in agent begins with the program itself. `cost` is a regular expression over its output, whose group
-    `cost` is the amount spent so far, in US dollars.
+    built-in agent begins with the program itself. `format` names the format of its output, in which it reports
+    its cost, its tokens, its last message and its limits. `cost` and `limit` are regular expressions over its
+    output. The group `cost` is the amount spent so far, in US dollars. A match of `limit` says that it may not
+    continue until the time in the group `until`, or for the seconds of the group `seconds`, if it has one.
 
     `image` and `setup` are for containers: their base image, and the commands that install the agent, as
     layers that all of its tasks share.
@@ -27,6 +31,8 @@ class Agent:
     environment: Mapping[str, str] = field(default_factory=dict)
     version: str | None = None
     cost: str | None = None
+    format: str | None = None
+    limit: str | None = None
 
 
 NODE = "node:22"
@@ -51,23 +57,24 @@ CLAUDE = Agent(
     secrets=("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN"),
     environment={"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1"},
     version="claude --version",
-    cost=r'"total_cost_usd":\s*(?P<cost>[0-9.]+(?:[eE][-+]?[0-9]+)?)',
+    format="claude",
 )
 CODEX = Agent(
     name="codex",
     # A login is used if there is one; otherwise it reads its key only from CODEX_API_KEY.
     command='[ -e "${CODEX_HOME:-$HOME/.codex}/auth.json" ] '
     '|| export CODEX_API_KEY="${CODEX_API_KEY:-$OPENAI_API_KEY}"; '
-    "codex exec --dangerously-bypass-approvals-and-sandbox --skip-git-repo-check --color never "
+    "codex exec --dangerously-bypass-approvals-and-sandbox --skip-git-repo-check --color never --json "
     '-c analytics.enabled=false ${OPENAI_BASE_URL:+-c openai_base_url="$OPENAI_BASE_URL"} -',
     image=NODE,
     setup=("npm install -g @openai/codex",),
     secrets=("OPENAI_API_KEY", "CODEX_API_KEY"),
     version="codex --version",
+    format="codex",
 )
 GEMINI = Agent(
     name="gemini",
-    command="gemini --yolo",
+    command="gemini --yolo --output-format stream-json",
     image=NODE,
     setup=(
         "npm install -g @google/gemini-cli",
@@ -78,39 +85,45 @@ GEMINI = Agent(
     secrets=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
     environment={"GEMINI_CLI_TRUST_WORKSPACE": "true"},
     version="gemini --version",
+    format="gemini",
 )
 OPENCODE = Agent(
     name="opencode",
-    command="opencode run --auto",
+    # Without a title it asks a model for one, and does not say what that cost.
+    command="opencode run --auto --format json --title patchyard",
     image=NODE,
     setup=("npm install -g opencode-ai",),
     secrets=(*PROVIDERS, "OPENCODE_API_KEY"),
     environment={"OPENCODE_DISABLE_AUTOUPDATE": "true"},
     version="opencode --version",
+    format="opencode",
 )
 AIDER = Agent(
     name="aider",
-    command="aider --yes-always --no-auto-commits --no-gitignore --no-pretty --no-stream "
+    command='events=$(mktemp); trap : INT TERM; aider --analytics-log "$events" '
+    "--yes-always --no-auto-commits --no-gitignore --no-pretty --no-stream "
     "--no-check-update --no-show-release-notes --no-show-model-warnings --no-detect-urls "
     "--no-suggest-shell-commands --analytics-disable "
     "--input-history-file /dev/null --chat-history-file /dev/null --message-file {prompt_file}; "
     # It writes a cache into the worktree, and has no option against it.
-    "code=$?; rm -rf .aider.tags.cache.v*; exit $code",
+    'code=$?; cat "$events"; rm -rf "$events" .aider.tags.cache.v*; exit $code',
     image="python:3.12",  # it cannot be installed on newer versions
     setup=("pip install aider-chat",),
     secrets=PROVIDERS,
     version="aider --version",
-    cost=r"Cost: \$[0-9.]+ message, \$(?P<cost>[0-9.]+) session",
+    format="aider",
 )
 MINI = Agent(
     name="mini-swe-agent",
-    command='mini --yolo --exit-immediately -t "$(cat {prompt_file})"',
+    command="trajectory=$(mktemp); trap : INT TERM; "
+    'mini --yolo --exit-immediately -o "$trajectory" -t "$(cat {prompt_file})"; '
+    f'code=$?; {TRAJECTORY} "$trajectory"; rm -f "$trajectory"; exit $code',
     image="python:3.13",
     setup=("pip install mini-swe-agent",),
     secrets=PROVIDERS,
     environment={"MSWEA_CONFIGURED": "true"},
     version="mini --help | grep -o 'version [0-9.]*[0-9]'",
-    cost=r"\(step [0-9]+, \$(?P<cost>[0-9.]+)\)",
+    format="mini-swe-agent",
 )
 BUILT_IN: Mapping[str, Agent] = MappingProxyType(
     {agent.name: agent for agent in (CLAUDE, CODEX, AIDER, GEMINI, OPENCODE, MINI, replace(MINI, name="mini"))}

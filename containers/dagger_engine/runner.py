@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC
 from functools import partial
 from hashlib import sha256
 from secrets import token_hex
@@ -139,7 +140,7 @@ class EngineRunner:
             EngineError: The engine is unavailable.
         """
         began = time.monotonic()
-        async with in_thread(TaskLog(job.log, job.secrets, job.log_limit)) as log:
+        async with in_thread(TaskLog(job.log, job.secrets, job.log_limit, job.format, UTC)) as log:
             reporter = StepReporter(watcher, log)
             try:
                 if job.steps:

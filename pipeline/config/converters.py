@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from containers.agents.builtin import BUILT_IN, Agent
+from containers.agents.reports.formats import FORMATS
 from containers.dagger_engine.engines import EngineAddress
 from containers.worktrees.ports import HIGHEST_PORT
 from tasks.dialects.dialect import NAMES, Order, UnitKind
@@ -272,14 +273,36 @@ def parse_environment(value: object) -> dict[str, str]:
     return variables
 
 
-def parse_cost_pattern(value: object) -> str:
-    """Return a regular expression with a group `cost`."""
+def parse_pattern(value: object) -> str:
+    """Return a regular expression."""
     text = parse_text(value)
     try:
-        groups = re.compile(text).groupindex
+        re.compile(text)
     except re.error as error:
         raise ValueError(f"{text!r} is not a regular expression: {error}") from None
-    if "cost" not in groups:
+    return text
+
+
+def parse_limit_pattern(value: object) -> str:
+    """Return a regular expression that may have one of the groups `until` and `seconds`."""
+    text = parse_pattern(value)
+    if unknown := sorted(re.compile(text).groupindex.keys() - {"until", "seconds"}):
+        raise ValueError(f"{text!r} has a group {unknown[0]}: a limit has the groups until and seconds")
+    return text
+
+
+def parse_format(value: object) -> str:
+    """Return the name of a format of agents' output."""
+    text = parse_text(value)
+    if text not in FORMATS:
+        raise ValueError(f"{text!r} is not a format of output: those are {', '.join(FORMATS)}")
+    return text
+
+
+def parse_cost_pattern(value: object) -> str:
+    """Return a regular expression with a group `cost`."""
+    text = parse_pattern(value)
+    if "cost" not in re.compile(text).groupindex:
         raise ValueError(f"{text!r} needs a group such as (?P<cost>[0-9.]+)")
     return text
 
@@ -298,6 +321,8 @@ AGENT_CONVERTERS: Mapping[str, Callable[[object], Any]] = MappingProxyType(
         "environment": parse_environment,
         "version": parse_text,
         "cost": parse_cost_pattern,
+        "format": parse_format,
+        "limit": parse_limit_pattern,
     },
 )
 

@@ -3,14 +3,16 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 from time import perf_counter
 
 from anyio import CancelScope, get_cancelled_exc_class, to_thread
 
-from containers.agents.agent import read_cost
+from containers.agents.agent import with_patterns
 from containers.concurrency import in_thread
 from containers.git.repository import GitError, SecretFoundError
 from containers.git.working_tree.staging import TooDeepError
+from containers.raw_log import raw_log_path
 from containers.runner import Job
 from containers.worktrees.worktree import AttemptRecord, PoolError, Worktree
 from pipeline.events import RepairStarted, StepFinished, StepStarted, TaskStarted, now
@@ -23,6 +25,7 @@ from pipeline.run.results.restore import applies
 from pipeline.run.rounds import Rounds
 from pipeline.store.records import StoredAttempt
 from pipeline.store.store import Store
+from tasks.agent_report import AgentReport
 from tasks.errors import PatchyardError
 from tasks.keys import inputs_of
 from tasks.model import Outcome, Patch, Status, Step, StepKind, StepResult
@@ -35,8 +38,8 @@ CONTINUED = "Work in progress\n"
 """Message of the commit that a continued attempt starts from; no branch has it."""
 LEAST_TIME = 1.0
 """Seconds that an attempt has at least, which continues one that had used up its time."""
-COST_BYTES = 1 << 20
-"""Bytes at the end of an agent's output that are searched for its cost."""
+OUTPUT_BYTES = 1 << 20
+"""Bytes at the end of an agent's output that its own patterns are searched in."""
 
 
 async def run_attempt(
@@ -216,7 +219,7 @@ class Attempt:
         """Store the result of a step, then notify the listener."""
         self._results.append(result)
         if result.step.kind is StepKind.AGENT and not result.cached:
-            self._rounds.add_cost(await to_thread.run_sync(self._read_cost))
+            self._rounds.add_report(await to_thread.run_sync(self._read_report, result))
         await self._context.recorder.call(
             Store.keep_step, self._context.run.id, self._spec.id, number, result, self._number
         )
@@ -269,19 +272,25 @@ class Attempt:
         except (GitError, SecretFoundError):
             return None
 
-    def _size_of_log(self) -> int:
-        """Return the size of the log in bytes. Blocking."""
-        return self._log.stat().st_size if self._log.exists() else 0
-
-    def _read_cost(self) -> float | None:
-        """Return the cost that the agent reports in the log, in US dollars. Blocking."""
+    def _output_log(self) -> Path:
+        """Return the file that has the agent's output as it was printed."""
         agent = self._spec.agent
-        if agent is None or agent.cost is None:
-            return None
-        with suppress(OSError), self._log.open("rb") as log:
-            log.seek(max(self._log_size, self._size_of_log() - COST_BYTES))
-            return read_cost(agent, log.read().decode(errors="replace"))
-        return None
+        return raw_log_path(self._log) if agent and agent.format else self._log
+
+    def _size_of_log(self) -> int:
+        """Return the size of that file in bytes. Blocking."""
+        path = self._output_log()
+        return path.stat().st_size if path.exists() else 0
+
+    def _read_report(self, result: StepResult) -> AgentReport:
+        """Return what the agent says in its output, also by its own patterns. Blocking."""
+        agent, report = self._spec.agent, result.report or AgentReport()
+        if agent is None or (agent.cost is None and agent.limit is None):
+            return report
+        with suppress(OSError), self._output_log().open("rb") as log:
+            log.seek(max(self._log_size, self._size_of_log() - OUTPUT_BYTES))
+            return with_patterns(agent, report, log.read().decode(errors="replace"), now())
+        return report
 
     async def _finish(self, *, cancelled: bool) -> Outcome:
         """Take the patch, commit it, and store the outcome and its result."""

@@ -130,6 +130,7 @@ class RunContext:
             image=spec.image,
             layers=spec.layers,
             start=start,
+            format=spec.agent.format if spec.agent else None,
             attempt=self.attempt_number(spec.id),
         )
 

@@ -8,6 +8,7 @@ from containers.processes import NOT_EXECUTABLE, NOT_FOUND
 from pipeline.run.call.task_spec import TaskSpec
 from pipeline.run.context import Continuation
 from pipeline.store.records import StoredRound
+from tasks.agent_report import AgentReport
 from tasks.model import Failure, Patch, Step, StepKind, StepResult
 from tasks.secrets import Secrets
 from tasks.text import without_surrogates
@@ -22,8 +23,8 @@ class Rounds:
     """The rounds of one attempt, and the steps of each.
 
     `number` is that of the present one. `cost` is that of all of them, in US dollars, `None` if it is not
-    known; with those of an interrupted attempt that this one continues. `asked` are the steps that were started
-    or will be, of all rounds.
+    known; with those of an interrupted attempt that this one continues. `report` is what the agent said last.
+    `asked` are the steps that were started or will be, of all rounds.
 
     Args:
         spec: The task.
@@ -38,6 +39,7 @@ class Rounds:
     continued: Continuation | None = None
     number: int = field(init=False)
     cost: float | None = field(init=False)
+    report: AgentReport = field(init=False, default=AgentReport())
     asked: tuple[Step, ...] = field(init=False)
     _began: float = field(init=False, default_factory=perf_counter)
     _cost_before: float | None = field(init=False)
@@ -57,10 +59,11 @@ class Rounds:
         """How many rounds there may be."""
         return 1 + self.spec.repairs
 
-    def add_cost(self, cost: float | None) -> None:
-        """Add what an agent says that its step cost, in US dollars."""
-        if cost is not None:
-            self.cost = (self.cost or 0.0) + cost
+    def add_report(self, report: AgentReport) -> None:
+        """Add what an agent says of its step."""
+        self.report = report
+        if report.cost is not None:
+            self.cost = (self.cost or 0.0) + report.cost
 
     def may_repair(self, last: StepResult) -> bool:
         """Whether another round may help after a step that failed.

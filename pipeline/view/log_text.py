@@ -2,7 +2,7 @@
 
 import re
 
-from containers.task_log import strip_terminal
+from containers.terminal_text import strip_terminal
 
 _UNFINISHED = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]{0,200})?\Z")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from containers.task_log import TaskLog, tail_text
+from tasks.agent_report import Tokens
 from tasks.model import Step, StepKind, StepResult
 from tasks.secrets import Secrets
 
@@ -128,6 +129,66 @@ class TestTaskLog:
             log.begin(STEP)
             log.write(b"more\n")
             assert log.is_full
+
+
+AGENT = Step(StepKind.AGENT, "codex", ("codex",))
+SAID = b'{"type":"item.completed","item":{"type":"agent_message","text":"s\\u0033cret"}}\n'
+ENDED = b'{"type":"turn.completed","usage":{"input_tokens":20,"output_tokens":2}}\n'
+
+
+class TestAgentOutput:
+    def test_log_is_for_people_and_the_raw_one_has_what_was_printed(self, tmp_path: Path) -> None:
+        path = tmp_path / "1.1.log"
+        with TaskLog(path, Secrets({"A": "s3cret"}), format="codex") as log:
+            log.begin(STEP)
+            log.write(SAID)
+            before = log.end(StepResult(STEP, 0, 0.0))
+            log.begin(AGENT)
+            log.write(b"no s3cr")
+            log.write(b"et\n" + SAID + ENDED)
+            result = log.end(StepResult(AGENT, 0, 0.0))
+            log.begin(STEP)
+            log.write(ENDED)
+        assert path.read_text() == (
+            f"$ make\n{SAID.decode()}[exit code 0, 0.00 s]\n\n"
+            "$ codex\nno ***\n***\n[the agent used 20 tokens in, 2 tokens out]\n[exit code 0, 0.00 s]\n\n"
+            f"$ make\n{ENDED.decode()}"
+        )
+        assert (tmp_path / "1.1.raw.log").read_bytes() == b"no ***\n" + SAID + ENDED
+        assert before.report is None
+        assert result.report
+        assert result.report.tokens == Tokens(20, 2)
+        assert result.tail == "no ***\n***\n[the agent used 20 tokens in, 2 tokens out]\n"
+
+    def test_raw_log_has_the_same_limit(self, tmp_path: Path) -> None:
+        with TaskLog(tmp_path / "1.log", Secrets(), limit=500, format="codex") as log:
+            log.begin(AGENT)
+            for _ in range(100):
+                log.write(SAID)
+            assert log.is_full
+            log.write(ENDED)
+            result = log.end(StepResult(AGENT, 0, 0.0))
+        raw = (tmp_path / "1.raw.log").read_bytes()
+        assert raw[:500] == (SAID * 10)[:500]
+        assert raw[500:] == b"\n[the raw log is cut here, at the limit of max_log, 500 bytes]\n"
+        assert result.report
+        assert result.report.tokens == Tokens(20, 2)
+
+    def test_raw_log_that_cannot_be_written_takes_nothing_from_the_log(self, tmp_path: Path) -> None:
+        (tmp_path / "1.raw.log").mkdir()
+        with TaskLog(tmp_path / "1.log", Secrets(), format="codex") as log:
+            log.begin(AGENT)
+            log.write(SAID)
+            log.end(StepResult(AGENT, 0, 0.0))
+        assert (tmp_path / "1.log").read_text() == "$ codex\ns3cret\n[exit code 0, 0.00 s]\n"
+
+    def test_without_a_format_there_is_no_raw_log(self, tmp_path: Path) -> None:
+        with TaskLog(tmp_path / "1.log", Secrets()) as log:
+            log.begin(AGENT)
+            log.write(SAID)
+            assert log.end(StepResult(AGENT, 0, 0.0)).report is None
+        assert (tmp_path / "1.log").read_bytes().startswith(b"$ codex\n" + SAID)
+        assert not (tmp_path / "1.raw.log").exists()
 
 
 class TestTail:

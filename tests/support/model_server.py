@@ -13,10 +13,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self, cast
 
+from tasks.agent_report import Tokens
+
 Json = dict[str, Any]
 SHELLS = ("bash", "shell", "exec_command", "run_shell_command", "shell_command")
 """Names of the tool that runs a command, in lower case; each agent has its own."""
 ARGUMENTS = ("command", "cmd")
+USED = Tokens(1000, 100, 200)
+"""What each answer is charged with."""
 KEYS = ("authorization", "x-api-key", "x-goog-api-key")
 
 
@@ -55,6 +59,8 @@ class ModelServer:
 
     def __init__(self, turns: Sequence[Turn]) -> None:
         self.requests: list[Request] = []
+        self.charged = Tokens()
+        """What all answers so far were charged with."""
         self.turns = tuple(turns)
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
         self._server.daemon_threads = True
@@ -97,7 +103,8 @@ class ModelServer:
         return {} if path.endswith("/models") else None
 
     def _turn(self, body: Json, tools: Mapping[str, Json], result: str) -> tuple[str, Call | None]:
-        """Return the text and the tool call of the current turn."""
+        """Return the text and the tool call of the current turn, which is charged."""
+        self.charged += USED
         turn = self.turns[min(json.dumps(body).count(result), len(self.turns) - 1)]
         if turn.command is None:
             return turn.text, None
@@ -135,7 +142,8 @@ def _chat(body: Json, text: str, call: Call | None) -> "list[Json] | Json":
         function = {"name": call.name, "arguments": json.dumps(call.arguments)}
         message["tool_calls"] = [{"index": 0, "id": "call_1", "type": "function", "function": function}]
     head = {"id": "chat_1", "created": 1, "model": body["model"]}
-    usage = {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100}
+    usage: Json = {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100}
+    usage["prompt_tokens_details"] = {"cached_tokens": USED.cached}
     reason = "tool_calls" if call else "stop"
     if not body.get("stream"):
         choice = {"index": 0, "message": message, "finish_reason": reason}
@@ -162,7 +170,7 @@ def _responses(text: str, call: Call | None) -> list[Json]:
         item = {"type": "message", "id": "item_1", "role": "assistant", "content": content}
     usage = {
         "input_tokens": 1000,
-        "input_tokens_details": {"cached_tokens": 0},
+        "input_tokens_details": {"cached_tokens": USED.cached},
         "output_tokens": 100,
         "output_tokens_details": {"reasoning_tokens": 0},
         "total_tokens": 1100,
@@ -181,7 +189,7 @@ def _messages(body: Json, text: str, call: Call | None) -> "list[Json] | Json":
     if call:
         blocks.append({"type": "tool_use", "id": "call_1", "name": call.name, "input": call.arguments})
     reason = "tool_use" if call else "end_turn"
-    usage = {"input_tokens": 1000, "output_tokens": 100}
+    usage = {"input_tokens": 800, "cache_read_input_tokens": USED.cached, "output_tokens": 100}
     message: Json = {
         "id": "message_1",
         "type": "message",
@@ -218,7 +226,12 @@ def _gemini(text: str, call: Call | None) -> Json:
     part: Json = {"functionCall": {"name": call.name, "args": call.arguments}} if call else {"text": text}
     return {
         "candidates": [{"index": 0, "content": {"role": "model", "parts": [part]}, "finishReason": "STOP"}],
-        "usageMetadata": {"promptTokenCount": 1000, "candidatesTokenCount": 100, "totalTokenCount": 1100},
+        "usageMetadata": {
+            "promptTokenCount": 1000,
+            "cachedContentTokenCount": USED.cached,
+            "candidatesTokenCount": 100,
+            "totalTokenCount": 1100,
+        },
     }
 
 

@@ -41,6 +41,8 @@ def _record(agent: Agent, environ: Mapping[str, str]) -> dict[str, object]:
         "environment": dict(agent.environment),
         "version": agent.version,
         "cost": agent.cost,
+        "format": agent.format,
+        "limit": agent.limit,
     }
 
 

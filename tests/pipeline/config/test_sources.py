@@ -86,6 +86,8 @@ secrets = ["MINE_KEY"]
 environment = { QUIET = true, LEVEL = 3 }
 version = "mine --version"
 cost = 'cost: (?P<cost>[0-9.]+)'
+format = "claude"
+limit = 'wait (?P<seconds>[0-9]+)'
 """
     assert resolved(tmp_path, file, agent="mine").agent_for(Task("1", "T", 1)) == Agent(
         name="mine",
@@ -96,6 +98,8 @@ cost = 'cost: (?P<cost>[0-9.]+)'
         environment={"QUIET": "true", "LEVEL": "3"},
         version="mine --version",
         cost="cost: (?P<cost>[0-9.]+)",
+        format="claude",
+        limit="wait (?P<seconds>[0-9]+)",
     )
 
 
@@ -162,6 +166,15 @@ def test_pyproject_is_read_without_a_file_of_its_own(tmp_path: Path) -> None:
         (
             "[agents.codex]\ncost = '[0-9]'",
             "agents: codex.cost: '[0-9]' needs a group such as (?P<cost>[0-9.]+)",
+        ),
+        ("[agents.codex]\nlimit = '('", "agents: codex.limit: '(' is not a regular expression"),
+        (
+            "[agents.codex]\nlimit = '(?P<time>x)'",
+            "agents: codex.limit: '(?P<time>x)' has a group time: a limit has the groups until and seconds",
+        ),
+        (
+            "[agents.mine]\ncommand = 'x'\nformat = 'xml'",
+            "agents: mine.format: 'xml' is not a format of output: those are claude, codex, aider",
         ),
         ('[container.services]\nModel = "localhost:1"', "container.services: 'Model' is not a valid host name"),
         ('[container.services]\nmodel = "localhost"', "container.services: model should be a port"),

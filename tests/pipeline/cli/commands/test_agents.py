@@ -120,6 +120,8 @@ def test_agents_lists_all_agents(project: Project) -> None:
         "environment": {},
         "version": None,
         "cost": None,
+        "format": None,
+        "limit": None,
     }
     assert (known["codex"]["origin"], known["codex"]["image"]) == ("changed", "node:24")
     assert known["codex"]["secrets"] == {"OWN_KEY": True}

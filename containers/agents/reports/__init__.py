@@ -1,0 +1,1 @@
+"""What agents print: a module per program that reads its output."""

@@ -1,0 +1,125 @@
+"""How each built-in agent is made to use the scripted model, and what it then does and costs."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from model_server import Turn
+
+from containers.agents.builtin import BUILT_IN
+
+NONE = "the program of an agent is not installed"
+"""Prefix of the reason of a skipped test."""
+PROGRAMS = "PATCHYARD_TEST_AGENTS"
+"""Variable with directories of programs of agents, in the form of PATH, which are searched before PATH."""
+NODE = os.environ.get("PATCHYARD_TEST_NODE_IMAGE", "node:22")
+PYTHON = os.environ.get("PATCHYARD_TEST_PYTHON_IMAGE", "python:3.13")
+OLDER_PYTHON = os.environ.get("PATCHYARD_TEST_OLDER_PYTHON_IMAGE", "python:3.12")
+KEY = "sk-scripted-0123456789abcdef"
+WRITE = Turn("I write it.", "printf 'Hello\\n' > greeting.txt")
+DONE = Turn("Done.")
+SUBMIT = Turn("", "echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT")
+WHOLE_FILE = Turn("Here it is.\n\ngreeting.txt\n```\nHello\n```\n")
+PLAN = """\
+---
+environment: {environment}
+---
+# Greetings
+
+### Task 1.1: Greet
+**Implementation:**
+Write greeting.txt with the one line Hello, and mind «quotes» and `backticks`.
+
+**Verification:**
+- The greeting is polite
+- `grep -x Hello greeting.txt`
+"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """An agent, the settings that make it use the scripted model, the script, and what it reports then.
+
+    `cost` is in US dollars, by the public prices of the model; `None` if the agent does not say it.
+    """
+
+    agent: str
+    image: str
+    key: str
+    environment: Mapping[str, str]
+    turns: tuple[Turn, ...] = (WRITE, DONE)
+    setup: tuple[str, ...] = ()
+    cost: float | None = None
+    said: str = "Done."
+
+    def configuration(self, port: int) -> str:
+        """Return a configuration file with the model as a service on a port of this machine."""
+        setup = json.dumps([*BUILT_IN[self.agent].setup, *self.setup])
+        return (
+            f'[container.services]\nmodel = "127.0.0.1:{port}"\n'
+            f"[agents.{self.agent}]\nimage = {json.dumps(self.image)}\nsetup = {setup}\n"
+        )
+
+    def plan(self, port: int, host: str = "model") -> str:
+        """Return a plan of one task for the agent, with the model at a port of `host`."""
+        url = f"http://{host}:{port}"
+        environment = {name: value.format(url=url) for name, value in self.environment.items()}
+        return PLAN.format(environment=json.dumps(environment))
+
+
+CASES = (
+    Case(
+        agent="mini-swe-agent",
+        image=PYTHON,
+        key="OPENAI_API_KEY",
+        environment={"OPENAI_BASE_URL": "{url}/v1", "MSWEA_MODEL_NAME": "openai/gpt-4o"},
+        turns=(WRITE, SUBMIT),
+        cost=0.0065,
+        said="I write it.",
+    ),
+    Case(
+        agent="aider",
+        image=OLDER_PYTHON,
+        key="OPENAI_API_KEY",
+        environment={
+            "OPENAI_API_BASE": "{url}/v1",
+            "AIDER_MODEL": "openai/gpt-4o",
+            "AIDER_EDIT_FORMAT": "whole",
+        },
+        turns=(WHOLE_FILE,),
+        cost=0.00325,
+        said="Here it is.",
+    ),
+    Case(
+        agent="codex",
+        image=NODE,
+        key="OPENAI_API_KEY",
+        environment={"OPENAI_BASE_URL": "{url}/v1"},
+        setup=("mkdir -p ~/.codex && echo 'model = \"scripted\"' > ~/.codex/config.toml",),
+    ),
+    Case(
+        agent="claude",
+        image=NODE,
+        key="ANTHROPIC_API_KEY",
+        environment={"ANTHROPIC_BASE_URL": "{url}"},
+        cost=0.0132,
+    ),
+    Case(
+        agent="gemini",
+        image=NODE,
+        key="GEMINI_API_KEY",
+        environment={"GOOGLE_GEMINI_BASE_URL": "{url}", "GEMINI_MODEL": "gemini-2.5-pro"},
+        setup=(
+            "mkdir -p ~/.gemini",
+            """echo '{"security": {"auth": {"selectedType": "gemini-api-key"}}}' > ~/.gemini/settings.json""",
+        ),
+    ),
+    Case(
+        agent="opencode",
+        image=NODE,
+        key="ANTHROPIC_API_KEY",
+        environment={"ANTHROPIC_BASE_URL": "{url}/v1"},
+        cost=0.00792,
+    ),
+)
