@@ -76,7 +76,7 @@ class Pool:
         self.directory = directory.absolute()
         self._repository = repository
         self._size = size
-        self.copies = Copies(repository, self.directory, copy)
+        self.copies = Copies(repository, self.directory, copy, on_notice)
         self._keep = tuple(keep)
         self._ports = ports or Ports()
         self._locks: dict[int, FileLock] = {}

@@ -261,7 +261,7 @@ class Settings:
     copy: tuple[str, ...] = setting(
         (),
         to.parse_relative_paths,
-        "Files of your tree that are not in git, such as `.env`, copied into each worktree.",
+        "Files and directories of your tree that are not in git, such as `.env`, copied into each worktree.",
         trust=NeedsTrust.CONTAINED,
         section="worktree",
     )

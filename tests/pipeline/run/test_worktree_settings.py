@@ -131,7 +131,7 @@ def test_every_step_knows_slot_ports_attempt_and_worktree(project: Project) -> N
     plan = f'# Say\n### Task 1: Say\nWrite.\n**Verification:**\n- `{say}; test -e "$SHARED/ok"`\n'
     agent = f"cat > /dev/null; touch agent.txt; {say}"
 
-    failed = project.run(project.plan(plan), "--agent", agent, "--mode", "local").expect(1)
+    failed = project.run(project.plan(plan), "--agent", agent, "--repairs", "0").expect(1)
     (project.shared / "ok").touch()
     project.call("retry", failed.run, "--json").expect(0)
 
