@@ -78,6 +78,7 @@ def headline(outcome: Outcome) -> str:
 
 def _status(outcome: Outcome) -> str:
     words = str(outcome.status).replace("_", " ")
+    words += f" after {outcome.rounds} tries" if outcome.rounds > 1 else ""
     return f"{words}, cached" if outcome.cached else words
 
 

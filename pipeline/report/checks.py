@@ -162,6 +162,8 @@ def _task_problems(task: TaskPart, known: Mapping[str, Task], created: frozenset
 def _number_problems(task: TaskPart) -> Iterator[str]:
     if task.batch < 1 or any((one or 0) < 0 for one in (task.seconds, task.cost)):
         yield f"the batch, the time or the costs of task {task.task} are negative"
+    if task.rounds < 1:
+        yield f"the tries of task {task.task} are not counted from 1"
     numbers = [step.number for step in task.steps]
     if min(numbers, default=1) < 1 or numbers != sorted({*numbers}):
         yield f"the steps of task {task.task} are not numbered from 1"

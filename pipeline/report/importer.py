@@ -230,6 +230,7 @@ class ImportedRun:
             error=task.error,
             patch=patch,
             cost=task.cost,
+            rounds=task.rounds,
         )
 
 

@@ -104,9 +104,9 @@ class TaskPart:
     """A task of the run.
 
     `key` is the hash of all its inputs. It is `None` for a task that never started, like all fields that only a
-    started task has. `patch` is the name of a file next to the report. `cost` is in US dollars. `group` is the
-    title of the part of the plan that it belongs to. A task is `left_out` if the plan asks not to run it: it is
-    done already, or optional.
+    started task has. `patch` is the name of a file next to the report. `cost` is in US dollars, `rounds` how
+    often it was tried in its attempt. `group` is the title of the part of the plan that it belongs to. A task
+    is `left_out` if the plan asks not to run it: it is done already, or optional.
     """
 
     task: str
@@ -129,6 +129,7 @@ class TaskPart:
     step: str | None = None
     error: str | None = None
     cost: float | None = None
+    rounds: int = 1
     files: tuple[str, ...] = ()
     patch: str | None = None
     branch: str | None = None
@@ -284,6 +285,7 @@ def _task(item: StoredTask, inputs: InputHashes | None, steps: Iterable[StoredSt
         step=outcome.step,
         error=outcome.error,
         cost=outcome.cost,
+        rounds=outcome.rounds,
         files=outcome.files,
         patch=f"{outcome.task}.patch" if is_stored else None,
         branch=outcome.branch,

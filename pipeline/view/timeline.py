@@ -30,7 +30,7 @@ DONE = frozenset({Status.CHANGED, Status.UNCHANGED})
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A step of an attempt; `end` is `None` while it runs."""
+    """A step of an attempt; `end` is `None` while it runs. `round` is the number of its try, 1-based."""
 
     number: int
     kind: str
@@ -39,6 +39,7 @@ class Mark:
     end: float | None
     exit_code: int | None = None
     state: str = RUNNING  # or `ok`, `failed`
+    round: int = 1
 
     @property
     def seconds(self) -> float | None:
@@ -90,6 +91,7 @@ class Row:
     lane: str | None = None
     start: float | None = None
     seconds: float | None = None
+    rounds: int = 1
     files: tuple[str, ...] = ()
     branch: str | None = None
     commit: str | None = None

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -238,10 +238,14 @@ def _state(attempt: StoredAttempt, end: datetime | None) -> str:
 
 def _marks(source: Source, attempt: StoredAttempt, clock: Clock, *, live: bool) -> tuple[Mark, ...]:
     """Return the steps of an attempt: the ended ones and the running one."""
-    marks = [_mark(step, attempt, clock) for step in source.steps.get((attempt.task, attempt.number), ())]
+    marks: list[Mark] = []
+    number = 1  # only a repair follows a step that failed
+    for step in source.steps.get((attempt.task, attempt.number), ()):
+        marks.append(replace(_mark(step, attempt, clock), round=number))
+        number += marks[-1].state == "failed"
     now = source.running.get(attempt.task) if live else None
     if now and all(mark.number != now.number for mark in marks):
-        marks.append(Mark(now.number, now.kind, now.command, clock.position(now.since), None))
+        marks.append(Mark(now.number, now.kind, now.command, clock.position(now.since), None, round=number))
     return tuple(marks)
 
 
@@ -331,6 +335,7 @@ def row_of(  # noqa: PLR0913 - where the task ran, all of it named
         lane=lane or outcome.worktree,
         start=start,
         seconds=outcome.seconds if outcome.worktree else None,
+        rounds=outcome.rounds,
         files=outcome.files,
         branch=outcome.branch,
         commit=outcome.commit,

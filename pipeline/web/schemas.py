@@ -231,6 +231,7 @@ class TaskState(BaseModel):
     seconds: float | None = None
     files: list[str] = Field(default_factory=list)
     cached: bool = False
+    rounds: int | None = Field(None, description="How often it was tried in its attempt.")
     attempt: int | None = None
 
 

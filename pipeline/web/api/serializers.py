@@ -220,6 +220,7 @@ def _task_values(snapshot: Snapshot, task: Task, running: StoredAttempt | None) 
         "seconds": outcome and outcome.seconds,
         "files": [without_surrogates(name) for name in outcome.files] if outcome else [],
         "cached": bool(outcome and outcome.cached),
+        "rounds": outcome.rounds if outcome else None,
         "attempt": running.number if running else stored and stored.attempt,
     }
 
