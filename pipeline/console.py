@@ -277,6 +277,7 @@ def outcome_table(outcomes: Sequence[Outcome], links: dict[str, str] | None = No
     """Return the outcomes of a run as a table; `links` are the URLs of pull requests by task."""
     links = links or {}
     costs = {outcome.task: f"${outcome.cost:.2f}" for outcome in outcomes if outcome.cost is not None}
+    tokens = any(outcome.tokens for outcome in outcomes)
     rows = [
         (
             outcome.task,
@@ -286,6 +287,7 @@ def outcome_table(outcomes: Sequence[Outcome], links: dict[str, str] | None = No
             outcome.worktree or "",
             str(len(outcome.files)) if outcome.files else "",
             *([costs.get(outcome.task, "")] if costs else []),
+            *([str(outcome.tokens)] if tokens else []),
             links.get(outcome.task) or outcome.branch or (outcome.error or "").partition("\n")[0],
         )
         for outcome in outcomes
@@ -294,6 +296,7 @@ def outcome_table(outcomes: Sequence[Outcome], links: dict[str, str] | None = No
         (
             *("task", "title", "status", "time", "worktree", "files"),
             *(["cost"] if costs else []),
+            *(["tokens"] if tokens else []),
             "branch, pull request or reason",
         ),
         rows,

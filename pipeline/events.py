@@ -181,6 +181,8 @@ def outcome_fields(outcome: Outcome) -> dict[str, object]:
         "cached": outcome.cached,
         "rounds": outcome.rounds,
         **({} if outcome.cost is None else {"cost": round(outcome.cost, 6)}),
+        **({"tokens": outcome.tokens.known} if outcome.tokens else {}),
+        **({} if outcome.said is None else {"said": outcome.said}),
     }
 
 

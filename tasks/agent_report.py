@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+MOST_TOKENS = 2**53
+"""More than any agent can use; no number above it is believed."""
+
 
 class LimitKind(StrEnum):
     """What stops an agent without a failure of its task."""
@@ -38,15 +41,29 @@ class Tokens:
     output: int | None = None
     cached: int | None = None
 
+    @property
+    def known(self) -> dict[str, int]:
+        """Those that are known, by name."""
+        counts = {"input": self.input, "output": self.output, "cached": self.cached}
+        return {name: count for name, count in counts.items() if count is not None}
+
+    def __str__(self) -> str:
+        """Return them for a table, such as `12k in, 1.5k out`; empty if none is known."""
+        counts = {"in": self.input, "out": self.output}
+        return ", ".join(f"{_short(count)} {name}" for name, count in counts.items() if count is not None)
+
     def __bool__(self) -> bool:
         """Whether any of them is known."""
-        return any(count is not None for count in (self.input, self.output, self.cached))
+        return bool(self.known)
 
     def __add__(self, other: "Tokens") -> "Tokens":
         """Return the sum; what only one of them says is as that says."""
         return Tokens(
             _sum(self.input, other.input), _sum(self.output, other.output), _sum(self.cached, other.cached)
         )
+
+
+NO_TOKENS = Tokens()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +76,18 @@ class AgentReport:
     """
 
     cost: float | None = None
-    tokens: Tokens = Tokens()
+    tokens: Tokens = NO_TOKENS
     last_message: str | None = None
     limit: Limit | None = None
     refused: str | None = None
+
+
+def _short(count: int) -> str:
+    """Return a number with at most three digits and a unit."""
+    for size, unit in ((10**6, "M"), (10**3, "k")):
+        if count >= size:
+            return f"{count / size:.1f}{unit}" if count < 10 * size else f"{count // size}{unit}"
+    return str(count)
 
 
 def _sum(one: int | None, other: int | None) -> int | None:

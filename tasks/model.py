@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from pathlib import PurePosixPath
 
-from tasks.agent_report import AgentReport
+from tasks.agent_report import NO_TOKENS, AgentReport, Tokens
 from tasks.patch_data import PatchData
 
 
@@ -343,9 +343,10 @@ class Outcome:
     `seconds` runs from the moment the task takes its worktree, which is made ready first, until its patch is
     taken. `exit_code` and `step` are those of the step that failed; for a task that succeeded `exit_code` is 0.
     `rounds` is how many times its agent, or its commands, were run with the verification after them. `start` is
-    the commit that the task started from, `commit` its own (only when it changed something and
-    succeeded). `cost` is what its agent says that it cost, in US dollars. `cached` says that nothing of it ran
-    again, since the place where it runs had its result.
+    the commit that the task started from, `commit` its own (only when it changed something and succeeded).
+    `cost` is what its agent says that it cost, in US dollars, `tokens` what it says that it used, and `said`
+    its last message; of all rounds. `cached` says that nothing of it ran again, since the place where it
+    runs had its result.
     """
 
     task: str
@@ -366,6 +367,8 @@ class Outcome:
     cost: float | None = None
     cached: bool = False
     rounds: int = 1
+    tokens: Tokens = NO_TOKENS
+    said: str | None = None
 
     @property
     def succeeded(self) -> bool:

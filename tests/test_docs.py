@@ -16,6 +16,7 @@ from pipeline.config.settings import SETTINGS, Settings
 from pipeline.config.sources import load
 from pipeline.config.table import readme_table
 from pipeline.events import NAMES, ConflictFound, Published, as_record, outcome_fields
+from tasks.agent_report import Tokens
 from tasks.model import Batch, Conflict, Outcome, PlanSettings, PullRequest, Status, Task
 
 ROOT = Path(__file__).parents[1]
@@ -163,7 +164,10 @@ def test_every_field_of_an_outcome_is_documented() -> None:
         .partition("\n\nA task")[0]
     )
     names = {name for line in table.splitlines()[3:] for name in re.findall(r"`(\w+)`", line.split("|")[1])}
-    assert names == set(outcome_fields(Outcome(task="1", title="", batch=1, status=Status.CHANGED, cost=0.5)))
+    every = Outcome(
+        task="1", title="", batch=1, status=Status.CHANGED, cost=0.5, tokens=Tokens(1), said="Done."
+    )
+    assert names == set(outcome_fields(every))
 
 
 def test_contributing_guide_shows_the_tree() -> None:

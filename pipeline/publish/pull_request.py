@@ -3,11 +3,12 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import TextWrapper, indent
 
 from pipeline.run.results.branches import RUN_TRAILER, TASK_TRAILER
 from pipeline.store.records import StoredStep
 from tasks.model import Outcome, Plan, PullRequest, StepKind, Task
-from tasks.text import code_span, plural, with_visible_marks
+from tasks.text import code_span, fence, plural, with_visible_marks
 
 LONGEST_TITLE = 256
 """Characters that GitHub accepts."""
@@ -20,6 +21,10 @@ LEAST_SECTION = 1000
 MAX_FILES = 200
 MAX_LINKS = 50
 CUT = "\n\n*The rest was cut, because it is too long for a pull request; see the plan.*"
+MAX_SAID = 4000
+SAID_WIDTH = 100
+"""Characters of a line; a forge wraps no code."""
+_WRAPPER = TextWrapper(SAID_WIDTH, expand_tabs=False, replace_whitespace=False, drop_whitespace=False)
 _DETAILS = "<details><summary>What was asked</summary>\n\n{}\n\n</details>"
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _MARKUP = re.compile(r"(`[^`]*`)|([<>*_\[\]])")
@@ -143,7 +148,12 @@ def _request(task: Task) -> str:
 
 def _details(task: Task, outcome: Outcome, steps: Iterable[StoredStep], level: str) -> str:
     """Return what was done and what is to be checked, under headings of a level such as `##`."""
-    parts = (_files(task, outcome, level), _verification(task, steps, level), _manual(task, level))
+    parts = (
+        _files(task, outcome, level),
+        _verification(task, steps, level),
+        _manual(task, level),
+        _said(outcome, level),
+    )
     return "\n\n".join(part for part in parts if part)
 
 
@@ -151,6 +161,20 @@ def _manual(task: Task, level: str) -> str:
     """Return what a person has to check, as boxes to tick."""
     boxes = [f"- [ ] {_escaped(text)}" for text in task.manual]
     return f"{level} To check by hand\n\n{_listed(boxes)}" if boxes else ""
+
+
+def _said(outcome: Outcome, level: str) -> str:
+    """Return what the agent said last, as a quoted block of code.
+
+    In code, a forge follows no mention of a person, reference or closing keyword.
+    """
+    text = _plain(outcome.said or "").strip()
+    if not text:
+        return ""
+    kept = text if len(text) <= MAX_SAID else text[: MAX_SAID - 1].rstrip() + "…"
+    lines = [part for line in kept.split("\n") for part in _WRAPPER.wrap(line) or [""]]
+    quoted = indent(fence("\n".join(lines)), "> ", lambda _: True)
+    return f"{level} What the agent says\n\n{quoted}"
 
 
 def _files(task: Task, outcome: Outcome, level: str) -> str:
@@ -203,10 +227,10 @@ def _cut(text: str, limit: int) -> str:
 def _open_fence(text: str) -> str:
     """Return the fence that is not closed, or an empty string (CommonMark 4.5)."""
     opened = ""
-    for fence in _FENCE.findall(text):
+    for found in _FENCE.findall(text):
         if not opened:
-            opened = fence
-        elif fence[0] == opened[0] and len(fence) >= len(opened):
+            opened = found
+        elif found[0] == opened[0] and len(found) >= len(opened):
             opened = ""
     return opened
 

@@ -15,6 +15,7 @@ from pipeline.report.model import Report, StartPart, TaskPart
 from pipeline.run.results.branches import RUN_TRAILER
 from pipeline.run.results.commits import commit_message
 from pipeline.run.results.plan_name import plan_names
+from tasks.agent_report import MOST_TOKENS
 from tasks.dialects.registry import parse
 from tasks.model import LARGEST_POOL, Plan, Status, Task
 from tasks.secrets import MASK
@@ -164,6 +165,8 @@ def _number_problems(task: TaskPart) -> Iterator[str]:
         yield f"the batch, the time or the costs of task {task.task} are negative"
     if task.rounds < 1:
         yield f"the tries of task {task.task} are not counted from 1"
+    if any(not 0 <= count <= MOST_TOKENS for count in task.tokens.known.values()):
+        yield f"the tokens of task {task.task} are negative, or too many"
     numbers = [step.number for step in task.steps]
     if min(numbers, default=1) < 1 or numbers != sorted({*numbers}):
         yield f"the steps of task {task.task} are not numbered from 1"

@@ -231,6 +231,8 @@ class ImportedRun:
             patch=patch,
             cost=task.cost,
             rounds=task.rounds,
+            tokens=task.tokens,
+            said=task.said,
         )
 
 

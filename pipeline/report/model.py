@@ -21,6 +21,7 @@ from pipeline.run.stored.status import known_plan
 from pipeline.store.records import Run, StoredStep, StoredTask
 from pipeline.store.run_options import PublishOptions
 from pipeline.store.store import Store
+from tasks.agent_report import NO_TOKENS, Tokens
 from tasks.keys import AgentUse, InputHashes, canonical
 from tasks.model import Conflict, Plan, Task
 
@@ -105,8 +106,8 @@ class TaskPart:
 
     `key` is the hash of all its inputs. It is `None` for a task that never started, like all fields that only a
     started task has. `patch` is the name of a file next to the report. `cost` is in US dollars, `rounds` how
-    often it was tried in its attempt. `group` is the title of the part of the plan that it belongs to. A task
-    is `left_out` if the plan asks not to run it: it is done already, or optional.
+    often it was tried in its attempt, `said` what its agent said last. `group` is the title of the part of the
+    plan that it belongs to. A task is `left_out` if the plan asks not to run it: it is done, or optional.
     """
 
     task: str
@@ -130,6 +131,8 @@ class TaskPart:
     error: str | None = None
     cost: float | None = None
     rounds: int = 1
+    tokens: Tokens = NO_TOKENS
+    said: str | None = None
     files: tuple[str, ...] = ()
     patch: str | None = None
     branch: str | None = None
@@ -286,6 +289,8 @@ def _task(item: StoredTask, inputs: InputHashes | None, steps: Iterable[StoredSt
         error=outcome.error,
         cost=outcome.cost,
         rounds=outcome.rounds,
+        tokens=outcome.tokens,
+        said=outcome.said,
         files=outcome.files,
         patch=f"{outcome.task}.patch" if is_stored else None,
         branch=outcome.branch,

@@ -376,6 +376,8 @@ class Attempt:
             error=error,
             cost=self._rounds.cost,
             rounds=self._rounds.number,
+            tokens=self._rounds.tokens,
+            said=self._rounds.said,
             cached=bool(results) and all(result.cached for result in results),
         )
 

@@ -20,6 +20,7 @@ from pipeline.run.results.bases import Bases, StartPoint
 from pipeline.run.results.branches import Branches
 from pipeline.run.results.result_cache import ResultCache
 from pipeline.store.records import Run, StoredTask
+from tasks.agent_report import NO_TOKENS, Tokens
 from tasks.keys import AgentUse, TaskInputs
 from tasks.model import Failure, Mode, Outcome, Patch, Plan, Step
 from tasks.secrets import Secrets
@@ -29,9 +30,9 @@ from tasks.secrets import Secrets
 class Continuation:
     """What an attempt continues: the failure of an earlier one, for its agent.
 
-    `rounds` is how many rounds of an attempt that was interrupted are done; 0 for a new try. `seconds` and
-    `cost` (in US dollars) are theirs. `patch` is what they changed, from which it continues; without one it
-    starts from the start point.
+    `rounds` is how many rounds of an attempt that was interrupted are done; 0 for a new try. `seconds`,
+    `cost` (in US dollars) and `tokens` are theirs. `patch` is what they changed, from which it
+    continues; without one it starts from the start point.
     """
 
     failure: Failure
@@ -39,6 +40,7 @@ class Continuation:
     patch: Patch | None = None
     seconds: float = 0.0
     cost: float | None = None
+    tokens: Tokens = NO_TOKENS
 
 
 @dataclass(frozen=True, slots=True)

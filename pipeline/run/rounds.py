@@ -8,7 +8,7 @@ from containers.processes import NOT_EXECUTABLE, NOT_FOUND
 from pipeline.run.call.task_spec import TaskSpec
 from pipeline.run.context import Continuation
 from pipeline.store.records import StoredRound
-from tasks.agent_report import AgentReport
+from tasks.agent_report import AgentReport, Tokens
 from tasks.model import Failure, Patch, Step, StepKind, StepResult
 from tasks.secrets import Secrets
 from tasks.text import without_surrogates
@@ -23,7 +23,8 @@ class Rounds:
     """The rounds of one attempt, and the steps of each.
 
     `number` is that of the present one. `cost` is that of all of them, in US dollars, `None` if it is not
-    known; with those of an interrupted attempt that this one continues. `report` is what the agent said last.
+    known, and `tokens` those that its agent reports; with those of an interrupted attempt that this one
+    continues. `report` is what the agent said of its last call, and `said` its last message of all.
     `asked` are the steps that were started or will be, of all rounds.
 
     Args:
@@ -39,15 +40,19 @@ class Rounds:
     continued: Continuation | None = None
     number: int = field(init=False)
     cost: float | None = field(init=False)
+    tokens: Tokens = field(init=False)
     report: AgentReport = field(init=False, default=AgentReport())
+    said: str | None = field(init=False, default=None)
     asked: tuple[Step, ...] = field(init=False)
     _began: float = field(init=False, default_factory=perf_counter)
     _cost_before: float | None = field(init=False)
+    _tokens: Tokens = field(init=False, default=Tokens())  # of the present round
 
     def __post_init__(self) -> None:
         before = self.continued
         self.number = 1 + min(before.rounds if before else 0, self.spec.repairs)
         self.cost = self._cost_before = before.cost if before else None
+        self.tokens = before.tokens if before else Tokens()
         self.asked = self.spec.steps
         if before is not None:
             self.asked = self._with_prompt(
@@ -62,6 +67,9 @@ class Rounds:
     def add_report(self, report: AgentReport) -> None:
         """Add what an agent says of its step."""
         self.report = report
+        self.said = report.last_message or self.said
+        self.tokens += report.tokens
+        self._tokens += report.tokens
         if report.cost is not None:
             self.cost = (self.cost or 0.0) + report.cost
 
@@ -97,8 +105,9 @@ class Rounds:
             cost=cost,
             failure=None if last.ok else Failure.of(last),
             patch=patch,
+            tokens=self._tokens,
         )
-        self._began, self._cost_before = now, self.cost
+        self._began, self._cost_before, self._tokens = now, self.cost, Tokens()
         return record
 
     def next_steps(self, failure: Failure, changed: str) -> tuple[Step, ...]:

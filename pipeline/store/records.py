@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pipeline.store.run_options import PublishOptions, StoredCall
+from tasks.agent_report import NO_TOKENS, Tokens
 from tasks.model import Failure, Outcome, Patch, PullRequest, PullRequestScope, Request, RunStatus, Status
 
 FIRST_YEAR, LAST_YEAR = 1970, 9000
@@ -96,7 +97,8 @@ class StoredRound:
     """A round of an attempt that has ended: the agent, or the commands, and the verification after them.
 
     `number` counts from 1 within the task's attempt, and on in one that continues it. `seconds` is wall time,
-    `cost` in US dollars. `failure` is `None` if it succeeded, `patch` what the task had changed by then.
+    `cost` in US dollars, `tokens` those of its agent. `failure` is `None` if it succeeded,
+    `patch` what the task had changed by then.
     """
 
     task: str
@@ -106,6 +108,7 @@ class StoredRound:
     cost: float | None = None
     failure: Failure | None = None
     patch: Patch | None = field(default=None, repr=False)
+    tokens: Tokens = NO_TOKENS
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pipeline.store.records import Run, SharedBranch, StoredAttempt, StoredRound, StoredStep, StoredTask
+from tasks.agent_report import Tokens
 from tasks.keys import AgentUse, InputHashes
 from tasks.model import Failure, Outcome, Patch, PullRequest
 from tasks.patch_data import PatchData
@@ -18,10 +19,13 @@ if TYPE_CHECKING:
 
 DataOf: TypeAlias = Callable[[str, int, str], PatchData]
 """Returns the text of a patch by its run, its size in bytes, and its SHA-256."""
-_OUTCOME = tuple(field.name for field in fields(Outcome) if field.name not in {"task", "files", "patch"})
+_OUTCOME = tuple(
+    field.name for field in fields(Outcome) if field.name not in {"task", "files", "patch", "tokens"}
+)
 _ATTEMPT = tuple(field.name for field in fields(StoredAttempt) if field.name != "patch")
 _SHARED_BRANCH = tuple(field.name for field in fields(SharedBranch))
 _ROUND = ("task", "attempt", "number", "seconds", "cost")
+_TOKENS = tuple(field.name for field in fields(Tokens))
 _FAILURE = tuple(field.name for field in fields(Failure))
 _STEP = tuple(field.name for field in fields(StoredStep))
 
@@ -43,8 +47,17 @@ def outcome_values(outcome: Outcome) -> dict[str, Any]:
         **{name: getattr(outcome, name) for name in _OUTCOME},
         "finished_at": datetime.now(UTC),
         **patch_values(outcome.patch),
+        **_token_values(outcome.tokens),
         "files": outcome.files,
     }
+
+
+def _token_values(tokens: Tokens) -> dict[str, Any]:
+    return {f"{name}_tokens": getattr(tokens, name) for name in _TOKENS}
+
+
+def _tokens_of(row: "RowMapping") -> Tokens:
+    return Tokens(**{name: row[f"{name}_tokens"] for name in _TOKENS})
 
 
 def patch_values(patch: Patch | None) -> dict[str, Any]:
@@ -67,6 +80,7 @@ def task_of(row: "RowMapping", data: DataOf) -> StoredTask:
     values = {name: row[name] for name in _OUTCOME}
     values["cached"] = bool(row["cached"])  # NULL in rows of older releases
     values["rounds"] = row["rounds"] or 1  # NULL before revision 0005
+    values["tokens"] = _tokens_of(row)
     return StoredTask(
         outcome=Outcome(task=row["task"], files=row["files"], patch=_patch_of(row, data), **values),
         start_branch=row["start_branch"],
@@ -113,6 +127,7 @@ def round_values(ended: StoredRound) -> dict[str, Any]:
         "error": failure.error if failure else None,
         "output": failure.output if failure else "",
         "start": ended.patch.start if ended.patch else None,
+        **_token_values(ended.tokens),
         **patch_values(ended.patch),
     }
 
@@ -120,7 +135,12 @@ def round_values(ended: StoredRound) -> dict[str, Any]:
 def round_of(row: "RowMapping", data: DataOf) -> StoredRound:
     """Return the round of a row; `data` gives the text of its patch."""
     failure = Failure(**{name: row[name] for name in _FAILURE}) if row["kind"] else None
-    return StoredRound(**{name: row[name] for name in _ROUND}, failure=failure, patch=_patch_of(row, data))
+    return StoredRound(
+        **{name: row[name] for name in _ROUND},
+        failure=failure,
+        patch=_patch_of(row, data),
+        tokens=_tokens_of(row),
+    )
 
 
 def step_of(row: "RowMapping") -> StoredStep:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import (
+    BigInteger,
     BindParameter,
     Boolean,
     Column,
@@ -270,6 +271,10 @@ class Tables:
         Column("attempt", Integer),
         Column("redo", Boolean),
         Column("rounds", Integer),
+        Column("input_tokens", BigInteger),
+        Column("output_tokens", BigInteger),
+        Column("cached_tokens", BigInteger),
+        Column("said", Text),
     )
     attempts = Table(
         "attempts",
@@ -315,6 +320,9 @@ class Tables:
         Column("tree", ObjectId),
         Column("patch_sha256", Text),
         Column("patch_size", Integer),
+        Column("input_tokens", BigInteger),
+        Column("output_tokens", BigInteger),
+        Column("cached_tokens", BigInteger),
     )
     patch_chunks = Table(
         "patch_chunks",

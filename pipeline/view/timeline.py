@@ -14,6 +14,7 @@ from math import ceil
 from zlib import crc32
 
 from pipeline.store.records import Run
+from tasks.agent_report import NO_TOKENS, Tokens
 from tasks.model import Conflict, Plan, PullRequest, RunStatus, Status
 
 PENDING, RUNNING, INTERRUPTED = "pending", "running", "interrupted"
@@ -98,6 +99,8 @@ class Row:
     error: str | None = None
     request: PullRequest | None = None
     cost: float | None = None
+    tokens: Tokens = NO_TOKENS
+    said: str | None = None
     cached: bool = False
     left_out: bool = False
 

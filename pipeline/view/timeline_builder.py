@@ -342,6 +342,8 @@ def row_of(  # noqa: PLR0913 - where the task ran, all of it named
         error=outcome.error,
         request=request,
         cost=outcome.cost,
+        tokens=outcome.tokens,
+        said=outcome.said,
         cached=outcome.cached,
         left_out=left_out,
     )

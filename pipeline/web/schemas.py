@@ -232,6 +232,11 @@ class TaskState(BaseModel):
     files: list[str] = Field(default_factory=list)
     cached: bool = False
     rounds: int | None = Field(None, description="How often it was tried in its attempt.")
+    cost: float | None = Field(None, description="What its agent says that it cost, in US dollars.")
+    tokens: dict[str, int] | None = Field(
+        None, description="What its agent says that it used: input, cached (a part of it) and output."
+    )
+    said: str | None = Field(None, description="The last message of its agent.")
     attempt: int | None = None
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from containers.agents.reports.providers import is_refusal, limit_of, sentence
 from containers.agents.reports.times import believed
 from containers.terminal_text import plain_text
-from tasks.agent_report import AgentReport, Tokens
+from tasks.agent_report import MOST_TOKENS, AgentReport, Tokens
 
 Event = Mapping[str, Any]
 
@@ -18,7 +18,6 @@ MAX_MESSAGE = 20_000
 """Characters of an agent's last message that are kept."""
 MAX_CALL = 160
 """Characters of a tool call that are shown."""
-MOST_TOKENS = 2**53
 ARGUMENTS = ("command", "cmd", "file_path", "filePath", "path", "pattern", "url", "query", "description")
 """Arguments of tool calls that say most, in this order."""
 CACHED = "of them cached"

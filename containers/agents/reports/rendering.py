@@ -1,5 +1,6 @@
 """Show the output of an agent as people read it, while it is printed."""
 
+from dataclasses import replace
 from datetime import tzinfo
 
 from containers.agents.reports.formats import FORMATS
@@ -36,8 +37,14 @@ class Rendering:
 
     @property
     def report(self) -> AgentReport:
-        """What the agent has said so far."""
-        return self._reader.report
+        """What the agent has said so far, masked."""
+        report, mask = self._reader.report, self._secrets.mask_text
+        return replace(
+            report,
+            last_message=report.last_message and mask(report.last_message),
+            refused=report.refused and mask(report.refused),
+            limit=report.limit and replace(report.limit, message=mask(report.limit.message)),
+        )
 
     def feed(self, data: bytes) -> bytes:
         """Return what is shown of output: any bytes, cut anywhere."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pipeline.run.context import Continuation
 from pipeline.store.records import StoredAttempt, StoredRound
 from pipeline.store.store import Store
+from tasks.agent_report import Tokens
 from tasks.model import Status
 
 FAILURES = frozenset({Status.FAILED, Status.TIMED_OUT})
@@ -63,4 +64,5 @@ def _continuation(
         patch=last.patch,
         seconds=sum(one.seconds for one in before),
         cost=sum(costs) if costs else None,
+        tokens=sum((one.tokens for one in before), Tokens()),
     )

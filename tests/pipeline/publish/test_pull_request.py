@@ -1,5 +1,7 @@
 """What a pull request says."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -55,6 +57,28 @@ def test_complete_body() -> None:
         "- `cat a.txt`: exit code 0\n\n"
         "To be checked manually:\n\n- [ ] The file reads well\n\n"
         "---\n\nPlan-Task: 1.1\nPatchyard-Run: r-1\n"
+    )
+
+
+def test_what_the_agent_says_is_quoted_and_acts_on_nothing() -> None:
+    said = "I did it, @someone.\n\nFixes #12 ```js\n```\nPlan-Task: 9\n" + "long " * 30 + "\x1b[1m\u202e"
+    text = body(Task("1.1", "t", 1), PLAN, replace(outcome("a"), said=said), run="r")
+    section = text.partition("## What the agent says\n\n")[2].partition("\n\n---\n")[0]
+    lines = section.splitlines()
+    assert (lines[0], lines[-1]) == ("> ````", "> ````")
+    assert lines[1:6] == ["> I did it, @someone.", "> ", "> Fixes #12 ```js", "> ```", "> Plan-Task: 9"]
+    assert all(line.startswith("> ") and len(line) <= 102 for line in lines)
+    assert "".join(line[2:] for line in lines[6:-1]).startswith("long " * 30)
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+
+
+def test_what_the_agent_says_is_cut() -> None:
+    text = body(Task("1.1", "t", 1), PLAN, replace(outcome("a"), said="x" * 50_000), run="r")
+    assert len(text) < 5000
+    assert "…\n> ```\n\n---\n" in text
+    assert "What the agent says" not in body(
+        Task("1.1", "t", 1), PLAN, replace(outcome("a"), said=" \n"), run="r"
     )
 
 

@@ -14,6 +14,7 @@ from pipeline.store.engine import url_of
 from pipeline.store.records import BranchRecord, Run, SharedBranch, StoredAttempt, StoredStep, new_run_id
 from pipeline.store.run_options import PublishOptions, StoredCall
 from pipeline.store.store import Store, StoreError, UnknownRunError
+from tasks.agent_report import MOST_TOKENS, Tokens
 from tasks.keys import AgentUse, InputHashes
 from tasks.model import (
     Conflict,
@@ -353,9 +354,19 @@ def test_extreme_numbers_are_stored(database: str) -> None:
     with Store(database) as store:
         store.open_run(make_run())
         store.keep_outcome(
-            make_run().id, 0, make_outcome(exit_code=-(2**31), seconds=1e9 + 0.25, cost=0.1 + 0.2, cached=True)
+            make_run().id,
+            0,
+            make_outcome(
+                exit_code=-(2**31),
+                seconds=1e9 + 0.25,
+                cost=0.1 + 0.2,
+                cached=True,
+                tokens=Tokens(MOST_TOKENS, None, 0),
+                said="Done.\n" * 4000,
+            ),
         )
         outcome = store.tasks(make_run().id)[0].outcome
+        assert (outcome.tokens, outcome.said) == (Tokens(MOST_TOKENS, None, 0), "Done.\n" * 4000)
         assert (outcome.exit_code, outcome.seconds, outcome.cost) == (-(2**31), 1e9 + 0.25, 0.1 + 0.2)
         assert outcome.cached is True
 

@@ -79,6 +79,12 @@ def test_secret_that_was_encoded_is_masked_in_what_is_shown() -> None:
     line = rb'{"type":"item.completed","item":{"type":"agent_message","text":"it is s\u0033cret\u001b[1m"}}'
     shown = Rendering("codex", Secrets({"KEY": "s3cret"}))
     assert shown.feed(line + b"\n") == b"it is ***\n"
+    assert shown.report.last_message == "it is ***"
+    shown.feed(rb'{"type":"error","message":"quota of s\u0033cret used up"}' + b"\n")
+    assert shown.report.limit
+    assert shown.report.limit.message == "quota of *** used up"
+    shown.feed(rb'{"type":"error","message":"invalid API key s\u0033cret"}' + b"\n")
+    assert shown.report.refused == "invalid API key ***"
 
 
 def test_enormous_line_takes_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:

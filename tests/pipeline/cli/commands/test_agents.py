@@ -58,6 +58,40 @@ def test_cost_and_version_of_an_agent_are_stored(project: Project, given: Mappin
     assert (task["cost"], task["secrets"]) == (1.25, ["MINE_KEY", "SHARED_KEY"])
 
 
+SAYS = r"""
+[agents.mine]
+format = "codex"
+limit = "quota of (?P<seconds>[0-9]+)"
+command = '''
+    echo made > made.txt; echo starting
+    echo '{"type":"item.completed","item":{"type":"agent_message","text":"I used \u006bey-0123456789, @you."}}'
+    echo '{"type":"turn.completed","usage":{"input_tokens":12345,"cached_input_tokens":400,"output_tokens":20}}'
+'''
+secrets = ["MINE_KEY"]
+"""
+
+
+def test_tokens_and_last_message_of_an_agent_are_stored_and_shown(
+    project: Project, given: Mapping[str, str]
+) -> None:
+    project.configure(SAYS)
+    done = project.run(project.plan(TEXT), "--agent", "mine", "--task", "1.1", environ=given).expect()
+    tokens, said = {"input": 12345, "output": 20, "cached": 400}, "I used ***, @you."
+    assert (done.outcome("1.1")["tokens"], done.outcome("1.1")["said"]) == (tokens, said)
+    assert project.log(done.run, "1.1").startswith(
+        "$ mine\nstarting\nI used ***, @you.\n"
+        "[the agent used 12,345 tokens in, 400 of them cached, 20 tokens out]\n[exit code 0"
+    )
+    assert project.log(done.run, "1.1.raw").startswith("starting\n{")
+
+    stored = json.loads(project.call("status", "--json").out)["tasks"][0]
+    assert (stored["tokens"], stored["said"]) == (tokens, said)
+    assert "12k in, 20 out" in project.call("status").out
+    report = project.call("report", done.run, "--format", "json").expect().out
+    task = json.loads(report)["tasks"][0]
+    assert (task["tokens"], task["said"]) == (tokens, said)
+
+
 def test_environment_of_the_plan_overrides_that_of_the_agent(
     project: Project, given: Mapping[str, str]
 ) -> None:

@@ -1,5 +1,6 @@
 """The pages without a browser: headers, escaping, forms and live updates."""
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -72,6 +73,31 @@ def test_text_of_a_plan_is_escaped(server: Serving, ended: str) -> None:
     log = "".join(event.data for event in received if event.name == "log")
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in log
     assert "<script>" not in log
+
+
+SAYING = """
+[agents.mine]
+format = "codex"
+command = '''cat > /dev/null; cat "$SHARED/said.jsonl"'''
+"""
+
+
+def test_what_an_agent_says_is_on_the_page_and_in_the_api(server: Serving, project: Project) -> None:
+    events = (
+        {"type": "item.completed", "item": {"type": "agent_message", "text": f"Done.\n{NASTY}"}},
+        {"type": "turn.completed", "usage": {"input_tokens": 12345, "output_tokens": 20}},
+    )
+    (project.shared / "said.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    project.configure(SAYING)
+    plan = project.plan("### Task 1.1: For an agent\nWrite it.\n")
+    done = project.run(plan, "--agent", "mine").expect()
+
+    text = page(server, f"/runs/{done.run}/tasks/1.1").text
+    assert f'<h3>What the agent says</h3>\n<pre class="about" tabindex="0">Done.\n{ESCAPED}</pre>' in text
+    assert "<li>12k in, 20 out tokens</li>" in text
+    task = server.tasks(done.run)["1.1"]
+    assert (task["cost"], task["tokens"]) == (None, {"input": 12345, "output": 20})
+    assert task["said"] == f"Done.\n{NASTY}"
 
 
 def test_only_static_files_are_served(server: Serving) -> None:
