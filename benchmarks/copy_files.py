@@ -79,7 +79,7 @@ def row(directory: Path, rounds: int, files: int, size: int) -> tuple[str, ...]:
             measure(target, way)
             check(target, files, size)
         ours, *theirs = each(rounds, *(partial(measure, target, way) for way in ways))
-    df = ["df", "--output=fstype", directory]
+    df = ["df", "--output=fstype", str(directory)]
     kind = subprocess.run(df, check=True, capture_output=True, text=True).stdout.split()[-1]
     how = "copied" if notices else "cloned"
     return f"{kind}, {how}", *(f"{ours / other:.2f} times" for other in theirs), f"{ours:.2f} s"
