@@ -126,7 +126,7 @@ class LocalRunner:
                     if not results[-1].ok:
                         break
                 steps = await watcher.next_round(results[-1])
-                processes.round += 1
+                processes.round += not job.is_teardown
         finally:
             with CancelScope(shield=True):
                 await run_to_end(processes.close)

@@ -29,6 +29,8 @@ class Job:
     interrupted one. `scratch` is a directory outside of the worktree for the task's prompt files; the runner
     creates it. `start` is the id of the commit that the worktree is at. `image` and `layers` are for
     containers: their base image, and the set-up commands that all containers of the same agent share.
+    `is_teardown` says that the steps run after those of the same task, where these ended, that they are all of
+    one round, and that their changes do not leave a container.
     `format` is that of its agent's output.
     """
 
@@ -48,6 +50,7 @@ class Job:
     image: str | None = None
     layers: tuple[str, ...] = ()
     attempt: int = 1
+    is_teardown: bool = False
     format: str | None = None
 
 

@@ -86,6 +86,7 @@ class StepKind(StrEnum):
     AGENT = "agent"
     RUN = "run"
     VERIFY = "verify"
+    TEARDOWN = "teardown"
 
 
 class FileAction(StrEnum):

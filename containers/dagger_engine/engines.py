@@ -145,6 +145,7 @@ class Engines:
         self._log = log
         self._notice = on_notice
         self._states: list[_EngineState] = []
+        self._last: dict[str, _EngineState] = {}  # the one that ran the last task, by worktree
         self._failure = "no Dagger engine is left"  # why the last one became unavailable
         self._freed = anyio.Condition()
 
@@ -211,8 +212,10 @@ class Engines:
         Raises:
             EngineError: No engine is left.
         """
+        if job.is_teardown:
+            return await self._tear_down(job, worktree, watcher)
         for _ in range(ATTEMPTS):
-            state = await self._acquire()
+            state = self._last[worktree.name] = await self._acquire()
             try:
                 return await state.runner.run(job, worktree, watcher)
             except EngineError as error:
@@ -227,6 +230,19 @@ class Engines:
         )
         await watcher.step_finished(1, lost)
         return (lost,)
+
+    async def _tear_down(self, job: Job, worktree: Worktree, watcher: Watcher) -> tuple[StepResult, ...]:
+        """Run a job on the engine that has the container of its task.
+
+        Raises:
+            EngineError: That engine is unavailable.
+        """
+        state = self._last.pop(worktree.name, None)
+        if state is None:
+            return ()
+        if not state.available:
+            raise EngineError(f"{state.engine} is unavailable, which had its container")
+        return await state.runner.run(job, worktree, watcher)
 
     async def _acquire(self) -> _EngineState:
         """Wait for an engine with free capacity, and reserve some on the one with the lowest load per share."""

@@ -8,7 +8,7 @@ inside functions: the import takes a second.
 
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC
@@ -28,6 +28,7 @@ from containers.dagger_engine.async_cache import AsyncCache
 from containers.dagger_engine.config import ContainerConfig
 from containers.dagger_engine.encoding import as_utf8, encoding_error
 from containers.dagger_engine.images import resolve_digests
+from containers.dagger_engine.job_texts import texts_of_job, texts_of_steps
 from containers.dagger_engine.query import EngineClient, EngineError, EngineQueryError
 from containers.dagger_engine.run_secret import RunSecret
 from containers.dagger_engine.step_reporter import StepReporter
@@ -109,6 +110,8 @@ class EngineRunner:
         self._starts: AsyncCache[Directory] = AsyncCache()
         self._owners: AsyncCache[str] = AsyncCache()
         self._prepared: AsyncCache[_Prepared] = AsyncCache()
+        self._left: dict[str, _Prepared] = {}
+        """The containers after the last steps, by worktree, for the teardown."""
 
     async def resolve_digests(self, names: Iterable[str]) -> Mapping[str, str]:
         """Return the digests of images by name, without those that cannot be resolved.
@@ -155,7 +158,10 @@ class EngineRunner:
 
     async def _run(self, job: Job, worktree: Worktree, reporter: StepReporter) -> None:
         """Run the steps in a container and copy their changes back: first the set-up's, then the others'."""
-        place = _Place(job.first_round, job.timeout)
+        before = self._left.pop(worktree.name, None)
+        if job.is_teardown and before is None:
+            return  # the task had no container
+        place = _Place(job.first_round, job.timeout, before if job.is_teardown else None)
         parts, count = _split_setup(job.steps), len(job.steps)
         while parts:
             for steps in parts:
@@ -163,11 +169,11 @@ class EngineRunner:
                 if reporter.failed:
                     break
             more = await reporter.next_round()
-            if reason := encoding_error(_texts_of(more)):
+            if reason := encoding_error(texts_of_steps(more)):
                 raise EngineQueryError(reason)
             parts = [dict(enumerate(more, count + 1))] if more else []
             count += len(more)
-            place.round += 1
+            place.round += not job.is_teardown
 
     async def _run_part(
         self,
@@ -181,7 +187,9 @@ class EngineRunner:
         began = time.monotonic()
         await reporter.report_start(steps)
         try:
-            before = place.after or await self._prepare(job, worktree)
+            before = self._left[worktree.name] = place.after or await self._prepare(job, worktree)
+            if job.is_teardown:
+                await self._secret.tell(job, worktree)
             after, report = await self._run_script(before, job, steps, place)
         except TimeoutError:
             await reporter.report_overdue(time.monotonic() - began)
@@ -193,7 +201,8 @@ class EngineRunner:
                 report = report.without_last(steps)
             await reporter.report_results(steps, report, time.monotonic() - began, error=str(rejection))
             return
-        error = await self._copy_changes(before, after, worktree, job.patch_limit)
+        self._left[worktree.name] = after
+        error = None if job.is_teardown else await self._copy_changes(before, after, worktree, job.patch_limit)
         cached = not error and self._is_cached(report, job)
         if error:
             report = report.without_last(steps)
@@ -260,7 +269,7 @@ class EngineRunner:
         Raises:
             EngineQueryError: The engine cannot create it.
         """
-        if reason := encoding_error(_texts(job, worktree)):
+        if reason := encoding_error(texts_of_job(job, worktree)):
             raise EngineQueryError(reason)
 
         secret = await self._secret.tell(job, worktree)
@@ -375,21 +384,6 @@ class EngineRunner:
         for path, text in {step_script.SCRIPT: script, **step_script.inputs(steps)}.items():
             container = container.with_new_file(path, text)
         return container.with_exec(["sh", step_script.SCRIPT], expect=ReturnType.ANY)
-
-
-def _texts(job: Job, worktree: Worktree) -> Iterator[tuple[str, str]]:
-    """Yield the texts of a job that an engine gets, as (description, text); descriptions have no secrets."""
-    yield f"the path of its worktree, {worktree.path},", str(worktree.path)
-    yield f"its image, {job.image},", job.image or ""
-    for name, value in (*job.secrets.values.items(), *job.environment.items()):
-        yield f"the value of {name}", f"{name}{value}"
-    yield "a command that sets up its agent", "".join(job.layers)
-    yield from _texts_of(job.steps)
-
-
-def _texts_of(steps: Sequence[Step]) -> Iterator[tuple[str, str]]:
-    for number, step in enumerate(steps, 1):
-        yield f"step {number}, `{step.title}`,", f"{''.join(step.argv)}{step.stdin or ''}"
 
 
 def _split_setup(steps: Sequence[Step]) -> list[dict[int, Step]]:

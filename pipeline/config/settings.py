@@ -268,6 +268,12 @@ class Settings:
     setup: tuple[str, ...] = setting(
         (), to.parse_commands, "Commands that run before a task's first step.", section="worktree"
     )
+    teardown: tuple[str, ...] = setting(
+        (), to.parse_commands, "Commands that run after a task, however it ended.", section="worktree"
+    )
+    teardown_timeout: float = setting(
+        60.0, to.parse_seconds, "Time that they may take.", default_text="60s", section="worktree"
+    )
     keep: tuple[str, ...] = setting(
         (),
         to.parse_relative_paths,
@@ -371,6 +377,11 @@ class Settings:
         if task.repairs is not None and "repairs" not in self.forced:
             return task.repairs
         return self.repairs if self.agent_for(task) else task.repairs or 0
+
+    @property
+    def teardown_seconds(self) -> float | None:
+        """How many seconds the teardown of a task may take; `None` for no limit."""
+        return None if math.isinf(self.teardown_timeout) else self.teardown_timeout
 
     def image_for(self, task: Task, batch: Batch) -> str:
         """The image of this task's container, as named; without that the one of its agent."""

@@ -23,6 +23,7 @@ from pipeline.run.results.bases import StartPoint
 from pipeline.run.results.commits import signature
 from pipeline.run.results.restore import applies
 from pipeline.run.rounds import Rounds
+from pipeline.run.teardown import tear_down
 from pipeline.store.records import StoredAttempt
 from pipeline.store.store import Store
 from tasks.agent_report import AgentReport
@@ -66,6 +67,7 @@ async def run_attempt(
         return await attempt.run()
     finally:
         with CancelScope(shield=True):
+            await tear_down(context, spec, worktree, attempt.job, holds_work=attempt.holds_work)
             await pool.release(worktree, in_quarantine=attempt.holds_work)
 
 
@@ -91,7 +93,8 @@ def _place_to_continue(
 class Attempt:
     """Runs one task; also the watcher of its steps.
 
-    `holds_work` is whether the worktree may have a patch that is stored nowhere else.
+    `holds_work` is whether the worktree may have a patch that is stored nowhere else. `job` is the one that the
+    runner was given, with the last round; `None` before.
 
     Args:
         context: The run's.
@@ -115,6 +118,7 @@ class Attempt:
         continued: Continuation | None = None,
     ) -> None:
         self.holds_work = False
+        self.job: Job | None = None
         self._context = context
         self._spec = spec
         self._start = start
@@ -140,6 +144,7 @@ class Attempt:
         try:
             await to_thread.run_sync(self._record_in_worktree)
             async with self._prepared_job() as job:
+                self.job = job
                 with self._context.span(f"task {self._spec.id}: {self._spec.title}"):
                     await self._context.runners[self._spec.mode].run(job, self._worktree, self)
         except get_cancelled_exc_class():
@@ -254,6 +259,7 @@ class Attempt:
             await to_thread.run_sync(context.repository.history.stat, patch.start, patch.tree) if patch else ""
         )
         steps = rounds.next_steps(ended.failure, changed)
+        self.job = self.job and replace(self.job, first_round=rounds.number)
         started = RepairStarted(
             task=self._spec.id,
             worktree=self._worktree.name,

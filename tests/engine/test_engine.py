@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -278,6 +279,18 @@ class TestInputs:
         )  # fmt: skip
         assert seen == [True, True, True]
 
+    async def test_teardown_sees_what_the_steps_left_and_changes_no_file_of_the_worktree(
+        self, stage: Stage
+    ) -> None:
+        worktree = replace(stage.worktree(), port=20010)
+        seen = "echo $PATCHYARD_SLOT $PATCHYARD_PORT $PATCHYARD_ATTEMPT $PATCHYARD_WORKTREE"
+        await stage.run("echo mine > mine; echo x > /tmp/x", worktree=worktree, attempt=3)
+        down = await stage.run(
+            f"cat mine /tmp/x; {seen}; rm mine", worktree=worktree, attempt=3, is_teardown=True
+        )
+        assert down.output == f"mine\nx\n{worktree.slot} 20010 3 /work\n"
+        assert down.text("mine") == "mine\n"
+
     async def test_copied_files_exist_in_the_container(self, stage: Stage) -> None:
         stage.settings(copy=(".env", "local"))
         worktree = stage.worktree()
@@ -291,6 +304,31 @@ class TestInputs:
 
 
 class TestCache:
+    async def test_slot_port_and_attempt_are_in_no_key(self, stage: Stage) -> None:
+        mark = unique()
+        seen = f"echo $PATCHYARD_SLOT $PATCHYARD_PORT $PATCHYARD_ATTEMPT; echo {mark} > f"
+        first = await stage.run(seen, worktree=replace(stage.worktree(), port=20000))
+        assert first.output == f"{first.worktree.slot} 20000 1\n"
+        other = await stage.run(seen, worktree=replace(stage.worktree(), port=20010), attempt=2, run="run-8")
+        assert other.last.cached
+        assert other.output == first.output, "those of the run in which it ran"
+
+    async def test_tasks_at_once_have_their_own(self, stage: Stage) -> None:
+        outputs: dict[int, str] = {}
+
+        async def run(number: int) -> None:
+            worktree = replace(stage.worktree(), port=20000 + number)
+            ran = await stage.run(
+                f"sleep 1; echo $PATCHYARD_PORT {unique()}", worktree=worktree, task=f"1.{number}"
+            )
+            outputs[20000 + number] = ran.output
+
+        async with anyio.create_task_group() as group:
+            for number in range(4):
+                group.start_soon(run, number)
+        assert all(output.startswith(f"{port} ") for port, output in outputs.items())
+        assert len(outputs) == 4
+
     async def test_cache_hit_restores_the_files(self, stage: Stage) -> None:
         mark = unique()
         first = await stage.run(f"date +%s%N > now; echo {mark}", "echo $PATCHYARD_RUN")

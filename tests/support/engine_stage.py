@@ -98,6 +98,7 @@ class Stage:
         image: str | None = None,
         patch_limit: int | None = None,
         attempt: int = 1,
+        is_teardown: bool = False,
     ) -> "Ran":
         """Run a task of these steps."""
         worktree = worktree or self.worktree(commit)
@@ -117,6 +118,7 @@ class Stage:
             layers=layers,
             patch_limit=patch_limit,
             attempt=attempt,
+            is_teardown=is_teardown,
         )
         with anyio.fail_after(200):
             results = await self.runner.run(job, worktree, self.watcher)

@@ -109,10 +109,10 @@ class Machine:
         parsed = [EngineAddress.parse(address) for address in addresses]
         return Engines(parsed, place, self.environ, self.directory / "log", self.notices.append)
 
-    async def run(self, engines: Engines, number: int) -> tuple[StepResult, ...]:
-        """Run a task in a worktree of its own."""
+    async def run(self, engines: Engines, number: int, *, is_teardown: bool = False) -> tuple[StepResult, ...]:
+        """Run a task in a worktree of its own, or its teardown there."""
         path = self.directory / "pool" / f"wt-{number}"
-        checkout = self.repository.add_worktree(path, self.clone.head)
+        checkout = self.repository.worktree(path) or self.repository.add_worktree(path, self.clone.head)
         checkout.reset(self.clone.head)
         job = Job(
             run="run-7",
@@ -121,6 +121,7 @@ class Machine:
             log=self.directory / f"{number}.log",
             scratch=self.directory / "scratch",
             start=self.clone.head,
+            is_teardown=is_teardown,
         )
         self.watchers.append(RecordingWatcher())
         return await engines.run(job, Worktree(path.name, path, checkout), self.watchers[-1])
@@ -168,6 +169,26 @@ async def test_shares_are_kept_and_weighed(machine: Machine) -> None:
     machine.directory = machine.directory / "again"
     machine.directory.mkdir()
     assert await begun_when_all_wait(machine, weighed, 5) == [1, 4]
+
+
+async def test_teardown_runs_on_the_engine_of_its_task(machine: Machine) -> None:
+    first, second, _ = machine.engines
+    ended = f"{driver.MARK}run run-7\n{driver.MARK}step 1\n{driver.MARK}end 1 0 100 250\n"
+    for engine in (first, second):
+        engine.answers["stdout"] = lambda _: ended
+    async with machine.over(first.address, second.address) as engines:
+        async with anyio.create_task_group() as group:
+            for number in (1, 2):
+                group.start_soon(machine.run, engines, number)
+        for number in (2, 1, 1):
+            await machine.run(engines, number, is_teardown=True)
+        execs = [sum(query.endswith(".stdout") for query in engine.asked) for engine in (first, second)]
+        assert execs == [2, 2], "and once, not where nothing is left"
+        await machine.run(engines, 1)
+        first.cut()
+        second.cut()
+        with pytest.raises(EngineError):
+            await machine.run(engines, 1, is_teardown=True)
 
 
 async def test_an_engine_that_goes_gives_its_task_to_another(machine: Machine) -> None:

@@ -310,6 +310,53 @@ async def test_set_up_is_an_exec_of_its_own(engine: StandIn, stage: Stage) -> No
     assert stage.watcher.events == ["started 1", "finished 1", "started 2", "finished 2"]
 
 
+async def test_teardown_is_an_exec_on_what_the_task_left(engine: StandIn, stage: Stage) -> None:
+    """Its changes stay there; the time limit and the variables are its own."""
+    worktree = stage.worktree()
+    await stage.run("work", worktree=worktree, limit=10)
+    asked = len(engine.asked)
+    ran = await stage.run(
+        script("docker compose down", StepKind.TEARDOWN), worktree=worktree, limit=60, is_teardown=True
+    )
+    assert [result.tail for result in ran.results] == ["out\n"]
+    first, second = texts(engine, "stdout")
+    assert second.startswith(first)
+    assert second.count("withExec") == 2
+    assert "\\nlimit=6000\\n" in second.removeprefix(first)
+    assert not [query for query in engine.asked[asked:] if query.endswith((".layer.export", ".addedPaths"))]
+    assert [query for query in engine.asked[:asked] if query.endswith(".addedPaths")], "as for a task"
+
+
+async def test_teardown_of_a_task_that_was_cut_off_is_where_that_began(engine: StandIn, stage: Stage) -> None:
+    worktree = stage.worktree()
+
+    def run_exec(_: str) -> str:
+        time.sleep(1)
+        return said("out\n")
+
+    engine.answers["stdout"] = run_exec
+    with anyio.move_on_after(0.5):
+        await stage.run("sleep 60", worktree=worktree)
+    engine.answers["stdout"] = lambda _: said("out\n")
+    engine.asked.clear()
+    ran = await stage.run("true", worktree=worktree, is_teardown=True)
+    assert ran.last.ok
+    assert [query.count("withExec") for query in texts(engine, "stdout")] == [1]
+
+
+async def test_without_a_container_nothing_is_torn_down(engine: StandIn, stage: Stage) -> None:
+    def reject(_: str) -> str:
+        raise GraphQLError("no such image")
+
+    worktree = stage.worktree()
+    await stage.run("work", worktree=worktree)
+    engine.answers["user"] = reject
+    assert not (await stage.run("work", worktree=worktree, image="image:2")).last.ok
+    engine.asked.clear()
+    assert (await stage.run("true", worktree=worktree, is_teardown=True)).results == ()
+    assert engine.asked == []
+
+
 async def test_result_of_another_run_is_cached(stage: Stage) -> None:
     assert not (await stage.run("true", run="run-7")).last.cached
     assert (await stage.run("true", run="run-8")).last.cached
