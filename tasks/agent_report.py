@@ -67,6 +67,22 @@ NO_TOKENS = Tokens()
 
 
 @dataclass(frozen=True, slots=True)
+class Price:
+    """What a million tokens cost, in US dollars. Without `cached`, those cost as other input does."""
+
+    input: float = 0.0
+    output: float = 0.0
+    cached: float | None = None
+
+    def cost_of(self, tokens: Tokens) -> float:
+        """Return what tokens cost, in US dollars."""
+        cached = tokens.cached or 0
+        fresh = max(0, (tokens.input or 0) - cached)
+        of_cached = self.input if self.cached is None else self.cached
+        return (fresh * self.input + cached * of_cached + (tokens.output or 0) * self.output) / 1e6
+
+
+@dataclass(frozen=True, slots=True)
 class AgentReport:
     """What an agent says in its output.
 

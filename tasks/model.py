@@ -213,7 +213,10 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class PlanSettings:
-    """Settings of the YAML front matter of a plan; `None` means not set. `timeout` is in seconds."""
+    """Settings of the YAML front matter of a plan; `None` means not set.
+
+    `timeout` is in seconds, `budget` and `task_budget` are in US dollars.
+    """
 
     base: str | None = None
     mode: Mode | None = None
@@ -221,6 +224,8 @@ class PlanSettings:
     image: str | None = None
     timeout: float | None = None
     pool_size: int | None = None
+    budget: float | None = None
+    task_budget: float | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     agents: Mapping[str, str] = field(default_factory=dict)  # name -> command
 

@@ -18,6 +18,7 @@ from containers.agents.builtin import BUILT_IN, Agent
 from containers.agents.reports.formats import FORMATS
 from containers.dagger_engine.engines import EngineAddress
 from containers.worktrees.ports import HIGHEST_PORT
+from tasks.agent_report import Price
 from tasks.dialects.dialect import NAMES, Order, UnitKind
 from tasks.durations import parse_duration
 from tasks.model import LARGEST_POOL, Mode, PullRequestScope
@@ -250,6 +251,35 @@ def parse_branch_template(value: object) -> str:
     except (ValueError, LookupError, AttributeError) as error:
         raise ValueError(f"{template!r} is not a valid template: {error}") from None
     return template
+
+
+def parse_dollars(value: object) -> float | None:
+    """Return an amount of US dollars; `None` for `none`."""
+    if value is None or (isinstance(value, str) and value.strip().lower() in {"", "none"}):
+        return None
+    try:
+        amount = math.nan if isinstance(value, bool) else float(str(value).strip().removeprefix("$"))
+    except ValueError:
+        amount = math.nan
+    if not 0 <= amount < math.inf:
+        raise ValueError("expected an amount of US dollars such as 20 or 2.50")
+    return amount
+
+
+def parse_prices(value: object) -> dict[str, Price]:
+    """Return the prices of tokens by the name of an agent."""
+    if not isinstance(value, dict):
+        raise ValueError("expected a table for each agent")  # noqa: TRY004 - one kind of error for all
+    found = {}
+    for name, table in value.items():
+        if not isinstance(table, dict) or not table.keys() <= {"input", "output", "cached"}:
+            raise ValueError(f"{name} should be a table with input, output and cached")
+        try:
+            amounts = {kind: parse_dollars(amount) for kind, amount in table.items()}
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+        found[str(name)] = Price(**{kind: amount or 0.0 for kind, amount in amounts.items()})
+    return found
 
 
 def _table(value: object) -> dict[str, str]:

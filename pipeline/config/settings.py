@@ -19,6 +19,7 @@ from pipeline.config.table import (
     names_by_section,
     setting,
 )
+from tasks.agent_report import Price
 from tasks.dialects.dialect import Order, UnitKind
 from tasks.model import LARGEST_POOL, Batch, Mode, PullRequestScope, Task
 from tasks.repairs import MOST_REPAIRS, parse_repairs
@@ -128,6 +129,30 @@ class Settings:
         option=Option("N"),
         module=ModuleArgument(),
         api=ApiField(maximum=MOST_REPAIRS, minimum=0),
+    )
+    budget: float | None = setting(
+        None,
+        to.parse_dollars,
+        "US dollars that the agents of a run may cost.",
+        note="no call begins once what was reported reaches it",
+        option=Option("USD"),
+        module=ModuleArgument(),
+        api=ApiField(),
+    )
+    task_budget: float | None = setting(
+        None,
+        to.parse_dollars,
+        "US dollars that the agent of one task may cost.",
+        option=Option("USD"),
+        module=ModuleArgument(),
+        api=ApiField(),
+    )
+    prices: Mapping[str, Price] = setting(
+        {},
+        to.parse_prices,
+        "`[prices.AGENT]` says what a million tokens cost, for an agent that reports tokens and no cost.",
+        note="`input`, `output` and `cached`, in US dollars",
+        in_environment=False,
     )
     grace: float = setting(
         5.0, to.parse_seconds, "Time between TERM and KILL when a task is ended.", default_text="5s"

@@ -15,7 +15,7 @@ from containers.git.working_tree.staging import TooDeepError
 from containers.raw_log import raw_log_path
 from containers.runner import Job
 from containers.worktrees.worktree import AttemptRecord, PoolError, Worktree
-from pipeline.events import RepairStarted, StepFinished, StepStarted, TaskStarted, now
+from pipeline.events import Notice, RepairStarted, StepFinished, StepStarted, TaskStarted, now
 from pipeline.run.call.task_spec import TaskSpec
 from pipeline.run.context import Continuation, RunContext
 from pipeline.run.outcomes import TaskResult, conclude, outcome_without_run, with_failure
@@ -131,6 +131,7 @@ class Attempt:
         self._results: list[StepResult] = []
         self._log_size = 0  # in bytes, before the agent's output
         self._baseline: str | None = None  # the tree after set-up, which is not part of the patch
+        self._why_not_repaired: str | None = None
         self._started_at = now()
         self._began = began
 
@@ -223,10 +224,11 @@ class Attempt:
     async def step_finished(self, number: int, result: StepResult) -> None:
         """Store the result of a step, then notify the listener."""
         self._results.append(result)
+        cost = None
         if result.step.kind is StepKind.AGENT and not result.cached:
-            self._rounds.add_report(await to_thread.run_sync(self._read_report, result))
+            cost = self._add_report(await to_thread.run_sync(self._read_report, result))
         await self._context.recorder.call(
-            Store.keep_step, self._context.run.id, self._spec.id, number, result, self._number
+            Store.keep_step, self._context.run.id, self._spec.id, number, result, self._number, cost=cost
         )
         if result.step.kind is StepKind.SETUP and number == len(self._context.settings.setup):
             checkout = self._worktree.checkout
@@ -251,6 +253,8 @@ class Attempt:
             return ()
         patch = await to_thread.run_sync(self._patch_so_far)
         is_repaired = rounds.may_repair(last)
+        if is_repaired and self._spec.agent and (reason := context.budget.obstacle(rounds.cost)):
+            is_repaired, self._why_not_repaired = False, reason
         ended = rounds.ended(last, patch)
         await context.recorder.call(Store.keep_round, context.run.id, ended)
         if not is_repaired or ended.failure is None:
@@ -270,6 +274,22 @@ class Attempt:
         )
         context.listener.notify(started)
         return steps
+
+    def _add_report(self, report: AgentReport) -> float | None:
+        """Add what the agent says of a step; return its cost in US dollars."""
+        context, agent = self._context, self._spec.agent
+        if (
+            agent
+            and report.cost is None
+            and report.tokens
+            and (price := context.settings.prices.get(agent.name))
+        ):
+            report = replace(report, cost=price.cost_of(report.tokens))
+        if agent and report.cost is None and context.budget.is_new_without_cost(agent.name):
+            context.listener.notify(Notice(message=_without_cost(agent.name), level="warning"))
+        self._rounds.add_report(report)
+        context.budget.add(report.cost)
+        return report.cost
 
     def _patch_so_far(self) -> Patch | None:
         """Return the patch in the middle of an attempt; `None` if it cannot be taken now. Blocking."""
@@ -369,6 +389,8 @@ class Attempt:
             status, error = Status.FAILED, f"{self._describe(last)} {_describe_failure(last)}"
         if error and last and not last.ok and last.tail:
             error += "\n" + "\n".join(last.tail.rstrip().splitlines()[-TAIL_LINES:])
+        if error and self._why_not_repaired:
+            error += f"\nit was not repaired: {self._why_not_repaired}"
         return Outcome(
             task=spec.id,
             title=spec.title,
@@ -377,7 +399,7 @@ class Attempt:
             worktree=self._worktree.name,
             started_at=self._started_at,
             start=self._start.commit,
-            exit_code=last.exit_code if last and not last.ok else None if cancelled else 0,
+            exit_code=self._exit_code(last, cancelled=cancelled),
             step=last.step.title if error and last else None,
             error=error,
             cost=self._rounds.cost,
@@ -387,8 +409,21 @@ class Attempt:
             cached=bool(results) and all(result.cached for result in results),
         )
 
+    def _exit_code(self, last: StepResult | None, *, cancelled: bool) -> int | None:
+        """Return the exit code of the outcome; without one, `resume` runs the task again."""
+        if self._why_not_repaired:
+            return None
+        return last.exit_code if last and not last.ok else None if cancelled else 0
+
     def _describe(self, result: StepResult) -> str:
         return f"{result.step.kind} step {len(self._results)} `{result.step.title}`"
+
+
+def _without_cost(agent: str) -> str:
+    return (
+        f"agent {agent} did not report what it cost, so the budget cannot be kept for it; set [prices.{agent}] "
+        "if it reports tokens"
+    )
 
 
 def _describe_failure(result: StepResult) -> str:

@@ -12,6 +12,7 @@ from containers.temporary import temporary_path
 from containers.worktrees.pool import Pool
 from pipeline.config.settings import Settings
 from pipeline.events import Listener
+from pipeline.run.budget import Budget
 from pipeline.run.call.task_spec import BatchSpec, TaskSpec
 from pipeline.run.control import Control
 from pipeline.run.paths import log_path
@@ -50,7 +51,8 @@ class ResumeState:
     `tasks` are those with a result, by id. `kept` are outcomes whose patch is stored and only has to be
     committed, because the task's branch could not be set. `again` are tasks to run again, without the result
     cache. `attempts` are the numbers of the last attempts by task, `continued` what the next ones continue.
-    `seconds` is how long the run was running.
+    `seconds` is how long the run was running, `spent` what its agents cost, in US
+    dollars.
     """
 
     tasks: Mapping[str, StoredTask] = field(default_factory=dict)
@@ -59,6 +61,7 @@ class ResumeState:
     attempts: Mapping[str, int] = field(default_factory=dict)
     continued: Mapping[str, Continuation] = field(default_factory=dict)
     seconds: float = 0.0
+    spent: float = 0.0
 
     def outcome(self, task: str) -> Outcome | None:
         """Return the outcome that a task had, if there is one to keep."""
@@ -95,6 +98,7 @@ class RunContext:
     span: Callable[[str], AbstractContextManager[object]] = nullcontext
     versions: dict[tuple[str, str | None], str | None] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
+    budget: Budget = field(default_factory=Budget)
 
     @property
     def run(self) -> Run:

@@ -24,6 +24,7 @@ from containers.runner import Runner
 from containers.worktrees.pool import Pool
 from containers.worktrees.ports import Ports
 from pipeline.events import Listener, Notice, RunFinished
+from pipeline.run.budget import Budget
 from pipeline.run.call.plan_file import CallError
 from pipeline.run.call.prepare import Prepared, new_run
 from pipeline.run.call.task_spec import BatchSpec, images_of, pin_images
@@ -162,6 +163,7 @@ def _context(  # noqa: PLR0913 - the parts of a run, all of them named
         results=None if settings.no_cache or provider else results,
         span=(provider or HostRunners()).span,
         notices=(directory.note,) if directory.note else (),
+        budget=Budget(settings.budget, settings.task_budget, before.spent if before else 0.0),
     )
 
 

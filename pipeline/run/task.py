@@ -62,4 +62,8 @@ async def _result_without_attempt(
         return TaskResult(outcome_without_run(spec, Status.SKIPPED, skipped))
     if reason := spec.refusal or refused.get(start.branch or branch) or refused.get(branch):
         return TaskResult(outcome_without_run(spec, Status.FAILED, reason))
-    return await cached(context, spec, start)
+    if result := await cached(context, spec, start):
+        return result
+    if spec.agent and (spent := context.budget.obstacle()):
+        return TaskResult(outcome_without_run(spec, Status.SKIPPED, f"it did not start: {spent}"))
+    return None

@@ -167,6 +167,13 @@ class StoreReader(Leases, StoredPatches):
         number = max((row["attempt"] for row in rows), default=1) if attempt is None else attempt
         return tuple(step_of(row) for row in rows if row["attempt"] == number)
 
+    def spent(self, run: str) -> float:
+        """Return what all calls of agents in a run cost, in US dollars, as far as they said it."""
+        table = self._tables.steps
+        query = table.select().where(table.c.run == run, table.c.cost.is_not(None))
+        with self._read() as connection:
+            return float(sum(connection.execute(query.with_only_columns(table.c.cost)).scalars()))
+
     def steps_of_run(self, run: str) -> Mapping[tuple[str, int], tuple[StoredStep, ...]]:
         """Return the finished steps of a run by task and number of the attempt."""
         table = self._tables.steps

@@ -113,7 +113,10 @@ class StoredRound:
 
 @dataclass(frozen=True, slots=True)
 class StoredStep:
-    """A finished step of a task; `command` is one line, `seconds` its wall time."""
+    """A finished step of a task.
+
+    `command` is one line, `seconds` its wall time, `cost` that of an agent, in US dollars.
+    """
 
     number: int
     kind: str
@@ -122,6 +125,7 @@ class StoredStep:
     seconds: float
     error: str | None
     finished_at: datetime | None = field(default=None, compare=False)
+    cost: float | None = None
 
     @property
     def started_at(self) -> datetime | None:

@@ -148,8 +148,17 @@ class Store(StoreReader):
             if changed.rowcount == 0:
                 connection.execute(table.insert().values(run=run, **values))
 
-    def keep_step(self, run: str, task: str, number: int, result: StepResult, attempt: int = 1) -> None:
-        """Add a finished step. Idempotent."""
+    def keep_step(  # noqa: PLR0913 - one row, written at once
+        self,
+        run: str,
+        task: str,
+        number: int,
+        result: StepResult,
+        attempt: int = 1,
+        *,
+        cost: float | None = None,
+    ) -> None:
+        """Add a finished step; `cost` is that of an agent, in US dollars. Idempotent."""
         table = self._tables.steps
         key = {"run": run, "task": task, "attempt": attempt, "number": number}
         values = {
@@ -158,6 +167,7 @@ class Store(StoreReader):
             "exit_code": result.exit_code,
             "seconds": result.seconds,
             "error": result.error,
+            "cost": cost,
             "finished_at": datetime.now(UTC),
         }
         with self._write(run=run) as connection:

@@ -345,6 +345,7 @@ class Tables:
         Column("seconds", Float, nullable=False),
         Column("error", Text),
         Column("finished_at", Time, nullable=False),
+        Column("cost", Float),
     )
     inputs = Table(
         "inputs",

@@ -57,7 +57,8 @@ def _setting_field(item: Setting) -> tuple[Any, Any]:
     number = Annotated[
         int, Field(ge=item.api.minimum if item.api else 1, le=item.api.maximum if item.api else None)
     ]
-    kinds: Mapping[object, Any] = {bool: bool, int: number, Mode: ExecutionMode}
+    amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    kinds: Mapping[object, Any] = {bool: bool, int: number, float | None: amount, Mode: ExecutionMode}
     kind = kinds.get(item.kind, Line)
     if kind is Line and isinstance(item.kind, type) and issubclass(item.kind, StrEnum):
         kind = Literal[tuple(map(str, item.kind))]

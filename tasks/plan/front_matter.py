@@ -20,6 +20,7 @@ _ENDS = frozenset({"---", "..."})
 _NAMED = 8
 """So many unknown keys are named in an error."""
 _COUNT = re.compile(r"[1-9][0-9]{0,3}")
+_AMOUNT = re.compile(r"\$?[0-9]{1,9}(?:\.[0-9]{1,6})?")
 _TAG = "tag:yaml.org,2002:"
 
 
@@ -112,6 +113,8 @@ class _Reader:
             "image": self._text,
             "timeout": self._timeout,
             "pool_size": self._pool_size,
+            "budget": self._dollars,
+            "task_budget": self._dollars,
             "environment": self._environment,
             "agents": self._agents,
             "patchyard": self._version,
@@ -213,6 +216,15 @@ class _Reader:
         except ValueError as error:
             self._error(node, str(error))
             return None
+
+    def _dollars(self, node: "Node") -> float | None:
+        text = self._scalar(node, "an amount of US dollars such as 20")
+        if text is None:
+            return None
+        if not _AMOUNT.fullmatch(text.strip()):
+            self._error(node, f"expected an amount of US dollars such as 20 or 2.50, not {quoted(text)}")
+            return None
+        return float(text.strip().removeprefix("$"))
 
     def _pool_size(self, node: "Node") -> int | None:
         text = self._scalar(node, f"a whole number from 1 to {LARGEST_POOL}")

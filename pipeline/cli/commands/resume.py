@@ -3,12 +3,14 @@
 import sys
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from pipeline.cli.options import database_option, repo_option
+from pipeline.cli.options import F, database_option, repo_option, setting_option
 from pipeline.cli.process import environment, exit_with, repository_and_store
+from pipeline.config.settings import SETTINGS
 from pipeline.console import JsonLines
 from pipeline.events import RunFinished
 from pipeline.run.call.plan_file import CallError
@@ -34,12 +36,20 @@ remote_option = click.option(
 )
 
 
+def budget_options(function: F) -> F:
+    """Add the options for what the run may cost from now on."""
+    for name in ("task_budget", "budget"):
+        function = setting_option(replace(SETTINGS[name], default_text="that of the run"))(function)
+    return function
+
+
 @click.command()
 @click.argument("run_name", metavar="[RUN]", required=False)
 @repo_option
 @database_option
 @notify_option
 @remote_option
+@budget_options
 @json_option
 @click.option("--served", is_flag=True, hidden=True)  # set by a worker process of a server
 @click.option("--keep", is_flag=True, hidden=True)  # likewise: for the tasks that a request retries
@@ -49,6 +59,8 @@ def resume(  # noqa: PLR0913 - the command's own parameters
     *,
     notify: str | None,
     remote: str | None,
+    budget: str | None,
+    task_budget: str | None,
     as_json: bool,
     served: bool,
     keep: bool,
@@ -82,6 +94,7 @@ def resume(  # noqa: PLR0913 - the command's own parameters
             keep=keep,
             notify=notify,
             remote=remote,
+            changed={"budget": budget, "task_budget": task_budget},
             served=served,
             as_json=as_json,
         )
@@ -111,6 +124,7 @@ def _finished(run: Run, ended: Iterable[StoredTask]) -> RunFinished:
 @database_option
 @notify_option
 @remote_option
+@budget_options
 @json_option
 def retry(  # noqa: PLR0913 - the command's own parameters
     run_name: str,
@@ -121,6 +135,8 @@ def retry(  # noqa: PLR0913 - the command's own parameters
     keep: bool,
     notify: str | None,
     remote: str | None,
+    budget: str | None,
+    task_budget: str | None,
     as_json: bool,
 ) -> None:
     """Run TASKs of RUN again, with the tasks that build on them or were skipped because of them.
@@ -151,6 +167,7 @@ def retry(  # noqa: PLR0913 - the command's own parameters
             keep=keep,
             notify=notify,
             remote=remote,
+            changed={"budget": budget, "task_budget": task_budget},
             as_json=as_json,
         )
     )

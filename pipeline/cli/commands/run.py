@@ -25,7 +25,7 @@ from pipeline.run.call.prepare import Call, Prepared, prepare
 from pipeline.run.context import ResumeState
 from pipeline.run.execute import execute, recorder_for
 from pipeline.run.recording.recorder import EventWriter, Recorder
-from pipeline.run.stored.claim import claim_and_resume, with_remote
+from pipeline.run.stored.claim import claim_and_resume, with_remote, with_settings
 from pipeline.run.stored.open_store import open_store, repository_id
 from pipeline.store.engine import VARIABLE
 from pipeline.store.records import Run, new_run_id
@@ -72,6 +72,7 @@ def resume_run(  # noqa: PLR0913 - how a run is resumed, all of it named
     keep: bool = False,
     notify: str | None = None,
     remote: str | None = None,
+    changed: Mapping[str, object] | None = None,
     served: bool = False,
     as_json: bool,
 ) -> int:
@@ -85,6 +86,7 @@ def resume_run(  # noqa: PLR0913 - how a run is resumed, all of it named
         keep: Whether these start from what their last attempts left.
         notify: Webhook URL to call when the run ends.
         remote: Remote to push to, wherever it leads now; without one, that of the run, if it has not moved.
+        changed: Settings that the run has from now on; `None` for those that stay.
         served: Whether a server resumes it; pending requests to cancel or pause the run are then kept.
         as_json: Whether to write JSON lines.
 
@@ -92,7 +94,7 @@ def resume_run(  # noqa: PLR0913 - how a run is resumed, all of it named
         PatchyardError: The run is running elsewhere, cannot be resumed here, or was ended by an error.
     """
     interrupt_on_sigterm()
-    run = with_remote(run, repository, remote) if remote else run
+    run = with_settings(with_remote(run, repository, remote) if remote else run, changed or {})
     opener = partial(open_store, repository, environ)
     store = opener()
     try:

@@ -89,6 +89,7 @@ def claim_and_resume(  # noqa: PLR0913 - how a run is resumed, all of it named
         _attempt_counts(store, run, stored.values()),
         continuations(store, run.id, keep=keep),
         _seconds_so_far(run, stored.values()),
+        store.spent(run.id),
     )
     return ClaimedRun(store.run(run.id), prepared, before)
 
@@ -173,6 +174,12 @@ def _reopen(store: Store, repository: Repository, environ: Mapping[str, str]) ->
     return (
         Store(store.url, repository=store.repository) if store.repository else open_store(repository, environ)
     )
+
+
+def with_settings(run: Run, flags: Mapping[str, object]) -> Run:
+    """Return a run whose call has other flags too: what is given when it is resumed; `None` changes nothing."""
+    given = {name: value for name, value in flags.items() if value is not None}
+    return replace(run, call=replace(run.call, flags={**run.call.flags, **given}))
 
 
 def with_remote(run: Run, repository: Repository, remote: str) -> Run:

@@ -43,12 +43,13 @@ def _continuation(
     done: list[StoredRound] = []  # of attempts that continued each other, the latest first
     for attempt in latest:
         ended = rounds.get((attempt.task, attempt.number), [])
-        if attempt.status in FAILURES and not done:
+        is_over = attempt.exit_code is not None or attempt.status is Status.TIMED_OUT
+        if attempt.status in FAILURES and is_over and not done:
             last = ended[-1] if ended else None
             if last is None or last.failure is None:
                 return None
             return Continuation(last.failure, patch=last.patch if keep else None)
-        if attempt.status is not Status.CANCELLED:
+        if attempt.status not in {Status.CANCELLED, Status.FAILED}:
             break
         done += reversed(ended)
         if done and done[-1].number == 1:

@@ -1,0 +1,99 @@
+"""No call of an agent begins once what was reported reaches the budget."""
+
+from pathlib import Path
+
+import pytest
+from project import Project
+
+AGENT = """\
+echo x >> "$SHARED/calls"
+echo "$PATCHYARD_TASK" > "$PATCHYARD_TASK.txt"
+[ -e "$SHARED/fine" ] || code=1
+echo "session cost: \\$0.40"
+exit ${code:-0}
+"""
+
+
+@pytest.fixture
+def paid(project: Project) -> Project:
+    """A project whose agent says that each call cost 0.40 US dollars."""
+    (project.shared / "agent").write_text(AGENT)
+    (project.shared / "fine").write_text("")
+    cost = r"cost: \\$(?P<cost>[0-9.]+)"
+    command = f"sh '{project.shared}/agent'"
+    project.configure(f'agent = "mine"\n[agents.mine]\ncommand = "{command}"\ncost = "{cost}"\n')
+    return project
+
+
+def calls(project: Project) -> int:
+    path = project.shared / "calls"
+    return path.read_text().count("x") if path.exists() else 0
+
+
+def plan(project: Project, count: int = 5) -> Path:
+    return project.plan(
+        "# Demo\n\n" + "".join(f"### Task 1.{n}: T{n}\n\nDo {n}.\n\n" for n in range(1, count + 1))
+    )
+
+
+def test_budget_of_a_run(paid: Project) -> None:
+    done = paid.run(plan(paid), "--budget", "1", "--pool-size", "1").expect(1)
+
+    assert calls(paid) == 3  # 0.80 is below one dollar; the third call passes it
+    assert list(done.statuses.values()) == ["changed"] * 3 + ["skipped"] * 2
+    sentence = "it did not start: the budget of the run, $1.00, is spent ($1.20)"
+    assert done.outcome("1.5")["error"] == sentence
+
+    paid.call("resume", done.run).expect(1)
+    assert calls(paid) == 3  # what was spent before counts
+    more = paid.call("resume", done.run, "--budget", "1.5", "--json").expect(1)
+    assert (calls(paid), list(more.statuses.values())) == (4, ["changed"] * 4 + ["skipped"])
+    last = paid.call("resume", done.run, "--budget", "none", "--json").expect(0)
+    assert set(last.statuses.values()) == {"changed"}
+    assert calls(paid) == 5
+
+
+def test_running_calls_finish(paid: Project) -> None:
+    """The budget is passed by no more than the calls that are running."""
+    done = paid.run(plan(paid), "--budget", "0.1", "--pool-size", "2").expect(1)
+    assert 1 <= calls(paid) <= 2
+    assert list(done.statuses.values()).count("changed") == calls(paid)
+
+
+def test_budget_of_a_task_ends_its_repairs(paid: Project) -> None:
+    (paid.shared / "fine").unlink()
+    done = paid.run(plan(paid, 1), "--task-budget", "0.8", "--repairs", "9").expect(1)
+    assert calls(paid) == 2
+    outcome = done.outcome("1.1")
+    assert outcome["status"] == "failed"
+    assert "it was not repaired: the budget of the task, $0.80, is spent ($0.80)" in outcome["error"]
+
+    (paid.shared / "fine").write_text("")
+    more = paid.call("resume", done.run, "--task-budget", "2", "--json").expect(0)
+    assert (calls(paid), more.outcome("1.1")["rounds"]) == (3, 3)
+    assert more.outcome("1.1")["cost"] == pytest.approx(1.2)
+
+
+def test_plan_sets_a_budget(paid: Project) -> None:
+    path = paid.plan("---\nbudget: 0.40\n---\n# Demo\n\n### Task 1.1: A\n\nDo.\n\n### Task 1.2: B\n\nDo.\n")
+    done = paid.run(path, "--pool-size", "1").expect(1)
+    assert list(done.statuses.values()) == ["changed", "skipped"]
+    bad = paid.call("check", paid.plan("---\nbudget: much\n---\n# Demo\n\n### Task 1.1: A\n\nDo.\n", "bad.md"))
+    assert "bad.md:2:9: error: expected an amount of US dollars such as 20 or 2.50, not `much`" in bad.err
+
+
+def test_commands_cost_nothing(paid: Project) -> None:
+    path = paid.tasks({"1.1": "touch a", "1.2": "touch b"})
+    paid.run(path, "--budget", "0").expect(0)
+
+
+def test_agent_without_cost_is_named_once(paid: Project) -> None:
+    paid.configure(f'agent = "mine"\n[agents.mine]\ncommand = "sh \'{paid.shared}/agent\'"\n')
+    done = paid.run(plan(paid, 2), "--budget", "1").expect(0)
+    said = [record["message"] for record in done.events("notice") if "budget" in record["message"]]
+    assert said == [
+        (
+            "agent mine did not report what it cost, so the budget cannot be kept for it; set [prices.mine] "
+            "if it reports tokens"
+        )
+    ]
