@@ -33,6 +33,9 @@ def test_agent_is_installed_gets_the_prompt_and_changes_files(project: Project, 
     assert (outcome["status"], outcome["files"]) == ("changed", ["greeting.txt"]), done
     assert project.show(f"{outcome['branch']}:greeting.txt") == "Hello"
     assert outcome.get("cost") == (pytest.approx(case.cost) if case.cost else None)
+    charged = model.charged.known
+    assert outcome["tokens"] == {name: charged[name] for name in charged if name in case.counts}
+    assert outcome["said"].startswith(case.said)
 
     assert any("mind «quotes» and `backticks`" in request.text for request in model.requests)
     assert any("The greeting is polite" in request.text for request in model.requests)

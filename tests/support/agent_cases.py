@@ -42,6 +42,7 @@ class Case:
     """An agent, the settings that make it use the scripted model, the script, and what it reports then.
 
     `cost` is in US dollars, by the public prices of the model; `None` if the agent does not say it.
+    `counts` are the tokens that it says, `said` is how its last message begins.
     """
 
     agent: str
@@ -51,6 +52,7 @@ class Case:
     turns: tuple[Turn, ...] = (WRITE, DONE)
     setup: tuple[str, ...] = ()
     cost: float | None = None
+    counts: tuple[str, ...] = ("input", "output", "cached")
     said: str = "Done."
 
     def configuration(self, port: int) -> str:
@@ -89,6 +91,7 @@ CASES = (
         },
         turns=(WHOLE_FILE,),
         cost=0.00325,
+        counts=("input", "output"),
         said="Here it is.",
     ),
     Case(

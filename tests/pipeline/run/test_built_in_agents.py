@@ -44,3 +44,11 @@ def test_agent_reports_what_the_model_charged(project: Project, case: Case) -> N
     outcome = done.outcome("1.1")
     assert (outcome["status"], outcome["files"]) == ("changed", ["greeting.txt"]), done
     assert outcome.get("cost") == (pytest.approx(case.cost) if case.cost else None)
+    charged = model.charged.known
+    assert outcome["tokens"] == {name: charged[name] for name in charged if name in case.counts}
+    assert outcome["said"].startswith(case.said)
+
+    lines = project.log(done.run, "1.1").splitlines()
+    assert case.said in lines
+    assert not [line for line in lines if line.startswith("{")]
+    assert any(line.startswith("[the agent used ") for line in lines)
