@@ -2,9 +2,11 @@
 
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import pytest
 from model_server import Turn
 
 from containers.agents.builtin import BUILT_IN
@@ -37,6 +39,10 @@ Write greeting.txt with the one line Hello, and mind «quotes» and `backticks`.
 """
 
 
+UNATTENDED = {"IS_SANDBOX": "1", "NO_PROXY": "*"}
+"""What a container has: Claude Code runs unattended as root only there."""
+
+
 @dataclass(frozen=True)
 class Case:
     """An agent, the settings that make it use the scripted model, the script, and what it reports then.
@@ -63,11 +69,13 @@ class Case:
             f"[agents.{self.agent}]\nimage = {json.dumps(self.image)}\nsetup = {setup}\n"
         )
 
+    def variables(self, port: int, host: str = "model") -> dict[str, str]:
+        """Return the variables that make the agent use the model at a port of `host`."""
+        return {name: value.format(url=f"http://{host}:{port}") for name, value in self.environment.items()}
+
     def plan(self, port: int, host: str = "model") -> str:
         """Return a plan of one task for the agent, with the model at a port of `host`."""
-        url = f"http://{host}:{port}"
-        environment = {name: value.format(url=url) for name, value in self.environment.items()}
-        return PLAN.format(environment=json.dumps(environment))
+        return PLAN.format(environment=json.dumps(self.variables(port, host)))
 
 
 CASES = (
@@ -126,3 +134,15 @@ CASES = (
         cost=0.00792,
     ),
 )
+
+
+def path() -> str:
+    """Return where programs of agents are searched for, in the form of PATH."""
+    return os.pathsep.join(filter(None, (os.environ.get(PROGRAMS), os.environ["PATH"])))
+
+
+def require(case: Case) -> None:
+    """Skip the test if the program of an agent is not installed."""
+    program = (BUILT_IN[case.agent].version or "").split()[0]
+    if not shutil.which(program, path=path()):
+        pytest.skip(f"{NONE}: {program}")

@@ -54,10 +54,24 @@ class Call:
     arguments: Json
 
 
-class ModelServer:
-    """A context manager that runs the server; `turns` is the script of every conversation."""
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An answer of a provider that does not serve a request: its status, body and headers."""
 
-    def __init__(self, turns: Sequence[Turn]) -> None:
+    status: int
+    body: Json
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class ModelServer:
+    """A context manager that runs the server; `turns` is the script of every conversation.
+
+    As many prompts as there are `refusals` are refused first; with `itertools.repeat`, all are.
+    """
+
+    def __init__(self, turns: Sequence[Turn], refusals: Iterable[Refusal] = ()) -> None:
+        self._refusals = iter(refusals)
+        self._lock = threading.Lock()
         self.requests: list[Request] = []
         self.charged = Tokens()
         """What all answers so far were charged with."""
@@ -85,10 +99,18 @@ class ModelServer:
         self._server.server_close()
         self._thread.join()
 
-    def answer(self, request: Request) -> "list[Json] | Json | None":
+    def answer(self, request: Request) -> "list[Json] | Json | Refusal | None":
         """Return the events of a streamed answer or the object of another; `None` for an unknown path."""
         self.requests.append(request)
         path, body = request.path, request.body
+        if request.body and not path.endswith(("/count_tokens", ":countTokens")):
+            with self._lock:
+                refusal = next(self._refusals, None)
+            if refusal:
+                return refusal
+        return self._served(path, body)
+
+    def _served(self, path: str, body: Json) -> "list[Json] | Json | None":
         if path.endswith("/chat/completions"):
             return _chat(body, *self._turn(body, _openai_tools(body), '"role": "tool"'))
         if path.endswith("/responses"):
@@ -261,13 +283,17 @@ class _Handler(BaseHTTPRequestHandler):
         answer = cast("Any", self.server).answer(Request(self.path.partition("?")[0], key, body))
         if answer is None:
             self._send(404, "application/json", b'{"error": {"message": "there is nothing here"}}')
+        elif isinstance(answer, Refusal):
+            self._send(answer.status, "application/json", json.dumps(answer.body).encode(), answer.headers)
         elif isinstance(answer, list):
             self._send(200, "text/event-stream", "".join(map(_event, answer)).encode())
         else:
             self._send(200, "application/json", json.dumps(answer).encode())
 
-    def _send(self, status: int, kind: str, data: bytes) -> None:
+    def _send(self, status: int, kind: str, data: bytes, headers: Mapping[str, str] | None = None) -> None:
         self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
         self.send_header("content-type", kind)
         self.send_header("content-length", str(len(data)))
         self.end_headers()

@@ -11,8 +11,11 @@ _END = re.compile(r"The API provider|Retrying in |\Z")
 _FRAME = re.compile(
     r"Tokens: |Aider v|Applied edit to |Main model: |Weak model: |Git repo: |Repo-map: |Warning: "
 )
-MAX_TEXT = 20_000
-MOST_LINES = 8
+MAX_LINE = 1000
+"""Characters of a line of a message that are kept."""
+MOST_LINES = 100
+"""Lines of a message that are kept, at most."""
+MOST_ERROR_LINES = 8
 """Lines that one of its errors is wrapped into, at most."""
 
 
@@ -22,9 +25,10 @@ class AiderReader(Reader):
     Its events, which it writes to a file, are printed at its end. Before that, the cost is known from its text.
     """
 
+    reads_text = True
     _error: tuple[str, ...] = ()
     _tokens = Tokens()
-    _text = ""
+    _text: tuple[str, ...] = ()
 
     def event(self, event: Event) -> str | None:
         """Take an event; all but those of a message are hidden, since they say nothing of the task."""
@@ -41,22 +45,21 @@ class AiderReader(Reader):
         if self._error or _ERROR.match(text):
             self._wrapped(text)
         elif cost := _COST.search(text):
-            if self._text.strip():
-                self.said(self._text)
-            self._text = ""
+            self.said("\n".join(self._text))
+            self._text = ()
             self.served()
             self.spent(cost=float(cost[1]))
         elif _FRAME.match(text):
-            self._text = ""
+            self._text = ()
         else:
-            self._text = (self._text + text + "\n")[-MAX_TEXT:]
+            self._text = (*self._text[1 - MOST_LINES :], text[:MAX_LINE])
         return None
 
     def _wrapped(self, text: str) -> None:
         """Take a line of an error, which is wrapped at the width of a terminal."""
-        ended = self._error and (_END.match(text) or len(self._error) == MOST_LINES)
+        ended = self._error and (_END.match(text) or len(self._error) == MOST_ERROR_LINES)
         if not ended:
             self._error = (*self._error, text)
         self.failed(" ".join(line.strip() for line in self._error))
         if ended:
-            self._error, self._text = (), ""
+            self._error, self._text = (), ()

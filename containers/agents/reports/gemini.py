@@ -28,6 +28,7 @@ class GeminiReader(Reader):
     A message comes in parts, each in a line of its own.
     """
 
+    reads_text = True
     _message = ""
 
     def event(self, event: Event) -> str | None:

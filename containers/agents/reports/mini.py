@@ -30,6 +30,8 @@ _RETRY = re.compile(r"Retrying \S{1,100} in [0-9.]{1,9} seconds as it raised (.{
 class MiniReader(Reader):
     """Reads what mini-swe-agent prints: the cost to the cent before each step, and exactly at the end."""
 
+    reads_text = True
+
     def event(self, event: Event) -> str | None:
         """Take the line of the trajectory."""
         members = objects(event.get("trajectory"))

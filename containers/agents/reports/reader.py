@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
-from typing import Any
+from typing import Any, ClassVar
 
 from containers.agents.reports.providers import is_refusal, limit_of, sentence
 from containers.agents.reports.times import believed
@@ -35,6 +35,9 @@ class Reader:
         now: When the output is read, with a zone; `None` for the time of each line.
         zone: Zone of the machine that the agent runs on; `None` for this one.
     """
+
+    reads_text: ClassVar[bool] = False
+    """Whether it reads lines that are not structured."""
 
     def __init__(self, now: datetime | None = None, zone: tzinfo | None = None) -> None:
         self._now = now
@@ -81,9 +84,11 @@ class Reader:
             status: The status of HTTP, where it is known.
             said: More that it says, which may have the time of a limit.
         """
-        text = message.strip() if isinstance(message, str) else ""
+        text = message[:MAX_MESSAGE].strip() if isinstance(message, str) else ""
         refused = sentence(text) if is_refusal(text, status) else None
-        limit = None if refused else limit_of(text, self.now, self._zone, status=status, said=said)
+        limit = (
+            None if refused else limit_of(text, self.now, self._zone, status=status, said=said[:MAX_MESSAGE])
+        )
         if limit and limit.until is None and self._until:
             limit = replace(limit, until=believed(self._until, self.now))
         self._report = replace(self._report, limit=limit, refused=refused)

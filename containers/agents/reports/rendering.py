@@ -15,6 +15,7 @@ MAX_EVENT = 4 * 1024 * 1024
 MAX_PLAIN = 8192
 """Bytes of another line that a reader gets; all of it is shown, as it comes."""
 BEGINNING = 200
+_BRACE = ord("{")
 
 
 class Rendering:
@@ -48,9 +49,23 @@ class Rendering:
 
     def feed(self, data: bytes) -> bytes:
         """Return what is shown of output: any bytes, cut anywhere."""
-        *whole, rest = data.split(b"\n")
-        shown = [self._piece(piece) + self._end() for piece in whole]
-        shown.append(self._piece(rest))
+        if self._reader.reads_text:
+            *whole, rest = data.split(b"\n")
+            return b"".join([*(self._piece(piece) + self._end() for piece in whole), self._piece(rest)])
+        shown, start = [], 0
+        while start < len(data):
+            if self._size or data[start] == _BRACE:
+                end = data.find(b"\n", start)
+                shown.append(self._piece(data[start:end] if end >= 0 else data[start:]))
+                if end >= 0:
+                    shown.append(self._end())
+            else:  # as many lines as are not structured, at once
+                end = data.find(b"\n{", start)
+                text = data[start : end + 1] if end >= 0 else data[start:]
+                shown.append(text)
+                if end < 0:
+                    self._piece(text.rpartition(b"\n")[2])
+            start = end + 1 if end >= 0 else len(data)
         return b"".join(shown)
 
     def flush(self) -> bytes:

@@ -1,39 +1,20 @@
 """The built-in agents that are installed here, with a scripted model: what they report of themselves."""
 
-import os
-import shutil
 import subprocess
 
 import pytest
-from agent_cases import CASES, KEY, NONE, PROGRAMS, Case
+from agent_cases import CASES, KEY, UNATTENDED, Case, path, require
 from model_server import ModelServer
 from project import Project
 
-from containers.agents.builtin import BUILT_IN
-
 PATIENCE = 200.0
-UNATTENDED = {"IS_SANDBOX": "1", "NO_PROXY": "*"}
-"""What a container has: Claude Code runs unattended as root only there."""
 
 
-@pytest.fixture(params=CASES, ids=lambda case: case.agent)
-def case(request: pytest.FixtureRequest) -> Case:
-    """A built-in agent whose program is installed."""
-    given: Case = request.param
-    program = (BUILT_IN[given.agent].version or "").split()[0]
-    if not shutil.which(program, path=path()):
-        pytest.skip(f"{NONE}: {program}")
-    return given
-
-
-def path() -> str:
-    """Return where programs are searched for."""
-    return os.pathsep.join(filter(None, (os.environ.get(PROGRAMS), os.environ["PATH"])))
-
-
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.agent)
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_agent_reports_what_the_model_charged(project: Project, case: Case) -> None:
+    require(case)
     environ = {**UNATTENDED, "PATH": path(), case.key: KEY}
     for command in case.setup:
         subprocess.run(["sh", "-c", command], env={**project.environ, **environ}, check=True)

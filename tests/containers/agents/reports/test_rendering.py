@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from containers.agents.reports import rendering
 from containers.agents.reports.rendering import MAX_EVENT, Rendering
@@ -58,6 +60,23 @@ def test_output_is_shown_as_people_read_it(size: int) -> None:
     parts = [shown.feed(OUTPUT[start : start + size]) for start in range(0, len(OUTPUT), size)]
     assert b"".join([*parts, shown.flush()]).decode() == SHOWN
     assert shown.report.cost == 0.5
+
+
+@settings(max_examples=200)
+@given(
+    parts=st.lists(
+        st.sampled_from(
+            [b"{", b"}", b"\n", b"x", b"\r\n", b"{x\n", b"\n{}", CODEX_END, CODEX_END[:20], b"\xc3"]
+        ),
+        max_size=30,
+    ),
+    name=st.sampled_from(["codex", "aider"]),
+)
+def test_how_output_is_cut_makes_no_difference(parts: list[bytes], name: str) -> None:
+    cut, whole = Rendering(name, Secrets()), Rendering(name, Secrets())
+    shown = b"".join([*(cut.feed(part) for part in parts), cut.flush()])
+    assert shown == whole.feed(b"".join(parts)) + whole.flush()
+    assert cut.report == whole.report
 
 
 def test_output_that_is_not_structured_is_shown_byte_for_byte_as_it_comes() -> None:
