@@ -1,5 +1,7 @@
 """Claude Code: `--output-format stream-json` (https://docs.claude.com/en/docs/claude-code/headless)."""
 
+from datetime import datetime, tzinfo
+
 from containers.agents.reports.reader import (
     HIDDEN,
     Event,
@@ -25,9 +27,21 @@ STATUSES = {
 }
 """The `error` of a message or of a retry, as the status of HTTP that it means."""
 
+MOST_OPEN = 50
+"""Messages whose events may alternate: those of sub-agents at the same time."""
+
 
 class ClaudeReader(Reader):
-    """Reads the events of Claude Code; each has the id of its session."""
+    """Reads the events of Claude Code; each has the id of its session.
+
+    Its result has the cost and all tokens. Before that, the tokens are those of its messages, which come in
+    several events each: for a call that is cut off.
+    """
+
+    def __init__(self, now: datetime | None = None, zone: tzinfo | None = None) -> None:
+        super().__init__(now, zone)
+        self._before = Tokens()
+        self._latest: dict[str, Tokens] = {}  # by the id of the message
 
     def event(self, event: Event) -> str | None:
         """Take an event."""
@@ -52,8 +66,10 @@ class ClaudeReader(Reader):
 
     def _message(self, event: Event) -> str:
         """Take a message; one with an error is the program's own, and not of the model."""
-        error, lines = event.get("error"), []
-        for block in objects(part(event, "message").get("content")):
+        error, lines, message = event.get("error"), [], part(event, "message")
+        if not error and isinstance(message.get("id"), str):
+            self._add(message["id"], _usage(part(message, "usage")))
+        for block in objects(message.get("content")):
             if block.get("type") == "tool_use":
                 lines.append(call_line(block.get("name"), block.get("input")))
             elif block.get("type") == "text" and error:
@@ -61,6 +77,13 @@ class ClaudeReader(Reader):
             elif block.get("type") == "text":
                 lines.append(self.said(block.get("text")))
         return shown(*lines)
+
+    def _add(self, name: str, tokens: Tokens) -> None:
+        """Add the tokens of a message, in place of those that an earlier event of it had."""
+        self._latest[name] = tokens
+        if len(self._latest) > MOST_OPEN:
+            self._before += self._latest.pop(next(iter(self._latest)))
+        self.spent(tokens=sum(self._latest.values(), self._before) or None)
 
     def _retry(self, event: Event) -> str:
         error = event.get("error")
@@ -90,8 +113,10 @@ def _tokens(event: Event) -> Tokens | None:
     for usage in models:
         read = count(usage, "inputTokens", "cacheReadInputTokens", "cacheCreationInputTokens")
         total += Tokens(read, count(usage, "outputTokens"), count(usage, "cacheReadInputTokens"))
-    if not models:
-        usage = part(event, "usage")
-        read = count(usage, "input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
-        total = Tokens(read, count(usage, "output_tokens"), count(usage, "cache_read_input_tokens"))
-    return total or None
+    return total or _usage(part(event, "usage")) or None
+
+
+def _usage(usage: Event) -> Tokens:
+    """Return the tokens of an object of the provider's."""
+    read = count(usage, "input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+    return Tokens(read, count(usage, "output_tokens"), count(usage, "cache_read_input_tokens"))

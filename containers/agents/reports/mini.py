@@ -27,6 +27,10 @@ _STEP = re.compile(r"mini-swe-agent \(step [0-9]{1,6}, \$([0-9]{1,9}\.[0-9]{1,6}
 _RETRY = re.compile(r"Retrying \S{1,100} in [0-9.]{1,9} seconds as it raised (.{1,2000})")
 
 
+ENDED = ("Submitted", "")
+"""Its exit status after success, and that of a trajectory that was saved before its end."""
+
+
 class MiniReader(Reader):
     """Reads what mini-swe-agent prints: the cost to the cent before each step, and exactly at the end."""
 
@@ -43,9 +47,8 @@ class MiniReader(Reader):
             tokens += Tokens(count(member, "prompt_tokens"), count(member, "completion_tokens"), cached)
         cost = _last(members, "instance_cost")
         self.spent(cost=amount(cost) or None, tokens=tokens or None)
-        said = _last(members, "content")
-        self.said(said)
-        if isinstance(status := _last(members, "exit_status"), str) and status != "Submitted":
+        self.keep(_last(members, "content"))
+        if isinstance(status := _last(members, "exit_status"), str) and status not in ENDED:
             return self.failed(f"{status}: {_last(members, 'exception_str') or ''}")
         return HIDDEN
 

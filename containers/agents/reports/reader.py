@@ -68,8 +68,13 @@ class Reader:
         if not isinstance(text, str) or not text.strip():
             return HIDDEN
         self.served()
-        self._report = replace(self._report, last_message=_cut(plain_text(text.strip()), MAX_MESSAGE))
+        self.keep(text)
         return text.strip("\n")
+
+    def keep(self, text: object) -> None:
+        """Note what the agent said last, also if it was not served after that."""
+        if isinstance(text, str) and text.strip():
+            self._report = replace(self._report, last_message=_cut(plain_text(text.strip()), MAX_MESSAGE))
 
     def served(self) -> None:
         """Note that the provider answers: what failed before was tried again."""

@@ -7,6 +7,7 @@ import pytest
 from project import Done, Project, wait_for
 
 from pipeline.store.store import Store
+from tasks.agent_report import Tokens
 
 AGENT = """\
 n=$(ls "$SHARED" | grep -c "^$PATCHYARD_TASK-prompt-")
@@ -14,6 +15,8 @@ cat > "$SHARED/$PATCHYARD_TASK-prompt-$((n + 1))"
 echo "round $PATCHYARD_ROUND" >> "$SHARED/$PATCHYARD_TASK-rounds"
 echo "line $((n + 1))" >> work.txt
 echo "session cost: \\$0.25"
+echo '{"type":"item.completed","item":{"type":"agent_message","text":"It is longer."}}'
+echo '{"type":"turn.completed","usage":{"input_tokens":1000,"output_tokens":10}}'
 sh "$SHARED/more" || exit 1
 """
 """An agent that adds a line to a file in each call, and keeps its prompts."""
@@ -27,7 +30,9 @@ def repaired(project: Project) -> Project:
     (project.shared / "more").write_text("")
     command = f"sh '{project.shared}/agent'"
     cost = r"cost: \\$(?P<cost>[0-9.]+)"
-    project.configure(f'agent = "mine"\n[agents.mine]\ncommand = "{command}"\ncost = "{cost}"\n')
+    project.configure(
+        f'agent = "mine"\n[agents.mine]\ncommand = "{command}"\ncost = "{cost}"\nformat = "codex"\n'
+    )
     return project
 
 
@@ -65,6 +70,9 @@ def test_agent_is_given_what_failed_and_repairs_it(repaired: Project) -> None:
 
     outcome = done.outcome("1.1")
     assert (outcome["status"], outcome["rounds"], outcome["cost"]) == ("changed", 2, 0.5)
+    assert (outcome["tokens"], outcome["said"]) == ({"input": 2000, "output": 20}, "It is longer.")
+    with Store.beside(repaired.root / ".git") as store:
+        assert [one.tokens for one in store.rounds(done.run)] == [Tokens(1000, 10)] * 2
     assert repaired.show("patchyard/demo/1.1:work.txt") == "line 1\nline 2"
     first, second = prompts(repaired)
     assert second.startswith("# Try 2 of 3\n")

@@ -392,6 +392,26 @@ def test_tokens_of_sub_agents_count() -> None:
     assert read_report(line, "claude", NOW).tokens == Tokens(116, 22, 5)
 
 
+def test_what_is_known_of_a_call_that_was_cut_off() -> None:
+    said = [
+        claude(
+            type="assistant",
+            message={"id": name, "content": [], "usage": {"input_tokens": 7, "output_tokens": 1}},
+        )
+        for name in ("a", "a", "b", *map(str, range(200)), *map(str, range(200)))
+    ]
+    assert read_report("\n".join(said[:3]), "claude", NOW).tokens == Tokens(14, 2)
+    assert read_report("\n".join(said[:103]), "claude", NOW).tokens == Tokens(7 * 102, 102)
+    whole = read_report("\n".join([*said, claude_ends(**CLAUDE_USAGE)]), "claude", NOW)
+    assert whole.tokens == Tokens(2000, 200, 400)
+
+    retry = "Retrying <unknown> in 60 seconds as it raised RateLimitError: x"
+    cut = '{"trajectory": [{"instance_cost": 0.5}, {"exit_status": ""}, {"content": "I write it."}, {}]}'
+    report = read_report(f"{retry}\nTerminated\n{cut}", "mini-swe-agent", NOW)
+    assert (report.cost, report.last_message) == (0.5, "I write it.")
+    assert report.limit
+
+
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize(
     "line",
