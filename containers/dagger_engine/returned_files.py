@@ -60,9 +60,10 @@ class ReturnedFiles:
                     self._set_permissions(path, status.st_mode)
                 _remove_attributes(path)
 
-    def size(self) -> int:
-        """Return the size of the files, in bytes. Blocking."""
-        return sum(status.st_size for _, status in self._written() if stat.S_ISREG(status.st_mode))
+    def measure(self) -> tuple[int, int]:
+        """Return how many files and directories there are, and the size of the files in bytes. Blocking."""
+        found = [status for _, status in self._written()]
+        return len(found), sum(status.st_size for status in found if stat.S_ISREG(status.st_mode))
 
     def _written(self) -> Iterator[tuple[Path, os.stat_result]]:
         """Yield what was written; a directory before what is in it."""

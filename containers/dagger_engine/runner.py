@@ -49,7 +49,8 @@ WORK = "/work"
 PATIENCE = 60.0
 """Seconds past its time limit, at least, that a container may take to start and end; half the limit if longer.
 
-The limit is kept inside of the container, where a task may stop what keeps it."""
+The limit is kept inside of the container, where a task may stop what keeps it. Also for how long nothing may
+arrive while changes are copied back."""
 VERSION_TIMEOUT = 20.0
 """Seconds that an agent may take to print its version."""
 DEFAULT_IMAGE = "python:3.13"
@@ -239,7 +240,13 @@ class EngineRunner:
         """Copy the changes of steps into the worktree; return why they could not be copied, or `None`."""
         try:
             await sync_back(
-                before.tree, after.tree, worktree, self._query, self._config.files.export, limit=limit
+                before.tree,
+                after.tree,
+                worktree,
+                self._query,
+                self._config.files.export,
+                limit=limit,
+                patience=self._patience,
             )
         except EngineQueryError as rejection:
             return f"the task's changes could not be copied back: {rejection}"

@@ -6,7 +6,9 @@ are not followed: the worktree is at the task's start, and no task has run in it
 """
 
 import os
+import shutil
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 RULES = ".gitignore"
 CHECK_INTERVAL = 1.0
 """Seconds between two checks of how much has arrived."""
+LITTLE_SPACE = 1_000_000_000
+"""Free bytes of a disk below which a copy that failed may have filled it: engines do not say so."""
 Export = Callable[["Directory", Path], Awaitable[None]]
 
 
@@ -52,11 +56,13 @@ async def sync_back(  # noqa: PLR0913 - two trees, and how they come to a worktr
     export: Export,
     *,
     limit: int | None,
+    patience: float,
 ) -> None:
     """Copy the changes between two trees into a worktree that is at the first.
 
     Neither tree has `.git`; that of the worktree is not changed. New files that git ignores are not copied.
     `limit` is how large a patch may be, in bytes; of more than twice that, only a part is copied.
+    `patience` is for how long, in seconds, nothing may arrive.
 
     Raises:
         EngineError: The engine is unavailable.
@@ -73,7 +79,7 @@ async def sync_back(  # noqa: PLR0913 - two trees, and how they come to a worktr
     if not (paths.added or paths.modified):
         return
     returned = await to_thread.run_sync(ReturnedFiles.expect, worktree.path)
-    copy = partial(_copy, returned, ask, export, limit)
+    copy = _Copy(returned, ask, export, limit, patience)
     if any(path.rpartition("/")[2] == RULES for path in (*paths.added, *paths.modified)):
         rules = [tree.filter(include=[f"**/{RULES}"]) for tree in (before, after)]
         await copy(rules[0].diff(rules[1]))
@@ -82,39 +88,69 @@ async def sync_back(  # noqa: PLR0913 - two trees, and how they come to a worktr
     await copy(changes.layer())
 
 
-async def _copy(
-    returned: ReturnedFiles, ask: EngineClient, export: Export, limit: int | None, layer: "Directory"
-) -> None:
-    """Copy a directory of the engine into the worktree, and make its files like those that git creates.
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    """How directories of an engine are copied into a worktree; see `sync_back` for `limit` and `patience`."""
 
-    Raises:
-        EngineError: The engine is unavailable.
-        EngineQueryError: It could not be copied.
-    """
-    try:
-        async with plain_task_group() as group:
-            if limit is not None:
-                group.start_soon(_watch_size, returned, limit)
-            await ask(partial(export, layer, returned.root))
-            group.cancel_scope.cancel()
-    finally:
-        # Git reads them next, and would wait for one that is a pipe.
-        with anyio.CancelScope(shield=True):
-            await to_thread.run_sync(returned.normalize)
+    returned: ReturnedFiles
+    ask: EngineClient
+    export: Export
+    limit: int | None
+    patience: float
+
+    async def __call__(self, layer: "Directory") -> None:
+        """Copy a directory, and make its files like those that git creates.
+
+        Raises:
+            EngineError: The engine is unavailable.
+            EngineQueryError: It could not be copied.
+        """
+        layer = await self.ask.run_long(layer.sync)  # nothing arrives until it is made
+        try:
+            async with plain_task_group() as group:
+                group.start_soon(self._watch)
+                await self._export(layer)
+                group.cancel_scope.cancel()
+        finally:
+            # Git reads them next, and would wait for one that is a pipe.
+            with anyio.CancelScope(shield=True):
+                await to_thread.run_sync(self.returned.normalize)
+
+    async def _export(self, layer: "Directory") -> None:
+        try:
+            await self.ask(partial(self.export, layer, self.returned.root))
+        except EngineQueryError as rejection:
+            space = await to_thread.run_sync(_little_space, self.returned.root)
+            raise EngineQueryError(f"{rejection}{space}") from rejection
+
+    async def _watch(self) -> None:
+        """Raise an error once much more has arrived than a patch may have, or when nothing arrives any more.
+
+        A file with holes takes no space in a container, and its whole size here. An engine may stop in the
+        middle of a copy without an error, as after another copy that filled the disk. Time is counted in
+        checks, since the program itself may be stopped for a while.
+        """
+        arrived, idle = (0, 0), 0.0
+        while idle < self.patience:
+            await anyio.sleep(CHECK_INTERVAL)
+            before, arrived = arrived, await to_thread.run_sync(self.returned.measure)
+            if self.limit is not None and arrived[1] > 2 * self.limit:
+                raise EngineQueryError(
+                    f"there are far more than max_patch allows, {format_size(self.limit)}; "
+                    "have git ignore what is not part of the result, or set max_patch higher"
+                )
+            idle = idle + CHECK_INTERVAL if arrived == before else 0.0
+        space = await to_thread.run_sync(_little_space, self.returned.root)
+        raise EngineQueryError(f"nothing has arrived from the engine for {self.patience:g} s{space}")
 
 
-async def _watch_size(returned: ReturnedFiles, limit: int) -> None:
-    """Raise an error once much more has arrived than a patch may have.
-
-    A file with holes takes no space in a container, and its whole size here.
-    """
-    while True:
-        await anyio.sleep(CHECK_INTERVAL)
-        if await to_thread.run_sync(returned.size) > 2 * limit:
-            raise EngineQueryError(
-                f"there are far more than max_patch allows, {format_size(limit)}; "
-                "have git ignore what is not part of the result, or set max_patch higher"
-            )
+def _little_space(root: Path) -> str:
+    """Return a note on a worktree's disk, to end an error with; "" if it has space. Blocking."""
+    with suppress(OSError):
+        free = shutil.disk_usage(root).free
+        if free < LITTLE_SPACE:
+            return f"; the disk of {root} may be full ({format_size(free)} are free): make room there"
+    return ""
 
 
 async def _changed_paths(changes: "Changeset") -> _Paths:

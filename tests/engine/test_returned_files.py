@@ -6,12 +6,20 @@ import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import anyio
 import pytest
 from engine_stage import Ran, Stage
 from repositories import Clone
+from small_disk import as_root, grow, mounted
 
+from containers.dagger_engine.config import HostFiles
+from containers.dagger_engine.runner import EngineRunner
 from containers.dagger_engine.session import Session
+
+if TYPE_CHECKING:
+    from dagger import Directory
 
 pytestmark = [pytest.mark.engine, pytest.mark.anyio, pytest.mark.timeout(300)]
 
@@ -123,6 +131,35 @@ async def test_a_file_with_holes_does_not_fill_this_machine(stage: Stage) -> Non
     assert "than max_patch allows, 1 MB" in ran.last.error
     arrived = sum(path.lstat().st_size for path in ran.worktree.path.rglob("*") if path.is_file())
     assert arrived < 2_000_000_000
+
+
+class Stalled(HostFiles):
+    """Files that never come back."""
+
+    async def export(self, directory: "Directory", path: Path) -> None:
+        del directory, path
+        await anyio.sleep_forever()
+
+
+async def test_a_copy_that_stops_in_the_middle(stage: Stage) -> None:
+    """An engine stops so, without an error, when another copy has filled the disk."""
+    stage.settings(files=Stalled())
+    stage.runner = EngineRunner(stage.client, stage.place, patience=2)
+    ran = await stage.run("echo n > new")
+    assert ran.last.error is not None
+    assert "nothing has arrived from the engine for 2 s" in ran.last.error
+
+
+@as_root
+async def test_a_full_disk_of_the_worktrees(stage: Stage) -> None:
+    pool = stage.directory / "pool"
+    with mounted(pool, "8m"):
+        ran = await stage.run("head -c 20000000 /dev/urandom > big")
+        assert ran.last.error is not None
+        assert f"; the disk of {pool / 'wt-1'} may be full (" in ran.last.error
+        grow(pool, "64m")
+        ran.worktree.checkout.reset(ran.start)
+        assert (await stage.run("echo n > new", worktree=ran.worktree)).patch().files == ("new",)
 
 
 async def test_directories_deeper_than_a_path_may_be(stage: Stage) -> None:
