@@ -17,6 +17,7 @@ from pipeline.events import (
     StepFinished,
     StepStarted,
     TaskFinished,
+    TaskRerun,
     TaskStarted,
     as_json,
     now,
@@ -122,6 +123,8 @@ def line(event: Event) -> str | None:  # noqa: C901, PLR0911 - one return per ev
             return f"{outcome.worktree or '-'} {outcome.task} {headline(outcome)}"
         case ConflictFound(conflict=conflict):
             return f"batch {conflict.batch}: {conflict}"
+        case TaskRerun():
+            return f"- {event.task} runs again: {event.reason}"
         case Published(request=request):
             return f"{request.task} pull request #{request.number} {request.action}: {request.url}"
         case Notice():

@@ -122,6 +122,22 @@ class ConflictFound(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TaskRerun(Event):
+    """A task that has a result will run again, because of `tasks`, and of conflicts with them in `files`.
+
+    `reason` says it in words. `attempt` is the number of the attempt that follows.
+    """
+
+    task: str
+    title: str
+    batch: int
+    attempt: int
+    tasks: list[str]
+    files: list[str]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Published(Event):
     """A pull request was opened or updated."""
 
@@ -157,6 +173,7 @@ NAMES = {
     RepairStarted: "repair_started",
     TaskFinished: "task_finished",
     ConflictFound: "conflict",
+    TaskRerun: "task_rerun",
     Published: "pull_request",
     Notice: "notice",
     RunFinished: "run_finished",

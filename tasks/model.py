@@ -7,6 +7,7 @@ from enum import StrEnum
 from pathlib import PurePosixPath
 
 from tasks.agent_report import NO_TOKENS, AgentReport, Tokens
+from tasks.conflicts import OnConflict
 from tasks.patch_data import PatchData
 
 
@@ -208,6 +209,7 @@ class Batch:
     dependencies: tuple[int, ...] | None = None
     mode: Mode | None = None
     image: str | None = None
+    on_conflict: OnConflict | None = None
     line: int = 0
 
 

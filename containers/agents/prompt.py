@@ -1,5 +1,7 @@
 """Prompt of an agent: a task of the plan as Markdown, and the step that runs the agent with it."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from textwrap import indent
 
 from tasks.model import NATIVE, Check, Failure, Plan, Step, StepKind, Task
@@ -26,6 +28,25 @@ What it left is in the current directory. Find out what is wrong and mend it, so
 commands of its verification succeed."""
 LOST = """\
 Nothing of what it did is in the current directory: do the task from the start, and avoid that failure."""
+PLAIN = """\
+The current directory has what was changed there, and nothing of the first try: do the task again on top of it,
+so that both are done, and undo nothing of the other."""
+MERGED = """\
+The current directory has both, merged without a conflict. Find out whether the task is still done, and mend
+what is not; undo nothing of the other."""
+MARKED = """\
+The current directory has both, merged, with conflict marks in {files}. Solve them so that both are done, and
+leave no conflict mark."""
+NO_MARKS = """\
+found=0
+for file; do
+  if [ -f "$file" ] && grep -nE '^(<<<<<<<|>>>>>>>) [0-9a-f]{40}' "$file"; then
+    echo "conflict marks are left in $file"; found=1
+  fi
+done
+exit $found
+"""
+"""Names of branches are never in the marks: `git merge-tree` is given ids of commits."""
 COMMIT = "Do not commit either: the commit is made from your changes, with the message that the plan gives."
 
 
@@ -86,6 +107,60 @@ def repair_prompt(  # noqa: PLR0913 - what an agent is given, by name
         task,
     ]
     return "\n\n".join(section for section in sections if section)
+
+
+@dataclass(frozen=True, slots=True)
+class ConflictText:
+    """What an agent is given about a task that runs again on top of others.
+
+    `names` are the ids of these, and `others` their titles and texts. `files` are those in which the patches
+    conflict; none if the others only ran again. `patch` is the beginning of what the task changed before, in
+    the form of `git diff`. `marked` are the files with conflict marks, if the current directory has the merge
+    of both; `None` if it has only what the others changed.
+    """
+
+    names: tuple[str, ...]
+    others: tuple[tuple[str, str], ...]
+    files: tuple[str, ...] = ()
+    patch: str = ""
+    marked: tuple[str, ...] | None = None
+
+
+def conflict_prompt(task: str, text: ConflictText) -> str:
+    """Return the prompt for a task that runs again on top of others, as Markdown.
+
+    Args:
+        task: The prompt of the first try.
+        text: What the agent is given.
+    """
+    named = " and ".join(f"task {name}" for name in text.names)
+    files = ", ".join(map(code_span, text.files))
+    why = f"What it changed conflicts with {named}" if files else f"It builds on {named}, which was done again"
+    sections = [
+        "# Again, on top of other work",
+        f"The task below was done once already. {why}{f', in {files}' if files else ''}. {_place(text)}",
+        *(
+            _section(f"Task {name}: {title}", implementation.strip() or "It has no text.")
+            for name, (title, implementation) in zip(text.names, text.others, strict=True)
+        ),
+        _section("What your first try changed", fence(text.patch.rstrip(), "diff") if text.patch else ""),
+        _section("The task", ""),
+        task,
+    ]
+    return "\n\n".join(section for section in sections if section)
+
+
+def _place(text: ConflictText) -> str:
+    if text.marked is None:
+        return PLAIN
+    if not text.marked:
+        return MERGED
+    return MARKED.format(files=", ".join(map(code_span, text.marked)))
+
+
+def marks_step(files: Sequence[str]) -> Step:
+    """Return a verification that fails while there are conflict marks of git in files."""
+    return Step(StepKind.VERIFY, "no conflict marks are left", ("sh", "-c", NO_MARKS, "sh", *files))
 
 
 def _how(failure: Failure) -> str:

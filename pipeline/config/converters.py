@@ -19,6 +19,7 @@ from containers.agents.reports.formats import FORMATS
 from containers.dagger_engine.engines import EngineAddress
 from containers.worktrees.ports import HIGHEST_PORT
 from tasks.agent_report import Price
+from tasks.conflicts import OnConflict, Serialize
 from tasks.dialects.dialect import NAMES, Order, UnitKind
 from tasks.durations import parse_duration
 from tasks.model import LARGEST_POOL, Mode, PullRequestScope
@@ -123,6 +124,16 @@ def parse_unit(value: object) -> UnitKind:
 def parse_order(value: object) -> Order:
     """Return which units wait for which."""
     return _choice(Order, value)
+
+
+def parse_on_conflict(value: object) -> OnConflict:
+    """Return what follows a conflict."""
+    return _choice(OnConflict, value)
+
+
+def parse_serialize(value: object) -> Serialize:
+    """Return which tasks of a batch wait for each other."""
+    return _choice(Serialize, value)
 
 
 def parse_pull_request(value: object) -> PullRequestScope:

@@ -20,6 +20,7 @@ from pipeline.config.table import (
     setting,
 )
 from tasks.agent_report import Price
+from tasks.conflicts import OnConflict, Serialize
 from tasks.dialects.dialect import Order, UnitKind
 from tasks.model import LARGEST_POOL, Batch, Mode, PullRequestScope, Task
 from tasks.repairs import MOST_REPAIRS, parse_repairs
@@ -257,6 +258,25 @@ class Settings:
         option=Option(),
         module=ModuleArgument(),
     )
+    on_conflict: OnConflict = setting(
+        OnConflict.RERUN,
+        to.parse_on_conflict,
+        "Where patches of a batch conflict: `rerun` the later task on top of the other, let its `agent` begin "
+        "with the merge and its conflict marks, or `stop`.",
+        note="a batch can set its own",
+        option=Option(),
+        module=ModuleArgument(),
+        api=ApiField(),
+    )
+    serialize: Serialize = setting(
+        Serialize.NONE,
+        to.parse_serialize,
+        "Which tasks of a batch wait for each other without naming each other: `none`, or those that have the "
+        "same file under **Files:** (`declared`).",
+        option=Option(),
+        module=ModuleArgument(),
+        api=ApiField(),
+    )
     notify: str | None = setting(
         None,
         to.parse_webhook_url,
@@ -385,6 +405,10 @@ class Settings:
     def mode_for(self, batch: Batch) -> Mode:
         """How the tasks of this batch are run."""
         return self.mode if "mode" in self.forced else batch.mode or self.mode
+
+    def on_conflict_for(self, batch: Batch) -> OnConflict:
+        """What follows where patches of this batch do not go together."""
+        return self.on_conflict if "on_conflict" in self.forced else batch.on_conflict or self.on_conflict
 
     def agent_for(self, task: Task) -> Agent | None:
         """The agent that gets this task's text; `None` for a task with commands of its own, or without one."""

@@ -24,6 +24,7 @@ from pipeline.run.call.plan_file import CallError
 from pipeline.run.call.prepare import Prepared, base_name_of, publish_options
 from pipeline.run.results.restore import make_bases, restore_damaged_branch, restore_run
 from pipeline.run.stored.claim import prepare_again
+from pipeline.run.stored.stacks import stacks
 from pipeline.store.records import Run
 from pipeline.store.run_options import PublishOptions
 from pipeline.store.store import Store
@@ -315,7 +316,8 @@ def _restore(store: Store, run: Run, repository: Repository) -> str | None:
         if not repository.history.is_whole([item.outcome.commit or "" for item in tasks], run.base):
             prepared = prepare_again(repository, run, repository.environ)
             keep_going = prepared.settings.keep_going
-            bases = make_bases(repository, run, prepared.plan, keep_going=keep_going, repair=True)
+            on = {task: stack.tasks for task, stack in stacks(store, run.id).items()}
+            bases = make_bases(repository, run, prepared.plan, keep_going=keep_going, repair=True, stacked=on)
             restore_run(
                 repository, run, bases, prepared.plan, {item.outcome.task: item.outcome for item in tasks}
             )

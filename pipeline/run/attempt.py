@@ -15,7 +15,7 @@ from containers.git.working_tree.staging import TooDeepError
 from containers.raw_log import raw_log_path
 from containers.runner import Job
 from containers.worktrees.worktree import AttemptRecord, PoolError, Worktree
-from pipeline.events import Notice, RepairStarted, StepFinished, StepStarted, TaskStarted, now
+from pipeline.events import Notice, RepairStarted, StepFinished, StepStarted, TaskFinished, TaskStarted, now
 from pipeline.run.call.task_spec import TaskSpec
 from pipeline.run.context import Continuation, RunContext
 from pipeline.run.outcomes import TaskResult, conclude, outcome_without_run, with_failure
@@ -44,17 +44,23 @@ OUTPUT_BYTES = 1 << 20
 
 
 async def run_attempt(
-    context: RunContext, spec: TaskSpec, start: StartPoint, why_cancelled: Callable[[], str]
+    context: RunContext,
+    spec: TaskSpec,
+    start: StartPoint,
+    why_cancelled: Callable[[], str],
+    tree: str | None = None,
 ) -> Outcome:
     """Run a task in a worktree of the pool, and return its stored outcome.
+
+    With `tree`, the worktree has that one at the beginning, in place of that of the start point.
 
     Raises:
         PatchyardError: The run as a whole cannot continue.
     """
     began, pool = perf_counter(), context.pool
-    continued = context.before.continued.get(spec.id)
+    continued = context.continued(spec.id)
     try:
-        commit, continued = await to_thread.run_sync(_place_to_continue, context, start, continued)
+        commit, continued = await to_thread.run_sync(_place_to_continue, context, start, continued, tree)
         began -= continued.seconds if continued else 0.0
         worktree = await pool.acquire(commit)
     except GitError as error:
@@ -72,7 +78,7 @@ async def run_attempt(
 
 
 def _place_to_continue(
-    context: RunContext, start: StartPoint, continued: Continuation | None
+    context: RunContext, start: StartPoint, continued: Continuation | None, tree: str | None
 ) -> tuple[str, Continuation | None]:
     """Return the commit that the worktree is reset to, and what is continued there. Blocking.
 
@@ -81,13 +87,15 @@ def _place_to_continue(
     Raises:
         GitError: The commit cannot be created.
     """
-    if continued is None or continued.patch is None:
+    patch = continued.patch if continued else None
+    if patch and applies(context.repository, patch, start.commit):
+        tree = patch.tree
+    elif continued and patch:
+        continued = replace(continued, patch=None, rounds=0)
+    if tree is None:
         return start.commit, continued
-    patch = continued.patch
-    if not applies(context.repository, patch, start.commit):
-        return start.commit, replace(continued, patch=None, rounds=0)
     signed = signature(context.run, context.run.started_at)
-    return context.repository.commit(patch.tree, [start.commit], CONTINUED, signed), continued
+    return context.repository.commit(tree, [start.commit], CONTINUED, signed), continued
 
 
 class Attempt:
@@ -143,6 +151,8 @@ class Attempt:
         """
         self._announce()
         try:
+            if self._stored.cause:  # so that a rerun that is cut off is known as one
+                await self._context.recorder.flush()
             await to_thread.run_sync(self._record_in_worktree)
             async with self._prepared_job() as job:
                 self.job = job
@@ -177,7 +187,9 @@ class Attempt:
             host=context.run.host,
             start=self._start.commit,
             log=self._log,
+            cause=context.stacks[spec.id].causes[-1] if spec.id in context.stacks else None,
         )
+        self._stored = attempt
         context.recorder.queue(Store.begin_attempt, context.run.id, attempt)
         started = TaskStarted(task=spec.id, title=spec.title, batch=spec.task.batch, worktree=worktree.name)
         context.listener.notify(started)
@@ -333,12 +345,31 @@ class Attempt:
             outcome = with_failure(outcome, str(error))
         except GitError as error:
             outcome, taken = self._without_patch(outcome, error), False
-        result = TaskResult(outcome, start, inputs_of(inputs) if inputs else None, began=self._began)
-        outcome = await conclude(context, spec, result)
-        if context.results and outcome.succeeded and inputs:
+        if cancelled and spec.id in context.earlier:
+            outcome = await self._leave_outcome(outcome, context.earlier[spec.id])
+        else:
+            result = TaskResult(outcome, start, inputs_of(inputs) if inputs else None, began=self._began)
+            outcome = await conclude(context, spec, result)
+        if context.results and outcome.succeeded and inputs and not cancelled:
             await to_thread.run_sync(context.results.keep, inputs, outcome)
         self.holds_work = not taken
         return outcome
+
+    async def _leave_outcome(self, outcome: Outcome, earlier: Outcome) -> Outcome:
+        """Store the end of a rerun that was cut off, so that its task keeps the outcome that it had."""
+        context = self._context
+        ended = replace(
+            self._stored,
+            status=outcome.status,
+            seconds=perf_counter() - self._began,
+            exit_code=outcome.exit_code,
+            error=outcome.error,
+            patch=outcome.patch,
+        )
+        await context.recorder.call(Store.end_attempt, context.run.id, ended)
+        context.outcomes[self._spec.id] = earlier
+        context.listener.notify(TaskFinished(outcome=earlier))
+        return earlier
 
     def _without_patch(self, outcome: Outcome, error: GitError) -> Outcome:
         """Return a failure: git could not take the patch, which stays in the worktree."""

@@ -22,6 +22,7 @@ from pipeline.run.results.branches import Branches
 from pipeline.run.results.result_cache import ResultCache
 from pipeline.store.records import Run, StoredTask
 from tasks.agent_report import NO_TOKENS, Tokens
+from tasks.conflicts import Cause
 from tasks.keys import AgentUse, TaskInputs
 from tasks.model import Failure, Mode, Outcome, Patch, Plan, Step
 from tasks.secrets import Secrets
@@ -45,6 +46,27 @@ class Continuation:
 
 
 @dataclass(frozen=True, slots=True)
+class Stack:
+    """Why a task with a result runs again on top of others.
+
+    `causes` are those of all its reruns, the oldest first. `patch` is the one that it had before the last.
+    """
+
+    causes: tuple[Cause, ...] = ()
+    patch: Patch | None = None
+
+    @property
+    def conflicts(self) -> tuple[Cause, ...]:
+        """Those of its reruns that followed a conflict."""
+        return tuple(cause for cause in self.causes if cause.is_conflict)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks that it conflicted with, so that it starts from them."""
+        return tuple(dict.fromkeys(task for cause in self.conflicts for task in cause.tasks))
+
+
+@dataclass(frozen=True, slots=True)
 class ResumeState:
     """What a run has done before it is resumed; empty for a new run.
 
@@ -52,7 +74,7 @@ class ResumeState:
     committed, because the task's branch could not be set. `again` are tasks to run again, without the result
     cache. `attempts` are the numbers of the last attempts by task, `continued` what the next ones continue.
     `seconds` is how long the run was running, `spent` what its agents cost, in US
-    dollars.
+    dollars. `stacks` are of the tasks that were run again.
     """
 
     tasks: Mapping[str, StoredTask] = field(default_factory=dict)
@@ -62,6 +84,7 @@ class ResumeState:
     continued: Mapping[str, Continuation] = field(default_factory=dict)
     seconds: float = 0.0
     spent: float = 0.0
+    stacks: Mapping[str, Stack] = field(default_factory=dict)
 
     def outcome(self, task: str) -> Outcome | None:
         """Return the outcome that a task had, if there is one to keep."""
@@ -76,7 +99,9 @@ class RunContext:
     `plan` is the part of the plan to run, and `batches` are its resolved tasks. `directory` is the run's own,
     for logs. `outcomes` are those of the tasks that have ended, by id. `span` opens a named span where the
     runners can show one. `versions` caches those of agents, by name and image. `notices` are for the user, at
-    the start of the run.
+    the start of the run. `stacks` are of the tasks that were run again, or are about to be; `earlier` are the
+    outcomes of those that run again now, which they keep until they have another; `repeats` is how often this
+    process has run tasks again that it had run.
     """
 
     plan: Plan
@@ -99,6 +124,9 @@ class RunContext:
     versions: dict[tuple[str, str | None], str | None] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
     budget: Budget = field(default_factory=Budget)
+    stacks: dict[str, Stack] = field(default_factory=dict)
+    earlier: dict[str, Outcome] = field(default_factory=dict)
+    repeats: dict[str, int] = field(default_factory=dict)
 
     @property
     def run(self) -> Run:
@@ -111,8 +139,12 @@ class RunContext:
         return tuple(spec for batch in self.batches for spec in batch.tasks)
 
     def attempt_number(self, task: str) -> int:
-        """Return the number of the attempt at a task that this run makes; counts from 1."""
-        return self.before.attempts.get(task, 0) + 1
+        """Return the number of the attempt at a task that this run makes now; counts from 1."""
+        return self.before.attempts.get(task, 0) + 1 + self.repeats.get(task, 0)
+
+    def continued(self, task: str) -> Continuation | None:
+        """Return what the next attempt at a task continues: only the first one of this process does."""
+        return None if task in self.repeats else self.before.continued.get(task)
 
     def log(self, task: str, attempt: int | None = None) -> Path:
         """Return the log file of an attempt at a task, by default of this run's."""

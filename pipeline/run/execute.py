@@ -157,8 +157,10 @@ def _context(  # noqa: PLR0913 - the parts of a run, all of them named
             keep_going=settings.keep_going,
             branch=branches.name,
             repair=bool(before and before.tasks),
+            stacked={task: stack.tasks for task, stack in before.stacks.items()} if before else {},
         ),
         before=before or ResumeState(),
+        stacks=dict(before.stacks) if before else {},
         # A module has caches of its engine, and no directory that outlives the call.
         results=None if settings.no_cache or provider else results,
         span=(provider or HostRunners()).span,

@@ -10,10 +10,12 @@ from pipeline.events import BatchStarted, ConflictFound, Notice, RunFinished, Ru
 from pipeline.run.call.task_spec import BatchSpec, TaskSpec
 from pipeline.run.context import RunContext
 from pipeline.run.outcomes import TaskResult, conclude, outcome_without_run
-from pipeline.run.results.bases import StartPoint
+from pipeline.run.reruns import choose_reruns, reruns
+from pipeline.run.results.bases import BatchResult, StartPoint
 from pipeline.run.reuse import restored
 from pipeline.run.task import run_task
 from pipeline.store.store import Store
+from tasks.conflicts import OnConflict
 from tasks.errors import PatchyardError, first_error
 from tasks.model import Mode, Outcome, Request, RunStatus, Status
 from tasks.schedule import is_done, ready
@@ -103,30 +105,49 @@ class _Flow:
             )
         name = f"batch {batch.number}: {batch.title}" if context.plan.has_batches else batch.title
         with context.span(name):
-            await self._run_tasks(batch, start)
-        await self._close_batch(batch, start)
+            result = await self._run_until_settled(batch, start)
+        await self._close_batch(batch, result)
 
-    async def _run_tasks(self, batch: BatchSpec, start: StartPoint) -> None:
-        """Start each task as soon as those that it depends on have ended."""
+    async def _run_until_settled(self, batch: BatchSpec, start: StartPoint) -> BatchResult:
+        """Run the tasks of a batch, and those whose patches conflict again; return their merged patches."""
+        context = self._context
+        await self._run_tasks(batch, start)
+        while True:
+            result = await to_thread.run_sync(context.bases.merged, batch.batch, start, context.outcomes)
+            causes = await to_thread.run_sync(choose_reruns, context, batch, start, result)
+            is_settled = all(spec.id in context.outcomes for spec in batch.tasks)
+            if is_settled and not causes:
+                return result
+            with reruns(context, batch, causes):
+                await self._run_tasks(batch, start, may_wait=bool(causes))
+
+    async def _run_tasks(self, batch: BatchSpec, start: StartPoint, *, may_wait: bool = True) -> None:
+        """Start each task without an outcome as soon as those that it depends on have ended."""
         context = self._context
         limiter = CapacityLimiter(1 if batch.mode is Mode.LOCAL else len(context.pool))
-        specs = {spec.id: spec for spec in batch.tasks}
-        started: set[str] = set()
+        may_wait = may_wait and context.settings.on_conflict_for(batch.batch) is not OnConflict.STOP
+        specs, tasks = {spec.id: spec for spec in batch.tasks}, context.bases.in_line(batch.batch)
+        started = context.outcomes.keys() & specs.keys()
         async with anyio.create_task_group() as group:
 
             def start_ready() -> None:
-                for task in ready(batch.batch.tasks, context.outcomes, started):
+                for task in ready(tasks, context.outcomes, started):
                     started.add(task.id)
                     group.start_soon(run_one, specs[task.id])
 
             async def run_one(spec: TaskSpec) -> None:
-                if known := context.before.tasks.get(spec.id):
+                known = context.before.tasks.get(spec.id)
+                if known and spec.id not in context.earlier:
                     outcome = await to_thread.run_sync(restored, context, spec, start, known)
                     context.outcomes[spec.id] = outcome
                 else:
                     async with limiter:
-                        outcome = await run_task(context, batch, spec, start, self._why_cancelled)
-                    self._fail_fast(outcome)
+                        ended = await run_task(
+                            context, batch, spec, start, self._why_cancelled, may_wait=may_wait
+                        )
+                    if ended is None:
+                        return
+                    self._fail_fast(ended)
                 start_ready()
 
             start_ready()
@@ -136,9 +157,9 @@ class _Flow:
             self._failed_fast = self._failed_fast or outcome.task
             self._stop.cancel()
 
-    async def _close_batch(self, batch: BatchSpec, start: StartPoint) -> None:
-        """Merge the patches of a batch for the batches that build on it, and report conflicts."""
-        result = await to_thread.run_sync(self._context.bases.close, batch.batch, start, self._context.outcomes)
+    async def _close_batch(self, batch: BatchSpec, result: BatchResult) -> None:
+        """Let the batches that build on one start from its merged patches, and report conflicts."""
+        self._context.bases.keep(batch.batch, result)
         if result.conflicts:
             await self._context.recorder.call(Store.keep_conflicts, self._context.run.id, result.conflicts)
         for conflict in result.conflicts:

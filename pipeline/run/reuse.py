@@ -27,7 +27,7 @@ def restored(context: RunContext, spec: TaskSpec, start: StartPoint, stored: Sto
     """
     outcome = stored.outcome
     if outcome.commit and outcome.branch:
-        if spec.task.dependencies:
+        if context.bases.below(spec.task):
             context.bases.task_start(spec.task, start, context.outcomes)
         if restore_commit(context.repository, context.run, spec.task, outcome):
             message = f"the commit of task {spec.id} was not whole, and was made again from its patch"

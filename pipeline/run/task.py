@@ -8,15 +8,22 @@ from pipeline.run.attempt import run_attempt
 from pipeline.run.call.task_spec import BatchSpec, TaskSpec
 from pipeline.run.context import RunContext
 from pipeline.run.outcomes import TaskResult, conclude, outcome_without_run
+from pipeline.run.reruns import on_top
 from pipeline.run.results.bases import StartPoint
 from pipeline.run.reuse import cached, kept, release_kept
 from tasks.model import Outcome, Status
 from tasks.schedule import obstacle
 
 
-async def run_task(
-    context: RunContext, batch: BatchSpec, spec: TaskSpec, start: StartPoint, why_cancelled: Callable[[], str]
-) -> Outcome:
+async def run_task(  # noqa: PLR0913 - what a task needs, by name
+    context: RunContext,
+    batch: BatchSpec,
+    spec: TaskSpec,
+    start: StartPoint,
+    why_cancelled: Callable[[], str],
+    *,
+    may_wait: bool = False,
+) -> Outcome | None:
     """Return the stored outcome of a task: without running it, from an earlier result, or from an attempt.
 
     Args:
@@ -25,19 +32,27 @@ async def run_task(
         spec: The task.
         start: The start point of the batch.
         why_cancelled: Returns why the run ends early.
+        may_wait: Whether it returns `None`, with nothing done, where the patches that the task starts from
+            conflict, since some of these tasks may run again.
 
     Raises:
         PatchyardError: The run as a whole cannot continue.
     """
     await context.control.wait_while_paused()
-    reason = _why_skipped(context, batch, spec) or start.obstacle
-    if reason is None and spec.task.dependencies:
+    reason, tree = _why_skipped(context, batch, spec) or start.obstacle, None
+    if reason is None and context.bases.below(spec.task):
         start = await to_thread.run_sync(context.bases.task_start, spec.task, start, context.outcomes)
         reason = start.obstacle
+        if start.has_conflict and may_wait:
+            return None
+    if reason is None and spec.id in context.stacks:
+        spec, tree = await to_thread.run_sync(on_top, context, batch, spec, start)
     if result := await _result_without_attempt(context, spec, start, reason):
+        if reason is None and result.outcome.status is Status.SKIPPED and spec.id in context.earlier:
+            return context.outcomes.setdefault(spec.id, context.earlier[spec.id])  # the budget is spent
         return await conclude(context, spec, result)
     with context.control.task_running():
-        return await run_attempt(context, spec, start, why_cancelled)
+        return await run_attempt(context, spec, start, why_cancelled, tree)
 
 
 def _why_skipped(context: RunContext, batch: BatchSpec, spec: TaskSpec) -> str | None:

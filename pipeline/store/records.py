@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipeline.store.run_options import PublishOptions, StoredCall
 from tasks.agent_report import NO_TOKENS, Tokens
+from tasks.conflicts import Cause
 from tasks.model import Failure, Outcome, Patch, PullRequest, PullRequestScope, Request, RunStatus, Status
 
 FIRST_YEAR, LAST_YEAR = 1970, 9000
@@ -71,7 +72,8 @@ class StoredAttempt:
     """One attempt at a task; `status` is `None` while it runs, or when its process died.
 
     `number` counts from 1 within the task. `path` is the worktree's directory on `host`, `start` the commit of
-    the start point, `seconds` wall time, `patch` the changes it made.
+    the start point, `seconds` wall time, `patch` the changes it made. `cause` is why it was made
+    for a task that had a result.
     """
 
     task: str
@@ -90,6 +92,7 @@ class StoredAttempt:
     error: str | None = None
     patch: Patch | None = field(default=None, repr=False)
     log: Path | None = None
+    cause: Cause | None = None
 
 
 @dataclass(frozen=True, slots=True)

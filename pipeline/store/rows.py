@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pipeline.store.records import Run, SharedBranch, StoredAttempt, StoredRound, StoredStep, StoredTask
 from tasks.agent_report import Tokens
+from tasks.conflicts import Cause
 from tasks.keys import AgentUse, InputHashes
 from tasks.model import Failure, Outcome, Patch, PullRequest
 from tasks.patch_data import PatchData
@@ -22,7 +23,7 @@ DataOf: TypeAlias = Callable[[str, int, str], PatchData]
 _OUTCOME = tuple(
     field.name for field in fields(Outcome) if field.name not in {"task", "files", "patch", "tokens"}
 )
-_ATTEMPT = tuple(field.name for field in fields(StoredAttempt) if field.name != "patch")
+_ATTEMPT = tuple(field.name for field in fields(StoredAttempt) if field.name not in {"patch", "cause"})
 _SHARED_BRANCH = tuple(field.name for field in fields(SharedBranch))
 _ROUND = ("task", "attempt", "number", "seconds", "cost")
 _TOKENS = tuple(field.name for field in fields(Tokens))
@@ -107,12 +108,15 @@ def _pull_request_of(row: "RowMapping") -> PullRequest | None:
 
 def attempt_values(attempt: StoredAttempt) -> dict[str, Any]:
     """Return the row of an attempt."""
-    return {name: getattr(attempt, name) for name in _ATTEMPT} | patch_values(attempt.patch)
+    cause = attempt.cause or Cause(())
+    causes = {"cause_tasks": cause.tasks, "cause_files": cause.files}
+    return {name: getattr(attempt, name) for name in _ATTEMPT} | causes | patch_values(attempt.patch)
 
 
 def attempt_of(row: "RowMapping", data: DataOf) -> StoredAttempt:
     """Return the attempt of a row; `data` gives the text of its patch."""
-    return StoredAttempt(**{name: row[name] for name in _ATTEMPT}, patch=_patch_of(row, data))
+    cause = Cause(row["cause_tasks"], row["cause_files"]) if row["cause_tasks"] else None
+    return StoredAttempt(**{name: row[name] for name in _ATTEMPT}, patch=_patch_of(row, data), cause=cause)
 
 
 def round_values(ended: StoredRound) -> dict[str, Any]:

@@ -299,6 +299,8 @@ class Tables:
         Column("patch_sha256", Text),
         Column("patch_size", Integer),
         Column("log", FilePath),
+        Column("cause_tasks", Names),
+        Column("cause_files", Names),
     )
     rounds = Table(
         "rounds",

@@ -204,6 +204,7 @@ class AttemptState(BaseModel):
     seconds: float
     exit_code: int | None
     error: str | None
+    reason: str | None = Field(default=None, description="Why a task with a result was run again.")
     has_log: bool
     has_diff: bool
     steps: list[StepState] = Field(default_factory=list)

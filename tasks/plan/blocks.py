@@ -50,6 +50,7 @@ class FieldKind(StrEnum):
     AGENT = "Agent"
     IMAGE = "Image"
     MODE = "Execution Mode"
+    ON_CONFLICT = "On Conflict"
     TITLE = "Title"
     DONE = "Done"
     MANUAL = "Manual Verification"
@@ -74,9 +75,11 @@ FIELDS: dict[str, tuple[FieldKind, FileAction | None]] = {
     **{f"files to {word}": (FieldKind.FILES, action) for word, action in ACTIONS.items()},
 }
 
+_BOLD = frozenset({"repairs", "on conflict"})
+"""Fields that only bold text begins: others of these names are prose."""
 _FIELD = re.compile(r"\*\*(?P<name>[^*:\n]{1,60})(?::\*\*|\*\*:)[ \t]*")
 _PLAIN_FIELD = re.compile(
-    rf"(?i)(?:{'|'.join(re.escape(name) for name in FIELDS if name != 'repairs')}|files?\(s\)):[ \t]",
+    rf"(?i)(?:{'|'.join(re.escape(name) for name in FIELDS if name not in _BOLD)}|files?\(s\)):[ \t]",
 )
 """A field that is not bold."""
 _COMMENT_END = re.compile(r"-->|\n[ \t]*\n")

@@ -23,6 +23,7 @@ def checked_batches(
             dependencies=None if draft.links is None else numbers[draft.number],
             mode=draft.mode,
             image=draft.image,
+            on_conflict=draft.on_conflict,
             line=draft.section.line + 1 if draft.explicit else 0,
         )
         for draft in drafts

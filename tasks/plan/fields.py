@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 
+from tasks.conflicts import OnConflict
 from tasks.diagnostics import Report, quoted
 from tasks.durations import parse_duration
 from tasks.model import Check, Mode, Step, StepKind
@@ -203,6 +204,17 @@ class FieldReader:
             hint = "; one after another is `local`" if text.lower().startswith(("seq", "ser")) else ""
             known = ", ".join(Mode)
             self._report.error(line, column, f"unknown mode {quoted(text)}; expected one of {known}{hint}")
+            return None
+
+    def on_conflict(self, text: str, line: int, column: int) -> OnConflict | None:
+        """Return what follows a conflict, as a text names it."""
+        if not text:
+            return None
+        try:
+            return OnConflict(text.lower().rstrip("."))
+        except ValueError:
+            known = ", ".join(OnConflict)
+            self._report.error(line, column, f"expected one of {known}, not {quoted(text)}")
             return None
 
     def agent(self, text: str, line: int, column: int) -> str | None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 
+from tasks.conflicts import OnConflict
 from tasks.diagnostics import Report
 from tasks.durations import parse_duration
 from tasks.model import Mode
@@ -20,8 +21,16 @@ from tasks.plan.links import continues_below, read_links
 from tasks.plan.sections import Field, Kind, Section
 
 OF_BATCH = frozenset(
-    {FieldKind.DEPENDENCIES, FieldKind.MODE, FieldKind.IMAGE, FieldKind.STATUS, FieldKind.COMMIT}
+    {
+        FieldKind.DEPENDENCIES,
+        FieldKind.MODE,
+        FieldKind.ON_CONFLICT,
+        FieldKind.IMAGE,
+        FieldKind.STATUS,
+        FieldKind.COMMIT,
+    }
 )
+_OF_BATCH_ONLY = frozenset({FieldKind.MODE, FieldKind.ON_CONFLICT})
 MESSAGE = re.compile(r"[a-z]+(?:\([^()]*\))?!?: \S")
 """How the message of a commit begins."""
 
@@ -275,7 +284,7 @@ class _Loosener:
     def _accepts(self, item: Field, *, is_bold: bool) -> bool:
         """Whether the value of a field, or what is below it, is what it takes."""
         in_task = self._section.kind is Kind.TASK
-        if (item.kind not in OF_BATCH) if not in_task else item.kind is FieldKind.MODE:
+        if (item.kind not in OF_BATCH) if not in_task else item.kind in _OF_BATCH_ONLY:
             return False
         if item.kind is FieldKind.DEPENDENCIES:
             return _names_others(self._document, item)
@@ -297,6 +306,7 @@ class _Loosener:
             FieldKind.COMMIT: lambda: value != item.value or bool(MESSAGE.match(value)),
             FieldKind.TIMEOUT: lambda: _is_duration(value),
             FieldKind.MODE: lambda: value.lower().rstrip(".") in set(Mode),
+            FieldKind.ON_CONFLICT: lambda: value.lower().rstrip(".") in set(OnConflict),
             FieldKind.AGENT: lambda: is_word and self._is_agent(value),
             FieldKind.IMAGE: lambda: is_word and (is_bold or ":" in value or "/" in value),
         }

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
+from tasks.conflicts import OnConflict
 from tasks.diagnostics import Report
 from tasks.model import Check, DeclaredFile, Mode, Step, Task
 from tasks.plan.blocks import Block, FieldKind
@@ -65,6 +66,7 @@ class BatchDraft:
     tasks: list[Task] = field(default_factory=list)
     links: list[Link] | None = None
     mode: Mode | None = None
+    on_conflict: OnConflict | None = None
     image: str | None = None
     done: bool = False
     commit: str | None = None
@@ -203,6 +205,8 @@ class SectionReader:
                 batch.done = self._fields.completed(text, line, column)
             elif item.kind is FieldKind.MODE:
                 batch.mode = self._fields.mode(text, line, column)
+            elif item.kind is FieldKind.ON_CONFLICT:
+                batch.on_conflict = self._fields.on_conflict(text, line, column)
             else:
                 batch.image = text or None
 
@@ -304,7 +308,7 @@ class SectionReader:
             (draft.done if item.kind is FieldKind.DONE else draft.manual).extend(fields.items(item))
         elif item.kind is FieldKind.COMMIT:
             draft.commit, rest = fields.message(item)
-        elif item.kind is FieldKind.MODE:
+        elif item.kind in {FieldKind.MODE, FieldKind.ON_CONFLICT}:
             self._report.error(
                 item.line + 1, item.column, f"**{item.label}:** belongs to a batch, not to a task"
             )

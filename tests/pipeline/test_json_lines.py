@@ -46,7 +46,7 @@ OUTCOME = {  # the required fields; the page may have more
 def many(project: Project) -> Done:
     """A run with nearly every kind of event."""
     plan = project.tasks(MANY, fields=FIELDS, batches={"3": "**Dependencies:** None"})
-    return project.run(plan).expect(1)
+    return project.run(plan, "--on-conflict", "stop").expect(1)
 
 
 def test_every_line_has_the_documented_fields(many: Done) -> None:

@@ -97,6 +97,8 @@ def _attempt_record(attempt: StoredAttempt) -> dict[str, object]:
         "finished_at": timestamp(attempt.finished_at) if attempt.finished_at else None,
         "seconds": round(attempt.seconds, 3),
         "error": attempt.error,
+        "start": attempt.start,
+        "reason": str(attempt.cause) if attempt.cause else None,
         "log": str(attempt.log) if attempt.log else None,
     }
 
@@ -138,6 +140,8 @@ def status(run_name: str | None, repo: Path, *, as_json: bool) -> None:
                 state = "interrupted" if is_dead(store, run, environment()) else "running"
                 where = f"{attempt.worktree} {attempt.task}"
                 click.echo(printable(f"{where} {state}, started at {since}: {attempt.title}"))
+            if attempt.cause:
+                click.echo(printable(f"task {attempt.task}, attempt {attempt.number}: {attempt.cause}"))
         if found := store.conflicts(run.id):
             has_batches = _has_batches(run)
             for conflict in found:

@@ -1,7 +1,7 @@
 """Start points of tasks and results of batches: commits that are merged without a checkout. Blocking."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from containers.git.repository import Merge, Repository, Signature
@@ -18,13 +18,15 @@ class StartPoint:
     """A commit that a task or batch starts from.
 
     `branch` is the branch that will hold it, `None` for the run's base. `builds_on` are the tasks whose
-    changes are in it. If there is no such commit, `obstacle` says why.
+    changes are in it. If there is no such commit, `obstacle` says why; `has_conflict` is whether that is a
+    conflict of patches that were to be merged.
     """
 
     commit: str
     branch: str | None = None
     builds_on: tuple[str, ...] = ()
     obstacle: str | None = None
+    has_conflict: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class Bases:
         keep_going: Whether a batch builds on the patches that merge, if two others conflict.
         signature: Author and date of the merges, the same each time that the run is resumed.
         repair: Whether a merge that is there already may be damaged; it is then made again.
+        stacked: Tasks that were run again, each with those on top of which; see `stack`.
     """
 
     def __init__(  # noqa: PLR0913 - the parts of one value, named by every caller
@@ -60,8 +63,10 @@ class Bases:
         keep_going: bool,
         signature: Signature | None = None,
         repair: bool = False,
+        stacked: Mapping[str, tuple[str, ...]] | None = None,
     ) -> None:
         self._repair = repair
+        self._stacked = dict(stacked or {})
         self._signature = signature
         self._repository = repository
         self._plan = plan
@@ -85,12 +90,43 @@ class Bases:
         starts = [self._results[number].start for number in tops]
         return self._join(starts, "batch-" + "-".join(map(str, tops)))
 
-    def task_start(self, task: Task, start: StartPoint, outcomes: Mapping[str, Outcome]) -> StartPoint:
-        """Return the start point of a task: that of its batch, merged with the tasks that it names."""
+    def stack(self, task: str, others: Iterable[str] = ()) -> None:
+        """Let a task start from other tasks of its batch too, as if it named them; it is run again."""
+        self._stacked[task] = tuple(dict.fromkeys((*self._stacked.get(task, ()), *others)))
+
+    def was_rerun(self, task: str) -> bool:
+        """Whether a task was run again after it had a result."""
+        return task in self._stacked
+
+    def below(self, task: Task) -> tuple[str, ...]:
+        """Return the tasks that a task starts from: those that it needs, and those that it is stacked on."""
+        needed = (one.id for one in needed_tasks(self._plan, task))
+        return tuple(dict.fromkeys((*needed, *self._stacked.get(task.id, ()))))
+
+    def in_line(self, batch: Batch) -> list[Task]:
+        """Return the tasks of a batch as if each named those that it is stacked on, to select those `ready`."""
+        return [
+            replace(task, dependencies=(*task.dependencies, *on))
+            if (on := self._stacked.get(task.id))
+            else task
+            for task in batch.tasks
+        ]
+
+    def task_start(
+        self, task: Task, start: StartPoint, outcomes: Mapping[str, Outcome], on: Iterable[str] = ()
+    ) -> StartPoint:
+        """Return the start point of a task: that of its batch, merged with the tasks that it starts from.
+
+        Args:
+            task: The task.
+            start: The start point of its batch.
+            outcomes: The outcomes of the tasks that have ended, by id.
+            on: Tasks that it would be stacked on too.
+        """
         named = []
-        for name in (needed.id for needed in needed_tasks(self._plan, task)):
-            outcome = outcomes[name]
-            if outcome.commit and name not in start.builds_on:
+        for name in dict.fromkeys((*self.below(task), *on)):
+            outcome = outcomes.get(name)
+            if outcome and outcome.commit and name not in start.builds_on:
                 if conflict := self._left_out(name):
                     return StartPoint(start.commit, obstacle=f"it depends on task {name}, but {conflict}")
                 named.append(outcome)
@@ -98,11 +134,21 @@ class Bases:
         return self._join([start, *lineage], f"{task.id}-base")
 
     def close(self, batch: Batch, start: StartPoint, outcomes: Mapping[str, Outcome]) -> BatchResult:
+        """Merge the patches of a batch for those that build on it, and return the result."""
+        result = self.merged(batch, start, outcomes)
+        self.keep(batch, result)
+        return result
+
+    def keep(self, batch: Batch, result: BatchResult) -> None:
+        """Let the batches that build on one start from its result."""
+        self._results[batch.number] = result
+
+    def merged(self, batch: Batch, start: StartPoint, outcomes: Mapping[str, Outcome]) -> BatchResult:
         """Merge the patches of a batch in the plan's order, without those that conflict with earlier ones."""
         changed = [o for task in batch.tasks if (o := outcomes.get(task.id)) and o.commit]
         if not self._is_built_on(batch) and _cannot_conflict(changed):
             # No batch needs the merged commit; this saves three git calls per task.
-            return self._results.setdefault(batch.number, BatchResult(start))
+            return BatchResult(start)
         commit, merged, conflicts = start.commit, list[Outcome](), list[Conflict]()
         for outcome in changed:
             merge = self._merge(commit, outcome.commit or "", f"batch {batch.number}")
@@ -112,12 +158,10 @@ class Bases:
                 commit = merge.commit
                 merged.append(outcome)
         branch = start.branch if commit == start.commit else self._branch(f"batch-{batch.number}")
-        result = BatchResult(
+        return BatchResult(
             StartPoint(commit, branch, (*start.builds_on, *(outcome.task for outcome in merged))),
             tuple(conflicts),
         )
-        self._results[batch.number] = result
-        return result
 
     def _is_built_on(self, batch: Batch) -> bool:
         return any(batch.number in foundations(self._plan, other.number) for other in self._plan.batches)
@@ -147,7 +191,9 @@ class Bases:
             if merge.commit is None:
                 files = ", ".join(merge.conflicts)
                 return StartPoint(
-                    joined.commit, obstacle=f"tasks {' and '.join(builds_on)} conflict in {files}"
+                    joined.commit,
+                    obstacle=f"tasks {' and '.join(builds_on)} conflict in {files}",
+                    has_conflict=True,
                 )
             branch = {joined.commit: joined.branch, start.commit: start.branch}.get(
                 merge.commit, self._branch(name)

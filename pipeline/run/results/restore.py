@@ -25,6 +25,7 @@ def make_bases(  # noqa: PLR0913 - the parts of one value
     keep_going: bool,
     branch: Callable[[str], str] = str,
     repair: bool = False,
+    stacked: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Bases:
     """Return the start points of a run.
 
@@ -35,6 +36,7 @@ def make_bases(  # noqa: PLR0913 - the parts of one value
         keep_going: Whether a batch builds on the patches that merge.
         branch: Returns the branch name for the id of a task or of a batch.
         repair: Whether a merge that is there already may be damaged.
+        stacked: Tasks that were run again, each with those on top of which.
     """
     return Bases(
         repository=repository,
@@ -45,6 +47,7 @@ def make_bases(  # noqa: PLR0913 - the parts of one value
         keep_going=keep_going,
         signature=signature(run, run.started_at),
         repair=repair,
+        stacked=stacked,
     )
 
 
@@ -111,12 +114,11 @@ def restore_run(
     """
     for batch in plan.batches:
         start, started = bases.batch_start(batch), set[str]()
-        while tasks := ready(batch.tasks, set(started), started):
+        while tasks := ready(bases.in_line(batch), set(started), started):
             for task in tasks:
                 started.add(task.id)
                 if (outcome := outcomes.get(task.id)) is None or not outcome.commit:
                     continue
-                if task.dependencies:
-                    bases.task_start(task, start, outcomes)
+                bases.task_start(task, start, outcomes)
                 restore_commit(repository, run, task, outcome)
         bases.close(batch, start, outcomes)

@@ -18,6 +18,7 @@ from pipeline.run.stored.continuations import continuations
 from pipeline.run.stored.open_store import open_store
 from pipeline.run.stored.recovery import CUT_OFF, make_store_work
 from pipeline.run.stored.set_aside import take_set_aside
+from pipeline.run.stored.stacks import stacks
 from pipeline.run.stored.status import RunStateError, current_status, is_kept, is_settled
 from pipeline.store.records import Run, StoredTask
 from pipeline.store.store import Store
@@ -90,6 +91,7 @@ def claim_and_resume(  # noqa: PLR0913 - how a run is resumed, all of it named
         continuations(store, run.id, keep=keep),
         _seconds_so_far(run, stored.values()),
         store.spent(run.id),
+        stacks(store, run.id),
     )
     return ClaimedRun(store.run(run.id), prepared, before)
 

@@ -181,6 +181,7 @@ def _attempt_state(item: StoredAttempt, steps: Sequence[StoredStep], *, has_log:
         seconds=item.seconds,
         exit_code=item.exit_code,
         error=item.error and without_surrogates(item.error),
+        reason=without_surrogates(str(item.cause)) if item.cause else None,
         has_log=has_log,
         has_diff=item.patch is not None and bool(item.patch.diff),
         steps=[
@@ -229,7 +230,7 @@ def _task_values(snapshot: Snapshot, task: Task, running: StoredAttempt | None) 
 
 
 def _task_status(task: Task, stored: StoredTask | None, *, running: bool) -> TaskStatus:
-    if stored is None:
+    if stored is None or running:
         return "in_progress" if running else "pending"
     if stored.pull_request:
         return "merged" if stored.pull_request.action == "merged" else "pr_created"
@@ -240,6 +241,9 @@ def running_attempts(snapshot: Snapshot) -> Mapping[str, StoredAttempt]:
     """Return the running attempts by task."""
     if not snapshot.status.is_active:
         return {}
+    known = {task: item.attempt for task, item in snapshot.tasks.items()}  # a task that runs again has a result
     return {
-        item.task: item for item in snapshot.attempts if item.status is None and item.task not in snapshot.tasks
+        item.task: item
+        for item in snapshot.attempts
+        if item.status is None and item.number > known.get(item.task, 0)
     }

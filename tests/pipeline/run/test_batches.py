@@ -153,7 +153,9 @@ CONFLICT = {
 
 def test_conflict_names_tasks_and_files_and_dependents_are_skipped(project: Project) -> None:
     batches = {"3": "**Dependencies:** None"}
-    done = project.run(project.tasks({**CONFLICT, "3.1": "touch three"}, batches=batches)).expect(1)
+    done = project.run(
+        project.tasks({**CONFLICT, "3.1": "touch three"}, batches=batches), "--on-conflict", "stop"
+    ).expect(1)
 
     (conflict,) = done.events("conflict")
     assert (conflict["batch"], conflict["tasks"], conflict["files"]) == (1, ["1.1", "1.3"], ["same.txt"])
@@ -174,14 +176,14 @@ def test_conflict_names_tasks_and_files_and_dependents_are_skipped(project: Proj
 
 
 def test_conflict_is_reported_before_next_batch(project: Project) -> None:
-    done = project.run(project.tasks(CONFLICT))
+    done = project.run(project.tasks(CONFLICT), "--on-conflict", "stop")
 
     names = [record["event"] for record in done.records]
     assert names.index("conflict") < [i for i, name in enumerate(names) if name == "batch_started"][1]
 
 
 def test_keep_going_builds_on_patches_that_merge(project: Project) -> None:
-    done = project.run(project.tasks(CONFLICT), "--keep-going").expect(0)
+    done = project.run(project.tasks(CONFLICT), "--keep-going", "--on-conflict", "stop").expect(0)
 
     assert done.statuses["2.1"] == "changed"
     assert project.show("patchyard/demo/2.1:same.txt") == "one"
@@ -191,7 +193,8 @@ def test_task_depending_on_both_sides_of_a_conflict_is_skipped(project: Project)
     scripts = {"1.1": "echo 1 > same", "1.2": "echo 2 > same", "1.3": "touch both", "2.1": "touch more"}
     fields = {"1.3": "**Dependencies:** Task 1.1, Task 1.2", "2.1": "**Dependencies:** Task 1.2"}
 
-    done = project.run(project.tasks(scripts, fields=fields), "--keep-going").expect(1)
+    plan = project.tasks(scripts, fields=fields)
+    done = project.run(plan, "--keep-going", "--on-conflict", "stop").expect(1)
 
     assert done.statuses == {"1.1": "changed", "1.2": "changed", "1.3": "skipped", "2.1": "skipped"}
     assert "tasks 1.1 and 1.2 conflict in same" in done.outcome("1.3")["error"]

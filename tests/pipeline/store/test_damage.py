@@ -87,7 +87,7 @@ def damage(path: Path, table: str, column: str, value: object) -> None:
 def finished_run(project: Project) -> tuple[Path, str]:
     """Return a plan of two tasks that change the same file, and its run."""
     plan = project.tasks({"1.1": "echo a > same", "1.2": "echo b > same"})
-    run = project.run(plan).run
+    run = project.run(plan, "--on-conflict", "stop").run
     with Store.beside(project.root / ".git") as store:
         store.keep_shared_branches(run, [SharedBranch("plan", "b", "c" * 40, tip="d" * 40)])
     return plan, run

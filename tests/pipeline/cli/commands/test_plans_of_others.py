@@ -35,7 +35,7 @@ def test_words_of_the_native_format_are_not_used(project: Project, *, converted:
         plan = source
 
     dry = project.call("run", plan, "--agent", AGENT, "--dry-run").expect(0).out
-    said = project.call("run", plan, "--agent", AGENT).expect(0).out
+    said = project.call("run", plan, "--agent", AGENT, "--on-conflict", "stop").expect(0).out
     status = project.call("status").expect(0).out
     reports = [project.call("report", "--format", name).expect(0).out for name in ("markdown", "junit", "html")]
 
