@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import anyio
@@ -12,6 +12,7 @@ from containers.agents.prompt import agent_step
 from containers.runner import Job, Runner
 from containers.task_log import RunnerError
 from containers.worktrees.worktree import Worktree
+from tasks.agent_report import AgentReport, Tokens
 from tasks.model import Step, StepKind, StepResult
 from tasks.secrets import Secrets
 
@@ -33,7 +34,7 @@ class Recorder:
     """The results with which rounds have ended."""
 
     async def step_started(self, number: int, step: Step) -> None:
-        assert step.kind is StepKind.RUN
+        assert step.kind in {StepKind.RUN, StepKind.AGENT}
         self.events.append(("started", number))
 
     async def step_finished(self, number: int, result: StepResult) -> None:
@@ -199,6 +200,21 @@ class Contract:
     async def test_prefix_of_a_secret_is_not_masked(self, place: Place) -> None:
         results = await place.run(place.job("printf tok-4c1f", "echo -99aa-secret", secrets={"KEY": SECRET}))
         assert [result.tail for result in results] == ["tok-4c1f", "-99aa-secret\n"]
+
+    async def test_output_of_an_agent_is_read_shown_and_kept(self, place: Place) -> None:
+        said = '{"type":"item.completed","item":{"type":"agent_message","text":"I wr\\u006fte it."}}'
+        used = '{"type":"turn.completed","usage":{"input_tokens":1200,"output_tokens":20}}'
+        printed = f"echo starting; printf '%s\\n' '{said}' '{used}'"
+        steps = (script(printed), replace(script(printed), kind=StepKind.AGENT, title="codex"))
+        results = await place.run(replace(place.job(*steps), format="codex"))
+
+        assert results[0].report is None
+        assert results[1].report == AgentReport(None, Tokens(1200, 20), "I wrote it.")
+        shown = "starting\nI wrote it.\n[the agent used 1,200 tokens in, 20 tokens out]\n"
+        assert results[1].tail == shown
+        assert place.log.endswith(f"\n$ codex\n{shown}[exit code 0, N s]\n")
+        raw = place.directory / "task.raw.log"
+        assert raw.read_text() == f"starting\n{said}\n{used}\n"
 
     async def test_standard_input_has_the_text_of_the_step(self, place: Place) -> None:
         text = "déjà vu\n" * 50_000
