@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from containers.filesystem import open_regular
+from containers.raw_log import raw_log_path
 from pipeline.cli.options import database_option, repo_option
 from pipeline.cli.process import environment, repository_and_store
 from pipeline.console import outcome_table, show, table
@@ -183,14 +184,18 @@ def _task_of(store: Store, run: Run, task: str) -> StoredTask:
 @repo_option
 @database_option
 @click.option("--follow", "-f", is_flag=True, help="Keep printing as the log grows, until the task has ended.")
+@click.option("--raw", is_flag=True, help="Print what the task's agent printed, as it was.")
 @attempt_option
-def logs(run_name: str, task: str, repo: Path, *, follow: bool, number: int | None) -> None:
+def logs(  # noqa: PLR0913 - one per option
+    run_name: str, task: str, repo: Path, *, follow: bool, raw: bool, number: int | None
+) -> None:
     """Print the output of TASK in RUN."""
     with repository_and_store(repo) as (repository, store):
         run = store.run(run_name)
         numbers = [attempt.number for attempt in store.attempts(run.id, task)]
         wanted = number or max(numbers, default=1)
-        path = log_path(run_directory(repository.common, run.id), task, wanted)
+        shown = log_path(run_directory(repository.common, run.id), task, wanted)
+        path = raw_log_path(shown) if raw else shown
 
         def ended() -> bool:
             return (
@@ -206,6 +211,11 @@ def logs(run_name: str, task: str, repo: Path, *, follow: bool, number: int | No
                 outcome = _task_of(store, run, task).outcome
                 why = outcome.error or ("its result was cached" if outcome.cached else "the log was removed")
                 which = f"attempt {number} of task {task}" if number else f"task {task}"
+                if raw and shown.exists():
+                    why = (
+                        "it has no agent whose output is shown otherwise, so `patchyard logs` prints all of it"
+                    )
+                    raise UnknownRunError(f"{which} of run {run.id} has no raw log: {why}")
                 raise UnknownRunError(f"{which} of run {run.id} has no log ({outcome.status}): {why}")
             time.sleep(POLL_INTERVAL)
         _print_log(path, ended)

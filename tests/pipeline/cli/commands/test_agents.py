@@ -82,7 +82,9 @@ def test_tokens_and_last_message_of_an_agent_are_stored_and_shown(
         "$ mine\nstarting\nI used ***, @you.\n"
         "[the agent used 12,345 tokens in, 400 of them cached, 20 tokens out]\n[exit code 0"
     )
-    assert project.log(done.run, "1.1.raw").startswith("starting\n{")
+    raw = project.call("logs", done.run, "1.1", "--raw").expect().out
+    assert raw.startswith("starting\n{")
+    assert project.log(done.run, "1.1.raw") == raw
 
     stored = json.loads(project.call("status", "--json").out)["tasks"][0]
     assert (stored["tokens"], stored["said"]) == (tokens, said)

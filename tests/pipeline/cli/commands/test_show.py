@@ -52,6 +52,11 @@ def test_logs_prints_what_a_task_printed(project: Project, ended: Done) -> None:
 
     assert "said\n" in log
     assert log == project.log(ended.run, "1.1")
+    raw = project.call("logs", ended.run, "1.1", "--raw").expect(2).err
+    assert raw == (
+        f"patchyard: task 1.1 of run {ended.run} has no raw log: "
+        "it has no agent whose output is shown otherwise, so `patchyard logs` prints all of it\n"
+    )
     assert project.call("logs", "latest", "1.3", "--follow").expect(0).out.count("last words\n") == 1
 
 
