@@ -23,8 +23,10 @@ from pipeline.cli.options import (
     reading_options,
     repo_option,
     run_options,
+    setting_option,
 )
 from pipeline.cli.process import INTERRUPTED, configure_streams, discard_output, environment, exit_with
+from pipeline.config.settings import SETTINGS
 from tasks.errors import PatchyardError, first_error
 from tasks.text import printable
 
@@ -151,6 +153,7 @@ def run(  # noqa: PLR0913 - the command's own parameters
 @plan_arguments
 @repo_option
 @reading_options
+@setting_option(SETTINGS["serialize"])
 @click.option("--graph", is_flag=True, help="Show only which tasks wait for which, and why.")
 @click.option(
     "--format",

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,18 @@ from pipeline.events import now, timestamp
 from pipeline.run.call.plan_file import parse_plan, read_plan, with_existing_neighbours
 from pipeline.run.call.prepare import Call, Prepared, check_agents, left_out_warning, prepare
 from pipeline.run.call.task_spec import TaskSpec, resolve_batches
+from tasks.conflicts import Serialize
 from tasks.dialects.wording import named, nothing_left, nothing_to_start
 from tasks.graph import edges, longest_chain, mermaid, text_lines, waves
 from tasks.model import NATIVE, Plan
+from tasks.overlaps import overlaps, serialized
 from tasks.plan.parser import Diagnostic
 from tasks.text import plural, printable
 
 CHAIN = 20
 """Maximum number of tasks of a chain that is shown."""
+OVERLAPS = 10
+"""Maximum number of files that several tasks change which are shown."""
 
 
 def show_plan(call: Call, *, as_json: bool) -> int:
@@ -119,6 +124,7 @@ def check_plan(  # noqa: PLR0913 - what is checked, and how it is shown
         return BAD_PLAN
     settings = sources.resolve(parsed.plan.settings)
     plan = with_existing_neighbours(parsed.plan, repository, settings.base or "HEAD")
+    plan = serialized(plan) if settings.serialize is Serialize.DECLARED else plan
     batches = resolve_batches(plan, settings)
     check_agents(batches, settings, environ)
     if graph:
@@ -128,6 +134,7 @@ def check_plan(  # noqa: PLR0913 - what is checked, and how it is shown
         return 0
     _show_reading(plan, as_json=as_json)
     grants = needed_grants(sources, parsed.plan.settings, path, root, parsed.plan.batches)
+    _show_overlaps(plan, as_json=as_json)
     _show_grants(grants, path, root, environ, as_json=as_json)
     waits = edges(plan)
     for spec in (spec for batch in batches for spec in batch.tasks):
@@ -165,6 +172,22 @@ def _show_reading(plan: Plan, *, as_json: bool) -> None:
         )
         for name in plan.neighbours:
             click.echo(printable(f"to be read with it: {name}"))
+
+
+def _show_overlaps(plan: Plan, *, as_json: bool) -> None:
+    """Print which tasks of a batch declare to change the same file, at most `OVERLAPS` of them."""
+    found = overlaps(plan)
+    for one in found[:OVERLAPS]:
+        if as_json:
+            click.echo(json.dumps(_event("overlap") | asdict(one)))
+            continue
+        where = f" of batch {one.batch}" if plan.has_batches else ""
+        names = ", ".join(one.tasks[:CHAIN]) + ("…" if len(one.tasks) > CHAIN else "")
+        click.echo(printable(f"tasks {names}{where} change the same file: {one.path}"))
+    if len(found) > OVERLAPS and not as_json:
+        click.echo(f"and {plural(len(found) - OVERLAPS, 'more file')}")
+    if found and not as_json:
+        click.echo("such tasks may conflict; `--serialize declared` lets them wait for each other")
 
 
 def _plan_record(plan: Plan) -> dict[str, Any]:

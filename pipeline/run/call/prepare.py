@@ -21,7 +21,9 @@ from pipeline.run.paths import run_directory
 from pipeline.run.results.commits import committer_of
 from pipeline.store.records import Run
 from pipeline.store.run_options import PublishOptions, Selection, StoredCall
+from tasks.conflicts import Serialize
 from tasks.model import Mode, Plan, RunStatus
+from tasks.overlaps import serialized
 from tasks.plan.parser import Diagnostic, PlanError
 from tasks.schedule import left_out, select
 from tasks.secrets import Secrets
@@ -104,6 +106,7 @@ def prepare(call: Call, *, plan_text: str | None = None, base: str | None = None
         end_batch=selection.end_batch,
         tasks=selection.tasks,
     )
+    plan = serialized(plan) if settings.serialize is Serialize.DECLARED else plan
     batches = resolve_batches(plan, settings)
     check_agents(batches, settings, call.environ)
     batches = _pin_locked_images(batches, settings, repository.root)
