@@ -57,7 +57,7 @@ class Tokens:
         return bool(self.known)
 
     def __add__(self, other: "Tokens") -> "Tokens":
-        """Return the sum; what only one of them says is as that says."""
+        """Return the sum, at most `MOST_TOKENS`; what only one of them says is as that says."""
         return Tokens(
             _sum(self.input, other.input), _sum(self.output, other.output), _sum(self.cached, other.cached)
         )
@@ -107,4 +107,6 @@ def _short(count: int) -> str:
 
 
 def _sum(one: int | None, other: int | None) -> int | None:
-    return other if one is None else one if other is None else one + other
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one + other, MOST_TOKENS)

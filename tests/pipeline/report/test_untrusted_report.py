@@ -177,6 +177,9 @@ FORGED: list[tuple[Change, str]] = [
         lambda report: first(report).update(batch=-1),
         "or the costs of task 1.1 are negative",
     ),
+    (lambda report: first(report).update(tokens={"input": -1}), "the tokens of task 1.1 are negative"),
+    (lambda report: first(report).update(tokens={"input": 2**70}), "tokens.input: out of range"),
+    (lambda report: first(report).update(said="a\0b"), "said: not valid Unicode"),
     (
         lambda report: first(report)["steps"][0].update(number=-5),
         "are not numbered from 1",

@@ -94,7 +94,7 @@ def test_what_an_agent_says_is_on_the_page_and_in_the_api(server: Serving, proje
 
     text = page(server, f"/runs/{done.run}/tasks/1.1").text
     assert f'<h3>What the agent says</h3>\n<pre class="about" tabindex="0">Done.\n{ESCAPED}</pre>' in text
-    assert "<li>12k in, 20 out tokens</li>" in text
+    assert "<li>tokens: 12k in, 20 out</li>" in text
     task = server.tasks(done.run)["1.1"]
     assert (task["cost"], task["tokens"]) == (None, {"input": 12345, "output": 20})
     assert task["said"] == f"Done.\n{NASTY}"
