@@ -6,7 +6,6 @@ are. Owners, access control lists and extended attributes are not copied. Paths 
 of many thousand files take longer than the system does.
 """
 
-import errno
 import fcntl
 import os
 import stat
@@ -16,8 +15,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 FICLONE = getattr(fcntl, "FICLONE", 0x40049409)
-CANNOT_CLONE = frozenset({errno.EOPNOTSUPP, errno.EXDEV, errno.ENOTTY, errno.ENOSYS, errno.EINVAL})
-"""Errors after which no file of the same file system is tried."""
 CHUNK = 1 << 20
 
 
@@ -37,64 +34,15 @@ class Found(NamedTuple):
     relative: str
 
 
-class FileCopier:
-    """Copies single files; remembers which file systems cannot clone them."""
-
-    def __init__(self) -> None:
-        self._cannot_clone: set[int] = set()
-
-    def copy(self, source: str, destination: str) -> int:
-        """Copy a regular file, with mode and times, and return the number of bytes written. Blocking.
-
-        Raises:
-            FileExistsError: Something is there.
-            OSError: It cannot be copied.
-        """
-        reading = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        try:
-            status = os.fstat(reading)
-            if not stat.S_ISREG(status.st_mode):
-                return 0
-            mode = stat.S_IMODE(status.st_mode)
-            writing = os.open(
-                destination, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode | stat.S_IWUSR
-            )
-            try:
-                written = (
-                    0
-                    if self._clone(reading, writing, status.st_dev)
-                    else _write(reading, writing, status.st_size)
-                )
-                os.fchmod(writing, mode)
-                os.utime(writing, ns=(status.st_atime_ns, status.st_mtime_ns))
-            finally:
-                os.close(writing)
-        finally:
-            os.close(reading)
-        return written
-
-    def _clone(self, reading: int, writing: int, device: int) -> bool:
-        if device in self._cannot_clone:
-            return False
-        try:
-            fcntl.ioctl(writing, FICLONE, reading)
-        except OSError as error:
-            if error.errno in CANNOT_CLONE:
-                self._cannot_clone.add(device)
-            return False
-        return True
-
-
 class TreeCopier:
     """Copies directories, files and links into a directory, which it never leaves through a link in it.
 
     `files` and `size` count the files that were not cloned, and their bytes.
     """
 
-    def __init__(self, copier: FileCopier, top: Path) -> None:
+    def __init__(self, top: Path) -> None:
         self.files = 0
         self.size = 0
-        self._copier = copier
         self._top = top.resolve()
         self._entered = {"": True}
         self._modes: list[tuple[Path, int]] = []
@@ -113,7 +61,7 @@ class TreeCopier:
             with suppress(FileExistsError):
                 if kind is Kind.LINK:
                     Path(destination).symlink_to(Path(source).readlink())
-                elif written := self._copier.copy(source, destination):
+                elif written := copy_file(source, destination):
                     self.files += 1
                     self.size += written
 
@@ -139,13 +87,51 @@ class TreeCopier:
         return is_inside
 
 
+def copy_file(source: str, destination: str) -> int:
+    """Copy a regular file, with mode and times, and return the number of bytes written. Blocking.
+
+    Raises:
+        FileExistsError: Something is there.
+        OSError: It cannot be copied.
+    """
+    reading = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        status = os.fstat(reading)
+        if not stat.S_ISREG(status.st_mode):
+            return 0
+        mode = stat.S_IMODE(status.st_mode)
+        writing = os.open(
+            destination, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode | stat.S_IWUSR
+        )
+        try:
+            written = 0 if _clone(reading, writing) else _write(reading, writing, status.st_size)
+            os.fchmod(writing, mode)
+            os.utime(writing, ns=(status.st_atime_ns, status.st_mtime_ns))
+        finally:
+            os.close(writing)
+    finally:
+        os.close(reading)
+    return written
+
+
+def _clone(reading: int, writing: int) -> bool:
+    """Clone an open file, if that is possible; to find out costs a few microseconds."""
+    try:
+        fcntl.ioctl(writing, FICLONE, reading)
+    except OSError:
+        return False
+    return True
+
+
 def _write(reading: int, writing: int, size: int) -> int:
     """Copy the content of an open file within the kernel if it can, and return the number of bytes."""
     written = 0
     with suppress(AttributeError, OSError):  # not on this system, or not between these file systems
         while written < size and (count := os.copy_file_range(reading, writing, size - written)):
             written += count
-    while data := os.read(reading, CHUNK):
-        os.write(writing, data)
-        written += len(data)
+    while rest := memoryview(os.read(reading, CHUNK)):
+        while rest:
+            count = os.write(writing, rest)
+            written += count
+            rest = rest[count:]
     return written

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
 from containers.git.repository import Repository
-from containers.worktrees.cloning import FileCopier, Found, Kind, TreeCopier
+from containers.worktrees.cloning import Found, Kind, TreeCopier
 from tasks.errors import PatchyardError
 from tasks.sizes import format_size
 
@@ -46,7 +46,6 @@ class Copies:
         self._repository = repository
         self._worktrees = worktrees
         self._on_notice = on_notice
-        self._copier = FileCopier()
         self._noticed = False
         self.patterns = tuple(_checked(pattern) for pattern in patterns)
         self._digest: str | None = None
@@ -57,7 +56,7 @@ class Copies:
         Raises:
             CopyError: A file cannot be copied, or points outside the repository.
         """
-        tree = TreeCopier(self._copier, worktree)
+        tree = TreeCopier(worktree)
         for found in self._found():
             try:
                 tree.copy(found)

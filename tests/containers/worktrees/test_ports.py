@@ -7,7 +7,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from repositories import Clone
 
+from containers.git.repository import Repository
+from containers.worktrees.pool import Pool
 from containers.worktrees.ports import HIGHEST_PORT, Ports, is_free
 from containers.worktrees.worktree import PoolError
 
@@ -17,6 +20,11 @@ BASE = 23000
 @pytest.fixture
 def locks(tmp_path: Path) -> Path:
     return tmp_path / "ports"
+
+
+@pytest.fixture
+def repository(clone: Clone) -> Repository:
+    return Repository.open(clone.path, clone.user.environ)
 
 
 @contextmanager
@@ -126,3 +134,23 @@ def test_no_link_of_another_user_is_followed(locks: Path, tmp_path: Path, what: 
     with pytest.raises(PoolError, match=r"cannot lock ports in .*ports: "):
         taken(Ports(BASE, 10, directory=locks), 1)
     assert not list(elsewhere.iterdir())
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("blockbuster")
+async def test_a_worktree_in_place_of_one_that_is_set_aside_has_other_ports(
+    clone: Clone, repository: Repository, locks: Path, tmp_path: Path
+) -> None:
+    """What a task left may still listen at the old ones."""
+    ports = Ports(BASE, 10, directory=locks)
+    async with Pool(repository, tmp_path / "pool", 2, ports=ports) as pool:
+        one, other = await pool.acquire(clone.head), await pool.acquire(clone.head)
+        await pool.release(one, in_quarantine=True)
+        third = await pool.acquire(clone.head)
+        assert [worktree.slot for worktree in (one, other, third)] == [1, 2, 3]
+        assert len({worktree.port for worktree in (one, other, third)}) == 3
+        await pool.release(other)
+        again = await pool.acquire(clone.head)
+        assert (again.slot, again.port) == (2, other.port)
+    async with Pool(repository, tmp_path / "pool", 1, ports=Ports(BASE, 10, directory=locks)) as pool:
+        assert (await pool.acquire(clone.head)).port == one.port, "all are free again"
