@@ -125,8 +125,11 @@ class LocalRunner:
                     await self._step(number, step, processes, watcher, results)
                     if not results[-1].ok:
                         break
-                steps = await watcher.next_round(results[-1])
-                processes.round += not job.is_teardown
+                began = monotonic()
+                following = await watcher.next_round(results[-1])
+                processes.deadline.extend(monotonic() - began)  # it may have waited for a provider
+                steps = following.steps if following else ()
+                processes.round = following.number if following else 0
         finally:
             with CancelScope(shield=True):
                 await run_to_end(processes.close)

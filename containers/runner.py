@@ -54,6 +54,14 @@ class Job:
     format: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Round:
+    """Steps over what others left; `number` is the value of `ROUND_VARIABLE`."""
+
+    steps: tuple[Step, ...]
+    number: int
+
+
 class Watcher(Protocol):
     """Receives the start and end of each step; `number` counts from 1. A runner awaits each call."""
 
@@ -63,8 +71,8 @@ class Watcher(Protocol):
     async def step_finished(self, number: int, result: StepResult) -> None:
         """Handle the end of step `number`, in any way; what this stores is durable when it returns."""
 
-    async def next_round(self, last: StepResult) -> tuple[Step, ...]:
-        """Return the steps of another round, over what the last one left; empty to end the task.
+    async def next_round(self, last: StepResult) -> Round | None:
+        """Return another round, over what the last one left; `None` to end the task. May take long.
 
         Called when the steps of a round have ended, and their changes are in the worktree's directory, with the
         result of the last of them.
@@ -126,6 +134,10 @@ class Deadline:
     def passed(self) -> bool:
         """Whether the time limit has passed."""
         return self.remaining <= 0
+
+    def extend(self, seconds: float) -> None:
+        """Move the deadline: the task did not run for some seconds."""
+        self._at += seconds
 
     @property
     def remaining(self) -> float:

@@ -19,7 +19,9 @@ from pipeline.events import (
     TaskFinished,
     TaskRerun,
     TaskStarted,
+    TaskWaiting,
     as_json,
+    local_time,
     now,
 )
 from tasks.model import Outcome, Status
@@ -100,7 +102,7 @@ def _exit_code(code: int | None) -> str:
     return "no exit code" if code is None else f"exit code {code}"
 
 
-def line(event: Event) -> str | None:  # noqa: C901, PLR0911 - one return per event type
+def line(event: Event) -> str | None:  # noqa: C901, PLR0911, PLR0912 - one return per event type
     """Return an event as one line of text, without its time; `None` for an event that is not shown."""
     match event:
         case RunStarted():
@@ -119,6 +121,9 @@ def line(event: Event) -> str | None:  # noqa: C901, PLR0911 - one return per ev
         case RepairStarted():
             why = f"{event.step}: {_exit_code(event.exit_code)}"
             return f"{event.worktree} {event.task} try {event.round} of {event.rounds}, after {why}"
+        case TaskWaiting():
+            wait = f"waiting until {local_time(event.until)}" if event.until else "continues"
+            return f"{event.worktree} {event.task} {wait}: {event.reason}"
         case TaskFinished(outcome=outcome):
             return f"{outcome.worktree or '-'} {outcome.task} {headline(outcome)}"
         case ConflictFound(conflict=conflict):
@@ -199,6 +204,9 @@ class LiveTable:
                 self._lanes[event.worktree] = _Lane(event.task, event.title, since=event.time)
             case StepStarted() if event.worktree in self._lanes:
                 self._lanes[event.worktree].step = f"{event.kind}: {event.command}"
+            case TaskWaiting() if event.worktree in self._lanes:
+                step = f"waiting until {local_time(event.until)}" if event.until else ""
+                self._lanes[event.worktree].step = step
             case TaskFinished():
                 self._done += 1
                 if event.outcome.worktree:

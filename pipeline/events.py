@@ -25,6 +25,12 @@ def timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def local_time(time: str) -> str:
+    """Return a time of an event in the zone of this machine, such as `14:00`, with its date if not today."""
+    moment = datetime.fromisoformat(time).astimezone()
+    return f"{moment:%H:%M}" if moment.date() == now().astimezone().date() else f"{moment:%Y-%m-%d %H:%M}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """Base class of events; `time` is when it happened."""
@@ -108,6 +114,19 @@ class RepairStarted(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TaskWaiting(Event):
+    """A task waits for the provider of its agent `until` a time; it continues if that is `None`.
+
+    `reason` is a sentence.
+    """
+
+    task: str
+    worktree: str
+    until: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskFinished(Event):
     """A task has its outcome, and it is stored."""
 
@@ -171,6 +190,7 @@ NAMES = {
     StepStarted: "step_started",
     StepFinished: "step_finished",
     RepairStarted: "repair_started",
+    TaskWaiting: "task_waiting",
     TaskFinished: "task_finished",
     ConflictFound: "conflict",
     TaskRerun: "task_rerun",

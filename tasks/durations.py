@@ -46,6 +46,17 @@ def parse_duration(text: str, *, allow_zero: bool = False) -> float:
     return seconds
 
 
+def format_duration(seconds: float) -> str:
+    """Return a duration in its two largest units, such as `1h 30m` or `5s`."""
+    units = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
+    left, words = round(seconds), list[str]()
+    for unit, size in units:
+        count, left = divmod(left, size)
+        if count:
+            words.append(f"{count}{unit}")
+    return " ".join(words[:2]) or "0s"
+
+
 def _not_a_duration(text: str) -> str:
     return f"{_clip(text)} is not a duration; write for example 90s, 10m or 1h 30m"
 

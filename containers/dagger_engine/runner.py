@@ -28,7 +28,7 @@ from containers.dagger_engine.async_cache import AsyncCache
 from containers.dagger_engine.config import ContainerConfig
 from containers.dagger_engine.encoding import as_utf8, encoding_error
 from containers.dagger_engine.images import resolve_digests
-from containers.dagger_engine.job_texts import texts_of_job, texts_of_steps
+from containers.dagger_engine.job_texts import texts_of_job
 from containers.dagger_engine.query import EngineClient, EngineError, EngineQueryError
 from containers.dagger_engine.run_secret import RunSecret
 from containers.dagger_engine.step_reporter import StepReporter
@@ -95,6 +95,7 @@ class _Place:
     round: int
     seconds: float | None
     after: _Prepared | None = None
+    is_repeated: bool = False
 
 
 class EngineRunner:
@@ -169,12 +170,12 @@ class EngineRunner:
                 await self._run_part(job, worktree, steps, place, reporter)
                 if reporter.failed:
                     break
-            more = await reporter.next_round()
-            if reason := encoding_error(texts_of_steps(more)):
-                raise EngineQueryError(reason)
-            parts = [dict(enumerate(more, count + 1))] if more else []
-            count += len(more)
-            place.round += not job.is_teardown
+            following = await reporter.next_round()
+            if following is None:
+                return
+            parts = [dict(enumerate(following.steps, count + 1))]
+            count += len(following.steps)
+            place.round, place.is_repeated = following.number, True
 
     async def _run_part(
         self,
@@ -224,7 +225,8 @@ class EngineRunner:
         """
         seconds = place.seconds
         longest = None if seconds is None else seconds + job.grace + max(self._patience, seconds / 2)
-        key = token_hex(8) if self._config.fresh else None
+        # What a round does may be what the last one did, which failed: it must not be a cache hit.
+        key = token_hex(8) if self._config.fresh or place.is_repeated else None
         container = self._with_steps(before.container, job, steps, place, key)
         report = await self._read_report(container, longest)
         if report.failed and self._is_cached(report, job):

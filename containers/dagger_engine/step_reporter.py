@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from anyio import to_thread
 
 from containers.dagger_engine.step_script import Report
-from containers.runner import Watcher
+from containers.runner import Round, Watcher
 from containers.task_log import TaskLog
 from tasks.model import Step, StepResult
 
@@ -32,9 +32,9 @@ class StepReporter:
         """Whether a step failed, so that the next one must not start."""
         return bool(self.results) and not self.results[-1].ok
 
-    async def next_round(self) -> tuple[Step, ...]:
-        """Return the steps of another round; empty if there is none."""
-        return await self._watcher.next_round(self.results[-1]) if self.results else ()
+    async def next_round(self) -> Round | None:
+        """Return another round; `None` if there is none."""
+        return await self._watcher.next_round(self.results[-1]) if self.results else None
 
     async def report_start(self, steps: Mapping[int, Step]) -> None:
         """Report that the first of some steps starts."""

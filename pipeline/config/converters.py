@@ -264,6 +264,12 @@ def parse_branch_template(value: object) -> str:
     return template
 
 
+def parse_wait(value: object) -> float:
+    """Return the seconds of a duration, which may be 0; infinity for `none`."""
+    text = str(value).strip().lower()
+    return 0.0 if text == "0" else parse_seconds(value)
+
+
 def parse_dollars(value: object) -> float | None:
     """Return an amount of US dollars; `None` for `none`."""
     if value is None or (isinstance(value, str) and value.strip().lower() in {"", "none"}):

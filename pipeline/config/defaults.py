@@ -11,3 +11,5 @@ PORT_BASE = 20000
 """Above the ports of well-known services, below those that systems give to outgoing connections."""
 PORT_WIDTH = 10
 """Ports of each worktree."""
+WAIT_FOR_LIMITS = 6 * 3600.0
+"""Seconds that a task may wait for its agent's provider: usage limits of five hours are usual."""

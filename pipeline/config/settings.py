@@ -131,6 +131,16 @@ class Settings:
         module=ModuleArgument(),
         api=ApiField(maximum=MOST_REPAIRS, minimum=0),
     )
+    wait_for_limits: float = setting(
+        defaults.WAIT_FOR_LIMITS,
+        to.parse_wait,
+        "How long a task may wait for a usage limit or a fault of its agent's provider.",
+        note="in all; `0` for not at all",
+        default_text="6h",
+        option=Option("DURATION"),
+        module=ModuleArgument(),
+        api=ApiField(),
+    )
     budget: float | None = setting(
         None,
         to.parse_dollars,

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from containers.agents.agent import Versions
@@ -12,6 +13,7 @@ from containers.temporary import temporary_path
 from containers.worktrees.pool import Pool
 from pipeline.config.settings import Settings
 from pipeline.events import Listener
+from pipeline.run.agent_limits import AgentLimits
 from pipeline.run.budget import Budget
 from pipeline.run.call.task_spec import BatchSpec, TaskSpec
 from pipeline.run.control import Control
@@ -73,8 +75,8 @@ class ResumeState:
     `tasks` are those with a result, by id. `kept` are outcomes whose patch is stored and only has to be
     committed, because the task's branch could not be set. `again` are tasks to run again, without the result
     cache. `attempts` are the numbers of the last attempts by task, `continued` what the next ones continue.
-    `seconds` is how long the run was running, `spent` what its agents cost, in US
-    dollars. `stacks` are of the tasks that were run again.
+    `seconds` is how long the run was running, `spent` what its agents cost, in US dollars. `stacks` are of the
+    tasks that were run again. `waits` are until when tasks waited for the providers of their agents.
     """
 
     tasks: Mapping[str, StoredTask] = field(default_factory=dict)
@@ -85,6 +87,7 @@ class ResumeState:
     seconds: float = 0.0
     spent: float = 0.0
     stacks: Mapping[str, Stack] = field(default_factory=dict)
+    waits: Mapping[str, datetime] = field(default_factory=dict)
 
     def outcome(self, task: str) -> Outcome | None:
         """Return the outcome that a task had, if there is one to keep."""
@@ -127,6 +130,7 @@ class RunContext:
     stacks: dict[str, Stack] = field(default_factory=dict)
     earlier: dict[str, Outcome] = field(default_factory=dict)
     repeats: dict[str, int] = field(default_factory=dict)
+    limits: AgentLimits = field(default_factory=lambda: AgentLimits(0.0))
 
     @property
     def run(self) -> Run:

@@ -8,6 +8,7 @@ from contextlib import (
     asynccontextmanager,
     nullcontext,
 )
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -24,6 +25,7 @@ from containers.runner import Runner
 from containers.worktrees.pool import Pool
 from containers.worktrees.ports import Ports
 from pipeline.events import Listener, Notice, RunFinished
+from pipeline.run.agent_limits import AgentLimits
 from pipeline.run.budget import Budget
 from pipeline.run.call.plan_file import CallError
 from pipeline.run.call.prepare import Prepared, new_run
@@ -165,8 +167,19 @@ def _context(  # noqa: PLR0913 - the parts of a run, all of them named
         results=None if settings.no_cache or provider else results,
         span=(provider or HostRunners()).span,
         notices=(directory.note,) if directory.note else (),
+        limits=_limits(settings.wait_for_limits, batches, before),
         budget=Budget(settings.budget, settings.task_budget, before.spent if before else 0.0),
     )
+
+
+def _limits(longest: float, batches: tuple[BatchSpec, ...], before: ResumeState | None) -> AgentLimits:
+    """Return the limits of agents, with the times until which an earlier process of the run waited."""
+    agents = {spec.id: spec.agent.name for batch in batches for spec in batch.tasks if spec.agent}
+    until: dict[str, datetime] = {}
+    for task, moment in before.waits.items() if before else ():
+        if agent := agents.get(task):
+            until[agent] = max(moment, until.get(agent, moment))
+    return AgentLimits(longest, until)
 
 
 @asynccontextmanager

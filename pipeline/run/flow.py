@@ -141,16 +141,25 @@ class _Flow:
                     outcome = await to_thread.run_sync(restored, context, spec, start, known)
                     context.outcomes[spec.id] = outcome
                 else:
-                    async with limiter:
-                        ended = await run_task(
-                            context, batch, spec, start, self._why_cancelled, may_wait=may_wait
-                        )
+                    ended = await self._run_when_free(batch, spec, start, limiter, may_wait=may_wait)
                     if ended is None:
                         return
                     self._fail_fast(ended)
                 start_ready()
 
             start_ready()
+
+    async def _run_when_free(
+        self, batch: BatchSpec, spec: TaskSpec, start: StartPoint, limiter: CapacityLimiter, *, may_wait: bool
+    ) -> Outcome | None:
+        """Run a task when there is a worktree for it and its agent does not wait for its provider."""
+        context, agent = self._context, spec.agent.name if spec.agent else None
+        while True:
+            if agent is not None:
+                await context.limits.wait(agent)
+            async with limiter:
+                if agent is None or not context.limits.remaining(agent):
+                    return await run_task(context, batch, spec, start, self._why_cancelled, may_wait=may_wait)
 
     def _fail_fast(self, outcome: Outcome) -> None:
         if self._context.settings.fail_fast and outcome.status in {Status.FAILED, Status.TIMED_OUT}:

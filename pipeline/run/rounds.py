@@ -46,6 +46,7 @@ class Rounds:
     asked: tuple[Step, ...] = field(init=False)
     _began: float = field(init=False, default_factory=perf_counter)
     _cost_before: float | None = field(init=False)
+    _last: tuple[Step, ...] | None = field(init=False, default=None)  # the steps of a repair
     _tokens: Tokens = field(init=False, default=Tokens())  # of the present round
 
     def __post_init__(self) -> None:
@@ -110,12 +111,18 @@ class Rounds:
         self._began, self._cost_before, self._tokens = now, self.cost, Tokens()
         return record
 
+    def same_steps(self) -> tuple[Step, ...]:
+        """Return the steps of the present round, to begin it again."""
+        steps = self.asked if self._last is None else self._last
+        return tuple(step for step in steps if step.kind is not StepKind.SETUP)
+
     def next_steps(self, failure: Failure, changed: str) -> tuple[Step, ...]:
         """Begin the next round, and return its steps; `changed` is what has changed so far, for the agent."""
         self.number += 1
         steps = tuple(step for step in self.spec.steps if step.kind is not StepKind.SETUP)
         steps = self._with_prompt(steps, failure, changed, is_kept=True)
         self.asked += steps
+        self._last = steps
         return steps
 
     def _with_prompt(

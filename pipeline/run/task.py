@@ -75,10 +75,15 @@ async def _result_without_attempt(
     await release_kept(context, spec)
     if skipped:
         return TaskResult(outcome_without_run(spec, Status.SKIPPED, skipped))
-    if reason := spec.refusal or refused.get(start.branch or branch) or refused.get(branch):
-        return TaskResult(outcome_without_run(spec, Status.FAILED, reason))
+    if refusal := spec.refusal or refused.get(start.branch or branch) or refused.get(branch):
+        return TaskResult(outcome_without_run(spec, Status.FAILED, refusal))
     if result := await cached(context, spec, start):
         return result
-    if spec.agent and (spent := context.budget.obstacle()):
-        return TaskResult(outcome_without_run(spec, Status.SKIPPED, f"it did not start: {spent}"))
+    if spec.agent and (reason := _why_no_call(context, spec.agent.name)):
+        return TaskResult(outcome_without_run(spec, Status.SKIPPED, f"it did not start: {reason}"))
     return None
+
+
+def _why_no_call(context: RunContext, agent: str) -> str | None:
+    """Return why an agent must not be called any more, as a sentence."""
+    return context.limits.refused.get(agent) or context.budget.obstacle()

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 
-from containers.runner import Job
+from containers.runner import Job, Round
 from containers.worktrees.worktree import Worktree
 from pipeline.events import Notice
 from pipeline.run.call.task_spec import TaskSpec
@@ -37,7 +37,7 @@ async def tear_down(
         return
     steps = (teardown_step(command, context.secrets.mask_text(command)) for command in commands)
     limit = context.settings.teardown_seconds
-    watcher = _Commands(steps, warn, limit)
+    watcher = _Commands(steps, warn, limit, job.first_round)
     ended = replace(job, steps=watcher.take_next(), timeout=limit, is_teardown=True, format=None)
     try:
         await context.runners[spec.mode].run(ended, worktree, watcher)
@@ -53,7 +53,10 @@ def teardown_step(command: str, title: str) -> Step:
 class _Commands:
     """The watcher of the commands: each is a round of its own, so that it runs also after one that failed."""
 
-    def __init__(self, steps: Iterable[Step], warn: Callable[[str], None], limit: float | None) -> None:
+    def __init__(
+        self, steps: Iterable[Step], warn: Callable[[str], None], limit: float | None, number: int
+    ) -> None:
+        self._round = number  # that of the task
         self._steps: Iterator[Step] = iter(steps)
         self._warn = warn
         self._limit = limit
@@ -70,9 +73,10 @@ class _Commands:
         if not result.ok:
             self._warn(f"`{result.step.title}` {self._reason(result)}; its output is in the task's log")
 
-    async def next_round(self, last: StepResult) -> tuple[Step, ...]:
+    async def next_round(self, last: StepResult) -> Round | None:
         """Return the next command, unless the time is over."""
-        return () if last.timed_out else self.take_next()
+        steps = () if last.timed_out else self.take_next()
+        return Round(steps, self._round) if steps else None
 
     def _reason(self, result: StepResult) -> str:
         if result.timed_out:

@@ -72,8 +72,8 @@ class StoredAttempt:
     """One attempt at a task; `status` is `None` while it runs, or when its process died.
 
     `number` counts from 1 within the task. `path` is the worktree's directory on `host`, `start` the commit of
-    the start point, `seconds` wall time, `patch` the changes it made. `cause` is why it was made
-    for a task that had a result.
+    the start point, `seconds` wall time, `patch` the changes it made. `cause` is why it was made for a task
+    that had a result. `waits_until` is set while it waits for the provider of its agent.
     """
 
     task: str
@@ -93,6 +93,7 @@ class StoredAttempt:
     patch: Patch | None = field(default=None, repr=False)
     log: Path | None = None
     cause: Cause | None = None
+    waits_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

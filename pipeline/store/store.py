@@ -148,6 +148,13 @@ class Store(StoreReader):
             if changed.rowcount == 0:
                 connection.execute(table.insert().values(run=run, **values))
 
+    def keep_wait(self, run: str, task: str, attempt: int, until: datetime | None) -> None:
+        """Store until when an attempt waits for the provider of its agent; `None` when it continues."""
+        table = self._tables.attempts
+        key = (table.c.run == run, table.c.task == task, table.c.number == attempt)
+        with self._write(run=run) as connection:
+            connection.execute(table.update().where(*key).values(waits_until=until))
+
     def keep_step(  # noqa: PLR0913 - one row, written at once
         self,
         run: str,

@@ -299,6 +299,7 @@ class Tables:
         Column("patch_sha256", Text),
         Column("patch_size", Integer),
         Column("log", FilePath),
+        Column("waits_until", Time),
         Column("cause_tasks", Names),
         Column("cause_files", Names),
     )

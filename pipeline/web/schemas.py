@@ -233,6 +233,7 @@ class TaskState(BaseModel):
     seconds: float | None = None
     files: list[str] = Field(default_factory=list)
     cached: bool = False
+    waiting_until: datetime | None = Field(None, description="Set while it waits for its agent's provider.")
     rounds: int | None = Field(None, description="How often it was tried in its attempt.")
     cost: float | None = Field(None, description="What its agent says that it cost, in US dollars.")
     tokens: dict[str, int] | None = Field(

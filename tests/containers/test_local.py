@@ -37,8 +37,8 @@ class Silent:
         assert number == len(self.results) + 1
         self.results.append(result)
 
-    async def next_round(self, _: StepResult) -> tuple[Step, ...]:
-        return ()
+    async def next_round(self, _: StepResult) -> None:
+        return None
 
 
 class Machine:

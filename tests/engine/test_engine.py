@@ -11,7 +11,7 @@ from engine_stage import Stage, script
 from repositories import Clone
 
 from containers.dagger_engine.session import Session
-from tasks.model import Step, StepKind, StepResult
+from tasks.model import StepKind, StepResult
 from tasks.secrets import Secrets
 
 pytestmark = [pytest.mark.engine, pytest.mark.anyio, pytest.mark.timeout(300)]
@@ -269,8 +269,8 @@ class TestInputs:
             async def step_finished(self, number: int, _: object) -> None:
                 seen.append(await anyio.Path(worktree.path / f"made-{number}").exists())
 
-            async def next_round(self, _: StepResult) -> tuple[Step, ...]:
-                return ()
+            async def next_round(self, _: StepResult) -> None:
+                return None
 
         stage.watcher = Looking()  # type: ignore[assignment]  # another watcher
         await stage.run(

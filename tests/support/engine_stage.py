@@ -45,8 +45,8 @@ class RecordingWatcher:
     async def step_finished(self, number: int, _: StepResult) -> None:
         self.events.append(f"finished {number}")
 
-    async def next_round(self, _: StepResult) -> tuple[Step, ...]:
-        return ()
+    async def next_round(self, _: StepResult) -> None:
+        return None
 
 
 @dataclass

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from containers.agents.prompt import agent_step
-from containers.runner import Job, Runner
+from containers.runner import Job, Round, Runner
 from containers.task_log import RunnerError
 from containers.worktrees.worktree import Worktree
 from tasks.agent_report import AgentReport, Tokens
@@ -43,9 +43,9 @@ class Recorder:
         self.then(number)
         self.events.append(("finished", number))
 
-    async def next_round(self, last: StepResult) -> tuple[Step, ...]:
+    async def next_round(self, last: StepResult) -> Round | None:
         self.ends.append(last)
-        return self.rounds.pop(0) if self.rounds else ()
+        return Round(self.rounds.pop(0), len(self.ends) + 1) if self.rounds else None
 
 
 @dataclass

@@ -92,6 +92,7 @@ def claim_and_resume(  # noqa: PLR0913 - how a run is resumed, all of it named
         _seconds_so_far(run, stored.values()),
         store.spent(run.id),
         stacks(store, run.id),
+        {one.task: one.waits_until for one in store.attempts(run.id) if one.waits_until is not None},
     )
     return ClaimedRun(store.run(run.id), prepared, before)
 

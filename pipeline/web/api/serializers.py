@@ -222,6 +222,7 @@ def _task_values(snapshot: Snapshot, task: Task, running: StoredAttempt | None) 
         "files": [without_surrogates(name) for name in outcome.files] if outcome else [],
         "cached": bool(outcome and outcome.cached),
         "rounds": outcome.rounds if outcome else None,
+        "waiting_until": running.waits_until if running else None,
         "cost": outcome and outcome.cost,
         "tokens": outcome.tokens.known or None if outcome else None,
         "said": outcome and outcome.said,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from pipeline.events import now
+from pipeline.events import local_time, now
 from pipeline.store.records import StoredAttempt
 from pipeline.store.store import Store
 from pipeline.view.templating import PageLinks, render
@@ -88,7 +88,12 @@ class EventDigest:
         elif name == "task_started":
             self.steps.pop(task, None)
             self.started[task] = _started_attempt(record)
-        elif name == "step_finished":
+        elif name == "task_waiting" and record.get("until"):
+            moment = datetime.fromisoformat(record["time"])
+            self.steps[task] = RunningStep(
+                0, "wait", f"until {local_time(str(record['until']))}: {record['reason']}", moment
+            )
+        elif name in {"step_finished", "task_waiting"}:
             self.steps.pop(task, None)
         elif name == "task_finished":
             self.steps.pop(task, None)

@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the table of rounds, their number to a task, and the cost to a step."""
+    """Add the table of rounds, their number to a task, the cost to a step, and a wait to an attempt."""
     op.create_table(
         "rounds",
         sa.Column("run", sa.Text, sa.ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
@@ -32,4 +32,5 @@ def upgrade() -> None:
         sa.Column("patch_size", sa.Integer),
     )
     op.add_column("tasks", sa.Column("rounds", sa.Integer))
+    op.add_column("attempts", sa.Column("waits_until", sa.Text))
     op.add_column("steps", sa.Column("cost", sa.Float))

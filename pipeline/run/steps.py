@@ -1,0 +1,258 @@
+"""The steps of one attempt: what is stored and reported of each, and whether another round follows."""
+
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from time import perf_counter
+
+from anyio import to_thread
+
+from containers.agents.agent import with_patterns
+from containers.git.repository import GitError, SecretFoundError
+from containers.raw_log import raw_log_path
+from containers.runner import Round
+from containers.worktrees.worktree import AttemptRecord, Worktree
+from pipeline.events import Notice, RepairStarted, StepFinished, StepStarted, TaskWaiting, now, timestamp
+from pipeline.run.agent_limits import describe
+from pipeline.run.call.task_spec import TaskSpec
+from pipeline.run.context import RunContext
+from pipeline.run.results.bases import StartPoint
+from pipeline.run.rounds import Rounds
+from pipeline.store.store import Store
+from tasks.agent_report import AgentReport, Limit
+from tasks.durations import format_duration
+from tasks.model import Patch, Step, StepKind, StepResult
+
+OUTPUT_BYTES = 1 << 20
+"""Bytes at the end of an agent's output that its own patterns are searched in."""
+
+
+class AttemptSteps:
+    """The watcher of an attempt's steps.
+
+    `results` are those of the steps that have ended. `has_begun` is whether one has started, so that there may
+    be changes. `why_stopped` says why no further round follows, although one might help: then `resume` runs the
+    task again. `round` is the number of the present one.
+
+    Args:
+        context: The run's.
+        spec: The task.
+        start: What it starts from.
+        worktree: Where it runs.
+        rounds: The rounds of the attempt.
+    """
+
+    def __init__(
+        self, context: RunContext, spec: TaskSpec, start: StartPoint, worktree: Worktree, rounds: Rounds
+    ) -> None:
+        self.results: list[StepResult] = []
+        self.has_begun = False
+        self.why_stopped: str | None = None
+        self._context = context
+        self._spec = spec
+        self._start = start
+        self._worktree = worktree
+        self._rounds = rounds
+        self._log = context.log(spec.id)
+        self._log_size = 0  # in bytes, before the agent's output
+        self._baseline: str | None = None  # the tree after set-up, which is not part of the patch
+        self._exclude = context.pool.exclude
+        self._waited = 0.0  # seconds
+        self._limit: Limit | None = None  # of the agent's last step
+
+    async def step_started(self, number: int, step: Step) -> None:
+        """Notify the listener that a step starts."""
+        self.has_begun = True
+        if step.kind is StepKind.AGENT:
+            self._log_size = await to_thread.run_sync(self._size_of_log)
+        self._context.listener.notify(
+            StepStarted(
+                task=self._spec.id,
+                worktree=self._worktree.name,
+                number=number,
+                kind=step.kind,
+                command=step.title,
+            ),
+        )
+
+    async def step_finished(self, number: int, result: StepResult) -> None:
+        """Store the result of a step, then notify the listener."""
+        self.results.append(result)
+        cost = None
+        if result.step.kind is StepKind.AGENT and not result.cached:
+            cost = self._add_report(await to_thread.run_sync(self._read_report, result))
+        await self._context.recorder.call(
+            Store.keep_step,
+            self._context.run.id,
+            self._spec.id,
+            number,
+            result,
+            self._rounds.attempt,
+            cost=cost,
+        )
+        if result.step.kind is StepKind.SETUP and number == len(self._context.settings.setup):
+            checkout = self._worktree.checkout
+            self._baseline = await to_thread.run_sync(lambda: checkout.snapshot(exclude=self._exclude))
+            await to_thread.run_sync(self.record)
+        self._context.listener.notify(
+            StepFinished(
+                task=self._spec.id,
+                worktree=self._worktree.name,
+                number=number,
+                kind=result.step.kind,
+                command=result.step.title,
+                exit_code=result.exit_code,
+                seconds=result.seconds,
+            ),
+        )
+
+    async def next_round(self, last: StepResult) -> Round | None:
+        """Store the round that ended, and return the next one; `None` if there is none.
+
+        A round that ended at a limit of the agent's provider is begun again when that allows it.
+        """
+        context, rounds = self._context, self._rounds
+        if last.step.kind is StepKind.AGENT and not (last.ok or last.timed_out or last.cancelled):
+            if self._refused():
+                return None
+            if self._limit is not None:
+                return await self._after_limit(self._limit)
+        if not rounds.is_stored(last):
+            return None
+        patch = await to_thread.run_sync(self._patch_so_far)
+        is_repaired = rounds.may_repair(last)
+        if is_repaired and self._spec.agent and (reason := context.budget.obstacle(rounds.cost)):
+            is_repaired, self.why_stopped = False, f"it was not repaired: {reason}"
+        ended = rounds.ended(last, patch)
+        await context.recorder.call(Store.keep_round, context.run.id, ended)
+        if not is_repaired or ended.failure is None:
+            return None
+        changed = ""
+        if patch:
+            changed = await to_thread.run_sync(context.repository.history.stat, patch.start, patch.tree)
+        steps = rounds.next_steps(ended.failure, changed)
+        started = RepairStarted(
+            task=self._spec.id,
+            worktree=self._worktree.name,
+            round=rounds.number,
+            rounds=rounds.most,
+            step=ended.failure.step,
+            exit_code=ended.failure.exit_code,
+        )
+        context.listener.notify(started)
+        return Round(steps, rounds.number)
+
+    def _refused(self) -> bool:
+        """Whether the provider does not accept the agent; note it for the other tasks of the agent."""
+        agent, reason = self._spec.agent, self._rounds.report.refused
+        if agent is None or reason is None:
+            return False
+        names = " or ".join(agent.secrets)
+        hint = f"set {names}, or log in" if names else "log in"
+        self.why_stopped = f"agent {agent.name} cannot be used ({reason}); {hint}, then `patchyard resume`"
+        if agent.name not in self._context.limits.refused:
+            self._context.limits.refused[agent.name] = self.why_stopped
+            self._context.listener.notify(Notice(message=self.why_stopped, level="error"))
+        return True
+
+    async def _after_limit(self, limit: Limit) -> Round | None:
+        """Wait until the agent may be called again; return the same round, or `None` if that takes too long."""
+        context, agent = self._context, self._spec.agent
+        if agent is None:
+            return None
+        limits, sentence = context.limits, describe(agent.name, limit)
+        until = limits.add(agent.name, limit)
+        left = limits.longest - self._waited
+        if limits.remaining(agent.name) > left:
+            waited = f", after {format_duration(self._waited)}" if self._waited else ""
+            longest = format_duration(limits.longest) if limits.longest else "0"
+            self.why_stopped = f"{sentence}; it may not wait longer{waited} (wait_for_limits is {longest})"
+            return None
+        if reason := context.budget.obstacle(self._rounds.cost):
+            self.why_stopped = reason
+            return None
+        await self._announce_wait(until, sentence)
+        began = perf_counter()
+        await limits.wait(agent.name)
+        self._waited += perf_counter() - began
+        await self._announce_wait(None, sentence)
+        return Round(self._rounds.same_steps(), self._rounds.number)
+
+    async def _announce_wait(self, until: datetime | None, reason: str) -> None:
+        """Store and report until when the task waits; `None` when it continues."""
+        run, task, worktree = self._context.run.id, self._spec.id, self._worktree.name
+        await self._context.recorder.call(Store.keep_wait, run, task, self._rounds.attempt, until)
+        waiting = TaskWaiting(
+            task=task, worktree=worktree, until=timestamp(until) if until else None, reason=reason
+        )
+        self._context.listener.notify(waiting)
+
+    def _add_report(self, report: AgentReport) -> float | None:
+        """Add what the agent says of a step; return its cost in US dollars."""
+        context, agent = self._context, self._spec.agent
+        if (
+            agent
+            and report.cost is None
+            and report.tokens
+            and (price := context.settings.prices.get(agent.name))
+        ):
+            report = replace(report, cost=price.cost_of(report.tokens))
+        if agent and report.cost is None and context.budget.is_new_without_cost(agent.name):
+            context.listener.notify(Notice(message=_without_cost(agent.name), level="warning"))
+        self._rounds.add_report(report)
+        self._limit = report.limit
+        if agent and report.limit is None:
+            context.limits.clear(agent.name)
+        context.budget.add(report.cost)
+        return report.cost
+
+    def _patch_so_far(self) -> Patch | None:
+        """Return the patch in the middle of an attempt; `None` if it cannot be taken now. Blocking."""
+        try:
+            return self.patch()
+        except (GitError, SecretFoundError):
+            return None
+
+    def _output_log(self) -> Path:
+        """Return the file that has the agent's output as it was printed."""
+        agent = self._spec.agent
+        return raw_log_path(self._log) if agent and agent.format else self._log
+
+    def _size_of_log(self) -> int:
+        """Return the size of that file in bytes. Blocking."""
+        path = self._output_log()
+        return path.stat().st_size if path.exists() else 0
+
+    def _read_report(self, result: StepResult) -> AgentReport:
+        """Return what the agent says in its output, also by its own patterns. Blocking."""
+        agent, report = self._spec.agent, result.report or AgentReport()
+        if agent is None or (agent.cost is None and agent.limit is None):
+            return report
+        with suppress(OSError), self._output_log().open("rb") as log:
+            log.seek(max(self._log_size, self._size_of_log() - OUTPUT_BYTES))
+            return with_patterns(agent, report, log.read().decode(errors="replace"), now())
+        return report
+
+    def record(self) -> None:
+        """Note in the worktree which attempt uses it, so that its patch can be recovered. Blocking."""
+        run, task, start = self._context.run.id, self._spec.id, self._start.commit
+        record = AttemptRecord(run, task, self._rounds.attempt, start, self._exclude, self._baseline)
+        self._context.pool.record_attempt(self._worktree, record)
+
+    def patch(self) -> Patch:
+        """Take the patch. Blocks."""
+        return self._worktree.checkout.patch(
+            self._start.commit,
+            baseline=self._baseline,
+            exclude=self._exclude,
+            secrets=self._context.secrets,
+            limit=self._context.settings.max_patch,
+        )
+
+
+def _without_cost(agent: str) -> str:
+    return (
+        f"agent {agent} did not report what it cost, so the budget cannot be kept for it; set [prices.{agent}] "
+        "if it reports tokens"
+    )

@@ -1,0 +1,148 @@
+"""An agent at a limit of its provider waits and continues; one that is refused stops at once."""
+
+import signal
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from project import Project, wait_for
+
+from pipeline.run.agent_limits import PAUSES, AgentLimits
+from pipeline.store.store import Store
+from tasks.agent_report import Limit, LimitKind
+
+AGENT = """\
+n=$(grep -c . "$SHARED/calls" 2> /dev/null)
+echo "$PATCHYARD_TASK $PATCHYARD_ROUND" >> "$SHARED/calls"
+echo "begun" >> work.txt
+if [ "${n:-0}" -lt {fails} ]; then echo "usage limit reached, wait for {seconds} seconds"; exit 1; fi
+"""
+
+REFUSED = (
+    '{"type": "result", "subtype": "success", "is_error": true, "session_id": "x", '
+    '"total_cost_usd": 0, "usage": {}, "result": "Invalid API key · Please run /login"}'
+)
+
+
+@pytest.fixture
+def limited(project: Project) -> Project:
+    """A project whose agent is at a limit for its first call."""
+    write_agent(project)
+    limit = r"usage limit reached, wait for (?P<seconds>[0-9]+) seconds"
+    command = f"sh '{project.shared}/agent'"
+    project.configure(f'agent = "mine"\n[agents.mine]\ncommand = "{command}"\nlimit = "{limit}"\n')
+    return project
+
+
+def write_agent(project: Project, fails: int = 1, seconds: int = 2) -> None:
+    (project.shared / "agent").write_text(
+        AGENT.replace("{fails}", str(fails)).replace("{seconds}", str(seconds))
+    )
+
+
+def plan(project: Project, count: int = 1) -> Path:
+    return project.plan(
+        "# Demo\n\n" + "".join(f"### Task 1.{n}: T{n}\n\nDo {n}.\n\n" for n in range(1, count + 1))
+    )
+
+
+def calls(project: Project) -> list[str]:
+    return (project.shared / "calls").read_text().splitlines()
+
+
+def test_task_waits_and_continues_in_its_worktree(limited: Project) -> None:
+    done = limited.run(plan(limited, 2), "--repairs", "0", "--pool-size", "1").expect(0)
+
+    assert calls(limited) == ["1.1 1", "1.1 1", "1.2 1"]  # the same round again, and no repair spent
+    assert limited.show("patchyard/demo/1.1:work.txt") == "begun\nbegun"
+    assert done.outcome("1.1")["rounds"] == 1
+    wait, end = done.events("task_waiting")
+    assert (wait["task"], end["until"]) == ("1.1", None)
+    assert wait["reason"].startswith("agent mine is at its usage limit: usage limit reached")
+    until = datetime.fromisoformat(wait["until"])
+    assert timedelta(0) < until - datetime.fromisoformat(wait["time"]) <= timedelta(seconds=2)
+    assert datetime.fromisoformat(end["time"]) >= until - timedelta(milliseconds=5)
+
+
+def test_wait_is_not_part_of_the_time_limit(limited: Project) -> None:
+    write_agent(limited, seconds=3)
+    limited.run(plan(limited), "--timeout", "2s").expect(0)
+
+
+@pytest.mark.parametrize(
+    ("longest", "words"), [("0", "(wait_for_limits is 0)"), ("1s", "(wait_for_limits is 1s)")]
+)
+def test_wait_that_takes_too_long(limited: Project, longest: str, words: str) -> None:
+    done = limited.run(plan(limited), "--wait-for-limits", longest).expect(1)
+    assert calls(limited) == ["1.1 1"]
+    error = done.outcome("1.1")["error"]
+    assert "agent mine is at its usage limit: usage limit reached" in error
+    assert error.endswith(f"it may not wait longer {words}")
+    limited.call("resume").expect(0)
+    assert len(calls(limited)) == 2
+
+
+def test_wait_survives_a_kill(limited: Project) -> None:
+    write_agent(limited, seconds=6)
+    with limited.start("run", plan(limited), "--json") as started:
+        wait_for(lambda: is_waiting(limited), "the limit")
+        started.signal(signal.SIGKILL)
+        started.done()
+    began = datetime.now(UTC)
+    done = limited.call("resume", "--json").expect(0)
+    assert len(calls(limited)) == 2
+    (start,) = done.events("task_started")
+    assert datetime.fromisoformat(start["time"]) - began > timedelta(seconds=1)
+
+
+def is_waiting(project: Project) -> bool:
+    path = project.state / "patchyard.db"
+    if not path.exists():
+        return False
+    with Store.beside(project.root / ".git") as store:
+        return any(one.waits_until for run in store.runs() for one in store.attempts(run.id))
+
+
+def test_agent_that_is_refused_fails_once(project: Project) -> None:
+    """Later tasks of the agent do not start, others do; the sentence says what to do."""
+    (project.shared / "claude").write_text(
+        f'#!/bin/sh\n[ "$1" = --version ] && exit 0\necho x >> "$SHARED/calls"\necho \'{REFUSED}\'\nexit 1\n'
+    )
+    (project.shared / "claude").chmod(0o755)
+    project.environ["PATH"] = f"{project.shared}:{project.environ['PATH']}"
+    text = (
+        "# Demo\n\n### Task 1.1: A\n\nDo.\n\n### Task 1.2: B\n\nDo.\n\n### Task 1.3: C\n\n**Run:** `touch c`\n"
+    )
+    done = project.run(project.plan(text), "--agent", "claude", "--pool-size", "1").expect(1)
+
+    assert calls(project) == ["x"]
+    assert done.statuses == {"1.1": "failed", "1.2": "skipped", "1.3": "changed"}
+    sentence = "set ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN or CLAUDE_CODE_OAUTH_TOKEN, or log in"
+    assert sentence in done.outcome("1.1")["error"]
+    assert sentence in done.outcome("1.2")["error"]
+    (notice,) = [one for one in done.events("notice") if one["level"] == "error"]
+    assert sentence in notice["message"]
+
+
+class TestPauses:
+    def test_pauses_grow_and_start_again(self) -> None:
+        moment = [datetime(2026, 1, 1, tzinfo=UTC)]
+        limits = AgentLimits(3600, clock=lambda: moment[0])
+        limit = Limit(LimitKind.OVERLOADED, None, "busy")
+        found = []
+        for _ in range(len(PAUSES) + 1):
+            until = limits.add("a", limit)
+            assert limits.add("a", limit) == until  # of another task, at the same time
+            found.append((until - moment[0]).total_seconds())
+            moment[0] = until
+        assert found == [*PAUSES, PAUSES[-1]]
+        limits.clear("a")
+        assert limits.add("a", limit) - moment[0] == timedelta(seconds=PAUSES[0])
+        assert limits.remaining("b") == 0
+
+    def test_time_that_is_named(self) -> None:
+        moment = datetime(2026, 1, 1, tzinfo=UTC)
+        limits = AgentLimits(3600, clock=lambda: moment)
+        later = moment + timedelta(hours=2)
+        assert limits.add("a", Limit(LimitKind.USAGE, later, "")) == later
+        assert limits.remaining("a") == 7200
