@@ -14,7 +14,7 @@ from tasks.agent_report import Limit, LimitKind
 AGENT = """\
 n=$(grep -c . "$SHARED/calls" 2> /dev/null)
 echo "$PATCHYARD_TASK $PATCHYARD_ROUND" >> "$SHARED/calls"
-echo "begun" >> work.txt
+echo "begun" >> "$PATCHYARD_TASK.txt"
 if [ "${n:-0}" -lt {fails} ]; then echo "usage limit reached, wait for {seconds} seconds"; exit 1; fi
 """
 
@@ -54,7 +54,7 @@ def test_task_waits_and_continues_in_its_worktree(limited: Project) -> None:
     done = limited.run(plan(limited, 2), "--repairs", "0", "--pool-size", "1").expect(0)
 
     assert calls(limited) == ["1.1 1", "1.1 1", "1.2 1"]  # the same round again, and no repair spent
-    assert limited.show("patchyard/demo/1.1:work.txt") == "begun\nbegun"
+    assert limited.show("patchyard/demo/1.1:1.1.txt") == "begun\nbegun"
     assert done.outcome("1.1")["rounds"] == 1
     wait, end = done.events("task_waiting")
     assert (wait["task"], end["until"]) == ("1.1", None)
