@@ -89,8 +89,9 @@ GEMINI = Agent(
 )
 OPENCODE = Agent(
     name="opencode",
-    # Without a title it asks a model for one, and does not say what that cost.
-    command="opencode run --auto --format json --title patchyard",
+    # Without a title it asks a model for one, and does not say what that cost. Only its log says that a
+    # provider does not serve it: it tries again without end.
+    command="opencode run --auto --format json --title patchyard --print-logs --log-level ERROR",
     image=NODE,
     setup=("npm install -g opencode-ai",),
     secrets=(*PROVIDERS, "OPENCODE_API_KEY"),

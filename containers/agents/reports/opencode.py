@@ -1,5 +1,7 @@
 """opencode: `opencode run --format json` (https://opencode.ai/docs/cli/#run)."""
 
+import re
+
 from containers.agents.reports.reader import (
     HIDDEN,
     Event,
@@ -14,9 +16,17 @@ from containers.agents.reports.reader import (
 )
 from tasks.agent_report import Tokens
 
+_TRIED = re.compile(r'level=ERROR .{0,2000}message="stream error" .{0,2000}error\.error="(?:\w{1,40}: )?(.*)"$')
+"""A line of its log; the error begins with a name such as AI_APICallError."""
+
 
 class OpencodeReader(Reader):
-    """Reads the events of opencode; each has the id of its session. Its steps have what each of them cost."""
+    """Reads the events of opencode; each has the id of its session. Its steps have what each of them cost.
+
+    Its log has errors that it does not end at, but tries again after.
+    """
+
+    reads_text = True
 
     def event(self, event: Event) -> str | None:
         """Take an event."""
@@ -36,6 +46,12 @@ class OpencodeReader(Reader):
             case "error":
                 return self._error(part(event, "error"))
         return HIDDEN
+
+    def plain(self, text: str) -> str | None:
+        """Take a line of its log."""
+        if found := _TRIED.search(text):
+            self.failed(found[1])
+        return None
 
     def _step(self, step: Event) -> None:
         self.served()

@@ -244,6 +244,12 @@ def test_what_an_agent_reports(name: str, lines: list[str], report: AgentReport)
             None,
         ),
         (
+            "opencode",
+            ['level=ERROR message="stream error" x=y error.error="AI_Error: Rate limit; try again in 2 h"'],
+            LimitKind.RATE,
+            timedelta(hours=2),
+        ),
+        (
             "aider",
             [
                 "litellm.RateLimitError: RateLimitError: OpenAIException - Rate limit reached for ",
