@@ -327,3 +327,16 @@ def test_a_task_with_a_file_over_the_limit_is_left_out_before_a_push(
     ]
     assert "- task 1.1 (Do 1.1): GitHub takes no file over 100 bytes" in publication.body
     assert "- [ ] It ***" in publication.body.partition("## Task 1.2: ")[2]
+
+
+def test_a_solved_conflict_is_stacked(hosted: Project, github: GitHubServer) -> None:
+    plan = hosted.tasks({"1.1": "echo one >> same.txt", "1.2": "echo two >> same.txt"})
+
+    done = hosted.run(plan, "--publish").expect(0)
+
+    first, second = (pulls(github)[f"patchyard/demo/{task}"] for task in ("1.1", "1.2"))
+    assert (first.base, second.base) == ("main", first.head)
+    assert subjects(github, hosted, first.head, second.head) == ["Do 1.2"]
+    hosted.call("publish", done.run, "--pull-request", "plan").expect(0)
+    assert subjects(github, hosted, "main", PLAN) == ["Do 1.1", "Do 1.2"]
+    assert files(github, hosted, PLAN)["same.txt"] == "one\ntwo"

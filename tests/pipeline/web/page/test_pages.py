@@ -100,6 +100,23 @@ def test_what_an_agent_says_is_on_the_page_and_in_the_api(server: Serving, proje
     assert task["said"] == f"Done.\n{NASTY}"
 
 
+def test_a_task_that_runs_again_says_why(server: Serving, project: Project) -> None:
+    there, go = project.shared / "there", project.shared / "go"
+    add = "echo $PATCHYARD_TASK >> '<b>'"
+    wait = f"; test $PATCHYARD_ATTEMPT = 1 || {{ touch {there}; while [ ! -e {go} ]; do sleep 0.05; done; }}"
+    run = server.start(project.tasks({"1.1": add, "1.2": add + wait}), repo=str(project.root))
+    wait_for(there.exists, "the second attempt")
+    wait_for(lambda: server.tasks(run)["1.2"]["status"] == "in_progress", "the API")
+    assert server.tasks(run)["1.2"]["attempt"] == 2
+    go.touch()
+    assert server.wait(run)["status"] == "complete"
+
+    reasons = [item["reason"] for item in server.get(f"/{run}/tasks/1.2").json()["attempts"]]
+    assert reasons == [None, "conflict with 1.1 in <b>"]
+    assert "Run again: conflict with 1.1 in &lt;b&gt;" in page(server, f"/runs/{run}/tasks/1.2").text
+    assert "Run again" not in page(server, f"/runs/{run}/tasks/1.2?attempt=1").text
+
+
 def test_only_static_files_are_served(server: Serving) -> None:
     text = page(server, "/").text
     names = re.findall(r'"(/static/[^"]+)"', text)
