@@ -46,6 +46,8 @@ def choose_reruns(
 def _outdated(context: RunContext, batch: BatchSpec, start: StartPoint) -> dict[str, Cause]:
     """Return the tasks that started from a commit of a task that has run again since."""
     bases, found = context.bases, {}
+    if not any(bases.was_rerun(spec.id) for spec in batch.tasks):
+        return {}
     for spec in batch.tasks:
         outcome = context.outcomes.get(spec.id)
         again = tuple(task for task in bases.below(spec.task) if bases.was_rerun(task))

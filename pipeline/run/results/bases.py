@@ -100,8 +100,10 @@ class Bases:
 
     def below(self, task: Task) -> tuple[str, ...]:
         """Return the tasks that a task starts from: those that it needs, and those that it is stacked on."""
-        needed = (one.id for one in needed_tasks(self._plan, task))
-        return tuple(dict.fromkeys((*needed, *self._stacked.get(task.id, ()))))
+        on = self._stacked.get(task.id, ())
+        if not task.dependencies:
+            return on
+        return tuple(dict.fromkeys((*(one.id for one in needed_tasks(self._plan, task)), *on)))
 
     def in_line(self, batch: Batch) -> list[Task]:
         """Return the tasks of a batch as if each named those that it is stacked on, to select those `ready`."""

@@ -1,7 +1,9 @@
 """Tasks whose patches conflict run again on top of each other: the real command, with real git."""
 
+import random
 import signal
 from pathlib import Path
+from time import sleep
 
 import pytest
 from project import Done, Project, wait_for
@@ -259,3 +261,50 @@ def test_conflict_marks_that_are_left_fail_the_task(asked: Project) -> None:
 
     assert done.statuses == {"1.1": "changed", "1.2": "failed"}
     assert "conflict marks are left in CHANGELOG.md" in done.outcome("1.2")["error"]
+
+
+def test_conflict_marks_that_are_left_are_repaired(asked: Project) -> None:
+    (asked.shared / "work").write_text(f"[ $PATCHYARD_ATTEMPT$PATCHYARD_ROUND = 21 ] || {{ {SOLVE}; }}")
+    done = asked.run(agents_plan(asked), "--on-conflict", "agent").expect(0)
+
+    assert done.outcome("1.2")["rounds"] == 2
+    _, again, repair = prompts(asked, "1.2")
+    assert "CHANGELOG.md" in repair.partition("## The task")[0]
+    assert repair.endswith(again)
+    assert asked.show("patchyard/demo/1.2:CHANGELOG.md").splitlines()[-2:] == ["1.1", "1.2"]
+
+
+def test_agent_is_not_called_again_when_the_budget_is_spent(asked: Project) -> None:
+    (asked.shared / "work").write_text(ADD + "; echo 'cost: 2.5'")
+    with (asked.root / "patchyard.toml").open("a") as file:
+        file.write('cost = "cost: (?P<cost>[0-9.]+)"\n')
+    done = asked.run(agents_plan(asked), "--budget", "4").expect(0)
+
+    assert done.statuses == {"1.1": "changed", "1.2": "changed"}
+    assert len(prompts(asked, "1.2")) == 1
+    assert [one["tasks"] for one in done.events("conflict")] == [["1.1", "1.2"]]
+    resumed = asked.call("retry", done.run, "1.2", "--json").expect(1)
+    assert resumed.statuses["1.2"] == "skipped"
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_random_interruptions(project: Project, seed: int) -> None:
+    """Whatever the moment: each rerun that has ended is made once, and the result is the same."""
+    chance, slow = random.Random(seed), f"sleep 0.1; {ADD}; sleep 0.1"  # noqa: S311 - no secret
+    scripts = {"1.1": slow, "1.2": slow, "1.3": slow, "1.4": "cp CHANGELOG.md seen", "2.1": "touch more"}
+    plan = project.tasks(scripts, fields={"1.4": "**Dependencies:** Task 1.2"})
+    command: tuple[str | Path, ...] = ("run", plan, "--json", "--no-cache")
+    for _ in range(5):
+        with project.start(*command) as started:
+            sleep(chance.uniform(0.3, 0.8))
+            started.signal(chance.choice([signal.SIGKILL, signal.SIGINT]))
+            started.done()
+        command = ("resume", "--json")
+    project.call("resume", "--json")
+
+    (status,) = project.call("status", "--json").expect(0).records
+    assert (status["status"], status["conflicts"]) == ("succeeded", [])
+    assert project.show("patchyard/demo/1.3:CHANGELOG.md").splitlines()[-3:] == ["1.1", "1.2", "1.3"]
+    assert parent(project, "1.4") == tip(project, "1.2")
+    ended = [one["task"] for one in status["attempts"] if one["status"] == "changed"]
+    assert sorted(ended) == ["1.1", "1.2", "1.2", "1.3", "1.3", "1.4", "1.4", "2.1"]
