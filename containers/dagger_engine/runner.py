@@ -10,12 +10,11 @@ import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC
 from functools import partial
 from hashlib import sha256
 from secrets import token_hex
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import anyio
 from anyio import get_cancelled_exc_class, to_thread
@@ -29,6 +28,7 @@ from containers.dagger_engine.config import ContainerConfig
 from containers.dagger_engine.encoding import as_utf8, encoding_error
 from containers.dagger_engine.images import resolve_digests
 from containers.dagger_engine.job_texts import texts_of_job
+from containers.dagger_engine.places import WORK, Place, Prepared
 from containers.dagger_engine.query import EngineClient, EngineError, EngineQueryError
 from containers.dagger_engine.run_secret import RunSecret
 from containers.dagger_engine.step_reporter import StepReporter
@@ -44,8 +44,6 @@ from tasks.model import Step, StepKind, StepResult
 if TYPE_CHECKING:
     from dagger import Client, Container, Directory, Secret, Service
 
-WORK = "/work"
-"""Directory of the task's tree in its container."""
 PATIENCE = 60.0
 """Seconds past its time limit, at least, that a container may take to start and end; half the limit if longer.
 
@@ -76,28 +74,6 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 """Names that a POSIX shell accepts for variables."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    """A container, and the task's tree in it without `.git`."""
-
-    container: "Container"
-    tree: "Directory"
-
-    @classmethod
-    def from_container(cls, container: "Container") -> Self:
-        return cls(container, container.directory(WORK).without_directory(GIT))
-
-
-@dataclass(slots=True)
-class _Place:
-    """Where a task continues: its round, the seconds left of its limit, the container after its last part."""
-
-    round: int
-    seconds: float | None
-    after: _Prepared | None = None
-    is_repeated: bool = False
-
-
 class EngineRunner:
     """Runs tasks as containers of one engine."""
 
@@ -111,8 +87,8 @@ class EngineRunner:
         self._secret = RunSecret(client, self._query, self._mark)
         self._starts: AsyncCache[Directory] = AsyncCache()
         self._owners: AsyncCache[str] = AsyncCache()
-        self._prepared: AsyncCache[_Prepared] = AsyncCache()
-        self._left: dict[str, _Prepared] = {}
+        self._prepared: AsyncCache[Prepared] = AsyncCache()
+        self._left: dict[str, Prepared] = {}
         """The containers after the last steps, by worktree, for the teardown."""
 
     async def resolve_digests(self, names: Iterable[str]) -> Mapping[str, str]:
@@ -163,7 +139,7 @@ class EngineRunner:
         before = self._left.pop(worktree.name, None)
         if job.is_teardown and before is None:
             return  # the task had no container
-        place = _Place(job.first_round, job.timeout, before if job.is_teardown else None)
+        place = Place(job.first_round, job.timeout, before if job.is_teardown else None)
         parts, count = _split_setup(job.steps), len(job.steps)
         while parts:
             for steps in parts:
@@ -182,7 +158,7 @@ class EngineRunner:
         job: Job,
         worktree: Worktree,
         steps: Mapping[int, Step],
-        place: "_Place",
+        place: "Place",
         reporter: StepReporter,
     ) -> None:
         """Run some steps in one exec, copy their changes back, and report how they ended."""
@@ -214,8 +190,8 @@ class EngineRunner:
             place.seconds -= sum(record.seconds for record in report.records.values())
 
     async def _run_script(
-        self, before: _Prepared, job: Job, steps: Mapping[int, Step], place: "_Place"
-    ) -> tuple[_Prepared, Report]:
+        self, before: Prepared, job: Job, steps: Mapping[int, Step], place: "Place"
+    ) -> tuple[Prepared, Report]:
         """Run steps in the time that is left; return the container after them and the report of the script.
 
         Raises:
@@ -234,10 +210,10 @@ class EngineRunner:
             # exec (https://docs.dagger.io/features/caching), so the script gets a key.
             container = self._with_steps(before.container, job, steps, place, token_hex(8))
             report = await self._read_report(container, longest)
-        return _Prepared.from_container(container), report
+        return Prepared.from_container(container), report
 
     async def _copy_changes(
-        self, before: _Prepared, after: _Prepared, worktree: Worktree, limit: int | None
+        self, before: Prepared, after: Prepared, worktree: Worktree, limit: int | None
     ) -> str | None:
         """Copy the changes of steps into the worktree; return why they could not be copied, or `None`."""
         try:
@@ -272,7 +248,7 @@ class EngineRunner:
             raise EngineQueryError(f"its image has no `sh` that works (exit code {code}): {said.strip()}")
         return report
 
-    async def _prepare(self, job: Job, worktree: Worktree) -> "_Prepared":
+    async def _prepare(self, job: Job, worktree: Worktree) -> "Prepared":
         """Return a container for a task, before its first step; tasks with the same requirements share it.
 
         Raises:
@@ -283,9 +259,9 @@ class EngineRunner:
 
         secret = await self._secret.tell(job, worktree)
 
-        async def prepare() -> _Prepared:
+        async def prepare() -> Prepared:
             container = await self._query.run_long((await self._container(job, worktree, secret)).sync)
-            return _Prepared.from_container(container)
+            return Prepared.from_container(container)
 
         if self._config.copy:  # these files differ between worktrees
             return await prepare()
@@ -381,7 +357,7 @@ class EngineRunner:
         container: "Container",
         job: Job,
         steps: Mapping[int, Step],
-        place: "_Place",
+        place: "Place",
         key: str | None,
     ) -> "Container":
         from dagger import ReturnType  # noqa: PLC0415 - imports dagger, which takes a second

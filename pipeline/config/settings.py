@@ -10,6 +10,8 @@ from containers.agents.builtin import Agent
 from containers.dagger_engine.runner import DEFAULT_IMAGE
 from pipeline.config import converters as to
 from pipeline.config import defaults
+from pipeline.config.agent_converters import parse_agents
+from pipeline.config.run_settings import RunSettings
 from pipeline.config.table import (
     ApiField,
     ModuleArgument,
@@ -19,169 +21,20 @@ from pipeline.config.table import (
     names_by_section,
     setting,
 )
-from tasks.agent_report import Price
 from tasks.conflicts import OnConflict, Serialize
-from tasks.dialects.dialect import Order, UnitKind
-from tasks.model import LARGEST_POOL, Batch, Mode, PullRequestScope, Task
-from tasks.repairs import MOST_REPAIRS, parse_repairs
+from tasks.model import Batch, Mode, PullRequestScope, Task
 
 DEFAULT_BRANCH = "patchyard/{plan}/{task}"
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(RunSettings):
     """The resolved settings of a run. To add a setting, declare it here; the README table is `make settings`.
 
     `timeout` and `grace` are in seconds; a timeout of infinity means no limit. `forced` holds the names that a
     flag or the environment set: those win over what a batch or a task of the plan sets for itself.
     """
 
-    base: str | None = setting(
-        None,
-        to.parse_text,
-        "Branch, tag or commit that the run starts from.",
-        note="uncommitted changes are not part of it",
-        default_text="the current branch",
-        option=Option("REF"),
-        api=ApiField(),
-    )
-    mode: Mode = setting(
-        Mode.PARALLEL,
-        to.parse_mode,
-        "Run tasks one by one (`local`), side by side (`parallel`), or in containers (`dagger`).",
-        note="a batch can set its own",
-        trust=NeedsTrust.UNCONTAINED,
-        option=Option(),
-        api=ApiField("execution_mode"),
-    )
-    pool_size: int = setting(
-        3,
-        to.parse_pool_size,
-        "Number of worktrees, and so of tasks that run at once.",
-        option=Option("N"),
-        module=ModuleArgument(),
-        api=ApiField(maximum=LARGEST_POOL),
-    )
-    agent: str | None = setting(
-        None,
-        to.parse_text,
-        "Agent for tasks without **Run:** commands: a name or a command.",
-        trust=NeedsTrust.COMMAND,
-        option=Option("NAME|COMMAND"),
-        module=ModuleArgument(),
-        api=ApiField(),
-    )
-    dialect: str | None = setting(
-        None,
-        to.parse_dialect,
-        "Dialect that the plan is written in.",
-        default_text="the one that reads most of it",
-        option=Option("NAME"),
-        module=ModuleArgument(),
-        api=ApiField(),
-    )
-    unit: UnitKind | None = setting(
-        None,
-        to.parse_unit,
-        "What becomes a task: each `item`, or each `group` of them.",
-        default_text="the dialect's",
-        option=Option(),
-        module=ModuleArgument(),
-        api=ApiField(),
-    )
-    order: Order = setting(
-        Order.AS_WRITTEN,
-        to.parse_order,
-        "Which tasks wait for which: `as-written`, `sequential`, or `inferred` from files and names.",
-        note="for plans of other tools",
-        option=Option(),
-        module=ModuleArgument(),
-        api=ApiField(),
-    )
-    optional: bool = setting(
-        default=False,
-        convert=to.parse_flag,
-        help="Run also the tasks that the plan calls optional.",
-        option=Option(),
-        module=ModuleArgument(),
-        api=ApiField(),
-    )
-    tag: str | None = setting(
-        None,
-        to.parse_text,
-        "List of tasks to run, of a Task Master file that has several.",
-        option=Option("NAME"),
-        module=ModuleArgument(),
-        api=ApiField(),
-    )
-    timeout: float = setting(
-        defaults.TIMEOUT,
-        to.parse_seconds,
-        "Time that a task may take: `90s`, `10m`, `1h` or `none`.",
-        default_text="1h",
-        option=Option("DURATION"),
-        module=ModuleArgument(),
-    )
-    repairs: int = setting(
-        2,
-        parse_repairs,
-        "How often an agent may try again when its step or the verification fails.",
-        note="its prompt then says what failed; a task can set its own, also one of commands",
-        option=Option("N"),
-        module=ModuleArgument(),
-        api=ApiField(maximum=MOST_REPAIRS, minimum=0),
-    )
-    wait_for_limits: float = setting(
-        defaults.WAIT_FOR_LIMITS,
-        to.parse_wait,
-        "How long a task may wait for a usage limit or a fault of its agent's provider.",
-        note="in all; `0` for not at all",
-        default_text="6h",
-        option=Option("DURATION"),
-        module=ModuleArgument(),
-        api=ApiField(),
-    )
-    budget: float | None = setting(
-        None,
-        to.parse_dollars,
-        "US dollars that the agents of a run may cost.",
-        note="no call begins once what was reported reaches it",
-        option=Option("USD"),
-        module=ModuleArgument(),
-        api=ApiField(),
-    )
-    task_budget: float | None = setting(
-        None,
-        to.parse_dollars,
-        "US dollars that the agent of one task may cost.",
-        option=Option("USD"),
-        module=ModuleArgument(),
-        api=ApiField(),
-    )
-    prices: Mapping[str, Price] = setting(
-        {},
-        to.parse_prices,
-        "`[prices.AGENT]` says what a million tokens cost, for an agent that reports tokens and no cost.",
-        note="`input`, `output` and `cached`, in US dollars",
-        in_environment=False,
-    )
-    grace: float = setting(
-        5.0, to.parse_seconds, "Time between TERM and KILL when a task is ended.", default_text="5s"
-    )
-    max_patch: int = setting(
-        defaults.MAX_PATCH,
-        to.parse_patch_size,
-        "How large the files that a task creates or changes may be together.",
-        note="a task with more fails, and its worktree is set aside; at most 300MB",
-        default_text="100MB",
-    )
-    max_log: int = setting(
-        defaults.MAX_LOG,
-        to.parse_bytes,
-        "How large the log of a task may be.",
-        note="past it, only the end of each step's output is kept",
-        default_text="100MB",
-    )
     worktrees: Path | None = setting(
         None,
         to.parse_path,
@@ -307,7 +160,7 @@ class Settings:
     )
     agents: Mapping[str, Agent] = setting(
         {},
-        to.parse_agents,
+        parse_agents,
         "`[agents.NAME]` adds an agent, or changes a built-in one.",
         note="see [docs/agents.md](docs/agents.md)",
         in_environment=False,

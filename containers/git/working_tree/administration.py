@@ -4,15 +4,44 @@ from pathlib import Path
 
 from containers.filesystem import is_directory, remove
 from containers.git.command import Git, GitError
-from containers.git.working_tree.errors import UnusableWorktreeError
+from containers.git.working_tree.errors import BrokenWorktreeError, UnusableWorktreeError
+from containers.git.working_tree.task_files import make_owned
 from containers.git.working_tree.worktree_paths import (
+    LOCKED,
     POOL_MARKER,
     WorktreePaths,
     find_pool_admin,
     find_unfilled_admin,
+    is_admin_of,
+    prevent_pruning,
     read_pointer,
     write_owner,
 )
+
+_ADMINISTRATION = frozenset({"HEAD", "commondir", "gitdir", "index", "reftable", POOL_MARKER})
+"""What a reset leaves in an administrative directory."""
+
+
+def restore_administration(paths: WorktreePaths, commit: str) -> None:
+    """Restore the administrative directory, without the state of unfinished git commands.
+
+    Raises:
+        BrokenWorktreeError: The worktree has to be removed and added again.
+        OSError: A file cannot be written.
+    """
+    path, admin = paths.path, paths.admin
+    if not is_directory(path):
+        raise BrokenWorktreeError(f"{path} is not a directory any more")
+    make_owned(path)
+    if not is_admin_of(admin, path) or not (admin / "HEAD").is_file():
+        raise BrokenWorktreeError(f"{path} is not a worktree any more: {admin} was changed")
+    kept = _ADMINISTRATION | {"refs"} if (admin / "reftable").is_dir() else _ADMINISTRATION
+    for child in admin.iterdir():
+        if child.name not in kept:
+            remove(child)
+    for name in LOCKED:
+        paths.own(name).unlink(missing_ok=True)
+    prevent_pruning(admin, commit)
 
 
 def add_worktree(git: Git, common: Path, path: Path, commit: str) -> WorktreePaths:

@@ -25,6 +25,7 @@ from containers.git.command import Git, GitError
 from containers.git.commit_cache import CommitCache, Layout
 from containers.git.file_errors import file_errors
 from containers.git.loose_objects import LooseObjects, names_object
+from containers.git.working_tree.administration import restore_administration
 from containers.git.working_tree.conversions import may_convert
 from containers.git.working_tree.errors import BrokenWorktreeError, UnusableWorktreeError
 from containers.git.working_tree.patch_size import free_space
@@ -34,12 +35,8 @@ from containers.git.working_tree.standalone import create_standalone, is_plain
 from containers.git.working_tree.task_files import GIT, make_owned, remove_special, scan
 from containers.git.working_tree.task_repository import TaskRepositoryTemplate, keeps_modes
 from containers.git.working_tree.worktree_paths import (
-    LOCKED,
-    POOL_MARKER,
     WorktreePaths,
-    is_admin_of,
     owner_file,
-    prevent_pruning,
     write_owner,
 )
 from containers.temporary import temporary_directory
@@ -47,7 +44,6 @@ from tasks.model import Patch
 from tasks.patch_data import InlineData
 from tasks.secrets import Secrets
 
-_ADMINISTRATION = frozenset({"HEAD", "commondir", "gitdir", "index", "reftable", POOL_MARKER})
 _ID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\n?")
 _TIME_LIMIT = 900.0
 """Seconds that a git call on a worktree may take; no call of a healthy repository takes that long."""
@@ -105,7 +101,7 @@ class Checkout:
             BrokenWorktreeError: The worktree has to be removed and added again.
             GitError: The commit cannot be checked out.
         """
-        self._restore_administration(commit)
+        restore_administration(self._paths, commit)
         self._detach(commit)
         old = self._discard_state()
         self._remove_git_files(old)
@@ -193,22 +189,6 @@ class Checkout:
         stderr = self._resetting.run("clean", "-ffdxq", *(f"--exclude={pattern}" for pattern in keep)).stderr
         if "Permission denied" in stderr:  # git exits with 0
             raise GitError(f"cannot clean {self.path}: {stderr.strip()}")
-
-    def _restore_administration(self, commit: str) -> None:
-        """Restore `.git` and the administrative directory, without the state of unfinished git commands."""
-        path, admin = self._paths.path, self._paths.admin
-        if not is_directory(path):
-            raise BrokenWorktreeError(f"{path} is not a directory any more")
-        make_owned(path)
-        if not is_admin_of(admin, path) or not (admin / "HEAD").is_file():
-            raise BrokenWorktreeError(f"{path} is not a worktree any more: {admin} was changed")
-        kept = _ADMINISTRATION | {"refs"} if (admin / "reftable").is_dir() else _ADMINISTRATION
-        for child in admin.iterdir():
-            if child.name not in kept:
-                remove(child)
-        for name in LOCKED:
-            self._paths.own(name).unlink(missing_ok=True)
-        prevent_pruning(admin, commit)
 
     def _detach(self, commit: str) -> None:
         """Detach HEAD, so that the reset does not move a branch that a task switched to."""
@@ -370,7 +350,7 @@ class Checkout:
             aside=self._paths.aside,
             scratch=self._paths.scratch,
             start=start,
-            layout=self._commits.layout(start),
+            layout=self._commits.layout(self._base() or start),
             since=self._reset_at,
             free_before=self._free_after_reset,
             is_used=is_used,
