@@ -140,7 +140,7 @@ class EngineRunner:
         if job.is_teardown and before is None:
             return  # the task had no container
         place = Place(job.first_round, job.timeout, before if job.is_teardown else None)
-        parts, count = _split_setup(job.steps), len(job.steps)
+        parts = _split_setup(job.steps)
         while parts:
             for steps in parts:
                 await self._run_part(job, worktree, steps, place, reporter)
@@ -149,8 +149,7 @@ class EngineRunner:
             following = await reporter.next_round()
             if following is None:
                 return
-            parts = [dict(enumerate(following.steps, count + 1))]
-            count += len(following.steps)
+            parts = [dict(enumerate(following.steps, len(reporter.results) + 1))]
             place.round, place.is_repeated = following.number, True
 
     async def _run_part(

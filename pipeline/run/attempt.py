@@ -287,9 +287,11 @@ class Attempt:
             status, error = Status.TIMED_OUT, f"timed out after {spec.timeout:g} s in {self._describe(last)}"
         elif last and not last.ok:
             status, error = Status.FAILED, f"{self._describe(last)} {_describe_failure(last)}"
+        elif self._steps.why_stopped:  # its agent ended with 0 at a limit
+            status, error = Status.FAILED, self._steps.why_stopped
         if error and last and not last.ok and last.tail:
             error += "\n" + "\n".join(last.tail.rstrip().splitlines()[-TAIL_LINES:])
-        if error and self._steps.why_stopped:
+        if error and self._steps.why_stopped and error != self._steps.why_stopped:
             error += f"\n{self._steps.why_stopped}"
         return Outcome(
             task=spec.id,

@@ -113,7 +113,7 @@ class AttemptSteps:
         A round that ended at a limit of the agent's provider is begun again when that allows it.
         """
         context, rounds = self._context, self._rounds
-        if last.step.kind is StepKind.AGENT and not (last.ok or last.timed_out or last.cancelled):
+        if not (last.timed_out or last.cancelled):  # an agent may end with 0 all the same
             if self._refused():
                 return None
             if self._limit is not None:

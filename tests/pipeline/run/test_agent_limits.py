@@ -34,10 +34,9 @@ def limited(project: Project) -> Project:
     return project
 
 
-def write_agent(project: Project, fails: int = 1, seconds: int = 2) -> None:
-    (project.shared / "agent").write_text(
-        AGENT.replace("{fails}", str(fails)).replace("{seconds}", str(seconds))
-    )
+def write_agent(project: Project, fails: int = 1, seconds: int = 2, code: int = 1) -> None:
+    text = AGENT.replace("{fails}", str(fails)).replace("{seconds}", str(seconds))
+    (project.shared / "agent").write_text(text.replace("exit 1", f"exit {code}"))
 
 
 def plan(project: Project, count: int = 1) -> Path:
@@ -62,6 +61,16 @@ def test_task_waits_and_continues_in_its_worktree(limited: Project) -> None:
     until = datetime.fromisoformat(wait["until"])
     assert timedelta(0) < until - datetime.fromisoformat(wait["time"]) <= timedelta(seconds=2)
     assert datetime.fromisoformat(end["time"]) >= until - timedelta(milliseconds=5)
+
+
+def test_agent_that_ends_with_0_at_a_limit(limited: Project) -> None:
+    write_agent(limited, code=0)
+    limited.run(plan(limited)).expect(0)
+    assert len(calls(limited)) == 2
+    write_agent(limited, fails=9, code=0)
+    done = limited.run(plan(limited), "--wait-for-limits", "0", "--no-cache").expect(1)
+    assert done.outcome("1.1")["status"] == "failed"
+    assert done.outcome("1.1")["error"].startswith("agent mine is at its usage limit: usage limit reached")
 
 
 def test_wait_is_not_part_of_the_time_limit(limited: Project) -> None:
