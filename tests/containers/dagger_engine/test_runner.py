@@ -233,7 +233,7 @@ async def test_changes_are_copied_back_without_git_and_ignored_files(engine: Sta
     assert not (ran.worktree.path / "src" / "lib").exists()
     assert (ran.worktree.path / ".git/HEAD").is_file()
     assert (stage.directory / "outside").exists()
-    (exported,) = [query for query in engine.asked if ".export(" in query]
+    (exported,) = [query for query in engine.asked if query.endswith(".layer.sync")]
     after, before = (
         exported.partition(".withoutFiles(")[0],
         exported.partition("changes(from: <")[2].partition(">")[0],
@@ -243,18 +243,18 @@ async def test_changes_are_copied_back_without_git_and_ignored_files(engine: Sta
     assert after.startswith("Container-1.withNewFile(")
     assert after.endswith(tree)
     ignored = '["a.log", "build/", "src/build/"]'
-    assert exported == (
-        f"{after}.withoutFiles(paths: {ignored}).changes(from: <{before}>)"
-        f'.layer.export(path: "{ran.worktree.path}")'
-    )
+    assert exported == (f"{after}.withoutFiles(paths: {ignored}).changes(from: <{before}>).layer.sync")
+    (written,) = [query for query in engine.asked if ".export(" in query]
+    assert written.endswith(f'.export(path: "{ran.worktree.path}")')
 
 
 async def test_new_rules_of_what_is_ignored_come_first(engine: StandIn, stage: Stage) -> None:
     engine.answers["addedPaths"] = lambda _: ["web/", "web/.gitignore", "web/x"]
     await stage.run("true")
-    first, second = [query for query in engine.asked if ".export(" in query]
+    synced = [query for query in engine.asked if query.endswith(".sync")]
+    first, second = [query for query in synced if ".diff(" in query or ".layer" in query]
     assert '.filter(include: ["**/.gitignore"])' in first
-    assert second.endswith(f'>).layer.export(path: "{stage.directory}/pool/wt-1")')
+    assert second.endswith(">).layer.sync")
 
 
 async def test_the_paths_of_all_that_changed_are_one_question(engine: StandIn, stage: Stage) -> None:
