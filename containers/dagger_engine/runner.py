@@ -17,7 +17,7 @@ from secrets import token_hex
 from typing import TYPE_CHECKING
 
 import anyio
-from anyio import get_cancelled_exc_class, to_thread
+from anyio import get_cancelled_exc_class
 
 from containers.agents.agent import first_line
 from containers.agents.builtin import Agent
@@ -31,10 +31,10 @@ from containers.dagger_engine.job_texts import texts_of_job
 from containers.dagger_engine.places import WORK, Place, Prepared
 from containers.dagger_engine.query import EngineClient, EngineError, EngineQueryError
 from containers.dagger_engine.run_secret import RunSecret
+from containers.dagger_engine.start_tree import start_tree
 from containers.dagger_engine.step_reporter import StepReporter
 from containers.dagger_engine.step_script import Report
 from containers.dagger_engine.sync_back import sync_back
-from containers.git.repository import GitError
 from containers.git.working_tree.task_files import GIT
 from containers.runner import ROUND_VARIABLE, Job, Watcher
 from containers.task_log import TaskLog
@@ -53,22 +53,6 @@ VERSION_TIMEOUT = 20.0
 """Seconds that an agent may take to print its version."""
 DEFAULT_IMAGE = "python:3.13"
 """Image of tasks without one: it has git, a shell and Python."""
-OBJECTS = ("objects", "shallow")
-TAGS = ("packed-refs", "refs/tags")
-UNFINISHED = ("**/tmp_*", "objects/incoming-*")
-"""Files that git is writing; they may disappear during the upload."""
-CONFIG = """\
-[core]
-\trepositoryformatversion = 0
-\tbare = true
-[pack]
-\tthreads = 1
-\twindow = 0
-[uploadpack]
-\tallowAnySHA1InWant = true
-"""
-"""Git configuration that the engine sees; the user's own may hold a token. With one thread and no window, the
-same objects give the same pack, so that the tree of a task is a cache hit (git-config(1), pack.threads)."""
 ROOT = frozenset({"", "0", "root"})
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 """Names that a POSIX shell accepts for variables."""
@@ -312,27 +296,14 @@ class EngineRunner:
 
     async def _tree(self, job: Job, worktree: Worktree) -> "Directory":
         """Return the tree of a task's start point, with a separate `.git`; tasks of one start share it."""
-        tree = await self._starts.get(job.start, partial(self._start, job, worktree))
+        make = partial(start_tree, self._client, self._config, self._query, job.start, worktree)
+        tree = await self._starts.get(job.start, make)
         if not self._config.copy:
             return tree
         copied = self._config.files.directory(
             self._client, worktree.path, include=self._config.copy, exclude=[GIT]
         )
         return tree.with_directory("/", copied)
-
-    async def _start(self, job: Job, worktree: Worktree) -> "Directory":
-        files, depth, checkout = self._config.files, self._config.depth, worktree.checkout
-        if await to_thread.run_sync(checkout.is_plain, job.start):
-            include = OBJECTS if depth else OBJECTS + TAGS
-            objects = files.directory(self._client, self._config.common, include=include, exclude=UNFINISHED)
-            git = objects.with_new_file("HEAD", f"{job.start}\n").with_new_file("config", CONFIG)
-            tree = git.with_new_directory("refs").as_git().ref(job.start).tree(depth=depth)
-            return await self._query(tree.sync)
-        try:
-            async with in_thread(checkout.standalone(job.start, depth)) as made:
-                return await self._query(files.directory(self._client, made).sync)
-        except GitError as error:
-            raise EngineQueryError(f"its files cannot be given to a container: {error}") from error
 
     def _variables(self, job: Job, number: int) -> dict[str, str]:
         """Return the environment variables of the steps of a round, without secrets.

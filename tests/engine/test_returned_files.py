@@ -133,6 +133,29 @@ async def test_a_file_with_holes_does_not_fill_this_machine(stage: Stage) -> Non
     assert arrived < 2_000_000_000
 
 
+@pytest.mark.parametrize("borrows", [False, True], ids=["own objects", "borrowed objects"])
+async def test_files_that_a_filter_changes(stage: Stage, tmp_path: Path, *, borrows: bool) -> None:
+    """A task gets what a checkout has, as Git LFS writes it, and not what git stores."""
+    clone = stage.clone
+    settings = {
+        "smudge": "git rev-parse main && tr a-z A-Z",
+        "clean": "tail -n 1 | tr A-Z a-z",
+        "required": "true",
+    }
+    for name, value in settings.items():
+        clone.git("config", "--global", f"filter.loud.{name}", value)
+    loud = {"a [1]*.loud": "one\n", "d/b.loud": "two\n"}
+    clone.commit({".gitattributes": "*.loud filter=loud\n", "c": "c\n", **loud})
+    if borrows:
+        clone.git("clone", "--shared", clone.path, tmp_path / "borrower")
+        stage = Stage(stage.client, Clone(clone.user, tmp_path / "borrower"), tmp_path / "other", stage.image)
+    ran = await stage.run("tail -q -n 1 *.loud d/*.loud c > seen; echo THREE >> d/b.loud")
+    assert ran.text("seen") == "ONE\nTWO\nc\n"
+    patch = ran.patch()
+    assert patch.files == ("d/b.loud", "seen")
+    assert b"-two\n+three\n" in b"".join(patch.diff.blocks())
+
+
 class Stalled(HostFiles):
     """Files that never come back."""
 

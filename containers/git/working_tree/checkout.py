@@ -31,7 +31,7 @@ from containers.git.working_tree.errors import BrokenWorktreeError, UnusableWork
 from containers.git.working_tree.patch_size import free_space
 from containers.git.working_tree.secret_scan import refuse_secrets, with_temporary_objects
 from containers.git.working_tree.staging import StagedTree, Staging, stage_patch
-from containers.git.working_tree.standalone import create_standalone, is_plain
+from containers.git.working_tree.standalone import create_standalone, filtered_files, is_plain
 from containers.git.working_tree.task_files import GIT, make_owned, remove_special, scan
 from containers.git.working_tree.task_repository import TaskRepositoryTemplate, keeps_modes
 from containers.git.working_tree.worktree_paths import (
@@ -241,6 +241,14 @@ class Checkout:
         """Whether any git can check a commit out from the repository's own objects."""
         gitlinks = self._commits.layout(commit).gitlinks
         return is_plain(self._paths.common, commit, has_submodules=bool(gitlinks))
+
+    def filtered(self) -> list[str]:
+        """Return the files of the start point that a filter such as Git LFS has changed in the worktree.
+
+        Raises:
+            GitError: They cannot be determined.
+        """
+        return filtered_files(self._resetting)
 
     @contextmanager
     def standalone(self, commit: str, depth: int) -> Iterator[Path]:

@@ -1,6 +1,7 @@
 """Self-contained repositories: of one commit and its history, or of the files in a directory."""
 
 import os
+import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,25 @@ from containers.git.commits import PATCHYARD_IDENTITY, Signature, create_commit
 _EVERYBODY = 0o666
 _PACK = "-c pack.threads=1 -c pack.window=0"
 """The same objects give the same pack, so that an engine which caches by digest finds it again."""
+_DRIVER = re.compile(r"filter\.([A-Za-z0-9_.-]+)\.(?:smudge|process)", re.IGNORECASE)
+
+
+def filtered_files(git: Git) -> list[str]:
+    """Return the files of an index that a filter of the user's configuration changes in a checkout. Blocking.
+
+    Git LFS is such a filter (https://git-scm.com/docs/gitattributes#_filter).
+
+    Raises:
+        GitError: The configuration or the index cannot be read.
+    """
+    patterns = [f":(attr:filter={driver})" for driver in _drivers(git)]
+    return list(git.run("ls-files", "-z", "--", *patterns).fields) if patterns else []
+
+
+def _drivers(git: Git) -> list[str]:
+    """Return the names of the filters that change files in a checkout."""
+    settings = git.run("config", "-z", "--name-only", "--get-regexp", r"^filter\.", ok=(0, 1)).fields
+    return sorted({found[1] for setting in settings if (found := _DRIVER.fullmatch(setting))})
 
 
 def is_plain(common: Path, commit: str, *, has_submodules: bool) -> bool:
@@ -31,6 +51,8 @@ def borrows(common: Path) -> bool:
 
 def create_standalone(git: Git, common: Path, commit: str, depth: int, directory: Path) -> None:
     """Create a repository at `directory`, which must not exist, that every user may write to. Blocking.
+
+    Filters are not applied to its files: that of Git LFS would look for its objects in this repository.
 
     Args:
         git: Any git of the repository.
@@ -53,12 +75,18 @@ def create_standalone(git: Git, common: Path, commit: str, depth: int, directory
     own_git.run("fetch", "--quiet", *history, f"--upload-pack={packer}", "--", str(common), commit)
     own_git.run("update-ref", "--no-deref", "HEAD", commit)
     own_git.run("read-tree", commit)
-    own_git.run("checkout-index", "--all", "--force", "--quiet")
+    own_git.run(*_without_filters(own_git), "checkout-index", "--all", "--force", "--quiet")
     own_git.run(
         "read-tree", commit
     )  # rebuilds the index without the times and inode numbers of this machine's files
     (git_dir / "FETCH_HEAD").unlink(missing_ok=True)
     _allow_everybody(directory)
+
+
+def _without_filters(git: Git) -> list[str]:
+    """Return options that turn all filters off."""
+    values = ("smudge=", "process=", "required=false")
+    return [part for driver in _drivers(git) for value in values for part in ("-c", f"filter.{driver}.{value}")]
 
 
 def initialize(path: Path, environ: Mapping[str, str]) -> None:
