@@ -25,7 +25,7 @@ from pipeline.events import (
     now,
 )
 from tasks.model import Outcome, Status
-from tasks.text import plural, printable
+from tasks.text import dollars, plural, printable
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -93,9 +93,12 @@ def figure(finished: RunFinished) -> str:
     sentence = f"{plural(len(ran), 'task')} in {finished.seconds:.1f} s"
     if not ran:
         return sentence
+    said = [] if finished.cost is None else [dollars(finished.cost)]
+    said += [f"tokens: {finished.tokens}"] if finished.tokens else []
+    agents = f"; agents: {', '.join(said)}" if said else ""
     places = round(finished.speedup / finished.efficiency) if finished.efficiency else 1
     faster = f"{finished.speedup:.1f} times faster than one by one, " if finished.speedup > 1 else ""
-    return f"{sentence}: {faster}{finished.efficiency * 100:.0f} % of a pool of {places}"
+    return f"{sentence}: {faster}{finished.efficiency * 100:.0f} % of a pool of {places}{agents}"
 
 
 def _exit_code(code: int | None) -> str:
@@ -287,7 +290,7 @@ def table(
 def outcome_table(outcomes: Sequence[Outcome], links: dict[str, str] | None = None) -> "RenderableType":
     """Return the outcomes of a run as a table; `links` are the URLs of pull requests by task."""
     links = links or {}
-    costs = {outcome.task: f"${outcome.cost:.2f}" for outcome in outcomes if outcome.cost is not None}
+    costs = {outcome.task: dollars(outcome.cost) for outcome in outcomes if outcome.cost is not None}
     tokens = any(outcome.tokens for outcome in outcomes)
     rows = [
         (

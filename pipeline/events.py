@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Protocol, Self
 
+from tasks.agent_report import NO_TOKENS, Tokens
 from tasks.model import NATIVE, Conflict, Outcome, PullRequest, RunStatus
 
 
@@ -173,7 +174,11 @@ class Notice(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFinished(Event):
-    """The run is over. `seconds` is its wall time without publishing; `efficiency` is 0 to 1."""
+    """The run is over. `seconds` is its wall time without publishing; `efficiency` is 0 to 1.
+
+    `cost` is what all calls of its agents cost, also those of attempts that failed, in US dollars; `None` if no
+    agent said it. `tokens` are those of the outcomes.
+    """
 
     run: str
     status: RunStatus
@@ -181,6 +186,12 @@ class RunFinished(Event):
     speedup: float
     efficiency: float
     outcomes: tuple[Outcome, ...]
+    cost: float | None = None
+
+    @property
+    def tokens(self) -> Tokens:
+        """The tokens of all tasks."""
+        return sum((outcome.tokens for outcome in self.outcomes), NO_TOKENS)
 
 
 NAMES = {
@@ -249,6 +260,8 @@ def as_record(event: Event) -> dict[str, object]:
                 record[item.name] = round(value, 4)
             case _:
                 record[item.name] = value
+    if isinstance(event, RunFinished):
+        record["tokens"] = event.tokens.known
     return record
 
 

@@ -83,3 +83,8 @@ def fence(text: str, language: str = "") -> str:
 def longest_run(text: str) -> int:
     """Return the length of the longest run of backticks in a text."""
     return max(map(len, _BACKTICKS.findall(text)), default=0)
+
+
+def dollars(amount: float) -> str:
+    """Return an amount of US dollars as text; with more digits if it is below a cent."""
+    return f"${amount:.2f}" if amount >= 0.01 or not amount else f"${amount:.4f}"  # noqa: PLR2004 - a cent

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from tasks.text import dollars
+
 
 @dataclass(slots=True)
 class Budget:
@@ -17,6 +19,12 @@ class Budget:
     task: float | None = None
     spent: float = 0.0
     _without_cost: set[str] = field(default_factory=set)
+    _is_known: bool = False
+
+    @property
+    def total(self) -> float | None:
+        """What the run has spent so far, in US dollars; `None` if no agent said what it cost."""
+        return self.spent if self.spent or self._is_known else None
 
     def is_new_without_cost(self, agent: str) -> bool:
         """Whether it matters that an agent did not say what it cost, for the first time."""
@@ -27,6 +35,7 @@ class Budget:
     def add(self, cost: float | None) -> None:
         """Add what a call of an agent cost, in US dollars."""
         self.spent += cost or 0.0
+        self._is_known = self._is_known or cost is not None
 
     def obstacle(self, task_cost: float | None = None) -> str | None:
         """Return why no further call of an agent may begin, as a sentence; `None` if one may.
@@ -39,8 +48,3 @@ class Budget:
         if self.task is not None and (task_cost or 0.0) >= self.task:
             return f"the budget of the task, {dollars(self.task)}, is spent ({dollars(task_cost or 0.0)})"
         return None
-
-
-def dollars(amount: float) -> str:
-    """Return an amount of US dollars as text; with more digits if it is below a cent."""
-    return f"${amount:.2f}" if amount >= 0.01 or not amount else f"${amount:.4f}"  # noqa: PLR2004 - a cent

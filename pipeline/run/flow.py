@@ -228,6 +228,7 @@ class _Flow:
             speedup=speedup,
             efficiency=min(1.0, speedup / min(len(self._context.pool), max(1, len(ran)))),
             outcomes=outcomes,
+            cost=self._context.budget.total,
         )
 
     async def _close(self, finished: RunFinished) -> None:

@@ -233,6 +233,12 @@ class Timeline:
         return sum(row.done for row in self.rows)
 
     @property
+    def cost(self) -> float | None:
+        """What the agents of all tasks say that these cost, in US dollars; `None` if none says it."""
+        costs = [row.cost for row in self.rows if row.cost is not None]
+        return sum(costs) if costs else None
+
+    @property
     def publishable(self) -> bool:
         """Whether any task has a commit that could be published."""
         return any(row.commit for row in self.rows)

@@ -80,11 +80,11 @@ def resume(  # noqa: PLR0913 - the command's own parameters
         status = current_status(store, run, environment())
         ended = store.tasks(run.id)
         done = len(ended) == len(plan_of(run).tasks)
-        to_publish = is_unpublished(store, run)
+        to_publish, spent = is_unpublished(store, run), store.spent(run.id)
     if status is RunStatus.SUCCEEDED and done and not to_publish:
         click.echo(f"run {run.id} is complete: nothing left to do", err=True)
         if as_json:
-            JsonLines(sys.stdout).notify(_finished(run, ended))
+            JsonLines(sys.stdout).notify(_finished(run, ended, spent or None))
         return
     exit_with(
         resume_run(
@@ -101,8 +101,8 @@ def resume(  # noqa: PLR0913 - the command's own parameters
     )
 
 
-def _finished(run: Run, ended: Iterable[StoredTask]) -> RunFinished:
-    """Return the event that ended a run which has finished."""
+def _finished(run: Run, ended: Iterable[StoredTask], spent: float | None) -> RunFinished:
+    """Return the event that ended a run which has finished; `spent` is what it cost, in US dollars."""
     return RunFinished(
         run=run.id,
         status=run.status,
@@ -110,6 +110,7 @@ def _finished(run: Run, ended: Iterable[StoredTask]) -> RunFinished:
         speedup=run.speedup or 0.0,
         efficiency=run.efficiency or 0.0,
         outcomes=tuple(item.outcome for item in ended),
+        cost=spent,
     )
 
 

@@ -130,7 +130,7 @@ def test_invalid_environment_variable(project: Project, environ: Mapping[str, st
         ("mode = 3", "mode: expected one of"),
         ("agents = 3", "agents: expected tables such as"),
         ("[agents.x]\ncomand = 'x'", "agents: x.comand: "),
-        ("worktree = 1", "worktree: expected a table with copy, setup, keep"),
+        ("worktree = 1", "worktree: expected a table with copy, setup, teardown, teardown_timeout, keep"),
         ("[worktree]\ncopie = []", "worktree.copie: no such setting; did you mean copy?"),
         ("[worktree]\ncopy = ['../x']", "worktree.copy: '../x' leaves the repository"),
         ("[worktree]\nkeep = ['/abs']", "worktree.keep: '/abs' leaves the repository"),

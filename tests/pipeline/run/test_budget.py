@@ -43,6 +43,7 @@ def test_budget_of_a_run(paid: Project) -> None:
     assert list(done.statuses.values()) == ["changed"] * 3 + ["skipped"] * 2
     sentence = "it did not start: the budget of the run, $1.00, is spent ($1.20)"
     assert done.outcome("1.5")["error"] == sentence
+    assert done.finished["cost"] == 1.2
 
     paid.call("resume", done.run).expect(1)
     assert calls(paid) == 3  # what was spent before counts
@@ -51,6 +52,7 @@ def test_budget_of_a_run(paid: Project) -> None:
     last = paid.call("resume", done.run, "--budget", "none", "--json").expect(0)
     assert set(last.statuses.values()) == {"changed"}
     assert calls(paid) == 5
+    assert last.finished["cost"] == 2.0
 
 
 def test_running_calls_finish(paid: Project) -> None:
