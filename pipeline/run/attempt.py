@@ -199,7 +199,8 @@ class Attempt:
         """
         context, spec = self._context, self._spec
         rounds, base = self._rounds, context.run.base
-        job = context.job(spec, self._worktree.checkout.reset_to, rounds.asked, rounds.number)
+        began_at = await to_thread.run_sync(lambda: self._worktree.checkout.reset_to)
+        job = context.job(spec, began_at, rounds.asked, rounds.number)
         if job.timeout is not None and rounds.continued is not None:  # the limit is for all rounds together
             job = replace(job, timeout=max(LEAST_TIME, job.timeout - rounds.continued.seconds))
         if not spec.is_contained or job.start == base:

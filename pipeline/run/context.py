@@ -150,6 +150,10 @@ class RunContext:
         """Return what the next attempt at a task continues: only the first one of this process does."""
         return None if task in self.repeats else self.before.continued.get(task)
 
+    def why_no_call(self, agent: str) -> str | None:
+        """Return why an agent must not be called any more, as a sentence; `None` if it may."""
+        return self.limits.refused.get(agent) or self.budget.obstacle()
+
     def log(self, task: str, attempt: int | None = None) -> Path:
         """Return the log file of an attempt at a task, by default of this run's."""
         return log_path(self.directory, task, attempt or self.attempt_number(task))

@@ -78,8 +78,8 @@ def _conflicting(
 
 
 def _can_start(context: RunContext, spec: TaskSpec) -> bool:
-    """Whether the budget permits another call of the task's agent, if it has one."""
-    return spec.agent is None or context.budget.obstacle() is None
+    """Whether the agent of a task may be called again, if it has one."""
+    return spec.agent is None or context.why_no_call(spec.agent.name) is None
 
 
 def _may_rerun(context: RunContext, conflict: Conflict) -> bool:

@@ -49,7 +49,9 @@ async def run_task(  # noqa: PLR0913 - what a task needs, by name
         spec, tree = await to_thread.run_sync(on_top, context, batch, spec, start)
     if result := await _result_without_attempt(context, spec, start, reason):
         if reason is None and result.outcome.status is Status.SKIPPED and spec.id in context.earlier:
-            return context.outcomes.setdefault(spec.id, context.earlier[spec.id])  # the budget is spent
+            return context.outcomes.setdefault(
+                spec.id, context.earlier[spec.id]
+            )  # its agent must not be called
         return await conclude(context, spec, result)
     with context.control.task_running():
         return await run_attempt(context, spec, start, why_cancelled, tree)
@@ -79,11 +81,6 @@ async def _result_without_attempt(
         return TaskResult(outcome_without_run(spec, Status.FAILED, refusal))
     if result := await cached(context, spec, start):
         return result
-    if spec.agent and (reason := _why_no_call(context, spec.agent.name)):
+    if spec.agent and (reason := context.why_no_call(spec.agent.name)):
         return TaskResult(outcome_without_run(spec, Status.SKIPPED, f"it did not start: {reason}"))
     return None
-
-
-def _why_no_call(context: RunContext, agent: str) -> str | None:
-    """Return why an agent must not be called any more, as a sentence."""
-    return context.limits.refused.get(agent) or context.budget.obstacle()
