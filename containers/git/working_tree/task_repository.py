@@ -113,8 +113,8 @@ class TaskRepositoryTemplate:
         directory.mkdir(parents=True)
         for name in _DIRECTORIES:
             (directory / name).mkdir()
-        modes = _config([("core.fileMode", "true" if keeps_modes else "false")])
-        write_file(directory / "config", self.config + modes)
+        modes = _lines("core.fileMode", "true" if keeps_modes else "false")
+        write_file(directory / "config", self.config + modes.encode("ascii"))
         write_file(directory / "packed-refs", self.packed_refs)
         write_file(directory / "objects/info/alternates", os.fsencode(self.objects) + b"\n")
         write_file(directory / "info/exclude", self.exclude)

@@ -215,6 +215,12 @@ class TestReset:
         checkout.reset(commit)
         assert contents(checkout.path) == before
 
+    def test_settings_of_the_task_s_repository_are_there_once(self, clone: Clone, checkout: Checkout) -> None:
+        """A task changes one with `git config NAME VALUE`, which needs that."""
+        names = clone.user.git("config", "--local", "--list", "--name-only", cwd=checkout.path).split("\n")
+        assert "core.filemode" in names
+        assert sorted(set(names)) == sorted(names)
+
     def test_populated_submodules_are_emptied(
         self, clone: Clone, checkout: Checkout, make_repository: Callable[..., Clone]
     ) -> None:
