@@ -105,8 +105,9 @@ say run "$PATCHYARD_RUN" "$mark"
 now; deadline=$(( now + ${{limit:-0}} ))
 # Any user that a step switches to may create files here; fails if the script does not own the directory.
 chmod a+rwx .
-# An engine would make an empty file of a socket.
-trap 'find . -type s -exec rm -f {{}} +' EXIT
+# An engine would make an empty file of a socket. It gives a directory its permissions before its files, which
+# only root can write then if the directory is read-only.
+trap 'find . -xdev -type s -exec rm -f {{}} + -o -type d ! -perm -700 -exec chmod u+rwx {{}} \\;' EXIT
 """
 
 OWN_VARIABLES = """\

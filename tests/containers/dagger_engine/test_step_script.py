@@ -174,6 +174,14 @@ def test_output_can_be_opened_again(run: Run) -> None:
     assert run("echo one > /dev/stdout; echo two > /dev/stderr").outputs == {1: "one\ntwo\n"}
 
 
+def test_directories_can_be_written_to_at_the_end(run: Run, tmp_path: Path) -> None:
+    """An engine writes their files after it has given them their permissions."""
+    run("mkdir -p 'a b/c' d; echo f > 'a b/c/f'; chmod 555 'a b/c'; chmod 000 'a b'; chmod 1777 d")
+    work = tmp_path / "work"
+    found = {name: (work / name).stat().st_mode & 0o7777 for name in ("a b", "a b/c", "d")}
+    assert found == {"a b": 0o700, "a b/c": 0o755, "d": 0o1777}
+
+
 def test_sockets_are_removed_at_the_end(run: Run, tmp_path: Path) -> None:
     bind = "import socket; socket.socket(socket.AF_UNIX).bind('d/socket')"
     run(f'mkdir d; python3 -c "{bind}"; echo x > d/file; exit 1')
