@@ -189,7 +189,7 @@ def test_changes_only_touch_the_changed_files_of_the_caller(module: Module) -> N
 def test_conflicting_changes_are_reported(module: Module) -> None:
     tasks = "".join(f"### Task {n}: T{n}\n**Run:**\n- `echo {n} > same.txt`\n" for n in (1, 2))
     (module.caller.path / "plan.md").write_text(f"# Conflict\n{tasks}")
-    done = module.call("changes", "--plan", "plan.md", "--image", module.image, "-y")
+    done = module.call("changes", "--plan", "plan.md", "--image", module.image, "--on-conflict", "stop", "-y")
     assert done.returncode == 1
     assert "task 2 conflicts with 1 in same.txt" in done.stderr
 
