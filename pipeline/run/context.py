@@ -22,7 +22,7 @@ from pipeline.run.recording.recorder import Recorder
 from pipeline.run.results.bases import Bases, StartPoint
 from pipeline.run.results.branches import Branches
 from pipeline.run.results.result_cache import ResultCache
-from pipeline.store.records import Run, StoredTask
+from pipeline.store.records import Run, StoredRound, StoredTask
 from tasks.agent_report import NO_TOKENS, Tokens
 from tasks.conflicts import Cause
 from tasks.keys import AgentUse, TaskInputs
@@ -34,14 +34,16 @@ from tasks.secrets import Secrets
 class Continuation:
     """What an attempt continues: the failure of an earlier one, for its agent.
 
-    `rounds` is how many rounds of an attempt that was interrupted are done; 0 for a new try. `seconds`,
-    `cost` (in US dollars) and `tokens` are theirs. `patch` is what they changed, from which it
-    continues; without one it starts from the start point.
+    `rounds` is how many rounds of an attempt that was interrupted are done; 0 for a new try. `seconds`, `cost`
+    (in US dollars) and `tokens` are theirs. `patch` is what they changed, from which it continues; without one
+    it starts from the start point. `ended` is the round after them, if it succeeded: then only the outcome is
+    missing.
     """
 
     failure: Failure
     rounds: int = 0
     patch: Patch | None = None
+    ended: StoredRound | None = None
     seconds: float = 0.0
     cost: float | None = None
     tokens: Tokens = NO_TOKENS

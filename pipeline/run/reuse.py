@@ -56,6 +56,33 @@ async def kept(context: RunContext, spec: TaskSpec, start: StartPoint) -> TaskRe
     return TaskResult(outcome, start, attempt=context.before.attempts.get(spec.id))
 
 
+async def succeeded(context: RunContext, spec: TaskSpec, start: StartPoint) -> TaskResult | None:
+    """Return the result of an attempt that was cut off after its last round had succeeded, if there is one."""
+    continued = context.continued(spec.id)
+    last = continued.ended if continued else None
+    patch = last.patch if last else None
+    if continued is None or last is None or patch is None:
+        return None
+    if not await to_thread.run_sync(applies, context.repository, patch, start.commit):
+        return None
+    outcome = Outcome(
+        task=spec.id,
+        title=spec.title,
+        batch=spec.task.batch,
+        status=Status.UNCHANGED,
+        seconds=continued.seconds,
+        started_at=now(),
+        start=start.commit,
+        exit_code=0,
+        files=patch.files,
+        patch=patch if patch.files else None,
+        cost=continued.cost,
+        tokens=continued.tokens,
+        rounds=last.number,
+    )
+    return TaskResult(outcome, start, attempt=context.before.attempts.get(spec.id))
+
+
 async def release_kept(context: RunContext, spec: TaskSpec) -> None:
     """Move the stored patch of a task, if one waits for its commit, to its attempt: another outcome follows."""
     if spec.id in context.before.kept:

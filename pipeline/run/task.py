@@ -10,7 +10,7 @@ from pipeline.run.context import RunContext
 from pipeline.run.outcomes import TaskResult, conclude, outcome_without_run
 from pipeline.run.reruns import on_top
 from pipeline.run.results.bases import StartPoint
-from pipeline.run.reuse import cached, kept, release_kept
+from pipeline.run.reuse import cached, kept, release_kept, succeeded
 from tasks.model import Outcome, Status
 from tasks.schedule import obstacle
 
@@ -79,7 +79,7 @@ async def _result_without_attempt(
         return TaskResult(outcome_without_run(spec, Status.SKIPPED, skipped))
     if refusal := spec.refusal or refused.get(start.branch or branch) or refused.get(branch):
         return TaskResult(outcome_without_run(spec, Status.FAILED, refusal))
-    if result := await cached(context, spec, start):
+    if result := await succeeded(context, spec, start) or await cached(context, spec, start):
         return result
     if spec.agent and (reason := context.why_no_call(spec.agent.name)):
         return TaskResult(outcome_without_run(spec, Status.SKIPPED, f"it did not start: {reason}"))

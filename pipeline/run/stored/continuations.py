@@ -57,12 +57,14 @@ def _continuation(
     last = next((one for one in done if one.failure is not None), None)
     if last is None or last.failure is None or last.patch is None:
         return None
-    before = [one for one in done if one.number <= last.number]
+    success = done[0] if done[0].failure is None else None
+    before = [one for one in done if success or one.number <= last.number]
     costs = [one.cost for one in before if one.cost is not None]
     return Continuation(
         last.failure,
         rounds=last.number,
         patch=last.patch,
+        ended=success,
         seconds=sum(one.seconds for one in before),
         cost=sum(costs) if costs else None,
         tokens=sum((one.tokens for one in before), Tokens()),

@@ -249,7 +249,7 @@ def test_every_round_is_run_to_its_end_once_despite_random_kills(repaired: Proje
 
 
 def killed_until_done(project: Project, path: Path, chance: random.Random) -> tuple[int, Done]:
-    """Run a plan and kill it at random moments, until it is done; return the number of kills, and the last result."""
+    """Run a plan and kill it at random moments until it is done; return the number of kills, and the end."""
     kills, run = 0, None
     options = ("--on-conflict", "stop", "--keep-going", "--no-cache")
     while True:
@@ -257,7 +257,7 @@ def killed_until_done(project: Project, path: Path, chance: random.Random) -> tu
         with project.start(*arguments, "--json") as started:
             try:
                 found = started.process.communicate(timeout=chance.uniform(0.5, 1.5) if kills < 9 else PATIENCE)
-                return kills, Done(started.process.poll() or 0, *found)
+                return kills, Done(started.process.poll() or 0, *found).expect(0)
             except subprocess.TimeoutExpired:
                 started.signal(signal.SIGKILL)
                 started.process.communicate()
