@@ -10,9 +10,10 @@ from anyio import CancelScope, get_cancelled_exc_class, to_thread
 from containers.concurrency import in_thread
 from containers.git.repository import GitError, SecretFoundError
 from containers.git.working_tree.staging import TooDeepError
+from containers.git.working_tree.task_files import has_stash
 from containers.runner import Job
 from containers.worktrees.worktree import PoolError, Worktree
-from pipeline.events import TaskFinished, TaskStarted, now
+from pipeline.events import Notice, TaskFinished, TaskStarted, now
 from pipeline.run.call.task_spec import TaskSpec
 from pipeline.run.context import Continuation, RunContext
 from pipeline.run.outcomes import TaskResult, conclude, outcome_without_run, with_failure
@@ -26,7 +27,7 @@ from pipeline.store.records import StoredAttempt
 from pipeline.store.store import Store
 from tasks.errors import PatchyardError
 from tasks.keys import inputs_of
-from tasks.model import Outcome, Status, StepResult
+from tasks.model import Outcome, Patch, Status, StepResult
 
 TAIL_LINES = 10
 """Lines of a failed step's output that its outcome shows."""
@@ -126,6 +127,7 @@ class Attempt:
         self._number = context.attempt_number(spec.id)
         self._rounds = Rounds(spec, self._number, context.secrets, continued)
         self._steps = AttemptSteps(context, spec, start, worktree, self._rounds)
+        self._warnings: list[str] = []
         self._is_taken: bool | None = None  # the patch, or whatever else there was
         self._started_at = now()
         self._began = began
@@ -217,7 +219,7 @@ class Attempt:
         version = None if cancelled else await context.agent_version(spec)
         try:
             inputs = await to_thread.run_sync(context.inputs, spec, start, version, self._rounds.asked)
-            patch = await to_thread.run_sync(self._steps.patch)
+            patch = await to_thread.run_sync(self._take_patch)
             outcome = replace(outcome, files=patch.files, patch=patch if patch.files else None)
         except SecretFoundError as error:
             outcome = with_failure(outcome, str(error))
@@ -233,7 +235,16 @@ class Attempt:
         if context.results and outcome.succeeded and inputs and not cancelled:
             await to_thread.run_sync(context.results.keep, inputs, outcome)
         self._is_taken = taken
+        for message in self._warnings:
+            context.listener.notify(Notice(message=message, level="warning"))
         return outcome
+
+    def _take_patch(self) -> Patch:
+        """Take the patch, and warn of what is not part of it. Blocking."""
+        patch = self._steps.patch()
+        if has_stash(self._worktree.path):
+            self._warnings.append(f"task {self._spec.id} left a stash, which is not part of its patch")
+        return patch
 
     async def _leave_outcome(self, outcome: Outcome, earlier: Outcome) -> Outcome:
         """Store the end of a rerun that was cut off, so that its task keeps the outcome that it had."""

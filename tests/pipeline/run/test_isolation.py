@@ -300,3 +300,16 @@ def test_clean_of_many_nested_directories(project: Project) -> None:
         assert not project.worktrees.exists()
     finally:
         subprocess.run(["rm", "-rf", project.worktrees], check=True)
+
+
+def test_a_stash_that_is_left_is_named(project: Project) -> None:
+    scripts = {
+        "1.1": "echo x >> README.md; git stash; touch a",
+        "1.2": "echo x >> README.md; git stash; git stash pop",
+    }
+    packed = "echo x >> README.md; git stash; git pack-refs --all; touch b"
+    done = project.run(project.tasks({**scripts, "1.3": packed})).expect(0)
+    said = [one["message"] for one in done.events("notice") if one["level"] == "warning"]
+    assert sorted(said) == [
+        f"task {task} left a stash, which is not part of its patch" for task in ("1.1", "1.3")
+    ]
