@@ -42,7 +42,7 @@ def test_a_commit_that_nobody_has_is_not_published(
     tasks = {"1.1": UNKNOWN, "1.2": f"{FILL}; git -C lib checkout -q {known}", "1.3": "echo 1 > one.txt"}
     plan = hosted.tasks(tasks, fields={"1.3": "**Dependencies:** Task 1.1"})
 
-    done = hosted.run(plan, "--publish", "--json")
+    done = hosted.run(plan, "--publish", "--json", "--on-conflict", "stop")
 
     assert [done.outcome(task)["error"] for task in tasks] == [None] * 3
     assert (done.code, done.statuses) == (3, dict.fromkeys(tasks, "changed"))
