@@ -75,6 +75,7 @@ class Bases:
         self._branch = branch
         self._keep_going = keep_going
         self._results: dict[int, BatchResult] = {}
+        self._trials: dict[tuple[str, str], Merge] = {}
 
     def batch_start(self, batch: Batch) -> StartPoint:
         """Return the start point of a batch: the merged results of the batches that it builds on."""
@@ -177,10 +178,14 @@ class Bases:
         self, batch: Batch, late: Outcome, merged: Iterable[Outcome], files: tuple[str, ...]
     ) -> Conflict:
         """Return the conflict of a patch with the merged ones."""
-        names, found = find_conflicting_tasks(
-            late, merged, files, lambda ours, theirs: self._merge(ours, theirs, "a trial")
-        )
+        names, found = find_conflicting_tasks(late, merged, files, self._try)
         return Conflict(batch.number, (*names, late.task), found)
+
+    def _try(self, ours: str, theirs: str) -> Merge:
+        """Merge two commits to see whether they conflict: once, however often a batch is merged."""
+        if (ours, theirs) not in self._trials:
+            self._trials[ours, theirs] = self._merge(ours, theirs, "a trial")
+        return self._trials[ours, theirs]
 
     def _join(self, starts: list[StartPoint], name: str) -> StartPoint:
         """Return one start point that holds all of those given."""

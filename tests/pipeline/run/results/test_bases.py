@@ -1,9 +1,14 @@
 """Start points and merges: which patches cannot conflict."""
 
-import pytest
+from dataclasses import replace
+from pathlib import Path
 
-from pipeline.run.results.bases import _cannot_conflict
-from tasks.model import Outcome, Patch, Status
+import pytest
+from repositories import Clone, CountedGit, User
+
+from containers.git.repository import Repository
+from pipeline.run.results.bases import Bases, _cannot_conflict
+from tasks.model import Batch, Outcome, Patch, Plan, Status, Task
 from tasks.patch_data import InlineData
 
 ADDED = b"diff --git a/f b/f\nnew file mode 100644\n"
@@ -41,3 +46,30 @@ def test_patch_with_deleted_file_may_conflict() -> None:
 def test_single_patch_cannot_conflict() -> None:
     assert _cannot_conflict([])
     assert _cannot_conflict([outcome(("a",))])
+
+
+def test_a_batch_that_is_merged_again_tries_each_pair_of_patches_once(
+    clone: Clone, user: User, tmp_path: Path
+) -> None:
+    """A batch is merged after each of its reruns: with every pair tried each time, the time is cubic."""
+    base, outcomes = clone.head, {}
+    for number in range(1, 5):
+        clone.git("checkout", "-q", "--detach", base)
+        commit = clone.commit({"README.md": f"{number}\n"})
+        outcomes[f"1.{number}"] = replace(outcome(("README.md",)), task=f"1.{number}", commit=commit)
+    batch = Batch(1, "A", tuple(Task(task, "", 1) for task in outcomes))
+    counted = CountedGit.at(tmp_path / "bin", user)
+    bases = Bases(
+        repository=Repository.open(clone.path, counted.environ),
+        plan=Plan("plan", "Plan", "plan.md", (batch,)),
+        base=base,
+        run="r",
+        branch=str,
+        keep_going=False,
+    )
+    start = bases.batch_start(batch)
+    first = bases.merged(batch, start, outcomes)
+    assert [one.tasks for one in first.conflicts] == [("1.1", f"1.{number}") for number in (2, 3, 4)]
+    counted.calls()
+    assert bases.merged(batch, start, outcomes) == first
+    assert len([call for call in counted.calls() if "merge-tree" in call]) == 3  # of the batch itself
