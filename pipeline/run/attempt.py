@@ -56,14 +56,23 @@ async def run_attempt(
     began, pool = perf_counter(), context.pool
     continued = context.continued(spec.id)
     try:
-        commit, continued = await to_thread.run_sync(_place_to_continue, context, start, continued, tree)
+        commit = start.commit
+        if tree is not None or (continued and continued.patch):
+            commit, continued = await to_thread.run_sync(_place_to_continue, context, start, continued, tree)
         began -= continued.seconds if continued else 0.0
         worktree = await pool.acquire(commit)
     except GitError as error:
         failed = outcome_without_run(spec, Status.FAILED, f"it got no worktree: {error}")
         return await conclude(context, spec, TaskResult(failed, start))
     attempt = Attempt(
-        context, spec, start, worktree, why_cancelled=why_cancelled, began=began, continued=continued
+        context,
+        spec,
+        start,
+        worktree,
+        commit=commit,
+        why_cancelled=why_cancelled,
+        began=began,
+        continued=continued,
     )
     try:
         return await attempt.run()
@@ -102,6 +111,7 @@ class Attempt:
         spec: The task.
         start: What it starts from.
         worktree: Where it runs.
+        commit: What the worktree was reset to: the start point, or a commit on it that is continued.
         why_cancelled: Returns why the run ends early.
         began: When the task began, in seconds of `perf_counter`.
         continued: What it continues, if anything.
@@ -114,6 +124,7 @@ class Attempt:
         start: StartPoint,
         worktree: Worktree,
         *,
+        commit: str,
         why_cancelled: Callable[[], str],
         began: float,
         continued: Continuation | None = None,
@@ -123,6 +134,7 @@ class Attempt:
         self._spec = spec
         self._start = start
         self._worktree = worktree
+        self._commit = commit
         self._why_cancelled = why_cancelled
         self._number = context.attempt_number(spec.id)
         self._rounds = Rounds(spec, self._number, context.secrets, continued)
@@ -201,8 +213,7 @@ class Attempt:
         """
         context, spec = self._context, self._spec
         rounds, base = self._rounds, context.run.base
-        began_at = await to_thread.run_sync(lambda: self._worktree.checkout.reset_to)
-        job = context.job(spec, began_at, rounds.asked, rounds.number)
+        job = context.job(spec, self._commit, rounds.asked, rounds.number)
         if job.timeout is not None and rounds.continued is not None:  # the limit is for all rounds together
             job = replace(job, timeout=max(LEAST_TIME, job.timeout - rounds.continued.seconds))
         if not spec.is_contained or job.start == base:

@@ -276,7 +276,7 @@ class Checkout:
         Raises:
             GitError: The worktree was not reset, or a file cannot be read.
         """
-        return self._open_staging(self.reset_to, exclude).stage(with_diff=False).tree
+        return self._open_staging(self._reset_commit(), exclude).stage(with_diff=False).tree
 
     @file_errors()
     def patch(
@@ -367,13 +367,7 @@ class Checkout:
             converts=may_convert(index, self._paths.common),
         )
 
-    @property
-    def reset_to(self) -> str:
-        """The id of the commit that the worktree was reset to. Blocking.
-
-        Raises:
-            GitError: It was not reset yet.
-        """
+    def _reset_commit(self) -> str:
         commit = self._base()
         if commit is None:
             raise GitError(f"{self.path} was not reset yet")
