@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 from urllib.parse import quote
 
+from tasks.text import without_surrogates
+
 GITHUB_TOKENS = ("GITHUB_TOKEN", "GH_TOKEN")
 """Variables with a token for github.com (https://cli.github.com/manual/gh_help_environment)."""
 GITHUB_ENTERPRISE_TOKENS = ("GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN")
@@ -82,6 +84,10 @@ class Secrets:
         if not self.needles:
             return text
         return _decode(self.mask(_encode(text)))
+
+    def for_prompt(self, text: str) -> str:
+        """Return `text` as an agent may be given it: masked, and without what is not Unicode."""
+        return without_surrogates(self.mask_text(text))
 
     def find(self, data: bytes) -> str | None:
         """Return the name of a secret whose value is in `data`, else `None`."""

@@ -14,7 +14,6 @@ from pipeline.run.results.commits import signature
 from pipeline.run.results.restore import applies
 from tasks.conflicts import Cause, OnConflict
 from tasks.model import Conflict, Patch, StepKind
-from tasks.text import without_surrogates
 
 MOST_CONFLICTS = 2
 """How often a task runs again after a conflict; the second time only because of another task."""
@@ -178,10 +177,7 @@ def _merged(context: RunContext, start: StartPoint, patch: Patch) -> tuple[str |
 def _text_of(context: RunContext, stack: Stack, marked: tuple[str, ...] | None) -> ConflictText:
     """Return what the agent of a task that runs again is given."""
     cause, tasks = stack.causes[-1], {task.id: task for task in context.plan.tasks}
-
-    def shown(text: str) -> str:
-        return without_surrogates(context.secrets.mask_text(text))
-
+    shown = context.secrets.for_prompt
     return ConflictText(
         others=tuple((shown(tasks[name].title), shown(tasks[name].implementation)) for name in cause.tasks),
         names=cause.tasks,

@@ -1,6 +1,7 @@
 """Results that a task has without a new attempt: of the run before it was resumed, or of the same work."""
 
 from dataclasses import replace
+from datetime import datetime
 from time import perf_counter
 
 from anyio import to_thread
@@ -14,7 +15,7 @@ from pipeline.run.results.restore import applies, restore_commit
 from pipeline.store.records import StoredTask
 from pipeline.store.store import Store
 from tasks.keys import inputs_of
-from tasks.model import Outcome, Status
+from tasks.model import Outcome, Patch, Status
 
 
 def restored(context: RunContext, spec: TaskSpec, start: StartPoint, stored: StoredTask) -> Outcome:
@@ -65,17 +66,9 @@ async def succeeded(context: RunContext, spec: TaskSpec, start: StartPoint) -> T
         return None
     if not await to_thread.run_sync(applies, context.repository, patch, start.commit):
         return None
-    outcome = Outcome(
-        task=spec.id,
-        title=spec.title,
-        batch=spec.task.batch,
-        status=Status.UNCHANGED,
+    outcome = replace(
+        _outcome(spec, start, patch, now()),
         seconds=continued.seconds,
-        started_at=now(),
-        start=start.commit,
-        exit_code=0,
-        files=patch.files,
-        patch=patch if patch.files else None,
         cost=continued.cost,
         tokens=continued.tokens,
         rounds=last.number,
@@ -100,7 +93,13 @@ async def cached(context: RunContext, spec: TaskSpec, start: StartPoint) -> Task
     found = await to_thread.run_sync(results.find, inputs, start.commit)
     if found is None:
         return None
-    outcome = Outcome(
+    outcome = replace(_outcome(spec, start, found, moment), cached=True)
+    return TaskResult(outcome, start, inputs_of(inputs), began=began)
+
+
+def _outcome(spec: TaskSpec, start: StartPoint, patch: Patch, moment: datetime) -> Outcome:
+    """Return the outcome of a task that has its patch already, from `moment` on."""
+    return Outcome(
         task=spec.id,
         title=spec.title,
         batch=spec.task.batch,
@@ -108,8 +107,6 @@ async def cached(context: RunContext, spec: TaskSpec, start: StartPoint) -> Task
         started_at=moment,
         start=start.commit,
         exit_code=0,
-        files=found.files,
-        patch=found if found.files else None,
-        cached=True,
+        files=patch.files,
+        patch=patch if patch.files else None,
     )
-    return TaskResult(outcome, start, inputs_of(inputs), began=began)

@@ -11,9 +11,7 @@ from pipeline.store.records import StoredRound
 from tasks.agent_report import AgentReport, Tokens
 from tasks.model import Failure, Patch, Step, StepKind, StepResult
 from tasks.secrets import Secrets
-from tasks.text import without_surrogates
 
-WORK = frozenset({StepKind.AGENT, StepKind.RUN})
 REPAIRABLE = frozenset({StepKind.AGENT, StepKind.RUN, StepKind.VERIFY})
 """Steps after whose failure another round may succeed; a set-up that failed would fail again."""
 
@@ -45,20 +43,21 @@ class Rounds:
     said: str | None = field(init=False, default=None)
     asked: tuple[Step, ...] = field(init=False)
     _began: float = field(init=False, default_factory=perf_counter)
-    _cost_before: float | None = field(init=False)
-    _last: tuple[Step, ...] | None = field(init=False, default=None)  # the steps of a repair
-    _tokens: Tokens = field(init=False, default=Tokens())  # of the present round
+    _steps: tuple[Step, ...] = field(init=False)  # of the present round, as `_cost` and `_tokens` are
+    _cost: float | None = field(init=False, default=None)
+    _tokens: Tokens = field(init=False, default=Tokens())
 
     def __post_init__(self) -> None:
         before = self.continued
         self.number = 1 + min(before.rounds if before else 0, self.spec.repairs)
-        self.cost = self._cost_before = before.cost if before else None
+        self.cost = before.cost if before else None
         self.tokens = before.tokens if before else Tokens()
         self.asked = self.spec.steps
         if before is not None:
             self.asked = self._with_prompt(
                 self.spec.steps, before.failure, "", is_kept=before.patch is not None
             )
+        self._steps = self.asked
 
     @property
     def most(self) -> int:
@@ -73,6 +72,7 @@ class Rounds:
         self._tokens += report.tokens
         if report.cost is not None:
             self.cost = (self.cost or 0.0) + report.cost
+            self._cost = (self._cost or 0.0) + report.cost
 
     def may_repair(self, last: StepResult) -> bool:
         """Whether another round may help after a step that failed.
@@ -95,55 +95,51 @@ class Rounds:
 
     def ended(self, last: StepResult, patch: Patch | None) -> StoredRound:
         """Return the record of the present round, which ended with a step."""
-        now, cost = perf_counter(), self.cost
-        if cost is not None and self._cost_before is not None:
-            cost -= self._cost_before
+        now = perf_counter()
         record = StoredRound(
             task=self.spec.id,
             attempt=self.attempt,
             number=self.number,
             seconds=now - self._began,
-            cost=cost,
+            cost=self._cost,
             failure=None if last.ok else Failure.of(last),
             patch=patch,
             tokens=self._tokens,
         )
-        self._began, self._cost_before, self._tokens = now, self.cost, Tokens()
+        self._began, self._cost, self._tokens = now, None, Tokens()
         return record
 
     def same_steps(self) -> tuple[Step, ...]:
         """Return the steps of the present round, to begin it again."""
-        steps = self.asked if self._last is None else self._last
-        return tuple(step for step in steps if step.kind is not StepKind.SETUP)
+        return _without_setup(self._steps)
 
     def next_steps(self, failure: Failure, changed: str) -> tuple[Step, ...]:
         """Begin the next round, and return its steps; `changed` is what has changed so far, for the agent."""
         self.number += 1
-        steps = tuple(step for step in self.spec.steps if step.kind is not StepKind.SETUP)
-        steps = self._with_prompt(steps, failure, changed, is_kept=True)
-        self.asked += steps
-        self._last = steps
-        return steps
+        steps = _without_setup(self.spec.steps)
+        self._steps = self._with_prompt(steps, failure, changed, is_kept=True)
+        self.asked += self._steps
+        return self._steps
 
     def _with_prompt(
         self, steps: tuple[Step, ...], failure: Failure, changed: str, *, is_kept: bool
     ) -> tuple[Step, ...]:
         """Return steps of which the agent's says what failed."""
-        shown = replace(
+        masked = replace(
             failure,
-            step=self._shown(failure.step),
-            error=failure.error and self._shown(failure.error),
-            output=self._shown(failure.output),
+            step=self.secrets.for_prompt(failure.step),
+            error=failure.error and self.secrets.for_prompt(failure.error),
+            output=self.secrets.for_prompt(failure.output),
         )
         return tuple(
             replace(
                 step,
                 stdin=repair_prompt(
                     step.stdin or "",
-                    shown,
+                    masked,
                     number=max(2, self.number),
                     of=max(2, self.most),
-                    changed=self._shown(changed),
+                    changed=self.secrets.for_prompt(changed),
                     is_kept=is_kept,
                 ),
             )
@@ -152,5 +148,6 @@ class Rounds:
             for step in steps
         )
 
-    def _shown(self, text: str) -> str:
-        return without_surrogates(self.secrets.mask_text(text))
+
+def _without_setup(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    return tuple(step for step in steps if step.kind is not StepKind.SETUP)

@@ -33,7 +33,7 @@ class AttemptSteps:
 
     `results` are those of the steps that have ended. `has_begun` is whether one has started, so that there may
     be changes. `why_stopped` says why no further round follows, although one might help: then `resume` runs the
-    task again. `round` is the number of the present one.
+    task again.
 
     Args:
         context: The run's.
@@ -59,7 +59,6 @@ class AttemptSteps:
         self._baseline: str | None = None  # the tree after set-up, which is not part of the patch
         self._exclude = context.pool.exclude
         self._waited = 0.0  # seconds
-        self._limit: Limit | None = None  # of the agent's last step
 
     async def step_started(self, number: int, step: Step) -> None:
         """Notify the listener that a step starts."""
@@ -116,8 +115,8 @@ class AttemptSteps:
         if not (last.timed_out or last.cancelled):  # an agent may end with 0 all the same
             if self._refused():
                 return None
-            if self._limit is not None:
-                return await self._after_limit(self._limit)
+            if limit := rounds.report.limit:
+                return await self._after_limit(limit)
         if not rounds.is_stored(last):
             return None
         patch = await to_thread.run_sync(self._patch_so_far)
@@ -201,7 +200,6 @@ class AttemptSteps:
         if agent and report.cost is None and context.budget.is_new_without_cost(agent.name):
             context.listener.notify(Notice(message=_without_cost(agent.name), level="warning"))
         self._rounds.add_report(report)
-        self._limit = report.limit
         if agent and report.limit is None:
             context.limits.clear(agent.name)
         context.budget.add(report.cost)
