@@ -232,9 +232,7 @@ class Attempt:
             inputs = await to_thread.run_sync(context.inputs, spec, start, version, self._rounds.asked)
             patch = await to_thread.run_sync(self._take_patch)
             outcome = replace(outcome, files=patch.files, patch=patch if patch.files else None)
-        except SecretFoundError as error:
-            outcome = with_failure(outcome, str(error))
-        except TooDeepError as error:
+        except (SecretFoundError, TooDeepError) as error:
             outcome = with_failure(outcome, str(error))
         except GitError as error:
             outcome, taken = self._without_patch(outcome, error), False

@@ -202,6 +202,13 @@ class Project:
         (self.root / "patchyard.toml").write_text(text, encoding="utf-8")
         self.environ |= {"PATCHYARD_TRUST": str(trusted).lower()}
 
+    def declare_agent(self, script: str, **fields: str) -> None:
+        """Declare an agent `mine` that runs a script, for all tasks without commands; see `[agents.NAME]`."""
+        path = self.shared / "agent"
+        path.write_text(script, encoding="utf-8")
+        more = "".join(f"{name} = '{value}'\n" for name, value in fields.items())
+        self.configure(f'agent = "mine"\n[agents.mine]\ncommand = "sh \'{path}\'"\n{more}')
+
     def call(  # noqa: PLR0913 - the parts of a call, by name
         self,
         *arguments: str | Path,

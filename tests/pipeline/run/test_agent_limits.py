@@ -28,15 +28,16 @@ REFUSED = (
 def limited(project: Project) -> Project:
     """A project whose agent is at a limit for its first call."""
     write_agent(project)
-    limit = r"usage limit reached, wait for (?P<seconds>[0-9]+) seconds"
-    command = f"sh '{project.shared}/agent'"
-    project.configure(f'agent = "mine"\n[agents.mine]\ncommand = "{command}"\nlimit = "{limit}"\n')
     return project
 
 
 def write_agent(project: Project, fails: int = 1, seconds: int = 2, code: int = 1) -> None:
-    text = AGENT.replace("{fails}", str(fails)).replace("{seconds}", str(seconds))
-    (project.shared / "agent").write_text(text.replace("exit 1", f"exit {code}"))
+    text = (
+        AGENT.replace("{fails}", str(fails))
+        .replace("{seconds}", str(seconds))
+        .replace("exit 1", f"exit {code}")
+    )
+    project.declare_agent(text, limit="usage limit reached, wait for (?P<seconds>[0-9]+) seconds")
 
 
 def plan(project: Project, count: int = 1) -> Path:

@@ -17,11 +17,8 @@ exit ${code:-0}
 @pytest.fixture
 def paid(project: Project) -> Project:
     """A project whose agent says that each call cost 0.40 US dollars."""
-    (project.shared / "agent").write_text(AGENT)
     (project.shared / "fine").write_text("")
-    cost = r"cost: \\$(?P<cost>[0-9.]+)"
-    command = f"sh '{project.shared}/agent'"
-    project.configure(f'agent = "mine"\n[agents.mine]\ncommand = "{command}"\ncost = "{cost}"\n')
+    project.declare_agent(AGENT, cost=r"cost: \$(?P<cost>[0-9.]+)")
     return project
 
 
@@ -90,7 +87,7 @@ def test_commands_cost_nothing(paid: Project) -> None:
 
 
 def test_agent_without_cost_is_named_once(paid: Project) -> None:
-    paid.configure(f'agent = "mine"\n[agents.mine]\ncommand = "sh \'{paid.shared}/agent\'"\n')
+    paid.declare_agent(AGENT)
     done = paid.run(plan(paid, 2), "--budget", "1").expect(0)
     said = [record["message"] for record in done.events("notice") if "budget" in record["message"]]
     assert said == [

@@ -31,13 +31,8 @@ ENOUGH = "test $(wc -l < work.txt) -ge {}"
 @pytest.fixture
 def repaired(project: Project) -> Project:
     """A project with an agent named `mine`."""
-    (project.shared / "agent").write_text(AGENT)
     (project.shared / "more").write_text("")
-    command = f"sh '{project.shared}/agent'"
-    cost = r"cost: \\$(?P<cost>[0-9.]+)"
-    project.configure(
-        f'agent = "mine"\n[agents.mine]\ncommand = "{command}"\ncost = "{cost}"\nformat = "codex"\n'
-    )
+    project.declare_agent(AGENT, cost=r"cost: \$(?P<cost>[0-9.]+)", format="codex")
     return project
 
 
