@@ -81,7 +81,11 @@ class Serving:
             raise AssertionError(f"the server did not start: {line}{error}")
         self.url = line.split()[2]
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
-        self.client = httpx.Client(base_url=self.url, headers=headers, timeout=PATIENCE, trust_env=False)
+        # With more idle connections than its limit the pool closes one, which another thread may have just got.
+        limits = httpx.Limits(max_keepalive_connections=None)
+        self.client = httpx.Client(
+            base_url=self.url, headers=headers, timeout=PATIENCE, trust_env=False, limits=limits
+        )
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
