@@ -17,6 +17,7 @@ from pipeline.events import Notice, RepairStarted, StepFinished, StepStarted, Ta
 from pipeline.run.agent_limits import describe
 from pipeline.run.call.task_spec import TaskSpec
 from pipeline.run.context import RunContext
+from pipeline.run.recording.prompts import keep_prompt
 from pipeline.run.results.bases import StartPoint
 from pipeline.run.rounds import Rounds
 from pipeline.store.store import Store
@@ -65,6 +66,8 @@ class AttemptSteps:
         self.has_begun = True
         if step.kind is StepKind.AGENT:
             self._log_size = await to_thread.run_sync(self._size_of_log)
+            told = self._context.secrets.for_prompt(step.stdin or "")
+            await to_thread.run_sync(keep_prompt, self._log, self._rounds.number, told)
         self._context.listener.notify(
             StepStarted(
                 task=self._spec.id,

@@ -4,7 +4,7 @@ import codecs
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from pipeline.console import outcome_table, show, table
 from pipeline.events import outcome_fields, timestamp
 from pipeline.run.control import host_name
 from pipeline.run.paths import log_path, run_directory
+from pipeline.run.recording.prompts import read_prompts
 from pipeline.run.stored.status import current_status, is_dead, known_plan
 from pipeline.store.records import Run, StoredAttempt, StoredTask
 from pipeline.store.store import Store, UnknownRunError
@@ -185,9 +186,10 @@ def _task_of(store: Store, run: Run, task: str) -> StoredTask:
 @database_option
 @click.option("--follow", "-f", is_flag=True, help="Keep printing as the log grows, until the task has ended.")
 @click.option("--raw", is_flag=True, help="Print what the task's agent printed, as it was.")
+@click.option("--prompt", is_flag=True, help="Print what the task's agent was told, in each round.")
 @attempt_option
 def logs(  # noqa: PLR0913 - one per option
-    run_name: str, task: str, repo: Path, *, follow: bool, raw: bool, number: int | None
+    run_name: str, task: str, repo: Path, *, follow: bool, raw: bool, prompt: bool, number: int | None
 ) -> None:
     """Print the output of TASK in RUN."""
     with repository_and_store(repo) as (repository, store):
@@ -196,6 +198,10 @@ def logs(  # noqa: PLR0913 - one per option
         wanted = number or max(numbers, default=1)
         shown = log_path(run_directory(repository.common, run.id), task, wanted)
         path = raw_log_path(shown) if raw else shown
+        if prompt:
+            _check_host(store, run, task, wanted)
+            _print_prompts(read_prompts(shown), f"task {task} of run {run.id}")
+            return
 
         def ended() -> bool:
             return (
@@ -219,6 +225,20 @@ def logs(  # noqa: PLR0913 - one per option
                 raise UnknownRunError(f"{which} of run {run.id} has no log ({outcome.status}): {why}")
             time.sleep(POLL_INTERVAL)
         _print_log(path, ended)
+
+
+def _print_prompts(prompts: Mapping[int, str], task: str) -> None:
+    """Print what an agent was told; `task` names the task.
+
+    Raises:
+        UnknownRunError: Nothing is known of it.
+    """
+    if not prompts:
+        raise UnknownRunError(f"{task} has no prompt: no agent was called, or its files were removed")
+    for number, text in prompts.items():
+        if len(prompts) > 1:
+            click.echo(f"--- round {number} ---\n")
+        click.echo(printable(text))
 
 
 def _check_host(store: Store, run: Run, task: str, number: int) -> None:
