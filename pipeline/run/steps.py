@@ -66,8 +66,8 @@ class AttemptSteps:
         self.has_begun = True
         if step.kind is StepKind.AGENT:
             self._log_size = await to_thread.run_sync(self._size_of_log)
-            told = self._context.secrets.for_prompt(step.stdin or "")
-            await to_thread.run_sync(keep_prompt, self._log, self._rounds.number, told)
+            given = self._context.secrets.for_prompt(step.stdin or "")
+            await to_thread.run_sync(keep_prompt, self._log, self._rounds.number, given)
         self._context.listener.notify(
             StepStarted(
                 task=self._spec.id,

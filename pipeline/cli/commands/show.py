@@ -186,7 +186,7 @@ def _task_of(store: Store, run: Run, task: str) -> StoredTask:
 @database_option
 @click.option("--follow", "-f", is_flag=True, help="Keep printing as the log grows, until the task has ended.")
 @click.option("--raw", is_flag=True, help="Print what the task's agent printed, as it was.")
-@click.option("--prompt", is_flag=True, help="Print what the task's agent was told, in each round.")
+@click.option("--prompt", is_flag=True, help="Print what the task's agent was given, in each round.")
 @attempt_option
 def logs(  # noqa: PLR0913 - one per option
     run_name: str, task: str, repo: Path, *, follow: bool, raw: bool, prompt: bool, number: int | None
@@ -228,7 +228,7 @@ def logs(  # noqa: PLR0913 - one per option
 
 
 def _print_prompts(prompts: Mapping[int, str], task: str) -> None:
-    """Print what an agent was told; `task` names the task.
+    """Print what an agent was given; `task` names the task.
 
     Raises:
         UnknownRunError: Nothing is known of it.

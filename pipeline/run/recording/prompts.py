@@ -1,4 +1,4 @@
-"""What the agent of a task was told: a file for each round beside the log, with secrets masked."""
+"""What the agent of a task was given: a file for each round beside the log, with secrets masked."""
 
 from contextlib import suppress
 from pathlib import Path

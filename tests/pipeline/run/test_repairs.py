@@ -82,8 +82,8 @@ def test_agent_is_given_what_failed_and_repairs_it(repaired: Project) -> None:
     assert "\n102\n" in second  # the last 200 lines of 301
     assert "\n101\n" not in second
     assert second.endswith(first)
-    told = repaired.call("logs", done.run, "1.1", "--prompt").expect(0)
-    assert told.out == f"--- round 1 ---\n\n{first}\n--- round 2 ---\n\n{second}\n"
+    given = repaired.call("logs", done.run, "1.1", "--prompt").expect(0)
+    assert given.out == f"--- round 1 ---\n\n{first}\n--- round 2 ---\n\n{second}\n"
     assert rounds(repaired) == [1, 2]
     (event,) = done.events("repair_started")
     assert (event["task"], event["round"], event["rounds"], event["exit_code"]) == ("1.1", 2, 3, 1)

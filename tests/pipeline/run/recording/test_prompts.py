@@ -1,4 +1,4 @@
-"""What the agent of a task was told is beside its log."""
+"""What the agent of a task was given is beside its log."""
 
 from pathlib import Path
 
@@ -28,11 +28,11 @@ def test_prompt_that_cannot_be_written_is_left_out(tmp_path: Path) -> None:
 def test_prompt_has_no_secret_and_a_task_of_commands_has_none(project: Project) -> None:
     project.environ["MY_KEY"] = "s3cret-value"
     project.configure('secrets = ["MY_KEY"]\n')
-    text = "# Demo\n\n### Task 1.1: A\n**Agent:** cat > told\nUse s3cret-value.\n\n"
+    text = "# Demo\n\n### Task 1.1: A\n**Agent:** cat > given\nUse s3cret-value.\n\n"
     text += "### Task 1.2: B\n**Run:** `true`\n"
     done = project.run(project.plan(text))
-    told = project.call("logs", done.run, "1.1", "--prompt").expect(0).out
-    assert "# Task 1.1: A" in told
-    assert "s3cret-value" not in told
+    given = project.call("logs", done.run, "1.1", "--prompt").expect(0).out
+    assert "# Task 1.1: A" in given
+    assert "s3cret-value" not in given
     none = project.call("logs", done.run, "1.2", "--prompt").expect(2).err
     assert none.startswith(f"patchyard: task 1.2 of run {done.run} has no prompt: ")
