@@ -7,7 +7,7 @@ from enum import StrEnum
 from pathlib import PurePosixPath
 
 from tasks.agent_report import NO_TOKENS, AgentReport, Tokens
-from tasks.conflicts import OnConflict
+from tasks.conflicts import OnConflict, Serialize
 from tasks.patch_data import PatchData
 
 
@@ -228,6 +228,8 @@ class PlanSettings:
     pool_size: int | None = None
     budget: float | None = None
     task_budget: float | None = None
+    on_conflict: OnConflict | None = None
+    serialize: Serialize | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     agents: Mapping[str, str] = field(default_factory=dict)  # name -> command
 

@@ -4,8 +4,11 @@ import difflib
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from enum import StrEnum
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from tasks.conflicts import OnConflict, Serialize
 from tasks.diagnostics import Report, quoted
 from tasks.durations import parse_duration
 from tasks.model import LARGEST_POOL, Mode, PlanSettings
@@ -22,6 +25,7 @@ _NAMED = 8
 _COUNT = re.compile(r"[1-9][0-9]{0,3}")
 _AMOUNT = re.compile(r"\$?[0-9]{1,9}(?:\.[0-9]{1,6})?")
 _TAG = "tag:yaml.org,2002:"
+_Choice = TypeVar("_Choice", bound=StrEnum)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +112,15 @@ class _Reader:
         """Return the values of a whole front matter, by key."""
         readers: dict[str, Callable[[Node], Any]] = {
             "base": self._text,
-            "mode": self._mode,
+            "mode": partial(self._choice, Mode, "mode"),
             "agent": self._agent,
             "image": self._text,
             "timeout": self._timeout,
             "pool_size": self._pool_size,
             "budget": self._dollars,
             "task_budget": self._dollars,
+            "on_conflict": partial(self._choice, OnConflict, "on_conflict"),
+            "serialize": partial(self._choice, Serialize, "serialize"),
             "environment": self._environment,
             "agents": self._agents,
             "patchyard": self._version,
@@ -197,12 +203,13 @@ class _Reader:
         self.agent_at = (node.start_mark.line + 1, node.start_mark.column + 1)
         return self._text(node)
 
-    def _mode(self, node: "Node") -> Mode | None:
-        text = self._scalar(node, "a mode")
+    def _choice(self, kind: type[_Choice], name: str, node: "Node") -> _Choice | None:
+        expected = f"one of {', '.join(kind)}"
+        text = self._scalar(node, expected)
         try:
-            return None if text is None else Mode(text.strip().lower())
+            return None if text is None else kind(text.strip().lower())
         except ValueError:
-            self._error(node, f"unknown mode {quoted(text or '')}; expected one of {', '.join(Mode)}")
+            self._error(node, f"unknown {name} {quoted(text or '')}; expected {expected}")
             return None
 
     def _timeout(self, node: "Node") -> float | None:

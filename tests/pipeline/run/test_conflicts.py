@@ -203,6 +203,23 @@ def test_tasks_with_the_same_declared_file_wait_for_each_other(project: Project)
     assert "change the same file" not in project.call("check", plan).expect(0).out
 
 
+def test_plan_says_what_follows_a_conflict_and_which_tasks_wait(project: Project) -> None:
+    files = dict.fromkeys(("1.1", "1.2"), "**Files:**\n- Modify: `CHANGELOG.md`\n")
+    scripts = {"1.1": f"sleep 0.2; {ADD}", "1.2": ADD, "1.3": ADD}
+    plan = project.tasks(scripts, fields=files, front="on_conflict: stop\nserialize: declared")
+    assert "change the same file" not in project.call("check", plan).expect(0).out
+    project.configure('on_conflict = "rerun"\nserialize = "none"\n')
+
+    done = project.run(plan)
+
+    assert parent(project, "1.2") == tip(project, "1.1")
+    assert done.events("task_rerun") == []
+    (conflict,) = done.events("conflict")
+    assert conflict["files"] == ["CHANGELOG.md"]
+    done = project.run(plan, "--on-conflict", "rerun").expect(0)
+    assert [event["task"] for event in done.events("task_rerun")] == ["1.3"]
+
+
 AGENT = """\
 n=$(ls "$SHARED" | grep -c "^$PATCHYARD_TASK-prompt-")
 cat > "$SHARED/$PATCHYARD_TASK-prompt-$((n + 1))"

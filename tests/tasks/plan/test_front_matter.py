@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from tasks.conflicts import OnConflict, Serialize
 from tasks.model import Mode, PlanSettings
 from tasks.plan.parser import Parsed, parse
 
@@ -28,6 +29,7 @@ def said(front: str) -> list[str]:
 def test_everything_that_can_be_set() -> None:
     assert settings(
         "base: main\nmode: Dagger\nagent: mine\nimage: python:3.13\ntimeout: 1h 30m\npool_size: 8\n"
+        "on_conflict: Agent\nserialize: declared\n"
         "environment:\n  PORT: 8080\n  DEBUG: yes\n  VERSION: 1.10\n  EMPTY:\n  QUOTED: 'a: b'\n"
         "agents:\n  mine: python agent.py {prompt_file}\n  yours:\n    command: claude -p\n"
     ) == PlanSettings(
@@ -37,6 +39,8 @@ def test_everything_that_can_be_set() -> None:
         image="python:3.13",
         timeout=5400.0,
         pool_size=8,
+        on_conflict=OnConflict.AGENT,
+        serialize=Serialize.DECLARED,
         environment={"PORT": "8080", "DEBUG": "yes", "VERSION": "1.10", "EMPTY": "", "QUOTED": "a: b"},
         agents={"mine": "python agent.py {prompt_file}", "yours": "claude -p"},
     )
@@ -82,7 +86,8 @@ def test_separator_elsewhere_is_not_front_matter() -> None:
             "zzz: 1\n",
             [
                 ("2:1: error: unknown key `zzz`: expected one of base, mode, agent, image, timeout, pool_size,"
-                " budget, task_budget, environment, agents, patchyard, title, documents")
+                " budget, task_budget, on_conflict, serialize, environment, agents, patchyard, title,"
+                " documents")
             ],
         ),
         (
@@ -90,7 +95,8 @@ def test_separator_elsewhere_is_not_front_matter() -> None:
             [
                 ("3:1: error: unknown keys `author`, `tags`, `pool-size` (line 5; did you mean `pool_size`?),"
                 " `modes` (line 6; did you mean `mode`?): expected one of base, mode, agent, image, timeout,"
-                " pool_size, budget, task_budget, environment, agents, patchyard, title, documents")
+                " pool_size, budget, task_budget, on_conflict, serialize, environment, agents, patchyard,"
+                " title, documents")
             ],
         ),
         (
@@ -98,14 +104,18 @@ def test_separator_elsewhere_is_not_front_matter() -> None:
             [
                 ("2:1: error: unknown keys `key10`, `key11`, `key12`, `key13`, `key14`, `key15`, `key16`,"
                 " `key17` and 3 more: expected one of base, mode, agent, image, timeout, pool_size,"
-                " budget, task_budget, environment, agents, patchyard, title, documents")
+                " budget, task_budget, on_conflict, serialize, environment, agents, patchyard, title,"
+                " documents")
             ],
         ),
         ("base: main\nbase: other\n", ["3:1: error: duplicate key `base` in the front matter"]),
         ("base: [main]\n", ["2:7: error: expected a string, not a sequence"]),
         ("base: ''\n", ["2:7: error: expected a non-empty string"]),
         ("mode: fast\n", ["2:7: error: unknown mode `fast`; expected one of local, parallel, dagger"]),
-        ("mode: {a: b}\n", ["2:7: error: expected a mode, not a mapping"]),
+        ("on_conflict: ask\n", ["2:14: error: unknown on_conflict `ask`; expected one of rerun, agent, stop"]),
+        ("serialize: all\n", ["2:12: error: unknown serialize `all`; expected one of none, declared"]),
+        ("serialize: [none]\n", ["2:12: error: expected one of none, declared, not a sequence"]),
+        ("mode: {a: b}\n", ["2:7: error: expected one of local, parallel, dagger, not a mapping"]),
         (
             "timeout: soon\n",
             ["2:10: error: 'soon' is not a duration; write for example 90s, 10m or 1h 30m"],
