@@ -23,6 +23,22 @@ def edges(plan: Plan) -> Mapping[str, tuple[str, ...]]:
     return found
 
 
+def direct(waits: Mapping[str, tuple[str, ...]]) -> Mapping[str, tuple[str, ...]]:
+    """Return the tasks that each one waits for, without those that others of them wait for already."""
+    place = {name: at for at, name in enumerate(waits)}
+    above: dict[str, int] = {}  # a bit for each task that one waits for, directly or not
+    found: dict[str, tuple[str, ...]] = {}
+    for name in TopologicalSorter(waits).static_order():
+        implied = 0
+        for other in waits[name]:
+            implied |= above[other]
+        found[name] = tuple(other for other in waits[name] if not implied >> place[other] & 1)
+        above[name] = implied
+        for other in waits[name]:
+            above[name] |= 1 << place[other]
+    return {name: found[name] for name in waits}
+
+
 def waves(plan: Plan) -> list[list[str]]:
     """Return the tasks by wave: those of one can run side by side once all waves before it have ended."""
     depth = _depths(edges(plan))

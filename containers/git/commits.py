@@ -154,6 +154,12 @@ class History:
         found = zip(wanted, lines, strict=False)
         return tuple(name for name, line in found if not line.endswith((" missing", " ambiguous")))
 
+    def files(self, commit: str) -> tuple[str, ...]:
+        """Return the paths of the files of a commit, sorted; without links and submodules."""
+        listed = self._git.run("ls-tree", "-r", "-z", "--full-tree", commit).fields
+        entries = (entry.partition("\t") for entry in listed)
+        return tuple(sorted(path for about, _, path in entries if about.startswith("100")))
+
     def is_whole(self, commits: Sequence[str], start: str) -> bool:
         """Whether the repository has commits, with every object that `start` does not reach.
 

@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit
 from pipeline.events import timestamp
 from pipeline.view.timeline import Bar
 from tasks.sizes import format_size
-from tasks.text import VISIBLE_MARKS
+from tasks.text import VISIBLE_MARKS, plural
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 VIEW = Path(__file__).parent
 STATIC = VIEW / "static"
 MINUTE, HOUR, DAY = 60, 3600, 86400
+AGES = ((365 * DAY, "year"), (30 * DAY, "month"), (DAY, "day"), (HOUR, "hour"), (MINUTE, "minute"))
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 _MARKS = {code: escape(shown) for code, shown in VISIBLE_MARKS.items()}
 _NOT_IN_IDS = re.compile(r"[^A-Za-z0-9_.-]+")
@@ -70,6 +71,7 @@ def templates() -> "Environment":
     )
     made.filters.update(
         {
+            "ago": ago,
             "duration": duration,
             "first_line": first_line,
             "iso": timestamp,
@@ -129,6 +131,15 @@ def duration(seconds: float | None) -> str:
     if whole < DAY:
         return f"{whole // HOUR} h {whole % HOUR // MINUTE:02} min"
     return f"{whole // DAY} d {whole % DAY // HOUR:02} h"
+
+
+def ago(moment: datetime, now: datetime) -> str:
+    """Format how long ago a moment was: `just now`, `3 minutes ago`, `2 hours ago`, `5 days ago`."""
+    seconds = (now - moment).total_seconds()
+    if seconds < MINUTE:
+        return "just now"
+    size, name = next((size, name) for size, name in AGES if seconds >= size)
+    return f"{plural(int(seconds // size), name)} ago"
 
 
 def tick(seconds: float) -> str:

@@ -1,11 +1,15 @@
 """Actions on runs: start, cancel, pause, resume, retry, publish."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import anyio
 
+from containers.git.repository import Repository
+from pipeline.config.sources import load
 from pipeline.publish.service import target_to_resume
-from pipeline.run.call.prepare import Call, Prepared, prepare
+from pipeline.run.call.plan_file import parse_plan, read_plan
+from pipeline.run.call.prepare import Call, Prepared, new_run, prepare
 from pipeline.run.stored.requests import enqueue, request_stop, tasks_to_retry
 from pipeline.run.stored.status import current_status, is_settled, is_unpublished, plan_of
 from pipeline.store.run_options import Selection
@@ -14,8 +18,10 @@ from pipeline.web.schemas import Start
 from pipeline.web.services import Services
 from pipeline.web.snapshot import LocatedRun
 from pipeline.web.workers import Work
+from tasks.diagnostics import Diagnostic
 from tasks.dialects.wording import nothing_to_start
-from tasks.model import Request, RunStatus
+from tasks.errors import PatchyardError
+from tasks.model import Plan, Request, RunStatus
 
 CLAIM_TIMEOUT = 30.0
 """Seconds in which a started worker claims its run."""
@@ -35,16 +41,7 @@ async def start_run(services: Services, body: Start) -> tuple[LocatedRun | None,
     """
     _check_open(services)
     repository = await services.call(services.repositories.named, body.repo)
-    plan = await services.call(services.roots.plan, body.plan_path, repository)
-    first = body.start_batch if "start_batch" in body.model_fields_set else None
-    call = Call(
-        plan_path=str(plan),
-        repo=repository.root,
-        environ=services.settings.environ,
-        flags=body.flags,
-        selection=Selection(first, body.end_batch, tuple(body.tasks)),
-    )
-    prepared = await services.call(prepare, call)
+    prepared = await services.call(prepare, await services.call(_call_of, services, body, repository))
     if nothing_to_start(prepared.plan):
         return None, prepared
 
@@ -55,6 +52,61 @@ async def start_run(services: Services, body: Start) -> tuple[LocatedRun | None,
     located = services.add_location(await services.call(store_run))
     services.workers.start(services.job(located))
     return located, prepared
+
+
+def _call_of(services: Services, body: Start, repository: Repository) -> Call:
+    """Return the call that starts a run. Blocking.
+
+    Raises:
+        PatchyardError: The plan is outside of the roots, or no file.
+    """
+    first = body.start_batch if "start_batch" in body.model_fields_set else None
+    return Call(
+        plan_path=str(services.roots.plan(body.plan_path, repository)),
+        repo=repository.root,
+        environ=services.settings.environ,
+        flags=body.flags,
+        selection=Selection(first, body.end_batch, tuple(body.tasks)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedPlan:
+    """What a plan would run: its tasks, and what is wrong with it.
+
+    `plan` is the whole of it; `None` if it has errors. `problem` is why it cannot be started as it is, besides
+    the diagnostics.
+    """
+
+    plan: Plan | None
+    diagnostics: tuple[Diagnostic, ...] = ()
+    problem: str | None = None
+
+
+async def check_plan(services: Services, body: Start) -> CheckedPlan:
+    """Read a plan as a run of it would, without a run. The tasks that are selected are ignored.
+
+    Raises:
+        PatchyardError: There is no such repository, or no such plan.
+    """
+    repository = await services.call(services.repositories.named, body.repo)
+    return await services.call(_check_plan, services, body, repository)
+
+
+def _check_plan(services: Services, body: Start, repository: Repository) -> CheckedPlan:
+    call = replace(_call_of(services, body, repository), selection=Selection())
+    sources = load(call.flags, call.environ, repository.root)
+    parsed = parse_plan(read_plan(call.plan_path), sources, call.environ)
+    if parsed.plan is None:
+        return CheckedPlan(None, parsed.diagnostics)
+    plan, problem = parsed.plan, nothing_to_start(parsed.plan)
+    try:
+        prepared = prepare(call)
+        plan = prepared.plan
+        new_run(prepared, "check")
+    except PatchyardError as error:
+        problem = str(error)
+    return CheckedPlan(plan, parsed.diagnostics, problem)
 
 
 async def cancel(services: Services, name: str) -> LocatedRun:

@@ -12,6 +12,7 @@ from starlette.responses import FileResponse, Response
 
 from pipeline.web.api.routes_runs import runs_router
 from pipeline.web.api.routes_tasks import tasks_router
+from pipeline.web.page.error_page import error_page
 from pipeline.web.page.routes import router as pages_router
 from pipeline.web.problems import NotFoundError, install_handlers
 from pipeline.web.schemas import PREFIX, Health
@@ -70,7 +71,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
         redoc_url=None,
     )
     app.state.services = services
-    install_handlers(app)
+    install_handlers(app, error_page)
     app.include_router(runs_router(services), prefix=PREFIX, tags=["runs"])
     app.include_router(tasks_router(services), prefix=PREFIX, tags=["tasks"])
     app.include_router(_server(services, number), tags=["server"])

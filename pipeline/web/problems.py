@@ -1,7 +1,7 @@
 """Errors of the API: exception handlers that respond with problems (RFC 9457), and their OpenAPI."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, ClassVar
 
@@ -106,35 +106,42 @@ def diagnosed(found: Diagnostic) -> Diagnosed:
     )
 
 
-def install_handlers(app: FastAPI) -> None:
-    """Make an app respond to errors with problems, and document that in its OpenAPI."""
+AsPage = Callable[[Request, int, str], Response | None]
+"""Returns an error, of a status and a detail, as a page; `None` for a client that takes a problem."""
+
+
+def install_handlers(app: FastAPI, as_page: AsPage) -> None:
+    """Make an app respond to errors with problems, or with pages, and document that in its OpenAPI."""
 
     @app.exception_handler(PatchyardError)
-    async def known_error(_request: Request, error: PatchyardError) -> Response:
+    async def known_error(request: Request, error: PatchyardError) -> Response:
         if isinstance(error, PlanError):
             found = [diagnosed(item).model_dump() for item in error.diagnostics]
             mistakes = sum(1 for item in found if item["severity"] == "error")
             detail = f"the plan has {plural(mistakes, 'mistake')}; correct them, and start it again"
             return problem(422, detail, diagnostics=found)
         status = next((status for kind, status in STATUSES if isinstance(error, kind)), 422)
-        return problem(status, str(error))
+        return as_page(request, status, _printable(str(error))) or problem(status, str(error))
 
     @app.exception_handler(RequestValidationError)
-    async def invalid_request(_request: Request, error: RequestValidationError) -> Response:
+    async def invalid_request(request: Request, error: RequestValidationError) -> Response:
         faults = [
             {"where": _printable(".".join(map(str, item["loc"]))), "message": _printable(item["msg"])}
             for item in error.errors()[:100]
         ]
         summary = "; ".join(f"{fault['where']}: {fault['message']}" for fault in faults[:3])
-        return problem(422, f"invalid request: {summary}", faults=faults)
+        detail = f"invalid request: {summary}"
+        return as_page(request, 422, detail) or problem(422, detail, faults=faults)
 
     @app.exception_handler(HTTPException)
-    async def http_error(_request: Request, error: HTTPException) -> Response:
-        return problem(error.status_code, str(error.detail), headers=error.headers)
+    async def http_error(request: Request, error: HTTPException) -> Response:
+        shown = as_page(request, error.status_code, str(error.detail))
+        return shown or problem(error.status_code, str(error.detail), headers=error.headers)
 
     @app.exception_handler(Exception)
-    async def internal_error(_request: Request, _error: Exception) -> Response:
-        return problem(500, "internal server error; see the server log")
+    async def internal_error(request: Request, _error: Exception) -> Response:
+        detail = "internal server error; see the server log"
+        return as_page(request, 500, detail) or problem(500, detail)
 
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # https://fastapi.tiangolo.com/how-to/extending-openapi/
 

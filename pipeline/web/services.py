@@ -167,14 +167,38 @@ class Services:
         """
         return (await self._cached_snapshot(name, max_age))[1]
 
-    async def listed(self, offset: int = 0, limit: int = 50) -> tuple[list[Snapshot], int]:
-        """Return snapshots of runs, the newest first, and the number of all runs."""
+    async def listed(
+        self,
+        offset: int = 0,
+        limit: int = 50,
+        *,
+        repository: str | None = None,
+        status: RunStatus | None = None,
+    ) -> tuple[list[Snapshot], int]:
+        """Return snapshots of runs, the newest first, and the number of all that match.
+
+        Args:
+            offset: How many are skipped.
+            limit: How many there are at most.
+            repository: Only those of this repository, by the path of its root.
+            status: Only those with this current status.
+        """
         found = await self.runs()
+        if repository is not None:
+            found = [located for located in found if str(located.repository.root) == repository]
+        if status is not None:
+            found = [located for located in found if await self._status(located) is status]
         snapshots = [
             await self.snapshot(located.run.id, MAX_AGE_OVER if located.run.status.is_over else MAX_AGE)
             for located in found[offset : offset + limit]
         ]
         return snapshots, len(found)
+
+    async def _status(self, located: LocatedRun) -> RunStatus:
+        """Return the current status of a run; that of one that is over is stored."""
+        if located.run.status.is_over:
+            return located.run.status
+        return (await self.snapshot(located.run.id)).status
 
     async def rendered(self, name: str, kind: str, serialize: Callable[[Snapshot], bytes]) -> bytes:
         """Return a snapshot of a run in a serialized form, which is made once per snapshot.

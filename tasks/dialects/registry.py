@@ -56,6 +56,18 @@ def parse(  # noqa: PLR0913 - what is read, for whom, and how; all but two are n
     return Parsed(None if report.errors else plan, report.sorted())
 
 
+def recognised(source: Source) -> str | None:
+    """Return the name of the dialect of a source; `None` if it is no plan."""
+    try:
+        found = _chosen(source, ReadOptions(), Report(source.path))
+        if found is not None:
+            return found.name
+        is_one = native.is_certain(source) or native.count(source) or native.fits_loosely(source)
+    except RecursionError:
+        return None
+    return NATIVE if is_one else None
+
+
 def _check_work(plan: Plan, agent: str | None, report: Report) -> None:
     if not plan.tasks and not report.errors:
         report.error(1, 1, f"this {plan.dialect} plan has no task")

@@ -9,8 +9,8 @@ import pytest
 from browsers import Picture, boxes, check_structure, picture
 from github_server import TOKEN, GitHubServer
 from PIL import Image
-from playwright.sync_api import Page, expect
-from project import Project, wait_for
+from playwright.sync_api import Browser, Page, expect
+from project import Project, plan_text, wait_for
 from served import Serving, gate
 
 Open = Callable[..., Page]
@@ -18,15 +18,20 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 NAME = "octo/demo"
 
 
-def start_run(page: Page, server: Serving, plan: Path) -> str:
+def start_run(page: Page, plan: Path) -> str:
     """Start a run with the form of the first page, and return its id."""
-    if not page.locator("#begin").is_visible():
-        page.get_by_text("Run a plan").click()
-    page.get_by_label("Plan", exact=True).fill(str(plan))
-    page.get_by_label("Repository").select_option(str(server.project.root))
-    page.get_by_role("button", name="Run", exact=True).click()
+    page.get_by_role("link", name="Run a plan").first.click()
+    name_plan(page, str(plan))
+    page.get_by_role("button", name=re.compile("Run [0-9]+ tasks?")).click()
     page.wait_for_url(re.compile(r"/runs/[^/]+$"))
     return page.url.rsplit("/", 1)[1]
+
+
+def name_plan(page: Page, path: str) -> None:
+    """Fill in the path of a plan, which is then checked."""
+    field = page.get_by_label(re.compile("path", re.IGNORECASE))
+    field.fill(path)
+    field.press("Tab")
 
 
 def state(page: Page, task: str) -> str | None:
@@ -48,7 +53,7 @@ def test_started_run_shows_growing_bars_and_live_logs(
         "2.1": "cat one.txt two.txt > three.txt",
     }
     page = open_page(server.url)
-    run = start_run(page, server, project.tasks(scripts, title="Grow <i>"))
+    run = start_run(page, project.tasks(scripts, title="Grow <i>"))
 
     expect(page.get_by_role("heading", level=1)).to_have_text("Grow <i>")
     expect(page.locator("[id='row-1.1']")).to_have_attribute("data-state", "changed")
@@ -89,7 +94,7 @@ def test_started_run_shows_growing_bars_and_live_logs(
 def test_run_is_paused_resumed_and_cancelled(server: Serving, project: Project, open_page: Open) -> None:
     plan = project.tasks({"1.1": gate("first"), "1.2": "true", "1.3": gate("never")}, front="pool_size: 1")
     page = open_page(server.url)
-    run = start_run(page, server, plan)
+    run = start_run(page, plan)
     wait_for((project.shared / "1.1.in").exists, "the first task")
 
     page.get_by_role("button", name="Pause").click()
@@ -115,7 +120,7 @@ def test_failed_task_is_retried_and_each_attempt_has_its_log(
 ) -> None:
     script = 'if [ ! -e "$SHARED/again" ]; then echo no luck; exit 3; fi; echo luck > luck.txt; echo worked'
     page = open_page(server.url)
-    start_run(page, server, project.tasks({"1.1": script, "1.2": "true"}))
+    start_run(page, project.tasks({"1.1": script, "1.2": "true"}))
     expect(page.locator("#status")).to_have_text("failed")
     expect(page.locator("[id='row-1.1']")).to_contain_text("ended with exit code 3")
     expect(page.locator("[id='bar-1.1-1'] .mark")).to_have_attribute("data-state", "failed")
@@ -142,7 +147,7 @@ def test_published_run_shows_its_pull_requests(project: Project, github: GitHubS
     project.environ |= {"GITHUB_TOKEN": TOKEN, "GITHUB_API_URL": github.url}
     with Serving(project, ["--root", project.root, "--root", project.plans]) as server:
         page = open_page(server.url)
-        start_run(page, server, project.tasks({"1.1": "echo 1 > a", "1.2": "echo 2 > b"}))
+        start_run(page, project.tasks({"1.1": "echo 1 > a", "1.2": "echo 2 > b"}))
         expect(page.locator("#status")).to_have_text("succeeded")
         assert github.pull_requests(NAME) == []
 
@@ -158,16 +163,63 @@ def test_published_run_shows_its_pull_requests(project: Project, github: GitHubS
 
 
 def test_errors_of_a_plan_are_shown_in_the_form(server: Serving, project: Project, open_page: Open) -> None:
-    page = open_page(server.url)
-    page.get_by_label("Plan", exact=True).fill(str(project.plan("# Nothing\n", "bad.md")))
-    page.get_by_label("Repository").select_option(str(project.root))
+    page = open_page(f"{server.url}/new")
+    name_plan(page, str(project.plan("# Nothing\n", "bad.md")))
+    expect(page.locator("#planned").get_by_role("alert")).to_contain_text("bad.md:")
+    expect(page.get_by_role("button", name="Run", exact=True)).to_be_disabled()
+
+    name_plan(page, "../nowhere.md")
+    expect(page.locator("#form-errors")).to_contain_text("nowhere.md")
     page.get_by_role("button", name="Run", exact=True).click()
-    expect(page.get_by_role("alert")).to_contain_text("bad.md:")
+    expect(page.locator("#form-errors")).to_contain_text("nowhere.md")
     assert server.get("").json()["total"] == 0
 
-    page.get_by_label("Plan", exact=True).fill("../nowhere.md")
-    page.get_by_role("button", name="Run", exact=True).click()
-    expect(page.get_by_role("alert")).to_contain_text("nowhere.md")
+
+def test_plan_is_chosen_and_its_tasks_are_ticked(server: Serving, project: Project, open_page: Open) -> None:
+    scripts = {"1.1": "true", "1.2": "true", "2.1": "true"}
+    project.clone.commit({"plans/one.md": plan_text(scripts, title="One"), "plans/two.md": "- [ ] a box\n"})
+    page = open_page(f"{server.url}/new", viewport={"width": 390, "height": 800})
+    page.get_by_role("combobox", name="Plan").select_option("plans/one.md")
+    expect(page.get_by_role("heading", name="One")).to_be_visible()
+    run = page.get_by_role("button", name="Run 3 tasks")
+    expect(run).to_be_enabled()
+    page.get_by_role("checkbox", name="2.1 Do 2.1").uncheck()
+    expect(page.get_by_role("button", name="Run 2 tasks")).to_be_visible()
+    page.get_by_role("button", name="None").click()
+    expect(page.get_by_role("button", name="Run 0 tasks")).to_be_visible()
+    page.get_by_role("checkbox", name="1.2 Do 1.2").press("Space")
+    page.get_by_role("button", name="Run 1 task").click()
+    page.wait_for_url(re.compile(r"/runs/[^/]+$"))
+    server.wait(page.url.rsplit("/", 1)[1])
+    expect(page.locator("#task-table tr[data-state]")).to_have_count(1)
+
+
+def test_run_that_does_not_exist_is_a_page(server: Serving, browser: Browser) -> None:
+    page = browser.new_page()
+    page.goto(f"{server.url}/runs/nope")
+    expect(page.get_by_role("heading", level=1)).to_have_text("This page does not exist")
+    page.get_by_role("link", name="All runs").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Runs")
+    page.close()
+
+
+def test_list_of_runs_is_filtered_and_live(server: Serving, project: Project, open_page: Open) -> None:
+    plans = [project.tasks({"1.1": script}, f"{name}.md", title=name) for name, script in RUNS.items()]
+    for plan in plans[:2]:
+        server.wait(server.start(plan, repo=str(project.root)))
+    server.start(plans[2], repo=str(project.root))
+    page = open_page(server.url)
+    names = page.locator("#runs .name")
+    expect(names).to_have_text(["Waits", "Fails", "Works"])
+    expect(page.get_by_role("link", name=re.compile("Waits.*running"))).to_be_visible()
+    open_gate(project)
+    expect(page.get_by_role("link", name=re.compile("Waits.*succeeded.*just now", re.DOTALL))).to_be_visible()
+    page.get_by_label("Status").select_option("failed")
+    expect(names).to_have_text(["Fails"])
+    assert "status=failed" in page.url
+
+
+RUNS = {"Works": "true", "Fails": "exit 3", "Waits": gate()}
 
 
 THEMES = {
@@ -210,7 +262,7 @@ def test_run_with_tasks_of_every_kind(
     )
     project.call("trust").expect(0)  # the server is running already
     page = open_page(server.url, viewport={"width": 1200, "height": 780}, device_scale_factor=2)
-    start_run(page, server, project.plan(themes()))
+    start_run(page, project.plan(themes()))
     expect(page.locator("[id='row-2.3']")).to_have_attribute("data-state", "changed")
     expect(page.locator("[id='row-2.4']")).to_have_attribute("data-state", "running")
 

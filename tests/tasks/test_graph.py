@@ -2,7 +2,7 @@
 
 from tasks.dialects.dialect import Order, ReadOptions
 from tasks.dialects.registry import parse
-from tasks.graph import edges, longest_chain, mermaid, text_lines, waves
+from tasks.graph import direct, edges, longest_chain, mermaid, text_lines, waves
 from tasks.model import Plan
 
 NATIVE = """\
@@ -50,6 +50,12 @@ def test_batches_are_barriers() -> None:
     assert edges(plan) == {"1.1": (), "1.2": ("1.1",), "2.1": ("1.1", "1.2")}
     assert waves(plan) == [["1.1"], ["1.2"], ["2.1"]]
     assert longest_chain(plan) == ("1.1", "1.2", "2.1")
+
+
+def test_direct_waits_leave_out_what_others_wait_for() -> None:
+    assert direct(edges(plan_of(NATIVE))) == {"1.1": (), "1.2": ("1.1",), "2.1": ("1.2",)}
+    waits = {"a": (), "b": (), "c": ("a",), "d": ("b", "c", "a"), "e": ("d", "b")}
+    assert direct(waits) == {"a": (), "b": (), "c": ("a",), "d": ("b", "c"), "e": ("d",)}
 
 
 def test_inferred_edges_have_their_reason() -> None:

@@ -129,5 +129,40 @@
     showToast(message);
   });
   document.addEventListener("htmx:sendError", () => showToast("The server does not respond."));
+  // The form of a new run: tick all tasks or none, and count them.
+  function countTicks() {
+    const count = byId("ticked-count");
+    const boxes = [...document.querySelectorAll("#planned input[name='tasks']:enabled")];
+    if (byId("ticking")) byId("ticking").hidden = boxes.length < 2;
+    const ticked = boxes.filter((box) => box.checked).length;
+    if (count) count.textContent = `${ticked} ${ticked === 1 ? "task" : "tasks"}`;
+  }
+  document.addEventListener("change", countTicks);
+  document.addEventListener("click", (event) => {
+    const how = event.target.closest?.("[data-tick]")?.dataset.tick;
+    if (!how) return;
+    for (const box of document.querySelectorAll("#planned input[name='tasks']:enabled")) box.checked = how === "all";
+    countTicks();
+  });
+  document.addEventListener("htmx:afterSwap", countTicks);
+
+  // How long ago something was. Same words as on the server: pipeline/view/templating.py
+  const AGES = [[31536000, "year"], [2592000, "month"], [86400, "day"], [3600, "hour"], [60, "minute"]];
+  function showAges() {
+    for (const one of document.querySelectorAll("time[data-ago]")) {
+      const seconds = (Date.now() - new Date(one.dateTime).getTime()) / 1000;
+      const [size, name] = AGES.find(([least]) => seconds >= least) || [0, ""];
+      const count = Math.floor(seconds / size);
+      const text = size ? `${count} ${name}${count === 1 ? "" : "s"} ago` : "just now";
+      if (one.textContent !== text) one.textContent = text;
+      one.title = new Date(one.dateTime).toLocaleString([], { dateStyle: "medium", timeStyle: "medium" });
+    }
+  }
+  setInterval(showAges, 30000);
+  document.addEventListener("htmx:afterSwap", showAges);
+
+  document.body.classList.add("scripted");
+  countTicks();
+  showAges();
   markCurrent();
 })();

@@ -2,17 +2,19 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from html import unescape
+from pathlib import Path
 
 import httpx
 import pytest
-from project import Project, wait_for
+from project import Project, plan_text, wait_for
+from repositories import Clone
 from served import Sent, Serving, gate, sent_events
 
 from pipeline.store.store import Store
-from pipeline.web.page.routes import encode_event
+from pipeline.web.page.responses import encode_event
 from tasks.model import PullRequestScope
 
 NASTY = "<script>alert(1)</script> & \"quotes\" 'too' {{ 7 * 7 }}"
@@ -140,6 +142,95 @@ def test_unknown_run_task_and_action_are_problems(server: Serving, ended: str) -
     assert server.client.post(f"/runs/{ended}/explode").status_code == 404
     assert server.client.post(f"/runs/{ended}/cancel").status_code == 409
     assert server.client.get(f"/runs/{ended}/tasks/x%00").status_code == 422
+
+
+@pytest.mark.parametrize("path", ["/runs/nope", "/runs/nope/tasks/1.1", "/nowhere", "/runs/a%00b"])
+def test_address_that_does_not_exist_is_a_page_in_a_browser(server: Serving, path: str) -> None:
+    browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    response = server.client.get(path, headers=browser)
+    assert response.status_code in {404, 422}
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
+    assert 'href="/">All runs</a>' in response.text
+    assert "/api/" not in response.text.partition("<main")[2]
+    assert "default-src 'none'" in response.headers["content-security-policy"]
+    for headers in ({}, {**browser, "HX-Request": "true"}):
+        assert server.client.get(path, headers=headers).headers["content-type"] == "application/problem+json"
+    assert server.get("/nope/status", 404, headers=browser).json()["status"] == 404
+
+
+def test_list_of_runs_is_filtered_by_repository_and_status(
+    server: Serving, ended: str, project: Project
+) -> None:
+    good = server.start(project.tasks({"1.1": "true"}, title="All good"), repo=str(project.root))
+    server.wait(good)
+    text = page(server, "/").text
+    assert re.search(r"<time [^>]*data-ago>just now</time>", text)
+    assert '<span data-state="failed">1 failed</span>' in text
+
+    def listed(**query: str) -> list[str]:
+        return re.findall(r'id="run-([^"]+)"', page(server, "/", params=query).text)
+
+    assert listed() == [good, ended]
+    assert listed(status="failed") == [ended]
+    assert listed(status="succeeded", repository=str(project.root)) == [good]
+    assert listed(status="", repository=str(project.plans)) == []
+    assert listed(offset="1") == [ended]
+    assert "No run matches" in page(server, "/", params={"status": "paused"}).text
+
+
+def test_form_offers_the_plans_of_the_repository_and_checks_the_chosen_one(
+    server: Serving, project: Project
+) -> None:
+    bad = "# Bad\n\n### Task 1.1: One\n**Dependencies:** Task 1.9\n**Run:** `true`\n"
+    texts = {
+        "plans/good.md": plan_text({"1.1": "true", "1.2": "touch two", "2.1": "true"}, title=f"G {NASTY}"),
+        "docs/bad.md": bad,
+        "notes.md": "# Notes\n\nNothing to do.\n",
+        "untracked.md": bad,
+    }
+    project.clone.commit({name: text for name, text in texts.items() if name != "untracked.md"})
+    project.clone.write({"untracked.md": bad})
+
+    text = page(server, "/new").text
+    assert re.findall(r'<option value="([^"]+\.md)"', text) == ["plans/good.md", "docs/bad.md"]
+    assert 'id="planned"' not in text
+
+    good = page(server, "/new", params={"repo": str(project.root), "plan": "plans/good.md"}).text
+    assert f"G {ESCAPED}" in good
+    assert re.findall(r'name="tasks" value="([^"]+)" checked', good) == ["1.1", "1.2", "2.1"]
+    assert "after 1.1, 1.2" in good
+    wrong = page(server, "/new", params={"plan": "docs/bad.md"}).text
+    assert "depends on task 1.9, which is not in the plan" in wrong
+    assert re.search(r'id="begin" disabled', wrong)
+
+
+def test_only_the_tasks_that_are_ticked_run(server: Serving, project: Project) -> None:
+    plan = str(project.tasks({"1.1": "true", "1.2": "true", "1.3": "true"}))
+    form = {"plan_path": plan, "repo": str(project.root), "shown": "3", "ticks_of": plan}
+    none = server.client.post("/runs", data=form)
+    assert (none.status_code, "no task is ticked" in none.text) == (422, True)
+    some = server.client.post("/runs", data={**form, "tasks": ["1.1", "1.3"]})
+    run = some.headers["location"].rsplit("/", 1)[1]
+    server.wait(run)
+    assert sorted(server.tasks(run)) == ["1.1", "1.3"]
+    other = server.client.post("/runs", data={**form, "ticks_of": "another.md", "tasks": ["9.9"]})
+    assert other.status_code == 303, "ticks of another plan do not count"
+    server.wait(other.headers["location"].rsplit("/", 1)[1])
+
+
+def test_repository_without_a_commit_says_why_nothing_can_run(
+    project: Project, make_repository: Callable[..., Clone]
+) -> None:
+    empty = make_repository("empty")
+    all_roots: tuple[list[str | Path], ...] = (
+        ["--root", project.root, "--root", empty.path],
+        ["--root", empty.path],
+    )
+    for roots in all_roots:
+        with Serving(project, roots) as server:
+            text = page(server, "/new", params={"repo": str(empty.path)} if len(roots) > 2 else {}).text
+        assert f"{empty.path} has no commit yet; create one first" in text
+        assert 'id="begin"' not in text
 
 
 def test_form_from_another_site_is_rejected(server: Serving, project: Project) -> None:
