@@ -57,7 +57,7 @@ def parse(  # noqa: PLR0913 - what is read, for whom, and how; all but two are n
 
 
 def recognised(source: Source) -> str | None:
-    """Return the name of the dialect of a source; `None` if it is no plan."""
+    """Return the name of the dialect of a source; `None` if it is not a plan."""
     try:
         found = _chosen(source, ReadOptions(), Report(source.path))
         if found is not None:

@@ -36,7 +36,7 @@ def find_plans(root: Path, environ: Mapping[str, str]) -> tuple[PlanChoice, ...]
     """Return the plans among the files of a repository's current commit, the likeliest first. Blocking.
 
     Args:
-        root: The repository's checkout; opened anew, since an open repository keeps the commit that it had.
+        root: The repository's checkout. It is opened again: an open repository keeps the commit that it had.
         environ: The environment variables of git.
 
     Raises:
