@@ -1,7 +1,6 @@
-"""Observers that print a run: a live table on a terminal, otherwise one line per event, or JSON lines."""
+"""How a run is printed: one line per event, JSON lines, and the table at its end."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
 
 from pipeline.events import (
@@ -9,7 +8,6 @@ from pipeline.events import (
     ConflictFound,
     Event,
     Notice,
-    Observer,
     Published,
     RepairStarted,
     RunFinished,
@@ -22,16 +20,12 @@ from pipeline.events import (
     TaskWaiting,
     as_json,
     local_time,
-    now,
 )
 from tasks.model import Outcome, Status
 from tasks.text import dollars, plural, printable
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from rich.console import Console, RenderableType
-    from rich.live import Live
 
 STYLES = {
     Status.CHANGED: "green",
@@ -43,13 +37,6 @@ STYLES = {
 }
 PLAIN_WIDTH = 120
 """Width, in characters, of a table that is not written to a terminal."""
-
-
-def observer_for(stream: TextIO, *, as_lines_of_json: bool) -> Observer:
-    """Return the observer for a stream: JSON lines, a live table on a terminal, else one line per event."""
-    if as_lines_of_json:
-        return JsonLines(stream)
-    return LiveTable(stream) if stream.isatty() else Lines(stream)
 
 
 class JsonLines:
@@ -75,8 +62,15 @@ def headline(outcome: Outcome) -> str:
     if outcome.status is Status.CHANGED:
         words += f": {plural(len(outcome.files), 'file')}, branch {outcome.branch}"
     elif outcome.error:
-        words += f": {printable(outcome.error.splitlines()[0])}"
+        words += f": {printable(reason(outcome))}"
     return words
+
+
+def reason(outcome: Outcome) -> str:
+    """Return why a task did not succeed, as one line: with what it printed last, which says what went wrong."""
+    first, *rest = (outcome.error or "").splitlines() or [""]
+    last = next((line.strip() for line in reversed(rest) if line.strip()), "")
+    return f"{first}: {last}" if last else first
 
 
 def _status(outcome: Outcome) -> str:
@@ -174,85 +168,6 @@ class Lines:
 
     def close(self) -> None:
         """Do nothing: every event is written at once."""
-
-
-@dataclass(slots=True)
-class _Lane:
-    """What a worktree does now."""
-
-    task: str = ""
-    title: str = ""
-    step: str = ""
-    since: "datetime" = field(default_factory=now)
-
-
-class LiveTable:
-    """Live table with one row per worktree: its task, step and time. Finished tasks scroll above it."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._wording = Wording()
-        self._lanes: dict[str, _Lane] = {}
-        self._done = 0
-        self._total = 0
-        self._live: Live | None = None
-
-    def notify(self, event: Event) -> None:
-        """Update the table."""
-        live = self._live or self._start()
-        match event:
-            case RunStarted():
-                self._total = event.tasks
-            case TaskStarted():
-                self._lanes[event.worktree] = _Lane(event.task, event.title, since=event.time)
-            case StepStarted() if event.worktree in self._lanes:
-                self._lanes[event.worktree].step = f"{event.kind}: {event.command}"
-            case TaskWaiting() if event.worktree in self._lanes:
-                step = f"waiting until {local_time(event.until)}" if event.until else ""
-                self._lanes[event.worktree].step = step
-            case TaskFinished():
-                self._done += 1
-                if event.outcome.worktree:
-                    self._lanes[event.outcome.worktree] = _Lane()
-        if isinstance(event, RunFinished):
-            self._lanes.clear()
-            live.stop()
-            live.console.print(summary(event))
-        elif not isinstance(event, StepStarted | StepFinished | TaskStarted) and (
-            text := self._wording.line(event)
-        ):
-            style = STYLES.get(event.outcome.status, "") if isinstance(event, TaskFinished) else ""
-            live.console.print(printable(text), style=style, markup=False, highlight=False, soft_wrap=True)
-
-    def close(self) -> None:
-        """Stop the live table."""
-        if self._live is not None:
-            self._live.stop()
-
-    def _start(self) -> "Live":
-        from rich.live import Live  # noqa: PLC0415 - slow to import, and only needed here
-
-        self._live = Live(
-            console=console(self._stream), get_renderable=self._render, refresh_per_second=8, transient=True
-        )
-        self._live.start()
-        return self._live
-
-    def _render(self) -> "RenderableType":
-        from rich.table import Table  # noqa: PLC0415 - slow to import, and only needed here
-
-        caption = f"{self._done} of {plural(self._total, 'task')} done"
-        table = Table(box=None, padding=(0, 2, 0, 0), caption=caption, caption_justify="left", expand=True)
-        # The narrow columns keep their width; title and step share the rest of the terminal.
-        table.add_column("worktree", no_wrap=True, style="cyan")
-        table.add_column("task", no_wrap=True)
-        table.add_column("title", no_wrap=True, overflow="ellipsis", ratio=2)
-        table.add_column("step", no_wrap=True, overflow="ellipsis", ratio=3)
-        table.add_column("time", justify="right", no_wrap=True, min_width=8)
-        for name, lane in sorted(self._lanes.items(), key=lambda pair: (len(pair[0]), pair[0])):
-            seconds = f"{(now() - lane.since).total_seconds():.1f} s" if lane.task else ""
-            table.add_row(name, *(_plain(text) for text in (lane.task, lane.title, lane.step)), seconds)
-        return table
 
 
 def console(stream: TextIO) -> "Console":

@@ -67,12 +67,13 @@ class BatchStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskStarted(Event):
-    """A task has got its worktree and starts."""
+    """A task has got its worktree and starts; `attempt` counts from 1."""
 
     task: str
     title: str
     batch: int
     worktree: str
+    attempt: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

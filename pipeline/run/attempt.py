@@ -202,7 +202,13 @@ class Attempt:
         )
         self._stored = attempt
         context.recorder.queue(Store.begin_attempt, context.run.id, attempt)
-        started = TaskStarted(task=spec.id, title=spec.title, batch=spec.task.batch, worktree=worktree.name)
+        started = TaskStarted(
+            task=spec.id,
+            title=spec.title,
+            batch=spec.task.batch,
+            worktree=worktree.name,
+            attempt=self._number,
+        )
         context.listener.notify(started)
 
     @asynccontextmanager

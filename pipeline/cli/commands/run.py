@@ -18,9 +18,9 @@ from pipeline.cli.process import (
     interrupt_on_sigterm,
     report_wait,
 )
-from pipeline.console import observer_for
 from pipeline.events import Broadcast, Event, Notice, RunFinished, now
 from pipeline.events import as_json as event_as_json
+from pipeline.live.table import observer_for
 from pipeline.run.call.prepare import Call, Prepared, prepare
 from pipeline.run.context import ResumeState
 from pipeline.run.execute import execute, recorder_for
@@ -139,7 +139,13 @@ def _execute_and_publish(
     run_id, failures = recorder.run.id, 0
     last = _FinishedObserver()
     observers = [
-        observer_for(sys.stdout, as_lines_of_json=as_json),
+        observer_for(
+            sys.stdout,
+            prepared.call.environ,
+            as_lines_of_json=as_json,
+            directory=recorder.run.directory,
+            known=[stored.outcome for stored in before.tasks.values()],
+        ),
         EventWriter(run_id, recorder.wait),
         last,
     ]

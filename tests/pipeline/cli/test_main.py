@@ -4,12 +4,11 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
 
 import pytest
+from emulator import Emulator
 from project import COMMAND, Project, meet, one_sentence, plan_text, wait_for
 from repositories import User, make_repository
 
@@ -279,85 +278,34 @@ def test_path_of_a_worktree_is_occupied(project: Project) -> None:
     assert (project.worktrees / "wt-1" / "precious.txt").read_text() == "mine"
 
 
-SPAWN = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
-"""A program that runs another one on a pseudo-terminal, and relays its input and output."""
-
-
-class Terminal:
-    """Runs the command on a terminal."""
-
-    def __init__(self, project: Project, *arguments: str | Path) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", SPAWN, *COMMAND, *arguments],
-            cwd=project.root,
-            env={**project.environ, "TERM": "xterm-256color", "COLUMNS": "120", "LINES": "40"},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        self._shown = b""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with self._process:
-            self._process.kill()
-
-    @property
-    def text(self) -> str:
-        """The output so far, without escape sequences."""
-        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self._shown.decode(errors="replace")).replace("\r\n", "\n")
-
-    def read(self) -> bool:
-        """Read some output, and return whether the command has ended."""
-        assert self._process.stdout is not None
-        data = os.read(self._process.stdout.fileno(), 65536)
-        self._shown += data
-        return not data
-
-    def wait_until(self, pattern: str) -> None:
-        """Read until the output matches a pattern."""
-        wait_for(lambda: self.read() or re.search(pattern, self.text), pattern)
-
-    def type(self, keys: bytes) -> None:
-        """Send key presses."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(keys)
-        self._process.stdin.flush()
-
-    def exit_code(self) -> int:
-        """Read to the end, and return the exit code."""
-        wait_for(self.read, "the end")
-        return self._process.wait()
-
-
 def test_live_table_has_one_row_per_worktree(project: Project) -> None:
     gate = 'while [ ! -e "$SHARED/go" ]; do sleep 0.01; done\n'
     plan = project.tasks({"1.1": meet(2) + gate + "touch a", "1.2": meet(2) + gate + "exit 1"})
-    row = r"wt-{} +1\.[12] +Do .* run: \S.*\d\.\d s *\n"
+    row = r"wt-{} +1\.[12] +Do .* run 1: \S.*\d s *\n"
 
-    with Terminal(project, "run", plan) as terminal:
-        terminal.wait_until(f"{row.format(1)} *{row.format(2)}")
+    with Emulator(project, "run", plan, columns=120) as terminal:
+        terminal.wait_for(f"{row.format(1)} *{row.format(2)}")
+        live = "\n".join(terminal.lines)
         (project.shared / "go").touch()
         code = terminal.exit_code()
 
     assert code == 1
-    assert re.search(r"worktree +task .*step +time", terminal.text)
-    assert "0 of 2 tasks done" in terminal.text
-    assert terminal.text.count("1.1 changed in ") == 1
-    assert re.search(r"2 tasks in \d+\.\d s: ", terminal.text)
+    assert re.search(r"worktree +task .*step +time", live)
+    assert "0 of 2 tasks done" in live
+    assert terminal.everything.count("1.1 changed in ") == 1
+    assert re.search(r"2 tasks in \d+\.\d s: ", terminal.everything)
 
 
 def test_ctrl_c_cancels_the_run(project: Project) -> None:
     plan = project.tasks({"1.1": 'touch half; touch "$SHARED/in"; sleep 60'})
 
-    with Terminal(project, "run", plan) as terminal:
+    with Emulator(project, "run", plan) as terminal:
         wait_for((project.shared / "in").exists)
         terminal.type(b"\x03")
         code = terminal.exit_code()
 
     assert code == 130
-    assert "interrupted: the running tasks are being ended" in " ".join(terminal.text.split())
+    assert "interrupted: the running tasks are being ended" in " ".join(terminal.everything.split())
     assert project.call("status", "--json").records[0]["tasks"][0]["files"] == ["half"]
 
 
