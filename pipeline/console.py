@@ -87,9 +87,7 @@ def figure(finished: RunFinished) -> str:
     sentence = f"{plural(len(ran), 'task')} in {finished.seconds:.1f} s"
     if not ran:
         return sentence
-    said = [] if finished.cost is None else [dollars(finished.cost)]
-    said += [f"tokens: {finished.tokens}"] if finished.tokens else []
-    agents = f"; agents: {', '.join(said)}" if said else ""
+    agents = f"; agents: {finished.usage}" if finished.usage else ""
     places = round(finished.speedup / finished.efficiency) if finished.efficiency else 1
     faster = f"{finished.speedup:.1f} times faster than one by one, " if finished.speedup > 1 else ""
     return f"{sentence}: {faster}{finished.efficiency * 100:.0f} % of a pool of {places}{agents}"

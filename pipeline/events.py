@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Protocol, Self
 
-from tasks.agent_report import NO_TOKENS, Tokens
+from tasks.groups import GroupUsage
 from tasks.model import NATIVE, Conflict, Outcome, PullRequest, RunStatus
+from tasks.usage import NO_USAGE, Usage
 
 
 def now() -> datetime:
@@ -177,8 +178,8 @@ class Notice(Event):
 class RunFinished(Event):
     """The run is over. `seconds` is its wall time without publishing; `efficiency` is 0 to 1.
 
-    `cost` is what all calls of its agents cost, also those of attempts that failed, in US dollars; `None` if no
-    agent said it. `tokens` are those of the outcomes.
+    `usage` is what all calls of its agents used, also those of attempts that failed, and `groups` those of each
+    batch or group.
     """
 
     run: str
@@ -187,12 +188,8 @@ class RunFinished(Event):
     speedup: float
     efficiency: float
     outcomes: tuple[Outcome, ...]
-    cost: float | None = None
-
-    @property
-    def tokens(self) -> Tokens:
-        """The tokens of all tasks."""
-        return sum((outcome.tokens for outcome in self.outcomes), NO_TOKENS)
+    usage: Usage = NO_USAGE
+    groups: tuple[GroupUsage, ...] = ()
 
 
 NAMES = {
@@ -212,6 +209,14 @@ NAMES = {
 }
 
 
+def usage_fields(usage: Usage) -> dict[str, object]:
+    """Return the fields of what agents used in JSON, as far as it is known."""
+    return {
+        **({} if usage.cost is None else {"cost": round(usage.cost, 6)}),
+        **({"tokens": usage.tokens.known} if usage.tokens else {}),
+    }
+
+
 def outcome_fields(outcome: Outcome) -> dict[str, object]:
     """Return the fields of an outcome in JSON."""
     return {
@@ -229,8 +234,7 @@ def outcome_fields(outcome: Outcome) -> dict[str, object]:
         "error": outcome.error,
         "cached": outcome.cached,
         "rounds": outcome.rounds,
-        **({} if outcome.cost is None else {"cost": round(outcome.cost, 6)}),
-        **({"tokens": outcome.tokens.known} if outcome.tokens else {}),
+        **usage_fields(outcome.usage),
         **({} if outcome.said is None else {"said": outcome.said}),
     }
 
@@ -255,14 +259,18 @@ def as_record(event: Event) -> dict[str, object]:
             case PullRequest():
                 record |= {field.name: getattr(value, field.name) for field in fields(value)}
                 record["tasks"] = list(value.every_task)
+            case Usage():
+                record |= {"cost": None, "tokens": {}} | usage_fields(value)
+            case tuple() if item.name == "groups":
+                record["groups"] = [
+                    {"number": one.number, "title": one.title, **usage_fields(one.usage)} for one in value
+                ]
             case tuple():
                 record[item.name] = [outcome_fields(outcome) for outcome in value]
             case float():
                 record[item.name] = round(value, 4)
             case _:
                 record[item.name] = value
-    if isinstance(event, RunFinished):
-        record["tokens"] = event.tokens.known
     return record
 
 

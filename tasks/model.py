@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from tasks.agent_report import NO_TOKENS, AgentReport, Tokens
 from tasks.conflicts import OnConflict, Serialize
 from tasks.patch_data import PatchData
+from tasks.usage import Usage
 
 
 class Mode(StrEnum):
@@ -350,13 +351,14 @@ class Patch:
 class Outcome:
     """Result of a task.
 
-    `seconds` runs from the moment the task takes its worktree, which is made ready first, until its patch is
-    taken. `exit_code` and `step` are those of the step that failed; for a task that succeeded `exit_code` is 0.
-    `rounds` is how many times its agent, or its commands, were run with the verification after them. `start` is
-    the commit that the task started from, `commit` its own (only when it changed something and succeeded).
-    `cost` is what its agent says that it cost, in US dollars, `tokens` what it says that it used, and `said`
-    its last message; of all rounds. `cached` says that nothing of it ran again, since the place where it
-    runs had its result.
+    `seconds` is wall time, of all its attempts in the run: each counts from the moment the task takes its
+    worktree, which is made ready first, until its patch is taken. `cost` is what its agent says that it cost,
+    in US dollars, and `tokens` what it says that it used: in all attempts, too. `exit_code` and `step` are
+    those of the step that failed; for a task that succeeded `exit_code` is 0. `rounds` is how many times
+    its agent, or its commands, were run with the verification after them, in the last attempt. `start` is the
+    commit that the task started from, `commit` its own (only when it changed something and succeeded).
+    `said` is the last message of its agent. `cached` says that nothing of it ran again, since the place where
+    it runs had its result.
     """
 
     task: str
@@ -384,6 +386,11 @@ class Outcome:
     def succeeded(self) -> bool:
         """Whether what depends on the task may build on it."""
         return self.status in {Status.CHANGED, Status.UNCHANGED}
+
+    @property
+    def usage(self) -> Usage:
+        """What its agent used."""
+        return Usage(self.cost, self.tokens)
 
 
 @dataclass(frozen=True, slots=True)

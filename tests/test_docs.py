@@ -15,9 +15,9 @@ from pipeline.cli import main as cli
 from pipeline.config.settings import SETTINGS, Settings
 from pipeline.config.sources import load
 from pipeline.config.table import readme_table
-from pipeline.events import NAMES, ConflictFound, Published, as_record, outcome_fields
+from pipeline.events import NAMES, ConflictFound, Published, RunFinished, as_record, outcome_fields
 from tasks.agent_report import Tokens
-from tasks.model import Batch, Conflict, Outcome, PlanSettings, PullRequest, Status, Task
+from tasks.model import Batch, Conflict, Outcome, PlanSettings, PullRequest, RunStatus, Status, Task
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -151,6 +151,9 @@ def test_every_event_and_its_fields_are_documented() -> None:
     records = {
         "conflict": as_record(ConflictFound(conflict=Conflict(1, ("1", "2"), ("a",)))),
         "pull_request": as_record(Published(request=request)),
+        "run_finished": as_record(
+            RunFinished(run="", status=RunStatus.FAILED, seconds=0.0, speedup=0.0, efficiency=0.0, outcomes=())
+        ),
     }
     for event, name in NAMES.items():
         expected = set(records.get(name, (item.name for item in fields(event)))) - {"event", "time", "outcome"}

@@ -264,6 +264,7 @@ class _ValidTask:
             builds_on=start.builds_on if start else (),
             branches={name: commit for name, commit in pairs if name and commit},
             inputs=self.inputs,
+            seconds=self.outcome.seconds,
         )
 
     def _attempt(self, started_at: datetime) -> StoredAttempt:

@@ -16,7 +16,7 @@ from containers.worktrees.worktree import PoolError, Worktree
 from pipeline.events import Notice, TaskFinished, TaskStarted, now
 from pipeline.run.call.task_spec import TaskSpec
 from pipeline.run.context import Continuation, RunContext
-from pipeline.run.outcomes import TaskResult, conclude, outcome_without_run, with_failure
+from pipeline.run.outcomes import TaskResult, conclude, outcome_without_run, whole, with_failure
 from pipeline.run.results.bases import StartPoint
 from pipeline.run.results.commits import signature
 from pipeline.run.results.restore import applies
@@ -59,7 +59,6 @@ async def run_attempt(
         commit = start.commit
         if tree is not None or (continued and continued.patch):
             commit, continued = await to_thread.run_sync(_place_to_continue, context, start, continued, tree)
-        began -= continued.seconds if continued else 0.0
         worktree = await pool.acquire(commit)
     except GitError as error:
         failed = outcome_without_run(spec, Status.FAILED, f"it got no worktree: {error}")
@@ -264,10 +263,12 @@ class Attempt:
     async def _leave_outcome(self, outcome: Outcome, earlier: Outcome) -> Outcome:
         """Store the end of a rerun that was cut off, so that its task keeps the outcome that it had."""
         context = self._context
+        seconds = perf_counter() - self._began
+        earlier = whole(context, earlier, seconds)
         ended = replace(
             self._stored,
             status=outcome.status,
-            seconds=perf_counter() - self._began,
+            seconds=seconds,
             exit_code=outcome.exit_code,
             error=outcome.error,
             patch=outcome.patch,
@@ -290,8 +291,7 @@ class Attempt:
         self._is_taken = not (self.holds_work and await to_thread.run_sync(self._has_changed))
         where = f"; what it changed stays in {self._worktree.path}" if self.holds_work else ""
         outcome = with_failure(self._outcome_of_steps(cancelled=True), f"{error}{where}")
-        seconds = perf_counter() - self._began
-        self._context.outcomes[self._spec.id] = replace(outcome, seconds=seconds)
+        self._context.outcomes[self._spec.id] = whole(self._context, outcome, perf_counter() - self._began)
 
     def _has_changed(self) -> bool:
         """Whether there is a patch in the worktree, also one that cannot be taken. Blocks.
@@ -331,9 +331,7 @@ class Attempt:
             exit_code=self._exit_code(last, cancelled=cancelled),
             step=last.step.title if error and last else None,
             error=error,
-            cost=self._rounds.cost,
             rounds=self._rounds.number,
-            tokens=self._rounds.tokens,
             said=self._rounds.said,
             cached=bool(results) and all(result.cached for result in results),
         )

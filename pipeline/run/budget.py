@@ -1,30 +1,39 @@
-"""What a run and each of its tasks may cost."""
+"""What a run and each of its tasks have used, and may cost."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tasks.text import dollars
+from tasks.usage import NO_USAGE, Usage, Work, total
 
 
 @dataclass(slots=True)
 class Budget:
-    """The cost of a run so far, and its limits, in US dollars; `None` for no limit.
+    """The work on the tasks of a run so far, and the limits of its cost, in US dollars; `None` for no limit.
 
     Args:
         run: What all calls of agents in the run may cost.
-        task: What those of one task may cost.
-        spent: What earlier processes of the run have spent.
+        task: What those of one task may cost, in all its attempts.
+        before: The work of earlier processes of the run, by task.
     """
 
     run: float | None = None
     task: float | None = None
-    spent: float = 0.0
-    _without_cost: set[str] = field(default_factory=set)
-    _is_known: bool = False
+    before: Mapping[str, Work] = field(default_factory=dict)
+    _work: dict[str, Work] = field(init=False)
+    _without_cost: set[str] = field(init=False, default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._work = dict(self.before)
 
     @property
-    def total(self) -> float | None:
-        """What the run has spent so far, in US dollars; `None` if no agent said what it cost."""
-        return self.spent if self.spent or self._is_known else None
+    def total(self) -> Usage:
+        """What all calls of agents in the run have used so far."""
+        return total(work.usage for work in self._work.values())
+
+    def of(self, task: str) -> Work:
+        """Return the work on a task so far."""
+        return self._work.get(task, Work())
 
     def is_new_without_cost(self, agent: str) -> bool:
         """Whether it matters that an agent did not say what it cost, for the first time."""
@@ -32,19 +41,20 @@ class Budget:
         self._without_cost.add(agent)
         return is_new
 
-    def add(self, cost: float | None) -> None:
-        """Add what a call of an agent cost, in US dollars."""
-        self.spent += cost or 0.0
-        self._is_known = self._is_known or cost is not None
+    def add(self, task: str, usage: Usage = NO_USAGE, seconds: float = 0.0) -> None:
+        """Add what a call of a task's agent used, or the seconds that an attempt at the task took."""
+        before = self.of(task)
+        self._work[task] = Work(before.seconds + seconds, before.usage + usage)
 
-    def obstacle(self, task_cost: float | None = None) -> str | None:
-        """Return why no further call of an agent may begin, as a sentence; `None` if one may.
+    def obstacle(self, task: str | None = None) -> str | None:
+        """Return why no further call of an agent may begin, for a task; `None` if one may.
 
-        Args:
-            task_cost: What the calls for the same task have cost so far.
+        Without a task, only the limit of the run counts.
         """
-        if self.run is not None and self.spent >= self.run:
-            return f"the budget of the run, {dollars(self.run)}, is spent ({dollars(self.spent)})"
-        if self.task is not None and (task_cost or 0.0) >= self.task:
-            return f"the budget of the task, {dollars(self.task)}, is spent ({dollars(task_cost or 0.0)})"
+        spent = self.total.cost or 0.0
+        if self.run is not None and spent >= self.run:
+            return f"the budget of the run, {dollars(self.run)}, is spent ({dollars(spent)})"
+        spent = self.of(task).usage.cost or 0.0 if task is not None else 0.0
+        if task is not None and self.task is not None and spent >= self.task:
+            return f"the budget of the task, {dollars(self.task)}, is spent ({dollars(spent)})"
         return None

@@ -23,19 +23,19 @@ from pipeline.run.results.bases import Bases, StartPoint
 from pipeline.run.results.branches import Branches
 from pipeline.run.results.result_cache import ResultCache
 from pipeline.store.records import Run, StoredRound, StoredTask
-from tasks.agent_report import NO_TOKENS, Tokens
 from tasks.conflicts import Cause
 from tasks.keys import AgentUse, TaskInputs
 from tasks.model import Failure, Mode, Outcome, Patch, Plan, Step
 from tasks.secrets import Secrets
+from tasks.usage import Work
 
 
 @dataclass(frozen=True, slots=True)
 class Continuation:
     """What an attempt continues: the failure of an earlier one, for its agent.
 
-    `rounds` is how many rounds of an attempt that was interrupted are done; 0 for a new try. `seconds`, `cost`
-    (in US dollars) and `tokens` are theirs. `patch` is what they changed, from which it continues; without one
+    `rounds` is how many rounds of an attempt that was interrupted are done; 0 for a new try, and `seconds` how
+    long they took. `patch` is what they changed, from which it continues; without one
     it starts from the start point. `ended` is the round after them, if it succeeded: then only the outcome is
     missing.
     """
@@ -45,8 +45,6 @@ class Continuation:
     patch: Patch | None = None
     ended: StoredRound | None = None
     seconds: float = 0.0
-    cost: float | None = None
-    tokens: Tokens = NO_TOKENS
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +75,7 @@ class ResumeState:
     `tasks` are those with a result, by id. `kept` are outcomes whose patch is stored and only has to be
     committed, because the task's branch could not be set. `again` are tasks to run again, without the result
     cache. `attempts` are the numbers of the last attempts by task, `continued` what the next ones continue.
-    `seconds` is how long the run was running, `spent` what its agents cost, in US dollars. `stacks` are of the
+    `seconds` is how long the run was running, `work` what was done on its tasks. `stacks` are of the
     tasks that were run again. `waits` are until when tasks waited for the providers of their agents.
     """
 
@@ -87,7 +85,7 @@ class ResumeState:
     attempts: Mapping[str, int] = field(default_factory=dict)
     continued: Mapping[str, Continuation] = field(default_factory=dict)
     seconds: float = 0.0
-    spent: float = 0.0
+    work: Mapping[str, Work] = field(default_factory=dict)
     stacks: Mapping[str, Stack] = field(default_factory=dict)
     waits: Mapping[str, datetime] = field(default_factory=dict)
 
@@ -152,9 +150,11 @@ class RunContext:
         """Return what the next attempt at a task continues: only the first one of this process does."""
         return None if task in self.repeats else self.before.continued.get(task)
 
-    def why_no_call(self, agent: str) -> str | None:
-        """Return why an agent must not be called any more, as a sentence; `None` if it may."""
-        return self.limits.refused.get(agent) or self.budget.obstacle()
+    def why_no_call(self, spec: TaskSpec) -> str | None:
+        """Return why the agent of a task must not be called any more; `None` if it may, or there is none."""
+        if spec.agent is None:
+            return None
+        return self.limits.refused.get(spec.agent.name) or self.budget.obstacle(spec.id)
 
     def log(self, task: str, attempt: int | None = None) -> Path:
         """Return the log file of an attempt at a task, by default of this run's."""

@@ -168,7 +168,7 @@ def _context(  # noqa: PLR0913 - the parts of a run, all of them named
         span=(provider or HostRunners()).span,
         notices=(directory.note,) if directory.note else (),
         limits=_limits(settings.wait_for_limits, batches, before),
-        budget=Budget(settings.budget, settings.task_budget, before.spent if before else 0.0),
+        budget=Budget(settings.budget, settings.task_budget, before.work if before else {}),
     )
 
 

@@ -17,6 +17,7 @@ from pipeline.run.task import run_task
 from pipeline.store.store import Store
 from tasks.conflicts import OnConflict
 from tasks.errors import PatchyardError, first_error
+from tasks.groups import usage_of_groups
 from tasks.model import Mode, Outcome, Request, RunStatus, Status
 from tasks.schedule import is_done, ready
 
@@ -228,7 +229,8 @@ class _Flow:
             speedup=speedup,
             efficiency=min(1.0, speedup / min(len(self._context.pool), max(1, len(ran)))),
             outcomes=outcomes,
-            cost=self._context.budget.total,
+            usage=self._context.budget.total,
+            groups=usage_of_groups(self._context.plan, outcomes),
         )
 
     async def _close(self, finished: RunFinished) -> None:

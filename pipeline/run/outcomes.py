@@ -24,8 +24,8 @@ PAUSE = 0.1
 class TaskResult:
     """An outcome that is not stored yet; its patch is not committed.
 
-    `began` is when the task began, in seconds of `perf_counter`; `None` if its seconds are known. `attempt` is
-    the number of the attempt that it belongs to, by default of this run's.
+    `began` is when its work began, in seconds of `perf_counter`; `None` if there is none, or it is known.
+    `attempt` is the number of the attempt that it belongs to, by default of this run's.
     """
 
     outcome: Outcome
@@ -48,6 +48,13 @@ def with_failure(outcome: Outcome, reason: str) -> Outcome:
     return replace(outcome, error=f"{first}; {reason}{line}{rest}")
 
 
+def whole(context: RunContext, outcome: Outcome, seconds: float) -> Outcome:
+    """Return an outcome with the whole work on its task; `seconds` of it were not counted before."""
+    context.budget.add(outcome.task, seconds=seconds)
+    work = context.budget.of(outcome.task)
+    return replace(outcome, seconds=work.seconds, cost=work.usage.cost, tokens=work.usage.tokens)
+
+
 async def conclude(context: RunContext, spec: TaskSpec, result: TaskResult) -> Outcome:
     """Commit the patch of a result, store its outcome, and notify the listener.
 
@@ -60,10 +67,10 @@ async def conclude(context: RunContext, spec: TaskSpec, result: TaskResult) -> O
         outcome = result.outcome
         if result.start:
             outcome = await _commit(context, spec, result.start, outcome)
-        if result.began is not None:
-            outcome = replace(outcome, seconds=perf_counter() - result.began)
+        seconds = None if result.began is None else perf_counter() - result.began
+        outcome = whole(context, outcome, seconds or 0.0)
         context.outcomes[spec.id] = outcome  # also if it cannot be stored: the run ends with it
-        outcome = await _store(context, spec, replace(result, outcome=outcome))
+        outcome = await _store(context, spec, replace(result, outcome=outcome), seconds)
         context.outcomes[spec.id] = outcome
         context.listener.notify(TaskFinished(outcome=outcome))
     return outcome
@@ -104,8 +111,8 @@ async def _set_branch(context: RunContext, branch: str, commit: str) -> None:
         await to_thread.run_sync(branches.set, branch, commit)
 
 
-async def _store(context: RunContext, spec: TaskSpec, result: TaskResult) -> Outcome:
-    """Store an outcome; return it with a patch that is read from the store, if that is not small."""
+async def _store(context: RunContext, spec: TaskSpec, result: TaskResult, seconds: float | None) -> Outcome:
+    """Store an outcome, and the seconds of its attempt; return it with its patch as the store has it."""
     outcome, start, attempt = result.outcome, result.start, result.attempt or context.attempt_number(spec.id)
     branches = {outcome.branch: outcome.commit} if outcome.branch and outcome.commit else {}
     if branches and start and start.branch:
@@ -121,4 +128,5 @@ async def _store(context: RunContext, spec: TaskSpec, result: TaskResult) -> Out
         branches=branches,
         inputs=result.inputs,
         attempt=attempt,
+        seconds=seconds,
     )

@@ -78,7 +78,7 @@ def _conflicting(
 
 def _can_start(context: RunContext, spec: TaskSpec) -> bool:
     """Whether the agent of a task may be called again, if it has one."""
-    return spec.agent is None or context.why_no_call(spec.agent.name) is None
+    return context.why_no_call(spec) is None
 
 
 def _may_rerun(context: RunContext, conflict: Conflict) -> bool:

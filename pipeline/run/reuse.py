@@ -66,13 +66,7 @@ async def succeeded(context: RunContext, spec: TaskSpec, start: StartPoint) -> T
         return None
     if not await to_thread.run_sync(applies, context.repository, patch, start.commit):
         return None
-    outcome = replace(
-        _outcome(spec, start, patch, now()),
-        seconds=continued.seconds,
-        cost=continued.cost,
-        tokens=continued.tokens,
-        rounds=last.number,
-    )
+    outcome = replace(_outcome(spec, start, patch, now()), rounds=last.number)
     return TaskResult(outcome, start, attempt=context.before.attempts.get(spec.id))
 
 

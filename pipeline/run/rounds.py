@@ -8,9 +8,10 @@ from containers.processes import NOT_EXECUTABLE, NOT_FOUND
 from pipeline.run.call.task_spec import TaskSpec
 from pipeline.run.context import Continuation
 from pipeline.store.records import StoredRound
-from tasks.agent_report import AgentReport, Tokens
+from tasks.agent_report import AgentReport
 from tasks.model import Failure, Patch, Step, StepKind, StepResult
 from tasks.secrets import Secrets
+from tasks.usage import NO_USAGE, Usage
 
 REPAIRABLE = frozenset({StepKind.AGENT, StepKind.RUN, StepKind.VERIFY})
 """Steps after whose failure another round may succeed; a set-up that failed would fail again."""
@@ -20,10 +21,8 @@ REPAIRABLE = frozenset({StepKind.AGENT, StepKind.RUN, StepKind.VERIFY})
 class Rounds:
     """The rounds of one attempt, and the steps of each.
 
-    `number` is that of the present one. `cost` is that of all of them, in US dollars, `None` if it is not
-    known, and `tokens` those that its agent reports; with those of an interrupted attempt that this one
-    continues. `report` is what the agent said of its last call, and `said` its last message of all.
-    `asked` are the steps that were started or will be, of all rounds.
+    `number` is that of the present one. `report` is what the agent said of its last call, and `said` its last
+    message of all. `asked` are the steps that were started or will be, of all rounds.
 
     Args:
         spec: The task.
@@ -37,21 +36,16 @@ class Rounds:
     secrets: Secrets
     continued: Continuation | None = None
     number: int = field(init=False)
-    cost: float | None = field(init=False)
-    tokens: Tokens = field(init=False)
     report: AgentReport = field(init=False, default=AgentReport())
     said: str | None = field(init=False, default=None)
     asked: tuple[Step, ...] = field(init=False)
     _began: float = field(init=False, default_factory=perf_counter)
-    _steps: tuple[Step, ...] = field(init=False)  # of the present round, as `_cost` and `_tokens` are
-    _cost: float | None = field(init=False, default=None)
-    _tokens: Tokens = field(init=False, default=Tokens())
+    _steps: tuple[Step, ...] = field(init=False)  # of the present round, as `_usage` is
+    _usage: Usage = field(init=False, default=NO_USAGE)
 
     def __post_init__(self) -> None:
         before = self.continued
         self.number = 1 + min(before.rounds if before else 0, self.spec.repairs)
-        self.cost = before.cost if before else None
-        self.tokens = before.tokens if before else Tokens()
         self.asked = self.spec.steps
         if before is not None:
             self.asked = self._with_prompt(
@@ -68,11 +62,7 @@ class Rounds:
         """Add what an agent says of its step."""
         self.report = report
         self.said = report.last_message or self.said
-        self.tokens += report.tokens
-        self._tokens += report.tokens
-        if report.cost is not None:
-            self.cost = (self.cost or 0.0) + report.cost
-            self._cost = (self._cost or 0.0) + report.cost
+        self._usage += Usage(report.cost, report.tokens)
 
     def may_repair(self, last: StepResult) -> bool:
         """Whether another round may help after a step that failed.
@@ -101,12 +91,12 @@ class Rounds:
             attempt=self.attempt,
             number=self.number,
             seconds=now - self._began,
-            cost=self._cost,
+            cost=self._usage.cost,
             failure=None if last.ok else Failure.of(last),
             patch=patch,
-            tokens=self._tokens,
+            tokens=self._usage.tokens,
         )
-        self._began, self._cost, self._tokens = now, None, Tokens()
+        self._began, self._usage = now, NO_USAGE
         return record
 
     def same_steps(self) -> tuple[Step, ...]:

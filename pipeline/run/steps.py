@@ -24,6 +24,7 @@ from pipeline.store.store import Store
 from tasks.agent_report import AgentReport, Limit
 from tasks.durations import format_duration
 from tasks.model import Patch, Step, StepKind, StepResult
+from tasks.usage import NO_USAGE, Usage
 
 OUTPUT_BYTES = 1 << 20
 """Bytes at the end of an agent's output that its own patterns are searched in."""
@@ -81,9 +82,9 @@ class AttemptSteps:
     async def step_finished(self, number: int, result: StepResult) -> None:
         """Store the result of a step, then notify the listener."""
         self.results.append(result)
-        cost = None
-        if result.step.kind is StepKind.AGENT and not result.cached:
-            cost = self._add_report(await to_thread.run_sync(self._read_report, result))
+        usage = NO_USAGE
+        if result.step.kind is StepKind.AGENT:
+            usage = self._add_report(await to_thread.run_sync(self._read_report, result), cached=result.cached)
         await self._context.recorder.call(
             Store.keep_step,
             self._context.run.id,
@@ -91,7 +92,7 @@ class AttemptSteps:
             number,
             result,
             self._rounds.attempt,
-            cost=cost,
+            usage=usage,
         )
         if result.step.kind is StepKind.SETUP and number == len(self._context.settings.setup):
             checkout = self._worktree.checkout
@@ -124,7 +125,7 @@ class AttemptSteps:
             return None
         patch = await to_thread.run_sync(self._patch_so_far)
         is_repaired = rounds.may_repair(last)
-        if is_repaired and self._spec.agent and (reason := context.budget.obstacle(rounds.cost)):
+        if is_repaired and self._spec.agent and (reason := context.budget.obstacle(self._spec.id)):
             is_repaired, self.why_stopped = False, f"it was not repaired: {reason}"
         ended = rounds.ended(last, patch)
         await context.recorder.call(Store.keep_round, context.run.id, ended)
@@ -171,7 +172,7 @@ class AttemptSteps:
             longest = format_duration(limits.longest) if limits.longest else "0"
             self.why_stopped = f"{sentence}; it may not wait longer{waited} (wait_for_limits is {longest})"
             return None
-        if reason := context.budget.obstacle(self._rounds.cost):
+        if reason := context.budget.obstacle(self._spec.id):
             self.why_stopped = reason
             return None
         await self._announce_wait(until, sentence)
@@ -190,9 +191,12 @@ class AttemptSteps:
         )
         self._context.listener.notify(waiting)
 
-    def _add_report(self, report: AgentReport) -> float | None:
-        """Add what the agent says of a step; return its cost in US dollars."""
+    def _add_report(self, report: AgentReport, *, cached: bool) -> Usage:
+        """Add what the agent says of a step; return what it used in it: nothing, if its result was `cached`."""
         context, agent = self._context, self._spec.agent
+        if cached:
+            self._rounds.said = report.last_message or self._rounds.said
+            return NO_USAGE
         if (
             agent
             and report.cost is None
@@ -205,8 +209,9 @@ class AttemptSteps:
         self._rounds.add_report(report)
         if agent and report.limit is None:
             context.limits.clear(agent.name)
-        context.budget.add(report.cost)
-        return report.cost
+        usage = Usage(report.cost, report.tokens)
+        context.budget.add(self._spec.id, usage)
+        return usage
 
     def _patch_so_far(self) -> Patch | None:
         """Return the patch in the middle of an attempt; `None` if it cannot be taken now. Blocking."""

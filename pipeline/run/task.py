@@ -81,6 +81,6 @@ async def _result_without_attempt(
         return TaskResult(outcome_without_run(spec, Status.FAILED, refusal))
     if result := await succeeded(context, spec, start) or await cached(context, spec, start):
         return result
-    if spec.agent and (reason := context.why_no_call(spec.agent.name)):
+    if reason := context.why_no_call(spec):
         return TaskResult(outcome_without_run(spec, Status.SKIPPED, f"it did not start: {reason}"))
     return None

@@ -1,5 +1,6 @@
 """Reading runs, tasks, attempts, steps, events and branches from the store."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
@@ -20,6 +21,7 @@ from pipeline.store.rows import attempt_of, inputs_of, round_of, run_of, shared_
 from tasks.errors import PatchyardError
 from tasks.keys import InputHashes
 from tasks.model import Conflict
+from tasks.usage import Usage, Work, total
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, RowMapping, Table
@@ -167,12 +169,18 @@ class StoreReader(Leases, StoredPatches):
         number = max((row["attempt"] for row in rows), default=1) if attempt is None else attempt
         return tuple(step_of(row) for row in rows if row["attempt"] == number)
 
-    def spent(self, run: str) -> float:
-        """Return what all calls of agents in a run cost, in US dollars, as far as they said it."""
-        table = self._tables.steps
-        query = table.select().where(table.c.run == run, table.c.cost.is_not(None))
-        with self._read() as connection:
-            return float(sum(connection.execute(query.with_only_columns(table.c.cost)).scalars()))
+    def seconds_of_steps(self, run: str, task: str, attempt: int) -> float:
+        """Return how long the finished steps of an attempt took: all that is known of one that was killed."""
+        return sum(step.seconds for step in self.steps(run, task, attempt))
+
+    def work(self, run: str) -> Mapping[str, Work]:
+        """Return the work on each task of a run so far, of all its attempts that have ended."""
+        seconds, usages = defaultdict[str, float](float), defaultdict[str, list[Usage]](list)
+        for attempt in self.attempts(run):
+            seconds[attempt.task] += attempt.seconds
+        for (task, _), steps in self.steps_of_run(run).items():
+            usages[task] += [step.usage for step in steps]
+        return {task: Work(seconds[task], total(usages[task])) for task in (*seconds, *usages)}
 
     def steps_of_run(self, run: str) -> Mapping[tuple[str, int], tuple[StoredStep, ...]]:
         """Return the finished steps of a run by task and number of the attempt."""

@@ -10,6 +10,7 @@ from pipeline.store.run_options import PublishOptions, StoredCall
 from tasks.agent_report import NO_TOKENS, Tokens
 from tasks.conflicts import Cause
 from tasks.model import Failure, Outcome, Patch, PullRequest, PullRequestScope, Request, RunStatus, Status
+from tasks.usage import Usage
 
 FIRST_YEAR, LAST_YEAR = 1970, 9000
 """Years of times that are stored; others leave no room for arithmetic."""
@@ -114,12 +115,17 @@ class StoredRound:
     patch: Patch | None = field(default=None, repr=False)
     tokens: Tokens = NO_TOKENS
 
+    @property
+    def usage(self) -> Usage:
+        """What its agent used."""
+        return Usage(self.cost, self.tokens)
+
 
 @dataclass(frozen=True, slots=True)
 class StoredStep:
     """A finished step of a task.
 
-    `command` is one line, `seconds` its wall time, `cost` that of an agent, in US dollars.
+    `command` is one line, `seconds` its wall time. `cost`, in US dollars, and `tokens` are those of an agent.
     """
 
     number: int
@@ -130,11 +136,17 @@ class StoredStep:
     error: str | None
     finished_at: datetime | None = field(default=None, compare=False)
     cost: float | None = None
+    tokens: Tokens = NO_TOKENS
 
     @property
     def started_at(self) -> datetime | None:
         """When the step started."""
         return self.finished_at and self.finished_at - timedelta(seconds=self.seconds)
+
+    @property
+    def usage(self) -> Usage:
+        """What an agent used in it."""
+        return Usage(self.cost, self.tokens)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from tasks.conflicts import Cause
 from tasks.keys import AgentUse, InputHashes
 from tasks.model import Failure, Outcome, Patch, PullRequest
 from tasks.patch_data import PatchData
+from tasks.usage import Usage
 
 if TYPE_CHECKING:
     from sqlalchemy import RowMapping
@@ -28,7 +29,7 @@ _SHARED_BRANCH = tuple(field.name for field in fields(SharedBranch))
 _ROUND = ("task", "attempt", "number", "seconds", "cost")
 _TOKENS = tuple(field.name for field in fields(Tokens))
 _FAILURE = tuple(field.name for field in fields(Failure))
-_STEP = tuple(field.name for field in fields(StoredStep))
+_STEP = tuple(field.name for field in fields(StoredStep) if field.name != "tokens")
 
 
 def run_values(run: Run) -> dict[str, Any]:
@@ -51,6 +52,11 @@ def outcome_values(outcome: Outcome) -> dict[str, Any]:
         **_token_values(outcome.tokens),
         "files": outcome.files,
     }
+
+
+def usage_values(usage: Usage) -> dict[str, Any]:
+    """Return the columns of what an agent used in a step."""
+    return {"cost": usage.cost, **_token_values(usage.tokens)}
 
 
 def _token_values(tokens: Tokens) -> dict[str, Any]:
@@ -149,7 +155,7 @@ def round_of(row: "RowMapping", data: DataOf) -> StoredRound:
 
 def step_of(row: "RowMapping") -> StoredStep:
     """Return the step of a row."""
-    return StoredStep(**{name: row[name] for name in _STEP})
+    return StoredStep(**{name: row[name] for name in _STEP}, tokens=_tokens_of(row))
 
 
 def shared_branch_values(branch: SharedBranch) -> dict[str, Any]:

@@ -23,12 +23,14 @@ from pipeline.store.rows import (
     round_values,
     run_values,
     shared_branch_values,
+    usage_values,
 )
 from pipeline.store.run_options import PublishOptions, StoredCall
 from tasks.errors import remedy
 from tasks.keys import InputHashes
 from tasks.model import Conflict, Outcome, Patch, PullRequest, Request, RunStatus, StepResult
 from tasks.patch_data import InlineData
+from tasks.usage import NO_USAGE, Usage
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -163,9 +165,9 @@ class Store(StoreReader):
         result: StepResult,
         attempt: int = 1,
         *,
-        cost: float | None = None,
+        usage: Usage = NO_USAGE,
     ) -> None:
-        """Add a finished step; `cost` is that of an agent, in US dollars. Idempotent."""
+        """Add a finished step; `usage` is that of an agent. Idempotent."""
         table = self._tables.steps
         key = {"run": run, "task": task, "attempt": attempt, "number": number}
         values = {
@@ -174,8 +176,8 @@ class Store(StoreReader):
             "exit_code": result.exit_code,
             "seconds": result.seconds,
             "error": result.error,
-            "cost": cost,
             "finished_at": datetime.now(UTC),
+            **usage_values(usage),
         }
         with self._write(run=run) as connection:
             connection.execute(table.delete().where(*(table.c[name] == key[name] for name in key)))
@@ -207,6 +209,7 @@ class Store(StoreReader):
         branches: Mapping[str, str] = MappingProxyType({}),
         inputs: InputHashes | None = None,
         attempt: int = 1,
+        seconds: float | None = None,
     ) -> Outcome:
         """Store the outcome of a task with its patch. Idempotent.
 
@@ -225,6 +228,7 @@ class Store(StoreReader):
             branches: Commits by name of the branches that were set.
             inputs: The hashes of its inputs.
             attempt: The number of the attempt.
+            seconds: The wall time of the attempt; without it, what is stored stays.
         """
         tables, task = self._tables, outcome.task
         values = {
@@ -239,7 +243,7 @@ class Store(StoreReader):
         ended = {
             "finished_at": values["finished_at"],
             "status": outcome.status,
-            "seconds": outcome.seconds,
+            **({} if seconds is None else {"seconds": seconds}),
             "exit_code": outcome.exit_code,
             "error": outcome.error,
             **{name: values[name] for name in ("files", "start", "tree", "patch_sha256", "patch_size")},

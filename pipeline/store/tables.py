@@ -171,6 +171,9 @@ class Tables:
         Column("error", Text),
         Column("finished_at", Time, nullable=False),
         Column("cost", Float),
+        Column("input_tokens", BigInteger),
+        Column("output_tokens", BigInteger),
+        Column("cached_tokens", BigInteger),
     )
     inputs = Table(
         "inputs",

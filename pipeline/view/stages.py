@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pipeline.view.timeline import DONE, INTERRUPTED, PENDING, RUNNING, Bar, Row, Stage, StageKind
+from tasks.groups import groups_of
 from tasks.model import Plan, Status
 
 WITHOUT_GROUP = "In no group"
@@ -38,16 +39,15 @@ def layout_of(plan: Plan | None) -> Layout:
     if plan is None:
         return Layout()
     left_out = {task.id for task in plan.tasks if task.is_left_out}
+    groups = groups_of(plan)
+    own = {task: group.number for group in groups for task in group.tasks}
     if plan.has_batches:
-        own = {task.id: task.batch for task in plan.tasks}
-        titles = {batch.number: batch.title for batch in plan.batches}
-        return Layout(StageKind.BATCH, own, titles, left_out)
-    groups = {title: place for place, title in enumerate(dict.fromkeys(task.group for task in plan.tasks), 1)}
-    own = {task.id: groups[task.group] for task in plan.tasks}
-    if not any(groups):
+        return Layout(StageKind.BATCH, own, {group.number: group.title for group in groups}, left_out)
+    if not any(group.title for group in groups):
         return Layout(StageKind.NONE, own, {1: ""}, left_out)
-    titles = {place: title or WITHOUT_GROUP for title, place in groups.items()}
-    return Layout(StageKind.GROUP, own, titles, left_out)
+    return Layout(
+        StageKind.GROUP, own, {group.number: group.title or WITHOUT_GROUP for group in groups}, left_out
+    )
 
 
 def stages_of(layout: Layout, rows: Iterable[Row], bars: Iterable[Bar]) -> tuple[Stage, ...]:

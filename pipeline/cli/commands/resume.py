@@ -17,8 +17,10 @@ from pipeline.run.call.plan_file import CallError
 from pipeline.run.stored.requests import request_stop, tasks_to_retry
 from pipeline.run.stored.status import RunStateError, current_status, is_dead, is_unpublished, plan_of
 from pipeline.store.records import Run, StoredTask
-from tasks.model import Request, RunStatus
+from tasks.groups import usage_of_groups
+from tasks.model import Plan, Request, RunStatus
 from tasks.text import plural
+from tasks.usage import Usage, total
 
 POLL_INTERVAL = 0.1
 """Seconds between two checks whether a cancelled run has ended."""
@@ -79,12 +81,16 @@ def resume(  # noqa: PLR0913 - the command's own parameters
         run = store.run(run_name)
         status = current_status(store, run, environment())
         ended = store.tasks(run.id)
-        done = len(ended) == len(plan_of(run).tasks)
-        to_publish, spent = is_unpublished(store, run), store.spent(run.id)
+        plan = plan_of(run)
+        done = len(ended) == len(plan.tasks)
+        to_publish, spent = (
+            is_unpublished(store, run),
+            total(work.usage for work in store.work(run.id).values()),
+        )
     if status is RunStatus.SUCCEEDED and done and not to_publish:
         click.echo(f"run {run.id} is complete: nothing left to do", err=True)
         if as_json:
-            JsonLines(sys.stdout).notify(_finished(run, ended, spent or None))
+            JsonLines(sys.stdout).notify(_finished(run, plan, ended, spent))
         return
     exit_with(
         resume_run(
@@ -101,16 +107,18 @@ def resume(  # noqa: PLR0913 - the command's own parameters
     )
 
 
-def _finished(run: Run, ended: Iterable[StoredTask], spent: float | None) -> RunFinished:
-    """Return the event that ended a run which has finished; `spent` is what it cost, in US dollars."""
+def _finished(run: Run, plan: Plan, ended: Iterable[StoredTask], spent: Usage) -> RunFinished:
+    """Return the event that ended a run which has finished; `spent` is what its agents used."""
+    outcomes = tuple(item.outcome for item in ended)
     return RunFinished(
         run=run.id,
         status=run.status,
         seconds=run.seconds or 0.0,
         speedup=run.speedup or 0.0,
         efficiency=run.efficiency or 0.0,
-        outcomes=tuple(item.outcome for item in ended),
-        cost=spent,
+        outcomes=outcomes,
+        usage=spent,
+        groups=usage_of_groups(plan, outcomes),
     )
 
 

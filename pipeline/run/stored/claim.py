@@ -90,7 +90,7 @@ def claim_and_resume(  # noqa: PLR0913 - how a run is resumed, all of it named
         _attempt_counts(store, run, stored.values()),
         continuations(store, run.id, keep=keep),
         _seconds_so_far(run, stored.values()),
-        store.spent(run.id),
+        store.work(run.id),
         stacks(store, run.id),
         {one.task: one.waits_until for one in store.attempts(run.id) if one.waits_until is not None},
     )
@@ -152,7 +152,8 @@ def recover_attempts(
             recover_unlocked(repository, attempt.path, store_work)
     for attempt in store.attempts(run.id):
         if attempt.status is None:
-            store.end_attempt(run.id, replace(attempt, status=Status.CANCELLED, error=CUT_OFF))
+            seconds = store.seconds_of_steps(run.id, attempt.task, attempt.number)
+            store.end_attempt(run.id, replace(attempt, status=Status.CANCELLED, error=CUT_OFF, seconds=seconds))
 
 
 def _add_missing_events(store: Store, run: Run, settled: Mapping[str, StoredTask]) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 from pipeline.run.context import Continuation
 from pipeline.store.records import StoredAttempt, StoredRound
 from pipeline.store.store import Store
-from tasks.agent_report import Tokens
 from tasks.model import Status
 
 FAILURES = frozenset({Status.FAILED, Status.TIMED_OUT})
@@ -59,13 +58,10 @@ def _continuation(
         return None
     success = done[0] if done[0].failure is None else None
     before = [one for one in done if success or one.number <= last.number]
-    costs = [one.cost for one in before if one.cost is not None]
     return Continuation(
         last.failure,
         rounds=last.number,
         patch=last.patch,
         ended=success,
         seconds=sum(one.seconds for one in before),
-        cost=sum(costs) if costs else None,
-        tokens=sum((one.tokens for one in before), Tokens()),
     )

@@ -163,7 +163,7 @@ def _store_patch(
         status=Status.CANCELLED,
         error=CUT_OFF,
         patch=patch if patch.files else None,
-        seconds=(moment - attempt.started_at).total_seconds(),
+        seconds=store.seconds_of_steps(record.run, record.task, record.attempt),
     )
     store.end_attempt(record.run, ended)
     return True

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from project import Project
 
+from pipeline.store.store import Store
+
 AGENT = """\
 echo x >> "$SHARED/calls"
 echo "$PATCHYARD_TASK" > "$PATCHYARD_TASK.txt"
@@ -96,3 +98,31 @@ def test_agent_without_cost_is_named_once(paid: Project) -> None:
             "if it reports tokens"
         )
     ]
+
+
+def test_cost_and_time_are_those_of_all_attempts(paid: Project) -> None:
+    (paid.shared / "fine").unlink()
+    path = paid.plan(
+        "# Demo\n\n## Batch 1: Set up\n\n### Task 1.1: A\n\nDo.\n\n"
+        "## Batch 2: More\n\n**Dependencies:** None\n\n### Task 2.1: B\n\n**Run:** `sleep 0.2`\n"
+    )
+    done = paid.run(path, "--repairs", "1").expect(1)
+    assert (done.outcome("1.1")["cost"], done.outcome("1.1")["rounds"]) == (0.8, 2)
+    (paid.shared / "fine").write_text("")
+    retried = paid.call("retry", done.run, "--json").expect(0)
+
+    outcome, before = retried.outcome("1.1"), done.outcome("1.1")
+    assert (outcome["cost"], outcome["rounds"]) == (1.2, 1)
+    assert outcome["seconds"] > before["seconds"]
+    assert "cost" not in retried.outcome("2.1")
+    assert retried.finished["cost"] == 1.2
+    assert retried.finished["groups"] == [{"number": 1, "title": "Set up", "cost": 1.2}]
+    with Store.beside(paid.root / ".git") as store:
+        attempts = store.attempts(done.run, "1.1")
+    assert [one.seconds for one in attempts] == [
+        pytest.approx(seconds, abs=0.002)
+        for seconds in (before["seconds"], outcome["seconds"] - before["seconds"])
+    ]
+    spent = "it did not start: the budget of the task, $1.00, is spent ($1.20)"
+    again = paid.call("retry", done.run, "1.1", "--task-budget", "1", "--json").expect(1)
+    assert (again.outcome("1.1")["error"], again.outcome("1.1")["cost"]) == (spent, 1.2)

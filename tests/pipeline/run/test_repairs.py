@@ -205,7 +205,8 @@ def test_interrupted_repair_continues_after_the_rounds_that_ended(repaired: Proj
     assert rounds(repaired) == [1, 2, 2]  # the first one is not run again
     outcome = done.outcome("1.1")
     assert (outcome["status"], outcome["rounds"]) == ("changed", 2)
-    assert outcome["cost"] == 0.5  # of both rounds; that of a cut-off call is not known
+    # Of both rounds, and of the call that was cut off, if it could still be asked what it had cost.
+    assert outcome["cost"] == (0.5 if number == signal.SIGKILL else 0.75)
     assert repaired.show("patchyard/demo/1.1:work.txt") == "line 1\nline 3"
     assert stored(repaired, done.run) == [(1, 1, 0.25, ENOUGH.format(2)), (2, 2, 0.25, None)]
 
@@ -270,7 +271,8 @@ def check_rounds(project: Project, done: Done, seed: str) -> None:
     with Store.beside(project.root / ".git") as store:
         numbers = [(one.task, one.number) for one in store.rounds(run)]
         steps = [step for found in store.steps_of_run(run).values() for step in found if step.kind == "agent"]
-        spent = store.spent(run)
+        work = store.work(run)
     assert sorted(numbers) == [(task, number) for task in ("1.1", "1.2") for number in (1, 2, 3)], seed
-    assert spent == 0.25 * len(steps), seed
-    assert [done.outcome(task)["cost"] for task in ("1.1", "1.2")] == [0.75, 0.75], seed
+    assert sum(one.usage.cost or 0 for one in work.values()) == 0.25 * len(steps), seed
+    for task in ("1.1", "1.2"):  # also calls whose round was cut off, and made again
+        assert done.outcome(task)["cost"] == work[task].usage.cost, seed

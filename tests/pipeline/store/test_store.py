@@ -403,7 +403,7 @@ def test_each_attempt_has_its_own_steps_patch_and_end(database: str, tmp_path: P
         store.begin_attempt(run, make_attempt(number=2, start="b" * 40))
         store.keep_step(run, "1.1", 1, StepResult(step, 0, 0.25), attempt=2)
         outcome = make_outcome(start="b" * 40, seconds=1.5, exit_code=0, files=whole.files, patch=whole)
-        store.keep_outcome(run, 0, outcome, attempt=2)
+        store.keep_outcome(run, 0, outcome, attempt=2, seconds=1.5)
 
         old, new = store.attempts(run, "1.1")
         assert (old.status, old.seconds, old.error, old.patch) == (Status.CANCELLED, 2.5, "cut off", half)
