@@ -19,6 +19,10 @@ from pipeline.forge.github_urls import (
 from tasks.text import without_credentials
 
 
+class NoTokenError(ForgeError):
+    """There is no token for the forge."""
+
+
 def connect(
     environ: Mapping[str, str],
     repository: Repository,
@@ -37,7 +41,25 @@ def connect(
         on_wait: As for `GitHub`.
 
     Raises:
-        ForgeError: The remote does not exist or is not on GitHub, or there is no valid token.
+        NoTokenError: There is no token.
+        ForgeError: The remote does not exist or is not on GitHub, or the token is invalid.
+    """
+    found, api = locate(environ, repository, remote, github)
+    token = find_token(environ, web_host(api))
+    if token is None:
+        raise NoTokenError(_no_token(environ, found, web_host(api)))
+    if not re.fullmatch(r"[!-~]+", token):
+        raise ForgeError(f"the token for {web_host(api)} contains invalid characters; set it again")
+    return GitHub(api, found.full_name, token, on_wait=on_wait)
+
+
+def locate(
+    environ: Mapping[str, str], repository: Repository, remote: str, github: str | None
+) -> tuple[RemoteRepository, str]:
+    """Return the GitHub repository of a remote, and the URL of the API. Blocking; parameters as for `connect`.
+
+    Raises:
+        ForgeError: The remote does not exist or is not on GitHub.
     """
     url = repository.remote(remote).url()
     if url is None:
@@ -61,12 +83,7 @@ def connect(
         raise ForgeError(
             f"GITHUB_API_URL is {without_credentials(api)!r}; expected a URL such as https://HOST/api/v3"
         )
-    token = find_token(environ, web_host(api))
-    if token is None:
-        raise ForgeError(_no_token(environ, found, web_host(api)))
-    if not re.fullmatch(r"[!-~]+", token):
-        raise ForgeError(f"the token for {web_host(api)} contains invalid characters; set it again")
-    return GitHub(api, found.full_name, token, on_wait=on_wait)
+    return found, api
 
 
 def _no_token(environ: Mapping[str, str], found: RemoteRepository, host: str) -> str:

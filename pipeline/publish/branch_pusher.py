@@ -82,8 +82,12 @@ class BranchPusher:
         One command pushes them all. If the remote declines some of them, these are pushed again in smaller
         groups: a hook, a limit or a damaged object rejects a whole push because of one branch in it.
         """
+        self._send(self.plan(branches))
+
+    def plan(self, branches: Iterable[Branch]) -> list[Push]:
+        """Return what `push` pushes; those that must not be changed have a `rejection`."""
         wanted = {branch.name: branch for branch in branches}
-        self._send([push for branch in wanted.values() if (push := self._plan_push(branch))])
+        return [push for branch in wanted.values() if (push := self._plan_push(branch))]
 
     def _send(self, pushes: Sequence[Push]) -> bool:
         """Push branches, and return whether the remote can be used."""

@@ -61,6 +61,22 @@ class Publication:
 
 
 @dataclass(frozen=True, slots=True)
+class PlannedRequest:
+    """What publishing would do with a publication.
+
+    `action` is `open`, `update`, or what was found: `merged`, or `closed` by a person. `base` is the branch
+    that the pull request goes to, `request` the one that there is. `obstacle` is why it cannot be published.
+    """
+
+    publication: Publication
+    base: str
+    action: str
+    request: PullRequest | None = None
+    obstacle: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """A task, or the tasks that share a branch, that could not be published, and the reason in one sentence."""
 

@@ -5,16 +5,22 @@ Every step can be repeated: a second publication finds what the first has done. 
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from graphlib import TopologicalSorter
 
-from containers.git.repository import Credential, GitError, Remote
+from containers.git.repository import Credential, GitError, Push, Remote
 from pipeline.forge.base import Forge, ForgeError, PullRequestDraft, RequestState, UnreachableError
 from pipeline.forge.note import read_note
 from pipeline.publish.branch_pusher import Branch, BranchPusher
 from pipeline.publish.file_limits import warning
-from pipeline.publish.publication import Destination, Failure, Publication, PublishedDependency
+from pipeline.publish.publication import (
+    Destination,
+    Failure,
+    PlannedRequest,
+    Publication,
+    PublishedDependency,
+)
 from pipeline.publish.pull_request import with_links
 from pipeline.publish.refusals import check_submodules, files_of, large_files, refused_files
 from tasks.model import PullRequest
@@ -83,6 +89,43 @@ def publish(
     return publisher.failures
 
 
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What `publish` would do: the pull requests, the branches, and why the remote cannot be read, if so."""
+
+    requests: tuple[PlannedRequest, ...]
+    pushes: tuple[Push, ...]
+    blocked: str | None = None
+
+
+def plan(
+    destination: Destination,
+    publications: Sequence[Publication],
+    *,
+    known: Mapping[str, PullRequest],
+    replaced: Sequence[str] = (),
+) -> Planned:
+    """Return what `publish` would do now. Blocking; the remote and the forge are only read.
+
+    Args:
+        destination: As for `publish`.
+        publications: As for `publish`.
+        known: The pull requests that are known here, by branch, in case that the forge cannot be asked.
+        replaced: As for `publish`.
+    """
+    connection, credential = destination.connection, destination.credential
+    pusher = BranchPusher(destination.repository, connection, credential, lambda *_: None, replaced)
+    publisher = _Publisher(destination, publications, pusher, lambda _: None)
+    try:
+        publisher.find_requests()
+        publisher.check_files()
+        pushes = publisher.plan_pushes()
+        requests = tuple(publisher.planned(publication, known) for publication in publications)
+    finally:
+        destination.forge.close()
+    return Planned(requests, tuple(pushes), publisher.blocked)
+
+
 class _Publisher:
     """The state of one call of `publish`: each task is open until it has a pull request or a failure."""
 
@@ -102,6 +145,11 @@ class _Publisher:
         self._errors: dict[str, str] = {}
         self._large: Mapping[str, Mapping[str, int]] = {}  # files that may be too large, by commit
         self._blocked: str | None = None  # why no further request will succeed
+
+    @property
+    def blocked(self) -> str | None:
+        """Why no further request will succeed."""
+        return self._blocked
 
     @property
     def failures(self) -> tuple[Failure, ...]:
@@ -132,6 +180,34 @@ class _Publisher:
 
     def push_branches(self) -> None:
         """Push all branches that are needed, bases first."""
+        needed = [] if self._blocked else self._needed()
+        if not self._blocked:
+            self._pusher.push(needed)
+
+    def plan_pushes(self) -> list[Push]:
+        """Return what `push_branches` pushes, also if the remote cannot be read."""
+        return self._pusher.plan(self._needed())
+
+    def planned(self, publication: Publication, known: Mapping[str, PullRequest]) -> PlannedRequest:
+        """Return what happens to a publication; `known` are pull requests by branch, if none can be read."""
+        task, branch = publication.task, publication.branch.name
+        request, base = self._requests.get(task), self._needed_base(publication)
+        base_name = base.name if base else self._destination.branch
+        if request is not None:
+            return PlannedRequest(publication, request.base, request.action, request, notes=request.notes)
+        with self._errors_of(publication):
+            found = None if self._blocked else self._find(branch)
+            request = found.request if found and found.state is RequestState.OPEN else None
+            request = request or (known.get(branch) if self._blocked else None)
+            if task not in self._errors:
+                self._check_pushed(publication, base_name)
+        advice = warning(files_of(publication, self._large), self._destination.forge.file_limits)
+        notes = (advice,) if advice else ()
+        action = "update" if request else "open"
+        return PlannedRequest(publication, base_name, action, request, self._errors.get(task), notes)
+
+    def _needed(self) -> list[Branch]:
+        """Return all branches that are needed, bases first."""
         needed: dict[str, Branch] = {}
         for publication in self._open():
             if not self._blocked:
@@ -139,12 +215,11 @@ class _Publisher:
                     check_submodules(self._destination, publication)
         for publication in self._open():
             with self._errors_of(publication):
-                if not self._blocked and (base := self._needed_base(publication)):
+                if base := self._needed_base(publication):
                     needed.setdefault(base.name, base)
         for publication in self._open():
             needed.setdefault(publication.branch.name, publication.branch)
-        if not self._blocked:
-            self._pusher.push(needed.values())
+        return list(needed.values())
 
     def open_requests(self) -> None:
         """Create or update the pull requests, dependencies first, so that a body can link to them."""
@@ -219,14 +294,10 @@ class _Publisher:
         return found is not None and found.state is RequestState.MERGED
 
     def _open_request(self, publication: Publication) -> None:
-        branch, base = publication.branch.name, self._needed_base(publication)
-        large = files_of(publication, self._large)
-        advice = warning(large, self._destination.forge.file_limits)
-        if reason := self._pusher.rejection(branch):
-            raise ForgeError(f"{reason}; {advice}" if advice else reason)
+        base = self._needed_base(publication)
         base_name = base.name if base else self._destination.branch
-        if base_name != self._destination.branch and (reason := self._pusher.rejection(base_name)):
-            raise ForgeError(f"its base, the branch {base_name}, could not be pushed: {reason}")
+        self._check_pushed(publication, base_name)
+        advice = warning(files_of(publication, self._large), self._destination.forge.file_limits)
         draft = self._draft(publication, base_name)
         request = self._destination.forge.create_or_update(draft)
         notes = (*request.notes, *([advice] if advice else []))
@@ -236,6 +307,18 @@ class _Publisher:
                 request = self._enable_auto_merge(publication, request)
         finally:
             self._close(request)
+
+    def _check_pushed(self, publication: Publication, base: str) -> None:
+        """Check that the branches of a publication are on the remote, or can be pushed.
+
+        Raises:
+            ForgeError: One is not.
+        """
+        advice = warning(files_of(publication, self._large), self._destination.forge.file_limits)
+        if reason := self._pusher.rejection(publication.branch.name):
+            raise ForgeError(f"{reason}; {advice}" if advice else reason)
+        if base != self._destination.branch and (reason := self._pusher.rejection(base)):
+            raise ForgeError(f"its base, the branch {base}, could not be pushed: {reason}")
 
     def _enable_auto_merge(self, publication: Publication, request: PullRequest) -> PullRequest:
         if request.base == self._destination.branch:

@@ -1,6 +1,6 @@
 """Publish a stored run. All functions are blocking."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,8 +12,9 @@ from pipeline.config.trust import require_trust
 from pipeline.events import Listener, Notice, Published
 from pipeline.forge.base import ForgeError
 from pipeline.forge.github_connect import connect
+from pipeline.publish.chosen import chosen_tasks
 from pipeline.publish.parts import parts_of
-from pipeline.publish.publication import Destination, Publication
+from pipeline.publish.publication import Destination
 from pipeline.publish.publisher import publish, target_branch
 from pipeline.publish.remote_checks import check_base, check_names
 from pipeline.publish.shared_publications import SharedPublications, Sharing
@@ -124,7 +125,12 @@ def target_for_run(
     _check_remote(repository, run.settings.remote, run)
     named = {name: environ[name] for name in run.settings.secrets if name in environ}
     target = _connect_target(repository, run.base_name, run.settings, environ, Secrets(named), on_wait=on_wait)
-    return replace(target, template=str(run.call.flags.get("branch") or DEFAULT_BRANCH))
+    return replace(target, template=template_of(run))
+
+
+def template_of(run: Run) -> str:
+    """Return the template of the names of a run's branches."""
+    return str(run.call.flags.get("branch") or DEFAULT_BRANCH)
 
 
 def _check_remote(repository: Repository, remote: str, run: Run) -> None:
@@ -241,27 +247,36 @@ def ignored_options(imported: ImportedRun) -> str | None:
     return f"not taken from the report: {', '.join(names)}; give them to `patchyard publish` to use them"
 
 
-def publish_run(
-    store: Store, run_id: str, target: Target, listener: Listener, *, replaced: Sequence[str] = ()
+def publish_run(  # noqa: PLR0913 - what is published, and how
+    store: Store,
+    run_id: str,
+    target: Target,
+    listener: Listener,
+    *,
+    tasks: Collection[str] = (),
+    replaced: Sequence[str] = (),
 ) -> int:
     """Publish a stored run, and return how many of its tasks could not be published. Blocking.
 
-    `listener` receives one event per pull request. `replaced` are the beginnings of ids of commits at the tips
-    of branches that the user wants to be replaced, also of other people.
+    `listener` receives one event per pull request. Of some `tasks`, these are published with what they build
+    on. `replaced` are the beginnings of ids of commits at the tips of branches that the user wants to be
+    replaced, also of other people.
 
     Raises:
+        CallError: The run has no such task, or it has nothing to publish.
         ForgeError: The remote does not have the run's base (now), or cannot be read.
     """
     run = store.run(run_id)
-    plan = parse(run.plan_text, run.plan_path, agent=run.settings.agent or "agent").plan
-    publications = publications_of(store, run, plan, target.options, target.secrets)
-    if publications:
+    chosen = chosen_tasks(store, run, tasks)
+    if any(item.outcome.commit and item.outcome.branch for item in store.tasks(run.id)):
         target.check_base(run.base, run.base_name)
         if problem := _restore(store, run, target.destination.repository):
             listener.notify(Notice(message=problem, level="warning"))
-    if not publications:
+    else:
         listener.notify(Notice(message=f"run {run.id} changed nothing, so there is nothing to publish"))
-    shared = _share(store, run, plan, target, publications)
+    shared = compose(store, run, target, chosen)
+    if chosen is None or shared.records:
+        store.keep_shared_branches(run.id, shared.records)  # before a push: a kill leaves known commits
 
     def on_request(request: PullRequest) -> None:
         store.keep_pull_request(run.id, request)
@@ -284,26 +299,31 @@ def publish_run(
     return len(shared.failures) + sum(len(failure.tasks) or 1 for failure in failures)
 
 
-def _share(
-    store: Store, run: Run, plan: Plan | None, target: Target, units: Sequence[Publication]
-) -> SharedPublications:
-    """Return what is published: the tasks as they are, or those that share a pull request together.
+def compose(store: Store, run: Run, target: Target, chosen: Collection[str] | None) -> SharedPublications:
+    """Return what is published: the tasks as they are, or those that share a pull request together. Blocking.
+
+    No ref moves, and nothing is stored.
+
+    Args:
+        store: The store, which has the run.
+        run: The run.
+        target: Where and how it is published.
+        chosen: The tasks to publish; `None` for all.
 
     Raises:
         ForgeError: A commit of a task cannot be read.
     """
+    plan = parse(run.plan_text, run.plan_path, agent=run.settings.agent or "agent").plan
+    units = publications_of(store, run, plan, target.options, target.secrets)
     if target.options.pull_request is PullRequestScope.TASK:
-        store.keep_shared_branches(run.id, ())
-        return SharedPublications(tuple(units))
+        return SharedPublications(tuple(one for one in units if chosen is None or one.task in chosen))
     sharing = Sharing(
         store, run, plan, options=target.options, secrets=target.secrets, template=target.template
     )
     try:
-        shared = sharing.share(target.destination, units)
+        return sharing.share(target.destination, units, chosen)
     except GitError as error:
         raise ForgeError(f"the tasks of run {run.id} cannot be put together: {error}") from None
-    store.keep_shared_branches(run.id, shared.records)  # before a push: a kill leaves known commits
-    return shared
 
 
 def _restore(store: Store, run: Run, repository: Repository) -> str | None:

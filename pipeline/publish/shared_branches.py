@@ -1,6 +1,6 @@
 """Make the branches that several tasks share: their commits, one after another. Blocking; no checkout."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -57,6 +57,7 @@ class Composer:
         refused: Tasks that must not be published, with the reasons.
         known: The branches as they were made last, by part.
         branch: Returns the branch for a part of its name.
+        chosen: The tasks to put on branches, besides those that are on them already; `None` for all.
     """
 
     def __init__(  # noqa: PLR0913 - the parts of one value, all named
@@ -68,7 +69,9 @@ class Composer:
         refused: Mapping[str, str],
         known: Mapping[str, SharedBranch],
         branch: Callable[[str], str],
+        chosen: Collection[str] | None = None,
     ) -> None:
+        self._chosen = chosen
         self._repository = repository
         self._run = run
         self._items = {task: item for task, item in items.items() if item.outcome.commit}
@@ -85,11 +88,16 @@ class Composer:
             GitError: A commit is not in the repository.
         """
         for part in parts:
-            members = in_order([task for task in part.tasks if task in self._items], self._builds_on)
+            wanted = [task for task in part.tasks if task in self._items and self._is_wanted(part, task)]
+            members = in_order(wanted, self._builds_on)
             made = self._start(part, members)
             self._fill(made, members)
             self._made[part.name] = made
         return tuple(self._made.values())
+
+    def _is_wanted(self, part: Part, task: str) -> bool:
+        known = self._known.get(part.name)
+        return self._chosen is None or task in self._chosen or (known is not None and task in known.tasks)
 
     def _start(self, part: Part, members: Sequence[str]) -> Composed:
         """Return a branch with nothing but what its tasks build on in other parts."""

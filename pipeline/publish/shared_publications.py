@@ -1,6 +1,6 @@
 """The publications of a stored run whose tasks share pull requests: one for each group, or one for the plan."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.publish.parts import parts_of
@@ -68,8 +68,15 @@ class Sharing:
             )
             self._tasks = {task.id: task for task in selected.tasks}
 
-    def share(self, destination: Destination, units: Sequence[Publication]) -> SharedPublications:
+    def share(
+        self, destination: Destination, units: Sequence[Publication], chosen: Collection[str] | None = None
+    ) -> SharedPublications:
         """Return what is published in place of the publications of single tasks.
+
+        Args:
+            destination: Where they are published.
+            units: The publications of the single tasks.
+            chosen: The tasks to publish now, besides those that share a branch already; `None` for all.
 
         Raises:
             GitError: A commit of a task cannot be read.
@@ -87,12 +94,22 @@ class Sharing:
             refused=refused(destination, units),
             known=self._store.shared_branches(self._run.id),
             branch=self._branch_name,
+            chosen=chosen,
         )
         made = {one.part.name: one for one in composer.compose(parts)}
         return SharedPublications(
-            tuple(self._publication(one, made) for one in made.values() if one.tasks),
+            tuple(
+                self._publication(one, made)
+                for one in made.values()
+                if one.tasks and (chosen is None or set(chosen).intersection(one.tasks))
+            ),
             tuple(one.record(self._items) for one in made.values()),
-            tuple(failure for one in made.values() for failure in self._failures(one)),
+            tuple(
+                failure
+                for one in made.values()
+                for failure in self._failures(one)
+                if chosen is None or failure.task in chosen
+            ),
         )
 
     def _branch_name(self, part: str) -> str:
@@ -150,12 +167,14 @@ class Sharing:
         return task in self._items and self._items[task].outcome.status is Status.UNCHANGED
 
     def _why_failed(self, task: str) -> str | None:
-        """Return why a task has no commit; `None` if it was not to be run, or changed nothing."""
+        """Return why a task is not in it; `None` if it was not to be run, or changed nothing."""
         if self._tasks[task].is_left_out:
             return None
         if task not in self._items:
             return "it did not run"
         outcome = self._items[task].outcome
+        if outcome.commit:
+            return "it is not published yet"
         if outcome.succeeded:
             return None
         how = str(outcome.status).replace("_", " ")

@@ -45,8 +45,9 @@ DEFAULT_IDENTITY = "patchyard <patchyard@localhost> "
 class ImportedRun:
     """A run of another clone: its report, and the directory with its patches.
 
-    `plan` is the plan in the report. `settings`, `base_name`, the branch that the pull requests go to, and
-    `remote_urls` are those of the call that publishes it: the report's own are not used.
+    `plan` is the plan in the report, `template` that of the names of its branches. `settings`, `base_name`, the
+    branch that the pull requests go to, and `remote_urls` are those of the call that publishes it: the report's
+    own are not used.
     """
 
     directory: Path
@@ -55,6 +56,7 @@ class ImportedRun:
     settings: PublishOptions = field(default_factory=PublishOptions)
     base_name: str | None = None
     remote_urls: tuple[str, ...] = ()
+    template: str = DEFAULT_BRANCH
 
     @classmethod
     def read(cls, directory: Path, template: str = DEFAULT_BRANCH) -> "ImportedRun":
@@ -74,7 +76,7 @@ class ImportedRun:
             raise ReportError(f"{directory / JSON_FILE}: {error}") from None
         if problem := next(find_problems(report, plan, template), None):
             raise ReportError(f"{directory / JSON_FILE}: {problem}")
-        return cls(directory, report, plan)
+        return cls(directory, report, plan, template=template)
 
     @property
     def run(self) -> Run:
@@ -103,7 +105,7 @@ class ImportedRun:
             speedup=report.speedup,
             efficiency=report.efficiency,
             settings=self.settings,
-            call=StoredCall(remote_urls=self.remote_urls),
+            call=StoredCall(flags={"branch": self.template}, remote_urls=self.remote_urls),
         )
 
     def recreate(self, repository: Repository, store: Store) -> None:

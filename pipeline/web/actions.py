@@ -7,14 +7,17 @@ import anyio
 
 from containers.git.repository import Repository
 from pipeline.config.sources import load
+from pipeline.publish.chosen import chosen_tasks
+from pipeline.publish.preview import Preview, preview
 from pipeline.publish.service import target_to_resume
 from pipeline.run.call.plan_file import parse_plan, read_plan
 from pipeline.run.call.prepare import Call, Prepared, new_run, prepare
+from pipeline.run.stored.claim import as_published
 from pipeline.run.stored.requests import enqueue, request_stop, tasks_to_retry
 from pipeline.run.stored.status import current_status, is_settled, is_unpublished, plan_of
 from pipeline.store.run_options import Selection
 from pipeline.web.problems import ClosingError, RunConflictError
-from pipeline.web.schemas import Start
+from pipeline.web.schemas import Publish, Start
 from pipeline.web.services import Services
 from pipeline.web.snapshot import LocatedRun
 from pipeline.web.workers import Work
@@ -167,7 +170,8 @@ async def retry(
     if not redone:
         raise RunConflictError(f"no task of run {located.run.id} failed; name the tasks to run again")
     # A run that cannot be resumed is rejected before the results of those tasks are hidden.
-    await services.call(target_to_resume, located.repository, located.run, services.settings.environ)
+    run = await services.call(as_published, located.store, located.run)
+    await services.call(target_to_resume, located.repository, run, services.settings.environ)
     await services.call(located.store.mark_for_redo, located.run.id, redone)
     resumed = await _resume_with_worker(services, located, keep=keep)
     return resumed, await services.call(_remaining_tasks, located)
@@ -183,18 +187,48 @@ def _remaining_tasks(located: LocatedRun) -> tuple[str, ...]:
     )
 
 
-async def publish(services: Services, name: str) -> LocatedRun:
+async def preview_publication(services: Services, name: str, asked: Publish) -> Preview:
+    """Return what `publish` would do; nothing is changed.
+
+    Raises:
+        UnknownRunError: There is no such run.
+        CallError: The run has no such task, or it has nothing to publish.
+        RunConflictError: The run is running or being published.
+    """
+    located = await services.find(name)
+    await _check_not_running(services, located)
+
+    def look() -> Preview:
+        run = as_published(located.store, located.run)
+        given = {
+            "labels": tuple(asked.labels),
+            "reviewers": tuple(asked.reviewers),
+            "draft": asked.draft or None,
+        }
+        named = {name: value for name, value in given.items() if value not in {None, ()}}
+        run = replace(run, settings=replace(run.settings, **named))  # type: ignore[arg-type]  # pydantic has checked them
+        return preview(located.repository, located.store, run, services.settings.environ, asked.tasks)
+
+    return await services.call(look)
+
+
+async def publish(services: Services, name: str, asked: Publish | None = None) -> LocatedRun:
     """Push the branches of a run and open its pull requests, in a separate worker.
 
     Raises:
         UnknownRunError: There is no such run.
+        CallError: The run has no such task, or it has nothing to publish.
         RunConflictError: The run is running or being published.
         ClosingError: The server is closing.
     """
     _check_open(services)
     located = await services.find(name)
     await _check_not_running(services, located)
-    services.workers.start(services.job(located, Work.PUBLISH))
+    asked = asked or Publish()
+    await services.call(chosen_tasks, located.store, located.run, asked.tasks)
+    options = [*(f"--label={one}" for one in asked.labels), *(f"--reviewer={one}" for one in asked.reviewers)]
+    options += ["--draft"] if asked.draft else []
+    services.workers.start(services.job(located, Work.PUBLISH, tasks=asked.tasks, options=options))
     services.expire(located.run.id)
     return located
 

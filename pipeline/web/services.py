@@ -236,10 +236,18 @@ class Services:
 
     # Workers
 
-    def job(self, located: LocatedRun, work: Work = Work.RESUME, *, keep: bool = False) -> WorkerJob:
+    def job(
+        self,
+        located: LocatedRun,
+        work: Work = Work.RESUME,
+        *,
+        keep: bool = False,
+        tasks: Sequence[str] = (),
+        options: Sequence[str] = (),
+    ) -> WorkerJob:
         """Return the job of a worker for a run."""
         log = run_directory(located.repository.common, located.run.id) / f"{work}.log"
-        return WorkerJob(work, located.run.id, located.repository.root, log, keep)
+        return WorkerJob(work, located.run.id, located.repository.root, log, keep, tuple(tasks), tuple(options))
 
     async def resume_interrupted(self) -> None:
         """Start workers for interrupted runs that a server started."""

@@ -46,7 +46,8 @@ ARGUMENTS = {Work.RESUME: ("resume", "--served"), Work.PUBLISH: ("publish",)}
 class WorkerJob:
     """Job of a worker for one run. `log` is the file for standard error.
 
-    `keep` is whether tasks that are retried start from what their last attempts left.
+    `keep` is whether tasks that are retried start from what their last attempts left. `tasks` are those to
+    publish; without any, all. `options` are more of the command line.
     """
 
     work: Work
@@ -54,6 +55,8 @@ class WorkerJob:
     repository: Path
     log: Path
     keep: bool = False
+    tasks: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,10 +200,20 @@ def _spawn(job: WorkerJob, environ: Mapping[str, str]) -> "subprocess.Popen[byte
     readable, secrets = hand_over(environ)
     # Not a pipe: another process of the same user could open that one in /proc/PID/fd, and read it first.
     ours, theirs = socket.socketpair()
-    options = ["--keep"] if job.keep else []
+    options = [*job.options, *(["--keep"] if job.keep else [])]
     with ours, theirs, job.log.open("wb") as log:
         process = subprocess.Popen(
-            [*COMMAND, *ARGUMENTS[job.work], *options, job.run, "--repo", str(job.repository), "--json"],
+            [
+                *COMMAND,
+                *ARGUMENTS[job.work],
+                *options,
+                "--repo",
+                str(job.repository),
+                "--json",
+                "--",
+                job.run,
+                *job.tasks,
+            ],
             cwd=job.repository,
             env=readable,
             stdin=theirs.fileno(),

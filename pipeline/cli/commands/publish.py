@@ -1,14 +1,18 @@
 """Command `publish`: open or update the pull requests of a run."""
 
+import json
 import re
 import sys
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.cli.chosen import choose
+from pipeline.cli.commands.results.preview_text import preview_lines
 from pipeline.cli.options import REPEATABLE, database_option, repo_option
 from pipeline.cli.process import (
     GITHUB_FAILED,
@@ -19,13 +23,14 @@ from pipeline.cli.process import (
 )
 from pipeline.config.settings import DEFAULT_BRANCH
 from pipeline.console import JsonLines, Lines
-from pipeline.events import Broadcast, Notice
+from pipeline.events import Broadcast, Event, Notice, Published
 from pipeline.run.call.plan_file import CallError
 from pipeline.run.recording.recorder import EventWriter
-from pipeline.run.stored.claim import with_remote
+from pipeline.run.stored.claim import as_published, with_remote
 from pipeline.run.stored.status import current_status
 from pipeline.store.records import Run
 from tasks.model import PullRequestScope, RunStatus
+from tasks.text import plural, printable
 
 if TYPE_CHECKING:
     from containers.git.repository import Repository
@@ -47,7 +52,7 @@ def _check_commits(_: click.Context, __: click.Parameter, commits: tuple[str, ..
 
 
 @click.command()
-@click.argument("run_name", metavar="[RUN]", required=False)
+@click.argument("names", metavar="[RUN] [TASK]...", nargs=-1)
 @click.option(
     "--from",
     "directory",
@@ -120,17 +125,25 @@ def _check_commits(_: click.Context, __: click.Parameter, commits: tuple[str, ..
     help="Replace this commit at the tip of a branch on the remote, although it is not known to be patchyard's"
     f"{REPEATABLE}",
 )
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Show what would be pushed and opened, without changing anything; a token is not needed.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Write JSON lines to standard output.")
-def publish(
-    run_name: str | None,
+def publish(  # noqa: PLR0913 - the command's own parameters
+    names: tuple[str, ...],
     directory: Path | None,
     repo: Path,
     *,
     replaced: tuple[str, ...],
+    dry_run: bool,
     as_json: bool,
     **flags: object,
 ) -> None:
-    """Push the branches of RUN, and open or update its pull requests.
+    """Push the branches of RUN, or of the newest run, and open or update its pull requests.
+
+    With TASKs, only theirs and those of the tasks that they build on.
 
     With --from, first create the commits from the patches in DIR: the repository needs only the commit that the
     run started from. The report in DIR does not say where and how to publish: only these options, the
@@ -141,28 +154,79 @@ def publish(
     """
     from pipeline.publish.service import publish_run  # noqa: PLC0415 - start-up stays quick
 
-    if (run_name is None) == (directory is None):
-        raise click.UsageError("name either a RUN or a directory with --from DIR.")
     given = {name: value for name, value in flags.items() if value not in {None, ()}}
     if directory is None and (useless := [name for name in ONLY_WITH_FROM if name in given]):
         raise click.UsageError(f"--{useless[0]} needs --from DIR: a RUN has its own.")
+    if directory is not None and dry_run:
+        raise click.UsageError("--dry-run needs a RUN: with --from DIR, the commits are made first.")
     with repository_and_store(repo) as (repository, store):
-        note = None
         if directory is None:
-            run = store.run(run_name)
-            target = _target(repository, store, run, given)
+            run, tasks = choose(store, names)
+            run = _with_flags(repository, store, run, given)
+            if dry_run:
+                exit_with(_preview(repository, store, run, tasks, replaced=replaced, as_json=as_json))
+            target, note = _target(repository, run), None
         else:
-            run, target, note = _import(repository, store, directory, given)
+            tasks = names
+            run, target, note = _import(repository, store, directory, given, tasks)
         output = JsonLines(sys.stdout) if as_json else Lines(sys.stdout)
-        with Broadcast([output, EventWriter(run.id, lambda: store)]) as listener:
+        sum_up = _Sum()
+        with Broadcast([output, EventWriter(run.id, lambda: store), sum_up]) as listener:
             if note:
                 listener.notify(Notice(message=note, level="warning"))
-            failures = publish_run(store, run.id, target, listener, replaced=replaced)
+            failures = publish_run(store, run.id, target, listener, tasks=tasks, replaced=replaced)
+            listener.notify(Notice(message=sum_up.sentence(run, failures)))
     exit_with(GITHUB_FAILED if failures else 0)
 
 
+class _Sum:
+    """Observer that counts what was published."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+
+    def notify(self, event: Event) -> None:
+        """Count a pull request."""
+        if isinstance(event, Published):
+            self._counts[event.request.action] += 1
+
+    def close(self) -> None:
+        """Do nothing."""
+
+    def sentence(self, run: Run, failures: int) -> str:
+        """Return the sum in one sentence."""
+        total = sum(self._counts.values())
+        parts = ", ".join(f"{count} {action}" for action, count in sorted(self._counts.items()))
+        what = f"{plural(total, 'pull request')} ({parts})" if total else "nothing"
+        return f"run {run.id}: {what} published" + (
+            f", {plural(failures, 'task')} could not be published" if failures else ""
+        )
+
+
+def _preview(  # noqa: PLR0913 - what is published, and how
+    repository: "Repository",
+    store: "Store",
+    run: Run,
+    tasks: Sequence[str],
+    *,
+    replaced: Sequence[str],
+    as_json: bool,
+) -> int:
+    """Print what would be published, and return the exit code."""
+    from pipeline.publish.preview import as_record, preview  # noqa: PLC0415 - start-up stays quick
+
+    found = preview(repository, store, run, environment(), tasks, on_wait=report_wait, replaced=replaced)
+    record = as_record(found)
+    if as_json:
+        click.echo(json.dumps(record))
+    else:
+        for line in preview_lines(record):
+            click.echo(printable(line))
+    return 0 if found.is_possible else GITHUB_FAILED
+
+
 def _import(
-    repository: "Repository", store: "Store", directory: Path, flags: Mapping[str, object]
+    repository: "Repository", store: "Store", directory: Path, flags: Mapping[str, object], tasks: Sequence[str]
 ) -> tuple[Run, "Target", str | None]:
     """Import the run in a directory; return it, where it is published, and a note about what is not used of it.
 
@@ -176,24 +240,37 @@ def _import(
     )
 
     imported, target = prepare_import(repository, directory, flags, environment(), report_wait)
+    known = {task.task for task in imported.report.tasks}
+    if unknown := [name for name in tasks if name not in known]:
+        raise click.UsageError(
+            f"name either a RUN or a directory with --from DIR: that has no task {unknown[0]}."
+        )
     import_run(store, imported, target)
     return imported.run, target, ignored_options(imported)
 
 
-def _target(repository: "Repository", store: "Store", run: Run, flags: Mapping[str, object]) -> "Target":
-    """Return where a run is published: as it was given to `run`, overridden by the flags of this command.
+def _with_flags(repository: "Repository", store: "Store", run: Run, flags: Mapping[str, object]) -> Run:
+    """Return a run as it is to be published: as it was given to `run`, overridden by the flags of this command.
 
     Raises:
         CallError: The run is still running.
-        ForgeError: The run cannot be published.
     """
-    from pipeline.publish.service import target_for_run  # noqa: PLC0415 - start-up stays quick
-
     if current_status(store, run, environment()) is RunStatus.RUNNING:
         raise CallError(f"run {run.id} is still running; publish it when it has ended")
     if remote := flags.get("remote"):
         run = with_remote(run, repository, str(remote))
-    shared = [branch.scope for branch in store.shared_branches(run.id).values()]
-    scope = PullRequestScope(str(flags.get("pull_request") or next(iter(shared), run.settings.pull_request)))
+    run = as_published(store, run)
+    scope = PullRequestScope(str(flags.get("pull_request") or run.settings.pull_request))
     settings = replace(run.settings, **{**flags, "pull_request": scope})  # type: ignore[arg-type]  # click has converted them
-    return target_for_run(repository, replace(run, settings=settings), environment(), report_wait)
+    return replace(run, settings=settings)
+
+
+def _target(repository: "Repository", run: Run) -> "Target":
+    """Return where a run is published.
+
+    Raises:
+        ForgeError: The run cannot be published.
+    """
+    from pipeline.publish.service import target_for_run  # noqa: PLC0415 - start-up stays quick
+
+    return target_for_run(repository, run, environment(), report_wait)

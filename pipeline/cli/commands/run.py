@@ -25,7 +25,7 @@ from pipeline.run.call.prepare import Call, Prepared, prepare
 from pipeline.run.context import ResumeState
 from pipeline.run.execute import execute, recorder_for
 from pipeline.run.recording.recorder import EventWriter, Recorder
-from pipeline.run.stored.claim import claim_and_resume, with_remote, with_settings
+from pipeline.run.stored.claim import as_published, claim_and_resume, with_remote, with_settings
 from pipeline.run.stored.open_store import open_store, repository_id
 from pipeline.store.engine import VARIABLE
 from pipeline.store.records import Run, new_run_id
@@ -100,6 +100,7 @@ def resume_run(  # noqa: PLR0913 - how a run is resumed, all of it named
     try:
         from pipeline.publish.service import target_to_resume  # noqa: PLC0415 - start-up stays quick
 
+        run = as_published(store, run)
         target = target_to_resume(repository, run, environ, on_wait=report_wait)
         claimed = claim_and_resume(
             repository, store, run, environ, again=again, keep=keep, served=served, notify=notify

@@ -186,6 +186,14 @@ def with_settings(run: Run, flags: Mapping[str, object]) -> Run:
     return replace(run, call=replace(run.call, flags={**run.call.flags, **given}))
 
 
+def as_published(store: Store, run: Run) -> Run:
+    """Return a run with the scope of the pull requests that it has, which `publish` may have been given."""
+    for branch in store.shared_branches(run.id).values():
+        again = replace(run, settings=replace(run.settings, pull_request=branch.scope))
+        return with_settings(again, {"pull_request": str(branch.scope)})
+    return run
+
+
 def with_remote(run: Run, repository: Repository, remote: str) -> Run:
     """Return a run that is published to a remote that the user names now, wherever that leads. Blocking."""
     call = replace(

@@ -8,6 +8,7 @@ from fastapi import Path as InPath
 from pydantic import BaseModel, TypeAdapter
 from starlette.responses import Response
 
+from pipeline.publish.preview import as_record
 from pipeline.web import actions
 from pipeline.web.api.serializers import batch_states, execution_state, execution_status
 from pipeline.web.problems import diagnosed
@@ -18,6 +19,8 @@ from pipeline.web.schemas import (
     BatchState,
     ExecutionList,
     ExecutionState,
+    Publish,
+    PublishPreview,
     Retry,
     Start,
     Started,
@@ -182,9 +185,18 @@ def _add_actions(router: APIRouter, services: Services) -> None:
         return await result(place, tasks)
 
     @add("publish", "Open the pull requests of a run")
-    async def publish(execution_id: ExecutionId) -> Asked:
+    async def publish(execution_id: ExecutionId, body: Publish | None = None) -> Asked:
         """Push the branches of a run, and open or update its pull requests.
 
         Returns immediately; `publishing` in the status of the run reports the result.
         """
-        return await result(await actions.publish(services, execution_id))
+        return await result(await actions.publish(services, execution_id, body))
+
+    @add("publish/preview", "What publishing would do")
+    async def publish_preview(execution_id: ExecutionId, body: Publish | None = None) -> PublishPreview:
+        """Return what would be pushed and opened, by the code that does it; nothing is changed.
+
+        Without a token for GitHub, it is what is known here; `note` says so.
+        """
+        found = await actions.preview_publication(services, execution_id, body or Publish())
+        return PublishPreview.model_validate(await services.call(as_record, found))

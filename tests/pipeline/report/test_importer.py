@@ -192,7 +192,7 @@ def test_invalid_report_is_rejected(elsewhere: Elsewhere) -> None:
 
 
 def test_run_and_directory_are_exclusive(elsewhere: Elsewhere) -> None:
-    assert "either a RUN or a directory" in elsewhere.here.call("publish").expect(2).err
+    assert "this repository has no runs yet" in elsewhere.here.call("publish").expect(2).err
     assert "either a RUN or a directory" in elsewhere.publish("latest", code=2).err
     empty = elsewhere.directory.parent / "empty"
     empty.mkdir()

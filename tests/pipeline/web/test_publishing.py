@@ -107,3 +107,23 @@ def test_interrupted_publishing_is_finished_by_the_next_server(
         wait_for(lambda: len(github.pull_requests(NAME)) == len(scripts), "every pull request")
         wait_for(lambda: server.status(run)["status"] == "complete")
     assert len({pull.head for pull in github.pull_requests(NAME)}) == len(scripts)
+
+
+def test_a_preview_is_given_and_some_tasks_are_published(
+    hosted: Project, github: GitHubServer, roots: list[str]
+) -> None:
+    with Serving(hosted, roots) as server:
+        run = server.start(hosted.tasks(SCRIPTS))
+        server.wait(run, "complete")
+        body = {"tasks": ["1.1"], "labels": ["plan"], "draft": True}
+        found = server.post(f"/{run}/publish/preview", json=body).json()
+        server.post(f"/{run}/publish", json=body)
+        wait_for(lambda: server.status(run)["publishing"] == "done")
+        unknown = server.client.post(f"/api/v1/autonomous/{run}/publish/preview", json={"tasks": ["9"]})
+
+    (planned,) = found["pull_requests"]
+    (pull,) = github.pull_requests(NAME)
+    assert (planned["branch"], planned["title"], planned["base"]) == (pull.head, pull.title, pull.base)
+    assert (planned["labels"], planned["draft"], planned["files"]) == (["plan"], True, ["one.txt"])
+    assert pull.draft
+    assert (unknown.status_code, "has no task 9" in unknown.json()["detail"]) == (422, True)
