@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
+from graphlib import TopologicalSorter
 from itertools import pairwise
 
 from tasks.errors import PatchyardError
@@ -20,12 +21,15 @@ def select(
     start_batch: int | None = None,
     end_batch: int | None = None,
     tasks: Collection[str] = (),
+    with_needed: bool = False,
 ) -> Plan:
     """Return the plan with only the selected batches and tasks.
 
     Batches outside of the range, and tasks that are not in `tasks` (unless it is empty), are left out. The rest
     no longer depends on them: they count as done, and as part of the base. Every batch of the result has
     explicit dependencies.
+
+    With `with_needed`, what `tasks` build on is selected too, unless its batch is outside of the range.
 
     Raises:
         SelectionError: A batch or task does not exist, or nothing is selected.
@@ -42,6 +46,8 @@ def select(
     last = len(numbers) - 1 if end_batch is None else numbers.index(end_batch)
     chosen = plan.batches[first : last + 1]
     kept = {task.id for batch in chosen for task in batch.tasks if not tasks or task.id in tasks}
+    if kept and tasks and with_needed:
+        kept |= _needed(plan, kept) & {task.id for batch in chosen for task in batch.tasks}
     if not kept:
         raise SelectionError(f"nothing to run: no task of {plan.path} is in the selected batches and tasks")
     inside = {batch.number for batch in chosen}
@@ -77,6 +83,30 @@ def left_out(plan: Plan, chosen: Plan) -> tuple[str, ...]:
             for number in foundations(whole, task.batch):
                 needed.update(other.id for other in batches[number].tasks)
     return tuple(task.id for task in whole.tasks if task.id in needed - kept and not task.is_left_out)
+
+
+def _needed(plan: Plan, kept: Collection[str]) -> set[str]:
+    """Return the tasks that others build on, directly or not.
+
+    One that is completed is among them only if it holds the order of others.
+    """
+    whole = select(plan)
+    batches = {batch.number: batch for batch in whole.batches}
+    known = {task.id: task for task in whole.tasks}
+    below: dict[str, set[str]] = {}
+    pending = list(kept)
+    while pending:
+        if (name := pending.pop()) in below:
+            continue
+        task = known[name]
+        lower = (other.id for number in foundations(whole, task.batch) for other in batches[number].tasks)
+        below[name] = {*task.dependencies, *lower}
+        pending += below[name]
+    found: set[str] = set()
+    for name in TopologicalSorter(below).static_order():
+        if not known[name].is_left_out or below[name] & found:
+            found.add(name)
+    return found
 
 
 def built_on(plan: Plan) -> Mapping[int, tuple[int, ...]]:

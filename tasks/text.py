@@ -1,6 +1,7 @@
 """Wording and escaping of short texts, for messages and for Markdown."""
 
 import re
+from collections.abc import Iterable
 
 _BACKTICKS = re.compile("`+")
 _USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
@@ -88,3 +89,10 @@ def longest_run(text: str) -> int:
 def dollars(amount: float) -> str:
     """Return an amount of US dollars as text; with more digits if it is below a cent."""
     return f"${amount:.2f}" if amount >= 0.01 or not amount else f"${amount:.4f}"  # noqa: PLR2004 - a cent
+
+
+def closest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """Return the known word that is most like another one, or an empty string."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only needed in an error
+
+    return next(iter(get_close_matches(word[:40], list(known), n=1, cutoff=cutoff)), "")

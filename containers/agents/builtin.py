@@ -130,3 +130,29 @@ BUILT_IN: Mapping[str, Agent] = MappingProxyType(
     {agent.name: agent for agent in (CLAUDE, CODEX, AIDER, GEMINI, OPENCODE, MINI, replace(MINI, name="mini"))}
 )
 """Built-in agents by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """The file that an agent has while it is logged in.
+
+    It is in the directory that `variable` names, else in `default`, below the home directory.
+    """
+
+    default: str
+    file: str
+    variable: str = ""
+
+
+LOGINS: Mapping[str, Login] = MappingProxyType(
+    {
+        CLAUDE.name: Login(".claude", ".credentials.json", "CLAUDE_CONFIG_DIR"),
+        CODEX.name: Login(".codex", "auth.json", "CODEX_HOME"),
+        AIDER.name: Login(".aider", "oauth-keys.env"),
+        GEMINI.name: Login(".gemini", "oauth_creds.json"),
+        OPENCODE.name: Login(".local/share", "opencode/auth.json", "XDG_DATA_HOME"),
+        MINI.name: Login(".config/mini-swe-agent", ".env", "MSWEA_GLOBAL_CONFIG_DIR"),
+        "mini": Login(".config/mini-swe-agent", ".env", "MSWEA_GLOBAL_CONFIG_DIR"),
+    }
+)
+"""By the name of the built-in agent. On macOS, claude keeps its login in the keychain instead."""

@@ -128,6 +128,11 @@ class Copies:
                     yield Found(kind, entry.path, path)
 
 
+def unmatched(root: Path, patterns: Sequence[str]) -> tuple[str, ...]:
+    """Return the patterns that no file of a working tree matches. Blocking."""
+    return tuple(pattern for pattern in patterns if not any(root.glob(_checked(pattern))))
+
+
 def _entries(directory: str) -> list["os.DirEntry[str]"]:
     """Return the entries of a directory; none if the user removed it just now.
 

@@ -20,6 +20,7 @@ from pipeline.cli.options import (
     database_option,
     plan_arguments,
     plan_path,
+    prompt_option,
     reading_options,
     repo_option,
     run_options,
@@ -113,6 +114,7 @@ def main() -> None:
 @run_options
 @click.option("--json", "as_json", is_flag=True, help="Write only JSON lines to standard output.")
 @click.option("--dry-run", is_flag=True, help="Show what would run, without changing anything.")
+@prompt_option
 def run(  # noqa: PLR0913 - the command's own parameters
     plan_argument: str | None,
     plan_option: str | None,
@@ -121,8 +123,10 @@ def run(  # noqa: PLR0913 - the command's own parameters
     start_batch: int | None,
     end_batch: int | None,
     tasks: tuple[str, ...],
+    only: tuple[str, ...],
     as_json: bool,
     dry_run: bool,
+    prompt_of: str | None,
     **flags: object,
 ) -> None:
     """Run the tasks of PLAN; each task that changes files leaves a patch, a commit and a branch.
@@ -134,16 +138,16 @@ def run(  # noqa: PLR0913 - the command's own parameters
     from pipeline.store.run_options import Selection  # noqa: PLC0415 - start-up stays quick
 
     call = Call(
-        plan_path=plan_path(plan_argument, plan_option),
+        plan_path=plan_path(plan_argument, plan_option, "run"),
         repo=repo,
         environ=environment(),
         flags=flags,
-        selection=Selection(start_batch, end_batch, tasks),
+        selection=Selection.of(start_batch, end_batch, tasks=tasks, only=only),
     )
-    if dry_run:
+    if dry_run or prompt_of:
         from pipeline.cli.commands.check import show_plan  # noqa: PLC0415 - start-up stays quick
 
-        exit_with(show_plan(call, as_json=as_json))
+        exit_with(show_plan(call, as_json=as_json, prompt_of=prompt_of))
     from pipeline.cli.commands.run import run_plan  # noqa: PLC0415 - start-up stays quick
 
     exit_with(run_plan(call, as_json=as_json))
@@ -163,6 +167,7 @@ def run(  # noqa: PLR0913 - the command's own parameters
     help="Format of --graph.",
     show_default=True,
 )
+@prompt_option
 @click.option("--json", "as_json", is_flag=True, help="Write JSON lines to standard output.")
 def check(  # noqa: PLR0913 - the options of a command
     plan_argument: str | None,
@@ -171,19 +176,22 @@ def check(  # noqa: PLR0913 - the options of a command
     *,
     graph: bool,
     graph_format: str,
+    prompt_of: str | None,
     as_json: bool,
     **flags: object,
 ) -> None:
     """Check PLAN, and show which of its text is run as commands and which goes to the agent.
 
-    All errors are reported at once, each with its line and column. Exit code: 0 the plan can be run, 2 it has
-    errors.
+    All errors are reported at once, each with its line and column. Exit code: 0 the plan has none, 2 it has
+    some.
     """
     from pipeline.cli.commands.check import check_plan  # noqa: PLC0415 - start-up stays quick
 
-    path = plan_path(plan_argument, plan_option)
+    path = plan_path(plan_argument, plan_option, "check")
     shown = graph_format if graph else None
-    exit_with(check_plan(path, repo, environment(), flags=flags, as_json=as_json, graph=shown))
+    exit_with(
+        check_plan(path, repo, environment(), flags=flags, as_json=as_json, graph=shown, prompt_of=prompt_of)
+    )
 
 
 for command in (

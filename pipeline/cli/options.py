@@ -51,8 +51,16 @@ def plan_arguments(function: F) -> F:
     return click.argument("plan_argument", metavar="PLAN", required=False)(function)
 
 
-def plan_path(argument: str | None, option: str | None) -> str:
-    """Return the plan's path, from the argument or from --plan.
+prompt_option = click.option(
+    "--prompt",
+    "prompt_of",
+    metavar="TASK",
+    help="Print what the agent of TASK will be given, and nothing else.",
+)
+
+
+def plan_path(argument: str | None, option: str | None, command: str) -> str:
+    """Return the plan's path, from the argument or from --plan, of a command.
 
     Raises:
         click.UsageError: None is given, or two different ones.
@@ -61,14 +69,19 @@ def plan_path(argument: str | None, option: str | None) -> str:
         raise click.UsageError(f"two plans are named, {argument} and {option}; name one.")
     path = argument or option
     if not path:
-        raise click.UsageError("no plan is named; try `patchyard run plan.md`.")
+        raise click.UsageError(f"no plan is named; try `patchyard {command} plan.md`.")
     return path
 
 
 SELECTION_OPTIONS = (
     click.option("--start-batch", type=int, metavar="N", help="The first batch to run."),
     click.option("--end-batch", type=int, metavar="N", help="The last batch to run."),
-    click.option("--task", "tasks", multiple=True, metavar="ID", help=f"Run this task only{REPEATABLE}"),
+    click.option(
+        "--task", "tasks", multiple=True, metavar="ID", help=f"Run this task and what it builds on{REPEATABLE}"
+    ),
+    click.option(
+        "--only", multiple=True, metavar="ID", help=f"Run this task without what it builds on{REPEATABLE}"
+    ),
 )
 
 

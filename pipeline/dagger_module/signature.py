@@ -58,7 +58,8 @@ SOURCE_PARAMETERS = (
 SELECTION_PARAMETERS = (
     _parameter("start_batch", int, "The first batch to run"),
     _parameter("end_batch", int, "The last batch to run"),
-    _parameter("task", list[str], "Run this task only; can be repeated"),
+    _parameter("task", list[str], "Run this task and what it builds on; can be repeated"),
+    _parameter("only", list[str], "Run this task without what it builds on; can be repeated"),
 )
 SECRET_PARAMETER = _parameter(
     "secret", list[dagger.Secret], "A variable that tasks get as a secret, such as env:OPENAI_API_KEY"
@@ -105,10 +106,11 @@ def plan_function(
             invocation = await Invocation.open(
                 arguments.pop("source", None) or ws,
                 _one_plan(arguments.pop("plan", None), arguments.pop("plan_path", None)),
-                selection=Selection(
+                selection=Selection.of(
                     arguments.pop("start_batch", None),
                     arguments.pop("end_batch", None),
-                    tuple(arguments.pop("task", None) or ()),
+                    tasks=arguments.pop("task", None) or (),
+                    only=arguments.pop("only", None) or (),
                 ),
                 secrets=arguments.pop("secret", None) or (),
                 flags={name: _given(arguments.pop(name)) for name in [*arguments] if name in SETTINGS},

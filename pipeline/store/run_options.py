@@ -1,11 +1,12 @@
 """How a run was called and how it is published, as typed values of two JSON columns of its row."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 from tasks.model import PullRequestScope
+from tasks.schedule import SelectionError
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +60,34 @@ class PublishOptions:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The part of a plan to run; without limits and names, all of it."""
+    """The part of a plan to run; without limits and names, all of it.
+
+    `with_needed` selects also what `tasks` build on. A stored run names all of its tasks instead.
+    """
 
     start_batch: int | None = None
     end_batch: int | None = None
     tasks: tuple[str, ...] = ()
+    with_needed: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        start_batch: int | None,
+        end_batch: int | None,
+        *,
+        tasks: Iterable[str] = (),
+        only: Iterable[str] = (),
+    ) -> Self:
+        """Return a selection of tasks with what they build on, or of tasks without that.
+
+        Raises:
+            SelectionError: Both are given.
+        """
+        tasks, only = tuple(tasks), tuple(only)
+        if tasks and only:
+            raise SelectionError("name tasks with --task, or with --only, not with both")
+        return cls(start_batch, end_batch, tasks or only, with_needed=bool(tasks))
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,7 @@ def _call_of(services: Services, body: Start, repository: Repository) -> Call:
         repo=repository.root,
         environ=services.settings.environ,
         flags=body.flags,
-        selection=Selection(first, body.end_batch, tuple(body.tasks)),
+        selection=Selection(first, body.end_batch, tuple(body.tasks), with_needed=not body.only),
     )
 
 

@@ -86,7 +86,10 @@ class Start(SettingFields):
         None, ge=0, le=MAX_NUMBER, description="The last batch to run; by default the plan's last."
     )
     repo: Line | None = Field(None, description="The repository; by default that of the first root.")
-    tasks: list[TaskId] = Field(default_factory=list, max_length=1_000, description="Run these tasks only.")
+    tasks: list[TaskId] = Field(
+        default_factory=list, max_length=1_000, description="Run these tasks, and what they build on."
+    )
+    only: bool = Field(default=False, description="Run the tasks without what they build on.")
 
     @property
     def flags(self) -> dict[str, object]:

@@ -1,7 +1,7 @@
 """The native format, `docs/plan-format.md`."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from tasks.diagnostics import Diagnostic, Report, Severity
@@ -92,11 +92,17 @@ def _is_of_superpowers(source: Source, tasks: list[Heading]) -> bool:
     return has_steps(source.outline, first) or has_numbered_steps(source.outline, first)
 
 
-def parse(
-    data: bytes | str, path: str, *, agent: str | None, is_agent: Callable[[str], bool], optional: bool = False
+def parse(  # noqa: PLR0913 - as that of the registry
+    data: bytes | str,
+    path: str,
+    *,
+    agent: str | None,
+    is_agent: Callable[[str], bool],
+    agents: Collection[str] = (),
+    optional: bool = False,
 ) -> Parsed:
     """Parse a plan of the native format; `optional` runs tasks that it calls optional."""
-    parsed = parse_native(data, path, agent=agent, is_agent=is_agent)
+    parsed = parse_native(data, path, agent=agent, is_agent=is_agent, agents=agents)
     plan = parsed.plan
     if plan is None:
         return parsed

@@ -1,6 +1,6 @@
 """Recognise the dialect of a plan, and read it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import cache
 from importlib import import_module
 
@@ -10,8 +10,8 @@ from tasks.dialects.dialect import NAMES, Dialect, ReadOptions
 from tasks.dialects.packing import unpacked
 from tasks.dialects.source import Beside, Source
 from tasks.dialects.units import plan_of
-from tasks.model import NATIVE, Plan
-from tasks.plan.parser import NO_AGENT, Parsed, decoded
+from tasks.model import NATIVE
+from tasks.plan.parser import Parsed, decoded
 
 
 def parse(  # noqa: PLR0913 - what is read, for whom, and how; all but two are named
@@ -20,6 +20,7 @@ def parse(  # noqa: PLR0913 - what is read, for whom, and how; all but two are n
     *,
     agent: str | None = None,
     is_agent: Callable[[str], bool] = lambda _: True,
+    agents: Collection[str] = (),
     options: ReadOptions | None = None,
     beside: Beside | None = None,
 ) -> Parsed:
@@ -30,6 +31,7 @@ def parse(  # noqa: PLR0913 - what is read, for whom, and how; all but two are n
         path: The plan's path as the user gave it, with which every diagnostic begins.
         agent: The agent that gets the text of tasks that name none, unless the plan sets one.
         is_agent: Whether an agent's name or command can be used. Those that the plan declares always can.
+        agents: Names that a message may propose for one that cannot be used.
         options: What the user says of how the plan is read; a packed plan has its own.
         beside: What is beside the text; likewise.
     """
@@ -43,7 +45,9 @@ def parse(  # noqa: PLR0913 - what is read, for whom, and how; all but two are n
         if found is None:
             # The text as it came: what is wrong with it is reported by the native reader.
             content = data if source.text == text else source.text
-            parsed = native.parse(content, path, agent=agent, is_agent=is_agent, optional=options.optional)
+            parsed = native.parse(
+                content, path, agent=agent, is_agent=is_agent, agents=agents, optional=options.optional
+            )
             return parsed if options.dialect else native.unknown(parsed, source)
         reading = found.read(source, options, report)
         if not source.is_json and (fence := source.outline.open_fence) is not None:
@@ -52,7 +56,8 @@ def parse(  # noqa: PLR0913 - what is read, for whom, and how; all but two are n
     except RecursionError:
         report.error(1, 1, "the plan is nested too deeply")
         return Parsed(None, report.sorted())
-    _check_work(plan, agent, report)
+    if not plan.tasks and not report.errors:
+        report.error(1, 1, f"this {plan.dialect} plan has no task")
     return Parsed(None if report.errors else plan, report.sorted())
 
 
@@ -66,13 +71,6 @@ def recognised(source: Source) -> str | None:
     except RecursionError:
         return None
     return NATIVE if is_one else None
-
-
-def _check_work(plan: Plan, agent: str | None, report: Report) -> None:
-    if not plan.tasks and not report.errors:
-        report.error(1, 1, f"this {plan.dialect} plan has no task")
-    elif agent is None and not all(task.is_left_out for task in plan.tasks):
-        report.warning(1, 1, NO_AGENT)
 
 
 def _chosen(source: Source, options: ReadOptions, report: Report) -> Dialect | None:

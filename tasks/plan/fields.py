@@ -1,7 +1,7 @@
 """Read the values of fields: commands, checks, messages and words."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from tasks.conflicts import OnConflict
 from tasks.diagnostics import Report, quoted
@@ -22,6 +22,7 @@ from tasks.plan.files import LISTS, is_caption, without_checkbox
 from tasks.plan.sections import Field
 from tasks.plan.verbatim import content, given
 from tasks.repairs import parse_repairs
+from tasks.text import closest
 
 SILENT = frozenset({"hr", "html_block"})
 """Blocks without content: separators and comments."""
@@ -43,10 +44,17 @@ _BEGUN = frozenset(
 class FieldReader:
     """Reads the fields of one plan, and reports their errors."""
 
-    def __init__(self, document: Document, report: Report, is_agent: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        document: Document,
+        report: Report,
+        is_agent: Callable[[str], bool],
+        agents: Collection[str] = (),
+    ) -> None:
         self.document = document
         self._report = report
         self.can_use = is_agent
+        self._agents = agents
 
     def run(self, field: Field) -> tuple[list[Step], list[Block]]:
         """Return the steps of a **Run:** field, and the blocks below it that are not its own but text.
@@ -221,6 +229,8 @@ class FieldReader:
         """Return the agent that a text names, when it can be used."""
         if text and not self.can_use(text):
             hint = "declare it in the front matter's `agents` or in the configuration, or write a command"
+            if similar := closest(text, self._agents):
+                hint = f"did you mean {similar}? Else {hint}"
             self._report.error(line, column, f"unknown agent {quoted(text)}: {hint}")
         return text or None
 

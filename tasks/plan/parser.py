@@ -2,13 +2,13 @@
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import PurePath
 
 from tasks.diagnostics import Diagnostic, PlanError, Report, Severity
-from tasks.model import Plan, Task
+from tasks.model import Plan
 from tasks.plan.blocks import parse_blocks
 from tasks.plan.checks import checked_batches
 from tasks.plan.fields import FieldReader
@@ -22,8 +22,6 @@ __all__ = ["Diagnostic", "Parsed", "PlanError", "Severity", "decoded", "parse", 
 
 MAX_BYTES = 16 * 1024 * 1024
 """A larger plan, in bytes, is not read."""
-
-NO_AGENT = "its tasks are for an agent, and none is named; name one with `--agent`"
 
 _SLUG = 50
 _DIGEST = 6
@@ -49,7 +47,12 @@ class Parsed:
 
 
 def parse(
-    data: bytes | str, path: str, *, agent: str | None = None, is_agent: Callable[[str], bool] = lambda _: True
+    data: bytes | str,
+    path: str,
+    *,
+    agent: str | None = None,
+    is_agent: Callable[[str], bool] = lambda _: True,
+    agents: Collection[str] = (),
 ) -> Parsed:
     """Parse a plan. Any text gives a plan or errors, never an exception.
 
@@ -58,13 +61,14 @@ def parse(
         path: The plan's path as the user gave it, with which every diagnostic begins.
         agent: The agent that gets the text of tasks that name none, unless the plan sets one.
         is_agent: Whether an agent's name or command can be used. Those that the plan declares always can.
+        agents: Names that a message may propose for one that cannot be used.
     """
     report = Report(path)
     plan: Plan | None = None
     text = decoded(data, report)
     if text is not None:
         try:
-            plan = _plan(text, path, report, agent, is_agent)
+            plan = _plan(text, path, report, agent, _Agents(is_agent, agents))
         except RecursionError:
             report.error(1, 1, "the plan is nested too deeply")
     return Parsed(None if report.errors else plan, report.sorted())
@@ -92,9 +96,15 @@ def with_digest(name: str, text: str) -> str:
     return f"{name[: _SLUG - _DIGEST - 1].rstrip('-')}-{digest}"
 
 
-def _plan(
-    text: str, path: str, report: Report, agent: str | None, is_agent: Callable[[str], bool]
-) -> Plan | None:
+@dataclass(frozen=True, slots=True)
+class _Agents:
+    """Which names of agents can be used, and which a message may propose."""
+
+    can_use: Callable[[str], bool]
+    names: Collection[str]
+
+
+def _plan(text: str, path: str, report: Report, agent: str | None, agents: _Agents) -> Plan | None:
     front = read_front_matter(text, report)
     settings = front.settings
     document = parse_blocks(front.body, extended=front.extended)
@@ -104,17 +114,23 @@ def _plan(
     for line, what in document.unclosed():
         report.error(line + 1, 1, f"this {what} is never closed, so everything below belongs to it")
 
-    fields = FieldReader(document, report, lambda name: name in settings.agents or is_agent(name))
+    fields = FieldReader(
+        document,
+        report,
+        lambda name: name in settings.agents or agents.can_use(name),
+        [*settings.agents, *agents.names],
+    )
     _check_agent(front, fields)
     sections = split_sections(document, report, front.title or "")
     file = PurePath(path).stem
     title = sections[0].title or file
-    default = agent or settings.agent
     if front.extended:
         assign_groups(fields, sections, report)
     else:
-        find_loose_fields(document, sections, report, is_agent=fields.can_use, has_agent=bool(default))
-    reader = SectionReader(fields, report, default)
+        find_loose_fields(
+            document, sections, report, is_agent=fields.can_use, has_agent=bool(agent or settings.agent)
+        )
+    reader = SectionReader(fields, report)
     drafts = reader.batches(sections, title)
     batches = checked_batches(drafts, reader.links, report)
     if not any(batch.tasks for batch in batches) and not report.errors:
@@ -123,18 +139,12 @@ def _plan(
     plan = Plan(name, title, path, batches, settings, neighbours=front.documents)
     if not front.extended:
         return plan
-    if not (agent or settings.agent) and any(_needs_agent(task) for task in plan.tasks):
-        report.warning(1, 1, NO_AGENT)
     return replace(
         plan,
         version=front.version,
         header=header(document, sections),
         footer=footer(document, sections),
     )
-
-
-def _needs_agent(task: Task) -> bool:
-    return not (task.run or task.agent or task.is_left_out)
 
 
 def _check_agent(front: FrontMatter, fields: FieldReader) -> None:

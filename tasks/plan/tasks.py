@@ -96,10 +96,9 @@ class BatchDraft:
 class SectionReader:
     """Reads batches and tasks from the sections of one plan."""
 
-    def __init__(self, fields: FieldReader, report: Report, default_agent: str | None) -> None:
+    def __init__(self, fields: FieldReader, report: Report) -> None:
         self._fields = fields
         self._report = report
-        self._agent = default_agent
         self._renamed: set[str] = set()
         self.links: list[tuple[Task, list[Link]]] = []
 
@@ -235,23 +234,22 @@ class SectionReader:
     def _read_task(self, section: Section, batch: BatchDraft) -> tuple[Task, list[Link]]:
         draft = TaskDraft()
         self._add_text(draft, section.intro)
-        commands: list[Field] = []
+        commands: list[tuple[int, Field]] = []  # with their places in the text
         for item in self._once(section):
             if item.kind is None:
                 self._add_text(draft, self._whole(item))
             elif item.kind is FieldKind.RUN and item.loose:
-                commands.append(item)
+                commands.append((len(draft.text), item))
             else:
                 self._read_field(draft, item)
         # Beside a text they are a part of what it asks for.
-        for item in () if draft.text or draft.has_run else commands:
+        for at, item in reversed(commands) if draft.text and not draft.has_run else ():
+            self._add_text(draft, self._whole(item))
+            draft.text.insert(at, draft.text.pop())
+        for _, item in () if draft.text or draft.has_run else commands:
             self._read_field(draft, item)
         where = (section.line + 1, section.column)
         completed = section.done or batch.done if draft.completed is None else draft.completed
-        has_work = draft.has_run or draft.agent or self._agent or self._fields.document.extended
-        if not (has_work or completed):
-            hint = "add **Run:** with its commands, or name an agent"
-            self._report.error(*where, f"task {section.id} has neither **Run:** nor an agent; {hint}")
         if not (section.title or draft.has_content or completed):
             hint = "write what is to be done below its heading"
             self._report.error(

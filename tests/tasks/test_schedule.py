@@ -1,5 +1,7 @@
 """Which tasks may start, and why others may not."""
 
+from dataclasses import replace
+
 import pytest
 
 from tasks.model import Batch, Outcome, Plan, Status, Task
@@ -111,3 +113,21 @@ def test_left_out_dependencies_are_named() -> None:
     assert left_out(PLAN, select(PLAN, start_batch=2, end_batch=2)) == ("1.1", "1.2")
     assert left_out(PLAN, select(PLAN, tasks=["1.2"])) == ("1.1",)
     assert left_out(PLAN, select(PLAN, tasks=["3.1"])) == ()
+
+
+def test_selected_tasks_run_with_what_they_build_on() -> None:
+    def ids(*tasks: str, **limits: int) -> list[str]:
+        return [item.id for item in select(PLAN, tasks=tasks, with_needed=True, **limits).tasks]
+
+    assert ids("1.2") == ["1.1", "1.2"]
+    assert ids("2.1") == ["1.1", "1.2", "2.1"]
+    assert ids("4.1", start_batch=2) == ["2.1", "2.2", "3.1", "4.1"]
+    assert left_out(PLAN, select(PLAN, tasks=["4.1"], with_needed=True)) == ()
+
+
+def test_a_completed_task_is_selected_too_where_it_holds_the_order() -> None:
+    first, done, last = task("1.1"), task("1.2", "1.1", completed=True), task("1.3", "1.2")
+    plan = replace(PLAN, batches=(Batch(1, "One", (first, done, last)),))
+    assert [item.id for item in select(plan, tasks=["1.3"], with_needed=True).tasks] == ["1.1", "1.2", "1.3"]
+    alone = replace(PLAN, batches=(Batch(1, "One", (replace(done, dependencies=()), last)),))
+    assert [item.id for item in select(alone, tasks=["1.3"], with_needed=True).tasks] == ["1.3"]

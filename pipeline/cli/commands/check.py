@@ -13,32 +13,42 @@ from pipeline.cli.process import BAD_PLAN, repository_if_any
 from pipeline.config.sources import load
 from pipeline.config.trust import Grant, TrustStore, needed_grants, trust_command
 from pipeline.events import now, timestamp
-from pipeline.run.call.plan_file import parse_plan, read_plan, with_existing_neighbours
-from pipeline.run.call.prepare import Call, Prepared, check_agents, left_out_warning, prepare
-from pipeline.run.call.task_spec import TaskSpec, resolve_batches
+from pipeline.run.call.agents import check_agents, no_agent, unassigned
+from pipeline.run.call.plan_file import CallError, parse_plan, read_plan, with_existing_neighbours
+from pipeline.run.call.prepare import Call, Prepared, left_out_warning, prepare
+from pipeline.run.call.remarks import OVERLAPS, overlap_remarks, remarks
+from pipeline.run.call.task_spec import BatchSpec, TaskSpec, resolve_batches
 from tasks.conflicts import Serialize
 from tasks.dialects.wording import named, nothing_left, nothing_to_start
 from tasks.graph import edges, longest_chain, mermaid, text_lines, waves
 from tasks.model import NATIVE, Plan
 from tasks.overlaps import overlaps, serialized
 from tasks.plan.parser import Diagnostic
-from tasks.text import plural, printable
+from tasks.text import closest, plural, printable
 
+NOBODY = "  agent  none is named yet"
 CHAIN = 20
 """Maximum number of tasks of a chain that is shown."""
-OVERLAPS = 10
-"""Maximum number of files that several tasks change which are shown."""
 
 
-def show_plan(call: Call, *, as_json: bool) -> int:
+def show_plan(call: Call, *, as_json: bool, prompt_of: str | None = None) -> int:
     """Show what a run would do, without doing it; return the exit code. Blocking.
+
+    With `prompt_of`, only what the agent of that task would be given is shown.
 
     Raises:
         PatchyardError: The plan or an option is invalid.
     """
     prepared = prepare(call)
-    print_warnings(prepared)
     settings = prepared.settings
+    if prompt_of:
+        print_prompt(prepared.plan, prepared.batches, prompt_of)
+        return 0
+    print_warnings(prepared)
+    if nobody := no_agent(prepared.plan, prepared.batches, settings, call.environ):
+        print_diagnostics([nobody])
+    nobodys = {spec.id for spec in unassigned(prepared.batches)}
+    _show_overlaps(prepared.plan, as_json=as_json)
     if not as_json:
         if left := nothing_to_start(prepared.plan):
             click.echo(printable(f"{prepared.plan.path}: {left}: nothing is left to run"))
@@ -56,7 +66,8 @@ def show_plan(call: Call, *, as_json: bool) -> int:
             click.echo(printable(f"\nbatch {batch.number}: {batch.title} ({batch.mode}{foundation})"))
         for spec in batch.tasks:
             record = _dry_run_record(prepared, spec)
-            click.echo(json.dumps(record) if as_json else _dry_run_text(record, optional=spec.task.optional))
+            needs_agent = spec.id in nobodys
+            click.echo(json.dumps(record) if as_json else _dry_run_text(record, spec, needs_agent=needs_agent))
     return 0
 
 
@@ -79,14 +90,15 @@ def _dry_run_record(prepared: Prepared, spec: TaskSpec) -> dict[str, Any]:
     }
 
 
-def _dry_run_text(record: Mapping[str, Any], *, optional: bool) -> str:
+def _dry_run_text(record: Mapping[str, Any], spec: TaskSpec, *, needs_agent: bool) -> str:
     lines = [f"  task {record['task']}: {record['title']}"]
     if record["skipped"]:
-        why = "optional; --optional runs it" if optional else "marked as completed in the plan"
+        why = "optional; --optional runs it" if spec.task.optional else "marked as completed in the plan"
         lines[0] += f" (skipped: {why})"
     elif record["depends_on"]:
         lines[0] += f" (after {', '.join(map(str, record['depends_on']))})"
     if not record["skipped"]:
+        lines += [f"  {NOBODY}"] if needs_agent else []
         lines += [f"    {step['kind']:6} {step['command']}" for step in record["steps"]]
         lines.append(f"    branch {record['branch']}")
     return printable("\n".join(lines))
@@ -100,12 +112,14 @@ def check_plan(  # noqa: PLR0913 - what is checked, and how it is shown
     flags: Mapping[str, object],
     as_json: bool,
     graph: str | None = None,
+    prompt_of: str | None = None,
 ) -> int:
     """Report the errors of a plan, and show which verification is run and which goes to the agent. Blocking.
 
     A repository is not required; outside of one, the configuration file is searched in `repo` itself.
 
-    With `graph`, `text` or `mermaid`, only which tasks wait for which is shown.
+    With `graph`, `text` or `mermaid`, only which tasks wait for which is shown; with `prompt_of`, only what the
+    agent of that task will be given.
 
     Returns the exit code: 0 if the plan can be run, 2 if it has errors.
 
@@ -115,36 +129,68 @@ def check_plan(  # noqa: PLR0913 - what is checked, and how it is shown
     repository, root = repository_if_any(repo, environ)
     sources = load(flags, environ, root)
     parsed = parse_plan(read_plan(path), sources, environ)
-    if as_json:
-        for found in parsed.diagnostics:
-            click.echo(json.dumps(_diagnostic_record(found)))
-    else:
-        print_diagnostics(parsed.diagnostics)
     if parsed.plan is None:
+        _show_diagnostics(parsed.diagnostics, as_json=as_json)
         return BAD_PLAN
     settings = sources.resolve(parsed.plan.settings)
     plan = with_existing_neighbours(parsed.plan, repository, settings.base or "HEAD")
     plan = serialized(plan) if settings.serialize is Serialize.DECLARED else plan
     batches = resolve_batches(plan, settings)
+    nobody = no_agent(plan, batches, settings, environ)
+    _show_diagnostics([*parsed.diagnostics, *([nobody] if nobody else [])], as_json=as_json)
     check_agents(batches, settings, environ)
     if graph:
         click.echo(
             printable(mermaid(plan) if graph == "mermaid" else "\n".join([*text_lines(plan), _extent(plan)]))
         )
         return 0
+    if prompt_of:
+        print_prompt(plan, batches, prompt_of)
+        return 0
     _show_reading(plan, as_json=as_json)
     grants = needed_grants(sources, parsed.plan.settings, path, root, parsed.plan.batches)
+    if repository and not as_json:
+        print_remarks(remarks(repository, plan, settings, settings.base or repository.branch() or "HEAD"))
     _show_overlaps(plan, as_json=as_json)
     _show_grants(grants, path, root, environ, as_json=as_json)
-    waits = edges(plan)
-    for spec in (spec for batch in batches for spec in batch.tasks):
-        record = _check_record(spec, plan, waits[spec.id])
-        click.echo(json.dumps(record) if as_json else _check_text(record))
+    _show_tasks(plan, batches, as_json=as_json)
     if not as_json:
         counts = plural(len(plan.tasks), "task")
         counts += f" in {plural(len(plan.batches), 'batch')}" if plan.has_batches else ""
-        click.echo(f"{path}: {counts}: {_verdict(plan)}")
+        click.echo(f"{path}: {counts}: {_verdict(plan, needs_agent=bool(nobody))}")
     return 0
+
+
+def _show_diagnostics(diagnostics: Iterable[Diagnostic], *, as_json: bool) -> None:
+    if as_json:
+        for found in diagnostics:
+            click.echo(json.dumps(_diagnostic_record(found)))
+    else:
+        print_diagnostics(diagnostics)
+
+
+def _show_tasks(plan: Plan, batches: Iterable[BatchSpec], *, as_json: bool) -> None:
+    waits, left = edges(plan), {spec.id for spec in unassigned(batches)}
+    for spec in (spec for batch in batches for spec in batch.tasks):
+        record = _check_record(spec, plan, waits[spec.id])
+        click.echo(json.dumps(record) if as_json else _check_text(record, needs_agent=spec.id in left))
+
+
+def print_prompt(plan: Plan, batches: Iterable[BatchSpec], name: str) -> None:
+    """Print what the agent of a task will be given.
+
+    Raises:
+        CallError: There is no such task, or it has no agent.
+    """
+    specs = {spec.id: spec for batch in batches for spec in batch.tasks}
+    if (spec := specs.get(name)) is None:
+        hint = (
+            f"did you mean {similar}?" if (similar := closest(name, specs)) else "`patchyard check` lists them"
+        )
+        raise CallError(f"--prompt {name}: {plan.path} has no task {name}; {hint}")
+    if spec.task.run:
+        raise CallError(f"--prompt {name}: task {name} runs commands of its own, so that no agent is called")
+    click.echo(printable(prompt(spec.task, plan)), nl=False)
 
 
 def _extent(plan: Plan) -> str:
@@ -154,8 +200,8 @@ def _extent(plan: Plan) -> str:
     return f"{plural(len(waves(plan)), 'wave')}; the longest chain has {plural(len(chain), 'task')}: {shown}"
 
 
-def _verdict(plan: Plan) -> str:
-    return nothing_left(plan) or "the plan can be run"
+def _verdict(plan: Plan, *, needs_agent: bool) -> str:
+    return nothing_left(plan) or ("the plan needs an agent" if needs_agent else "the plan can be run")
 
 
 def _show_reading(plan: Plan, *, as_json: bool) -> None:
@@ -175,19 +221,18 @@ def _show_reading(plan: Plan, *, as_json: bool) -> None:
 
 
 def _show_overlaps(plan: Plan, *, as_json: bool) -> None:
-    """Print which tasks of a batch declare to change the same file, at most `OVERLAPS` of them."""
-    found = overlaps(plan)
-    for one in found[:OVERLAPS]:
-        if as_json:
-            click.echo(json.dumps(_event("overlap") | asdict(one)))
-            continue
-        where = f" of batch {one.batch}" if plan.has_batches else ""
-        names = ", ".join(one.tasks[:CHAIN]) + ("…" if len(one.tasks) > CHAIN else "")
-        click.echo(printable(f"tasks {names}{where} change the same file: {one.path}"))
-    if len(found) > OVERLAPS and not as_json:
-        click.echo(f"and {plural(len(found) - OVERLAPS, 'more file')}")
-    if found and not as_json:
-        click.echo("such tasks may conflict; `--serialize declared` lets them wait for each other")
+    """Print which tasks that run side by side declare to change the same file."""
+    if not as_json:
+        print_remarks(overlap_remarks(plan))
+        return
+    for one in overlaps(plan)[:OVERLAPS]:
+        click.echo(json.dumps(_event("overlap") | asdict(one)))
+
+
+def print_remarks(found: Iterable[str]) -> None:
+    """Print what a user should know before anything runs, a line each."""
+    for text in found:
+        click.echo(printable(f"warning: {text}"), err=True)
 
 
 def _plan_record(plan: Plan) -> dict[str, Any]:
@@ -241,12 +286,13 @@ def _check_record(spec: TaskSpec, plan: Plan, waits: Iterable[str]) -> dict[str,
     }
 
 
-def _check_text(record: Mapping[str, Any]) -> str:
+def _check_text(record: Mapping[str, Any], *, needs_agent: bool) -> str:
     done = " (done)" if record["done"] else ""
     after = f" (after {', '.join(record['depends_on'])})" if record["depends_on"] and not done else ""
     lines = [f"task {record['task']}: {record['title']}{done}{after}"]
     if record["done"]:
         return printable(lines[0])
+    lines += [NOBODY] if needs_agent else []
     lines += [f"  {step['kind']:6} {step['command']}" for step in record["runs"]]
     lines += [f"  prose  {' '.join(text.split())}" for text in record["prose"]]
     return printable("\n".join(lines))
@@ -263,12 +309,14 @@ def _diagnostic_record(found: Diagnostic) -> dict[str, Any]:
 
 
 def print_warnings(prepared: Prepared) -> None:
-    """Print the warnings about the plan, the trusted settings, and tasks that others need and do not run."""
+    """Print the warnings about the plan, the trusted settings, and what the run does not see or do."""
     print_diagnostics(prepared.warnings)
     for grant in prepared.grants:
         click.echo(printable(f"trusted: {grant}"), err=True)
     if warning := left_out_warning(prepared):
         click.echo(warning, err=True)
+    base = prepared.base_name or prepared.base[:12]
+    print_remarks(remarks(prepared.repository, prepared.plan, prepared.settings, base))
 
 
 def print_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:

@@ -23,7 +23,7 @@ from pipeline.run.call.plan_file import (
 )
 from tasks.dialects.wording import named
 from tasks.model import NATIVE, Plan
-from tasks.plan.parser import NO_AGENT, parse
+from tasks.plan.parser import parse
 from tasks.plan.writer import differing, native_text
 from tasks.text import plural, printable
 
@@ -55,7 +55,7 @@ def convert(
 
     Exit code: 0 it is written, 2 PLAN has errors, or FILE exists.
     """
-    path = plan_path(plan_argument, plan_option)
+    path = plan_path(plan_argument, plan_option, "convert")
     target = None if output is None or str(output) == "-" else output
     exit_with(convert_plan(path, repo, environment(), flags=flags, output=target, force=force))
 
@@ -82,8 +82,7 @@ def convert_plan(  # noqa: PLR0913 - what is read, and where it is written
     sources = load(flags, environ, root)
     file = read_plan(path)
     parsed = parse_plan(file, sources, environ)
-    # Nothing is run here, so that no agent has to be named.
-    print_diagnostics(found for found in parsed.diagnostics if found.message != NO_AGENT)
+    print_diagnostics(parsed.diagnostics)
     plan = parsed.plan
     if plan is None:
         return BAD_PLAN

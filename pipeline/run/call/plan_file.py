@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from containers.agents.agent import is_usable
+from containers.agents.builtin import BUILT_IN
 from containers.git.repository import Repository
 from pipeline.config.sources import Sources
 from tasks.dialects.packing import packed
@@ -74,6 +75,7 @@ def parse_plan(file: PlanFile, sources: Sources, environ: Mapping[str, str]) -> 
         file.path,
         agent=sources.agent,
         is_agent=known,
+        agents=[*sources.agents, *BUILT_IN],
         options=sources.reading,
         beside=file.beside,
     )

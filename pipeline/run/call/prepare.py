@@ -1,19 +1,20 @@
 """Validate an invocation and build the run from it; shared by the CLI, the server and the Dagger module."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from containers.agents.agent import agent_secrets, is_usable, missing_requirement
+from containers.agents.agent import agent_secrets
 from containers.git.remote.places import urls_of
 from containers.git.repository import Repository
 from containers.worktrees.directory import PoolDirectory, default_directory
 from pipeline.config.lockfile import Lock
 from pipeline.config.settings import DEFAULT_BRANCH, Settings
-from pipeline.config.sources import ConfigError, UnsetError, load, secret_values, variables_of
+from pipeline.config.sources import ConfigError, load, secret_values, variables_of
 from pipeline.config.trust import Grant, require_trust
 from pipeline.events import now
+from pipeline.run.call.agents import check_agents, check_work
 from pipeline.run.call.plan_file import PlanFile, parse_plan, read_plan, with_existing_neighbours
 from pipeline.run.call.task_spec import BatchSpec, apply_secrets, images_of, pin_images, resolve_batches
 from pipeline.run.control import first_lease_seconds, host_name, new_owner
@@ -105,6 +106,7 @@ def prepare(call: Call, *, plan_text: str | None = None, base: str | None = None
         start_batch=selection.start_batch,
         end_batch=selection.end_batch,
         tasks=selection.tasks,
+        with_needed=selection.with_needed,
     )
     plan = serialized(plan) if settings.serialize is Serialize.DECLARED else plan
     batches = resolve_batches(plan, settings)
@@ -131,44 +133,6 @@ def prepare(call: Call, *, plan_text: str | None = None, base: str | None = None
         left_out=left_out(parsed.plan, plan),
         grants=grants,
     )
-
-
-def _check_work(batches: Iterable[BatchSpec], plan: Plan) -> None:
-    """Check that somebody does every task that is to run.
-
-    Raises:
-        ConfigError: A task has neither commands nor an agent.
-    """
-    for spec in (spec for batch in batches for spec in batch.tasks):
-        if not (spec.agent or spec.task.run or spec.task.is_left_out):
-            raise ConfigError(
-                f"{plan.path}:{spec.task.line}: task {spec.id} is for an agent, and none is named; "
-                "name one with --agent, or as `agent` in patchyard.toml"
-            )
-
-
-def check_agents(batches: Iterable[BatchSpec], settings: Settings, environ: Mapping[str, str]) -> None:
-    """Check the agents of tasks that are to run; the parser has checked those that the plan itself names.
-
-    Raises:
-        ConfigError: One is neither declared nor a program of this machine, where it would run, or misses a
-            requirement.
-    """
-    for spec in (spec for batch in batches for spec in batch.tasks if not spec.task.is_left_out):
-        agent = spec.agent
-        if agent is None:
-            continue
-        if not spec.is_contained and not is_usable(agent.name, settings.agents, environ.get("PATH", "")):
-            raise ConfigError(
-                f"agent: {agent.name!r}, for task {spec.id}, is neither declared nor a program; "
-                f"declare it as [agents.{agent.name}], or name a command"
-            )
-        if missing := missing_requirement(agent, environ, contained=spec.is_contained):
-            message = f"task {spec.id}: {missing}"
-            if spec.is_contained:
-                why = f"is needed by agent {agent.name}, for task {spec.id}"
-                raise UnsetError(message, names=agent.secrets, why=why)
-            raise ConfigError(message)
 
 
 def _secrets(batches: Iterable[BatchSpec], settings: Settings, environ: Mapping[str, str]) -> Secrets:
@@ -236,8 +200,8 @@ def new_run(prepared: Prepared, run_id: str, *, repository: str = "") -> Run:
 
     `repository` identifies the repository in a database that several clones share.
     """
-    _check_work(prepared.batches, prepared.plan)
     environ = prepared.call.environ
+    check_work(prepared.plan, prepared.batches, prepared.settings, environ)
     plan, mask = prepared.plan, prepared.secrets.mask_text
     started = now()
     return Run(
@@ -298,13 +262,20 @@ def _stored_call(prepared: Prepared, started: datetime) -> StoredCall:
     }
     return StoredCall(
         flags=flags,
-        selection=call.selection,
+        selection=_exact(call.selection, prepared.plan),
         notify=call.flags.get("notify") is not None,
         masked=prepared.masked,
         trusted=tuple(grant.digest() for grant in prepared.grants),
         committer=committer_of(prepared.repository, started),
         remote_urls=urls_of(prepared.repository.remote(prepared.settings.remote)),
     )
+
+
+def _exact(selection: Selection, plan: Plan) -> Selection:
+    """Return a selection that names what it selected, whatever becomes of the plan."""
+    if not (selection.with_needed and selection.tasks):
+        return selection
+    return replace(selection, tasks=tuple(task.id for task in plan.tasks), with_needed=False)
 
 
 def left_out_warning(prepared: Prepared) -> str | None:

@@ -98,7 +98,7 @@ class FormValues:
             if not self.tasks:
                 raise PatchyardError("no task is ticked; tick those that are to run")
             if str(len(self.tasks)) != shown:
-                given["tasks"] = self.tasks
+                given |= {"tasks": self.tasks, "only": True}
         for name in ("pool_size", "start_batch", "end_batch"):
             if given.get(name, "").isdecimal():
                 given[name] = int(given[name])

@@ -243,7 +243,8 @@ SELECTED = {"1.1": "touch a", "1.2": "touch b", "2.1": "touch c", "3.1": "ls > l
         (("--start-batch", "2"), ["2.1", "3.1", "3.2"]),
         (("--end-batch", "1"), ["1.1", "1.2"]),
         (("--start-batch", "2", "--end-batch", "2"), ["2.1"]),
-        (("--task", "3.1", "--task", "1.2"), ["1.2", "3.1"]),
+        (("--only", "3.1", "--only", "1.2"), ["1.2", "3.1"]),
+        (("--task", "2.1"), ["1.1", "1.2", "2.1"]),
     ],
 )
 def test_selected_part_of_plan_runs(project: Project, options: tuple[str, ...], tasks: list[str]) -> None:
@@ -255,7 +256,18 @@ def test_selected_part_of_plan_runs(project: Project, options: tuple[str, ...], 
 def test_selected_task_does_not_wait_for_unselected_ones(project: Project) -> None:
     plan = project.tasks({"1.1": "exit 1", "2.1": "touch b"}, fields={"2.1": "**Dependencies:** Task 1.1"})
 
-    assert project.run(plan, "--task", "2.1").expect(0).statuses == {"2.1": "changed"}
+    assert project.run(plan, "--only", "2.1").expect(0).statuses == {"2.1": "changed"}
+    assert project.run(plan, "--task", "2.1").expect(1).statuses == {"1.1": "failed", "2.1": "skipped"}
+
+
+def test_what_a_selected_task_builds_on_comes_from_the_cache(project: Project) -> None:
+    plan = project.tasks({"1.1": "date +%N > a", "1.2": "touch b", "2.1": "cat a > c"})
+    project.run(plan, "--only", "1.1").expect(0)
+
+    done = project.run(plan, "--task", "2.1").expect(0)
+
+    assert [done.outcome(task).get("cached", False) for task in ("1.1", "1.2", "2.1")] == [True, False, False]
+    assert "--task, or with --only" in project.run(plan, "--task", "2.1", "--only", "1.1").expect(2).err
 
 
 def test_worktrees_are_beside_repository_and_reused(project: Project) -> None:

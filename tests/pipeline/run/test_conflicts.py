@@ -189,8 +189,9 @@ def test_rerun_that_was_cut_off_is_made_again(project: Project, number: int) -> 
 def test_tasks_with_the_same_declared_file_wait_for_each_other(project: Project) -> None:
     files = dict.fromkeys(("1.1", "1.2"), "**Files:**\n- Modify: `CHANGELOG.md`\n")
     plan = project.tasks({"1.1": f"sleep 0.2; {ADD}", "1.2": ADD, "1.3": "touch other"}, fields=files)
-    warning = "tasks 1.1, 1.2 of batch 1 change the same file: CHANGELOG.md\n"
-    assert project.call("check", plan).expect(0).out.count(warning) == 1
+    warning = "warning: tasks 1.1, 1.2 of batch 1 change the same file: CHANGELOG.md\n"
+    for command in (("check",), ("run", "--dry-run")):
+        assert project.call(*command, plan).expect(0).err.count(warning) == 1
     (record,) = project.call("check", plan, "--json").expect(0).events("overlap")
     assert (record["batch"], record["path"], record["tasks"]) == (1, "CHANGELOG.md", ["1.1", "1.2"])
 
@@ -200,7 +201,7 @@ def test_tasks_with_the_same_declared_file_wait_for_each_other(project: Project)
     assert done.events("task_rerun") == []
     assert parent(project, "1.2") == tip(project, "1.1")
     project.configure('serialize = "declared"\n')
-    assert "change the same file" not in project.call("check", plan).expect(0).out
+    assert "change the same file" not in project.call("check", plan).expect(0).err
 
 
 def test_plan_says_what_follows_a_conflict_and_which_tasks_wait(project: Project) -> None:

@@ -160,10 +160,6 @@ def test_a_plan_with_nothing_left_to_run_can_be_read() -> None:
     assert all(task.is_left_out for task in found.plan.tasks)
 
 
-def test_tasks_for_an_agent_without_one_are_a_warning() -> None:
-    assert "`--agent`" in parse("- [ ] a\n", "TODO.md").diagnostics[-1].message
-
-
 def test_a_packed_directory_is_read_as_the_directory() -> None:
     beside = Beside(
         (("01-01-PLAN.md", GSD.format(1)), ("01-02-PLAN.md", GSD.format(2))),

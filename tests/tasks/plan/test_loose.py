@@ -158,8 +158,12 @@ def test_commands_that_are_not_bold_are_run_only_if_there_is_no_agent() -> None:
 
 @pytest.mark.parametrize("text", ["Write it.\n\nRun: `make`", "- **Run:** `make`\n- **Note:** write it first"])
 def test_commands_beside_a_text_are_not_run(text: str) -> None:
-    (message,) = said(parse(f"### Task 1: A\n{text}\n", "p.md"))
-    assert message.startswith("p.md:1:1: error: task 1 has neither **Run:** nor an agent; ")
+    without, later = (parse(f"### Task 1: A\n{text}\n", "p.md", agent=agent) for agent in (None, "mine"))
+    assert without.plan
+    assert without.plan.tasks[0].run == ()
+    assert later.plan
+    texts = [plan.tasks[0].implementation.split() for plan in (without.plan, later.plan)]
+    assert texts[0] == texts[1]
 
 
 def test_a_field_given_twice_is_text_where_it_is_not_bold() -> None:

@@ -384,13 +384,6 @@ def test_all_errors_are_reported_in_the_order_of_the_text() -> None:
         ("", "1:1: error: the plan has no task; write one as `### Task 1.1: Title`"),
         ("# Only a title\n", "1:1: error: the plan has no task; write one as `### Task 1.1: Title`"),
         (
-            "### Task 1: A\ntext\n",
-            (
-                "1:1: error: task 1 has neither **Run:** nor an agent; add **Run:** with"
-                " its commands, or name an agent"
-            ),
-        ),
-        (
             "# Plan\n# Task 1: A\n",
             "2:1: error: `Task 1: A` is not a task here: a task's heading is written with ### or ####",
         ),

@@ -184,16 +184,6 @@ def test_the_content_of_a_section_about_the_plan_goes_to_agents_without_its_head
     assert [task.id for task in plan.tasks] == ["1", "2"]
 
 
-def test_a_plan_without_an_agent_has_a_warning_for_all_of_its_tasks() -> None:
-    parsed = parse(f"{FRONT}### Task 1: A\n\n### Task 2: B\n", "p.md")
-
-    assert parsed.plan
-    assert [str(found) for found in parsed.diagnostics] == [
-        "p.md:1:1: warning: its tasks are for an agent, and none is named; name one with `--agent`"
-    ]
-    assert not parse(f"{FRONT}### Task 1: A\n**Run:** make\n", "p.md").diagnostics
-
-
 def test_documents_and_a_title_are_of_every_version() -> None:
     plan = plan_of("---\ntitle: A\ndocuments: [b.md]\n---\n# Head\n\n### Task 1: A\n")
 

@@ -51,7 +51,7 @@ def test_all_errors_of_a_plan_are_reported_at_once(project: Project, command: st
         reported = [(int(match[1]), match[2], match[3]) for match in found if match]
         assert done.out == ""
     errors = {line: message for line, severity, message in reported if severity == "error"}
-    expected = {2: "many", 6: "sideways", 9: "soon", 10: "1.1", 12: "agent"}
+    expected = {2: "many", 6: "sideways", 9: "soon", 10: "1.1"}
     for line, word in expected.items():
         assert word in errors[line], errors
     assert any("cycle" in message for _, _, message in reported)
@@ -66,6 +66,65 @@ def test_diagnostic_shows_the_path_as_given(project: Project) -> None:
     done = project.call("run", "../plans/plan.md")
 
     assert done.expect(2).err.startswith("../plans/plan.md:1:1: error: this is not a plan of a known dialect: ")
+
+
+NOBODY = "# Demo\n\n### Task 1.1: Write\nWrite it.\n\n### Task 1.2: Run\n**Run:** `true`\n"
+NONE_NAMED = (
+    "plan.md:3:1: warning: 1 task (1.1) is for an agent, and none is named: name one with `--agent NAME`, as "
+    '`agent = "NAME"` in patchyard.toml, or in the plan (`agent: NAME` in its front matter, or **Agent:** of a '
+    "task); "
+)
+
+
+def test_every_task_is_shown_where_no_agent_is_named_yet(project: Project) -> None:
+    (project.root / "plan.md").write_text(NOBODY)
+    (bin_ := project.shared / "bin").mkdir()
+    for command in (("check", "plan.md"), ("run", "--dry-run", "plan.md")):
+        done = project.call(*command, environ={"PATH": "/usr/bin:/bin"}).expect(0)
+        assert done.err.count("none is named") == 1
+        assert (
+            f"{NONE_NAMED}none is installed of claude, codex, aider, gemini, opencode, mini-swe-agent"
+            in done.err
+        )
+        assert "task 1.1: Write\n" in done.out
+        assert "  agent  none is named yet\n" in done.out
+        assert "task 1.2: Run\n" in done.out
+    for name in ("codex", "mini"):
+        (bin_ / name).write_text("#!/bin/sh\n")
+        (bin_ / name).chmod(0o755)
+    path = {"PATH": f"{bin_}:/usr/bin:/bin"}
+    assert (
+        f"{NONE_NAMED}installed here: codex, mini-swe-agent\n"
+        in project.call("check", "plan.md", environ=path).err
+    )
+    refused = project.call("run", "plan.md").expect(2).err
+    assert "patchyard: plan.md:3: 1 task (1.1) is for an agent, and none is named" in refused
+
+
+def test_a_misspelt_agent_has_a_proposal(project: Project) -> None:
+    plan = project.plan(NOBODY)
+    assert (
+        "did you mean claude? Else declare it as"
+        in project.call("check", plan, "--agent", "cluade").expect(2).err
+    )
+    named = project.plan(NOBODY.replace("Write it.", "**Agent:** codx"))
+    assert (
+        "unknown agent `codx`: did you mean codex? Else declare" in project.call("check", named).expect(2).err
+    )
+
+
+def test_prompt_of_a_task_is_printed_before_a_run(project: Project) -> None:
+    (project.root / "plan.md").write_text(NOBODY)
+    for command in ("check", "run"):
+        done = project.call(command, "plan.md", "--prompt", "1.1").expect(0)
+        assert done.out.startswith("# Task 1.1: Write\n")
+        assert done.out.endswith("open a\npull request.\n")
+    assert (
+        "task 1.2 runs commands of its own" in project.call("check", "plan.md", "--prompt", "1.2").expect(2).err
+    )
+    unknown = project.call("check", "plan.md", "--prompt", "1.3").expect(2).err
+    assert "--prompt 1.3: plan.md has no task 1.3; did you mean 1." in unknown
+    assert "try `patchyard check plan.md`" in project.call("check").expect(2).err
 
 
 def test_dry_run_shows_what_would_run_and_changes_nothing(project: Project) -> None:
