@@ -56,6 +56,8 @@ class Copies:
         Raises:
             CopyError: A file cannot be copied, or points outside the repository.
         """
+        if not self.patterns:
+            return
         tree = TreeCopier(worktree)
         for found in self._found():
             try:

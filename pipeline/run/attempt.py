@@ -26,7 +26,7 @@ from pipeline.run.teardown import tear_down
 from pipeline.store.records import StoredAttempt
 from pipeline.store.store import Store
 from tasks.errors import PatchyardError
-from tasks.keys import inputs_of
+from tasks.keys import TaskInputs, inputs_of
 from tasks.model import Outcome, Patch, Status, StepResult
 
 TAIL_LINES = 10
@@ -139,6 +139,7 @@ class Attempt:
         self._rounds = Rounds(spec, self._number, context.secrets, continued)
         self._steps = AttemptSteps(context, spec, start, worktree, self._rounds)
         self._warnings: list[str] = []
+        self._inputs: TaskInputs | None = None
         self._is_taken: bool | None = None  # the patch, or whatever else there was
         self._started_at = now()
         self._began = began
@@ -231,16 +232,16 @@ class Attempt:
     async def _finish(self, *, cancelled: bool) -> Outcome:
         """Take the patch, commit it, and store the outcome and its result."""
         context, spec, start = self._context, self._spec, self._start
-        outcome, inputs, taken = self._outcome_of_steps(cancelled=cancelled), None, True
+        outcome, taken = self._outcome_of_steps(cancelled=cancelled), True
         version = None if cancelled else await context.agent_version(spec)
         try:
-            inputs = await to_thread.run_sync(context.inputs, spec, start, version, self._rounds.asked)
-            patch = await to_thread.run_sync(self._take_patch)
+            patch = await to_thread.run_sync(self._take_patch, version)
             outcome = replace(outcome, files=patch.files, patch=patch if patch.files else None)
         except (SecretFoundError, TooDeepError) as error:
             outcome = with_failure(outcome, str(error))
         except GitError as error:
             outcome, taken = self._without_patch(outcome, error), False
+        inputs = self._inputs
         if cancelled and spec.id in context.earlier:
             outcome = await self._leave_outcome(outcome, context.earlier[spec.id])
         else:
@@ -253,8 +254,9 @@ class Attempt:
             context.listener.notify(Notice(message=message, level="warning"))
         return outcome
 
-    def _take_patch(self) -> Patch:
-        """Take the patch, and warn of what is not part of it. Blocking."""
+    def _take_patch(self, version: str | None) -> Patch:
+        """Hash the inputs, take the patch, and warn of what is not part of it. Blocking."""
+        self._inputs = self._context.inputs(self._spec, self._start, version, self._rounds.asked)
         patch = self._steps.patch()
         if has_stash(self._worktree.path):
             self._warnings.append(f"task {self._spec.id} left a stash, which is not part of its patch")

@@ -19,8 +19,7 @@ from pipeline.store.engine import (
 from tasks.errors import PatchyardError
 
 if TYPE_CHECKING:
-    from sqlalchemy import URL, Connection, Table
-    from sqlalchemy.dialects import postgresql, sqlite
+    from sqlalchemy import URL, Connection
     from sqlalchemy.exc import SQLAlchemyError
 
 
@@ -110,16 +109,6 @@ class Database:
 
         moment: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
         return moment
-
-    def _insert(self, table: "Table") -> "sqlite.Insert | postgresql.Insert":
-        """Return an `INSERT` with `on_conflict_do_update`, which is specific to each dialect."""
-        if self._is_sqlite:
-            from sqlalchemy.dialects.sqlite import insert as insert_sqlite  # noqa: PLC0415 - slow
-
-            return insert_sqlite(table)
-        from sqlalchemy.dialects.postgresql import insert as insert_postgresql  # noqa: PLC0415 - slow
-
-        return insert_postgresql(table)
 
     @contextmanager
     def _read(self) -> "Iterator[Connection]":

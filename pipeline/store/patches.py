@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pipeline.store.database import Database, StoreError
+from pipeline.store.row_writes import insert_missing_row
 from tasks.model import Patch
 from tasks.patch_data import PatchData
 
@@ -81,8 +82,7 @@ class StoredPatches(Database):
         self, connection: "Connection", run: str, data: PatchData, number: int, block: bytes
     ) -> None:
         row = {"run": run, "sha256": data.sha256, "number": number, "data": block}
-        insert = self._insert(self._tables.patch_chunks).values(**row)
-        connection.execute(insert.on_conflict_do_nothing(index_elements=["run", "sha256", "number"]))
+        insert_missing_row(connection, self._tables.patch_chunks, ("run", "sha256", "number"), row)
 
 
 def small_text(patch: Patch | None) -> bytes:

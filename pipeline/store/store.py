@@ -15,6 +15,15 @@ from pipeline.store.database import LeaseLostError, StoreError, StoreUnavailable
 from pipeline.store.patches import small_text
 from pipeline.store.reader import AmbiguousRunError, StoreReader, UnknownRunError
 from pipeline.store.records import Run, SharedBranch, StoredAttempt, StoredRound
+from pipeline.store.row_writes import (
+    delete_rows,
+    has_row,
+    insert_missing_row,
+    insert_row,
+    insert_rows,
+    update_rows,
+    upsert_row,
+)
 from pipeline.store.rows import (
     attempt_values,
     inputs_values,
@@ -82,13 +91,12 @@ class Store(StoreReader):
             if run.owner is not None and run.lease_until is not None:
                 until = self._clock(connection) + (run.lease_until - run.started_at)  # not this host's clock
                 values |= {"owner": run.owner, "lease_until": until}
-            connection.execute(self._tables.runs.insert().values(**values))
+            insert_row(connection, self._tables.runs, values)
 
     def add_missing_run(self, run: Run) -> None:
         """Add a run without an owner, unless it is there: another process or thread may add it at once."""
         with self._write() as connection:
-            statement = self._insert(self._tables.runs).values(**run_values(run))
-            connection.execute(statement.on_conflict_do_nothing(index_elements=["id"]))
+            insert_missing_row(connection, self._tables.runs, ("id",), run_values(run))
 
     def close_run(  # noqa: PLR0913 - one row, written at once
         self,
@@ -124,38 +132,33 @@ class Store(StoreReader):
         self._change_run(run, directory=directory, settings=settings, call=call)
 
     def _change_run(self, run: str, **values: object) -> None:
-        runs = self._tables.runs
         with self._write(run=run) as connection:
-            connection.execute(runs.update().where(runs.c.id == run).values(**values))
+            update_rows(connection, self._tables.runs, {"id": run}, values)
 
     def begin_attempt(self, run: str, attempt: StoredAttempt) -> None:
         """Add an attempt that starts. Idempotent."""
-        table = self._tables.attempts
-        key = (table.c.run == run, table.c.task == attempt.task, table.c.number == attempt.number)
+        table, key = self._tables.attempts, {"run": run, "task": attempt.task, "number": attempt.number}
         with self._write(run=run) as connection:
-            known = connection.execute(table.select().where(*key).with_only_columns(table.c.task)).first()
-            if known is None:
-                connection.execute(table.insert(), {"run": run, **attempt_values(attempt)})
+            if not has_row(connection, table, key):
+                insert_row(connection, table, {**key, **attempt_values(attempt)})
 
     def end_attempt(self, run: str, attempt: StoredAttempt) -> None:
         """Store the end and the patch of an attempt that gave its task no outcome. Idempotent."""
         table = self._tables.attempts
         values = attempt_values(attempt) | {"finished_at": datetime.now(UTC)}
-        key = (table.c.run == run, table.c.task == attempt.task, table.c.number == attempt.number)
+        key = {"run": run, "task": attempt.task, "number": attempt.number}
         self._keep_large(run, attempt.patch)
         small = small_text(attempt.patch)
         with self._write(run=run) as connection:
             self._keep_small(connection, run, attempt.patch, small)
-            changed = connection.execute(table.update().where(*key).values(**values))
-            if changed.rowcount == 0:
-                connection.execute(table.insert().values(run=run, **values))
+            if update_rows(connection, table, key, values) == 0:
+                insert_row(connection, table, {**key, **values})
 
     def keep_wait(self, run: str, task: str, attempt: int, until: datetime | None) -> None:
         """Store until when an attempt waits for the provider of its agent; `None` when it continues."""
-        table = self._tables.attempts
-        key = (table.c.run == run, table.c.task == task, table.c.number == attempt)
+        key = {"run": run, "task": task, "number": attempt}
         with self._write(run=run) as connection:
-            connection.execute(table.update().where(*key).values(waits_until=until))
+            update_rows(connection, self._tables.attempts, key, {"waits_until": until})
 
     def keep_step(  # noqa: PLR0913 - one row, written at once
         self,
@@ -180,8 +183,8 @@ class Store(StoreReader):
             **usage_values(usage),
         }
         with self._write(run=run) as connection:
-            connection.execute(table.delete().where(*(table.c[name] == key[name] for name in key)))
-            connection.execute(table.insert(), {**key, **values})
+            delete_rows(connection, table, key)
+            insert_row(connection, table, {**key, **values})
 
     def keep_round(self, run: str, ended: StoredRound) -> None:
         """Add a round that has ended, with its patch. Idempotent."""
@@ -190,12 +193,9 @@ class Store(StoreReader):
         small = small_text(ended.patch)
         with self._write(run=run) as connection:
             self._keep_small(connection, run, ended.patch, small)
-            key = (
-                table.c.run == run,
-                *(table.c[name] == values[name] for name in ("task", "attempt", "number")),
-            )
-            connection.execute(table.delete().where(*key))
-            connection.execute(table.insert(), {"run": run, **values})
+            key = {"run": run, "task": ended.task, "attempt": ended.attempt, "number": ended.number}
+            delete_rows(connection, table, key)
+            insert_row(connection, table, {**key, **values})
 
     def keep_outcome(  # noqa: PLR0913 - one row, written at once
         self,
@@ -230,7 +230,7 @@ class Store(StoreReader):
             attempt: The number of the attempt.
             seconds: The wall time of the attempt; without it, what is stored stays.
         """
-        tables, task = self._tables, outcome.task
+        tables, key = self._tables, {"run": run, "task": outcome.task}
         values = {
             **outcome_values(outcome),
             "position": position,
@@ -252,17 +252,12 @@ class Store(StoreReader):
         small = small_text(outcome.patch)
         with self._write(run=run) as connection:
             self._keep_small(connection, run, outcome.patch, small)
-            key = (tables.tasks.c.run == run, tables.tasks.c.task == task)
-            if connection.execute(tables.tasks.update().where(*key), values).rowcount == 0:
-                connection.execute(tables.tasks.insert(), {"run": run, "task": task, **values})
-            key = (tables.attempts.c.run == run, tables.attempts.c.task == task)
-            one = tables.attempts.c.number == attempt
-            connection.execute(tables.attempts.update().where(*key, one), ended)
+            if update_rows(connection, tables.tasks, key, values) == 0:
+                insert_row(connection, tables.tasks, {**key, **values})
+            update_rows(connection, tables.attempts, {**key, "number": attempt}, ended)
             if inputs is not None:
-                connection.execute(
-                    tables.inputs.delete().where(tables.inputs.c.run == run, tables.inputs.c.task == task)
-                )
-                connection.execute(tables.inputs.insert(), {"run": run, "task": task, **inputs_values(inputs)})
+                delete_rows(connection, tables.inputs, key)
+                insert_row(connection, tables.inputs, {**key, **inputs_values(inputs)})
             for name, commit in sorted(branches.items()):  # sorted, so that two processes do not deadlock
                 self._keep_branch(connection, name, {"commit": commit})
         return self._stored(run, outcome)
@@ -276,38 +271,32 @@ class Store(StoreReader):
 
     def keep_patch(self, run: str, task: str, attempt: int, patch: Patch) -> None:
         """Store the patch of a task whose outcome, of an attempt with this number, has none. Idempotent."""
-        tasks, attempts = self._tables.tasks, self._tables.attempts
-        values = {**patch_values(patch), "start": patch.start}
-        own = (attempts.c.run == run, attempts.c.task == task, attempts.c.number == attempt)
+        key, values = {"run": run, "task": task}, {**patch_values(patch), "start": patch.start}
         self._keep_large(run, patch)
         small = small_text(patch)
         with self._write(run=run) as connection:
             self._keep_small(connection, run, patch, small)
-            connection.execute(tasks.update().where(tasks.c.run == run, tasks.c.task == task).values(**values))
-            connection.execute(attempts.update().where(*own).values(**values))
+            update_rows(connection, self._tables.tasks, key, values)
+            update_rows(connection, self._tables.attempts, {**key, "number": attempt}, values)
 
     def mark_for_redo(self, run: str, tasks: Collection[str]) -> None:
         """Hide the outcomes of tasks, so that they run again; attempts, steps and pull requests are kept."""
-        table = self._tables.tasks
         with self._write(run=run) as connection:
             for task in sorted(tasks):
-                key = (table.c.run == run, table.c.task == task)
-                connection.execute(table.update().where(*key).values(redo=True))
+                update_rows(connection, self._tables.tasks, {"run": run, "task": task}, {"redo": True})
             self._forget_conflicts(connection, run)
 
     def _forget_conflicts(self, connection: "Connection", run: str) -> None:
-        conflicts = self._tables.conflicts
-        connection.execute(conflicts.delete().where(conflicts.c.run == run))
+        delete_rows(connection, self._tables.conflicts, {"run": run})
 
     def keep_conflicts(self, run: str, conflicts: Iterable[Conflict]) -> None:
         """Add conflicts between patches of a batch. Idempotent."""
         table = self._tables.conflicts
         with self._write(run=run) as connection:
             for one in conflicts:
-                key = (table.c.run == run, table.c.batch == one.batch, table.c.tasks == one.tasks)
-                connection.execute(table.delete().where(*key))
-                values = {"run": run, "batch": one.batch, "tasks": one.tasks, "files": one.files}
-                connection.execute(table.insert(), values)
+                key = {"run": run, "batch": one.batch, "tasks": one.tasks}
+                delete_rows(connection, table, key)
+                insert_row(connection, table, {**key, "files": one.files})
 
     def keep_branch(self, name: str, *, commit: str | None = None, pushed: str | None = None) -> None:
         """Store the commit that a branch was set to, or the one that was pushed."""
@@ -328,22 +317,18 @@ class Store(StoreReader):
     def _keep_branch(self, connection: "Connection", name: str, values: Mapping[str, str]) -> None:
         """Insert or update a branch; another run may do so at the same time."""
         key = {"repository": self.repository, "name": name}
-        insert = self._insert(self._tables.branches).values(**key, **values)
-        connection.execute(insert.on_conflict_do_update(index_elements=list(key), set_=dict(values)))
+        upsert_row(connection, self._tables.branches, key, values)
 
     def forget_branch(self, name: str) -> None:
         """Remove a branch that does not exist any more."""
-        table = self._tables.branches
+        key = {"repository": self.repository, "name": name}
         with self._write(run=self.acting_on) as connection:
-            connection.execute(
-                table.delete().where(table.c.name == name, table.c.repository == self.repository)
-            )
+            delete_rows(connection, self._tables.branches, key)
 
     def forget_run(self, run: str) -> None:
         """Remove a run and everything stored with it, except its branches."""
-        runs = self._tables.runs
         with self._write() as connection:
-            connection.execute(runs.delete().where(runs.c.id == run))
+            delete_rows(connection, self._tables.runs, {"id": run})
 
     def keep_pull_request(self, run: str, request: PullRequest) -> None:
         """Store the pull request of a task, or of several: those that it had before have none any more."""
@@ -359,19 +344,17 @@ class Store(StoreReader):
         }
         with self._write(run=run) as connection:
             if part:
-                left = tasks.update().where(tasks.c.run == run, tasks.c.request_part == part)
-                connection.execute(left.values(dict.fromkeys(values)))
+                update_rows(connection, tasks, {"run": run, "request_part": part}, dict.fromkeys(values))
             for task in request.every_task:
-                own = tasks.update().where(tasks.c.run == run, tasks.c.task == task)
-                connection.execute(own.values(values))
+                update_rows(connection, tasks, {"run": run, "task": task}, values)
 
     def keep_shared_branches(self, run: str, branches: Sequence[SharedBranch]) -> None:
         """Store the shared branches of a run, before any of them is pushed; those of before are forgotten."""
         table = self._tables.shared_branches
         with self._write(run=run) as connection:
-            connection.execute(table.delete().where(table.c.run == run))
+            delete_rows(connection, table, {"run": run})
             for branch in branches:
-                connection.execute(table.insert().values(run=run, **shared_branch_values(branch)))
+                insert_row(connection, table, {"run": run, **shared_branch_values(branch)})
 
     def keep_events(self, run: str, records: Sequence[Mapping[str, object]]) -> None:
         """Append events. They are visible at once and survive this process, but not a loss of power."""
@@ -382,4 +365,4 @@ class Store(StoreReader):
                 for number, record in enumerate(records, first)
             ]
             if rows:
-                connection.execute(self._tables.events.insert(), rows)
+                insert_rows(connection, self._tables.events, rows)
