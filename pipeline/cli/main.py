@@ -5,17 +5,8 @@ from typing import Any
 
 import click
 
-from pipeline.cli.commands.agents import agents
-from pipeline.cli.commands.clean import clean
-from pipeline.cli.commands.convert import convert
-from pipeline.cli.commands.lock import lock
-from pipeline.cli.commands.publish import publish
-from pipeline.cli.commands.report import report
-from pipeline.cli.commands.resume import cancel, resume, retry
-from pipeline.cli.commands.serve import serve
-from pipeline.cli.commands.show import diff, logs, patches, runs, status
-from pipeline.cli.commands.tick import tick
-from pipeline.cli.commands.trust import trust
+from pipeline.cli.command_list import COMMANDS, EXAMPLES, RUN_OPTIONS
+from pipeline.cli.help import LazyGroup, OptionGroups
 from pipeline.cli.options import (
     database_option,
     plan_arguments,
@@ -32,7 +23,7 @@ from tasks.errors import PatchyardError, first_error
 from tasks.text import printable
 
 
-class ErrorReportingGroup(click.Group):
+class ErrorReportingGroup(LazyGroup):
     """Command group that prints expected errors as one sentence and exits with their exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
@@ -94,6 +85,8 @@ def _print_error(error: PatchyardError) -> None:
 
 @click.group(
     cls=ErrorReportingGroup,
+    commands_by_group=COMMANDS,
+    examples=EXAMPLES,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(package_name="patchyard")
@@ -107,7 +100,7 @@ def main() -> None:
     configure_streams()
 
 
-@main.command()
+@click.command(cls=OptionGroups, option_groups=RUN_OPTIONS)
 @plan_arguments
 @repo_option
 @database_option
@@ -153,7 +146,7 @@ def run(  # noqa: PLR0913 - the command's own parameters
     exit_with(run_plan(call, as_json=as_json))
 
 
-@main.command()
+@click.command()
 @plan_arguments
 @repo_option
 @reading_options
@@ -192,11 +185,3 @@ def check(  # noqa: PLR0913 - the options of a command
     exit_with(
         check_plan(path, repo, environment(), flags=flags, as_json=as_json, graph=shown, prompt_of=prompt_of)
     )
-
-
-for command in (
-    *(status, logs, diff, patches, publish, runs, agents),
-    *(resume, retry, cancel),
-    *(clean, convert, report, lock, serve, tick, trust),
-):
-    main.add_command(command)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import click
 import pytest
 from project import Project
 from sqlalchemy import create_engine, inspect, text
@@ -18,10 +19,12 @@ PASSWORD = "hunter2-correct-horse"
 
 
 def test_all_commands_that_open_the_store_have_the_option() -> None:
+    context = click.Context(cli.main)
     commands = {
         name
-        for name, command in cli.main.commands.items()
-        if any("--database" in parameter.opts for parameter in command.params)
+        for name in cli.main.list_commands(context)
+        if (command := cli.main.get_command(context, name))
+        and any("--database" in parameter.opts for parameter in command.params)
     }
     assert commands == STORES
 

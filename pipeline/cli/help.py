@@ -1,0 +1,110 @@
+"""How commands and their options are listed: in groups, with whole summaries and examples."""
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from importlib import import_module
+from types import MappingProxyType
+from typing import Any
+
+import click
+
+OTHER = "Other options"
+WIDE = 1000
+"""Characters that a summary may have: it is wrapped, not cut."""
+
+
+class HelpGroup(StrEnum):
+    """What a command is for: the heading that it is listed below."""
+
+    RUN = "Run plans"
+    LOOK = "Look at runs"
+    PUBLISH = "Publish"
+    HOUSE = "Keep house"
+
+
+class LazyGroup(click.Group):
+    """A group of commands that imports a command when it is asked for.
+
+    Args:
+        commands_by_group: Where each command is, as `module:name`, by its name and below its heading.
+        examples: Command lines with what they do, by the name of the command; those of `""` are of the group.
+    """
+
+    def __init__(
+        self,
+        *arguments: Any,  # noqa: ANN401 - click's own signature
+        commands_by_group: Mapping[HelpGroup, Mapping[str, str]] = MappingProxyType({}),
+        examples: Mapping[str, Sequence[tuple[str, str]]] = MappingProxyType({}),
+        **options: Any,  # noqa: ANN401 - likewise
+    ) -> None:
+        super().__init__(*arguments, **options)
+        self.commands_by_group = commands_by_group
+        self.examples = examples
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's own signature
+        """Return the names of the commands, as they are listed."""
+        return [name for named in self.commands_by_group.values() for name in named]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command, imported now; `None` if there is none of this name."""
+        for named in self.commands_by_group.values():
+            if place := named.get(cmd_name):
+                module, _, name = place.partition(":")
+                command: click.Command = getattr(import_module(module), name)
+                command.epilog = command.epilog or epilog(self.examples.get(cmd_name, ()))
+                return command
+        return super().get_command(ctx, cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands below their headings, each with its whole summary."""
+        for group, named in self.commands_by_group.items():
+            rows = [
+                (name, command.get_short_help_str(WIDE))
+                for name in named
+                if (command := self.get_command(ctx, name)) and not command.hidden
+            ]
+            if rows:
+                with formatter.section(group):
+                    formatter.write_dl(rows)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples of the group."""
+        self.epilog = self.epilog or epilog(self.examples.get("", ()))
+        super().format_epilog(ctx, formatter)
+
+
+def epilog(examples: Sequence[tuple[str, str]]) -> str | None:
+    """Return the text of examples, which click does not wrap; `None` without any."""
+    if not examples:
+        return None
+    width = max(len(line) for line, _ in examples)
+    return "\n".join(["\b", "Examples:", *(f"  {line:{width}}  {what}".rstrip() for line, what in examples)])
+
+
+class OptionGroups(click.Command):
+    """A command whose options are listed in groups.
+
+    Args:
+        option_groups: The names of the parameters below each heading; others are below `OTHER`.
+    """
+
+    def __init__(
+        self,
+        *arguments: Any,  # noqa: ANN401 - click's own signature
+        option_groups: Mapping[str, Sequence[str]] = MappingProxyType({}),
+        **options: Any,  # noqa: ANN401 - likewise
+    ) -> None:
+        super().__init__(*arguments, **options)
+        self.option_groups = option_groups
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options below their headings."""
+        options = (item for item in self.get_params(ctx) if isinstance(item, click.Option))
+        records = {item.name or "": record for item in options if (record := item.get_help_record(ctx))}
+        for title, names in self.option_groups.items():
+            if rows := [records.pop(name) for name in names if name in records]:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+        if records:
+            with formatter.section(OTHER):
+                formatter.write_dl(list(records.values()))
