@@ -21,20 +21,26 @@ from pipeline.events import (
     as_json,
     local_time,
 )
-from tasks.model import Outcome, Status
-from tasks.text import dollars, plural, printable
+from pipeline.verdict.model import Kind, Verdict, conflict_words, late_tasks
+from pipeline.verdict.reason import failing_line
+from pipeline.verdict.words import label, lines_words, text_lines
+from tasks.model import Outcome, RunStatus, Status
+from tasks.text import dollars, first_line, plural, printable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 STYLES = {
-    Status.CHANGED: "green",
-    Status.UNCHANGED: "dim",
-    Status.FAILED: "red",
-    Status.TIMED_OUT: "red",
-    Status.SKIPPED: "yellow",
-    Status.CANCELLED: "magenta",
+    Kind.CHANGED: "green",
+    Kind.UNCHANGED: "dim",
+    Kind.CONFLICT: "red",
+    Kind.FAILED: "red",
+    Kind.TIMED_OUT: "red",
+    Kind.SKIPPED: "yellow",
+    Kind.CANCELLED: "magenta",
+    Kind.LEFT_OUT: "dim",
 }
+VERDICT_STYLES = {RunStatus.SUCCEEDED: "bold green", RunStatus.FAILED: "bold red"}
 PLAIN_WIDTH = 120
 """Width, in characters, of a table that is not written to a terminal."""
 
@@ -67,30 +73,15 @@ def headline(outcome: Outcome) -> str:
 
 
 def reason(outcome: Outcome) -> str:
-    """Return why a task did not succeed, as one line: with what it printed last, which says what went wrong."""
-    first, *rest = (outcome.error or "").splitlines() or [""]
-    last = next((line.strip() for line in reversed(rest) if line.strip()), "")
-    return f"{first}: {last}" if last else first
+    """Return why a task did not succeed, as one line: with the line of its output that says what went wrong."""
+    first, _, rest = (outcome.error or "").partition("\n")
+    return f"{first}: {failing_line(outcome.error)}" if rest.strip() else first
 
 
-def _status(outcome: Outcome) -> str:
-    words = str(outcome.status).replace("_", " ")
+def _status(outcome: Outcome, kind: Kind | None = None) -> str:
+    words = label(kind or str(outcome.status))
     words += f" after {outcome.rounds} tries" if outcome.rounds > 1 else ""
     return f"{words}, cached" if outcome.cached else words
-
-
-def figure(finished: RunFinished) -> str:
-    """Return the number of tasks, the wall time, the speedup and the pool use as one sentence."""
-    ran = [outcome for outcome in finished.outcomes if outcome.worktree]
-    if not ran and (cached := [outcome for outcome in finished.outcomes if outcome.cached]):
-        return f"{plural(len(cached), 'task')} from the cache in {finished.seconds:.1f} s"
-    sentence = f"{plural(len(ran), 'task')} in {finished.seconds:.1f} s"
-    if not ran:
-        return sentence
-    agents = f"; agents: {finished.usage}" if finished.usage else ""
-    places = round(finished.speedup / finished.efficiency) if finished.efficiency else 1
-    faster = f"{finished.speedup:.1f} times faster than one by one, " if finished.speedup > 1 else ""
-    return f"{sentence}: {faster}{finished.efficiency * 100:.0f} % of a pool of {places}{agents}"
 
 
 def _exit_code(code: int | None) -> str:
@@ -200,46 +191,66 @@ def table(
     return shown
 
 
-def outcome_table(outcomes: Sequence[Outcome], links: dict[str, str] | None = None) -> "RenderableType":
-    """Return the outcomes of a run as a table; `links` are the URLs of pull requests by task."""
-    links = links or {}
-    costs = {outcome.task: dollars(outcome.cost) for outcome in outcomes if outcome.cost is not None}
+def outcome_table(verdict: Verdict) -> "RenderableType":
+    """Return the outcomes of a run as a table."""
+    outcomes, kinds = verdict.outcomes, verdict.kinds
+    costs = any(outcome.cost is not None for outcome in outcomes)
     tokens = any(outcome.tokens for outcome in outcomes)
+    lines = any(outcome.added is not None for outcome in outcomes)
     rows = [
         (
             outcome.task,
             outcome.title,
-            _status(outcome),
+            _status(outcome, kinds[outcome.task]),
             f"{outcome.seconds:.1f} s" if outcome.worktree else "",
             outcome.worktree or "",
             str(len(outcome.files)) if outcome.files else "",
-            *([costs.get(outcome.task, "")] if costs else []),
+            *([lines_words((outcome.added, outcome.removed))] if lines else []),
+            *(["" if outcome.cost is None else dollars(outcome.cost)] if costs else []),
             *([str(outcome.tokens)] if tokens else []),
-            links.get(outcome.task) or outcome.branch or (outcome.error or "").partition("\n")[0],
+            _result(verdict, outcome),
         )
         for outcome in outcomes
     ]
     return table(
         (
             *("task", "title", "status", "time", "worktree", "files"),
+            *(["lines"] if lines else []),
             *(["cost"] if costs else []),
             *(["tokens"] if tokens else []),
             "branch, pull request or reason",
         ),
         rows,
-        style=lambda number: STYLES[outcomes[number].status],
+        style=lambda number: STYLES[kinds[outcomes[number].task]],
     )
 
 
+def _result(verdict: Verdict, outcome: Outcome) -> str:
+    """Return where the result of a task is, or why it has none; of a conflict both."""
+    request = verdict.links.get(outcome.task)
+    where = request.url if request else outcome.branch or first_line(outcome.error or "")
+    conflict = late_tasks(verdict.conflicts).get(outcome.task)
+    return f"{where}: {conflict_words(conflict)}" if conflict else where
+
+
 def summary(finished: RunFinished) -> "RenderableType":
-    """Return the summary of a run: the table of outcomes, the errors of failed tasks, and the figures."""
+    """Return the end of a run: the table, what failed tasks printed last, and the verdict."""
     from rich.console import Group  # noqa: PLC0415 - slow to import, and only needed here
 
-    parts: list[RenderableType] = [_plain(""), outcome_table(finished.outcomes)]
+    verdict = finished.verdict
+    parts: list[RenderableType] = [_plain(""), outcome_table(verdict)]
     for outcome in finished.outcomes:
         first, _, rest = (outcome.error or "").partition("\n")
         if rest and outcome.status is not Status.CANCELLED:
             indented = "\n".join(f"  {text}" for text in rest.splitlines())
             parts.append(_plain(f"\ntask {outcome.task}: {first}\n{indented}"))
-    parts.append(_plain(f"\n{figure(finished)}"))
-    return Group(*parts)
+    return Group(*parts, _plain(""), verdict_block(verdict))
+
+
+def verdict_block(verdict: Verdict) -> "RenderableType":
+    """Return the last lines about a run: the verdict, why tasks failed, what helps now, and the figure."""
+    from rich.text import Text  # noqa: PLC0415 - slow to import, and only needed here
+
+    first, *rest = map(printable, text_lines(verdict))
+    head = Text(first, style=VERDICT_STYLES.get(verdict.status, "bold"))
+    return Text("\n", end="\n").join([head, *map(Text, rest)])

@@ -6,12 +6,14 @@ The fields of an event in JSON are a public interface, documented in docs/output
 import json
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
+from pipeline.verdict.model import Verdict
+from pipeline.verdict.words import as_fields
 from tasks.groups import GroupUsage
 from tasks.model import NATIVE, Conflict, Outcome, PullRequest, RunStatus
 from tasks.usage import NO_USAGE, Usage
@@ -179,7 +181,9 @@ class RunFinished(Event):
     """The run is over. `seconds` is its wall time without publishing; `efficiency` is 0 to 1.
 
     `usage` is what all calls of its agents used, also those of attempts that failed, and `groups` those of each
-    batch or group.
+    batch or group. `conflicts` are those between its patches, `requests` its pull requests, `unpublished` the
+    tasks whose changes are not in one, `left_out` those that the plan asks not to run, and `publishes` says
+    whether it was to be published.
     """
 
     run: str
@@ -190,6 +194,29 @@ class RunFinished(Event):
     outcomes: tuple[Outcome, ...]
     usage: Usage = NO_USAGE
     groups: tuple[GroupUsage, ...] = ()
+    conflicts: tuple[Conflict, ...] = ()
+    requests: tuple[PullRequest, ...] = ()
+    unpublished: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    publishes: bool = False
+
+    @property
+    def verdict(self) -> Verdict:
+        """How the run went, in words and figures."""
+        return Verdict(
+            run=self.run,
+            status=self.status,
+            outcomes=self.outcomes,
+            conflicts=self.conflicts,
+            requests=self.requests,
+            unpublished=self.unpublished,
+            left_out=self.left_out,
+            seconds=self.seconds,
+            speedup=self.speedup,
+            efficiency=self.efficiency,
+            usage=self.usage,
+            publishes=self.publishes,
+        )
 
 
 NAMES = {
@@ -234,6 +261,8 @@ def outcome_fields(outcome: Outcome) -> dict[str, object]:
         "error": outcome.error,
         "cached": outcome.cached,
         "rounds": outcome.rounds,
+        "added": outcome.added,
+        "removed": outcome.removed,
         **usage_fields(outcome.usage),
         **({} if outcome.said is None else {"said": outcome.said}),
     }
@@ -243,35 +272,41 @@ def as_record(event: Event) -> dict[str, object]:
     """Return the JSON object of an event as a mapping, with `event` and `time` first."""
     record: dict[str, object] = {"event": NAMES[type(event)], "time": timestamp(event.time)}
     for item in fields(event):
-        value = getattr(event, item.name)
-        match value:
-            case datetime():
-                continue
-            case Outcome():
-                record |= outcome_fields(value)
-            case Conflict():
-                record |= {
-                    "batch": value.batch,
-                    "tasks": list(value.tasks),
-                    "files": list(value.files),
-                    "message": str(value),
-                }
-            case PullRequest():
-                record |= {field.name: getattr(value, field.name) for field in fields(value)}
-                record["tasks"] = list(value.every_task)
-            case Usage():
-                record |= {"cost": None, "tokens": {}} | usage_fields(value)
-            case tuple() if item.name == "groups":
-                record["groups"] = [
-                    {"number": one.number, "title": one.title, **usage_fields(one.usage)} for one in value
-                ]
-            case tuple():
-                record[item.name] = [outcome_fields(outcome) for outcome in value]
-            case float():
-                record[item.name] = round(value, 4)
-            case _:
-                record[item.name] = value
+        record |= _fields_of(item.name, getattr(event, item.name))
+    if isinstance(event, RunFinished):
+        record |= as_fields(event.verdict)
     return record
+
+
+def _fields_of(name: str, value: object) -> dict[str, object]:  # noqa: PLR0911 - one return per type
+    """Return the fields in JSON of a field of an event; those of a verdict are its own."""
+    match value:
+        case Outcome():
+            return outcome_fields(value)
+        case Conflict():
+            tasks, files = list(value.tasks), list(value.files)
+            return {"batch": value.batch, "tasks": tasks, "files": files, "message": str(value)}
+        case PullRequest():
+            own = {field.name: getattr(value, field.name) for field in fields(value)}
+            return own | {"tasks": list(value.every_task)}
+        case Usage():
+            return {"cost": None, "tokens": {}} | usage_fields(value)
+        case tuple():
+            return {name: [_LISTS[name](one) for one in value]} if name in _LISTS else {}
+        case float():
+            return {name: round(value, 4)}
+        case _:
+            return {} if name == "time" else {name: value}
+
+
+def _group_fields(group: GroupUsage) -> dict[str, object]:
+    return {"number": group.number, "title": group.title, **usage_fields(group.usage)}
+
+
+_LISTS: Mapping[str, Callable[[Any], dict[str, object]]] = {
+    "outcomes": outcome_fields,
+    "groups": _group_fields,
+}
 
 
 def as_json(event: Event) -> str:

@@ -358,7 +358,7 @@ class Outcome:
     its agent, or its commands, were run with the verification after them, in the last attempt. `start` is the
     commit that the task started from, `commit` its own (only when it changed something and succeeded).
     `said` is the last message of its agent. `cached` says that nothing of it ran again, since the place where
-    it runs had its result.
+    it runs had its result. `added` and `removed` count the lines of its patch; `None` where that is not known.
     """
 
     task: str
@@ -381,6 +381,8 @@ class Outcome:
     rounds: int = 1
     tokens: Tokens = NO_TOKENS
     said: str | None = None
+    added: int | None = None
+    removed: int | None = None
 
     @property
     def succeeded(self) -> bool:

@@ -26,6 +26,7 @@ from pipeline.live.screen import Screen, is_able
 from pipeline.live.signs import Signs
 from pipeline.live.tails import Output, Tails
 from pipeline.run.paths import log_path
+from pipeline.verdict.model import Kind
 from tasks.model import Outcome
 from tasks.text import printable
 
@@ -156,7 +157,7 @@ class LiveTable:
 def _style(event: Event) -> Style:
     match event:
         case TaskFinished(outcome=outcome):
-            return Style(STYLES.get(outcome.status, ""))
+            return Style(STYLES[Kind(outcome.status)])
         case Notice(level=level):
             return LEVELS.get(level, Style.PLAIN)
         case ConflictFound():

@@ -235,7 +235,20 @@ class ImportedRun:
             rounds=task.rounds,
             tokens=task.tokens,
             said=task.said,
+            added=_line_count(task.added),
+            removed=_line_count(task.removed),
         )
+
+
+def _line_count(number: int | None) -> int | None:
+    """Return a number of lines of a patch.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if number is not None and not 0 <= number <= MOST_LINES:
+        raise ValueError(f"{number} is not a valid number of lines")
+    return number
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +293,10 @@ class _ValidTask:
             worktree=outcome.worktree,
             start=outcome.start,
         )
+
+
+MOST_LINES = 2**53
+"""More than any patch has; a database takes no number far above it."""
 
 
 class _CommitWriter:

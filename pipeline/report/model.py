@@ -141,6 +141,8 @@ class TaskPart:
     pull_request: RequestPart | None = None
     group: str = ""
     left_out: bool = False
+    added: int | None = None
+    removed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +293,8 @@ def _task(item: StoredTask, inputs: InputHashes | None, steps: Iterable[StoredSt
         rounds=outcome.rounds,
         tokens=outcome.tokens,
         said=outcome.said,
+        added=outcome.added,
+        removed=outcome.removed,
         files=outcome.files,
         patch=f"{outcome.task}.patch" if is_stored else None,
         branch=outcome.branch,

@@ -18,7 +18,7 @@ from pipeline.store.store import Store
 from tasks.conflicts import OnConflict
 from tasks.errors import PatchyardError, first_error
 from tasks.groups import usage_of_groups
-from tasks.model import Mode, Outcome, Request, RunStatus, Status
+from tasks.model import Conflict, Mode, Outcome, Request, RunStatus, Status
 from tasks.schedule import is_done, ready
 
 
@@ -63,6 +63,7 @@ class _Flow:
         self._announced = False
         self._failed_fast: str | None = None  # the task whose failure ended the run
         self._failure: PatchyardError | None = None
+        self._conflicts: list[Conflict] = []
 
     async def begin(self) -> None:
         """Notify the listener that the run starts, and check who owns the branches that exist."""
@@ -170,6 +171,7 @@ class _Flow:
     async def _close_batch(self, batch: BatchSpec, result: BatchResult) -> None:
         """Let the batches that build on one start from its merged patches, and report conflicts."""
         self._context.bases.keep(batch.batch, result)
+        self._conflicts += result.conflicts
         if result.conflicts:
             await self._context.recorder.call(Store.keep_conflicts, self._context.run.id, result.conflicts)
         for conflict in result.conflicts:
@@ -231,6 +233,9 @@ class _Flow:
             outcomes=outcomes,
             usage=self._context.budget.total,
             groups=usage_of_groups(self._context.plan, outcomes),
+            conflicts=tuple(self._conflicts),
+            unpublished=tuple(outcome.task for outcome in outcomes if outcome.commit),
+            left_out=tuple(spec.id for spec in self._context.tasks if spec.task.is_left_out),
         )
 
     async def _close(self, finished: RunFinished) -> None:
@@ -261,4 +266,4 @@ class _Flow:
             stopped = self._context.control.request is Request.STOP
             return RunStatus.INTERRUPTED if stopped else RunStatus.CANCELLED
         done = all(is_done(spec.task, self._context.outcomes[spec.id]) for spec in self._context.tasks)
-        return RunStatus.SUCCEEDED if done else RunStatus.FAILED
+        return RunStatus.SUCCEEDED if done and not self._conflicts else RunStatus.FAILED

@@ -14,6 +14,8 @@ from pipeline.run.results.commits import commit_message, signature
 from pipeline.store.store import Store
 from tasks.keys import InputHashes
 from tasks.model import Outcome, Status
+from tasks.patch_data import InlineData
+from tasks.patch_lines import count_lines
 
 TRIES = 10
 PAUSE = 0.1
@@ -64,7 +66,7 @@ async def conclude(context: RunContext, spec: TaskSpec, result: TaskResult) -> O
         StoreError: It cannot be stored.
     """
     with CancelScope(shield=True):
-        outcome = result.outcome
+        outcome = await _with_lines(result.outcome)
         if result.start:
             outcome = await _commit(context, spec, result.start, outcome)
         seconds = None if result.began is None else perf_counter() - result.began
@@ -74,6 +76,16 @@ async def conclude(context: RunContext, spec: TaskSpec, result: TaskResult) -> O
         context.outcomes[spec.id] = outcome
         context.listener.notify(TaskFinished(outcome=outcome))
     return outcome
+
+
+async def _with_lines(outcome: Outcome) -> Outcome:
+    """Return an outcome with the numbers of lines that its patch adds and removes."""
+    if outcome.patch is None:
+        return outcome
+    diff = outcome.patch.diff
+    is_small = isinstance(diff, InlineData)  # in memory: a thread would take longer
+    added, removed = count_lines(diff) if is_small else await to_thread.run_sync(count_lines, diff)
+    return replace(outcome, added=added, removed=removed)
 
 
 async def _commit(context: RunContext, spec: TaskSpec, start: StartPoint, outcome: Outcome) -> Outcome:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # not in typeshed
 
-from pipeline.console import figure
 from pipeline.events import RunFinished
+from pipeline.verdict.model import Verdict
+from pipeline.verdict.words import as_fields, figure, figures, headline
 from tasks.errors import PatchyardError
-from tasks.model import Outcome, PullRequest, Status
-from tasks.text import first_line, plural
+from tasks.text import plural
 
 if TYPE_CHECKING:
     from urllib3 import PoolManager
@@ -30,9 +30,6 @@ ATTEMPT_TIMEOUT = 10.0
 TOO_MANY, FIRST_SERVER_ERROR, REDIRECTS = 429, 500, range(300, 400)
 MAX_LISTED = 10
 """Number of tasks, and of pull requests, that the text lists; the rest are counted."""
-LONGEST_ERROR = 200
-"""Characters."""
-FAILED_STATUSES = frozenset({Status.FAILED, Status.TIMED_OUT})
 _SLACK_ESCAPES = str.maketrans({"<": "\u2039", ">": "\u203a"})
 """In Slack, angle brackets mention users and channels, which the title of a task must not do.
 
@@ -51,7 +48,6 @@ class Notification:
     finished: RunFinished
     title: str
     plan: str
-    requests: Sequence[PullRequest] = ()
     unpublished: int = 0
 
     @property
@@ -67,54 +63,41 @@ class Notification:
             "seconds": round(finished.seconds, 3),
             "speedup": round(finished.speedup, 4),
             "efficiency": round(finished.efficiency, 4),
-            "counts": {str(status): number for status, number in self._counts.items()},
+            **as_fields(self._verdict),
             "failed": [
-                {"task": outcome.task, "title": outcome.title, "error": _short_error(outcome)}
-                for outcome in self._failed
+                {"task": one.task, "title": one.title, "kind": str(one.kind), "error": one.why}
+                for one in self._verdict.troubles
             ],
             "unpublished": self.unpublished,
             "pull_requests": [
                 {"task": request.task, "number": request.number, "url": request.url, "action": request.action}
-                for request in self.requests
+                for request in self.finished.requests
             ],
         }
 
     @property
     def text(self) -> str:
-        """The text: one line for the run, then one per failed task and one per pull request."""
-        counts = ", ".join(f"{number} {_label(status)}" for status, number in self._counts.items())
-        name = " ".join((self.title or self.plan).split())
-        lines = [f"{name}: {self.finished.status}. {figure(self.finished)} ({counts or 'no task'})"]
-        lines += _limited([f"{one.task} {one.title}: {_short_error(one)}" for one in self._failed], "task")
-        lines += _limited([f"{one.task} #{one.number} {one.url}" for one in self.requests], "pull request")
+        """The text: the verdict, then a line per failed task and per pull request, and the figure."""
+        name, verdict = " ".join((self.title or self.plan).split()), self._verdict
+        lines = [f"{name}: {headline(verdict)}"]
+        lines += _limited([f"{one.task} {one.title}: {one.why}" for one in verdict.troubles], "task")
+        requests = self.finished.requests
+        lines += _limited([f"{one.task} #{one.number} {one.url}" for one in requests], "pull request")
         if self.unpublished:
             lines.append(f"{plural(self.unpublished, 'task')} could not be published")
+        lines.append("; ".join(filter(None, (figure(verdict), figures(verdict)))))
         lines.append(f"run {self.finished.run}")
         return "\n".join(lines).translate(_SLACK_ESCAPES)
 
     @property
-    def _failed(self) -> list[Outcome]:
-        return [outcome for outcome in self.finished.outcomes if outcome.status in FAILED_STATUSES]
-
-    @property
-    def _counts(self) -> dict[Status, int]:
-        found = [outcome.status for outcome in self.finished.outcomes]
-        return {status: found.count(status) for status in Status if status in found}
+    def _verdict(self) -> Verdict:
+        return self.finished.verdict
 
 
 def _limited(lines: Sequence[str], noun: str) -> list[str]:
     more = len(lines) - MAX_LISTED
     listed = [f"- {line}" for line in lines[:MAX_LISTED]]
     return [*listed, f"- and {plural(more, f'more {noun}')}"] if more > 0 else listed
-
-
-def _short_error(outcome: Outcome) -> str:
-    error = first_line(outcome.error or _label(outcome.status))
-    return error if len(error) <= LONGEST_ERROR else f"{error[:LONGEST_ERROR]}…"
-
-
-def _label(status: Status) -> str:
-    return str(status).replace("_", " ")
 
 
 def notify(

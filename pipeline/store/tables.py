@@ -97,6 +97,8 @@ class Tables:
         Column("output_tokens", BigInteger),
         Column("cached_tokens", BigInteger),
         Column("said", Text),
+        Column("added", BigInteger),
+        Column("removed", BigInteger),
     )
     attempts = Table(
         "attempts",

@@ -56,7 +56,7 @@ def test_every_line_has_the_documented_fields(many: Done) -> None:
     for record in many.records:
         assert set(record) == {"event", "time"} | page[record["event"]], record["event"]
         assert list(record)[:2] == ["event", "time"]
-    assert {record["event"] for record in many.records} == EVENTS - {"pull_request"}
+    assert {record["event"] for record in many.records} == EVENTS - {"pull_request", "notice"}
     for outcome in many.finished["outcomes"]:
         assert set(outcome) == page["outcome"]
 
@@ -114,7 +114,10 @@ def test_status_and_runs_print_the_documented_fields(many: Done, project: Projec
     (run,) = project.call("runs", "--json").expect(0).records
 
     assert list(run) == named_by("runs")
-    assert set(status) == {*run, "tasks", "conflicts", "attempts"}
+    assert set(status) == {*run, "tasks", "attempts", *documented()["verdict"], "cost", "tokens"}
+    assert {name: status[name] for name in documented()["verdict"]} == {
+        name: many.finished[name] for name in documented()["verdict"]
+    }
     fields = documented()["outcome"] | {"log", "pull_request"}
     assert [set(task) for task in status["tasks"]] == [fields] * len(MANY)
     assert [_without(task, "log", "pull_request") for task in status["tasks"]] == many.finished["outcomes"]

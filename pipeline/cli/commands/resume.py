@@ -2,7 +2,6 @@
 
 import sys
 import time
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,11 +15,12 @@ from pipeline.events import RunFinished
 from pipeline.run.call.plan_file import CallError
 from pipeline.run.stored.requests import request_stop, tasks_to_retry
 from pipeline.run.stored.status import RunStateError, current_status, is_dead, is_unpublished, plan_of
-from pipeline.store.records import Run, StoredTask
+from pipeline.run.stored.verdicts import stored_verdict
+from pipeline.store.records import Run
+from pipeline.verdict.model import Verdict
 from tasks.groups import usage_of_groups
 from tasks.model import Plan, Request, RunStatus
 from tasks.text import plural
-from tasks.usage import Usage, total
 
 POLL_INTERVAL = 0.1
 """Seconds between two checks whether a cancelled run has ended."""
@@ -83,14 +83,11 @@ def resume(  # noqa: PLR0913 - the command's own parameters
         ended = store.tasks(run.id)
         plan = plan_of(run)
         done = len(ended) == len(plan.tasks)
-        to_publish, spent = (
-            is_unpublished(store, run),
-            total(work.usage for work in store.work(run.id).values()),
-        )
+        to_publish, verdict = is_unpublished(store, run), stored_verdict(store, run, status)
     if status is RunStatus.SUCCEEDED and done and not to_publish:
         click.echo(f"run {run.id} is complete: nothing left to do", err=True)
         if as_json:
-            JsonLines(sys.stdout).notify(_finished(run, plan, ended, spent))
+            JsonLines(sys.stdout).notify(_finished(run, plan, verdict))
         return
     exit_with(
         resume_run(
@@ -107,18 +104,22 @@ def resume(  # noqa: PLR0913 - the command's own parameters
     )
 
 
-def _finished(run: Run, plan: Plan, ended: Iterable[StoredTask], spent: Usage) -> RunFinished:
-    """Return the event that ended a run which has finished; `spent` is what its agents used."""
-    outcomes = tuple(item.outcome for item in ended)
+def _finished(run: Run, plan: Plan, verdict: Verdict) -> RunFinished:
+    """Return the event that ended a run which has finished."""
     return RunFinished(
         run=run.id,
         status=run.status,
         seconds=run.seconds or 0.0,
         speedup=run.speedup or 0.0,
         efficiency=run.efficiency or 0.0,
-        outcomes=outcomes,
-        usage=spent,
-        groups=usage_of_groups(plan, outcomes),
+        outcomes=tuple(verdict.outcomes),
+        usage=verdict.usage,
+        groups=usage_of_groups(plan, verdict.outcomes),
+        conflicts=tuple(verdict.conflicts),
+        requests=tuple(verdict.requests),
+        unpublished=tuple(verdict.unpublished),
+        left_out=tuple(verdict.left_out),
+        publishes=verdict.publishes,
     )
 
 

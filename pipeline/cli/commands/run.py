@@ -27,6 +27,8 @@ from pipeline.run.execute import execute, recorder_for
 from pipeline.run.recording.recorder import EventWriter, Recorder
 from pipeline.run.stored.claim import as_published, claim_and_resume, with_remote, with_settings
 from pipeline.run.stored.open_store import open_store, repository_id
+from pipeline.run.stored.status import unpublished_tasks
+from pipeline.run.stored.verdicts import requests_of
 from pipeline.store.engine import VARIABLE
 from pipeline.store.records import Run, new_run_id
 from tasks.dialects.wording import nothing_to_start
@@ -163,8 +165,7 @@ def _execute_and_publish(
                         hint = f"`patchyard publish {run_id}` tries again"
                         failed = plural(failures, "task")
                         click.echo(f"patchyard: {failed} could not be published; {hint}", err=True)
-                elif unpublished := _unpublished_hint(finished):
-                    listener.notify(Notice(message=unpublished))
+                finished = _with_publication(recorder, finished, publishes=target is not None)
                 if warning := _send_notification(prepared, recorder, finished, failures):
                     listener.notify(Notice(message=warning, level="warning"))
                 listener.notify(replace(finished, time=now()))
@@ -183,14 +184,20 @@ def _is_resumable(finished: RunFinished) -> bool:
     return finished.status in {RunStatus.CANCELLED, RunStatus.INTERRUPTED}
 
 
-def _unpublished_hint(finished: RunFinished) -> str | None:
-    """Return how to publish a run that was not, or `None` if there is nothing to publish."""
-    if _is_resumable(finished):
-        return f"nothing was published; `patchyard resume {finished.run}` runs what is left"
-    if changed := [outcome for outcome in finished.outcomes if outcome.commit]:
-        hint = f"`patchyard publish {finished.run}` opens the pull requests"
-        return f"{plural(len(changed), 'branch')}, nothing published; {hint}"
-    return None
+def _with_publication(recorder: Recorder, finished: RunFinished, *, publishes: bool) -> RunFinished:
+    """Return the end of a run with its pull requests, and what is in none. Blocking."""
+    if (store := recorder.wait(0)) is None:
+        return finished
+    try:
+        unpublished, stored = unpublished_tasks(store, recorder.run), store.tasks(finished.run)
+    except PatchyardError:
+        return finished
+    return replace(
+        finished,
+        requests=requests_of(stored),
+        unpublished=tuple(one.task for one in finished.outcomes if one.task in unpublished),
+        publishes=publishes,
+    )
 
 
 def _send_notification(
@@ -208,12 +215,7 @@ def _send_notification(
 
     interrupt_on_sigterm()
     try:
-        store = recorder.wait(0)
-        stored = store.tasks(finished.run) if store else ()
-        requests = [
-            *{item.pull_request.key: item.pull_request for item in stored if item.pull_request}.values()
-        ]
-        end = Notification(finished, recorder.run.plan_title, recorder.run.plan_path, requests, unpublished)
+        end = Notification(finished, recorder.run.plan_title, recorder.run.plan_path, unpublished)
         notify(url, end, prepared.call.environ)
     except PatchyardError as error:
         return str(error)

@@ -14,14 +14,16 @@ from containers.filesystem import open_regular
 from containers.raw_log import raw_log_path
 from pipeline.cli.options import database_option, repo_option
 from pipeline.cli.process import environment, repository_and_store
-from pipeline.console import outcome_table, show, table
-from pipeline.events import outcome_fields, timestamp
+from pipeline.console import outcome_table, show, table, verdict_block
+from pipeline.events import outcome_fields, timestamp, usage_fields
 from pipeline.run.control import host_name
 from pipeline.run.paths import log_path, run_directory
 from pipeline.run.recording.prompts import read_prompts
 from pipeline.run.stored.status import current_status, is_dead, known_plan
+from pipeline.run.stored.verdicts import stored_verdict
 from pipeline.store.records import Run, StoredAttempt, StoredTask
 from pipeline.store.store import Store, UnknownRunError
+from pipeline.verdict.words import as_fields
 from pipeline.view.log_text import LogText
 from tasks.model import Patch, Status
 from tasks.text import printable
@@ -117,25 +119,17 @@ def status(run_name: str | None, repo: Path, *, as_json: bool) -> None:
     """
     with repository_and_store(repo) as (_, store):
         run = store.run(run_name)
-        stored = store.tasks(run.id)
+        verdict = stored_verdict(store, run, current_status(store, run, environment()))
         if as_json:
-            tasks = [_task_record(item) for item in stored]
-            conflicts = [
-                {"batch": item.batch, "tasks": list(item.tasks), "files": list(item.files)}
-                for item in store.conflicts(run.id)
-            ]
+            tasks = [_task_record(item) for item in store.tasks(run.id)]
             attempts = [_attempt_record(item) for item in store.attempts(run.id)]
-            record = {**_run_record(store, run), "tasks": tasks, "conflicts": conflicts, "attempts": attempts}
-            click.echo(json.dumps(record))
+            used = {"cost": None, "tokens": {}} | usage_fields(verdict.usage)
+            record = {**_run_record(store, run), "tasks": tasks, **as_fields(verdict), **used}
+            click.echo(json.dumps({**record, "attempts": attempts}))
             return
         title = run.plan_title or run.plan_path
-        click.echo(
-            printable(
-                f"run {run.id}: {title}: {current_status(store, run, environment())}, base {run.base[:12]}"
-            )
-        )
-        links = {item.outcome.task: item.pull_request.url for item in stored if item.pull_request}
-        show(outcome_table([item.outcome for item in stored], links), sys.stdout)
+        click.echo(printable(f"run {run.id}: {title}: {verdict.status}, base {run.base[:12]}"))
+        show(outcome_table(verdict), sys.stdout)
         for attempt in store.attempts(run.id):
             if attempt.status is None:
                 since = attempt.started_at.astimezone().isoformat(sep=" ", timespec="seconds")[11:19]
@@ -149,9 +143,11 @@ def status(run_name: str | None, repo: Path, *, as_json: bool) -> None:
             for conflict in found:
                 where = f"batch {conflict.batch}: " if has_batches else ""
                 click.echo(printable(f"{where}{conflict}"))
-        for item in stored:
-            if item.outcome.error and item.outcome.status not in {Status.SKIPPED, Status.CANCELLED}:
-                click.echo(printable(f"\ntask {item.outcome.task}: {item.outcome.error}"))
+        for outcome in verdict.outcomes:
+            if outcome.error and outcome.status not in {Status.SKIPPED, Status.CANCELLED}:
+                click.echo(printable(f"\ntask {outcome.task}: {outcome.error}"))
+        click.echo()
+        show(verdict_block(verdict), sys.stdout)
 
 
 def _has_batches(run: Run) -> bool:

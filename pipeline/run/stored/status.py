@@ -106,17 +106,28 @@ def is_kept(stored: StoredTask) -> bool:
 
 
 def is_unpublished(store: Store, run: Run) -> bool:
-    """Whether a run with `publish` has commits that are not on the forge, or not in their latest version."""
+    """Whether a run with `publish` has commits to publish that can be: see `unpublished_tasks`."""
     if not run.settings.publish:
         return False
+    left_out = {commit for one in store.shared_branches(run.id).values() for commit in one.left_out}
+    return any(commit not in left_out for commit in unpublished_tasks(store, run).values())
+
+
+def unpublished_tasks(store: Store, run: Run) -> Mapping[str, str]:
+    """Return the commits that are not on the forge, or not in their latest version, by task.
+
+    Those of pull requests that are merged, or that a person closed, are not to be published.
+    """
     pushed = {record.name: record.pushed for record in store.branches()}
     shared = store.shared_branches(run.id).values()
-    settled = {commit for one in shared for commit in one.left_out}
-    settled |= {commit for one in shared if pushed.get(one.branch) == one.tip for commit in one.commits}
-    left = [item for item in store.tasks(run.id) if item.outcome.commit]
-    left = [item for item in left if item.pull_request is None or item.pull_request.action not in DONE]
-    return any(
-        (item.pull_request is None and not any(item.outcome.commit in one.left_out for one in shared))
-        or (pushed.get(item.outcome.branch or "") != item.outcome.commit and item.outcome.commit not in settled)
-        for item in left
-    )
+    settled = {commit for one in shared if pushed.get(one.branch) == one.tip for commit in one.commits}
+    return {
+        item.outcome.task: commit
+        for item in store.tasks(run.id)
+        if (commit := item.outcome.commit)
+        and (item.pull_request is None or item.pull_request.action not in DONE)
+        and (
+            item.pull_request is None
+            or (pushed.get(item.outcome.branch or "") != commit and commit not in settled)
+        )
+    }

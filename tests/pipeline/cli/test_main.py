@@ -12,10 +12,6 @@ from emulator import Emulator
 from project import COMMAND, Project, meet, one_sentence, plan_text, wait_for
 from repositories import User, make_repository
 
-from pipeline.console import figure
-from pipeline.events import RunFinished
-from tasks.model import Outcome, RunStatus, Status
-
 GOOD = {"1.1": "touch a", "2.1": "touch b"}
 
 
@@ -168,14 +164,17 @@ def test_without_a_terminal_one_line_per_event_and_a_final_table(project: Projec
         " 1.1 run 1: touch a",
         "1.1 changed in ",
         "- 2.1 skipped: it builds on batch 1, and task 1.2 failed",
-        "1 branch, nothing published; `patchyard publish ",
     ):
         assert any(message in line for line in events), done.out
     table = lines[len(events) :]
     assert re.search(r"1\.2 +Do 1\.2 +failed", "\n".join(table))
     assert "  why" in table
-    last = r"2 tasks in \d+\.\d s: (\d+\.\d times faster than one by one, )?\d+ % of a pool of 2"
+    last = r"2 tasks in \d+\.\d s: (\d+\.\d times faster than one by one, )?\d+ % of a pool of 2; \+0 .0 lines"
     assert re.fullmatch(last, table[-1])
+    verdict, why, *commands = table[-6:-1]
+    assert re.fullmatch(r"failed: 1 changed, 1 failed \(1\.2\), 1 skipped, in \d+\.\d s", verdict)
+    assert why == "  1.2 Do 1.2: why"
+    assert [command.split()[1] for command in commands] == ["logs", "retry", "publish"]
     assert done.err == ""
 
 
@@ -186,28 +185,6 @@ def test_characters_outside_of_the_stream_encoding_are_escaped(project: Project)
 
     assert done.expect(1).out.count("\\u65e5\\u672c") >= 3
     assert " % of a pool of " in done.out
-
-
-@pytest.mark.parametrize(
-    ("speedup", "expected"),
-    [
-        (3.76, "2 tasks in 2.0 s: 3.8 times faster than one by one, 94 % of a pool of 4"),
-        (0.64, "2 tasks in 2.0 s: 16 % of a pool of 4"),
-    ],
-)
-def test_speedup_is_shown_only_if_there_is_one(speedup: float, expected: str) -> None:
-    ran = tuple(
-        Outcome(task, f"Do {task}", 1, Status.CHANGED, worktree=f"wt-{task[-1]}") for task in ("1.1", "1.2")
-    )
-    finished = RunFinished(
-        run="r-1",
-        status=RunStatus.SUCCEEDED,
-        seconds=2.0,
-        speedup=speedup,
-        efficiency=speedup / 4,
-        outcomes=ran,
-    )
-    assert figure(finished) == expected
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
@@ -317,14 +294,13 @@ def test_help_and_version(project: Project) -> None:
     assert re.fullmatch(r"patchyard, version \d+\.\d+\.\d+\n", project.call("--version").expect(0).out)
 
 
-def test_run_without_publish_prints_how_to_publish(project: Project) -> None:
+def test_run_without_publish_says_how_to_publish(project: Project) -> None:
     done = project.run(project.tasks(GOOD)).expect(0)
 
-    (notice,) = done.events("notice")
-    assert notice["level"] == "info"
-    assert notice["message"] == (
-        f"2 branches, nothing published; `patchyard publish {done.run}` opens the pull requests"
-    )
+    assert done.events("notice") == []
+    (finished,) = done.events("run_finished")
+    assert finished["unpublished"] == ["1.1", "2.1"]
+    assert [one["command"] for one in finished["commands"]] == [f"patchyard publish {done.run}"]
 
 
 def test_publish_without_a_token_fails_before_any_task(project: Project) -> None:

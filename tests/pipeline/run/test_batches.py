@@ -183,7 +183,7 @@ def test_conflict_is_reported_before_next_batch(project: Project) -> None:
 
 
 def test_keep_going_builds_on_patches_that_merge(project: Project) -> None:
-    done = project.run(project.tasks(CONFLICT), "--keep-going", "--on-conflict", "stop").expect(0)
+    done = project.run(project.tasks(CONFLICT), "--keep-going", "--on-conflict", "stop").expect(1)
 
     assert done.statuses["2.1"] == "changed"
     assert project.show("patchyard/demo/2.1:same.txt") == "one"

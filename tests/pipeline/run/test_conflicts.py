@@ -90,7 +90,7 @@ def test_stop_reports_the_conflict(project: Project) -> None:
     scripts = {"1.1": ADD, "1.2": ADD, "2.1": "touch more", "2.2": ADD}
     plan = project.tasks(scripts, batches={"1": "**On conflict:** stop", "2": "**Dependencies:** None"})
 
-    done = project.run(plan).expect(0)
+    done = project.run(plan).expect(1)
     again = project.run(plan, "--on-conflict", "rerun", "--no-cache").expect(0)
 
     (conflict,) = done.events("conflict")
@@ -108,7 +108,7 @@ def test_task_that_conflicts_again_is_reported(project: Project) -> None:
         # Each time it changes one more file, which another task has changed as well.
         "1.4": 'echo x >> "$SHARED/ran"; for n in a b c; do test -e $n || { echo 4 > $n; break; }; done',
     }
-    done = project.run(project.tasks(scripts)).expect(0)
+    done = project.run(project.tasks(scripts)).expect(1)
 
     assert [event["tasks"] for event in done.events("task_rerun")] == [["1.1"], ["1.2"]]
     (conflict,) = done.events("conflict")
@@ -296,7 +296,7 @@ def test_agent_is_not_called_again_when_the_budget_is_spent(asked: Project) -> N
     (asked.shared / "work").write_text(ADD + "; echo 'cost: 2.5'")
     with (asked.root / "patchyard.toml").open("a") as file:
         file.write('cost = "cost: (?P<cost>[0-9.]+)"\n')
-    done = asked.run(agents_plan(asked), "--budget", "4").expect(0)
+    done = asked.run(agents_plan(asked), "--budget", "4").expect(1)
 
     assert done.statuses == {"1.1": "changed", "1.2": "changed"}
     assert len(prompts(asked, "1.2")) == 1

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -70,7 +71,9 @@ def test_text_after_ctrl_c_names_outcomes(project: Project) -> None:
         done = started.done().expect(130)
 
     assert "interrupted: the running tasks are being ended, their patches are kept" in done.out
-    assert "nothing was published; `patchyard resume" in done.out
+    assert "cancelled: 1 changed, 3 cancelled, in " in done.out
+    assert re.search(r"  patchyard resume \S+ +runs what is left", done.out)
+    assert re.search(r"^1 of 4 tasks done in \d+\.\d s", done.out.splitlines()[-1])
     assert done.out.count("cancelled") >= 3
 
 

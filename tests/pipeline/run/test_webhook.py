@@ -83,10 +83,15 @@ def end(status: RunStatus = RunStatus.FAILED, **more: object) -> Notification:
         Outcome("2.1", "Never", 2, Status.SKIPPED),
     )
     finished = RunFinished(
-        run="r-1", status=status, seconds=2.5, speedup=1.6, efficiency=0.8, outcomes=outcomes
+        run="r-1",
+        status=status,
+        seconds=2.5,
+        speedup=1.6,
+        efficiency=0.8,
+        outcomes=outcomes,
+        requests=(PullRequest("1.1", 7, "https://github.test/pull/7", "b", "main"),),
     )
-    requests = [PullRequest("1.1", 7, "https://github.test/pull/7", "b", "main")]
-    return Notification(finished, "Two <greetings>", "plan.md", requests, **more)  # type: ignore[arg-type]  # its fields
+    return Notification(finished, "Two <greetings>", "plan.md", **more)  # type: ignore[arg-type]  # its fields
 
 
 def send(hook: Hook, notification: Notification | None = None) -> list[float]:
@@ -99,13 +104,16 @@ def send(hook: Hook, notification: Notification | None = None) -> list[float]:
 def test_the_body_has_a_text_and_the_facts(hook: Hook) -> None:
     assert send(hook, end(unpublished=2)) == []
     (body,) = map(json.loads, hook.bodies)
+    verdict = "failed: 1 changed, 1 failed (1.2), 1 timed out (1.3), 1 skipped, 1 published, in 2.5 s"
+    verdict = "failed: 1 changed, 1 failed (1.2), 1 timed out (1.3), 1 skipped, 1 published, in 2.5 s"
     figure = "3 tasks in 2.5 s: 1.6 times faster than one by one, 80 % of a pool of 2"
     assert body["text"].splitlines() == [
-        f"Two \u2039greetings\u203a: failed. {figure} (1 changed, 1 failed, 1 timed out, 1 skipped)",
-        "- 1.2 Fail: it broke \u2039b\u203a",
-        f"- 1.3 Wait: {'x' * 200}…",
+        f"Two \u2039greetings\u203a: {verdict}",
+        "- 1.2 Fail: log",
+        f"- 1.3 Wait: {'x' * 159}…",
         "- 1.1 #7 https://github.test/pull/7",
         "2 tasks could not be published",
+        figure,
         "run r-1",
     ]
     assert body["counts"] == {"changed": 1, "failed": 1, "timed_out": 1, "skipped": 1}
@@ -126,8 +134,8 @@ def test_failures_beyond_the_limit_are_counted(hook: Hook) -> None:
     )
     send(hook, Notification(finished, "", "plan.md"))
     lines = json.loads(hook.bodies[0])["text"].splitlines()
-    assert lines[0].startswith("plan.md: failed. 0 tasks in 1.0 s (30 failed)")
-    assert lines[-2:] == ["- and 20 more tasks", "run r"]
+    assert lines[0] == "plan.md: failed: 30 failed (1.1, 1.2, 1.3, 1.4, 1.5 and 25 more), in 1.0 s"
+    assert lines[-3:] == ["- and 20 more tasks", "0 tasks in 1.0 s", "run r"]
 
 
 def test_temporary_error_is_retried(hook: Hook) -> None:

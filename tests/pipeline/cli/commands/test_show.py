@@ -32,7 +32,7 @@ def test_status_shows_the_newest_run_or_one_by_id_prefix(project: Project, ended
 
     assert f"run {second.run}: Second: succeeded" in newest
     assert f"run {ended.run}: Demo: failed" in first
-    assert re.search(r"1\.3 +Do 1\.3 +failed +\d+\.\d s +wt-\d +1 +run step 1 `echo broken", first)
+    assert re.search(r"1\.3 +Do 1\.3 +failed +\d+\.\d s +wt-\d +1 +\+1 .0 +run step 1 `echo broken", first)
     assert "last words" in first
     both = project.call("status", "2").expect(2)
     assert re.fullmatch(r"patchyard: 2 matches 2 runs; use a longer prefix\n", both.err)

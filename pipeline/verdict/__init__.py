@@ -1,0 +1,1 @@
+"""How a run went: the one place that makes its verdict, counts, words and figures."""
