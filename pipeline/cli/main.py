@@ -18,6 +18,7 @@ from pipeline.cli.options import (
     setting_option,
 )
 from pipeline.cli.process import INTERRUPTED, configure_streams, discard_output, environment, exit_with
+from pipeline.config.files import ConfigFileError
 from pipeline.config.settings import SETTINGS
 from tasks.errors import PatchyardError, first_error
 from tasks.text import printable
@@ -76,7 +77,7 @@ def _after_from(error: RuntimeError) -> str:
 def _print_error(error: PatchyardError) -> None:
     from tasks.plan.parser import PlanError  # noqa: PLC0415 - only needed here
 
-    if isinstance(error, PlanError):
+    if isinstance(error, (PlanError, ConfigFileError)):
         for diagnostic in error.diagnostics:
             click.echo(printable(str(diagnostic)), err=True)
     else:

@@ -1,28 +1,24 @@
 """Where settings come from: flags > environment > the plan > the repository's file > the user's > defaults."""
 
-import difflib
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from containers.agents.builtin import Agent
-from containers.filesystem import read_small
-from pipeline.config.settings import SECTIONS, SETTINGS, Settings
+from pipeline.config.files import (
+    FILE,
+    ConfigError,
+    ConfigFileError,
+    SettingsFile,
+    read_repository_file,
+    read_settings_file,
+)
+from pipeline.config.settings import SETTINGS, Settings
 from tasks.dialects.dialect import ReadOptions
-from tasks.errors import PatchyardError
 from tasks.model import PlanSettings
 
-FILE = "patchyard.toml"
-MAX_FILE = 1 << 20
-"""A larger file, in bytes, is not read."""
-
-
-class ConfigError(PatchyardError):
-    """A setting is wrong; the message says where it was set."""
-
-    exit_code: ClassVar[int] = 2
+__all__ = ["FILE", "ConfigError", "ConfigFileError", "Origin", "Sources", "UnsetError", "load", "secret_values"]
 
 
 class UnsetError(ConfigError):
@@ -35,16 +31,26 @@ class UnsetError(ConfigError):
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a setting is set, for people, and its value as it is written there."""
+
+    where: str
+    value: object
+
+
+@dataclass(frozen=True, slots=True)
 class Sources:
     """The settings from outside the plan: those of flags and variables, and those of files.
 
     `file` has those of the repository, whose file is at `path`; `own` those of the user's own file.
+    `origins` says of each setting where it is set, with the highest precedence.
     """
 
     forced: Mapping[str, Any]
     file: Mapping[str, Any]
     path: Path
     own: Mapping[str, Any] = field(default_factory=dict)
+    origins: Mapping[str, "Origin"] = field(default_factory=dict)
 
     @property
     def agent(self) -> str | None:
@@ -91,7 +97,7 @@ def load(flags: Mapping[str, object], environ: Mapping[str, str], root: Path) ->
         root: The directory of `patchyard.toml`, or of `pyproject.toml` with `[tool.patchyard]`.
 
     Raises:
-        ConfigError: A value is wrong, or a name is unknown.
+        ConfigError: A value is wrong, or a name is unknown; all mistakes of files at once.
     """
     variables = {
         name: (value, f"the environment variable {SETTINGS[name].variable}")
@@ -100,15 +106,24 @@ def load(flags: Mapping[str, object], environ: Mapping[str, str], root: Path) ->
     named = {
         name: (value, SETTINGS[name].flag) for name, value in flags.items() if value is not None and value != ()
     }
-    forced = {name: _convert(name, value, where) for name, (value, where) in {**variables, **named}.items()}
-    path, file = _read_file(root)
+    given = {**variables, **named}
+    forced = {name: _convert(name, value, where) for name, (value, where) in given.items()}
+    file = read_repository_file(root)
     own_path = _own_file(environ)
-    own = _convert_table(_read_toml(own_path), own_path, "") if own_path and own_path.is_file() else {}
+    own = read_settings_file(own_path) if own_path and own_path.is_file() else SettingsFile(Path())
+    if mistakes := [*file.mistakes, *own.mistakes]:
+        raise ConfigFileError(mistakes)
     home = environ.get("HOME", "~")
-    for values, start in ((forced, Path()), (file, root), (own, Path(home))):
+    for values, start in ((forced, Path()), (file.values, root), (own.values, Path(home))):
         if isinstance(named_path := values.get("worktrees"), Path):
             values["worktrees"] = _absolute_path(named_path, start, home)
-    return Sources(forced, file, path, own)
+    origins = {**_origins_in(own), **_origins_in(file)}
+    origins |= {name: Origin(where, value) for name, (value, where) in given.items()}
+    return Sources(forced, file.values, file.path, own.values, origins)
+
+
+def _origins_in(file: SettingsFile) -> dict[str, Origin]:
+    return {name: Origin(f"{file.path}:{file.lines[name]}", value) for name, value in file.written.items()}
 
 
 def _own_file(environ: Mapping[str, str]) -> Path | None:
@@ -138,54 +153,6 @@ def _convert(name: str, value: object, where: str) -> object:
         return SETTINGS[name].convert(value)
     except ValueError as error:
         raise ConfigError(f"{where}: {error}") from None
-
-
-def _read_file(root: Path) -> tuple[Path, dict[str, Any]]:
-    """Return the repository's file, or the path that it would have, and its settings."""
-    path = root / FILE
-    if path.is_file():
-        return path, _convert_table(_read_toml(path), path, "")
-    project = root / "pyproject.toml"
-    if project.is_file():
-        table = _read_toml(project).get("tool", {})
-        if isinstance(table, dict) and isinstance(table.get("patchyard"), dict):
-            return project, _convert_table(table["patchyard"], project, "tool.patchyard.")
-    return path, {}
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(read_small(path, MAX_FILE).decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}") from None
-    except RecursionError:
-        raise ConfigError(f"{path}: it is nested too deeply") from None
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-
-
-def _convert_table(table: Mapping[str, Any], path: Path, prefix: str) -> dict[str, Any]:
-    found = {name: value for name, value in table.items() if name not in SECTIONS}
-    top_level = [name for name, item in SETTINGS.items() if not item.section and item.in_file]
-    _check_names(found, [*top_level, *SECTIONS], f"{path}: {prefix}")
-    keys = {name: prefix + name for name in found}
-    for table_name, names in SECTIONS.items():
-        inner = table.get(table_name, {})
-        if not isinstance(inner, dict):
-            raise ConfigError(f"{path}: {prefix}{table_name}: expected a table with {', '.join(names)}")
-        _check_names(inner, names, f"{path}: {prefix}{table_name}.")
-        keys |= {name: f"{prefix}{table_name}.{name}" for name in inner}
-        found |= inner
-    return {name: _convert(name, value, f"{path}: {keys[name]}") for name, value in found.items()}
-
-
-def _check_names(table: Mapping[str, object], names: Iterable[str], where: str) -> None:
-    names = list(names)
-    for name in table:
-        if name not in names:
-            close = difflib.get_close_matches(name, names, 1)
-            hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(names)}"
-            raise ConfigError(f"{where}{name}: no such setting; {hint}")
 
 
 def secret_values(names: Iterable[str], environ: Mapping[str, str]) -> dict[str, str]:
