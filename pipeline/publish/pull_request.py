@@ -9,6 +9,7 @@ from pipeline.run.results.branches import RUN_TRAILER, TASK_TRAILER
 from pipeline.store.records import StoredStep
 from tasks.model import Outcome, Plan, PullRequest, StepKind, Task
 from tasks.text import code_span, fence, plural, with_visible_marks
+from tasks.usage import NO_USAGE, Usage
 
 LONGEST_TITLE = 256
 """Characters that GitHub accepts."""
@@ -79,7 +80,9 @@ def shared_title(plan: str, part: str) -> str:
     return text if len(text) <= LONGEST_TITLE else f"{text[: LONGEST_TITLE - 1].rstrip()}…"
 
 
-def shared_body(plan: str, part: str, sections: Sequence[Section], rest: Rest, *, run: str) -> str:
+def shared_body(  # noqa: PLR0913 - what a pull request says, all of it named
+    plan: str, part: str, sections: Sequence[Section], rest: Rest, *, run: str, usage: Usage = NO_USAGE
+) -> str:
     """Return the body of a shared pull request: what is not in it, a section for each task, and the trailers.
 
     Args:
@@ -88,12 +91,14 @@ def shared_body(plan: str, part: str, sections: Sequence[Section], rest: Rest, *
         sections: The tasks in it, in the order of their commits.
         rest: The other tasks of the plan or group.
         run: The run's id.
+        usage: What the agents of all these tasks used.
     """
     name, group = (_escaped(_plain(text)[:LONGEST_TITLE]) for text in (plan, part))
     count = len(sections) + len(rest.unchanged) + len(rest.left_out)
     of = f"*{name}*" + (f", {group}" if group not in {"", name} else "")
     heading = f"{len(sections)} of {plural(count, 'task')} of {of}."
-    head = "\n\n".join(filter(None, (heading, _cut(_plain(_rest(rest)), LONGEST_BODY // 4))))
+    used = f"Their agents report {usage} in all." if usage else ""
+    head = "\n\n".join(filter(None, (heading, used, _cut(_plain(_rest(rest)), LONGEST_BODY // 4))))
     trailers = [f"{TASK_TRAILER} {section.task.id}" for section in sections[:MAX_FILES]]
     tail = "\n".join(["---", "", *trailers, f"{RUN_TRAILER} {run}", ""])
     texts, room = [], LONGEST_BODY - len(head) - len(tail)
@@ -152,6 +157,7 @@ def _details(task: Task, outcome: Outcome, steps: Iterable[StoredStep], level: s
         _files(task, outcome, level),
         _verification(task, steps, level),
         _manual(task, level),
+        _cost(outcome, level),
         _said(outcome, level),
     )
     return "\n\n".join(part for part in parts if part)
@@ -161,6 +167,11 @@ def _manual(task: Task, level: str) -> str:
     """Return what a person has to check, as boxes to tick."""
     boxes = [f"- [ ] {_escaped(text)}" for text in task.manual]
     return f"{level} To check by hand\n\n{_listed(boxes)}" if boxes else ""
+
+
+def _cost(outcome: Outcome, level: str) -> str:
+    """Return what the agent used in the work on the task; nothing where it does not say it."""
+    return f"{level} Cost\n\nThe agent reports {outcome.usage}." if outcome.usage else ""
 
 
 def _said(outcome: Outcome, level: str) -> str:
@@ -188,8 +199,9 @@ def _files(task: Task, outcome: Outcome, level: str) -> str:
 
 
 def _verification(task: Task, steps: Iterable[StoredStep], level: str) -> str:
-    ran = [step for step in steps if step.kind == StepKind.VERIFY]
-    commands = [_item(step.command, f"exit code {step.exit_code}") for step in ran]
+    # Of a command that ran again after a repair, only the end counts.
+    codes = {step.command: step.exit_code for step in steps if step.kind == StepKind.VERIFY}
+    commands = [_item(command, f"exit code {code}") for command, code in codes.items()]
     prose = [
         f"- [ ] {_escaped(' '.join(check.text.split()))}" for check in task.verification if check.step is None
     ]

@@ -16,6 +16,7 @@ from tasks.model import Plan, Status, Task
 from tasks.schedule import select
 from tasks.secrets import Secrets
 from tasks.text import first_line
+from tasks.usage import total
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +162,14 @@ class Sharing:
             for task in others
             if (reason := made.left_out.get(task) or self._why_failed(task))
         ]
-        return shared_body(name, made.part.title, sections, Rest(unchanged, left_out), run=self._run.id)
+        return shared_body(
+            name,
+            made.part.title,
+            sections,
+            Rest(unchanged, left_out),
+            run=self._run.id,
+            usage=total(self._items[task].outcome.usage for task in made.part.tasks if task in self._items),
+        )
 
     def _is_unchanged(self, task: str) -> bool:
         return task in self._items and self._items[task].outcome.status is Status.UNCHANGED

@@ -10,6 +10,7 @@ from pipeline.forge.base import PullRequestDraft
 from pipeline.forge.note import body_of, revised, without_note
 from pipeline.publish.pull_request import Rest, Section, body, shared_body, shared_title, title, with_links
 from pipeline.store.records import StoredStep
+from tasks.agent_report import Tokens
 from tasks.model import (
     Batch,
     Check,
@@ -23,6 +24,7 @@ from tasks.model import (
     StepKind,
     Task,
 )
+from tasks.usage import Usage
 
 PLAN = Plan("plan", "Greetings", "plan.md", (Batch(1, "First"),))
 VERIFY = Step(StepKind.VERIFY, "cat a.txt", ("sh", "-c", "cat a.txt"))
@@ -71,6 +73,28 @@ def test_what_the_agent_says_is_quoted_and_acts_on_nothing() -> None:
     assert "".join(line[2:] for line in lines[6:-1]).startswith("long " * 30)
     assert "\x1b" not in text
     assert "\u202e" not in text
+
+
+def test_cost_is_that_of_the_task_and_of_all() -> None:
+    task, tokens = Task("1.1", "t", 1), Tokens(12_000, 1500)
+    paid = replace(outcome("a"), cost=0.42, tokens=tokens, rounds=2)
+    assert ("\n\n## Cost\n\nThe agent reports $0.42, tokens: 12k in, 1.5k out.\n\n---\n") in body(
+        task, PLAN, paid, run="r"
+    )
+    assert "Cost" not in body(task, PLAN, outcome("a"), run="r")
+    sections = [Section(task, paid), Section(task, outcome("a"))]
+    shared = shared_body("Plan", "", sections, Rest(), run="r", usage=Usage(0.5, tokens))
+    assert shared.startswith(
+        "2 of 2 tasks of *Plan*.\n\nTheir agents report $0.50, tokens: 12k in, 1.5k out in all.\n\n## Task"
+    )
+    assert shared.count("### Cost") == 1
+    assert "report" not in shared_body("Plan", "", [Section(task, outcome("a"))], Rest(), run="r")
+
+
+def test_verification_is_that_after_the_last_repair() -> None:
+    steps = [StoredStep(number, "verify", "cat a", 2 - number, 0.1, None) for number in (1, 2)]
+    text = body(Task("1.1", "t", 1), PLAN, outcome("a"), run="r", steps=steps)
+    assert "## Verification\n\n- `cat a`: exit code 0\n" in text
 
 
 def test_what_the_agent_says_is_cut() -> None:
