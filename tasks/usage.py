@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from tasks.agent_report import NO_TOKENS, Tokens
 from tasks.text import dollars
 
+DIGITS = 9
+"""Digits of a sum in US dollars: three times 0.40 is 1.2, and not 1.2000000000000002."""
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:
@@ -25,7 +28,7 @@ class Usage:
         is_partial = self.is_partial or other.is_partial
         if self and other and len(known) == 1:
             is_partial = True
-        return Usage(sum(known) if known else None, self.tokens + other.tokens, is_partial)
+        return Usage(round(sum(known), DIGITS) if known else None, self.tokens + other.tokens, is_partial)
 
     def __bool__(self) -> bool:
         """Whether anything is known."""

@@ -4,9 +4,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import metadata
+from types import MappingProxyType
 
 from pipeline.store.records import StoredTask
 from pipeline.view.diff import MOST_LINES, Diff, parse_diff
+from pipeline.view.history import AttemptPart
 from pipeline.view.templating import ReportLinks, data_url, hash_of, render, static
 from pipeline.view.timeline import Mark, Row, Timeline
 
@@ -18,23 +20,30 @@ MAX_BYTES = 4_000_000
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """Details of a task: its steps, and its parsed patch if it has one."""
+    """Details of a task: its attempts, the steps of the last one, and its parsed patch if it has one."""
 
     row: Row
     marks: tuple[Mark, ...] = ()
     diff: Diff | None = None
+    history: tuple[AttemptPart, ...] = ()
 
 
-def html_report(timeline: Timeline, tasks: Iterable[StoredTask], now: datetime) -> str:
+def html_report(
+    timeline: Timeline,
+    tasks: Iterable[StoredTask],
+    now: datetime,
+    histories: Mapping[str, tuple[AttemptPart, ...]] = MappingProxyType({}),
+) -> str:
     """Return the report as HTML that loads no other resources.
 
     Args:
         timeline: Timeline of the run.
         tasks: Stored tasks with their patches.
         now: Time of the report.
+        histories: The attempts by task.
     """
     script = static("timeline.js")
-    details, left_out = _details(timeline, {item.outcome.task: item for item in tasks})
+    details, left_out = _details(timeline, {item.outcome.task: item for item in tasks}, histories)
     return render(
         "report.html",
         {
@@ -52,7 +61,11 @@ def html_report(timeline: Timeline, tasks: Iterable[StoredTask], now: datetime) 
     )
 
 
-def _details(timeline: Timeline, stored: Mapping[str, StoredTask]) -> tuple[list[Detail], int]:
+def _details(
+    timeline: Timeline,
+    stored: Mapping[str, StoredTask],
+    histories: Mapping[str, tuple[AttemptPart, ...]],
+) -> tuple[list[Detail], int]:
     """Return the details of each task, and the number of patches left out because of the limits."""
     marks = {
         bar.task: bar.marks
@@ -70,5 +83,5 @@ def _details(timeline: Timeline, stored: Mapping[str, StoredTask]) -> tuple[list
                 lines -= sum(len(hunk.lines) for file in diff.files for hunk in file.hunks)
             else:
                 left_out += 1
-        details.append(Detail(row, marks.get(row.task, ()), diff))
+        details.append(Detail(row, marks.get(row.task, ()), diff, histories.get(row.task, ())))
     return details, left_out

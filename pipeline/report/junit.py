@@ -1,30 +1,43 @@
 """The report of a run as JUnit XML: one suite per batch or group, one case per task."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC
+from types import MappingProxyType
+from typing import TypeAlias
 from xml.etree import ElementTree as ET
 
+from pipeline.view.history import AttemptPart
 from pipeline.view.timeline import DONE, RUNNING, Bar, Mark, Row, Stage, StageKind, Timeline
 from tasks.model import Conflict, Status
+from tasks.usage import Usage
 
 _ILLEGAL = re.compile(r"[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that XML 1.0 does not allow, even escaped (https://www.w3.org/TR/xml/#charsets)."""
 NOT_RUN = frozenset({Status.SKIPPED, Status.CANCELLED})
 
 
-def junit(view: Timeline) -> str:
+Histories: TypeAlias = Mapping[str, tuple[AttemptPart, ...]]
+
+
+def junit(view: Timeline, histories: Histories = MappingProxyType({})) -> str:
     """Return the run as XML that conforms to the JUnit schema of Jenkins.
 
     A failed task is a failure; a task that timed out or was interrupted is an error. A task that was skipped or
     cancelled, has not run or is running, is skipped. Conflicting patches are a failure of their batch or group.
+    The properties of a suite say what the agents of its tasks used, in US dollars and tokens. The output of a
+    case begins with its attempts, if one try was not enough.
 
     https://github.com/jenkinsci/xunit-plugin/blob/xunit-2.3.2/src/main/resources/org/jenkinsci/plugins/xunit/types/model/xsd/junit-10.xsd
+
+    Args:
+        view: The timeline of the run.
+        histories: The attempts by task.
     """
     root = ET.Element("testsuites", name=_legal(view.title), time=_seconds(view.elapsed))
     totals = dict.fromkeys(("tests", "failures", "errors"), 0)
     for stage in view.stages:
-        suite = _suite(view, stage)
+        suite = _suite(view, stage, histories)
         for name in totals:
             totals[name] += int(suite.get(name, "0"))
         root.append(suite)
@@ -34,7 +47,7 @@ def junit(view: Timeline) -> str:
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 
 
-def _suite(view: Timeline, stage: Stage) -> ET.Element:
+def _suite(view: Timeline, stage: Stage, histories: Histories) -> ET.Element:
     rows = view.rows_of(stage.number)
     title = f": {stage.title}" if stage.title else ""
     name = f"batch {stage.number}{title}" if view.kind is StageKind.BATCH else stage.label or view.title
@@ -42,18 +55,29 @@ def _suite(view: Timeline, stage: Stage) -> ET.Element:
     suite.set("timestamp", f"{view.run.started_at.astimezone(UTC):%Y-%m-%dT%H:%M:%S}")
     suite.set("time", _seconds(sum(row.seconds or 0.0 for row in rows)))
     latest = {bar.task: bar for lane in view.lanes for bar in sorted(lane.bars, key=lambda bar: bar.number)}
-    cases = [_case(view, row, latest.get(row.task)) for row in rows]
+    cases = [_case(view, row, latest.get(row.task), histories.get(row.task, ())) for row in rows]
     cases += [_conflict(view, stage, conflict) for conflict in view.conflicts if _is_of(conflict, stage, rows)]
     counts = {"tests": len(cases)}
     for name, child in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
         counts[name] = sum(case.find(child) is not None for case in cases)
     for name, number in counts.items():
         suite.set(name, str(number))
+    if stage.usage:
+        suite.append(_properties(stage.usage))
     suite.extend(cases)
     return suite
 
 
-def _case(view: Timeline, row: Row, bar: Bar | None) -> ET.Element:
+def _properties(usage: Usage) -> ET.Element:
+    found = ET.Element("properties")
+    costs = {} if usage.cost is None else {"cost": f"{usage.cost:.6f}"}
+    counts = {f"{name}_tokens": str(count) for name, count in usage.tokens.known.items()}
+    for name, value in (costs | counts).items():
+        ET.SubElement(found, "property", name=name, value=value)
+    return found
+
+
+def _case(view: Timeline, row: Row, bar: Bar | None, attempts: Sequence[AttemptPart]) -> ET.Element:
     case = ET.Element("testcase", name=_legal(f"{row.task} {row.title}"), time=_seconds(row.seconds or 0.0))
     case.set("classname", _class(view, row.stage))
     words = row.state.replace("_", " ")
@@ -66,9 +90,19 @@ def _case(view: Timeline, row: Row, bar: Bar | None) -> ET.Element:
         kind = "failure" if row.state == Status.FAILED else "error"
         problem = ET.SubElement(case, kind, message=_legal(first or words), type=row.state)
         problem.text = _legal(rest) or None
-    if lines := _steps(bar.marks if bar else ()):
+    lines = [*_attempts(attempts), *_steps(bar.marks if bar else ())]
+    lines += [f"agent: {row.usage}"] if row.usage else []
+    if lines:
         ET.SubElement(case, "system-out").text = _legal("\n".join(lines))
     return case
+
+
+def _attempts(attempts: Sequence[AttemptPart]) -> Iterator[str]:
+    if all(one.is_plain for one in attempts):
+        return
+    for one in attempts:
+        yield str(one)
+        yield from (f"  {each}" for each in one.rounds)
 
 
 def _steps(marks: Iterable[Mark]) -> list[str]:

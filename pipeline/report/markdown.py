@@ -8,6 +8,7 @@ from pipeline.view.stages import WITHOUT_GROUP
 from tasks.dialects.wording import named
 from tasks.model import NATIVE, Status
 from tasks.text import code_span, fence, plural
+from tasks.usage import total
 
 SUCCEEDED = frozenset({Status.CHANGED, Status.UNCHANGED})
 _MARKUP = re.compile(r"([\\`*_\[\]<>|~#])")
@@ -22,6 +23,8 @@ def markdown(report: Report) -> str:
         *_tables(report.tasks),
         *_failures(report.tasks),
         _conflicts(report),
+        _groups(report),
+        _attempts(report.tasks),
         _inputs(report),
     ]
     return _CONTROL.sub("\ufffd", "\n\n".join(part for part in parts if part)) + "\n"
@@ -33,6 +36,8 @@ def _headline(report: Report) -> str:
     if report.seconds is not None and report.speedup is not None:
         faster = f": {report.speedup:.1f} times faster than one by one" if report.speedup > 1 else ""
         words.append(f"{plural(ran, 'task')} in {report.seconds:.1f} s{faster}")
+    if used := total(task.usage for task in report.tasks):
+        words.append(f"agents: {used}")
     of = code_span(report.plan.path)
     if report.plan.dialect not in {"", NATIVE}:
         of += f", {named(report.plan.dialect)}: a task per {report.plan.unit}, order {report.plan.order}"
@@ -54,10 +59,15 @@ def _tables(tasks: Iterable[TaskPart]) -> Iterator[str]:
 
 
 def _table(tasks: Iterable[TaskPart]) -> str:
-    rows = ["| task | | status | time | files | pull request |", "|---|---|---|---:|---:|---|"]
+    tasks = list(tasks)
+    has_usage = any(task.usage for task in tasks)
+    rows = [
+        f"| task | | status | time |{' agent |' * has_usage} files | pull request |",
+        f"|---|---|---|---:|{'---|' * has_usage}---:|---|",
+    ]
     rows += [
         f"| {task.task} | {_text(task.title)} | {task.status.replace('_', ' ')} | {_time(task)} "
-        f"| {len(task.files) or ''} | {_link(task)} |"
+        f"|{f' {task.usage} |' * has_usage} {len(task.files) or ''} | {_link(task)} |"
         for task in tasks
     ]
     return "\n".join(rows)
@@ -88,6 +98,28 @@ def _conflicts(report: Report) -> str:
     named_batch = "batch {}: " if report.plan.has_batches else ""
     lines = [f"- {named_batch.format(conflict.batch)}{_text(str(conflict))}" for conflict in report.conflicts]
     return "\n".join(["## Conflicts", "", *lines]) if lines else ""
+
+
+def _groups(report: Report) -> str:
+    """Return a section with what was used in each batch or group."""
+    named_batch = "batch {}: " if report.plan.has_batches else ""
+    lines = [
+        f"- {named_batch.format(one.number)}{_text(one.title) or WITHOUT_GROUP}: {one.usage}"
+        for one in report.groups
+    ]
+    return "\n".join(["## What the agents used", "", *lines]) if lines else ""
+
+
+def _attempts(tasks: Iterable[TaskPart]) -> str:
+    """Return a section with the attempts and tries of the tasks for which one try was not enough."""
+    lines = []
+    for task in tasks:
+        if all(one.is_plain for one in task.attempts):
+            continue
+        for one in task.attempts:
+            lines.append(f"- **{task.task}** {_text(str(one))}")
+            lines += [f"  - {_text(str(each))}" for each in one.rounds]
+    return "\n".join(["## Attempts", "", *lines]) if lines else ""
 
 
 def _inputs(report: Report) -> str:

@@ -21,9 +21,12 @@ from pipeline.run.stored.status import known_plan
 from pipeline.store.records import Run, StoredStep, StoredTask
 from pipeline.store.run_options import PublishOptions
 from pipeline.store.store import Store
+from pipeline.view.history import AttemptPart, histories
 from tasks.agent_report import NO_TOKENS, Tokens
+from tasks.groups import usage_of_groups
 from tasks.keys import AgentUse, InputHashes, canonical
 from tasks.model import Conflict, Plan, Task
+from tasks.usage import Usage, total
 
 __all__ = ["Report", "ReportError", "build_report", "read_report"]
 
@@ -108,6 +111,7 @@ class TaskPart:
     started task has. `patch` is the name of a file next to the report. `cost` is in US dollars, `rounds` how
     often it was tried in its attempt, `said` what its agent said last. `group` is the title of the part of the
     plan that it belongs to. A task is `left_out` if the plan asks not to run it: it is done, or optional.
+    `seconds`, `cost` and `tokens` are of all its `attempts`.
     """
 
     task: str
@@ -143,6 +147,27 @@ class TaskPart:
     left_out: bool = False
     added: int | None = None
     removed: int | None = None
+    attempts: tuple[AttemptPart, ...] = ()
+
+    @property
+    def usage(self) -> Usage:
+        """What its agent used."""
+        return Usage(self.cost, self.tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class GroupPart:
+    """What the agents of a batch, or of a group of the plan, used; `cost` is in US dollars."""
+
+    number: int
+    title: str
+    cost: float | None = None
+    tokens: Tokens = NO_TOKENS
+
+    @property
+    def usage(self) -> Usage:
+        """The same, as a sum."""
+        return Usage(self.cost, self.tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +187,10 @@ class PublishingPart:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A complete run. `key` is the hash of its tasks' keys; `commits` are those it created, parents first."""
+    """A complete run. `key` is the hash of its tasks' keys; `commits` are those it created, parents first.
+
+    `cost`, in US dollars, and `tokens` are of all its tasks, `groups` those of each batch or group.
+    """
 
     version: int
     patchyard: str
@@ -184,6 +212,9 @@ class Report:
     conflicts: tuple[Conflict, ...] = ()
     commits: tuple[Commit, ...] = ()
     publishing: PublishingPart = field(default_factory=PublishingPart)
+    cost: float | None = None
+    tokens: Tokens = NO_TOKENS
+    groups: tuple[GroupPart, ...] = ()
 
     @property
     def as_json(self) -> str:
@@ -200,11 +231,16 @@ def build_report(repository: Repository, store: Store, run: Run) -> Report:
     inputs, stored = store.inputs(run.id), store.tasks(run.id)
     plan = known_plan(run)
     planned = {task.id: task for task in plan.tasks} if plan else {}
+    made = histories(store, run.id)
     tasks = tuple(
-        _with_plan(_task(item, inputs.get(item.outcome.task), steps), planned.get(item.outcome.task))
+        replace(
+            _with_plan(_task(item, inputs.get(item.outcome.task), steps), planned.get(item.outcome.task)),
+            attempts=made.get(item.outcome.task, ()),
+        )
         for item in stored
         for steps in [store.steps(run.id, item.outcome.task)]
     )
+    used, outcomes = total(task.usage for task in tasks), [item.outcome for item in stored]
     return Report(
         version=VERSION,
         patchyard=metadata.version("patchyard"),
@@ -226,6 +262,12 @@ def build_report(repository: Repository, store: Store, run: Run) -> Report:
         conflicts=store.conflicts(run.id),
         commits=_commits(repository, run.base, stored),
         publishing=_publishing(run.settings),
+        cost=used.cost,
+        tokens=used.tokens,
+        groups=tuple(
+            GroupPart(one.number, one.title, one.usage.cost, one.usage.tokens)
+            for one in (usage_of_groups(plan, outcomes) if plan else ())
+        ),
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pipeline.view.timeline import DONE, INTERRUPTED, PENDING, RUNNING, Bar, Row, Stage, StageKind
 from tasks.groups import groups_of
 from tasks.model import Plan, Status
+from tasks.usage import total
 
 WITHOUT_GROUP = "In no group"
 
@@ -65,6 +66,7 @@ def stages_of(layout: Layout, rows: Iterable[Row], bars: Iterable[Bar]) -> tuple
             ended=sum(row.done for row in by_stage[number]),
             state=_state(by_stage[number]),
             parts=tuple(parts.get(number, ())),
+            usage=total(row.usage for row in by_stage[number]),
         )
         for number in dict.fromkeys([*layout.titles, *by_stage])
         if number in by_stage

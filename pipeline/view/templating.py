@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit
 from pipeline.events import timestamp
 from pipeline.view.timeline import Bar
 from tasks.sizes import format_size
-from tasks.text import VISIBLE_MARKS, plural
+from tasks.text import VISIBLE_MARKS, dollars, plural
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -72,6 +72,7 @@ def templates() -> "Environment":
     made.filters.update(
         {
             "ago": ago,
+            "dollars": dollars,
             "duration": duration,
             "first_line": first_line,
             "iso": timestamp,

@@ -14,8 +14,8 @@ from math import ceil
 from zlib import crc32
 
 from pipeline.store.records import Run
-from tasks.agent_report import NO_TOKENS, Tokens
 from tasks.model import Conflict, Plan, PullRequest, RunStatus, Status
+from tasks.usage import NO_USAGE, Usage, total
 
 PENDING, RUNNING, INTERRUPTED = "pending", "running", "interrupted"
 """States of a task or an attempt without an outcome, in addition to those of `Status`."""
@@ -79,8 +79,9 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of the task table. `start` and `seconds` are those of the last attempt, if there is one.
+    """A row of the task table. `start` is that of the last attempt, if there is one.
 
+    `seconds` and `usage` are of all attempts in the run, `usage` also of those that have no end yet.
     A task is `left_out` if the plan asks not to run it: it is done already, or optional.
     """
 
@@ -98,8 +99,7 @@ class Row:
     commit: str | None = None
     error: str | None = None
     request: PullRequest | None = None
-    cost: float | None = None
-    tokens: Tokens = NO_TOKENS
+    usage: Usage = NO_USAGE
     said: str | None = None
     cached: bool = False
     left_out: bool = False
@@ -120,7 +120,7 @@ class StageKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A batch or a group: number of tasks and of ended tasks, and the times in which its tasks ran.
+    """A batch or a group: number of tasks and of ended tasks, the times in which its tasks ran, what they used.
 
     `label` is its heading, such as `Batch 1: Set up`; it is empty where the tasks are not divided.
     """
@@ -132,6 +132,7 @@ class Stage:
     ended: int
     state: str  # `pending`, `running`, `succeeded`, `failed`
     parts: tuple[tuple[float, float | None], ...] = ()
+    usage: Usage = NO_USAGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,10 +234,9 @@ class Timeline:
         return sum(row.done for row in self.rows)
 
     @property
-    def cost(self) -> float | None:
-        """What the agents of all tasks say that these cost, in US dollars; `None` if none says it."""
-        costs = [row.cost for row in self.rows if row.cost is not None]
-        return sum(costs) if costs else None
+    def usage(self) -> Usage:
+        """What the agents of all tasks used, as far as they say it."""
+        return total(row.usage for row in self.rows)
 
     @property
     def publishable(self) -> bool:

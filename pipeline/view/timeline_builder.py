@@ -21,6 +21,7 @@ from pipeline.view.timeline import (
     Timeline,
 )
 from tasks.model import Conflict, Outcome, Plan, PullRequest, RunStatus
+from tasks.usage import NO_USAGE, Usage, total
 
 if TYPE_CHECKING:
     from pipeline.store.store import Store
@@ -292,14 +293,18 @@ def _rows(source: Source, layout: Layout, bars: Sequence[Bar], same: Mapping[str
     ]
     names |= set(outcomes)
     known += [(bar.task, bar.title, bar.stage) for bar in last.values() if bar.task not in names]
+    used: dict[str, list[Usage]] = {}
+    for (task, _), steps in source.steps.items():
+        used.setdefault(task, []).extend(step.usage for step in steps)
     return tuple(
-        same.get(task) or _row(task, title, batch, layout, outcomes.get(task), last.get(task))
+        same.get(task)
+        or _row(task, title, batch, layout, outcomes.get(task), last.get(task), total(used.get(task, ())))
         for task, title, batch in known
     )
 
 
 def _row(  # noqa: PLR0913, PLR0917 - what is known of a task
-    task: str, title: str, batch: int, layout: Layout, stored: StoredTask | None, bar: Bar | None
+    task: str, title: str, batch: int, layout: Layout, stored: StoredTask | None, bar: Bar | None, usage: Usage
 ) -> Row:
     place = {
         "stage": layout.of(task, batch),
@@ -307,6 +312,7 @@ def _row(  # noqa: PLR0913, PLR0917 - what is known of a task
         "attempts": bar.number if bar else 0,
         "lane": bar.lane if bar else None,
         "start": bar.start if bar else None,
+        "usage": usage,
     }
     if stored is None or (bar and bar.state == RUNNING):
         state, title = (bar.state, bar.title) if bar else (PENDING, title)
@@ -324,6 +330,7 @@ def row_of(  # noqa: PLR0913 - where the task ran, all of it named
     attempts: int,
     lane: str | None,
     start: float | None,
+    usage: Usage = NO_USAGE,
 ) -> Row:
     """Return the row of a task with an outcome."""
     return Row(
@@ -341,8 +348,7 @@ def row_of(  # noqa: PLR0913 - where the task ran, all of it named
         commit=outcome.commit,
         error=outcome.error,
         request=request,
-        cost=outcome.cost,
-        tokens=outcome.tokens,
+        usage=usage or outcome.usage,  # of an imported run, steps do not say it
         said=outcome.said,
         cached=outcome.cached,
         left_out=left_out,

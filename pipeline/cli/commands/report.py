@@ -80,10 +80,12 @@ def _render_timeline(store: Store, run: Run, as_format: str) -> str:
     """Return the HTML or JUnit report of a run, which may still be running. Blocking."""
     from pipeline.report.html import html_report  # noqa: PLC0415 - start-up stays quick
     from pipeline.report.junit import junit  # noqa: PLC0415 - start-up stays quick
+    from pipeline.view.history import histories  # noqa: PLC0415 - start-up stays quick
     from pipeline.view.timeline_builder import source_of, timeline  # noqa: PLC0415 - start-up stays quick
 
     plan, moment = known_plan(run), now()
     status = current_status(store, run, environment())
     source = source_of(store, run, status, plan)
     view = timeline(source, moment)
-    return junit(view) if as_format == "junit" else html_report(view, source.tasks, moment)
+    made = histories(store, run.id)
+    return junit(view, made) if as_format == "junit" else html_report(view, source.tasks, moment, made)

@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 from pipeline.store.records import StoredAttempt
 from pipeline.view.diff import Diff, parse_diff
+from pipeline.view.history import AttemptPart, history
 from pipeline.view.timeline import RUNNING, Bar, Row
 from pipeline.web.page.run_view import RunView
 from pipeline.web.problems import NotFoundError
@@ -26,6 +27,7 @@ class TaskView:
     """The address of the whole patch."""
     error: str | None
     has_log: bool
+    history: tuple[AttemptPart, ...]
 
     @property
     def live(self) -> bool:
@@ -68,4 +70,5 @@ def task_view(  # noqa: PLR0913, PLR0917 - called in a thread, by position
         raw=f"{PREFIX}/{located.run.id}/tasks/{quote(task)}/diff{f'?attempt={number}' if found else ''}",
         error=error,
         has_log=path is not None and path.is_file(),
+        history=history(attempts, located.store.rounds(located.run.id, task), view.source.steps),
     )

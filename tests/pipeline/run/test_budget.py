@@ -1,5 +1,6 @@
 """No call of an agent begins once what was reported reaches the budget."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,33 @@ def test_cost_and_time_are_those_of_all_attempts(paid: Project) -> None:
         pytest.approx(seconds, abs=0.002)
         for seconds in (before["seconds"], outcome["seconds"] - before["seconds"])
     ]
+    check_reports(paid, done.run)
     spent = "it did not start: the budget of the task, $1.00, is spent ($1.20)"
     again = paid.call("retry", done.run, "1.1", "--task-budget", "1", "--json").expect(1)
     assert (again.outcome("1.1")["error"], again.outcome("1.1")["cost"]) == (spent, 1.2)
+
+
+def check_reports(project: Project, run: str) -> None:
+    """Each report has what the run, its groups and its tasks cost, and the attempts."""
+    json_report, markdown, junit, html = (
+        project.call("report", run, "--format", name).expect(0).out
+        for name in ("json", "markdown", "junit", "html")
+    )
+    report = json.loads(json_report)
+    (task, command), (group,) = report["tasks"], report["groups"]
+    assert (report["cost"], group["title"], group["cost"]) == (1.2, "Set up", 1.2)
+    assert (task["cost"], command["cost"]) == (1.2, None)
+    first, second = task["attempts"]
+    assert (first["why"], first["status"], first["cost"]) == ("first", "failed", 0.8)
+    assert (second["why"], second["status"], second["cost"]) == ("retry", "changed", 0.4)
+    assert second["rounds"] == []
+    assert [(one["number"], one["cost"]) for one in first["rounds"]] == [(1, 0.4), (2, 0.4)]
+    assert first["rounds"][1]["why"].startswith("repair after agent `")
+    assert "agents: $1.20" in markdown
+    assert "- batch 1: Set up: $1.20" in markdown
+    assert "- **1.1** attempt 2 (retry, from " in markdown
+    assert "  - try 2 (repair after agent " in markdown
+    assert '<property name="cost" value="1.200000" />' in junit
+    assert "attempt 2 (retry, from " in junit
+    assert "$1.20" in html
+    assert "attempt 2 (retry, from " in html
