@@ -215,6 +215,15 @@ class History:
         """
         return read_changes(self._git, old, new)
 
+    def content(self, revision: str, path: str, most: int) -> bytes | None:
+        """Return a file of a commit or tree; `None` if there is none, or it has more than `most` bytes."""
+        name = f"{revision}:{path}"
+        asked = ("cat-file", "--batch-check=%(objecttype) %(objectsize)", "-z")
+        kind, _, size = self._git.run(*asked, stdin=os.fsencode(name) + b"\0").text.rpartition(" ")
+        if kind != "blob" or not size.isdecimal() or int(size) > most:
+            return None
+        return self._git.run("cat-file", "blob", name).stdout
+
     def large_files(self, commits: Sequence[str], least: int) -> Mapping[str, Mapping[str, int]]:
         """Return the files of more than `least` bytes that commits with one parent add or change, by commit.
 

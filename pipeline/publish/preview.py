@@ -16,7 +16,6 @@ from pipeline.publish.service import Target, compose, target_for_run, template_o
 from pipeline.publish.shared_publications import SharedPublications
 from pipeline.store.records import Run, StoredTask
 from pipeline.store.store import Store
-from pipeline.view.diff import parse_diff
 from tasks.model import PullRequest
 from tasks.secrets import Secrets
 from tasks.text import plural, without_credentials, without_surrogates
@@ -223,9 +222,5 @@ def _request_record(found: Preview, one: PlannedRequest, pushed: Mapping[str, st
 
 def _size(items: Mapping[str, StoredTask], tasks: Iterable[str]) -> tuple[int, int]:
     """Return how many lines the patches of tasks add and remove."""
-    added, removed = 0, 0
-    for task in tasks:
-        if patch := items[task].outcome.patch:
-            found = parse_diff(patch.diff, most=0)
-            added, removed = added + found.added, removed + found.removed
-    return added, removed
+    outcomes = [items[task].outcome for task in tasks]
+    return sum(one.added or 0 for one in outcomes), sum(one.removed or 0 for one in outcomes)

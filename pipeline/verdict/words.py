@@ -104,8 +104,11 @@ def advice(verdict: Verdict) -> Sequence[Advice]:
     if failed:
         found.append(Advice(f"patchyard retry {run}", "runs again what failed, and what was skipped for it"))
     elif late:
-        found.append(Advice(f"patchyard diff {run} {late[0]}", "shows the patch that conflicts"))
-        found.append(Advice(f"patchyard retry {run} {late[0]}", "runs it again"))
+        *others, task = next(one.tasks for one in verdict.conflicts if one.tasks[-1] == late[0])
+        onto = " ".join(f"--onto {other}" for other in others)
+        found.append(Advice(f"patchyard diff {run} {task}", "shows both sides of the conflict"))
+        purpose = f"runs it again on top of {' and '.join(others)}"
+        found.append(Advice(f"patchyard retry {run} {task} {onto}", purpose))
     elif status is RunStatus.FAILED and verdict.of(Kind.CANCELLED, Kind.SKIPPED):
         found.append(Advice(f"patchyard resume {run}", "runs what is left"))
     if verdict.unpublished:

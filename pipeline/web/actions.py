@@ -13,6 +13,7 @@ from pipeline.publish.service import target_to_resume
 from pipeline.run.call.plan_file import parse_plan, read_plan
 from pipeline.run.call.prepare import Call, Prepared, new_run, prepare
 from pipeline.run.stored.claim import as_published
+from pipeline.run.stored.onto import as_text, causes_onto
 from pipeline.run.stored.requests import enqueue, request_stop, tasks_to_retry
 from pipeline.run.stored.status import current_status, is_settled, is_unpublished, plan_of
 from pipeline.store.run_options import Selection
@@ -151,11 +152,12 @@ async def resume(services: Services, name: str) -> LocatedRun:
 
 
 async def retry(
-    services: Services, name: str, tasks: Sequence[str] = (), *, keep: bool = False
+    services: Services, name: str, tasks: Sequence[str] = (), *, keep: bool = False, onto: Sequence[str] = ()
 ) -> tuple[LocatedRun, tuple[str, ...]]:
     """Run tasks of a run again, with the tasks that build on them; without names, all failed tasks.
 
-    With `keep` they start from what their last attempts left.
+    With `keep` they start from what their last attempts left, with `onto` from the changes of these tasks,
+    with which their own conflict.
 
     Raises:
         UnknownRunError: There is no such run.
@@ -166,6 +168,7 @@ async def retry(
     _check_open(services)
     located = await services.find(name)
     await _check_not_running(services, located)
+    causes = await services.call(causes_onto, located.repository, located.store, located.run, tasks, onto)
     redone = await services.call(tasks_to_retry, located.store, located.run, tasks)
     if not redone:
         raise RunConflictError(f"no task of run {located.run.id} failed; name the tasks to run again")
@@ -173,7 +176,9 @@ async def retry(
     run = await services.call(as_published, located.store, located.run)
     await services.call(target_to_resume, located.repository, run, services.settings.environ)
     await services.call(located.store.mark_for_redo, located.run.id, redone)
-    resumed = await _resume_with_worker(services, located, keep=keep)
+    resumed = await _resume_with_worker(
+        services, located, keep=keep, options=["--onto", as_text(causes)] if causes else ()
+    )
     return resumed, await services.call(_remaining_tasks, located)
 
 
@@ -245,7 +250,9 @@ async def _send_request(services: Services, located: LocatedRun, request: Reques
     return await services.find(run)
 
 
-async def _resume_with_worker(services: Services, located: LocatedRun, *, keep: bool = False) -> LocatedRun:
+async def _resume_with_worker(
+    services: Services, located: LocatedRun, *, keep: bool = False, options: Sequence[str] = ()
+) -> LocatedRun:
     """Resume a run, with a new worker unless a process has claimed it.
 
     A worker that is about to end or to claim the run is waited for.
@@ -265,7 +272,7 @@ async def _resume_with_worker(services: Services, located: LocatedRun, *, keep: 
     if (await _current_status(services, located)).is_over:  # so that a later request finds it pending
         await services.call(located.store.set_status, located.run.id, RunStatus.PENDING)
     await services.call(located.store.send_request, located.run.id, None)
-    services.workers.start(services.job(located, keep=keep))
+    services.workers.start(services.job(located, keep=keep, options=options))
     services.expire(located.run.id)
     return await services.find(located.run.id)
 

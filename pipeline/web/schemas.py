@@ -102,6 +102,11 @@ class Retry(Body):
 
     tasks: list[TaskId] = Field(default_factory=list, max_length=1_000)
     keep: bool = Field(default=False, description="Start from what the failed attempts left.")
+    onto: list[TaskId] = Field(
+        default_factory=list,
+        max_length=100,
+        description="Start from the changes of these tasks, with which those of `tasks` conflict.",
+    )
 
 
 class Publish(Body):
@@ -114,70 +119,6 @@ class Publish(Body):
     labels: list[Line] = Field(default_factory=list, max_length=100)
     reviewers: list[Line] = Field(default_factory=list, max_length=100)
     draft: bool = False
-
-
-class PlannedPullRequest(BaseModel):
-    """A pull request as it would be: `action` is open, update, or what was found: merged or closed.
-
-    `push` is how its branch is pushed: create, update, or not at all if it is on the remote already.
-    `added` and `removed` are lines.
-    """
-
-    task: str
-    tasks: list[str]
-    label: str
-    action: Literal["open", "update", "merged", "closed"]
-    number: int | None
-    url: str | None
-    title: str
-    body: str
-    branch: str
-    commit: str
-    push: Literal["create", "update"] | None
-    base: str
-    builds_on: list[str]
-    files: list[str]
-    added: int
-    removed: int
-    labels: list[str]
-    reviewers: list[str]
-    draft: bool
-    obstacle: str | None = Field(description="Why it cannot be published.")
-    notes: list[str]
-
-
-class PlannedBase(BaseModel):
-    """A branch that is pushed, since pull requests go to it."""
-
-    branch: str
-    commit: str
-    push: Literal["create", "update"]
-
-
-class LeftOut(BaseModel):
-    """A task that cannot be published."""
-
-    task: str
-    branch: str
-    reason: str
-
-
-class PublishPreview(BaseModel):
-    """What publishing would do."""
-
-    run: str
-    remote: str
-    url: str = Field(description="Where the remote leads, without credentials.")
-    repository: str = Field(description="`owner/name`, or empty if it is not known.")
-    branch: str = Field(description="The branch that all changes are merged into in the end.")
-    pull_requests: list[PlannedPullRequest]
-    bases: list[PlannedBase]
-    left_out: list[LeftOut]
-    added: list[str] = Field(description="Tasks that are published because the chosen ones build on them.")
-    possible: bool
-    problem: str | None = Field(description="Why nothing can be published now.")
-    note: str | None = Field(description="What is not known, and why.")
-    total: str = Field(description="The sum in one sentence.")
 
 
 class Diagnosed(BaseModel):

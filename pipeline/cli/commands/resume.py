@@ -7,12 +7,13 @@ from pathlib import Path
 
 import click
 
-from pipeline.cli.options import F, database_option, repo_option, setting_option
+from pipeline.cli.options import REPEATABLE, F, database_option, repo_option, setting_option
 from pipeline.cli.process import environment, exit_with, repository_and_store
 from pipeline.config.settings import SETTINGS
 from pipeline.console import JsonLines
 from pipeline.events import RunFinished
 from pipeline.run.call.plan_file import CallError
+from pipeline.run.stored.onto import causes_onto, from_text
 from pipeline.run.stored.requests import request_stop, tasks_to_retry
 from pipeline.run.stored.status import RunStateError, current_status, is_dead, is_unpublished, plan_of
 from pipeline.run.stored.verdicts import stored_verdict
@@ -55,6 +56,7 @@ def budget_options(function: F) -> F:
 @json_option
 @click.option("--served", is_flag=True, hidden=True)  # set by a worker process of a server
 @click.option("--keep", is_flag=True, hidden=True)  # likewise: for the tasks that a request retries
+@click.option("--onto", hidden=True)  # likewise
 def resume(  # noqa: PLR0913 - the command's own parameters
     run_name: str | None,
     repo: Path,
@@ -66,6 +68,7 @@ def resume(  # noqa: PLR0913 - the command's own parameters
     as_json: bool,
     served: bool,
     keep: bool,
+    onto: str | None,
 ) -> None:
     """Resume RUN, or the newest run, which was interrupted, cancelled, or ended by an error.
 
@@ -99,6 +102,7 @@ def resume(  # noqa: PLR0913 - the command's own parameters
             remote=remote,
             changed={"budget": budget, "task_budget": task_budget},
             served=served,
+            onto=from_text(onto),
             as_json=as_json,
         )
     )
@@ -130,6 +134,13 @@ def _finished(run: Run, plan: Plan, verdict: Verdict) -> RunFinished:
     "--failed", is_flag=True, help="Retry every task that failed or timed out; the default without a TASK."
 )
 @click.option("--keep", is_flag=True, help="Start from what the failed attempts left.")
+@click.option(
+    "--onto",
+    "others",
+    multiple=True,
+    metavar="OTHER",
+    help=f"Let the TASK start from the changes of this task, with which its own conflict{REPEATABLE}",
+)
 @repo_option
 @database_option
 @notify_option
@@ -143,6 +154,7 @@ def retry(  # noqa: PLR0913 - the command's own parameters
     *,
     failed: bool,
     keep: bool,
+    others: tuple[str, ...],
     notify: str | None,
     remote: str | None,
     budget: str | None,
@@ -165,6 +177,7 @@ def retry(  # noqa: PLR0913 - the command's own parameters
                 f"run {run.id} is still running; retry when it has ended, or "
                 f"end it with `patchyard cancel {run.id}`"
             )
+        onto = causes_onto(repository, store, run, tasks, others)
         again = tasks_to_retry(store, run, tasks)
     if not again:
         raise CallError(f"run {run.id} has no failed task; name the tasks to run again")
@@ -174,6 +187,7 @@ def retry(  # noqa: PLR0913 - the command's own parameters
             run,
             environment(),
             again=again,
+            onto=onto,
             keep=keep,
             notify=notify,
             remote=remote,

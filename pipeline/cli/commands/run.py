@@ -27,10 +27,12 @@ from pipeline.run.execute import execute, recorder_for
 from pipeline.run.recording.recorder import EventWriter, Recorder
 from pipeline.run.stored.claim import as_published, claim_and_resume, with_remote, with_settings
 from pipeline.run.stored.open_store import open_store, repository_id
+from pipeline.run.stored.stacks import NOTHING
 from pipeline.run.stored.status import unpublished_tasks
 from pipeline.run.stored.verdicts import requests_of
 from pipeline.store.engine import VARIABLE
 from pipeline.store.records import Run, new_run_id
+from tasks.conflicts import Cause
 from tasks.dialects.wording import nothing_to_start
 from tasks.errors import PatchyardError
 from tasks.model import RunStatus
@@ -76,6 +78,7 @@ def resume_run(  # noqa: PLR0913 - how a run is resumed, all of it named
     remote: str | None = None,
     changed: Mapping[str, object] | None = None,
     served: bool = False,
+    onto: Mapping[str, Cause] = NOTHING,
     as_json: bool,
 ) -> int:
     """Resume a stored run, show its progress, and return the exit code. Blocking.
@@ -90,6 +93,7 @@ def resume_run(  # noqa: PLR0913 - how a run is resumed, all of it named
         remote: Remote to push to, wherever it leads now; without one, that of the run, if it has not moved.
         changed: Settings that the run has from now on; `None` for those that stay.
         served: Whether a server resumes it; pending requests to cancel or pause the run are then kept.
+        onto: Why tasks run again on top of others; see `causes_onto`.
         as_json: Whether to write JSON lines.
 
     Raises:
@@ -105,7 +109,7 @@ def resume_run(  # noqa: PLR0913 - how a run is resumed, all of it named
         run = as_published(store, run)
         target = target_to_resume(repository, run, environ, on_wait=report_wait)
         claimed = claim_and_resume(
-            repository, store, run, environ, again=again, keep=keep, served=served, notify=notify
+            repository, store, run, environ, again=again, keep=keep, served=served, notify=notify, onto=onto
         )
     except BaseException:
         store.close()

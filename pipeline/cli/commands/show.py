@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from containers.filesystem import open_regular
+from containers.git.repository import Repository
 from containers.raw_log import raw_log_path
 from pipeline.cli.options import database_option, repo_option
 from pipeline.cli.process import environment, repository_and_store
@@ -19,13 +20,14 @@ from pipeline.events import outcome_fields, timestamp, usage_fields
 from pipeline.run.control import host_name
 from pipeline.run.paths import log_path, run_directory
 from pipeline.run.recording.prompts import read_prompts
+from pipeline.run.results.conflict_sides import pairs_of, places
 from pipeline.run.stored.status import current_status, is_dead, known_plan
 from pipeline.run.stored.verdicts import stored_verdict
 from pipeline.store.records import Run, StoredAttempt, StoredTask
 from pipeline.store.store import Store, UnknownRunError
 from pipeline.verdict.words import as_fields
 from pipeline.view.log_text import LogText
-from tasks.model import Patch, Status
+from tasks.model import Outcome, Patch, Status
 from tasks.text import printable
 
 attempt_option = click.option(
@@ -117,7 +119,7 @@ def status(run_name: str | None, repo: Path, *, as_json: bool) -> None:
 
     RUN is the id of a run, or a unique prefix of one.
     """
-    with repository_and_store(repo) as (_, store):
+    with repository_and_store(repo) as (repository, store):
         run = store.run(run_name)
         verdict = stored_verdict(store, run, current_status(store, run, environment()))
         if as_json:
@@ -138,16 +140,25 @@ def status(run_name: str | None, repo: Path, *, as_json: bool) -> None:
                 click.echo(printable(f"{where} {state}, started at {since}: {attempt.title}"))
             if attempt.cause:
                 click.echo(printable(f"task {attempt.task}, attempt {attempt.number}: {attempt.cause}"))
-        if found := store.conflicts(run.id):
-            has_batches = _has_batches(run)
-            for conflict in found:
-                where = f"batch {conflict.batch}: " if has_batches else ""
-                click.echo(printable(f"{where}{conflict}"))
+        _print_conflicts(repository, store, run, {one.task: one for one in verdict.outcomes})
         for outcome in verdict.outcomes:
             if outcome.error and outcome.status not in {Status.SKIPPED, Status.CANCELLED}:
                 click.echo(printable(f"\ntask {outcome.task}: {outcome.error}"))
         click.echo()
         show(verdict_block(verdict), sys.stdout)
+
+
+def _print_conflicts(repository: Repository, store: Store, run: Run, outcomes: Mapping[str, Outcome]) -> None:
+    """Print the conflicts of a run, and where they are."""
+    if not (found := store.conflicts(run.id)):
+        return
+    has_batches = _has_batches(run)
+    for conflict in found:
+        where = f"batch {conflict.batch}: " if has_batches else ""
+        click.echo(printable(f"{where}{conflict}"))
+        for pair in pairs_of(repository, conflict, outcomes):
+            if shown := places(pair):
+                click.echo(printable(f"  {pair.other} and {pair.task}: {shown}"))
 
 
 def _has_batches(run: Run) -> bool:

@@ -15,13 +15,15 @@ from pipeline.run.call.prepare import Call, Prepared, new_run, prepare
 from pipeline.run.context import ResumeState
 from pipeline.run.control import first_lease_seconds, host_name, new_owner
 from pipeline.run.stored.continuations import continuations
+from pipeline.run.stored.onto import cut_off_causes
 from pipeline.run.stored.open_store import open_store
 from pipeline.run.stored.recovery import CUT_OFF, make_store_work
 from pipeline.run.stored.set_aside import take_set_aside
-from pipeline.run.stored.stacks import stacks
+from pipeline.run.stored.stacks import NOTHING, stacks
 from pipeline.run.stored.status import RunStateError, current_status, is_kept, is_settled
 from pipeline.store.records import Run, StoredTask
 from pipeline.store.store import Store
+from tasks.conflicts import Cause
 from tasks.model import RunStatus, Status
 
 
@@ -44,6 +46,7 @@ def claim_and_resume(  # noqa: PLR0913 - how a run is resumed, all of it named
     keep: bool = False,
     served: bool = False,
     notify: str | None = None,
+    onto: Mapping[str, Cause] = NOTHING,
 ) -> ClaimedRun:
     """Claim a run that is not running, and prepare to resume it. Blocking.
 
@@ -58,6 +61,7 @@ def claim_and_resume(  # noqa: PLR0913 - how a run is resumed, all of it named
         keep: Whether these start from what their last attempts left.
         served: Whether servers look after the run; pending requests to cancel or pause it are then kept.
         notify: Webhook URL to call when the run ends.
+        onto: Why tasks run again on top of others; see `causes_onto`.
 
     Raises:
         RunStateError: Another process has claimed it, or it was cancelled in the meantime.
@@ -91,7 +95,7 @@ def claim_and_resume(  # noqa: PLR0913 - how a run is resumed, all of it named
         continuations(store, run.id, keep=keep),
         _seconds_so_far(run, stored.values()),
         store.work(run.id),
-        stacks(store, run.id),
+        stacks(store, run.id, {**cut_off_causes(store.attempts(run.id), redone), **onto}),
         {one.task: one.waits_until for one in store.attempts(run.id) if one.waits_until is not None},
     )
     return ClaimedRun(store.run(run.id), prepared, before)

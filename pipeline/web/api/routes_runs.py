@@ -10,8 +10,10 @@ from starlette.responses import Response
 
 from pipeline.publish.preview import as_record
 from pipeline.web import actions
+from pipeline.web.api.conflicts import conflict_states
 from pipeline.web.api.serializers import batch_states, execution_state, execution_status
 from pipeline.web.problems import diagnosed
+from pipeline.web.result_schemas import ConflictState, PublishPreview
 from pipeline.web.schemas import (
     EVENTS,
     RUN_PATTERN,
@@ -20,7 +22,6 @@ from pipeline.web.schemas import (
     ExecutionList,
     ExecutionState,
     Publish,
-    PublishPreview,
     Retry,
     Start,
     Started,
@@ -139,6 +140,12 @@ def runs_router(services: Services) -> APIRouter:
             return Response(status_code=204)
         return services.subscribers.stream(await services.follow(execution_id, seen))
 
+    @router.get("/{execution_id}/conflicts", summary="The conflicts of a run", responses={404: {}, 422: {}})
+    async def conflicts(execution_id: ExecutionId) -> list[ConflictState]:
+        """Return the conflicts between patches of a run, with the places and both sides of each."""
+        located = await services.find(execution_id)
+        return await services.call(conflict_states, located)
+
     _add_actions(router, services)
     return router
 
@@ -181,7 +188,9 @@ def _add_actions(router: APIRouter, services: Services) -> None:
     async def retry(execution_id: ExecutionId, body: Retry | None = None) -> Asked:
         """Run tasks again, with the tasks that build on them: the given tasks, or all failed tasks."""
         asked = body or Retry()
-        place, tasks = await actions.retry(services, execution_id, asked.tasks, keep=asked.keep)
+        place, tasks = await actions.retry(
+            services, execution_id, asked.tasks, keep=asked.keep, onto=asked.onto
+        )
         return await result(place, tasks)
 
     @add("publish", "Open the pull requests of a run")

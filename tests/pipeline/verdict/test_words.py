@@ -81,7 +81,7 @@ def test_commands_are_those_that_help_now() -> None:
     ]
     assert commands(ENDS["failed: 1 changed, 1 in conflict (1.2), in 4.2 s"]) == [
         "diff r-1 1.2",
-        "retry r-1 1.2",
+        "retry r-1 1.2 --onto 1.1",
     ]
     assert commands(ENDS["cancelled: 1 changed, 1 cancelled, in 4.2 s"]) == ["resume r-1"]
     assert commands(verdict(RunStatus.SUCCEEDED, outcome("1.1"), requests=[REQUEST])) == []
