@@ -14,7 +14,7 @@ from tasks.model import Step, StepResult
 from tasks.secrets import Secrets
 
 ROUND_VARIABLE = "PATCHYARD_ROUND"
-"""Variable with the number of a step's round, from 1."""
+"""Variable with the number of a step's round, from 1; 0 where the task has not begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Job:
     creates it. `start` is the id of the commit that the worktree is at. `image` and `layers` are for
     containers: their base image, and the set-up commands that all containers of the same agent share.
     `is_teardown` says that the steps run after those of the same task, where these ended, that they are all of
-    one round, and that their changes do not leave a container.
+    one round, and that their changes do not leave a container. `is_check` says this of steps that only look.
     `format` is that of its agent's output.
     """
 
@@ -51,6 +51,7 @@ class Job:
     layers: tuple[str, ...] = ()
     attempt: int = 1
     is_teardown: bool = False
+    is_check: bool = False
     format: str | None = None
 
 

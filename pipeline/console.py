@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from pipeline.events import (
+    BaseCheckFinished,
+    BaseCheckStarted,
     BatchStarted,
     ConflictFound,
     Event,
@@ -96,6 +98,12 @@ def line(event: Event) -> str | None:  # noqa: C901, PLR0911, PLR0912 - one retu
             return f"run {event.run}: {event.title or event.plan}: {size}"
         case BatchStarted():
             return f"batch {event.batch}: {event.title} ({event.mode}, {plural(event.tasks, 'task')})"
+        case BaseCheckStarted():
+            what = plural(len(event.commands), "command")
+            return f"{event.worktree} {event.task} verification before any change: {what} at {event.start[:12]}"
+        case BaseCheckFinished():
+            what = f"fails without a change: {'; '.join(event.failed)}" if event.failed else "nothing fails"
+            return f"{event.worktree} {event.task} verification before any change: {what}"
         case TaskStarted():
             return f"{event.worktree} {event.task} started: {event.title}"
         case StepStarted():

@@ -69,6 +69,32 @@ class BatchStarted(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BaseCheckStarted(Event):
+    """Commands of verification are about to run at a start point, for `task` and all others that have them."""
+
+    task: str
+    worktree: str
+    start: str
+    commands: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseCheckFinished(Event):
+    """They have ended. `results` has an object for each, `failed` the commands that fail there.
+
+    `problem` says why some of them have no result.
+    """
+
+    task: str
+    worktree: str
+    start: str
+    seconds: float
+    failed: list[str]
+    results: list[dict[str, object]]
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskStarted(Event):
     """A task has got its worktree and starts; `attempt` counts from 1."""
 
@@ -222,6 +248,8 @@ class RunFinished(Event):
 NAMES = {
     RunStarted: "run_started",
     BatchStarted: "batch_started",
+    BaseCheckStarted: "base_check_started",
+    BaseCheckFinished: "base_check_finished",
     TaskStarted: "task_started",
     StepStarted: "step_started",
     StepFinished: "step_finished",
@@ -264,6 +292,7 @@ def outcome_fields(outcome: Outcome) -> dict[str, object]:
         "added": outcome.added,
         "removed": outcome.removed,
         **usage_fields(outcome.usage),
+        **({"fails_before": list(outcome.fails_before)} if outcome.fails_before else {}),
         **({} if outcome.said is None else {"said": outcome.said}),
     }
 

@@ -90,11 +90,18 @@ def key(made_from: TaskInputs) -> str:
         },
         "steps": [[step.kind, step.argv, step.stdin, step.prompt_file] for step in made_from.steps],
         "agent": None if agent is None else [agent.command, agent.version],
+        **place_of(made_from),
+    }
+    return hashlib.sha256(canonical(record)).hexdigest()
+
+
+def place_of(made_from: TaskInputs) -> dict[str, object]:
+    """Return the part of a key that says where the steps of a task run, and with which variables."""
+    return {
         "place": _place(made_from),
         "environment": {name: _hashed(value) for name, value in made_from.environment.items()},
         "secrets": sorted(made_from.secrets),
     }
-    return hashlib.sha256(canonical(record)).hexdigest()
 
 
 def canonical(record: object) -> bytes:

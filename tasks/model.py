@@ -231,6 +231,7 @@ class PlanSettings:
     task_budget: float | None = None
     on_conflict: OnConflict | None = None
     serialize: Serialize | None = None
+    check_base: bool | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     agents: Mapping[str, str] = field(default_factory=dict)  # name -> command
 
@@ -303,6 +304,11 @@ class StepResult:
         return self.exit_code == 0 and not (self.timed_out or self.cancelled or self.error)
 
 
+FAILS_BEFORE = "fails without the task's change"
+"""What is said of a command of the verification that fails where its task starts, as was checked; one that
+fails with the change, does so `too`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Why a round of a task failed, for the agent that tries again.
@@ -359,6 +365,8 @@ class Outcome:
     commit that the task started from, `commit` its own (only when it changed something and succeeded).
     `said` is the last message of its agent. `cached` says that nothing of it ran again, since the place where
     it runs had its result. `added` and `removed` count the lines of its patch; `None` where that is not known.
+    `fails_before` are the commands of its verification that fail at `start` too,
+    without its changes, if that was checked.
     """
 
     task: str
@@ -383,6 +391,7 @@ class Outcome:
     said: str | None = None
     added: int | None = None
     removed: int | None = None
+    fails_before: tuple[str, ...] = ()
 
     @property
     def succeeded(self) -> bool:

@@ -170,7 +170,14 @@ def test_every_field_of_an_outcome_is_documented() -> None:
     )
     names = {name for line in table.splitlines()[3:] for name in re.findall(r"`(\w+)`", line.split("|")[1])}
     every = Outcome(
-        task="1", title="", batch=1, status=Status.CHANGED, cost=0.5, tokens=Tokens(1), said="Done."
+        task="1",
+        title="",
+        batch=1,
+        status=Status.CHANGED,
+        cost=0.5,
+        tokens=Tokens(1),
+        said="Done.",
+        fails_before=("make test",),
     )
     assert names == set(outcome_fields(every))
 

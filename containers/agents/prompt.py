@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from textwrap import indent
 
-from tasks.model import NATIVE, Check, Failure, Plan, Step, StepKind, Task
+from tasks.model import FAILS_BEFORE, NATIVE, Check, Failure, Plan, Step, StepKind, Task
 from tasks.text import code_span, fence
 
 PROMPT_FILE = "{prompt_file}"
@@ -28,6 +28,11 @@ What it left is in the current directory. Find out what is wrong and mend it, so
 commands of its verification succeed."""
 LOST = """\
 Nothing of what it did is in the current directory: do the task from the start, and avoid that failure."""
+BEFORE = """\
+These commands of the verification were run on the commit that this task starts from, before any change, and
+failed there already. They have to succeed afterwards all the same."""
+MAX_BEFORE = 2_000
+"""Characters at the end of the output of such a command that a prompt has at most."""
 PLAIN = """\
 The current directory has what was changed there, and nothing of the first try: do the task again on top of it,
 so that both are done, and undo nothing of the other."""
@@ -83,7 +88,14 @@ def prompt(task: Task, plan: Plan) -> str:
 
 
 def repair_prompt(  # noqa: PLR0913 - what an agent is given, by name
-    task: str, failure: Failure, *, number: int, of: int, changed: str, is_kept: bool = True
+    task: str,
+    failure: Failure,
+    *,
+    number: int,
+    of: int,
+    changed: str,
+    is_kept: bool = True,
+    fails_before: bool = False,
 ) -> str:
     """Return the prompt for another try at a task, as Markdown.
 
@@ -94,11 +106,13 @@ def repair_prompt(  # noqa: PLR0913 - what an agent is given, by name
         of: How many there are at most.
         changed: What the last try changed, in the form of `git diff --stat`, if that is known.
         is_kept: Whether its changes are in the current directory.
+        fails_before: Whether the step that failed is known to fail where the task starts, too.
     """
     left = LEFT if is_kept else LOST
+    too = f". It {FAILS_BEFORE} too" if fails_before else ""
     sections = [
         f"# Try {number} of {of}",
-        f"The last try at the task below failed: {_how(failure)}. {left}",
+        f"The last try at the task below failed: {_how(failure)}{too}. {left}",
         _section(
             "The end of that step's output", fence(failure.output.rstrip()) if failure.output.strip() else ""
         ),
@@ -107,6 +121,25 @@ def repair_prompt(  # noqa: PLR0913 - what an agent is given, by name
         task,
     ]
     return "\n\n".join(section for section in sections if section)
+
+
+def before_note(failures: Sequence[Failure]) -> str:
+    """Return the end of a prompt that says which commands fail where the task starts, as Markdown."""
+    parts = ["## What fails without your change too", BEFORE]
+    for failure in failures:
+        parts.append(f"{_how(failure)[0].upper()}{_how(failure)[1:]}.")
+        if output := _end(failure.output):
+            parts.append(fence(output))
+    return "\n\n".join(parts) + "\n"
+
+
+def _end(output: str) -> str:
+    """Return the last whole lines of an output that have room in a prompt."""
+    text = output.rstrip()
+    if len(text) <= MAX_BEFORE:
+        return text
+    first, found, rest = text[-MAX_BEFORE:].partition("\n")
+    return rest if found else first
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,7 +163,8 @@ class EngineRunner:
             await reporter.report_results(steps, report, time.monotonic() - began, error=str(rejection))
             return
         self._left[worktree.name] = after
-        error = None if job.is_teardown else await self._copy_changes(before, after, worktree, job.patch_limit)
+        stays = job.is_teardown or job.is_check
+        error = None if stays else await self._copy_changes(before, after, worktree, job.patch_limit)
         cached = not error and self._is_cached(report, job)
         if error:
             report = report.without_last(steps)

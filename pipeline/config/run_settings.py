@@ -118,6 +118,15 @@ class RunSettings:
         module=ModuleArgument(),
         api=ApiField(maximum=MOST_REPAIRS, minimum=0),
     )
+    check_base: bool = setting(
+        default=False,
+        convert=to.parse_flag,
+        help="Run the verification also where tasks start, before any change, and report what fails there.",
+        note="once for each start point; see [docs/agents.md](docs/agents.md)",
+        option=Option(),
+        module=ModuleArgument(),
+        api=ApiField(),
+    )
     wait_for_limits: float = setting(
         defaults.WAIT_FOR_LIMITS,
         to.parse_wait,

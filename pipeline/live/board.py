@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from pipeline.events import (
+    BaseCheckFinished,
+    BaseCheckStarted,
     BatchStarted,
     Event,
     RepairStarted,
@@ -29,7 +31,8 @@ FAILURES = frozenset({Status.FAILED, Status.TIMED_OUT})
 class Lane:
     """What a worktree does now: a task and its step, each since a time.
 
-    `attempt` is the number of the task's attempt, `tries` what is said of a repair. `is_quiet` says that its
+    `attempt` is the number of the task's attempt, `tries` what is said of a repair, `checked` the verification
+    that runs before the task begins. `is_quiet` says that its
     output arrives only when a step has ended, so that silence says nothing.
     """
 
@@ -44,13 +47,14 @@ class Lane:
     step_since: datetime | None = None
     tries: str = ""
     waiting: str = ""
+    checked: str = ""
     is_quiet: bool = False
 
     @property
     def step(self) -> str:
         """The step, in a few words: `run 2: make test`."""
-        if self.waiting:
-            return self.waiting
+        if self.waiting or self.checked:
+            return self.waiting or f"before any change: {self.checked}"
         return f"{self.kind} {self.number}{self.tries}: {self.command}" if self.kind else ""
 
 
@@ -102,11 +106,6 @@ class Board:
                 self.outcomes = {task: known for task, known in self.outcomes.items() if _is_kept(known)}
             case BatchStarted():
                 self._modes[event.batch] = event.mode
-            case TaskStarted():
-                self._start(event)
-            case StepStarted() | StepFinished() | RepairStarted() | TaskWaiting():
-                if lane := self._lanes.get(event.worktree):
-                    self._lanes[event.worktree] = _with(lane, event)
             case TaskFinished(outcome=outcome):
                 self.outcomes.pop(outcome.task, None)  # the order is that of the latest ends
                 self.outcomes[outcome.task] = outcome
@@ -118,6 +117,21 @@ class Board:
                 self._lanes.clear()
                 self.finished = event
                 self.outcomes |= {outcome.task: outcome for outcome in event.outcomes}
+            case _:
+                self._change_lane(event)
+
+    def _change_lane(self, event: Event) -> None:
+        match event:
+            case BaseCheckStarted(worktree=worktree, task=task):
+                commands = "; ".join(event.commands)
+                self._lanes[worktree] = Lane(worktree, task, "", event.time, checked=commands, is_quiet=True)
+            case BaseCheckFinished():
+                self._lanes.pop(event.worktree, None)
+            case TaskStarted():
+                self._start(event)
+            case StepStarted() | StepFinished() | RepairStarted() | TaskWaiting():
+                if lane := self._lanes.get(event.worktree):
+                    self._lanes[event.worktree] = _with(lane, event)
 
     def _start(self, event: TaskStarted) -> None:
         self.outcomes.pop(event.task, None)

@@ -8,6 +8,7 @@ from typing import TextIO
 
 from pipeline.console import STYLES, JsonLines, Lines, Wording, show, summary
 from pipeline.events import (
+    BaseCheckStarted,
     ConflictFound,
     Event,
     Notice,
@@ -148,7 +149,7 @@ class LiveTable:
 
     def _line(self, event: Event) -> Line | None:
         """Return the line of an event that stays above the table."""
-        if isinstance(event, StepStarted | StepFinished | TaskStarted | RunFinished):
+        if isinstance(event, BaseCheckStarted | StepStarted | StepFinished | TaskStarted | RunFinished):
             return None
         text = self._wording.line(event)
         return [(printable(text), _style(event))] if text else None

@@ -7,7 +7,7 @@ from textwrap import TextWrapper, indent
 
 from pipeline.run.results.branches import RUN_TRAILER, TASK_TRAILER
 from pipeline.store.records import StoredStep
-from tasks.model import Outcome, Plan, PullRequest, StepKind, Task
+from tasks.model import FAILS_BEFORE, Outcome, Plan, PullRequest, StepKind, Task
 from tasks.text import code_span, fence, plural, with_visible_marks
 from tasks.usage import NO_USAGE, Usage
 
@@ -155,7 +155,7 @@ def _details(task: Task, outcome: Outcome, steps: Iterable[StoredStep], level: s
     """Return what was done and what is to be checked, under headings of a level such as `##`."""
     parts = (
         _files(task, outcome, level),
-        _verification(task, steps, level),
+        _verification(task, outcome, steps, level),
         _manual(task, level),
         _cost(outcome, level),
         _said(outcome, level),
@@ -198,10 +198,11 @@ def _files(task: Task, outcome: Outcome, level: str) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _verification(task: Task, steps: Iterable[StoredStep], level: str) -> str:
+def _verification(task: Task, outcome: Outcome, steps: Iterable[StoredStep], level: str) -> str:
     # Of a command that ran again after a repair, only the end counts.
     codes = {step.command: step.exit_code for step in steps if step.kind == StepKind.VERIFY}
-    commands = [_item(command, f"exit code {code}") for command, code in codes.items()]
+    before = dict.fromkeys(outcome.fails_before, f"; {FAILS_BEFORE}")
+    commands = [_item(name, f"exit code {code}{before.get(name, '')}") for name, code in codes.items()]
     prose = [
         f"- [ ] {_escaped(' '.join(check.text.split()))}" for check in task.verification if check.step is None
     ]

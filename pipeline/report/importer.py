@@ -233,6 +233,7 @@ class ImportedRun:
             patch=patch,
             cost=task.cost,
             rounds=task.rounds,
+            fails_before=task.fails_before,
             tokens=task.tokens,
             said=task.said,
             added=_line_count(task.added),

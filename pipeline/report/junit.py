@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 
 from pipeline.view.history import AttemptPart
 from pipeline.view.timeline import DONE, RUNNING, Bar, Mark, Row, Stage, StageKind, Timeline
-from tasks.model import Conflict, Status
+from tasks.model import FAILS_BEFORE, Conflict, Status
 from tasks.usage import Usage
 
 _ILLEGAL = re.compile(r"[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -110,7 +110,8 @@ def _steps(marks: Iterable[Mark]) -> list[str]:
     for mark in marks:
         code = mark.exit_code
         ended = "it did not start or was killed" if code is None else f"exit code {code}"
-        lines.append(f"{mark.kind}: {mark.command} ({ended})")
+        before = f"; {FAILS_BEFORE}" if mark.fails_before else ""
+        lines.append(f"{mark.kind}: {mark.command} ({ended}{before})")
     return lines
 
 

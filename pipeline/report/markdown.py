@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pipeline.report.model import Report, TaskPart
 from pipeline.view.stages import WITHOUT_GROUP
 from tasks.dialects.wording import named
-from tasks.model import NATIVE, Status
+from tasks.model import FAILS_BEFORE, NATIVE, Status
 from tasks.text import code_span, fence, plural
 from tasks.usage import total
 
@@ -22,6 +22,7 @@ def markdown(report: Report) -> str:
         _headline(report),
         *_tables(report.tasks),
         *_failures(report.tasks),
+        _failing_before(report.tasks),
         _conflicts(report),
         _groups(report),
         _attempts(report.tasks),
@@ -92,6 +93,16 @@ def _failures(tasks: Iterable[TaskPart]) -> list[str]:
         if rest.strip():
             parts.append(fence(rest, "text"))
     return parts
+
+
+def _failing_before(tasks: Iterable[TaskPart]) -> str:
+    """Return a section with the commands of verification that fail without the changes of their tasks."""
+    lines = [
+        f"- **{task.task}** {code_span(command)}{'' if task.status in SUCCEEDED else ', and with it'}"
+        for task in tasks
+        for command in task.fails_before
+    ]
+    return "\n".join([f"## What {FAILS_BEFORE}", "", *lines]) if lines else ""
 
 
 def _conflicts(report: Report) -> str:

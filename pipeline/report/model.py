@@ -109,8 +109,9 @@ class TaskPart:
 
     `key` is the hash of all its inputs. It is `None` for a task that never started, like all fields that only a
     started task has. `patch` is the name of a file next to the report. `cost` is in US dollars, `rounds` how
-    often it was tried in its attempt, `said` what its agent said last. `group` is the title of the part of the
-    plan that it belongs to. A task is `left_out` if the plan asks not to run it: it is done, or optional.
+    often it was tried in its attempt, `said` what its agent said last, `fails_before` the commands of
+    its verification that fail without its changes, as far as that was checked. `group` is the title of the part
+    of the plan that it belongs to. A task is `left_out` if the plan asks not to run it: it is done or optional.
     `seconds`, `cost` and `tokens` are of all its `attempts`.
     """
 
@@ -137,6 +138,7 @@ class TaskPart:
     rounds: int = 1
     tokens: Tokens = NO_TOKENS
     said: str | None = None
+    fails_before: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     patch: str | None = None
     branch: str | None = None
@@ -337,6 +339,7 @@ def _task(item: StoredTask, inputs: InputHashes | None, steps: Iterable[StoredSt
         said=outcome.said,
         added=outcome.added,
         removed=outcome.removed,
+        fails_before=outcome.fails_before,
         files=outcome.files,
         patch=f"{outcome.task}.patch" if is_stored else None,
         branch=outcome.branch,

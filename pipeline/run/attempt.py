@@ -7,7 +7,6 @@ from time import perf_counter
 
 from anyio import CancelScope, get_cancelled_exc_class, to_thread
 
-from containers.concurrency import in_thread
 from containers.git.repository import GitError, SecretFoundError
 from containers.git.working_tree.staging import TooDeepError
 from containers.git.working_tree.task_files import has_stash
@@ -27,7 +26,7 @@ from pipeline.store.records import StoredAttempt
 from pipeline.store.store import Store
 from tasks.errors import PatchyardError
 from tasks.keys import TaskInputs, inputs_of
-from tasks.model import Outcome, Patch, Status, StepResult
+from tasks.model import FAILS_BEFORE, Outcome, Patch, Status, StepResult
 
 TAIL_LINES = 10
 """Lines of a failed step's output that its outcome shows."""
@@ -136,7 +135,8 @@ class Attempt:
         self._commit = commit
         self._why_cancelled = why_cancelled
         self._number = context.attempt_number(spec.id)
-        self._rounds = Rounds(spec, self._number, context.secrets, continued)
+        before = context.base_checks.failures(spec.id)
+        self._rounds = Rounds(spec, self._number, context.secrets, continued, before)
         self._steps = AttemptSteps(context, spec, start, worktree, self._rounds)
         self._warnings: list[str] = []
         self._inputs: TaskInputs | None = None
@@ -198,6 +198,7 @@ class Attempt:
             host=context.run.host,
             start=self._start.commit,
             log=context.log(spec.id),
+            base_checks=context.base_checks.keys(spec.id),
             cause=context.stacks[spec.id].causes[-1] if spec.id in context.stacks else None,
         )
         self._stored = attempt
@@ -213,21 +214,13 @@ class Attempt:
 
     @asynccontextmanager
     async def _prepared_job(self) -> AsyncIterator[Job]:
-        """Provide the job; for a container, with a start commit that is the same in every run.
-
-        The commits of earlier tasks have another id in each run, so the engine would never have a cache hit.
-        """
-        context, spec = self._context, self._spec
-        rounds, base = self._rounds, context.run.base
-        job = context.job(spec, self._commit, rounds.asked, rounds.number)
+        """Provide the job, with the time that is left."""
+        context, spec, rounds = self._context, self._spec, self._rounds
+        job = context.job(spec, self._commit, rounds.first_steps(), rounds.number)
         if job.timeout is not None and rounds.continued is not None:  # the limit is for all rounds together
             job = replace(job, timeout=max(LEAST_TIME, job.timeout - rounds.continued.seconds))
-        if not spec.is_contained or job.start == base:
-            yield job
-            return
-        held = context.repository.held.reproducible(job.start, base, context.run.id, spec.id)
-        async with in_thread(held) as start:
-            yield replace(job, start=start)
+        async with context.startable(spec, job) as started:
+            yield started
 
     async def _finish(self, *, cancelled: bool) -> Outcome:
         """Take the patch, commit it, and store the outcome and its result."""
@@ -316,6 +309,7 @@ class Attempt:
             status, error = Status.TIMED_OUT, f"timed out after {spec.timeout:g} s in {self._describe(last)}"
         elif last and not last.ok:
             status, error = Status.FAILED, f"{self._describe(last)} {_describe_failure(last)}"
+            error += f"; it {FAILS_BEFORE} too" if self._rounds.fails_before(last.step) else ""
         elif self._steps.why_stopped:  # its agent ended with 0 at a limit
             status, error = Status.FAILED, self._steps.why_stopped
         if error and last and not last.ok and last.tail:
@@ -336,6 +330,7 @@ class Attempt:
             rounds=self._rounds.number,
             said=self._rounds.said,
             cached=bool(results) and all(result.cached for result in results),
+            fails_before=tuple(failure.step for failure in self._rounds.before),
         )
 
     def _exit_code(self, last: StepResult | None, *, cancelled: bool) -> int | None:

@@ -1,12 +1,13 @@
 """What the flow and the attempts of one run share."""
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
 from containers.agents.agent import Versions
+from containers.concurrency import in_thread
 from containers.git.repository import Repository
 from containers.runner import Job, Runner
 from containers.temporary import temporary_path
@@ -19,10 +20,11 @@ from pipeline.run.call.task_spec import BatchSpec, TaskSpec
 from pipeline.run.control import Control
 from pipeline.run.paths import log_path
 from pipeline.run.recording.recorder import Recorder
+from pipeline.run.results.base_checks import BaseChecks
 from pipeline.run.results.bases import Bases, StartPoint
 from pipeline.run.results.branches import Branches
 from pipeline.run.results.result_cache import ResultCache
-from pipeline.store.records import Run, StoredRound, StoredTask
+from pipeline.store.records import BaseCheck, Run, StoredRound, StoredTask
 from tasks.conflicts import Cause
 from tasks.keys import AgentUse, TaskInputs
 from tasks.model import Failure, Mode, Outcome, Patch, Plan, Step
@@ -77,6 +79,7 @@ class ResumeState:
     cache. `attempts` are the numbers of the last attempts by task, `continued` what the next ones continue.
     `seconds` is how long the run was running, `work` what was done on its tasks. `stacks` are of the
     tasks that were run again. `waits` are until when tasks waited for the providers of their agents.
+    `base_checks` are, by key, what verification gave at start points.
     """
 
     tasks: Mapping[str, StoredTask] = field(default_factory=dict)
@@ -88,6 +91,7 @@ class ResumeState:
     work: Mapping[str, Work] = field(default_factory=dict)
     stacks: Mapping[str, Stack] = field(default_factory=dict)
     waits: Mapping[str, datetime] = field(default_factory=dict)
+    base_checks: Mapping[str, BaseCheck] = field(default_factory=dict)
 
     def outcome(self, task: str) -> Outcome | None:
         """Return the outcome that a task had, if there is one to keep."""
@@ -131,6 +135,7 @@ class RunContext:
     earlier: dict[str, Outcome] = field(default_factory=dict)
     repeats: dict[str, int] = field(default_factory=dict)
     limits: AgentLimits = field(default_factory=lambda: AgentLimits(0.0))
+    base_checks: BaseChecks = field(default_factory=BaseChecks)
 
     @property
     def run(self) -> Run:
@@ -181,6 +186,23 @@ class RunContext:
             format=spec.agent.format if spec.agent else None,
             attempt=self.attempt_number(spec.id),
         )
+
+    @asynccontextmanager
+    async def startable(self, spec: TaskSpec, job: Job) -> AsyncIterator[Job]:
+        """Provide a job; for a container, with a start commit that is the same in every run.
+
+        The commits of earlier tasks have another id in each run, so the engine would never have a cache hit.
+
+        Raises:
+            GitError: The commit cannot be made.
+        """
+        base = self.run.base
+        if not spec.is_contained or job.start == base:
+            yield job
+            return
+        held = self.repository.held.reproducible(job.start, base, self.run.id, spec.id)
+        async with in_thread(held) as start:
+            yield replace(job, start=start)
 
     def inputs(
         self, spec: TaskSpec, start: StartPoint, version: str | None, steps: tuple[Step, ...] = ()

@@ -35,6 +35,7 @@ from pipeline.run.control import Control, lease_seconds
 from pipeline.run.flow import run as run_plan
 from pipeline.run.paths import run_directory
 from pipeline.run.recording.recorder import Recorder
+from pipeline.run.results.base_checks import BaseChecks
 from pipeline.run.results.branches import Branches
 from pipeline.run.results.restore import make_bases
 from pipeline.run.results.result_cache import ResultCache
@@ -167,6 +168,7 @@ def _context(  # noqa: PLR0913 - the parts of a run, all of them named
         results=None if settings.no_cache or provider else results,
         span=(provider or HostRunners()).span,
         notices=(directory.note,) if directory.note else (),
+        base_checks=BaseChecks(dict(before.base_checks) if before else {}),
         limits=_limits(settings.wait_for_limits, batches, before),
         budget=Budget(settings.budget, settings.task_budget, before.work if before else {}),
     )

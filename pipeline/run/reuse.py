@@ -66,7 +66,11 @@ async def succeeded(context: RunContext, spec: TaskSpec, start: StartPoint) -> T
         return None
     if not await to_thread.run_sync(applies, context.repository, patch, start.commit):
         return None
-    outcome = replace(_outcome(spec, start, patch, now()), rounds=last.number)
+    outcome = replace(
+        _outcome(spec, start, patch, now()),
+        rounds=last.number,
+        fails_before=context.base_checks.fail_at(start.commit, spec.steps),
+    )
     return TaskResult(outcome, start, attempt=context.before.attempts.get(spec.id))
 
 

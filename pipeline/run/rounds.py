@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 
-from containers.agents.prompt import repair_prompt
+from containers.agents.prompt import before_note, repair_prompt
 from containers.processes import NOT_EXECUTABLE, NOT_FOUND
 from pipeline.run.call.task_spec import TaskSpec
 from pipeline.run.context import Continuation
@@ -22,19 +22,22 @@ class Rounds:
     """The rounds of one attempt, and the steps of each.
 
     `number` is that of the present one. `report` is what the agent said of its last call, and `said` its last
-    message of all. `asked` are the steps that were started or will be, of all rounds.
+    message of all. `asked` are the steps that were started or will be, of all rounds, without what was found at
+    the start point: that follows from it and from the verification.
 
     Args:
         spec: The task.
         attempt: The number of the attempt.
         secrets: Masked in what an agent is given.
         continued: What the attempt continues, if anything.
+        before: Why commands of the verification fail at the start point already, if that is known.
     """
 
     spec: TaskSpec
     attempt: int
     secrets: Secrets
     continued: Continuation | None = None
+    before: tuple[Failure, ...] = ()
     number: int = field(init=False)
     report: AgentReport = field(init=False, default=AgentReport())
     said: str | None = field(init=False, default=None)
@@ -44,13 +47,11 @@ class Rounds:
     _usage: Usage = field(init=False, default=NO_USAGE)
 
     def __post_init__(self) -> None:
-        before = self.continued
-        self.number = 1 + min(before.rounds if before else 0, self.spec.repairs)
+        last = self.continued
+        self.number = 1 + min(last.rounds if last else 0, self.spec.repairs)
         self.asked = self.spec.steps
-        if before is not None:
-            self.asked = self._with_prompt(
-                self.spec.steps, before.failure, "", is_kept=before.patch is not None
-            )
+        if last is not None:
+            self.asked = self._with_prompt(self.spec.steps, last.failure, "", is_kept=last.patch is not None)
         self._steps = self.asked
 
     @property
@@ -99,9 +100,17 @@ class Rounds:
         self._began, self._usage = now, NO_USAGE
         return record
 
+    def fails_before(self, step: Step) -> bool:
+        """Whether a step of the verification is known to fail at the start point already."""
+        return step.kind is StepKind.VERIFY and any(step.title == failure.step for failure in self.before)
+
+    def first_steps(self) -> tuple[Step, ...]:
+        """Return the steps that the attempt begins with."""
+        return self._noted(self._steps)
+
     def same_steps(self) -> tuple[Step, ...]:
         """Return the steps of the present round, to begin it again."""
-        return _without_setup(self._steps)
+        return self._noted(_without_setup(self._steps))
 
     def next_steps(self, failure: Failure, changed: str) -> tuple[Step, ...]:
         """Begin the next round, and return its steps; `changed` is what has changed so far, for the agent."""
@@ -109,18 +118,13 @@ class Rounds:
         steps = _without_setup(self.spec.steps)
         self._steps = self._with_prompt(steps, failure, changed, is_kept=True)
         self.asked += self._steps
-        return self._steps
+        return self._noted(self._steps)
 
     def _with_prompt(
         self, steps: tuple[Step, ...], failure: Failure, changed: str, *, is_kept: bool
     ) -> tuple[Step, ...]:
         """Return steps of which the agent's says what failed."""
-        masked = replace(
-            failure,
-            step=self.secrets.for_prompt(failure.step),
-            error=failure.error and self.secrets.for_prompt(failure.error),
-            output=self.secrets.for_prompt(failure.output),
-        )
+        masked = self._masked(failure)
         return tuple(
             replace(
                 step,
@@ -131,12 +135,28 @@ class Rounds:
                     of=max(2, self.most),
                     changed=self.secrets.for_prompt(changed),
                     is_kept=is_kept,
+                    fails_before=failure.step in {one.step for one in self.before},
                 ),
             )
             if step.kind is StepKind.AGENT
             else step
             for step in steps
         )
+
+    def _noted(self, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+        """Return steps of which the agent's says what fails at the start point already."""
+        if not self.before:
+            return steps
+        note = before_note([self._masked(failure) for failure in self.before])
+        return tuple(
+            replace(step, stdin=f"{step.stdin or ''}\n{note}") if step.kind is StepKind.AGENT else step
+            for step in steps
+        )
+
+    def _masked(self, failure: Failure) -> Failure:
+        shown = self.secrets.for_prompt
+        error = failure.error and shown(failure.error)
+        return replace(failure, step=shown(failure.step), error=error, output=shown(failure.output))
 
 
 def _without_setup(steps: tuple[Step, ...]) -> tuple[Step, ...]:

@@ -6,6 +6,7 @@ from anyio import to_thread
 
 from pipeline.run.attempt import run_attempt
 from pipeline.run.call.task_spec import BatchSpec, TaskSpec
+from pipeline.run.check_base import check_base
 from pipeline.run.context import RunContext
 from pipeline.run.outcomes import TaskResult, conclude, outcome_without_run
 from pipeline.run.reruns import on_top
@@ -45,6 +46,7 @@ async def run_task(  # noqa: PLR0913 - what a task needs, by name
         reason = start.obstacle
         if start.has_conflict and may_wait:
             return None
+    asked = spec
     if reason is None and spec.id in context.stacks:
         spec, tree = await to_thread.run_sync(on_top, context, batch, spec, start)
     if result := await _result_without_attempt(context, spec, start, reason):
@@ -54,6 +56,7 @@ async def run_task(  # noqa: PLR0913 - what a task needs, by name
             )  # its agent must not be called
         return await conclude(context, spec, result)
     with context.control.task_running():
+        await check_base(context, asked, start)
         return await run_attempt(context, spec, start, why_cancelled, tree)
 
 

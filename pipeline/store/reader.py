@@ -8,6 +8,7 @@ from pipeline.store.damage import DamagedRowError, checked
 from pipeline.store.leases import Leases
 from pipeline.store.patches import StoredPatches
 from pipeline.store.records import (
+    BaseCheck,
     BranchRecord,
     Run,
     SharedBranch,
@@ -17,7 +18,16 @@ from pipeline.store.records import (
     StoredStep,
     StoredTask,
 )
-from pipeline.store.rows import attempt_of, inputs_of, round_of, run_of, shared_branch_of, step_of, task_of
+from pipeline.store.rows import (
+    attempt_of,
+    base_check_of,
+    inputs_of,
+    round_of,
+    run_of,
+    shared_branch_of,
+    step_of,
+    task_of,
+)
 from tasks.errors import PatchyardError
 from tasks.keys import InputHashes
 from tasks.model import Conflict
@@ -159,6 +169,13 @@ class StoreReader(Leases, StoredPatches):
         with self._read() as connection:
             rows = connection.execute(query.order_by(table.c.task, table.c.attempt, table.c.number)).mappings()
             return tuple(round_of(checked(table, row), self.patch_data) for row in rows)
+
+    def base_checks(self, run: str) -> tuple[BaseCheck, ...]:
+        """Return what verification gave at the start points of a run, in the order in which it ended."""
+        table = self._tables.base_checks
+        query = table.select().where(table.c.run == run).order_by(table.c.finished_at, table.c.key)
+        with self._read() as connection:
+            return tuple(base_check_of(checked(table, row)) for row in connection.execute(query).mappings())
 
     def steps(self, run: str, task: str, attempt: int | None = None) -> tuple[StoredStep, ...]:
         """Return the finished steps of a task in order, of one attempt; without a number, of the last one."""

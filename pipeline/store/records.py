@@ -9,7 +9,17 @@ from pathlib import Path
 from pipeline.store.run_options import PublishOptions, StoredCall
 from tasks.agent_report import NO_TOKENS, Tokens
 from tasks.conflicts import Cause
-from tasks.model import Failure, Outcome, Patch, PullRequest, PullRequestScope, Request, RunStatus, Status
+from tasks.model import (
+    Failure,
+    Outcome,
+    Patch,
+    PullRequest,
+    PullRequestScope,
+    Request,
+    RunStatus,
+    Status,
+    StepKind,
+)
 from tasks.usage import Usage
 
 FIRST_YEAR, LAST_YEAR = 1970, 9000
@@ -74,7 +84,8 @@ class StoredAttempt:
 
     `number` counts from 1 within the task. `path` is the worktree's directory on `host`, `start` the commit of
     the start point, `seconds` wall time, `patch` the changes it made. `cause` is why it was made for a task
-    that had a result. `waits_until` is set while it waits for the provider of its agent.
+    that had a result. `waits_until` is set while it waits for the provider of its agent. `base_checks` are the
+    keys of those checks of its start point that are of its verification.
     """
 
     task: str
@@ -95,6 +106,7 @@ class StoredAttempt:
     log: Path | None = None
     cause: Cause | None = None
     waits_until: datetime | None = None
+    base_checks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +131,38 @@ class StoredRound:
     def usage(self) -> Usage:
         """What its agent used."""
         return Usage(self.cost, self.tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class BaseCheck:
+    """A command of a verification that was run at a start point, before any task changed something there.
+
+    `key` is the same for every task that has this command, at this start point and in the same place. `task` is
+    the one for which it was run, `start` the commit, `command` one line, `seconds` wall time, and `exit_code`,
+    `timed_out` and `error` are as in `StepResult`. `output` is its end, as plain text with secrets masked.
+    """
+
+    key: str
+    task: str
+    start: str
+    command: str
+    seconds: float
+    exit_code: int | None
+    timed_out: bool = False
+    error: str | None = None
+    output: str = ""
+    host: str | None = None
+    log: Path | None = None
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why it fails there; `None` if it succeeds."""
+        if self.exit_code == 0 and not (self.timed_out or self.error):
+            return None
+        kind = StepKind.VERIFY
+        return Failure(
+            kind, self.command, self.exit_code, timed_out=self.timed_out, error=self.error, output=self.output
+        )
 
 
 @dataclass(frozen=True, slots=True)

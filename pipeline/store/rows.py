@@ -8,7 +8,15 @@ from dataclasses import fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from pipeline.store.records import Run, SharedBranch, StoredAttempt, StoredRound, StoredStep, StoredTask
+from pipeline.store.records import (
+    BaseCheck,
+    Run,
+    SharedBranch,
+    StoredAttempt,
+    StoredRound,
+    StoredStep,
+    StoredTask,
+)
 from tasks.agent_report import Tokens
 from tasks.conflicts import Cause
 from tasks.keys import AgentUse, InputHashes
@@ -29,6 +37,7 @@ _SHARED_BRANCH = tuple(field.name for field in fields(SharedBranch))
 _ROUND = ("task", "attempt", "number", "seconds", "cost")
 _TOKENS = tuple(field.name for field in fields(Tokens))
 _FAILURE = tuple(field.name for field in fields(Failure))
+_BASE_CHECK = tuple(field.name for field in fields(BaseCheck))
 _STEP = tuple(field.name for field in fields(StoredStep) if field.name != "tokens")
 
 
@@ -151,6 +160,16 @@ def round_of(row: "RowMapping", data: DataOf) -> StoredRound:
         patch=_patch_of(row, data),
         tokens=_tokens_of(row),
     )
+
+
+def base_check_values(check: BaseCheck) -> dict[str, Any]:
+    """Return the row of a check that ends now."""
+    return {**{name: getattr(check, name) for name in _BASE_CHECK}, "finished_at": datetime.now(UTC)}
+
+
+def base_check_of(row: "RowMapping") -> BaseCheck:
+    """Return the check of a row."""
+    return BaseCheck(**{name: row[name] for name in _BASE_CHECK})
 
 
 def step_of(row: "RowMapping") -> StoredStep:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 from pipeline.store.database import LeaseLostError, StoreError, StoreUnavailableError
 from pipeline.store.patches import small_text
 from pipeline.store.reader import AmbiguousRunError, StoreReader, UnknownRunError
-from pipeline.store.records import Run, SharedBranch, StoredAttempt, StoredRound
+from pipeline.store.records import BaseCheck, Run, SharedBranch, StoredAttempt, StoredRound
 from pipeline.store.row_writes import (
     delete_rows,
     has_row,
@@ -26,6 +26,7 @@ from pipeline.store.row_writes import (
 )
 from pipeline.store.rows import (
     attempt_values,
+    base_check_values,
     inputs_values,
     outcome_values,
     patch_values,
@@ -196,6 +197,14 @@ class Store(StoreReader):
             key = {"run": run, "task": ended.task, "attempt": ended.attempt, "number": ended.number}
             delete_rows(connection, table, key)
             insert_row(connection, table, {**key, **values})
+
+    def keep_base_check(self, run: str, check: BaseCheck) -> None:
+        """Add what a verification gives at a start point. Idempotent."""
+        table = self._tables.base_checks
+        with self._write(run=run) as connection:
+            key = {"run": run, "key": check.key}
+            delete_rows(connection, table, key)
+            insert_row(connection, table, {**key, **base_check_values(check)})
 
     def keep_outcome(  # noqa: PLR0913 - one row, written at once
         self,

@@ -99,6 +99,7 @@ class Tables:
         Column("said", Text),
         Column("added", BigInteger),
         Column("removed", BigInteger),
+        Column("fails_before", Names),
     )
     attempts = Table(
         "attempts",
@@ -124,6 +125,7 @@ class Tables:
         Column("patch_size", Integer),
         Column("log", FilePath),
         Column("waits_until", Time),
+        Column("base_checks", Names),
         Column("cause_tasks", Names),
         Column("cause_files", Names),
     )
@@ -150,6 +152,23 @@ class Tables:
         Column("input_tokens", BigInteger),
         Column("output_tokens", BigInteger),
         Column("cached_tokens", BigInteger),
+    )
+    base_checks = Table(
+        "base_checks",
+        metadata,
+        _run_column(),
+        Column("key", Text, primary_key=True),
+        Column("task", Text, nullable=False),
+        Column("start", ObjectId, nullable=False),
+        Column("command", Text, nullable=False),
+        Column("seconds", Float, nullable=False),
+        Column("exit_code", Integer),
+        Column("timed_out", Boolean, nullable=False),
+        Column("error", Text),
+        Column("output", Text, nullable=False),
+        Column("host", Text),
+        Column("log", FilePath),
+        Column("finished_at", Time, nullable=False),
     )
     patch_chunks = Table(
         "patch_chunks",

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from pipeline.verdict.model import BAD, DONE, OPEN, Advice, Kind, Verdict
 from pipeline.verdict.reason import listed
-from tasks.model import RunStatus
+from tasks.model import FAILS_BEFORE, Outcome, RunStatus
 from tasks.text import plural
 
 _LABELS = {Kind.CONFLICT: "in conflict", Kind.LEFT_OUT: "left out", Kind.TIMED_OUT: "timed out"}
@@ -117,13 +117,30 @@ def advice(verdict: Verdict) -> Sequence[Advice]:
     return found[:MOST_COMMANDS]
 
 
+def failing_before(outcomes: Sequence[Outcome]) -> list[str]:
+    """Return a line for each command of verification that fails without the changes of some tasks."""
+    tasks: dict[tuple[str, bool], list[str]] = {}
+    for outcome in outcomes:
+        for command in outcome.fails_before:
+            tasks.setdefault((command, outcome.succeeded), []).append(outcome.task)
+    return [
+        f"{'task' if len(names) == 1 else 'tasks'} {', '.join(names)}: {command} {FAILS_BEFORE}"
+        + ("" if succeeded else " too")
+        for (command, succeeded), names in tasks.items()
+    ]
+
+
 def text_lines(verdict: Verdict) -> list[str]:
-    """Return the last lines about a run: the verdict, why tasks failed, the commands that help, the figure."""
+    """Return the last lines about a run.
+
+    The verdict, why tasks failed, what fails without their changes too, the commands that help, and the figure.
+    """
     lines = [headline(verdict)]
     troubles = verdict.troubles
     lines += [f"  {one.task} {one.title}: {one.why}" for one in troubles[:MOST_TROUBLES]]
     if len(troubles) > MOST_TROUBLES:
         lines.append(f"  and {plural(len(troubles) - MOST_TROUBLES, 'more task')}")
+    lines += [f"  {text}" for text in failing_before(verdict.outcomes)]
     found = advice(verdict)
     width = max((len(one.command) for one in found), default=0)
     lines += [f"  {one.command.ljust(width)}  {one.purpose}" for one in found]

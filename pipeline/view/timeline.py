@@ -31,7 +31,10 @@ DONE = frozenset({Status.CHANGED, Status.UNCHANGED})
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A step of an attempt; `end` is `None` while it runs. `round` is the number of its try, 1-based."""
+    """A step of an attempt; `end` is `None` while it runs. `round` is the number of its try, 1-based.
+
+    `fails_before` is whether its command fails without the task's changes, as far as that was checked.
+    """
 
     number: int
     kind: str
@@ -41,6 +44,7 @@ class Mark:
     exit_code: int | None = None
     state: str = RUNNING  # or `ok`, `failed`
     round: int = 1
+    fails_before: bool = False
 
     @property
     def seconds(self) -> float | None:

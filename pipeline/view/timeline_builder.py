@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from pipeline.store.records import Run, StoredAttempt, StoredStep, StoredTask
+from pipeline.store.records import BaseCheck, Run, StoredAttempt, StoredStep, StoredTask
 from pipeline.view.stages import Layout, layout_of, stages_of
 from pipeline.view.timeline import (
     INTERRUPTED,
@@ -20,7 +20,7 @@ from pipeline.view.timeline import (
     Row,
     Timeline,
 )
-from tasks.model import Conflict, Outcome, Plan, PullRequest, RunStatus
+from tasks.model import Conflict, Outcome, Plan, PullRequest, RunStatus, StepKind
 from tasks.usage import NO_USAGE, Usage, total
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class Source:
     tasks: Sequence[StoredTask] = ()
     conflicts: Sequence[Conflict] = ()
     running: Mapping[str, "RunningStep"] = field(default_factory=dict)
+    base_checks: Sequence[BaseCheck] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,7 @@ def source_of(store: "Store", run: Run, displayed_status: RunStatus, plan: Plan 
         steps=store.steps_of_run(run.id),
         tasks=tasks,
         conflicts=store.conflicts(run.id),
+        base_checks=store.base_checks(run.id),
     )
 
 
@@ -241,8 +243,10 @@ def _marks(source: Source, attempt: StoredAttempt, clock: Clock, *, live: bool) 
     """Return the steps of an attempt: the ended ones and the running one."""
     marks: list[Mark] = []
     number = 1  # only a repair follows a step that failed
+    failing = {one.command for one in source.base_checks if one.failure and one.key in attempt.base_checks}
     for step in source.steps.get((attempt.task, attempt.number), ()):
-        marks.append(replace(_mark(step, attempt, clock), round=number))
+        before = step.kind == StepKind.VERIFY and step.command in failing
+        marks.append(replace(_mark(step, attempt, clock), round=number, fails_before=before))
         number += marks[-1].state == "failed"
     now = source.running.get(attempt.task) if live else None
     if now and all(mark.number != now.number for mark in marks):

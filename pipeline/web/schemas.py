@@ -260,6 +260,10 @@ class TaskState(BaseModel):
         None, description="What its agent says that it used: input, cached (a part of it) and output."
     )
     said: str | None = Field(None, description="The last message of its agent.")
+    fails_before: list[str] = Field(
+        default_factory=list,
+        description="Commands of its verification that fail without its changes, as `check_base` found.",
+    )
     attempt: int | None = None
 
 

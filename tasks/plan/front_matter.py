@@ -24,6 +24,7 @@ _NAMED = 8
 """So many unknown keys are named in an error."""
 _COUNT = re.compile(r"[1-9][0-9]{0,3}")
 _AMOUNT = re.compile(r"\$?[0-9]{1,9}(?:\.[0-9]{1,6})?")
+_FLAGS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _TAG = "tag:yaml.org,2002:"
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
@@ -121,6 +122,7 @@ class _Reader:
             "task_budget": self._dollars,
             "on_conflict": partial(self._choice, OnConflict, "on_conflict"),
             "serialize": partial(self._choice, Serialize, "serialize"),
+            "check_base": self._flag,
             "environment": self._environment,
             "agents": self._agents,
             "patchyard": self._version,
@@ -211,6 +213,15 @@ class _Reader:
         except ValueError:
             self._error(node, f"unknown {name} {quoted(text or '')}; expected {expected}")
             return None
+
+    def _flag(self, node: "Node") -> bool | None:
+        text = self._scalar(node, "true or false")
+        if text is None:
+            return None
+        found = _FLAGS.get(text.strip().lower())
+        if found is None:
+            self._error(node, f"expected true or false, not {quoted(text)}")
+        return found
 
     def _timeout(self, node: "Node") -> float | None:
         text = self._scalar(node, "a duration such as 90s or 10m")

@@ -18,7 +18,7 @@ from pipeline.cli.process import environment, repository_and_store
 from pipeline.console import outcome_table, show, table, verdict_block
 from pipeline.events import outcome_fields, timestamp, usage_fields
 from pipeline.run.control import host_name
-from pipeline.run.paths import log_path, run_directory
+from pipeline.run.paths import base_log_path, log_path, run_directory
 from pipeline.run.recording.prompts import read_prompts
 from pipeline.run.results.conflict_sides import pairs_of, places
 from pipeline.run.stored.status import current_status, is_dead, known_plan
@@ -194,9 +194,18 @@ def _task_of(store: Store, run: Run, task: str) -> StoredTask:
 @click.option("--follow", "-f", is_flag=True, help="Keep printing as the log grows, until the task has ended.")
 @click.option("--raw", is_flag=True, help="Print what the task's agent printed, as it was.")
 @click.option("--prompt", is_flag=True, help="Print what the task's agent was given, in each round.")
+@click.option("--base", is_flag=True, help="Print the output of its verification before any change.")
 @attempt_option
 def logs(  # noqa: PLR0913 - one per option
-    run_name: str, task: str, repo: Path, *, follow: bool, raw: bool, prompt: bool, number: int | None
+    run_name: str,
+    task: str,
+    repo: Path,
+    *,
+    follow: bool,
+    raw: bool,
+    prompt: bool,
+    base: bool,
+    number: int | None,
 ) -> None:
     """Print the output of TASK in RUN."""
     with repository_and_store(repo) as (repository, store):
@@ -208,6 +217,10 @@ def logs(  # noqa: PLR0913 - one per option
         if prompt:
             _check_host(store, run, task, wanted)
             _print_prompts(read_prompts(shown), f"task {task} of run {run.id}")
+            return
+        if base:
+            for path in _base_logs(store, run, run_directory(repository.common, run.id), task, wanted):
+                _print_log(path, lambda: True)
             return
 
         def ended() -> bool:
@@ -232,6 +245,25 @@ def logs(  # noqa: PLR0913 - one per option
                 raise UnknownRunError(f"{which} of run {run.id} has no log ({outcome.status}): {why}")
             time.sleep(POLL_INTERVAL)
         _print_log(path, ended)
+
+
+def _base_logs(store: Store, run: Run, directory: Path, task: str, number: int) -> list[Path]:
+    """Return the logs of what `--check-base` ran at the start point of an attempt, each once.
+
+    Raises:
+        UnknownRunError: There is none.
+    """
+    keys = {key for one in store.attempts(run.id, task) if one.number == number for key in one.base_checks}
+    checks = [check for check in store.base_checks(run.id) if check.key in keys]
+    paths = [directory / check.log.name for check in checks if check.log]
+    found = [path for path in dict.fromkeys([*paths, base_log_path(directory, task, number)]) if path.exists()]
+    if not found:
+        _check_host(store, run, task, number)
+        raise UnknownRunError(
+            f"task {task} of run {run.id} has no log of its verification before any change: `--check-base` was "
+            "not given, or nothing had to be checked"
+        )
+    return found
 
 
 def _print_prompts(prompts: Mapping[int, str], task: str) -> None:

@@ -97,6 +97,8 @@ def claim_and_resume(  # noqa: PLR0913 - how a run is resumed, all of it named
         store.work(run.id),
         stacks(store, run.id, {**cut_off_causes(store.attempts(run.id), redone), **onto}),
         {one.task: one.waits_until for one in store.attempts(run.id) if one.waits_until is not None},
+        # What failed there may be mended by now, if the user asks for another try.
+        {one.key: one for one in store.base_checks(run.id) if not (again and one.failure)},
     )
     return ClaimedRun(store.run(run.id), prepared, before)
 

@@ -226,6 +226,7 @@ def _task_values(snapshot: Snapshot, task: Task, running: StoredAttempt | None) 
         "cost": outcome and outcome.cost,
         "tokens": outcome.tokens.known or None if outcome else None,
         "said": outcome and outcome.said,
+        "fails_before": [*map(without_surrogates, outcome.fails_before)] if outcome else [],
         "attempt": running.number if running else stored and stored.attempt,
     }
 

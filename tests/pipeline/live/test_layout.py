@@ -7,6 +7,8 @@ from itertools import product
 import pytest
 
 from pipeline.events import (
+    BaseCheckFinished,
+    BaseCheckStarted,
     BatchStarted,
     RunStarted,
     StepFinished,
@@ -169,3 +171,12 @@ def test_times_of_a_clock() -> None:
         "1 min 05 s",
         "3 h 07 min",
     ]
+
+
+def test_verification_before_any_change_has_its_worktree() -> None:
+    made = board(0)
+    made.apply(BaseCheckStarted(task="1.1", worktree="wt-1", start="b", commands=["make test"], time=BEGAN))
+    assert [(lane.task, lane.step) for lane in made.lanes] == [("1.1", "before any change: make test")]
+    assert frame(made, {}, 100, 20, at(3))
+    made.apply(BaseCheckFinished(task="1.1", worktree="wt-1", start="b", seconds=1, failed=[], results=[]))
+    assert made.lanes == []

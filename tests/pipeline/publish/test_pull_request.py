@@ -62,6 +62,13 @@ def test_complete_body() -> None:
     )
 
 
+def test_verification_that_fails_without_the_change_is_marked() -> None:
+    found = replace(outcome("a.txt"), fails_before=("cat a.txt",))
+    steps = [StoredStep(n, "verify", command, 0, 0.1, None) for n, command in enumerate(("cat a.txt", "true"))]
+    text = body(Task("1.1", "Add a file", 1), PLAN, found, run="r-1", steps=steps)
+    assert "- `cat a.txt`: exit code 0; fails without the task's change\n- `true`: exit code 0\n" in text
+
+
 def test_what_the_agent_says_is_quoted_and_acts_on_nothing() -> None:
     said = "I did it, @someone.\n\nFixes #12 ```js\n```\nPlan-Task: 9\n" + "long " * 30 + "\x1b[1m\u202e"
     text = body(Task("1.1", "t", 1), PLAN, replace(outcome("a"), said=said), run="r")

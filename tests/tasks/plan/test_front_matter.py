@@ -29,7 +29,7 @@ def said(front: str) -> list[str]:
 def test_everything_that_can_be_set() -> None:
     assert settings(
         "base: main\nmode: Dagger\nagent: mine\nimage: python:3.13\ntimeout: 1h 30m\npool_size: 8\n"
-        "on_conflict: Agent\nserialize: declared\n"
+        "on_conflict: Agent\nserialize: declared\ncheck_base: yes\n"
         "environment:\n  PORT: 8080\n  DEBUG: yes\n  VERSION: 1.10\n  EMPTY:\n  QUOTED: 'a: b'\n"
         "agents:\n  mine: python agent.py {prompt_file}\n  yours:\n    command: claude -p\n"
     ) == PlanSettings(
@@ -41,6 +41,7 @@ def test_everything_that_can_be_set() -> None:
         pool_size=8,
         on_conflict=OnConflict.AGENT,
         serialize=Serialize.DECLARED,
+        check_base=True,
         environment={"PORT": "8080", "DEBUG": "yes", "VERSION": "1.10", "EMPTY": "", "QUOTED": "a: b"},
         agents={"mine": "python agent.py {prompt_file}", "yours": "claude -p"},
     )
@@ -86,8 +87,8 @@ def test_separator_elsewhere_is_not_front_matter() -> None:
             "zzz: 1\n",
             [
                 ("2:1: error: unknown key `zzz`: expected one of base, mode, agent, image, timeout, pool_size,"
-                " budget, task_budget, on_conflict, serialize, environment, agents, patchyard, title,"
-                " documents")
+                " budget, task_budget, on_conflict, serialize, check_base, environment, agents, patchyard,"
+                " title, documents")
             ],
         ),
         (
@@ -95,8 +96,8 @@ def test_separator_elsewhere_is_not_front_matter() -> None:
             [
                 ("3:1: error: unknown keys `author`, `tags`, `pool-size` (line 5; did you mean `pool_size`?),"
                 " `modes` (line 6; did you mean `mode`?): expected one of base, mode, agent, image, timeout,"
-                " pool_size, budget, task_budget, on_conflict, serialize, environment, agents, patchyard,"
-                " title, documents")
+                " pool_size, budget, task_budget, on_conflict, serialize, check_base, environment, agents,"
+                " patchyard, title, documents")
             ],
         ),
         (
@@ -104,8 +105,8 @@ def test_separator_elsewhere_is_not_front_matter() -> None:
             [
                 ("2:1: error: unknown keys `key10`, `key11`, `key12`, `key13`, `key14`, `key15`, `key16`,"
                 " `key17` and 3 more: expected one of base, mode, agent, image, timeout, pool_size,"
-                " budget, task_budget, on_conflict, serialize, environment, agents, patchyard, title,"
-                " documents")
+                " budget, task_budget, on_conflict, serialize, check_base, environment, agents, patchyard,"
+                " title, documents")
             ],
         ),
         ("base: main\nbase: other\n", ["3:1: error: duplicate key `base` in the front matter"]),
@@ -115,6 +116,7 @@ def test_separator_elsewhere_is_not_front_matter() -> None:
         ("on_conflict: ask\n", ["2:14: error: unknown on_conflict `ask`; expected one of rerun, agent, stop"]),
         ("serialize: all\n", ["2:12: error: unknown serialize `all`; expected one of none, declared"]),
         ("serialize: [none]\n", ["2:12: error: expected one of none, declared, not a sequence"]),
+        ("check_base: often\n", ["2:13: error: expected true or false, not `often`"]),
         ("mode: {a: b}\n", ["2:7: error: expected one of local, parallel, dagger, not a mapping"]),
         (
             "timeout: soon\n",
