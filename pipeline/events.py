@@ -1,16 +1,13 @@
-"""Events of a run, and the observers that receive them.
+"""Events of a run.
 
 The fields of an event in JSON are a public interface, documented in docs/output.md.
 """
 
 import json
-import queue
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any
 
 from pipeline.verdict.model import Verdict
 from pipeline.verdict.words import as_fields
@@ -341,64 +338,3 @@ _LISTS: Mapping[str, Callable[[Any], dict[str, object]]] = {
 def as_json(event: Event) -> str:
     """Return an event as one line of JSON, in ASCII."""
     return json.dumps(as_record(event))
-
-
-class Observer(Protocol):
-    """Receives the events of a run in order, always in the same thread."""
-
-    def notify(self, event: Event) -> None:
-        """Receive an event. May block: it is never called on the event loop."""
-
-    def close(self) -> None:
-        """Write what is still buffered; no event follows."""
-
-
-class Listener(Protocol):
-    """Receives events on the event loop; must not block."""
-
-    def notify(self, event: Event) -> None:
-        """Receive an event."""
-
-
-class Broadcast:
-    """Listener that passes events to observers in a separate thread, so that a slow observer delays nothing.
-
-    A context manager: its exit waits until every event was delivered. An observer that raises receives no more
-    events, and its error is stored in `failure`; the run continues.
-    """
-
-    def __init__(self, observers: Sequence[Observer]) -> None:
-        self._observers = list(observers)
-        self._queue: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name="observers", daemon=True)
-        self.failure: BaseException | None = None
-
-    def notify(self, event: Event) -> None:
-        """Queue an event; does not block."""
-        self._queue.put(event)
-
-    def __enter__(self) -> Self:
-        """Start the thread."""
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Deliver the queued events, and close the observers. Blocking."""
-        self._queue.put(None)
-        self._thread.join()
-
-    def _work(self) -> None:
-        while (event := self._queue.get()) is not None:
-            for observer in list(self._observers):
-                try:
-                    observer.notify(event)
-                except Exception as error:  # noqa: BLE001 - an observer must not end the run
-                    self.failure = error
-                    self._observers.remove(observer)
-        for observer in self._observers:
-            try:
-                observer.close()
-            except Exception as error:  # noqa: BLE001 - likewise
-                self.failure = error

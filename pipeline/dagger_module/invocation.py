@@ -12,6 +12,7 @@ import dagger
 from anyio import to_thread
 from dagger import dag
 
+from pipeline.broadcast import Broadcast, Listener
 from pipeline.console import Lines, Wording, show, summary
 from pipeline.dagger_module.changeset import MergedOutcomes, merge_outcomes, write_changeset
 from pipeline.dagger_module.errors import ModuleError, translate_errors
@@ -24,16 +25,7 @@ from pipeline.dagger_module.source import (
     push_over_https,
     variable_name,
 )
-from pipeline.events import (
-    Broadcast,
-    ConflictFound,
-    Event,
-    Listener,
-    Notice,
-    Published,
-    RunFinished,
-    now,
-)
+from pipeline.events import ConflictFound, Event, Notice, Published, RunFinished, now
 from pipeline.publish.service import Target, publish_run, target_for_call
 from pipeline.report.exporter import export_run
 from pipeline.run.call.prepare import Call, Prepared, left_out_warning, prepare

@@ -14,7 +14,8 @@ from opentelemetry import trace
 
 from containers.dagger_engine.runner import EngineRunner
 from containers.runner import Runner
-from pipeline.events import Event, Listener, StepFinished
+from pipeline.broadcast import Listener
+from pipeline.events import Event, StepFinished
 from pipeline.run.call.prepare import Prepared
 from pipeline.run.execute import container_config
 from tasks.model import Mode

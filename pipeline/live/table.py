@@ -6,13 +6,13 @@ from threading import Event as Flag
 from threading import RLock, Thread
 from typing import TextIO
 
+from pipeline.broadcast import Observer
 from pipeline.console import STYLES, JsonLines, Lines, Wording, show, summary
 from pipeline.events import (
     BaseCheckStarted,
     ConflictFound,
     Event,
     Notice,
-    Observer,
     RunFinished,
     RunStarted,
     StepFinished,

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from containers.git.remote.places import check_unmoved, urls_of
 from containers.git.repository import GitError, Repository
+from pipeline.broadcast import Listener
 from pipeline.config.settings import DEFAULT_BRANCH, SETTINGS
 from pipeline.config.sources import load
 from pipeline.config.trust import require_trust
-from pipeline.events import Listener, Notice, Published
+from pipeline.events import Notice, Published
 from pipeline.forge.base import ForgeError
 from pipeline.forge.github_connect import connect
 from pipeline.publish.chosen import chosen_tasks

@@ -12,8 +12,8 @@ from containers.git.repository import Repository
 from containers.runner import Job, Runner
 from containers.temporary import temporary_path
 from containers.worktrees.pool import Pool
+from pipeline.broadcast import Listener
 from pipeline.config.settings import Settings
-from pipeline.events import Listener
 from pipeline.run.agent_limits import AgentLimits
 from pipeline.run.budget import Budget
 from pipeline.run.call.task_spec import BatchSpec, TaskSpec

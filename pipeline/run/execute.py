@@ -24,7 +24,8 @@ from containers.local import LocalRunner
 from containers.runner import Runner
 from containers.worktrees.pool import Pool
 from containers.worktrees.ports import Ports
-from pipeline.events import Listener, Notice, RunFinished
+from pipeline.broadcast import Listener
+from pipeline.events import Notice, RunFinished
 from pipeline.run.agent_limits import AgentLimits
 from pipeline.run.budget import Budget
 from pipeline.run.call.plan_file import CallError

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.broadcast import Broadcast
 from pipeline.cli.chosen import choose
 from pipeline.cli.commands.results.preview_text import preview_lines
 from pipeline.cli.options import REPEATABLE, database_option, repo_option
@@ -23,7 +24,7 @@ from pipeline.cli.process import (
 )
 from pipeline.config.settings import DEFAULT_BRANCH
 from pipeline.console import JsonLines, Lines
-from pipeline.events import Broadcast, Event, Notice, Published
+from pipeline.events import Event, Notice, Published
 from pipeline.run.call.plan_file import CallError
 from pipeline.run.recording.recorder import EventWriter
 from pipeline.run.stored.claim import as_published, with_remote

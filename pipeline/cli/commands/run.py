@@ -10,6 +10,7 @@ import anyio
 import click
 
 from containers.git.repository import Repository
+from pipeline.broadcast import Broadcast
 from pipeline.cli.commands.check import print_warnings
 from pipeline.cli.process import (
     GITHUB_FAILED,
@@ -18,7 +19,7 @@ from pipeline.cli.process import (
     interrupt_on_sigterm,
     report_wait,
 )
-from pipeline.events import Broadcast, Event, Notice, RunFinished, now
+from pipeline.events import Event, Notice, RunFinished, now
 from pipeline.events import as_json as event_as_json
 from pipeline.live.table import observer_for
 from pipeline.run.call.prepare import Call, Prepared, prepare
