@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from emulator import Emulator
-from project import COMMAND, Project, meet, one_sentence, plan_text, wait_for
+from project import COMMAND, Project, one_sentence, plan_text
 from repositories import User, make_repository
 
 GOOD = {"1.1": "touch a", "2.1": "touch b"}
@@ -253,37 +252,6 @@ def test_path_of_a_worktree_is_occupied(project: Project) -> None:
 
     assert "wt-1 exists and is not a patchyard worktree, so another number is used" in done.out + done.err
     assert (project.worktrees / "wt-1" / "precious.txt").read_text() == "mine"
-
-
-def test_live_table_has_one_row_per_worktree(project: Project) -> None:
-    gate = 'while [ ! -e "$SHARED/go" ]; do sleep 0.01; done\n'
-    plan = project.tasks({"1.1": meet(2) + gate + "touch a", "1.2": meet(2) + gate + "exit 1"})
-    row = r"wt-{} +1\.[12] +Do .* run 1: \S.*\d s *\n"
-
-    with Emulator(project, "run", plan, columns=120) as terminal:
-        terminal.wait_for(f"{row.format(1)} *{row.format(2)}")
-        live = "\n".join(terminal.lines)
-        (project.shared / "go").touch()
-        code = terminal.exit_code()
-
-    assert code == 1
-    assert re.search(r"worktree +task .*step +time", live)
-    assert "0 of 2 tasks done" in live
-    assert terminal.everything.count("1.1 changed in ") == 1
-    assert re.search(r"2 tasks in \d+\.\d s: ", terminal.everything)
-
-
-def test_ctrl_c_cancels_the_run(project: Project) -> None:
-    plan = project.tasks({"1.1": 'touch half; touch "$SHARED/in"; sleep 60'})
-
-    with Emulator(project, "run", plan) as terminal:
-        wait_for((project.shared / "in").exists)
-        terminal.type(b"\x03")
-        code = terminal.exit_code()
-
-    assert code == 130
-    assert "interrupted: the running tasks are being ended" in " ".join(terminal.everything.split())
-    assert project.call("status", "--json").records[0]["tasks"][0]["files"] == ["half"]
 
 
 def test_help_and_version(project: Project) -> None:

@@ -4,7 +4,7 @@ import re
 
 import pytest
 from emulator import Emulator
-from project import Project, meet
+from project import Project, meet, wait_for
 
 GATE = 'while [ ! -e "$SHARED/go" ]; do sleep 0.01; done\n'
 SAY = "printf '\\033[1;31mcompiling \\033]0;owned\\007the %s module\\033[0m\\n'"
@@ -82,3 +82,16 @@ def test_ctrl_c_and_a_narrower_window_leave_no_table_behind(project: Project, *,
     assert "^C" not in everything
     assert "silent" not in everything
     assert len(re.findall(r"^wt-\d ", everything, re.MULTILINE)) == 4, everything
+
+
+def test_ctrl_c_cancels_the_run(project: Project) -> None:
+    plan = project.tasks({"1.1": 'touch half; touch "$SHARED/in"; sleep 60'})
+
+    with Emulator(project, "run", plan) as terminal:
+        wait_for((project.shared / "in").exists)
+        terminal.type(b"\x03")
+        code = terminal.exit_code()
+
+    assert code == 130
+    assert "interrupted: the running tasks are being ended" in " ".join(terminal.everything.split())
+    assert project.call("status", "--json").records[0]["tasks"][0]["files"] == ["half"]
