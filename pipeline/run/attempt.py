@@ -306,7 +306,9 @@ class Attempt:
         if cancelled:
             status, error = Status.CANCELLED, self._why_cancelled()
         elif last and last.timed_out:
-            status, error = Status.TIMED_OUT, f"timed out after {spec.timeout:g} s in {self._describe(last)}"
+            # If its agent was at a limit then, it has not used up its time itself: `resume` runs it again.
+            status = Status.FAILED if self._steps.why_stopped else Status.TIMED_OUT
+            error = f"timed out after {spec.timeout:g} s in {self._describe(last)}"
         elif last and not last.ok:
             status, error = Status.FAILED, f"{self._describe(last)} {_describe_failure(last)}"
             error += f"; it {FAILS_BEFORE} too" if self._rounds.fails_before(last.step) else ""

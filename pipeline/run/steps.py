@@ -121,6 +121,9 @@ class AttemptSteps:
                 return None
             if limit := rounds.report.limit:
                 return await self._after_limit(limit)
+        elif last.timed_out and last.step.kind is StepKind.AGENT and (limit := rounds.report.limit):
+            self._stop_at(limit)  # a round that did not end
+            return None
         if not rounds.is_stored(last):
             return None
         patch = await to_thread.run_sync(self._patch_so_far)
@@ -158,6 +161,12 @@ class AttemptSteps:
             self._context.limits.refused[agent.name] = self.why_stopped
             self._context.listener.notify(Notice(message=self.why_stopped, level="error"))
         return True
+
+    def _stop_at(self, limit: Limit) -> None:
+        """Note that the task's time ended while its agent waited by itself at a limit of its provider."""
+        if (agent := self._spec.agent) is not None:
+            self._context.limits.add(agent.name, limit)  # other tasks of it need not try
+            self.why_stopped = describe(agent.name, limit)
 
     async def _after_limit(self, limit: Limit) -> Round | None:
         """Wait until the agent may be called again; return the same round, or `None` if that takes too long."""

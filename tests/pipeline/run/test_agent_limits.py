@@ -79,6 +79,22 @@ def test_wait_is_not_part_of_the_time_limit(limited: Project) -> None:
     limited.run(plan(limited), "--timeout", "2s").expect(0)
 
 
+def test_time_limit_ends_an_agent_that_waits_by_itself(limited: Project) -> None:
+    """That is no failure either: the task is resumed, and the next one of the agent waits."""
+    (limited.shared / "agent").write_text((limited.shared / "agent").read_text().replace("exit 1", "sleep 60"))
+    done = limited.run(plan(limited, 2), "--timeout", "1s", "--pool-size", "1").expect(1)
+    assert done.statuses == {"1.1": "failed", "1.2": "changed"}
+    assert calls(limited) == ["1.1 1", "1.2 1"]
+    error = done.outcome("1.1")["error"]
+    assert error.startswith("timed out after 1 s")
+    assert "agent mine is at its usage limit: usage limit reached, wait for 2 seconds" in error
+    started = {event["task"]: datetime.fromisoformat(event["time"]) for event in done.events("task_started")}
+    ended = next(event for event in done.events("task_finished") if event["task"] == "1.1")
+    assert started["1.2"] - datetime.fromisoformat(ended["time"]) > timedelta(seconds=1)
+    again = limited.call("resume", "--json").expect(0)
+    assert again.statuses == {"1.1": "changed", "1.2": "changed"}
+
+
 @pytest.mark.parametrize(
     ("longest", "words"), [("0", "(wait_for_limits is 0)"), ("1s", "(wait_for_limits is 1s)")]
 )
