@@ -44,6 +44,11 @@ PROVIDERS = (
     "DEEPSEEK_API_KEY",
 )
 """API keys that agents for any model can use."""
+TRIES_AGAIN = "4"
+"""How often an agent tries again by itself what its provider did not serve.
+
+More would use up the time of the task, which waits without that. Some try a refused key again for minutes, too.
+"""
 
 CLAUDE = Agent(
     name="claude",
@@ -55,7 +60,7 @@ CLAUDE = Agent(
         """mkdir -p ~/.claude && echo '{"env": {"IS_SANDBOX": "1"}}' > ~/.claude/settings.json""",
     ),
     secrets=("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN"),
-    environment={"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1"},
+    environment={"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1", "CLAUDE_CODE_MAX_RETRIES": TRIES_AGAIN},
     version="claude --version",
     format="claude",
 )
@@ -79,8 +84,8 @@ GEMINI = Agent(
     setup=(
         "npm install -g @google/gemini-cli",
         "mkdir -p /etc/gemini-cli",
-        """echo '{"general": {"enableAutoUpdate": false}, "privacy": {"usageStatisticsEnabled": false}}' \
-        > /etc/gemini-cli/system-defaults.json""",
+        """echo '{"general": {"enableAutoUpdate": false, "maxAttempts": 4}, \
+        "privacy": {"usageStatisticsEnabled": false}}' > /etc/gemini-cli/system-defaults.json""",
     ),
     secrets=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
     environment={"GEMINI_CLI_TRUST_WORKSPACE": "true"},
@@ -122,7 +127,7 @@ MINI = Agent(
     image="python:3.13",
     setup=("pip install mini-swe-agent",),
     secrets=PROVIDERS,
-    environment={"MSWEA_CONFIGURED": "true"},
+    environment={"MSWEA_CONFIGURED": "true", "MSWEA_MODEL_RETRY_STOP_AFTER_ATTEMPT": TRIES_AGAIN},
     version="mini --help | grep -o 'version [0-9.]*[0-9]'",
     format="mini-swe-agent",
 )

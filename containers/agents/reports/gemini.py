@@ -17,7 +17,12 @@ from tasks.agent_report import Tokens
 
 MAX_MESSAGE = 20_000
 """Characters of a message that are put together from its parts."""
-NOT_LOGGED_IN = ("Invalid auth method selected", "Please set an Auth method")
+NOT_LOGGED_IN = (
+    "Invalid auth method selected",
+    "Please set an Auth method",
+    "When using Gemini API, you must specify",
+    "When using Vertex AI, you must specify",
+)
 
 _ATTEMPT = re.compile(r"Attempt \d{1,4} failed\W{0,3}(.*)")
 

@@ -305,6 +305,11 @@ def test_limit_that_an_agent_ran_into(
         ("gemini", "Invalid auth method selected.", "Invalid auth method"),
         (
             "gemini",
+            "When using Gemini API, you must specify the GEMINI_API_KEY environment variable.",
+            "When using Gemini API, you must specify",
+        ),
+        (
+            "gemini",
             gemini(
                 type="result",
                 status="error",
