@@ -1,14 +1,10 @@
 """An agent whose step or verification failed is called again, with what failed."""
 
-import os
-import random
 import signal
-import subprocess
-import time
 from pathlib import Path
 
 import pytest
-from project import PATIENCE, Done, Project, wait_for
+from project import Done, Project, wait_for
 
 from pipeline.store.store import Store
 from tasks.agent_report import Tokens
@@ -24,7 +20,6 @@ echo '{"type":"turn.completed","usage":{"input_tokens":1000,"output_tokens":10}}
 sh "$SHARED/more" || exit 1
 """
 """An agent that adds a line to a file in each call, and keeps its prompts."""
-KILLS = int(os.environ.get("PATCHYARD_TEST_KILLS", "25"))
 ENOUGH = "test $(wc -l < work.txt) -ge {}"
 
 
@@ -224,55 +219,3 @@ def test_wrong_number_of_repairs(repaired: Project) -> None:
     bad = repaired.call("check", plan(repaired, fields="**Repairs:** many\n\n"))
     assert bad.code == 2
     assert ":7:14: error: expected a whole number from 0 to 100, not `many`" in bad.err
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_every_round_is_run_to_its_end_once_despite_random_kills(repaired: Project) -> None:
-    seed = os.environ.get("PATCHYARD_TEST_SEED") or str(time.time_ns())
-    chance = random.Random(seed)  # noqa: S311 - no secret is made of it
-    (repaired.shared / "more").write_text("sleep 0.1\n")
-    check = f"sleep 0.05; {ENOUGH.format(3)}"
-    text = "".join(
-        f"### Task {task}: Grow {task}\n\nGrow.\n\n**Verification:**\n- [ ] `{check}`\n\n"
-        for task in ("1.1", "1.2")
-    )
-    path = repaired.plan(f"# Demo\n\n## Batch 1: A\n\n{text}", "kills.md")
-    kills = 0
-    while kills < KILLS:
-        (repaired.shared / "more").write_text("sleep 0.2\n")
-        count, done = killed_until_done(repaired, path, chance)
-        kills += count
-        check_rounds(repaired, done, seed)
-
-
-def killed_until_done(project: Project, path: Path, chance: random.Random) -> tuple[int, Done]:
-    """Run a plan and kill it at random moments until it is done; return the number of kills, and the end."""
-    kills, run = 0, None
-    options = ("--on-conflict", "stop", "--keep-going", "--no-cache")
-    while True:
-        arguments = ["resume", run] if run else ["run", str(path), *options]
-        with project.start(*arguments, "--json") as started:
-            try:
-                found = started.process.communicate(timeout=chance.uniform(0.5, 1.5) if kills < 9 else PATIENCE)
-                return kills, Done(started.process.poll() or 0, *found).expect(0)
-            except subprocess.TimeoutExpired:
-                started.signal(signal.SIGKILL)
-                started.process.communicate()
-                kills += 1
-        known = [one["run"] for one in project.call("runs", "--json").records if one["status"] != "succeeded"]
-        run = run or next(iter(known), None)
-
-
-def check_rounds(project: Project, done: Done, seed: str) -> None:
-    """Every round ended once, and every call that ended is paid once."""
-    run = done.run
-    assert {task: done.outcome(task)["rounds"] for task in ("1.1", "1.2")} == {"1.1": 3, "1.2": 3}, seed
-    with Store.beside(project.root / ".git") as store:
-        numbers = [(one.task, one.number) for one in store.rounds(run)]
-        steps = [step for found in store.steps_of_run(run).values() for step in found if step.kind == "agent"]
-        work = store.work(run)
-    assert sorted(numbers) == [(task, number) for task in ("1.1", "1.2") for number in (1, 2, 3)], seed
-    assert sum(one.usage.cost or 0 for one in work.values()) == 0.25 * len(steps), seed
-    for task in ("1.1", "1.2"):  # also calls whose round was cut off, and made again
-        assert done.outcome(task)["cost"] == work[task].usage.cost, seed
