@@ -1,10 +1,13 @@
 """No call of an agent begins once what was reported reaches the budget."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from project import Project
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from project import Done, Project
 
 from pipeline.store.store import Store
 
@@ -71,6 +74,8 @@ def test_budget_of_a_task_ends_its_repairs(paid: Project) -> None:
     assert "it was not repaired: the budget of the task, $0.80, is spent ($0.80)" in outcome["error"]
 
     (paid.shared / "fine").write_text("")
+    same = paid.call("resume", done.run, "--json").expect(1)
+    assert (calls(paid), same.statuses) == (2, {"1.1": "skipped"})
     more = paid.call("resume", done.run, "--task-budget", "2", "--json").expect(0)
     assert (calls(paid), more.outcome("1.1")["rounds"]) == (3, 3)
     assert more.outcome("1.1")["cost"] == pytest.approx(1.2)
@@ -154,3 +159,94 @@ def check_reports(project: Project, run: str) -> None:
     assert "attempt 2 (retry, from " in junit
     assert "$1.20" in html
     assert "attempt 2 (retry, from " in html
+
+
+@dataclass(frozen=True)
+class Work:
+    """What an agent does for a task: what a call costs, in cents, and how many of them fail at first."""
+
+    cost: int
+    failures: int
+    conflicts: bool
+
+
+@dataclass(frozen=True)
+class Situation:
+    """A run with a budget; in cents."""
+
+    tasks: list[Work]
+    pool: int
+    budget: int
+    task_budget: int
+
+
+SITUATIONS = st.builds(
+    Situation,
+    st.lists(st.builds(Work, st.integers(1, 90), st.integers(0, 2), st.booleans()), min_size=2, max_size=7),
+    st.integers(1, 4),
+    st.integers(0, 300),
+    st.integers(50, 200),
+)
+CALL = """\
+set -- $(sed -n 's/.*cents \\([0-9]*\\) failures \\([0-9]*\\) file \\(.*\\)/\\1 \\2 \\3/p' | tail -n 1)
+echo "$PATCHYARD_TASK" >> "$3"
+sleep 0.0$1
+printf 'cost: %d.%02d\\n' $(($1 / 100)) $(($1 % 100))
+[ "$PATCHYARD_ROUND" -gt "$2" ]
+"""
+
+
+def situation_plan(project: Project, situation: Situation) -> Path:
+    tasks = [
+        f"### Task 1.{number}: T{number}\n\n"
+        f"cents {work.cost} failures {work.failures} file {'same' if work.conflicts else number}\n"
+        for number, work in enumerate(situation.tasks, 1)
+    ]
+    return project.plan("\n".join(["# Demo\n", *tasks]))
+
+
+@settings(
+    max_examples=8,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
+)
+@given(situation=SITUATIONS)
+@pytest.mark.slow
+def test_budget_is_passed_by_no_more_than_the_calls_under_way(project: Project, situation: Situation) -> None:
+    """Whatever the tasks cost, fail and conflict; also after the run was resumed with a higher budget."""
+    project.declare_agent(CALL, cost="cost: (?P<cost>[0-9.]+)")
+    cost = {f"1.{number}": work.cost for number, work in enumerate(situation.tasks, 1)}
+    limits = ("--budget", f"{situation.budget / 100}", "--task-budget", f"{situation.task_budget / 100}")
+    arguments = ("--pool-size", str(situation.pool), "--no-cache", *limits)
+    done = project.run(situation_plan(project, situation), *arguments)
+    spent = check_budget(done, cost, situation, situation.budget)
+    more = project.call("resume", done.run, "--json", "--budget", f"{(situation.budget + 60) / 100}")
+    if more.events("run_started"):
+        check_budget(more, cost, situation, situation.budget + 60, spent)
+
+
+def check_budget(
+    done: Done, cost: dict[str, int], situation: Situation, budget: int, before: dict[str, int] | None = None
+) -> dict[str, int]:
+    """Check the order of the calls of a run; return what was spent by task, in cents.
+
+    When a call begins, others may be about to report theirs: as many as there are worktrees, with its own.
+    """
+    spent = dict.fromkeys(cost, 0) | (before or {})
+    under_way: set[str] = set()
+    ended: list[int] = []
+    for event in done.records:
+        if event["event"] == "step_started":
+            assert sum(spent.values()) - sum(ended[1 - situation.pool :] if situation.pool > 1 else []) < budget
+            assert spent[event["task"]] < situation.task_budget
+            under_way.add(event["task"])
+            assert len(under_way) <= situation.pool
+        elif event["event"] == "step_finished":
+            under_way.remove(event["task"])
+            spent[event["task"]] += cost[event["task"]]
+            ended.append(cost[event["task"]])
+    total = sum(spent.values())
+    assert total < budget + situation.pool * max(cost.values()) or not ended
+    assert (done.finished.get("cost") or 0) == pytest.approx(total / 100)
+    return spent
