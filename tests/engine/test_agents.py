@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 from agent_cases import CASES, KEY, PYTHON, Case
+from agent_scenarios import ANYWHERE, Place, Scenario, name_of
 from model_server import ModelServer
 from project import Project
 from repositories import Clone
@@ -47,6 +48,11 @@ def test_agent_is_installed_gets_the_prompt_and_changes_files(project: Project, 
     agent = report["tasks"][0]["agent"]
     assert agent["name"] == case.agent
     assert re.search(r"\d+\.\d+", agent["version"] or ""), agent
+
+
+@pytest.mark.parametrize(("case", "scenario"), ANYWHERE, ids=name_of)
+def test_agent_that_fails_or_is_not_served(project: Project, case: Case, scenario: Scenario) -> None:
+    scenario(Place(project, case, contained=True))
 
 
 OWN = f"""\

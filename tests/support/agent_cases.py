@@ -28,14 +28,15 @@ PLAN = """\
 environment: {environment}
 ---
 # Greetings
-
-### Task 1.1: Greet
+"""
+TASK = """
+### Task 1.{number}: Greet
 **Implementation:**
 Write greeting.txt with the one line Hello, and mind «quotes» and `backticks`.
 
 **Verification:**
 - The greeting is polite
-- `grep -x Hello greeting.txt`
+- `cat greeting.txt; grep -x Hello greeting.txt`
 """
 
 
@@ -48,6 +49,8 @@ class Case:
     """An agent, the settings that make it use the scripted model, the script, and what it reports then.
 
     `cost` is in US dollars, by the public prices of the model; `None` if the agent does not say it.
+    `login` is the variable of a plan's login, where only its limits have a time.
+    Without `needs_key` it uses its own provider if it has none.
     `counts` are the tokens that it says, `said` is how its last message begins.
     """
 
@@ -57,6 +60,8 @@ class Case:
     environment: Mapping[str, str]
     turns: tuple[Turn, ...] = (WRITE, DONE)
     setup: tuple[str, ...] = ()
+    login: str | None = None
+    needs_key: bool = True
     cost: float | None = None
     counts: tuple[str, ...] = ("input", "output", "cached")
     said: str = "Done."
@@ -73,9 +78,15 @@ class Case:
         """Return the variables that make the agent use the model at a port of `host`."""
         return {name: value.format(url=f"http://{host}:{port}") for name, value in self.environment.items()}
 
-    def plan(self, port: int, host: str = "model") -> str:
-        """Return a plan of one task for the agent, with the model at a port of `host`."""
-        return PLAN.format(environment=json.dumps(self.variables(port, host)))
+    def plan(self, port: int, host: str = "model", count: int = 1) -> str:
+        """Return a plan of some tasks for the agent, with the model at a port of `host`."""
+        front = PLAN.format(environment=json.dumps(self.variables(port, host)))
+        return front + "".join(TASK.format(number=number) for number in range(1, count + 1))
+
+    @property
+    def wrong(self) -> tuple[Turn, ...]:
+        """The script of a conversation after which the verification fails."""
+        return tuple(Turn(turn.text.replace("Hello", "Hullo"), _wrong(turn.command)) for turn in self.turns)
 
 
 CASES = (
@@ -114,6 +125,7 @@ CASES = (
         image=NODE,
         key="ANTHROPIC_API_KEY",
         environment={"ANTHROPIC_BASE_URL": "{url}"},
+        login="CLAUDE_CODE_OAUTH_TOKEN",
         cost=0.0132,
     ),
     Case(
@@ -131,9 +143,14 @@ CASES = (
         image=NODE,
         key="ANTHROPIC_API_KEY",
         environment={"ANTHROPIC_BASE_URL": "{url}/v1"},
+        needs_key=False,
         cost=0.00792,
     ),
 )
+
+
+def _wrong(command: str | None) -> str | None:
+    return command and command.replace("Hello", "Hullo")
 
 
 def path() -> str:

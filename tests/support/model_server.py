@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self, cast
 
 from tasks.agent_report import Tokens
@@ -66,11 +66,18 @@ class Refusal:
 class ModelServer:
     """A context manager that runs the server; `turns` is the script of every conversation.
 
-    As many prompts as there are `refusals` are refused first; with `itertools.repeat`, all are.
+    Those whose requests have the words of `scripts` follow that script instead. As many prompts as there are
+    `refusals` are refused first; with `itertools.repeat`, all are.
     """
 
-    def __init__(self, turns: Sequence[Turn], refusals: Iterable[Refusal] = ()) -> None:
+    def __init__(
+        self,
+        turns: Sequence[Turn],
+        refusals: Iterable[Refusal] = (),
+        scripts: Mapping[str, Sequence[Turn]] = MappingProxyType({}),
+    ) -> None:
         self._refusals = iter(refusals)
+        self._scripts = scripts
         self._lock = threading.Lock()
         self.requests: list[Request] = []
         self.charged = Tokens()
@@ -127,7 +134,9 @@ class ModelServer:
     def _turn(self, body: Json, tools: Mapping[str, Json], result: str) -> tuple[str, Call | None]:
         """Return the text and the tool call of the current turn, which is charged."""
         self.charged += USED
-        turn = self.turns[min(json.dumps(body).count(result), len(self.turns) - 1)]
+        text = json.dumps(body)
+        turns = next((script for words, script in self._scripts.items() if words in text), self.turns)
+        turn = turns[min(text.count(result), len(turns) - 1)]
         if turn.command is None:
             return turn.text, None
         shell = next((name for name in tools if name.lower() in SHELLS), None)

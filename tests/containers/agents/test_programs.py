@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from agent_cases import CASES, KEY, UNATTENDED, path, require
 from model_server import ModelServer, Refusal
+from provider_answers import anthropic, google, openai, overloaded, refused_key
 
 from containers.agents.builtin import BUILT_IN
 from containers.agents.reports.formats import read_report
@@ -32,22 +33,10 @@ class Unserved:
     until: datetime | None = None
 
 
-def openai(status: int, **error: object) -> Refusal:
-    return Refusal(status, {"error": error})
-
-
-def anthropic(status: int, kind: str, message: str, **headers: str) -> Refusal:
-    return Refusal(status, {"type": "error", "error": {"type": kind, "message": message}}, headers)
-
-
-def google(status: int, message: str, *details: Mapping[str, object]) -> Refusal:
-    return Refusal(status, {"error": {"code": status, "message": message, "details": list(details)}})
-
-
 UNSERVED = (
     Unserved(
         "claude",
-        anthropic(429, "rate_limit_error", "This would exceed your rate limit.", **{"x-should-retry": "false"}),
+        anthropic(429, "rate_limit_error", "This would exceed your rate limit.", x_should_retry="false"),
         LimitKind.RATE,
     ),
     Unserved(
@@ -61,8 +50,7 @@ UNSERVED = (
         LimitKind.USAGE,
         datetime.fromtimestamp(IN_AN_HOUR, UTC),
     ),
-    Unserved("codex", openai(503, message="Overloaded", code="server_is_overloaded"), LimitKind.OVERLOADED),
-    Unserved("codex", openai(401, message="Incorrect API key provided: sk-x.", code="invalid_api_key")),
+    Unserved("codex", overloaded("codex"), LimitKind.OVERLOADED),
     Unserved(
         "gemini",
         google(
@@ -75,13 +63,10 @@ UNSERVED = (
         ),
         LimitKind.USAGE,
     ),
-    Unserved("gemini", google(400, "API key not valid. Please pass a valid API key.")),
     Unserved(
         "opencode", anthropic(400, "invalid_request_error", "Your credit balance is too low"), LimitKind.USAGE
     ),
-    Unserved("opencode", anthropic(401, "authentication_error", "invalid x-api-key")),
-    Unserved("aider", openai(401, message="Incorrect API key provided: sk-x.", code="invalid_api_key")),
-    Unserved("mini-swe-agent", openai(401, message="Incorrect API key provided.", code="invalid_api_key")),
+    *(Unserved(case.agent, refused_key(case.agent)) for case in CASES),
 )
 
 

@@ -4,6 +4,7 @@ import subprocess
 
 import pytest
 from agent_cases import CASES, KEY, UNATTENDED, Case, path, require
+from agent_scenarios import ANYWHERE, ONLY_HERE, Place, Scenario, name_of
 from model_server import ModelServer
 from project import Project
 
@@ -33,3 +34,11 @@ def test_agent_reports_what_the_model_charged(project: Project, case: Case) -> N
     assert case.said in lines
     assert not [line for line in lines if line.startswith("{")]
     assert any(line.startswith("[the agent used ") for line in lines)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("case", "scenario"), [*ANYWHERE, *ONLY_HERE], ids=name_of)
+def test_agent_that_fails_or_is_not_served(project: Project, case: Case, scenario: Scenario) -> None:
+    require(case)
+    scenario(Place(project, case, contained=False))
