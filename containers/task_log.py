@@ -13,9 +13,13 @@ from tasks.model import Step, StepKind, StepResult
 from tasks.secrets import Masker, Secrets
 from tasks.sizes import format_size
 
-TAIL_BYTES = 20_000
+TAIL_CHARACTERS = 20_000
 TAIL_LINES = 200
 """How much of the end of a step's output its result has: what an agent is given of a failure."""
+TAIL_BYTES = 4 * TAIL_CHARACTERS
+"""How much is kept for that: a character has at most four bytes in UTF-8."""
+LOG_END = 20_000
+"""Bytes of the end of a step's output that a log has which is at its limit."""
 
 
 class RunnerError(PatchyardError):
@@ -26,7 +30,7 @@ class TaskLog:
     """Log of a task: the titles of its steps, their output as it is printed, and how they end. Blocking.
 
     Output is written byte for byte, with secrets masked, until the file has `limit` bytes; `None` for no limit.
-    From there on it has a note, and of each step only the last `TAIL_BYTES` of output. If the log cannot be
+    From there on it has a note, and of each step only the last `LOG_END` bytes of output. If the log cannot be
     written (a full disk), the step continues: that output is missing, which the log and the tail of the step
     say. An existing log is appended to.
 
@@ -107,7 +111,7 @@ class TaskLog:
         if self._rendering:
             self._output(self._rendering.flush())
             report, self._rendering = self._rendering.report, None
-        self._put(self._tail[-self._left_out :] if self._left_out else b"")
+        self._put(self._tail[-min(self._left_out, LOG_END) :] if self._left_out else b"")
         error = None if result.error is None else self._secrets.mask_text(result.error)
         tail = tail_text(self._tail)
         if self._missing:
@@ -180,7 +184,7 @@ def tail_text(output: bytes) -> str:
     text = strip_terminal(cut.decode(errors="replace").replace("\r\n", "\n"))
     lines = [line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n")]
     ends = 1 if lines[-1] == "" else 0
-    return strip_control("\n".join(lines[-TAIL_LINES - ends :]))
+    return strip_control("\n".join(lines[-TAIL_LINES - ends :]))[-TAIL_CHARACTERS:]
 
 
 def _ending(result: StepResult) -> str:

@@ -29,8 +29,8 @@ OUTPUT_LIMIT = 12_000_000
 
 An engine sends it in one answer, which takes five times its size in memory."""
 CUT = "[the output is cut here, and its end follows]"
-TAIL = 20_000
-"""Bytes of the end of a step's output that follow in any case."""
+TAIL = 80_000
+"""Bytes of the end of a step's output that follow in any case: what `task_log.TAIL_CHARACTERS` may have."""
 NEVER = {"late": None, "missing": 127, "untimed": None}
 """Reasons why a step did not start, with the exit code that a shell would return."""
 

@@ -91,7 +91,7 @@ async def cached(context: RunContext, spec: TaskSpec, start: StartPoint) -> Task
     found = await to_thread.run_sync(results.find, inputs, start.commit)
     if found is None:
         return None
-    outcome = replace(_outcome(spec, start, found, moment), cached=True)
+    outcome = replace(_outcome(spec, start, found.patch, moment), cached=True, said=found.said)
     return TaskResult(outcome, start, inputs_of(inputs), began=began)
 
 

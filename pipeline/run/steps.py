@@ -126,10 +126,11 @@ class AttemptSteps:
             return None
         if not rounds.is_stored(last):
             return None
-        patch = await to_thread.run_sync(self._patch_so_far)
         is_repaired = rounds.may_repair(last)
         if is_repaired and self._spec.agent and (reason := context.budget.obstacle(self._spec.id)):
             is_repaired, self.why_stopped = False, f"it was not repaired: {reason}"
+        # Of a failure that is not repaired, the attempt itself has the patch, once its processes have ended.
+        patch = await to_thread.run_sync(self._patch_so_far) if is_repaired or last.ok else None
         ended = rounds.ended(last, patch)
         await context.recorder.call(Store.keep_round, context.run.id, ended)
         if not is_repaired or ended.failure is None:

@@ -213,4 +213,6 @@ class TestTail:
         assert tail_text(b"x" * 99_999) == "x" * 20_000
 
     def test_cut_character_is_left_out(self) -> None:
-        assert tail_text("é".encode() * 50_000 + b".") == "é" * 9999 + "."
+        assert tail_text("é".encode() * 50_000 + b".") == "é" * 19_999 + "."
+        assert tail_text("😀".encode() * 50_000 + b".") == "😀" * 19_999 + "."
+        assert tail_text(b"\x1b[31mx\x1b[0m" * 7000) == "x" * 7000  # control sequences do not count

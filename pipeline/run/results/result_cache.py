@@ -32,6 +32,14 @@ MOST_BYTES = 16_000_000
 
 
 @dataclass(frozen=True, slots=True)
+class CachedResult:
+    """What is kept of a task that succeeded: its patch, and what its agent said last."""
+
+    patch: Patch
+    said: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ResultCache:
     """The cached results of a repository. Blocking.
 
@@ -52,8 +60,8 @@ class ResultCache:
         """The directory of the results."""
         return directory(self.repository.common)
 
-    def find(self, inputs: TaskInputs, start: str) -> Patch | None:
-        """Return the patch of a cache hit, from the commit `start`; a patch without files changes nothing."""
+    def find(self, inputs: TaskInputs, start: str) -> CachedResult | None:
+        """Return a cache hit, from the commit `start`; a patch without files changes nothing."""
         if not self.reads:
             return None
         path = self._path(inputs)
@@ -63,7 +71,9 @@ class ResultCache:
             if content["sha256"] != _checksum(path.stem, content, diff) or self._has_secret(diff):
                 return None
             patch = Patch(start, content["tree"], diff, tuple(content["files"]))
-            return patch if self._is_true(patch) else None
+            said = content.get("said")  # results of releases before 0.2 have none
+            said = self.secrets.mask_text(said) if isinstance(said, str) else None
+            return CachedResult(patch, said) if self._is_true(patch) else None
         except (OSError, ValueError, KeyError, TypeError, RecursionError, GitError):
             return None
 
@@ -95,6 +105,7 @@ class ResultCache:
             "task": outcome.task,
             "tree": patch.tree if patch else inputs.start_tree,
             "files": list(outcome.files),
+            **({} if outcome.said is None else {"said": outcome.said}),
         }
         content |= {
             "sha256": _checksum(path.stem, content, diff),
@@ -134,6 +145,7 @@ def _checksum(cache_key: str, content: Mapping[str, object], diff: PatchData) ->
         KeyError: A part of it is missing.
     """
     parts = [cache_key, VERSION, *(content[name] for name in ("version", "task", "tree", "files"))]
+    parts += [content["said"]] if "said" in content else []
     return hashlib.sha256(canonical([*parts, diff.sha256])).hexdigest()
 
 

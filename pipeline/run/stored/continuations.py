@@ -3,7 +3,8 @@
 Blocking.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from pipeline.run.context import Continuation
 from pipeline.store.records import StoredAttempt, StoredRound
@@ -35,13 +36,21 @@ def continuations(store: Store, run: str, *, keep: bool = False) -> Mapping[str,
     return found
 
 
+def _with_patch(ended: Sequence[StoredRound], attempt: StoredAttempt) -> list[StoredRound]:
+    """Return the rounds of an attempt; a last one that was not to be repaired left what the attempt did."""
+    return [
+        replace(one, patch=attempt.patch) if one is ended[-1] and one.failure and one.patch is None else one
+        for one in ended
+    ]
+
+
 def _continuation(
     latest: Iterable[StoredAttempt], rounds: Mapping[tuple[str, int], list[StoredRound]], *, keep: bool
 ) -> Continuation | None:
     """Return what follows the attempts at a task, the latest first."""
     done: list[StoredRound] = []  # of attempts that continued each other, the latest first
     for attempt in latest:
-        ended = rounds.get((attempt.task, attempt.number), [])
+        ended = _with_patch(rounds.get((attempt.task, attempt.number), []), attempt)
         is_over = attempt.exit_code is not None or attempt.status is Status.TIMED_OUT
         if attempt.status in FAILURES and is_over and not done:
             last = ended[-1] if ended else None

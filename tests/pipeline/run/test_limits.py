@@ -5,7 +5,7 @@ import shutil
 import pytest
 from project import Project
 
-from containers.task_log import TAIL_BYTES
+from containers.task_log import LOG_END
 
 
 def test_task_with_a_patch_past_the_limit_fails_and_the_others_go_on(project: Project) -> None:
@@ -66,7 +66,7 @@ def test_log_past_the_limit_is_cut_and_the_task_continues(project: Project) -> N
     assert "last words" in outcome["error"]
     (log,) = (project.state / "runs").glob("*/1.1.log")
     text = log.read_text()
-    assert 200_000 < len(text) < 201_000 + TAIL_BYTES
+    assert 200_000 < len(text) < 201_000 + LOG_END
     assert text.count("at the limit of max_log, 200 KB") == 1
     assert "y\nlast words\n[exit code 3" in text
 

@@ -94,6 +94,13 @@ def test_repairs_end_when_they_are_spent(repaired: Project) -> None:
     assert (outcome["status"], outcome["rounds"], outcome["cost"]) == ("failed", 2, 0.5)
     assert outcome["files"] == ["work.txt"]
     assert stored(repaired, done.run)[-1][:2] == (1, 2)
+    with Store.beside(repaired.root / ".git") as store:
+        first, last = store.rounds(done.run)
+        (attempt,) = store.attempts(done.run)
+    assert first.patch
+    assert last.patch is None  # it is that of the attempt, and taken once
+    assert attempt.patch
+    assert attempt.patch.files == ("work.txt",)
 
 
 @pytest.mark.parametrize(
@@ -162,6 +169,14 @@ def test_repaired_task_is_not_a_first_try_in_the_cache(repaired: Project) -> Non
     repaired.run(task).expect(0)
     again = repaired.run(task).expect(0)
     assert (again.outcome("1.1")["cached"], len(prompts(repaired))) == (False, 4)
+
+
+def test_cached_result_has_what_the_agent_said(repaired: Project) -> None:
+    task = plan(repaired, ENOUGH.format(1))
+    first, again = (repaired.run(task).expect(0).outcome("1.1") for _ in range(2))
+    assert (first["said"], first["cost"]) == ("It is longer.", 0.25)
+    assert (again["cached"], again["said"]) == (True, "It is longer.")
+    assert not {"cost", "tokens"} & again.keys()  # it cost nothing now
 
 
 def test_retry_names_the_last_failure(repaired: Project) -> None:
