@@ -17,12 +17,7 @@ from subprocess import DEVNULL
 from time import monotonic, perf_counter, sleep
 from typing import IO
 
-from anyio import (
-    CancelScope,
-    get_cancelled_exc_class,
-    move_on_after,
-    run_process,
-)
+from anyio import CancelScope, get_cancelled_exc_class, move_on_after, run_process
 from anyio.lowlevel import checkpoint_if_cancelled
 
 from containers.agents.agent import first_line
@@ -118,22 +113,29 @@ class LocalRunner:
         results: list[StepResult] = []
         try:
             await run_to_end(processes.open)
-            steps, number = job.steps, 0
-            while steps:
-                for step in steps:
-                    number += 1
-                    await self._step(number, step, processes, watcher, results)
-                    if not results[-1].ok:
-                        break
-                began = monotonic()
-                following = await watcher.next_round(results[-1])
-                processes.deadline.extend(monotonic() - began)  # it may have waited for a provider
-                steps = following.steps if following else ()
-                processes.round = following.number if following else 0
+            with job.haste.calling(processes.stop):
+                await self._rounds(job, processes, watcher, results)
         finally:
             with CancelScope(shield=True):
                 await run_to_end(processes.close)
         return tuple(results)
+
+    async def _rounds(
+        self, job: Job, processes: "_Processes", watcher: Watcher, results: list[StepResult]
+    ) -> None:
+        """Run the steps of each round, until the watcher has no other."""
+        steps, number = job.steps, 0
+        while steps:
+            for step in steps:
+                number += 1
+                await self._step(number, step, processes, watcher, results)
+                if not results[-1].ok:
+                    break
+            began = monotonic()
+            following = await watcher.next_round(results[-1])
+            processes.deadline.extend(monotonic() - began)  # it may have waited for a provider
+            steps = following.steps if following else ()
+            processes.round = following.number if following else 0
 
     async def _step(
         self, number: int, step: Step, processes: "_Processes", watcher: Watcher, results: list[StepResult]
@@ -355,7 +357,7 @@ class _Processes:
         pause = 0.001
         while (targets := living()) and monotonic() < kill_at + KILL_TIMEOUT:
             for number, signal in targets.items():
-                if monotonic() >= kill_at:
+                if monotonic() >= kill_at or self._job.haste.begun:
                     signal(SIGKILL)
                 elif number not in signalled:
                     signal(SIGTERM)

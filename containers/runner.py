@@ -2,7 +2,8 @@
 
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -15,6 +16,29 @@ from tasks.secrets import Secrets
 
 ROUND_VARIABLE = "PATCHYARD_ROUND"
 """Variable with the number of a step's round, from 1; 0 where the task has not begun."""
+
+
+class Haste:
+    """Whether what runs has to end at once, without its grace period. Begins on the event loop."""
+
+    def __init__(self) -> None:
+        self.begun = False
+        self._calls: list[Callable[[], None]] = []
+
+    def begin(self) -> None:
+        """Let everything end at once from now on."""
+        self.begun = True
+        for call in [*self._calls]:
+            call()
+
+    @contextmanager
+    def calling(self, call: Callable[[], None]) -> Iterator[None]:
+        """Call a function when haste begins, while the context is open; it must not block."""
+        self._calls.append(call)
+        try:
+            yield
+        finally:
+            self._calls.remove(call)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +55,7 @@ class Job:
     containers: their base image, and the set-up commands that all containers of the same agent share.
     `is_teardown` says that the steps run after those of the same task, where these ended, that they are all of
     one round, and that their changes do not leave a container. `is_check` says this of steps that only look.
-    `format` is that of its agent's output.
+    `format` is that of its agent's output. `haste` says when it has to end without its grace period.
     """
 
     run: str
@@ -53,6 +77,7 @@ class Job:
     is_teardown: bool = False
     is_check: bool = False
     format: str | None = None
+    haste: Haste = field(default_factory=Haste, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

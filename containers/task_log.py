@@ -192,7 +192,7 @@ def _ending(result: StepResult) -> str:
     seconds = f"{result.seconds:.2f} s"
     code = "" if result.exit_code is None else f", exit code {result.exit_code}"
     if result.timed_out or result.cancelled:
-        how = "timed out" if result.timed_out else "interrupted"
+        how = "timed out" if result.timed_out else "cancelled"
         began = code or seconds != "0.00 s"
         return f"{how}{code}, {seconds}" if began else f"{how} before it began"
     if result.error is not None:

@@ -1,7 +1,7 @@
 """What a run is doing: its state, made from its events."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -9,6 +9,7 @@ from pipeline.events import (
     BaseCheckFinished,
     BaseCheckStarted,
     BatchStarted,
+    ConflictFound,
     Event,
     RepairStarted,
     RunFinished,
@@ -22,7 +23,8 @@ from pipeline.events import (
     local_time,
     now,
 )
-from tasks.model import Mode, Outcome, Status
+from pipeline.verdict.model import BAD, Kind, kind_of, late_tasks
+from tasks.model import Conflict, Mode, Outcome, Status
 
 FAILURES = frozenset({Status.FAILED, Status.TIMED_OUT})
 
@@ -68,6 +70,7 @@ class Board:
     total: int = 0
     started: datetime | None = None
     finished: RunFinished | None = None
+    conflicts: list[Conflict] = field(default_factory=list)
     _lanes: dict[str, Lane] = field(default_factory=dict)
     _modes: dict[int, str] = field(default_factory=dict)
 
@@ -82,14 +85,15 @@ class Board:
         return [outcome for outcome in self.outcomes.values() if outcome.status in FAILURES]
 
     @property
-    def counts(self) -> Counter[Status]:
+    def counts(self) -> Mapping[Kind, int]:
         """How many tasks ended in which way."""
-        return Counter(outcome.status for outcome in self.outcomes.values())
+        late = late_tasks(self.conflicts)
+        return Counter(kind_of(outcome, late) for outcome in self.outcomes.values())
 
     @property
-    def done(self) -> int:
-        """How many tasks succeeded."""
-        return sum(outcome.succeeded for outcome in self.outcomes.values())
+    def failed(self) -> int:
+        """How many tasks failed, or are in conflict."""
+        return sum(number for kind, number in self.counts.items() if kind in BAD)
 
     def seconds(self, moment: datetime | None = None) -> float:
         """Return how long the run has been running, in seconds."""
@@ -111,6 +115,8 @@ class Board:
                 self.outcomes[outcome.task] = outcome
                 if outcome.worktree:
                     self._lanes.pop(outcome.worktree, None)
+            case ConflictFound(conflict=conflict):
+                self.conflicts.append(conflict)
             case TaskRerun():
                 self.outcomes.pop(event.task, None)
             case RunFinished():

@@ -9,8 +9,9 @@ from pipeline.console import reason
 from pipeline.live.board import Board, Lane
 from pipeline.live.cells import both, clock, padded, start, width
 from pipeline.live.tails import NOTHING, Output
-from tasks.model import Outcome, Status
-from tasks.text import plural, printable
+from pipeline.verdict.words import label, progress
+from tasks.model import Outcome
+from tasks.text import printable
 
 WIDE = 100
 """Columns from which on a worktree has one line with all that is known of it; below, it has two."""
@@ -188,26 +189,16 @@ def _failed(failures: Sequence[Outcome], total: int, room: int) -> list[Line]:
     longest = min(LONGEST_ID, max((width(printable(outcome.task)) for outcome in fits), default=0))
     for outcome in fits:
         task = padded(both(printable(outcome.task), longest), longest)
-        said = f"{_word(outcome.status)}  {task}  {_line(reason(outcome))}"
+        said = f"{label(str(outcome.status))}  {task}  {_line(reason(outcome))}"
         lines.append([(both(said, total), Style.RED)])  # what it printed last is at the end
     return lines
 
 
 def _caption(board: Board, total: int, moment: datetime) -> Line:
-    counts, running = board.counts, len(board.lanes)
-    failed = counts[Status.FAILED] + counts[Status.TIMED_OUT]
-    words = [f"{board.done} of {plural(board.total, 'task')} done"]
-    words += [f"{failed} failed"] if failed else []
-    words += [
-        f"{counts[status]} {_word(status)}" for status in (Status.SKIPPED, Status.CANCELLED) if counts[status]
-    ]
-    words += [f"{running} running"] if running else []
+    words = [progress(board.counts, board.total)]
+    words += [f"{len(board.lanes)} running"] if board.lanes else []
     said = f"{', '.join(words)}, {clock(board.seconds(moment))}"
-    return [(start(said, total), Style.RED if failed else Style.DIM)]
-
-
-def _word(status: Status) -> str:
-    return str(status).replace("_", " ")
+    return [(start(said, total), Style.RED if board.failed else Style.DIM)]
 
 
 def _line(text: str) -> str:

@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping
 
 from pipeline.live.board import Board
-from tasks.model import Status
 from tasks.text import without_unprintable
 
 SAVE_TITLE, RESTORE_TITLE = "\x1b[22;0t", "\x1b[23;0t"
@@ -32,8 +31,7 @@ class Signs:
 
     def update(self, board: Board) -> str:
         """Return what shows the progress of a run; nothing if that has not changed."""
-        failed = board.counts[Status.FAILED] + board.counts[Status.TIMED_OUT]
-        ended, total = len(board.outcomes), max(1, board.total)
+        failed, ended, total = board.failed, len(board.outcomes), max(1, board.total)
         parts = []
         if self._has_title:
             failures = f", {failed} failed" if failed else ""

@@ -9,7 +9,7 @@ from pathlib import Path
 from containers.agents.agent import Versions
 from containers.concurrency import in_thread
 from containers.git.repository import Repository
-from containers.runner import Job, Runner
+from containers.runner import Haste, Job, Runner
 from containers.temporary import temporary_path
 from containers.worktrees.pool import Pool
 from pipeline.broadcast import Listener
@@ -135,6 +135,7 @@ class RunContext:
     earlier: dict[str, Outcome] = field(default_factory=dict)
     repeats: dict[str, int] = field(default_factory=dict)
     limits: AgentLimits = field(default_factory=lambda: AgentLimits(0.0))
+    haste: Haste = field(default_factory=Haste)
     base_checks: BaseChecks = field(default_factory=BaseChecks)
 
     @property
@@ -185,6 +186,7 @@ class RunContext:
             start=start,
             format=spec.agent.format if spec.agent else None,
             attempt=self.attempt_number(spec.id),
+            haste=self.haste,
         )
 
     @asynccontextmanager

@@ -8,8 +8,10 @@ from contextlib import (
     asynccontextmanager,
     nullcontext,
 )
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from time import monotonic
 from typing import Protocol
 
 import anyio
@@ -21,7 +23,7 @@ from containers.dagger_engine.config import ContainerConfig
 from containers.dagger_engine.engines import EngineAddress, Engines
 from containers.dagger_engine.images import Resolver, digest_of
 from containers.local import LocalRunner
-from containers.runner import Runner
+from containers.runner import Haste, Runner
 from containers.worktrees.pool import Pool
 from containers.worktrees.ports import Ports
 from pipeline.broadcast import Listener
@@ -46,6 +48,8 @@ from pipeline.store.store import Store
 from tasks.errors import PatchyardError, remedy
 from tasks.model import Mode, RunStatus
 
+SAME_SIGNAL = 0.2
+"""Seconds in which a second signal is the first one again, from a program in between that passes it on."""
 LOCK_WAIT = 2.0
 """Seconds to wait for the lock of a run: a process that only checks it holds it for a moment."""
 
@@ -87,14 +91,14 @@ async def execute(  # noqa: PLR0913 - the parts of a run, all of them named
         PatchyardError: The run cannot continue.
     """
     directory = run_directory(prepared.repository.common, recorder.run.id)
-    stop, setup = CancelScope(), CancelScope()
+    stop, setup, haste = CancelScope(), CancelScope(), Haste()
     runners: Mapping[Mode, Runner] = {}
     batches = prepared.batches
     failure: PatchyardError | None = None
     finished: RunFinished | None = None
     async with _locked_directory(directory, recorder), anyio.create_task_group() as group:
         if signals:
-            group.start_soon(_stop_on_signal, (setup, stop), listener)
+            group.start_soon(_stop_on_signal, (setup, stop), listener, haste)
         try:
             async with AsyncExitStack() as stack:
                 with setup:  # if interrupted here, the run ends as it does before its first task
@@ -104,6 +108,7 @@ async def execute(  # noqa: PLR0913 - the parts of a run, all of them named
                 context = _context(
                     prepared, recorder, listener, provider, batches=batches, runners=runners, before=before
                 )
+                context = replace(context, haste=haste)
                 finished = await run_plan(context, stop)
         except PatchyardError as error:
             failure = error
@@ -271,14 +276,24 @@ def container_config(prepared: Prepared) -> ContainerConfig:
     )
 
 
-async def _stop_on_signal(scopes: Collection[CancelScope], listener: Listener) -> None:
+async def _stop_on_signal(scopes: Collection[CancelScope], listener: Listener, haste: Haste) -> None:
+    """End the run at the first signal, and what runs at once at the second."""
+    first: float | None = None
     with receive_stop_signals() as received:
         async for _ in received:
-            if not any(scope.cancel_called for scope in scopes):
-                message = "interrupted: the running tasks are being ended, their patches are kept"
+            if first is None:
+                first = monotonic()
+                message = (
+                    "cancelled: the running tasks are being ended, their patches are kept; "
+                    "a second Ctrl-C ends them at once"
+                )
                 listener.notify(Notice(message=message, level="warning"))
-            for scope in scopes:
-                scope.cancel()
+                for scope in scopes:
+                    scope.cancel()
+            elif not haste.begun and monotonic() - first > SAME_SIGNAL:
+                message = "the running tasks are ended at once, their patches are kept"
+                listener.notify(Notice(message=message, level="warning"))
+                haste.begin()
 
 
 async def _pin_resolved_images(

@@ -255,9 +255,9 @@ class _Flow:
             return f"--fail-fast ended the run when task {self._failed_fast} failed"
         if not self._stop.cancel_called:
             return "the run could not continue"
-        if self._context.control.request is Request.CANCEL:
-            return "the run was cancelled"
-        return "the run was interrupted"
+        # The same word as in `_status`.
+        interrupted = self._context.control.request is Request.STOP
+        return "the run was interrupted" if interrupted else "the run was cancelled"
 
     def _status(self) -> RunStatus:
         if self._failure:

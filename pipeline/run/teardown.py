@@ -32,6 +32,9 @@ async def tear_down(
     def warn(message: str) -> None:
         context.listener.notify(Notice(message=f"teardown of task {spec.id}: {message}", level="warning"))
 
+    if job.haste.begun:
+        warn("its commands did not run, since the run was ended at once")
+        return
     if holds_work:
         warn(f"its commands did not run, since what the task changed stays in {worktree.path}")
         return
@@ -81,6 +84,8 @@ class _Commands:
     def _reason(self, result: StepResult) -> str:
         if result.timed_out:
             return f"did not end within {self._limit:g} s (teardown_timeout), and was ended"
+        if result.cancelled:
+            return "was ended at once, with the run"
         if result.error is not None:
             return f"could not run: {result.error}"
         return f"ended with exit code {result.exit_code}"

@@ -96,7 +96,7 @@ async def test_cancelling_ends_everything_and_keeps_the_files(place: Place) -> N
     assert (place.files / "one.txt").read_text() == "one\n"
     assert not (place.files / "never").exists()
     assert await place.is_quiet()
-    assert re.search(r"ready\n\[interrupted(, exit code \d+)?, N s\]\n$", place.log)
+    assert re.search(r"ready\n\[cancelled(, exit code \d+)?, N s\]\n$", place.log)
 
 
 async def test_a_step_that_ended_is_kept_when_the_cancellation_comes_just_then(place: Place) -> None:

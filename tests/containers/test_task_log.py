@@ -33,8 +33,8 @@ class TestTaskLog:
         ("result", "line"),
         [
             (StepResult(STEP, 3, 0.5), "[exit code 3, 0.50 s]"),
-            (StepResult(STEP, 143, 0.5, cancelled=True), "[interrupted, exit code 143, 0.50 s]"),
-            (StepResult(STEP, None, 0.0, cancelled=True), "[interrupted before it began]"),
+            (StepResult(STEP, 143, 0.5, cancelled=True), "[cancelled, exit code 143, 0.50 s]"),
+            (StepResult(STEP, None, 0.0, cancelled=True), "[cancelled before it began]"),
             (StepResult(STEP, None, 0.0, timed_out=True), "[timed out before it began]"),
             (StepResult(STEP, None, 0.0, error="it is gone"), "[it is gone]"),
             (StepResult(STEP, 127, 0.0, error="no s3cret-tool"), "[no ***-tool, exit code 127]"),

@@ -225,7 +225,7 @@ def _send_notification(
     except PatchyardError as error:
         return str(error)
     except KeyboardInterrupt:
-        return "interrupted: the notification was not sent"
+        return "cancelled: the notification was not sent"
     return None
 
 
@@ -248,5 +248,5 @@ def _publish(
         listener.notify(Notice(message=hint))
         return 1, finished
     except KeyboardInterrupt:
-        listener.notify(Notice(message=f"interrupted; {hint}", level="warning"))
+        listener.notify(Notice(message=f"cancelled; {hint}", level="warning"))
         return 0, replace(finished, status=RunStatus.CANCELLED)

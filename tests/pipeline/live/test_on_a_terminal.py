@@ -93,5 +93,5 @@ def test_ctrl_c_cancels_the_run(project: Project) -> None:
         code = terminal.exit_code()
 
     assert code == 130
-    assert "interrupted: the running tasks are being ended" in " ".join(terminal.everything.split())
+    assert "cancelled: the running tasks are being ended" in " ".join(terminal.everything.split())
     assert project.call("status", "--json").records[0]["tasks"][0]["files"] == ["half"]

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import sys
+import time
 from pathlib import Path
 from threading import Event
 
@@ -13,6 +14,7 @@ from project import PATIENCE, Done, Project, Started, meet, runs, wait_for
 from stand_in_engine import StandIn, command_line
 
 from containers.dagger_engine.session import CLI, HOST
+from pipeline.run.execute import SAME_SIGNAL
 
 TREE = """
 echo $$ >> "$SHARED/pids"
@@ -56,7 +58,7 @@ def test_signal_ends_process_tree_and_keeps_patches(project: Project, number: in
     assert done.statuses == {"1.1": "cancelled", "1.2": "cancelled", "1.3": "changed", "2.1": "cancelled"}
     assert done.outcome("1.1")["files"] == ["half.txt"]
     assert done.outcome("1.1")["branch"] is None
-    assert done.outcome("1.1")["error"].startswith("the run was interrupted")
+    assert done.outcome("1.1")["error"].startswith("the run was cancelled")
     assert done.outcome("2.1")["worktree"] is None
     assert [record["task"] for record in done.events("task_started")].count("2.1") == 0
     assert set(project.branches()) == {"main", "patchyard/demo/1.3"}
@@ -70,14 +72,47 @@ def test_text_after_ctrl_c_names_outcomes(project: Project) -> None:
     with interrupted(project) as started:
         done = started.done().expect(130)
 
-    assert "interrupted: the running tasks are being ended, their patches are kept" in done.out
+    assert "cancelled: the running tasks are being ended, their patches are kept; a second Ctrl-C" in done.out
     assert "cancelled: 1 changed, 3 cancelled, in " in done.out
     assert re.search(r"  patchyard resume \S+ +runs what is left", done.out)
     assert re.search(r"^1 of 4 tasks done in \d+\.\d s", done.out.splitlines()[-1])
     assert done.out.count("cancelled") >= 3
 
 
-def test_second_ctrl_c_changes_nothing(project: Project) -> None:
+STUBBORN = """
+trap "" TERM
+setsid sh -c 'trap "" TERM; echo $$ >> "$SHARED/pids"; while :; do sleep 1; done' &
+echo half > half.txt
+echo $$ >> "$SHARED/pids"
+touch "$SHARED/ready"
+while :; do sleep 1; done
+"""
+
+
+def test_second_ctrl_c_ends_the_tasks_at_once(project: Project) -> None:
+    project.configure('[worktree]\nteardown = ["touch $SHARED/torn"]\n')
+    plan = project.tasks({"1.1": STUBBORN})
+
+    with project.start("run", plan, "--json", environ={"PATCHYARD_GRACE": "10m"}) as started:
+        wait_for((project.shared / "ready").exists)
+        wait_for(lambda: len(pids(project)) == 2, "both")
+        started.signal(signal.SIGINT)
+        time.sleep(SAME_SIGNAL + 0.1)
+        started.signal(signal.SIGINT)
+        done = started.done().expect(130)
+
+    assert done.outcome("1.1")["files"] == ["half.txt"]
+    assert [record["message"] for record in done.events("notice")] == [
+        "cancelled: the running tasks are being ended, their patches are kept; "
+        "a second Ctrl-C ends them at once",
+        "the running tasks are ended at once, their patches are kept",
+        "teardown of task 1.1: its commands did not run, since the run was ended at once",
+    ]
+    assert not (project.shared / "torn").exists()
+    assert runs(pids(project)) == []
+
+
+def test_a_signal_that_is_passed_on_is_the_same_one(project: Project) -> None:
     with interrupted(project, "--json") as started:
         os.kill(started.process.pid, signal.SIGINT)
         done = started.done().expect(130)
@@ -211,7 +246,7 @@ def is_reported_as_cancelled(project: Project, done: Done) -> None:
     assert done.err == ""
     assert done.finished["status"] == "cancelled"
     assert done.statuses == {"1.1": "cancelled", "2.1": "cancelled"}
-    assert done.outcome("1.1")["error"] == "it did not start: the run was interrupted"
+    assert done.outcome("1.1")["error"] == "it did not start: the run was cancelled"
     (status,) = project.call("status", "--json").expect(0).records
     assert status["status"] == "cancelled"
 
