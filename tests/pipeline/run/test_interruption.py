@@ -103,8 +103,10 @@ def test_second_ctrl_c_ends_the_tasks_at_once(project: Project) -> None:
 
     assert done.outcome("1.1")["files"] == ["half.txt"]
     assert [record["message"] for record in done.events("notice")] == [
-        "cancelled: the running tasks are being ended, their patches are kept; "
-        "a second Ctrl-C ends them at once",
+        (
+            "cancelled: the running tasks are being ended, their patches are kept; "
+            "a second Ctrl-C ends them at once"
+        ),
         "the running tasks are ended at once, their patches are kept",
         "teardown of task 1.1: its commands did not run, since the run was ended at once",
     ]
