@@ -6,7 +6,7 @@ from time import perf_counter
 from anyio import CancelScope, sleep, to_thread
 
 from containers.git.repository import BranchMovedError, GitError
-from pipeline.events import TaskFinished, now
+from pipeline.events import Notice, TaskFinished, now
 from pipeline.run.call.task_spec import TaskSpec
 from pipeline.run.context import RunContext
 from pipeline.run.results.bases import StartPoint
@@ -69,6 +69,8 @@ async def conclude(context: RunContext, spec: TaskSpec, result: TaskResult) -> O
         outcome = await _with_lines(result.outcome)
         if result.start:
             outcome = await _commit(context, spec, result.start, outcome)
+        if outcome.commit is None:
+            outcome = await _with_branch_left(context, spec, outcome)
         seconds = None if result.began is None else perf_counter() - result.began
         outcome = whole(context, outcome, seconds or 0.0)
         context.outcomes[spec.id] = outcome  # also if it cannot be stored: the run ends with it
@@ -86,6 +88,19 @@ async def _with_lines(outcome: Outcome) -> Outcome:
     is_small = isinstance(diff, InlineData)  # in memory: a thread would take longer
     added, removed = count_lines(diff) if is_small else await to_thread.run_sync(count_lines, diff)
     return replace(outcome, added=added, removed=removed)
+
+
+async def _with_branch_left(context: RunContext, spec: TaskSpec, outcome: Outcome) -> Outcome:
+    """Return an outcome without a commit; it says where an earlier attempt left the branch, if one did."""
+    branch = context.branches.name(spec.id)
+    commit = await to_thread.run_sync(context.branches.left, branch)
+    if commit is None or outcome.status is Status.CANCELLED:  # which runs again when the run is resumed
+        return outcome
+    stays = f"its branch {branch} stays at the patch of an earlier attempt ({commit[:12]})"
+    if outcome.error is not None:
+        return with_failure(outcome, stays)
+    context.listener.notify(Notice(message=f"task {spec.id} changed nothing; {stays}", level="warning"))
+    return outcome
 
 
 async def _commit(context: RunContext, spec: TaskSpec, start: StartPoint, outcome: Outcome) -> Outcome:

@@ -50,7 +50,7 @@ def _outdated(context: RunContext, batch: BatchSpec, start: StartPoint) -> dict[
     for spec in batch.tasks:
         outcome = context.outcomes.get(spec.id)
         again = tuple(task for task in bases.below(spec.task) if bases.was_rerun(task))
-        if outcome and outcome.succeeded and outcome.start and again and _can_start(context, spec):
+        if outcome and outcome.succeeded and outcome.start and again:
             now = bases.task_start(spec.task, start, context.outcomes)
             if not now.obstacle and now.commit != outcome.start:
                 found[spec.id] = Cause(again)

@@ -1,6 +1,7 @@
 """One task of a run: from its start point to its stored outcome."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from anyio import to_thread
 
@@ -12,8 +13,11 @@ from pipeline.run.outcomes import TaskResult, conclude, outcome_without_run
 from pipeline.run.reruns import on_top
 from pipeline.run.results.bases import StartPoint
 from pipeline.run.reuse import cached, kept, release_kept, succeeded
+from tasks.conflicts import Cause
 from tasks.model import Outcome, Status
 from tasks.schedule import obstacle
+
+DID_NOT_START = "it did not start: "
 
 
 async def run_task(  # noqa: PLR0913 - what a task needs, by name
@@ -51,13 +55,20 @@ async def run_task(  # noqa: PLR0913 - what a task needs, by name
         spec, tree = await to_thread.run_sync(on_top, context, batch, spec, start)
     if result := await _result_without_attempt(context, spec, start, reason):
         if reason is None and result.outcome.status is Status.SKIPPED and spec.id in context.earlier:
-            return context.outcomes.setdefault(
-                spec.id, context.earlier[spec.id]
-            )  # its agent must not be called
+            cause = context.stacks[spec.id].causes[-1]
+            if cause.is_conflict:  # its agent must not be called: the conflict is then reported
+                return context.outcomes.setdefault(spec.id, context.earlier[spec.id])
+            result = replace(result, outcome=_not_again(result.outcome, cause))
         return await conclude(context, spec, result)
     with context.control.task_running():
         await check_base(context, asked, start)
         return await run_attempt(context, spec, start, why_cancelled, tree)
+
+
+def _not_again(skipped: Outcome, cause: Cause) -> Outcome:
+    """Return the outcome of a task whose result has an old start point, and whose agent must not be called."""
+    why = (skipped.error or "").removeprefix(DID_NOT_START)
+    return replace(skipped, error=f"it did not run again, although {cause}: {why}")
 
 
 def _why_skipped(context: RunContext, batch: BatchSpec, spec: TaskSpec) -> str | None:
@@ -85,5 +96,5 @@ async def _result_without_attempt(
     if result := await succeeded(context, spec, start) or await cached(context, spec, start):
         return result
     if reason := context.why_no_call(spec):
-        return TaskResult(outcome_without_run(spec, Status.SKIPPED, f"it did not start: {reason}"))
+        return TaskResult(outcome_without_run(spec, Status.SKIPPED, f"{DID_NOT_START}{reason}"))
     return None

@@ -100,6 +100,14 @@ class Branches:
             self._repository.set_branch(name, commit, known)
             self._known[name] = commit
 
+    def left(self, name: str) -> str | None:
+        """Return the commit of this run that a branch is at; `None` if there is none. Blocking."""
+        commit = self._known.get(name)
+        if commit is None:
+            return None
+        made = _RUN.search(self._repository.message(commit))
+        return commit if made and made[1] == self._run.id else None
+
     def restore(self, name: str, commit: str) -> None:
         """Set a branch that a run has set before, if it is gone or its file is damaged. Blocking.
 

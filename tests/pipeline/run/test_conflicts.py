@@ -326,3 +326,40 @@ def test_random_interruptions(project: Project, seed: int) -> None:
     assert parent(project, "1.4") == tip(project, "1.2")
     ended = [one["task"] for one in status["attempts"] if one["status"] == "changed"]
     assert sorted(ended) == ["1.1", "1.2", "1.2", "1.3", "1.3", "1.4", "1.4", "2.1"]
+
+
+def test_what_builds_on_a_rerun_is_skipped_when_the_budget_is_spent(asked: Project) -> None:
+    """It does not stay on top of a patch that its dependency has no more; `resume` runs it again."""
+    (asked.shared / "work").write_text(
+        f'if [ "$PATCHYARD_TASK" = 1.3 ]; then wc -l < CHANGELOG.md > count; else {ADD}; fi; echo "cost: 1"'
+    )
+    with (asked.root / "patchyard.toml").open("a") as file:
+        file.write('cost = "cost: (?P<cost>[0-9.]+)"\n')
+    text = agents_plan(asked).read_text() + "\n### Task 1.3: Third\n\nCount.\n\n**Dependencies:** Task 1.2\n"
+    done = asked.run(asked.plan(text), "--budget", "4").expect(1)
+
+    assert done.statuses == {"1.1": "changed", "1.2": "changed", "1.3": "skipped"}
+    old = tip(asked, "1.3")
+    assert done.outcome("1.3")["error"] == (
+        "it did not run again, although it builds on 1.2, which ran again: the budget of the run, $4.00, is "
+        f"spent ($4.00); its branch patchyard/demo/1.3 stays at the patch of an earlier attempt ({old[:12]})"
+    )
+    assert done.events("conflict") == []
+    more = asked.call("resume", done.run, "--budget", "none", "--json").expect(0)
+    assert (more.statuses["1.3"], more.outcome("1.3")["cost"]) == ("changed", 2.0)
+    assert parent(asked, "1.3") == tip(asked, "1.2")
+    assert int(asked.show("patchyard/demo/1.3:count")) == 2
+
+
+def test_branch_that_stays_at_an_earlier_patch_is_told(project: Project) -> None:
+    scripts = {"1.1": ADD, "1.2": f"{ADD}; ! grep -q 1.1 CHANGELOG.md", "1.3": '[ -e "$SHARED/no" ] || touch c'}
+    done = project.run(project.tasks(scripts)).expect(1)
+
+    stays = "its branch patchyard/demo/{} stays at the patch of an earlier attempt ({})".format
+    first = done.outcome("1.2")["error"].partition("\n")[0]
+    assert first.endswith(f"ended with exit code 1; {stays('1.2', tip(project, '1.2')[:12])}")
+    (project.shared / "no").touch()
+    retried = project.call("retry", done.run, "1.3", "--json").expect(1)
+    assert retried.statuses["1.3"] == "unchanged"
+    notices = [one["message"] for one in retried.events("notice")]
+    assert f"task 1.3 changed nothing; {stays('1.3', tip(project, '1.3')[:12])}" in notices
