@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Self
 
 from containers.agents.reports.rendering import Rendering
+from containers.line_times import LineTimes
 from containers.raw_log import RawLog, raw_log_path
 from containers.terminal_text import strip_control, strip_terminal
 from tasks.errors import PatchyardError
@@ -35,7 +36,7 @@ class TaskLog:
     say. An existing log is appended to.
 
     The output of an agent whose `format` is known is shown as people read it; as it was printed, it is in a raw
-    log beside the log, with the same limit.
+    log beside the log, with the same limit. When each part was written is in a file beside it, too.
 
     Args:
         path: The file.
@@ -63,6 +64,7 @@ class TaskLog:
         self._zone = zone
         self._rendering: Rendering | None = None  # of the agent's step
         self._raw = RawLog(raw_log_path(path), limit)
+        self._times = LineTimes(path)
         self._size = 0
         self._cut = False
         self._tail = b""
@@ -89,6 +91,7 @@ class TaskLog:
         self._put(self._masker.flush())
         self._file.close()
         self._raw.close()
+        self._times.close()
 
     def begin(self, step: Step) -> None:
         """Write the title of a step that starts, and start a new tail."""
@@ -156,6 +159,7 @@ class TaskLog:
     def _put(self, data: bytes) -> None:
         if not data:
             return
+        self._times.note(self._size)
         try:
             if self._lost:
                 self._write_all(f"\n[output is missing here: {self._lost}]\n".encode())

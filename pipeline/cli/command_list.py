@@ -19,7 +19,7 @@ COMMANDS: Mapping[HelpGroup, Mapping[str, str]] = MappingProxyType(
         HelpGroup.LOOK: {
             "status": f"{_HERE}.show:status",
             "runs": f"{_HERE}.show:runs",
-            "logs": f"{_HERE}.show:logs",
+            "logs": f"{_HERE}.logs:logs",
             "diff": f"{_HERE}.show:diff",
             "report": f"{_HERE}.report:report",
             "serve": f"{_HERE}.serve:serve",

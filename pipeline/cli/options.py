@@ -15,6 +15,15 @@ REPEATABLE = "; can be repeated."
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+attempt_option = click.option(
+    "--attempt",
+    "number",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="The Nth attempt of TASK.  [default: the last]",
+)
+
+
 def repo_option(function: F) -> F:
     """Add --repo."""
     return click.option(

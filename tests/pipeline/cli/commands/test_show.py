@@ -60,6 +60,28 @@ def test_logs_prints_what_a_task_printed(project: Project, ended: Done) -> None:
     assert project.call("logs", "latest", "1.3", "--follow").expect(0).out.count("last words\n") == 1
 
 
+def test_logs_of_all_tasks_are_printed_in_the_order_of_their_lines(project: Project) -> None:
+    turn = 'while [ ! -e "$SHARED/{}" ]; do sleep 0.01; done; echo {}; sleep 0.05; touch "$SHARED/{}"\n'
+    scripts = {
+        "1.1": "touch $SHARED/a\n" + turn.format("a", "ping 1", "b") + turn.format("c", "ping 2", "d"),
+        "1.2": turn.format("b", "pong 1", "c") + turn.format("d", "pong 2", "e") + "printf unended",
+    }
+    done = project.run(project.tasks(scripts)).expect(0)
+
+    printed = project.call("logs", "--timestamps").expect(0).out
+    alone = project.call("logs", "1.2", "-t").expect(0).out
+
+    time = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}"
+    said = [
+        line[24:] for line in printed.splitlines() if re.match(rf"{time} 1\.\d \| (ping|pong|unended)", line)
+    ]
+    assert said == ["1.1 | ping 1", "1.2 | pong 1", "1.1 | ping 2", "1.2 | pong 2", "1.2 | unended"]
+    assert re.search(rf"^{time} pong 2\n{time} unended", alone, re.MULTILINE)
+    assert project.call("logs", done.run, "--follow").expect(0).out.count("| ping") == 2
+    assert "need a TASK" in project.call("logs", "--raw").expect(2).err
+    assert "there is no run 7.7" in project.call("logs", "7.7").expect(2).err
+
+
 def test_logs_does_not_wait_for_a_pipe_in_place_of_a_log(project: Project, ended: Done) -> None:
     """A task of this machine knows where its log is, and can replace it."""
     log = project.state / "runs" / ended.run / "1.1.log"
