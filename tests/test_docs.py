@@ -42,7 +42,9 @@ def prose(text: str) -> str:
 
 def commands() -> Mapping[str, click.Command]:
     """Return all commands of the program, by name."""
-    return cli.main.commands
+    context = click.Context(cli.main)
+    found = {name: cli.main.get_command(context, name) for name in cli.main.list_commands(context)}
+    return {name: command for name, command in found.items() if command}
 
 
 def test_configuration_table_matches_the_declared_settings() -> None:

@@ -63,7 +63,8 @@ EXAMPLES: Mapping[str, tuple[tuple[str, str], ...]] = MappingProxyType(
             ("patchyard retry latest 1.2 --keep", "one task, from what it left"),
         ),
         "logs": (
-            ("patchyard logs latest 1.1 --follow", "while the task runs"),
+            ("patchyard logs 1.1 --follow", "while a task of the newest run runs"),
+            ("patchyard logs latest --timestamps", "all tasks, in the order of their lines"),
             ("patchyard logs latest 1.1 --prompt", "what its agent was given"),
         ),
         "publish": (

@@ -35,13 +35,8 @@ def test_lines_of_several_logs_are_in_the_order_of_their_times(tmp_path: Path) -
     write(second, (2000, b"b1\n"), (5000, b"b2\n"))
     third.write_bytes(b"c1\nc2\n")  # of a release without times
 
-    logs = [
-        TimedLog("a", first),
-        TimedLog("b", second),
-        TimedLog("c", third, 3000),
-        TimedLog("d", tmp_path / "d"),
-    ]
-    lines = list(in_order(logs, is_last=True))
+    logs = [TimedLog("a", first), TimedLog("b", second), TimedLog("c", third, 3000)]
+    lines = list(in_order([*logs, TimedLog("d", tmp_path / "missing")], is_last=True))
 
     assert [line.data.decode() for line in lines] == ["a1", "a2", "b1", "c1", "c2", "a3", "b2"]
     assert [bool(line.time) for line in lines] == [True, True, True, False, False, True, True]
@@ -53,7 +48,7 @@ def test_a_broken_file_of_times_loses_only_times(tmp_path: Path) -> None:
     log.write_bytes(b"one\ntwo\n")
     times_path(log).write_bytes(b"\xff\n0 1000\nx y\n4 ")
 
-    assert [line.at for line in TimedLog("1", log).lines()] == [1000, 1000]
+    assert [line.at for line in TimedLog("1", log).lines(is_last=True)] == [1000, 1000]
 
 
 def test_what_is_written_at_once_has_one_time(tmp_path: Path) -> None:
