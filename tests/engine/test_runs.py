@@ -168,6 +168,26 @@ def test_interruption_ends_the_containers(project: Project) -> None:
     project.run(project.tasks({"1.1": beats}, "look.md")).expect(0)
 
 
+def test_verification_is_checked_before_any_change(project: Project) -> None:
+    """Each command once on each start commit, after the set-up; what it changes stays in its container."""
+    more = '[worktree]\nsetup = ["echo $PATCHYARD_ROUND > ready"]\nteardown = ["cat ready > /dev/null"]\n'
+    project.configure((project.root / "patchyard.toml").read_text() + more)
+    command = f"test -e ready; echo round $PATCHYARD_ROUND {unique()}; touch left; test -e made"
+    checks = f"**Verification:**\n- `{command}`\n- `! test -e lost`\n\n"
+    scripts = {"1.1": "touch made", "1.2": "touch made other", "2.1": "touch last"}
+    plan = project.tasks(scripts, fields=dict.fromkeys(scripts, checks))
+    done = project.call("run", plan, "--check-base", "--json", patience=240).expect(0)
+
+    first, second = done.events("base_check_finished")
+    assert [one["exit_code"] for one in first["results"]] == [1, 0]
+    assert [one["exit_code"] for one in second["results"]] == [0, 0]
+    assert [len(done.outcome(task).get("fails_before", [])) for task in scripts] == [1, 1, 0]
+    assert done.outcome("1.2")["files"] == ["left", "made", "other"]
+    assert project.call("logs", done.run, "1.2", "--base").expect(0).out.count("\nround 0 ") == 1
+    assert "\nround 1 " in project.log(done.run, "1.2")
+    assert done.events("notice") == []
+
+
 def test_missing_image_fails_only_its_task(project: Project) -> None:
     plan = project.plan(
         "# Images\n### Task 1: Here\n**Run:**\n- `echo 1 > one`\n"
