@@ -20,7 +20,7 @@ COMMANDS: Mapping[HelpGroup, Mapping[str, str]] = MappingProxyType(
             "status": f"{_HERE}.show:status",
             "runs": f"{_HERE}.show:runs",
             "logs": f"{_HERE}.logs:logs",
-            "diff": f"{_HERE}.show:diff",
+            "diff": f"{_HERE}.results.diff:diff",
             "report": f"{_HERE}.report:report",
             "serve": f"{_HERE}.serve:serve",
         },
@@ -61,6 +61,12 @@ EXAMPLES: Mapping[str, tuple[tuple[str, str], ...]] = MappingProxyType(
         "retry": (
             ("patchyard retry latest", "what failed in the newest run"),
             ("patchyard retry latest 1.2 --keep", "one task, from what it left"),
+        ),
+        "diff": (
+            ("patchyard diff --stat", "how much each task of the newest run changed"),
+            ("patchyard diff 1.3", "the patch of one of its tasks"),
+            ("patchyard diff --conflicts", "both sides of each conflict"),
+            ("patchyard diff latest > all.patch", "byte for byte"),
         ),
         "logs": (
             ("patchyard logs 1.1 --follow", "while a task of the newest run runs"),

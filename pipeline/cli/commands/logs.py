@@ -11,6 +11,7 @@ import click
 from containers.filesystem import open_regular
 from containers.raw_log import raw_log_path
 from containers.terminal_text import strip_terminal
+from pipeline.cli.chosen import choose_one
 from pipeline.cli.commands.show import task_of
 from pipeline.cli.options import attempt_option, database_option, repo_option
 from pipeline.cli.process import environment, repository_and_store
@@ -29,8 +30,7 @@ POLL_INTERVAL = 0.1
 
 
 @click.command()
-@click.argument("run_name", metavar="[RUN]", required=False)
-@click.argument("task", metavar="[TASK]", required=False)
+@click.argument("names", metavar="[RUN] [TASK]", nargs=-1)
 @repo_option
 @database_option
 @click.option("--follow", "-f", is_flag=True, help="Keep printing as logs grow, until the end of TASK or RUN.")
@@ -40,8 +40,7 @@ POLL_INTERVAL = 0.1
 @click.option("--base", is_flag=True, help="Print the output of its verification before any change.")
 @attempt_option
 def logs(  # noqa: PLR0913 - one per option
-    run_name: str | None,
-    task: str | None,
+    names: tuple[str, ...],
     repo: Path,
     *,
     follow: bool,
@@ -56,7 +55,7 @@ def logs(  # noqa: PLR0913 - one per option
     The lines of several tasks are in the order in which they were printed. Without a RUN, the newest is meant.
     """
     with repository_and_store(repo) as (repository, store):
-        run, task = _chosen(store, run_name, task)
+        run, task = choose_one(store, names)
         directory = run_directory(repository.common, run.id)
         if task is None:
             if raw or prompt or base or number is not None:
@@ -78,21 +77,6 @@ def logs(  # noqa: PLR0913 - one per option
             path = raw_log_path(shown.path) if raw else shown.path
             shown.find(path, follow=follow)
             _print_log(path, lambda: shown.has_ended(follow=follow))
-
-
-def _chosen(store: Store, run_name: str | None, task: str | None) -> tuple[Run, str | None]:
-    """Return the run and the task that are meant: a single name may be that of a task of the newest run."""
-    try:
-        return store.run(run_name), task
-    except UnknownRunError:
-        if run_name is None or task is not None:
-            raise
-        newest = store.run(None)
-        known = {item.outcome.task for item in store.tasks(newest.id)}
-        known |= {attempt.task for attempt in store.attempts(newest.id)}
-        if run_name not in known:
-            raise
-        return newest, run_name
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from pipeline.cli.chosen import choose
 from pipeline.cli.options import REPEATABLE, F, database_option, repo_option, setting_option
 from pipeline.cli.process import environment, exit_with, repository_and_store
 from pipeline.config.settings import SETTINGS
@@ -128,8 +129,7 @@ def _finished(run: Run, plan: Plan, verdict: Verdict) -> RunFinished:
 
 
 @click.command()
-@click.argument("run_name", metavar="RUN")
-@click.argument("tasks", metavar="[TASK]...", nargs=-1)
+@click.argument("names", metavar="[RUN] [TASK]...", nargs=-1)
 @click.option(
     "--failed", is_flag=True, help="Retry every task that failed or timed out; the default without a TASK."
 )
@@ -148,8 +148,7 @@ def _finished(run: Run, plan: Plan, verdict: Verdict) -> RunFinished:
 @budget_options
 @json_option
 def retry(  # noqa: PLR0913 - the command's own parameters
-    run_name: str,
-    tasks: tuple[str, ...],
+    names: tuple[str, ...],
     repo: Path,
     *,
     failed: bool,
@@ -163,15 +162,16 @@ def retry(  # noqa: PLR0913 - the command's own parameters
 ) -> None:
     """Run TASKs of RUN again, with the tasks that build on them or were skipped because of them.
 
+    Without RUN, the newest run is meant; without TASKs, those that failed.
     Each attempt has its own log and patch. An agent is given the last failure. Exit codes are those
     of `patchyard run`.
     """
     from pipeline.cli.commands.run import resume_run  # noqa: PLC0415 - start-up stays quick
 
-    if failed and tasks:
-        raise click.UsageError("name TASKs or --failed, not both.")
     with repository_and_store(repo) as (repository, store):
-        run = store.run(run_name)
+        run, tasks = choose(store, names)
+        if failed and tasks:
+            raise click.UsageError("name TASKs or --failed, not both.")
         if current_status(store, run, environment()).is_active:
             raise RunStateError(
                 f"run {run.id} is still running; retry when it has ended, or "
@@ -198,13 +198,14 @@ def retry(  # noqa: PLR0913 - the command's own parameters
 
 
 @click.command()
-@click.argument("run_name", metavar="RUN")
+@click.argument("run_name", metavar="[RUN]", required=False)
 @repo_option
 @database_option
 @click.option("--no-wait", is_flag=True, help="Return at once, without waiting for the run to end.")
-def cancel(run_name: str, repo: Path, *, no_wait: bool) -> None:
+def cancel(run_name: str | None, repo: Path, *, no_wait: bool) -> None:
     """Cancel RUN, which is running in another terminal, on another machine, or in `patchyard serve`.
 
+    Without RUN, the newest run is meant.
     This has the effect of Ctrl-C: running tasks are terminated, their patches are kept, and `patchyard resume`
     runs what is left.
     """

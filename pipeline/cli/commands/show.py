@@ -1,16 +1,15 @@
-"""Commands that inspect stored runs: `runs`, `status`, `logs`, `diff`, `patches`."""
+"""Commands that inspect stored runs: `runs`, `status`, `patches`."""
 
-import codecs
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from containers.git.repository import Repository
-from pipeline.cli.options import attempt_option, database_option, repo_option
+from pipeline.cli.options import database_option, repo_option
 from pipeline.cli.process import environment, repository_and_store
 from pipeline.console import outcome_table, show, table, verdict_block
 from pipeline.events import outcome_fields, timestamp, usage_fields
@@ -20,7 +19,7 @@ from pipeline.run.stored.verdicts import stored_verdict
 from pipeline.store.records import Run, StoredAttempt, StoredTask
 from pipeline.store.store import Store, UnknownRunError
 from pipeline.verdict.words import as_fields
-from tasks.model import Outcome, Patch, Status
+from tasks.model import Outcome, Status
 from tasks.text import printable
 
 
@@ -150,16 +149,6 @@ def _has_batches(run: Run) -> bool:
     return plan is None or plan.has_batches
 
 
-def _patch_of(store: Store, run: Run, task: str | None, number: int) -> Patch | None:
-    if task is None:
-        raise click.UsageError("--attempt needs a TASK.")
-    for attempt in store.attempts(run.id, task):
-        if attempt.number == number:
-            return attempt.patch
-    hint = "`patchyard status --json` lists them"
-    raise UnknownRunError(f"run {run.id} has no attempt {number} of task {task}; {hint}")
-
-
 def task_of(store: Store, run: Run, task: str) -> StoredTask:
     """Return a task of a run that has an outcome.
 
@@ -172,40 +161,6 @@ def task_of(store: Store, run: Run, task: str) -> StoredTask:
     raise UnknownRunError(
         f"run {run.id} has no finished task {task}; `patchyard status {run.id}` lists its tasks"
     )
-
-
-def _write_patches(patches: Iterable[Patch | None]) -> None:
-    """Write patches to standard output: to a terminal without control characters, else every byte as it is."""
-    out, safe = sys.stdout.buffer, sys.stdout.isatty()
-    for patch in patches:
-        decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
-        for block in patch.diff.blocks() if patch else ():
-            out.write(printable(decoder.decode(block)).encode() if safe else block)
-        if safe:
-            out.write(printable(decoder.decode(b"", final=True)).encode())
-    out.flush()
-
-
-@click.command()
-@click.argument("run_name", metavar="RUN")
-@click.argument("task", required=False)
-@attempt_option
-@repo_option
-@database_option
-def diff(run_name: str, task: str | None, repo: Path, number: int | None) -> None:
-    """Print the patch of TASK in RUN, or the patches of all its tasks.
-
-    The patch of a failed or timed-out task holds what it had changed until then.
-    """
-    with repository_and_store(repo) as (_, store):
-        run = store.run(run_name)
-        if number is not None:
-            _write_patches([_patch_of(store, run, task, number)])
-            return
-        chosen = (task_of(store, run, task),) if task else store.tasks(run.id)
-        if task and chosen[0].outcome.patch is None:
-            click.echo(f"task {task} of run {run.id} has no patch ({chosen[0].outcome.status})", err=True)
-        _write_patches(item.outcome.patch for item in chosen)
 
 
 @click.command()
