@@ -75,7 +75,7 @@ class Bases:
         self._branch = branch
         self._keep_going = keep_going
         self._results: dict[int, BatchResult] = {}
-        self._trials: dict[tuple[str, str], Merge] = {}
+        self._merges: dict[tuple[str, str, str], Merge] = {}
 
     def batch_start(self, batch: Batch) -> StartPoint:
         """Return the start point of a batch: the merged results of the batches that it builds on."""
@@ -178,14 +178,10 @@ class Bases:
         self, batch: Batch, late: Outcome, merged: Iterable[Outcome], files: tuple[str, ...]
     ) -> Conflict:
         """Return the conflict of a patch with the merged ones."""
-        names, found = find_conflicting_tasks(late, merged, files, self._try)
+        names, found = find_conflicting_tasks(
+            late, merged, files, lambda ours, theirs: self._merge(ours, theirs, "a trial")
+        )
         return Conflict(batch.number, (*names, late.task), found)
-
-    def _try(self, ours: str, theirs: str) -> Merge:
-        """Merge two commits to see whether they conflict: once, however often a batch is merged."""
-        if (ours, theirs) not in self._trials:
-            self._trials[ours, theirs] = self._merge(ours, theirs, "a trial")
-        return self._trials[ours, theirs]
 
     def _join(self, starts: list[StartPoint], name: str) -> StartPoint:
         """Return one start point that holds all of those given."""
@@ -209,6 +205,13 @@ class Bases:
         return joined
 
     def _merge(self, ours: str, theirs: str, what: str) -> Merge:
+        """Merge two commits: once, however often a batch is merged since some of its tasks ran again."""
+        key = (ours, theirs, what)
+        if key not in self._merges:
+            self._merges[key] = self._merge_now(ours, theirs, what)
+        return self._merges[key]
+
+    def _merge_now(self, ours: str, theirs: str, what: str) -> Merge:
         message = merge_message(self._plan.title or self._plan.name, what, self._run)
         history = self._repository.history
 

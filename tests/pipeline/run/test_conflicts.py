@@ -351,7 +351,7 @@ def test_what_builds_on_a_rerun_is_skipped_when_the_budget_is_spent(asked: Proje
     assert int(asked.show("patchyard/demo/1.3:count")) == 2
 
 
-def test_branch_that_stays_at_an_earlier_patch_is_told(project: Project) -> None:
+def test_branch_that_stays_at_an_earlier_patch_is_named(project: Project) -> None:
     scripts = {"1.1": ADD, "1.2": f"{ADD}; ! grep -q 1.1 CHANGELOG.md", "1.3": '[ -e "$SHARED/no" ] || touch c'}
     done = project.run(project.tasks(scripts)).expect(1)
 
