@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from containers.git.commits import Commit
-from pipeline.report.model import Report, StartPart, TaskPart
+from pipeline.report.parts import Report, StartPart, TaskPart
 from pipeline.run.results.branches import RUN_TRAILER
 from pipeline.run.results.commits import commit_message
 from pipeline.run.results.plan_name import plan_names

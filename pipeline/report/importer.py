@@ -16,7 +16,8 @@ from pipeline.config.converters import LARGEST_PATCH
 from pipeline.config.settings import DEFAULT_BRANCH
 from pipeline.report.checks import find_problems, moment_of, plan_of_report
 from pipeline.report.files import PatchFile
-from pipeline.report.model import JSON_FILE, Report, ReportError, TaskPart, read_report
+from pipeline.report.model import JSON_FILE, ReportError, read_report
+from pipeline.report.parts import Report, TaskPart
 from pipeline.run.results.branches import Branches
 from pipeline.store.records import Run, StoredAttempt
 from pipeline.store.run_options import PublishOptions, StoredCall

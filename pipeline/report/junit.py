@@ -7,14 +7,16 @@ from types import MappingProxyType
 from typing import TypeAlias
 from xml.etree import ElementTree as ET
 
+from pipeline.verdict.model import Kind
 from pipeline.view.history import AttemptPart
 from pipeline.view.timeline import DONE, RUNNING, Bar, Mark, Row, Stage, StageKind, Timeline
-from tasks.model import FAILS_BEFORE, Conflict, Status
+from tasks.model import FAILS_BEFORE
 from tasks.usage import Usage
 
 _ILLEGAL = re.compile(r"[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that XML 1.0 does not allow, even escaped (https://www.w3.org/TR/xml/#charsets)."""
-NOT_RUN = frozenset({Status.SKIPPED, Status.CANCELLED})
+NOT_RUN = frozenset({Kind.SKIPPED, Kind.CANCELLED, Kind.LEFT_OUT})
+FAILURES = frozenset({Kind.FAILED, Kind.CONFLICT})
 
 
 Histories: TypeAlias = Mapping[str, tuple[AttemptPart, ...]]
@@ -23,9 +25,9 @@ Histories: TypeAlias = Mapping[str, tuple[AttemptPart, ...]]
 def junit(view: Timeline, histories: Histories = MappingProxyType({})) -> str:
     """Return the run as XML that conforms to the JUnit schema of Jenkins.
 
-    A failed task is a failure; a task that timed out or was interrupted is an error. A task that was skipped or
-    cancelled, has not run or is running, is skipped. Conflicting patches are a failure of their batch or group.
-    The properties of a suite say what the agents of its tasks used, in US dollars and tokens. The output of a
+    A task that failed or is in conflict is a failure; one that timed out or was interrupted is an error. A task
+    that was skipped, cancelled or left out, has not run or is running, is skipped. The properties of a suite
+    are the verdict of the run, and what the agents of its tasks used, in US dollars and tokens. The output of a
     case begins with its attempts, if one try was not enough.
 
     https://github.com/jenkinsci/xunit-plugin/blob/xunit-2.3.2/src/main/resources/org/jenkinsci/plugins/xunit/types/model/xsd/junit-10.xsd
@@ -56,20 +58,20 @@ def _suite(view: Timeline, stage: Stage, histories: Histories) -> ET.Element:
     suite.set("time", _seconds(sum(row.seconds or 0.0 for row in rows)))
     latest = {bar.task: bar for lane in view.lanes for bar in sorted(lane.bars, key=lambda bar: bar.number)}
     cases = [_case(view, row, latest.get(row.task), histories.get(row.task, ())) for row in rows]
-    cases += [_conflict(view, stage, conflict) for conflict in view.conflicts if _is_of(conflict, stage, rows)]
     counts = {"tests": len(cases)}
     for name, child in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
         counts[name] = sum(case.find(child) is not None for case in cases)
     for name, number in counts.items():
         suite.set(name, str(number))
-    if stage.usage:
-        suite.append(_properties(stage.usage))
+    suite.append(_properties(view, stage.usage))
     suite.extend(cases)
     return suite
 
 
-def _properties(usage: Usage) -> ET.Element:
+def _properties(view: Timeline, usage: Usage) -> ET.Element:
+    """Return the properties of a suite: the verdict of the run, and what the agents of the suite used."""
     found = ET.Element("properties")
+    ET.SubElement(found, "property", name="verdict", value=_legal(view.headline))
     costs = {} if usage.cost is None else {"cost": f"{usage.cost:.6f}"}
     counts = {f"{name}_tokens": str(count) for name, count in usage.tokens.known.items()}
     for name, value in (costs | counts).items():
@@ -87,7 +89,7 @@ def _case(view: Timeline, row: Row, bar: Bar | None, attempts: Sequence[AttemptP
     elif row.state == RUNNING:
         ET.SubElement(case, "skipped", message="it is running")
     elif row.state not in DONE:
-        kind = "failure" if row.state == Status.FAILED else "error"
+        kind = "failure" if row.state in FAILURES else "error"
         problem = ET.SubElement(case, kind, message=_legal(first or words), type=row.state)
         problem.text = _legal(rest) or None
     lines = [*_attempts(attempts), *_steps(bar.marks if bar else ())]
@@ -113,19 +115,6 @@ def _steps(marks: Iterable[Mark]) -> list[str]:
         before = f"; {FAILS_BEFORE}" if mark.fails_before else ""
         lines.append(f"{mark.kind}: {mark.command} ({ended}{before})")
     return lines
-
-
-def _is_of(conflict: Conflict, stage: Stage, rows: Iterable[Row]) -> bool:
-    """Whether a conflict is reported with a stage: that of the first task in it, else of its batch."""
-    known = [row.task for row in rows]
-    return conflict.tasks[0] in known if conflict.tasks else conflict.batch == stage.number
-
-
-def _conflict(view: Timeline, stage: Stage, conflict: Conflict) -> ET.Element:
-    case = ET.Element("testcase", name="patches apply together", time="0.000")
-    case.set("classname", _class(view, stage.number))
-    ET.SubElement(case, "failure", message=_legal(str(conflict)), type="conflict")
-    return case
 
 
 def _class(view: Timeline, stage: int) -> str:

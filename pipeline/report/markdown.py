@@ -1,14 +1,15 @@
 """The report of a run as Markdown, for example for the summary of a CI job."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
-from pipeline.report.model import Report, TaskPart
+from pipeline.report.parts import Report, TaskPart
+from pipeline.verdict.model import Kind
+from pipeline.verdict.words import figure, figures, headline, label, lines_words
 from pipeline.view.stages import WITHOUT_GROUP
 from tasks.dialects.wording import named
 from tasks.model import FAILS_BEFORE, NATIVE, Status
-from tasks.text import code_span, fence, plural
-from tasks.usage import total
+from tasks.text import code_span, fence
 
 SUCCEEDED = frozenset({Status.CHANGED, Status.UNCHANGED})
 _MARKUP = re.compile(r"([\\`*_\[\]<>|~#])")
@@ -20,7 +21,7 @@ def markdown(report: Report) -> str:
     parts = [
         f"# {_text(report.plan.title or report.plan.name)}",
         _headline(report),
-        *_tables(report.tasks),
+        *_tables(report),
         *_failures(report.tasks),
         _failing_before(report.tasks),
         _conflicts(report),
@@ -32,43 +33,42 @@ def markdown(report: Report) -> str:
 
 
 def _headline(report: Report) -> str:
-    ran = sum(1 for task in report.tasks if task.worktree)
-    words = [f"**{_text(report.status.replace('_', ' '))}**"]
-    if report.seconds is not None and report.speedup is not None:
-        faster = f": {report.speedup:.1f} times faster than one by one" if report.speedup > 1 else ""
-        words.append(f"{plural(ran, 'task')} in {report.seconds:.1f} s{faster}")
-    if used := total(task.usage for task in report.tasks):
-        words.append(f"agents: {used}")
+    """Return the verdict, the figure, and what was run."""
+    verdict = report.verdict
+    status, _, counts = headline(verdict).partition(":")
     of = code_span(report.plan.path)
     if report.plan.dialect not in {"", NATIVE}:
         of += f", {named(report.plan.dialect)}: a task per {report.plan.unit}, order {report.plan.order}"
-    words.append(f"run {code_span(report.run)} of {of}")
-    return ", ".join(words)
+    measured = [_text(words) for words in (figure(verdict), figures(verdict)) if words]
+    said = "; ".join([*measured, f"run {code_span(report.run)} of {of}"])
+    return f"**{_text(status)}**: {_text(counts)}\n\n{said}"
 
 
-def _tables(tasks: Iterable[TaskPart]) -> Iterator[str]:
+def _tables(report: Report) -> Iterator[str]:
     """Yield the table of all tasks, or one for each group below its title."""
     groups: dict[str, list[TaskPart]] = {}
-    for task in tasks:
+    kinds = report.verdict.kinds
+    for task in report.tasks:
         groups.setdefault(task.group, []).append(task)
     for title, own in groups.items():
         if len(groups) > 1 or title:
             yield f"## {_text(title) or WITHOUT_GROUP}"
-        yield _table(own)
+        yield _table(own, kinds)
     if not groups:
-        yield _table(())
+        yield _table((), kinds)
 
 
-def _table(tasks: Iterable[TaskPart]) -> str:
+def _table(tasks: Iterable[TaskPart], kinds: Mapping[str, Kind]) -> str:
     tasks = list(tasks)
     has_usage = any(task.usage for task in tasks)
     rows = [
-        f"| task | | status | time |{' agent |' * has_usage} files | pull request |",
-        f"|---|---|---|---:|{'---|' * has_usage}---:|---|",
+        f"| task | | status | time |{' agent |' * has_usage} files | lines | pull request |",
+        f"|---|---|---|---:|{'---|' * has_usage}---:|---:|---|",
     ]
     rows += [
-        f"| {task.task} | {_text(task.title)} | {task.status.replace('_', ' ')} | {_time(task)} "
-        f"|{f' {task.usage} |' * has_usage} {len(task.files) or ''} | {_link(task)} |"
+        f"| {task.task} | {_text(task.title)} | {label(kinds[task.task])} | {_time(task)} "
+        f"|{f' {task.usage} |' * has_usage} {len(task.files) or ''} "
+        f"| {lines_words((task.added, task.removed))} | {_link(task)} |"
         for task in tasks
     ]
     return "\n".join(rows)

@@ -6,7 +6,7 @@ With the patches next to it, it is sufficient to recreate the run's commits in a
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import fields, replace
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -17,211 +17,34 @@ from containers.git.repository import GitError, Repository
 from pipeline.events import timestamp
 from pipeline.report.decode import decode
 from pipeline.report.files import ReportError, read_regular_file
-from pipeline.run.stored.status import known_plan
+from pipeline.report.parts import (
+    BasePart,
+    GroupPart,
+    ImagePart,
+    PlanPart,
+    PublishingPart,
+    Report,
+    RequestPart,
+    StartPart,
+    StepPart,
+    TaskPart,
+)
+from pipeline.run.stored.status import known_plan, unpublished_tasks
 from pipeline.store.records import Run, StoredStep, StoredTask
 from pipeline.store.run_options import PublishOptions
 from pipeline.store.store import Store
-from pipeline.view.history import AttemptPart, histories
-from tasks.agent_report import NO_TOKENS, Tokens
+from pipeline.view.history import histories
 from tasks.groups import usage_of_groups
-from tasks.keys import AgentUse, InputHashes, canonical
-from tasks.model import Conflict, Plan, Task
-from tasks.usage import Usage, total
+from tasks.keys import InputHashes, canonical
+from tasks.model import Plan, Task
+from tasks.usage import total
 
-__all__ = ["Report", "ReportError", "build_report", "read_report"]
+__all__ = ["ReportError", "build_report", "read_report"]
 
 VERSION = 1
 JSON_FILE = "report.json"
 MAX_BYTES = 64 * 1024 * 1024
 """A larger report, in bytes, is not read."""
-
-
-@dataclass(frozen=True, slots=True)
-class PlanPart:
-    """The plan: its path as given, its complete text with secrets masked, and how that was read.
-
-    `dialect` is the name of its format, `unit` what became a task, and `order` how tasks wait for others. They
-    are empty where the text cannot be read any more. `has_batches` is whether it has batches for its reader.
-    """
-
-    path: str
-    name: str
-    title: str
-    text: str
-    dialect: str = ""
-    unit: str = ""
-    order: str = ""
-    has_batches: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class BasePart:
-    """The run's base: a commit, its tree, and the branch that named it."""
-
-    commit: str
-    tree: str
-    branch: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class ImagePart:
-    """An image by its name, and its digest if known."""
-
-    name: str
-    digest: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class StartPart:
-    """A task's start point: a commit, its tree, its branch, and the tasks whose changes it contains."""
-
-    commit: str
-    tree: str | None
-    branch: str | None
-    builds_on: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class StepPart:
-    """A finished step; `command` is one line, `seconds` the wall time."""
-
-    number: int
-    kind: str
-    command: str
-    exit_code: int | None
-    seconds: float
-    error: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class RequestPart:
-    """A pull request; `action` is what the last publication did."""
-
-    number: int
-    url: str
-    base: str
-    action: str
-
-
-@dataclass(frozen=True, slots=True)
-class TaskPart:
-    """A task of the run.
-
-    `key` is the hash of all its inputs. It is `None` for a task that never started, like all fields that only a
-    started task has. `patch` is the name of a file next to the report. `cost` is in US dollars, `rounds` how
-    often it was tried in its attempt, `said` what its agent said last, `fails_before` the commands of
-    its verification that fail without its changes, as far as that was checked. `group` is the title of the part
-    of the plan that it belongs to. A task is `left_out` if the plan asks not to run it: it is done or optional.
-    `seconds`, `cost` and `tokens` are of all its `attempts`.
-    """
-
-    task: str
-    title: str
-    batch: int
-    status: str
-    key: str | None = None
-    mode: str | None = None
-    image: str | None = None
-    agent: AgentUse | None = None
-    environment: tuple[str, ...] = ()
-    secrets: tuple[str, ...] = ()
-    worktree: str | None = None
-    started_at: str | None = None
-    finished_at: str | None = None
-    seconds: float = 0.0
-    start: StartPart | None = None
-    steps: tuple[StepPart, ...] = ()
-    exit_code: int | None = None
-    step: str | None = None
-    error: str | None = None
-    cost: float | None = None
-    rounds: int = 1
-    tokens: Tokens = NO_TOKENS
-    said: str | None = None
-    fails_before: tuple[str, ...] = ()
-    files: tuple[str, ...] = ()
-    patch: str | None = None
-    branch: str | None = None
-    commit: str | None = None
-    tree: str | None = None
-    pull_request: RequestPart | None = None
-    group: str = ""
-    left_out: bool = False
-    added: int | None = None
-    removed: int | None = None
-    attempts: tuple[AttemptPart, ...] = ()
-
-    @property
-    def usage(self) -> Usage:
-        """What its agent used."""
-        return Usage(self.cost, self.tokens)
-
-
-@dataclass(frozen=True, slots=True)
-class GroupPart:
-    """What the agents of a batch, or of a group of the plan, used; `cost` is in US dollars."""
-
-    number: int
-    title: str
-    cost: float | None = None
-    tokens: Tokens = NO_TOKENS
-
-    @property
-    def usage(self) -> Usage:
-        """The same, as a sum."""
-        return Usage(self.cost, self.tokens)
-
-
-@dataclass(frozen=True, slots=True)
-class PublishingPart:
-    """The run's `PublishOptions`, as far as they are part of the report: for readers, not for a publication."""
-
-    remote: str = "origin"
-    github: str | None = None
-    labels: tuple[str, ...] = ()
-    reviewers: tuple[str, ...] = ()
-    draft: bool = False
-    auto_merge: bool = False
-    pull_request: str = "task"
-    agent: str | None = None
-    secrets: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """A complete run. `key` is the hash of its tasks' keys; `commits` are those it created, parents first.
-
-    `cost`, in US dollars, and `tokens` are of all its tasks, `groups` those of each batch or group.
-    """
-
-    version: int
-    patchyard: str
-    run: str
-    status: str
-    key: str
-    plan: PlanPart
-    base: BasePart
-    pool_size: int
-    started_at: str
-    finished_at: str | None
-    seconds: float | None
-    speedup: float | None
-    efficiency: float | None
-    images: tuple[ImagePart, ...] = ()
-    agents: tuple[AgentUse, ...] = ()
-    environment: tuple[str, ...] = ()
-    tasks: tuple[TaskPart, ...] = ()
-    conflicts: tuple[Conflict, ...] = ()
-    commits: tuple[Commit, ...] = ()
-    publishing: PublishingPart = field(default_factory=PublishingPart)
-    cost: float | None = None
-    tokens: Tokens = NO_TOKENS
-    groups: tuple[GroupPart, ...] = ()
-
-    @property
-    def as_json(self) -> str:
-        """The report as indented JSON in ASCII."""
-        return json.dumps(asdict(self), indent=2) + "\n"
 
 
 def build_report(repository: Repository, store: Store, run: Run) -> Report:
@@ -266,6 +89,8 @@ def build_report(repository: Repository, store: Store, run: Run) -> Report:
         publishing=_publishing(run.settings),
         cost=used.cost,
         tokens=used.tokens,
+        publishes=run.settings.publish,
+        unpublished=tuple(unpublished_tasks(store, run, stored)) if run.status.is_over else (),
         groups=tuple(
             GroupPart(one.number, one.title, one.usage.cost, one.usage.tokens)
             for one in (usage_of_groups(plan, outcomes) if plan else ())
@@ -337,6 +162,7 @@ def _task(item: StoredTask, inputs: InputHashes | None, steps: Iterable[StoredSt
         rounds=outcome.rounds,
         tokens=outcome.tokens,
         said=outcome.said,
+        cached=outcome.cached,
         added=outcome.added,
         removed=outcome.removed,
         fails_before=outcome.fails_before,

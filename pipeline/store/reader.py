@@ -255,6 +255,17 @@ class StoreReader(Leases, StoredPatches):
             found = [checked(table, row) for row in rows]
             return tuple(BranchRecord(row["name"], row["commit"], row["pushed"]) for row in found)
 
+    def pushed(self, branches: Sequence[str]) -> Mapping[str, str]:
+        """Return the commit that patchyard last pushed of each of these branches, where it pushed one."""
+        table, found = self._tables.branches, dict[str, str]()
+        with self._read() as connection:
+            for at in range(0, len(branches), _NAMES):
+                query = table.select().where(table.c.repository == self.repository)
+                query = query.where(table.c.name.in_(branches[at : at + _NAMES]), table.c.pushed.is_not(None))
+                for name, commit in connection.execute(query.with_only_columns(table.c.name, table.c.pushed)):
+                    found[name] = commit
+        return found
+
     def branch(self, name: str) -> BranchRecord | None:
         """Return the record of a branch that patchyard created, or `None`."""
         table = self._tables.branches

@@ -80,7 +80,7 @@ class Verdict:
         run: Its id.
         status: Its status.
         outcomes: The outcomes of its tasks, in the plan's order.
-        open_tasks: The kinds of its tasks without an outcome, by id.
+        open_tasks: The kinds of its tasks without an outcome, and of those that run again, by id.
         conflicts: The conflicts between its patches.
         requests: Its pull requests; one that tasks share is there once.
         unpublished: Tasks whose changes are not, or not in their latest version, in a pull request.
@@ -111,7 +111,7 @@ class Verdict:
         """The kind of each task, by id."""
         late = late_tasks(self.conflicts)
         ended = {one.task: kind_of(one, late, self.left_out) for one in self.outcomes}
-        return {**ended, **self.open_tasks}
+        return {**ended, **self.open_tasks}  # one that runs again has an outcome
 
     @cached_property
     def counts(self) -> Mapping[Kind, int]:
@@ -128,6 +128,11 @@ class Verdict:
     def done(self) -> int:
         """The number of tasks whose steps succeeded."""
         return sum(number for kind, number in self.counts.items() if kind in DONE)
+
+    @property
+    def wanted(self) -> int:
+        """The number of tasks that the plan asks to run."""
+        return self.total - self.counts.get(Kind.LEFT_OUT, 0)
 
     def of(self, *kinds: Kind) -> tuple[str, ...]:
         """Return the tasks of some kinds, in the plan's order."""

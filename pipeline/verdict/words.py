@@ -62,12 +62,13 @@ def lines_words(lines: tuple[int | None, int | None] | None) -> str:
 def figure(verdict: Verdict) -> str:
     """Return the number of tasks, the wall time, the speedup and the use of the pool as one sentence.
 
-    A run that was cut off has no speed to speak of.
+    A run that was cut off has no speed to speak of; while it continues, there is nothing to say.
     """
     ran = [outcome for outcome in verdict.outcomes if outcome.worktree]
-    seconds = verdict.seconds or 0.0
+    if (seconds := verdict.seconds) is None:
+        return ""
     if verdict.status in _RESUMABLE:
-        return f"{verdict.done} of {plural(verdict.total, 'task')} done in {seconds:.1f} s"
+        return f"{verdict.done} of {plural(verdict.wanted, 'task')} done in {seconds:.1f} s"
     if not ran and (cached := [outcome for outcome in verdict.outcomes if outcome.cached]):
         return f"{plural(len(cached), 'task')} from the cache in {seconds:.1f} s"
     sentence = f"{plural(len(ran), 'task')} in {seconds:.1f} s"
@@ -78,15 +79,18 @@ def figure(verdict: Verdict) -> str:
     return f"{sentence}: {faster}{verdict.efficiency * 100:.0f} % of a pool of {places}"
 
 
-def progress(counts: Mapping[Kind, int], total: int) -> str:
-    """Return how far a run is: `7 of 10 tasks done, 1 failed, 2 skipped`; what was skipped is not done."""
+def progress(counts: Mapping[Kind, int], wanted: int) -> str:
+    """Return how far a run is: `7 of 10 tasks done, 1 failed, 2 skipped`; what was skipped is not done.
+
+    `wanted` is the number of tasks that the plan asks to run.
+    """
     done = sum(number for kind, number in counts.items() if kind in DONE)
     others = [
         f"{counts[kind]} {label(kind)}"
         for kind in Kind
         if counts.get(kind) and kind not in {Kind.CHANGED, Kind.UNCHANGED, *OPEN}
     ]
-    return ", ".join([f"{done} of {plural(total, 'task')} done", *others])
+    return ", ".join([f"{done} of {plural(wanted, 'task')} done", *others])
 
 
 def advice(verdict: Verdict) -> Sequence[Advice]:

@@ -3,11 +3,15 @@
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from pipeline.verdict.model import DONE as KINDS_DONE
+from pipeline.verdict.model import Kind
 from pipeline.view.timeline import DONE, INTERRUPTED, PENDING, RUNNING, Bar, Row, Stage, StageKind
 from tasks.groups import groups_of
 from tasks.model import Plan, Status
 from tasks.usage import total
 
+FINISHED = frozenset({*KINDS_DONE, Kind.LEFT_OUT})
+"""Tasks of which nothing is left to do."""
 WITHOUT_GROUP = "In no group"
 
 
@@ -63,7 +67,7 @@ def stages_of(layout: Layout, rows: Iterable[Row], bars: Iterable[Bar]) -> tuple
             title=layout.titles.get(number, ""),
             label=layout.label(number),
             tasks=len(by_stage[number]),
-            ended=sum(row.done for row in by_stage[number]),
+            ended=sum(row.state in FINISHED for row in by_stage[number]),
             state=_state(by_stage[number]),
             parts=tuple(parts.get(number, ())),
             usage=total(row.usage for row in by_stage[number]),
@@ -74,7 +78,7 @@ def stages_of(layout: Layout, rows: Iterable[Row], bars: Iterable[Bar]) -> tuple
 
 
 def _state(rows: Iterable[Row]) -> str:
-    states = {str(Status.UNCHANGED) if row.left_out and row.done else row.state for row in rows}
+    states = {str(Status.UNCHANGED) if row.state == Kind.LEFT_OUT else row.state for row in rows}
     if states == {PENDING}:
         return PENDING
     if not states.isdisjoint({PENDING, RUNNING, INTERRUPTED}):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from pipeline.events import timestamp
+from pipeline.verdict.words import label, lines_words
 from pipeline.view.timeline import Bar
 from tasks.sizes import format_size
 from tasks.text import VISIBLE_MARKS, dollars, plural
@@ -76,6 +77,7 @@ def templates() -> "Environment":
             "duration": duration,
             "first_line": first_line,
             "iso": timestamp,
+            "lines": lines_words,
             "number": number,
             "rest_lines": rest_lines,
             "size": format_size,
@@ -159,8 +161,8 @@ def utc(moment: datetime) -> str:
 
 
 def words(state: object) -> str:
-    """Format a state with spaces instead of underscores."""
-    return str(state).replace("_", " ")
+    """Return a status or a kind of task in words."""
+    return label(str(state))
 
 
 def bar_label(bar: Bar) -> str:

@@ -4,7 +4,6 @@ Times are in seconds from the start of the run. Long idle times (such as before 
 cut out and shown as a break, so that the tasks stay visible.
 """
 
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,8 +13,10 @@ from math import ceil
 from zlib import crc32
 
 from pipeline.store.records import Run
+from pipeline.verdict.model import Verdict
+from pipeline.verdict.words import headline
 from tasks.model import Conflict, Plan, PullRequest, RunStatus, Status
-from tasks.usage import NO_USAGE, Usage, total
+from tasks.usage import NO_USAGE, Usage
 
 PENDING, RUNNING, INTERRUPTED = "pending", "running", "interrupted"
 """States of a task or an attempt without an outcome, in addition to those of `Status`."""
@@ -104,6 +105,8 @@ class Row:
     error: str | None = None
     request: PullRequest | None = None
     usage: Usage = NO_USAGE
+    added: int | None = None
+    removed: int | None = None
     said: str | None = None
     cached: bool = False
     left_out: bool = False
@@ -189,6 +192,7 @@ class Timeline:
     span: float
     elapsed: float
     busy: float
+    verdict: Verdict
     plan: Plan | None = None
     kind: StageKind = StageKind.BATCH
 
@@ -227,20 +231,18 @@ class Timeline:
 
     @cached_property
     def counts(self) -> Mapping[str, int]:
-        """Number of tasks by state, without empty states, in the order of `Status`."""
-        found = Counter(row.state for row in self.rows)
-        order = map(str, (*Status, RUNNING, INTERRUPTED, PENDING))
-        return {state: found[state] for state in order if found[state]}
+        """Number of tasks by state, without empty states, in the order of `Kind`."""
+        return {str(kind): number for kind, number in self.verdict.counts.items()}
 
     @property
-    def ended(self) -> int:
-        """Number of tasks with an outcome."""
-        return sum(row.done for row in self.rows)
+    def headline(self) -> str:
+        """The verdict in one line."""
+        return headline(self.verdict)
 
     @property
     def usage(self) -> Usage:
         """What the agents of all tasks used, as far as they say it."""
-        return total(row.usage for row in self.rows)
+        return self.verdict.usage
 
     @property
     def publishable(self) -> bool:
@@ -313,7 +315,11 @@ class Timeline:
 
     def row(self, task: str) -> Row | None:
         """Return the row of a task, or `None` if the run does not have the task."""
-        return next((row for row in self.rows if row.task == task), None)
+        return self._by_task.get(task)
+
+    @cached_property
+    def _by_task(self) -> Mapping[str, Row]:
+        return {row.task: row for row in self.rows}
 
 
 def ticks(span: float) -> tuple[float, ...]:

@@ -6,7 +6,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from pipeline.run.stored.status import unpublished_tasks
+from pipeline.run.stored.verdicts import make_verdict
 from pipeline.store.records import BaseCheck, Run, StoredAttempt, StoredStep, StoredTask
+from pipeline.verdict.model import Kind, Verdict, conflict_words, late_tasks
 from pipeline.view.stages import Layout, layout_of, stages_of
 from pipeline.view.timeline import (
     INTERRUPTED,
@@ -52,6 +55,7 @@ class Source:
     conflicts: Sequence[Conflict] = ()
     running: Mapping[str, "RunningStep"] = field(default_factory=dict)
     base_checks: Sequence[BaseCheck] = ()
+    unpublished: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,30 @@ def source_of(store: "Store", run: Run, displayed_status: RunStatus, plan: Plan 
         tasks=tasks,
         conflicts=store.conflicts(run.id),
         base_checks=store.base_checks(run.id),
+        unpublished=unpublished_tasks(store, run, tasks) if run.status not in LIVE else (),
     )
+
+
+def verdict_of(source: Source, used: Mapping[str, Usage]) -> Verdict:
+    """Return how a run went, or goes; `used` is what the agents of its tasks used."""
+    return make_verdict(
+        source.run,
+        source.displayed_status,
+        plan=source.plan,
+        tasks=source.tasks,
+        attempts=source.attempts,
+        conflicts=source.conflicts,
+        unpublished=source.unpublished,
+        used=used,
+    )
+
+
+def _used(source: Source) -> Mapping[str, Usage]:
+    """Return what the agents of each task used, as far as its steps say it."""
+    used: dict[str, list[Usage]] = {}
+    for (task, _), steps in source.steps.items():
+        used.setdefault(task, []).extend(step.usage for step in steps)
+    return {task: total(usages) for task, usages in used.items()}
 
 
 def _attempt_of(stored: StoredTask) -> StoredAttempt | None:
@@ -123,11 +150,13 @@ def timeline(
     clock = Clock(spans.zero, _cuts(spans.zero, [*spans.work, *spans.tail]))
     end = clock.position(spans.end)
     known = before.untouched_bars(touched) if before and before.clock == clock else {}
-    layout = layout_of(source.plan)
+    layout, used = layout_of(source.plan), _used(source)
+    verdict = verdict_of(source, used)
     bars = _bars(source, layout, spans, clock, known)
     fresh = {*touched, *(bar.task for bar in bars if known.get((bar.task, bar.number)) is not bar)}
     same = {row.task: row for row in before.rows if row.task not in fresh} if before and known else {}
-    rows = _rows(source, layout, bars, same)
+    same = {task: row for task, row in same.items() if row.state == verdict.kinds.get(task)}
+    rows = tuple(_with_kind(row, verdict) for row in _rows(source, layout, bars, same, used))
     return Timeline(
         run=source.run,
         displayed_status=source.displayed_status,
@@ -139,6 +168,7 @@ def timeline(
         span=max(MIN_SPAN, end),
         elapsed=_elapsed(source, end, live=live),
         busy=sum((end if bar.end is None else bar.end) - bar.start for bar in bars),
+        verdict=verdict,
         plan=source.plan,
         kind=layout.kind,
     )
@@ -283,7 +313,9 @@ def natural_key(text: str) -> tuple[tuple[int, str], ...]:
     return tuple((int(part), "") if part.isdigit() else (0, part) for part in _DIGITS.split(text))
 
 
-def _rows(source: Source, layout: Layout, bars: Sequence[Bar], same: Mapping[str, Row]) -> tuple[Row, ...]:
+def _rows(
+    source: Source, layout: Layout, bars: Sequence[Bar], same: Mapping[str, Row], used: Mapping[str, Usage]
+) -> tuple[Row, ...]:
     outcomes = {item.outcome.task: item for item in source.tasks}
     last: dict[str, Bar] = {}
     for bar in sorted(bars, key=lambda bar: bar.number):
@@ -297,14 +329,20 @@ def _rows(source: Source, layout: Layout, bars: Sequence[Bar], same: Mapping[str
     ]
     names |= set(outcomes)
     known += [(bar.task, bar.title, bar.stage) for bar in last.values() if bar.task not in names]
-    used: dict[str, list[Usage]] = {}
-    for (task, _), steps in source.steps.items():
-        used.setdefault(task, []).extend(step.usage for step in steps)
     return tuple(
         same.get(task)
-        or _row(task, title, batch, layout, outcomes.get(task), last.get(task), total(used.get(task, ())))
+        or _row(task, title, batch, layout, outcomes.get(task), last.get(task), used.get(task, NO_USAGE))
         for task, title, batch in known
     )
+
+
+def _with_kind(row: Row, verdict: Verdict) -> Row:
+    """Return a row with the kind of its task as its state, and what that conflicts with as its error."""
+    kind = verdict.kinds.get(row.task, row.state)
+    if kind == row.state:
+        return row
+    conflict = late_tasks(verdict.conflicts).get(row.task) if kind == Kind.CONFLICT else None
+    return replace(row, state=str(kind), error=conflict_words(conflict) if conflict else row.error)
 
 
 def _row(  # noqa: PLR0913, PLR0917 - what is known of a task
@@ -353,6 +391,8 @@ def row_of(  # noqa: PLR0913 - where the task ran, all of it named
         error=outcome.error,
         request=request,
         usage=usage or outcome.usage,  # of an imported run, steps do not say it
+        added=outcome.added,
+        removed=outcome.removed,
         said=outcome.said,
         cached=outcome.cached,
         left_out=left_out,

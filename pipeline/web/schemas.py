@@ -164,6 +164,23 @@ class ActivePullRequest(BaseModel):
     url: str
 
 
+class ConflictState(BaseModel):
+    """Patches of a batch that conflict: that of the last task with those of the others."""
+
+    batch: int
+    tasks: list[str]
+    files: list[str]
+
+
+class TroubleState(BaseModel):
+    """A task that failed, timed out or is in conflict; `why` is one line."""
+
+    task: str
+    title: str
+    kind: str
+    why: str
+
+
 class ExecutionState(BaseModel):
     """The state of a run."""
 
@@ -191,6 +208,16 @@ class ExecutionState(BaseModel):
     seconds: float | None = None
     speedup: float | None = None
     efficiency: float | None = Field(None, description="0 to 1: how much of the pool was busy.")
+    verdict: str = Field("", description="What became of its tasks, in one line.")
+    counts: dict[str, int] = Field(default_factory=dict, description="The number of tasks by kind.")
+    conflicts: list[ConflictState] = Field(default_factory=list)
+    failed: list[TroubleState] = Field(default_factory=list, description="The tasks to look at.")
+    published: list[str] = Field(default_factory=list, description="Tasks whose changes are in a pull request.")
+    unpublished: list[str] = Field(default_factory=list, description="Tasks whose changes are in none.")
+    added: int | None = Field(None, description="Lines that the patches add.")
+    removed: int | None = Field(None, description="Lines that the patches remove.")
+    cost: float | None = Field(None, description="What its agents say that they cost, in US dollars.")
+    tokens: dict[str, int] | None = Field(None, description="What its agents say that they used.")
     publishing: str | None = Field(None, description="`publishing`, `done`, or why it failed.")
     error: str | None = Field(None, description="Why the run cannot be executed.")
 

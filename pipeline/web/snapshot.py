@@ -1,7 +1,8 @@
 """The read model of a run for the API and the page: its stored state, and what workers do with it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from time import monotonic
 
@@ -10,11 +11,13 @@ import anyio
 from containers.git.repository import Repository
 from pipeline.run.control import host_name
 from pipeline.run.paths import log_path, run_directory
-from pipeline.run.stored.status import current_status, is_unpublished, plan_of
+from pipeline.run.stored.status import current_status, is_unpublished, plan_of, unpublished_tasks
+from pipeline.run.stored.verdicts import make_verdict
 from pipeline.store.records import Run, StoredAttempt, StoredTask
 from pipeline.store.store import Store
+from pipeline.verdict.model import Verdict
 from pipeline.web.workers import Work, Workers
-from tasks.model import Plan, RunStatus
+from tasks.model import Conflict, Plan, RunStatus
 
 MAX_AGE = 0.1
 """Seconds for which a snapshot is served again; clients that poll at the same time share one read."""
@@ -80,9 +83,12 @@ class RunActivity:
         return f"It could not be published: {self.publishing}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Snapshot:
-    """A run at one moment. `attempts` are in the order of their start; those that still run have no status."""
+    """A run at one moment. `attempts` are in the order of their start; those that still run have no status.
+
+    `unpublished` are tasks whose changes are in no pull request; they are known when the run is over.
+    """
 
     run: Run
     repository: Repository
@@ -90,6 +96,21 @@ class Snapshot:
     activity: RunActivity
     tasks: Mapping[str, StoredTask]
     attempts: tuple[StoredAttempt, ...]
+    conflicts: tuple[Conflict, ...] = ()
+    unpublished: Collection[str] = ()
+
+    @cached_property
+    def verdict(self) -> Verdict:
+        """How the run went, or goes."""
+        return make_verdict(
+            self.run,
+            self.status,
+            plan=self.plan,
+            tasks=tuple(self.tasks.values()),
+            attempts=self.attempts,
+            conflicts=self.conflicts,
+            unpublished=self.unpublished,
+        )
 
     @property
     def status(self) -> RunStatus:
@@ -158,13 +179,16 @@ class RunReader:
     def snapshot(self, located: LocatedRun) -> Snapshot:
         """Read a run. Blocks."""
         run, store = located.run, located.store
+        tasks, is_over = store.tasks(run.id), not run.status.is_active
         return Snapshot(
             run=run,
             repository=located.repository,
             plan=self.plan(run),
             activity=self.activity(store, run),
-            tasks={item.outcome.task: item for item in store.tasks(run.id)},
+            tasks={item.outcome.task: item for item in tasks},
             attempts=store.attempts(run.id),
+            conflicts=store.conflicts(run.id),
+            unpublished=unpublished_tasks(store, run, tasks) if is_over else (),
         )
 
 

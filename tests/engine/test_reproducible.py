@@ -12,7 +12,8 @@ from repositories import Clone
 
 from containers.dagger_engine.images import DIGEST
 from pipeline.config.lockfile import FILE, Lock
-from pipeline.report.model import Report, read_report
+from pipeline.report.model import read_report
+from pipeline.report.parts import Report
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 

@@ -194,7 +194,8 @@ def _with_publication(recorder: Recorder, finished: RunFinished, *, publishes: b
     if (store := recorder.wait(0)) is None:
         return finished
     try:
-        unpublished, stored = unpublished_tasks(store, recorder.run), store.tasks(finished.run)
+        stored = store.tasks(finished.run)
+        unpublished = unpublished_tasks(store, recorder.run, stored)
     except PatchyardError:
         return finished
     return replace(

@@ -1,7 +1,7 @@
 """The status of stored runs, as far as the store and this host tell. Blocking."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -113,17 +113,24 @@ def is_unpublished(store: Store, run: Run) -> bool:
     return any(commit not in left_out for commit in unpublished_tasks(store, run).values())
 
 
-def unpublished_tasks(store: Store, run: Run) -> Mapping[str, str]:
+def unpublished_tasks(store: Store, run: Run, tasks: Iterable[StoredTask] | None = None) -> Mapping[str, str]:
     """Return the commits that are not on the forge, or not in their latest version, by task.
 
     Those of pull requests that are merged, or that a person closed, are not to be published.
+
+    Args:
+        store: The store of the run.
+        run: The run.
+        tasks: Its tasks, if they were read before.
     """
-    pushed = {record.name: record.pushed for record in store.branches()}
-    shared = store.shared_branches(run.id).values()
+    made = [item for item in (store.tasks(run.id) if tasks is None else tasks) if item.outcome.commit]
+    shared = store.shared_branches(run.id).values() if made else ()
+    names = {item.outcome.branch or "" for item in made} | {one.branch for one in shared}
+    pushed = store.pushed(sorted(names))
     settled = {commit for one in shared if pushed.get(one.branch) == one.tip for commit in one.commits}
     return {
         item.outcome.task: commit
-        for item in store.tasks(run.id)
+        for item in made
         if (commit := item.outcome.commit)
         and (item.pull_request is None or item.pull_request.action not in DONE)
         and (

@@ -1,14 +1,15 @@
 """The verdict of a stored run. Blocking."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 from pipeline.run.stored.status import known_plan, unpublished_tasks
 from pipeline.store.records import Run, StoredAttempt, StoredTask
 from pipeline.store.store import Store
 from pipeline.verdict.model import Kind, Verdict
 from tasks.model import Conflict, Plan, PullRequest, RunStatus
-from tasks.usage import Usage, total
+from tasks.usage import NO_USAGE, Usage, total
 
 
 def stored_verdict(store: Store, run: Run, status: RunStatus) -> Verdict:
@@ -19,15 +20,16 @@ def stored_verdict(store: Store, run: Run, status: RunStatus) -> Verdict:
         run: The run.
         status: Its current status, which depends on more than the store (see `current_status`).
     """
+    tasks = store.tasks(run.id)
     return make_verdict(
         run,
         status,
         plan=known_plan(run),
-        tasks=store.tasks(run.id),
+        tasks=tasks,
         attempts=store.attempts(run.id),
         conflicts=store.conflicts(run.id),
-        unpublished=unpublished_tasks(store, run),
-        usage=total(work.usage for work in store.work(run.id).values()),
+        unpublished=unpublished_tasks(store, run, tasks),
+        used={task: work.usage for task, work in store.work(run.id).items()},
     )
 
 
@@ -40,9 +42,20 @@ def make_verdict(  # noqa: PLR0913 - the records of a run, all of them named
     attempts: Iterable[StoredAttempt] = (),
     conflicts: Sequence[Conflict] = (),
     unpublished: Collection[str] = (),
-    usage: Usage | None = None,
+    used: Mapping[str, Usage] = MappingProxyType({}),
 ) -> Verdict:
-    """Return the verdict of a run from its records; `plan` is the selected part of its plan, if it is known."""
+    """Return the verdict of a run from its records.
+
+    Args:
+        run: The run.
+        status: Its current status.
+        plan: The selected part of its plan, if it is known.
+        tasks: Its tasks with an outcome.
+        attempts: Its attempts.
+        conflicts: Its conflicts.
+        unpublished: The tasks whose changes are in no pull request.
+        used: What the agents of its tasks used, also in attempts that have no outcome.
+    """
     planned = plan.tasks if plan else ()
     return Verdict(
         run=run.id,
@@ -53,22 +66,35 @@ def make_verdict(  # noqa: PLR0913 - the records of a run, all of them named
         requests=requests_of(tasks),
         unpublished=tuple(item.outcome.task for item in tasks if item.outcome.task in unpublished),
         left_out=frozenset(task.id for task in planned if task.is_left_out),
-        seconds=run.seconds,
+        seconds=run.seconds if status.is_over or status is RunStatus.INTERRUPTED else None,
         speedup=run.speedup,
         efficiency=run.efficiency,
-        usage=total(item.outcome.usage for item in tasks) if usage is None else usage,
+        usage=total(_usages(tasks, used)),
         publishes=run.settings.publish,
     )
+
+
+def _usages(tasks: Iterable[StoredTask], used: Mapping[str, Usage]) -> Iterator[Usage]:
+    """Yield what was used for each task; of an imported run, only the outcomes say it."""
+    outcomes = {item.outcome.task: item.outcome.usage for item in tasks}
+    for task in dict.fromkeys((*outcomes, *used)):
+        yield used.get(task) or outcomes.get(task, NO_USAGE)
 
 
 def _open_tasks(
     status: RunStatus, names: Iterable[str], tasks: Iterable[StoredTask], attempts: Iterable[StoredAttempt]
 ) -> Mapping[str, Kind]:
-    """Return the kinds of the tasks without an outcome."""
-    ended = {item.outcome.task for item in tasks}
-    begun = {attempt.task for attempt in attempts if attempt.status is None}
-    active = Kind.RUNNING if status.is_active else Kind.INTERRUPTED
-    return {name: active if name in begun else Kind.PENDING for name in names if name not in ended}
+    """Return the kinds of the tasks without an outcome, and of those that run again."""
+    ended = {item.outcome.task: item.attempt for item in tasks}
+    begun = {one.task for one in attempts if one.status is None and one.number > ended.get(one.task, 0)}
+    if not status.is_active:
+        return {
+            name: Kind.INTERRUPTED if name in begun else Kind.PENDING for name in names if name not in ended
+        }
+    again = dict.fromkeys(begun & ended.keys(), Kind.RUNNING)
+    return again | {
+        name: Kind.RUNNING if name in begun else Kind.PENDING for name in names if name not in ended
+    }
 
 
 def requests_of(tasks: Iterable[StoredTask]) -> tuple[PullRequest, ...]:

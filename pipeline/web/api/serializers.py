@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from pipeline.store.records import StoredAttempt, StoredStep, StoredTask
+from pipeline.verdict.words import as_fields, headline
 from pipeline.web.schemas import (
     ActivePullRequest,
     AttemptState,
@@ -80,9 +82,31 @@ def execution_state(snapshot: Snapshot) -> ExecutionState:
         seconds=run.seconds,
         speedup=run.speedup,
         efficiency=run.efficiency,
+        **_verdict_values(snapshot),
         publishing=activity.publishing and without_surrogates(activity.publishing),
         error=activity.failure and without_surrogates(activity.failure),
     )
+
+
+def _verdict_values(snapshot: Snapshot) -> dict[str, Any]:
+    """Return the fields of the verdict; the commands of the command line are not for users of the API."""
+    verdict = snapshot.verdict
+    values = {name: value for name, value in as_fields(verdict).items() if name != "commands"}
+    values["verdict"] = without_surrogates(headline(verdict))
+    values["failed"] = [
+        {
+            "task": one.task,
+            "title": without_surrogates(one.title),
+            "kind": str(one.kind),
+            "why": without_surrogates(one.why),
+        }
+        for one in verdict.troubles
+    ]
+    values["conflicts"] = [
+        {"batch": one.batch, "tasks": list(one.tasks), "files": [*map(without_surrogates, one.files)]}
+        for one in verdict.conflicts
+    ]
+    return values | {"cost": verdict.usage.cost, "tokens": verdict.usage.tokens.known or None}
 
 
 def active_pull_requests(tasks: Iterable[StoredTask]) -> Iterable[ActivePullRequest]:

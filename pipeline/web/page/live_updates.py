@@ -13,8 +13,10 @@ from typing import Any
 
 import anyio
 
+from pipeline.run.stored.status import unpublished_tasks
 from pipeline.store.records import Run
 from pipeline.view.templating import PageLinks
+from pipeline.view.timeline import LIVE
 from pipeline.web.page.run_view import (
     EventDigest,
     RunView,
@@ -144,7 +146,12 @@ class LiveRun:
         for task in digest.changed_tasks:
             if started := digest.started.get(task):
                 source = add_started_attempt(source, started)
-        source = replace(source, conflicts=store.conflicts(run.id), running=digest.steps)
+        source = replace(
+            source,
+            conflicts=store.conflicts(run.id),
+            running=digest.steps,
+            unpublished=unpublished_tasks(store, run, source.tasks) if run.status not in LIVE else (),
+        )
         after = build_run_view(
             source,
             activity,

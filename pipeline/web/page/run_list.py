@@ -1,13 +1,11 @@
 """The list of runs: what each line says, and which runs are shown."""
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pipeline.view.timeline import PENDING, RUNNING
 from pipeline.web.services import Services
 from pipeline.web.snapshot import Snapshot
-from tasks.model import RunStatus, Status
+from tasks.model import RunStatus
 from tasks.text import without_surrogates
 
 RUNS_SHOWN = 100
@@ -89,12 +87,4 @@ async def read_run_list(
 
 def _counts(seen: Snapshot) -> Mapping[str, int]:
     """Return the number of tasks of a run by state, those without an outcome included."""
-    running = {item.task for item in seen.attempts if item.status is None} if seen.status.is_active else set()
-    states: Counter[str] = Counter()
-    for task in seen.plan.tasks:
-        stored = seen.tasks.get(task.id)
-        if task.id in running:
-            states[RUNNING] += 1
-        else:
-            states[str(stored.outcome.status) if stored else PENDING] += 1
-    return {state: states[state] for state in map(str, (*Status, RUNNING, PENDING)) if states[state]}
+    return {str(kind): number for kind, number in seen.verdict.counts.items()}

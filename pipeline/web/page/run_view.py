@@ -204,7 +204,8 @@ def render_changes(
     may have changed.
     """
     view, own, old = after.timeline, set(changed_tasks), before.timeline if page_frame is None else None
-    rows = [row for row in view.rows if row.task in own]
+    # A conflict of a batch changes the states of tasks that had ended before.
+    rows = [row for row in view.rows if row.task in own or (old and _is_new_state(old.row(row.task), row))]
     return render(
         "changes.html",
         {

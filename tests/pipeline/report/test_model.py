@@ -11,16 +11,8 @@ from project import Project
 from containers.git.commits import Commit
 from pipeline.report.decode import decode
 from pipeline.report.markdown import markdown
-from pipeline.report.model import (
-    BasePart,
-    ImagePart,
-    PlanPart,
-    Report,
-    ReportError,
-    RequestPart,
-    TaskPart,
-    read_report,
-)
+from pipeline.report.model import ReportError, read_report
+from pipeline.report.parts import BasePart, ImagePart, PlanPart, Report, RequestPart, TaskPart
 from tasks.keys import AgentUse
 from tasks.model import Conflict
 
@@ -127,7 +119,7 @@ def test_the_report_goes_to_a_file_in_either_form(made: tuple[Project, str, dict
     done = project.call("report", run, "--output", path).expect(0)
     assert done.out == ""
     assert path.read_text() == project.call("report", run, "--format", "markdown").out
-    assert path.read_text().startswith("# A \\| B\n\n**failed**, 5 tasks in ")
+    assert path.read_text().startswith("# A \\| B\n\n**failed**: 3 changed, ")
     project.call("report", run, "--format", "json", "-o", path).expect(0)
     assert json.loads(path.read_text())["run"] == run
     assert "cannot write" in project.call("report", run, "-o", path / "no").expect(2).err
@@ -236,11 +228,11 @@ def test_markdown_shows_texts_verbatim() -> None:
     shown = "a \\| b \\# c \\<img src=x\\> \\[d\\](e) \\`f\\` \\*g\\* \ufffd"
     lines = markdown(report).splitlines()
     assert lines[0] == f"# {shown}"
-    assert lines[2] == (
-        "**succeeded**, 2 tasks in 4.3 s: 2.5 times faster than one by one, run `r-1` of `plan.md`"
-    )
-    assert f"| 1.1 | {shown} | changed | 1.3 s | 2 | [#7](<https://github.test/pull/7>) |" in lines
-    assert "| 1.2 | Fail | timed out | 0.0 s |  |  |" in lines
+    assert lines[2] == "**succeeded**: 1 changed, 1 timed out (1.2), 1 published, in 4.3 s"
+    assert lines[4].startswith("2 tasks in 4.3 s: 2.5 times faster than one by one, ")
+    assert lines[4].endswith("; run `r-1` of `plan.md`")
+    assert f"| 1.1 | {shown} | changed | 1.3 s | 2 |  | [#7](<https://github.test/pull/7>) |" in lines
+    assert "| 1.2 | Fail | timed out | 0.0 s |  |  |  |" in lines
     assert "**1.2** timed out: it \\*fails\\*" in lines
     at = lines.index("````text")
     assert lines[at : at + 4] == ["````text", "```", "last words", "````"]
@@ -259,7 +251,7 @@ def test_markdown_shows_texts_verbatim() -> None:
 
 def test_markdown_of_an_unfinished_run_has_no_figures() -> None:
     report = example(status="running", seconds=None, speedup=None, tasks=())
-    assert "**running**, run `r-1` of `plan.md`" in markdown(report)
+    assert "**running**: no task\n\nrun `r-1` of `plan.md`" in markdown(report)
     assert "What did not succeed" not in markdown(report)
 
 

@@ -76,7 +76,7 @@ def test_a_run_that_was_closed_has_the_figures_that_it_was_closed_with() -> None
     view = timeline(source, at(1000))
     assert (view.elapsed, view.speedup, view.efficiency, view.places) == (8.5, 1.5, 0.75, 2)
     assert view.span == 3.0
-    assert (view.live, view.moving, view.ended) == (False, False, 2)
+    assert (view.live, view.moving, view.verdict.done) == (False, False, 1)
     assert view.requests == (request,)
     assert view.stage is not None
     assert view.stage.state == "failed"
