@@ -30,7 +30,11 @@ COMMANDS: Mapping[HelpGroup, Mapping[str, str]] = MappingProxyType(
             "tick": f"{_HERE}.tick:tick",
         },
         HelpGroup.HOUSE: {
-            "agents": f"{_HERE}.agents:agents",
+            "init": f"{_HERE}.setup.init:init",
+            "doctor": f"{_HERE}.setup.doctor:doctor",
+            "agents": f"{_HERE}.setup.agents:agents",
+            "config": f"{_HERE}.setup.config:config",
+            "completion": f"{_HERE}.setup.completion:completion",
             "trust": f"{_HERE}.trust:trust",
             "lock": f"{_HERE}.lock:lock",
             "clean": f"{_HERE}.clean:clean",
@@ -72,6 +76,18 @@ EXAMPLES: Mapping[str, tuple[tuple[str, str], ...]] = MappingProxyType(
             ("patchyard logs 1.1 --follow", "while a task of the newest run runs"),
             ("patchyard logs latest --timestamps", "all tasks, in the order of their lines"),
             ("patchyard logs latest 1.1 --prompt", "what its agent was given"),
+        ),
+        "init": (
+            ("patchyard init", "patchyard.toml and plan.md"),
+            ("patchyard init plans/first.md", "the plan elsewhere"),
+        ),
+        "config": (
+            ("patchyard config --set", "what is not a default, and where it is set"),
+            ("patchyard config --schema settings", "for the completion of an editor"),
+        ),
+        "completion": (
+            ("patchyard completion bash >> ~/.bashrc", ""),
+            ("patchyard completion fish > ~/.config/fish/completions/patchyard.fish", ""),
         ),
         "publish": (
             ("patchyard publish", "the newest run"),

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from pipeline.cli.completion import with_completion
+
 OTHER = "Other options"
 WIDE = 1000
 """Characters that a summary may have: it is wrapped, not cut."""
@@ -50,7 +52,7 @@ class LazyGroup(click.Group):
         for named in self.commands_by_group.values():
             if place := named.get(cmd_name):
                 module, _, name = place.partition(":")
-                command: click.Command = getattr(import_module(module), name)
+                command = with_completion(getattr(import_module(module), name))
                 command.epilog = command.epilog or epilog(self.examples.get(cmd_name, ()))
                 return command
         return super().get_command(ctx, cmd_name)

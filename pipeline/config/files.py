@@ -123,9 +123,7 @@ class _Reading:
     def _read_setting(self, key: Key, value: object, known: Collection[str]) -> None:
         name, shown = key[-1], ".".join((*self._section, *key))
         if name not in known:
-            similar = closest(name, known)
-            hint = f"did you mean {similar}?" if similar else f"known are {', '.join(known)}"
-            self._mistake(key, f"{shown}: no such setting; {hint}", of_value=False)
+            self._mistake(key, f"{shown}: no such setting; {_hint(name, known)}", of_value=False)
             return
         faults = list(_faults(name, value))
         for below, message in faults:
@@ -147,6 +145,14 @@ class _Reading:
         if not whole:
             return next(iter(self._places.values()))
         return self._places[whole]
+
+
+def _hint(name: str, known: Collection[str]) -> str:
+    """Return what to do about a setting that is not known where it is."""
+    if (item := SETTINGS.get(name)) and item.in_file:
+        return f"it belongs into [{item.section}]" if item.section else "it belongs above the first [table]"
+    similar = closest(name, known)
+    return f"did you mean {similar}?" if similar else f"known are {', '.join(known)}"
 
 
 def _faults(name: str, value: object) -> Iterator[tuple[Key, str]]:

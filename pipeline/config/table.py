@@ -61,6 +61,7 @@ class Setting:
     Markdown for the command line, the module, the API and the README; only the README adds `note` to it.
     `default_text` is the default as users read it. `section` is the table of the file that holds the setting.
     `trust` says when a value of the repository needs the user's trust (see `pipeline/config/trust.py`).
+    `is_secret` says that its value may be a secret.
     """
 
     convert: Callable[[object], Any]
@@ -74,6 +75,7 @@ class Setting:
     option: Option | None = None
     module: ModuleArgument | None = None
     api: ApiField | None = None
+    is_secret: bool = False
     name: str = ""
 
     @property
@@ -159,6 +161,7 @@ def setting(  # noqa: PLR0913 - a declaration, every part of it named
         option=option,
         module=module,
         api=api,
+        is_secret=secret,
     )
     metadata = {Setting: declared}
     if isinstance(default, dict):

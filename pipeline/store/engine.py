@@ -135,7 +135,7 @@ def _check_driver() -> None:
         import psycopg  # noqa: F401, PLC0415 - an extra
     except ImportError:
         raise DatabaseError(
-            "PostgreSQL needs patchyard's extra `postgres`: `pip install 'patchyard[postgres]'`"
+            "PostgreSQL needs patchyard's extra `postgres`: from a clone, `uv tool install '.[postgres]'`"
         ) from None
 
 

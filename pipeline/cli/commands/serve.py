@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from pipeline.cli.options import repo_option
 from pipeline.cli.process import environment, repository_if_any
 from pipeline.store.engine import VARIABLE as DATABASE_VARIABLE
 from tasks.errors import PatchyardError
@@ -22,6 +23,7 @@ class ServeError(PatchyardError):
 
 
 @click.command()
+@repo_option
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port",
@@ -36,7 +38,7 @@ class ServeError(PatchyardError):
     multiple=True,
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     metavar="DIR",
-    help="Directory that may hold plans and repositories; may be given several times.  [default: the current "
+    help="Directory that may hold plans and repositories; may be given several times.  [default: the "
     "repository]",
 )
 @click.option("--database", metavar="URL", help="Database of the runs.  [default: one per repository]")
@@ -56,7 +58,14 @@ class ServeError(PatchyardError):
     help="Maximum number of concurrent runs.",
 )
 def serve(  # noqa: PLR0913 - the command's own parameters
-    *, host: str, port: int, roots: tuple[Path, ...], database: str | None, names: tuple[str, ...], runs: int
+    repo: Path,
+    *,
+    host: str,
+    port: int,
+    roots: tuple[Path, ...],
+    database: str | None,
+    names: tuple[str, ...],
+    runs: int,
 ) -> None:
     """Serve the HTTP API and a web page that shows the runs live.
 
@@ -64,7 +73,7 @@ def serve(  # noqa: PLR0913 - the command's own parameters
     Stops on SIGTERM or Ctrl-C: running tasks get a grace period, and the next `serve` resumes interrupted runs.
     """
     if missing := [name for name in REQUIRED_MODULES if find_spec(name) is None]:
-        how = "install them with pip install 'patchyard[server]'"
+        how = "install patchyard with its extra, from a clone by `uv tool install '.[server]'`"
         raise ServeError(f"`serve` needs the missing modules {', '.join(missing)}; {how}")
     from pipeline.web.security.policy import is_loopback  # noqa: PLC0415 - needs the extra `server`
     from pipeline.web.server import run_server  # noqa: PLC0415 - likewise
@@ -78,7 +87,7 @@ def serve(  # noqa: PLR0913 - the command's own parameters
             "random string, or omit --host"
         )
     settings = ServerSettings(
-        roots=roots or (_default_root(environ),),
+        roots=_roots(repo, roots, environ),
         environ={name: environ[name] for name in environ if name not in {TOKEN_VARIABLE, DATABASE_VARIABLE}},
         database=database or environ.get(DATABASE_VARIABLE) or None,
         token=token,
@@ -89,6 +98,11 @@ def serve(  # noqa: PLR0913 - the command's own parameters
     run_server(settings, port, lambda url: click.echo(f"patchyard serves {url} (press Ctrl-C to stop)"))
 
 
-def _default_root(environ: Mapping[str, str]) -> Path:
-    """Return the root of the current repository, or the current directory outside of one."""
-    return repository_if_any(Path(), environ)[1]
+def _roots(repo: Path, roots: tuple[Path, ...], environ: Mapping[str, str]) -> tuple[Path, ...]:
+    """Return the roots, of which the first has the repository that is meant where none is named.
+
+    That is the one of --repo, if it is given; without any root, that of the current directory.
+    """
+    if roots and repo == Path():
+        return roots
+    return (repository_if_any(repo, environ)[1], *roots)

@@ -113,7 +113,7 @@ def prepare(call: Call, *, plan_text: str | None = None, base: str | None = None
     check_agents(batches, settings, call.environ)
     batches = _pin_locked_images(batches, settings, repository.root)
     _check_branch(plan, settings, repository)
-    _check_worktrees(settings, repository)
+    check_worktrees(settings, repository)
     secrets = _secrets(batches, settings, call.environ)
     written = file.stored_text(sources, Secrets({}))
     text = file.stored_text(sources, secrets)
@@ -173,7 +173,12 @@ def _check_branch(plan: Plan, settings: Settings, repository: Repository) -> Non
         raise ConfigError(f"branch: {name!r} is not a name that git takes for a branch; change the template")
 
 
-def _check_worktrees(settings: Settings, repository: Repository) -> None:
+def check_worktrees(settings: Settings, repository: Repository) -> None:
+    """Check that no checkout has the directory of the worktrees in it. Blocking.
+
+    Raises:
+        ConfigError: One has, and does not ignore it.
+    """
     directory = settings.worktrees
     checkout = repository.showing_checkout(directory / "wt-1") if directory else None
     if checkout:

@@ -124,7 +124,7 @@ def test_repeatable_option_collects_a_list() -> None:
 
     options = {option.name: option for option in run.__click_params__}  # type: ignore[attr-defined]  # set by click
     assert {name for name, item in options.items() if item.multiple} == {
-        "tasks",
+        *("tasks", "only"),
         *(name for name, item in SETTINGS.items() if item.option and item.convert is parse_list),
         "engines",
     }

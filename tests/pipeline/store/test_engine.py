@@ -80,5 +80,5 @@ def test_missing_postgresql_driver_names_the_extra() -> None:
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.splitlines() == [
         "sqlite:////a/b.db",
-        "PostgreSQL needs patchyard's extra `postgres`: `pip install 'patchyard[postgres]'`",
+        "PostgreSQL needs patchyard's extra `postgres`: from a clone, `uv tool install '.[postgres]'`",
     ]

@@ -1,7 +1,9 @@
 """Agents in runs, on the real command: what they are given, what they cost, and what they need."""
 
 import json
+import re
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 from project import Project
@@ -149,6 +151,10 @@ def test_agents_lists_all_agents(project: Project) -> None:
     assert known["mine"] == {
         "agent": "mine",
         "origin": "configuration",
+        "installed": False,
+        "path": None,
+        "found_version": None,
+        "logged_in": False,
         "command": "mine -p",
         "image": None,
         "setup": [],
@@ -163,10 +169,43 @@ def test_agents_lists_all_agents(project: Project) -> None:
     assert known["codex"]["secrets"] == {"OWN_KEY": True}
     assert known["gemini"]["secrets"] == {"GEMINI_API_KEY": False, "GOOGLE_API_KEY": False}
 
-    table = project.call("agents", environ={"OWN_KEY": KEY}).expect().out
+    table = project.call("agents", "-v", environ={"OWN_KEY": KEY}).expect().out
     assert "OWN_KEY: yes" in table
     assert "GEMINI_API_KEY: no" in table
     assert KEY not in table
+
+
+def test_a_line_per_agent_says_what_is_installed_and_logged_in(project: Project) -> None:
+    (programs := project.shared / "bin").mkdir()
+    for name, script in {
+        "claude": "echo 2.0.1",
+        "codex": "echo codex-cli 0.5",
+        "aider": "exit 1",
+        "gemini": "",
+    }.items():
+        (programs / name).write_text(f"#!/bin/sh\n{script}\n")
+        (programs / name).chmod(0o755)
+    home = Path(project.environ["HOME"])
+    (home / ".codex").mkdir()
+    (home / ".codex/auth.json").write_text("{}")
+    project.configure('[agents.mine]\ncommand = "FOO=1 x | y"\n')
+    given = {"PATH": f"{programs}:/usr/bin:/bin", "ANTHROPIC_API_KEY": KEY, "COLUMNS": "120"}
+    out = project.call("agents", environ=given).expect().out
+    assert KEY not in out
+    rows = [
+        tuple(" ".join(cell.split()) for cell in re.split(r"\s{2,}", line.strip())) for line in out.splitlines()
+    ]
+    assert rows[0] == ("agent", "installed", "version", "login or key")
+    assert rows[1:] == [
+        ("claude", "yes", "2.0.1", "ANTHROPIC_API_KEY set"),
+        ("codex", "yes", "codex-cli 0.5", "logged in"),
+        ("aider", "yes", "ANTHROPIC_API_KEY set"),
+        ("gemini", "yes", "none found: log in, or set GEMINI_API_KEY"),
+        ("opencode", "no", "ANTHROPIC_API_KEY set"),
+        ("mini-swe-agent", "no", "ANTHROPIC_API_KEY set"),
+        ("mini", "no", "ANTHROPIC_API_KEY set"),
+        ("mine", "?"),
+    ]
 
 
 def test_agents_outside_of_a_repository(project: Project) -> None:
