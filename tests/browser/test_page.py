@@ -224,7 +224,7 @@ RUNS = {"Works": "true", "Fails": "exit 3", "Waits": gate()}
 
 THEMES = {
     "1.1": ("Palette as data", "", "sleep 0.7; echo 'INK = 0x161b26' > palette.py", "sleep 0.3"),
-    "1.2": ("Read themes from TOML", "Read the themes.", "", "sleep 0.2; test -s prompt.txt"),
+    "1.2": ("Read themes from TOML", "Read the themes.", "", "sleep 0.2; grep -q '^# Try' prompt.txt"),
     "1.3": ("Contrast of every pair", "", "sleep 0.6; echo 'pairs = 21' > contrast.py", ""),
     "1.4": ("Icons without colour", "", "sleep 0.5; echo 'outline' > icons.txt", "sleep 0.2"),
     "2.1": ("A switch in the toolbar", "", f"echo 'switch' > switch.py; {gate()}", "true"),
@@ -233,7 +233,7 @@ THEMES = {
     "2.4": ("Describe it in the handbook", "", f"sleep 0.2; {gate()}", "true"),
     "3.1": ("Note the change", "", "echo 'themes' >> CHANGES.md", ""),
 }
-"""Title, prompt, script and verification, by task."""
+"""Title, prompt, script and verification, by task. The verification of 1.2 needs the prompt of a repair."""
 
 
 BATCHES = {"1": "Groundwork", "2": "The switch", "3": "Last words"}
@@ -255,9 +255,10 @@ def themes() -> str:
 def test_run_with_tasks_of_every_kind(
     server: Serving, project: Project, open_page: Open, tmp_path: Path
 ) -> None:
-    """Its screenshot is used in the documentation; `PATCHYARD_PICTURES=docs` writes it there."""
+    """Its screenshots are used in the documentation; `PATCHYARD_PICTURES=docs` writes them there."""
     project.configure(
-        'agent = "writer"\nkeep_going = true\n[agents.writer]\ncommand = "sleep 1 && cat > prompt.txt"\n'
+        'agent = "writer"\nkeep_going = true\n[agents.writer]\n'
+        "command = 'sleep 1 && cat > prompt.txt && echo cost: 0.21'\ncost = 'cost: (?P<cost>[0-9.]+)'\n"
         '[worktree]\nsetup = ["sleep 0.15"]\n'
     )
     project.call("trust").expect(0)  # the server is running already
@@ -274,6 +275,13 @@ def test_run_with_tasks_of_every_kind(
     for number, path in ((1, "/srv/editor/plan.md"), (2, "/srv/editor")):  # hide the paths of this machine
         page.locator(".meta code").nth(number).evaluate("(one, path) => { one.textContent = path; }", path)
     picture(page, "page", tmp_path, documented=True)
+    page.locator("[id='bar-1.2-1']").click()
+    panel = page.locator("#panel")
+    expect(panel.locator(".round")).to_have_text(["Try 2"])
+    expect(panel.locator(".history li li").nth(1)).to_contain_text("try 2 (repair after verify")
+    expect(panel).to_contain_text("$0.42")
+    expect(page.locator("[id='bar-1.2-1'] .mark[data-state='failed']")).to_have_count(1)
+    picture(page, "page-repair", tmp_path, documented=True)
     open_gate(project)
     expect(page.locator("#status")).to_have_text("failed")
 
