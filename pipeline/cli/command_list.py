@@ -105,7 +105,16 @@ RUN_OPTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         ),
         "Agents": ("agent", "repairs", "wait_for_limits", "budget", "task_budget"),
         "How it is run": (
-            *("mode", "pool_size", "timeout", "fail_fast", "keep_going", "on_conflict", "serialize"),
+            *(
+                "mode",
+                "pool_size",
+                "timeout",
+                "fail_fast",
+                "keep_going",
+                "on_conflict",
+                "serialize",
+                "check_base",
+            ),
             *("fresh", "no_cache", "worktrees"),
         ),
         "Containers": ("image", "engines", "locked"),

@@ -14,7 +14,7 @@ def completed(project: Project, *words: str) -> list[str]:
         "COMP_CWORD": str(len(words)),
     }
     out = project.call(environ=environ, cwd=project.root).expect(0).out
-    return [line.partition(",")[2] for line in out.splitlines()]
+    return [line.partition(",")[2] for line in out.splitlines() if line]
 
 
 def test_what_is_completed(project: Project) -> None:
