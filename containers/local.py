@@ -23,12 +23,14 @@ from anyio.lowlevel import checkpoint_if_cancelled
 from containers.agents.agent import first_line
 from containers.agents.builtin import Agent
 from containers.concurrency import run_to_end
+from containers.local_environment import ceilings, task_environment, user_environment
 from containers.process_marks import ProcessMark
 from containers.processes import (
     Group,
     describe_start_failure,
     find_escaped_processes,
     may_have_escaped,
+    require_program,
     signal_escaped_process,
 )
 from containers.runner import (
@@ -37,38 +39,15 @@ from containers.runner import (
     Job,
     Watcher,
     slot_variables,
-    task_variables,
     with_prompt_file,
 )
+from containers.sandbox.room import Room
+from containers.sandbox.sandbox import Sandbox
 from containers.task_log import RunnerError, TaskLog
 from containers.temporary import held_directory
 from containers.worktrees.worktree import Worktree
 from tasks.model import Step, StepResult
-from tasks.secrets import without_own_secrets
 
-LOCATIONS = frozenset(
-    {
-        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-        "GIT_COMMON_DIR",
-        "GIT_CONFIG",
-        "GIT_CONFIG_COUNT",
-        "GIT_CONFIG_PARAMETERS",
-        "GIT_DIR",
-        "GIT_GRAFT_FILE",
-        "GIT_IMPLICIT_WORK_TREE",
-        "GIT_INDEX_FILE",
-        "GIT_INTERNAL_SUPER_PREFIX",
-        "GIT_NAMESPACE",
-        "GIT_NO_REPLACE_OBJECTS",
-        "GIT_OBJECT_DIRECTORY",
-        "GIT_PREFIX",
-        "GIT_QUARANTINE_PATH",
-        "GIT_REPLACE_REF_BASE",
-        "GIT_SHALLOW_FILE",
-        "GIT_WORK_TREE",
-    },
-)
-"""Variables that direct git to another repository; `git rev-parse --local-env-vars` lists them."""
 JOB_VARIABLE = "PATCHYARD_JOB"
 """Variable whose random value identifies the processes of one attempt at a task."""
 CHUNK = 65536
@@ -93,12 +72,13 @@ class LocalRunner:
     closed its output and whose task ended by itself. Those of another user (below `sudo`) are not signalled.
     """
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    def __init__(self, environ: Mapping[str, str], sandbox: Sandbox | None = None) -> None:
         self._environ = dict(environ)
+        self._sandbox = sandbox
 
     async def version(self, agent: Agent, _image: str | None) -> str | None:
         """Return the version that an agent on this machine prints; `None` if it does not run."""
-        environment = {**_user_environment(self._environ), **agent.environment}
+        environment = {**user_environment(self._environ), **agent.environment}
         command = ["sh", "-c", agent.version or ""]
         with move_on_after(VERSION_TIMEOUT), suppress(OSError):
             process = await run_process(command, check=False, stderr=DEVNULL, env=environment)
@@ -108,8 +88,8 @@ class LocalRunner:
     async def run(self, job: Job, worktree: Worktree, watcher: Watcher) -> tuple[StepResult, ...]:
         """Run the job's steps in order; see `Runner.run`."""
         own = slot_variables(job, worktree) | {"PATCHYARD_WORKTREE": str(worktree.path)}
-        environment = task_environment(self._environ, job) | own | _ceilings(self._environ, worktree.path)
-        processes = _Processes(job, worktree.path, environment)
+        environment = task_environment(self._environ, job) | own | ceilings(self._environ, worktree.path)
+        processes = _Processes(job, worktree, environment, self._sandbox)
         results: list[StepResult] = []
         try:
             await run_to_end(processes.open)
@@ -157,39 +137,19 @@ class LocalRunner:
                     await watcher.step_finished(number, found[0])
 
 
-def task_environment(environ: Mapping[str, str], job: Job) -> dict[str, str]:
-    """Return a task's environment: the user's, without secrets of patchyard and variables in `LOCATIONS`."""
-    return _user_environment(environ) | task_variables(job)
-
-
-def _user_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    return {
-        name: value
-        for name, value in without_own_secrets(environ).items()
-        if name not in LOCATIONS and not name.startswith(("GIT_CONFIG_KEY_", "GIT_CONFIG_VALUE_"))
-    }
-
-
-def _ceilings(environ: Mapping[str, str], worktree: Path) -> dict[str, str]:
-    """Return the variable that keeps a task's git from repositories around its worktree.
-
-    A pool may be in a directory of the user's checkout that git ignores, or in its `.git`. Without a `.git` of
-    its own, as after `rm -rf .git`, or one directory up, git would use the user's. After an empty entry it
-    resolves no links (https://git-scm.com/docs/git#Documentation/git.txt-GITCEILINGDIRECTORIES).
-    """
-    users = environ.get("GIT_CEILING_DIRECTORIES", "")
-    around = os.pathsep.join(str(parent) for parent in worktree.parents)
-    return {"GIT_CEILING_DIRECTORIES": f"{users}{os.pathsep}{os.pathsep}{around}"}
-
-
 class _Processes:
     """Processes of one task. All methods but `stop` block, and are called by one thread at a time."""
 
-    def __init__(self, job: Job, directory: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, job: Job, worktree: Worktree, environment: Mapping[str, str], sandbox: Sandbox | None
+    ) -> None:
         self.deadline = Deadline(job.timeout)
         self.round = job.first_round
         self._job = job
-        self._directory = directory
+        self._directory = worktree.path
+        self._worktree = worktree
+        self._sandbox = sandbox
+        self._room: Room | None = None
         self._mark = ProcessMark({JOB_VARIABLE: os.urandom(16).hex()})
         self._environment = environment
         self._resources = ExitStack()
@@ -198,10 +158,11 @@ class _Processes:
         self._has_scratch = False
 
     def open(self) -> None:
-        """Open the log and the pipes.
+        """Open the log, the pipes and the sandbox.
 
         Raises:
             RunnerError: They cannot be opened.
+            SandboxError: The sandbox cannot be made.
         """
         with ExitStack() as resources:
             log = TaskLog(self._job.log, self._job.secrets, self._job.log_limit, self._job.format)
@@ -215,6 +176,8 @@ class _Processes:
             self._selector = resources.enter_context(selectors.PollSelector())
             self._selector.register(self._output, selectors.EVENT_READ)
             self._selector.register(self._wake, selectors.EVENT_READ)
+            if self._sandbox:
+                self._room = resources.enter_context(self._sandbox.room(self._job, self._worktree, self._mark))
             self._resources = resources.pop_all()
 
     def stop(self) -> None:
@@ -246,14 +209,18 @@ class _Processes:
                 argv = self._arguments(step)
             except OSError as error:
                 return replace(result, error=f"its prompt could not be written: {error.strerror}")
+            environment, room = {**self._environment, ROUND_VARIABLE: str(self.round)}, self._room
             try:
+                if room:
+                    require_program(argv, self._directory, environment.get("PATH", os.defpath))
                 group = Group(
-                    argv,
+                    room.command(argv) if room else argv,
                     directory=self._directory,
-                    environment={**self._environment, ROUND_VARIABLE: str(self.round)},
+                    environment=room.environment(environment) if room else environment,
                     stdin=stdin,
                     output=self._input.fileno(),
                     mark=self._mark,
+                    descriptors=room.descriptors if room else (),
                 )
             except (OSError, ValueError) as error:
                 path = self._environment.get("PATH", os.defpath)
@@ -319,7 +286,10 @@ class _Processes:
         self._terminate(lambda: {group.id: group.signal for group in self._groups if group.is_alive()})
 
     def _terminate_escaped(self) -> None:
-        """Terminate the task's escaped processes."""
+        """Terminate the task's escaped processes; in a sandbox, all of them are killed."""
+        if self._room:
+            self._room.end_processes()
+            return
         self._terminate(
             lambda: {
                 process.pid: partial(signal_escaped_process, process)
@@ -334,7 +304,7 @@ class _Processes:
             self._terminate_groups()
         self._drain()
         self._input.close()
-        if self._is_output_open() or may_have_escaped(self._mark, self._groups[0].id):
+        if self._is_output_open() or (self._room is None and may_have_escaped(self._mark, self._groups[0].id)):
             self._terminate_escaped()
             self._drain()
 

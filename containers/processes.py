@@ -57,6 +57,7 @@ class Group:
         stdin: IO[bytes] | None,
         output: int,
         mark: ProcessMark,
+        descriptors: Sequence[int] = (),
     ) -> None:
         if not argv:
             raise ValueError("there is no command")
@@ -69,6 +70,7 @@ class Group:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
+                pass_fds=descriptors,
             )
         self._code: int | None = None
         self.id = self._leader.pid
@@ -117,6 +119,24 @@ class Group:
         if self.descriptor is not None:
             os.close(self.descriptor)
             self.descriptor = None
+
+
+def require_program(argv: Sequence[str], directory: Path, path: str) -> None:
+    """Check that a program exists which another one is to start, which would not say so in the same way.
+
+    Args:
+        argv: The argument vector.
+        directory: Its working directory.
+        path: Directories to search for programs, in the form of PATH.
+
+    Raises:
+        OSError: It is missing, or is not executable.
+    """
+    program = argv[0]
+    if shutil.which(str(directory / program) if "/" in program else program, path=path):
+        return
+    number = errno.EACCES if "/" in program and (directory / program).exists() else errno.ENOENT
+    raise OSError(number, os.strerror(number))
 
 
 def describe_start_failure(

@@ -55,7 +55,8 @@ class Job:
     containers: their base image, and the set-up commands that all containers of the same agent share.
     `is_teardown` says that the steps run after those of the same task, where these ended, that they are all of
     one round, and that their changes do not leave a container. `is_check` says this of steps that only look.
-    `format` is that of its agent's output. `haste` says when it has to end without its grace period.
+    `agent` is the name of its agent, `format` that of the agent's output. `haste` says when it has to end
+    without its grace period.
     """
 
     run: str
@@ -76,6 +77,7 @@ class Job:
     attempt: int = 1
     is_teardown: bool = False
     is_check: bool = False
+    agent: str | None = None
     format: str | None = None
     haste: Haste = field(default_factory=Haste, compare=False)
 

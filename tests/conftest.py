@@ -10,6 +10,7 @@ import browsers
 import engine_access
 import postgres as postgres_server
 import pytest
+import sandboxes
 from blockbuster import blockbuster_ctx
 from repositories import Clone, Content, User
 from repositories import make_repository as make
@@ -20,6 +21,7 @@ NEEDS = {
     "browser": browsers.NONE,
     "Git LFS": "git-lfs is not installed",
     "agent": agent_cases.NONE,
+    "sandbox": sandboxes.NONE,
 }
 """Programs that some tests need, with the prefix of the reasons of the tests that were skipped."""
 

@@ -12,6 +12,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from containers.dagger_engine.engines import EngineAddress
+from containers.sandbox.policy import Network, SandboxMode
 from containers.worktrees.ports import HIGHEST_PORT
 from tasks.conflicts import OnConflict, Serialize
 from tasks.dialects.dialect import NAMES, Order, UnitKind
@@ -100,6 +101,20 @@ def _choice(kind: type[_Choice], value: object) -> _Choice:
 def parse_mode(value: object) -> Mode:
     """Return a mode by its name."""
     return _choice(Mode, value)
+
+
+def parse_sandbox(value: object) -> SandboxMode:
+    """Return when tasks run in a sandbox, by its name; TOML's `true` and `false` are `on` and `off`."""
+    return _choice(SandboxMode, _on_or_off(value))
+
+
+def parse_network(value: object) -> Network:
+    """Return what of the network a sandbox reaches, by its name; a truth value as for `parse_sandbox`."""
+    return _choice(Network, _on_or_off(value))
+
+
+def _on_or_off(value: object) -> object:
+    return ("on" if value else "off") if isinstance(value, bool) else value
 
 
 def parse_dialect(value: object) -> str:

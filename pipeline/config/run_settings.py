@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from containers.sandbox.policy import Network, SandboxMode
 from pipeline.config import converters as to
 from pipeline.config import defaults
 from pipeline.config.agent_converters import parse_prices
@@ -160,6 +161,30 @@ class RunSettings:
         "`[prices.AGENT]` says what a million tokens cost, for an agent that reports tokens and no cost.",
         note="`input`, `output` and `cached`, in US dollars",
         in_environment=False,
+    )
+    sandbox: SandboxMode = setting(
+        SandboxMode.AUTO,
+        to.parse_sandbox,
+        "Run tasks of this machine in a sandbox: `on`, `off`, or `auto`, where it works.",
+        note="see docs/sandbox.md",
+        trust=NeedsTrust.WEAKER,
+        option=Option(),
+        api=ApiField(),
+    )
+    sandbox_network: Network = setting(
+        Network.ON,
+        to.parse_network,
+        "What a task in the sandbox reaches of the network: `on` for all of it, or `off`.",
+        trust=NeedsTrust.WEAKER,
+        option=Option(),
+        api=ApiField(),
+    )
+    sandbox_write: tuple[str, ...] = setting(
+        (),
+        to.parse_list,
+        "Path that tasks in the sandbox change for good, such as `~/.cache/pip`.",
+        trust=NeedsTrust.ALWAYS,
+        option=Option("PATH"),
     )
     grace: float = setting(
         5.0, to.parse_seconds, "Time between TERM and KILL when a task is ended.", default_text="5s"

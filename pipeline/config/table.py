@@ -24,6 +24,8 @@ class NeedsTrust(StrEnum):
     """If it is a path outside of the checkout."""
     CONTAINED = "contained"
     """If a task runs in a container, which has nothing else of the user's."""
+    WEAKER = "weaker"
+    """If it gives tasks more than the user's own setting."""
     UNCONTAINED = "uncontained"
     """If the user's own file says that tasks run in containers, and this says otherwise."""
 

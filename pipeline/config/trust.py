@@ -16,6 +16,7 @@ from typing import Any
 
 from containers.agents.builtin import BUILT_IN
 from containers.filesystem import write_file
+from containers.sandbox.policy import Network, SandboxMode
 from pipeline.config.settings import SETTINGS, Settings
 from pipeline.config.sources import ConfigError, Sources
 from pipeline.config.table import NeedsTrust, Setting
@@ -78,9 +79,11 @@ def needed_grants(
             continue
         if item.trust is NeedsTrust.UNCONTAINED and sources.own.get(name) is not Mode.DAGGER:
             continue
+        if item.trust is NeedsTrust.WEAKER and not _is_weaker(sources.file.get(name), own_value(sources, name)):
+            continue
         for value, where in ((sources.file.get(name), str(sources.path)), (from_plan.get(name), plan_path)):
             if value and _reaches_out(item, value, known, root):
-                own = sources.own.get(name, getattr(Settings(), name))
+                own = own_value(sources, name)
                 grants += [Grant(key, _as_json(asked), where) for key, asked in _asked(item, value, own)]
     if sources.own.get("mode") is Mode.DAGGER and "mode" not in sources.forced:
         grants += [
@@ -89,6 +92,18 @@ def needed_grants(
             if batch.mode not in {Mode.DAGGER, None}
         ]
     return tuple(grants)
+
+
+def own_value(sources: Sources, name: str) -> object:
+    """Return the value of a setting in the user's own file, or its default."""
+    return sources.own.get(name, getattr(Settings(), name))
+
+
+def _is_weaker(value: object, own: object) -> bool:
+    """Whether a value gives tasks more than another."""
+    if isinstance(value, SandboxMode) and isinstance(own, SandboxMode):
+        return value.strength < own.strength
+    return isinstance(value, Network) and isinstance(own, Network) and value.strength < own.strength
 
 
 def _reaches_out(item: Setting, value: object, known_agents: Collection[str], root: Path) -> bool:

@@ -184,6 +184,7 @@ class RunContext:
             image=spec.image,
             layers=spec.layers,
             start=start,
+            agent=spec.agent.name if spec.agent else None,
             format=spec.agent.format if spec.agent else None,
             attempt=self.attempt_number(spec.id),
             haste=self.haste,

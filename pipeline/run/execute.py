@@ -24,6 +24,9 @@ from containers.dagger_engine.engines import EngineAddress, Engines
 from containers.dagger_engine.images import Resolver, digest_of
 from containers.local import LocalRunner
 from containers.runner import Haste, Runner
+from containers.sandbox.policy import SandboxMode
+from containers.sandbox.room import SandboxError
+from containers.sandbox.sandbox import Sandbox
 from containers.worktrees.pool import Pool
 from containers.worktrees.ports import Ports
 from pipeline.broadcast import Listener
@@ -32,6 +35,7 @@ from pipeline.run.agent_limits import AgentLimits
 from pipeline.run.budget import Budget
 from pipeline.run.call.plan_file import CallError
 from pipeline.run.call.prepare import Prepared, new_run
+from pipeline.run.call.sandbox import prepare_sandbox
 from pipeline.run.call.task_spec import BatchSpec, images_of, pin_images
 from pipeline.run.context import ResumeState, RunContext
 from pipeline.run.control import Control, lease_seconds
@@ -245,7 +249,7 @@ class HostRunners:
             EngineError: The plan needs containers, and no engine is available.
         """
         settings = prepared.settings
-        local = LocalRunner(prepared.call.environ)
+        local = LocalRunner(prepared.call.environ, await _sandbox(prepared, listener))
         runners: dict[Mode, Runner] = {Mode.LOCAL: local, Mode.PARALLEL: local}
         if all(batch.mode is not Mode.DAGGER for batch in prepared.batches if batch.tasks):
             yield runners
@@ -259,6 +263,25 @@ class HostRunners:
         )
         async with engines:
             yield {**runners, Mode.DAGGER: engines}
+
+
+async def _sandbox(prepared: Prepared, listener: Listener) -> Sandbox | None:
+    """Return the sandbox of the tasks that run on this machine; where there is none, a notice says why.
+
+    Raises:
+        SandboxError: The sandbox is on, and cannot be had.
+    """
+    settings = prepared.settings
+    on_this_machine = any(batch.mode is not Mode.DAGGER for batch in prepared.batches if batch.tasks)
+    if settings.sandbox is SandboxMode.OFF or not on_this_machine:
+        return None
+    found = await to_thread.run_sync(prepare_sandbox, prepared)
+    if isinstance(found, Sandbox):
+        return found
+    if settings.sandbox is SandboxMode.ON:
+        raise SandboxError(f"the sandbox is on, and cannot be had: {found}; or set sandbox to auto")
+    listener.notify(Notice(message=f"tasks run without a sandbox, with your rights: {found}", level="warning"))
+    return None
 
 
 def container_config(prepared: Prepared) -> ContainerConfig:

@@ -12,7 +12,8 @@ from time import perf_counter
 import anyio
 import pytest
 
-from containers.local import LOCATIONS, LocalRunner
+from containers.local import LocalRunner
+from containers.local_environment import LOCATIONS
 from containers.runner import Job
 from containers.worktrees.worktree import Worktree
 from tasks.model import Step, StepKind, StepResult

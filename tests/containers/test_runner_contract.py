@@ -8,16 +8,28 @@ from pathlib import Path
 import anyio
 import pytest
 from runner_contract import HEARTBEAT, Contract, Place, Recorder
+from sandboxes import require_sandbox
 
 from containers.local import LocalRunner
+from containers.sandbox.policy import Policy
+from containers.sandbox.sandbox import Sandbox
 from containers.worktrees.worktree import Worktree
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("blockbuster")]
 
 
-@pytest.fixture
-def place(user_environ: Mapping[str, str], bare_worktree: Worktree, tmp_path: Path) -> Place:
-    return Place(LocalRunner(user_environ), bare_worktree, tmp_path / "run")
+@pytest.fixture(params=["with all rights", "in the sandbox"])
+def place(
+    request: pytest.FixtureRequest, user_environ: Mapping[str, str], bare_worktree: Worktree, tmp_path: Path
+) -> Place:
+    sandbox = _sandbox(tmp_path, Path(user_environ["HOME"])) if request.param == "in the sandbox" else None
+    return Place(LocalRunner(user_environ, sandbox), bare_worktree, tmp_path / "run")
+
+
+def _sandbox(directory: Path, home: Path) -> Sandbox:
+    program, common = require_sandbox(), directory / "checkout" / ".git"
+    (common / "objects").mkdir(parents=True)
+    return Sandbox(program, Policy(), common.parent, common, home)
 
 
 class TestProcesses(Contract):

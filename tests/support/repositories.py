@@ -36,6 +36,7 @@ class User:
                 "GIT_CONFIG_NOSYSTEM": "1",
                 "GIT_CONFIG_GLOBAL": str(config),
                 "GIT_TERMINAL_PROMPT": "0",
+                "PATCHYARD_SANDBOX": "off",  # its own tests switch it on
             },
         )
 

@@ -1,0 +1,87 @@
+"""Find bubblewrap, and find out by one try whether it works here."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from containers.process_marks import ProcessMark
+from containers.sandbox.policy import Policy
+from containers.sandbox.room import Room, SandboxError
+
+INSTALL = "install bubblewrap (Debian, Ubuntu, Fedora: the package `bubblewrap`)"
+_APPARMOR = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
+"""https://ubuntu.com/blog/ubuntu-23-10-restricted-unprivileged-user-namespaces"""
+_LIMITS = (
+    (Path("/proc/sys/kernel/unprivileged_userns_clone"), "kernel.unprivileged_userns_clone = 1"),
+    (Path("/proc/sys/user/max_user_namespaces"), "user.max_user_namespaces = 10000"),
+)
+_MOUNTS = ("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc")
+_TRIAL = 10.0
+"""Seconds for the try."""
+
+
+@dataclass(frozen=True, slots=True)
+class Availability:
+    """The path of bubblewrap, or why there is no sandbox here: a clause, and what to do."""
+
+    program: str | None
+    reason: str = ""
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        """Return it for people."""
+        return f"bubblewrap at {self.program}" if self.program else f"{self.reason}; {self.remedy}"
+
+
+def find_sandbox(environ: Mapping[str, str], system: str = os.uname().sysname) -> Availability:
+    """Return whether tasks of this machine can run in a sandbox. Blocking.
+
+    Args:
+        environ: The user's environment, whose PATH has bubblewrap.
+        system: The name of the operating system.
+    """
+    if system != "Linux":
+        return Availability(None, f"there is no sandbox for {system} yet", "run tasks with --mode dagger")
+    program = shutil.which("bwrap", path=environ.get("PATH", os.defpath))
+    if program is None:
+        return Availability(None, "bubblewrap (`bwrap`) is not on PATH", INSTALL)
+    try:
+        with Room(program, Policy(), _MOUNTS, ProcessMark({})) as room:
+            command = room.command(["true"])
+            inherited = room.descriptors
+            done = subprocess.run(command, pass_fds=inherited, capture_output=True, timeout=_TRIAL, check=False)
+        reason = "" if done.returncode == 0 else done.stderr.decode(errors="replace").strip()
+        if done.returncode == 0:
+            return Availability(program)
+    except SandboxError as error:
+        reason = str(error)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        reason = f"bubblewrap cannot be tried: {error}"
+    return Availability(None, _first_line(reason), _remedy())
+
+
+def _first_line(text: str) -> str:
+    return text.splitlines()[0] if text else "bubblewrap does not work here"
+
+
+def _remedy() -> str:
+    """Return what to do where the system refuses user namespaces."""
+    if _value(_APPARMOR) == "1":
+        return (
+            "AppArmor restricts user namespaces here: allow them for bubblewrap with a profile in "
+            "/etc/apparmor.d, or set the sysctl kernel.apparmor_restrict_unprivileged_userns = 0"
+        )
+    for path, setting in _LIMITS:
+        if _value(path) == "0":
+            return f"the system refuses user namespaces: set the sysctl {setting}"
+    return "user namespaces may be refused, as in a container without privileges; use --mode dagger there"
+
+
+def _value(path: Path) -> str | None:
+    with suppress(OSError):
+        return path.read_text().strip()
+    return None

@@ -1,0 +1,140 @@
+"""What a task in the sandbox sees, writes and reaches: data, without looking at the system."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from types import MappingProxyType
+
+
+class SandboxMode(StrEnum):
+    """Whether tasks run in the sandbox."""
+
+    AUTO = "auto"
+    """Where it works."""
+    ON = "on"
+    OFF = "off"
+
+    @property
+    def strength(self) -> int:
+        """How much it asks for, from 0; a plan may only ask for more than its user."""
+        return (SandboxMode.OFF, SandboxMode.AUTO, SandboxMode.ON).index(self)
+
+
+class Network(StrEnum):
+    """What of the network a task reaches."""
+
+    ON = "on"
+    OFF = "off"
+    """Its own loopback interface."""
+
+    @property
+    def strength(self) -> int:
+        """How much it takes from a task, from 0."""
+        return (Network.ON, Network.OFF).index(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the user permits every task of a run.
+
+    `write` are directories and files of the home directory, or absolute ones, that tasks change for good.
+    """
+
+    network: Network = Network.ON
+    write: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AgentHome:
+    """What an agent has in the user's home directory, as relative paths.
+
+    `config` is copied into the home directory of each task. `login` are the files that the agent changes when
+    it renews its log-in: they are copied as well, and back when they changed.
+    """
+
+    config: tuple[str, ...] = ()
+    login: tuple[str, ...] = ()
+
+
+AGENT_HOMES: Mapping[str, AgentHome] = MappingProxyType(
+    {
+        "claude": AgentHome((".claude.json", ".claude"), (".claude/.credentials.json",)),
+        "codex": AgentHome((".codex",), (".codex/auth.json",)),
+        "gemini": AgentHome((".gemini",), (".gemini/oauth_creds.json", ".gemini/google_accounts.json")),
+        "opencode": AgentHome(
+            (".config/opencode", ".local/share/opencode"), (".local/share/opencode/auth.json",)
+        ),
+        "aider": AgentHome(
+            (".aider.conf.yml", ".aider.model.settings.yml", ".aider"), (".aider/oauth-keys.env",)
+        ),
+        "mini": AgentHome((".config/mini-swe-agent",)),
+    }
+)
+"""What the built-in agents have, from their documentation."""
+
+LEFT_OUT_OF_COPIES = frozenset(
+    {".claude/projects", ".claude/todos", ".claude/shell-snapshots", ".claude/file-history", ".claude/debug"}
+    | {".codex/sessions", ".codex/log", ".gemini/tmp", ".local/share/opencode/storage"}
+    | {".local/share/opencode/snapshot", ".local/share/opencode/log", ".claude/history.jsonl"}
+    | {".codex/history.jsonl"}
+)
+"""What agents keep of other work: large, and not for a task."""
+
+SECRET = frozenset(
+    {
+        ".aws", ".azure", ".boto", ".cargo/credentials", ".cargo/credentials.toml", ".config/Bitwarden",
+        ".config/Bitwarden CLI", ".config/BraveSoftware", ".config/chromium", ".config/doctl",
+        ".config/fly", ".config/gcloud", ".config/gh", ".config/git/credentials", ".config/glab-cli",
+        ".config/google-chrome", ".config/gopass", ".config/heroku", ".config/hub", ".config/hcloud",
+        ".config/keepassxc", ".config/microsoft-edge", ".config/op", ".config/pulse", ".config/rclone",
+        ".config/sops", ".config/patchyard", ".config/Signal", ".config/Slack", ".config/vivaldi",
+        ".docker", ".dbus", ".fly", ".gem/credentials", ".git-credential-cache", ".git-credentials",
+        ".gnupg", ".ICEauthority", ".kube", ".local/share/keyrings", ".local/share/kwalletd",
+        ".local/share/gopass", ".local/share/patchyard", ".local/state/patchyard", ".mozilla",
+        ".my.cnf", ".netrc", ".npmrc", ".oci", ".password-store", ".pgpass", ".pki", ".pulumi",
+        ".pypirc", ".s3cfg", ".ssh", ".terraform.d", ".terraformrc", ".thunderbird", ".vault-token",
+        ".wrangler", ".Xauthority", ".yarnrc.yml", "snap", ".var",
+    }
+)  # fmt: skip
+"""Keys, tokens, log-ins, profiles of browsers and keyrings in a home directory."""
+
+HISTORIES = frozenset(
+    {
+        ".bash_history",
+        ".zsh_history",
+        ".python_history",
+        ".psql_history",
+        ".mysql_history",
+        ".node_repl_history",
+    }
+    | {".lesshst", ".viminfo", ".sqlite_history", ".rediscli_history", ".local/share/fish"}
+)
+"""What the user typed, which may have secrets."""
+
+CACHES = frozenset(
+    {
+        ".cache", ".npm", ".m2/repository", ".gradle/caches", ".gradle/daemon", ".cargo/registry",
+        ".cargo/git", "go/pkg", ".local/share/pnpm", ".bun/install/cache", ".yarn", ".nuget", ".ivy2",
+        ".sbt", ".composer", ".gem/specs", ".pnpm-store", ".node-gyp", ".electron", ".local/share/Trash",
+    }
+)  # fmt: skip
+"""Directories that tools fill again; each task has empty ones of its own."""
+
+WRITABLE = frozenset(
+    {".config", ".local", ".local/share", ".local/state", ".local/lib", ".m2", ".gradle", ".cargo", "go"}
+    | {".bun", ".gem"}
+)
+"""Directories in which tools create files: those are the task's own, what is there is read-only."""
+
+SOCKET_VARIABLES = frozenset(
+    {"DBUS_SESSION_BUS_ADDRESS", "DBUS_SYSTEM_BUS_ADDRESS", "DOCKER_HOST", "GPG_AGENT_INFO", "CONTAINER_HOST"}
+    | {"SSH_AGENT_PID", "SSH_AUTH_SOCK", "XAUTHORITY", "XDG_RUNTIME_DIR", "WAYLAND_DISPLAY", "DISPLAY"}
+    | {"SSH_ASKPASS", "GIT_ASKPASS", "VSCODE_GIT_IPC_HANDLE", "TMPDIR", "TMP", "TEMP"}
+)
+"""Variables that lead to sockets and programs of the user's session, or to another directory than `/tmp`."""
+
+
+def expand(path: str, home: Path) -> Path:
+    """Return the absolute path of a setting: `~` is the home directory, and relative paths start there."""
+    return home / path.removeprefix("~/") if path != "~" else home

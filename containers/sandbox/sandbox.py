@@ -1,0 +1,62 @@
+"""The sandbox of a run: what all its tasks have in common."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from containers.process_marks import ProcessMark
+from containers.runner import Job
+from containers.sandbox.mounts import Places
+from containers.sandbox.policy import Policy
+from containers.sandbox.room import Room, SandboxError, open_room
+from containers.temporary import held_directory, temporary_path
+from containers.worktrees.worktree import Worktree
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """Gives each task a sandbox of its own.
+
+    Args:
+        program: The path of bubblewrap.
+        policy: What the user permits.
+        checkout: The user's checkout.
+        common: The common git directory of the user's repository.
+        home: The user's home directory; `None` without one.
+        hidden: More that is not a task's, such as the directory of the database.
+    """
+
+    program: str
+    policy: Policy
+    checkout: Path
+    common: Path
+    home: Path | None
+    hidden: tuple[Path, ...] = ()
+
+    @contextmanager
+    def room(self, job: Job, worktree: Worktree, mark: ProcessMark) -> Iterator[Room]:
+        """Make the sandbox of a task; its processes and its files end with the context. Blocking.
+
+        Raises:
+            SandboxError: It cannot be made.
+        """
+        with ExitStack() as stack:
+            try:
+                path = temporary_path(job.scratch.parent, f"{job.task}-room")
+                directory = stack.enter_context(held_directory(path))
+            except OSError as error:
+                raise SandboxError(f"cannot create {error.filename}: {error.strerror}") from None
+            places = Places(
+                worktree=worktree.path,
+                worktrees=worktree.path.parent,
+                checkout=self.checkout,
+                common=self.common,
+                room=directory,
+                home=self.home,
+                readable=(job.scratch,),
+                write=self.policy.write,
+                hidden=self.hidden,
+                agent=job.agent,
+            )
+            yield stack.enter_context(open_room(self.program, self.policy, places, mark))

@@ -1,0 +1,65 @@
+"""A filter of system calls, in the form that bubblewrap takes: no input is put into a terminal's queue.
+
+With TIOCSTI, a process types into the terminal that it was started from, and so leaves the sandbox
+(https://nvd.nist.gov/vuln/detail/CVE-2017-5226); TIOCLINUX pastes into a console. Filters are explained in
+https://docs.kernel.org/userspace-api/seccomp_filter.html.
+"""
+
+import platform
+import struct
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+TIOCSTI, TIOCLINUX = 0x5412, 0x541C
+"""Requests of ioctl(2) that are refused (Linux: `asm-generic/ioctls.h`)."""
+_EPERM = 1
+_LOAD, _EQUAL, _RETURN = 0x20, 0x15, 0x06
+"""Instructions: load a word, jump if it is equal, return (Linux: `linux/bpf_common.h`)."""
+_NUMBER, _ARCHITECTURE, _SECOND_ARGUMENT = 0, 4, 24
+"""Offsets in `struct seccomp_data`; the lower half of the argument, on little-endian machines."""
+_ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
+
+
+class _Machine(NamedTuple):
+    audit: int
+    """Its number in `linux/audit.h`."""
+    ioctl: int
+
+
+MACHINES: Mapping[str, _Machine] = MappingProxyType(
+    {"x86_64": _Machine(0xC000003E, 16), "aarch64": _Machine(0xC00000B7, 29)}
+)
+_X32 = 0x40000000
+"""The bit of system calls of the x32 interface, which has numbers of its own for them."""
+
+
+def terminal_filter(machine: str | None = None) -> bytes | None:
+    """Return the filter; `None` for a machine whose numbers are not known.
+
+    Args:
+        machine: Its name as `uname -m` prints it; by default this one.
+    """
+    known = MACHINES.get(machine or platform.machine())
+    if known is None:
+        return None
+    program = [
+        _instruction(_LOAD, _ARCHITECTURE),
+        _instruction(_EQUAL, known.audit, 1, 0),
+        _instruction(_RETURN, _KILL),  # a 32-bit program would have other numbers
+        _instruction(_LOAD, _NUMBER),
+        _instruction(_EQUAL, known.ioctl, 2, 0),
+        _instruction(_EQUAL, known.ioctl | _X32, 1, 0),
+        _instruction(_RETURN, _ALLOW),
+        _instruction(_LOAD, _SECOND_ARGUMENT),
+        _instruction(_EQUAL, TIOCSTI, 2, 0),
+        _instruction(_EQUAL, TIOCLINUX, 1, 0),
+        _instruction(_RETURN, _ALLOW),
+        _instruction(_RETURN, _ERRNO | _EPERM),
+    ]
+    return b"".join(program)
+
+
+def _instruction(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
+    """Return a `struct sock_filter`; the jumps skip so many instructions."""
+    return struct.pack("=HBBI", code, if_true, if_false, value)

@@ -1,0 +1,32 @@
+"""The data of the sandbox."""
+
+from pathlib import Path
+
+import pytest
+
+from containers.sandbox.policy import Network, SandboxMode, expand
+from containers.sandbox.seccomp import MACHINES, terminal_filter
+
+
+@pytest.mark.parametrize("kind", [SandboxMode, Network])
+def test_every_member_has_a_strength_of_its_own(kind: type[SandboxMode] | type[Network]) -> None:
+    assert sorted(member.strength for member in kind) == list(range(len(kind)))
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [("~", "/h"), ("~/.npm", "/h/.npm"), (".cache/pip", "/h/.cache/pip"), ("/srv/x", "/srv/x")],
+)
+def test_paths_of_settings_start_at_home(path: str, expected: str) -> None:
+    assert expand(path, Path("/h")) == Path(expected)
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_a_filter_is_whole_instructions(machine: str) -> None:
+    program = terminal_filter(machine)
+    assert program
+    assert len(program) % 8 == 0
+
+
+def test_a_machine_with_unknown_numbers_has_no_filter() -> None:
+    assert terminal_filter("sparc") is None

@@ -1,0 +1,210 @@
+"""What a task in the sandbox sees, changes and reaches, with a real bubblewrap."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from project import Project
+from sandboxes import require_sandbox
+
+ON = {"PATCHYARD_SANDBOX": "on"}
+
+
+@pytest.fixture
+def sandboxed(project: Project) -> Project:
+    """A project whose tasks run in the sandbox."""
+    require_sandbox()
+    project.environ |= {"PATCHYARD_SANDBOX": "on"}
+    return project
+
+
+def _home(project: Project, files: Mapping[str, str]) -> Path:
+    home = Path(project.environ["HOME"])
+    for name, text in files.items():
+        path = home / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return home
+
+
+def _log(project: Project, script: str, *arguments: str, code: int = 0, **environ: str) -> str:
+    done = project.run(project.tasks({"1": script}), "--no-cache", *arguments, environ={**ON, **environ})
+    return project.log(done.expect(code).run, "1")
+
+
+HIDDEN = (
+    *(".ssh/id_ed25519", ".gnupg/private", ".netrc", ".config/gh/hosts.yml", ".aws/credentials", ".npmrc"),
+    *(".git-credentials", ".docker/config.json", ".config/google-chrome/Default/Cookies", ".bash_history"),
+    *(".claude/.credentials.json", ".codex/auth.json", ".local/share/keyrings/login", ".kube/config"),
+)
+
+
+def test_what_is_secret_in_the_home_directory_is_not_there(sandboxed: Project) -> None:
+    home = _home(sandboxed, dict.fromkeys(HIDDEN, "s3cr3t") | {".profile": "plain", ".config/tool/x": "plain"})
+    log = _log(sandboxed, "cd ~; cat .profile .config/tool/x; find . -type f | sort")
+    assert log.count("plain") == 2
+    assert not [name for name in HIDDEN if f"./{name}" in log]
+    assert (home / ".ssh/id_ed25519").read_text() == "s3cr3t"
+
+
+def test_only_its_worktree_can_be_changed(sandboxed: Project, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    home = _home(sandboxed, {".profile": "before"})
+    script = f"""
+        echo x > {outside}/f || echo outside is read-only
+        echo x > ~/.profile || echo profile is read-only
+        echo x > ~/new && echo x > ~/.config/new && echo x > /tmp/t && test ! -e {sandboxed.root}/README.md
+        ls -A {sandboxed.root.parent}/*-worktrees; echo x > made.txt
+    """
+    log = _log(sandboxed, script)
+    assert "outside is read-only" in log
+    assert "profile is read-only" in log
+    assert [line for line in log.splitlines() if line.startswith("wt-")] == ["wt-1"]
+    assert not list(outside.iterdir())
+    assert (home / ".profile").read_text() == "before"
+    assert not (home / "new").exists()
+    assert sandboxed.show("patchyard/demo/1:made.txt") == "x"
+
+
+def test_git_works_and_the_user_s_repository_is_not_seen(sandboxed: Project) -> None:
+    script = """
+        git log --oneline; echo a >> README.md; git stash -q; git stash pop -q; git commit -qam inside
+        git checkout -qb other; git status --short; git fsck --no-dangling 2>&1 | grep -i missing || true
+    """
+    before = sandboxed.branches()
+    log = _log(sandboxed, script)
+    assert "missing" not in log
+    assert set(sandboxed.branches()) == {*before, "patchyard/demo/1"}
+
+
+def test_steps_of_a_task_share_processes_and_files(sandboxed: Project) -> None:
+    setup = "[worktree]\nsetup = ['sleep 300 & echo $! > /tmp/pid; touch ~/made']\n"
+    sandboxed.configure(setup)
+    log = _log(sandboxed, "kill -0 $(cat /tmp/pid) && test -e ~/made && echo shared")
+    assert "shared" in log
+
+
+def test_no_other_process_is_seen_and_none_is_left(sandboxed: Project) -> None:
+    mark = f"{os.getpid()}.{time.monotonic_ns() % 10**6}"
+    script = f"""
+        (setsid sleep 300{mark} &)
+        echo "processes: $(ps -e -o pid= | wc -l)"
+        cat /proc/*/root{sandboxed.root}/README.md || echo no way out
+    """
+    log = _log(sandboxed, script)
+    assert "no way out" in log
+    (count,) = [line for line in log.splitlines() if line.startswith("processes: ")]
+    assert int(count.split()[1]) < 12
+    assert not _running(f"sleep 300{mark}")
+
+
+def test_nothing_is_left_after_the_program_was_killed(sandboxed: Project) -> None:
+    mark = f"{os.getpid()}.{time.monotonic_ns() % 10**6}"
+    plan = sandboxed.tasks({"1": f"(setsid sleep 300{mark} &) ; sleep 301{mark}"})
+    with sandboxed.start("run", plan, environ=ON) as run:
+        _wait(lambda: _running(f"sleep 301{mark}"))
+        os.killpg(run.process.pid, signal.SIGKILL)
+        run.process.wait()
+        _wait(lambda: not _running(f"sleep 30.{mark}"))
+    sandboxed.call("clean").expect()
+    assert not list(sandboxed.state.rglob("*-room*"))
+
+
+def test_a_timeout_ends_everything(sandboxed: Project) -> None:
+    mark = f"{os.getpid()}.{time.monotonic_ns() % 10**6}"
+    script = f"(setsid sleep 300{mark} &) ; sleep 302{mark}"
+    done = sandboxed.run(sandboxed.tasks({"1": script}), environ={**ON, "PATCHYARD_TIMEOUT": "1s"})
+    assert done.expect(1).statuses == {"1": "timed_out"}
+    assert not _running(f"sleep 30.{mark}")
+
+
+def test_without_a_network_only_loopback_answers(sandboxed: Project) -> None:
+    script = "python3 -c 'import socket; print([name for _, name in socket.if_nameindex()])'"
+    assert "['lo']" in _log(sandboxed, script, "--sandbox-network", "off")
+
+
+def test_sockets_of_the_session_are_not_reached(sandboxed: Project) -> None:
+    log = _log(
+        sandboxed, "env; ls -A /run", SSH_AUTH_SOCK="/run/x", DBUS_SESSION_BUS_ADDRESS="unix:path=/run/y"
+    )
+    assert "SSH_AUTH_SOCK" not in log
+    assert "DBUS_SESSION" not in log
+
+
+def test_a_path_that_the_user_opens_is_changed_for_good(sandboxed: Project) -> None:
+    home = _home(sandboxed, {".npm/x": ""})
+    _log(sandboxed, "echo kept > ~/.npm/y", "--sandbox-write", "~/.npm")
+    assert (home / ".npm/y").read_text() == "kept\n"
+
+
+def test_no_input_is_put_into_a_terminal(sandboxed: Project) -> None:
+    script = """python3 -c '
+import fcntl
+try: fcntl.ioctl(0, 0x5412, b"x")
+except OSError as error: print("errno", error.errno)'"""
+    assert "errno 1" in _log(sandboxed, script)
+
+
+def test_an_agent_has_its_own_log_in_and_renews_it(sandboxed: Project) -> None:
+    home = _home(
+        sandboxed, {".claude/.credentials.json": "old", ".claude/projects/p": "x", ".codex/auth.json": "other"}
+    )
+    command = "cat ~/.claude/.credentials.json; ls -A ~ ~/.claude; echo renewed > ~/.claude/.credentials.json"
+    sandboxed.configure(f"agent = 'claude'\nrepairs = 0\n[agents.claude]\ncommand = '''{command}'''\n")
+    done = sandboxed.run(sandboxed.tasks({"1": ""}), "--trust", environ=ON)
+    log = sandboxed.log(done.expect().run, "1")
+    assert "old" in log
+    assert ".codex" not in log
+    assert "projects" not in log
+    assert (home / ".claude/.credentials.json").read_text() == "renewed\n"
+
+
+def test_where_there_is_none_on_refuses_and_auto_says_so(project: Project, tmp_path: Path) -> None:
+    path = _path_without_bubblewrap(tmp_path)
+    plan = project.tasks({"1": "true"})
+    done = project.run(plan, environ={**ON, "PATH": path})
+    assert done.code != 0
+    assert "install bubblewrap" in done.err
+    done = project.run(plan, "--sandbox", "auto", environ={"PATH": path}).expect()
+    notices = [event["message"] for event in done.events("notice")]
+    assert len([message for message in notices if "without a sandbox" in message]) == 1
+
+
+@pytest.mark.parametrize("setting", ["sandbox = 'off'", "sandbox_write = ['~']"])
+def test_a_repository_cannot_open_it(project: Project, setting: str) -> None:
+    project.configure(setting, trusted=False)
+    del project.environ["PATCHYARD_SANDBOX"]
+    done = project.run(project.tasks({"1": "true"}))
+    assert done.code == 2
+    assert "sandbox" in done.err
+
+
+def _path_without_bubblewrap(directory: Path) -> str:
+    """Return a PATH with everything but bubblewrap."""
+    programs = directory / "programs"
+    programs.mkdir()
+    for folder in reversed(os.environ["PATH"].split(":")):
+        for program in Path(folder).iterdir() if Path(folder).is_dir() else ():
+            link = programs / program.name
+            link.unlink(missing_ok=True)
+            if program.name != "bwrap":
+                link.symlink_to(program)
+    return str(programs)
+
+
+def _running(pattern: str) -> list[str]:
+    done = subprocess.run(["pgrep", "-f", f"^{pattern}"], capture_output=True, text=True, check=False)
+    return done.stdout.split()
+
+
+def _wait(until: object, seconds: float = 30) -> None:
+    assert callable(until)
+    end = time.monotonic() + seconds
+    while not until():
+        assert time.monotonic() < end, "it took too long"
+        time.sleep(0.05)
