@@ -25,7 +25,7 @@ from pipeline.events import (
 )
 from pipeline.verdict.model import Kind, Verdict, conflict_words, late_tasks
 from pipeline.verdict.reason import failing_line
-from pipeline.verdict.words import label, lines_words, text_lines
+from pipeline.verdict.words import label, lines_words, text_lines, without_words
 from tasks.model import Outcome, RunStatus, Status
 from tasks.text import dollars, first_line, plural, printable
 
@@ -238,7 +238,9 @@ def _result(verdict: Verdict, outcome: Outcome) -> str:
     request = verdict.links.get(outcome.task)
     where = request.url if request else outcome.branch or first_line(outcome.error or "")
     conflict = late_tasks(verdict.conflicts).get(outcome.task)
-    return f"{where}: {conflict_words(conflict)}" if conflict else where
+    if conflict:
+        return f"{where}: {conflict_words(conflict)}"
+    return ", ".join(filter(None, (where, without_words(verdict, outcome.task))))
 
 
 def summary(finished: RunFinished) -> "RenderableType":

@@ -4,7 +4,7 @@ The fields of an event in JSON are a public interface, documented in docs/output
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
@@ -205,8 +205,8 @@ class RunFinished(Event):
 
     `usage` is what all calls of its agents used, also those of attempts that failed, and `groups` those of each
     batch or group. `conflicts` are those between its patches, `requests` its pull requests, `unpublished` the
-    tasks whose changes are not in one, `left_out` those that the plan asks not to run, and `publishes` says
-    whether it was to be published.
+    tasks whose changes are not in one, `left_out` those that the plan asks not to run, `without` those of
+    conflicting patches that a task was built without, and `publishes` says whether it was to be published.
     """
 
     run: str
@@ -221,6 +221,7 @@ class RunFinished(Event):
     requests: tuple[PullRequest, ...] = ()
     unpublished: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+    without: Mapping[str, Sequence[str]] = field(default_factory=dict)
     publishes: bool = False
 
     @property
@@ -234,6 +235,7 @@ class RunFinished(Event):
             requests=self.requests,
             unpublished=self.unpublished,
             left_out=self.left_out,
+            without=self.without,
             seconds=self.seconds,
             speedup=self.speedup,
             efficiency=self.efficiency,

@@ -30,7 +30,8 @@ from pipeline.publish.service import Target, publish_run, target_for_call
 from pipeline.report.exporter import export_run
 from pipeline.run.call.prepare import Call, Prepared, left_out_warning, prepare
 from pipeline.run.execute import execute, recorder_for
-from pipeline.store.records import new_run_id
+from pipeline.run.stored.verdicts import with_stored_facts
+from pipeline.store.records import Run, new_run_id
 from pipeline.store.run_options import Selection
 from pipeline.store.store import Store
 from tasks.dialects.wording import named, nothing_left, nothing_to_start
@@ -134,6 +135,7 @@ class Invocation:
                 failures = 0
                 if target is not None:
                     failures = await to_thread.run_sync(_publish, opener, finished.run, target, listener)
+                finished = await to_thread.run_sync(_with_stored_facts, opener, recorder.run, finished)
             warnings = (*map(str, prepared.warnings), left_out_warning(prepared))
             return RunResult(prepared, finished, failures, (*filter(None, warnings), *messages.lines))
 
@@ -269,6 +271,12 @@ def _publish(opener: Callable[[], Store], run: str, target: Target, listener: Li
     """Publish a stored run, and return how many of its tasks could not be published. Blocking."""
     with opener() as store:
         return publish_run(store, run, target, listener)
+
+
+def _with_stored_facts(opener: Callable[[], Store], run: Run, finished: RunFinished) -> RunFinished:
+    """Return the end of a run with its pull requests. Blocking."""
+    with opener() as store:
+        return with_stored_facts(store, run, finished, publishes=run.settings.publish)
 
 
 def _export(result: RunResult, directory: Path) -> None:

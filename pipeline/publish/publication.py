@@ -29,6 +29,20 @@ class PublishedDependency:
 
 
 @dataclass(frozen=True, slots=True)
+class PublishedConflict:
+    """Tasks whose changes conflict with those of a publication, and the files in which.
+
+    If it is not `own`, it is a conflict of what the publication builds on: the changes of `others` are left out
+    of that, since they conflict with those of `kept`.
+    """
+
+    others: tuple[PublishedDependency, ...]
+    files: tuple[str, ...]
+    is_own: bool = True
+    kept: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Publication:
     """A task's change to publish, or those of several tasks; it contains no secret.
 
@@ -37,7 +51,7 @@ class Publication:
     base is no longer needed. `reviewers` are user names, or `organization/team`. `plan` is the plan's title.
     `run_base` is the commit that the run started from; without it, the submodules were checked before.
     If several tasks share it, `task` is their part of the branch's name, such as `plan`, `tasks` are their ids,
-    and `commits` those of their own branches.
+    and `commits` those of their own branches. `conflicts` are named in its text.
     """
 
     task: str
@@ -46,6 +60,7 @@ class Publication:
     body: str
     base: Branch | None = None
     builds_on: tuple[PublishedDependency, ...] = ()
+    conflicts: tuple[PublishedConflict, ...] = ()
     labels: tuple[str, ...] = ()
     reviewers: tuple[str, ...] = ()
     draft: bool = False

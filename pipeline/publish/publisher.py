@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
-from graphlib import TopologicalSorter
+from graphlib import CycleError, TopologicalSorter
 
 from containers.git.repository import Credential, GitError, Push, Remote
 from pipeline.forge.base import Forge, ForgeError, PullRequestDraft, RequestState, UnreachableError
@@ -21,7 +21,7 @@ from pipeline.publish.publication import (
     Publication,
     PublishedDependency,
 )
-from pipeline.publish.pull_request import with_links
+from pipeline.publish.pull_request import ConflictLine, with_conflicts, with_links
 from pipeline.publish.refusals import check_submodules, files_of, large_files, refused_files
 from tasks.model import PullRequest
 
@@ -224,10 +224,7 @@ class _Publisher:
     def open_requests(self) -> None:
         """Create or update the pull requests, dependencies first, so that a body can link to them."""
         open_tasks = {publication.task for publication in self._open()}
-        order = TopologicalSorter(
-            {task: [item.task for item in one.builds_on] for task, one in self._publications.items()}
-        )
-        for task in order.static_order():
+        for task in self._order():
             if task not in open_tasks:
                 continue
             publication = self._publications[task]
@@ -236,6 +233,18 @@ class _Publisher:
                 continue
             with self._errors_of(publication):
                 self._open_request(publication)
+
+    def _order(self) -> list[str]:
+        """Return the tasks in the order of their pull requests: each after those that it links to."""
+        below = {task: [item.task for item in one.builds_on] for task, one in self._publications.items()}
+        place, linked = {task: number for number, task in enumerate(below)}, dict[str, list[str]]()
+        for task, one in self._publications.items():
+            others = [item.task for conflict in one.conflicts for item in conflict.others]
+            linked[task] = below[task] + [name for name in others if place.get(name, place[task]) < place[task]]
+        try:
+            return [*TopologicalSorter(linked).static_order()]
+        except CycleError:  # a task was run again on top of a later one
+            return [*TopologicalSorter(below).static_order()]
 
     def _open(self) -> list[Publication]:
         return [
@@ -334,13 +343,25 @@ class _Publisher:
             branch=publication.branch.name,
             base=base,
             title=publication.title,
-            body=with_links(publication.body, links),
+            body=with_conflicts(with_links(publication.body, links), self._conflicts(publication)),
             labels=publication.labels,
             reviewers=publication.reviewers,
             draft=publication.draft,
             plan=publication.plan,
             pushed={one.name: one.commit for one in (publication.branch, publication.base) if one},
         )
+
+    def _conflicts(self, publication: Publication) -> list[ConflictLine]:
+        """Return what a pull request says of conflicts, with links to the others that are open."""
+        return [
+            ConflictLine(
+                {item.label: self._requests.get(item.task) or item.request for item in conflict.others},
+                conflict.files,
+                is_own=conflict.is_own,
+                kept=conflict.kept,
+            )
+            for conflict in publication.conflicts
+        ]
 
     def _close(self, request: PullRequest) -> None:
         self._requests[request.task] = request

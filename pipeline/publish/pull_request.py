@@ -144,6 +144,40 @@ def with_links(text: str, requests: Mapping[str, PullRequest]) -> str:
     return "Depends on\n\n" + "\n".join(lines) + f"\n\n{text}"
 
 
+@dataclass(frozen=True, slots=True)
+class ConflictLine:
+    """What a pull request says of a conflict: the others by label, with their pull requests if they are open.
+
+    If it is not `own`, it is one of what the pull request builds on, which has `kept` and not the others.
+    """
+
+    others: Mapping[str, PullRequest | None]
+    files: Sequence[str]
+    is_own: bool = True
+    kept: Sequence[str] = ()
+
+    def __str__(self) -> str:
+        """Return the line as Markdown."""
+        names = " and ".join(
+            f"[#{one.number}]({one.url}) ({what})" if one else what for what, one in self.others.items()
+        )
+        files = ", ".join(code_span(_plain(name)) for name in self.files[:MAX_LINKS])
+        files += f" and {len(self.files) - MAX_LINKS} more" if len(self.files) > MAX_LINKS else ""
+        if self.is_own:
+            return f"- It conflicts with {names} in {files}. Merge one, then solve the conflict in the other."
+        kept = " and ".join(f"task {task}" for task in self.kept)
+        return f"- It is built without {names}, which conflicts with {kept} in {files}."
+
+
+def with_conflicts(text: str, conflicts: Sequence[ConflictLine]) -> str:
+    """Return a body, preceded by the conflicts of the pull request, and of what it builds on."""
+    if not conflicts:
+        return text
+    lines = [*map(str, conflicts[:MAX_LINKS])]
+    lines += [f"- and {len(conflicts) - MAX_LINKS} more"] if len(conflicts) > MAX_LINKS else []
+    return "Conflicts\n\n" + "\n".join(lines) + f"\n\n{text}"
+
+
 def _request(task: Task) -> str:
     """Return what the plan asks for: the text, or the commands if it has no text."""
     if task.implementation.strip():

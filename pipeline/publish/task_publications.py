@@ -1,14 +1,16 @@
 """The publications of a stored run: one for each task."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from pipeline.publish.branch_pusher import Branch
-from pipeline.publish.publication import Publication, PublishedDependency
+from pipeline.publish.publication import Publication, PublishedConflict, PublishedDependency
 from pipeline.publish.pull_request import body, title
+from pipeline.run.stored.verdicts import built_without
 from pipeline.store.records import Run, StoredTask
 from pipeline.store.run_options import PublishOptions
 from pipeline.store.store import Store
-from tasks.model import Plan
+from tasks.model import Conflict, Plan
 from tasks.secrets import Secrets
 
 
@@ -24,7 +26,7 @@ def publications_of(
         options: How it is published.
         secrets: Masked in titles and texts.
     """
-    stored = {item.outcome.task: item for item in store.tasks(run.id)}
+    stored, conflicts = {item.outcome.task: item for item in store.tasks(run.id)}, store.conflicts(run.id)
     return [
         Publication(
             task=item.outcome.task,
@@ -37,6 +39,10 @@ def publications_of(
             plan=run.plan_title,
             run_base=run.base,
             builds_on=_dependencies(stored, item.builds_on),
+            conflicts=tuple(
+                replace(one, files=tuple(map(secrets.mask_text, one.files)))
+                for one in (*_conflicts(stored, item, conflicts), *_left_behind(stored, item, conflicts))
+            ),
             labels=options.labels,
             reviewers=options.reviewers,
             draft=options.draft,
@@ -53,6 +59,26 @@ def branch_of(store: Store, name: str, commit: str, title: str) -> Branch:
     made = {one for one, plan in plans.items() if plan in {None, title}}
     pushed = record.pushed if record and plans.get(record.pushed or "") in {None, title} else None
     return Branch(name, commit, pushed, frozenset(made))
+
+
+def _conflicts(
+    stored: Mapping[str, StoredTask], item: StoredTask, conflicts: Sequence[Conflict]
+) -> Iterator[PublishedConflict]:
+    """Yield the conflicts between the patch of a task and those of others, in either direction."""
+    task = item.outcome.task
+    for conflict in conflicts:
+        if task in conflict.tasks:
+            others = conflict.tasks[:-1] if task == conflict.tasks[-1] else conflict.tasks[-1:]
+            yield PublishedConflict(_dependencies(stored, others), conflict.files)
+
+
+def _left_behind(
+    stored: Mapping[str, StoredTask], item: StoredTask, conflicts: Sequence[Conflict]
+) -> Iterator[PublishedConflict]:
+    """Yield the conflicts because of which some patches are not in what a task builds on."""
+    for conflict in built_without(item, conflicts):
+        *kept, late = conflict.tasks
+        yield PublishedConflict(_dependencies(stored, [late]), conflict.files, is_own=False, kept=tuple(kept))
 
 
 def _dependencies(stored: Mapping[str, StoredTask], names: Sequence[str]) -> tuple[PublishedDependency, ...]:

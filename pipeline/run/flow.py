@@ -105,10 +105,21 @@ class _Flow:
                     tasks=len(left),
                 ),
             )
+            self._warn_of_left_behind(batch, start)
         name = f"batch {batch.number}: {batch.title}" if context.plan.has_batches else batch.title
         with context.span(name):
             result = await self._run_until_settled(batch, start)
         await self._close_batch(batch, result)
+
+    def _warn_of_left_behind(self, batch: BatchSpec, start: StartPoint) -> None:
+        """Name the patches that a batch builds without, since they conflict with others: --keep-going."""
+        context = self._context
+        for conflict in () if start.obstacle else context.bases.left_behind(batch.batch):
+            *kept, late = conflict.tasks
+            others = f"{'task' if len(kept) == 1 else 'tasks'} {' and '.join(kept)}"
+            which = f"batch {batch.number} builds on {others} without task {late}"
+            message = f"{which}: they conflict in {', '.join(conflict.files)}"
+            context.listener.notify(Notice(message=message, level="warning"))
 
     async def _run_until_settled(self, batch: BatchSpec, start: StartPoint) -> BatchResult:
         """Run the tasks of a batch, and those whose patches conflict again; return their merged patches."""

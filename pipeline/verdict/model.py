@@ -85,6 +85,7 @@ class Verdict:
         requests: Its pull requests; one that tasks share is there once.
         unpublished: Tasks whose changes are not, or not in their latest version, in a pull request.
         left_out: Tasks that the plan asks not to run.
+        without: Of each task that builds on only a part of conflicting patches, the tasks of the others.
         seconds: Its wall time; `None` if it is not known.
         speedup: The sum of the tasks' seconds, divided by `seconds`.
         efficiency: The used share of the pool, 0 to 1.
@@ -100,6 +101,7 @@ class Verdict:
     requests: Sequence[PullRequest] = ()
     unpublished: Sequence[str] = ()
     left_out: Collection[str] = ()
+    without: Mapping[str, Sequence[str]] = field(default_factory=dict)
     seconds: float | None = None
     speedup: float | None = None
     efficiency: float | None = None
@@ -128,6 +130,11 @@ class Verdict:
     def done(self) -> int:
         """The number of tasks whose steps succeeded."""
         return sum(number for kind, number in self.counts.items() if kind in DONE)
+
+    @property
+    def has_only_conflicts(self) -> bool:
+        """Whether nothing but conflicts keeps the run from its success."""
+        return Kind.CONFLICT in self.counts and self.counts.keys() <= {*DONE, Kind.LEFT_OUT}
 
     @property
     def wanted(self) -> int:

@@ -46,6 +46,12 @@ def headline(verdict: Verdict) -> str:
     return f"{verdict.status}: {', '.join(phrases)}"
 
 
+def without_words(verdict: Verdict, task: str) -> str:
+    """Return without which conflicting patches a task was built: `without task 1.2`; else nothing."""
+    late = verdict.without.get(task, ())
+    return f"without {'task' if len(late) == 1 else 'tasks'} {' and '.join(late)}" if late else ""
+
+
 def figures(verdict: Verdict) -> str:
     """Return what the run changed and cost: `+120 -34 lines; agents: $1.20, tokens: 12k in, 1.5k out`."""
     said = [f"{lines_words(verdict.lines)} lines"] if verdict.lines else []
@@ -167,6 +173,7 @@ def as_fields(verdict: Verdict) -> dict[str, object]:
             {"task": one.task, "title": one.title, "kind": str(one.kind), "why": one.why}
             for one in verdict.troubles
         ],
+        "without": {task: list(late) for task, late in verdict.without.items()},
         "published": list(verdict.published),
         "unpublished": list(verdict.unpublished),
         "added": lines[0],

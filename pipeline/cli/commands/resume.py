@@ -9,7 +9,7 @@ import click
 
 from pipeline.cli.chosen import choose
 from pipeline.cli.options import REPEATABLE, F, database_option, repo_option, setting_option
-from pipeline.cli.process import environment, exit_with, repository_and_store
+from pipeline.cli.process import RUN_EXIT_CODES, environment, exit_with, repository_and_store
 from pipeline.config.settings import SETTINGS
 from pipeline.console import JsonLines
 from pipeline.events import RunFinished
@@ -20,6 +20,7 @@ from pipeline.run.stored.status import RunStateError, current_status, is_dead, i
 from pipeline.run.stored.verdicts import stored_verdict
 from pipeline.store.records import Run
 from pipeline.verdict.model import Verdict
+from pipeline.verdict.words import advice
 from tasks.groups import usage_of_groups
 from tasks.model import Plan, Request, RunStatus
 from tasks.text import plural
@@ -88,11 +89,12 @@ def resume(  # noqa: PLR0913 - the command's own parameters
         plan = plan_of(run)
         done = len(ended) == len(plan.tasks)
         to_publish, verdict = is_unpublished(store, run), stored_verdict(store, run, status)
-    if status is RunStatus.SUCCEEDED and done and not to_publish:
-        click.echo(f"run {run.id} is complete: nothing left to do", err=True)
+    only_conflicts = status is RunStatus.FAILED and verdict.has_only_conflicts
+    if (status is RunStatus.SUCCEEDED or only_conflicts) and done and not to_publish:
+        click.echo(f"run {run.id} is complete: {_what_is_left(verdict)}", err=True)
         if as_json:
             JsonLines(sys.stdout).notify(_finished(run, plan, verdict))
-        return
+        exit_with(RUN_EXIT_CODES[status])
     exit_with(
         resume_run(
             repository,
@@ -107,6 +109,13 @@ def resume(  # noqa: PLR0913 - the command's own parameters
             as_json=as_json,
         )
     )
+
+
+def _what_is_left(verdict: Verdict) -> str:
+    if not verdict.has_only_conflicts:
+        return "nothing left to do"
+    commands = " or ".join(f"`{one.command}`" for one in advice(verdict) if " retry " in one.command)
+    return f"nothing left to do, but {len(verdict.conflicts)} in conflict; {commands} solves it"
 
 
 def _finished(run: Run, plan: Plan, verdict: Verdict) -> RunFinished:
@@ -124,6 +133,7 @@ def _finished(run: Run, plan: Plan, verdict: Verdict) -> RunFinished:
         requests=tuple(verdict.requests),
         unpublished=tuple(verdict.unpublished),
         left_out=tuple(verdict.left_out),
+        without=verdict.without,
         publishes=verdict.publishes,
     )
 

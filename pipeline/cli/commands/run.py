@@ -29,8 +29,7 @@ from pipeline.run.recording.recorder import EventWriter, Recorder
 from pipeline.run.stored.claim import as_published, claim_and_resume, with_remote, with_settings
 from pipeline.run.stored.open_store import open_store, repository_id
 from pipeline.run.stored.stacks import NOTHING
-from pipeline.run.stored.status import unpublished_tasks
-from pipeline.run.stored.verdicts import requests_of
+from pipeline.run.stored.verdicts import with_stored_facts
 from pipeline.store.engine import VARIABLE
 from pipeline.store.records import Run, new_run_id
 from tasks.conflicts import Cause
@@ -194,16 +193,9 @@ def _with_publication(recorder: Recorder, finished: RunFinished, *, publishes: b
     if (store := recorder.wait(0)) is None:
         return finished
     try:
-        stored = store.tasks(finished.run)
-        unpublished = unpublished_tasks(store, recorder.run, stored)
+        return with_stored_facts(store, recorder.run, finished, publishes=publishes)
     except PatchyardError:
         return finished
-    return replace(
-        finished,
-        requests=requests_of(stored),
-        unpublished=tuple(one.task for one in finished.outcomes if one.task in unpublished),
-        publishes=publishes,
-    )
 
 
 def _send_notification(

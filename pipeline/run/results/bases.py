@@ -91,6 +91,11 @@ class Bases:
         starts = [self._results[number].start for number in tops]
         return self._join(starts, "batch-" + "-".join(map(str, tops)))
 
+    def left_behind(self, batch: Batch) -> tuple[Conflict, ...]:
+        """Return the conflicts because of which patches are not in what a batch starts from."""
+        below = foundations(self._plan, batch.number)
+        return tuple(conflict for number in below for conflict in self._results[number].conflicts)
+
     def stack(self, task: str, others: Iterable[str] = ()) -> None:
         """Let a task start from other tasks of its batch too, as if it named them; it is run again."""
         self._stacked[task] = tuple(dict.fromkeys((*self._stacked.get(task, ()), *others)))

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
+from pipeline.events import RunFinished
 from pipeline.run.stored.status import known_plan, unpublished_tasks
 from pipeline.store.records import Run, StoredAttempt, StoredTask
 from pipeline.store.store import Store
@@ -66,12 +67,49 @@ def make_verdict(  # noqa: PLR0913 - the records of a run, all of them named
         requests=requests_of(tasks),
         unpublished=tuple(item.outcome.task for item in tasks if item.outcome.task in unpublished),
         left_out=frozenset(task.id for task in planned if task.is_left_out),
+        without=_without(tasks, conflicts),
         seconds=run.seconds if status.is_over or status is RunStatus.INTERRUPTED else None,
         speedup=run.speedup,
         efficiency=run.efficiency,
         usage=total(_usages(tasks, used)),
         publishes=run.settings.publish,
     )
+
+
+def built_without(stored: StoredTask, conflicts: Sequence[Conflict]) -> Iterator[Conflict]:
+    """Yield the conflicts because of which a patch is not in what a task of a later batch builds on."""
+    builds_on = set(stored.builds_on)
+    for conflict in conflicts:
+        if conflict.batch != stored.outcome.batch and conflict.tasks:
+            *kept, late = conflict.tasks
+            if builds_on.issuperset(kept) and late not in builds_on:
+                yield conflict
+
+
+def with_stored_facts(store: Store, run: Run, finished: RunFinished, *, publishes: bool) -> RunFinished:
+    """Return the end of a run with what only the store knows: pull requests, and what is in none.
+
+    Raises:
+        StoreError: The store cannot be read.
+    """
+    tasks = store.tasks(run.id)
+    unpublished = unpublished_tasks(store, run, tasks)
+    return replace(
+        finished,
+        requests=requests_of(tasks),
+        unpublished=tuple(one.task for one in finished.outcomes if one.task in unpublished),
+        without=_without(tasks, finished.conflicts),
+        publishes=publishes,
+    )
+
+
+def _without(tasks: Iterable[StoredTask], conflicts: Sequence[Conflict]) -> Mapping[str, tuple[str, ...]]:
+    """Return, of each task that was built without a patch that conflicts, the tasks of these patches."""
+    return {
+        item.outcome.task: late
+        for item in tasks
+        if (late := tuple(one.tasks[-1] for one in built_without(item, conflicts)))
+    }
 
 
 def _usages(tasks: Iterable[StoredTask], used: Mapping[str, Usage]) -> Iterator[Usage]:

@@ -31,6 +31,29 @@ def test_run_opens_one_pull_request_per_task(hosted: Project, github: GitHubServ
     assert TOKEN not in done.out + done.err
 
 
+def test_pull_requests_name_what_they_conflict_with(hosted: Project, github: GitHubServer) -> None:
+    scripts = {"1.1": "echo one > same.txt", "1.2": "echo two > same.txt", "2.1": "echo three > three.txt"}
+
+    done = hosted.run(hosted.tasks(scripts), "--publish", "--keep-going", "--on-conflict", "stop").expect(1)
+
+    finished, bodies = done.finished, {pull.head: pull.body for pull in github.pull_requests(NAME)}
+    first, second, _ = (record["url"] for record in done.events("pull_request"))
+    assert (finished["status"], finished["counts"]) == ("failed", {"changed": 2, "conflict": 1})
+    assert (finished["published"], finished["unpublished"]) == (["1.1", "1.2", "2.1"], [])
+    assert "- It conflicts with task 1.2 in `same.txt`." in bodies["patchyard/demo/1.1"]
+    late = f"- It conflicts with [#1]({first}) (task 1.1) in `same.txt`. Merge one, then solve the conflict"
+    assert late in bodies["patchyard/demo/1.2"]
+    without = f"- It is built without [#2]({second}) (task 1.2), which conflicts with task 1.1 in `same.txt`."
+    assert without in bodies["patchyard/demo/2.1"]
+    assert finished["without"] == {"2.1": ["1.2"]}
+    warning = "batch 2 builds on task 1.1 without task 1.2: they conflict in same.txt"
+    assert [one["message"] for one in done.events("notice") if one["level"] == "warning"] == [warning]
+    text = hosted.call("status").expect(0).out
+    assert "pulls/3" in text or "pull/3" in text
+    assert "without task 1.2" in " ".join(text.split())
+    assert "1 in conflict (1.2), 3 published, in " in text
+
+
 def test_second_publish_opens_no_pull_request(hosted: Project, github: GitHubServer) -> None:
     first = hosted.run(hosted.tasks(SCRIPTS), "--publish").expect(0)
 
