@@ -77,7 +77,6 @@ def templates() -> "Environment":
             "duration": duration,
             "first_line": first_line,
             "iso": timestamp,
-            "lines": lines_words,
             "number": number,
             "rest_lines": rest_lines,
             "size": format_size,
@@ -86,6 +85,7 @@ def templates() -> "Environment":
             "bar_label": bar_label,
             "utc": utc,
             "web": web,
+            "lines": lines_words,
             "words": words,
         }
     )
@@ -161,7 +161,7 @@ def utc(moment: datetime) -> str:
 
 
 def words(state: object) -> str:
-    """Return a status or a kind of task in words."""
+    """Format a state as words: `timed out`, `in conflict`."""
     return label(str(state))
 
 
@@ -170,7 +170,8 @@ def bar_label(bar: Bar) -> str:
     again = f", attempt {bar.number}" if bar.number > 1 else ""
     took = f" after {duration(bar.seconds)}" if bar.seconds is not None else ""
     state = f"{words(bar.state)}, cached" if bar.cached else words(bar.state)
-    return f"Task {bar.task}: {bar.title}: {state}{took}{again}, in {bar.lane}"
+    after = f", after {', '.join(bar.after)}" if bar.after else ""
+    return f"Task {bar.task}: {bar.title}: {state}{took}{again}, in {bar.lane}{after}"
 
 
 def first_line(text: str | None) -> str:

@@ -13,7 +13,7 @@ from math import ceil
 from zlib import crc32
 
 from pipeline.store.records import Run
-from pipeline.verdict.model import Verdict
+from pipeline.verdict.model import Verdict, late_tasks
 from pipeline.verdict.words import headline
 from tasks.model import Conflict, Plan, PullRequest, RunStatus, Status
 from tasks.usage import NO_USAGE, Usage
@@ -55,7 +55,10 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """An attempt at a task; `end` is `None` while it runs, `number` counts from 1 within the task."""
+    """An attempt at a task; `end` is `None` while it runs, `number` counts from 1 within the task.
+
+    `after` are the tasks that it names as its dependencies.
+    """
 
     task: str
     number: int
@@ -67,6 +70,7 @@ class Bar:
     end: float | None
     marks: tuple[Mark, ...] = ()
     cached: bool = False
+    after: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float | None:
@@ -87,7 +91,9 @@ class Row:
     """A row of the task table. `start` is that of the last attempt, if there is one.
 
     `seconds` and `usage` are of all attempts in the run, `usage` also of those that have no end yet.
-    A task is `left_out` if the plan asks not to run it: it is done already, or optional.
+    A task is `left_out` if the plan asks not to run it: it is done already, or optional. `state` is the
+    kind that the verdict of the run has for it. `after` are the tasks that it names as
+    its dependencies. `why` is the line of its output, or the words about its conflict, that say why it failed.
     """
 
     task: str
@@ -105,11 +111,14 @@ class Row:
     error: str | None = None
     request: PullRequest | None = None
     usage: Usage = NO_USAGE
-    added: int | None = None
-    removed: int | None = None
     said: str | None = None
     cached: bool = False
     left_out: bool = False
+    after: tuple[str, ...] = ()
+    agent: str | None = None
+    why: str | None = None
+    added: int | None = None
+    removed: int | None = None
 
     @property
     def done(self) -> bool:
@@ -127,19 +136,21 @@ class StageKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A batch or a group: number of tasks and of ended tasks, the times in which its tasks ran, what they used.
+    """A batch or a group: number of tasks and of those done, the times in which its tasks ran, what they used.
 
-    `label` is its heading, such as `Batch 1: Set up`; it is empty where the tasks are not divided.
+    `label` is its heading, such as `Batch 1: Set up`; it is empty where the tasks are not divided. `after` are
+    the batches that it builds on.
     """
 
     number: int
     title: str
     label: str
     tasks: int
-    ended: int
+    done: int
     state: str  # `pending`, `running`, `succeeded`, `failed`
     parts: tuple[tuple[float, float | None], ...] = ()
     usage: Usage = NO_USAGE
+    after: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +190,7 @@ class Clock:
 class Timeline:
     """A run as shown. `span` is the timeline's width, `elapsed` the duration, `busy` the sum over tasks.
 
-    `plan` is the selected part of its plan, if it is known.
+    `plan` is the selected part of its plan, if it is known. `verdict` counts each task as its row shows it.
     """
 
     run: Run
@@ -238,6 +249,16 @@ class Timeline:
     def headline(self) -> str:
         """The verdict in one line."""
         return headline(self.verdict)
+
+    @property
+    def late(self) -> Mapping[str, Conflict]:
+        """The conflicts, by the task whose patch was not merged because of it."""
+        return late_tasks(self.conflicts)
+
+    @property
+    def has_agents(self) -> bool:
+        """Whether any task is for an agent, as far as that is known."""
+        return any(row.agent or row.usage for row in self.rows)
 
     @property
     def usage(self) -> Usage:

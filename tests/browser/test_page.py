@@ -122,7 +122,9 @@ def test_failed_task_is_retried_and_each_attempt_has_its_log(
     page = open_page(server.url)
     start_run(page, project.tasks({"1.1": script, "1.2": "true"}))
     expect(page.locator("#status")).to_have_text("failed")
-    expect(page.locator("[id='row-1.1']")).to_contain_text("ended with exit code 3")
+    expect(page.locator("[id='row-1.1'] .why")).to_have_text("no luck")
+    expect(page.locator("#attention")).to_contain_text("1.1 Do 1.1 no luck")
+    expect(page.locator("#verdict")).to_contain_text("failed: 1 unchanged, 1 failed (1.1), in ")
     expect(page.locator("[id='bar-1.1-1'] .mark")).to_have_attribute("data-state", "failed")
 
     open_gate(project, "again")
@@ -130,6 +132,7 @@ def test_failed_task_is_retried_and_each_attempt_has_its_log(
 
     expect(page.locator("#status")).to_have_text("succeeded")
     expect(page.locator("[id='bar-1.1-2']")).to_have_attribute("data-state", "changed")
+    expect(page.locator("#attention")).to_have_count(0)
     check_structure(page)
     page.get_by_role("link", name="1.1", exact=True).click()
     expect(page.get_by_label("Output of task 1.1")).to_contain_text("worked")
@@ -151,14 +154,18 @@ def test_published_run_shows_its_pull_requests(project: Project, github: GitHubS
         expect(page.locator("#status")).to_have_text("succeeded")
         assert github.pull_requests(NAME) == []
 
-        page.get_by_role("button", name="Publish").click()
+        page.get_by_role("link", name="Publish").click()
+        expect(page.locator("#panel")).to_contain_text("would open 2 pull requests and push 2 branches")
+        expect(page.get_by_role("checkbox", name="Publish Do 1.1")).to_be_checked()
+        assert github.pull_requests(NAME) == [], "the preview changes nothing"
+        page.get_by_role("button", name="Push and open").click()
 
         expect(page.locator("#tasks .request")).to_have_count(2)
         expect(page.locator("#figures")).to_contain_text("Pull requests2")
         links = [page.locator(f"[id='row-{task}'] .request").get_attribute("href") for task in ("1.1", "1.2")]
         numbers = [str(link).rsplit("/pull/", 1)[1] for link in links]
         assert sorted(numbers) == sorted(str(pull.number) for pull in github.pull_requests(NAME))
-        expect(page.get_by_role("button", name="Publish again")).to_be_visible()
+        expect(page.get_by_role("link", name="Publish again")).to_be_visible()
         page.context.close()
 
 
@@ -343,19 +350,19 @@ def test_screen_reader_reads_the_table_and_every_bar(server: Serving, ended: str
     expect(page.locator("#figures")).to_match_aria_snapshot(
         """
         - term: Tasks
-        - definition: 5 of 5
+        - definition: 3 of 5 done
         """
     )
     expect(page.get_by_role("table")).to_match_aria_snapshot(
         """
         - table:
           - rowgroup:
-            - row "Task Title Status Time Worktree Files Pull request or branch":
+            - row "Task Title Status Time Lines Worktree Pull request or branch":
               - columnheader "Task"
           - rowgroup:
             - row /Batch 1/
             - row /1.1 Do 1.1 changed/
-            - row /1.2 Do 1.2 .*exit code 7.* failed/
+            - row /1.2 Do 1.2 red failed/
             - row /1.3 Do 1.3 unchanged/
             - row /1.4/
         """
@@ -380,6 +387,75 @@ def test_tasks_are_filtered_by_state(server: Serving, ended: str, open_page: Ope
     expect(shown).to_have_count(5)
 
 
+def test_tasks_are_searched_and_batches_folded(server: Serving, ended: str, open_page: Open) -> None:
+    page = open_page(f"{server.url}/runs/{ended}")
+    shown = page.locator("#task-table tr[data-state]:visible")
+    fold = page.get_by_role("button", name="Batch 1: Batch 1")
+    fold.press("Enter")
+    expect(fold).to_have_attribute("aria-expanded", "false")
+    expect(shown).to_have_count(1)
+    page.get_by_role("searchbox", name="Search tasks").fill("do 1.4")
+    expect(shown).to_have_attribute("id", "row-1.4")
+    expect(page.locator("#found")).to_have_text("1 found")
+    page.get_by_role("searchbox", name="Search tasks").fill("")
+    expect(shown).to_have_count(1)
+    fold.click()
+    expect(shown).to_have_count(5)
+
+
+def test_header_of_the_table_stays_in_view_and_branches_keep_their_ends(
+    server: Serving, ended: str, open_page: Open
+) -> None:
+    page = open_page(f"{server.url}/runs/{ended}", viewport={"width": 800, "height": 400})
+    page.locator("[id='row-1.4']").scroll_into_view_if_needed()
+    page.mouse.wheel(0, 4000)
+    header = page.get_by_role("columnheader", name="Title")
+    expect(header).to_be_in_viewport()
+    assert (
+        page.locator("[id='row-1.4'] .elide-start").evaluate("one => getComputedStyle(one).direction") == "rtl"
+    )
+
+
+def test_what_a_task_waits_for_is_drawn_while_its_bar_is_focused(
+    server: Serving, project: Project, open_page: Open
+) -> None:
+    fields = {"1.2": "**Dependencies:** Task 1.1"}
+    plan = project.tasks(dict.fromkeys(("1.1", "1.2", "2.1"), "true"), fields=fields)
+    run = server.start(plan, repo=str(project.root))
+    server.wait(run)
+    page = open_page(f"{server.url}/runs/{run}")
+    expect(page.locator("[id='row-1.2']")).to_contain_text("after 1.1")
+    expect(page.locator("#stage-2")).to_contain_text("after batch 1")
+    page.locator("[id='bar-1.2-1']").focus()
+    expect(page.locator(".links path")).to_have_count(2)  # from 1.1, and to the next batch
+    linked = page.locator(".bar[data-linked]").evaluate_all("bars => bars.map((one) => one.dataset.task)")
+    assert sorted(linked) == ["1.1", "2.1"]
+    page.locator("[id='bar-2.1-1']").hover()
+    expect(page.locator(".links path")).to_have_count(2)
+    page.get_by_role("searchbox").focus()
+    expect(page.locator(".links")).to_have_count(0)
+
+
+def test_conflict_is_solved_with_a_button(server: Serving, project: Project, open_page: Open) -> None:
+    scripts = {"1.1": "echo one > x", "1.2": "cat x > /dev/null 2>&1 && echo both >> x || echo two > x"}
+    plan = project.tasks(scripts, batches={"1": "**On Conflict:** stop"})
+    run = server.start(plan, repo=str(project.root))
+    assert server.wait(run)["status"] == "failed"
+    page = open_page(f"{server.url}/runs/{run}")
+    card = page.get_by_role("region", name="Needs attention")
+    expect(card).to_contain_text("1.2 Do 1.2")
+    expect(card).to_contain_text("It changed the same lines as 1.1 in x")
+    expect(page.locator("[id='row-1.2'] .pill")).to_have_text("in conflict")
+    expect(page.locator("body")).not_to_contain_text("succeeded")
+    card.get_by_role("link", name="1.1").click()
+    expect(page.locator("#panel-title")).to_have_text("1.1 Do 1.1")
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Retry 1.2 on top of 1.1").click()
+    expect(page.locator("#status")).to_have_text("succeeded")
+    expect(card).to_have_count(0)
+    expect(page.locator("[id='row-1.2'] .pill")).to_have_text("changed")
+
+
 def test_zoom_makes_the_timeline_wider(server: Serving, ended: str, open_page: Open) -> None:
     page = open_page(f"{server.url}/runs/{ended}")
     (before,) = boxes(page, ".track", "class")
@@ -398,7 +474,7 @@ def test_page_fits_every_window_in_dark_and_light(
     watched: tuple[str, str], open_page: Open, tmp_path: Path, scheme: str, width: int
 ) -> None:
     url, run = watched
-    settings = {"color_scheme": scheme, "viewport": {"width": width, "height": 800}}
+    settings = {"color_scheme": scheme, "viewport": {"width": width, "height": 1300}}
     for path in (f"/runs/{run}/tasks/1.1", "/", f"/runs/{run}"):
         page = open_page(f"{url}{path}", **settings)
         assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -4,8 +4,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pipeline.store.records import Run, StoredAttempt, StoredStep, StoredTask
+from pipeline.view.source import Source
 from pipeline.view.timeline import Timeline
-from pipeline.view.timeline_builder import Source, timeline
+from pipeline.view.timeline_builder import timeline
 from tasks.model import Batch, Conflict, Outcome, Patch, Plan, PullRequest, RunStatus, Status, Task
 from tasks.patch_data import InlineData
 

@@ -81,7 +81,8 @@ def _render_timeline(store: Store, run: Run, as_format: str) -> str:
     from pipeline.report.html import html_report  # noqa: PLC0415 - start-up stays quick
     from pipeline.report.junit import junit  # noqa: PLC0415 - start-up stays quick
     from pipeline.view.history import histories  # noqa: PLC0415 - start-up stays quick
-    from pipeline.view.timeline_builder import source_of, timeline  # noqa: PLC0415 - start-up stays quick
+    from pipeline.view.source import source_of  # noqa: PLC0415 - start-up stays quick
+    from pipeline.view.timeline_builder import timeline  # noqa: PLC0415 - start-up stays quick
 
     plan, moment = known_plan(run), now()
     status = current_status(store, run, environment())

@@ -80,7 +80,7 @@
   }
   // One listener for all links to tasks: a page may have thousands.
   document.addEventListener("click", (event) => {
-    const link = event.target.closest?.("a[data-task]");
+    const link = event.target.closest?.("a[data-task], a[data-panel]");
     if (!link || event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
     event.preventDefault();
     if (!link.closest("#panel")) opener = link.id;
@@ -161,7 +161,6 @@
   setInterval(showAges, 30000);
   document.addEventListener("htmx:afterSwap", showAges);
 
-  document.body.classList.add("scripted");
   countTicks();
   showAges();
   markCurrent();

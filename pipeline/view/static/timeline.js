@@ -89,6 +89,59 @@
     }
     for (const one of document.querySelectorAll("[data-elapsed]")) one.textContent = duration(moment);
     updateFigures(moment);
+    if (linked) drawLinks();
+  }
+
+  // Which tasks a task waits for, and which wait for it: lines between the bars while one is hovered or focused.
+  const MOST_LINKS = 60;
+  const SVG = "http://www.w3.org/2000/svg";
+  let linked = null;
+  const names = (text) => (text ? text.split(" ") : []);
+  const lastBars = () => new Map([...document.querySelectorAll("#lanes .bar")].map((one) => [one.dataset.task, one]));
+  const batchesOf = (bar) => names(byId(`stage-${bar.dataset.stage}`)?.dataset.after);
+  const waitsFor = (one, other) => // a task of the same batch that it names waits for the other batches itself
+    one.dataset.after ? names(one.dataset.after).includes(other.dataset.task) : batchesOf(one).includes(other.dataset.stage);
+  function drawLinks() {
+    const track = document.querySelector(".track");
+    document.querySelector(".links")?.remove();
+    for (const one of document.querySelectorAll(".bar[data-linked]")) delete one.dataset.linked;
+    const bar = linked && byId(linked);
+    if (!bar || !track) return;
+    const all = [...lastBars().values()].filter((one) => one.dataset.task !== bar.dataset.task);
+    const pairs = [
+      ...all.filter((one) => waitsFor(bar, one)).map((one) => [one, bar]),
+      ...all.filter((one) => waitsFor(one, bar)).map((one) => [bar, one]),
+    ].slice(0, MOST_LINKS);
+    const svg = document.createElementNS(SVG, "svg");
+    svg.setAttribute("class", "links");
+    svg.setAttribute("aria-hidden", "true");
+    const { left, top } = track.getBoundingClientRect();
+    for (const [from, to] of pairs) {
+      const [a, b] = [from.getBoundingClientRect(), to.getBoundingClientRect()];
+      const [x1, y1] = [a.right - left, (a.top + a.bottom) / 2 - top];
+      const [x2, y2] = [b.left - left, (b.top + b.bottom) / 2 - top];
+      const bend = Math.max(12, Math.abs(x2 - x1) / 2);
+      const path = document.createElementNS(SVG, "path");
+      path.setAttribute("d", `M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2} ${y2}`);
+      const dot = document.createElementNS(SVG, "circle");
+      for (const [name, value] of [["cx", x2], ["cy", y2], ["r", 3]]) dot.setAttribute(name, String(value));
+      svg.append(path, dot);
+      (from === bar ? to : from).dataset.linked = "true";
+    }
+    if (pairs.length) track.append(svg);
+  }
+  function link(bar) {
+    if ((bar?.id || null) === linked) return;
+    linked = bar?.id || null;
+    drawLinks();
+  }
+  for (const name of ["mouseover", "focusin"]) {
+    document.addEventListener(name, (event) => {
+      const bar = event.target.closest?.("#lanes .bar");
+      if (bar) link(bar);
+      else if (name === "focusin" || !document.activeElement?.matches(".bar")) link(null);
+      else link(document.activeElement);
+    });
   }
 
   let last = 0;
@@ -105,6 +158,8 @@
     localizeTimes(document);
     ensureTabStop();
     applyFilter();
+    applyFolds();
+    search();
     const live = byId("clock")?.dataset.live === "true";
     if (!live || performance.now() - last >= pause()) draw();
   }
@@ -174,8 +229,44 @@
       one.setAttribute("aria-pressed", String(one.dataset.filter === shown));
     }
   }
+  // Batches are folded by their heading; a search looks into folded ones too.
+  function applyFolds() {
+    for (const one of document.querySelectorAll(".fold")) {
+      one.setAttribute("aria-expanded", String(!one.closest("tbody").classList.contains("folded")));
+    }
+  }
+  let sought = "";
+  function search() {
+    const table = byId("task-table");
+    if (!table || (!sought && !("seeking" in table.dataset))) return;
+    const words = sought.toLowerCase().split(/\s+/).filter(Boolean);
+    let count = 0;
+    for (const body of table.tBodies) {
+      let found = 0;
+      for (const row of body.rows) {
+        if (!row.dataset.state) continue;
+        const text = row.textContent.toLowerCase();
+        const fits = words.every((word) => text.includes(word));
+        row.toggleAttribute("data-out", !fits);
+        found += fits;
+      }
+      body.toggleAttribute("data-out", !found);
+      count += found;
+    }
+    table.toggleAttribute("data-seeking", words.length > 0);
+    byId("found").textContent = words.length ? `${count} found` : "";
+  }
+  document.addEventListener("input", (event) => {
+    if (event.target.id !== "search") return;
+    sought = event.target.value;
+    search();
+  });
   document.addEventListener("click", (event) => {
     const button = event.target.closest?.("button");
+    if (button?.matches(".fold")) {
+      button.closest("tbody").classList.toggle("folded");
+      applyFolds();
+    }
     if (button?.dataset.zoom) zoom(button.dataset.zoom);
     if (button?.dataset.filter !== undefined) {
       shown = button.dataset.filter;
@@ -202,6 +293,7 @@
     draw();
   }
   window.patchyard = { redraw, refresh };
+  document.body.classList.add("scripted");
   redraw();
   requestAnimationFrame(frame);
 })();

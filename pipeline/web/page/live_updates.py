@@ -150,7 +150,7 @@ class LiveRun:
             source,
             conflicts=store.conflicts(run.id),
             running=digest.steps,
-            unpublished=unpublished_tasks(store, run, source.tasks) if run.status not in LIVE else (),
+            unpublished=() if run.status in LIVE else unpublished_tasks(store, run, source.tasks),
         )
         after = build_run_view(
             source,

@@ -16,11 +16,13 @@ from fastapi.responses import Response
 from pydantic import ValidationError
 
 from pipeline.events import now
+from pipeline.publish.preview import as_record
 from pipeline.view.templating import STATIC, PageLinks
 from pipeline.web import actions
 from pipeline.web.page.live_updates import LiveRuns
 from pipeline.web.page.log_html import SHOWN, LogHtml
 from pipeline.web.page.new_run import CHOICES, FormValues, NewRun, faults_of, read_form
+from pipeline.web.page.publication import publication_of
 from pipeline.web.page.responses import (
     FOREVER,
     KINDS,
@@ -63,6 +65,7 @@ def router(services: Services) -> APIRouter:
     routes.get("/new")(pages.new_run)
     routes.post("/runs")(pages.start_run)
     routes.get("/runs/{run}")(pages.run)
+    routes.get("/runs/{run}/publish")(pages.publication)
     routes.get("/runs/{run}/changes")(pages.changes)
     routes.get("/runs/{run}/tasks/{task}")(pages.task)
     routes.get("/runs/{run}/tasks/{task}/log")(pages.log)
@@ -138,6 +141,7 @@ class _Pages:
             "links": PageLinks(located.run.id),
             "repository": str(located.repository.root),
             "task": task,
+            "publication": None,
         }
 
     async def task(
@@ -154,6 +158,14 @@ class _Pages:
         found = await self._services.call(task_view, located, snapshot, view, task, attempt, environ)
         values = self._run_values(located, view, found)
         return page("task.html" if is_htmx(request) else "run.html", values)
+
+    async def publication(self, request: Request, run: RunName) -> Response:
+        """Show what publishing a run would do, beside the run or only the panel."""
+        found = await actions.preview_publication(self._services, run, publication_of({}))
+        record = await self._services.call(as_record, found)
+        located, view = await self._read(run)
+        values = self._run_values(located, view) | {"publication": record}
+        return page("publication.html" if is_htmx(request) else "run.html", values)
 
     async def changes(
         self,
@@ -202,16 +214,21 @@ class _Pages:
 
     async def act(self, request: Request, run: RunName, action: str) -> Response:
         """Cancel, pause, resume, retry or publish a run, and redirect to its page."""
+        fields = await form_fields(request)
         handlers: dict[str, Callable[[], Awaitable[Any]]] = {
             "cancel": lambda: actions.cancel(self._services, run),
             "pause": lambda: actions.pause(self._services, run),
             "resume": lambda: actions.resume(self._services, run),
-            "publish": lambda: actions.publish(self._services, run),
+            "publish": lambda: actions.publish(self._services, run, publication_of(fields)),
+            "retry": lambda: actions.retry(
+                self._services,
+                run,
+                fields.get("task", []),
+                keep="keep" in fields,
+                onto=fields.get("onto", []),
+            ),
         }
-        if action == "retry":
-            tasks = (await form_fields(request)).get("task", [])
-            await actions.retry(self._services, run, tasks)
-        elif action in handlers:
+        if action in handlers:
             await handlers[action]()
         else:
             raise NotFoundError(f"there is no action {action[:50]}")

@@ -10,9 +10,10 @@ from typing import Any
 from pipeline.events import local_time, now
 from pipeline.store.records import StoredAttempt
 from pipeline.store.store import Store
+from pipeline.view.source import RunningStep, Source, source_of
 from pipeline.view.templating import PageLinks, render
 from pipeline.view.timeline import Row, Timeline
-from pipeline.view.timeline_builder import RunningStep, Source, source_of, timeline
+from pipeline.view.timeline_builder import timeline
 from pipeline.web.snapshot import LocatedRun, RunActivity, RunReader
 from pipeline.web.streams.sse import EncodedEvent
 
@@ -204,8 +205,9 @@ def render_changes(
     may have changed.
     """
     view, own, old = after.timeline, set(changed_tasks), before.timeline if page_frame is None else None
-    # A conflict of a batch changes the states of tasks that had ended before.
-    rows = [row for row in view.rows if row.task in own or (old and _is_new_state(old.row(row.task), row))]
+    earlier = {row.task: row for row in old.rows} if old else {}
+    rows = [row for row in view.rows if row.task in own or (old and earlier.get(row.task) is not row)]
+    own |= {row.task for row in rows}
     return render(
         "changes.html",
         {
@@ -214,11 +216,13 @@ def render_changes(
             "links": links,
             "rows": rows,
             "bars": [bar for lane in view.lanes for bar in lane.bars if bar.task in own],
-            "turned": [row for row in rows if _is_new_state(old.row(row.task) if old else None, row)],
+            "turned": [row for row in rows if _is_new_state(earlier.get(row.task), row)],
             "stages": [stage for stage in view.stages if old is None or stage not in old.stages],
             "redraw": view.frame != (before.timeline.frame if page_frame is None else page_frame),
             "counted": old is None or view.counts != old.counts,
-            "conflicting": old is None or view.conflicts != old.conflicts,
+            "troubled": old is None
+            or (view.verdict.troubles, before.problem, before.expects_changes)
+            != (old.verdict.troubles, after.problem, after.expects_changes),
         },
     )
 

@@ -10,8 +10,9 @@ from views import NASTY, at, ended, nasty_run, plan, run
 from pipeline.report import html as module
 from pipeline.report.html import html_report
 from pipeline.view.diff import MOST_LINES
+from pipeline.view.source import Source
 from pipeline.view.templating import duration, hash_of, static, tick, web
-from pipeline.view.timeline_builder import Source, timeline
+from pipeline.view.timeline_builder import timeline
 from tasks.model import Patch, RunStatus
 from tasks.patch_data import InlineData
 

@@ -11,7 +11,8 @@ from views import at, attempt, ended, nasty_run, plan, run
 from xmlschema import XMLSchema
 
 from pipeline.report.junit import junit
-from pipeline.view.timeline_builder import Source, timeline
+from pipeline.view.source import Source
+from pipeline.view.timeline_builder import timeline
 from tasks.model import RunStatus, Status
 
 SCHEMA = Path(__file__).parents[2] / "support" / "junit.xsd"

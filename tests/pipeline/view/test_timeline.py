@@ -14,9 +14,11 @@ from pipeline.events import now
 from pipeline.run.stored.status import plan_of
 from pipeline.store.records import StoredStep
 from pipeline.store.store import Store
+from pipeline.view.source import RunningStep, Source, source_of
+from pipeline.view.templating import bar_label
 from pipeline.view.timeline import Clock, ticks
-from pipeline.view.timeline_builder import RunningStep, Source, natural_key, source_of, timeline
-from tasks.model import PullRequest, RunStatus, Status
+from pipeline.view.timeline_builder import natural_key, timeline
+from tasks.model import Conflict, PullRequest, RunStatus, Status
 
 DAY = 86400.0
 
@@ -35,8 +37,8 @@ def test_running_run_has_lanes_bars_and_rows() -> None:
         running={"1.2": RunningStep(2, "verify", "make test", at(3.0))},
     )
     view = timeline(source, at(4.0))
-    assert [lane.name for lane in view.lanes] == ["wt-1", "wt-2", "wt-3", "wt-10"]
-    assert [[bar.task for bar in lane.bars] for lane in view.lanes] == [[], ["1.1"], [], ["1.2"]]
+    assert [lane.name for lane in view.lanes] == ["wt-2", "wt-10"]
+    assert [[bar.task for bar in lane.bars] for lane in view.lanes] == [["1.1"], ["1.2"]]
     (one,), (two,) = view.bars("1.1"), view.bars("1.2")
     assert (one.start, one.end, one.seconds, one.state) == (0.0, 2.0, 2.0, "changed")
     assert (two.start, two.end, two.seconds, two.state) == (0.5, None, None, "running")
@@ -55,7 +57,7 @@ def test_running_run_has_lanes_bars_and_rows() -> None:
     assert view.speedup == pytest.approx(5.5 / 4)
     assert view.places == 2
     assert view.efficiency == pytest.approx(5.5 / 8)
-    assert [(stage.number, stage.ended, stage.tasks, stage.state) for stage in view.stages] == [
+    assert [(stage.number, stage.done, stage.tasks, stage.state) for stage in view.stages] == [
         (1, 1, 3, "running"),
         (2, 0, 1, "pending"),
     ]
@@ -81,6 +83,49 @@ def test_a_run_that_was_closed_has_the_figures_that_it_was_closed_with() -> None
     assert view.stage is not None
     assert view.stage.state == "failed"
     assert [lane.name for lane in view.lanes] == ["wt-1"]
+
+
+def test_conflict_is_the_kind_of_its_later_task_and_of_its_bar() -> None:
+    source = Source(
+        run=run(status=RunStatus.FAILED, finished_at=at(9), seconds=9.0),
+        displayed_status=RunStatus.FAILED,
+        plan=plan("1.1", "1.2", "2.1"),
+        attempts=[attempt("1.1", 0, 2), attempt("1.2", 2, 3), attempt("2.1", 3, 4)],
+        tasks=[ended("1.1", added=3, removed=1, files=("a",)), ended("1.2", files=("a",)), ended("2.1")],
+    )
+    before = timeline(source, at(10))
+    assert [row.state for row in before.rows] == ["changed"] * 3
+    assert [(row.added, row.removed) for row in before.rows] == [(3, 1), (None, None), (None, None)]
+    source = replace(source, conflicts=[Conflict(1, ("1.1", "1.2"), ("a",))])
+    for view in (timeline(source, at(10)), timeline(source, at(10), before=before)):
+        assert [(row.state, row.why) for row in view.rows] == [
+            ("changed", None),
+            ("conflict", "conflicts with task 1.1 in a"),
+            ("changed", None),
+        ]
+        assert [bar.state for bar in view.lanes[0].bars] == ["changed", "conflict", "changed"]
+        assert view.counts == {"changed": 2, "conflict": 1}
+        assert [stage.state for stage in view.stages] == ["failed", "succeeded"]
+        assert view.late["1.2"].tasks == ("1.1", "1.2")
+
+
+def test_what_a_task_and_a_batch_wait_for_is_known() -> None:
+    named = plan("1.1", "1.2", "1.3", "2.1")
+    tasks = (
+        named.tasks[0],
+        replace(named.tasks[1], dependencies=("1.1",)),
+        replace(named.tasks[2], dependencies=("1.1", "1.2", "9.9")),
+    )
+    batches = (replace(named.batches[0], tasks=tasks), named.batches[1])
+    attempts = [attempt("1.3", 0, 1)]
+    source = Source(
+        run=run(), displayed_status=RunStatus.RUNNING, plan=replace(named, batches=batches), attempts=attempts
+    )
+    view = timeline(source, at(2))
+    assert [row.after for row in view.rows] == [(), ("1.1",), ("1.2",), ()]
+    assert view.bars("1.3")[0].after == ("1.2",)
+    assert bar_label(view.bars("1.3")[0]).endswith(", in wt-1, after 1.2")
+    assert [stage.after for stage in view.stages] == [(), (1,)]
 
 
 def test_a_long_time_without_work_is_cut_out() -> None:
