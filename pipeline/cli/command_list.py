@@ -26,6 +26,7 @@ COMMANDS: Mapping[HelpGroup, Mapping[str, str]] = MappingProxyType(
         },
         HelpGroup.PUBLISH: {
             "publish": f"{_HERE}.publish:publish",
+            "apply": f"{_HERE}.results.apply:apply",
             "patches": f"{_HERE}.show:patches",
             "tick": f"{_HERE}.tick:tick",
         },
@@ -88,6 +89,10 @@ EXAMPLES: Mapping[str, tuple[tuple[str, str], ...]] = MappingProxyType(
         "completion": (
             ("patchyard completion bash >> ~/.bashrc", ""),
             ("patchyard completion fish > ~/.config/fish/completions/patchyard.fish", ""),
+        ),
+        "apply": (
+            ("patchyard apply", "every patch of the newest run, into your files and index"),
+            ("patchyard apply 1.3 --dry-run", "one of its tasks, with what it builds on"),
         ),
         "publish": (
             ("patchyard publish", "the newest run"),

@@ -95,8 +95,8 @@ def main() -> None:
     """Turn a Markdown plan into pull requests.
 
     Each task of the plan runs in its own git worktree, in parallel with the others. The changes of a task
-    become a patch, a commit on a branch of its own and, with --publish, a pull request. Your checkout is never
-    touched.
+    become a patch, a commit on a branch of its own and, with --publish, a pull request. Only
+    `patchyard apply` changes your checkout.
     """
     configure_streams()
 

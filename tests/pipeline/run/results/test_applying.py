@@ -1,0 +1,43 @@
+"""Patches on top of a commit, merged one after another; what is there already is found, also taken together."""
+
+from repositories import Clone
+
+from containers.git.repository import Repository
+from pipeline.run.results.applying import combine
+from tasks.model import Patch
+from tasks.patch_data import InlineData
+
+
+def patch_of(clone: Clone, start: str, files: dict[str, str]) -> tuple[str, Patch]:
+    """Return the commit of a change, and its patch."""
+    clone.git("checkout", "--quiet", "--detach", start)
+    commit = clone.commit(files)
+    tree = clone.git("rev-parse", f"{commit}^{{tree}}")
+    clone.git("checkout", "--quiet", "main")
+    return commit, Patch(start, tree, InlineData(b""), tuple(files))
+
+
+def test_what_is_there_is_found_although_later_tasks_changed_the_same_lines(clone: Clone) -> None:
+    repository, base = Repository.open(clone.path, clone.user.environ), clone.head
+    first, one = patch_of(clone, base, {"a": "1\n"})
+    second, two = patch_of(clone, first, {"a": "1\n2\n"})
+    _, three = patch_of(clone, second, {"a": "1\n2\n3\n", "b": "b\n"})
+    patches = [("1", one), ("2", two), ("3", three)]
+    clone.commit({"a": "1\n2\n", "mine": "x\n"})
+
+    found = combine(repository, clone.head, patches, base)
+
+    assert (found.already, found.applied, found.conflict) == (("1", "2"), ("3",), None)
+    assert clone.git("ls-tree", "--name-only", found.tree).split()[-3:] == ["b", "mine", "src"]
+    assert combine(repository, clone.head, patches).conflict == "1"
+
+
+def test_the_first_conflict_is_named_with_what_was_applied_before(clone: Clone) -> None:
+    repository, base = Repository.open(clone.path, clone.user.environ), clone.head
+    _, one = patch_of(clone, base, {"a": "1\n"})
+    _, two = patch_of(clone, base, {"README.md": "theirs\n"})
+    clone.commit({"README.md": "mine\n"})
+
+    found = combine(repository, clone.head, [("1", one), ("2", two)], base)
+
+    assert (found.applied, found.conflict, found.files) == (("1",), "2", ("README.md",))
