@@ -1,6 +1,8 @@
 """How a run is printed: one line per event, JSON lines, and the table at its end."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, TextIO
 
 from pipeline.events import (
@@ -22,6 +24,7 @@ from pipeline.events import (
     TaskWaiting,
     as_json,
     local_time,
+    now,
 )
 from pipeline.verdict.model import Kind, Verdict, conflict_words, late_tasks
 from pipeline.verdict.reason import failing_line
@@ -199,13 +202,32 @@ def table(
     return shown
 
 
-def outcome_table(verdict: Verdict) -> "RenderableType":
-    """Return the outcomes of a run as a table."""
+@dataclass(frozen=True, slots=True)
+class OpenTask:
+    """A task without an outcome; `since` is when it started, if it is running."""
+
+    task: str
+    title: str
+    kind: Kind
+    worktree: str | None = None
+    since: datetime | None = None
+
+
+def outcome_table(
+    verdict: Verdict, unfinished: Sequence[OpenTask] = (), order: Sequence[str] = ()
+) -> "RenderableType":
+    """Return the tasks of a run as a table.
+
+    Args:
+        verdict: How it goes, or went.
+        unfinished: The tasks without an outcome.
+        order: The ids of all tasks, in the order of the plan, if it is known.
+    """
     outcomes, kinds = verdict.outcomes, verdict.kinds
     costs = any(outcome.cost is not None for outcome in outcomes)
     tokens = any(outcome.tokens for outcome in outcomes)
     lines = any(outcome.added is not None for outcome in outcomes)
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             outcome.task,
             outcome.title,
@@ -220,6 +242,9 @@ def outcome_table(verdict: Verdict) -> "RenderableType":
         )
         for outcome in outcomes
     ]
+    rows += [_open_row(task, len(rows[0]) if rows else 7 + costs + tokens + lines) for task in unfinished]
+    at = {task: number for number, task in enumerate(order)}
+    rows.sort(key=lambda row: at.get(row[0], len(at)))
     return table(
         (
             *("task", "title", "status", "time", "worktree", "files"),
@@ -229,8 +254,14 @@ def outcome_table(verdict: Verdict) -> "RenderableType":
             "branch, pull request or reason",
         ),
         rows,
-        style=lambda number: STYLES[kinds[outcomes[number].task]],
+        style=lambda number: STYLES.get(kinds[rows[number][0]], ""),
     )
+
+
+def _open_row(task: OpenTask, cells: int) -> tuple[str, ...]:
+    time = f"{max(0.0, (now() - task.since).total_seconds()):.1f} s" if task.since else ""
+    row = (task.task, task.title, label(task.kind), time, task.worktree or "")
+    return row + ("",) * (cells - len(row))
 
 
 def _result(verdict: Verdict, outcome: Outcome) -> str:

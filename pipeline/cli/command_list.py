@@ -17,7 +17,8 @@ COMMANDS: Mapping[HelpGroup, Mapping[str, str]] = MappingProxyType(
             "convert": f"{_HERE}.convert:convert",
         },
         HelpGroup.LOOK: {
-            "status": f"{_HERE}.show:status",
+            "status": f"{_HERE}.status:status",
+            "attach": f"{_HERE}.status:attach",
             "runs": f"{_HERE}.show:runs",
             "logs": f"{_HERE}.logs:logs",
             "diff": f"{_HERE}.results.diff:diff",
@@ -73,6 +74,7 @@ EXAMPLES: Mapping[str, tuple[tuple[str, str], ...]] = MappingProxyType(
             ("patchyard diff --conflicts", "both sides of each conflict"),
             ("patchyard diff latest > all.patch", "byte for byte"),
         ),
+        "attach": (("patchyard attach", "the live table of the newest run, also of one of `serve`"),),
         "logs": (
             ("patchyard logs 1.1 --follow", "while a task of the newest run runs"),
             ("patchyard logs latest --timestamps", "all tasks, in the order of their lines"),

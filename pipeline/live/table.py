@@ -99,6 +99,16 @@ class LiveTable:
             self._start()
             self._changed.set()
 
+    def catch_up(self, events: Iterable[Event]) -> None:
+        """Take what happened before into the table; of all its lines, that of the run is shown."""
+        with self._lock:
+            for event in events:
+                self._board.apply(event)
+                line = self._line(event)
+                if isinstance(event, RunStarted) and line:
+                    self._lines = [line]
+        self._start()
+
     def close(self) -> None:
         """Write what is still to be written, and take the table away."""
         self._stopped.set()

@@ -340,7 +340,7 @@ def test_status_shows_running_tasks(project: Project) -> None:
         wait_for(lambda: is_stored(project), "the run")
         wait_for(lambda: len(_attempts(project)) == 2, "the attempts")
         assert [item["status"] for item in _attempts(project)] == [None, None]
-        assert "1.1 running, started at" in project.call("status").expect(0).out
+        assert "1.1   Do 1.1  running " in project.call("status").expect(0).out
         (project.shared / "go").touch()
         started.done().expect(0)
     assert [item["status"] for item in _attempts(project)] == ["unchanged", "unchanged"]
