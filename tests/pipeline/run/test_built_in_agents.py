@@ -7,15 +7,20 @@ from agent_cases import CASES, KEY, UNATTENDED, Case, path, require
 from agent_scenarios import ANYWHERE, ONLY_HERE, Place, Scenario, name_of
 from model_server import ModelServer
 from project import Project
+from sandboxes import require_sandbox
 
 PATIENCE = 200.0
 
 
+@pytest.mark.parametrize("sandbox", ["off", "on"])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.agent)
 @pytest.mark.slow
 @pytest.mark.timeout(240)
-def test_agent_reports_what_the_model_charged(project: Project, case: Case) -> None:
+def test_agent_reports_what_the_model_charged(project: Project, case: Case, sandbox: str) -> None:
     require(case)
+    if sandbox == "on":
+        require_sandbox()
+    project.environ["PATCHYARD_SANDBOX"] = sandbox
     environ = {**UNATTENDED, "PATH": path(), case.key: KEY}
     for command in case.setup:
         subprocess.run(["sh", "-c", command], env={**project.environ, **environ}, check=True)
