@@ -124,6 +124,7 @@ RUN_OPTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             ),
             *("fresh", "no_cache", "worktrees"),
         ),
+        "Sandbox": ("sandbox", "sandbox_network", "sandbox_write"),
         "Containers": ("image", "engines", "locked"),
         "Branches and pull requests": (
             *("branch", "publish", "pull_request", "draft", "labels", "reviewers", "auto_merge"),

@@ -64,12 +64,18 @@ def read_repository_file(root: Path) -> SettingsFile:
 
 
 def read_settings_file(path: Path, section: Key = ()) -> SettingsFile:
-    """Return the settings of a file, below a table of it. Blocking; what is wrong is in `mistakes`."""
+    """Return the settings of a file, below a table of it. Blocking; what is wrong in it is in `mistakes`.
+
+    Raises:
+        ConfigError: It cannot be read at all.
+    """
     reading = _Reading(SettingsFile(path), section)
     try:
-        reading.read()
+        reading.read(read_small(path, MAX_FILE))
     except RecursionError:
-        reading.add(Position(1, 1), "it is nested too deeply")
+        raise ConfigError(f"{path}: it is nested too deeply") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     return reading.file
 
 
@@ -87,10 +93,10 @@ class _Reading:
             Diagnostic(str(self.file.path), where.line, where.column, Severity.ERROR, message)
         )
 
-    def read(self) -> None:
+    def read(self, content: bytes) -> None:
         """Read and convert all settings."""
         try:
-            text = read_small(self.file.path, MAX_FILE).decode().replace("\r\n", "\n")
+            text = content.decode().replace("\r\n", "\n")
             table: Any = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             found = _AT.search(str(error))
@@ -98,10 +104,8 @@ class _Reading:
             self.add(where, f"not valid TOML: {_AT.sub('', str(error)) if found and found[1] else error}")
             return
         except UnicodeDecodeError as error:
-            self.add(Position(1, 1), f"not valid TOML: {error}")
-            return
-        except OSError as error:
-            self.add(Position(1, 1), f"cannot be read: {error.strerror}")
+            line = content.count(b"\n", 0, error.start) + 1
+            self.add(Position(line, 1), f"not valid TOML: {error}")
             return
         for name in self._section:
             table = table.get(name) if isinstance(table, dict) else None

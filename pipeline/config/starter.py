@@ -33,6 +33,7 @@ EXAMPLES = {
     "notify": '"https://example.org/hook"',
     "prices": "{ mine = { input = 3, output = 15, cached = 0.3 } }",
     "reviewers": '["octocat"]',
+    "sandbox_write": '["~/.cache/pip"]',
     "secrets": '["MY_KEY"]',
     "services": '{ model = "localhost:11434" }',
     "setup": '["npm ci"]',
@@ -128,4 +129,6 @@ def _value(item: Setting, installed: Sequence[str]) -> str:
     default = getattr(Settings(), item.name)
     if isinstance(default, bool | int) and not isinstance(default, str):
         return str(default).lower()
+    if isinstance(default, tuple | dict):
+        return "[]" if isinstance(default, tuple) else "{}"
     return json.dumps(item.default_text)

@@ -179,7 +179,7 @@ async def test_missing_secret_is_requested_as_an_argument(
 
 
 def test_every_mistake_of_a_plan_is_reported(working_directory: Path) -> None:
-    (working_directory / "plan.md").write_text("# P\n### Task 1: A\n### Task 1: B\n")
+    (working_directory / "plan.md").write_text("# P\n### Task 1: A\n### Task 1: B\n### Task 1: C\n")
 
     async def check() -> str:
         return await Invocation("plan.md").check()

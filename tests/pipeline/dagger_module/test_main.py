@@ -88,7 +88,8 @@ async def test_sdk_binds_arguments_to_the_invocation(monkeypatch: pytest.MonkeyP
     ((source, plan, arguments),) = opened
     flags = arguments["flags"]
     assert isinstance(flags, dict)
-    assert (source, plan, arguments["selection"]) == ("the workspace", None, Selection(tasks=("1.1",)))
+    chosen = Selection(tasks=("1.1",), with_needed=True)
+    assert (source, plan, arguments["selection"]) == ("the workspace", None, chosen)
     assert {name: value for name, value in flags.items() if value is not None} == {
         "pool_size": 0,
         "keep_going": True,

@@ -17,6 +17,8 @@ from containers.agents.presence import presence
 from containers.git.command import OLDEST, Git, GitError
 from containers.git.commits import PATCHYARD_IDENTITY
 from containers.git.repository import NotARepositoryError, Repository
+from containers.sandbox.bubblewrap import find_sandbox
+from containers.sandbox.policy import SandboxMode
 from containers.worktrees.directory import default_directory
 from pipeline.cli.commands.setup.agents import found_versions
 from pipeline.config.settings import Settings
@@ -173,6 +175,21 @@ def _agent(agent: Agent, version: str | None, environ: Mapping[str, str]) -> Fin
     return Finding("agents", State.WARNING, text)
 
 
+def check_sandbox(subject: Subject) -> Iterator[Finding]:
+    """Check whether tasks of this machine can run in a sandbox."""
+    settings = subject.settings
+    if settings.sandbox is SandboxMode.OFF or settings.mode is Mode.DAGGER:
+        yield Finding("sandbox", State.NOTE, "not used: the settings say so")
+        return
+    found = find_sandbox(subject.environ)
+    if found.program:
+        yield Finding("sandbox", State.OK, f"{found}: tasks change nothing but their worktrees")
+    elif settings.sandbox is SandboxMode.ON:
+        yield Finding("sandbox", State.ERROR, str(found))
+    else:
+        yield Finding("sandbox", State.WARNING, f"tasks run without one: {found}")
+
+
 def check_engine(subject: Subject) -> Iterator[Finding]:
     """Check the Dagger engines, if the settings use one."""
     from containers.dagger_engine.engines import EngineAddress, connect_engines  # noqa: PLC0415 - slow to import
@@ -232,7 +249,7 @@ def check_github(subject: Subject, *, offline: bool) -> Iterator[Finding]:
 def findings(subject: Subject, *, offline: bool) -> Iterator[Finding]:
     """Yield what every check finds, as it is found. Blocking; with `offline` nothing is asked of GitHub."""
     checks: Iterable[Callable[[Subject], Iterator[Finding]]] = (
-        *(check_git, check_settings, check_space, check_agents, check_engine),
+        *(check_git, check_settings, check_space, check_agents, check_sandbox, check_engine),
         partial(check_github, offline=offline),
     )
     for check in checks:

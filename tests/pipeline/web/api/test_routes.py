@@ -104,7 +104,7 @@ def test_options_of_a_start_are_applied(project: Project, server: Serving) -> No
     project.clone.commit({"late.txt": "late"}, "late")
 
     run = server.start(
-        plan, start_batch=2, end_batch=3, tasks=["2.1", "3.1"], execution_mode="local", base=base
+        plan, start_batch=2, end_batch=3, tasks=["2.1", "3.1"], only=True, execution_mode="local", base=base
     )
 
     assert server.wait(run)["total_batches"] == 2

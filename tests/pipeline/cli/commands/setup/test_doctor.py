@@ -28,6 +28,7 @@ def test_all_is_well(hosted: Project) -> None:
 
     assert {area: states[0][0] for area, states in shown.items()} == {
         **dict.fromkeys(("git", "repository", "identity", "settings", "worktrees", "agents", "agent"), "ok"),
+        "sandbox": shown["sandbox"][0][0],
         "disk": shown["disk"][0][0],
         "engine": "note",
         "token": "ok",
