@@ -252,6 +252,11 @@ class AttemptState(BaseModel):
     exit_code: int | None
     error: str | None
     reason: str | None = Field(default=None, description="Why a task with a result was run again.")
+    start: str | None = Field(default=None, description="The commit that it started from.")
+    cost: float | None = Field(None, description="What its agent says that it cost, in US dollars.")
+    tokens: dict[str, int] | None = Field(
+        None, description="What its agent says that it used: input, cached (a part of it) and output."
+    )
     has_log: bool
     has_diff: bool
     steps: list[StepState] = Field(default_factory=list)

@@ -26,6 +26,7 @@ from pipeline.verdict.words import as_fields
 from tasks.durations import format_duration
 from tasks.model import Outcome, Plan, RunStatus, Status
 from tasks.text import printable
+from tasks.usage import Usage, total
 
 
 @click.command()
@@ -96,7 +97,12 @@ def _show(repository: Repository, store: Store, run: Run, *, as_json: bool) -> N
         used = {"cost": None, "tokens": {}} | usage_fields(verdict.usage)
         record = {**run_record(store, run), "tasks": tasks, **as_fields(verdict), **used}
         record["open"] = [_open_record(task) for task in unfinished]
-        click.echo(json.dumps({**record, "attempts": [_attempt_record(item) for item in attempts]}))
+        steps = store.steps_of_run(run.id)
+        record["attempts"] = [
+            _attempt_record(item, total(step.usage for step in steps.get((item.task, item.number), ())))
+            for item in attempts
+        ]
+        click.echo(json.dumps(record))
         return
     title = run.plan_title or run.plan_path
     state = f"{verdict.status}{_elapsed(run, verdict.status, attempts)}"
@@ -173,7 +179,7 @@ def _task_record(stored: StoredTask) -> dict[str, object]:
     }
 
 
-def _attempt_record(attempt: StoredAttempt) -> dict[str, object]:
+def _attempt_record(attempt: StoredAttempt, usage: Usage) -> dict[str, object]:
     return {
         "task": attempt.task,
         "attempt": attempt.number,
@@ -187,4 +193,5 @@ def _attempt_record(attempt: StoredAttempt) -> dict[str, object]:
         "start": attempt.start,
         "reason": str(attempt.cause) if attempt.cause else None,
         "log": str(attempt.log) if attempt.log else None,
+        **usage_fields(usage),
     }

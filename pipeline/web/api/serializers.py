@@ -22,6 +22,7 @@ from pipeline.web.snapshot import Snapshot
 from tasks.model import Batch, Request, RunStatus, Task
 from tasks.schedule import is_done
 from tasks.text import without_surrogates
+from tasks.usage import total
 
 STATUSES: Mapping[RunStatus, ExecutionStatus] = {
     RunStatus.PENDING: "started",
@@ -196,6 +197,7 @@ def task_detail(
 
 
 def _attempt_state(item: StoredAttempt, steps: Sequence[StoredStep], *, has_log: bool) -> AttemptState:
+    usage = total(step.usage for step in steps)
     return AttemptState(
         number=item.number,
         status=None if item.status is None else str(item.status),
@@ -206,6 +208,9 @@ def _attempt_state(item: StoredAttempt, steps: Sequence[StoredStep], *, has_log:
         exit_code=item.exit_code,
         error=item.error and without_surrogates(item.error),
         reason=without_surrogates(str(item.cause)) if item.cause else None,
+        start=item.start,
+        cost=usage.cost,
+        tokens=usage.tokens.known or None,
         has_log=has_log,
         has_diff=item.patch is not None and bool(item.patch.diff),
         steps=[
