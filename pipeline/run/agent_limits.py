@@ -1,5 +1,6 @@
 """Agents that have to wait, because of a limit or a fault of their provider, or that cannot be used at all."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -8,9 +9,16 @@ from anyio import sleep
 
 from pipeline.events import now
 from tasks.agent_report import Limit, LimitKind
+from tasks.model import StepResult
 
 PAUSES = (60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0)
 """Seconds of the pauses, one after the other, where a limit does not say until when; then the last one."""
+SAME_FAILURES = 3
+"""Tasks of an agent, the first ones of a run, that end the same way before it gets no more."""
+AT_ONCE = 20.0
+"""Seconds within which an agent ends that cannot be used, such as one that is not logged in."""
+_VARIABLE = re.compile(r"[0-9a-f]*[0-9][0-9a-f-]*|/\S+", re.IGNORECASE)
+"""What differs between messages that say the same: numbers, ids and paths."""
 _LONGEST_SLEEP = 3600.0
 WORDS: Mapping[LimitKind, str] = {
     LimitKind.USAGE: "is at its usage limit",
@@ -35,6 +43,8 @@ class AgentLimits:
     clock: Callable[[], datetime] = now
     refused: dict[str, str] = field(default_factory=dict)
     _pauses: dict[str, int] = field(default_factory=dict)
+    _worked: set[str] = field(default_factory=set)
+    _failures: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def add(self, agent: str, limit: Limit) -> datetime:
         """Add a limit that an agent ran into; return until when it waits."""
@@ -54,6 +64,29 @@ class AgentLimits:
     def clear(self, agent: str) -> None:
         """Note that a call of an agent ended without a limit: the next pause is a short one."""
         self._pauses.pop(agent, None)
+
+    def worked(self, agent: str) -> None:
+        """Note that a call of an agent succeeded, or changed something: it can be used."""
+        self._worked.add(agent)
+
+    def may_be_useless(self, agent: str, result: StepResult) -> bool:
+        """Whether a call of an agent ended as if it cannot be used: it failed at once, and none has worked."""
+        failed = not (result.ok or result.timed_out or result.cancelled)
+        return failed and result.seconds < AT_ONCE and agent not in self._worked
+
+    def failed_at_once(self, agent: str, task: str, result: StepResult) -> str | None:
+        """Note such a call; return why the agent gets no more tasks, if its first ones ended the same way."""
+        last = next((line.strip() for line in reversed(result.tail.splitlines()) if line.strip()), "")
+        code = "no exit code" if result.exit_code is None else f"exit code {result.exit_code}"
+        failures = self._failures.setdefault(agent, {})
+        failures[task] = _VARIABLE.sub("", f"{code} {result.error} {last.replace(task, '')}")
+        if len(failures) < SAME_FAILURES or len(set(failures.values())) > 1:
+            return None
+        said = f": {last}" if last else ""
+        return (
+            f"agent {agent} ended the same way for its first {len(failures)} tasks, within seconds "
+            f"({code}{said}), so it gets no more; when it works, `patchyard retry` runs them again"
+        )
 
     def remaining(self, agent: str) -> float:
         """Return how many seconds an agent still waits."""

@@ -85,6 +85,8 @@ class AttemptSteps:
         usage = NO_USAGE
         if result.step.kind is StepKind.AGENT:
             usage = self._add_report(await to_thread.run_sync(self._read_report, result), cached=result.cached)
+            if result.ok and self._spec.agent:
+                self._context.limits.worked(self._spec.agent.name)
         await self._context.recorder.call(
             Store.keep_step,
             self._context.run.id,
@@ -129,6 +131,8 @@ class AttemptSteps:
         is_repaired = rounds.may_repair(last)
         if is_repaired and self._spec.agent and (reason := context.budget.obstacle(self._spec.id)):
             is_repaired, self.why_stopped = False, f"it was not repaired: {reason}"
+        if await self._is_useless(last):
+            is_repaired = False
         # Of a failure that is not repaired, the attempt itself has the patch, once its processes have ended.
         patch = await to_thread.run_sync(self._patch_so_far) if is_repaired or last.ok else None
         ended = rounds.ended(last, patch)
@@ -162,6 +166,21 @@ class AttemptSteps:
             self._context.limits.refused[agent.name] = self.why_stopped
             self._context.listener.notify(Notice(message=self.why_stopped, level="error"))
         return True
+
+    async def _is_useless(self, last: StepResult) -> bool:
+        """Whether the agent ends the same way whatever the task; note it for the other tasks of the agent."""
+        agent, limits = self._spec.agent, self._context.limits
+        if agent is None or last.step.kind is not StepKind.AGENT or not limits.may_be_useless(agent.name, last):
+            return False
+        patch = await to_thread.run_sync(self._patch_so_far)
+        if patch and patch.files:
+            limits.worked(agent.name)
+            return False
+        reason = limits.failed_at_once(agent.name, self._spec.id, last)
+        if reason and agent.name not in limits.refused:
+            limits.refused[agent.name] = reason
+            self._context.listener.notify(Notice(message=reason, level="error"))
+        return agent.name in limits.refused
 
     def _stop_at(self, limit: Limit) -> None:
         """Note that the task's time ended while its agent waited by itself at a limit of its provider."""

@@ -10,6 +10,7 @@ from project import Project, wait_for
 from pipeline.run.agent_limits import PAUSES, AgentLimits
 from pipeline.store.store import Store
 from tasks.agent_report import Limit, LimitKind
+from tasks.model import Step, StepKind, StepResult
 
 AGENT = """\
 n=$(grep -c . "$SHARED/calls" 2> /dev/null)
@@ -172,3 +173,52 @@ class TestPauses:
         later = moment + timedelta(hours=2)
         assert limits.add("a", Limit(LimitKind.USAGE, later, "")) == later
         assert limits.remaining("a") == 7200
+
+
+@pytest.mark.parametrize(("options", "called"), [(["--repairs", "0"], 3), (["--repairs", "1"], 5)])
+def test_an_agent_that_always_fails_at_once_gets_no_more_tasks(
+    project: Project, options: list[str], called: int
+) -> None:
+    project.declare_agent('echo "$PATCHYARD_TASK" >> "$SHARED/calls"; echo "Please log in: $PWD/$$"; exit 4')
+
+    done = project.run(plan(project, 6), "--pool-size", "1", *options).expect(1)
+
+    assert len(calls(project)) == called
+    assert list(done.statuses.values()) == ["failed"] * 3 + ["skipped"] * 3
+    (notice,) = [record["message"] for record in done.events("notice") if record["level"] == "error"]
+    assert notice.startswith("agent mine ended the same way for its first 3 tasks, within seconds (exit code 4")
+    assert done.outcome("1.6")["error"] == f"it did not start: {notice}"
+    (project.shared / "agent").write_text('echo done > "$PATCHYARD_TASK.txt"')
+    assert set(project.call("retry", done.run, "--json").expect(0).statuses.values()) == {"changed"}
+
+
+def test_an_agent_that_changes_something_still_gets_tasks(project: Project) -> None:
+    project.declare_agent('echo half > half; echo "cannot finish"; exit 4')
+
+    done = project.run(plan(project, 5), "--pool-size", "1", "--repairs", "0").expect(1)
+
+    assert list(done.statuses.values()) == ["failed"] * 5
+
+
+@pytest.mark.parametrize(
+    ("tails", "seconds", "is_useless"),
+    [
+        (["no key in /home/a/1", "no key in /tmp/b", "no key in /c"], 1.0, True),
+        (["try 3 of 4", "try 1 of 4", "try 2 of 4"], 1.0, True),
+        (["", "", ""], 1.0, True),
+        (["one", "two", "two", "two"], 1.0, False),
+        (["same", "same"], 1.0, False),
+        (["same", "same", "same"], 60.0, False),
+    ],
+)
+def test_ends_of_first_calls(tails: list[str], seconds: float, *, is_useless: bool) -> None:
+    limits, step = AgentLimits(0.0), Step(StepKind.AGENT, "agent", ("agent",))
+    reasons = [
+        limits.failed_at_once("mine", f"1.{number}", result)
+        for number, tail in enumerate(tails, 1)
+        if limits.may_be_useless("mine", result := StepResult(step, 1, seconds, tail=f"{tail}\n"))
+    ]
+
+    assert bool(reasons and reasons[-1]) is is_useless
+    limits.worked("mine")
+    assert not limits.may_be_useless("mine", StepResult(step, 1, 1.0))
