@@ -275,7 +275,7 @@ async def _sandbox(prepared: Prepared, listener: Listener) -> Sandbox | None:
     on_this_machine = any(batch.mode is not Mode.DAGGER for batch in prepared.batches if batch.tasks)
     if settings.sandbox is SandboxMode.OFF or not on_this_machine:
         return None
-    found = await to_thread.run_sync(prepare_sandbox, prepared)
+    found = await to_thread.run_sync(prepare_sandbox, settings, prepared.repository, prepared.call.environ)
     if isinstance(found, Sandbox):
         return found
     if settings.sandbox is SandboxMode.ON:

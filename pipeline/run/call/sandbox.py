@@ -1,17 +1,18 @@
-"""The sandbox of a prepared run."""
+"""The sandbox of a run's tasks."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
+from containers.git.repository import Repository
 from containers.sandbox.bubblewrap import find_sandbox
 from containers.sandbox.mounts import why_not
 from containers.sandbox.policy import Policy
 from containers.sandbox.sandbox import Sandbox
-from pipeline.run.call.prepare import Prepared
+from pipeline.config.settings import Settings
 
 
-def prepare_sandbox(prepared: Prepared) -> Sandbox | str:
+def prepare_sandbox(settings: Settings, repository: Repository, environ: Mapping[str, str]) -> Sandbox | str:
     """Return the sandbox for tasks of this machine, or why there is none and what to do. Blocking."""
-    environ, repository, settings = prepared.call.environ, prepared.repository, prepared.settings
     home = Path(environ["HOME"]).resolve() if environ.get("HOME") else None
     checkout, common = repository.root.resolve(), repository.common.resolve()
     if reason := why_not(checkout, common, home):

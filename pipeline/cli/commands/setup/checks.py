@@ -17,14 +17,15 @@ from containers.agents.presence import presence
 from containers.git.command import OLDEST, Git, GitError
 from containers.git.commits import PATCHYARD_IDENTITY
 from containers.git.repository import NotARepositoryError, Repository
-from containers.sandbox.bubblewrap import find_sandbox
 from containers.sandbox.policy import SandboxMode
+from containers.sandbox.sandbox import Sandbox
 from containers.worktrees.directory import default_directory
 from pipeline.cli.commands.setup.agents import found_versions
 from pipeline.config.settings import Settings
 from pipeline.config.sources import ConfigError, ConfigFileError, Sources, load
 from pipeline.config.trust import TrustStore, needed_grants, trust_command
 from pipeline.run.call.prepare import check_worktrees
+from pipeline.run.call.sandbox import prepare_sandbox
 from tasks.errors import PatchyardError
 from tasks.model import Mode, PlanSettings
 from tasks.sizes import format_size
@@ -176,18 +177,19 @@ def _agent(agent: Agent, version: str | None, environ: Mapping[str, str]) -> Fin
 
 
 def check_sandbox(subject: Subject) -> Iterator[Finding]:
-    """Check whether tasks of this machine can run in a sandbox."""
+    """Check whether tasks of this machine run in the sandbox."""
     settings = subject.settings
-    if settings.sandbox is SandboxMode.OFF or settings.mode is Mode.DAGGER:
-        yield Finding("sandbox", State.NOTE, "not used: the settings say so")
+    if subject.repository is None:
         return
-    found = find_sandbox(subject.environ)
-    if found.program:
-        yield Finding("sandbox", State.OK, f"{found}: tasks change nothing but their worktrees")
-    elif settings.sandbox is SandboxMode.ON:
-        yield Finding("sandbox", State.ERROR, str(found))
+    if settings.sandbox is SandboxMode.OFF:
+        yield Finding("sandbox", State.NOTE, "off: tasks of this machine have your rights")
+        return
+    found = prepare_sandbox(settings, subject.repository, subject.environ)
+    if isinstance(found, Sandbox):
+        yield Finding("sandbox", State.OK, f"tasks of this machine run in it, with {found.program}")
     else:
-        yield Finding("sandbox", State.WARNING, f"tasks run without one: {found}")
+        state = State.ERROR if settings.sandbox is SandboxMode.ON else State.WARNING
+        yield Finding("sandbox", state, f"none, so tasks have your rights: {found}")
 
 
 def check_engine(subject: Subject) -> Iterator[Finding]:
