@@ -136,18 +136,19 @@ def test_invalid_environment_variable(project: Project, environ: Mapping[str, st
 def test_invalid_configuration(project: Project, text: str, message: str) -> None:
     project.configure(text)
 
-    said = one_sentence(project.run(project.tasks(GOOD)))
+    done = project.run(project.tasks(GOOD)).expect(2)
 
-    assert said.startswith(f"{project.root / 'patchyard.toml'}: ")
-    assert message in said
+    assert re.match(rf"{re.escape(str(project.root))}/patchyard\.toml:\d+:\d+: error: ", done.err)
+    assert message in done.err
+    assert (done.out, len(done.err.splitlines())) == ("", 1)
 
 
 def test_invalid_configuration_in_pyproject(project: Project) -> None:
     (project.root / "pyproject.toml").write_text("[tool.patchyard]\nmode = 'quick'\n")
 
-    assert "pyproject.toml: tool.patchyard.mode: expected one of" in one_sentence(
-        project.run(project.tasks(GOOD))
-    )
+    done = project.run(project.tasks(GOOD)).expect(2)
+
+    assert "pyproject.toml:2:8: error: tool.patchyard.mode: expected one of" in done.err
 
 
 def test_without_a_terminal_one_line_per_event_and_a_final_table(project: Project) -> None:
