@@ -93,7 +93,7 @@ def _case(view: Timeline, row: Row, bar: Bar | None, attempts: Sequence[AttemptP
         problem = ET.SubElement(case, kind, message=_legal(first or words), type=row.state)
         problem.text = _legal(rest) or None
     lines = [*_attempts(attempts), *_steps(bar.marks if bar else ())]
-    lines += [f"agent: {row.usage}"] if row.usage else []
+    lines += [f"used by the agent: {row.usage}"] if row.usage else []
     if lines:
         ET.SubElement(case, "system-out").text = _legal("\n".join(lines))
     return case

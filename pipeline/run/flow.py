@@ -10,7 +10,7 @@ from pipeline.events import BatchStarted, ConflictFound, Notice, RunFinished, Ru
 from pipeline.run.call.task_spec import BatchSpec, TaskSpec
 from pipeline.run.context import RunContext
 from pipeline.run.outcomes import TaskResult, conclude, outcome_without_run
-from pipeline.run.reruns import choose_reruns, reruns
+from pipeline.run.reruns import merge_or_rerun, reruns
 from pipeline.run.results.bases import BatchResult, StartPoint
 from pipeline.run.reuse import restored
 from pipeline.run.task import run_task
@@ -126,8 +126,7 @@ class _Flow:
         context = self._context
         await self._run_tasks(batch, start)
         while True:
-            result = await to_thread.run_sync(context.bases.merged, batch.batch, start, context.outcomes)
-            causes = await to_thread.run_sync(choose_reruns, context, batch, start, result)
+            result, causes = await to_thread.run_sync(merge_or_rerun, context, batch, start)
             is_settled = all(spec.id in context.outcomes for spec in batch.tasks)
             if is_settled and not causes:
                 return result

@@ -23,23 +23,29 @@ FIRST = "The first try\n"
 """Message of the commit that is merged for an agent; no branch has it."""
 
 
-def choose_reruns(
-    context: RunContext, batch: BatchSpec, start: StartPoint, result: BatchResult
-) -> Mapping[str, Cause]:
-    """Return the tasks of a batch that have to run again now, each with why. Blocking.
+def merge_or_rerun(
+    context: RunContext, batch: BatchSpec, start: StartPoint
+) -> tuple[BatchResult, Mapping[str, Cause]]:
+    """Return the merged patches of a batch, and the tasks that have to run again now, each with why. Blocking.
 
     Those whose start point has changed come first, since their patches are for another one. Of the conflicts
-    only those are taken that are sure to be apart from each other: the others may be solved with them.
+    only those are taken that are sure to be apart from each other: the others may be solved with them. So it
+    is enough to look for the first of them: the batch is merged as a whole when none has to run again.
 
     Args:
         context: The run's.
         batch: The batch, whose tasks have ended.
         start: Its start point.
-        result: Its merged patches.
     """
     if context.settings.on_conflict_for(batch.batch) is OnConflict.STOP:
-        return {}
-    return _outdated(context, batch, start) or _conflicting(context, batch, start, result)
+        return context.bases.merged(batch.batch, start, context.outcomes), {}
+    causes = _outdated(context, batch, start)
+    result = context.bases.merged(batch.batch, start, context.outcomes, is_hasty=True)
+    causes = causes or _conflicting(context, batch, start, result)
+    if result.undecided and not causes:
+        result = context.bases.merged(batch.batch, start, context.outcomes)
+        causes = _conflicting(context, batch, start, result)
+    return result, causes
 
 
 def _outdated(context: RunContext, batch: BatchSpec, start: StartPoint) -> dict[str, Cause]:
@@ -60,7 +66,8 @@ def _outdated(context: RunContext, batch: BatchSpec, start: StartPoint) -> dict[
 def _conflicting(
     context: RunContext, batch: BatchSpec, start: StartPoint, result: BatchResult
 ) -> dict[str, Cause]:
-    late, specs = {one.tasks[-1] for one in result.conflicts}, {spec.id: spec for spec in batch.tasks}
+    late = {*(one.tasks[-1] for one in result.conflicts), *result.undecided}
+    specs = {spec.id: spec for spec in batch.tasks}
     found, files = dict[str, Cause](), set[str]()
     for conflict in result.conflicts:
         *others, name = conflict.tasks

@@ -31,10 +31,11 @@ class StartPoint:
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """The merged patches of a batch, and the conflicts between them."""
+    """The merged patches of a batch, and the conflicts between them; `undecided` tasks were not looked at."""
 
     start: StartPoint
     conflicts: tuple[Conflict, ...] = ()
+    undecided: tuple[str, ...] = ()
 
 
 class Bases:
@@ -151,17 +152,28 @@ class Bases:
         """Let the batches that build on one start from its result."""
         self._results[batch.number] = result
 
-    def merged(self, batch: Batch, start: StartPoint, outcomes: Mapping[str, Outcome]) -> BatchResult:
-        """Merge the patches of a batch in the plan's order, without those that conflict with earlier ones."""
+    def merged(
+        self, batch: Batch, start: StartPoint, outcomes: Mapping[str, Outcome], *, is_hasty: bool = False
+    ) -> BatchResult:
+        """Merge the patches of a batch in the plan's order, without those that conflict with earlier ones.
+
+        If it `is_hasty`, patches that share a file with one that conflicts are left undecided: when that task
+        runs again, they have to be merged anew.
+        """
         changed = [o for task in batch.tasks if (o := outcomes.get(task.id)) and o.commit]
         if not self._is_built_on(batch) and _cannot_conflict(changed):
             # No batch needs the merged commit; this saves three git calls per task.
             return BatchResult(start)
         commit, merged, conflicts = start.commit, list[Outcome](), list[Conflict]()
+        in_conflict, undecided = set[str](), list[str]()
         for outcome in changed:
+            if is_hasty and in_conflict & set(outcome.files):
+                undecided.append(outcome.task)
+                continue
             merge = self._merge(commit, outcome.commit or "", f"batch {batch.number}")
             if merge.commit is None:
                 conflicts.append(self._conflict_of(batch, outcome, merged, merge.conflicts))
+                in_conflict |= set(outcome.files)
             else:
                 commit = merge.commit
                 merged.append(outcome)
@@ -169,6 +181,7 @@ class Bases:
         return BatchResult(
             StartPoint(commit, branch, (*start.builds_on, *(outcome.task for outcome in merged))),
             tuple(conflicts),
+            tuple(undecided),
         )
 
     def _is_built_on(self, batch: Batch) -> bool:

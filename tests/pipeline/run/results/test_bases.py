@@ -73,3 +73,5 @@ def test_a_batch_that_is_merged_again_merges_each_pair_of_commits_once(
     counted.calls()
     assert bases.merged(batch, start, outcomes) == first
     assert [call for call in counted.calls() if "merge-tree" in call] == []
+    hasty = bases.merged(batch, start, outcomes, is_hasty=True)
+    assert (hasty.conflicts, hasty.undecided) == (first.conflicts[:1], ("1.3", "1.4"))
