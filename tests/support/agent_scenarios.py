@@ -81,7 +81,7 @@ def check_paid(outcome: Record, case: Case, model: ModelServer, calls: int = 1) 
 
 
 def repair(place: Place) -> None:
-    """A first try fails its verification; the repair passes, and is told what failed."""
+    """A first try fails its verification; the repair passes, and is given what failed."""
     case = place.case
     with ModelServer(case.wrong, scripts={"# Try 2 of 3": case.turns}) as model:
         done = place.run(model).expect()
@@ -97,9 +97,9 @@ def repair(place: Place) -> None:
     assert len({one.tokens for one in rounds}) == 1
     (event,) = done.events("repair_started")
     assert (event["round"], event["rounds"], event["exit_code"]) == (2, 3, 1)
-    told = [request.text for request in model.requests if "# Try 2 of 3" in request.text]
-    assert all("Hullo" in text and "greeting.txt | 1 +" in text for text in told)
-    assert told
+    given = [request.text for request in model.requests if "# Try 2 of 3" in request.text]
+    assert all("Hullo" in text and "greeting.txt | 1 +" in text for text in given)
+    assert given
 
 
 def limit(place: Place) -> None:
@@ -125,7 +125,7 @@ def limit(place: Place) -> None:
 
 
 def overload(place: Place) -> None:
-    """An overloaded provider is no failure of the task: it continues where it may wait, or is resumed."""
+    """An overloaded provider does not fail the task: it continues where it may wait, or is resumed."""
     case = place.case
     with ModelServer(case.turns, place.refusals(overloaded(case.agent))) as model:
         done = place.run(model).expect()

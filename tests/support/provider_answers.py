@@ -49,7 +49,7 @@ def refused_key(agent: str) -> Refusal:
 
 
 def limited(agent: str, seconds: int, until: datetime) -> Refusal:
-    """Return the answer at a limit, in the way in which an agent is told the time.
+    """Return the answer at a limit, in the way in which a provider names the time.
 
     Args:
         agent: The agent's name.

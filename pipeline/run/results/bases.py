@@ -158,7 +158,7 @@ class Bases:
         """Merge the patches of a batch in the plan's order, without those that conflict with earlier ones.
 
         If it `is_hasty`, patches that share a file with one that conflicts are left undecided: when that task
-        runs again, they have to be merged anew.
+        runs again, they have to be merged again.
         """
         changed = [o for task in batch.tasks if (o := outcomes.get(task.id)) and o.commit]
         if not self._is_built_on(batch) and _cannot_conflict(changed):

@@ -81,7 +81,7 @@ def test_wait_is_not_part_of_the_time_limit(limited: Project) -> None:
 
 
 def test_time_limit_ends_an_agent_that_waits_by_itself(limited: Project) -> None:
-    """That is no failure either: the task is resumed, and the next one of the agent waits."""
+    """That does not fail the task either: it is resumed, and the next one of the agent waits."""
     (limited.shared / "agent").write_text((limited.shared / "agent").read_text().replace("exit 1", "sleep 60"))
     done = limited.run(plan(limited, 2), "--timeout", "1s", "--pool-size", "1").expect(1)
     assert done.statuses == {"1.1": "failed", "1.2": "changed"}

@@ -216,7 +216,7 @@ def situation_plan(project: Project, situation: Situation) -> Path:
 )
 @given(situation=SITUATIONS)
 @pytest.mark.slow
-def test_budget_is_passed_by_no_more_than_the_calls_under_way(project: Project, situation: Situation) -> None:
+def test_budget_is_passed_by_no_more_than_the_running_calls(project: Project, situation: Situation) -> None:
     """Whatever the tasks cost, fail and conflict; also after the run was resumed with a higher budget."""
     project.declare_agent(CALL, cost="cost: (?P<cost>[0-9.]+)")
     cost = {f"1.{number}": work.cost for number, work in enumerate(situation.tasks, 1)}
@@ -237,16 +237,16 @@ def check_budget(
     When a call begins, others may be about to report theirs: as many as there are worktrees, with its own.
     """
     spent = dict.fromkeys(cost, 0) | (before or {})
-    under_way: set[str] = set()
+    running: set[str] = set()
     ended: list[int] = []
     for event in done.records:
         if event["event"] == "step_started":
             assert sum(spent.values()) - sum(ended[1 - situation.pool :] if situation.pool > 1 else []) < budget
             assert spent[event["task"]] < situation.task_budget
-            under_way.add(event["task"])
-            assert len(under_way) <= situation.pool
+            running.add(event["task"])
+            assert len(running) <= situation.pool
         elif event["event"] == "step_finished":
-            under_way.remove(event["task"])
+            running.remove(event["task"])
             spent[event["task"]] += cost[event["task"]]
             ended.append(cost[event["task"]])
     total = sum(spent.values())
