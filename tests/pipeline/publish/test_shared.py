@@ -340,3 +340,16 @@ def test_a_solved_conflict_is_stacked(hosted: Project, github: GitHubServer) -> 
     hosted.call("publish", done.run, "--pull-request", "plan").expect(0)
     assert subjects(github, hosted, "main", PLAN) == ["Do 1.1", "Do 1.2"]
     assert files(github, hosted, PLAN)["same.txt"] == "one\ntwo"
+
+
+def test_cost_of_each_task_and_of_all(hosted: Project, github: GitHubServer) -> None:
+    script = 'touch $PATCHYARD_TASK.txt; echo "cost: 0.4"; [ $PATCHYARD_TASK != 1.2 ]'
+    hosted.declare_agent(script, cost="cost: (?P<cost>[0-9.]+)")
+    tasks = "### Task 1.1: A\n\nDo a.\n\n### Task 1.2: B\n\nDo b.\n\n### Task 1.3: C\n\n**Run:** `touch c`\n"
+    hosted.run(
+        hosted.plan(f"# Demo\n\n{tasks}"), "--publish", "--pull-request", "plan", "--repairs", "1"
+    ).expect(1)
+    body = text(pulls(github)[PLAN])
+    assert body.startswith("2 of 3 tasks of *Demo*.\n\nTheir agents report $1.20 in all.\n\n")
+    assert "### Cost\n\nThe agent reports $0.40.\n" in body.partition("## Task 1.1: A")[2]
+    assert "Cost" not in body.partition("## Task 1.3: C")[2]
