@@ -46,7 +46,7 @@ class _Completed(click.types.StringParamType):
 class RunType(_Completed):
     """The id of a run."""
 
-    def found(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002 - one of three
+    def found(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002 - one of several
         """Return the newest runs."""
         with _store(ctx) as store:
             return _runs(store, incomplete) if store else []
@@ -55,7 +55,7 @@ class RunType(_Completed):
 class TaskType(_Completed):
     """A task: of the run that is named before it, or of the plan."""
 
-    def found(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002 - one of three
+    def found(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002 - one of several
         """Return the tasks."""
         if plan := ctx.params.get("plan_argument") or ctx.params.get("plan_option"):
             return _matching(_tasks_of_plan(str(plan), ctx), incomplete)
@@ -78,6 +78,20 @@ class RunOrTaskType(_Completed):
             return tasks if given else [*_runs(store, incomplete), *tasks]
 
 
+class AgentType(_Completed):
+    """The name of an agent."""
+
+    def found(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002 - one of several
+        """Return the agents that are built in, and those that the settings declare."""
+        from containers.agents.builtin import BUILT_IN  # noqa: PLC0415 - slow to import
+        from pipeline.cli.process import repository_if_any  # noqa: PLC0415 - likewise
+        from pipeline.config.sources import load  # noqa: PLC0415 - likewise
+
+        environ = _environment(ctx)
+        _, root = repository_if_any(ctx.params.get("repo") or Path(), environ)
+        return _matching(dict.fromkeys([*BUILT_IN, *load({}, environ, root).agents], ""), incomplete)
+
+
 class PlanType(click.types.StringParamType):
     """A plan: a file or a directory."""
 
@@ -93,6 +107,7 @@ TYPES: Mapping[str, click.types.StringParamType] = MappingProxyType(
     {
         "run_name": RunType(),
         "names": RunOrTaskType(),
+        "agent": AgentType(),
         **dict.fromkeys(("task", "tasks", "only", "prompt_of"), TaskType()),
         **dict.fromkeys(("plan", "plans", "plan_argument", "plan_option"), PlanType()),
     }

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from containers.git.command import Git, GitError
 
-TIMEOUT = 10.0
-"""Seconds that `git status` may take in a large checkout; the answer is for information alone."""
+TIMEOUT = 2.0
+"""Seconds that `git status` may take in a large checkout: a run waits for it, and the answer is a remark."""
 
 
 @dataclass(frozen=True, slots=True)

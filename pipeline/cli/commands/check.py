@@ -149,8 +149,9 @@ def check_plan(  # noqa: PLR0913 - what is checked, and how it is shown
         return 0
     _show_reading(plan, as_json=as_json)
     grants = needed_grants(sources, parsed.plan.settings, path, root, parsed.plan.batches)
-    if repository and not as_json:
-        print_remarks(remarks(repository, plan, settings, settings.base or repository.branch() or "HEAD"))
+    if repository:
+        found = remarks(repository, plan, settings, settings.base or repository.branch() or "HEAD")
+        print_remarks(found, as_json=as_json)
     _show_overlaps(plan, as_json=as_json)
     _show_grants(grants, path, root, environ, as_json=as_json)
     _show_tasks(plan, batches, as_json=as_json)
@@ -229,10 +230,13 @@ def _show_overlaps(plan: Plan, *, as_json: bool) -> None:
         click.echo(json.dumps(_event("overlap") | asdict(one)))
 
 
-def print_remarks(found: Iterable[str]) -> None:
+def print_remarks(found: Iterable[str], *, as_json: bool = False) -> None:
     """Print what a user should know before anything runs, a line each."""
     for text in found:
-        click.echo(printable(f"warning: {text}"), err=True)
+        if as_json:
+            click.echo(json.dumps(_event("remark") | {"message": text}))
+        else:
+            click.echo(printable(f"warning: {text}"), err=True)
 
 
 def _plan_record(plan: Plan) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from pipeline.store.records import Run, StoredAttempt
 from pipeline.store.store import Store, UnknownRunError
 from pipeline.view.log_lines import LogLine, TimedLog, in_order
 from pipeline.view.log_text import LogText
-from tasks.text import printable
+from tasks.text import plural, printable
 
 POLL_INTERVAL = 0.1
 """Seconds between two reads of a growing log."""
@@ -76,6 +76,8 @@ def logs(  # noqa: PLR0913 - one per option
         else:
             path = raw_log_path(shown.path) if raw else shown.path
             shown.find(path, follow=follow)
+            if sys.stdout.isatty() and not raw:
+                _name_prompt(shown.path, run, task)
             _print_log(path, lambda: shown.has_ended(follow=follow))
 
 
@@ -168,6 +170,15 @@ class _OneLog:
                 f"task {self.task} of run {self.run.id} ran on host {attempt.host}; "
                 "its log is only available there"
             )
+
+
+def _name_prompt(log: Path, run: Run, task: str) -> None:
+    """Print, for people, how to see what the agent was given, if there was one."""
+    if prompts := read_prompts(log):
+        lines = plural(len(prompts[min(prompts)].splitlines()), "line")
+        click.echo(
+            f"[the agent was given {lines}: `patchyard logs {run.id} {task} --prompt` prints them]", err=True
+        )
 
 
 def _print_prompts(prompts: Mapping[int, str], task: str) -> None:

@@ -19,7 +19,7 @@ COLORS = {State.OK: "green", State.NOTE: "blue", State.WARNING: "yellow", State.
 @click.option("--offline", is_flag=True, help="Ask nothing of GitHub.")
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON line per finding.")
 def doctor(repo: Path, *, offline: bool, as_json: bool) -> None:
-    """Check git, the settings, the disk, agents, the engine and GitHub, and say what to do.
+    """Check git, the settings, the disk, agents, sandbox, engine and GitHub, and say what to do.
 
     Nothing is changed. Exit code: 0 all is there that the settings use, 1 something is not.
     """

@@ -27,6 +27,7 @@ def test_what_is_completed(project: Project) -> None:
     assert completed(project, "retry", "latest", "1.") == ["1.1", "1.2"]
     assert completed(project, "run", str(plan), "--task", "2") == ["2.1"]
     assert completed(project, "run", str(plan), "--mode", "d") == ["dagger"]
+    assert completed(project, "run", str(plan), "--agent", "c") == ["claude", "codex"]
     assert {run, "latest"} <= {*completed(project, "publish", "")}
     assert completed(project, "retry", "no-such-run", "1") == []
 
