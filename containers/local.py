@@ -47,6 +47,7 @@ from containers.task_log import RunnerError, TaskLog
 from containers.temporary import held_directory
 from containers.worktrees.worktree import Worktree
 from tasks.model import Step, StepResult
+from tasks.text import plural
 
 JOB_VARIABLE = "PATCHYARD_JOB"
 """Variable whose random value identifies the processes of one attempt at a task."""
@@ -199,6 +200,8 @@ class _Processes:
         with self._resources:
             if self._groups:
                 self._terminate_background()
+            for place, count in self._room.refused.items() if self._room else ():
+                self._log.note(f"the sandbox refused {plural(count, 'connection')} to {place}")
             for group in self._groups:
                 group.release()
 

@@ -6,6 +6,8 @@ from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
 
+from containers.sandbox.network import EVERYTHING, Network
+
 
 class SandboxMode(StrEnum):
     """Whether tasks run in the sandbox."""
@@ -21,19 +23,6 @@ class SandboxMode(StrEnum):
         return (SandboxMode.OFF, SandboxMode.AUTO, SandboxMode.ON).index(self)
 
 
-class Network(StrEnum):
-    """What of the network a task reaches."""
-
-    ON = "on"
-    OFF = "off"
-    """Its own loopback interface."""
-
-    @property
-    def strength(self) -> int:
-        """How much it takes from a task, from 0."""
-        return (Network.ON, Network.OFF).index(self)
-
-
 @dataclass(frozen=True, slots=True)
 class Policy:
     """What the user permits every task of a run.
@@ -41,7 +30,7 @@ class Policy:
     `write` are directories and files of the home directory, or absolute ones, that tasks change for good.
     """
 
-    network: Network = Network.ON
+    network: Network = EVERYTHING
     write: tuple[str, ...] = ()
 
 

@@ -4,7 +4,10 @@ import fcntl
 import json
 import os
 import signal
+import socket
 import subprocess
+import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from io import FileIO
@@ -14,7 +17,9 @@ from typing import Self
 
 from containers.process_marks import ProcessMark
 from containers.sandbox.mounts import Places, return_logins, task_mounts
-from containers.sandbox.policy import SOCKET_VARIABLES, Network, Policy
+from containers.sandbox.network import Network, Reach
+from containers.sandbox.policy import SOCKET_VARIABLES, Policy
+from containers.sandbox.proxy import Proxy
 from containers.sandbox.seccomp import terminal_filter
 from tasks.errors import PatchyardError
 
@@ -22,6 +27,12 @@ NS_GET_USERNS = 0xB701
 """https://man7.org/linux/man-pages/man2/ioctl_ns.2.html: the user namespace that owns a namespace."""
 _HOLDER = "echo ready; read -r _; kill -KILL -1"
 """Says that the namespaces are complete; at the end of patchyard, ends every process of the task."""
+_LISTEN = (
+    "import socket, sys\n"
+    "listener = socket.create_server(('127.0.0.1', 0), backlog=128)\n"
+    "socket.send_fds(socket.socket(fileno=int(sys.argv[1])), [b'.'], [listener.fileno()])\n"
+)
+"""Opens a listening socket, and hands it over: a socket stays in the network that it was opened in."""
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 """What a shell needs. The holder sees nothing else: tasks reach its files by `/proc/PID/root`."""
 
@@ -51,6 +62,8 @@ class Room:
         self._namespaces = ExitStack()
         self._seccomp: int | None = None
         self._joining: tuple[str, ...] = ()
+        self._proxy: Proxy | None = None
+        self._refused: Counter[str] = Counter()
         self.descriptors: tuple[int, ...] = ()
         """The descriptors that a step's process inherits."""
 
@@ -68,39 +81,57 @@ class Room:
     def end_processes(self) -> None:
         """Kill every process in the sandbox. Steps may run in it afterwards."""
         self._namespaces.close()
-        self.descriptors, self._joining = (), ()
+        self.descriptors, self._joining, self._proxy = (), (), None
 
     def command(self, argv: Sequence[str]) -> tuple[str, ...]:
         """Return the argument vector that runs a command in the sandbox; `descriptors` are for that one."""
         if not self._joining:
             self._open()
-        network = ["--unshare-net"] if self._policy.network is Network.OFF else []
-        added = [*network, "--unshare-ipc", "--unshare-uts", *self._mounts]
-        return (self._program, *self._joining, *self._filter(), *added, "--", *argv)
+        # As root, too, no capability is left, with which it could take the mounts away.
+        added = ["--cap-drop", "ALL", "--unshare-ipc", "--unshare-uts", *self._mounts]
+        return (*self._joining, *self._filter(), *added, "--", *argv)
 
-    @staticmethod
-    def environment(environment: Mapping[str, str]) -> dict[str, str]:
-        """Return the variables that a step has in the sandbox."""
-        return {name: value for name, value in environment.items() if name not in SOCKET_VARIABLES}
+    def environment(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """Return the variables that a step has in the sandbox; after `command`."""
+        kept = {name: value for name, value in environment.items() if name not in SOCKET_VARIABLES}
+        return kept | (self._proxy.variables if self._proxy else {})
+
+    @property
+    def refused(self) -> Mapping[str, int]:
+        """How often the sandbox refused a connection, by `HOST:PORT`."""
+        return self._refused
 
     def _open(self) -> None:
         with ExitStack() as stack:
-            first = stack.enter_context(_held_namespaces(self._program, self._mark))
-            processes = _opened(stack, f"/proc/{first}/ns/pid")
-            inner = _opened(stack, f"/proc/{first}/ns/user")
+            own_network = self._policy.network.reach is not Reach.ON
+            first = stack.enter_context(
+                _held_namespaces(self._program, self._mark, *(("--unshare-net",) if own_network else ()))
+            )
+            processes, inner = (_opened(stack, f"/proc/{first}/ns/{kind}") for kind in ("pid", "user"))
             users = fcntl.ioctl(processes, NS_GET_USERNS)
             stack.callback(os.close, users)
-            self._joining = ("--userns", str(users), "--pidns", str(processes))
             self.descriptors = (users, processes)
-            if os.fstat(users).st_ino != os.fstat(inner).st_ino:  # not as root: tasks have no capabilities
+            entering: tuple[str, ...] = (self._program, "--userns", str(users))
+            if own_network:
+                network = _opened(stack, f"/proc/{first}/ns/net")
+                self.descriptors += (network,)
+                inside = _inside(users, network)
+                entering = (*inside, self._program)  # bubblewrap cannot join a network itself
+                if self._policy.network.reach is Reach.HOSTS:
+                    self._proxy = _proxy(stack, inside, (users, network), self._policy.network, self._refused)
+            self._joining = (*entering, "--pidns", str(processes))
+            if os.fstat(users).st_ino != os.fstat(inner).st_ino:  # it differs where this process is not root's
                 self._joining += ("--userns2", str(inner))
                 self.descriptors += (inner,)
-            if program := terminal_filter():
-                self._seccomp = os.memfd_create("filter", os.MFD_CLOEXEC)
-                stack.callback(os.close, self._seccomp)
-                os.write(self._seccomp, program)
-                self.descriptors += (self._seccomp,)
+            self._add_filter(stack)
             self._namespaces = stack.pop_all()
+
+    def _add_filter(self, stack: ExitStack) -> None:
+        if program := terminal_filter():
+            self._seccomp = os.memfd_create("filter", os.MFD_CLOEXEC)
+            stack.callback(os.close, self._seccomp)
+            os.write(self._seccomp, program)
+            self.descriptors += (self._seccomp,)
 
     def _filter(self) -> tuple[str, ...]:
         if self._seccomp is None:
@@ -132,7 +163,7 @@ def open_room(program: str, policy: Policy, places: Places, mark: ProcessMark) -
 
 
 @contextmanager
-def _held_namespaces(program: str, mark: ProcessMark) -> Iterator[int]:
+def _held_namespaces(program: str, mark: ProcessMark, *options: str) -> Iterator[int]:
     """Make new namespaces, and give the id of their first process, which is killed at the end. Blocking.
 
     If this process is killed, its end of the pipe closes, and the holder ends every process in them.
@@ -142,7 +173,7 @@ def _held_namespaces(program: str, mark: ProcessMark) -> Iterator[int]:
     """
     with _pipe() as (held, lifeline), _pipe() as (reports, reporting):
         with mark.inherited():  # not by chance that of another task
-            process = _start_holder(program, held.fileno(), reporting.fileno())
+            process = _start_holder(program, options, held.fileno(), reporting.fileno())
         reporting.close()
         first = _first_process(process, reports)
         try:
@@ -157,8 +188,8 @@ def _held_namespaces(program: str, mark: ProcessMark) -> Iterator[int]:
             process.communicate()
 
 
-def _start_holder(program: str, held: int, reporting: int) -> "subprocess.Popen[bytes]":
-    command = [program, "--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts"]
+def _start_holder(program: str, options: Sequence[str], held: int, reporting: int) -> "subprocess.Popen[bytes]":
+    command = [program, "--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", *options]
     command += ["--info-fd", str(reporting), "--tmpfs", "/"]
     for path in map(Path, _SYSTEM):
         if path.is_symlink():
@@ -209,6 +240,32 @@ def _pipe() -> Iterator[tuple[FileIO, FileIO]]:
     reading, writing = os.pipe()
     with FileIO(reading, "rb") as reader, FileIO(writing, "wb") as writer:
         yield reader, writer
+
+
+def _inside(users: int, network: int) -> tuple[str, ...]:
+    """Return the beginning of a command that runs in a user and a network namespace (nsenter(1))."""
+    names = (f"--user=/proc/self/fd/{users}", f"--net=/proc/self/fd/{network}")
+    return ("nsenter", "--preserve-credentials", *names, "--")
+
+
+def _proxy(
+    stack: ExitStack, inside: Sequence[str], descriptors: Sequence[int], network: Network, refused: Counter[str]
+) -> Proxy:
+    """Start the proxy of a task: it listens in the task's network, and connects from this process's own."""
+    own, other = socket.socketpair()
+    with own, other:
+        command = (*inside, sys.executable, "-IS", "-c", _LISTEN, str(other.fileno()))
+        done = subprocess.run(
+            command, pass_fds=(*descriptors, other.fileno()), capture_output=True, check=False
+        )
+        if done.returncode:
+            reason = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+            raise SandboxError(f"the sandbox's network cannot be entered with nsenter: {reason}")
+        (listening,) = socket.recv_fds(own, 1, 1)[1]
+    listener = stack.enter_context(socket.socket(fileno=listening))
+    proxy = Proxy(listener, network, refused)
+    stack.enter_context(proxy.serving())
+    return proxy
 
 
 def _opened(stack: ExitStack, path: str) -> int:

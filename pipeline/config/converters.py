@@ -12,7 +12,8 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from containers.dagger_engine.engines import EngineAddress
-from containers.sandbox.policy import Network, SandboxMode
+from containers.sandbox.network import Network
+from containers.sandbox.policy import SandboxMode
 from containers.worktrees.ports import HIGHEST_PORT
 from tasks.conflicts import OnConflict, Serialize
 from tasks.dialects.dialect import NAMES, Order, UnitKind
@@ -109,8 +110,8 @@ def parse_sandbox(value: object) -> SandboxMode:
 
 
 def parse_network(value: object) -> Network:
-    """Return what of the network a sandbox reaches, by its name; a truth value as for `parse_sandbox`."""
-    return _choice(Network, _on_or_off(value))
+    """Return what of the network a sandbox reaches: `on`, `off`, or a list of hosts, also with commas."""
+    return Network.parse(parse_list(_on_or_off(value)))
 
 
 def _on_or_off(value: object) -> object:

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from containers.sandbox.policy import Network, SandboxMode
+from containers.sandbox.network import EVERYTHING, Network
+from containers.sandbox.policy import SandboxMode
 from pipeline.config import converters as to
 from pipeline.config import defaults
 from pipeline.config.agent_converters import parse_prices
@@ -172,11 +173,13 @@ class RunSettings:
         api=ApiField(),
     )
     sandbox_network: Network = setting(
-        Network.ON,
+        EVERYTHING,
         to.parse_network,
-        "What a task in the sandbox reaches of the network: `on` for all of it, or `off`.",
+        "What a task in the sandbox reaches of the network: `on` for all of it, `off`, or hosts.",
+        note="such as `pypi.org,*.npmjs.org,localhost:8080`",
+        default_text="on",
         trust=NeedsTrust.WEAKER,
-        option=Option(),
+        option=Option("on|off|HOSTS"),
         api=ApiField(),
     )
     sandbox_write: tuple[str, ...] = setting(

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from containers.agents.reports.formats import FORMATS
-from containers.sandbox.policy import Network, SandboxMode
+from containers.sandbox.policy import SandboxMode
 from containers.worktrees.ports import HIGHEST_PORT
 from pipeline.config import agent_converters, converters
 from pipeline.config.settings import SECTIONS, SETTINGS
@@ -61,7 +61,7 @@ _BY_CONVERTER: Mapping[Callable[[object], Any], Schema] = {
     converters.parse_dialect: {"enum": sorted(NAMES)},
     converters.parse_pool_size: _whole(1, LARGEST_POOL),
     converters.parse_sandbox: {"enum": [*map(str, SandboxMode), True, False]},
-    converters.parse_network: {"enum": [*map(str, Network), True, False]},
+    converters.parse_network: {"anyOf": [{"enum": ["on", "off", True, False]}, TEXT, LIST]},
     converters.parse_port: _whole(converters.LOWEST_PORT, HIGHEST_PORT),
     converters.parse_port_width: _whole(0, converters.MOST_PORTS),
     converters.parse_depth: {"type": "integer", "minimum": 0},

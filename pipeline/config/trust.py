@@ -16,7 +16,8 @@ from typing import Any
 
 from containers.agents.builtin import BUILT_IN
 from containers.filesystem import write_file
-from containers.sandbox.policy import Network, SandboxMode
+from containers.sandbox.network import Network
+from containers.sandbox.policy import SandboxMode
 from pipeline.config.settings import SETTINGS, Settings
 from pipeline.config.sources import ConfigError, Sources
 from pipeline.config.table import NeedsTrust, Setting
@@ -103,7 +104,7 @@ def _is_weaker(value: object, own: object) -> bool:
     """Whether a value gives tasks more than another."""
     if isinstance(value, SandboxMode) and isinstance(own, SandboxMode):
         return value.strength < own.strength
-    return isinstance(value, Network) and isinstance(own, Network) and value.strength < own.strength
+    return isinstance(value, Network) and isinstance(own, Network) and value.gives_more_than(own)
 
 
 def _reaches_out(item: Setting, value: object, known_agents: Collection[str], root: Path) -> bool:

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from containers.sandbox.policy import Network, SandboxMode, expand
+from containers.sandbox.network import Reach
+from containers.sandbox.policy import SandboxMode, expand
 from containers.sandbox.seccomp import MACHINES, terminal_filter
 
 
-@pytest.mark.parametrize("kind", [SandboxMode, Network])
-def test_every_member_has_a_strength_of_its_own(kind: type[SandboxMode] | type[Network]) -> None:
+@pytest.mark.parametrize("kind", [SandboxMode, Reach])
+def test_every_member_has_a_strength_of_its_own(kind: type[SandboxMode] | type[Reach]) -> None:
     assert sorted(member.strength for member in kind) == list(range(len(kind)))
 
 

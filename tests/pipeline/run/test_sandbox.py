@@ -3,8 +3,12 @@
 import os
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -123,9 +127,45 @@ def test_a_timeout_ends_everything(sandboxed: Project) -> None:
     assert not _running(f"sleep 30.{mark}")
 
 
-def test_without_a_network_only_loopback_answers(sandboxed: Project) -> None:
-    script = "python3 -c 'import socket; print([name for _, name in socket.if_nameindex()])'"
-    assert "['lo']" in _log(sandboxed, script, "--sandbox-network", "off")
+@pytest.mark.parametrize("network", ["off", "example.test"])
+def test_steps_share_a_loopback_interface_of_their_own(sandboxed: Project, network: str) -> None:
+    sandboxed.configure("[worktree]\nsetup = ['python3 -m http.server 18099 --bind 127.0.0.1 & sleep 1']\n")
+    script = """
+        python3 -c 'import socket; print([name for _, name in socket.if_nameindex()])'
+        python3 -c 'import urllib.request; print(urllib.request.urlopen("http://127.0.0.1:18099").status)'
+    """
+    log = _log(sandboxed, script, "--sandbox-network", network)
+    assert "['lo']" in log
+    assert "200" in log.splitlines()
+
+
+def test_only_hosts_of_the_list_are_reached(sandboxed: Project, tmp_path: Path) -> None:
+    (tmp_path / "served").mkdir()
+    (tmp_path / "served" / "file").write_text("from outside")
+    with _serving(tmp_path / "served") as port:
+        script = f"""
+            python3 -c 'import urllib.request as u; print(u.urlopen("http://localhost:{port}/file").read())'
+            for url in http://localhost:{port + 1}/ https://example.test/; do
+                python3 -c 'import sys, urllib.request as u; u.urlopen(sys.argv[1])' $url || true
+            done
+        """
+        log = _log(sandboxed, script, "--sandbox-network", f"localhost:{port}")
+    assert "from outside" in log
+    assert f"the sandbox refused 1 connection to localhost:{port + 1}" in log
+    assert "the sandbox refused 1 connection to example.test:443" in log
+
+
+def test_mounts_cannot_be_taken_away(sandboxed: Project) -> None:
+    script = f"""
+        for command in 'umount {sandboxed.root}' 'mount -o remount,rw,bind /' 'mount -t tmpfs x /mnt'; do
+            $command && echo possible
+            unshare -Urm $command && echo possible
+        done
+        test -e {sandboxed.root}/README.md && echo seen; true
+    """
+    log = _log(sandboxed, "set +e\n" + script)
+    assert "seen" not in log.splitlines()
+    assert log.count("possible") <= 1  # a file system of its own, in namespaces of its own
 
 
 def test_sockets_of_the_session_are_not_reached(sandboxed: Project) -> None:
@@ -182,6 +222,18 @@ def test_a_repository_cannot_open_it(project: Project, setting: str) -> None:
     done = project.run(project.tasks({"1": "true"}))
     assert done.code == 2
     assert "sandbox" in done.err
+
+
+@contextmanager
+def _serving(directory: Path) -> Iterator[int]:
+    """Serve a directory by HTTP on this machine, and give the port."""
+    handler = partial(SimpleHTTPRequestHandler, directory=str(directory))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
 
 
 def _path_without_bubblewrap(directory: Path) -> str:
