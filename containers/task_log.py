@@ -10,7 +10,7 @@ from containers.line_times import LineTimes
 from containers.raw_log import RawLog, raw_log_path
 from containers.terminal_text import strip_control, strip_terminal
 from tasks.errors import PatchyardError
-from tasks.model import Step, StepKind, StepResult
+from tasks.model import Step, StepKind, StepResult, hidden_script
 from tasks.secrets import Masker, Secrets
 from tasks.sizes import format_size
 
@@ -94,8 +94,10 @@ class TaskLog:
         self._times.close()
 
     def begin(self, step: Step) -> None:
-        """Write the title of a step that starts, and start a new tail."""
+        """Write the title of a step that starts, with the rest of its script, and start a new tail."""
         self._line(f"$ {step.title}", before=b"\n" if self._size else b"")
+        for line in (hidden_script(step.title, self._secrets.mask_text(step.script or "")) or "").splitlines():
+            self._line(f"$ | {line}".rstrip())
         self._tail = b""
         self._left_out = 0
         self._missing = self._lost

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import PurePosixPath
+from textwrap import dedent
 
 from tasks.agent_report import NO_TOKENS, AgentReport, Tokens
 from tasks.conflicts import OnConflict, Serialize
@@ -141,6 +142,18 @@ class Step:
     argv: tuple[str, ...]
     stdin: str | None = None
     prompt_file: bool = False
+
+    @property
+    def script(self) -> str | None:
+        """The whole script that it runs, of which the title shows a line; `None` for an agent."""
+        is_script = self.stdin is None and self.argv[-2:-1] == ("-c",)
+        return self.argv[-1] if is_script else None
+
+
+def hidden_script(title: str, script: str | None) -> str | None:
+    """Return a script, with neither empty lines around it nor an indent, if a title does not show all of it."""
+    text = dedent(script or "").strip("\n").rstrip()
+    return text if "\n" in text or (len(text) > len(title) and "…" in title) else None
 
 
 @dataclass(frozen=True, slots=True)

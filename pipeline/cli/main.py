@@ -162,6 +162,7 @@ def run(  # noqa: PLR0913 - the command's own parameters
     show_default=True,
 )
 @prompt_option
+@click.option("--verbose", "-v", is_flag=True, help="Show whole scripts, not a line of each.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON lines to standard output.")
 def check(  # noqa: PLR0913 - the options of a command
     plan_argument: str | None,
@@ -171,6 +172,7 @@ def check(  # noqa: PLR0913 - the options of a command
     graph: bool,
     graph_format: str,
     prompt_of: str | None,
+    verbose: bool,
     as_json: bool,
     **flags: object,
 ) -> None:
@@ -184,5 +186,14 @@ def check(  # noqa: PLR0913 - the options of a command
     path = plan_path(plan_argument, plan_option, "check")
     shown = graph_format if graph else None
     exit_with(
-        check_plan(path, repo, environment(), flags=flags, as_json=as_json, graph=shown, prompt_of=prompt_of)
+        check_plan(
+            path,
+            repo,
+            environment(),
+            flags=flags,
+            as_json=as_json,
+            graph=shown,
+            prompt_of=prompt_of,
+            verbose=verbose,
+        )
     )

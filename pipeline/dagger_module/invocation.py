@@ -34,6 +34,7 @@ from pipeline.run.stored.verdicts import with_stored_facts
 from pipeline.store.records import Run, new_run_id
 from pipeline.store.run_options import Selection
 from pipeline.store.store import Store
+from pipeline.verdict.words import headline
 from tasks.dialects.wording import named, nothing_left, nothing_to_start
 from tasks.model import RunStatus
 from tasks.text import plural
@@ -236,8 +237,7 @@ class RunResult:
             ModuleError: A task failed, or could not be published; the message has the table.
         """
         if self.finished and self.finished.status is not RunStatus.SUCCEEDED:
-            bad = sum(1 for outcome in self.finished.outcomes if not outcome.succeeded)
-            raise ModuleError(f"{plural(bad, 'task')} did not succeed\n{self.text}")
+            raise ModuleError(f"{headline(self.finished.verdict)}\n{self.text}")
         if self.failures:
             raise ModuleError(f"{plural(self.failures, 'task')} could not be published\n{self.text}")
         return self

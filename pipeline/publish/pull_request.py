@@ -3,11 +3,12 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from textwrap import TextWrapper, indent
 
 from pipeline.run.results.branches import RUN_TRAILER, TASK_TRAILER
 from pipeline.store.records import StoredStep
-from tasks.model import FAILS_BEFORE, Outcome, Plan, PullRequest, StepKind, Task
+from tasks.model import FAILS_BEFORE, Outcome, Plan, PullRequest, StepKind, Task, hidden_script
 from tasks.text import code_span, fence, plural, with_visible_marks
 from tasks.usage import NO_USAGE, Usage
 
@@ -26,6 +27,7 @@ MAX_SAID = 4000
 SAID_WIDTH = 100
 """Characters of a line; a forge wraps no code."""
 _WRAPPER = TextWrapper(SAID_WIDTH, expand_tabs=False, replace_whitespace=False, drop_whitespace=False)
+_SCRIPT = "<details><summary>The whole script: <code>{}</code></summary>\n\n{}\n\n</details>"
 _DETAILS = "<details><summary>What was asked</summary>\n\n{}\n\n</details>"
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _MARKUP = re.compile(r"(`[^`]*`)|([<>*_\[\]])")
@@ -182,7 +184,14 @@ def _request(task: Task) -> str:
     """Return what the plan asks for: the text, or the commands if it has no text."""
     if task.implementation.strip():
         return task.implementation.strip()
-    return "\n".join(_item(step.title) for step in task.run) or _escaped(task.title)
+    if not task.run:
+        return _escaped(task.title)
+    scripts = [
+        _SCRIPT.format(escape(step.title), fence(script))
+        for step in task.run
+        if (script := hidden_script(step.title, step.script))
+    ]
+    return "\n\n".join(["\n".join(_item(step.title) for step in task.run), *scripts])
 
 
 def _details(task: Task, outcome: Outcome, steps: Iterable[StoredStep], level: str) -> str:

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 from tasks.model import Step, StepKind
 from tasks.plan.command_words import DETERMINERS, NEED_EVIDENCE, PROGRAMS, PROSE, STATES, TOOLS, WRAPPERS
+from tasks.text import plural
 
 SHELL = ("sh", "-e", "-c")
 INTERPRETERS: dict[str, tuple[str, ...]] = {
@@ -18,6 +19,12 @@ MAX_SCRIPT = 120_000
 """Bytes of one script: Linux takes no argument longer than 128 KiB."""
 
 _TITLE = 80
+_SHELLS = frozenset(("sh", "bash"))
+_CONTINUED = re.compile(r"[ \t]*\\\n\s*")
+_PREPARES = re.compile(
+    r"""#|set\s+[-+]|(?:import|from)\s+\w|cd\s+[^;&|]+$|export\s+\w+=[^;&|`$]*$|['"]{3}|:$"""
+)
+"""A line that does nothing yet: a comment, an import, an option of the shell, another directory."""
 _SPAN = re.compile(r"(?s)(`+)(?!`)(.+?)(?<!`)\1(?!`)")
 _LEAD = re.compile(r"(?i)(?:(?:run|execute)(?:\s+the\s+command)?|command)(?=[\s:`])\s*:?\s*")
 _SUCCESS = re.compile(
@@ -44,13 +51,32 @@ _PROGRAM = re.compile(r"[a-z0-9_.~/][\w.~/+@-]*")
 
 def run_step(kind: StepKind, script: str, language: str = "") -> Step:
     """Return the step that runs a script in one of the `INTERPRETERS`."""
-    return Step(kind, title_of(script), (*INTERPRETERS[language], script))
+    return Step(kind, title_of(script, INTERPRETERS[language][0]), (*INTERPRETERS[language], script))
 
 
-def title_of(script: str) -> str:
-    """Return the first line of a script that is not empty, cut to 80 characters."""
-    line = next((line.strip() for line in script.splitlines() if line.strip()), "")
-    return line if len(line) <= _TITLE else line[: _TITLE - 1] + "…"
+def title_of(script: str, interpreter: str = "sh") -> str:
+    """Return what a script does, in one line of at most 80 characters: `rm -rf out (+6 lines)`.
+
+    That is its first line that does something, what interprets it unless that is a shell, and how many lines it
+    has besides.
+    """
+    lines, line = _lines(script), first_command(script)
+    notes = [] if interpreter in _SHELLS else [interpreter]
+    notes += [f"+{plural(len(lines) - 1, 'line')}"] if len(lines) > 1 else []
+    note = f" ({', '.join(notes)})" if notes else ""
+    room = _TITLE - len(note)
+    return (line if len(line) <= room else line[: room - 1] + "…") + note
+
+
+def first_command(script: str) -> str:
+    """Return the first line of a script that does something, else its first line."""
+    lines = _lines(script)
+    return next((line for line in lines if not _PREPARES.match(line)), lines[0] if lines else "")
+
+
+def _lines(script: str) -> list[str]:
+    """Return the lines of a script that are not empty; those that are continued as one."""
+    return [line.strip() for line in _CONTINUED.sub(" ", script).splitlines() if line.strip()]
 
 
 def unwrap(text: str) -> str:

@@ -14,6 +14,7 @@ from tasks.plan.commands import (
     SHELL,
     command_in,
     command_within,
+    first_command,
     run_step,
     title_of,
     unwrap,
@@ -116,7 +117,7 @@ class FieldReader:
                 if block.kind in LISTS:
                     text = dedent_below(without_checkbox(_ITEM.sub("", text)))
                 elif block.kind == "fence" and block.token.info.strip() and language(block) in INTERPRETERS:
-                    commands.append((block.start + 2, title_of(block.content)))
+                    commands.append((block.start + 2, first_command(block.content)))
                 checks.append(Check(text, None, item.start + 1))
         prose = ((check.line, command_within(check.text)) for check in checks if "```" not in check.text)
         commands += [(line, command) for line, command in prose if command]

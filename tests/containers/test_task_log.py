@@ -52,6 +52,16 @@ class TestTaskLog:
             log.begin(Step(StepKind.RUN, "one s3cret\ntwo\udcff", ("x",)))
         assert (tmp_path / "log").read_bytes() == b"$ one *** two\xff\n"
 
+    def test_whole_script_is_below_its_title_without_secrets(self, tmp_path: Path) -> None:
+        script = "# first\necho s3\ncret > a\n"
+        step = Step(StepKind.RUN, "echo *** (+2 lines)", ("sh", "-e", "-c", script))
+        with TaskLog(tmp_path / "log", Secrets({"A": "s3\ncret"})) as log:
+            log.begin(step)
+            ended = log.end(StepResult(step, 0, 0.5))
+        lines = ["$ echo *** (+2 lines)", "$ | # first", "$ | echo *** > a", "[exit code 0, 0.50 s]"]
+        assert (tmp_path / "log").read_text().splitlines() == lines
+        assert ended.tail == ""
+
     def test_existing_log_is_appended_to(self, tmp_path: Path) -> None:
         (tmp_path / "log").write_text("before\n")
         with TaskLog(tmp_path / "log", Secrets()) as log:

@@ -120,7 +120,7 @@ def test_failed_task_fails_the_call_and_prints_the_table(module: Module) -> None
     )
     done = module.run("--plan", "bad.md")
     assert done.returncode == 1
-    assert "1 task did not succeed" in done.stderr
+    assert "1 failed (" in done.stderr
     assert "ended with exit code 7" in done.stderr
     assert "oops" in done.stderr
     assert "ExceptionGroup" not in done.stderr
@@ -191,7 +191,7 @@ def test_conflicting_changes_are_reported(module: Module) -> None:
     (module.caller.path / "plan.md").write_text(f"# Conflict\n{tasks}")
     done = module.call("changes", "--plan", "plan.md", "--image", module.image, "--on-conflict", "stop", "-y")
     assert done.returncode == 1
-    assert "task 2 conflicts with 1 in same.txt" in done.stderr
+    assert "conflicts with task 1 in same.txt" in done.stderr
 
 
 def test_call_from_a_subdirectory_and_with_another_source(module: Module, tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ def test_secret_is_set_in_the_task_and_masked_in_the_output(
     done = module.run("--plan", "plan.md", "--secret", "env:THE_SECRET")
     assert done.returncode == 1
     assert "holds the value of THE_SECRET" in done.stderr
-    assert "1 task did not succeed" in done.stderr
+    assert "1 failed (" in done.stderr
     assert "very-secret-value" not in done.stdout + done.stderr
 
 
@@ -320,7 +320,7 @@ async def test_successful_tasks_are_published_when_another_task_failed(
         given = ("--github-token", "env:THE_TOKEN", "--github-api", f"http://{address}:{hub.port}", "--draft")
         done = await to_thread.run_sync(lambda: module.run("--plan", "plan.md", *given))
     assert done.returncode == 1
-    assert "Error: patchyard: 1 task did not succeed" in done.stderr
+    assert "Error: patchyard: failed: " in done.stderr
     assert "2 pull request #1 opened: " in done.stderr
     assert [(pull.head, pull.draft) for pull in hub.pull_requests(HUB)] == [("patchyard/half/2", True)]
 

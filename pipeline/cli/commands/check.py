@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import click
@@ -21,7 +22,7 @@ from pipeline.run.call.task_spec import BatchSpec, TaskSpec, resolve_batches
 from tasks.conflicts import Serialize
 from tasks.dialects.wording import named, nothing_left, nothing_to_start
 from tasks.graph import edges, longest_chain, mermaid, text_lines, waves
-from tasks.model import NATIVE, Plan
+from tasks.model import NATIVE, Plan, Step, hidden_script
 from tasks.overlaps import overlaps, serialized
 from tasks.plan.parser import Diagnostic
 from tasks.text import closest, plural, printable
@@ -76,6 +77,10 @@ def _event(name: str) -> dict[str, Any]:
     return {"event": name, "time": timestamp(now())}
 
 
+def _step_records(steps: Iterable[Step]) -> list[dict[str, str | None]]:
+    return [{"kind": str(step.kind), "command": step.title, "script": step.script} for step in steps]
+
+
 def _dry_run_record(prepared: Prepared, spec: TaskSpec) -> dict[str, Any]:
     return _event("would_run") | {
         "task": spec.id,
@@ -86,7 +91,7 @@ def _dry_run_record(prepared: Prepared, spec: TaskSpec) -> dict[str, Any]:
         "depends_on": list(spec.task.dependencies),
         "branch": prepared.settings.branch.format(plan=prepared.plan.name, task=spec.id, run="RUN"),
         "timeout": spec.timeout,
-        "steps": [{"kind": str(step.kind), "command": step.title} for step in spec.steps],
+        "steps": _step_records(spec.steps),
     }
 
 
@@ -113,13 +118,14 @@ def check_plan(  # noqa: PLR0913 - what is checked, and how it is shown
     as_json: bool,
     graph: str | None = None,
     prompt_of: str | None = None,
+    verbose: bool = False,
 ) -> int:
     """Report the errors of a plan, and show which verification is run and which goes to the agent. Blocking.
 
     A repository is not required; outside of one, the configuration file is searched in `repo` itself.
 
     With `graph`, `text` or `mermaid`, only which tasks wait for which is shown; with `prompt_of`, only what the
-    agent of that task will be given.
+    agent of that task will be given. With `verbose`, scripts are shown whole.
 
     Returns the exit code: 0 if the plan can be run, 2 if it has errors.
 
@@ -154,7 +160,7 @@ def check_plan(  # noqa: PLR0913 - what is checked, and how it is shown
         print_remarks(found, as_json=as_json)
     _show_overlaps(plan, as_json=as_json)
     _show_grants(grants, path, root, environ, as_json=as_json)
-    _show_tasks(plan, batches, as_json=as_json)
+    _show_tasks(plan, batches, as_json=as_json, verbose=verbose)
     if not as_json:
         counts = plural(len(plan.tasks), "task")
         counts += f" in {plural(len(plan.batches), 'batch')}" if plan.has_batches else ""
@@ -170,11 +176,14 @@ def _show_diagnostics(diagnostics: Iterable[Diagnostic], *, as_json: bool) -> No
         print_diagnostics(diagnostics)
 
 
-def _show_tasks(plan: Plan, batches: Iterable[BatchSpec], *, as_json: bool) -> None:
+def _show_tasks(plan: Plan, batches: Iterable[BatchSpec], *, as_json: bool, verbose: bool) -> None:
     waits, left = edges(plan), {spec.id for spec in unassigned(batches)}
     for spec in (spec for batch in batches for spec in batch.tasks):
         record = _check_record(spec, plan, waits[spec.id])
-        click.echo(json.dumps(record) if as_json else _check_text(record, needs_agent=spec.id in left))
+        if as_json:
+            click.echo(json.dumps(record))
+        else:
+            click.echo(_check_text(record, needs_agent=spec.id in left, verbose=verbose))
 
 
 def print_prompt(plan: Plan, batches: Iterable[BatchSpec], name: str) -> None:
@@ -282,7 +291,7 @@ def _check_record(spec: TaskSpec, plan: Plan, waits: Iterable[str]) -> dict[str,
         "done": task.completed,
         "depends_on": list(waits),
         "files": [{"action": str(file.action), "path": file.path} for file in task.files],
-        "runs": [{"kind": str(step.kind), "command": step.title} for step in spec.steps],
+        "runs": _step_records(spec.steps),
         "verify": [item.text for item in checks],
         "prose": [item.text for item in task.verification if item.step is None],
         "commit": task.commit,
@@ -290,14 +299,17 @@ def _check_record(spec: TaskSpec, plan: Plan, waits: Iterable[str]) -> dict[str,
     }
 
 
-def _check_text(record: Mapping[str, Any], *, needs_agent: bool) -> str:
+def _check_text(record: Mapping[str, Any], *, needs_agent: bool, verbose: bool) -> str:
     done = " (done)" if record["done"] else ""
     after = f" (after {', '.join(record['depends_on'])})" if record["depends_on"] and not done else ""
     lines = [f"task {record['task']}: {record['title']}{done}{after}"]
     if record["done"]:
         return printable(lines[0])
     lines += [NOBODY] if needs_agent else []
-    lines += [f"  {step['kind']:6} {step['command']}" for step in record["runs"]]
+    for step in record["runs"]:
+        lines.append(f"  {step['kind']:6} {step['command']}")
+        if verbose and (script := hidden_script(step["command"], step["script"])):
+            lines.append(indent(script, " " * 11))
     lines += [f"  prose  {' '.join(text.split())}" for text in record["prose"]]
     return printable("\n".join(lines))
 

@@ -9,6 +9,7 @@ from containers.dagger_engine.images import pinned
 from pipeline.config.settings import Settings
 from pipeline.run.results.commits import commit_text
 from tasks.model import Batch, Mode, Plan, Step, StepKind, Task
+from tasks.plan.commands import run_step
 from tasks.secrets import Secrets
 
 
@@ -114,7 +115,7 @@ def _steps(task: Task, plan: Plan, setup: Iterable[str], agent: Agent | None) ->
         title = None if agent.name == agent.command else agent.name
         work = (agent_step(agent.command, prompt(task, plan), title=title),)
     return (
-        *(Step(StepKind.SETUP, command, ("sh", "-e", "-c", command)) for command in setup),
+        *(run_step(StepKind.SETUP, command) for command in setup),
         *work,
         *(check.step for check in task.verification if check.step),
     )

@@ -8,7 +8,17 @@ from hypothesis import strategies as st
 
 from pipeline.forge.base import PullRequestDraft
 from pipeline.forge.note import body_of, revised, without_note
-from pipeline.publish.pull_request import Rest, Section, body, shared_body, shared_title, title, with_links
+from pipeline.publish.pull_request import (
+    ConflictLine,
+    Rest,
+    Section,
+    body,
+    shared_body,
+    shared_title,
+    title,
+    with_conflicts,
+    with_links,
+)
 from pipeline.store.records import StoredStep
 from tasks.agent_report import Tokens
 from tasks.model import (
@@ -24,6 +34,7 @@ from tasks.model import (
     StepKind,
     Task,
 )
+from tasks.plan.commands import run_step
 from tasks.usage import Usage
 
 PLAN = Plan("plan", "Greetings", "plan.md", (Batch(1, "First"),))
@@ -60,6 +71,29 @@ def test_complete_body() -> None:
         "To be checked manually:\n\n- [ ] The file reads well\n\n"
         "---\n\nPlan-Task: 1.1\nPatchyard-Run: r-1\n"
     )
+
+
+def test_whole_scripts_are_behind_a_fold() -> None:
+    script = "# tidy up\nrm -rf <out>\n```\n"
+    run = (run_step(StepKind.RUN, script, "bash"), run_step(StepKind.RUN, "ls"))
+    text = body(Task("1.1", "Tidy", 1, run=run), PLAN, outcome(), run="r-1")
+    fold = "<details><summary>The whole script: <code>rm -rf &lt;out&gt; (+2 lines)</code></summary>"
+    whole = f"{fold}\n\n````\n# tidy up\nrm -rf <out>\n```\n````\n\n</details>"
+    assert f"- `rm -rf <out> (+2 lines)`\n- `ls`\n\n{whole}" in text
+    assert text.count("<details>") == 1
+
+
+def test_conflicts_are_named_with_their_pull_requests() -> None:
+    request = PullRequest("1.1", 7, "https://github.test/7", "b", "main")
+    own = ConflictLine({"task 1.1": request, "task 1.2": None}, ["a_b.txt"])
+    below = ConflictLine({"task 1.2": None}, ["c"], is_own=False, kept=["1.1"])
+    assert with_conflicts("Body", [own, below]) == (
+        "Conflicts\n\n"
+        "- It conflicts with [#7](https://github.test/7) (task 1.1) and task 1.2 in `a_b.txt`. "
+        "Merge one, then solve the conflict in the other.\n"
+        "- It is built without task 1.2, which conflicts with task 1.1 in `c`.\n\nBody"
+    )
+    assert with_conflicts("Body", []) == "Body"
 
 
 def test_verification_that_fails_without_the_change_is_marked() -> None:

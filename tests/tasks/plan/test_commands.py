@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasks.model import Step, StepKind
+from tasks.model import Step, StepKind, hidden_script
 from tasks.plan.commands import command_in, reads_as_command, run_step, title_of, unwrap
 
 COMMANDS = [
@@ -205,7 +205,7 @@ def test_unwrap_removes_backticks_around_the_whole_text(text: str, inside: str) 
 
 def test_a_step_names_its_interpreter_and_its_first_line() -> None:
     assert run_step(StepKind.RUN, "\n  make all\nmake test\n", "bash") == Step(
-        StepKind.RUN, "make all", ("bash", "-e", "-c", "\n  make all\nmake test\n")
+        StepKind.RUN, "make all (+1 line)", ("bash", "-e", "-c", "\n  make all\nmake test\n")
     )
     assert run_step(StepKind.VERIFY, "print(1)", "py").argv == ("python3", "-c", "print(1)")
     assert run_step(StepKind.VERIFY, "ls").argv == ("sh", "-e", "-c", "ls")
@@ -215,3 +215,38 @@ def test_a_title_is_cut_to_eighty_characters() -> None:
     assert title_of("x" * 80) == "x" * 80
     assert title_of("x" * 81) == "x" * 79 + "…"
     assert title_of("\n\n") == ""
+    assert title_of("x" * 81 + "\ny") == "x" * 69 + "… (+1 line)"
+
+
+@pytest.mark.parametrize(
+    ("script", "title"),
+    [
+        ("# tidy up\nrm -rf important", "rm -rf important (+1 line)"),
+        ("#!/bin/sh\nset -euo pipefail\n\ncd src\nmake\nmake test", "make (+4 lines)"),
+        ("curl -f \\\n  https://example.test \\\n  > page", "curl -f https://example.test > page"),
+        ("cd src && make", "cd src && make"),
+        ("cd src", "cd src"),
+        ("# only\n# comments", "# only (+1 line)"),
+        ("export MODE=x\nrun", "run (+1 line)"),
+        ("settle", "settle"),
+    ],
+)
+def test_a_title_is_the_first_line_that_does_something(script: str, title: str) -> None:
+    assert title_of(script) == title
+
+
+def test_a_title_names_what_interprets_a_script() -> None:
+    script = "import time\nfrom os import path\n\ntime.sleep(1)\nprint(path)"
+    assert title_of(script, "python3") == "time.sleep(1) (python3, +3 lines)"
+    assert title_of("print(1)", "python3") == "print(1) (python3)"
+
+
+def test_a_script_is_hidden_if_its_title_does_not_show_it() -> None:
+    step = run_step(StepKind.RUN, "\n  # a\n  b\n")
+    assert hidden_script(step.title, step.script) == "# a\nb"
+    for script, language in (("ls", ""), ("print(1)", "py")):
+        step = run_step(StepKind.RUN, script, language)
+        assert hidden_script(step.title, step.script) is None
+    long = run_step(StepKind.RUN, "x" * 100)
+    assert hidden_script(long.title, long.script) == "x" * 100
+    assert Step(StepKind.AGENT, "claude", ("sh", "-c", "claude -p"), stdin="prompt").script is None

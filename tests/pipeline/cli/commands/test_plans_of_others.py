@@ -35,7 +35,7 @@ def test_words_of_the_native_format_are_not_used(project: Project, *, converted:
         plan = source
 
     dry = project.call("run", plan, "--agent", AGENT, "--dry-run").expect(0).out
-    said = project.call("run", plan, "--agent", AGENT, "--on-conflict", "stop").expect(0).out
+    said = project.call("run", plan, "--agent", AGENT, "--on-conflict", "stop").expect(1).out
     status = project.call("status").expect(0).out
     reports = [project.call("report", "--format", name).expect(0).out for name in ("markdown", "junit", "html")]
 
@@ -46,7 +46,7 @@ def test_words_of_the_native_format_are_not_used(project: Project, *, converted:
         assert "tasks 2 and 3 conflict in same.txt" in out
     assert "What did not succeed" not in reports[0]
     (record,) = [json.loads(line) for line in project.call("runs", "--json").out.splitlines()]
-    assert record["status"] == "succeeded"
+    assert record["status"] == "failed"  # two of its tasks conflict
 
 
 @pytest.mark.parametrize("dialect", LEFT)
