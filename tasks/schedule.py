@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from tasks.errors import PatchyardError
 from tasks.model import Batch, Outcome, Plan, Status, Task
+from tasks.text import closest
 
 
 class SelectionError(PatchyardError):
@@ -41,7 +42,9 @@ def select(
             raise SelectionError(f"{flag} {number}: {plan.path} has no batch {number}; its batches are {known}")
     known_tasks = {task.id for task in plan.tasks}
     if unknown := [task for task in tasks if task not in known_tasks]:
-        raise SelectionError(f"--task {unknown[0]}: {plan.path} has no task {unknown[0]}")
+        similar = closest(unknown[0], known_tasks)
+        hint = f"; did you mean {similar}?" if similar else ""
+        raise SelectionError(f"--task {unknown[0]}: {plan.path} has no task {unknown[0]}{hint}")
     first = 0 if start_batch is None else numbers.index(start_batch)
     last = len(numbers) - 1 if end_batch is None else numbers.index(end_batch)
     chosen = plan.batches[first : last + 1]

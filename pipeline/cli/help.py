@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from pipeline.cli.completion import with_completion
+from tasks.text import closest
 
 OTHER = "Other options"
 WIDE = 1000
@@ -56,6 +57,20 @@ class LazyGroup(click.Group):
                 command.epilog = command.epilog or epilog(self.examples.get(cmd_name, ()))
                 return command
         return super().get_command(ctx, cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that is called.
+
+        Raises:
+            click.UsageError: There is none of this name; the message proposes the one that is probably meant.
+        """
+        name = args[0]
+        similar = closest(name, self.list_commands(ctx))
+        if similar and not ctx.resilient_parsing and self.get_command(ctx, name) is None and name[:1] != "-":
+            ctx.fail(f"no such command {name!r}; did you mean {similar}?")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands below their headings, each with its whole summary."""

@@ -48,6 +48,13 @@ def test_every_option_of_run_has_a_heading() -> None:
     assert others == ["--repo", "--database", "--trust", "--help"], "give it a heading in RUN_OPTIONS"
 
 
+def test_a_misspelt_command_has_a_proposal(project: Project) -> None:
+    assert (
+        "Error: no such command 'chekc'; did you mean check?" in project.call("chekc", "plan.md").expect(2).err
+    )
+    assert "No such command 'xyzzy'" in project.call("xyzzy").expect(2).err
+
+
 def test_commands_are_imported_when_they_are_called() -> None:
     seen = "import sys, pipeline.cli.main; print([m for m in sys.modules if 'cli.commands.' in m])"
     done = subprocess.run([sys.executable, "-c", seen], capture_output=True, text=True, check=True)

@@ -13,7 +13,7 @@ import anyio
 
 from containers.agents.agent import missing_requirement, resolve_agent
 from containers.agents.builtin import BUILT_IN, Agent
-from containers.agents.presence import presence
+from containers.agents.presence import presence, program_of
 from containers.git.command import OLDEST, Git, GitError
 from containers.git.commits import PATCHYARD_IDENTITY
 from containers.git.repository import NotARepositoryError, Repository
@@ -153,7 +153,8 @@ def check_agents(subject: Subject) -> Iterator[Finding]:
     for name, agent in here.items():
         yield _agent(agent, versions.get(name), environ)
     if not here:
-        text = f"none is installed; tasks of commands need none, others one of {', '.join(known)}"
+        names = dict.fromkeys(program_of(agent) or name for name, agent in known.items())
+        text = f"none is installed; tasks of commands need none, others one of {', '.join(names)}"
         yield Finding("agents", State.WARNING, text)
     if settings.agent is None:
         hint = 'name one with --agent, as `agent = "NAME"` in patchyard.toml, or in the plan'

@@ -60,6 +60,9 @@ def config(plan: str | None, repo: Path, *, only_set: bool, schema: str | None, 
         for record in shown:
             click.echo(json.dumps(record, ensure_ascii=False))
         return
+    if not shown:
+        click.echo("every setting has its default")
+        return
     rows = [(record["setting"], _as_text(record["value"]), record["origin"]) for record in shown]
     show(table(("setting", "value", "from"), rows), sys.stdout)
 

@@ -24,7 +24,7 @@ def init(plan: str, repo: Path) -> None:
     A file that is there already is left as it is.
     """
     environ = environment()
-    _, root = repository_if_any(repo, environ)
+    repository, root = repository_if_any(repo, environ)
     here = installed(BUILT_IN.values(), environ)
     path = root / plan
     if has_own := (root / PROJECT).is_file() and bool(read_settings_file(root / PROJECT, SECTION).values):
@@ -32,6 +32,10 @@ def init(plan: str, repo: Path) -> None:
     for file, text in ((root / FILE, settings_text(here)), (path, plan_text(plan, here))):
         if not (has_own and file.name == FILE):
             _write(file, text)
+    if repository is None:
+        click.echo(
+            "there is no git repository with a commit here yet: make one first, since tasks start from it"
+        )
     click.echo(printable(f"next: `patchyard check {plan}`, then `patchyard run {plan}`"))
     if here:
         click.echo(f"agents that are installed: {', '.join(here)}")

@@ -34,6 +34,15 @@ def test_nothing_is_overwritten(project: Project) -> None:
     assert (project.root / "plans/first.md").read_text() == "mine"
 
 
+def test_without_a_repository_it_is_said_what_comes_first(project: Project) -> None:
+    done = project.call("init", cwd=project.shared).expect(0)
+    assert "there is no git repository with a commit here yet" in done.out
+    assert (project.shared / "plan.md").is_file()
+    assert project.call(
+        "config", "--set", cwd=project.shared, environ={"PATCHYARD_TRUST": "", "PATCHYARD_SANDBOX": ""}
+    ).out == ("every setting has its default\n")
+
+
 def test_settings_of_the_project_file_are_not_hidden_by_a_new_file(project: Project) -> None:
     (project.root / "pyproject.toml").write_text("[tool.patchyard]\npool_size = 7\n")
     assert "pyproject.toml has the settings" in project.call("init").expect(0).out
