@@ -35,6 +35,8 @@ class Agent:
     limit: str | None = None
 
 
+DEFAULT_IMAGE = "python:3.13"
+"""Image of tasks without one: it has git, a shell and Python."""
 NODE = "node:22"
 PROVIDERS = (
     "ANTHROPIC_API_KEY",

@@ -16,10 +16,11 @@ import anyio
 from anyio import to_thread
 
 from containers.agents.builtin import Agent
+from containers.dagger_engine.address import EngineAddress
 from containers.dagger_engine.config import ContainerConfig
 from containers.dagger_engine.query import EngineError
 from containers.dagger_engine.runner import EngineRunner
-from containers.dagger_engine.session import HOST, CommandLineError, Session, address_problem
+from containers.dagger_engine.session import HOST, CommandLineError, Session
 from containers.runner import Job, Watcher
 from containers.worktrees.worktree import Worktree
 from tasks.model import StepResult
@@ -27,54 +28,8 @@ from tasks.model import StepResult
 if TYPE_CHECKING:
     from dagger import Client
 
-SCHEMES = (
-    "tcp",
-    "unix",
-    "ssh",
-    "kube-pod",
-    "container",
-    "image",
-    "docker-container",
-    "docker-image",
-    "podman-container",
-)
 ATTEMPTS = 2
 """Engines that may become unavailable while they run a task before the task itself counts as the cause."""
-
-
-@dataclass(frozen=True, slots=True)
-class EngineAddress:
-    """An engine to use: its address (`None`: from the environment) and its maximum number of running tasks."""
-
-    url: str | None = None
-    share: int | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read `URL` or `URL=SHARE`.
-
-        Raises:
-            ValueError: It is not an address, or the share is not a number of at least 1.
-        """
-        url, equals, share = text.rpartition("=")
-        if not equals or ("?" in url and "=" not in url.partition("?")[2].rpartition("&")[2]):
-            # An address may contain an equals sign, as in kube-pod://pod?namespace=42.
-            url, share = text, ""
-        elif not share.isdigit():
-            raise ValueError(f"{text!r}: a share is a whole number of at least 1")
-        if url.partition("://")[0] not in SCHEMES or "://" not in url:
-            raise ValueError(
-                f"{text!r} is not an engine address; use one such as tcp://host:1234 or unix:///path"
-            )
-        if problem := address_problem(url):
-            raise ValueError(f"{text!r} is not an engine address: {problem}")
-        if share and int(share) < 1:
-            raise ValueError(f"{text!r}: a share is at least 1")
-        return cls(url, int(share) if share else None)
-
-    def __str__(self) -> str:
-        """The address, as messages show it."""
-        return self.url or "the Dagger engine"
 
 
 @asynccontextmanager

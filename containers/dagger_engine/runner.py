@@ -20,7 +20,7 @@ import anyio
 from anyio import get_cancelled_exc_class
 
 from containers.agents.agent import first_line
-from containers.agents.builtin import Agent
+from containers.agents.builtin import DEFAULT_IMAGE, Agent
 from containers.concurrency import in_thread
 from containers.dagger_engine import step_script
 from containers.dagger_engine.async_cache import AsyncCache
@@ -51,8 +51,6 @@ The limit is kept inside of the container, where a task may stop what keeps it. 
 arrive while changes are copied back."""
 VERSION_TIMEOUT = 20.0
 """Seconds that an agent may take to print its version."""
-DEFAULT_IMAGE = "python:3.13"
-"""Image of tasks without one: it has git, a shell and Python."""
 ROOT = frozenset({"", "0", "root"})
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 """Names that a POSIX shell accepts for variables."""

@@ -23,6 +23,7 @@ from anyio.abc import Process
 
 from containers.concurrency import plain_task_group
 from containers.dagger_engine import _sdk
+from containers.dagger_engine.address import address_problem
 from containers.dagger_engine.query import EngineError
 from tasks.secrets import without_own_secrets
 
@@ -180,18 +181,6 @@ def _parse_version(version_text: str) -> tuple[int, ...]:
     """Return the first two parts of a version such as v0.21.8; of any other text, the oldest supported one."""
     parts = version_text.removeprefix("v").split(".")[:2]
     return tuple(map(int, parts)) if all(part.isdigit() for part in parts) else OLDEST
-
-
-def address_problem(address: str) -> str | None:
-    """Return what is wrong with an address that the command line would retry without end; `None` if valid."""
-    parts = urlsplit(address)
-    if parts.scheme == "tcp":
-        try:
-            whole = bool(parts.hostname and parts.port)
-        except ValueError:
-            whole = False
-        return None if whole else "it needs a host and a port, as in tcp://host:1234"
-    return None if parts.netloc + parts.path else f"nothing follows {parts.scheme}://"
 
 
 async def _check_address(address: str | None, environ: Mapping[str, str]) -> None:

@@ -4,11 +4,13 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from containers.git.working_tree.checkout import Checkout
 from containers.temporary import write_atomically
 from tasks.errors import PatchyardError, remedy
+
+if TYPE_CHECKING:
+    from containers.git.working_tree.checkout import Checkout
 
 
 class PoolError(PatchyardError):
@@ -26,7 +28,7 @@ class Worktree:
 
     name: str
     path: Path
-    checkout: Checkout
+    checkout: "Checkout"
     port: int | None = None
 
     @property

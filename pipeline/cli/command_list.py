@@ -3,43 +3,125 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from pipeline.cli.help import HelpGroup
+from pipeline.cli.help import CommandEntry, HelpGroup
 
 _HERE = "pipeline.cli.commands"
-COMMANDS: Mapping[HelpGroup, Mapping[str, str]] = MappingProxyType(
+COMMANDS: Mapping[HelpGroup, Mapping[str, CommandEntry]] = MappingProxyType(
     {
         HelpGroup.RUN: {
-            "check": "pipeline.cli.main:check",
-            "run": "pipeline.cli.main:run",
-            "resume": f"{_HERE}.resume:resume",
-            "retry": f"{_HERE}.resume:retry",
-            "cancel": f"{_HERE}.resume:cancel",
-            "convert": f"{_HERE}.convert:convert",
+            "check": CommandEntry(
+                f"{_HERE}.plan:check",
+                "Check PLAN, and show which of its text is run as commands and which goes to the agent.",
+            ),
+            "run": CommandEntry(
+                f"{_HERE}.plan:run",
+                "Run the tasks of PLAN; each task that changes files leaves a patch, a commit and a branch.",
+            ),
+            "resume": CommandEntry(
+                f"{_HERE}.resume:resume",
+                "Resume RUN, or the newest run, which was interrupted, cancelled, or ended by an error.",
+            ),
+            "retry": CommandEntry(
+                f"{_HERE}.resume:retry",
+                "Run TASKs of RUN again, with the tasks that build on them or were skipped because of them.",
+            ),
+            "cancel": CommandEntry(
+                f"{_HERE}.resume:cancel",
+                "Cancel RUN, which is running in another terminal, on another machine, or "
+                "in `patchyard serve`.",
+            ),
+            "convert": CommandEntry(
+                f"{_HERE}.convert:convert",
+                "Write PLAN, of any dialect, as a plan of the native format.",
+            ),
         },
         HelpGroup.LOOK: {
-            "status": f"{_HERE}.status:status",
-            "attach": f"{_HERE}.status:attach",
-            "runs": f"{_HERE}.show:runs",
-            "logs": f"{_HERE}.logs:logs",
-            "diff": f"{_HERE}.results.diff:diff",
-            "report": f"{_HERE}.report:report",
-            "serve": f"{_HERE}.serve:serve",
+            "status": CommandEntry(
+                f"{_HERE}.status:status",
+                "Show the tasks of RUN, or of the newest run.",
+            ),
+            "attach": CommandEntry(
+                f"{_HERE}.status:attach",
+                "Show RUN, or the newest run, as if it ran here, until it ends; also one of `patchyard serve`.",
+            ),
+            "runs": CommandEntry(
+                f"{_HERE}.show:runs",
+                "List the runs of the repository, newest last.",
+            ),
+            "logs": CommandEntry(
+                f"{_HERE}.logs:logs",
+                "Print the output of TASK in RUN; without a TASK that of all its tasks, "
+                "each line with its task.",
+            ),
+            "diff": CommandEntry(
+                f"{_HERE}.results.diff:diff",
+                "Print the patches of TASKs in RUN, by default of all tasks of the newest run.",
+            ),
+            "report": CommandEntry(
+                f"{_HERE}.report:report",
+                "Report on RUN, or on the newest run: its inputs, its course and its results.",
+            ),
+            "serve": CommandEntry(
+                f"{_HERE}.serve:serve",
+                "Serve the HTTP API and a web page that shows the runs live.",
+            ),
         },
         HelpGroup.PUBLISH: {
-            "publish": f"{_HERE}.publish:publish",
-            "apply": f"{_HERE}.results.apply:apply",
-            "patches": f"{_HERE}.show:patches",
-            "tick": f"{_HERE}.tick:tick",
+            "publish": CommandEntry(
+                f"{_HERE}.publish:publish",
+                "Push the branches of RUN, or of the newest run, and open or update its pull requests.",
+            ),
+            "apply": CommandEntry(
+                f"{_HERE}.results.apply:apply",
+                "Put the patches of TASKs in RUN into your checkout: into its files and "
+                "its index, without a commit.",
+            ),
+            "patches": CommandEntry(
+                f"{_HERE}.show:patches",
+                "Write the patches of RUN, or of the newest run, to DIR/<task>.patch, and "
+                "its report beside them.",
+            ),
+            "tick": CommandEntry(
+                f"{_HERE}.tick:tick",
+                "Set the boxes of the tasks of RUN that succeeded, in the file of its "
+                "plan; by default of the newest run.",
+            ),
         },
         HelpGroup.HOUSE: {
-            "init": f"{_HERE}.setup.init:init",
-            "doctor": f"{_HERE}.setup.doctor:doctor",
-            "agents": f"{_HERE}.setup.agents:agents",
-            "config": f"{_HERE}.setup.config:config",
-            "completion": f"{_HERE}.setup.completion:completion",
-            "trust": f"{_HERE}.trust:trust",
-            "lock": f"{_HERE}.lock:lock",
-            "clean": f"{_HERE}.clean:clean",
+            "init": CommandEntry(
+                f"{_HERE}.setup.init:init",
+                "Write patchyard.toml, with every setting as a comment, and a first plan, "
+                "plan.md, which can be run.",
+            ),
+            "doctor": CommandEntry(
+                f"{_HERE}.setup.doctor:doctor",
+                "Check git, the settings, the disk, agents, sandbox, engine and GitHub, and say what to do.",
+            ),
+            "agents": CommandEntry(
+                f"{_HERE}.setup.agents:agents",
+                "List the agents that can run tasks: which are installed, their versions, "
+                "and whether they can log in.",
+            ),
+            "config": CommandEntry(
+                f"{_HERE}.setup.config:config",
+                "Show each setting, its value, and where it comes from; with PLAN, also of its front matter.",
+            ),
+            "completion": CommandEntry(
+                f"{_HERE}.setup.completion:completion",
+                "Print the script with which SHELL completes commands, options, runs and tasks.",
+            ),
+            "trust": CommandEntry(
+                f"{_HERE}.trust:trust",
+                "Trust the present settings of the repository and, with PLAN, of its front matter.",
+            ),
+            "lock": CommandEntry(
+                f"{_HERE}.lock:lock",
+                "Write the digests of the images that PLANs and the configuration name to patchyard.lock.",
+            ),
+            "clean": CommandEntry(
+                f"{_HERE}.clean:clean",
+                "Remove the worktrees of the pool that no run is using.",
+            ),
         },
     }
 )

@@ -1,6 +1,7 @@
 """How commands and their options are listed: in groups, with whole summaries and examples."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from importlib import import_module
 from types import MappingProxyType
@@ -8,12 +9,9 @@ from typing import Any
 
 import click
 
-from pipeline.cli.completion import with_completion
 from tasks.text import closest
 
 OTHER = "Other options"
-WIDE = 1000
-"""Characters that a summary may have: it is wrapped, not cut."""
 
 
 class HelpGroup(StrEnum):
@@ -25,18 +23,26 @@ class HelpGroup(StrEnum):
     HOUSE = "Keep house"
 
 
+@dataclass(frozen=True, slots=True)
+class CommandEntry:
+    """A command that is not imported yet: where it is, as `module:name`, and its summary."""
+
+    place: str
+    summary: str
+
+
 class LazyGroup(click.Group):
     """A group of commands that imports a command when it is asked for.
 
     Args:
-        commands_by_group: Where each command is, as `module:name`, by its name and below its heading.
+        commands_by_group: The commands, by name and below their headings.
         examples: Command lines with what they do, by the name of the command; those of `""` are of the group.
     """
 
     def __init__(
         self,
         *arguments: Any,  # noqa: ANN401 - click's own signature
-        commands_by_group: Mapping[HelpGroup, Mapping[str, str]] = MappingProxyType({}),
+        commands_by_group: Mapping[HelpGroup, Mapping[str, CommandEntry]] = MappingProxyType({}),
         examples: Mapping[str, Sequence[tuple[str, str]]] = MappingProxyType({}),
         **options: Any,  # noqa: ANN401 - likewise
     ) -> None:
@@ -51,8 +57,10 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command, imported now; `None` if there is none of this name."""
         for named in self.commands_by_group.values():
-            if place := named.get(cmd_name):
-                module, _, name = place.partition(":")
+            if entry := named.get(cmd_name):
+                from pipeline.cli.completion import with_completion  # noqa: PLC0415 - start-up stays quick
+
+                module, _, name = entry.place.partition(":")
                 command = with_completion(getattr(import_module(module), name))
                 command.epilog = command.epilog or epilog(self.examples.get(cmd_name, ()))
                 return command
@@ -72,17 +80,11 @@ class LazyGroup(click.Group):
             ctx.fail(f"no such command {name!r}; did you mean {similar}?")
         return super().resolve_command(ctx, args)
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's own signature
         """Write the commands below their headings, each with its whole summary."""
         for group, named in self.commands_by_group.items():
-            rows = [
-                (name, command.get_short_help_str(WIDE))
-                for name in named
-                if (command := self.get_command(ctx, name)) and not command.hidden
-            ]
-            if rows:
-                with formatter.section(group):
-                    formatter.write_dl(rows)
+            with formatter.section(group):
+                formatter.write_dl([(name, entry.summary) for name, entry in named.items()])
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples of the group."""

@@ -7,15 +7,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from containers.git.repository import NotARepositoryError, Repository
-from pipeline.run.stored.open_store import open_store
 from pipeline.store.engine import VARIABLE
-from pipeline.store.store import Store
 from tasks.model import RunStatus
+
+if TYPE_CHECKING:
+    from containers.git.repository import Repository
+    from pipeline.store.store import Store
 
 OUTPUT_FAILED = 1
 BAD_PLAN = 2
@@ -46,8 +47,10 @@ def environment() -> Mapping[str, str]:
     return {**os.environ, **secrets, **override}
 
 
-def repository_if_any(path: Path, environ: Mapping[str, str]) -> tuple[Repository | None, Path]:
+def repository_if_any(path: Path, environ: Mapping[str, str]) -> "tuple[Repository | None, Path]":
     """Return the repository of a path and its root; `None` and the path itself outside of one. Blocking."""
+    from containers.git.repository import NotARepositoryError, Repository  # noqa: PLC0415 - start-up stays quick
+
     try:
         repository = Repository.open(path, environ)
     except NotARepositoryError:
@@ -56,13 +59,16 @@ def repository_if_any(path: Path, environ: Mapping[str, str]) -> tuple[Repositor
 
 
 @contextmanager
-def repository_and_store(repo: Path) -> Iterator[tuple[Repository, Store]]:
+def repository_and_store(repo: Path) -> "Iterator[tuple[Repository, Store]]":
     """Open a repository and its store. Blocking.
 
     Raises:
         NotARepositoryError: `repo` is not in a git repository.
         DatabaseError: The database cannot be opened.
     """
+    from containers.git.repository import Repository  # noqa: PLC0415 - start-up stays quick
+    from pipeline.run.stored.open_store import open_store  # noqa: PLC0415 - likewise
+
     environ = environment()
     repository = Repository.open(repo, environ)
     with open_store(repository, environ) as store:

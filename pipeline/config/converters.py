@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from containers.dagger_engine.engines import EngineAddress
+from containers.dagger_engine.address import EngineAddress
 from containers.sandbox.network import Network
 from containers.sandbox.policy import SandboxMode
 from containers.worktrees.ports import HIGHEST_PORT

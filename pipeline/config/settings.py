@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from containers.agents.agent import resolve_agent
-from containers.agents.builtin import Agent
-from containers.dagger_engine.runner import DEFAULT_IMAGE
+from containers.agents.builtin import DEFAULT_IMAGE, Agent
 from pipeline.config import converters as to
 from pipeline.config import defaults
 from pipeline.config.agent_converters import parse_agents

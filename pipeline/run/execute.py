@@ -19,8 +19,9 @@ from anyio import CancelScope, to_thread
 from filelock import FileLock, Timeout
 
 from containers.concurrency import receive_stop_signals
+from containers.dagger_engine.address import EngineAddress
 from containers.dagger_engine.config import ContainerConfig
-from containers.dagger_engine.engines import EngineAddress, Engines
+from containers.dagger_engine.engines import Engines
 from containers.dagger_engine.images import Resolver, digest_of
 from containers.local import LocalRunner
 from containers.runner import Haste, Runner

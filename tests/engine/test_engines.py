@@ -11,7 +11,8 @@ from project import Project
 from relay import Relay
 from repositories import Clone
 
-from containers.dagger_engine.engines import EngineAddress, Engines
+from containers.dagger_engine.address import EngineAddress
+from containers.dagger_engine.engines import Engines
 from containers.dagger_engine.session import HOST, Session
 from containers.runner import Job
 from tasks.model import StepResult

@@ -8,10 +8,11 @@ from tempfile import gettempdir
 import anyio
 import click
 
-from containers.dagger_engine.engines import EngineAddress, connect_engines
+from containers.agents.builtin import DEFAULT_IMAGE
+from containers.dagger_engine.address import EngineAddress
+from containers.dagger_engine.engines import connect_engines
 from containers.dagger_engine.images import digest_of, resolve_digests
 from containers.dagger_engine.query import EngineError
-from containers.dagger_engine.runner import DEFAULT_IMAGE
 from containers.temporary import sweep, temporary_directory
 from pipeline.cli.options import repo_option
 from pipeline.cli.process import environment, repository_if_any

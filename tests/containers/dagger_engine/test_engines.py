@@ -12,8 +12,9 @@ from repositories import Clone
 from stand_in_engine import StandIn, command_line
 
 from containers.dagger_engine import step_script as driver
+from containers.dagger_engine.address import EngineAddress
 from containers.dagger_engine.config import ContainerConfig
-from containers.dagger_engine.engines import EngineAddress, Engines
+from containers.dagger_engine.engines import Engines
 from containers.dagger_engine.query import EngineError
 from containers.dagger_engine.session import CLI
 from containers.git.repository import Repository

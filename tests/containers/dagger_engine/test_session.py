@@ -10,7 +10,8 @@ from project import runs
 from stand_in_engine import StandIn, command_line
 
 from containers.dagger_engine import session as sessions
-from containers.dagger_engine.engines import EngineAddress, connect_engines
+from containers.dagger_engine.address import EngineAddress
+from containers.dagger_engine.engines import connect_engines
 from containers.dagger_engine.query import EngineError
 from containers.dagger_engine.session import CLI, HOST, PORT, TOKEN, CommandLineError, Session
 

@@ -113,7 +113,7 @@ def _row(agent: Agent, here: Presence, versions: Mapping[str, str]) -> tuple[str
 
 def _show_more(agents: Iterable[Agent], environ: Mapping[str, str]) -> None:
     """Print all else that is known of the agents."""
-    from containers.dagger_engine.runner import DEFAULT_IMAGE  # noqa: PLC0415 - only needed here
+    from containers.agents.builtin import DEFAULT_IMAGE  # noqa: PLC0415 - only needed here
 
     rows = [
         (

@@ -195,7 +195,8 @@ def check_sandbox(subject: Subject) -> Iterator[Finding]:
 
 def check_engine(subject: Subject) -> Iterator[Finding]:
     """Check the Dagger engines, if the settings use one."""
-    from containers.dagger_engine.engines import EngineAddress, connect_engines  # noqa: PLC0415 - slow to import
+    from containers.dagger_engine.address import EngineAddress  # noqa: PLC0415 - slow to import
+    from containers.dagger_engine.engines import connect_engines  # noqa: PLC0415 - slow to import
     from containers.dagger_engine.query import EngineError  # noqa: PLC0415 - likewise
 
     settings, environ = subject.settings, subject.environ
