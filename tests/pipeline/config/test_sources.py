@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from containers.agents.builtin import BUILT_IN, Agent
-from containers.dagger_engine.runner import DEFAULT_IMAGE
+from containers.agents.builtin import BUILT_IN, DEFAULT_IMAGE, Agent
 from pipeline.config.settings import Settings
 from pipeline.config.sources import ConfigError, load, secret_values
 from tasks.model import Batch, Mode, PlanSettings, Step, StepKind, Task

@@ -36,7 +36,7 @@ def test_pull_requests_name_what_they_conflict_with(hosted: Project, github: Git
 
     done = hosted.run(hosted.tasks(scripts), "--publish", "--keep-going", "--on-conflict", "stop").expect(1)
 
-    finished, bodies = done.finished, {pull.head: pull.body for pull in github.pull_requests(NAME)}
+    finished, bodies = done.finished, {pull.head: pull.body or "" for pull in github.pull_requests(NAME)}
     first, second, _ = (record["url"] for record in done.events("pull_request"))
     assert (finished["status"], finished["counts"]) == ("failed", {"changed": 2, "conflict": 1})
     assert (finished["published"], finished["unpublished"]) == (["1.1", "1.2", "2.1"], [])

@@ -49,8 +49,8 @@ def test_all_patches_are_in_the_files_and_the_index(project: Project) -> None:
     assert (project.root / "src/app.py").exists()
     found = project.call("apply", cwd=project.root / "src").expect(0).out
     assert not (project.root / "hook-ran").exists()
-    for name in hooks.glob("p*-*"):
-        name.unlink()
+    for hook in hooks.glob("p*-*"):
+        hook.unlink()
 
     assert (planned["applied"], planned["already"], planned["conflict"]) == (["1.1", "1.2", "2.1"], [], None)
     assert f"applied tasks 1.1, 1.2, 2.1 of run {run} to {project.root}: 6 files in the index" in found
