@@ -13,7 +13,7 @@ help:
 	@echo "make check     run linters, type checks and the quick tests (a minute); TESTS=tests/containers/git adds more"
 	@echo "make dist      build the wheel and the sdist in dist/"
 	@echo "make bench     run the benchmarks and update the tables of the documentation"
-	@echo "make settings  print the table of settings for the README"
+	@echo "make settings  print the table of settings for the README, and renew the schemas"
 	@echo "make clean     remove the environment, build files and caches"
 
 demo:
@@ -69,6 +69,7 @@ bench: wheel
 	$(BIN)/python benchmarks/dialects.py --page docs/plans-of-others.md
 
 settings: $(VENV)/.ready
+	@for name in settings plan; do $(BIN)/patchyard config --schema $$name > docs/schemas/$$name.schema.json; done
 	@$(BIN)/python -c "from pipeline.config.settings import SETTINGS; from pipeline.config.table import readme_table; print(readme_table(SETTINGS.values()), end='')"
 
 clean:
