@@ -135,7 +135,8 @@ CASES = (
         environment={"GOOGLE_GEMINI_BASE_URL": "{url}", "GEMINI_MODEL": "gemini-2.5-pro"},
         setup=(
             "mkdir -p ~/.gemini",
-            """echo '{"security": {"auth": {"selectedType": "gemini-api-key"}}}' > ~/.gemini/settings.json""",
+            """echo '{"security": {"auth": {"selectedType": "gemini-api-key"}}, \
+            "general": {"maxAttempts": 2}}' > ~/.gemini/settings.json""",
         ),
     ),
     Case(
