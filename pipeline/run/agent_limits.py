@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 
 from anyio import sleep
 
-from pipeline.events import now
+from pipeline.events import local_time, now, timestamp
 from tasks.agent_report import Limit, LimitKind
+from tasks.durations import format_duration
 from tasks.model import StepResult
 
 PAUSES = (60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0)
@@ -92,6 +93,14 @@ class AgentLimits:
         """Return how many seconds an agent still waits."""
         until = self.until.get(agent)
         return max(0.0, (until - self.clock()).total_seconds()) if until else 0.0
+
+    def why_not_waited(self, agent: str) -> str | None:
+        """Return why a task that has not started does not wait for an agent: it may not wait that long."""
+        if self.remaining(agent) <= self.longest:
+            return None
+        longest = format_duration(self.longest) if self.longest else "0"
+        until = local_time(timestamp(self.until[agent]))
+        return f"agent {agent} is at a limit until {until}, and wait_for_limits is {longest}"
 
     async def wait(self, agent: str) -> None:
         """Wait until an agent may be called."""

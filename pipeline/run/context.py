@@ -160,7 +160,10 @@ class RunContext:
         """Return why the agent of a task must not be called any more; `None` if it may, or there is none."""
         if spec.agent is None:
             return None
-        return self.limits.refused.get(spec.agent.name) or self.budget.obstacle(spec.id)
+        name = spec.agent.name
+        return (
+            self.limits.refused.get(name) or self.limits.why_not_waited(name) or self.budget.obstacle(spec.id)
+        )
 
     def log(self, task: str, attempt: int | None = None) -> Path:
         """Return the log file of an attempt at a task, by default of this run's."""

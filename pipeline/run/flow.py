@@ -167,10 +167,10 @@ class _Flow:
         """Run a task when there is a worktree for it and its agent does not wait for its provider."""
         context, agent = self._context, spec.agent.name if spec.agent else None
         while True:
-            if agent is not None:
+            if agent is not None and not context.limits.why_not_waited(agent):
                 await context.limits.wait(agent)
             async with limiter:
-                if agent is None or not context.limits.remaining(agent):
+                if agent is None or not context.limits.remaining(agent) or context.limits.why_not_waited(agent):
                     return await run_task(context, batch, spec, start, self._why_cancelled, may_wait=may_wait)
 
     def _fail_fast(self, outcome: Outcome) -> None:

@@ -65,6 +65,18 @@ def test_task_waits_and_continues_in_its_worktree(limited: Project) -> None:
     assert datetime.fromisoformat(end["time"]) >= until - timedelta(milliseconds=5)
 
 
+def test_task_that_has_not_started_does_not_wait_longer_than_it_may() -> None:
+    noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    limits = AgentLimits(
+        60.0, {"a": noon + timedelta(seconds=61), "b": noon + timedelta(seconds=60)}, lambda: noon
+    )
+    reason = limits.why_not_waited("a")
+    assert reason is not None
+    assert reason.startswith("agent a is at a limit until ")
+    assert reason.endswith(", and wait_for_limits is 1m")
+    assert limits.why_not_waited("b") is limits.why_not_waited("c") is None
+
+
 def test_agent_that_ends_with_0_at_a_limit(limited: Project) -> None:
     write_agent(limited, code=0)
     limited.run(plan(limited)).expect(0)
