@@ -126,12 +126,12 @@ class _Flow:
         context = self._context
         await self._run_tasks(batch, start)
         while True:
-            result, causes = await to_thread.run_sync(merge_or_rerun, context, batch, start)
+            merged = await to_thread.run_sync(merge_or_rerun, context, batch, start)
             is_settled = all(spec.id in context.outcomes for spec in batch.tasks)
-            if is_settled and not causes:
-                return result
-            with reruns(context, batch, causes):
-                await self._run_tasks(batch, start, may_wait=bool(causes))
+            if is_settled and not merged.causes:
+                return merged.result
+            with reruns(context, batch, merged.causes):
+                await self._run_tasks(batch, start, may_wait=merged.may_wait)
 
     async def _run_tasks(self, batch: BatchSpec, start: StartPoint, *, may_wait: bool = True) -> None:
         """Start each task without an outcome as soon as those that it depends on have ended."""

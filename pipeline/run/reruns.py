@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from containers.agents.prompt import ConflictText, conflict_prompt, marks_step
 from containers.git.repository import GitError
@@ -23,14 +23,25 @@ FIRST = "The first try\n"
 """Message of the commit that is merged for an agent; no branch has it."""
 
 
-def merge_or_rerun(
-    context: RunContext, batch: BatchSpec, start: StartPoint
-) -> tuple[BatchResult, Mapping[str, Cause]]:
-    """Return the merged patches of a batch, and the tasks that have to run again now, each with why. Blocking.
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """The merged patches of a batch, and the tasks that have to run again now, each with why.
+
+    They `may_wait` for each other where the patches that they start from conflict, since that may be solved.
+    """
+
+    result: BatchResult
+    causes: Mapping[str, Cause] = field(default_factory=dict)
+    may_wait: bool = False
+
+
+def merge_or_rerun(context: RunContext, batch: BatchSpec, start: StartPoint) -> Merged:
+    """Merge the patches of a batch, or return which of its tasks have to run again before that. Blocking.
 
     Those whose start point has changed come first, since their patches are for another one. Of the conflicts
     only those are taken that are sure to be apart from each other: the others may be solved with them. So it
-    is enough to look for the first of them: the batch is merged as a whole when none has to run again.
+    is enough to look for the first of them: the batch is merged as a whole when none has to run again. If a
+    conflict stays, what builds on both sides has no start point any more, and is then skipped.
 
     Args:
         context: The run's.
@@ -38,29 +49,36 @@ def merge_or_rerun(
         start: Its start point.
     """
     if context.settings.on_conflict_for(batch.batch) is OnConflict.STOP:
-        return context.bases.merged(batch.batch, start, context.outcomes), {}
-    causes = _outdated(context, batch, start)
+        return Merged(context.bases.merged(batch.batch, start, context.outcomes))
+    causes, stuck = _outdated(context, batch, start)
     result = context.bases.merged(batch.batch, start, context.outcomes, is_hasty=True)
     causes = causes or _conflicting(context, batch, start, result)
     if result.undecided and not causes:
         result = context.bases.merged(batch.batch, start, context.outcomes)
         causes = _conflicting(context, batch, start, result)
-    return result, causes
+    return Merged(result, causes or stuck, may_wait=bool(causes))
 
 
-def _outdated(context: RunContext, batch: BatchSpec, start: StartPoint) -> dict[str, Cause]:
-    """Return the tasks that started from a commit of a task that has run again since."""
-    bases, found = context.bases, {}
+def _outdated(
+    context: RunContext, batch: BatchSpec, start: StartPoint
+) -> tuple[dict[str, Cause], dict[str, Cause]]:
+    """Return the tasks that started from a commit of a task that has run again since.
+
+    Those in the second mapping have no start point now: what they build on conflicts.
+    """
+    bases, found, stuck = context.bases, dict[str, Cause](), dict[str, Cause]()
     if not any(bases.was_rerun(spec.id) for spec in batch.tasks):
-        return {}
+        return found, stuck
     for spec in batch.tasks:
         outcome = context.outcomes.get(spec.id)
         again = tuple(task for task in bases.below(spec.task) if bases.was_rerun(task))
         if outcome and outcome.succeeded and outcome.start and again:
             now = bases.task_start(spec.task, start, context.outcomes)
-            if not now.obstacle and now.commit != outcome.start:
+            if now.obstacle:
+                stuck[spec.id] = Cause(again)
+            elif now.commit != outcome.start:
                 found[spec.id] = Cause(again)
-    return found
+    return found, stuck
 
 
 def _conflicting(

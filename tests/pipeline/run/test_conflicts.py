@@ -363,3 +363,27 @@ def test_branch_that_stays_at_an_earlier_patch_is_named(project: Project) -> Non
     assert retried.statuses["1.3"] == "unchanged"
     notices = [one["message"] for one in retried.events("notice")]
     assert f"task 1.3 changed nothing; {stays('1.3', tip(project, '1.3')[:12])}" in notices
+
+
+def test_what_builds_on_a_conflict_that_stays_is_skipped(asked: Project) -> None:
+    """Its own result was made before one of the two ran again."""
+    (asked.shared / "work").write_text("echo 3 > c; echo 'cost: 1'")
+    with (asked.root / "patchyard.toml").open("a") as file:
+        file.write('cost = "cost: (?P<cost>[0-9.]+)"\n')
+    done = asked.run(
+        asked.plan(
+            "# Demo\n\n### Task 1.1: A\n\n**Run:** `echo 1 > a`\n\n"
+            "### Task 1.2: B\n\n**Run:** `if [ -e a ]; then echo 2 > c; else echo 2 > a; fi`\n\n"
+            "### Task 1.3: C\n\nWrite c.\n\n"
+            "### Task 1.4: D\n\n**Run:** `cat a c > d`\n\n**Dependencies:** Task 1.2, Task 1.3\n"
+        ),
+        "--budget",
+        "1",
+    ).expect(1)
+
+    assert done.statuses == {"1.1": "changed", "1.2": "changed", "1.3": "changed", "1.4": "skipped"}
+    assert done.outcome("1.4")["error"].startswith("tasks 1.2 and 1.3 conflict in c; its branch ")
+    assert [one["tasks"] for one in done.events("conflict")] == [["1.2", "1.3"]]
+    more = asked.call("resume", done.run, "--budget", "none", "--json").expect(0)
+    assert set(more.statuses.values()) == {"changed"}
+    assert asked.show("patchyard/demo/1.4:d") == "1\n3"
