@@ -87,7 +87,7 @@ def serve(  # noqa: PLR0913 - the command's own parameters
             "random string, or omit --host"
         )
     settings = ServerSettings(
-        roots=_roots(repo, roots, environ),
+        roots=roots_of(repo, roots, environ),
         environ={name: environ[name] for name in environ if name not in {TOKEN_VARIABLE, DATABASE_VARIABLE}},
         database=database or environ.get(DATABASE_VARIABLE) or None,
         token=token,
@@ -98,7 +98,7 @@ def serve(  # noqa: PLR0913 - the command's own parameters
     run_server(settings, port, lambda url: click.echo(f"patchyard serves {url} (press Ctrl-C to stop)"))
 
 
-def _roots(repo: Path, roots: tuple[Path, ...], environ: Mapping[str, str]) -> tuple[Path, ...]:
+def roots_of(repo: Path, roots: tuple[Path, ...], environ: Mapping[str, str]) -> tuple[Path, ...]:
     """Return the roots, of which the first has the repository that is meant where none is named.
 
     That is the one of --repo, if it is given; without any root, that of the current directory.

@@ -48,6 +48,13 @@ def test_every_option_of_run_has_a_heading() -> None:
     assert others == ["--repo", "--database", "--trust", "--help"], "give it a heading in RUN_OPTIONS"
 
 
+def test_every_command_takes_a_repository() -> None:
+    without = {
+        name for name, command in EVERY.items() if not any("--repo" in item.opts for item in command.params)
+    }
+    assert without == {"completion"}
+
+
 def test_a_misspelt_command_has_a_proposal(project: Project) -> None:
     assert (
         "Error: no such command 'chekc'; did you mean check?" in project.call("chekc", "plan.md").expect(2).err
