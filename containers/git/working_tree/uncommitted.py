@@ -1,10 +1,12 @@
 """What a checkout of the user has that no commit has."""
 
+import os
+import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from containers.git.command import Git, GitError
+from containers.git.command import Git, GitError, scrub_environment
 
 TIMEOUT = 2.0
 """Seconds that `git status` may take in a large checkout: a run waits for it, and the answer is a remark."""
@@ -36,8 +38,11 @@ def uncommitted(root: Path, environ: Mapping[str, str], leave_out: Collection[st
         leave_out: Paths from there that are not counted.
     """
     arguments = ("--no-optional-locks", "status", "--porcelain=v1", "-z", "--untracked-files=normal")
-    try:
-        output = Git.find(environ, root).run(*arguments, timeout=TIMEOUT).stdout
+    program = shutil.which("git", path=environ.get("PATH", os.defpath))
+    if program is None:
+        return Uncommitted()
+    try:  # without asking for the version of git again, which takes as long
+        output = Git(program, root, scrub_environment(environ), TIMEOUT).run(*arguments).stdout
     except GitError:
         return Uncommitted()
     changed = untracked = 0
