@@ -69,6 +69,7 @@ async def succeeded(context: RunContext, spec: TaskSpec, start: StartPoint) -> T
     outcome = replace(
         _outcome(spec, start, patch, now()),
         rounds=last.number,
+        said=last.said,
         fails_before=context.base_checks.fail_at(start.commit, spec.steps),
     )
     return TaskResult(outcome, start, attempt=context.before.attempts.get(spec.id))

@@ -96,6 +96,7 @@ class Rounds:
             failure=None if last.ok else Failure.of(last),
             patch=patch,
             tokens=self._usage.tokens,
+            said=self.said,
         )
         self._began, self._usage = now, NO_USAGE
         return record

@@ -114,8 +114,8 @@ class StoredRound:
     """A round of an attempt that has ended: the agent, or the commands, and the verification after them.
 
     `number` counts from 1 within the task's attempt, and on in one that continues it. `seconds` is wall time,
-    `cost` in US dollars, `tokens` those of its agent. `failure` is `None` if it succeeded,
-    `patch` what the task had changed by then.
+    `cost` in US dollars, `tokens` those of its agent, and `said` its last message. `failure` is `None` if it
+    succeeded, `patch` what the task had changed by then.
     """
 
     task: str
@@ -126,6 +126,7 @@ class StoredRound:
     failure: Failure | None = None
     patch: Patch | None = field(default=None, repr=False)
     tokens: Tokens = NO_TOKENS
+    said: str | None = None
 
     @property
     def usage(self) -> Usage:

@@ -34,7 +34,7 @@ _OUTCOME = tuple(
 )
 _ATTEMPT = tuple(field.name for field in fields(StoredAttempt) if field.name not in {"patch", "cause"})
 _SHARED_BRANCH = tuple(field.name for field in fields(SharedBranch))
-_ROUND = ("task", "attempt", "number", "seconds", "cost")
+_ROUND = ("task", "attempt", "number", "seconds", "cost", "said")
 _TOKENS = tuple(field.name for field in fields(Tokens))
 _FAILURE = tuple(field.name for field in fields(Failure))
 _BASE_CHECK = tuple(field.name for field in fields(BaseCheck))

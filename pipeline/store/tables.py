@@ -152,6 +152,7 @@ class Tables:
         Column("input_tokens", BigInteger),
         Column("output_tokens", BigInteger),
         Column("cached_tokens", BigInteger),
+        Column("said", Text),
     )
     base_checks = Table(
         "base_checks",

@@ -1,6 +1,8 @@
 """An agent whose step or verification failed is called again, with what failed."""
 
 import signal
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -219,6 +221,22 @@ def test_interrupted_repair_continues_after_the_rounds_that_ended(repaired: Proj
     assert outcome["cost"] == (0.5 if number == signal.SIGKILL else 0.75)
     assert repaired.show("patchyard/demo/1.1:work.txt") == "line 1\nline 3"
     assert stored(repaired, done.run) == [(1, 1, 0.25, ENOUGH.format(2)), (2, 2, 0.25, None)]
+
+
+def test_result_of_a_last_round_is_whole(repaired: Project) -> None:
+    """The process was killed when the round was stored, and its outcome was not."""
+    done = repaired.run(plan(repaired, ENOUGH.format(2))).expect(0)
+    with closing(sqlite3.connect(repaired.root / ".git" / "patchyard" / "patchyard.db")) as database:
+        database.execute("DELETE FROM tasks")
+        database.execute("UPDATE attempts SET status = 'cancelled', exit_code = NULL")
+        database.execute("UPDATE runs SET status = 'interrupted'")
+        database.commit()
+    resumed = repaired.call("resume", done.run, "--json").expect(0)
+
+    before, after = done.outcome("1.1"), resumed.outcome("1.1")
+    assert len(prompts(repaired)) == 2
+    for name in ("status", "rounds", "cost", "tokens", "said", "seconds", "files"):
+        assert after[name] == before[name], name
 
 
 def test_interrupted_repair_with_set_up(repaired: Project) -> None:
