@@ -204,6 +204,11 @@ class Task:
     open_box: tuple[int, int] | None = None
 
     @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps that the plan itself has: its commands, and its verification."""
+        return (*self.run, *(check.step for check in self.verification if check.step))
+
+    @property
     def is_left_out(self) -> bool:
         """Whether the plan asks not to run the task; what depends on it may run."""
         return self.completed or self.optional

@@ -274,7 +274,8 @@ def publish_run(  # noqa: PLR0913 - what is published, and how
         if problem := _restore(store, run, target.destination.repository):
             listener.notify(Notice(message=problem, level="warning"))
     else:
-        listener.notify(Notice(message=f"run {run.id} changed nothing, so there is nothing to publish"))
+        nothing = f"no task of run {run.id} succeeded with changes, so there is nothing to publish"
+        listener.notify(Notice(message=nothing))
     shared = compose(store, run, target, chosen)
     if chosen is None or shared.records:
         store.keep_shared_branches(run.id, shared.records)  # before a push: a kill leaves known commits

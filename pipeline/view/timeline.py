@@ -15,7 +15,7 @@ from zlib import crc32
 from pipeline.store.records import Run
 from pipeline.verdict.model import Verdict, late_tasks
 from pipeline.verdict.words import headline
-from tasks.model import Conflict, Plan, PullRequest, RunStatus, Status
+from tasks.model import Conflict, Plan, PullRequest, RunStatus, Status, Step, hidden_script
 from tasks.usage import NO_USAGE, Usage
 
 PENDING, RUNNING, INTERRUPTED = "pending", "running", "interrupted"
@@ -312,6 +312,15 @@ class Timeline:
     def ticks(self) -> tuple[float, ...]:
         """Positions of the labels of the time axis."""
         return ticks(self.span)
+
+    @cached_property
+    def _steps(self) -> Mapping[str, Sequence[Step]]:
+        return {task.id: task.steps for task in self.plan.tasks} if self.plan else {}
+
+    def script(self, task: str, kind: str, title: str) -> str | None:
+        """Return the whole script of a step of a task, if its title does not show all of it."""
+        known = (step for step in self._steps.get(task, ()) if (step.kind, step.title) == (kind, title))
+        return next((hidden_script(step.title, step.script) for step in known), None)
 
     def bars(self, task: str) -> tuple[Bar, ...]:
         """Return the bars of a task."""

@@ -101,4 +101,4 @@ def patches(run_name: str | None, output: Path, repo: Path) -> None:
         for path in written:
             click.echo(str(path))
         if not written:
-            click.echo(f"no task of run {run.id} changed anything", err=True)
+            click.echo(f"no task of run {run.id} succeeded with changes", err=True)

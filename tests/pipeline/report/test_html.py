@@ -127,7 +127,7 @@ def test_report_command_writes_the_file(project: Project) -> None:
     files: dict[str, Content] = {"a.txt": "one\ntwo\n"}
     project.clone.commit(files)
     project.configure('secrets = ["API_KEY"]\n')
-    scripts = {"1.1": "echo three >> a.txt", "1.2": "echo $API_KEY; exit 3", "1.3": "true"}
+    scripts = {"1.1": "echo three >> a.txt", "1.2": "echo $API_KEY; exit 3", "1.3": "# <b>\ntrue"}
     environ = {"API_KEY": "sesame-1234"}
     project.run(project.tasks(scripts, title="Größe <b>"), environ=environ).expect(1)
     path = project.root.parent / "run.html"
@@ -137,6 +137,8 @@ def test_report_command_writes_the_file(project: Project) -> None:
     page = Reader(text)
     assert "Größe <b>" in page.texts
     assert any(values.get("data-state") == "failed" for values in page.all("tr"))
+    shown = '<details class="script"><summary><code>true (+1 line)</code></summary>'
+    assert f'{shown}<pre tabindex="0"># &lt;b&gt;\ntrue</pre></details>' in text
     assert '<tr class="add"><td></td><td>3</td><td><span class="sr">added </span>three</td></tr>' in text
     again = project.call("report", "latest", "--format", "html", environ=environ).expect(0).out
     assert Reader(again).elements[0] == ("html", {"lang": "en"})

@@ -250,7 +250,7 @@ def _lines(work: _Work, result: _Result, *, dry_run: bool) -> Iterator[str]:
     if result.conflict:
         yield from _conflict_lines(run, result)
     elif not result.applied and not result.already:
-        yield f"run {run} changed nothing, so there is nothing to apply"
+        yield f"no task of run {run} succeeded with changes, so there is nothing to apply"
 
 
 def _conflict_lines(run: str, result: _Result) -> Iterator[str]:

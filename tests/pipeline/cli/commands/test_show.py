@@ -202,7 +202,7 @@ def test_patches_of_a_run_that_changed_nothing(project: Project, tmp_path: Path)
 
     done = project.call("patches", run, "--output", tmp_path / "out").expect(0)
 
-    assert (done.out, done.err) == ("", f"no task of run {run} changed anything\n")
+    assert (done.out, done.err) == ("", f"no task of run {run} succeeded with changes\n")
 
 
 def test_unwritable_patches(project: Project, ended: Done, tmp_path: Path) -> None:
