@@ -21,6 +21,20 @@ class Mode(StrEnum):
     DAGGER = "dagger"  # side by side, each in a container of a Dagger engine
 
 
+class SandboxMode(StrEnum):
+    """Whether tasks run in the sandbox."""
+
+    AUTO = "auto"
+    """Where it works."""
+    ON = "on"
+    OFF = "off"
+
+    @property
+    def strength(self) -> int:
+        """How much it asks for, from 0; a plan may only ask for more than its user."""
+        return (SandboxMode.OFF, SandboxMode.AUTO, SandboxMode.ON).index(self)
+
+
 NATIVE = "patchyard"
 """The name of the native format among the dialects."""
 LARGEST_POOL = 1000
@@ -250,6 +264,7 @@ class PlanSettings:
     on_conflict: OnConflict | None = None
     serialize: Serialize | None = None
     check_base: bool | None = None
+    sandbox: SandboxMode | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     agents: Mapping[str, str] = field(default_factory=dict)  # name -> command
 

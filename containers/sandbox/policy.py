@@ -2,25 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
 
 from containers.sandbox.network import EVERYTHING, Network
-
-
-class SandboxMode(StrEnum):
-    """Whether tasks run in the sandbox."""
-
-    AUTO = "auto"
-    """Where it works."""
-    ON = "on"
-    OFF = "off"
-
-    @property
-    def strength(self) -> int:
-        """How much it asks for, from 0; a plan may only ask for more than its user."""
-        return (SandboxMode.OFF, SandboxMode.AUTO, SandboxMode.ON).index(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,11 @@ from urllib.parse import urlsplit
 
 from containers.dagger_engine.address import EngineAddress
 from containers.sandbox.network import Network
-from containers.sandbox.policy import SandboxMode
 from containers.worktrees.ports import HIGHEST_PORT
 from tasks.conflicts import OnConflict, Serialize
 from tasks.dialects.dialect import NAMES, Order, UnitKind
 from tasks.durations import parse_duration
-from tasks.model import LARGEST_POOL, Mode, PullRequestScope
+from tasks.model import LARGEST_POOL, Mode, PullRequestScope, SandboxMode
 from tasks.secrets import OWN_SECRETS
 from tasks.sizes import format_size, parse_size
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from containers.sandbox.network import EVERYTHING, Network
-from containers.sandbox.policy import SandboxMode
 from pipeline.config import converters as to
 from pipeline.config import defaults
 from pipeline.config.agent_converters import parse_prices
@@ -17,7 +16,7 @@ from pipeline.config.table import (
 )
 from tasks.agent_report import Price
 from tasks.dialects.dialect import Order, UnitKind
-from tasks.model import LARGEST_POOL, Mode
+from tasks.model import LARGEST_POOL, Mode, SandboxMode
 from tasks.repairs import MOST_REPAIRS, parse_repairs
 
 

@@ -11,14 +11,13 @@ from enum import StrEnum
 from typing import Any
 
 from containers.agents.reports.formats import FORMATS
-from containers.sandbox.policy import SandboxMode
 from containers.worktrees.ports import HIGHEST_PORT
 from pipeline.config import agent_converters, converters
 from pipeline.config.settings import SECTIONS, SETTINGS
 from pipeline.config.table import Setting
 from tasks import repairs
 from tasks.dialects.dialect import NAMES
-from tasks.model import LARGEST_POOL, PlanSettings
+from tasks.model import LARGEST_POOL, PlanSettings, SandboxMode
 
 Schema = dict[str, Any]
 DRAFT = "http://json-schema.org/draft-07/schema#"

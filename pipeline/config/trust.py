@@ -17,11 +17,10 @@ from typing import Any
 from containers.agents.builtin import BUILT_IN
 from containers.filesystem import write_file
 from containers.sandbox.network import Network
-from containers.sandbox.policy import SandboxMode
 from pipeline.config.settings import SETTINGS, Settings
 from pipeline.config.sources import ConfigError, Sources
 from pipeline.config.table import NeedsTrust, Setting
-from tasks.model import Batch, Mode, PlanSettings
+from tasks.model import Batch, Mode, PlanSettings, SandboxMode
 
 LONGEST_VALUE = 200
 """Characters of a value that messages show."""
@@ -68,7 +67,12 @@ def needed_grants(
         root: The checkout.
         batches: The batches of the plan; without them, as if some ran in containers.
     """
-    from_plan = {"agent": plan.agent, "agents": dict(plan.agents), "mode": plan.mode}
+    from_plan = {
+        "agent": plan.agent,
+        "agents": dict(plan.agents),
+        "mode": plan.mode,
+        "sandbox": plan.sandbox,
+    }
     known = {*BUILT_IN, *sources.agents, *plan.agents}
     settings, batches = sources.resolve(plan), None if batches is None else tuple(batches)
     contained = batches is None or any(settings.mode_for(batch) is Mode.DAGGER for batch in batches)
@@ -80,11 +84,9 @@ def needed_grants(
             continue
         if item.trust is NeedsTrust.UNCONTAINED and sources.own.get(name) is not Mode.DAGGER:
             continue
-        if item.trust is NeedsTrust.WEAKER and not _is_weaker(sources.file.get(name), own_value(sources, name)):
-            continue
         for value, where in ((sources.file.get(name), str(sources.path)), (from_plan.get(name), plan_path)):
-            if value and _reaches_out(item, value, known, root):
-                own = own_value(sources, name)
+            own = own_value(sources, name)
+            if value and _reaches_out(item, value, known, root, own):
                 grants += [Grant(key, _as_json(asked), where) for key, asked in _asked(item, value, own)]
     if sources.own.get("mode") is Mode.DAGGER and "mode" not in sources.forced:
         grants += [
@@ -107,8 +109,10 @@ def _is_weaker(value: object, own: object) -> bool:
     return isinstance(value, Network) and isinstance(own, Network) and value.gives_more_than(own)
 
 
-def _reaches_out(item: Setting, value: object, known_agents: Collection[str], root: Path) -> bool:
-    """Whether this value of a setting needs trust."""
+def _reaches_out(item: Setting, value: object, known_agents: Collection[str], root: Path, own: object) -> bool:
+    """Whether this value of a setting needs trust; `own` is the user's."""
+    if item.trust is NeedsTrust.WEAKER:
+        return _is_weaker(value, own)
     if item.trust is NeedsTrust.COMMAND:
         return value not in known_agents
     if item.trust is NeedsTrust.OUTSIDE and isinstance(value, Path):

@@ -25,7 +25,6 @@ from containers.dagger_engine.engines import Engines
 from containers.dagger_engine.images import Resolver, digest_of
 from containers.local import LocalRunner
 from containers.runner import Haste, Runner
-from containers.sandbox.policy import SandboxMode
 from containers.sandbox.room import SandboxError
 from containers.sandbox.sandbox import Sandbox
 from containers.worktrees.pool import Pool
@@ -51,7 +50,7 @@ from pipeline.run.stored.open_store import repository_id
 from pipeline.run.stored.recovery import make_store_work, remove_run_file, write_run_file
 from pipeline.store.store import Store
 from tasks.errors import PatchyardError, remedy
-from tasks.model import Mode, RunStatus
+from tasks.model import Mode, RunStatus, SandboxMode
 
 SAME_SIGNAL = 0.2
 """Seconds in which a second signal is the first one again, from a program in between that passes it on."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from tasks.conflicts import OnConflict, Serialize
 from tasks.diagnostics import Report, quoted
 from tasks.durations import parse_duration
-from tasks.model import LARGEST_POOL, Mode, PlanSettings
+from tasks.model import LARGEST_POOL, Mode, PlanSettings, SandboxMode
 
 if TYPE_CHECKING:
     from yaml.nodes import MappingNode, ScalarNode, SequenceNode
@@ -123,6 +123,7 @@ class _Reader:
             "on_conflict": partial(self._choice, OnConflict, "on_conflict"),
             "serialize": partial(self._choice, Serialize, "serialize"),
             "check_base": self._flag,
+            "sandbox": partial(self._choice, SandboxMode, "sandbox"),
             "environment": self._environment,
             "agents": self._agents,
             "patchyard": self._version,

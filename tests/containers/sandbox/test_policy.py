@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from containers.sandbox.network import Reach
-from containers.sandbox.policy import SandboxMode, expand
+from containers.sandbox.policy import expand
 from containers.sandbox.seccomp import MACHINES, terminal_filter
+from tasks.model import SandboxMode
 
 
 @pytest.mark.parametrize("kind", [SandboxMode, Reach])

@@ -37,7 +37,8 @@ def _home(project: Project, files: Mapping[str, str]) -> Path:
 
 def _log(project: Project, script: str, *arguments: str, code: int = 0, **environ: str) -> str:
     done = project.run(project.tasks({"1": script}), "--no-cache", *arguments, environ={**ON, **environ})
-    return project.log(done.expect(code).run, "1")
+    log = project.log(done.expect(code).run, "1")
+    return "\n".join(line for line in log.splitlines() if not line.startswith("$"))  # without the script
 
 
 HIDDEN = (
@@ -222,6 +223,14 @@ def test_a_repository_cannot_open_it(project: Project, setting: str) -> None:
     done = project.run(project.tasks({"1": "true"}))
     assert done.code == 2
     assert "sandbox" in done.err
+
+
+def test_a_plan_asks_for_more_but_not_for_less(project: Project) -> None:
+    del project.environ["PATCHYARD_SANDBOX"]
+    done = project.run(project.tasks({"1": "true"}, front='sandbox: "off"'))
+    assert done.code == 2
+    assert "sandbox" in done.err
+    project.call("check", project.tasks({"1": "true"}, front='sandbox: "on"')).expect()
 
 
 @contextmanager

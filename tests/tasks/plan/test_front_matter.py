@@ -87,8 +87,8 @@ def test_separator_elsewhere_is_not_front_matter() -> None:
             "zzz: 1\n",
             [
                 ("2:1: error: unknown key `zzz`: expected one of base, mode, agent, image, timeout, pool_size,"
-                " budget, task_budget, on_conflict, serialize, check_base, environment, agents, patchyard,"
-                " title, documents")
+                " budget, task_budget, on_conflict, serialize, check_base, sandbox, environment,"
+                " agents, patchyard, title, documents")
             ],
         ),
         (
@@ -96,8 +96,8 @@ def test_separator_elsewhere_is_not_front_matter() -> None:
             [
                 ("3:1: error: unknown keys `author`, `tags`, `pool-size` (line 5; did you mean `pool_size`?),"
                 " `modes` (line 6; did you mean `mode`?): expected one of base, mode, agent, image, timeout,"
-                " pool_size, budget, task_budget, on_conflict, serialize, check_base, environment, agents,"
-                " patchyard, title, documents")
+                " pool_size, budget, task_budget, on_conflict, serialize, check_base, sandbox, environment,"
+                " agents, patchyard, title, documents")
             ],
         ),
         (
@@ -105,8 +105,8 @@ def test_separator_elsewhere_is_not_front_matter() -> None:
             [
                 ("2:1: error: unknown keys `key10`, `key11`, `key12`, `key13`, `key14`, `key15`, `key16`,"
                 " `key17` and 3 more: expected one of base, mode, agent, image, timeout, pool_size,"
-                " budget, task_budget, on_conflict, serialize, check_base, environment, agents, patchyard,"
-                " title, documents")
+                " budget, task_budget, on_conflict, serialize, check_base, sandbox, environment,"
+                " agents, patchyard, title, documents")
             ],
         ),
         ("base: main\nbase: other\n", ["3:1: error: duplicate key `base` in the front matter"]),

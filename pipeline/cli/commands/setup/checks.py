@@ -17,7 +17,6 @@ from containers.agents.presence import presence, program_of
 from containers.git.command import OLDEST, Git, GitError
 from containers.git.commits import PATCHYARD_IDENTITY
 from containers.git.repository import NotARepositoryError, Repository
-from containers.sandbox.policy import SandboxMode
 from containers.sandbox.sandbox import Sandbox
 from containers.worktrees.directory import default_directory
 from pipeline.cli.commands.setup.agents import found_versions
@@ -27,7 +26,7 @@ from pipeline.config.trust import TrustStore, needed_grants, trust_command
 from pipeline.run.call.prepare import check_worktrees
 from pipeline.run.call.sandbox import prepare_sandbox
 from tasks.errors import PatchyardError
-from tasks.model import Mode, PlanSettings
+from tasks.model import Mode, PlanSettings, SandboxMode
 from tasks.sizes import format_size
 
 LOW_SPACE, LEAST_SPACE = 5_000_000_000, 500_000_000
