@@ -17,6 +17,8 @@ _BARE_ACTION = re.compile(rf"(?i)(?P<action>{_WORDS})\s+(?=\S+$)")
 _TEST = re.compile(r"(?i)[*_]{0,2}tests?(?:\s+files?)?(?:\s*:[*_]{0,2}|[*_]{0,2}\s*:)\s*")
 _SPAN = re.compile(r"(`+)(?!`)(?P<path>[^`\n]+)\1(?!`)")
 _NAME = re.compile(r"\*\*[^*\n]{1,60}(?::\*\*|\*\*:)")
+_LABEL = re.compile(r"[A-Z][a-z]+(?<!file):\s+\S")
+"""A word before a remark that is not the name of a file, such as `Note: write it first`."""
 _JOIN = re.compile(r"(?::\d[\d,-]*)?(?:\s*\([^()`]*\))?\s*(?:,\s*and|,|and|&|\+)\s*(?=`)")
 _LINK = re.compile(r"\[`?(?P<path>[^\]`]+)`?\]\([^)\s]*\)")
 _INSIDE = r"(?:[^()]|\([^()]*\))*"
@@ -173,7 +175,7 @@ def _is_sentence(text: str) -> bool:
     """Whether an item is a sentence, which may have paths in it, rather than a path."""
     if _ACTION.match(text) or _TEST.match(text) or _SPAN.match(text) or _LINK.match(text):
         return False
-    if _NAME.match(text):
+    if _NAME.match(text) or _LABEL.match(text):
         return True
     plain = _without_remark(text).strip()
     return "`" in plain or (len(plain.split()) >= _WORDS_OF_A_SENTENCE and not _ENDS_AS_PATH.search(plain))

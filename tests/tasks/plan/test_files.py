@@ -166,3 +166,14 @@ def text_and_files(text: str) -> tuple[str, list[str]]:
 )
 def test_what_is_not_a_file_is_text_for_the_agent(text: str, prose: str, files: list[str]) -> None:
     assert text_and_files(text) == (prose, files)
+
+
+def test_a_label_with_a_remark_is_text_and_not_a_file() -> None:
+    text = "### Task 1: A\n**Files:**\n\nNote: see `src/a.py` first\n"
+    plan = parse(text, "p.md", agent="a").plan
+    assert plan
+    assert [file.path for file in plan.tasks[0].files] == ["src/a.py"]
+    assert plan.tasks[0].implementation == "Note: see `src/a.py` first"
+    kept = parse("### Task 1: A\n**Files:**\n- Makefile: a target\n- README: more\n", "p.md", agent="a").plan
+    assert kept
+    assert [file.path for file in kept.tasks[0].files] == ["Makefile", "README"]
