@@ -28,6 +28,7 @@ from pipeline.dagger_module.source import (
 from pipeline.events import ConflictFound, Event, Notice, Published, RunFinished, now
 from pipeline.publish.service import Target, publish_run, target_for_call
 from pipeline.report.exporter import export_run
+from pipeline.run.call.agents import no_agent
 from pipeline.run.call.prepare import Call, Prepared, left_out_warning, prepare
 from pipeline.run.execute import execute, recorder_for
 from pipeline.run.stored.verdicts import with_stored_facts
@@ -199,14 +200,15 @@ class Invocation:
         with translate_errors():
             prepared = await to_thread.run_sync(self.prepare, {})
         plan = prepared.plan
-        notes = [str(warning) for warning in prepared.warnings]
+        nobody = no_agent(plan, prepared.batches, prepared.settings, prepared.call.environ)
+        notes = [str(warning) for warning in (*prepared.warnings, *([nobody] if nobody else []))]
         extent = plural(len(plan.tasks), "task")
         if plan.has_batches:
             extent += f" in {plural(len(plan.batches), 'batch')}"
         else:
             items = plural(plan.items, "item")
             notes.append(f"{named(plan.dialect)}: a task per {plan.unit} ({items}), order {plan.order}")
-        verdict = nothing_left(plan) or "the plan can be run"
+        verdict = nothing_left(plan) or ("the plan needs an agent" if nobody else "the plan can be run")
         return "\n".join([*notes, f"{self.plan_path}: {extent}: {verdict}"]) + "\n"
 
 

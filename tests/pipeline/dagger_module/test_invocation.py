@@ -221,6 +221,15 @@ def test_plan_of_another_tool_is_read_with_its_neighbours_and_options(working_di
     )
 
 
+def test_check_shows_a_plan_without_an_agent(working_directory: Path) -> None:
+    (working_directory / "plan.md").write_text("# P\n### Task 1: A\n\nDo it.\n")
+
+    said = anyio.run(Invocation("plan.md").check)
+
+    assert said.startswith("plan.md:2:1: warning: 1 task (1) is for an agent, and none is named: ")
+    assert said.endswith("plan.md: 1 task in 1 batch: the plan needs an agent\n")
+
+
 def test_plan_in_which_all_is_done_makes_no_run(working_directory: Path) -> None:
     (working_directory / "tasks.md").write_text(SPEC_KIT.replace("[ ]", "[x]"))
 
