@@ -212,7 +212,7 @@ RUN_OPTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             *("branch", "publish", "pull_request", "draft", "labels", "reviewers", "auto_merge"),
             *("remote", "github", "allow_unpushed"),
         ),
-        "What is shown and called": ("dry_run", "prompt_of", "as_json", "notify"),
+        "What is shown and called": ("dry_run", "prompt_of", "as_json", "notify", "notify_desktop"),
     }
 )
 """The options of `run` below their headings, by the names of their parameters."""

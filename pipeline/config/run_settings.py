@@ -128,6 +128,12 @@ class RunSettings:
         module=ModuleArgument(),
         api=ApiField(),
     )
+    notify_desktop: bool = setting(
+        default=False,
+        convert=to.parse_flag,
+        help="At the end, ring the bell of the terminal, and notify the desktop where the terminal can.",
+        option=Option(),
+    )
     wait_for_limits: float = setting(
         defaults.WAIT_FOR_LIMITS,
         to.parse_wait,

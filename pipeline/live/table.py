@@ -28,6 +28,7 @@ from pipeline.live.signs import Signs
 from pipeline.live.tails import Output, Tails
 from pipeline.run.paths import log_path
 from pipeline.verdict.model import Kind
+from pipeline.verdict.words import headline
 from tasks.model import Outcome
 from tasks.text import printable
 
@@ -36,13 +37,14 @@ LEAST, LONGEST = 0.1, 0.25
 LEVELS = {"warning": Style.YELLOW, "error": Style.RED}
 
 
-def observer_for(
+def observer_for(  # noqa: PLR0913 - what a run is shown with, all of it named
     stream: TextIO,
     environ: Mapping[str, str],
     *,
     as_lines_of_json: bool,
     directory: str | Path | None = None,
     known: Iterable[Outcome] = (),
+    notifies: bool = False,
 ) -> Observer:
     """Return the observer for a stream: JSON lines, a live table on a terminal, else one line per event.
 
@@ -52,12 +54,13 @@ def observer_for(
         as_lines_of_json: Whether to write JSON lines.
         directory: That of the run's logs; `None` if it is not on this machine.
         known: The outcomes that the run has already.
+        notifies: Whether the end of the run rings the bell, and is a notification of the desktop.
     """
     if as_lines_of_json:
         return JsonLines(stream)
     if not is_able(stream, environ):
         return Lines(stream)
-    return LiveTable(stream, environ, directory=directory, known=known)
+    return LiveTable(stream, environ, directory=directory, known=known, notifies=notifies)
 
 
 class LiveTable:
@@ -73,9 +76,11 @@ class LiveTable:
         *,
         directory: str | Path | None = None,
         known: Iterable[Outcome] = (),
+        notifies: bool = False,
     ) -> None:
         self._stream = stream
         self._directory = Path(directory) if directory else None
+        self._notifies = notifies
         self._wording = Wording()
         self._board = Board(outcomes={outcome.task: outcome for outcome in known})
         self._tails = Tails()
@@ -95,6 +100,9 @@ class LiveTable:
         if isinstance(event, RunFinished):
             self.close()
             show(summary(event), self._stream)
+            if self._notifies:
+                said = f"{self._board.title}: {headline(event.verdict)}"
+                self._screen.control(self._signs.notification(said))
         elif not self._stopped.is_set():
             self._start()
             self._changed.set()

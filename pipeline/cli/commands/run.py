@@ -152,6 +152,7 @@ def _execute_and_publish(
             as_lines_of_json=as_json,
             directory=recorder.run.directory,
             known=[stored.outcome for stored in before.tasks.values()],
+            notifies=prepared.settings.notify_desktop,
         ),
         EventWriter(run_id, recorder.wait),
         last,

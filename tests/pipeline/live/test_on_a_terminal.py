@@ -95,3 +95,16 @@ def test_ctrl_c_cancels_the_run(project: Project) -> None:
     assert code == 130
     assert "cancelled: the running tasks are being ended" in " ".join(terminal.everything.split())
     assert project.call("status", "--json").records[0]["tasks"][0]["files"] == ["half"]
+
+
+def test_the_end_of_a_run_is_a_notification_if_that_is_wanted(project: Project) -> None:
+    plan = project.tasks({"1.1": "touch a"})
+
+    with Emulator(project, "run", plan, "--notify-desktop", environ={"VTE_VERSION": "8000"}) as terminal:
+        assert terminal.exit_code() == 0
+
+    assert b"\x1b]777;notify;patchyard;Demo: succeeded: 1 changed, in " in terminal.bytes
+    assert terminal.bytes.rstrip().endswith(b"\a")
+    assert b"\x1b]9;4;1;" in terminal.bytes
+    assert b"\x1b]9;4;0;0\x1b\\" in terminal.bytes
+    assert "notify;" not in terminal.everything
