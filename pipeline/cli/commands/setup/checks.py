@@ -18,10 +18,11 @@ from containers.git.command import OLDEST, Git, GitError
 from containers.git.commits import PATCHYARD_IDENTITY
 from containers.git.repository import NotARepositoryError, Repository
 from containers.sandbox.sandbox import Sandbox
+from containers.worktrees.copies import unmatched
 from containers.worktrees.directory import default_directory
 from pipeline.cli.commands.setup.agents import found_versions
 from pipeline.config.settings import Settings
-from pipeline.config.sources import ConfigError, ConfigFileError, Sources, load
+from pipeline.config.sources import ConfigError, ConfigFileError, Sources, load, secret_values
 from pipeline.config.trust import TrustStore, needed_grants, trust_command
 from pipeline.run.call.prepare import check_worktrees
 from pipeline.run.call.sandbox import prepare_sandbox
@@ -110,6 +111,7 @@ def check_settings(subject: Subject) -> Iterator[Finding]:
         f"{len(sources.origins)} set; `patchyard config --set` shows them" if sources.origins else "defaults"
     )
     yield Finding("settings", State.OK, found)
+    yield from _named_things(subject)
     if sources.forced.get("trust"):
         return
     store = TrustStore(subject.environ)
@@ -117,6 +119,26 @@ def check_settings(subject: Subject) -> Iterator[Finding]:
         if not store.has(grant, root):
             text = f"{grant} needs your trust: review it, then run `{trust_command('')}`"
             yield Finding("trust", State.WARNING, text)
+
+
+def _named_things(subject: Subject) -> Iterator[Finding]:
+    """Check that what the settings name is there: secrets, the base, and files to copy."""
+    settings, repository = subject.settings, subject.repository
+    for name in settings.secrets:
+        try:
+            secret_values([name], subject.environ)
+        except ConfigError as error:
+            yield Finding("secrets", State.ERROR, str(error))
+    if repository is None:
+        return
+    if settings.base:
+        try:
+            repository.resolve(settings.base)
+        except GitError as error:
+            yield Finding("base", State.ERROR, str(error))
+    for pattern in unmatched(repository.root, settings.copy):
+        text = f"{pattern} is not in {repository.root}, so no worktree gets it: make it, or name it no more"
+        yield Finding("copy", State.WARNING, text)
 
 
 def check_space(subject: Subject) -> Iterator[Finding]:

@@ -62,6 +62,19 @@ def test_what_is_missing_is_named_with_what_to_do(project: Project) -> None:
     assert done.err == "3 errors to mend\n"
 
 
+def test_what_the_settings_name_has_to_be_there(project: Project) -> None:
+    project.configure(
+        'secrets = ["SET", "UNSET"]\nbase = "nowhere"\n[worktree]\ncopy = [".env", "README.md"]\n'
+    )
+    shown = found(project.call("doctor", "--json", environ={"SET": "x"}).expect(1))
+    assert [text.partition(";")[0] for _, text in shown["secrets"]] == [
+        "secrets: the environment variable UNSET is not set"
+    ]
+    assert shown["base"][0][1].startswith("'nowhere' does not name a commit")
+    ((state, text),) = shown["copy"]
+    assert (state, text.partition(",")[0]) == ("warning", f".env is not in {project.root}")
+
+
 def test_mistakes_of_the_settings_and_no_repository(project: Project, tmp_path: Path) -> None:
     project.configure("pool_size = 0\nfresh = 3\n", trusted=False)
     shown = found(project.call("doctor", "--json").expect(1))
