@@ -1,6 +1,6 @@
 """How a run is printed: one line per event, JSON lines, and the table at its end."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, TextIO
@@ -33,7 +33,7 @@ from tasks.model import Outcome, RunStatus, Status
 from tasks.text import dollars, first_line, plural, printable
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
 STYLES = {
     Kind.CHANGED: "green",
@@ -213,55 +213,86 @@ class OpenTask:
     since: datetime | None = None
 
 
+LAST = "branch, pull request or reason"
+ALWAYS = ("task", "title", "status", "time", "worktree", "files", LAST)
+COLUMNS = (*ALWAYS[:-1], "lines", "cost", "tokens", LAST)
+EXPENDABLE = ("worktree", "tokens", "files", "time", "cost", "lines")
+"""Columns that are left out of a narrow table, the first ones first."""
+LEAST_LAST, MOST_TITLE = 34, 24
+"""Columns of a terminal that are kept for the last one, and that a title may take from the others."""
+
+
 def outcome_table(
     verdict: Verdict, unfinished: Sequence[OpenTask] = (), order: Sequence[str] = ()
 ) -> "RenderableType":
-    """Return the tasks of a run as a table.
+    """Return the tasks of a run as a table; in a narrow terminal, without the columns that matter less.
 
     Args:
         verdict: How it goes, or went.
         unfinished: The tasks without an outcome.
         order: The ids of all tasks, in the order of the plan, if it is known.
     """
-    outcomes, kinds = verdict.outcomes, verdict.kinds
-    costs = any(outcome.cost is not None for outcome in outcomes)
-    tokens = any(outcome.tokens for outcome in outcomes)
-    lines = any(outcome.added is not None for outcome in outcomes)
-    rows: list[tuple[str, ...]] = [
-        (
-            outcome.task,
-            outcome.title,
-            _status(outcome, kinds[outcome.task]),
-            f"{outcome.seconds:.1f} s" if outcome.worktree else "",
-            outcome.worktree or "",
-            str(len(outcome.files)) if outcome.files else "",
-            *([lines_words((outcome.added, outcome.removed))] if lines else []),
-            *(["" if outcome.cost is None else dollars(outcome.cost)] if costs else []),
-            *([str(outcome.tokens)] if tokens else []),
-            _result(verdict, outcome),
-        )
-        for outcome in outcomes
-    ]
-    rows += [_open_row(task, len(rows[0]) if rows else 7 + costs + tokens + lines) for task in unfinished]
+    rows = [_row(verdict, outcome) for outcome in verdict.outcomes]
+    rows += [_open_row(task) for task in unfinished]
     at = {task: number for number, task in enumerate(order)}
-    rows.sort(key=lambda row: at.get(row[0], len(at)))
-    return table(
-        (
-            *("task", "title", "status", "time", "worktree", "files"),
-            *(["lines"] if lines else []),
-            *(["cost"] if costs else []),
-            *(["tokens"] if tokens else []),
-            "branch, pull request or reason",
-        ),
-        rows,
-        style=lambda number: STYLES.get(kinds[rows[number][0]], ""),
-    )
+    rows.sort(key=lambda row: at.get(row["task"], len(at)))
+    return _FittingTable(rows, [STYLES.get(verdict.kinds[row["task"]], "") for row in rows])
 
 
-def _open_row(task: OpenTask, cells: int) -> tuple[str, ...]:
+def _row(verdict: Verdict, outcome: Outcome) -> dict[str, str]:
+    """Return the cells of a task by column."""
+    return {
+        "task": outcome.task,
+        "title": outcome.title,
+        "status": _status(outcome, verdict.kinds[outcome.task]),
+        "time": f"{outcome.seconds:.1f} s" if outcome.worktree else "",
+        "worktree": outcome.worktree or "",
+        "files": str(len(outcome.files)) if outcome.files else "",
+        "lines": lines_words((outcome.added, outcome.removed)),
+        "cost": "" if outcome.cost is None else dollars(outcome.cost),
+        "tokens": str(outcome.tokens),
+        LAST: _result(verdict, outcome),
+    }
+
+
+def _open_row(task: OpenTask) -> dict[str, str]:
     time = f"{max(0.0, (now() - task.since).total_seconds()):.1f} s" if task.since else ""
-    row = (task.task, task.title, label(task.kind), time, task.worktree or "")
-    return row + ("",) * (cells - len(row))
+    worktree = task.worktree or ""
+    return {
+        "task": task.task,
+        "title": task.title,
+        "status": label(task.kind),
+        "time": time,
+        "worktree": worktree,
+    }
+
+
+class _FittingTable:
+    """A table of tasks, with the columns for which there is room."""
+
+    def __init__(self, rows: Sequence[Mapping[str, str]], styles: Sequence[str]) -> None:
+        self._rows = rows
+        self._styles = styles
+
+    def __rich_console__(self, _console: "Console", options: "ConsoleOptions") -> "RenderResult":
+        """Yield the table."""
+        names = self.columns(options.max_width)
+        rows = [[row.get(name, "") for name in names] for row in self._rows]
+        yield table(names, rows, style=lambda number: self._styles[number])
+
+    def columns(self, width: int) -> list[str]:
+        """Return the columns that fit into a width."""
+        used = {name for row in self._rows for name, cell in row.items() if cell}
+        names = [name for name in COLUMNS if name in ALWAYS or name in used]
+        widths = {
+            name: 2 + max(len(name), *(len(row.get(name, "")) for row in self._rows), 0) for name in names
+        }
+        widths |= {"title": min(widths["title"], MOST_TITLE), LAST: min(widths[LAST], LEAST_LAST)}
+        for name in EXPENDABLE:
+            if sum(widths[other] for other in names) <= width:
+                break
+            names = [other for other in names if other != name]
+        return names
 
 
 def _result(verdict: Verdict, outcome: Outcome) -> str:

@@ -112,7 +112,7 @@ def advice(verdict: Verdict) -> Sequence[Advice]:
     if shown := [task for task in failed if task in ran]:
         found.append(Advice(f"patchyard logs {run} {shown[0]}", "shows what it printed"))
     if failed:
-        found.append(Advice(f"patchyard retry {run}", "runs again what failed, and what was skipped for it"))
+        found.append(Advice(f"patchyard retry {run}", "runs again what failed"))
     elif late:
         *others, task = next(one.tasks for one in verdict.conflicts if one.tasks[-1] == late[0])
         onto = " ".join(f"--onto {other}" for other in others)

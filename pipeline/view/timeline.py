@@ -277,17 +277,21 @@ class Timeline:
 
     @property
     def speedup(self) -> float | None:
-        """Busy time divided by elapsed time: as stored for a finished run, else so far."""
+        """Busy time divided by elapsed time: as stored for a finished run, else so far; none if cut off."""
+        if self.displayed_status in {RunStatus.CANCELLED, RunStatus.INTERRUPTED}:
+            return None
         if self.run.speedup is not None and not self.live:
             return self.run.speedup
         return self.busy / self.elapsed if self.elapsed and self.busy else None
 
     @property
     def efficiency(self) -> float | None:
-        """Used share of the pool, 0 to 1: as stored for a finished run, else so far."""
+        """Used share of the pool, 0 to 1, likewise."""
+        if self.speedup is None:
+            return None
         if self.run.efficiency is not None and not self.live:
             return self.run.efficiency
-        return None if self.speedup is None else min(1.0, self.speedup / self.places)
+        return min(1.0, self.speedup / self.places)
 
     @property
     def places(self) -> int:

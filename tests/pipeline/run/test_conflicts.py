@@ -91,11 +91,16 @@ def test_stop_reports_the_conflict(project: Project) -> None:
     plan = project.tasks(scripts, batches={"1": "**On conflict:** stop", "2": "**Dependencies:** None"})
 
     done = project.run(plan).expect(1)
+    resumed = project.call("resume", done.run).expect(1)
     again = project.run(plan, "--on-conflict", "rerun", "--no-cache").expect(0)
 
     (conflict,) = done.events("conflict")
     assert conflict["message"] == "tasks 1.1 and 1.2 conflict in CHANGELOG.md"
     assert done.events("task_rerun") == []
+    assert resumed.err == (
+        f"run {done.run} is complete: nothing left to do, but 1 in conflict; "
+        f"`patchyard retry {done.run} 1.2 --onto 1.1` solves it\n"
+    )
     assert again.events("conflict") == []
 
 
