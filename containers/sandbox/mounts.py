@@ -23,6 +23,8 @@ from containers.temporary import write_atomically
 RUN = Path("/run")
 RESOLVERS = (Path("/etc/resolv.conf"), Path("/etc/hosts"))
 """Files that may be links into `/run`, without which no name is found."""
+_SHARED_HOMES = frozenset({"linuxbrew"})
+"""Directories in `/home` with programs for all users."""
 ALTERNATES = 8
 """How many alternates of alternates are followed; git has a limit of 5."""
 
@@ -104,6 +106,8 @@ def task_mounts(places: Places) -> list[str]:
     for name in ("/tmp", "/var/tmp"):  # noqa: S108 - those of the sandbox
         if is_directory(Path(name)):
             mounts.add("--bind", _own(places.room, name), name)
+    for path in _homes_of_others(places.home) if os.geteuid() == 0 else ():
+        mounts.add("--tmpfs", path)
     if places.home is not None:
         _mount_home(mounts, places, places.home)
     for path in _others(places):
@@ -115,6 +119,13 @@ def task_mounts(places: Places) -> list[str]:
     mounts.add("--bind", places.worktree, places.worktree)
     mounts.add("--chdir", places.worktree)
     return mounts.arguments
+
+
+def _homes_of_others(home: Path | None) -> Iterator[Path]:
+    """Yield the home directories of other users, which nothing keeps root from reading."""
+    for path in (Path("/root"), *(Path("/home").iterdir() if is_directory(Path("/home")) else ())):
+        if is_directory(path) and path.name not in _SHARED_HOMES and not (home and home.is_relative_to(path)):
+            yield path
 
 
 def _own(room: Path, name: str) -> Path:

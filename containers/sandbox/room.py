@@ -20,7 +20,7 @@ from containers.sandbox.mounts import Places, return_logins, task_mounts
 from containers.sandbox.network import Network, Reach
 from containers.sandbox.policy import SOCKET_VARIABLES, Policy
 from containers.sandbox.proxy import Proxy
-from containers.sandbox.seccomp import terminal_filter
+from containers.sandbox.seccomp import call_filter
 from tasks.errors import PatchyardError
 
 NS_GET_USERNS = 0xB701
@@ -127,7 +127,7 @@ class Room:
             self._namespaces = stack.pop_all()
 
     def _add_filter(self, stack: ExitStack) -> None:
-        if program := terminal_filter():
+        if program := call_filter():
             self._seccomp = os.memfd_create("filter", os.MFD_CLOEXEC)
             stack.callback(os.close, self._seccomp)
             os.write(self._seccomp, program)

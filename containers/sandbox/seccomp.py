@@ -1,7 +1,8 @@
-"""A filter of system calls, in the form that bubblewrap takes: no input is put into a terminal's queue.
+"""A filter of system calls, in the form that bubblewrap takes.
 
 With TIOCSTI, a process types into the terminal that it was started from, and so leaves the sandbox
-(https://nvd.nist.gov/vuln/detail/CVE-2017-5226); TIOCLINUX pastes into a console. Filters are explained in
+(https://nvd.nist.gov/vuln/detail/CVE-2017-5226); TIOCLINUX pastes into a console. Keyrings of the kernel belong
+to the user's session, whatever namespaces a process is in (keyrings(7)). Filters are explained in
 https://docs.kernel.org/userspace-api/seccomp_filter.html.
 """
 
@@ -25,16 +26,18 @@ class _Machine(NamedTuple):
     audit: int
     """Its number in `linux/audit.h`."""
     ioctl: int
+    keys: tuple[int, int, int]
+    """Of add_key(2), request_key(2) and keyctl(2)."""
 
 
 MACHINES: Mapping[str, _Machine] = MappingProxyType(
-    {"x86_64": _Machine(0xC000003E, 16), "aarch64": _Machine(0xC00000B7, 29)}
+    {"x86_64": _Machine(0xC000003E, 16, (248, 249, 250)), "aarch64": _Machine(0xC00000B7, 29, (217, 218, 219))}
 )
 _X32 = 0x40000000
 """The bit of system calls of the x32 interface, which has numbers of its own for them."""
 
 
-def terminal_filter(machine: str | None = None) -> bytes | None:
+def call_filter(machine: str | None = None) -> bytes | None:
     """Return the filter; `None` for a machine whose numbers are not known.
 
     Args:
@@ -43,13 +46,16 @@ def terminal_filter(machine: str | None = None) -> bytes | None:
     known = MACHINES.get(machine or platform.machine())
     if known is None:
         return None
+    refused = [number | bit for number in known.keys for bit in (0, _X32)]
+    calls = [known.ioctl, known.ioctl | _X32]
     program = [
         _instruction(_LOAD, _ARCHITECTURE),
         _instruction(_EQUAL, known.audit, 1, 0),
         _instruction(_RETURN, _KILL),  # a 32-bit program would have other numbers
         _instruction(_LOAD, _NUMBER),
-        _instruction(_EQUAL, known.ioctl, 2, 0),
-        _instruction(_EQUAL, known.ioctl | _X32, 1, 0),
+        # Each jump leads to the last instruction, which refuses.
+        *(_instruction(_EQUAL, number, len(refused) - place + 6, 0) for place, number in enumerate(refused)),
+        *(_instruction(_EQUAL, number, len(calls) - place, 0) for place, number in enumerate(calls)),
         _instruction(_RETURN, _ALLOW),
         _instruction(_LOAD, _SECOND_ARGUMENT),
         _instruction(_EQUAL, TIOCSTI, 2, 0),

@@ -6,7 +6,6 @@ import pytest
 
 from containers.sandbox.network import Reach
 from containers.sandbox.policy import expand
-from containers.sandbox.seccomp import MACHINES, terminal_filter
 from tasks.model import SandboxMode
 
 
@@ -21,14 +20,3 @@ def test_every_member_has_a_strength_of_its_own(kind: type[SandboxMode] | type[R
 )
 def test_paths_of_settings_start_at_home(path: str, expected: str) -> None:
     assert expand(path, Path("/h")) == Path(expected)
-
-
-@pytest.mark.parametrize("machine", MACHINES)
-def test_a_filter_is_whole_instructions(machine: str) -> None:
-    program = terminal_filter(machine)
-    assert program
-    assert len(program) % 8 == 0
-
-
-def test_a_machine_with_unknown_numbers_has_no_filter() -> None:
-    assert terminal_filter("sparc") is None
