@@ -1,6 +1,7 @@
 """Command `agents`: which agents there are, and what this machine has of them."""
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -108,7 +109,13 @@ def _row(agent: Agent, here: Presence, versions: Mapping[str, str]) -> tuple[str
     access = here.access
     if not access and here.is_installed:
         access = f"none found: log in, or set {agent.secrets[0]}" if agent.secrets else ""
-    return agent.name, is_installed, versions.get(agent.name, ""), access
+    return agent.name, is_installed, number_in(versions.get(agent.name, "")), access
+
+
+def number_in(version: str) -> str:
+    """Return the number in what an agent says of its version, else all of it."""
+    found = re.search(r"[0-9]+(?:\.[0-9A-Za-z]+)+", version)
+    return found[0] if found else version
 
 
 def _show_more(agents: Iterable[Agent], environ: Mapping[str, str]) -> None:

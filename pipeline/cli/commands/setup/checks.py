@@ -13,14 +13,14 @@ import anyio
 
 from containers.agents.agent import missing_requirement, resolve_agent
 from containers.agents.builtin import BUILT_IN, Agent
-from containers.agents.presence import presence, program_of
+from containers.agents.presence import installed, presence, program_of
 from containers.git.command import OLDEST, Git, GitError
 from containers.git.commits import PATCHYARD_IDENTITY
 from containers.git.repository import NotARepositoryError, Repository
 from containers.sandbox.sandbox import Sandbox
 from containers.worktrees.copies import unmatched
 from containers.worktrees.directory import default_directory
-from pipeline.cli.commands.setup.agents import found_versions
+from pipeline.cli.commands.setup.agents import found_versions, number_in
 from pipeline.config.settings import Settings
 from pipeline.config.sources import ConfigError, ConfigFileError, Sources, load, secret_values
 from pipeline.config.trust import TrustStore, needed_grants, trust_command
@@ -169,7 +169,7 @@ def check_agents(subject: Subject) -> Iterator[Finding]:
     """Check which agents are installed, whether they can log in, and the one that the settings name."""
     settings, environ = subject.settings, subject.environ
     known = {**BUILT_IN, **settings.agents}
-    here = {name: agent for name, agent in known.items() if presence(agent, environ).is_installed}
+    here = {name: known[name] for name in installed(known.values(), environ)}
     versions = found_versions(here.values(), environ)
     for name, agent in here.items():
         yield _agent(agent, versions.get(name), environ)
@@ -190,7 +190,7 @@ def check_agents(subject: Subject) -> Iterator[Finding]:
 
 def _agent(agent: Agent, version: str | None, environ: Mapping[str, str]) -> Finding:
     found = presence(agent, environ)
-    name = f"{agent.name} {version}" if version and agent.name not in version else version or agent.name
+    name = f"{agent.name} {number_in(version)}" if version else agent.name
     if found.access or not agent.secrets:
         return Finding("agents", State.OK, f"{name}: {found.access}" if found.access else name)
     keys = " or ".join(agent.secrets)

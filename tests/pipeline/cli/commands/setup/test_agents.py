@@ -198,7 +198,7 @@ def test_a_line_per_agent_says_what_is_installed_and_logged_in(project: Project)
     assert rows[0] == ("agent", "installed", "version", "login or key")
     assert rows[1:] == [
         ("claude", "yes", "2.0.1", "ANTHROPIC_API_KEY set"),
-        ("codex", "yes", "codex-cli 0.5", "logged in"),
+        ("codex", "yes", "0.5", "logged in"),
         ("aider", "yes", "ANTHROPIC_API_KEY set"),
         ("gemini", "yes", "none found: log in, or set GEMINI_API_KEY"),
         ("opencode", "no", "ANTHROPIC_API_KEY set"),

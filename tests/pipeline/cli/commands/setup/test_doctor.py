@@ -34,7 +34,7 @@ def test_all_is_well(hosted: Project) -> None:
         "token": "ok",
         "github": "ok",
     }
-    assert shown["agents"] == [("ok", "codex-cli 1.2.3: OPENAI_API_KEY set")]
+    assert shown["agents"] == [("ok", "codex 1.2.3: OPENAI_API_KEY set")]
     assert shown["github"] == [("ok", "octo/demo accepts branches and pull requests of yours")]
 
 
