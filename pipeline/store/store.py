@@ -206,6 +206,13 @@ class Store(StoreReader):
             delete_rows(connection, table, key)
             insert_row(connection, table, {**key, **base_check_values(check)})
 
+    def forget_failed_base_checks(self, run: str) -> None:
+        """Forget the checks that failed, so that they are made again: what was missing may be there now."""
+        failed = [check.key for check in self.base_checks(run) if check.failure]
+        with self._write(run=run) as connection:
+            for key in failed:
+                delete_rows(connection, self._tables.base_checks, {"run": run, "key": key})
+
     def keep_outcome(  # noqa: PLR0913 - one row, written at once
         self,
         run: str,

@@ -176,6 +176,7 @@ async def retry(
     run = await services.call(as_published, located.store, located.run)
     await services.call(target_to_resume, located.repository, run, services.settings.environ)
     await services.call(located.store.mark_for_redo, located.run.id, redone)
+    await services.call(located.store.forget_failed_base_checks, located.run.id)
     resumed = await _resume_with_worker(
         services, located, keep=keep, options=["--onto", as_text(causes)] if causes else ()
     )

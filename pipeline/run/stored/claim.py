@@ -83,6 +83,8 @@ def claim_and_resume(  # noqa: PLR0913 - how a run is resumed, all of it named
         _add_missing_events(store, run, settled)
         store.mark_for_redo(run.id, (stored.keys() - settled.keys() - kept.keys()) | set(again))
         redone = store.tasks_to_redo(run.id)
+        if again:
+            store.forget_failed_base_checks(run.id)
     except BaseException:
         store.set_status(run.id, RunStatus.INTERRUPTED)
         store.release(run.id, owner)
@@ -97,8 +99,7 @@ def claim_and_resume(  # noqa: PLR0913 - how a run is resumed, all of it named
         store.work(run.id),
         stacks(store, run.id, {**cut_off_causes(store.attempts(run.id), redone), **onto}),
         {one.task: one.waits_until for one in store.attempts(run.id) if one.waits_until is not None},
-        # What failed there may be mended by now, if the user asks for another try.
-        {one.key: one for one in store.base_checks(run.id) if not (again and one.failure)},
+        {check.key: check for check in store.base_checks(run.id)},
     )
     return ClaimedRun(store.run(run.id), prepared, before)
 

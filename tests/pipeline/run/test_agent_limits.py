@@ -1,11 +1,14 @@
 """An agent at a limit of its provider waits and continues; one that is refused stops at once."""
 
+import json
+import os
 import signal
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from project import Project, wait_for
+from project import PATIENCE, Project, wait_for
 
 from pipeline.run.agent_limits import PAUSES, AgentLimits
 from pipeline.store.store import Store
@@ -75,6 +78,34 @@ def test_task_that_has_not_started_does_not_wait_longer_than_it_may() -> None:
     assert reason.startswith("agent a is at a limit until ")
     assert reason.endswith(", and wait_for_limits is 1m")
     assert limits.why_not_waited("b") is limits.why_not_waited("c") is None
+
+
+def test_waiting_run_uses_no_processor_and_makes_one_event_for_each_change(limited: Project) -> None:
+    """In a minute it is 1 % of a core (`benchmarks/waiting.py`); a wait without pauses uses all of one."""
+    write_agent(limited, fails=2, seconds=3)
+    with limited.start("run", plan(limited, 2), "--json") as run:
+        lines = iter(run.process.stdout or ())
+        before: list[str] = []
+        while sum('"task_waiting"' in line for line in before) < 2:
+            before.append(next(lines))
+        used, began = processor_seconds(run.process.pid), time.monotonic()
+        time.sleep(1)
+        share = (processor_seconds(run.process.pid) - used) / (time.monotonic() - began)
+        after = [json.loads(line) for line in lines]
+        assert run.process.wait(PATIENCE) == 0
+    assert share < 0.2
+    kinds = [event["event"] for event in after]
+    first = kinds.index("step_started")  # until then nothing but the ends of the waits
+    assert set(kinds[:first]) == {"task_waiting"}
+    ends = [event["until"] for event in after if event["event"] == "task_waiting"]
+    assert ends == [None, None]
+    assert len(calls(limited)) == 4
+
+
+def processor_seconds(process: int) -> float:
+    """Return the processor time of a process, in seconds."""
+    values = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(values[11]) + int(values[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def test_agent_that_ends_with_0_at_a_limit(limited: Project) -> None:

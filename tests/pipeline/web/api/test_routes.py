@@ -265,6 +265,34 @@ def test_cancelled_run_is_not_paused(project: Project, server: Serving) -> None:
     assert server.status(run)["request"] is None
 
 
+def test_retry_starts_from_what_the_failed_attempt_left(project: Project, server: Serving) -> None:
+    """With `keep`; without it, from the start. What fails before any change is in the answers."""
+    project.declare_agent('cat >> "$SHARED/asked"; echo "line" >> work.txt\n')
+    enough = 'test "$(cat work.txt | wc -l)" = 2'
+    text = f"# Demo\n\n### Task 1.1: Grow\n\nMake it grow.\n\n**Verification:**\n- `{enough}`\n"
+    plan = project.plan(text)
+    project.call("trust", plan).expect(0)
+    run = server.start(plan, repairs=0, check_base=True)
+    assert server.wait(run)["status"] == "failed"
+    (task,) = server.tasks(run).values()
+    assert task["fails_before"] == [enough]
+    assert f"`{enough}` ended with exit code 1; it fails without the task's change too" in task["error"]
+
+    server.post(f"/{run}/retry", json={})
+    assert server.wait(run)["status"] == "failed"
+    server.post(f"/{run}/retry", json={"keep": True})
+    assert server.wait(run)["status"] == "complete"
+
+    attempts = server.get(f"/{run}/tasks/1.1").json()["attempts"]
+    assert [one["status"] for one in attempts] == ["failed", "failed", "changed"]
+    assert project.show("patchyard/demo/1.1:work.txt") == "line\nline"
+    asked = (project.shared / "asked").read_text()
+    assert asked.count("# Try 2 of 2\n") == 2
+    assert asked.count("What it left is in the current directory.") == 1
+    kinds = [event.json["event"] for event in server.events(run)]
+    assert kinds.count("base_check_finished") == 3  # a retry looks again at what had failed
+
+
 def test_refused_retry_changes_nothing(project: Project, server: Serving) -> None:
     run = server.start(project.tasks({"1.1": "touch a", "2.1": "touch b"}))
     server.wait(run)
