@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, TextIO
 
+from pipeline.cells import fitted
 from pipeline.events import (
     BaseCheckFinished,
     BaseCheckStarted,
@@ -268,16 +269,18 @@ def _open_row(task: OpenTask) -> dict[str, str]:
 
 
 class _FittingTable:
-    """A table of tasks, with the columns for which there is room."""
+    """A table of tasks, with the columns for which there is room; on a terminal, each task has one line."""
 
     def __init__(self, rows: Sequence[Mapping[str, str]], styles: Sequence[str]) -> None:
         self._rows = rows
         self._styles = styles
 
-    def __rich_console__(self, _console: "Console", options: "ConsoleOptions") -> "RenderResult":
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
         """Yield the table."""
         names = self.columns(options.max_width)
-        rows = [[row.get(name, "") for name in names] for row in self._rows]
+        rows = [[printable(row.get(name, "")) for name in names] for row in self._rows]
+        if console.is_terminal and rows:
+            names, rows = fitted(names, rows, options.max_width, least=EXPENDABLE)
         yield table(names, rows, style=lambda number: self._styles[number])
 
     def columns(self, width: int) -> list[str]:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from pipeline.cells import both, clock, padded, start, width
 from pipeline.console import reason
 from pipeline.live.board import Board, Lane
-from pipeline.live.cells import both, clock, padded, start, width
 from pipeline.live.tails import NOTHING, Output
 from pipeline.verdict.words import label, progress
 from tasks.model import Outcome

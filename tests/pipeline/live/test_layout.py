@@ -6,6 +6,7 @@ from itertools import product
 
 import pytest
 
+from pipeline.cells import both, clock, end, fitted, start, width
 from pipeline.events import (
     BaseCheckFinished,
     BaseCheckStarted,
@@ -18,7 +19,6 @@ from pipeline.events import (
     TaskWaiting,
 )
 from pipeline.live.board import Board
-from pipeline.live.cells import both, clock, end, start, width
 from pipeline.live.layout import frame
 from pipeline.live.tails import Output, last_line
 from tasks.model import Outcome, Status
@@ -180,3 +180,41 @@ def test_verification_before_any_change_has_its_worktree() -> None:
     assert frame(made, {}, 100, 20, at(3))
     made.apply(BaseCheckFinished(task="1.1", worktree="wt-1", start="b", seconds=1, failed=[], results=[]))
     assert made.lanes == []
+
+
+COLUMNS = ("task", "title", "status", "time", "worktree", "files", "branch, pull request or reason")
+BRANCH, TITLE = (
+    "patchyard/rework-the-configuration-reader-of-the-service/",
+    "Write the parser of the file, part ",
+)
+ROWS = [
+    ("1.1", f"{TITLE}1", "changed", "6.3 s", "wt-1", "1", f"{BRANCH}1.1"),
+    ("1.2", f"{TITLE}2", "changed", "6.3 s", "wt-2", "1", f"{BRANCH}1.2"),
+    ("1.3", "Fail", "failed", "0.2 s", "wt-1", "", "run step 1 `make` ended with exit code 2"),
+]
+LESS = ("worktree", "files", "time")
+
+
+@pytest.mark.parametrize(
+    ("cells", "left"),
+    [
+        (200, COLUMNS),
+        (80, COLUMNS),
+        (76, ("task", "title", "status", "time", "files", COLUMNS[-1])),
+        (60, ("task", "title", "status", COLUMNS[-1])),
+        (40, ("task", "status", COLUMNS[-1])),
+    ],
+)
+def test_a_table_fits_and_tells_its_rows_apart(cells: int, left: tuple[str, ...]) -> None:
+    columns, rows = fitted(COLUMNS, ROWS, cells, least=LESS)
+
+    assert [name[:4] for name in columns] == [name[:4] for name in left]
+    assert len({row[-1] for row in rows}) == 3
+    assert [row[-1].endswith(f"/1.{number}") for number, row in enumerate(rows[:2], 1)] == [True, True]
+    for line in (columns, *rows):
+        widths = [max(width(row[at]) for row in (columns, *rows)) for at in range(len(columns))]
+        assert sum(widths) + 2 * len(widths) <= cells, line
+    if cells == 200:
+        assert rows == [list(row) for row in ROWS]
+    if "title" in columns:
+        assert len({row[1] for row in rows}) == 3

@@ -37,6 +37,9 @@ def test_the_table_has_the_task_its_step_its_time_and_its_last_line(project: Pro
     assert terminal.everything.count("tasks done") == 0
     assert "1.1 changed in" in terminal.everything
     assert re.search(r"wt-\d 1\.2 failed in .*: no such symbol", terminal.everything.replace("\n", ""))
+    table = terminal.everything.partition("\ntask ")[2].splitlines()[1:4]
+    assert [line.split()[0] for line in table] == ["1.1", "1.2", "1.3"]  # each on one line
+    assert table[0].endswith("/1.1")
     assert not terminal.screen.cursor.hidden
 
 

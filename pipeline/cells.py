@@ -1,8 +1,11 @@
 """Texts in the cells of a terminal: how wide they are, and how they are cut."""
 
+from collections.abc import Sequence
 from unicodedata import combining, east_asian_width
 
 ELLIPSIS = "…"
+_LEAST = {False: 12, True: 24}
+"""Cells that the title of a table's row has at least, and its last column; before that, others are left out."""
 _JOINERS = {"\u200b", "\u200c", "\u200d", "\ufe0e", "\ufe0f"}
 
 
@@ -65,3 +68,43 @@ def clock(seconds: float) -> str:
     if minutes < 60:  # noqa: PLR2004 - an hour
         return f"{minutes} min {rest:02} s"
     return f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def fitted(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], cells: int, *, least: Sequence[str], gap: int = 2
+) -> tuple[list[str], list[list[str]]]:
+    """Return the columns and rows of a table that is not wider than some cells, each row on one line.
+
+    The second and the last column are the long ones: a title, and a result. Columns that matter less are left
+    out first, then these two are cut. A name in the last one keeps its end, which tells it from others.
+
+    Args:
+        columns: The names of the columns.
+        rows: The cells of each row.
+        cells: How wide the table may be.
+        least: The names of columns that may be left out, the first one first.
+        gap: Cells after each column.
+    """
+    kept = list(range(len(columns)))
+    natural = [max(map(width, (name, *(row[at] for row in rows)))) for at, name in enumerate(columns)]
+    title, last = 1, len(columns) - 1
+
+    def short() -> int:
+        """Return how many cells are too few, with the long columns as narrow as they may be."""
+        long = sum(min(natural[at], _LEAST[at == last]) for at in kept if at in {title, last})
+        return long + sum(natural[at] for at in kept if at not in {title, last}) + gap * len(kept) - cells
+
+    for name in (*least, columns[title]):
+        if short() > 0 and name in columns:
+            kept.remove(columns.index(name))
+    left = cells - gap * len(kept) - sum(natural[at] for at in kept if at not in {title, last})
+    widths = dict(enumerate(natural))
+    room = min(natural[title], _LEAST[False]) if title in kept else 0
+    widths[last] = max(1, min(natural[last], left - room))
+    widths[title] = max(1, min(natural[title], left - widths[last]))
+
+    def cut(at: int, text: str) -> str:
+        is_name = at == last and " " not in text
+        return end(text, widths[at]) if is_name else both(text, widths[at])
+
+    return [cut(at, columns[at]) for at in kept], [[cut(at, row[at]) for at in kept] for row in rows]
