@@ -98,11 +98,15 @@ def _failures(tasks: Iterable[TaskPart]) -> list[str]:
 def _failing_before(tasks: Iterable[TaskPart]) -> str:
     """Return a section with the commands of verification that fail without the changes of their tasks."""
     lines = [
-        f"- **{task.task}** {code_span(command)}{'' if task.status in SUCCEEDED else ', and with it'}"
+        f"- **{task.task}** {code_span(command)}{', and with it' if _fails_with(task, command) else ''}"
         for task in tasks
         for command in task.fails_before
     ]
     return "\n".join([f"## What {FAILS_BEFORE}", "", *lines]) if lines else ""
+
+
+def _fails_with(task: TaskPart, command: str) -> bool:
+    return task.status in {Status.FAILED, Status.TIMED_OUT} and task.step == command
 
 
 def _conflicts(report: Report) -> str:

@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 
 from pipeline.verdict.model import BAD, DONE, OPEN, Advice, Kind, Verdict
 from pipeline.verdict.reason import listed
-from tasks.model import FAILS_BEFORE, Outcome, RunStatus
+from tasks.model import FAILS_BEFORE, Outcome, RunStatus, Status
 from tasks.text import plural
 
 _LABELS = {Kind.CONFLICT: "in conflict", Kind.LEFT_OUT: "left out", Kind.TIMED_OUT: "timed out"}
 _RESUMABLE = frozenset({RunStatus.CANCELLED, RunStatus.INTERRUPTED})
+_FAILED = frozenset({Status.FAILED, Status.TIMED_OUT})
 MOST_COMMANDS = 3
 MOST_TROUBLES = 20
 """Tasks that the text lists; the rest are counted."""
@@ -132,11 +133,12 @@ def failing_before(outcomes: Sequence[Outcome]) -> list[str]:
     tasks: dict[tuple[str, bool], list[str]] = {}
     for outcome in outcomes:
         for command in outcome.fails_before:
-            tasks.setdefault((command, outcome.succeeded), []).append(outcome.task)
+            fails_with_it = command == outcome.step and outcome.status in _FAILED
+            tasks.setdefault((command, fails_with_it), []).append(outcome.task)
     return [
-        f"{'task' if len(names) == 1 else 'tasks'} {', '.join(names)}: {command} {FAILS_BEFORE}"
-        + ("" if succeeded else " too")
-        for (command, succeeded), names in tasks.items()
+        f"{'task' if len(names) == 1 else 'tasks'} {', '.join(names)}: `{command}` {FAILS_BEFORE}"
+        + (" too" if fails_with_it else "")
+        for (command, fails_with_it), names in tasks.items()
     ]
 
 

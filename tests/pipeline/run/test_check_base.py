@@ -68,9 +68,9 @@ def test_each_command_runs_once_at_each_start(project: Project) -> None:
     )
     assert [one["failed"] for one in ended if one["task"] != "1.3"] == [[title], []]
     shown = project.call("status", done.run).expect(0).out
-    assert f"task 1.1: {title} {MARK} task 1.2: {title} {MARK} too" in " ".join(shown.split())
+    assert f"task 1.1: `{title}` {MARK} task 1.2: `{title}` {MARK} too" in " ".join(shown.split())
     table = project.call("run", "--check-base", project.plans / "plan.md").out  # 1.1 and 2.1 are cached
-    assert f"task 1.2: {title} {MARK} too" in " ".join(table.split())
+    assert f"task 1.2: `{title}` {MARK} too" in " ".join(table.split())
     assert "task 1.1:" not in table
     for name, marks in MARKS.items():
         shown = project.call("report", done.run, "--format", name).expect(0).out

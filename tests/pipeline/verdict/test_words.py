@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import pytest
 
 from pipeline.verdict.model import Kind, Verdict
-from pipeline.verdict.words import advice, as_fields, figure, headline, progress, text_lines
-from tasks.model import Conflict, Outcome, PullRequest, RunStatus, Status
+from pipeline.verdict.words import advice, as_fields, failing_before, figure, headline, progress, text_lines
+from tasks.model import FAILS_BEFORE, Conflict, Outcome, PullRequest, RunStatus, Status
 from tasks.usage import Usage
 
 
@@ -134,3 +134,20 @@ def test_lines_say_why_and_sum_up() -> None:
     fields = as_fields(end)
     assert (fields["added"], fields["removed"]) == (13, 3)
     assert fields["counts"] == {"changed": 1, "conflict": 1, "failed": 1}
+
+
+def test_what_fails_without_the_change_fails_with_it_too_only_where_the_task_failed_at_it() -> None:
+    outcomes = (
+        outcome("1.1", fails_before=("a",)),
+        outcome("1.2", Status.FAILED, step="b", fails_before=("a", "b")),
+        outcome("1.3", Status.CANCELLED, step="b", fails_before=("b",)),
+        outcome("1.4", Status.TIMED_OUT, step="b", fails_before=("b",)),
+    )
+    lines = failing_before(outcomes)
+    assert lines == [
+        f"tasks 1.1, 1.2: `a` {FAILS_BEFORE}",
+        f"tasks 1.2, 1.4: `b` {FAILS_BEFORE} too",
+        f"task 1.3: `b` {FAILS_BEFORE}",
+    ]
+    shown = text_lines(verdict(RunStatus.FAILED, *outcomes))
+    assert [line.strip() for line in shown if FAILS_BEFORE in line] == lines
