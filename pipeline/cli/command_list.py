@@ -122,6 +122,11 @@ COMMANDS: Mapping[HelpGroup, Mapping[str, CommandEntry]] = MappingProxyType(
                 f"{_HERE}.clean:clean",
                 "Remove the worktrees of the pool that no run is using.",
             ),
+            "discard": CommandEntry(
+                f"{_HERE}.results.discard:discard",
+                "Remove what RUN made: its branches, patches, cached results, logs and records; "
+                "or those of TASKs only.",
+            ),
         },
     }
 )
@@ -177,6 +182,10 @@ EXAMPLES: Mapping[str, tuple[tuple[str, str], ...]] = MappingProxyType(
         "apply": (
             ("patchyard apply", "every patch of the newest run, into your files and index"),
             ("patchyard apply 1.3 --dry-run", "one of its tasks, with what it builds on"),
+        ),
+        "discard": (
+            ("patchyard discard latest --dry-run", "what would be removed"),
+            ("patchyard discard latest 1.3", "one task, with its branch, patch and logs"),
         ),
         "publish": (
             ("patchyard publish", "the newest run"),

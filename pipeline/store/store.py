@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Self
 
 from pipeline.store.database import LeaseLostError, StoreError, StoreUnavailableError
 from pipeline.store.patches import small_text
-from pipeline.store.reader import AmbiguousRunError, StoreReader, UnknownRunError
+from pipeline.store.reader import AmbiguousRunError, UnknownRunError
 from pipeline.store.records import BaseCheck, Run, SharedBranch, StoredAttempt, StoredRound
+from pipeline.store.removal import StoreRemoval
 from pipeline.store.row_writes import (
     delete_rows,
     has_row,
@@ -56,7 +57,7 @@ __all__ = [
 FILE = "patchyard.db"
 
 
-class Store(StoreReader):
+class Store(StoreRemoval):
     """An open store. A context manager. Blocking: on the event loop, call it in a thread.
 
     Threads may share one; their writes run one after the other.
@@ -334,17 +335,6 @@ class Store(StoreReader):
         """Insert or update a branch; another run may do so at the same time."""
         key = {"repository": self.repository, "name": name}
         upsert_row(connection, self._tables.branches, key, values)
-
-    def forget_branch(self, name: str) -> None:
-        """Remove a branch that does not exist any more."""
-        key = {"repository": self.repository, "name": name}
-        with self._write(run=self.acting_on) as connection:
-            delete_rows(connection, self._tables.branches, key)
-
-    def forget_run(self, run: str) -> None:
-        """Remove a run and everything stored with it, except its branches."""
-        with self._write() as connection:
-            delete_rows(connection, self._tables.runs, {"id": run})
 
     def keep_pull_request(self, run: str, request: PullRequest) -> None:
         """Store the pull request of a task, or of several: those that it had before have none any more."""

@@ -9,7 +9,7 @@ import base64
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -152,6 +152,18 @@ def _checksum(cache_key: str, content: Mapping[str, object], diff: PatchData) ->
 def directory(common: Path) -> Path:
     """Return the directory of a repository's results."""
     return common / "patchyard" / "results"
+
+
+def results_of(common: Path, results: Collection[tuple[str, str]]) -> Iterator[Path]:
+    """Yield the files of results that tasks have, by the task's id and the tree that it makes. Blocking."""
+    for path in sorted(directory(common).glob("??/*.json")):
+        try:
+            content = json.loads(read_small(path, MOST_BYTES))
+            found = (content["task"], content["tree"])
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            continue
+        if found in results:
+            yield from (one for one in (path, path.with_suffix(PATCH)) if one.exists())
 
 
 def older_than(common: Path, seconds: float) -> Iterator[Path]:
