@@ -5,13 +5,14 @@ BIN    := $(VENV)/bin
 DEMO   := build/demo
 PYTEST ?= --numprocesses auto --dist worksteal
 
-.PHONY: help demo test lint types wheel packages unit bench settings clean
+.PHONY: help demo test lint types wheel packages unit counts bench settings clean
 
 help:
 	@echo "make demo      run an example plan on a scratch repository and show its patches"
 	@echo "make test      run linters, type checks and all tests, against the built wheel"
 	@echo "make check     run linters, type checks and the quick tests (a minute); TESTS=tests/containers/git adds more"
 	@echo "make dist      build the wheel and the sdist in dist/"
+	@echo "make counts    renew the table of imports, git processes and SQL statements, which the tests compare"
 	@echo "make bench     run the benchmarks and update the tables of the documentation"
 	@echo "make settings  print the table of settings for the README, and renew the schemas"
 	@echo "make clean     remove the environment, build files and caches"
@@ -62,6 +63,9 @@ dist: $(VENV)/.ready
 	rm -rf dist
 	$(BIN)/python -m pip install --quiet build
 	$(BIN)/python -m build --outdir dist .
+
+counts: $(VENV)/.ready
+	$(BIN)/python benchmarks/counts.py --write
 
 bench: wheel
 	$(BIN)/python benchmarks/run.py --readme README.md

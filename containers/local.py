@@ -55,6 +55,8 @@ CHUNK = 65536
 FULL_LOG_PAUSE = 0.001
 """Seconds between two reads of output that no log keeps: at most 65 MB a second."""
 LONGEST_WAIT = 3600.0
+STARTING_TIMES = (0.0005, 0.001, 0.002, 0.004)
+"""Seconds between looks whether the output is still open."""
 POLL_INTERVAL = 0.02
 """Seconds between checks of a process where the system has no pidfd_open(2)."""
 KILL_TIMEOUT = 10.0
@@ -312,12 +314,19 @@ class _Processes:
             self._drain()
 
     def _is_output_open(self) -> bool:
-        """Whether any process still has the output open."""
+        """Whether any process still has the output open.
+
+        A process that this one starts for another task has it until it executes its program: a few milliseconds
+        are waited for that, which take less than a search for the processes of this task.
+        """
         os.set_blocking(self._output.fileno(), False)
-        try:
-            return self._read() > 0
-        except BlockingIOError:
-            return True
+        for pause in STARTING_TIMES:
+            try:
+                if not self._read():
+                    return False
+            except BlockingIOError:
+                sleep(pause)
+        return True
 
     def _terminate(self, living: Callable[[], dict[int, Callable[[Signals], None]]]) -> None:
         """Send SIGTERM to processes, and SIGKILL after the grace period; return when none is left.

@@ -77,7 +77,8 @@ class ResumeState:
     `tasks` are those with a result, by id. `kept` are outcomes whose patch is stored and only has to be
     committed, because the task's branch could not be set. `again` are tasks to run again, without the result
     cache. `attempts` are the numbers of the last attempts by task, `continued` what the next ones continue.
-    `seconds` is how long the run was running, `work` what was done on its tasks. `stacks` are of the
+    `seconds` is how long the run was running, `step_seconds` how long the steps of its tasks took together,
+    `work` what was done on its tasks. `stacks` are of the
     tasks that were run again. `waits` are until when tasks waited for the providers of their agents.
     `base_checks` are, by key, what verification gave at start points.
     """
@@ -88,6 +89,7 @@ class ResumeState:
     attempts: Mapping[str, int] = field(default_factory=dict)
     continued: Mapping[str, Continuation] = field(default_factory=dict)
     seconds: float = 0.0
+    step_seconds: float = 0.0
     work: Mapping[str, Work] = field(default_factory=dict)
     stacks: Mapping[str, Stack] = field(default_factory=dict)
     waits: Mapping[str, datetime] = field(default_factory=dict)
@@ -97,6 +99,13 @@ class ResumeState:
         """Return the outcome that a task had, if there is one to keep."""
         stored = self.tasks.get(task)
         return stored.outcome if stored else self.kept.get(task)
+
+
+@dataclass(slots=True)
+class StepTime:
+    """The seconds that the steps of tasks took, in this process."""
+
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +140,7 @@ class RunContext:
     versions: dict[tuple[str, str | None], str | None] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
     budget: Budget = field(default_factory=Budget)
+    step_time: StepTime = field(default_factory=StepTime)
     stacks: dict[str, Stack] = field(default_factory=dict)
     earlier: dict[str, Outcome] = field(default_factory=dict)
     repeats: dict[str, int] = field(default_factory=dict)

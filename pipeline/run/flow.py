@@ -233,7 +233,7 @@ class _Flow:
     def _result(self, seconds: float) -> RunFinished:
         outcomes = tuple(self._context.outcomes[spec.id] for spec in self._context.tasks)
         ran = [outcome for outcome in outcomes if outcome.worktree]
-        speedup = sum(outcome.seconds for outcome in ran) / seconds
+        speedup = (self._context.before.step_seconds + self._context.step_time.seconds) / seconds
         return RunFinished(
             run=self._context.run.id,
             status=self._status(),

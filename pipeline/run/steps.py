@@ -82,6 +82,7 @@ class AttemptSteps:
     async def step_finished(self, number: int, result: StepResult) -> None:
         """Store the result of a step, then notify the listener."""
         self.results.append(result)
+        self._context.step_time.seconds += result.seconds
         usage = NO_USAGE
         if result.step.kind is StepKind.AGENT:
             usage = self._add_report(await to_thread.run_sync(self._read_report, result), cached=result.cached)

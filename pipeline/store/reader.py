@@ -199,6 +199,10 @@ class StoreReader(Leases, StoredPatches):
             usages[task] += [step.usage for step in steps]
         return {task: Work(seconds[task], total(usages[task])) for task in (*seconds, *usages)}
 
+    def step_seconds(self, run: str) -> float:
+        """Return how many seconds the finished steps of a run took together."""
+        return sum(step.seconds for steps in self.steps_of_run(run).values() for step in steps)
+
     def steps_of_run(self, run: str) -> Mapping[tuple[str, int], tuple[StoredStep, ...]]:
         """Return the finished steps of a run by task and number of the attempt."""
         table = self._tables.steps

@@ -96,6 +96,7 @@ def claim_and_resume(  # noqa: PLR0913 - how a run is resumed, all of it named
         _attempt_counts(store, run, stored.values()),
         continuations(store, run.id, keep=keep),
         _seconds_so_far(run, stored.values()),
+        store.step_seconds(run.id),
         store.work(run.id),
         stacks(store, run.id, {**cut_off_causes(store.attempts(run.id), redone), **onto}),
         {one.task: one.waits_until for one in store.attempts(run.id) if one.waits_until is not None},

@@ -1,0 +1,149 @@
+"""Count what commands cost that does not depend on the machine, and compare it with a committed table.
+
+Counted are the modules of patchyard and the libraries that a command imports, and the git processes and SQL
+statements of each further task. `tests/test_counts.py` fails when one of them grows.
+
+Usage: python benchmarks/counts.py [--write]
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+TABLE = Path(__file__).with_name("counts.json")
+OWN = ("tasks", "containers", "pipeline")
+LIBRARIES = (
+    *("alembic", "anyio", "click", "dagger", "fastapi", "filelock", "github", "httpx", "jinja2", "markdown_it"),
+    *("psutil", "pydantic", "requests", "rich", "sqlalchemy", "starlette", "tomlkit", "uvicorn", "yaml"),
+)
+"""Libraries whose import is counted by name."""
+FEW, MANY = 2, 8
+"""Numbers of tasks; their difference gives the counts of each further task."""
+RUN = ("run", "--no-cache", "--pool-size", "2")
+PROBE = r"""
+import atexit, json, os, subprocess, sys
+counts = {"git": 0, "sql": 0}
+started = subprocess.Popen.__init__
+def start(self, arguments, *rest, **options):
+    first = arguments[0] if isinstance(arguments, (list, tuple)) else arguments
+    counts["git"] += os.path.basename(str(first)) == "git"
+    started(self, arguments, *rest, **options)
+subprocess.Popen.__init__ = start
+def count_sql():
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+    @event.listens_for(Engine, "before_cursor_execute")
+    def count(*_):
+        counts["sql"] += 1
+def write():
+    loaded = set(sys.modules)
+    with open(os.environ["COUNTS"], "w") as file:
+        json.dump({**counts, "modules": sorted(loaded)}, file)
+leave = os._exit
+def exit_with_counts(code):
+    write()
+    leave(code)
+os._exit = exit_with_counts
+if os.environ.get("COUNT_SQL"):
+    count_sql()
+sys.argv = ["patchyard", *sys.argv[1:]]
+from pipeline.__main__ import main
+main()
+"""
+
+
+def measure(
+    arguments: Sequence[str], cwd: Path, environ: Mapping[str, str], *, sql: bool = False
+) -> dict[str, Any]:
+    """Run a command, and return its counts and the modules that it imported. Blocking."""
+    counts = Path(environ["HOME"], "counts.json")
+    more = {"COUNTS": str(counts), **({"COUNT_SQL": "1"} if sql else {})}
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, *arguments],
+        cwd=cwd,
+        env={**environ, **more},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"patchyard {' '.join(arguments)}: exit code {done.returncode}\n{done.stderr}")
+    found: dict[str, Any] = json.loads(counts.read_text())
+    return found
+
+
+def imports(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the number of patchyard's own modules that were imported, and the libraries."""
+    return {
+        "own modules": sum(name.partition(".")[0] in OWN for name in found["modules"]),
+        "libraries": [name for name in LIBRARIES if name in found["modules"]],
+    }
+
+
+def plan(directory: Path, tasks: int) -> Path:
+    """Write a plan of small tasks that do not conflict."""
+    path = directory / f"plan-{tasks}.md"
+    steps = [
+        f"### Task {number}: T{number}\n\n**Run:** `echo {number} > {number}.txt`\n" for number in range(tasks)
+    ]
+    path.write_text(f"# Of {tasks} tasks\n\n" + "\n".join(steps))
+    return path
+
+
+def count() -> dict[str, Any]:
+    """Return all counts. Blocking."""
+    with tempfile.TemporaryDirectory() as name:
+        home, repository = Path(name, "home"), Path(name, "repository")
+        home.mkdir()
+        environ = _environment(home)
+        subprocess.run(["git", "init", "-q", str(repository)], env=environ, check=True)
+        subprocess.run(["git", "commit", "-qm", "x", "--allow-empty"], cwd=repository, env=environ, check=True)
+        few, many = plan(home, FEW), plan(home, MANY)
+        measure([*RUN, str(many)], repository, environ)  # the worktrees exist afterwards
+        commands = {
+            "--help": ["--help"],
+            "--version": ["--version"],
+            "run --help": ["run", "--help"],
+            "check": ["check", str(few)],
+            "run": [*RUN, str(few)],
+            "runs": ["runs"],
+            "status": ["status"],
+            "logs": ["logs", "latest", "1"],
+        }
+        found = {name: imports(measure(arguments, repository, environ)) for name, arguments in commands.items()}
+        one, other = (measure([*RUN, str(path)], repository, environ, sql=True) for path in (few, many))
+    each = {key: round((other[key] - one[key]) / (MANY - FEW), 1) for key in ("git", "sql")}
+    return {**found, "each further task": {"git processes": each["git"], "SQL statements": each["sql"]}}
+
+
+def _environment(home: Path) -> dict[str, str]:
+    names = [f"GIT_{role}_{part}" for role in ("AUTHOR", "COMMITTER") for part in ("NAME", "EMAIL")]
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "PATCHYARD_SANDBOX": "off",
+        **dict.fromkeys(names, "bench"),
+    }
+
+
+def main() -> None:
+    """Print the counts, or write them to the table."""
+    parser = argparse.ArgumentParser(description="Count what commands cost on every machine alike.")
+    parser.add_argument("--write", action="store_true", help="write the table instead of printing it")
+    text = json.dumps(count(), indent=2) + "\n"
+    if parser.parse_args().write:
+        TABLE.write_text(text)
+    else:
+        print(text, end="")
+
+
+if __name__ == "__main__":
+    main()
