@@ -73,6 +73,9 @@ class Board:
     conflicts: list[Conflict] = field(default_factory=list)
     _lanes: dict[str, Lane] = field(default_factory=dict)
     _modes: dict[int, str] = field(default_factory=dict)
+    # Of the outcomes, of which there may be thousands, while a table is drawn several times a second.
+    _counts: Mapping[Kind, int] | None = None
+    _failures: Sequence[Outcome] | None = None
 
     @property
     def lanes(self) -> Sequence[Lane]:
@@ -82,13 +85,17 @@ class Board:
     @property
     def failures(self) -> Sequence[Outcome]:
         """The tasks that failed, in the order in which they did."""
-        return [outcome for outcome in self.outcomes.values() if outcome.status in FAILURES]
+        if self._failures is None:
+            self._failures = [outcome for outcome in self.outcomes.values() if outcome.status in FAILURES]
+        return self._failures
 
     @property
     def counts(self) -> Mapping[Kind, int]:
         """How many tasks ended in which way."""
-        late = late_tasks(self.conflicts)
-        return Counter(kind_of(outcome, late) for outcome in self.outcomes.values())
+        if self._counts is None:
+            late = late_tasks(self.conflicts)
+            self._counts = Counter(kind_of(outcome, late) for outcome in self.outcomes.values())
+        return self._counts
 
     @property
     def failed(self) -> int:
@@ -101,6 +108,8 @@ class Board:
 
     def apply(self, event: Event) -> None:
         """Change the state as an event says."""
+        if not isinstance(event, StepStarted | StepFinished):
+            self._counts = self._failures = None
         match event:
             case RunStarted():
                 self.run, self.title, self.total = event.run, event.title or event.plan, event.tasks
