@@ -29,7 +29,7 @@ from pipeline.live.tails import Output, Tails
 from pipeline.run.paths import log_path
 from pipeline.verdict.model import Kind
 from pipeline.verdict.words import headline
-from tasks.model import Outcome
+from tasks.model import Outcome, StepKind
 from tasks.text import printable
 
 LEAST, LONGEST = 0.1, 0.25
@@ -161,9 +161,13 @@ class LiveTable:
 
     def _outputs(self) -> Mapping[str, Output]:
         directory = self._directory or Path()
-        logs = {lane.worktree: log_path(directory, lane.task, lane.attempt) for lane in self._board.lanes}
+        lanes = self._board.lanes
+        logs = {lane: log_path(directory, lane.task, lane.attempt) for lane in lanes}
         self._tails.forget(set(logs.values()))
-        return {worktree: self._tails.read(log) for worktree, log in logs.items()}
+        return {
+            lane.worktree: self._tails.read(log, is_agent=lane.kind == StepKind.AGENT)
+            for lane, log in logs.items()
+        }
 
     def _line(self, event: Event) -> Line | None:
         """Return the line of an event that stays above the table."""

@@ -32,15 +32,18 @@ class Tails:
     def __init__(self) -> None:
         self._known: dict[Path, tuple[int, str]] = {}
 
-    def read(self, log: Path) -> Output:
-        """Return what a log ends with; nothing for one that is not there. Blocking."""
+    def read(self, log: Path, *, is_agent: bool = False) -> Output:
+        """Return what a log ends with; nothing for one that is not there. Blocking.
+
+        Of an agent, what its reader does not know is left out: events of a program in JSON.
+        """
         try:
             status = log.stat()
         except OSError:
             return NOTHING
         size, line = self._known.get(log, (-1, ""))
         if size != status.st_size:
-            line = _last_line(log, status.st_size)
+            line = _last_line(log, status.st_size, is_agent=is_agent)
             self._known[log] = (status.st_size, line)
         return Output(line, max(0.0, time() - status.st_mtime))
 
@@ -49,7 +52,7 @@ class Tails:
         self._known = {log: known for log, known in self._known.items() if log in logs}
 
 
-def _last_line(log: Path, size: int) -> str:
+def _last_line(log: Path, size: int, *, is_agent: bool) -> str:
     try:
         file = open_regular(log)
     except OSError:
@@ -58,15 +61,17 @@ def _last_line(log: Path, size: int) -> str:
         return ""
     with file:
         data = os.pread(file.fileno(), TAIL, max(0, size - TAIL))
-    return last_line(data)
+    return last_line(data, is_agent=is_agent)
 
 
-def last_line(data: bytes) -> str:
+def last_line(data: bytes, *, is_agent: bool = False) -> str:
     """Return the last line of output that says something, without control sequences and control characters."""
     for text in reversed(tail_text(data).splitlines()):
         line = " ".join(text.split())
         if _OWN.fullmatch(line):
             return ""  # the step has printed nothing yet
+        if is_agent and line.startswith(('{"', '[{"')):
+            continue
         if line and not set(line) <= set("{}[]();,"):  # the end of a structure says nothing
             return line
     return ""

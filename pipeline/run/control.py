@@ -12,6 +12,8 @@ from time import monotonic
 import anyio
 from anyio import CancelScope
 
+from pipeline.broadcast import Listener
+from pipeline.events import Notice
 from pipeline.run.recording.recorder import Recorder
 from pipeline.store.store import Store, StoreUnavailableError
 from tasks.model import Request, RunStatus
@@ -62,12 +64,14 @@ class Control:
         lease: Seconds that the lease lasts without being renewed.
         paused: Whether no task may start; set at first for a run that was claimed while paused.
         request: The request that was read last.
+        listener: Receives a notice when the run is paused, and when it continues.
     """
 
     owner: str | None = None
     lease: float = LEASE
     paused: bool = False
     request: Request | None = field(init=False, default=None)
+    listener: Listener | None = None
     _resumed: anyio.Event = field(default_factory=anyio.Event)
     _running_tasks: int = 0
     _idle: float = 0.0  # seconds, up to the last change
@@ -161,6 +165,10 @@ class Control:
             await recorder.call(
                 Store.set_status, recorder.run.id, RunStatus.PAUSED if paused else RunStatus.RUNNING
             )
+            if self.listener:
+                paused_words = "the run is paused: running tasks finish, and no others start"
+                message = paused_words if paused else "the run continues"
+                self.listener.notify(Notice(message=message))
             if not paused:
                 self._resumed.set()
                 self._resumed = anyio.Event()

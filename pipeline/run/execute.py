@@ -161,7 +161,7 @@ def _context(  # noqa: PLR0913 - the parts of a run, all of them named
         runners=runners,
         recorder=recorder,
         listener=listener,
-        control=Control(recorder.run.owner, lease_seconds(environ), paused=paused),
+        control=Control(recorder.run.owner, lease_seconds(environ), paused=paused, listener=listener),
         directory=run_directory(repository.common, recorder.run.id),
         bases=make_bases(
             repository,

@@ -5,6 +5,7 @@ import re
 import pytest
 from emulator import Emulator
 from project import Project, Started, wait_for
+from served import Serving
 
 SCRIPTS = {
     "1.1": "echo 'no such symbol'; exit 3",
@@ -87,3 +88,20 @@ def test_a_run_whose_process_dies_ends_the_watch(project: Project) -> None:
 
     assert code == 130
     assert "interrupted: 1 failed (1.1), 1 interrupted, 1 pending" in terminal.everything
+
+
+def test_a_run_of_the_server_is_shown_with_its_pauses(project: Project) -> None:
+    plan = project.tasks({"1.1": SCRIPTS["1.2"], "2.1": "touch c"})
+    with Serving(project, ["--root", project.root, "--root", project.plans]) as server:
+        run = server.start(plan)
+        with Emulator(project, "attach", run, columns=110) as terminal:
+            terminal.wait_for("1.1 .* a line of output")
+            server.post(f"/{run}/pause")
+            terminal.wait_for("the run is paused: running tasks finish, and no others start")
+            (project.shared / "go").touch()
+            terminal.wait_for(r"1 of 2 tasks done, \d")
+            server.post(f"/{run}/resume")
+            assert terminal.exit_code() == 0
+
+    assert "the run continues" in terminal.everything
+    assert "succeeded: 2 changed" in terminal.everything

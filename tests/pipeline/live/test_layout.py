@@ -157,6 +157,13 @@ def test_last_line_of_a_log(log: bytes, line: str) -> None:
     assert last_line(log) == line
 
 
+def test_an_event_of_an_agent_is_not_its_last_line() -> None:
+    log = b'reading src/a.py\n{"type": "of a later version"}\n'
+
+    assert last_line(log, is_agent=True) == "reading src/a.py"
+    assert last_line(log) == '{"type": "of a later version"}'
+
+
 def test_cuts() -> None:
     assert (start("abcdef", 4), end("abcdef", 4), both("abcdef", 4)) == ("abc…", "…def", "ab…f")
     assert (start("語語語", 4), end("語語語", 4)) == ("語…", "…語")
