@@ -16,6 +16,7 @@ from pipeline.view.timeline import Row, Timeline
 from pipeline.view.timeline_builder import timeline
 from pipeline.web.snapshot import LocatedRun, RunActivity, RunReader
 from pipeline.web.streams.sse import EncodedEvent
+from tasks.model import FAILS_BEFORE
 
 RECENT_EVENTS = 500
 """Events that are read to find the running steps and the notices of a run."""
@@ -101,6 +102,17 @@ class EventDigest:
             self.started.pop(task, None)
         elif name == "notice":
             self.notices.append(Notice(sequence, str(record["level"]), str(record["message"])))
+        elif name in {"base_check_started", "base_check_finished"}:
+            self.notices.append(Notice(sequence, "info", _words_of_check(record)))
+
+
+def _words_of_check(record: Mapping[str, Any]) -> str:
+    """Return what an event says of verification before any change."""
+    what = f"verification before any change, for task {record['task']}"
+    if record["event"] == "base_check_started":
+        return f"{what}, runs in {record['worktree']}: {'; '.join(map(str, record['commands']))}"
+    failed = "; ".join(map(str, record["failed"]))
+    return f"{what}: {failed} {FAILS_BEFORE}" if failed else f"{what}, has ended: nothing fails"
 
 
 def _started_attempt(record: Mapping[str, Any]) -> StoredAttempt:
@@ -188,7 +200,9 @@ def read_changed_tasks(source: Source, store: Store, tasks: Collection[str]) -> 
         attempts += own
         stored += store.tasks(run, task)
     attempts.sort(key=lambda item: item.started_at)
-    return replace(source, attempts=attempts, steps=steps, tasks=stored)
+    is_checked = any(attempt.base_checks for attempt in attempts)
+    checks = store.base_checks(run) if is_checked else source.base_checks
+    return replace(source, attempts=attempts, steps=steps, tasks=stored, base_checks=checks)
 
 
 def render_changes(

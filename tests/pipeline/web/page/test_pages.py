@@ -356,6 +356,26 @@ def test_change_has_only_elements_that_an_event_changed(server: Serving, project
     assert "sse-connect" not in text
 
 
+def test_page_says_what_fails_before_any_change(server: Serving, project: Project) -> None:
+    wait = 'while [ ! -e "$SHARED/go-$PATCHYARD_ROUND" ]; do sleep 0.02; done'
+    fields = {"1.1": f"**Verification:**\n- `test -e a`\n- `{wait}`\n\n"}
+    plan = project.tasks({"1.1": "touch a"}, fields=fields)
+    run = server.start(plan, repo=str(project.root), check_base=True)
+    wait_for(lambda: "for task 1.1, runs in wt-1: test -e a; while" in page(server, f"/runs/{run}").text, "it")
+    (address,) = re.findall(r'sse-connect="([^"]+)"', unescape(page(server, f"/runs/{run}").text))
+    mark, seen = "<small>fails without the task's change</small>", ""
+    with stream(server, address) as events:
+        (project.shared / "go-0").touch()
+        for event in events:
+            seen += event.data
+            if mark in seen:  # its second command waits
+                break
+        (project.shared / "go-1").touch()
+    assert "before any change, for task 1.1: test -e a fails without the task's change</li>" in unescape(seen)
+    server.wait(run)
+    assert page(server, f"/runs/{run}/tasks/1.1").text.count(mark) == 1
+
+
 def test_page_that_missed_too_much_is_reloaded(server: Serving, project: Project) -> None:
     plan = project.tasks({"1.1": gate(), "1.2": "true"})
     run = server.start(plan, repo=str(project.root), pool_size=2)
