@@ -35,7 +35,7 @@ from pipeline.run.agent_limits import AgentLimits
 from pipeline.run.budget import Budget
 from pipeline.run.call.plan_file import CallError
 from pipeline.run.call.prepare import Prepared, new_run
-from pipeline.run.call.sandbox import prepare_sandbox
+from pipeline.run.call.sandbox import prepare_sandbox, without_sandbox
 from pipeline.run.call.task_spec import BatchSpec, images_of, pin_images
 from pipeline.run.context import ResumeState, RunContext
 from pipeline.run.control import Control, lease_seconds
@@ -280,7 +280,7 @@ async def _sandbox(prepared: Prepared, listener: Listener) -> Sandbox | None:
         return found
     if settings.sandbox is SandboxMode.ON:
         raise SandboxError(f"the sandbox is on, and cannot be had: {found}; or set sandbox to auto")
-    listener.notify(Notice(message=f"tasks run without a sandbox, with your rights: {found}", level="warning"))
+    listener.notify(Notice(message=without_sandbox(found), level="warning"))
     return None
 
 

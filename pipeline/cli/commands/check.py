@@ -18,11 +18,12 @@ from pipeline.run.call.agents import check_agents, no_agent, unassigned
 from pipeline.run.call.plan_file import CallError, parse_plan, read_plan, with_existing_neighbours
 from pipeline.run.call.prepare import Call, Prepared, left_out_warning, prepare
 from pipeline.run.call.remarks import OVERLAPS, overlap_remarks, remarks
+from pipeline.run.call.sandbox import sandbox_sentence
 from pipeline.run.call.task_spec import BatchSpec, TaskSpec, resolve_batches
 from tasks.conflicts import Serialize
 from tasks.dialects.wording import named, nothing_left, nothing_to_start
 from tasks.graph import edges, longest_chain, mermaid, text_lines, waves
-from tasks.model import NATIVE, Plan, Step, hidden_script
+from tasks.model import NATIVE, Mode, Plan, Step, hidden_script
 from tasks.overlaps import overlaps, serialized
 from tasks.plan.parser import Diagnostic
 from tasks.text import closest, plural, printable
@@ -57,6 +58,8 @@ def show_plan(call: Call, *, as_json: bool, prompt_of: str | None = None) -> int
         base = f"{prepared.base[:12]}{f' ({prepared.base_name})' if prepared.base_name else ''}"
         click.echo(f"would run {plural(len(prepared.plan.tasks), 'task')} of {prepared.plan.path} from {base},")
         click.echo(f"in a pool of {settings.pool_size} worktrees at {prepared.worktrees.path}")
+        if any(batch.tasks and batch.mode is not Mode.DAGGER for batch in prepared.batches):
+            click.echo(printable(sandbox_sentence(settings, prepared.repository, call.environ)))
         click.echo(printable(_extent(prepared.plan)))
     for batch in prepared.batches:
         if not batch.tasks:

@@ -9,6 +9,7 @@ from containers.sandbox.mounts import why_not
 from containers.sandbox.policy import Policy
 from containers.sandbox.sandbox import Sandbox
 from pipeline.config.settings import Settings
+from tasks.model import SandboxMode
 
 
 def prepare_sandbox(settings: Settings, repository: Repository, environ: Mapping[str, str]) -> Sandbox | str:
@@ -22,3 +23,16 @@ def prepare_sandbox(settings: Settings, repository: Repository, environ: Mapping
         return str(found)
     policy = Policy(settings.sandbox_network, settings.sandbox_write)
     return Sandbox(found.program, policy, checkout, common, home if home and home.is_dir() else None)
+
+
+def sandbox_sentence(settings: Settings, repository: Repository, environ: Mapping[str, str]) -> str:
+    """Return with which rights tasks of this machine run, as a clause. Blocking."""
+    if settings.sandbox is SandboxMode.OFF:
+        return "tasks have your rights: the sandbox is off"
+    found = prepare_sandbox(settings, repository, environ)
+    return "tasks run in the sandbox" if isinstance(found, Sandbox) else without_sandbox(found)
+
+
+def without_sandbox(reason: str) -> str:
+    """Return that there is no sandbox, and why, as a clause."""
+    return f"tasks run without a sandbox, with your rights: {reason}"

@@ -225,6 +225,13 @@ def test_a_repository_cannot_open_it(project: Project, setting: str) -> None:
     assert "sandbox" in done.err
 
 
+def test_a_dry_run_says_with_which_rights_tasks_run(project: Project) -> None:
+    plan = project.tasks({"1": "true"})
+    assert "tasks have your rights: the sandbox is off" in project.call("run", plan, "--dry-run").expect().out
+    shown = project.call("run", plan, "--dry-run", environ=ON).expect().out
+    assert "tasks run in the sandbox" in shown or "tasks run without a sandbox" in shown
+
+
 def test_a_plan_asks_for_more_but_not_for_less(project: Project) -> None:
     del project.environ["PATCHYARD_SANDBOX"]
     done = project.run(project.tasks({"1": "true"}, front='sandbox: "off"'))
