@@ -75,11 +75,15 @@ def test_the_server_does_it_too(project: Project) -> None:
     with Serving(project, ["--root", str(project.root), "--root", str(project.plans)]) as server:
         run = server.start(project.tasks(SCRIPTS, batches=STOP))
         wait_for(lambda: server.status(run)["completed_at"])
+        (conflict,) = server.get(f"/{run}/conflicts").json()
         refused = server.client.post(
             f"/api/v1/autonomous/{run}/retry", json={"tasks": ["1.2"], "onto": ["1.3"]}
         )
         server.post(f"/{run}/retry", json={"tasks": ["1.2"], "onto": ["1.1"]})
         wait_for(lambda: "patchyard/demo/2.1" in project.branches(), "the last task")
 
+    assert (conflict["task"], conflict["others"], conflict["files"]) == ("1.2", ["1.1"], ["CHANGELOG.md"])
+    ((file,),) = [pair["files"] for pair in conflict["pairs"]]
+    assert [(hunk["ours"]["lines"], hunk["theirs"]["lines"]) for hunk in file["hunks"]] == [(["1.1"], ["1.2"])]
     assert (refused.status_code, "do not conflict" in refused.json()["detail"]) == (422, True)
     assert parent(project, "1.2") == project.branches()["patchyard/demo/1.1"]

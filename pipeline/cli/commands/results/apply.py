@@ -17,10 +17,11 @@ from pipeline.cli.options import database_option, repo_option
 from pipeline.cli.process import exit_with, repository_and_store
 from pipeline.publish.parts import in_order, reach
 from pipeline.run.results.applying import Combined, combine
+from pipeline.run.results.conflict_sides import what_helps
 from pipeline.store.records import Run, StoredTask
 from pipeline.store.store import Store, UnknownRunError
 from pipeline.verdict.reason import listed
-from tasks.model import Patch
+from tasks.model import Conflict, Patch
 from tasks.text import plural, printable
 
 CONFLICT = 1
@@ -29,13 +30,15 @@ CONFLICT = 1
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """What is applied where: patches with their tasks, in order."""
+    """What is applied where: patches with their tasks, in order; `conflicts` are those that the run has."""
 
     repository: Repository
     checkout: UserCheckout
     run: Run
+    named: Sequence[str]
     patches: Sequence[tuple[str, Patch]]
     added: Sequence[str]
+    conflicts: Sequence[Conflict]
 
 
 @dataclass(slots=True)
@@ -81,7 +84,7 @@ def apply(  # noqa: PLR0913 - one per option
         run, tasks = choose(store, names)
         patches, added = _patches(store, run, tasks, only=only)
         checkout = UserCheckout(repository)
-        work = _Work(repository, checkout, run, patches, added)
+        work = _Work(repository, checkout, run, tasks, patches, added, store.conflicts(run.id))
         changed = checkout.changed_paths()
         if changed and not three_way:
             raise CheckoutError(
@@ -248,16 +251,19 @@ def _lines(work: _Work, result: _Result, *, dry_run: bool) -> Iterator[str]:
         yield f"{verb} {_named(result.applied)} of run {run} to {where}{hint}"
     yield from result.notes
     if result.conflict:
-        yield from _conflict_lines(run, result)
+        yield from _conflict_lines(work, result)
     elif not result.applied and not result.already:
         yield f"no task of run {run} succeeded with changes, so there is nothing to apply"
 
 
-def _conflict_lines(run: str, result: _Result) -> Iterator[str]:
-    where, left = listed(result.conflicting, 3), " ".join(result.left)
+def _conflict_lines(work: _Work, result: _Result) -> Iterator[str]:
+    run, where, left = work.run.id, listed(result.conflicting, 3), " ".join(result.left)
     if not result.has_marks:
-        marks = f"`patchyard apply {run} {result.conflict} --3way` leaves conflict marks to solve"
-        yield f"nothing was applied: task {result.conflict} conflicts in {where}; {marks}"
+        yield f"nothing was applied: task {result.conflict} conflicts in {where}"
+        known = [one for one in work.conflicts if one.tasks[-1] == result.conflict]
+        yield from (what_helps(run, one) for one in known[:1])
+        command = " ".join(["patchyard apply", run, *work.named, "--3way"])
+        yield f"`{command}` applies what it can, and leaves conflict marks to solve"
         return
     yield f"task {result.conflict} conflicts in {where}: solve the conflict marks there, and `git add` it"
     if left:

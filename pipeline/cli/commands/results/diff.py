@@ -145,15 +145,24 @@ def _lines(  # noqa: PLR0913 - what is printed, and how
         yield from stat_lines(patch.diff, paint) if stat else patch_lines(patch.diff, paint)
     if stat and not only_conflicts:
         return
+    yield from _conflict_lines(repository, store, run, shown, paint, after=not only_conflicts)
+    if only_conflicts and not shown.conflicts:
+        yield f"run {run.id}: no conflict is left"
+
+
+def _conflict_lines(  # noqa: PLR0913 - what is printed, and how
+    repository: Repository, store: Store, run: Run, shown: _Shown, paint: Painter, *, after: bool
+) -> Iterator[str]:
+    """Yield the conflicts with both sides; `after` is whether something is above them."""
     outcomes = {item.outcome.task: item.outcome for item in store.tasks(run.id)}
     titles = {task: outcome.title for task, outcome in outcomes.items()}
     for conflict in shown.conflicts:
         for pair in pairs_of(repository, conflict, outcomes):
-            yield ""
+            if after:
+                yield ""
+            after = True
             yield from conflict_lines(pair, titles, paint)
         yield printable(what_helps(run.id, conflict).partition(";")[0])
-    if only_conflicts and not shown.conflicts:
-        yield f"run {run.id}: no conflict is left"
 
 
 def _write_patches(patches: Iterable[Patch]) -> None:

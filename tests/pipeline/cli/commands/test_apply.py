@@ -136,7 +136,8 @@ def test_a_conflict_changes_nothing_without_3way(project: Project) -> None:
 
     said = refused(project, code=1)
     assert "nothing was applied: task 1.2 conflicts in src/app.py" in said
-    assert f"`patchyard apply {run} 1.2 --3way`" in said
+    assert f"`patchyard apply {run} --3way` applies what it can" in refused(project, run, code=1)
+    assert "--onto" not in said
 
     found = apply(project, "--3way", code=1)
 

@@ -91,7 +91,7 @@ def test_both_sides_of_a_conflict_are_shown(project: Project) -> None:
     )
     assert shown.startswith("task 1.2 Do 1.2: changed")
     assert shown.endswith(both)
-    assert alone == f"\n{both}"
+    assert alone == both
     assert project.call("diff", "1.2").expect(0).out.count("conflict") == 0
     assert "no conflict is left" in project.call("diff", "1.3", "--conflicts").expect(0).out
 
