@@ -1,7 +1,7 @@
 """Commands `check` and `run --dry-run`: show what a plan does without running it."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from textwrap import indent
@@ -80,8 +80,12 @@ def _event(name: str) -> dict[str, Any]:
     return {"event": name, "time": timestamp(now())}
 
 
-def _step_records(steps: Iterable[Step]) -> list[dict[str, str | None]]:
-    return [{"kind": str(step.kind), "command": step.title, "script": step.script} for step in steps]
+def _step_records(steps: Iterable[Step], mask: Callable[[str], str] = str) -> list[dict[str, str | None]]:
+    """Return the steps of a task; `mask` removes the secrets from a text."""
+    return [
+        {"kind": str(step.kind), "command": step.title, "script": step.script and mask(step.script)}
+        for step in steps
+    ]
 
 
 def _dry_run_record(prepared: Prepared, spec: TaskSpec) -> dict[str, Any]:
@@ -94,7 +98,7 @@ def _dry_run_record(prepared: Prepared, spec: TaskSpec) -> dict[str, Any]:
         "depends_on": list(spec.task.dependencies),
         "branch": prepared.settings.branch.format(plan=prepared.plan.name, task=spec.id, run="RUN"),
         "timeout": spec.timeout,
-        "steps": _step_records(spec.steps),
+        "steps": _step_records(spec.steps, prepared.secrets.mask_text),
     }
 
 
