@@ -99,7 +99,10 @@ def _widths(lanes: Sequence[Lane], total: int, columns: int, *, is_short: bool) 
     time = len("59 min 59 s")
     left = total - task - gap - time - gap - (worktree + gap if worktree else 0)
     if is_wide:
-        title, step = left * 22 // 100, left * 30 // 100
+        titles = max((width(_line(lane.title)) for lane in lanes), default=0)
+        steps = max((width(_line(lane.step)) for lane in lanes), default=0)
+        title = min(left * 28 // 100, max(titles, len("title")))
+        step = min(left * 36 // 100, max(steps, len("step")))
         return _Widths(total, worktree, task, title, step, time, left - title - step - 2 * gap)
     if is_short:
         step = left * 40 // 100

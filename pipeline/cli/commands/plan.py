@@ -45,7 +45,7 @@ def run(  # noqa: PLR0913 - the command's own parameters
     """Run the tasks of PLAN; each task that changes files leaves a patch, a commit and a branch.
 
     Exit code: 0 all tasks succeeded, 1 a task failed, 2 the plan or the options are invalid, 3 GitHub refused a
-    request, 4 no Dagger engine is available, 130 interrupted (Ctrl-C).
+    request, 4 no Dagger engine is available, 130 cancelled (Ctrl-C).
     """
     from pipeline.run.call.prepare import Call  # noqa: PLC0415 - start-up stays quick
     from pipeline.store.run_options import Selection  # noqa: PLC0415 - start-up stays quick

@@ -111,3 +111,23 @@ def test_the_end_of_a_run_is_a_notification_if_that_is_wanted(project: Project) 
     assert b"\x1b]9;4;1;" in terminal.bytes
     assert b"\x1b]9;4;0;0\x1b\\" in terminal.bytes
     assert "notify;" not in terminal.everything
+
+
+def test_the_output_of_an_agent_is_rendered_and_masked(project: Project) -> None:
+    content = '[{"type":"text","text":"I use s3cret-token now"}]'
+    said = f'{{"type":"assistant","session_id":"x","message":{{"content":{content}}}}}'
+    unknown = '{"type":"of_a_later_version"}'
+    project.declare_agent(f"echo '{said}'; echo '{unknown}'\n{GATE}echo x > x", format="claude")
+    config = project.root / "patchyard.toml"
+    config.write_text(f'secrets = ["TOKEN"]\n{config.read_text()}')
+    plan = project.plan("# Demo\n\n### Task 1.1: Do\n\nDo it.\n")
+
+    with Emulator(project, "run", plan, environ={"TOKEN": "s3cret-token"}) as terminal:
+        terminal.wait_for(r"I use \*\*\* now")
+        shown = "\n".join(terminal.lines)
+        (project.shared / "go").touch()
+        assert terminal.exit_code() == 0
+
+    assert "of_a_later_version" not in shown
+    assert '"text"' not in shown
+    assert "s3cret-token" not in terminal.everything
