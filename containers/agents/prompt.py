@@ -22,6 +22,12 @@ CONCLUSION = """\
 Leave your changes in the current directory: they are collected from there. Do not push, and do not open a
 pull request."""
 
+FEEDBACK = "A person looked at the last try at the task below, and asks for another one."
+FEEDBACK_LEFT = """\
+What it left is in the current directory: change it as the feedback says, and keep what it does not touch."""
+FEEDBACK_LOST = """\
+Nothing of it is in the current directory: do the task from the start, as the feedback says."""
+
 NAMES = {StepKind.SETUP: "set-up command", StepKind.RUN: "command", StepKind.VERIFY: "verification command"}
 LEFT = """\
 What it left is in the current directory. Find out what is wrong and mend it, so that the task is done and all
@@ -140,6 +146,24 @@ def _end(output: str) -> str:
         return text
     first, found, rest = text[-MAX_BEFORE:].partition("\n")
     return rest if found else first
+
+
+def feedback_prompt(task: str, feedback: str, *, is_kept: bool) -> str:
+    """Return the prompt for another try at a task after what the user said of the last one, as Markdown.
+
+    Args:
+        task: The prompt of the first try.
+        feedback: What the user said.
+        is_kept: Whether what the last try changed is in the current directory.
+    """
+    sections = [
+        "# Again, with feedback",
+        f"{FEEDBACK} {FEEDBACK_LEFT if is_kept else FEEDBACK_LOST}",
+        _section("The feedback", feedback.strip()),
+        _section("The task", ""),
+        task,
+    ]
+    return "\n\n".join(section for section in sections if section)
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,6 +184,12 @@ class Attempt:
             outcome = await self._finish(cancelled=False)
         return outcome
 
+    def _feedback(self) -> str | None:
+        """Return what the user said of the attempt before, with secrets masked."""
+        continued = self._rounds.continued
+        said = continued.feedback if continued else None
+        return said and self._context.secrets.mask_text(said)
+
     def _announce(self) -> None:
         """Record the attempt, and notify the listener that the task starts."""
         context, spec, worktree = self._context, self._spec, self._worktree
@@ -199,6 +205,7 @@ class Attempt:
             start=self._start.commit,
             log=context.log(spec.id),
             base_checks=context.base_checks.keys(spec.id),
+            feedback=self._feedback(),
             cause=context.stacks[spec.id].causes[-1] if spec.id in context.stacks else None,
         )
         self._stored = attempt

@@ -34,19 +34,20 @@ from tasks.usage import Work
 
 @dataclass(frozen=True, slots=True)
 class Continuation:
-    """What an attempt continues: the failure of an earlier one, for its agent.
+    """What an attempt continues: the failure of an earlier one, and feedback, for its agent.
 
     `rounds` is how many rounds of an attempt that was interrupted are done; 0 for a new try, and `seconds` how
-    long they took. `patch` is what they changed, from which it continues; without one
-    it starts from the start point. `ended` is the round after them, if it succeeded: then only the outcome is
-    missing.
+    long they took. `feedback` is what the user said of it; without a failure, of one that succeeded. `patch` is
+    what they changed, from which it continues; without one it starts from the start point. `ended` is the round
+    after them, if it succeeded: then only the outcome is missing.
     """
 
-    failure: Failure
+    failure: Failure | None
     rounds: int = 0
     patch: Patch | None = None
     ended: StoredRound | None = None
     seconds: float = 0.0
+    feedback: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 
-from containers.agents.prompt import before_note, repair_prompt
+from containers.agents.prompt import before_note, feedback_prompt, repair_prompt
 from containers.processes import NOT_EXECUTABLE, NOT_FOUND
 from pipeline.run.call.task_spec import TaskSpec
 from pipeline.run.context import Continuation
@@ -42,6 +42,7 @@ class Rounds:
     report: AgentReport = field(init=False, default=AgentReport())
     said: str | None = field(init=False, default=None)
     asked: tuple[Step, ...] = field(init=False)
+    _base: tuple[Step, ...] = field(init=False)  # those of a first try
     _began: float = field(init=False, default_factory=perf_counter)
     _steps: tuple[Step, ...] = field(init=False)  # of the present round, as `_usage` is
     _usage: Usage = field(init=False, default=NO_USAGE)
@@ -49,9 +50,10 @@ class Rounds:
     def __post_init__(self) -> None:
         last = self.continued
         self.number = 1 + min(last.rounds if last else 0, self.spec.repairs)
-        self.asked = self.spec.steps
-        if last is not None:
-            self.asked = self._with_prompt(self.spec.steps, last.failure, "", is_kept=last.patch is not None)
+        self._base = self._with_feedback(self.spec.steps)
+        self.asked = self._base
+        if last is not None and last.failure is not None:
+            self.asked = self._with_prompt(self._base, last.failure, "", is_kept=last.patch is not None)
         self._steps = self.asked
 
     @property
@@ -116,10 +118,23 @@ class Rounds:
     def next_steps(self, failure: Failure, changed: str) -> tuple[Step, ...]:
         """Begin the next round, and return its steps; `changed` is what has changed so far, for the agent."""
         self.number += 1
-        steps = _without_setup(self.spec.steps)
+        steps = _without_setup(self._base)
         self._steps = self._with_prompt(steps, failure, changed, is_kept=True)
         self.asked += self._steps
         return self._noted(self._steps)
+
+    def _with_feedback(self, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+        """Return steps of which the agent's says what the user said of the last attempt, if anything."""
+        last = self.continued
+        if last is None or last.feedback is None:
+            return steps
+        said, is_kept = self.secrets.for_prompt(last.feedback), last.patch is not None
+        return tuple(
+            replace(step, stdin=feedback_prompt(step.stdin or "", said, is_kept=is_kept))
+            if step.kind is StepKind.AGENT
+            else step
+            for step in steps
+        )
 
     def _with_prompt(
         self, steps: tuple[Step, ...], failure: Failure, changed: str, *, is_kept: bool

@@ -139,6 +139,14 @@ class StoreReader(Leases, StoredPatches):
         with self._read() as connection:
             return frozenset(connection.execute(query).scalars())
 
+    def feedback(self, run: str) -> Mapping[str, str]:
+        """Return what the user said of tasks that are to run again, and that has not led to an outcome yet."""
+        table = self._tables.tasks
+        said = table.select().where(table.c.run == run, table.c.redo, table.c.feedback.is_not(None))
+        with self._read() as connection:
+            rows = connection.execute(said.with_only_columns(table.c.task, table.c.feedback)).mappings()
+            return {row["task"]: row["feedback"] for row in rows}
+
     def has_ended(self, run: str, task: str) -> bool:
         """Whether a task of a run has an outcome."""
         table = self._tables.tasks

@@ -84,8 +84,9 @@ class StoredAttempt:
 
     `number` counts from 1 within the task. `path` is the worktree's directory on `host`, `start` the commit of
     the start point, `seconds` wall time, `patch` the changes it made. `cause` is why it was made for a task
-    that had a result. `waits_until` is set while it waits for the provider of its agent. `base_checks` are the
-    keys of those checks of its start point that are of its verification.
+    that had a result, `feedback` what the user said of the one before. `waits_until` is set while it waits for
+    the provider of its agent. `base_checks` are the keys of those checks of its start point that are of its
+    verification.
     """
 
     task: str
@@ -107,6 +108,7 @@ class StoredAttempt:
     cause: Cause | None = None
     waits_until: datetime | None = None
     base_checks: tuple[str, ...] = ()
+    feedback: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

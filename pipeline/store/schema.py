@@ -10,7 +10,7 @@ from sqlalchemy import Column, Connection, Engine, MetaData, PrimaryKeyConstrain
 
 from pipeline.store.tables import Tables
 
-REVISION = "0011"
+REVISION = "0012"
 """The newest revision in `pipeline/store/migrations/versions`, which creates the same schema as `Tables`."""
 VERSIONS = "alembic_version"
 LOCK = 0x7061746368  # this program's key for PostgreSQL advisory locks: "patch" in ASCII

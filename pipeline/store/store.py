@@ -256,6 +256,7 @@ class Store(StoreRemoval):
             "log": log,
             "attempt": attempt,
             "redo": False,
+            "feedback": None,
         }
         ended = {
             "finished_at": values["finished_at"],
@@ -296,11 +297,18 @@ class Store(StoreRemoval):
             update_rows(connection, self._tables.tasks, key, values)
             update_rows(connection, self._tables.attempts, {**key, "number": attempt}, values)
 
-    def mark_for_redo(self, run: str, tasks: Collection[str]) -> None:
-        """Hide the outcomes of tasks, so that they run again; attempts, steps and pull requests are kept."""
+    def mark_for_redo(
+        self, run: str, tasks: Collection[str], feedback: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """Hide the outcomes of tasks, so that they run again; attempts, steps and pull requests are kept.
+
+        `feedback` is what the user says of some of them, for their agents; what was said before is kept.
+        """
         with self._write(run=run) as connection:
             for task in sorted(tasks):
-                update_rows(connection, self._tables.tasks, {"run": run, "task": task}, {"redo": True})
+                said = {"feedback": feedback[task]} if task in feedback else {}
+                key = {"run": run, "task": task}
+                update_rows(connection, self._tables.tasks, key, {"redo": True, **said})
             self._forget_conflicts(connection, run)
 
     def _forget_conflicts(self, connection: "Connection", run: str) -> None:

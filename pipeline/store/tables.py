@@ -92,6 +92,7 @@ class Tables:
         Column("request_branch", Text),
         Column("attempt", Integer),
         Column("redo", Boolean),
+        Column("feedback", Text),
         Column("rounds", Integer),
         Column("input_tokens", BigInteger),
         Column("output_tokens", BigInteger),
@@ -126,6 +127,7 @@ class Tables:
         Column("log", FilePath),
         Column("waits_until", Time),
         Column("base_checks", Names),
+        Column("feedback", Text),
         Column("cause_tasks", Names),
         Column("cause_files", Names),
     )

@@ -12,6 +12,7 @@ from tasks.text import first_line
 from tasks.usage import Usage, total
 
 FIRST, RETRY, RESUMED, AGAIN = "first", "retry", "after an interrupt", "run again"
+WITH_FEEDBACK = "retry with feedback"
 """Why an attempt was made that no conflict is the cause of."""
 
 
@@ -129,6 +130,8 @@ def histories(store: Store, run: str) -> Mapping[str, tuple[AttemptPart, ...]]:
 def _why(attempt: StoredAttempt, before: StoredAttempt | None) -> str:
     if attempt.cause:
         return str(attempt.cause)
+    if attempt.feedback and before is not None:
+        return WITH_FEEDBACK
     if before is None:
         return FIRST
     if before.status in {Status.FAILED, Status.TIMED_OUT}:

@@ -14,7 +14,7 @@ from pipeline.run.call.plan_file import parse_plan, read_plan
 from pipeline.run.call.prepare import Call, Prepared, new_run, prepare
 from pipeline.run.stored.claim import as_published
 from pipeline.run.stored.onto import as_text, causes_onto
-from pipeline.run.stored.requests import enqueue, request_stop, tasks_to_retry
+from pipeline.run.stored.requests import enqueue, feedback_for, request_stop, tasks_to_retry
 from pipeline.run.stored.status import current_status, is_settled, is_unpublished, plan_of
 from pipeline.store.run_options import Selection
 from pipeline.web.problems import ClosingError, RunConflictError
@@ -151,13 +151,19 @@ async def resume(services: Services, name: str) -> LocatedRun:
     return await _resume_with_worker(services, located)
 
 
-async def retry(
-    services: Services, name: str, tasks: Sequence[str] = (), *, keep: bool = False, onto: Sequence[str] = ()
+async def retry(  # noqa: PLR0913 - how tasks are retried, all of it named
+    services: Services,
+    name: str,
+    tasks: Sequence[str] = (),
+    *,
+    keep: bool = False,
+    onto: Sequence[str] = (),
+    feedback: str | None = None,
 ) -> tuple[LocatedRun, tuple[str, ...]]:
     """Run tasks of a run again, with the tasks that build on them; without names, all failed tasks.
 
     With `keep` they start from what their last attempts left, with `onto` from the changes of these tasks,
-    with which their own conflict.
+    with which their own conflict. `feedback` is for their agents.
 
     Raises:
         UnknownRunError: There is no such run.
@@ -172,10 +178,11 @@ async def retry(
     redone = await services.call(tasks_to_retry, located.store, located.run, tasks)
     if not redone:
         raise RunConflictError(f"no task of run {located.run.id} failed; name the tasks to run again")
+    said = await services.call(feedback_for, located.store, located.run, tasks, feedback)
     # A run that cannot be resumed is rejected before the results of those tasks are hidden.
     run = await services.call(as_published, located.store, located.run)
     await services.call(target_to_resume, located.repository, run, services.settings.environ)
-    await services.call(located.store.mark_for_redo, located.run.id, redone)
+    await services.call(located.store.mark_for_redo, located.run.id, redone, said)
     await services.call(located.store.forget_failed_base_checks, located.run.id)
     resumed = await _resume_with_worker(
         services, located, keep=keep, options=["--onto", as_text(causes)] if causes else ()

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from pipeline.config.settings import SETTINGS
 from pipeline.config.table import Setting
+from pipeline.run.stored.requests import LONGEST_FEEDBACK
 from tasks.model import Mode
 from tasks.task_ids import PATTERN
 
@@ -101,7 +102,12 @@ class Retry(Body):
     """The tasks to run again, with the tasks that build on them; by default all failed tasks."""
 
     tasks: list[TaskId] = Field(default_factory=list, max_length=1_000)
-    keep: bool = Field(default=False, description="Start from what the failed attempts left.")
+    keep: bool = Field(default=False, description="Start from what the last attempts left.")
+    feedback: str | None = Field(
+        default=None,
+        max_length=LONGEST_FEEDBACK,
+        description="What the agents of the tasks are given about their last attempts.",
+    )
     onto: list[TaskId] = Field(
         default_factory=list,
         max_length=100,
@@ -257,6 +263,7 @@ class AttemptState(BaseModel):
     tokens: dict[str, int] | None = Field(
         None, description="What its agent says that it used: input, cached (a part of it) and output."
     )
+    feedback: str | None = Field(default=None, description="What the user said of the attempt before.")
     has_log: bool
     has_diff: bool
     steps: list[StepState] = Field(default_factory=list)

@@ -456,6 +456,32 @@ def test_conflict_is_solved_with_a_button(server: Serving, project: Project, ope
     expect(page.locator("[id='row-1.2'] .pill")).to_have_text("changed")
 
 
+def test_feedback_is_given_to_the_agent_of_a_task(server: Serving, project: Project, open_page: Open) -> None:
+    project.declare_agent('cat > "$SHARED/prompt-$PATCHYARD_ATTEMPT"; echo line >> x; echo one > y')
+    project.call("trust").expect(0)  # the server is running already
+    run = server.start(
+        project.plan("# Demo\n\n### Task 1.1: Grow\n\nMake <b>it</b> grow.\n"), repo=str(project.root)
+    )
+    server.wait(run)
+    page = open_page(f"{server.url}/runs/{run}/tasks/1.1")
+    panel = page.locator("#panel")
+    panel.get_by_text("What it is asked to do").click()
+    expect(panel.locator(".given .about").first).to_have_text("Make <b>it</b> grow.")
+    expect(panel.locator(".given .about").last).to_contain_text("# Task 1.1: Grow")
+    expect(panel.get_by_role("navigation", name="Changed files").get_by_role("link")).to_have_text(["x", "y"])
+    expect(panel.get_by_role("link", name="Download")).to_have_attribute("download", f"{run}-1.1.log")
+    panel.get_by_text("Give the agent feedback").click()
+    panel.get_by_role("textbox", name="Feedback for the agent").fill("Longer, <i>please</i>.")
+    panel.get_by_role("button", name="Retry this task").click()
+    expect(page.locator("[id='bar-1.1-2']")).to_have_attribute("data-state", "changed")
+    page.get_by_role("link", name="1.1", exact=True).click()
+    expect(panel.locator(".said .about")).to_have_text("Longer, <i>please</i>.")
+    expect(panel.locator(".history")).to_contain_text("retry with feedback")
+    assert "Longer, <i>please</i>." in (project.shared / "prompt-2").read_text()
+    assert project.show("patchyard/demo/1.1:x") == "line\nline"
+    assert server.get(f"/{run}/tasks/1.1").json()["attempts"][1]["feedback"] == "Longer, <i>please</i>."
+
+
 def test_zoom_makes_the_timeline_wider(server: Serving, ended: str, open_page: Open) -> None:
     page = open_page(f"{server.url}/runs/{ended}")
     (before,) = boxes(page, ".track", "class")

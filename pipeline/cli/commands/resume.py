@@ -15,7 +15,7 @@ from pipeline.console import JsonLines
 from pipeline.events import RunFinished
 from pipeline.run.call.plan_file import CallError
 from pipeline.run.stored.onto import causes_onto, from_text
-from pipeline.run.stored.requests import request_stop, tasks_to_retry
+from pipeline.run.stored.requests import feedback_for, request_stop, tasks_to_retry
 from pipeline.run.stored.status import RunStateError, current_status, is_dead, is_unpublished, plan_of
 from pipeline.run.stored.verdicts import stored_verdict
 from pipeline.store.records import Run
@@ -151,6 +151,11 @@ def _finished(run: Run, plan: Plan, verdict: Verdict) -> RunFinished:
     metavar="OTHER",
     help=f"Let the TASK start from the changes of this task, with which its own conflict{REPEATABLE}",
 )
+@click.option(
+    "--feedback",
+    metavar="TEXT",
+    help="What the agents of the TASKs are given about their last attempts: what to do otherwise.",
+)
 @repo_option
 @database_option
 @notify_option
@@ -164,6 +169,7 @@ def retry(  # noqa: PLR0913 - the command's own parameters
     failed: bool,
     keep: bool,
     others: tuple[str, ...],
+    feedback: str | None,
     notify: str | None,
     remote: str | None,
     budget: str | None,
@@ -189,6 +195,7 @@ def retry(  # noqa: PLR0913 - the command's own parameters
             )
         onto = causes_onto(repository, store, run, tasks, others)
         again = tasks_to_retry(store, run, tasks)
+        said = feedback_for(store, run, tasks, feedback) if again else {}
     if not again:
         raise CallError(f"run {run.id} has no failed task; name the tasks to run again")
     exit_with(
@@ -198,6 +205,7 @@ def retry(  # noqa: PLR0913 - the command's own parameters
             environment(),
             again=again,
             onto=onto,
+            feedback=said,
             keep=keep,
             notify=notify,
             remote=remote,

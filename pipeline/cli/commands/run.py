@@ -4,6 +4,7 @@ import sys
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import anyio
@@ -78,6 +79,7 @@ def resume_run(  # noqa: PLR0913 - how a run is resumed, all of it named
     remote: str | None = None,
     changed: Mapping[str, object] | None = None,
     served: bool = False,
+    feedback: Mapping[str, str] = MappingProxyType({}),
     onto: Mapping[str, Cause] = NOTHING,
     as_json: bool,
 ) -> int:
@@ -94,6 +96,7 @@ def resume_run(  # noqa: PLR0913 - how a run is resumed, all of it named
         changed: Settings that the run has from now on; `None` for those that stay.
         served: Whether a server resumes it; pending requests to cancel or pause the run are then kept.
         onto: Why tasks run again on top of others; see `causes_onto`.
+        feedback: What the user says of some of these tasks, for their agents.
         as_json: Whether to write JSON lines.
 
     Raises:
@@ -109,7 +112,16 @@ def resume_run(  # noqa: PLR0913 - how a run is resumed, all of it named
         run = as_published(store, run)
         target = target_to_resume(repository, run, environ, on_wait=report_wait)
         claimed = claim_and_resume(
-            repository, store, run, environ, again=again, keep=keep, served=served, notify=notify, onto=onto
+            repository,
+            store,
+            run,
+            environ,
+            again=again,
+            keep=keep,
+            served=served,
+            notify=notify,
+            onto=onto,
+            feedback=feedback,
         )
     except BaseException:
         store.close()

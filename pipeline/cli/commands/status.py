@@ -192,6 +192,7 @@ def _attempt_record(attempt: StoredAttempt, usage: Usage) -> dict[str, object]:
         "error": attempt.error,
         "start": attempt.start,
         "reason": str(attempt.cause) if attempt.cause else None,
+        "feedback": attempt.feedback,
         "log": str(attempt.log) if attempt.log else None,
         **usage_fields(usage),
     }

@@ -5,6 +5,7 @@ A run of a process that died, on this host or on another, is taken over here. Bl
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from containers.git.remote.places import check_unmoved, urls_of
 from containers.git.repository import GitError, Repository
@@ -47,6 +48,7 @@ def claim_and_resume(  # noqa: PLR0913 - how a run is resumed, all of it named
     served: bool = False,
     notify: str | None = None,
     onto: Mapping[str, Cause] = NOTHING,
+    feedback: Mapping[str, str] = MappingProxyType({}),
 ) -> ClaimedRun:
     """Claim a run that is not running, and prepare to resume it. Blocking.
 
@@ -62,6 +64,7 @@ def claim_and_resume(  # noqa: PLR0913 - how a run is resumed, all of it named
         served: Whether servers look after the run; pending requests to cancel or pause it are then kept.
         notify: Webhook URL to call when the run ends.
         onto: Why tasks run again on top of others; see `causes_onto`.
+        feedback: What the user says of some of these tasks, for their agents.
 
     Raises:
         RunStateError: Another process has claimed it, or it was cancelled in the meantime.
@@ -81,7 +84,7 @@ def claim_and_resume(  # noqa: PLR0913 - how a run is resumed, all of it named
         settled = {task: item for task, item in stored.items() if is_settled(item) or task in failed}
         kept = {task: item.outcome for task, item in stored.items() if is_kept(item) and task not in again}
         _add_missing_events(store, run, settled)
-        store.mark_for_redo(run.id, (stored.keys() - settled.keys() - kept.keys()) | set(again))
+        store.mark_for_redo(run.id, (stored.keys() - settled.keys() - kept.keys()) | set(again), feedback)
         redone = store.tasks_to_redo(run.id)
         if again:
             store.forget_failed_base_checks(run.id)

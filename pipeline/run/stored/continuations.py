@@ -33,7 +33,16 @@ def continuations(store: Store, run: str, *, keep: bool = False) -> Mapping[str,
         latest = sorted(made, key=lambda attempt: attempt.number, reverse=True)
         if one := _continuation(latest, rounds, keep=keep):
             found[task] = one
+    for task, text in store.feedback(run).items():
+        before = found.get(task) or _after_success(attempts.get(task, ()), keep=keep)
+        found[task] = replace(before, feedback=text)
     return found
+
+
+def _after_success(made: Iterable[StoredAttempt], *, keep: bool) -> Continuation:
+    """Return what follows attempts without a failure to report."""
+    last = max(made, key=lambda attempt: attempt.number, default=None)
+    return Continuation(None, patch=last.patch if last and keep else None)
 
 
 def _with_patch(ended: Sequence[StoredRound], attempt: StoredAttempt) -> list[StoredRound]:

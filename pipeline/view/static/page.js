@@ -146,6 +146,19 @@
   });
   document.addEventListener("htmx:afterSwap", countTicks);
 
+  // Copy the text of an element; without the right to the clipboard, it is selected.
+  document.addEventListener("click", async (event) => {
+    const source = byId(event.target.closest?.("[data-copy]")?.dataset.copy || "");
+    if (!source) return;
+    try {
+      await navigator.clipboard.writeText(source.textContent);
+      showToast("Copied.");
+    } catch {
+      getSelection().selectAllChildren(source);
+      showToast("Selected; copy it with the keyboard.");
+    }
+  });
+
   // How long ago something was. Same words as on the server: pipeline/view/templating.py
   const AGES = [[31536000, "year"], [2592000, "month"], [86400, "day"], [3600, "hour"], [60, "minute"]];
   function showAges() {

@@ -189,7 +189,7 @@ def _add_actions(router: APIRouter, services: Services) -> None:
         """Run tasks again, with the tasks that build on them: the given tasks, or all failed tasks."""
         asked = body or Retry()
         place, tasks = await actions.retry(
-            services, execution_id, asked.tasks, keep=asked.keep, onto=asked.onto
+            services, execution_id, asked.tasks, keep=asked.keep, onto=asked.onto, feedback=asked.feedback
         )
         return await result(place, tasks)
 

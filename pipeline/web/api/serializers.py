@@ -211,6 +211,7 @@ def _attempt_state(item: StoredAttempt, steps: Sequence[StoredStep], *, has_log:
         start=item.start,
         cost=usage.cost,
         tokens=usage.tokens.known or None,
+        feedback=item.feedback and without_surrogates(item.feedback),
         has_log=has_log,
         has_diff=item.patch is not None and bool(item.patch.diff),
         steps=[

@@ -226,6 +226,7 @@ class _Pages:
                 fields.get("task", []),
                 keep="keep" in fields,
                 onto=fields.get("onto", []),
+                feedback=fields.get("feedback", [None])[-1],
             ),
         }
         if action in handlers:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from pipeline.run.recording.prompts import read_prompts
 from pipeline.store.records import StoredAttempt
 from pipeline.view.diff import Diff, parse_diff
 from pipeline.view.history import AttemptPart, history
@@ -28,6 +29,14 @@ class TaskView:
     error: str | None
     has_log: bool
     history: tuple[AttemptPart, ...]
+    text: str
+    """What the plan says of it."""
+    prompts: Mapping[int, str]
+    """What its agent was given in this attempt, by the number of the try."""
+    log_file: str
+    """The address of the whole log."""
+    feedback: str | None = None
+    """What the user said of the attempt before."""
 
     @property
     def live(self) -> bool:
@@ -70,5 +79,9 @@ def task_view(  # noqa: PLR0913, PLR0917 - called in a thread, by position
         raw=f"{PREFIX}/{located.run.id}/tasks/{quote(task)}/diff{f'?attempt={number}' if found else ''}",
         error=error,
         has_log=path is not None and path.is_file(),
+        text=next((one.implementation for one in snapshot.plan.tasks if one.id == task), "").strip(),
+        prompts=read_prompts(path) if path else {},
+        log_file=f"{PREFIX}/{located.run.id}/tasks/{quote(task)}/log{f'?attempt={number}' if found else ''}",
+        feedback=found.feedback if found else None,
         history=history(attempts, located.store.rounds(located.run.id, task), view.source.steps),
     )

@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from project import Done, Project, wait_for
+from project import Done, Project, one_sentence, wait_for
 
 from pipeline.store.store import Store
 from tasks.agent_report import Tokens
@@ -195,6 +195,43 @@ def test_retry_names_the_last_failure(repaired: Project) -> None:
     assert kept.outcome("1.1")["files"] == ["work.txt"]
     assert repaired.show("patchyard/demo/1.1:work.txt") == "line 2\nline 3"
     assert "What it left is in the current directory" in prompts(repaired)[2]
+
+
+def test_feedback_is_in_the_next_prompt_and_stored_with_the_attempt(repaired: Project) -> None:
+    done = repaired.run(plan(repaired, ENOUGH.format(1))).expect(0)
+    asked = ("retry", done.run, "1.1", "--feedback", "Shorter, and s3cr3t-5d1e-value.")
+    secret = {"TOKEN": "s3cr3t-5d1e-value"}
+    text = (repaired.root / "patchyard.toml").read_text()
+    (repaired.root / "patchyard.toml").write_text('secrets = ["TOKEN"]\n' + text)
+    repaired.call(*asked, environ=secret).expect(0)
+    first, second = prompts(repaired)
+    assert second.startswith("# Again, with feedback\n\nA person looked at the last try")
+    assert "Nothing of it is in the current directory" in second
+    assert "## The feedback\n\nShorter, and ***.\n" in second
+    assert second.endswith(first)
+
+    (repaired.shared / "more").write_text(ENOUGH.format(4) + "\n")
+    kept = repaired.call(*asked[:4], "Longer.", "--keep", "--json", environ=secret).expect(0)
+    assert kept.outcome("1.1")["rounds"] == 3
+    third, fourth = prompts(repaired)[2:4]
+    assert "change it as the feedback says" in third
+    assert fourth.startswith("# Try 2 of 3\n"), "a repair is given the feedback too"
+    assert fourth.endswith(third)
+    assert repaired.show("patchyard/demo/1.1:work.txt").count("\n") == 3
+    with Store.beside(repaired.root / ".git") as store:
+        said = [one.feedback for one in store.attempts(done.run, "1.1")]
+        assert store.feedback(done.run) == {}
+    assert said == [None, "Shorter, and ***.", "Longer."]
+
+
+def test_feedback_needs_an_agent(project: Project) -> None:
+    done = project.run(project.tasks({"1.1": "false"})).expect(1)
+    for tasks, message in (
+        (("1.1",), "task 1.1 has commands and no agent"),
+        ((), "no task that runs again is"),
+    ):
+        refused = project.call("retry", done.run, *tasks, "--feedback", "Better.")
+        assert message in one_sentence(refused)
 
 
 def interrupted(project: Project, number: int) -> Done:
