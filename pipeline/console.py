@@ -237,7 +237,22 @@ def outcome_table(
     rows += [_open_row(task) for task in unfinished]
     at = {task: number for number, task in enumerate(order)}
     rows.sort(key=lambda row: at.get(row["task"], len(at)))
-    return _FittingTable(rows, [STYLES.get(verdict.kinds[row["task"]], "") for row in rows])
+    styles = [STYLES.get(verdict.kinds[row["task"]], "") for row in rows]
+    if len(rows) > 1 and (verdict.lines or verdict.usage):
+        rows, styles = [*rows, _sums(verdict)], [*styles, "bold"]
+    return _FittingTable(rows, styles)
+
+
+def _sums(verdict: Verdict) -> dict[str, str]:
+    """Return the last row: what all tasks changed, cost and used."""
+    usage = verdict.usage
+    at_least = "at least " if usage.is_partial else ""
+    return {
+        "title": "sum",
+        "lines": lines_words(verdict.lines),
+        "cost": "" if usage.cost is None else at_least + dollars(usage.cost),
+        "tokens": str(usage.tokens),
+    }
 
 
 def _row(verdict: Verdict, outcome: Outcome) -> dict[str, str]:

@@ -69,3 +69,13 @@ def test_last_column_says_where_the_result_is() -> None:
     assert "in conflict" in text
     assert "b/1.2: conflicts with task 1.1 in a" in text
     assert "b/2.1, without task 1.2" in text
+
+
+def test_last_row_has_the_sums() -> None:
+    other = Outcome("1.2", "B", 1, Status.CHANGED, added=1, removed=0, cost=0.08)
+    verdict = Verdict("r", RunStatus.SUCCEEDED, [DONE, other], usage=DONE.usage + other.usage)
+    last = shown(verdict, 200)[-1]
+    assert last.split() == ["sum", "+13", "\N{MINUS SIGN}3", "$0.50", "12k", "in,", "1.5k", "out"]
+    assert "sum" not in " ".join(shown(Verdict("r", RunStatus.SUCCEEDED, [DONE]), 200))
+    nothing = Outcome("1.1", "A", 1, Status.UNCHANGED)
+    assert "sum" not in " ".join(shown(Verdict("r", RunStatus.SUCCEEDED, [nothing, nothing]), 200))

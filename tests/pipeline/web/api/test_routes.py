@@ -612,6 +612,7 @@ def test_openapi_has_every_path_and_errors_are_problems(ended: tuple[Serving, st
     openapi = server.client.get("/openapi.json").json()
     expected = {
         *("start", "{execution_id}/status", "{execution_id}/batches", "{execution_id}/events"),
+        *("{execution_id}/conflicts", "{execution_id}/publish/preview"),
         *(f"{{execution_id}}/{action}" for action in ("cancel", "pause", "resume", "retry", "publish")),
         *(f"{{execution_id}}/tasks/{{number}}{part}" for part in ("", "/log", "/log/follow", "/diff")),
     }
