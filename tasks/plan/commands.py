@@ -23,8 +23,9 @@ _SHELLS = frozenset(("sh", "bash"))
 _CONTINUED = re.compile(r"[ \t]*\\\n\s*")
 _PREPARES = re.compile(
     r"""#|set\s+[-+]|(?:import|from)\s+\w|cd\s+[^;&|]+$|export\s+\w+=[^;&|`$]*$|['"]{3}|:$"""
+    r"|sleep\s+[\d.]+\w?$|(?:time\.)?sleep\([^()]*\)$"
 )
-"""A line that does nothing yet: a comment, an import, an option of the shell, another directory."""
+"""A line that does nothing yet: a comment, an import, an option of the shell, another directory, a pause."""
 _SPAN = re.compile(r"(?s)(`+)(?!`)(.+?)(?<!`)\1(?!`)")
 _LEAD = re.compile(r"(?i)(?:(?:run|execute)(?:\s+the\s+command)?|command)(?=[\s:`])\s*:?\s*")
 _SUCCESS = re.compile(

@@ -229,6 +229,9 @@ def test_a_title_is_cut_to_eighty_characters() -> None:
         ("# only\n# comments", "# only (+1 line)"),
         ("export MODE=x\nrun", "run (+1 line)"),
         ("settle", "settle"),
+        ("sleep 0.5\ntouch a", "touch a (+1 line)"),
+        ("sleep 60; touch a", "sleep 60; touch a"),
+        ("sleep 1", "sleep 1"),
     ],
 )
 def test_a_title_is_the_first_line_that_does_something(script: str, title: str) -> None:
@@ -237,7 +240,7 @@ def test_a_title_is_the_first_line_that_does_something(script: str, title: str) 
 
 def test_a_title_names_what_interprets_a_script() -> None:
     script = "import time\nfrom os import path\n\ntime.sleep(1)\nprint(path)"
-    assert title_of(script, "python3") == "time.sleep(1) (python3, +3 lines)"
+    assert title_of(script, "python3") == "print(path) (python3, +3 lines)"
     assert title_of("print(1)", "python3") == "print(1) (python3)"
 
 
