@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.broadcast import Broadcast
+from pipeline.broadcast import Broadcast, Listener
 from pipeline.cli.chosen import choose
 from pipeline.cli.commands.results.preview_text import preview_lines
 from pipeline.cli.options import REPEATABLE, database_option, repo_option
@@ -171,28 +171,27 @@ def publish(  # noqa: PLR0913 - the command's own parameters
             tasks = names
             run, target, note = _import(repository, store, directory, given, tasks)
         output = JsonLines(sys.stdout) if as_json else Lines(sys.stdout)
-        sum_up = _Sum()
-        with Broadcast([output, EventWriter(run.id, lambda: store), sum_up]) as listener:
+        with Broadcast([output, EventWriter(run.id, lambda: store)]) as observers:
+            listener = _Sum(observers)
             if note:
                 listener.notify(Notice(message=note, level="warning"))
             failures = publish_run(store, run.id, target, listener, tasks=tasks, replaced=replaced)
-            listener.notify(Notice(message=sum_up.sentence(run, failures)))
+            listener.notify(Notice(message=listener.sentence(run, failures)))
     exit_with(GITHUB_FAILED if failures else 0)
 
 
 class _Sum:
-    """Observer that counts what was published."""
+    """Listener that counts what was published, before it passes an event to another one."""
 
-    def __init__(self) -> None:
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
         self._counts: Counter[str] = Counter()
 
     def notify(self, event: Event) -> None:
-        """Count a pull request."""
+        """Count a pull request, and pass the event on."""
         if isinstance(event, Published):
             self._counts[event.request.action] += 1
-
-    def close(self) -> None:
-        """Do nothing."""
+        self._listener.notify(event)
 
     def sentence(self, run: Run, failures: int) -> str:
         """Return the sum in one sentence."""
