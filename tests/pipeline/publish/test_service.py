@@ -1,5 +1,6 @@
 """`run --publish` and `publish RUN`: the whole way, from a plan to pull requests on a server."""
 
+import re
 import signal
 
 import pytest
@@ -52,6 +53,34 @@ def test_pull_requests_name_what_they_conflict_with(hosted: Project, github: Git
     assert "pulls/3" in text or "pull/3" in text
     assert "without task 1.2" in " ".join(text.split())
     assert "1 in conflict (1.2), 3 published, in " in text
+
+
+def test_retry_of_a_published_run_shows_its_pull_requests(hosted: Project, github: GitHubServer) -> None:
+    scripts = {"1.1": "echo one > one.txt", "1.2": 'test -e "$SHARED/ok"; echo two > two.txt'}
+    plan = hosted.tasks(scripts)
+    done = hosted.run(plan, "--publish").expect(1)
+    (hosted.shared / "ok").touch()
+
+    out = hosted.call("retry", done.run).expect(0).out
+
+    assert "nothing published" not in out
+    end = out[out.index("\ntask ") :]
+    assert end.count("/pull/") == len(github.pull_requests(NAME)) == 2
+    assert "patchyard/demo" not in end
+    assert "\nsucceeded: 2 changed, 2 published, in " in end
+    assert "patchyard publish" not in end
+
+
+def test_publish_after_a_retry_is_what_helps(hosted: Project) -> None:
+    scripts = {"1.1": "echo one > one.txt", "1.2": 'test -e "$SHARED/ok"; echo two > two.txt'}
+    done = hosted.run(hosted.tasks(scripts)).expect(1)
+    hosted.call("publish", done.run).expect(0)
+    (hosted.shared / "ok").touch()
+
+    out = hosted.call("retry", done.run).expect(0).out
+
+    assert "succeeded: 2 changed, 1 published, 1 not published (1.2), in " in out
+    assert re.search(rf"  patchyard publish {done.run} +opens the rest of the pull requests\n", out)
 
 
 def test_second_publish_opens_no_pull_request(hosted: Project, github: GitHubServer) -> None:
