@@ -269,7 +269,7 @@ def test_run_with_tasks_of_every_kind(
         '[worktree]\nsetup = ["sleep 0.15"]\n'
     )
     project.call("trust").expect(0)  # the server is running already
-    page = open_page(server.url, viewport={"width": 1200, "height": 780}, device_scale_factor=2)
+    page = open_page(server.url, viewport={"width": 1200, "height": 1000}, device_scale_factor=2)
     start_run(page, project.plan(themes()))
     expect(page.locator("[id='row-2.3']")).to_have_attribute("data-state", "changed")
     expect(page.locator("[id='row-2.4']")).to_have_attribute("data-state", "running")
@@ -279,6 +279,9 @@ def test_run_with_tasks_of_every_kind(
     states = page.locator(".bar").evaluate_all("bars => bars.map((one) => one.dataset.state)")
     assert {state: states.count(state) for state in states} == {"changed": 5, "failed": 1, "running": 2}
     check_structure(page)
+    expect(
+        page.get_by_role("button", name="Zoom in")
+    ).to_be_visible()  # also after the timeline was drawn again
     for number, path in ((1, "/srv/editor/plan.md"), (2, "/srv/editor")):  # hide the paths of this machine
         page.locator(".meta code").nth(number).evaluate("(one, path) => { one.textContent = path; }", path)
     picture(page, "page", tmp_path, documented=True)
@@ -289,8 +292,14 @@ def test_run_with_tasks_of_every_kind(
     expect(panel).to_contain_text("$0.42")
     expect(page.locator("[id='bar-1.2-1'] .mark[data-state='failed']")).to_have_count(1)
     picture(page, "page-repair", tmp_path, documented=True)
+    page.keyboard.press("Escape")
     open_gate(project)
     expect(page.locator("#status")).to_have_text("failed")
+    card = page.locator("#attention")
+    expect(card).to_contain_text("2.2 Remember what was chosen storage: quota exceeded")
+    expect(card.get_by_role("button", name="Retry failed")).to_be_visible()
+    page.mouse.move(0, 0)
+    picture(page, "page-failed", tmp_path, documented=True)
 
 
 @pytest.fixture

@@ -286,7 +286,6 @@
   }
 
   function redraw() {
-    for (const one of document.querySelectorAll(".zoom")) one.hidden = false;
     localizeTimes(document);
     ensureTabStop();
     applyFilter();

@@ -41,7 +41,10 @@ def stream(server: Serving, path: str, last: str | None = None) -> Iterator[Iter
 @pytest.fixture
 def ended(server: Serving, project: Project) -> str:
     """A finished run."""
-    scripts = {"1.1": f"cat > out.txt <<'EOF'\n{NASTY}\nEOF\ncat out.txt", "1.2": "exit 3"}
+    scripts = {
+        "1.1": f"cat > out.txt <<'EOF'\n{NASTY}\nEOF\ncat out.txt",
+    }
+    scripts["1.2"] = f"cat >&2 <<'EOF'\nError: {NASTY}\nEOF\nexit 3"
     run = server.start(project.tasks(scripts, title=f"A {NASTY}"), repo=str(project.root))
     server.wait(run)
     return run
@@ -66,6 +69,7 @@ def test_text_of_a_plan_is_escaped(server: Serving, ended: str) -> None:
         text = page(server, path).text
         assert ESCAPED in text
         assert "<script>alert" not in text
+        assert f'<code class="failing">Error: {ESCAPED}</code>' in text or path == "/"
     text = page(server, f"/runs/{ended}/tasks/1.1").text
     assert f'<span class="sr">added </span>{ESCAPED}' in text
     assert "<script>alert" not in text
