@@ -24,7 +24,8 @@ _COUNTS = re.compile(
 )
 """A line that only counts failures, or says that there was one."""
 _LETTERS = re.compile(r"[^\W_]")
-_OWN_NOTE = re.compile(r"^\[(?:the log is|exit code|the rest|timed out).*\]$")
+_OWN_NOTE = re.compile(r"^\[(?:the log is|the agent used|exit code|the rest|timed out).*\]$")
+"""A note of this program in a log."""
 
 
 def failing_line(error: str | None, width: int = WIDTH) -> str:

@@ -36,6 +36,7 @@ SENTENCE = "verify step 2 `pytest -q` ended with exit code 1"
         ("\x1b[31mError:\x1b[0m no such table\r\nbye", "Error: no such table"),
         ("10 %\r50 %\r100 %", "100 %"),
         ("Not logged in · Please run /login\n", "Not logged in · Please run /login"),
+        ("I could not do it.\n\n[the agent used $0.0132, 2,000 tokens in]", "I could not do it."),
         ("a\x07b\u202ec", "a<U+0007>b<U+202E>c"),
     ],
 )
