@@ -84,12 +84,15 @@ class Screen:
             if not self._open:
                 return
             self._open = False
-            if self._errors is not None:
-                sys.stderr, self._errors = self._errors, None
             if self._echo:
                 self._echo.restore()
             self._shown = ()
+            above = sys.stderr
+            if self._errors is not None:
+                sys.stderr, self._errors = self._errors, None
             self._write(ERASE_BELOW + SHOW)
+            if isinstance(above, _Above) and above.rest:
+                sys.stderr.write(above.rest)
 
     def above(self, text: str, style: Style = Style.PLAIN) -> None:
         """Write a line that stays, above the frame; it may be wider than the terminal."""
@@ -150,6 +153,11 @@ class _Above(StringIO):
 
     def isatty(self) -> bool:
         return True
+
+    @property
+    def rest(self) -> str:
+        """The line that has not ended."""
+        return self._part
 
 
 class _Quiet:

@@ -88,7 +88,7 @@ def test_missing_extra_is_reported(project: Project) -> None:
         timeout=60,
     )
     assert (done.returncode, done.stdout) == (2, "")
-    assert re.fullmatch(r"patchyard: `serve` needs .*pip install 'patchyard\[server\]'\n", done.stderr)
+    assert re.fullmatch(r"patchyard: `serve` needs .*`uv tool install '\.\[server\]'`\n", done.stderr)
 
 
 def test_every_path_but_health_requires_the_token(project: Project) -> None:
