@@ -60,7 +60,12 @@ class TaskType(_Completed):
         if plan := ctx.params.get("plan_argument") or ctx.params.get("plan_option"):
             return _matching(_tasks_of_plan(str(plan), ctx), incomplete)
         with _store(ctx) as store:
-            return _matching(_tasks(store, store.run(ctx.params.get("run_name"))), incomplete) if store else []
+            if store is None:
+                return []
+            from pipeline.cli.chosen import choose  # noqa: PLC0415 - loads the store
+
+            named = [ctx.params["run_name"]] if ctx.params.get("run_name") else ctx.params.get("names") or ()
+            return _matching(_tasks(store, choose(store, named[:1])[0]), incomplete)
 
 
 class RunOrTaskType(_Completed):
@@ -108,7 +113,7 @@ TYPES: Mapping[str, click.types.StringParamType] = MappingProxyType(
         "run_name": RunType(),
         "names": RunOrTaskType(),
         "agent": AgentType(),
-        **dict.fromkeys(("task", "tasks", "only", "prompt_of"), TaskType()),
+        **dict.fromkeys(("task", "tasks", "others", "only", "prompt_of"), TaskType()),
         **dict.fromkeys(("plan", "plans", "plan_argument", "plan_option"), PlanType()),
     }
 )

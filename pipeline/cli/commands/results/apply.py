@@ -207,7 +207,8 @@ def _merge(work: _Work, changed: Sequence[str], found: Combined, *, dry_run: boo
 def _uninterrupted() -> Iterator[None]:
     """Let Ctrl-C and SIGTERM take effect after the checkout is whole again."""
     received: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    every = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    numbers = [number for number in every if signal.getsignal(number) is not signal.SIG_IGN]  # `nohup`
     before = {number: signal.signal(number, lambda got, _: received.append(got)) for number in numbers}
     try:
         yield

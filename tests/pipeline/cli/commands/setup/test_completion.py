@@ -25,6 +25,8 @@ def test_what_is_completed(project: Project) -> None:
     assert "status" in completed(project, "st")
     assert completed(project, "status", run[:4]) == [run]
     assert completed(project, "retry", "latest", "1.") == ["1.1", "1.2"]
+    assert completed(project, "retry", run, "1.2", "--onto", "1") == ["1.1", "1.2"]
+    assert completed(project, "discard", run, "1.") == ["1.1", "1.2"]
     assert completed(project, "run", str(plan), "--task", "2") == ["2.1"]
     assert completed(project, "run", str(plan), "--mode", "d") == ["dagger"]
     assert completed(project, "run", str(plan), "--agent", "c") == ["claude", "codex"]
