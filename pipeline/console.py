@@ -26,6 +26,7 @@ from pipeline.events import (
     as_json,
     local_time,
     now,
+    timestamp,
 )
 from pipeline.verdict.model import Kind, Verdict, conflict_words, late_tasks
 from pipeline.verdict.reason import failing_line
@@ -205,13 +206,17 @@ def table(
 
 @dataclass(frozen=True, slots=True)
 class OpenTask:
-    """A task without an outcome; `since` is when it started, if it is running."""
+    """A task without an outcome.
+
+    `since` is when it started, if it is running, and `until` when its agent may be called again, if it waits.
+    """
 
     task: str
     title: str
     kind: Kind
     worktree: str | None = None
     since: datetime | None = None
+    until: datetime | None = None
 
 
 LAST = "branch, pull request or reason"
@@ -280,6 +285,7 @@ def _open_row(task: OpenTask) -> dict[str, str]:
         "status": label(task.kind),
         "time": time,
         "worktree": worktree,
+        LAST: f"waiting until {local_time(timestamp(task.until))}" if task.until else "",
     }
 
 

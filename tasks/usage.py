@@ -1,5 +1,6 @@
 """What agents used, as far as they say it, and the sums of it: of an attempt, a task, a group or a run."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -55,3 +56,16 @@ class Work:
 
     seconds: float = 0.0
     usage: Usage = NO_USAGE
+
+
+_BUDGET_SPENT = re.compile(r"the budget of the (run|task), \$[0-9.,]+, is spent \(")
+
+
+def budget_spent(whose: str, limit: float, spent: float) -> str:
+    """Return the sentence that the budget of a `run` or a `task` is spent; amounts are in US dollars."""
+    return f"the budget of the {whose}, {dollars(limit)}, is spent ({dollars(spent)})"
+
+
+def spent_budgets(error: str | None) -> set[str]:
+    """Return whose budgets are spent, `run` or `task`, as the error of an outcome says it."""
+    return {match[1] for match in _BUDGET_SPENT.finditer(error or "")}

@@ -108,8 +108,8 @@ def repair_prompt(  # noqa: PLR0913 - what an agent is given, by name
     Args:
         task: The prompt of the first try.
         failure: Why the last try failed.
-        number: Which try this is; the first repair is 2.
-        of: How many there are at most.
+        number: Which try of the attempt this is; the first repair is 2, and a retry begins with 1.
+        of: How many the attempt has at most.
         changed: What the last try changed, in the form of `git diff --stat`, if that is known.
         is_kept: Whether its changes are in the current directory.
         fails_before: Whether the step that failed is known to fail where the task starts, too.
@@ -117,7 +117,7 @@ def repair_prompt(  # noqa: PLR0913 - what an agent is given, by name
     left = LEFT if is_kept else LOST
     too = f". It {FAILS_BEFORE} too" if fails_before else ""
     sections = [
-        f"# Try {number} of {of}",
+        f"# Try {number} of {of}" if number > 1 else f"# Again: try 1 of {of}",
         f"The last try at the task below failed: {_how(failure)}{too}. {left}",
         _section(
             "The end of that step's output", fence(failure.output.rstrip()) if failure.output.strip() else ""

@@ -94,6 +94,10 @@ class Change:
 
 _MOST_FILES = 200
 """How many files a statistic names."""
+_WIDEST = 10_000
+"""Columns of a line of a statistic: no name is cut."""
+_GRAPH = 40
+"""Columns of its bars."""
 
 
 class History:
@@ -109,10 +113,15 @@ class History:
     def stat(self, old: str, new: str) -> str:
         """Return the files that differ between two trees or commits, in the form of `git diff --stat`.
 
+        Names are whole, and only control characters in them are escaped.
+
         Raises:
             GitError: One of them is not in the repository.
         """
-        return self._git.run("diff-tree", "-r", "--stat=100", f"--stat-count={_MOST_FILES}", old, new).text
+        size = (f"--stat={_WIDEST}", f"--stat-name-width={_WIDEST}", f"--stat-graph-width={_GRAPH}")
+        options = ("-r", *size, f"--stat-count={_MOST_FILES}")
+        git = self._git.configured([("core.quotePath", "false")])
+        return git.run("diff-tree", *options, old, new).text
 
     def since(self, base: str, tips: Sequence[str]) -> tuple[Commit, ...]:
         """Return the commits that are reachable from `tips` and not from `base`, parents first.

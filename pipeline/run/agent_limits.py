@@ -89,6 +89,14 @@ class AgentLimits:
             f"({code}{said}), so it gets no more; when it works, `patchyard retry` runs them again"
         )
 
+    def notices(self) -> tuple[str, ...]:
+        """Return, for the user, which agents wait now, because an earlier process of the run had to."""
+        return tuple(
+            f"agent {agent} waits for its provider until {local_time(timestamp(until))}; its tasks start then"
+            for agent, until in self.until.items()
+            if self.remaining(agent) and not self.why_not_waited(agent)
+        )
+
     def remaining(self, agent: str) -> float:
         """Return how many seconds an agent still waits."""
         until = self.until.get(agent)

@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tasks.text import dollars
-from tasks.usage import NO_USAGE, Usage, Work, total
+from tasks.usage import NO_USAGE, Usage, Work, budget_spent, total
 
 
 @dataclass(slots=True)
@@ -53,8 +52,8 @@ class Budget:
         """
         spent = self.total.cost or 0.0
         if self.run is not None and spent >= self.run:
-            return f"the budget of the run, {dollars(self.run)}, is spent ({dollars(spent)})"
+            return budget_spent("run", self.run, spent)
         spent = self.of(task).usage.cost or 0.0 if task is not None else 0.0
         if task is not None and self.task is not None and spent >= self.task:
-            return f"the budget of the task, {dollars(self.task)}, is spent ({dollars(spent)})"
+            return budget_spent("task", self.task, spent)
         return None

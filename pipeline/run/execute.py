@@ -150,6 +150,7 @@ def _context(  # noqa: PLR0913 - the parts of a run, all of them named
     results = ResultCache(repository, prepared.secrets, pool.copies.digest, reads=not settings.fresh)
     branches = Branches(repository, settings.branch, recorder.run)
     paused = recorder.run.status is RunStatus.PAUSED
+    limits = _limits(settings.wait_for_limits, batches, before)
     return RunContext(
         plan=prepared.plan,
         batches=batches,
@@ -177,9 +178,9 @@ def _context(  # noqa: PLR0913 - the parts of a run, all of them named
         # A module has caches of its engine, and no directory that outlives the call.
         results=None if settings.no_cache or provider else results,
         span=(provider or HostRunners()).span,
-        notices=(directory.note,) if directory.note else (),
+        notices=(*filter(None, (directory.note,)), *limits.notices()),
         base_checks=BaseChecks(dict(before.base_checks) if before else {}),
-        limits=_limits(settings.wait_for_limits, batches, before),
+        limits=limits,
         budget=Budget(settings.budget, settings.task_budget, before.work if before else {}),
     )
 

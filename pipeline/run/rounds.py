@@ -147,8 +147,8 @@ class Rounds:
                 stdin=repair_prompt(
                     step.stdin or "",
                     masked,
-                    number=max(2, self.number),
-                    of=max(2, self.most),
+                    number=self.number,
+                    of=self.most,
                     changed=self.secrets.for_prompt(changed),
                     is_kept=is_kept,
                     fails_before=failure.step in {one.step for one in self.before},

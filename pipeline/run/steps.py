@@ -202,15 +202,23 @@ class AttemptSteps:
             longest = format_duration(limits.longest) if limits.longest else "0"
             self.why_stopped = f"{sentence}; it may not wait longer{waited} (wait_for_limits is {longest})"
             return None
-        if reason := context.budget.obstacle(self._spec.id):
-            self.why_stopped = reason
+        if self._must_stop(agent.name):
             return None
         await self._announce_wait(until, sentence)
         began = perf_counter()
         await limits.wait(agent.name)
         self._waited += perf_counter() - began
         await self._announce_wait(None, sentence)
+        if self._must_stop(agent.name):  # other tasks may have spent the budget meanwhile
+            return None
         return Round(self._rounds.same_steps(), self._rounds.number)
+
+    def _must_stop(self, agent: str) -> bool:
+        """Whether an agent that ended at a limit must not be called again; note why."""
+        context = self._context
+        reason = context.limits.refused.get(agent) or context.budget.obstacle(self._spec.id)
+        self.why_stopped = reason and f"it was not called again: {reason}"
+        return reason is not None
 
     async def _announce_wait(self, until: datetime | None, reason: str) -> None:
         """Store and report until when the task waits; `None` when it continues."""

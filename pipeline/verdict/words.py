@@ -6,10 +6,12 @@ from pipeline.verdict.model import BAD, DONE, OPEN, Advice, Kind, Verdict
 from pipeline.verdict.reason import listed
 from tasks.model import FAILS_BEFORE, Outcome, RunStatus, Status
 from tasks.text import plural
+from tasks.usage import spent_budgets
 
 _LABELS = {Kind.CONFLICT: "in conflict", Kind.LEFT_OUT: "left out", Kind.TIMED_OUT: "timed out"}
 _RESUMABLE = frozenset({RunStatus.CANCELLED, RunStatus.INTERRUPTED})
 _FAILED = frozenset({Status.FAILED, Status.TIMED_OUT})
+_BUDGET_OPTIONS = {"run": "--budget", "task": "--task-budget"}
 MOST_COMMANDS = 3
 MOST_TROUBLES = 20
 """Tasks that the text lists; the rest are counted."""
@@ -112,15 +114,20 @@ def advice(verdict: Verdict) -> Sequence[Advice]:
     ran = {outcome.task for outcome in verdict.outcomes if outcome.worktree}
     if shown := [task for task in failed if task in ran]:
         found.append(Advice(f"patchyard logs {run} {shown[0]}", "shows what it printed"))
-    if failed:
+    spent = {one.task: spent_budgets(one.error) for one in verdict.outcomes if not one.succeeded}
+    budgets = sorted(set().union(*spent.values())) if status is RunStatus.FAILED else []
+    if budgets:
+        options = " ".join(f"{_BUDGET_OPTIONS[whose]} USD" for whose in budgets)
+        found.append(Advice(f"patchyard resume {run} {options}", "continues with a larger budget"))
+    if any(not spent.get(task) for task in failed):
         found.append(Advice(f"patchyard retry {run}", "runs again what failed"))
-    elif late:
+    elif late and not budgets:
         *others, task = next(one.tasks for one in verdict.conflicts if one.tasks[-1] == late[0])
         onto = " ".join(f"--onto {other}" for other in others)
         found.append(Advice(f"patchyard diff {run} {task}", "shows both sides of the conflict"))
         purpose = f"runs it again on top of {' and '.join(others)}"
         found.append(Advice(f"patchyard retry {run} {task} {onto}", purpose))
-    elif status is RunStatus.FAILED and verdict.of(Kind.CANCELLED, Kind.SKIPPED):
+    elif status is RunStatus.FAILED and not budgets and verdict.of(Kind.CANCELLED, Kind.SKIPPED):
         found.append(Advice(f"patchyard resume {run}", "runs what is left"))
     if verdict.unpublished:
         rest = "the rest of the" if verdict.published else "the"

@@ -17,7 +17,7 @@ from pipeline.live.follow import RecordLines, detached, follow
 from pipeline.live.table import observer_for
 from pipeline.run.control import host_name
 from pipeline.run.results.conflict_sides import pairs_of, places
-from pipeline.run.stored.status import current_status, known_plan
+from pipeline.run.stored.status import current_status, known_plan, waits_of
 from pipeline.run.stored.verdicts import stored_verdict
 from pipeline.store.records import Run, StoredAttempt, StoredTask
 from pipeline.store.store import Store
@@ -134,6 +134,7 @@ def _open_tasks(verdict: Verdict, plan: Plan | None, attempts: tuple[StoredAttem
     """Return the tasks without an outcome, in the plan's order."""
     titles = {task.id: task.title for task in plan.tasks} if plan else {}
     begun = {attempt.task: attempt for attempt in attempts if attempt.status is None}
+    waits = waits_of(attempts, now()) if verdict.status.is_active else {}
     return [
         OpenTask(
             task,
@@ -141,6 +142,7 @@ def _open_tasks(verdict: Verdict, plan: Plan | None, attempts: tuple[StoredAttem
             kind,
             worktree=begun[task].worktree if task in begun else None,
             since=begun[task].started_at if task in begun and kind is Kind.RUNNING else None,
+            until=waits.get(task),
         )
         for task, kind in verdict.open_tasks.items()
     ]
@@ -165,6 +167,7 @@ def _open_record(task: OpenTask) -> dict[str, object]:
         "status": str(task.kind),
         "worktree": task.worktree,
         "started_at": timestamp(task.since) if task.since else None,
+        "waiting_until": timestamp(task.until) if task.until else None,
     }
 
 

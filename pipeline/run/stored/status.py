@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import ClassVar
 
@@ -9,7 +10,7 @@ from containers.processes import has_ended
 from pipeline.run.call.plan_file import CallError
 from pipeline.run.control import host_name
 from pipeline.run.stored.recovery import is_locked
-from pipeline.store.records import Run, StoredTask
+from pipeline.store.records import Run, StoredAttempt, StoredTask
 from pipeline.store.store import Store
 from tasks.dialects.registry import parse
 from tasks.errors import PatchyardError
@@ -54,6 +55,16 @@ def current_status(store: Store, run: Run, environ: Mapping[str, str]) -> RunSta
     # Its process may have stored the end of the run since `run` was read.
     newest = store.run(run.id).status
     return RunStatus.INTERRUPTED if newest.is_active else newest
+
+
+def waits_of(attempts: Iterable[StoredAttempt], moment: datetime) -> Mapping[str, datetime]:
+    """Return until when tasks wait at a moment for the provider of their agent."""
+    newest = {one.task: one for one in sorted(attempts, key=lambda one: one.number)}
+    return {
+        task: one.waits_until
+        for task, one in newest.items()
+        if one.waits_until is not None and one.waits_until > moment
+    }
 
 
 def is_dead(store: Store, run: Run, environ: Mapping[str, str]) -> bool:

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from pipeline.events import now
+from pipeline.run.stored.status import waits_of
 from pipeline.store.records import StoredAttempt, StoredStep, StoredTask
 from pipeline.verdict.words import as_fields, headline
 from pipeline.web.schemas import (
@@ -124,14 +126,15 @@ def active_pull_requests(tasks: Iterable[StoredTask]) -> Iterable[ActivePullRequ
 
 def batch_states(snapshot: Snapshot) -> list[BatchState]:
     """Return the models of `/batches`."""
-    running = running_attempts(snapshot)
+    running, waits = running_attempts(snapshot), _waits(snapshot)
     known = {batch.number for batch in snapshot.plan.batches}
     complete: set[int] = set()
     states: list[BatchState] = []
     before: Batch | None = None
     for batch in snapshot.plan.batches:
         tasks = [
-            TaskState.model_validate(_task_values(snapshot, task, running.get(task.id))) for task in batch.tasks
+            TaskState.model_validate(_task_values(snapshot, task, running.get(task.id), waits.get(task.id)))
+            for task in batch.tasks
         ]
         needed = batch.dependencies if batch.dependencies is not None else (before.number,) if before else ()
         status = _batch_status(snapshot, tasks, is_ready=complete.issuperset(known.intersection(needed)))
@@ -185,7 +188,9 @@ def task_detail(
     attempts = [item for item in snapshot.attempts if item.task == task.id]
     return TaskDetail.model_validate(
         {
-            **_task_values(snapshot, task, running_attempts(snapshot).get(task.id)),
+            **_task_values(
+                snapshot, task, running_attempts(snapshot).get(task.id), _waits(snapshot).get(task.id)
+            ),
             "dependencies": list(task.dependencies),
             "builds_on": list(stored.builds_on) if stored else [],
             "attempts": [
@@ -228,7 +233,9 @@ def _attempt_state(item: StoredAttempt, steps: Sequence[StoredStep], *, has_log:
     )
 
 
-def _task_values(snapshot: Snapshot, task: Task, running: StoredAttempt | None) -> dict[str, object]:
+def _task_values(
+    snapshot: Snapshot, task: Task, running: StoredAttempt | None, until: datetime | None
+) -> dict[str, object]:
     stored = snapshot.tasks.get(task.id)
     outcome = stored.outcome if stored else None
     request = stored.pull_request if stored else None
@@ -252,7 +259,7 @@ def _task_values(snapshot: Snapshot, task: Task, running: StoredAttempt | None) 
         "files": [without_surrogates(name) for name in outcome.files] if outcome else [],
         "cached": bool(outcome and outcome.cached),
         "rounds": outcome.rounds if outcome else None,
-        "waiting_until": running.waits_until if running else None,
+        "waiting_until": until,
         "cost": outcome and outcome.cost,
         "tokens": outcome.tokens.known or None if outcome else None,
         "said": outcome and outcome.said,
@@ -267,6 +274,11 @@ def _task_status(task: Task, stored: StoredTask | None, *, running: bool) -> Tas
     if stored.pull_request:
         return "merged" if stored.pull_request.action == "merged" else "pr_created"
     return "complete" if is_done(task, stored.outcome) else "failed"
+
+
+def _waits(snapshot: Snapshot) -> Mapping[str, datetime]:
+    """Return until when tasks wait for the provider of their agent."""
+    return waits_of(snapshot.attempts, now()) if snapshot.status.is_active else {}
 
 
 def running_attempts(snapshot: Snapshot) -> Mapping[str, StoredAttempt]:

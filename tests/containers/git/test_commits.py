@@ -110,6 +110,14 @@ def test_an_empty_patch_is_the_tree_itself_and_a_wrong_one_an_error(clone: Clone
     assert list((clone.path / ".git" / "patchyard").iterdir()) == []
 
 
+def test_statistic_has_whole_names(clone: Clone) -> None:
+    name = "a folder with a long name/" * 6 + "naïve 日本.txt"
+    old, new = clone.head, clone.commit({name: "1\n", "tab\tend": "2\n"})
+    lines = opened(clone).history.stat(old, new).splitlines()
+    assert [line.partition(" |")[0].strip() for line in lines[:2]] == [name, r'"tab\tend"']
+    assert lines[2:] == [" 2 files changed, 2 insertions(+)"]
+
+
 def test_two_commits_are_merged_or_conflict(user: User, tmp_path: Path) -> None:
     clone = make_repository(user, tmp_path / "merging", {"a": "1\n2\n3\n4\n5\n"})
     base = clone.head

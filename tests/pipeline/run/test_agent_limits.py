@@ -6,10 +6,12 @@ import signal
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from project import PATIENCE, Project, wait_for
 
+from pipeline.events import local_time
 from pipeline.run.agent_limits import PAUSES, AgentLimits
 from pipeline.store.store import Store
 from tasks.agent_report import Limit, LimitKind
@@ -156,13 +158,27 @@ def test_wait_survives_a_kill(limited: Project) -> None:
     write_agent(limited, seconds=6)
     with limited.start("run", plan(limited), "--json") as started:
         wait_for(lambda: is_waiting(limited), "the limit")
+        assert open_task(limited)["waiting_until"]
         started.signal(signal.SIGKILL)
         started.done()
     began = datetime.now(UTC)
-    done = limited.call("resume", "--json").expect(0)
+    with limited.start("resume", "--json") as resumed:
+        wait_for(lambda: open_task(limited)["status"] == "pending", "the resume")
+        until = open_task(limited)["waiting_until"]
+        shown = limited.call("status").expect(0).out
+        done = resumed.done().expect(0)
+    at = local_time(until)
+    assert f"waiting until {at}" in shown
+    said = [record["message"] for record in done.events("notice")]
+    assert f"agent mine waits for its provider until {at}; its tasks start then" in said
     assert len(calls(limited)) == 2
     (start,) = done.events("task_started")
     assert datetime.fromisoformat(start["time"]) - began > timedelta(seconds=1)
+
+
+def open_task(project: Project) -> dict[str, Any]:
+    (task,) = json.loads(project.call("status", "--json").expect(0).out)["open"]
+    return dict(task)
 
 
 def is_waiting(project: Project) -> bool:

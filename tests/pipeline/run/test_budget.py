@@ -65,6 +65,28 @@ def test_running_calls_finish(paid: Project) -> None:
     assert list(done.statuses.values()).count("changed") == calls(paid)
 
 
+def test_budget_that_is_spent_during_a_wait(paid: Project) -> None:
+    """A task that waited for its provider is not called again once others have spent the budget."""
+    limited = """\
+echo x >> "$SHARED/calls"
+[ "$PATCHYARD_TASK" = 1.1 ] || {
+    while ! [ -e "$SHARED/limited" ]; do sleep 0.05; done
+    echo "cost: \\$1.00"
+    exit
+}
+[ -e "$SHARED/limited" ] || { touch "$SHARED/limited"; echo "wait 3"; exit 1; }
+"""
+    paid.declare_agent(limited, cost=r"cost: \$(?P<cost>[0-9.]+)", limit="wait (?P<seconds>[0-9]+)")
+    done = paid.run(plan(paid, 2), "--budget", "1").expect(1)
+    assert calls(paid) == 2
+    assert done.statuses == {"1.1": "failed", "1.2": "unchanged"}
+    error = done.outcome("1.1")["error"]
+    assert error.endswith("it was not called again: the budget of the run, $1.00, is spent ($1.00)")
+    assert f"patchyard resume {done.run} --budget USD" in paid.call("status").expect(0).out
+    paid.call("resume", done.run, "--budget", "2").expect(0)
+    assert calls(paid) == 3
+
+
 def test_budget_of_a_task_ends_its_repairs(paid: Project) -> None:
     (paid.shared / "fine").unlink()
     done = paid.run(plan(paid, 1), "--task-budget", "0.8", "--repairs", "9").expect(1)

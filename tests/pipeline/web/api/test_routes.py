@@ -287,7 +287,7 @@ def test_retry_starts_from_what_the_failed_attempt_left(project: Project, server
     assert [one["status"] for one in attempts] == ["failed", "failed", "changed"]
     assert project.show("patchyard/demo/1.1:work.txt") == "line\nline"
     asked = (project.shared / "asked").read_text()
-    assert asked.count("# Try 2 of 2\n") == 2
+    assert asked.count("# Again: try 1 of 1\n") == 2
     assert asked.count("What it left is in the current directory.") == 1
     kinds = [event.json["event"] for event in server.events(run)]
     assert kinds.count("base_check_finished") == 3  # a retry looks again at what had failed
