@@ -1,6 +1,6 @@
 """Run the verification of tasks where they start, before they change anything: the setting `check_base`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from time import perf_counter
 
@@ -50,7 +50,7 @@ async def _run(context: RunContext, spec: TaskSpec, start: StartPoint, wanted: M
     try:
         worktree = await context.pool.acquire(start.commit)
     except GitError as error:
-        _warn(context, spec, f"it got no worktree: {error}")
+        _warn(context, spec, wanted.values(), f"it got no worktree: {error}")
         return
     commands = _Commands(context, spec, start, worktree, wanted)
     job: Job | None = None
@@ -67,8 +67,9 @@ async def _run(context: RunContext, spec: TaskSpec, start: StartPoint, wanted: M
             await context.pool.release(worktree)
 
 
-def _warn(context: RunContext, spec: TaskSpec, problem: str) -> None:
-    message = f"the verification of task {spec.id} was not checked where it starts: {problem}"
+def _warn(context: RunContext, spec: TaskSpec, missing: Iterable[Step], problem: str) -> None:
+    commands = ", ".join(f"`{step.title}`" for step in missing)
+    message = f"the verification of task {spec.id} was not checked where it starts ({commands}): {problem}"
     context.listener.notify(Notice(message=message, level="warning"))
 
 
@@ -172,4 +173,4 @@ class _Commands:
         )
         self._context.listener.notify(finished)
         if self.problem:
-            _warn(self._context, self._spec, self.problem)
+            _warn(self._context, self._spec, self._left.values(), self.problem)

@@ -114,25 +114,41 @@ def advice(verdict: Verdict) -> Sequence[Advice]:
     ran = {outcome.task for outcome in verdict.outcomes if outcome.worktree}
     if shown := [task for task in failed if task in ran]:
         found.append(Advice(f"patchyard logs {run} {shown[0]}", "shows what it printed"))
-    spent = {one.task: spent_budgets(one.error) for one in verdict.outcomes if not one.succeeded}
-    budgets = sorted(set().union(*spent.values())) if status is RunStatus.FAILED else []
-    if budgets:
-        options = " ".join(f"{_BUDGET_OPTIONS[whose]} USD" for whose in budgets)
-        found.append(Advice(f"patchyard resume {run} {options}", "continues with a larger budget"))
-    if any(not spent.get(task) for task in failed):
-        found.append(Advice(f"patchyard retry {run}", "runs again what failed"))
-    elif late and not budgets:
+    again = _runs_again(verdict, failed)
+    found += again
+    if late and not again:
         *others, task = next(one.tasks for one in verdict.conflicts if one.tasks[-1] == late[0])
         onto = " ".join(f"--onto {other}" for other in others)
         found.append(Advice(f"patchyard diff {run} {task}", "shows both sides of the conflict"))
         purpose = f"runs it again on top of {' and '.join(others)}"
         found.append(Advice(f"patchyard retry {run} {task} {onto}", purpose))
-    elif status is RunStatus.FAILED and not budgets and verdict.of(Kind.CANCELLED, Kind.SKIPPED):
+    elif status is RunStatus.FAILED and not again and verdict.of(Kind.CANCELLED, Kind.SKIPPED):
         found.append(Advice(f"patchyard resume {run}", "runs what is left"))
     if verdict.unpublished:
         rest = "the rest of the" if verdict.published else "the"
         found.append(Advice(f"patchyard publish {run}", f"opens {rest} pull requests"))
     return found[:MOST_COMMANDS]
+
+
+def _runs_again(verdict: Verdict, failed: Sequence[str]) -> list[Advice]:
+    """Return the commands that run again what failed, or was kept from running by a budget."""
+    run, has_ended = verdict.run, verdict.status is RunStatus.FAILED
+    spent = {one.task: spent_budgets(one.error) for one in verdict.outcomes if not one.succeeded}
+    found = []
+    if has_ended and (budgets := sorted(set().union(*spent.values()))):
+        options = " ".join(f"{_BUDGET_OPTIONS[whose]} USD" for whose in budgets)
+        found.append(Advice(f"patchyard resume {run} {options}", "continues with a larger budget"))
+    others = {one.task: one for one in verdict.outcomes if one.task in failed and not spent.get(one.task)}
+    if has_ended and others and not found and all(map(_is_cut_off, others.values())):
+        found.append(Advice(f"patchyard resume {run}", "runs what is left"))
+    elif others:
+        found.append(Advice(f"patchyard retry {run}", "runs again what failed"))
+    return found
+
+
+def _is_cut_off(outcome: Outcome) -> bool:
+    """Whether a task failed in a step without a result, as by a limit or a refused key: `resume` continues it."""
+    return outcome.status is Status.FAILED and outcome.step is not None and outcome.exit_code is None
 
 
 def failing_before(outcomes: Sequence[Outcome]) -> list[str]:

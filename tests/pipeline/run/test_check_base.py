@@ -3,7 +3,7 @@
 import signal
 
 import pytest
-from project import Project, runs, wait_for
+from project import Done, Project, runs, wait_for
 
 from pipeline.store.store import Store
 
@@ -165,6 +165,10 @@ def test_resume_does_not_check_again(project: Project, when: str) -> None:
     assert len(done.outcome("1.1")["fails_before"]) == 1
 
 
+def said(done: Done) -> list[str]:
+    return [record["message"] for record in done.events("notice")]
+
+
 def test_time_limit_and_failed_setup_leave_the_task_as_it_is(project: Project) -> None:
     """What was not checked is reported, and is not tried again for the next task that has it."""
     teardown = '[worktree]\nteardown = [\'echo "$PATCHYARD_ROUND" >> "$SHARED/ended"\']\n'
@@ -174,6 +178,7 @@ def test_time_limit_and_failed_setup_leave_the_task_as_it_is(project: Project) -
     (ended,) = done.events("base_check_finished")
     assert [(one["command"], one["timed_out"]) for one in ended["results"]] == [("test -e a || sleep 30", True)]
     assert ended["problem"] == "the time limit of the task, 1 s, had passed"
+    assert "task 1.1 was not checked where it starts (`true`): the time limit" in str(said(done))
     assert done.outcome("1.1")["fails_before"] == ["test -e a || sleep 30"]
     assert (project.shared / "ended").read_text() == "0\n1\n"
     project.configure(teardown + "setup = ['test -e a']\n")

@@ -7,7 +7,7 @@ import pytest
 from pipeline.verdict.model import Kind, Verdict
 from pipeline.verdict.words import advice, as_fields, failing_before, figure, headline, progress, text_lines
 from tasks.model import FAILS_BEFORE, Conflict, Outcome, PullRequest, RunStatus, Status
-from tasks.usage import Usage
+from tasks.usage import Usage, budget_spent
 
 
 def outcome(task: str, status: Status = Status.CHANGED, **more: object) -> Outcome:
@@ -91,6 +91,28 @@ def test_commands_are_those_that_help_now() -> None:
     refused = verdict(RunStatus.FAILED, outcome("1.1", Status.FAILED, worktree=None))
     assert commands(refused) == ["retry r-1"]  # it has no log
     assert commands(verdict(RunStatus.RUNNING, outcome("1.1"), unpublished=["1.1"])) == []
+
+
+def test_what_has_no_result_of_its_own_is_resumed() -> None:
+    """A refused key or a limit: `retry` would start over, and lose what the agent left."""
+    cut_off = outcome("1.1", Status.FAILED, step="mine", error="agent mine cannot be used")
+    skipped = outcome("1.2", Status.SKIPPED)
+    assert commands(verdict(RunStatus.FAILED, cut_off, skipped)) == ["logs r-1 1.1", "resume r-1"]
+    failed = outcome("1.2", Status.FAILED, step="make", exit_code=2)
+    assert commands(verdict(RunStatus.FAILED, cut_off, failed)) == ["logs r-1 1.1", "retry r-1"]
+
+
+@pytest.mark.parametrize(("whose", "option"), [("run", "--budget"), ("task", "--task-budget")])
+def test_spent_budget_is_raised_with_resume(whose: str, option: str) -> None:
+    """`retry` would end at the same budget."""
+    spent = f"it was not repaired: {budget_spent(whose, 2.5, 3)}"
+    ended = outcome("1.1", Status.FAILED, step="mine", error=f"it ended with exit code 1\n{spent}")
+    unstarted = outcome("1.2", Status.SKIPPED, error=f"it did not start: {budget_spent(whose, 2.5, 3)}")
+    more = f"resume r-1 {option} USD"
+    assert commands(verdict(RunStatus.FAILED, ended, unstarted)) == ["logs r-1 1.1", more]
+    assert commands(verdict(RunStatus.FAILED, outcome("1.1"), unstarted)) == [more]
+    failed = outcome("1.3", Status.FAILED, step="make", exit_code=2)
+    assert commands(verdict(RunStatus.FAILED, unstarted, failed)) == ["logs r-1 1.3", more, "retry r-1"]
 
 
 def test_a_run_that_was_cut_off_has_no_speed() -> None:
