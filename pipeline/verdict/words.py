@@ -147,7 +147,7 @@ def _runs_again(verdict: Verdict, failed: Sequence[str]) -> list[Advice]:
 
 
 def _is_cut_off(outcome: Outcome) -> bool:
-    """Whether a task failed in a step without a result, as by a limit or a refused key: `resume` continues it."""
+    """Whether a task failed in a step without a result, as by a limit or a refused key: `resume` continues."""
     return outcome.status is Status.FAILED and outcome.step is not None and outcome.exit_code is None
 
 
