@@ -150,7 +150,7 @@ class TestEndings:
         assert ran.patch().files == ("n",)
 
     async def test_killed_container(self, stage: Stage) -> None:
-        ran = await stage.run("echo first", "echo second; kill -KILL $PPID; sleep 60", limit=None)
+        ran = await stage.run("echo first", "echo second; sleep 0.5; kill -KILL $PPID; sleep 60", limit=None)
         assert [result.exit_code for result in ran.results] == [0, None]
         assert ran.results[0].tail == "first\n"
         assert ran.last.error == "its container was killed (exit code 137): most often it ran out of memory"
