@@ -136,19 +136,19 @@ async def pause(services: Services, name: str) -> LocatedRun:
     return await _send_request(services, await services.find(name), Request.PAUSE)
 
 
-async def resume(services: Services, name: str) -> LocatedRun:
-    """Resume a run that is paused, interrupted, cancelled or failed.
+async def resume(services: Services, name: str, options: Sequence[str] = ()) -> LocatedRun:
+    """Resume a run that is paused, interrupted, cancelled or failed, with `options` of the command line.
 
     Raises:
         UnknownRunError: There is no such run.
-        RunConflictError: The run is complete.
+        RunConflictError: The run is complete, or its process runs and takes no options any more.
         ClosingError: The server is closing.
     """
     located = await services.find(name)
     status = await _current_status(services, located)
     if status is RunStatus.SUCCEEDED and not await services.call(is_unpublished, located.store, located.run):
         raise RunConflictError(f"run {located.run.id} has ended: {status}; `retry` runs tasks of it again")
-    return await _resume_with_worker(services, located)
+    return await _resume_with_worker(services, located, options=options)
 
 
 async def retry(  # noqa: PLR0913 - how tasks are retried, all of it named
@@ -159,11 +159,12 @@ async def retry(  # noqa: PLR0913 - how tasks are retried, all of it named
     keep: bool = False,
     onto: Sequence[str] = (),
     feedback: str | None = None,
+    options: Sequence[str] = (),
 ) -> tuple[LocatedRun, tuple[str, ...]]:
     """Run tasks of a run again, with the tasks that build on them; without names, all failed tasks.
 
     With `keep` they start from what their last attempts left, with `onto` from the changes of these tasks,
-    with which their own conflict. `feedback` is for their agents.
+    with which their own conflict. `feedback` is for their agents, `options` are those of the command line.
 
     Raises:
         UnknownRunError: There is no such run.
@@ -184,9 +185,8 @@ async def retry(  # noqa: PLR0913 - how tasks are retried, all of it named
     await services.call(target_to_resume, located.repository, run, services.settings.environ)
     await services.call(located.store.mark_for_redo, located.run.id, redone, said)
     await services.call(located.store.forget_failed_base_checks, located.run.id)
-    resumed = await _resume_with_worker(
-        services, located, keep=keep, options=["--onto", as_text(causes)] if causes else ()
-    )
+    onto_causes = ["--onto", as_text(causes)] if causes else []
+    resumed = await _resume_with_worker(services, located, keep=keep, options=[*onto_causes, *options])
     return resumed, await services.call(_remaining_tasks, located)
 
 
@@ -271,6 +271,10 @@ async def _resume_with_worker(
             located = await services.find(located.run.id)
             is_active = (await _current_status(services, located)).is_active
             if is_active and located.run.request is not Request.CANCEL:
+                if options:
+                    raise RunConflictError(
+                        f"run {located.run.id} is running or paused, and keeps its budget; cancel it first"
+                    )
                 return await _send_request(services, located, None)
             if not is_active and not services.workers.is_running(located.run.id):
                 break

@@ -98,7 +98,24 @@ class Start(SettingFields):
         return {name: getattr(self, item.api_name) for name, item in SETTINGS.items() if item.api}
 
 
-class Retry(Body):
+class Resume(Body):
+    """What the agents of a run may cost from now on; by default as when it was started."""
+
+    budget: float | None = Field(
+        None, ge=0, allow_inf_nan=False, description="US dollars that the agents of the run may cost."
+    )
+    task_budget: float | None = Field(
+        None, ge=0, allow_inf_nan=False, description="US dollars that the agent of one task may cost."
+    )
+
+    @property
+    def options(self) -> list[str]:
+        """The options of the command that runs."""
+        amounts = {"--budget": self.budget, "--task-budget": self.task_budget}
+        return [f"{name}={amount:f}" for name, amount in amounts.items() if amount is not None]
+
+
+class Retry(Resume):
     """The tasks to run again, with the tasks that build on them; by default all failed tasks."""
 
     tasks: list[TaskId] = Field(default_factory=list, max_length=1_000)

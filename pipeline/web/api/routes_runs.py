@@ -22,6 +22,7 @@ from pipeline.web.schemas import (
     ExecutionList,
     ExecutionState,
     Publish,
+    Resume,
     Retry,
     Start,
     Started,
@@ -177,19 +178,25 @@ def _add_actions(router: APIRouter, services: Services) -> None:
         return await result(await actions.pause(services, execution_id))
 
     @add("resume", "Resume a run")
-    async def resume(execution_id: ExecutionId) -> Asked:
-        """Continue a run after a pause, an interruption, a cancellation or an external failure.
+    async def resume(execution_id: ExecutionId, body: Resume | None = None) -> Asked:
+        """Continue a run after a pause, an interruption, a cancellation, an external failure or a spent budget.
 
         Finished tasks are not run again.
         """
-        return await result(await actions.resume(services, execution_id))
+        return await result(await actions.resume(services, execution_id, (body or Resume()).options))
 
     @add("retry", "Run tasks again")
     async def retry(execution_id: ExecutionId, body: Retry | None = None) -> Asked:
         """Run tasks again, with the tasks that build on them: the given tasks, or all failed tasks."""
         asked = body or Retry()
         place, tasks = await actions.retry(
-            services, execution_id, asked.tasks, keep=asked.keep, onto=asked.onto, feedback=asked.feedback
+            services,
+            execution_id,
+            asked.tasks,
+            keep=asked.keep,
+            onto=asked.onto,
+            feedback=asked.feedback,
+            options=asked.options,
         )
         return await result(place, tasks)
 

@@ -293,6 +293,23 @@ def test_retry_starts_from_what_the_failed_attempt_left(project: Project, server
     assert kinds.count("base_check_finished") == 3  # a retry looks again at what had failed
 
 
+def test_budget_is_raised_when_a_run_continues(project: Project, server: Serving) -> None:
+    project.declare_agent('echo x >> "$SHARED/asked"; echo "cost: 1.00"', cost="cost: (?P<cost>[0-9.]+)")
+    plan = project.plan("# Demo\n\n### Task 1.1: A\n\nDo a.\n\n### Task 1.2: B\n\nDo b.\n")
+    project.call("trust", plan).expect(0)
+    run = server.start(plan, budget=0.5, pool_size=1)
+    assert server.wait(run)["status"] == "failed"
+    server.post(f"/{run}/resume", json={"budget": 1})
+    assert server.wait(run)["status"] == "failed"
+    assert (project.shared / "asked").read_text() == "x\n"
+
+    server.post(f"/{run}/resume", json={"budget": 1.5, "task_budget": 3})
+    assert server.wait(run)["status"] == "complete"
+    assert (project.shared / "asked").read_text() == "x\nx\n"
+    for body in ({"budget": -1}, {"budget": "none"}, {"budgets": 1}):
+        server.post(f"/{run}/resume", 422, json=body)
+
+
 def test_refused_retry_changes_nothing(project: Project, server: Serving) -> None:
     run = server.start(project.tasks({"1.1": "touch a", "2.1": "touch b"}))
     server.wait(run)
