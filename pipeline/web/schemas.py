@@ -102,10 +102,10 @@ class Resume(Body):
     """What the agents of a run may cost from now on; by default as when it was started."""
 
     budget: float | None = Field(
-        None, ge=0, allow_inf_nan=False, description="US dollars that the agents of the run may cost."
+        default=None, ge=0, allow_inf_nan=False, description="US dollars that the agents of the run may cost."
     )
     task_budget: float | None = Field(
-        None, ge=0, allow_inf_nan=False, description="US dollars that the agent of one task may cost."
+        default=None, ge=0, allow_inf_nan=False, description="US dollars that the agent of one task may cost."
     )
 
     @property
