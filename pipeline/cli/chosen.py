@@ -11,12 +11,15 @@ from pipeline.store.store import AmbiguousRunError, Store, UnknownRunError
 from tasks.text import plural
 
 LATEST = "latest"
+DATE = len("20261129-")
+"""Characters of the date at the beginning of a run's id."""
 
 
 def choose(store: Store, names: Sequence[str]) -> tuple[Run, tuple[str, ...]]:
     """Return the run that the arguments `[RUN] [TASK]...` name, and the tasks. Blocking.
 
-    The first is a run's id, the beginning of one, or `latest`, else a task of the newest run.
+    The first is a run's id, the beginning of one, or `latest`, else a task of the newest run. What is shorter
+    than the date that every id begins with is a task if there is one.
 
     Raises:
         UnknownRunError: It is neither, or there are no runs.
@@ -31,7 +34,7 @@ def choose(store: Store, names: Sequence[str]) -> tuple[Run, tuple[str, ...]]:
     if any(run.id == first for run in found):
         return store.run(first), tuple(names[1:])
     is_task = first in _tasks_of(store, newest)
-    if found and is_task:
+    if found and is_task and len(first) >= DATE:
         command = _command()
         raise AmbiguousRunError(
             f"{first} is a task of the newest run, {newest.id}, and the id of {plural(len(found), 'run')} "

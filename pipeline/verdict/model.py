@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 
-from pipeline.verdict.reason import failing_line
+from pipeline.verdict.reason import WIDTH, cut, failing_line
 from tasks.model import Conflict, Outcome, PullRequest, RunStatus, Status
 from tasks.usage import NO_USAGE, Usage
 
@@ -169,6 +169,8 @@ class Verdict:
     def _why(self, outcome: Outcome, conflict: Conflict | None) -> str:
         if conflict and self.kinds[outcome.task] is Kind.CONFLICT:
             return conflict_words(conflict)
+        if outcome.status in {Status.TIMED_OUT, Status.CANCELLED}:  # its last line is no reason
+            return cut((outcome.error or "").partition("\n")[0], WIDTH) or str(outcome.status).replace("_", " ")
         return failing_line(outcome.error) or str(outcome.status).replace("_", " ")
 
     @property

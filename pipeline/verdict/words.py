@@ -116,14 +116,18 @@ def advice(verdict: Verdict) -> Sequence[Advice]:
         found.append(Advice(f"patchyard logs {run} {shown[0]}", "shows what it printed"))
     again = _runs_again(verdict, failed)
     found += again
-    if late and not again:
+    if late:
         *others, task = next(one.tasks for one in verdict.conflicts if one.tasks[-1] == late[0])
         onto = " ".join(f"--onto {other}" for other in others)
-        found.append(Advice(f"patchyard diff {run} {task}", "shows both sides of the conflict"))
-        purpose = f"runs it again on top of {' and '.join(others)}"
+        if not again:
+            found.append(Advice(f"patchyard diff {run} {task}", "shows both sides of the conflict"))
+        purpose = f"runs {'it' if not again else task} again on top of {' and '.join(others)}"
         found.append(Advice(f"patchyard retry {run} {task} {onto}", purpose))
     elif status is RunStatus.FAILED and not again and verdict.of(Kind.CANCELLED, Kind.SKIPPED):
         found.append(Advice(f"patchyard resume {run}", "runs what is left"))
+    if status is RunStatus.SUCCEEDED and verdict.unpublished and not verdict.published:
+        found.append(Advice(f"patchyard diff {run}", "shows the patches"))
+        found.append(Advice(f"patchyard apply {run}", "puts them into your checkout"))
     if verdict.unpublished:
         rest = "the rest of the" if verdict.published else "the"
         found.append(Advice(f"patchyard publish {run}", f"opens {rest} pull requests"))

@@ -269,7 +269,8 @@ def test_run_without_publish_says_how_to_publish(project: Project) -> None:
     assert done.events("notice") == []
     (finished,) = done.events("run_finished")
     assert finished["unpublished"] == ["1.1", "2.1"]
-    assert [one["command"] for one in finished["commands"]] == [f"patchyard publish {done.run}"]
+    expected = [f"patchyard {command} {done.run}" for command in ("diff", "apply", "publish")]
+    assert [one["command"] for one in finished["commands"]] == expected
 
 
 def test_publish_without_a_token_fails_before_any_task(project: Project) -> None:
