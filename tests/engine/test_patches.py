@@ -66,6 +66,7 @@ def compare(clone: Clone, scripts: Mapping[str, str], image: str) -> Compared:
     found: dict[str, dict[str, Patch | None]] = {}
     for mode in MODES:
         flags = ("--mode", mode, "--branch", f"{mode}/{{task}}", "--pool-size", "4", "--image", image)
+        flags += ("--on-conflict", "stop")  # each is compared from the same commit
         done = project.call("run", plan, "--json", "--fresh", *flags, patience=PATIENCE)
         assert done.code in {0, 1}, done
         with Store.beside(project.state.parent) as store:
