@@ -188,7 +188,7 @@ def obstacle(
         for other in below.tasks:
             if not is_done(other, outcomes.get(other.id)):
                 how = _how(outcomes.get(other.id))
-                hint = "--keep-going runs it anyway"
+                hint = "`patchyard run --keep-going` runs it anyway"
                 return f"it builds on batch {number}, and task {other.id} {how} ({hint})"
     return None
 

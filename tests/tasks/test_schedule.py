@@ -83,7 +83,7 @@ def test_a_failed_task_is_an_obstacle_to_the_next_batch() -> None:
     plan = select(PLAN)
     outcomes = {"1.1": outcome("1.1", Status.CHANGED), "1.2": outcome("1.2", Status.TIMED_OUT)}
     why = obstacle(plan, plan.batches[1], plan.batches[1].tasks[1], outcomes, keep_going=False)
-    assert why == "it builds on batch 1, and task 1.2 timed out (--keep-going runs it anyway)"
+    assert why == "it builds on batch 1, and task 1.2 timed out (`patchyard run --keep-going` runs it anyway)"
 
 
 def test_keep_going_skips_only_direct_dependents() -> None:

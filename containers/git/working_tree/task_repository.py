@@ -16,6 +16,7 @@ from pathlib import Path
 
 from containers.filesystem import is_directory, read_regular, remove, write_file
 from containers.git.command import Git
+from containers.git.commits import PATCHYARD_IDENTITY
 from containers.git.user_config import absolute_url
 from containers.temporary import temporary_directory
 from tasks.text import without_credentials
@@ -42,6 +43,8 @@ FIXED = {
     "gc.auto": "0",
     "maintenance.auto": "false",
 }
+_UNKNOWN_USER = {"name": PATCHYARD_IDENTITY.name, "email": PATCHYARD_IDENTITY.email}
+"""Who commits in a task if the user has not said it: git would refuse."""
 _DIRECTORIES = (
     "objects",
     "objects/info",
@@ -88,6 +91,8 @@ class TaskRepositoryTemplate:
             (key, _url_for_tasks(value, git.cwd, common) if _URL.fullmatch(key) else value)
             for key, _, value in (entry.partition("\n") for entry in entries)
         ]
+        if not git.run("config", "--get", "user.email", ok=(0, 1)).text:
+            settings += [(f"user.{key}", value) for key, value in _UNKNOWN_USER.items()]
         return cls(
             objects=common / "objects",
             config=_config(settings),

@@ -313,3 +313,9 @@ def test_a_stash_that_is_left_is_named(project: Project) -> None:
     assert sorted(said) == [
         f"task {task} left a stash, which is not part of its patch" for task in ("1.1", "1.3")
     ]
+
+
+def test_a_task_of_a_user_without_a_name_commits(project: Project) -> None:
+    script = "echo x > x; git add x; git commit -qm inside; git log -1 --format=by:%ae"
+    done = project.run(project.tasks({"1": script}), environ={"GIT_CONFIG_GLOBAL": os.devnull}).expect()
+    assert "by:patchyard@" in project.log(done.run, "1")

@@ -85,7 +85,8 @@ def test_commands_are_those_that_help_now() -> None:
     ]
     assert commands(ENDS["cancelled: 1 changed, 1 cancelled, in 4.2 s"]) == ["resume r-1"]
     assert commands(verdict(RunStatus.SUCCEEDED, outcome("1.1"), requests=[REQUEST])) == []
-    assert commands(verdict(RunStatus.SUCCEEDED, outcome("1.1"), unpublished=["1.1"])) == ["diff r-1", "apply r-1", "publish r-1"]
+    done = verdict(RunStatus.SUCCEEDED, outcome("1.1"), unpublished=["1.1"])
+    assert commands(done) == ["diff r-1", "apply r-1", "publish r-1"]
     stopped = verdict(RunStatus.FAILED, outcome("1.1"), outcome("1.2", Status.CANCELLED))
     assert commands(stopped) == ["resume r-1"]
     refused = verdict(RunStatus.FAILED, outcome("1.1", Status.FAILED, worktree=None))
