@@ -46,7 +46,8 @@ from containers.sandbox.sandbox import Sandbox
 from containers.task_log import RunnerError, TaskLog
 from containers.temporary import held_directory
 from containers.worktrees.worktree import Worktree
-from tasks.model import Step, StepResult
+from tasks.model import Step
+from tasks.outcome import StepResult
 from tasks.text import plural
 
 JOB_VARIABLE = "PATCHYARD_JOB"

@@ -11,7 +11,8 @@ from typing import Protocol
 
 from containers.agents.prompt import PROMPT_FILE
 from containers.worktrees.worktree import Worktree
-from tasks.model import Step, StepResult
+from tasks.model import Step
+from tasks.outcome import StepResult
 from tasks.secrets import Secrets
 
 ROUND_VARIABLE = "PATCHYARD_ROUND"

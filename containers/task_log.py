@@ -10,7 +10,8 @@ from containers.line_times import LineTimes
 from containers.raw_log import RawLog, raw_log_path
 from containers.terminal_text import strip_control, strip_terminal
 from tasks.errors import PatchyardError
-from tasks.model import Step, StepKind, StepResult, hidden_script
+from tasks.model import Step, StepKind, hidden_script
+from tasks.outcome import StepResult
 from tasks.secrets import Masker, Secrets
 from tasks.sizes import format_size
 

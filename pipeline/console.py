@@ -31,7 +31,7 @@ from pipeline.events import (
 from pipeline.verdict.model import Kind, Verdict, conflict_words, late_tasks
 from pipeline.verdict.reason import failing_line
 from pipeline.verdict.words import label, lines_words, text_lines, without_words
-from tasks.model import Outcome, RunStatus, Status
+from tasks.outcome import Outcome, RunStatus, Status
 from tasks.text import dollars, first_line, plural, printable
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from typing import Any
 from pipeline.verdict.model import Verdict
 from pipeline.verdict.words import as_fields
 from tasks.groups import GroupUsage
-from tasks.model import NATIVE, Conflict, Outcome, PullRequest, RunStatus
+from tasks.model import NATIVE
+from tasks.outcome import Conflict, Outcome, PullRequest, RunStatus
 from tasks.usage import NO_USAGE, Usage
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from tasks.model import Outcome, Plan
+from tasks.model import Plan
+from tasks.outcome import Outcome
 from tasks.usage import NO_USAGE, Usage, total
 
 

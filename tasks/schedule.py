@@ -6,7 +6,8 @@ from graphlib import TopologicalSorter
 from itertools import pairwise
 
 from tasks.errors import PatchyardError
-from tasks.model import Batch, Outcome, Plan, Status, Task
+from tasks.model import Batch, Plan, Task
+from tasks.outcome import Outcome, Status
 from tasks.text import closest
 
 

@@ -18,7 +18,8 @@ from pipeline.config.sources import load
 from pipeline.config.table import readme_table
 from pipeline.events import NAMES, ConflictFound, Published, RunFinished, as_record, outcome_fields
 from tasks.agent_report import Tokens
-from tasks.model import Batch, Conflict, Outcome, PlanSettings, PullRequest, RunStatus, Status, Task
+from tasks.model import Batch, PlanSettings, Task
+from tasks.outcome import Conflict, Outcome, PullRequest, RunStatus, Status
 
 ROOT = Path(__file__).parents[1]
 PAGES = [

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from textwrap import indent
 
-from tasks.model import FAILS_BEFORE, NATIVE, Check, Failure, Plan, Step, StepKind, Task
+from tasks.model import NATIVE, Check, Plan, Step, StepKind, Task
+from tasks.outcome import FAILS_BEFORE, Failure
 from tasks.text import code_span, fence
 
 PROMPT_FILE = "{prompt_file}"

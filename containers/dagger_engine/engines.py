@@ -23,7 +23,7 @@ from containers.dagger_engine.runner import EngineRunner
 from containers.dagger_engine.session import HOST, CommandLineError, Session
 from containers.runner import Job, Watcher
 from containers.worktrees.worktree import Worktree
-from tasks.model import StepResult
+from tasks.outcome import StepResult
 
 if TYPE_CHECKING:
     from dagger import Client

@@ -39,7 +39,8 @@ from containers.git.working_tree.task_files import GIT
 from containers.runner import ROUND_VARIABLE, Job, Watcher
 from containers.task_log import TaskLog
 from containers.worktrees.worktree import Worktree
-from tasks.model import Step, StepKind, StepResult
+from tasks.model import Step, StepKind
+from tasks.outcome import StepResult
 
 if TYPE_CHECKING:
     from dagger import Client, Container, Directory, Secret, Service

@@ -7,7 +7,8 @@ from anyio import to_thread
 from containers.dagger_engine.step_script import Report
 from containers.runner import Round, Watcher
 from containers.task_log import TaskLog
-from tasks.model import Step, StepResult
+from tasks.model import Step
+from tasks.outcome import StepResult
 
 UNTIMED = "its image has no `timeout` (coreutils or busybox), which a time limit needs; or set --timeout none"
 

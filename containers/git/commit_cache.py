@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 
+from containers.git.changes import GITLINK
 from containers.git.command import Git
-from containers.git.commits import GITLINK
 
 _CACHED = 64
 """How many layouts and trees a `CommitCache` holds."""

@@ -12,8 +12,8 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import BinaryIO, ClassVar, cast
 
+from containers.git.changes import ABSENT, GITLINK, Change, read_changes
 from containers.git.command import Git, GitError, Output, useful_line
-from containers.git.commits import ABSENT, GITLINK, Change, read_changes
 from containers.git.given_settings import configured_pairs
 from containers.git.repository import Repository
 from tasks.errors import PatchyardError

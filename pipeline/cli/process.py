@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from pipeline.store.engine import VARIABLE
-from tasks.model import RunStatus
+from tasks.outcome import RunStatus
 
 if TYPE_CHECKING:
     from containers.git.repository import Repository

@@ -17,7 +17,8 @@ from containers.worktrees.ports import HIGHEST_PORT
 from tasks.conflicts import OnConflict, Serialize
 from tasks.dialects.dialect import NAMES, Order, UnitKind
 from tasks.durations import parse_duration
-from tasks.model import LARGEST_POOL, Mode, PullRequestScope, SandboxMode
+from tasks.model import LARGEST_POOL, Mode, SandboxMode
+from tasks.outcome import PullRequestScope
 from tasks.secrets import OWN_SECRETS
 from tasks.sizes import format_size, parse_size
 

@@ -21,7 +21,8 @@ from pipeline.config.table import (
     setting,
 )
 from tasks.conflicts import OnConflict, Serialize
-from tasks.model import Batch, Mode, PullRequestScope, Task
+from tasks.model import Batch, Mode, Task
+from tasks.outcome import PullRequestScope
 
 DEFAULT_BRANCH = "patchyard/{plan}/{task}"
 

@@ -11,7 +11,7 @@ from containers.filesystem import is_directory
 from containers.git.repository import Repository
 from pipeline.run.results.bases import find_conflicting_tasks
 from tasks.errors import PatchyardError
-from tasks.model import Outcome
+from tasks.outcome import Outcome
 
 MESSAGE = "patchyard: all changes"
 

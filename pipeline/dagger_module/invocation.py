@@ -37,7 +37,7 @@ from pipeline.store.run_options import Selection
 from pipeline.store.store import Store
 from pipeline.verdict.words import headline
 from tasks.dialects.wording import named, nothing_left, nothing_to_start
-from tasks.model import RunStatus
+from tasks.outcome import RunStatus
 from tasks.text import plural
 
 WORKTREES = Path("worktrees")

@@ -7,7 +7,7 @@ from typing import ClassVar, Protocol
 
 from containers.git.repository import Credential
 from tasks.errors import PatchyardError
-from tasks.model import PullRequest
+from tasks.outcome import PullRequest
 
 
 class ForgeError(PatchyardError):

@@ -27,7 +27,7 @@ from pipeline.forge.github_errors import (
 from pipeline.forge.github_reviewers import add_labels_and_reviewers
 from pipeline.forge.github_urls import file_limits, is_secure_for, web_host
 from pipeline.forge.note import body_of, read_note, revised, with_additions
-from tasks.model import PullRequest
+from tasks.outcome import PullRequest
 from tasks.secrets import Secrets
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from pipeline.forge.base import (
     PullRequestDraft,
     RequestState,
 )
-from tasks.model import PullRequest
+from tasks.outcome import PullRequest
 
 STATES = {"merged": RequestState.MERGED, "closed": RequestState.CLOSED}
 

@@ -24,7 +24,8 @@ from pipeline.events import (
     now,
 )
 from pipeline.verdict.model import BAD, Kind, kind_of, late_tasks
-from tasks.model import Conflict, Mode, Outcome, Status
+from tasks.model import Mode
+from tasks.outcome import Conflict, Outcome, Status
 
 FAILURES = frozenset({Status.FAILED, Status.TIMED_OUT})
 

@@ -12,7 +12,7 @@ from pipeline.live.table import LiveTable
 from pipeline.run.stored.status import current_status
 from pipeline.store.records import Run, StoredEvent
 from pipeline.store.store import Store
-from tasks.model import RunStatus
+from tasks.outcome import RunStatus
 
 POLL = 0.2
 """Seconds between two looks for new events."""

@@ -10,7 +10,7 @@ from pipeline.console import reason
 from pipeline.live.board import Board, Lane
 from pipeline.live.tails import NOTHING, Output
 from pipeline.verdict.words import label, progress
-from tasks.model import Outcome
+from tasks.outcome import Outcome
 from tasks.text import printable
 
 WIDE = 100

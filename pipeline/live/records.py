@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.events import NAMES, ConflictFound, Event, Published, RunFinished, TaskFinished
 from tasks.agent_report import Tokens
-from tasks.model import Conflict, Outcome, PullRequest, Status
+from tasks.outcome import Conflict, Outcome, PullRequest, Status
 
 _CLASSES: Mapping[str, type[Event]] = {name: kind for kind, name in NAMES.items()}
 

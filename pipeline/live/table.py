@@ -29,7 +29,8 @@ from pipeline.live.tails import Output, Tails
 from pipeline.run.paths import log_path
 from pipeline.verdict.model import Kind
 from pipeline.verdict.words import headline
-from tasks.model import Outcome, StepKind
+from tasks.model import StepKind
+from tasks.outcome import Outcome
 from tasks.text import printable
 
 LEAST, LONGEST = 0.1, 0.25

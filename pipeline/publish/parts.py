@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
 from tasks.dialects.blocks.ids import free_id
-from tasks.model import Batch, PullRequestScope, Task
+from tasks.model import Batch, Task
+from tasks.outcome import PullRequestScope
 from tasks.plan.parser import plan_name
 
 WHOLE_PLAN = "plan"

@@ -16,7 +16,7 @@ from pipeline.publish.service import Target, compose, target_for_run, template_o
 from pipeline.publish.shared_publications import SharedPublications
 from pipeline.store.records import Run, StoredTask
 from pipeline.store.store import Store
-from tasks.model import PullRequest
+from tasks.outcome import PullRequest
 from tasks.secrets import Secrets
 from tasks.text import plural, without_credentials, without_surrogates
 

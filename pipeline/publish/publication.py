@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from containers.git.repository import Credential, Remote, Repository
 from pipeline.forge.base import Forge
 from pipeline.publish.branch_pusher import Branch
-from tasks.model import PullRequest
+from tasks.outcome import PullRequest
 
 
 def label(task: str, *, is_shared: bool) -> str:

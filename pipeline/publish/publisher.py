@@ -23,7 +23,7 @@ from pipeline.publish.publication import (
 )
 from pipeline.publish.pull_request import ConflictLine, with_conflicts, with_links
 from pipeline.publish.refusals import check_submodules, files_of, large_files, refused_files
-from tasks.model import PullRequest
+from tasks.outcome import PullRequest
 
 CLOSED = (
     "it was closed without a merge and stays closed, and its branch was not pushed; reopen it to publish the "

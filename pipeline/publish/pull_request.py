@@ -8,7 +8,8 @@ from textwrap import TextWrapper, indent
 
 from pipeline.run.results.branches import RUN_TRAILER, TASK_TRAILER
 from pipeline.store.records import StoredStep
-from tasks.model import FAILS_BEFORE, Outcome, Plan, PullRequest, StepKind, Task, hidden_script
+from tasks.model import Plan, StepKind, Task, hidden_script
+from tasks.outcome import FAILS_BEFORE, Outcome, PullRequest
 from tasks.text import code_span, fence, plural, with_visible_marks
 from tasks.usage import NO_USAGE, Usage
 

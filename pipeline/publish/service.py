@@ -32,7 +32,8 @@ from pipeline.store.run_options import PublishOptions
 from pipeline.store.store import Store
 from tasks.dialects.registry import parse
 from tasks.errors import PatchyardError
-from tasks.model import Plan, PlanSettings, PullRequest, PullRequestScope
+from tasks.model import Plan, PlanSettings
+from tasks.outcome import PullRequest, PullRequestScope
 from tasks.secrets import Secrets
 
 

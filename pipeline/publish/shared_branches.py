@@ -11,7 +11,7 @@ from pipeline.publish.parts import Part, in_order, reach
 from pipeline.run.results.bases import find_conflicting_tasks
 from pipeline.run.results.commits import merge_message, signature
 from pipeline.store.records import Run, SharedBranch, StoredTask
-from tasks.model import Conflict
+from tasks.outcome import Conflict
 
 
 @dataclass(slots=True)

@@ -12,7 +12,8 @@ from pipeline.publish.task_publications import branch_of
 from pipeline.store.records import Run, SharedBranch
 from pipeline.store.run_options import PublishOptions
 from pipeline.store.store import Store
-from tasks.model import Plan, Status, Task
+from tasks.model import Plan, Task
+from tasks.outcome import Status
 from tasks.schedule import select
 from tasks.secrets import Secrets
 from tasks.text import first_line

@@ -10,7 +10,8 @@ from pipeline.run.stored.verdicts import built_without
 from pipeline.store.records import Run, StoredTask
 from pipeline.store.run_options import PublishOptions
 from pipeline.store.store import Store
-from tasks.model import Conflict, Plan
+from tasks.model import Plan
+from tasks.outcome import Conflict
 from tasks.secrets import Secrets
 
 

@@ -17,7 +17,8 @@ from pipeline.run.results.commits import commit_message
 from pipeline.run.results.plan_name import plan_names
 from tasks.agent_report import MOST_TOKENS
 from tasks.dialects.registry import parse
-from tasks.model import LARGEST_POOL, Plan, Status, Task
+from tasks.model import LARGEST_POOL, Plan, Task
+from tasks.outcome import Status
 from tasks.secrets import MASK
 from tasks.text import without_unprintable
 

@@ -23,17 +23,8 @@ from pipeline.store.records import Run, StoredAttempt
 from pipeline.store.run_options import PublishOptions, StoredCall
 from pipeline.store.store import Store
 from tasks.keys import InputHashes
-from tasks.model import (
-    Mode,
-    Outcome,
-    Patch,
-    Plan,
-    RunStatus,
-    Status,
-    Step,
-    StepKind,
-    StepResult,
-)
+from tasks.model import Mode, Plan, Step, StepKind
+from tasks.outcome import Outcome, Patch, RunStatus, Status, StepResult
 from tasks.patch_data import PatchData
 
 MAX_PATCH = 3 * LARGEST_PATCH

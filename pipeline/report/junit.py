@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 from pipeline.verdict.model import Kind
 from pipeline.view.history import AttemptPart
 from pipeline.view.timeline import DONE, RUNNING, Bar, Mark, Row, Stage, StageKind, Timeline
-from tasks.model import FAILS_BEFORE
+from tasks.outcome import FAILS_BEFORE
 from tasks.usage import Usage
 
 _ILLEGAL = re.compile(r"[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

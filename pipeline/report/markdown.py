@@ -8,7 +8,8 @@ from pipeline.verdict.model import Kind
 from pipeline.verdict.words import figure, figures, headline, label, lines_words
 from pipeline.view.stages import WITHOUT_GROUP
 from tasks.dialects.wording import named
-from tasks.model import FAILS_BEFORE, NATIVE, Status
+from tasks.model import NATIVE
+from tasks.outcome import FAILS_BEFORE, Status
 from tasks.text import code_span, fence
 
 SUCCEEDED = frozenset({Status.CHANGED, Status.UNCHANGED})

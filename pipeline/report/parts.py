@@ -10,7 +10,7 @@ from pipeline.verdict.words import as_fields
 from pipeline.view.history import AttemptPart
 from tasks.agent_report import NO_TOKENS, Tokens
 from tasks.keys import AgentUse
-from tasks.model import Conflict, Outcome, PullRequest, RunStatus, Status
+from tasks.outcome import Conflict, Outcome, PullRequest, RunStatus, Status
 from tasks.usage import Usage
 
 

@@ -10,7 +10,7 @@ from anyio import sleep
 from pipeline.events import local_time, now, timestamp
 from tasks.agent_report import Limit, LimitKind
 from tasks.durations import format_duration
-from tasks.model import StepResult
+from tasks.outcome import StepResult
 
 PAUSES = (60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0)
 """Seconds of the pauses, one after the other, where a limit does not say until when; then the last one."""

@@ -26,7 +26,7 @@ from pipeline.store.records import StoredAttempt
 from pipeline.store.store import Store
 from tasks.errors import PatchyardError
 from tasks.keys import TaskInputs, inputs_of
-from tasks.model import FAILS_BEFORE, Outcome, Patch, Status, StepResult
+from tasks.outcome import FAILS_BEFORE, Outcome, Patch, Status, StepResult
 
 TAIL_LINES = 10
 """Lines of a failed step's output that its outcome shows."""

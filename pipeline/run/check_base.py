@@ -18,7 +18,8 @@ from pipeline.run.results.bases import StartPoint
 from pipeline.run.teardown import tear_down
 from pipeline.store.records import BaseCheck
 from pipeline.store.store import Store
-from tasks.model import Step, StepKind, StepResult
+from tasks.model import Step, StepKind
+from tasks.outcome import StepResult
 
 
 async def check_base(context: RunContext, spec: TaskSpec, start: StartPoint) -> None:

@@ -27,7 +27,8 @@ from pipeline.run.results.result_cache import ResultCache
 from pipeline.store.records import BaseCheck, Run, StoredRound, StoredTask
 from tasks.conflicts import Cause
 from tasks.keys import AgentUse, TaskInputs
-from tasks.model import Failure, Mode, Outcome, Patch, Plan, Step
+from tasks.model import Mode, Plan, Step
+from tasks.outcome import Failure, Outcome, Patch
 from tasks.secrets import Secrets
 from tasks.usage import Work
 

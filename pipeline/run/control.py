@@ -16,7 +16,7 @@ from pipeline.broadcast import Listener
 from pipeline.events import Notice
 from pipeline.run.recording.recorder import Recorder
 from pipeline.store.store import Store, StoreUnavailableError
-from tasks.model import Request, RunStatus
+from tasks.outcome import Request, RunStatus
 
 POLL_INTERVAL = 0.25
 """Seconds between two reads of the pending request of a run."""

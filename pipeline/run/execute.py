@@ -50,7 +50,8 @@ from pipeline.run.stored.open_store import repository_id
 from pipeline.run.stored.recovery import make_store_work, remove_run_file, write_run_file
 from pipeline.store.store import Store
 from tasks.errors import PatchyardError, remedy
-from tasks.model import Mode, RunStatus, SandboxMode
+from tasks.model import Mode, SandboxMode
+from tasks.outcome import RunStatus
 
 SAME_SIGNAL = 0.2
 """Seconds in which a second signal is the first one again, from a program in between that passes it on."""

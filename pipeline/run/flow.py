@@ -18,7 +18,8 @@ from pipeline.store.store import Store
 from tasks.conflicts import OnConflict
 from tasks.errors import PatchyardError, first_error
 from tasks.groups import usage_of_groups
-from tasks.model import Conflict, Mode, Outcome, Request, RunStatus, Status
+from tasks.model import Mode
+from tasks.outcome import Conflict, Outcome, Request, RunStatus, Status
 from tasks.schedule import is_done, ready
 
 

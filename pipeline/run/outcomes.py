@@ -13,7 +13,7 @@ from pipeline.run.results.bases import StartPoint
 from pipeline.run.results.commits import commit_message, signature
 from pipeline.store.store import Store
 from tasks.keys import InputHashes
-from tasks.model import Outcome, Status
+from tasks.outcome import Outcome, Status
 from tasks.patch_data import InlineData
 from tasks.patch_lines import count_lines
 

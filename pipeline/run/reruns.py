@@ -13,7 +13,8 @@ from pipeline.run.results.bases import BatchResult, StartPoint
 from pipeline.run.results.commits import signature
 from pipeline.run.results.restore import applies
 from tasks.conflicts import Cause, OnConflict
-from tasks.model import Conflict, Patch, StepKind
+from tasks.model import StepKind
+from tasks.outcome import Conflict, Patch
 
 MOST_CONFLICTS = 2
 """How often a task runs again after a conflict; the second time only because of another task."""

@@ -15,7 +15,7 @@ from pipeline.run.results.restore import applies, restore_commit
 from pipeline.store.records import StoredTask
 from pipeline.store.store import Store
 from tasks.keys import inputs_of
-from tasks.model import Outcome, Patch, Status
+from tasks.outcome import Outcome, Patch, Status
 
 
 def restored(context: RunContext, spec: TaskSpec, start: StartPoint, stored: StoredTask) -> Outcome:

@@ -9,7 +9,8 @@ from pipeline.run.call.task_spec import TaskSpec
 from pipeline.run.context import Continuation
 from pipeline.store.records import StoredRound
 from tasks.agent_report import AgentReport
-from tasks.model import Failure, Patch, Step, StepKind, StepResult
+from tasks.model import Step, StepKind
+from tasks.outcome import Failure, Patch, StepResult
 from tasks.secrets import Secrets
 from tasks.usage import NO_USAGE, Usage
 

@@ -23,7 +23,8 @@ from pipeline.run.rounds import Rounds
 from pipeline.store.store import Store
 from tasks.agent_report import AgentReport, Limit
 from tasks.durations import format_duration
-from tasks.model import Patch, Step, StepKind, StepResult
+from tasks.model import Step, StepKind
+from tasks.outcome import Patch, StepResult
 from tasks.usage import NO_USAGE, Usage
 
 OUTPUT_BYTES = 1 << 20

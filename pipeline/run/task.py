@@ -14,7 +14,7 @@ from pipeline.run.reruns import on_top
 from pipeline.run.results.bases import StartPoint
 from pipeline.run.reuse import cached, kept, release_kept, succeeded
 from tasks.conflicts import Cause
-from tasks.model import Outcome, Status
+from tasks.outcome import Outcome, Status
 from tasks.schedule import obstacle
 
 DID_NOT_START = "it did not start: "

@@ -10,7 +10,8 @@ from pipeline.events import Notice
 from pipeline.run.call.task_spec import TaskSpec
 from pipeline.run.context import RunContext
 from tasks.errors import PatchyardError
-from tasks.model import Step, StepKind, StepResult
+from tasks.model import Step, StepKind
+from tasks.outcome import StepResult
 
 
 async def tear_down(

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from pipeline.store.damage import checked
 from pipeline.store.database import Database, LeaseLostError
 from pipeline.store.records import Run
-from tasks.model import Request, RunStatus
+from tasks.outcome import Request, RunStatus
 
 STRONGER: Mapping[Request | None, tuple[Request, ...]] = MappingProxyType(
     {

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.store.database import Database, StoreError
 from pipeline.store.row_writes import insert_missing_row
-from tasks.model import Patch
+from tasks.outcome import Patch
 from tasks.patch_data import PatchData
 
 if TYPE_CHECKING:

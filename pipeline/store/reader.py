@@ -30,7 +30,7 @@ from pipeline.store.rows import (
 )
 from tasks.errors import PatchyardError
 from tasks.keys import InputHashes
-from tasks.model import Conflict
+from tasks.outcome import Conflict
 from tasks.usage import Usage, Work, total
 
 if TYPE_CHECKING:

@@ -9,17 +9,8 @@ from pathlib import Path
 from pipeline.store.run_options import PublishOptions, StoredCall
 from tasks.agent_report import NO_TOKENS, Tokens
 from tasks.conflicts import Cause
-from tasks.model import (
-    Failure,
-    Outcome,
-    Patch,
-    PullRequest,
-    PullRequestScope,
-    Request,
-    RunStatus,
-    Status,
-    StepKind,
-)
+from tasks.model import StepKind
+from tasks.outcome import Failure, Outcome, Patch, PullRequest, PullRequestScope, Request, RunStatus, Status
 from tasks.usage import Usage
 
 FIRST_YEAR, LAST_YEAR = 1970, 9000

@@ -20,7 +20,7 @@ from pipeline.store.records import (
 from tasks.agent_report import Tokens
 from tasks.conflicts import Cause
 from tasks.keys import AgentUse, InputHashes
-from tasks.model import Failure, Outcome, Patch, PullRequest
+from tasks.outcome import Failure, Outcome, Patch, PullRequest
 from tasks.patch_data import PatchData
 from tasks.usage import Usage
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-from tasks.model import PullRequestScope
+from tasks.outcome import PullRequestScope
 from tasks.schedule import SelectionError
 
 

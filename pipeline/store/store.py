@@ -39,7 +39,7 @@ from pipeline.store.rows import (
 from pipeline.store.run_options import PublishOptions, StoredCall
 from tasks.errors import remedy
 from tasks.keys import InputHashes
-from tasks.model import Conflict, Outcome, Patch, PullRequest, Request, RunStatus, StepResult
+from tasks.outcome import Conflict, Outcome, Patch, PullRequest, Request, RunStatus, StepResult
 from tasks.patch_data import InlineData
 from tasks.usage import NO_USAGE, Usage
 

@@ -18,7 +18,8 @@ from sqlalchemy import (
 
 from pipeline.store.column_types import Enum, FilePath, Json, Names, ObjectId, Options, Text, Time
 from pipeline.store.run_options import PublishOptions, StoredCall
-from tasks.model import Mode, Request, RunStatus, Status, StepKind
+from tasks.model import Mode, StepKind
+from tasks.outcome import Request, RunStatus, Status
 
 
 def _run_column() -> Column[str]:

@@ -6,7 +6,7 @@ from enum import StrEnum
 from functools import cached_property
 
 from pipeline.verdict.reason import WIDTH, cut, failing_line
-from tasks.model import Conflict, Outcome, PullRequest, RunStatus, Status
+from tasks.outcome import Conflict, Outcome, PullRequest, RunStatus, Status
 from tasks.usage import NO_USAGE, Usage
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from pipeline.verdict.model import BAD, DONE, OPEN, Advice, Kind, Verdict
 from pipeline.verdict.reason import listed
-from tasks.model import FAILS_BEFORE, Outcome, RunStatus, Status
+from tasks.outcome import FAILS_BEFORE, Outcome, RunStatus, Status
 from tasks.text import plural
 from tasks.usage import spent_budgets
 

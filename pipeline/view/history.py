@@ -7,7 +7,7 @@ from pipeline.events import timestamp
 from pipeline.store.records import StoredAttempt, StoredRound, StoredStep
 from pipeline.store.store import Store
 from tasks.agent_report import NO_TOKENS, Tokens
-from tasks.model import Failure, Status
+from tasks.outcome import Failure, Status
 from tasks.text import first_line
 from tasks.usage import Usage, total
 

@@ -8,7 +8,8 @@ from pipeline.verdict.model import Kind, Verdict
 from pipeline.view.source import Source
 from pipeline.view.stages import Layout
 from pipeline.view.timeline import PENDING, RUNNING, Bar, Row
-from tasks.model import Outcome, PullRequest, Task
+from tasks.model import Task
+from tasks.outcome import Outcome, PullRequest
 from tasks.usage import NO_USAGE, Usage
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from pipeline.run.stored.status import unpublished_tasks
 from pipeline.store.records import BaseCheck, Run, StoredAttempt, StoredStep, StoredTask
 from pipeline.view.timeline import LIVE
-from tasks.model import Conflict, Plan, RunStatus
+from tasks.model import Plan
+from tasks.outcome import Conflict, RunStatus
 
 if TYPE_CHECKING:
     from pipeline.store.store import Store

@@ -15,7 +15,8 @@ from zlib import crc32
 from pipeline.store.records import Run
 from pipeline.verdict.model import Verdict, late_tasks
 from pipeline.verdict.words import headline
-from tasks.model import Conflict, Plan, PullRequest, RunStatus, Status, Step, hidden_script
+from tasks.model import Plan, Step, hidden_script
+from tasks.outcome import Conflict, PullRequest, RunStatus, Status
 from tasks.usage import NO_USAGE, Usage
 
 PENDING, RUNNING, INTERRUPTED = "pending", "running", "interrupted"

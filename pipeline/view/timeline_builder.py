@@ -22,7 +22,8 @@ from pipeline.view.timeline import (
     Mark,
     Timeline,
 )
-from tasks.model import RunStatus, StepKind
+from tasks.model import StepKind
+from tasks.outcome import RunStatus
 from tasks.usage import Usage, total
 
 if TYPE_CHECKING:

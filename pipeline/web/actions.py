@@ -25,7 +25,8 @@ from pipeline.web.workers import Work
 from tasks.diagnostics import Diagnostic
 from tasks.dialects.wording import nothing_to_start
 from tasks.errors import PatchyardError
-from tasks.model import Plan, Request, RunStatus
+from tasks.model import Plan
+from tasks.outcome import Request, RunStatus
 
 CLAIM_TIMEOUT = 30.0
 """Seconds in which a started worker claims its run."""

@@ -32,7 +32,7 @@ from pipeline.web.snapshot import (
 from pipeline.web.streams.feeds import PAGE, IsOver, Read, Subscribers
 from pipeline.web.workers import Work, WorkerJob, Workers
 from tasks.errors import PatchyardError
-from tasks.model import Request, RunStatus
+from tasks.outcome import Request, RunStatus
 
 P = ParamSpec("P")
 T = TypeVar("T")

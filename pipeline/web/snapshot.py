@@ -17,7 +17,8 @@ from pipeline.store.records import Run, StoredAttempt, StoredTask
 from pipeline.store.store import Store
 from pipeline.verdict.model import Verdict
 from pipeline.web.workers import Work, Workers
-from tasks.model import Conflict, Plan, RunStatus
+from tasks.model import Plan
+from tasks.outcome import Conflict, RunStatus
 
 MAX_AGE = 0.1
 """Seconds for which a snapshot is served again; clients that poll at the same time share one read."""

@@ -16,7 +16,8 @@ from containers.local import LocalRunner
 from containers.local_environment import LOCATIONS
 from containers.runner import Job
 from containers.worktrees.worktree import Worktree
-from tasks.model import Step, StepKind, StepResult
+from tasks.model import Step, StepKind
+from tasks.outcome import StepResult
 from tasks.secrets import Secrets
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("blockbuster")]

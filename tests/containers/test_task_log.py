@@ -7,7 +7,8 @@ import pytest
 
 from containers.task_log import TaskLog, tail_text
 from tasks.agent_report import Tokens
-from tasks.model import Step, StepKind, StepResult
+from tasks.model import Step, StepKind
+from tasks.outcome import StepResult
 from tasks.secrets import Secrets
 
 STEP = Step(StepKind.RUN, "make", ("make",))

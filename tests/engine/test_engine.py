@@ -11,7 +11,8 @@ from engine_stage import Stage, script
 from repositories import Clone
 
 from containers.dagger_engine.session import Session
-from tasks.model import StepKind, StepResult
+from tasks.model import StepKind
+from tasks.outcome import StepResult
 from tasks.secrets import Secrets
 
 pytestmark = [pytest.mark.engine, pytest.mark.anyio, pytest.mark.timeout(300)]

@@ -15,7 +15,7 @@ from containers.dagger_engine.address import EngineAddress
 from containers.dagger_engine.engines import Engines
 from containers.dagger_engine.session import HOST, Session
 from containers.runner import Job
-from tasks.model import StepResult
+from tasks.outcome import StepResult
 
 pytestmark = [pytest.mark.engine, pytest.mark.anyio, pytest.mark.timeout(300)]
 

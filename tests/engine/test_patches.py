@@ -11,7 +11,7 @@ from project import Project
 from repositories import Clone, User, make_repository
 
 from pipeline.store.store import Store
-from tasks.model import Patch
+from tasks.outcome import Patch
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
@@ -66,8 +66,8 @@ def compare(clone: Clone, scripts: Mapping[str, str], image: str) -> Compared:
     found: dict[str, dict[str, Patch | None]] = {}
     for mode in MODES:
         flags = ("--mode", mode, "--branch", f"{mode}/{{task}}", "--pool-size", "4", "--image", image)
-        flags += ("--on-conflict", "stop")  # each is compared from the same commit
-        done = project.call("run", plan, "--json", "--fresh", *flags, patience=PATIENCE)
+        same = ("--on-conflict", "stop")  # each is compared from the same commit
+        done = project.call("run", plan, "--json", "--fresh", *flags, *same, patience=PATIENCE)
         assert done.code in {0, 1}, done
         with Store.beside(project.state.parent) as store:
             outcomes = {task.outcome.task: task.outcome for task in store.tasks(done.run)}

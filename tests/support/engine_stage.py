@@ -13,7 +13,8 @@ from containers.dagger_engine.runner import EngineRunner
 from containers.git.repository import Repository
 from containers.runner import Job
 from containers.worktrees.worktree import Worktree
-from tasks.model import Patch, Step, StepKind, StepResult
+from tasks.model import Step, StepKind
+from tasks.outcome import Patch, StepResult
 from tasks.secrets import Secrets
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from pipeline.store.records import Run, new_run_id
 from pipeline.store.rows import outcome_values
 from pipeline.store.store import FILE, Store
 from pipeline.store.tables import Tables
-from tasks.model import Outcome, RunStatus, Status
+from tasks.outcome import Outcome, RunStatus, Status
 
 POOL = 8
 

@@ -15,7 +15,7 @@ from typing import IO, Any, Protocol, Self
 from preloaded import IS_USABLE, ForkedProcess
 from repositories import Clone
 
-from tasks.model import Status
+from tasks.outcome import Status
 
 COMMAND = (sys.executable, "-P", "-m", "pipeline")
 PATIENCE = 60.0

@@ -13,7 +13,8 @@ from containers.runner import Job, Round, Runner
 from containers.task_log import RunnerError
 from containers.worktrees.worktree import Worktree
 from tasks.agent_report import AgentReport, Tokens
-from tasks.model import Step, StepKind, StepResult
+from tasks.model import Step, StepKind
+from tasks.outcome import StepResult
 from tasks.secrets import Secrets
 
 SECRET = "tok-4c1f-99aa-secret"

@@ -8,7 +8,7 @@ from pathlib import Path
 from repositories import Clone, User
 
 from containers.git.repository import Repository
-from tasks.model import Patch
+from tasks.outcome import Patch
 
 FILES = {
     "README.md": "# Sample\n\nA line.\n",

@@ -7,7 +7,8 @@ from pipeline.store.records import Run, StoredAttempt, StoredStep, StoredTask
 from pipeline.view.source import Source
 from pipeline.view.timeline import Timeline
 from pipeline.view.timeline_builder import timeline
-from tasks.model import Batch, Conflict, Outcome, Patch, Plan, PullRequest, RunStatus, Status, Task
+from tasks.model import Batch, Plan, Task
+from tasks.outcome import Conflict, Outcome, Patch, PullRequest, RunStatus, Status
 from tasks.patch_data import InlineData
 
 ZERO = datetime(2026, 1, 1, 12, tzinfo=UTC)

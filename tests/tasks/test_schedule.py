@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from tasks.model import Batch, Outcome, Plan, Status, Task
+from tasks.model import Batch, Plan, Task
+from tasks.outcome import Outcome, Status
 from tasks.schedule import SelectionError, foundations, left_out, obstacle, ready, select
 
 

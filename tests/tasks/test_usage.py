@@ -4,7 +4,8 @@ import pytest
 
 from tasks.agent_report import Tokens
 from tasks.groups import GroupUsage, usage_of_groups
-from tasks.model import NATIVE, Batch, Outcome, Plan, Status, Task
+from tasks.model import NATIVE, Batch, Plan, Task
+from tasks.outcome import Outcome, Status
 from tasks.usage import NO_USAGE, Usage, total
 
 TOKENS = Tokens(12_000, 1500)

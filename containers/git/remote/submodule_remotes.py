@@ -3,8 +3,8 @@
 import re
 from dataclasses import dataclass
 
+from containers.git.changes import GITLINK, read_changes
 from containers.git.command import Git, GitError
-from containers.git.commits import GITLINK, read_changes
 from containers.git.remote.remotes import Credential, Remote, RemoteError
 from tasks.text import without_credentials, without_unprintable
 

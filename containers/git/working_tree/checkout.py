@@ -40,7 +40,7 @@ from containers.git.working_tree.worktree_paths import (
     write_owner,
 )
 from containers.temporary import temporary_directory
-from tasks.model import Patch
+from tasks.outcome import Patch
 from tasks.patch_data import InlineData
 from tasks.secrets import Secrets
 

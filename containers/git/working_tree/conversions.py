@@ -12,8 +12,8 @@ from pathlib import Path
 from stat import S_ISREG
 
 from containers.filesystem import read_regular
+from containers.git.changes import Change
 from containers.git.command import Git, GitError
-from containers.git.commits import Change
 from containers.temporary import temporary_directory
 
 _FILE = "100"

@@ -7,8 +7,8 @@ from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 
+from containers.git.changes import ABSENT, GITLINK, Change
 from containers.git.command import Git, GitError
-from containers.git.commits import ABSENT, GITLINK, Change
 from containers.git.index import read_entries
 from tasks.sizes import format_size
 

@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
+from containers.git.changes import GITLINK, Change
 from containers.git.command import Git, GitError
-from containers.git.commits import GITLINK, Change
 from containers.git.working_tree.staging import StagedTree, Staging
 from containers.temporary import temporary_directory
 from tasks.errors import PatchyardError

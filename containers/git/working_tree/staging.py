@@ -6,18 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from containers.filesystem import is_directory, make_accessible
+from containers.git.changes import ABSENT, GITLINK, Change, read_changes, read_diff
 from containers.git.command import Git, GitError, GitTimeoutError, Output
 from containers.git.commit_cache import Layout
-from containers.git.commits import (
-    ABSENT,
-    GITLINK,
-    PATCHYARD_IDENTITY,
-    Change,
-    Signature,
-    create_commit,
-    read_changes,
-    read_diff,
-)
+from containers.git.commits import PATCHYARD_IDENTITY, Signature, create_commit
 from containers.git.index import put_entries, remove_entries
 from containers.git.working_tree.conversions import unchanged_content
 from containers.git.working_tree.patch_size import (

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from containers.filesystem import is_directory, read_regular, write_file
+from containers.git.changes import GITLINK
 from containers.git.command import Git, GitError
-from containers.git.commits import GITLINK
 from containers.git.index import Entry, put_entries, read_entries, remove_entries
 from containers.git.working_tree.task_repository import GitDirectory
 from containers.git.working_tree.worktree_paths import read_pointer

@@ -30,7 +30,7 @@ from pipeline.run.recording.recorder import EventWriter
 from pipeline.run.stored.claim import as_published, with_remote
 from pipeline.run.stored.status import current_status
 from pipeline.store.records import Run
-from tasks.model import PullRequestScope, RunStatus
+from tasks.outcome import PullRequestScope, RunStatus
 from tasks.text import plural, printable
 
 if TYPE_CHECKING:

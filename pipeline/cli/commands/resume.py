@@ -22,7 +22,8 @@ from pipeline.store.records import Run
 from pipeline.verdict.model import Verdict
 from pipeline.verdict.words import advice
 from tasks.groups import usage_of_groups
-from tasks.model import Plan, Request, RunStatus
+from tasks.model import Plan
+from tasks.outcome import Request, RunStatus
 from tasks.text import plural
 
 POLL_INTERVAL = 0.1

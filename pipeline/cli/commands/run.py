@@ -36,7 +36,7 @@ from pipeline.store.records import Run, new_run_id
 from tasks.conflicts import Cause
 from tasks.dialects.wording import nothing_to_start
 from tasks.errors import PatchyardError
-from tasks.model import RunStatus
+from tasks.outcome import RunStatus
 from tasks.text import plural, printable
 
 if TYPE_CHECKING:

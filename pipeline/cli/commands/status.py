@@ -24,7 +24,8 @@ from pipeline.store.store import Store
 from pipeline.verdict.model import Kind, Verdict
 from pipeline.verdict.words import as_fields
 from tasks.durations import format_duration
-from tasks.model import Outcome, Plan, RunStatus, Status
+from tasks.model import Plan
+from tasks.outcome import Outcome, RunStatus, Status
 from tasks.text import printable
 from tasks.usage import Usage, total
 

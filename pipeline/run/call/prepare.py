@@ -23,7 +23,8 @@ from pipeline.run.results.commits import committer_of
 from pipeline.store.records import Run
 from pipeline.store.run_options import PublishOptions, Selection, StoredCall
 from tasks.conflicts import Serialize
-from tasks.model import Mode, Plan, RunStatus
+from tasks.model import Mode, Plan
+from tasks.outcome import RunStatus
 from tasks.overlaps import serialized
 from tasks.plan.parser import Diagnostic, PlanError
 from tasks.schedule import left_out, select

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from containers.git.commits import PATCHYARD_IDENTITY
 from containers.git.repository import GitError, Repository, Signature
-from tasks.model import Patch
+from tasks.outcome import Patch
 
 TRIAL = "patchyard: a trial\n"
 """Message of commits that only a merge needs; no branch has them."""

@@ -8,7 +8,8 @@ import anyio
 
 from pipeline.store.records import BaseCheck
 from tasks.keys import TaskInputs, canonical, place_of
-from tasks.model import Failure, Step, StepKind
+from tasks.model import Step, StepKind
+from tasks.outcome import Failure
 
 
 @dataclass(slots=True)

@@ -6,7 +6,8 @@ from pathlib import PurePosixPath
 
 from containers.git.repository import Merge, Repository, Signature
 from pipeline.run.results.commits import merge_message
-from tasks.model import Batch, Conflict, Outcome, Plan, Task
+from tasks.model import Batch, Plan, Task
+from tasks.outcome import Conflict, Outcome
 from tasks.schedule import foundations, needed_tasks
 
 PASSES = 500

@@ -6,7 +6,8 @@ from containers.git.repository import Identity, Repository, Signature
 from pipeline.run.results.branches import RUN_TRAILER, TASK_TRAILER
 from pipeline.store.records import Run
 from pipeline.store.run_options import Committer
-from tasks.model import Outcome, Task
+from tasks.model import Task
+from tasks.outcome import Outcome
 
 
 def committer_of(repository: Repository, moment: datetime) -> Committer:

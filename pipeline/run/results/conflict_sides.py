@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from containers.git.repository import GitError, Repository
-from tasks.model import Conflict, Outcome
+from tasks.outcome import Conflict, Outcome
 
 MOST_HUNKS = 50
 """Hunks of a file that are shown."""

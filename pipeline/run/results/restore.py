@@ -13,7 +13,8 @@ from pipeline.run.results.bases import PASSES, Bases
 from pipeline.run.results.commits import recreate_commit, signature
 from pipeline.store.records import Run
 from tasks.errors import PatchyardError
-from tasks.model import Outcome, Patch, Plan, Task
+from tasks.model import Plan, Task
+from tasks.outcome import Outcome, Patch
 from tasks.schedule import ready
 
 

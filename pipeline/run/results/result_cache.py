@@ -19,7 +19,7 @@ from containers.git.repository import GitError, Repository
 from containers.patch_files import spool
 from containers.temporary import write_atomically
 from tasks.keys import TaskInputs, canonical, key
-from tasks.model import Outcome, Patch
+from tasks.outcome import Outcome, Patch
 from tasks.patch_data import BLOCK, INLINE, InlineData, PatchData
 from tasks.secrets import Search, Secrets
 

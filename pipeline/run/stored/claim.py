@@ -25,7 +25,7 @@ from pipeline.run.stored.status import RunStateError, current_status, is_kept, i
 from pipeline.store.records import Run, StoredTask
 from pipeline.store.store import Store
 from tasks.conflicts import Cause
-from tasks.model import RunStatus, Status
+from tasks.outcome import RunStatus, Status
 
 
 @dataclass(frozen=True, slots=True)

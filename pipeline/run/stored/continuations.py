@@ -9,7 +9,7 @@ from dataclasses import replace
 from pipeline.run.context import Continuation
 from pipeline.store.records import StoredAttempt, StoredRound
 from pipeline.store.store import Store
-from tasks.model import Status
+from tasks.outcome import Status
 
 FAILURES = frozenset({Status.FAILED, Status.TIMED_OUT})
 

@@ -20,7 +20,7 @@ from pipeline.run.stored.recovery import is_locked, make_store_work
 from pipeline.run.stored.status import RunStateError, current_status, known_plan
 from pipeline.store.records import Run, StoredTask
 from pipeline.store.store import Store
-from tasks.model import RunStatus
+from tasks.outcome import RunStatus
 from tasks.text import plural
 
 CLOSED = "closed"

@@ -9,7 +9,7 @@ from pipeline.run.stored.status import plan_of
 from pipeline.store.records import Run, StoredAttempt, StoredTask
 from pipeline.store.store import Store
 from tasks.conflicts import Cause
-from tasks.model import Status
+from tasks.outcome import Status
 
 MOST_FILES = 200
 """Files that a worker is given: a command line has a limit."""

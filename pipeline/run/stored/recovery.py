@@ -24,7 +24,7 @@ from pipeline.run.paths import runs_directory
 from pipeline.store.records import Run, StoredAttempt, format_time, parse_time
 from pipeline.store.run_options import PublishOptions, StoredCall
 from pipeline.store.store import Store, UnknownRunError
-from tasks.model import Patch, RunStatus, Status
+from tasks.outcome import Patch, RunStatus, Status
 from tasks.secrets import Secrets
 
 CUT_OFF = "the process that ran it was ended"

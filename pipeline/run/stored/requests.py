@@ -9,7 +9,7 @@ from pipeline.run.call.prepare import Prepared, new_run
 from pipeline.run.stored.status import RunStateError, current_status, plan_of
 from pipeline.store.records import Run, new_run_id
 from pipeline.store.store import Store
-from tasks.model import Request, RunStatus, Status
+from tasks.outcome import Request, RunStatus, Status
 
 FAILURES = frozenset({Status.FAILED, Status.TIMED_OUT})
 LONGEST_FEEDBACK = 20_000

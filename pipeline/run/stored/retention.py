@@ -15,7 +15,7 @@ from pipeline.run.stored.status import RunStateError, current_status
 from pipeline.store.damage import DamagedRowError
 from pipeline.store.records import Run, StoredTask
 from pipeline.store.store import Store
-from tasks.model import RunStatus
+from tasks.outcome import RunStatus
 from tasks.text import plural
 
 

@@ -13,7 +13,7 @@ from pipeline.run.call.prepare import Prepared
 from pipeline.run.stored.recovery import take_patch
 from pipeline.store.records import Run, StoredTask
 from pipeline.store.store import Store
-from tasks.model import Status
+from tasks.outcome import Status
 
 
 def take_set_aside(

@@ -7,7 +7,7 @@ from pipeline.run.context import Stack
 from pipeline.store.records import StoredAttempt
 from pipeline.store.store import Store
 from tasks.conflicts import Cause
-from tasks.model import Patch, Status
+from tasks.outcome import Patch, Status
 
 NOTHING: Mapping[str, Cause] = MappingProxyType({})
 

@@ -14,7 +14,8 @@ from pipeline.store.records import Run, StoredAttempt, StoredTask
 from pipeline.store.store import Store
 from tasks.dialects.registry import parse
 from tasks.errors import PatchyardError
-from tasks.model import Plan, RunStatus, Status
+from tasks.model import Plan
+from tasks.outcome import RunStatus, Status
 from tasks.schedule import select
 
 DONE = frozenset({"merged", "closed"})

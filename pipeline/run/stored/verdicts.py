@@ -9,7 +9,8 @@ from pipeline.run.stored.status import known_plan, unpublished_tasks
 from pipeline.store.records import Run, StoredAttempt, StoredTask
 from pipeline.store.store import Store
 from pipeline.verdict.model import Kind, Verdict
-from tasks.model import Conflict, Plan, PullRequest, RunStatus
+from tasks.model import Plan
+from tasks.outcome import Conflict, PullRequest, RunStatus
 from tasks.usage import NO_USAGE, Usage, total
 
 

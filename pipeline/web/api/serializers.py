@@ -21,7 +21,8 @@ from pipeline.web.schemas import (
     TaskStatus,
 )
 from pipeline.web.snapshot import Snapshot
-from tasks.model import Batch, Request, RunStatus, Task
+from tasks.model import Batch, Task
+from tasks.outcome import Request, RunStatus
 from tasks.schedule import is_done
 from tasks.text import without_surrogates
 from tasks.usage import total

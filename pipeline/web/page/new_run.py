@@ -14,7 +14,8 @@ from pipeline.web.services import Services
 from tasks.dialects.dialect import NAMES, Order, UnitKind
 from tasks.errors import PatchyardError
 from tasks.graph import direct, edges
-from tasks.model import Mode, Plan, PullRequestScope, Task
+from tasks.model import Mode, Plan, Task
+from tasks.outcome import PullRequestScope
 
 LISTS = frozenset({"tasks"})
 """Fields of the form that may be there several times."""

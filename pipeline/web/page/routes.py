@@ -42,7 +42,7 @@ from pipeline.web.snapshot import LocatedRun, find_attempt, local_log
 from pipeline.web.streams.log_tail import tail_log
 from tasks.dialects.wording import nothing_to_start
 from tasks.errors import PatchyardError
-from tasks.model import RunStatus
+from tasks.outcome import RunStatus
 from tasks.plan.parser import PlanError
 
 RunName = Annotated[str, Path(pattern=RUN_PATTERN)]

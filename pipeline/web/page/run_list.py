@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pipeline.web.services import Services
 from pipeline.web.snapshot import Snapshot
-from tasks.model import RunStatus
+from tasks.outcome import RunStatus
 from tasks.text import without_surrogates
 
 RUNS_SHOWN = 100

@@ -16,7 +16,7 @@ from pipeline.view.timeline import Row, Timeline
 from pipeline.view.timeline_builder import timeline
 from pipeline.web.snapshot import LocatedRun, RunActivity, RunReader
 from pipeline.web.streams.sse import EncodedEvent
-from tasks.model import FAILS_BEFORE
+from tasks.outcome import FAILS_BEFORE
 
 RECENT_EVENTS = 500
 """Events that are read to find the running steps and the notices of a run."""

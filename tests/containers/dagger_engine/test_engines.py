@@ -20,7 +20,7 @@ from containers.dagger_engine.session import CLI
 from containers.git.repository import Repository
 from containers.runner import Job
 from containers.worktrees.worktree import Worktree
-from tasks.model import StepResult
+from tasks.outcome import StepResult
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
 

@@ -8,7 +8,7 @@ from repositories import Clone, contents
 
 from containers.git.repository import Repository
 from pipeline.dagger_module.changeset import MergeConflictError, merge_outcomes, write_changeset
-from tasks.model import Outcome, Status
+from tasks.outcome import Outcome, Status
 
 
 def change(clone: Clone, base: str, task: str, files: dict[str, str]) -> Outcome:

@@ -18,7 +18,7 @@ from pipeline.forge.base import ForgeError, PullRequestDraft, UnreachableError
 from pipeline.forge.github_client import GitHub
 from pipeline.forge.github_errors import GitHubRepositoryRef, translate_errors
 from pipeline.forge.note import read_note, without_note
-from tasks.model import PullRequest
+from tasks.outcome import PullRequest
 
 NAME = "octo/demo"
 DRAFT = PullRequestDraft("1.1", "work", "main", "Add b", "What was asked")

@@ -21,7 +21,7 @@ from pipeline.events import (
 from pipeline.live.board import Board
 from pipeline.live.layout import frame
 from pipeline.live.tails import Output, last_line
-from tasks.model import Outcome, Status
+from tasks.outcome import Outcome, Status
 
 BEGAN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

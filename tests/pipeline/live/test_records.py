@@ -21,7 +21,7 @@ from pipeline.events import (
 )
 from pipeline.live.records import event_of
 from tasks.agent_report import Tokens
-from tasks.model import Conflict, Outcome, PullRequest, RunStatus, Status
+from tasks.outcome import Conflict, Outcome, PullRequest, RunStatus, Status
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
 OUTCOME = Outcome(

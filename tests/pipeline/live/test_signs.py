@@ -8,7 +8,7 @@ import pytest
 from pipeline.events import RunStarted, TaskFinished
 from pipeline.live.board import Board
 from pipeline.live.signs import BELL, NO_PROGRESS, Signs, shows_progress
-from tasks.model import Outcome, Status
+from tasks.outcome import Outcome, Status
 
 XTERM = {"TERM": "xterm-256color"}
 

@@ -5,7 +5,8 @@ from collections.abc import Collection, Mapping
 import pytest
 
 from pipeline.publish.parts import Part, in_order, parts_of
-from tasks.model import Batch, PullRequestScope, Task
+from tasks.model import Batch, Task
+from tasks.outcome import PullRequestScope
 
 
 def task(name: str, *needs: str, group: str = "", batch: int = 1) -> Task:

@@ -18,7 +18,7 @@ from pipeline.forge.note import without_note
 from pipeline.publish.branch_pusher import Branch
 from pipeline.publish.publication import Destination, Failure, Publication, PublishedDependency
 from pipeline.publish.publisher import publish, target_branch
-from tasks.model import PullRequest
+from tasks.outcome import PullRequest
 
 NAME = "octo/demo"
 RUN = "Patchyard-Run: r-1"

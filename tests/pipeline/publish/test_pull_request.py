@@ -21,19 +21,8 @@ from pipeline.publish.pull_request import (
 )
 from pipeline.store.records import StoredStep
 from tasks.agent_report import Tokens
-from tasks.model import (
-    Batch,
-    Check,
-    DeclaredFile,
-    FileAction,
-    Outcome,
-    Plan,
-    PullRequest,
-    Status,
-    Step,
-    StepKind,
-    Task,
-)
+from tasks.model import Batch, Check, DeclaredFile, FileAction, Plan, Step, StepKind, Task
+from tasks.outcome import Outcome, PullRequest, Status
 from tasks.plan.commands import run_step
 from tasks.usage import Usage
 

@@ -17,7 +17,7 @@ from pipeline.publish.task_publications import publications_of
 from pipeline.run.stored.status import plan_of
 from pipeline.store.run_options import PublishOptions
 from pipeline.store.store import Store
-from tasks.model import PullRequestScope, RunStatus
+from tasks.outcome import PullRequestScope, RunStatus
 from tasks.secrets import Secrets
 
 NAME = "octo/demo"

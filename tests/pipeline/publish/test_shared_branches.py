@@ -10,7 +10,7 @@ from containers.git.repository import Repository
 from pipeline.publish.parts import Part
 from pipeline.publish.shared_branches import Composed, Composer
 from pipeline.store.records import Run, SharedBranch, StoredTask
-from tasks.model import Outcome, RunStatus, Status
+from tasks.outcome import Outcome, RunStatus, Status
 
 
 class Work:

@@ -13,7 +13,7 @@ from pipeline.view.diff import MOST_LINES
 from pipeline.view.source import Source
 from pipeline.view.templating import duration, hash_of, static, tick, web
 from pipeline.view.timeline_builder import timeline
-from tasks.model import Patch, RunStatus
+from tasks.outcome import Patch, RunStatus
 from tasks.patch_data import InlineData
 
 VOID = {"meta", "link", "input", "img", "br", "path", "circle", "rect"}

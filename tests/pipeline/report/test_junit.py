@@ -13,7 +13,7 @@ from xmlschema import XMLSchema
 from pipeline.report.junit import junit
 from pipeline.view.source import Source
 from pipeline.view.timeline_builder import timeline
-from tasks.model import RunStatus, Status
+from tasks.outcome import RunStatus, Status
 
 SCHEMA = Path(__file__).parents[2] / "support" / "junit.xsd"
 

@@ -14,7 +14,7 @@ from pipeline.report.markdown import markdown
 from pipeline.report.model import ReportError, read_report
 from pipeline.report.parts import BasePart, ImagePart, PlanPart, Report, RequestPart, TaskPart
 from tasks.keys import AgentUse
-from tasks.model import Conflict
+from tasks.outcome import Conflict
 
 KEY = re.compile(r"[0-9a-f]{64}")
 SCRIPTS = {

@@ -15,7 +15,7 @@ from repositories import Clone, make_repository
 from pipeline.report.checks import BranchNames
 from pipeline.report.importer import ImportedRun
 from pipeline.report.model import ReportError
-from tasks.model import RunStatus
+from tasks.outcome import RunStatus
 from tasks.plan.parser import parse
 
 Change = Callable[[dict[str, Any]], object]

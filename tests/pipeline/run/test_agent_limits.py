@@ -15,7 +15,8 @@ from pipeline.events import local_time
 from pipeline.run.agent_limits import PAUSES, AgentLimits
 from pipeline.store.store import Store
 from tasks.agent_report import Limit, LimitKind
-from tasks.model import Step, StepKind, StepResult
+from tasks.model import Step, StepKind
+from tasks.outcome import StepResult
 
 AGENT = """\
 n=$(grep -c . "$SHARED/calls" 2> /dev/null)

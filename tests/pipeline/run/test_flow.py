@@ -10,7 +10,7 @@ from pipeline.events import Event, RunFinished, TaskFinished, TaskStarted
 from pipeline.run.call.prepare import Call, prepare
 from pipeline.run.execute import execute, recorder_for
 from pipeline.run.stored.open_store import open_store
-from tasks.model import RunStatus
+from tasks.outcome import RunStatus
 
 pytestmark = pytest.mark.anyio
 

@@ -14,7 +14,7 @@ from repositories import Clone, User
 from repositories import make_repository as make
 
 from pipeline.store.store import Store
-from tasks.model import RunStatus
+from tasks.outcome import RunStatus
 
 pytestmark = pytest.mark.postgres
 SHORT, LONG = 8, 600

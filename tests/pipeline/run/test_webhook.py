@@ -14,7 +14,7 @@ from pipeline.config.converters import check_url
 from pipeline.config.sources import ConfigError, load
 from pipeline.events import RunFinished
 from pipeline.run.webhook import Notification, NotifyError, notify
-from tasks.model import Outcome, PullRequest, RunStatus, Status
+from tasks.outcome import Outcome, PullRequest, RunStatus, Status
 
 SECRET = "T00000000/B00000000/XXXXXXXXXXXXXXXXXXXXXXXX"
 

@@ -19,7 +19,7 @@ from relay import Relay
 
 from pipeline.store.records import Run
 from pipeline.store.store import Store, StoreError
-from tasks.model import RunStatus
+from tasks.outcome import RunStatus
 
 pytestmark = pytest.mark.postgres
 SOCKET = ".s.PGSQL.5432"

@@ -14,7 +14,8 @@ from pipeline.store.engine import url_of
 from pipeline.store.records import Run, StoredAttempt
 from pipeline.store.run_options import PublishOptions, StoredCall
 from pipeline.store.store import LeaseLostError, Store
-from tasks.model import Conflict, Outcome, PullRequest, RunStatus, Status, Step, StepKind, StepResult
+from tasks.model import Step, StepKind
+from tasks.outcome import Conflict, Outcome, PullRequest, RunStatus, Status, StepResult
 
 CLAIM = Path(__file__).parents[2] / "support" / "claim.py"
 NAME = "20260102-030405-abcd"

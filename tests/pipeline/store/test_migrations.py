@@ -23,7 +23,8 @@ from pipeline.store.schema import REVISION, update_schema
 from pipeline.store.store import Store, StoreError
 from pipeline.store.tables import Tables
 from tasks.keys import AgentUse, InputHashes
-from tasks.model import Conflict, Mode, Outcome, Patch, PullRequest, RunStatus, Status
+from tasks.model import Mode
+from tasks.outcome import Conflict, Outcome, Patch, PullRequest, RunStatus, Status
 from tasks.patch_data import InlineData
 
 BEFORE = Path(__file__).with_name("before_revisions.sql")

@@ -9,7 +9,7 @@ from project import Project
 from repositories import Clone
 
 from pipeline.store.store import Store
-from tasks.model import RunStatus, Status
+from tasks.outcome import RunStatus, Status
 
 DATABASE = Path(__file__).with_name("release_0_1_0.sql")
 """The database of the run, as release 0.1.0 left it when its process was killed in task 1.2."""

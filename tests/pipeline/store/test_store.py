@@ -16,9 +16,9 @@ from pipeline.store.run_options import PublishOptions, StoredCall
 from pipeline.store.store import Store, StoreError, UnknownRunError
 from tasks.agent_report import MOST_TOKENS, Tokens
 from tasks.keys import AgentUse, InputHashes
-from tasks.model import (
+from tasks.model import Mode, Step, StepKind
+from tasks.outcome import (
     Conflict,
-    Mode,
     Outcome,
     Patch,
     PullRequest,
@@ -26,8 +26,6 @@ from tasks.model import (
     Request,
     RunStatus,
     Status,
-    Step,
-    StepKind,
     StepResult,
 )
 from tasks.patch_data import InlineData

@@ -8,7 +8,7 @@ from rich.console import Console
 from pipeline.console import outcome_table
 from pipeline.verdict.model import Verdict
 from tasks.agent_report import Tokens
-from tasks.model import Conflict, Outcome, PullRequest, RunStatus, Status
+from tasks.outcome import Conflict, Outcome, PullRequest, RunStatus, Status
 
 DONE = Outcome(
     "1.1",

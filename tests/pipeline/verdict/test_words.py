@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.verdict.model import Kind, Verdict
 from pipeline.verdict.words import advice, as_fields, failing_before, figure, headline, progress, text_lines
-from tasks.model import FAILS_BEFORE, Conflict, Outcome, PullRequest, RunStatus, Status
+from tasks.outcome import FAILS_BEFORE, Conflict, Outcome, PullRequest, RunStatus, Status
 from tasks.usage import Usage, budget_spent
 
 

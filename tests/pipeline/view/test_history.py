@@ -6,7 +6,8 @@ from pipeline.store.records import StoredAttempt, StoredRound, StoredStep
 from pipeline.view.history import history
 from tasks.agent_report import Tokens
 from tasks.conflicts import Cause
-from tasks.model import Failure, Status, StepKind
+from tasks.model import StepKind
+from tasks.outcome import Failure, Status
 
 MOMENT = datetime(2030, 1, 1, tzinfo=UTC)
 

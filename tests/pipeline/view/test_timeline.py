@@ -18,7 +18,7 @@ from pipeline.view.source import RunningStep, Source, source_of
 from pipeline.view.templating import bar_label
 from pipeline.view.timeline import Clock, ticks
 from pipeline.view.timeline_builder import natural_key, timeline
-from tasks.model import Conflict, PullRequest, RunStatus, Status
+from tasks.outcome import Conflict, PullRequest, RunStatus, Status
 
 DAY = 86400.0
 

@@ -15,7 +15,8 @@ from pipeline.web import snapshot as module
 from pipeline.web.api.serializers import execution_status
 from pipeline.web.snapshot import RunActivity, RunReader, Snapshot, local_log
 from pipeline.web.workers import Work, WorkerEnd, Workers
-from tasks.model import Plan, RunStatus
+from tasks.model import Plan
+from tasks.outcome import RunStatus
 
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ENVIRON = {"PATCHYARD_HOST": "here"}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from containers.git.commits import GITLINK, Change
+from containers.git.changes import GITLINK, Change
 from containers.git.repository import Repository
 from containers.git.user_checkout import CheckoutError, UserCheckout
 from pipeline.cli.chosen import choose
@@ -21,7 +21,7 @@ from pipeline.run.results.conflict_sides import what_helps
 from pipeline.store.records import Run, StoredTask
 from pipeline.store.store import Store, UnknownRunError
 from pipeline.verdict.reason import listed
-from tasks.model import Conflict, Patch
+from tasks.outcome import Conflict, Patch
 from tasks.text import plural, printable
 
 CONFLICT = 1

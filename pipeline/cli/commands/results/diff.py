@@ -24,7 +24,7 @@ from pipeline.cli.process import environment, repository_and_store
 from pipeline.run.results.conflict_sides import pairs_of, what_helps
 from pipeline.store.records import Run, StoredAttempt
 from pipeline.store.store import Store, UnknownRunError
-from tasks.model import Conflict, Patch
+from tasks.outcome import Conflict, Patch
 from tasks.text import printable
 
 

@@ -7,7 +7,7 @@ from pipeline.run.results.conflict_sides import Pair, Side
 from pipeline.store.records import StoredAttempt, StoredTask
 from pipeline.verdict.words import label, lines_words
 from pipeline.view.diff import FileDiff, parse_diff
-from tasks.model import Patch
+from tasks.outcome import Patch
 from tasks.patch_data import PatchData
 from tasks.text import plural, printable
 

@@ -4,7 +4,7 @@ from repositories import Clone
 
 from containers.git.repository import Repository
 from pipeline.run.results.applying import combine
-from tasks.model import Patch
+from tasks.outcome import Patch
 from tasks.patch_data import InlineData
 
 

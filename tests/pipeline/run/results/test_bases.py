@@ -8,7 +8,8 @@ from repositories import Clone, CountedGit, User
 
 from containers.git.repository import Repository
 from pipeline.run.results.bases import Bases, _cannot_conflict
-from tasks.model import Batch, Outcome, Patch, Plan, Status, Task
+from tasks.model import Batch, Plan, Task
+from tasks.outcome import Outcome, Patch, Status
 from tasks.patch_data import InlineData
 
 ADDED = b"diff --git a/f b/f\nnew file mode 100644\n"

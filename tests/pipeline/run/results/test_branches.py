@@ -10,7 +10,7 @@ from containers.git.repository import BranchMovedError, GitError, Repository
 from pipeline.run.results.branches import Branches, branches_in_the_way
 from pipeline.store.records import Run
 from pipeline.store.store import Store
-from tasks.model import Outcome, RunStatus, Status
+from tasks.outcome import Outcome, RunStatus, Status
 
 NAME = "patchyard/demo/1.1"
 

@@ -5,7 +5,7 @@ from repositories import Clone
 
 from containers.git.repository import Repository
 from pipeline.run.results.conflict_sides import FileConflict, Pair, pairs_of, places, what_helps
-from tasks.model import Conflict, Outcome, Status
+from tasks.outcome import Conflict, Outcome, Status
 
 LINES = [f"line {number}" for number in range(1, 21)]
 

@@ -7,7 +7,7 @@ from project import Project
 from pipeline.run.stored.status import current_status, is_unpublished
 from pipeline.store.records import SharedBranch
 from pipeline.store.store import Store
-from tasks.model import PullRequest, RunStatus
+from tasks.outcome import PullRequest, RunStatus
 
 
 def test_run_that_ended_since_it_was_read_is_not_interrupted(project: Project) -> None:

@@ -10,7 +10,8 @@ from containers.git.repository import Repository
 from pipeline.store.records import Run, StoredAttempt, StoredTask
 from pipeline.web.api.serializers import batch_states, execution_state, execution_status
 from pipeline.web.snapshot import RunActivity, Snapshot
-from tasks.model import Batch, Outcome, Plan, PullRequest, Request, RunStatus, Status, Task
+from tasks.model import Batch, Plan, Task
+from tasks.outcome import Outcome, PullRequest, Request, RunStatus, Status
 
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 LATER = datetime(2026, 1, 2, 3, 5, 5, tzinfo=UTC)

@@ -15,7 +15,7 @@ from served import Sent, Serving, gate, sent_events
 
 from pipeline.store.store import Store
 from pipeline.web.page.responses import encode_event
-from tasks.model import PullRequestScope
+from tasks.outcome import PullRequestScope
 
 NASTY = "<script>alert(1)</script> & \"quotes\" 'too' {{ 7 * 7 }}"
 ESCAPED = "&lt;script&gt;alert(1)&lt;/script&gt; &amp; &#34;quotes&#34; &#39;too&#39; {{ 7 * 7 }}"

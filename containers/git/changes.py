@@ -1,0 +1,97 @@
+"""What differs between two trees: paths, and the patch."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from sys import intern
+
+from containers.git.command import Git, GitError
+from containers.patch_files import spool
+from tasks.patch_data import BLOCK, PatchData
+
+GITLINK = "160000"
+"""The mode of a submodule (https://git-scm.com/docs/git-fast-import#_filemodify)."""
+
+
+ABSENT = "000000"
+"""The mode of a path that does not exist on one side of a difference."""
+
+
+_RAW = ("diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-relative", "--ignore-submodules=none")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A path that differs between two trees: its modes (`ABSENT` if it does not exist) and object ids."""
+
+    old_mode: str
+    new_mode: str
+    old: str
+    new: str
+    path: str
+
+    @property
+    def had_file(self) -> bool:
+        """Whether the path was a file or a symbolic link before."""
+        return self.old_mode not in {ABSENT, GITLINK}
+
+    @property
+    def has_file(self) -> bool:
+        """Whether the path is a file or a symbolic link afterwards."""
+        return self.new_mode not in {ABSENT, GITLINK}
+
+
+def read_changes(git: Git, old: str, new: str) -> tuple[Change, ...]:
+    """Return the paths that differ between two trees or commits; a renamed file is removed and added. Blocking.
+
+    Raises:
+        GitError: One of the trees is not in the repository.
+    """
+    return parse_changes(iter([git.run(*_RAW, old, new).stdout]))[0]
+
+
+def read_diff(git: Git, old: str, new: str, scratch: Path) -> tuple[tuple[Change, ...], PatchData]:
+    """Return the paths that differ between two trees or commits, and the patch. Blocking.
+
+    The patch is one that `git apply` takes, with binary files in it (https://git-scm.com/docs/diff-format).
+
+    Args:
+        git: A git with the objects of the trees.
+        old: Id of the first tree or commit.
+        new: Id of the second one.
+        scratch: A directory for a large patch.
+
+    Raises:
+        GitError: One of the trees is not in the repository, or the patch cannot be written.
+    """
+    patch = ("-p", "--binary", "--full-index", "--no-ext-diff", "--no-textconv", "--no-color")
+    with git.reading(*_RAW, *patch, "--src-prefix=a/", "--dst-prefix=b/", old, new) as output:
+        changes, rest = parse_changes(iter(partial(output.read, BLOCK), b""))
+        try:
+            return changes, spool(rest, scratch)
+        except OSError as error:
+            raise GitError(f"cannot write a patch to {scratch}: {error.strerror}") from None
+
+
+def parse_changes(blocks: Iterator[bytes]) -> tuple[tuple[Change, ...], Iterator[bytes]]:
+    """Parse git's raw format (with `-z`) and return the changes, and the patch that follows them."""
+    changes, data, position = list[Change](), next(blocks, b""), 0
+    while data:
+        end = data.find(b"\0", position)
+        last = data.find(b"\0", end + 1) if end >= 0 else -1
+        if data[position : position + 1] == b":" and last >= 0:
+            old_mode, new_mode, old, new, _ = data[position + 1 : end].decode("ascii").split(" ")
+            # Shared, since there may be hundreds of thousands: new files have no old version.
+            same = (intern(old_mode), intern(new_mode), intern(old))
+            changes.append(Change(*same, new, os.fsdecode(data[end + 1 : last])))
+            position = last + 1
+        elif position < len(data) and data[position : position + 1] != b":":
+            break
+        elif more := next(blocks, b""):
+            data, position = data[position:] + more, 0
+        else:
+            break
+    return tuple(changes), chain([data[position + 1 :]], blocks)
