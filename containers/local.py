@@ -80,6 +80,11 @@ class LocalRunner:
         self._environ = dict(environ)
         self._sandbox = sandbox
 
+    @property
+    def is_sandboxed(self) -> bool:
+        """Whether tasks run in the sandbox."""
+        return self._sandbox is not None
+
     async def version(self, agent: Agent, _image: str | None) -> str | None:
         """Return the version that an agent on this machine prints; `None` if it does not run."""
         environment = {**user_environment(self._environ), **agent.environment}

@@ -100,6 +100,7 @@ def line(event: Event) -> str | None:  # noqa: C901, PLR0911, PLR0912 - one retu
     match event:
         case RunStarted():
             size = f"{plural(event.tasks, 'task')}, pool of {event.pool_size}, base {event.base[:12]}"
+            size += ", in the sandbox" if event.sandbox else ""
             return f"run {event.run}: {event.title or event.plan}: {size}"
         case BatchStarted():
             return f"batch {event.batch}: {event.title} ({event.mode}, {plural(event.tasks, 'task')})"

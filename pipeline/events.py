@@ -42,7 +42,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted(Event):
-    """A run has started. `base` is a commit id, `dialect` the format of the plan; it may have no `batches`."""
+    """A run has started. `base` is a commit id, `dialect` the format of the plan; it may have no `batches`.
+
+    `sandbox` says whether the tasks of this machine run in the sandbox.
+    """
 
     run: str
     plan: str
@@ -53,6 +56,7 @@ class RunStarted(Event):
     worktrees: str
     dialect: str = NATIVE
     batches: int = 1
+    sandbox: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

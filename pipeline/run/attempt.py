@@ -8,8 +8,8 @@ from time import perf_counter
 from anyio import CancelScope, get_cancelled_exc_class, to_thread
 
 from containers.git.repository import GitError, SecretFoundError
+from containers.git.working_tree.left_work import work_left
 from containers.git.working_tree.staging import TooDeepError
-from containers.git.working_tree.task_files import has_stash
 from containers.runner import Job
 from containers.worktrees.worktree import PoolError, Worktree
 from pipeline.events import Notice, TaskFinished, TaskStarted, now
@@ -258,8 +258,9 @@ class Attempt:
         """Hash the inputs, take the patch, and warn of what is not part of it. Blocking."""
         self._inputs = self._context.inputs(self._spec, self._start, version, self._rounds.asked)
         patch = self._steps.patch()
-        if has_stash(self._worktree.path):
-            self._warnings.append(f"task {self._spec.id} left a stash, which is not part of its patch")
+        for left in work_left(self._worktree.path):
+            verb = "is" if left.startswith("a ") else "are"
+            self._warnings.append(f"task {self._spec.id} left {left}, which {verb} not part of its patch")
         return patch
 
     async def _leave_outcome(self, outcome: Outcome, earlier: Outcome) -> Outcome:

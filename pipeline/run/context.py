@@ -119,7 +119,7 @@ class RunContext:
     runners can show one. `versions` caches those of agents, by name and image. `notices` are for the user, at
     the start of the run. `stacks` are of the tasks that were run again, or are about to be; `earlier` are the
     outcomes of those that run again now, which they keep until they have another; `repeats` is how often this
-    process has run tasks again that it had run.
+    process has run tasks again that it had run. `in_sandbox` says whether the tasks of this machine run in it.
     """
 
     plan: Plan
@@ -143,6 +143,7 @@ class RunContext:
     notices: tuple[str, ...] = ()
     budget: Budget = field(default_factory=Budget)
     step_time: StepTime = field(default_factory=StepTime)
+    in_sandbox: bool = False
     stacks: dict[str, Stack] = field(default_factory=dict)
     earlier: dict[str, Outcome] = field(default_factory=dict)
     repeats: dict[str, int] = field(default_factory=dict)

@@ -153,6 +153,7 @@ def _context(  # noqa: PLR0913 - the parts of a run, all of them named
     paused = recorder.run.status is RunStatus.PAUSED
     limits = _limits(settings.wait_for_limits, batches, before)
     return RunContext(
+        in_sandbox=any(isinstance(one, LocalRunner) and one.is_sandboxed for one in runners.values()),
         plan=prepared.plan,
         batches=batches,
         settings=settings,

@@ -81,6 +81,7 @@ class _Flow:
                 worktrees=str(context.pool.directory),
                 dialect=context.plan.dialect,
                 batches=len(context.batches) if context.plan.has_batches else 0,
+                sandbox=context.in_sandbox,
             ),
         )
         for message in context.notices:

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from containers.filesystem import read_regular, remove
+from containers.filesystem import remove
 from containers.git.command import GitError
 from containers.git.commit_cache import Layout
 
@@ -91,20 +91,6 @@ def make_owned(directory: Path | str) -> None:
     mode = os.stat(directory).st_mode  # noqa: PTH116 - text in a scan of many
     if mode & stat.S_IRWXU != stat.S_IRWXU:
         Path(directory).chmod(stat.S_IMODE(mode) | stat.S_IRWXU)
-
-
-def has_stash(root: Path) -> bool:
-    """Whether a task left a stash in the repository of its worktree. No git reads it. Blocking."""
-    repository = root / GIT
-    with suppress(OSError):
-        if not stat.S_ISDIR(os.lstat(repository).st_mode) or not stat.S_ISDIR(
-            os.lstat(repository / "refs").st_mode
-        ):
-            return False
-    if read_regular(repository / "refs" / "stash", limit=1 << 10):
-        return True
-    packed = read_regular(repository / "packed-refs", limit=1 << 24) or b""
-    return any(line.endswith(b" refs/stash") for line in packed.splitlines())
 
 
 def remove_special(found: FoundFiles) -> None:

@@ -315,6 +315,19 @@ def test_a_stash_that_is_left_is_named(project: Project) -> None:
     ]
 
 
+def test_commits_that_are_left_on_another_branch_are_named(project: Project) -> None:
+    commit = "date +%N > f$$; git add .; git commit -qm work"
+    scripts = {
+        "1.1": f"git switch -qc lost; {commit}; git checkout -q -; touch a",
+        "1.2": f"git switch -qc kept; {commit}",
+        "1.3": f"git switch -qc merged; {commit}; git checkout -q HEAD~; git merge -q --no-ff -m m merged",
+        "1.4": "git switch -qc empty; git checkout -q -; git branch another",
+    }
+    done = project.run(project.tasks(scripts)).expect(0)
+    said = [one["message"] for one in done.events("notice") if one["level"] == "warning"]
+    assert said == ["task 1.1 left commits on lost, which are not part of its patch"]
+
+
 def test_a_task_of_a_user_without_a_name_commits(project: Project) -> None:
     script = "echo x > x; git add x; git commit -qm inside; git log -1 --format=by:%ae"
     done = project.run(project.tasks({"1": script}), environ={"GIT_CONFIG_GLOBAL": os.devnull}).expect()

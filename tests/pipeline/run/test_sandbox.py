@@ -38,6 +38,7 @@ def _home(project: Project, files: Mapping[str, str]) -> Path:
 def _log(project: Project, script: str, *arguments: str, code: int = 0, **environ: str) -> str:
     done = project.run(project.tasks({"1": script}), "--no-cache", *arguments, environ={**ON, **environ})
     log = project.log(done.expect(code).run, "1")
+    assert done.events("run_started")[0]["sandbox"] is True
     return "\n".join(line for line in log.splitlines() if not line.startswith("$"))  # without the script
 
 

@@ -95,8 +95,16 @@ def apply(  # noqa: PLR0913 - one per option
             result = _merge(work, changed, found, dry_run=dry_run)
         else:
             result = _switch(work, found, dry_run=dry_run)
+        if not tasks and (missing := _without_patch(store, run)):
+            result.notes.append(f"without {listed(missing)}, which did not succeed")
     _print(work, result, dry_run=dry_run, as_json=as_json)
     exit_with(CONFLICT if result.conflict else 0)
+
+
+def _without_patch(store: Store, run: Run) -> list[str]:
+    """Return the tasks whose changes are not applied since they did not succeed, each with its status."""
+    outcomes = (item.outcome for item in store.tasks(run.id))
+    return [f"task {one.task} ({str(one.status).replace('_', ' ')})" for one in outcomes if not one.succeeded]
 
 
 def _patches(

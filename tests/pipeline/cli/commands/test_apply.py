@@ -217,3 +217,9 @@ def test_a_bare_repository_has_no_checkout(project: Project, tmp_path: Path) -> 
     project.clone.user.git("config", "core.bare", "true", cwd=bare)
 
     assert "has no checkout" in project.call("apply", run, "--repo", bare, cwd=tmp_path).expect(2).err
+
+
+def test_tasks_that_did_not_succeed_are_named(project: Project) -> None:
+    project.run(project.tasks({"1.1": "touch a", "1.2": "touch b; exit 3", "2.1": "touch c"})).expect(1)
+    found = project.call("apply").expect(0).out
+    assert "without task 1.2 (failed), task 2.1 (skipped), which did not succeed" in found
