@@ -23,6 +23,7 @@ from anyio.lowlevel import checkpoint_if_cancelled
 from containers.agents.agent import first_line
 from containers.agents.builtin import Agent
 from containers.concurrency import run_to_end
+from containers.limits import UNLIMITED, Limits
 from containers.local_environment import ceilings, task_environment, user_environment
 from containers.process_marks import ProcessMark
 from containers.processes import (
@@ -76,9 +77,12 @@ class LocalRunner:
     closed its output and whose task ended by itself. Those of another user (below `sudo`) are not signalled.
     """
 
-    def __init__(self, environ: Mapping[str, str], sandbox: Sandbox | None = None) -> None:
+    def __init__(
+        self, environ: Mapping[str, str], sandbox: Sandbox | None = None, limits: Limits = UNLIMITED
+    ) -> None:
         self._environ = dict(environ)
         self._sandbox = sandbox
+        self._limits = limits
 
     @property
     def is_sandboxed(self) -> bool:
@@ -98,7 +102,7 @@ class LocalRunner:
         """Run the job's steps in order; see `Runner.run`."""
         own = slot_variables(job, worktree) | {"PATCHYARD_WORKTREE": str(worktree.path)}
         environment = task_environment(self._environ, job) | own | ceilings(self._environ, worktree.path)
-        processes = _Processes(job, worktree, environment, self._sandbox)
+        processes = _Processes(job, worktree, environment, self._sandbox, self._limits)
         results: list[StepResult] = []
         try:
             await run_to_end(processes.open)
@@ -150,7 +154,12 @@ class _Processes:
     """Processes of one task. All methods but `stop` block, and are called by one thread at a time."""
 
     def __init__(
-        self, job: Job, worktree: Worktree, environment: Mapping[str, str], sandbox: Sandbox | None
+        self,
+        job: Job,
+        worktree: Worktree,
+        environment: Mapping[str, str],
+        sandbox: Sandbox | None,
+        limits: Limits,
     ) -> None:
         self.deadline = Deadline(job.timeout)
         self.round = job.first_round
@@ -158,6 +167,7 @@ class _Processes:
         self._directory = worktree.path
         self._worktree = worktree
         self._sandbox = sandbox
+        self._limits = limits
         self._room: Room | None = None
         self._mark = ProcessMark({JOB_VARIABLE: os.urandom(16).hex()})
         self._environment = environment
@@ -222,8 +232,9 @@ class _Processes:
                 return replace(result, error=f"its prompt could not be written: {error.strerror}")
             environment, room = {**self._environment, ROUND_VARIABLE: str(self.round)}, self._room
             try:
-                if room:
+                if room or self._limits:
                     require_program(argv, self._directory, environment.get("PATH", os.defpath))
+                argv = self._limits.command(argv, self._worktree.slot)
                 group = Group(
                     room.command(argv) if room else argv,
                     directory=self._directory,

@@ -175,6 +175,14 @@ def parse_bytes(value: object) -> int:
     return parse_size(str(value))
 
 
+def parse_count(value: object) -> int:
+    """Return a whole number of at least 1."""
+    text = str(value).strip()
+    if isinstance(value, bool) or not text.isdecimal() or int(text) < 1:
+        raise ValueError("expected a whole number of at least 1")
+    return int(text)
+
+
 def parse_path(value: object) -> Path:
     """Return a path as it is written."""
     if isinstance(value, Path):

@@ -194,6 +194,35 @@ class RunSettings:
         trust=NeedsTrust.ALWAYS,
         option=Option("PATH"),
     )
+    cpus: int | None = setting(
+        None,
+        to.parse_count,
+        "Processors that the processes of a task of this machine may use.",
+        trust=NeedsTrust.WEAKER,
+        section="limits",
+    )
+    memory: int | None = setting(
+        None,
+        to.parse_bytes,
+        "How much one process of it may allocate.",
+        trust=NeedsTrust.WEAKER,
+        section="limits",
+    )
+    processes: int | None = setting(
+        None,
+        to.parse_count,
+        "How many processes your user may have while it runs.",
+        note="root has no such limit",
+        trust=NeedsTrust.WEAKER,
+        section="limits",
+    )
+    files: int | None = setting(
+        None,
+        to.parse_bytes,
+        "How large one file may be that it writes.",
+        trust=NeedsTrust.WEAKER,
+        section="limits",
+    )
     grace: float = setting(
         5.0, to.parse_seconds, "Time between TERM and KILL when a task is ended.", default_text="5s"
     )

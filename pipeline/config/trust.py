@@ -104,6 +104,8 @@ def own_value(sources: Sources, name: str) -> object:
 
 def _is_weaker(value: object, own: object) -> bool:
     """Whether a value gives tasks more than another."""
+    if isinstance(value, int) and (isinstance(own, int) or own is None):
+        return own is not None and value > own
     if isinstance(value, SandboxMode) and isinstance(own, SandboxMode):
         return value.strength < own.strength
     return isinstance(value, Network) and isinstance(own, Network) and value.gives_more_than(own)

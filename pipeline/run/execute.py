@@ -23,6 +23,7 @@ from containers.dagger_engine.address import EngineAddress
 from containers.dagger_engine.config import ContainerConfig
 from containers.dagger_engine.engines import Engines
 from containers.dagger_engine.images import Resolver, digest_of
+from containers.limits import Limits
 from containers.local import LocalRunner
 from containers.runner import Haste, Runner
 from containers.sandbox.room import SandboxError
@@ -252,11 +253,16 @@ class HostRunners:
             EngineError: The plan needs containers, and no engine is available.
         """
         settings = prepared.settings
-        local = LocalRunner(prepared.call.environ, await _sandbox(prepared, listener))
+        limits = Limits(settings.cpus, settings.memory, settings.processes, settings.files)
+        limits.require(prepared.call.environ.get("PATH", ""))
+        local = LocalRunner(prepared.call.environ, await _sandbox(prepared, listener), limits)
         runners: dict[Mode, Runner] = {Mode.LOCAL: local, Mode.PARALLEL: local}
         if all(batch.mode is not Mode.DAGGER for batch in prepared.batches if batch.tasks):
             yield runners
             return
+        if limits:
+            message = "limits do not apply to containers: limit the engine that they run on"
+            listener.notify(Notice(message=message, level="warning"))
         engines = Engines(
             [EngineAddress.parse(url) for url in settings.engines],
             container_config(prepared),

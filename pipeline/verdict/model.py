@@ -169,7 +169,7 @@ class Verdict:
     def _why(self, outcome: Outcome, conflict: Conflict | None) -> str:
         if conflict and self.kinds[outcome.task] is Kind.CONFLICT:
             return conflict_words(conflict)
-        if outcome.status in {Status.TIMED_OUT, Status.CANCELLED}:  # its last line is no reason
+        if outcome.status in {Status.TIMED_OUT, Status.CANCELLED}:  # its last line does not say why
             return cut((outcome.error or "").partition("\n")[0], WIDTH) or str(outcome.status).replace("_", " ")
         return failing_line(outcome.error) or str(outcome.status).replace("_", " ")
 

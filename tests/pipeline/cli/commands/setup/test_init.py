@@ -14,7 +14,11 @@ from pipeline.config.starter import EXAMPLES, settings_text
 def test_first_plan_runs_as_it_is(project: Project) -> None:
     done = project.call("init").expect(0)
     assert f"wrote {project.root}/patchyard.toml\nwrote {project.root}/plan.md\n" in done.out
-    assert tomllib.loads((project.root / "patchyard.toml").read_text()) == {"worktree": {}, "container": {}}
+    assert tomllib.loads((project.root / "patchyard.toml").read_text()) == {
+        "limits": {},
+        "worktree": {},
+        "container": {},
+    }
     checked = project.call("check", "plan.md").expect(0)
     assert "warning" not in checked.err
     assert "plan.md: 3 tasks in 2 batches: the plan can be run" in checked.out
