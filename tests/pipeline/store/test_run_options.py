@@ -19,7 +19,7 @@ SETTINGS = {
 }
 CALL = {
     "flags": {"pool_size": 2, "labels": ["a"], "branch": "{plan}/{task}"},
-    "selection": {"start_batch": 1, "end_batch": 2, "tasks": ["1.1"]},
+    "selection": {"start_batch": 1, "end_batch": 2, "tasks": ["1.1"], "with_needed": False},
     "notify": True,
     "masked": True,
     "who": {"name": "A", "email": "a@example.com", "offset": "+0200"},

@@ -12,7 +12,7 @@ from pipeline.store.engine import url_of
 
 STORES = {
     *("run", "runs", "status", "logs", "diff", "patches", "publish", "report"),
-    *("resume", "retry", "cancel", "clean", "serve", "tick"),
+    *("resume", "retry", "cancel", "clean", "serve", "tick", "attach", "apply", "discard"),
 }
 """The commands that open the store."""
 PASSWORD = "hunter2-correct-horse"
