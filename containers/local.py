@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
-from io import FileIO
 from pathlib import Path
 from signal import SIGKILL, SIGTERM, Signals
 from subprocess import DEVNULL
@@ -31,6 +30,7 @@ from containers.processes import (
     describe_start_failure,
     find_escaped_processes,
     may_have_escaped,
+    open_pipe,
     require_program,
     signal_escaped_process,
 )
@@ -187,8 +187,8 @@ class _Processes:
             log = TaskLog(self._job.log, self._job.secrets, self._job.log_limit, self._job.format)
             self._log = resources.enter_context(log)
             try:
-                self._output, self._input = _pipe(resources)
-                self._wake, self._stop = _pipe(resources)
+                self._output, self._input = resources.enter_context(open_pipe())
+                self._wake, self._stop = resources.enter_context(open_pipe())
                 os.set_blocking(self._stop.fileno(), False)
             except OSError as error:
                 raise RunnerError(f"no pipe can be made for a task's output: {error.strerror}") from error
@@ -387,9 +387,3 @@ class _Processes:
         with os.fdopen(descriptor, "wb") as file:
             file.write((step.stdin or "").encode(errors="surrogateescape"))
         return with_prompt_file(step.argv, str(path))
-
-
-def _pipe(resources: ExitStack) -> tuple[FileIO, FileIO]:
-    """Return the reading and the writing end of a pipe."""
-    reading, writing = os.pipe()
-    return resources.enter_context(FileIO(reading, "rb")), resources.enter_context(FileIO(writing, "wb"))

@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 from time import monotonic
 from typing import IO, TYPE_CHECKING
@@ -119,6 +120,14 @@ class Group:
         if self.descriptor is not None:
             os.close(self.descriptor)
             self.descriptor = None
+
+
+@contextmanager
+def open_pipe() -> Iterator[tuple[FileIO, FileIO]]:
+    """Give both ends of a pipe; the reading one first."""
+    reading, writing = os.pipe()
+    with FileIO(reading, "rb") as reader, FileIO(writing, "wb") as writer:
+        yield reader, writer
 
 
 def require_program(argv: Sequence[str], directory: Path, path: str) -> None:

@@ -20,6 +20,11 @@ class Status(StrEnum):
     SKIPPED = "skipped"
     CANCELLED = "cancelled"
 
+    @property
+    def words(self) -> str:
+        """The status for people, such as `timed out`."""
+        return self.replace("_", " ")
+
 
 class RunStatus(StrEnum):
     """State of a run: `pending` before a process claims it, `interrupted` when its process died or was stopped.

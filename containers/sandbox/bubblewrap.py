@@ -11,6 +11,7 @@ from pathlib import Path
 from containers.process_marks import ProcessMark
 from containers.sandbox.policy import Policy
 from containers.sandbox.room import Room, SandboxError
+from tasks.text import first_line
 
 INSTALL = "install bubblewrap (Debian, Ubuntu, Fedora: the package `bubblewrap`)"
 _APPARMOR = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
@@ -54,18 +55,14 @@ def find_sandbox(environ: Mapping[str, str], system: str = os.uname().sysname) -
             command = room.command(["true"])
             inherited = room.descriptors
             done = subprocess.run(command, pass_fds=inherited, capture_output=True, timeout=_TRIAL, check=False)
-        reason = "" if done.returncode == 0 else done.stderr.decode(errors="replace").strip()
         if done.returncode == 0:
             return Availability(program)
+        reason = done.stderr.decode(errors="replace").strip()
     except SandboxError as error:
         reason = str(error)
     except (OSError, subprocess.TimeoutExpired) as error:
         reason = f"bubblewrap cannot be tried: {error}"
-    return Availability(None, _first_line(reason), _remedy())
-
-
-def _first_line(text: str) -> str:
-    return text.splitlines()[0] if text else "bubblewrap does not work here"
+    return Availability(None, first_line(reason) or "bubblewrap does not work here", _remedy())
 
 
 def _remedy() -> str:

@@ -42,7 +42,6 @@ class Places:
         home: The user's home directory; `None` without one.
         readable: More that the task may read, such as the directory of its prompt.
         write: Directories and files that it changes for good.
-        hidden: More that is not the task's, such as the database.
         agent: The name of its agent, if it has one.
     """
 
@@ -54,7 +53,6 @@ class Places:
     home: Path | None
     readable: Sequence[Path] = ()
     write: Sequence[str] = ()
-    hidden: Sequence[Path] = ()
     agent: str | None = None
 
     @property
@@ -136,7 +134,7 @@ def _own(room: Path, name: str) -> Path:
 
 def _others(places: Places) -> Iterator[Path]:
     """Yield the directories that are not the task's, those around others first."""
-    found = {places.checkout, places.common, places.worktrees, *places.hidden}
+    found = {places.checkout, places.common, places.worktrees}
     yield from sorted((path for path in found if is_directory(path)), key=lambda path: len(path.parts))
 
 

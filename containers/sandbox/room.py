@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from containers.process_marks import ProcessMark
+from containers.processes import open_pipe
 from containers.sandbox.mounts import Places, return_logins, task_mounts
 from containers.sandbox.network import Network, Reach
 from containers.sandbox.policy import SOCKET_VARIABLES, Policy
@@ -171,7 +172,7 @@ def _held_namespaces(program: str, mark: ProcessMark, *options: str) -> Iterator
     Raises:
         SandboxError: They cannot be made.
     """
-    with _pipe() as (held, lifeline), _pipe() as (reports, reporting):
+    with open_pipe() as (held, lifeline), open_pipe() as (reports, reporting):
         with mark.inherited():  # not by chance that of another task
             process = _start_holder(program, options, held.fileno(), reporting.fileno())
         reporting.close()
@@ -232,14 +233,6 @@ def _first_process(process: "subprocess.Popen[bytes]", reports: FileIO) -> int |
     if process.stdout is None or not process.stdout.readline():
         return None
     return int(json.loads(text)["child-pid"])
-
-
-@contextmanager
-def _pipe() -> Iterator[tuple[FileIO, FileIO]]:
-    """Give both ends of a pipe; the reading one first."""
-    reading, writing = os.pipe()
-    with FileIO(reading, "rb") as reader, FileIO(writing, "wb") as writer:
-        yield reader, writer
 
 
 def _inside(users: int, network: int) -> tuple[str, ...]:

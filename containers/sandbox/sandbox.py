@@ -24,7 +24,6 @@ class Sandbox:
         checkout: The user's checkout.
         common: The common git directory of the user's repository.
         home: The user's home directory; `None` without one.
-        hidden: More that is not a task's, such as the directory of the database.
     """
 
     program: str
@@ -32,7 +31,6 @@ class Sandbox:
     checkout: Path
     common: Path
     home: Path | None
-    hidden: tuple[Path, ...] = ()
 
     @contextmanager
     def room(self, job: Job, worktree: Worktree, mark: ProcessMark) -> Iterator[Room]:
@@ -56,7 +54,6 @@ class Sandbox:
                 home=self.home,
                 readable=(job.scratch,),
                 write=self.policy.write,
-                hidden=self.hidden,
                 agent=job.agent,
             )
             yield stack.enter_context(open_room(self.program, self.policy, places, mark))

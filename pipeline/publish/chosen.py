@@ -34,7 +34,7 @@ def _check(run: Run, name: str, stored: Mapping[str, StoredTask]) -> None:
             raise CallError(f"task {name} of run {run.id} did not run, so there is nothing to publish of it")
         raise CallError(f"run {run.id} has no task {name}; `patchyard status {run.id}` lists its tasks")
     if not _has_commit(stored[name]):
-        status = str(stored[name].outcome.status).replace("_", " ")
+        status = stored[name].outcome.status.words
         raise CallError(f"task {name} of run {run.id} has nothing to publish: {status}")
 
 

@@ -186,5 +186,5 @@ class Sharing:
             return "it is not published yet"
         if outcome.succeeded:
             return None
-        how = str(outcome.status).replace("_", " ")
+        how = outcome.status.words
         return f"{how}: {first_line(outcome.error)}" if outcome.error else how

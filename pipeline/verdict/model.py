@@ -7,6 +7,7 @@ from functools import cached_property
 
 from pipeline.verdict.reason import WIDTH, cut, failing_line
 from tasks.outcome import Conflict, Outcome, PullRequest, RunStatus, Status
+from tasks.text import first_line
 from tasks.usage import NO_USAGE, Usage
 
 
@@ -170,8 +171,8 @@ class Verdict:
         if conflict and self.kinds[outcome.task] is Kind.CONFLICT:
             return conflict_words(conflict)
         if outcome.status in {Status.TIMED_OUT, Status.CANCELLED}:  # its last line does not say why
-            return cut((outcome.error or "").partition("\n")[0], WIDTH) or str(outcome.status).replace("_", " ")
-        return failing_line(outcome.error) or str(outcome.status).replace("_", " ")
+            return cut(first_line(outcome.error or ""), WIDTH) or outcome.status.words
+        return failing_line(outcome.error) or outcome.status.words
 
     @property
     def lines(self) -> tuple[int, int] | None:

@@ -104,7 +104,7 @@ def apply(  # noqa: PLR0913 - one per option
 def _without_patch(store: Store, run: Run) -> list[str]:
     """Return the tasks whose changes are not applied since they did not succeed, each with its status."""
     outcomes = (item.outcome for item in store.tasks(run.id))
-    return [f"task {one.task} ({str(one.status).replace('_', ' ')})" for one in outcomes if not one.succeeded]
+    return [f"task {one.task} ({one.status.words})" for one in outcomes if not one.succeeded]
 
 
 def _patches(
