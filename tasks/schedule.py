@@ -1,12 +1,13 @@
 """Select tasks of a plan, and decide which of them may start."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from graphlib import TopologicalSorter
 from itertools import pairwise
 
 from tasks.errors import PatchyardError
 from tasks.model import Batch, Plan, Task
+from tasks.order import Order, first_of
 from tasks.outcome import Outcome, Status
 from tasks.text import closest
 
@@ -78,39 +79,39 @@ def left_out(plan: Plan, chosen: Plan) -> tuple[str, ...]:
     The base is assumed to have the changes of these tasks already.
     """
     whole = select(plan)
-    kept = {task.id for task in chosen.tasks}
-    batches = {batch.number: batch for batch in whole.batches}
-    needed: set[str] = set()
-    for task in whole.tasks:
-        if task.id in kept:
-            needed.update(task.dependencies)
-            for number in foundations(whole, task.batch):
-                needed.update(other.id for other in batches[number].tasks)
+    order, kept = Order(whole), {task.id for task in chosen.tasks}
+    chosen_tasks = [task for task in whole.tasks if task.id in kept]
+    needed = {name for task in chosen_tasks for name in task.dependencies}
+    for number in order.foundations(*{task.batch for task in chosen_tasks}):
+        needed.update(task.id for task in order.batches[number].tasks)
     return tuple(task.id for task in whole.tasks if task.id in needed - kept and not task.is_left_out)
 
 
 def _needed(plan: Plan, kept: Collection[str]) -> set[str]:
     """Return the tasks that others build on, directly or not.
 
-    One that is completed is among them only if it holds the order of others.
+    One that is completed is among them only if it holds the order of others. A batch, which all of its tasks
+    are below, is named by its number.
     """
-    whole = select(plan)
-    batches = {batch.number: batch for batch in whole.batches}
-    known = {task.id: task for task in whole.tasks}
-    below: dict[str, set[str]] = {}
-    pending = list(kept)
+    order = Order(select(plan))
+    below: dict[str | int, set[str | int]] = {}
+    pending: list[str | int] = list(kept)
     while pending:
         if (name := pending.pop()) in below:
             continue
-        task = known[name]
-        lower = (other.id for number in foundations(whole, task.batch) for other in batches[number].tasks)
-        below[name] = {*task.dependencies, *lower}
+        if isinstance(name, int):
+            batch = order.batches[name]
+            below[name] = {*(task.id for task in batch.tasks), *(batch.dependencies or ())}
+        else:
+            task = order.tasks[name]
+            below[name] = {*task.dependencies, *(order.batches[task.batch].dependencies or ())}
         pending += below[name]
-    found: set[str] = set()
+    found: set[str | int] = set()
     for name in TopologicalSorter(below).static_order():
-        if not known[name].is_left_out or below[name] & found:
+        is_work = isinstance(name, str) and not order.tasks[name].is_left_out
+        if is_work or below[name] & found:
             found.add(name)
-    return found
+    return {name for name in found if isinstance(name, str)}
 
 
 def built_on(plan: Plan) -> Mapping[int, tuple[int, ...]]:
@@ -122,76 +123,55 @@ def built_on(plan: Plan) -> Mapping[int, tuple[int, ...]]:
     }
 
 
-def foundations(plan: Plan, number: int) -> tuple[int, ...]:
-    """Return every batch that this one builds on, directly or not, in the plan's order."""
-    batches = {batch.number: batch for batch in plan.batches}
-    found: set[int] = set()
-    pending = [number]
-    while pending:
-        for below in batches[pending.pop()].dependencies or ():
-            if below not in found:
-                found.add(below)
-                pending.append(below)
-    return tuple(batch.number for batch in plan.batches if batch.number in found)
-
-
-def ready(tasks: Iterable[Task], finished: Collection[str], started: Collection[str]) -> list[Task]:
-    """Return the tasks of a batch that may start now, in the plan's order.
-
-    A task may start if it was not started and the tasks of its batch that it depends on have finished.
-    """
-    tasks = list(tasks)
-    own = {task.id for task in tasks}
-    return [
-        task
-        for task in tasks
-        if task.id not in started and all(name in finished for name in task.dependencies if name in own)
-    ]
-
-
-def needed_tasks(plan: Plan, task: Task) -> tuple[Task, ...]:
-    """Return the tasks that a task builds on: those that it depends on, and what those need that are left out.
-
-    A task that the plan calls completed changes nothing in the run, so the order holds through it.
-    """
-    tasks = {each.id: each for each in plan.tasks}
-    found: dict[str, Task] = {}
-    pending = list(reversed(task.dependencies))
-    while pending:
-        name = pending.pop()
-        if name not in found:
-            found[name] = tasks[name]
-            if tasks[name].is_left_out:
-                pending += reversed(tasks[name].dependencies)
-    return tuple(found.values())
-
-
 def is_done(task: Task, outcome: Outcome | None) -> bool:
     """Return whether dependent tasks may build on the task."""
     return outcome is not None and (outcome.succeeded or task.is_left_out)
 
 
-def obstacle(
-    plan: Plan, batch: Batch, task: Task, outcomes: Mapping[str, Outcome], *, keep_going: bool
-) -> str | None:
-    """Return why a task cannot run, in one sentence, or `None`.
+class Obstacles:
+    """Why tasks of a run cannot run. What is asked about the batches below one takes the same time in any plan.
 
-    A task always needs the tasks that it depends on; without `keep_going` also all tasks of the batches
-    that its batch builds on.
+    Args:
+        order: The order of the selected part of the plan.
+        keep_going: Whether a task only needs those that it depends on, and not all of the batches below it.
     """
-    for needed in needed_tasks(plan, task):
-        if not is_done(needed, outcomes.get(needed.id)):
-            return f"it depends on task {needed.id}, which {_how(outcomes.get(needed.id))}"
-    if keep_going:
-        return None
-    for number in foundations(plan, batch.number):
-        below = next(batch for batch in plan.batches if batch.number == number)
-        for other in below.tasks:
-            if not is_done(other, outcomes.get(other.id)):
-                how = _how(outcomes.get(other.id))
-                hint = "`patchyard run --keep-going` runs it anyway"
-                return f"it builds on batch {number}, and task {other.id} {how} ({hint})"
-    return None
+
+    def __init__(self, order: Order, *, keep_going: bool) -> None:
+        self._order = order
+        self._keep_going = keep_going
+        self._first: dict[int, Task | None] = {}  # of a batch that has ended, and of those below it
+
+    def of(self, task: Task, outcomes: Mapping[str, Outcome]) -> str | None:
+        """Return why a task cannot run, in one sentence, or `None`.
+
+        Args:
+            task: The task, when those that it depends on and all batches below its own have ended.
+            outcomes: The outcomes so far, by task.
+        """
+        for needed in self._order.needed(task) if task.dependencies else ():
+            if not is_done(needed, outcomes.get(needed.id)):
+                return f"it depends on task {needed.id}, which {_how(outcomes.get(needed.id))}"
+        if self._keep_going or (first := self._first_below(task.batch, outcomes)) is None:
+            return None
+        how = _how(outcomes.get(first.id))
+        hint = "`patchyard run --keep-going` runs it anyway"
+        return f"it builds on batch {first.batch}, and task {first.id} {how} ({hint})"
+
+    def _first_below(self, number: int, outcomes: Mapping[str, Outcome]) -> Task | None:
+        """Return the first task, in the plan's order, of the batches below one that is not done."""
+        direct = self._order.batches[number].dependencies or ()
+        if any(below not in self._first for below in direct):
+            for below in self._order.foundations(number):
+                self._first[below] = self._first_in(below, outcomes)
+        return first_of(self._order, (self._first[below] for below in direct))
+
+    def _first_in(self, number: int, outcomes: Mapping[str, Outcome]) -> Task | None:
+        """Return such a task of a batch or of those below it, which have been looked at."""
+        if number in self._first:
+            return self._first[number]
+        batch = self._order.batches[number]
+        own = next((task for task in batch.tasks if not is_done(task, outcomes.get(task.id))), None)
+        return first_of(self._order, (own, *(self._first[below] for below in batch.dependencies or ())))
 
 
 def _how(outcome: Outcome | None) -> str:

@@ -20,15 +20,17 @@ class Budget:
     task: float | None = None
     before: Mapping[str, Work] = field(default_factory=dict)
     _work: dict[str, Work] = field(init=False)
+    _total: Usage = field(init=False)
     _without_cost: set[str] = field(init=False, default_factory=set)
 
     def __post_init__(self) -> None:
         self._work = dict(self.before)
+        self._total = total(work.usage for work in self._work.values())
 
     @property
     def total(self) -> Usage:
         """What all calls of agents in the run have used so far."""
-        return total(work.usage for work in self._work.values())
+        return self._total
 
     def of(self, task: str) -> Work:
         """Return the work on a task so far."""
@@ -44,6 +46,7 @@ class Budget:
         """Add what a call of a task's agent used, or the seconds that an attempt at the task took."""
         before = self.of(task)
         self._work[task] = Work(before.seconds + seconds, before.usage + usage)
+        self._total += usage
 
     def obstacle(self, task: str | None = None) -> str | None:
         """Return why no further call of an agent may begin, for a task; `None` if one may.

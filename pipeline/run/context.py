@@ -29,6 +29,7 @@ from tasks.conflicts import Cause
 from tasks.keys import AgentUse, TaskInputs
 from tasks.model import Mode, Plan, Step
 from tasks.outcome import Failure, Outcome, Patch
+from tasks.schedule import Obstacles
 from tasks.secrets import Secrets
 from tasks.usage import Work
 
@@ -135,6 +136,7 @@ class RunContext:
     control: Control
     directory: Path
     bases: Bases
+    obstacles: Obstacles
     before: ResumeState = field(default_factory=ResumeState)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     results: ResultCache | None = None

@@ -53,6 +53,7 @@ from pipeline.store.store import Store
 from tasks.errors import PatchyardError, remedy
 from tasks.model import Mode, SandboxMode
 from tasks.outcome import RunStatus
+from tasks.schedule import Obstacles
 
 SAME_SIGNAL = 0.2
 """Seconds in which a second signal is the first one again, from a program in between that passes it on."""
@@ -153,6 +154,15 @@ def _context(  # noqa: PLR0913 - the parts of a run, all of them named
     branches = Branches(repository, settings.branch, recorder.run)
     paused = recorder.run.status is RunStatus.PAUSED
     limits = _limits(settings.wait_for_limits, batches, before)
+    bases = make_bases(
+        repository,
+        recorder.run,
+        prepared.plan,
+        keep_going=settings.keep_going,
+        branch=branches.name,
+        repair=bool(before and before.tasks),
+        stacked={task: stack.tasks for task, stack in before.stacks.items()} if before else {},
+    )
     return RunContext(
         in_sandbox=any(isinstance(one, LocalRunner) and one.is_sandboxed for one in runners.values()),
         plan=prepared.plan,
@@ -167,15 +177,8 @@ def _context(  # noqa: PLR0913 - the parts of a run, all of them named
         listener=listener,
         control=Control(recorder.run.owner, lease_seconds(environ), paused=paused, listener=listener),
         directory=run_directory(repository.common, recorder.run.id),
-        bases=make_bases(
-            repository,
-            recorder.run,
-            prepared.plan,
-            keep_going=settings.keep_going,
-            branch=branches.name,
-            repair=bool(before and before.tasks),
-            stacked={task: stack.tasks for task, stack in before.stacks.items()} if before else {},
-        ),
+        bases=bases,
+        obstacles=Obstacles(bases.order, keep_going=settings.keep_going),
         before=before or ResumeState(),
         stacks=dict(before.stacks) if before else {},
         # A module has caches of its engine, and no directory that outlives the call.

@@ -19,8 +19,9 @@ from tasks.conflicts import OnConflict
 from tasks.errors import PatchyardError, first_error
 from tasks.groups import usage_of_groups
 from tasks.model import Mode
+from tasks.order import Line
 from tasks.outcome import Conflict, Outcome, Request, RunStatus, Status
-from tasks.schedule import is_done, ready
+from tasks.schedule import is_done
 
 
 async def run(context: RunContext, stop: CancelScope) -> RunFinished:
@@ -140,13 +141,12 @@ class _Flow:
         context = self._context
         limiter = CapacityLimiter(1 if batch.mode is Mode.LOCAL else len(context.pool))
         may_wait = may_wait and context.settings.on_conflict_for(batch.batch) is not OnConflict.STOP
-        specs, tasks = {spec.id: spec for spec in batch.tasks}, context.bases.in_line(batch.batch)
-        started = context.outcomes.keys() & specs.keys()
+        specs = {spec.id: spec for spec in batch.tasks}
+        line = Line(context.bases.in_line(batch.batch), context.outcomes.keys() & specs.keys())
         async with anyio.create_task_group() as group:
 
             def start_ready() -> None:
-                for task in ready(tasks, context.outcomes, started):
-                    started.add(task.id)
+                for task in line.ready():
                     group.start_soon(run_one, specs[task.id])
 
             async def run_one(spec: TaskSpec) -> None:
@@ -159,6 +159,7 @@ class _Flow:
                     if ended is None:
                         return
                     self._fail_fast(ended)
+                line.finish(spec.id)
                 start_ready()
 
             start_ready()

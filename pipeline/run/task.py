@@ -15,7 +15,6 @@ from pipeline.run.results.bases import StartPoint
 from pipeline.run.reuse import cached, kept, release_kept, succeeded
 from tasks.conflicts import Cause
 from tasks.outcome import Outcome, Status
-from tasks.schedule import obstacle
 
 DID_NOT_START = "it did not start: "
 
@@ -44,7 +43,7 @@ async def run_task(  # noqa: PLR0913 - what a task needs, by name
         PatchyardError: The run as a whole cannot continue.
     """
     await context.control.wait_while_paused()
-    reason, tree = _why_skipped(context, batch, spec) or start.obstacle, None
+    reason, tree = _why_skipped(context, spec) or start.obstacle, None
     if reason is None and context.bases.below(spec.task):
         start = await to_thread.run_sync(context.bases.task_start, spec.task, start, context.outcomes)
         reason = start.obstacle
@@ -71,14 +70,13 @@ def _not_again(skipped: Outcome, cause: Cause) -> Outcome:
     return replace(skipped, error=f"it did not run again, although {cause}: {why}")
 
 
-def _why_skipped(context: RunContext, batch: BatchSpec, spec: TaskSpec) -> str | None:
+def _why_skipped(context: RunContext, spec: TaskSpec) -> str | None:
     """Return why a task need not run, or cannot."""
     if spec.task.completed:
         return "the plan says that it is completed"
     if spec.task.optional:
         return "the plan says that it is optional; --optional runs it"
-    keep_going = context.settings.keep_going
-    return obstacle(context.plan, batch.batch, spec.task, context.outcomes, keep_going=keep_going)
+    return context.obstacles.of(spec.task, context.outcomes)
 
 
 async def _result_without_attempt(

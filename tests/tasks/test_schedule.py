@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from tasks.model import Batch, Plan, Task
+from tasks.order import Order
 from tasks.outcome import Outcome, Status
-from tasks.schedule import SelectionError, foundations, left_out, obstacle, ready, select
+from tasks.schedule import Obstacles, SelectionError, left_out, select
 
 
 def task(name: str, *needs: str, completed: bool = False) -> Task:
@@ -67,23 +68,10 @@ def test_unknown_selection_is_named(asked: dict[str, object], sentence: str) -> 
     assert str(caught.value) == sentence
 
 
-def test_foundations_are_found_through_other_batches() -> None:
-    plan = select(PLAN)
-    assert foundations(plan, 1) == ()
-    assert foundations(plan, 4) == (1, 2, 3)
-
-
-def test_ready_tasks_have_finished_dependencies_in_their_batch() -> None:
-    tasks = (task("1.1"), task("1.2", "1.1"), task("1.3", "1.2", "0.1"), task("1.4"))
-    assert [item.id for item in ready(tasks, (), ())] == ["1.1", "1.4"]
-    assert [item.id for item in ready(tasks, ("1.1",), ("1.1", "1.4"))] == ["1.2"]
-    assert [item.id for item in ready(tasks, ("1.1", "1.2"), ("1.1", "1.2"))] == ["1.3", "1.4"]
-
-
 def test_a_failed_task_is_an_obstacle_to_the_next_batch() -> None:
     plan = select(PLAN)
     outcomes = {"1.1": outcome("1.1", Status.CHANGED), "1.2": outcome("1.2", Status.TIMED_OUT)}
-    why = obstacle(plan, plan.batches[1], plan.batches[1].tasks[1], outcomes, keep_going=False)
+    why = Obstacles(Order(plan), keep_going=False).of(plan.batches[1].tasks[1], outcomes)
     assert why == "it builds on batch 1, and task 1.2 timed out (`patchyard run --keep-going` runs it anyway)"
 
 
@@ -91,22 +79,24 @@ def test_keep_going_skips_only_direct_dependents() -> None:
     plan = select(PLAN)
     outcomes = {"1.1": outcome("1.1", Status.FAILED), "1.2": outcome("1.2", Status.CHANGED)}
     first, second = plan.batches[1].tasks
-    assert obstacle(plan, plan.batches[1], second, outcomes, keep_going=True) is None
-    why = obstacle(plan, plan.batches[1], first, outcomes, keep_going=True)
-    assert why == "it depends on task 1.1, which failed"
+    obstacles = Obstacles(Order(plan), keep_going=True)
+    assert obstacles.of(second, outcomes) is None
+    assert obstacles.of(first, outcomes) == "it depends on task 1.1, which failed"
 
 
 def test_an_independent_batch_has_no_obstacle() -> None:
     plan = select(PLAN)
     outcomes = {name: outcome(name, Status.FAILED) for name in ("1.1", "1.2", "2.1", "2.2")}
-    assert obstacle(plan, plan.batches[2], plan.batches[2].tasks[0], outcomes, keep_going=False) is None
-    assert obstacle(plan, plan.batches[3], plan.batches[3].tasks[0], outcomes, keep_going=False) is not None
+    obstacles = Obstacles(Order(plan), keep_going=False)
+    assert obstacles.of(plan.batches[2].tasks[0], outcomes) is None
+    why = obstacles.of(plan.batches[3].tasks[0], outcomes)
+    assert why == "it builds on batch 1, and task 1.1 failed (`patchyard run --keep-going` runs it anyway)"
 
 
 def test_completed_task_satisfies_dependencies() -> None:
     plan = Plan("p", "P", "p.md", (Batch(1, "", (task("1.1", completed=True), task("1.2", "1.1"))),))
     outcomes = {"1.1": outcome("1.1", Status.SKIPPED)}
-    assert obstacle(plan, plan.batches[0], plan.batches[0].tasks[1], outcomes, keep_going=False) is None
+    assert Obstacles(Order(plan), keep_going=False).of(plan.batches[0].tasks[1], outcomes) is None
 
 
 def test_left_out_dependencies_are_named() -> None:
@@ -132,3 +122,25 @@ def test_a_completed_task_is_selected_too_where_it_holds_the_order() -> None:
     assert [item.id for item in select(plan, tasks=["1.3"], with_needed=True).tasks] == ["1.1", "1.2", "1.3"]
     alone = replace(PLAN, batches=(Batch(1, "One", (replace(done, dependencies=()), last)),))
     assert [item.id for item in select(alone, tasks=["1.3"], with_needed=True).tasks] == ["1.3"]
+
+
+def test_what_batches_build_on_is_looked_at_once() -> None:
+    """Each batch builds on the one before it: with all tasks below asked about each time, it is cubic."""
+
+    class Counted(dict[str, Outcome]):
+        asked = 0
+
+        def get(self, key: str, default: Outcome | None = None) -> Outcome | None:  # type: ignore[override]
+            self.asked += 1
+            return super().get(key, default)
+
+    batches = tuple(
+        Batch(number, "", tuple(replace(task(f"{number}.{one}"), batch=number) for one in range(5)))
+        for number in range(1, 2001)
+    )
+    plan = select(Plan("p", "P", "p.md", batches))
+    outcomes = Counted({one.id: Outcome(one.id, "", one.batch, Status.UNCHANGED) for one in plan.tasks})
+    obstacles = Obstacles(Order(plan), keep_going=False)
+    assert obstacles.of(plan.batches[-1].tasks[0], outcomes) is None
+    assert all(obstacles.of(one, outcomes) is None for one in plan.tasks)
+    assert outcomes.asked <= len(plan.tasks)

@@ -7,8 +7,8 @@ from pathlib import PurePosixPath
 from containers.git.repository import Merge, Repository, Signature
 from pipeline.run.results.commits import merge_message
 from tasks.model import Batch, Plan, Task
+from tasks.order import Order
 from tasks.outcome import Conflict, Outcome
-from tasks.schedule import foundations, needed_tasks
 
 PASSES = 500
 """How often a damaged commit is made again: git names one damaged object at a time."""
@@ -42,6 +42,8 @@ class BatchResult:
 class Bases:
     """Computes the start points of one run.
 
+    `order` is that of its tasks and batches.
+
     Args:
         repository: Holds the commits.
         plan: The selected part of the plan; its batches name what they build on.
@@ -72,30 +74,29 @@ class Bases:
         self._signature = signature
         self._repository = repository
         self._plan = plan
+        self.order = Order(plan)
         self._base = StartPoint(base)
         self._run = run
         self._branch = branch
         self._keep_going = keep_going
         self._results: dict[int, BatchResult] = {}
+        self._in_conflict: set[int] = set()  # batches
+        self._late: dict[str, Conflict] = {}  # by the task that is not part of its batch's result
         self._merges: dict[tuple[str, str, str], Merge] = {}
 
     def batch_start(self, batch: Batch) -> StartPoint:
         """Return the start point of a batch: the merged results of the batches that it builds on."""
-        below = foundations(self._plan, batch.number)
         if not self._keep_going:
-            for number in below:
-                for conflict in self._results[number].conflicts:
-                    return StartPoint(
-                        self._base.commit, obstacle=f"it builds on batch {number}, whose {conflict}"
-                    )
-        covered = {lower for number in below for lower in foundations(self._plan, number)}
-        tops = [number for number in below if number not in covered]
+            for conflict in self.left_behind(batch)[:1]:
+                why = f"it builds on batch {conflict.batch}, whose {conflict}"
+                return StartPoint(self._base.commit, obstacle=why)
+        tops = self.order.tops(batch.number)
         starts = [self._results[number].start for number in tops]
         return self._join(starts, "batch-" + "-".join(map(str, tops)))
 
     def left_behind(self, batch: Batch) -> tuple[Conflict, ...]:
         """Return the conflicts because of which patches are not in what a batch starts from."""
-        below = foundations(self._plan, batch.number)
+        below = self.order.among_foundations(batch.number, self._in_conflict)
         return tuple(conflict for number in below for conflict in self._results[number].conflicts)
 
     def stack(self, task: str, others: Iterable[str] = ()) -> None:
@@ -111,7 +112,7 @@ class Bases:
         on = self._stacked.get(task.id, ())
         if not task.dependencies:
             return on
-        return tuple(dict.fromkeys((*(one.id for one in needed_tasks(self._plan, task)), *on)))
+        return tuple(dict.fromkeys((*(one.id for one in self.order.needed(task)), *on)))
 
     def in_line(self, batch: Batch) -> list[Task]:
         """Return the tasks of a batch as if each named those that it is stacked on, to select those `ready`."""
@@ -137,7 +138,7 @@ class Bases:
         for name in dict.fromkeys((*self.below(task), *on)):
             outcome = outcomes.get(name)
             if outcome and outcome.commit and name not in start.builds_on:
-                if conflict := self._left_out(name):
+                if conflict := self._late.get(name):
                     return StartPoint(start.commit, obstacle=f"it depends on task {name}, but {conflict}")
                 named.append(outcome)
         lineage = [StartPoint(o.commit or "", o.branch, (*start.builds_on, o.task)) for o in named]
@@ -152,6 +153,10 @@ class Bases:
     def keep(self, batch: Batch, result: BatchResult) -> None:
         """Let the batches that build on one start from its result."""
         self._results[batch.number] = result
+        if result.conflicts:
+            self._in_conflict.add(batch.number)
+        for conflict in result.conflicts:
+            self._late.setdefault(conflict.tasks[-1], conflict)
 
     def merged(
         self, batch: Batch, start: StartPoint, outcomes: Mapping[str, Outcome], *, is_hasty: bool = False
@@ -162,7 +167,7 @@ class Bases:
         runs again, they have to be merged again.
         """
         changed = [o for task in batch.tasks if (o := outcomes.get(task.id)) and o.commit]
-        if not self._is_built_on(batch) and _cannot_conflict(changed):
+        if not self.order.is_built_on(batch.number) and _cannot_conflict(changed):
             # No batch needs the merged commit; this saves three git calls per task.
             return BatchResult(start)
         commit, merged, conflicts = start.commit, list[Outcome](), list[Conflict]()
@@ -184,14 +189,6 @@ class Bases:
             tuple(conflicts),
             tuple(undecided),
         )
-
-    def _is_built_on(self, batch: Batch) -> bool:
-        return any(batch.number in foundations(self._plan, other.number) for other in self._plan.batches)
-
-    def _left_out(self, task: str) -> Conflict | None:
-        """Return the conflict because of which a task is not part of its batch's result."""
-        every = (conflict for result in self._results.values() for conflict in result.conflicts)
-        return next((conflict for conflict in every if conflict.tasks[-1] == task), None)
 
     def _conflict_of(
         self, batch: Batch, late: Outcome, merged: Iterable[Outcome], files: tuple[str, ...]

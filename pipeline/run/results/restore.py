@@ -14,8 +14,8 @@ from pipeline.run.results.commits import recreate_commit, signature
 from pipeline.store.records import Run
 from tasks.errors import PatchyardError
 from tasks.model import Plan, Task
+from tasks.order import Line
 from tasks.outcome import Outcome, Patch
-from tasks.schedule import ready
 
 
 def make_bases(  # noqa: PLR0913 - the parts of one value
@@ -114,12 +114,11 @@ def restore_run(
         PatchyardError: A patch gives another commit.
     """
     for batch in plan.batches:
-        start, started = bases.batch_start(batch), set[str]()
-        while tasks := ready(bases.in_line(batch), set(started), started):
+        start, line = bases.batch_start(batch), Line(bases.in_line(batch))
+        while tasks := line.ready():
             for task in tasks:
-                started.add(task.id)
-                if (outcome := outcomes.get(task.id)) is None or not outcome.commit:
-                    continue
-                bases.task_start(task, start, outcomes)
-                restore_commit(repository, run, task, outcome)
+                if (outcome := outcomes.get(task.id)) and outcome.commit:
+                    bases.task_start(task, start, outcomes)
+                    restore_commit(repository, run, task, outcome)
+                line.finish(task.id)
         bases.close(batch, start, outcomes)
