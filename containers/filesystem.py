@@ -11,7 +11,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-_ESCAPED = re.compile(rb"[\s\\#]")
+from tasks.lazy.patterns import regex
+
+_ESCAPED = regex(rb"[\s\\#]")
 """What the kernel writes as octal numbers in paths of mounts (Linux: `fs/proc_namespace.c`, `mangle`)."""
 
 

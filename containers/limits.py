@@ -7,9 +7,9 @@ mean is in setrlimit(2): memory counts what a process allocates (RLIMIT_DATA), n
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from tasks.errors import PatchyardError
+from tasks.lazy.dataclasses import dataclass
 
 PROGRAMS = ("prlimit", "taskset")
 

@@ -11,9 +11,11 @@ import secrets
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from threading import Lock
+
+from tasks.lazy.dataclasses import dataclass
 
 _LEAST = 1 << 60
 """The least limit of a mark, in microseconds; the random part is below it."""

@@ -4,13 +4,14 @@ import math
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from time import monotonic
 from typing import Protocol
 
 from containers.agents.prompt import PROMPT_FILE
 from containers.worktrees.worktree import Worktree
+from tasks.lazy.dataclasses import dataclass
 from tasks.model import Step
 from tasks.outcome import StepResult
 from tasks.secrets import Secrets

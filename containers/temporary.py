@@ -16,8 +16,9 @@ from pathlib import Path
 from time import sleep
 
 from containers.filesystem import errors_of, remove
+from tasks.lazy.patterns import regex
 
-_NAME = re.compile(r"\..+\.[0-9a-f]{8}\.patchyard", re.DOTALL)
+_NAME = regex(r"\..+\.[0-9a-f]{8}\.patchyard", re.DOTALL)
 
 _ATTEMPTS, _PAUSE = 100, 0.002
 """How often a file that is swept before it is locked is made, and the seconds in between."""

@@ -1,7 +1,6 @@
 """How a run is printed: one line per event, JSON lines, and the table at its end."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, TextIO
 
@@ -31,6 +30,7 @@ from pipeline.events import (
 from pipeline.verdict.model import Kind, Verdict, conflict_words, late_tasks
 from pipeline.verdict.reason import failing_line
 from pipeline.verdict.words import label, lines_words, text_lines, without_words
+from tasks.lazy.dataclasses import dataclass
 from tasks.outcome import Outcome, RunStatus, Status
 from tasks.text import dollars, first_line, plural, printable
 

@@ -5,13 +5,14 @@ The fields of an event in JSON are a public interface, documented in docs/output
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.verdict.model import Verdict
 from pipeline.verdict.words import as_fields
 from tasks.groups import GroupUsage
+from tasks.lazy.dataclasses import dataclass
 from tasks.model import NATIVE
 from tasks.outcome import Conflict, Outcome, PullRequest, RunStatus
 from tasks.usage import NO_USAGE, Usage

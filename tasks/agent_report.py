@@ -1,8 +1,9 @@
 """What an agent says at its end: cost, tokens, its last message, and why it could not continue."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+
+from tasks.lazy.dataclasses import dataclass
 
 MOST_TOKENS = 2**53
 """More than any agent can use; no number above it is believed."""

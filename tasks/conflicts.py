@@ -1,7 +1,8 @@
 """What happens to tasks whose patches do not go together."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from tasks.lazy.dataclasses import dataclass
 
 
 class OnConflict(StrEnum):

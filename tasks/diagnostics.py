@@ -1,11 +1,11 @@
 """Errors and warnings about a plan."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 
 from tasks.errors import PatchyardError
+from tasks.lazy.dataclasses import dataclass
 from tasks.text import without_unprintable
 
 _SHOWN = 60

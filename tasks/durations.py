@@ -1,9 +1,10 @@
 """Parse durations such as `1h 30m`."""
 
 import math
-import re
 
-_PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([a-z]*)\s*(?:,|and\b)?\s*")
+from tasks.lazy.patterns import regex
+
+_PART = regex(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([a-z]*)\s*(?:,|and\b)?\s*")
 _SECONDS: dict[str, float] = {
     unit: seconds
     for units, seconds in (

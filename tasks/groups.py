@@ -1,8 +1,8 @@
 """The groups of a plan: its batches, or the groups of one without batches."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
+from tasks.lazy.dataclasses import dataclass
 from tasks.model import Plan
 from tasks.outcome import Outcome
 from tasks.usage import NO_USAGE, Usage, total

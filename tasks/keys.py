@@ -3,8 +3,9 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from tasks.lazy.dataclasses import dataclass
 from tasks.model import Mode, Step, Task
 
 KEY_VERSION = 1

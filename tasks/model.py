@@ -1,12 +1,13 @@
 """Data model: plan, batch, task, step, patch, outcome, run status, pull request."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from pathlib import PurePosixPath
 from textwrap import dedent
 
 from tasks.conflicts import OnConflict, Serialize
+from tasks.lazy.dataclasses import dataclass
 
 
 class Mode(StrEnum):

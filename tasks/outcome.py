@@ -1,10 +1,11 @@
 """How steps, tasks and runs end, and what they leave: patches, conflicts, pull requests."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
 
 from tasks.agent_report import NO_TOKENS, AgentReport, Tokens
+from tasks.lazy.dataclasses import dataclass
 from tasks.model import Step, StepKind
 from tasks.patch_data import PatchData
 from tasks.usage import Usage

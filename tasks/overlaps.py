@@ -1,11 +1,12 @@
 """Tasks of a batch that declare the same file, and so may conflict: named, or put one after the other."""
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from graphlib import TopologicalSorter
 from itertools import pairwise
 from posixpath import normpath
 
+from tasks.lazy.dataclasses import dataclass
 from tasks.model import Batch, FileAction, Plan, Task
 
 

@@ -1,10 +1,9 @@
 """How many lines a patch adds and removes."""
 
-import re
-
+from tasks.lazy.patterns import regex
 from tasks.patch_data import PatchData
 
-_HUNK = re.compile(rb"@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@")
+_HUNK = regex(rb"@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@")
 
 
 def count_lines(diff: PatchData) -> tuple[int, int]:

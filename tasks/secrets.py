@@ -1,14 +1,15 @@
 """Mask secret values in output, and find them in data that would be stored."""
 
-import html
 import json
 import re
 from base64 import b64encode
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Self
 from urllib.parse import quote
 
+from tasks.lazy.dataclasses import dataclass
+from tasks.lazy.patterns import regex
 from tasks.text import without_surrogates
 
 GITHUB_TOKENS = ("GITHUB_TOKEN", "GH_TOKEN")
@@ -31,9 +32,9 @@ SHORTEST_BASE64 = 8
 """The same for what is certain of a value's Base64."""
 URL_KEPT = ("", "/", "!'()*", ":/?#[]@!$&'()*+,;=")
 """Characters that encoders leave: of any component, of a path, `encodeURIComponent`, `encodeURI` and curl."""
-PERCENT = re.compile("%[0-9A-F]{2}")
-JSON_IN_HTML = re.compile("[&<>]")
-JSON_CAPITALS = re.compile(r"\\\\|\\u[0-9a-f]{4}|\\\"|[&<>'+`]")
+PERCENT = regex("%[0-9A-F]{2}")
+JSON_IN_HTML = regex("[&<>]")
+JSON_CAPITALS = regex(r"\\\\|\\u[0-9a-f]{4}|\\\"|[&<>'+`]")
 ARMOUR = b"-----"
 """How lines such as "-----BEGIN PRIVATE KEY-----" begin, which are not secret."""
 
@@ -233,6 +234,8 @@ def _capital(found: re.Match[str]) -> str:
 
 def _html_forms(text: str) -> Iterator[str]:
     """Yield a value as it may stand in HTML or XML: with quotes as they are, by number, and by name."""
+    import html  # noqa: PLC0415 - slow
+
     yield html.escape(text, quote=False)
     yield html.escape(text)
     for single, double in (("&#39;", "&quot;"), ("&#39;", "&#34;"), ("&apos;", "&quot;")):

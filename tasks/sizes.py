@@ -2,7 +2,9 @@
 
 import re
 
-_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(b|kb|mb|gb|kib|mib|gib)?", re.IGNORECASE)
+from tasks.lazy.patterns import regex
+
+_SIZE = regex(r"([0-9]+(?:\.[0-9]+)?)\s*(b|kb|mb|gb|kib|mib|gib)?", re.IGNORECASE)
 _BYTES = {
     "b": 1,
     "kb": 1000,

@@ -1,11 +1,11 @@
 """Ids of tasks. They are part of the names of files, branches and addresses, so not any text is one."""
 
-import re
+from tasks.lazy.patterns import regex
 
 PATTERN = "[0-9A-Za-z_][0-9A-Za-z._-]{0,127}"
 """What an id consists of; `is_task_id` is stricter."""
-_ID = re.compile(PATTERN)
-_NOT_IN_ID = re.compile(r"[^A-Za-z0-9._-]+|\.{2,}")
+_ID = regex(PATTERN)
+_NOT_IN_ID = regex(r"[^A-Za-z0-9._-]+|\.{2,}")
 _LONGEST = 120
 """Characters of an id that is made, so that there is room for a number."""
 _LOCK = ".lock"

@@ -1,10 +1,11 @@
 """Wording and escaping of short texts, for messages and for Markdown."""
 
-import re
 from collections.abc import Iterable
 
-_BACKTICKS = re.compile("`+")
-_USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
+from tasks.lazy.patterns import regex
+
+_BACKTICKS = regex("`+")
+_USERINFO = regex(r"(?<=://)[^/?#\s]*@")
 """RFC 3986, 3.2: the authority ends at the first `/`, `?` or `#`; its user information at the last `@`."""
 
 _CONTROLS = {*range(0x20), *range(0x7F, 0xA0)} - {ord("\n"), ord("\t")}

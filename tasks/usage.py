@@ -1,10 +1,10 @@
 """What agents used, as far as they say it, and the sums of it: of an attempt, a task, a group or a run."""
 
-import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from tasks.agent_report import NO_TOKENS, Tokens
+from tasks.lazy.dataclasses import dataclass
+from tasks.lazy.patterns import regex
 from tasks.text import dollars
 
 DIGITS = 9
@@ -58,7 +58,7 @@ class Work:
     usage: Usage = NO_USAGE
 
 
-_BUDGET_SPENT = re.compile(r"the budget of the (run|task), \$[0-9.,]+, is spent \(")
+_BUDGET_SPENT = regex(r"the budget of the (run|task), \$[0-9.,]+, is spent \(")
 
 
 def budget_spent(whose: str, limit: float, spent: float) -> str:

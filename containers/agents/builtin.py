@@ -1,10 +1,11 @@
 """Built-in agents: how to install each, run it without prompts, and read its output."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from types import MappingProxyType
 
 from containers.agents.reports.mini import TRAJECTORY
+from tasks.lazy.dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

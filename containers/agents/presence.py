@@ -1,15 +1,15 @@
 """What this machine has of an agent: its program, its version, a login or a key."""
 
-import re
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from containers.agents.agent import agent_secrets
 from containers.agents.builtin import BUILT_IN, LOGINS, Agent
+from tasks.lazy.dataclasses import dataclass
+from tasks.lazy.patterns import regex
 
-_WORD = re.compile(r"[\w./+-]+")
+_WORD = regex(r"[\w./+-]+")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,9 @@
 """Prompt of an agent: a task of the plan as Markdown, and the step that runs the agent with it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from textwrap import indent
 
+from tasks.lazy.dataclasses import dataclass
 from tasks.model import NATIVE, Check, Plan, Step, StepKind, Task
 from tasks.outcome import FAILS_BEFORE, Failure
 from tasks.text import code_span, fence

@@ -1,8 +1,9 @@
 """The address of an engine, as users write it."""
 
-from dataclasses import dataclass
 from typing import Self
 from urllib.parse import urlsplit
+
+from tasks.lazy.dataclasses import dataclass
 
 SCHEMES = (
     "tcp",

@@ -1,13 +1,14 @@
 """What all containers of a run share, and how files come to an engine and back."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from containers.dagger_engine.encoding import encoding_error
 from containers.dagger_engine.query import EngineQueryError
 from containers.git.repository import Identity
+from tasks.lazy.dataclasses import dataclass
 
 if TYPE_CHECKING:
     from dagger import Client, Directory

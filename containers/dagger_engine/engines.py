@@ -6,7 +6,6 @@ its tasks starts again once on another engine. Engines do not share a cache.
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +22,7 @@ from containers.dagger_engine.runner import EngineRunner
 from containers.dagger_engine.session import HOST, CommandLineError, Session
 from containers.runner import Job, Watcher
 from containers.worktrees.worktree import Worktree
+from tasks.lazy.dataclasses import dataclass
 from tasks.outcome import StepResult
 
 if TYPE_CHECKING:

@@ -1,17 +1,17 @@
 """Digests of container images."""
 
-import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from containers.concurrency import plain_task_group
 from containers.dagger_engine.query import EngineClient, EngineQueryError
+from tasks.lazy.patterns import regex
 
 if TYPE_CHECKING:
     from dagger import Client
 
-DIGEST = re.compile(r"sha(256:[0-9a-f]{64}|512:[0-9a-f]{128})")
+DIGEST = regex(r"sha(256:[0-9a-f]{64}|512:[0-9a-f]{128})")
 
 
 @runtime_checkable

@@ -1,9 +1,9 @@
 """Containers that a task has reached, before its first steps and after each part of them."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from containers.git.working_tree.task_files import GIT
+from tasks.lazy.dataclasses import dataclass
 
 if TYPE_CHECKING:
     from dagger import Container, Directory

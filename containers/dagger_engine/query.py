@@ -1,6 +1,5 @@
 """Run queries on a Dagger engine and translate its errors."""
 
-import re
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar, TypeVar
@@ -10,6 +9,7 @@ import anyio
 from containers.concurrency import plain_task_group
 from containers.dagger_engine.step_script import SCRIPT
 from containers.task_log import RunnerError
+from tasks.lazy.patterns import regex
 
 if TYPE_CHECKING:
     from dagger import Client
@@ -25,7 +25,7 @@ RETRY_DELAYS = (0.2, 0.5, 1.0, 2.0)
 CANCELED = "context canceled"
 TOO_DEEP = "it made directories deeper than a path may be long, which git cannot store"
 _NAME_TOO_LONG = "file name too long"
-_UNKNOWN_USER = re.compile(r"no such user: (\S+)")
+_UNKNOWN_USER = regex(r"no such user: (\S+)")
 
 
 class EngineError(RunnerError):

@@ -10,12 +10,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from containers.git.working_tree.task_files import GIT
 from containers.temporary import temporary_directory
+from tasks.lazy.dataclasses import dataclass
 
 _READ_WRITE = 0o666
 _USUAL = 0o755

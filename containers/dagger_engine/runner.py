@@ -6,7 +6,6 @@ exec. Changes are exported into the worktree, where the patch is made as for a l
 inside functions: the import takes a second.
 """
 
-import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -39,6 +38,7 @@ from containers.git.working_tree.task_files import GIT
 from containers.runner import ROUND_VARIABLE, Job, Watcher
 from containers.task_log import TaskLog
 from containers.worktrees.worktree import Worktree
+from tasks.lazy.patterns import regex
 from tasks.model import Step, StepKind
 from tasks.outcome import StepResult
 
@@ -53,7 +53,7 @@ arrive while changes are copied back."""
 VERSION_TIMEOUT = 20.0
 """Seconds that an agent may take to print its version."""
 ROOT = frozenset({"", "0", "root"})
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NAME = regex(r"[A-Za-z_][A-Za-z0-9_]*")
 """Names that a POSIX shell accepts for variables."""
 
 

@@ -8,7 +8,6 @@ import signal
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +24,7 @@ from containers.concurrency import plain_task_group
 from containers.dagger_engine import _sdk
 from containers.dagger_engine.address import address_problem
 from containers.dagger_engine.query import EngineError
+from tasks.lazy.dataclasses import dataclass
 from tasks.secrets import without_own_secrets
 
 if sys.platform == "linux":

@@ -1,6 +1,5 @@
 """The tree of a start point in an engine: what a checkout has, with a separate `.git`."""
 
-import re
 from typing import TYPE_CHECKING
 
 from anyio import to_thread
@@ -12,6 +11,7 @@ from containers.dagger_engine.query import EngineClient, EngineQueryError
 from containers.git.repository import GitError
 from containers.git.working_tree.task_files import GIT
 from containers.worktrees.worktree import Worktree
+from tasks.lazy.patterns import regex
 
 if TYPE_CHECKING:
     from dagger import Client, Directory
@@ -32,7 +32,7 @@ CONFIG = """\
 """
 """Git configuration that the engine sees; the user's own may hold a token. With one thread and no window, the
 same objects give the same pack, so that the tree of a task is a cache hit (git-config(1), pack.threads)."""
-_SPECIAL = re.compile(r"[\\*?\[\]!]")
+_SPECIAL = regex(r"[\\*?\[\]!]")
 """Characters with a meaning in an engine's patterns."""
 
 

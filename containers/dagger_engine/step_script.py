@@ -7,9 +7,10 @@ between their output. It needs a POSIX shell and Linux's /proc; for a limit, `ti
 import math
 import shlex
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from containers.runner import with_prompt_file
+from tasks.lazy.dataclasses import dataclass
 from tasks.model import Step
 
 HOME = "/patchyard"

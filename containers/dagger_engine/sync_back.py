@@ -9,7 +9,6 @@ import os
 import shutil
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +25,7 @@ from containers.filesystem import is_directory, remove
 from containers.git.repository import GitError
 from containers.git.working_tree.task_files import GIT
 from containers.worktrees.worktree import Worktree
+from tasks.lazy.dataclasses import dataclass
 from tasks.sizes import format_size
 
 if TYPE_CHECKING:

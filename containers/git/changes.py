@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -10,6 +9,7 @@ from sys import intern
 
 from containers.git.command import Git, GitError
 from containers.patch_files import spool
+from tasks.lazy.dataclasses import dataclass
 from tasks.patch_data import BLOCK, PatchData
 
 GITLINK = "160000"

@@ -11,7 +11,7 @@ import signal
 import subprocess
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import BinaryIO, cast
@@ -19,6 +19,7 @@ from typing import BinaryIO, cast
 from containers.git.given_settings import configured_pairs
 from containers.git.watchdog import Watchdog
 from tasks.errors import PatchyardError
+from tasks.lazy.dataclasses import dataclass
 from tasks.secrets import without_own_secrets
 from tasks.text import without_credentials
 

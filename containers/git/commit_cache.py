@@ -1,11 +1,11 @@
 """What the program knows of commits, read from git once."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from threading import Lock
 
 from containers.git.changes import GITLINK
 from containers.git.command import Git
+from tasks.lazy.dataclasses import dataclass
 
 _CACHED = 64
 """How many layouts and trees a `CommitCache` holds."""

@@ -3,7 +3,6 @@
 What git would change or refuse is left to `git commit-tree`: the ids have to be the same.
 """
 
-import re
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cached_property
@@ -13,8 +12,9 @@ from containers.git.command import Git
 from containers.git.commit_cache import CommitCache
 from containers.git.commits import Signature, create_commit
 from containers.git.loose_objects import LooseObjects, hash_like
+from tasks.lazy.patterns import regex
 
-_DATE = re.compile(r"@(\d{1,11} (?!-0000)[+-](?:0\d|1[0-4])[0-5]\d)")
+_DATE = regex(r"@(\d{1,11} (?!-0000)[+-](?:0\d|1[0-4])[0-5]\d)")
 _CRUD = frozenset(".,:;<>\"\\'")
 """Characters that git removes at the ends of a name (git: `crud` in `ident.c`), besides spaces and controls."""
 

@@ -3,7 +3,6 @@
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import BinaryIO, TypeVar, cast
@@ -14,6 +13,7 @@ from containers.git.file_errors import file_errors
 from containers.git.loose_objects import LooseObjects
 from containers.temporary import temporary_directory
 from tasks.errors import remedy
+from tasks.lazy.dataclasses import dataclass
 from tasks.patch_data import InlineData, PatchData
 
 T = TypeVar("T")

@@ -1,12 +1,12 @@
 """Find the repository of a path, and explain why there is none."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from containers.git.command import Git, GitError, useful_line
 from containers.git.working_tree.worktree_paths import read_pointer
+from tasks.lazy.dataclasses import dataclass
 
 
 class NotARepositoryError(GitError):

@@ -3,8 +3,10 @@
 import re
 from collections.abc import Mapping
 
+from tasks.lazy.patterns import regex
+
 _QUOTED = r"(?:[^']|'\\[!']')*"
-_PARAMETER = re.compile(rf"'({_QUOTED})'(?:=('{_QUOTED}'))?")
+_PARAMETER = regex(rf"'({_QUOTED})'(?:=('{_QUOTED}'))?")
 
 
 def configured_pairs(environ: Mapping[str, str]) -> list[tuple[str, str]]:

@@ -10,12 +10,13 @@ import re
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from containers.git.command import GitError
+from tasks.lazy.dataclasses import dataclass
+from tasks.lazy.patterns import regex
 
-_NAMED = re.compile(r"\b([0-9a-f]{2})/?([0-9a-f]{38}(?:[0-9a-f]{24})?)\b")
+_NAMED = regex(r"\b([0-9a-f]{2})/?([0-9a-f]{38}(?:[0-9a-f]{24})?)\b")
 """An object id in a message of git, also as the path of a file."""
 _CHUNK = 1 << 16
 

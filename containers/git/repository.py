@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import ClassVar
@@ -29,6 +28,7 @@ from containers.git.working_tree.secret_scan import SecretFoundError
 from containers.git.working_tree.task_repository import TaskRepositoryTemplate
 from containers.git.working_tree.worktree_paths import WorktreePaths, find_pool_admin, read_heads
 from tasks.errors import remedy
+from tasks.lazy.dataclasses import dataclass
 
 __all__ = [
     "BranchMovedError",

@@ -3,8 +3,10 @@
 import re
 from pathlib import Path
 
-_LOCK = re.compile(r"Unable to create '(.+\.lock)': File exists")
-_BOOTED = re.compile(r"^btime (\d+)$", re.MULTILINE)
+from tasks.lazy.patterns import regex
+
+_LOCK = regex(r"Unable to create '(.+\.lock)': File exists")
+_BOOTED = regex(r"^btime (\d+)$", re.MULTILINE)
 _STAT = Path("/proc/stat")
 """Has the time at which the system was started (https://man7.org/linux/man-pages/man5/proc_stat.5.html)."""
 

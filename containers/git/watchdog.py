@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import count
 from math import inf
 from threading import Condition, Thread
 from time import monotonic
+
+from tasks.lazy.dataclasses import dataclass
 
 
 @dataclass(eq=False, slots=True)

@@ -5,12 +5,12 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from containers.process_marks import ProcessMark
 from containers.sandbox.policy import Policy
 from containers.sandbox.room import Room, SandboxError
+from tasks.lazy.dataclasses import dataclass
 from tasks.text import first_line
 
 INSTALL = "install bubblewrap (Debian, Ubuntu, Fedora: the package `bubblewrap`)"

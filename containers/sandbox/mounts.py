@@ -4,7 +4,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from containers.filesystem import is_directory, read_regular
@@ -19,6 +19,7 @@ from containers.sandbox.policy import (
     expand,
 )
 from containers.temporary import write_atomically
+from tasks.lazy.dataclasses import dataclass
 
 RUN = Path("/run")
 RESOLVERS = (Path("/etc/resolv.conf"), Path("/etc/hosts"))

@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
+
+from tasks.lazy.dataclasses import dataclass
+from tasks.lazy.patterns import regex
 
 USUAL_PORTS = (443, 80)
 """The ports of a host that is named without one."""
-_HOST = re.compile(r"(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:]+\]", re.IGNORECASE)
+_HOST = regex(r"(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:]+\]", re.IGNORECASE)
 
 
 class Reach(StrEnum):

@@ -1,11 +1,11 @@
 """What a task in the sandbox sees, writes and reaches: data, without looking at the system."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 from containers.sandbox.network import EVERYTHING, Network
+from tasks.lazy.dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

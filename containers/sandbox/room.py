@@ -13,16 +13,18 @@ from contextlib import ExitStack, contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from containers.process_marks import ProcessMark
 from containers.processes import open_pipe
 from containers.sandbox.mounts import Places, return_logins, task_mounts
 from containers.sandbox.network import Network, Reach
 from containers.sandbox.policy import SOCKET_VARIABLES, Policy
-from containers.sandbox.proxy import Proxy
 from containers.sandbox.seccomp import call_filter
 from tasks.errors import PatchyardError
+
+if TYPE_CHECKING:
+    from containers.sandbox.proxy import Proxy
 
 NS_GET_USERNS = 0xB701
 """https://man7.org/linux/man-pages/man2/ioctl_ns.2.html: the user namespace that owns a namespace."""
@@ -243,8 +245,10 @@ def _inside(users: int, network: int) -> tuple[str, ...]:
 
 def _proxy(
     stack: ExitStack, inside: Sequence[str], descriptors: Sequence[int], network: Network, refused: Counter[str]
-) -> Proxy:
+) -> "Proxy":
     """Start the proxy of a task: it listens in the task's network, and connects from this process's own."""
+    from containers.sandbox.proxy import Proxy  # noqa: PLC0415 - slow
+
     own, other = socket.socketpair()
     with own, other:
         command = (*inside, sys.executable, "-IS", "-c", _LISTEN, str(other.fileno()))

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from containers.process_marks import ProcessMark
@@ -12,6 +11,7 @@ from containers.sandbox.policy import Policy
 from containers.sandbox.room import Room, SandboxError, open_room
 from containers.temporary import held_directory, temporary_path
 from containers.worktrees.worktree import Worktree
+from tasks.lazy.dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

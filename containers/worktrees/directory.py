@@ -3,10 +3,10 @@
 import hashlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from containers.git.repository import Repository
+from tasks.lazy.dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,6 @@
 """Storing what a dead run left in worktrees, and removing worktrees."""
 
 import os
-import re
-from dataclasses import dataclass
 from pathlib import Path
 
 from containers.filesystem import is_directory, remove
@@ -26,11 +24,13 @@ from containers.worktrees.worktree import (
     read_record,
     record_file,
 )
+from tasks.lazy.dataclasses import dataclass
+from tasks.lazy.patterns import regex
 
 TASK_VARIABLE = "PATCHYARD_TASK"
 """A variable in the environment of every process of a task, and of no other process."""
-_NAME = re.compile(r"wt-([1-9][0-9]*)")
-_FILE = re.compile(r"\.?(wt-[1-9][0-9]*)(?:\.lock|\.kept|\.task|\.owner|\.aside)?")
+_NAME = regex(r"wt-([1-9][0-9]*)")
+_FILE = regex(r"\.?(wt-[1-9][0-9]*)(?:\.lock|\.kept|\.task|\.owner|\.aside)?")
 """Names of worktrees and of the files beside them."""
 
 

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from containers.temporary import write_atomically
 from tasks.errors import PatchyardError, remedy
+from tasks.lazy.dataclasses import dataclass
 
 if TYPE_CHECKING:
     from containers.git.working_tree.checkout import Checkout

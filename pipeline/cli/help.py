@@ -1,7 +1,6 @@
 """How commands and their options are listed: in groups, with whole summaries and examples."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from importlib import import_module
 from types import MappingProxyType
@@ -9,6 +8,7 @@ from typing import Any
 
 import click
 
+from tasks.lazy.dataclasses import dataclass
 from tasks.text import closest
 
 OTHER = "Other options"

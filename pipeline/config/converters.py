@@ -4,7 +4,6 @@ Every converter raises `ValueError` with what it expects; the caller adds where 
 """
 
 import math
-import re
 import string
 from enum import StrEnum
 from pathlib import Path
@@ -17,6 +16,7 @@ from containers.worktrees.ports import HIGHEST_PORT
 from tasks.conflicts import OnConflict, Serialize
 from tasks.dialects.dialect import NAMES, Order, UnitKind
 from tasks.durations import parse_duration
+from tasks.lazy.patterns import regex
 from tasks.model import LARGEST_POOL, Mode, SandboxMode
 from tasks.outcome import PullRequestScope
 from tasks.secrets import OWN_SECRETS
@@ -24,8 +24,8 @@ from tasks.sizes import format_size, parse_size
 
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
-SERVICE = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
-ADDRESS = re.compile(r"(localhost|127(\.[0-9]{1,3}){3}):[1-9][0-9]{0,4}")
+SERVICE = regex(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+ADDRESS = regex(r"(localhost|127(\.[0-9]{1,3}){3}):[1-9][0-9]{0,4}")
 LARGEST_PATCH = 300_000_000
 """The highest limit for the files of a patch, in bytes.
 

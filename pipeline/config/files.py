@@ -1,9 +1,8 @@
 """Read the settings of a file: all mistakes at once, each with line and column."""
 
-import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,6 +11,8 @@ from pipeline.config.settings import SECTIONS, SETTINGS
 from pipeline.config.toml_positions import Key, Position, positions
 from tasks.diagnostics import Diagnostic, Severity
 from tasks.errors import PatchyardError
+from tasks.lazy.dataclasses import dataclass
+from tasks.lazy.patterns import regex
 from tasks.text import closest
 
 FILE = "patchyard.toml"
@@ -20,7 +21,7 @@ SECTION = ("tool", "patchyard")
 """Where the settings are in the file of the project."""
 MAX_FILE = 1 << 20
 """A larger file, in bytes, is not read."""
-_AT = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
+_AT = regex(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 
 class ConfigError(PatchyardError):

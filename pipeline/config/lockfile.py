@@ -3,7 +3,7 @@
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,6 +11,7 @@ from containers.dagger_engine.images import DIGEST, digest_of
 from containers.filesystem import read_small
 from containers.temporary import write_atomically
 from tasks.errors import PatchyardError
+from tasks.lazy.dataclasses import dataclass
 
 FILE = "patchyard.lock"
 VERSION = 1

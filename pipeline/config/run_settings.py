@@ -1,7 +1,6 @@
 """The settings that say how the tasks of a run are read and run."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from containers.sandbox.network import EVERYTHING, Network
 from pipeline.config import converters as to
@@ -16,6 +15,7 @@ from pipeline.config.table import (
 )
 from tasks.agent_report import Price
 from tasks.dialects.dialect import Order, UnitKind
+from tasks.lazy.dataclasses import dataclass
 from tasks.model import LARGEST_POOL, Mode, SandboxMode
 from tasks.repairs import MOST_REPAIRS, parse_repairs
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from containers.agents.agent import resolve_agent
@@ -21,6 +20,7 @@ from pipeline.config.table import (
     setting,
 )
 from tasks.conflicts import OnConflict, Serialize
+from tasks.lazy.dataclasses import dataclass
 from tasks.model import Batch, Mode, Task
 from tasks.outcome import PullRequestScope
 

@@ -1,7 +1,7 @@
 """Where settings come from: flags > environment > the plan > the repository's file > the user's > defaults."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from pipeline.config.files import (
 )
 from pipeline.config.settings import SETTINGS, Settings
 from tasks.dialects.dialect import ReadOptions
+from tasks.lazy.dataclasses import dataclass
 from tasks.model import PlanSettings
 
 __all__ = ["FILE", "ConfigError", "ConfigFileError", "Origin", "Sources", "UnsetError", "load", "secret_values"]

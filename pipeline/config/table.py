@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, TypeVar
+
+from tasks.lazy.dataclasses import dataclass
 
 PREFIX = "PATCHYARD_"
 NO_DEFAULT = "none"

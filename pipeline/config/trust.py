@@ -9,7 +9,7 @@ a setting with another value needs it again.
 import json
 import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, is_dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from containers.sandbox.network import Network
 from pipeline.config.settings import SETTINGS, Settings
 from pipeline.config.sources import ConfigError, Sources
 from pipeline.config.table import NeedsTrust, Setting
+from tasks.lazy.dataclasses import dataclass
 from tasks.model import Batch, Mode, PlanSettings, SandboxMode
 
 LONGEST_VALUE = 200

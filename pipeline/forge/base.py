@@ -1,12 +1,13 @@
 """What every forge offers: the `Forge` protocol, its values and its errors."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import ClassVar, Protocol
 
 from containers.git.repository import Credential
 from tasks.errors import PatchyardError
+from tasks.lazy.dataclasses import dataclass
 from tasks.outcome import PullRequest
 
 

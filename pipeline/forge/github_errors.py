@@ -7,11 +7,12 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pipeline.forge.base import ForgeError, UnreachableError
+from tasks.lazy.dataclasses import dataclass
 from tasks.secrets import Secrets
 
 if TYPE_CHECKING:

@@ -1,12 +1,12 @@
 """Labels and reviewers of a pull request on GitHub. Those that GitHub rejects become notes, not failures."""
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.forge.base import PullRequestDraft
 from pipeline.forge.github_errors import FORBIDDEN, NOT_FOUND, UNPROCESSABLE, error_messages, is_rate_limit
 from pipeline.forge.note import Note, read_note, with_additions
+from tasks.lazy.dataclasses import dataclass
 
 if TYPE_CHECKING:
     from github import GithubException

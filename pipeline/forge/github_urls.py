@@ -1,13 +1,13 @@
 """The GitHub repository, API and token for the URL of a remote."""
 
-import re
 import shutil
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
 from pipeline.forge.base import FileLimits
+from tasks.lazy.dataclasses import dataclass
+from tasks.lazy.patterns import regex
 from tasks.secrets import GITHUB_ENTERPRISE_TOKENS, GITHUB_TOKENS, without_own_secrets
 
 GITHUB = "github.com"
@@ -15,8 +15,8 @@ GH_TIMEOUT = 10.0
 """Seconds."""
 _SCHEMES = frozenset({"ssh", "git+ssh", "ssh+git", "git", "https", "http"})
 _WEB_PORTS = {"https": 443, "http": 80}
-_SCP = re.compile(r"(?:[^@/\s]+@)?(?P<host>\[[0-9A-Fa-f:.]+\]|[^:/\s@]{2,}):(?!//)(?P<path>.+)")
-_NAME = re.compile(r"[A-Za-z0-9._-]+")
+_SCP = regex(r"(?:[^@/\s]+@)?(?P<host>\[[0-9A-Fa-f:.]+\]|[^:/\s@]{2,}):(?!//)(?P<path>.+)")
+_NAME = regex(r"[A-Za-z0-9._-]+")
 
 
 @dataclass(frozen=True, slots=True)

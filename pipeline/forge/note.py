@@ -6,17 +6,18 @@ do not say that: a person who amends it has the same ones.
 """
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from hashlib import sha256
 from typing import Any
 
 from pipeline.forge.base import PullRequestDraft
+from tasks.lazy.dataclasses import dataclass
+from tasks.lazy.patterns import regex
 
-_NOTE = re.compile(r"\s*<!-- patchyard (?P<record>\{[^\n]*\}) -->[ \t]*")
+_NOTE = regex(r"\s*<!-- patchyard (?P<record>\{[^\n]*\}) -->[ \t]*")
 
-_BOX = re.compile(r"^(\s*(?:[-*+]|\d+[.)])\s+)\[([ xX])\](\s.*)$")
+_BOX = regex(r"^(\s*(?:[-*+]|\d+[.)])\s+)\[([ xX])\](\s.*)$")
 """An item of a task list: https://github.github.com/gfm/#task-list-items-extension-"""
 LONGEST_BODY = 65_536
 """Characters that GitHub accepts."""

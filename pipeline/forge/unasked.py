@@ -1,7 +1,7 @@
 """A forge that is not asked, to see without a token what would be published."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import NoReturn
 
 from containers.git.repository import Credential
@@ -12,6 +12,7 @@ from pipeline.forge.base import (
     PullRequestDraft,
     RequestState,
 )
+from tasks.lazy.dataclasses import dataclass
 from tasks.outcome import PullRequest
 
 STATES = {"merged": RequestState.MERGED, "closed": RequestState.CLOSED}

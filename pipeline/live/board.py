@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 
 from pipeline.events import (
@@ -24,6 +24,7 @@ from pipeline.events import (
     now,
 )
 from pipeline.verdict.model import BAD, Kind, kind_of, late_tasks
+from tasks.lazy.dataclasses import dataclass
 from tasks.model import Mode
 from tasks.outcome import Conflict, Outcome, Status
 

@@ -1,7 +1,6 @@
 """The lines of the live table, for a terminal of any size."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
@@ -10,6 +9,7 @@ from pipeline.console import reason
 from pipeline.live.board import Board, Lane
 from pipeline.live.tails import NOTHING, Output
 from pipeline.verdict.words import label, progress
+from tasks.lazy.dataclasses import dataclass
 from tasks.outcome import Outcome
 from tasks.text import printable
 

@@ -1,17 +1,17 @@
 """The last line of a growing log, and how long it has been silent."""
 
 import os
-import re
-from dataclasses import dataclass
 from pathlib import Path
 from time import time
 
 from containers.filesystem import open_regular
 from containers.task_log import tail_text
+from tasks.lazy.dataclasses import dataclass
+from tasks.lazy.patterns import regex
 
 TAIL = 4096
 """Bytes at the end of a log that its last line is looked for in."""
-_OWN = re.compile(r"\$ .*|\[(?:exit code|timed out|cancelled|interrupted|ending what).*\]")
+_OWN = regex(r"\$ .*|\[(?:exit code|timed out|cancelled|interrupted|ending what).*\]")
 """Lines of a log that are not output: the title of a step, and how it ended."""
 
 

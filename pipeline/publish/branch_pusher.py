@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from containers.git.remote.remotes import PushFailure
 from containers.git.repository import Credential, GitError, Push, PushResult, Remote, Repository
 from pipeline.run.results.branches import RUN_TRAILER
+from tasks.lazy.dataclasses import dataclass
+from tasks.lazy.patterns import regex
 
-_RUN_LINE = re.compile(rf"^{RUN_TRAILER} .*$", re.MULTILINE)
+_RUN_LINE = regex(rf"^{RUN_TRAILER} .*$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,10 @@
 """The parts of a plan whose tasks share a branch and a pull request. Pure functions."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
 from tasks.dialects.blocks.ids import free_id
+from tasks.lazy.dataclasses import dataclass
 from tasks.model import Batch, Task
 from tasks.outcome import PullRequestScope
 from tasks.plan.parser import plan_name

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 from containers.git.repository import GitError, Push, Repository
 from pipeline.forge.base import ForgeError
@@ -16,6 +15,7 @@ from pipeline.publish.service import Target, compose, target_for_run, template_o
 from pipeline.publish.shared_publications import SharedPublications
 from pipeline.store.records import Run, StoredTask
 from pipeline.store.store import Store
+from tasks.lazy.dataclasses import dataclass
 from tasks.outcome import PullRequest
 from tasks.secrets import Secrets
 from tasks.text import plural, without_credentials, without_surrogates

@@ -1,10 +1,9 @@
 """What is published, and where to: plain data."""
 
-from dataclasses import dataclass
-
 from containers.git.repository import Credential, Remote, Repository
 from pipeline.forge.base import Forge
 from pipeline.publish.branch_pusher import Branch
+from tasks.lazy.dataclasses import dataclass
 from tasks.outcome import PullRequest
 
 

@@ -5,7 +5,7 @@ Every step can be repeated: a second publication finds what the first has done. 
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 
@@ -23,6 +23,7 @@ from pipeline.publish.publication import (
 )
 from pipeline.publish.pull_request import ConflictLine, with_conflicts, with_links
 from pipeline.publish.refusals import check_submodules, files_of, large_files, refused_files
+from tasks.lazy.dataclasses import dataclass
 from tasks.outcome import PullRequest
 
 CLOSED = (

@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from html import escape
 from textwrap import TextWrapper, indent
 
 from pipeline.run.results.branches import RUN_TRAILER, TASK_TRAILER
 from pipeline.store.records import StoredStep
+from tasks.lazy.dataclasses import dataclass
+from tasks.lazy.patterns import regex
 from tasks.model import Plan, StepKind, Task, hidden_script
 from tasks.outcome import FAILS_BEFORE, Outcome, PullRequest
 from tasks.text import code_span, fence, plural, with_visible_marks
@@ -30,9 +31,9 @@ SAID_WIDTH = 100
 _WRAPPER = TextWrapper(SAID_WIDTH, expand_tabs=False, replace_whitespace=False, drop_whitespace=False)
 _SCRIPT = "<details><summary>The whole script: <code>{}</code></summary>\n\n{}\n\n</details>"
 _DETAILS = "<details><summary>What was asked</summary>\n\n{}\n\n</details>"
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
-_MARKUP = re.compile(r"(`[^`]*`)|([<>*_\[\]])")
-_FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})", re.MULTILINE)
+_CONTROL = regex(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_MARKUP = regex(r"(`[^`]*`)|([<>*_\[\]])")
+_FENCE = regex(r"^ {0,3}(`{3,}|~{3,})", re.MULTILINE)
 
 
 def title(task: Task) -> str:

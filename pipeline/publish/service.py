@@ -1,7 +1,7 @@
 """Publish a stored run. All functions are blocking."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from containers.git.remote.places import check_unmoved, urls_of
@@ -32,6 +32,7 @@ from pipeline.store.run_options import PublishOptions
 from pipeline.store.store import Store
 from tasks.dialects.registry import parse
 from tasks.errors import PatchyardError
+from tasks.lazy.dataclasses import dataclass
 from tasks.model import Plan, PlanSettings
 from tasks.outcome import PullRequest, PullRequestScope
 from tasks.secrets import Secrets

@@ -1,7 +1,7 @@
 """Make the branches that several tasks share: their commits, one after another. Blocking; no checkout."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 
 from containers.git.commits import Commit
@@ -11,6 +11,7 @@ from pipeline.publish.parts import Part, in_order, reach
 from pipeline.run.results.bases import find_conflicting_tasks
 from pipeline.run.results.commits import merge_message, signature
 from pipeline.store.records import Run, SharedBranch, StoredTask
+from tasks.lazy.dataclasses import dataclass
 from tasks.outcome import Conflict
 
 

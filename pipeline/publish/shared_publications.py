@@ -1,7 +1,6 @@
 """The publications of a stored run whose tasks share pull requests: one for each group, or one for the plan."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 
 from pipeline.publish.parts import parts_of
 from pipeline.publish.publication import Destination, Failure, Publication, PublishedDependency
@@ -12,6 +11,7 @@ from pipeline.publish.task_publications import branch_of
 from pipeline.store.records import Run, SharedBranch
 from pipeline.store.run_options import PublishOptions
 from pipeline.store.store import Store
+from tasks.lazy.dataclasses import dataclass
 from tasks.model import Plan, Task
 from tasks.outcome import Status
 from tasks.schedule import select

@@ -7,7 +7,7 @@ the branch template of the call that reads it; docs/reproducible.md says what is
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from containers.git.commits import Commit
@@ -17,17 +17,19 @@ from pipeline.run.results.commits import commit_message
 from pipeline.run.results.plan_name import plan_names
 from tasks.agent_report import MOST_TOKENS
 from tasks.dialects.registry import parse
+from tasks.lazy.dataclasses import dataclass
+from tasks.lazy.patterns import regex
 from tasks.model import LARGEST_POOL, Plan, Task
 from tasks.outcome import Status
 from tasks.secrets import MASK
 from tasks.text import without_unprintable
 
-_RUN = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{4,}")
-_NAME = re.compile(r"[0-9A-Za-z_][0-9A-Za-z._-]*")
-_ID = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
-_PERSON = re.compile(r"[^<>\n\0]*<[^<>\n\0]*> [0-9]{1,12} [+-][0-9]{4}")
+_RUN = regex(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{4,}")
+_NAME = regex(r"[0-9A-Za-z_][0-9A-Za-z._-]*")
+_ID = regex(r"[0-9a-f]{40}([0-9a-f]{24})?")
+_PERSON = regex(r"[^<>\n\0]*<[^<>\n\0]*> [0-9]{1,12} [+-][0-9]{4}")
 """Author and committer as git writes them (https://git-scm.com/docs/git-fast-import#_committer)."""
-_BATCHES = re.compile(r"(?=batch-([0-9]+(?:-[0-9]+)*))")
+_BATCHES = regex(r"(?=batch-([0-9]+(?:-[0-9]+)*))")
 SHOWN = 120
 """Characters of a value that a message shows."""
 

@@ -1,15 +1,16 @@
 """Decode JSON values to dataclasses by their type hints."""
 
-import re
 import types
 import typing
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
+from tasks.lazy.patterns import regex
+
 LARGEST = 2**31 - 1
 """The largest number that a column of PostgreSQL's type `integer` takes."""
 # os.fsdecode makes U+DC80 to U+DCFF of bytes that are not UTF-8, as in the names of files.
-_UNSTORABLE = re.compile("[\\0\ud800-\udc7f\udd00-\udfff]")
+_UNSTORABLE = regex("[\\0\ud800-\udc7f\udd00-\udfff]")
 
 
 def decode(kind: Any, value: Any, where: str = "") -> Any:  # noqa: ANN401 - any JSON value, any dataclass

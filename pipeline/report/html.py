@@ -1,7 +1,6 @@
 """Render the report of a run as one self-contained HTML file: timeline, task table and patches."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from importlib import metadata
 from types import MappingProxyType
@@ -11,6 +10,7 @@ from pipeline.view.diff import MOST_LINES, Diff, parse_diff
 from pipeline.view.history import AttemptPart
 from pipeline.view.templating import ReportLinks, data_url, hash_of, render, static
 from pipeline.view.timeline import Mark, Row, Timeline
+from tasks.lazy.dataclasses import dataclass
 
 MAX_LINES = 20_000
 """Limit on patch lines in one report, over all tasks."""

@@ -6,7 +6,7 @@ first (`checks`), and how the run is published comes from the call that reads it
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from pipeline.store.records import Run, StoredAttempt
 from pipeline.store.run_options import PublishOptions, StoredCall
 from pipeline.store.store import Store
 from tasks.keys import InputHashes
+from tasks.lazy.dataclasses import dataclass
 from tasks.model import Mode, Plan, Step, StepKind
 from tasks.outcome import Outcome, Patch, RunStatus, Status, StepResult
 from tasks.patch_data import PatchData

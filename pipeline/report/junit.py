@@ -1,6 +1,5 @@
 """The report of a run as JUnit XML: one suite per batch or group, one case per task."""
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC
 from types import MappingProxyType
@@ -10,10 +9,11 @@ from xml.etree import ElementTree as ET
 from pipeline.verdict.model import Kind
 from pipeline.view.history import AttemptPart
 from pipeline.view.timeline import DONE, RUNNING, Bar, Mark, Row, Stage, StageKind, Timeline
+from tasks.lazy.patterns import regex
 from tasks.outcome import FAILS_BEFORE
 from tasks.usage import Usage
 
-_ILLEGAL = re.compile(r"[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_ILLEGAL = regex(r"[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that XML 1.0 does not allow, even escaped (https://www.w3.org/TR/xml/#charsets)."""
 NOT_RUN = frozenset({Kind.SKIPPED, Kind.CANCELLED, Kind.LEFT_OUT})
 FAILURES = frozenset({Kind.FAILED, Kind.CONFLICT})

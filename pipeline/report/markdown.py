@@ -1,6 +1,5 @@
 """The report of a run as Markdown, for example for the summary of a CI job."""
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from pipeline.report.parts import Report, TaskPart
@@ -8,13 +7,14 @@ from pipeline.verdict.model import Kind
 from pipeline.verdict.words import figure, figures, headline, label, lines_words
 from pipeline.view.stages import WITHOUT_GROUP
 from tasks.dialects.wording import named
+from tasks.lazy.patterns import regex
 from tasks.model import NATIVE
 from tasks.outcome import FAILS_BEFORE, Status
 from tasks.text import code_span, fence
 
 SUCCEEDED = frozenset({Status.CHANGED, Status.UNCHANGED})
-_MARKUP = re.compile(r"([\\`*_\[\]<>|~#])")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
+_MARKUP = regex(r"([\\`*_\[\]<>|~#])")
+_CONTROL = regex(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
 
 def markdown(report: Report) -> str:

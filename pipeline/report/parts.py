@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, field, fields
 
 from containers.git.commits import Commit
 from pipeline.verdict.model import Verdict
@@ -10,6 +10,7 @@ from pipeline.verdict.words import as_fields
 from pipeline.view.history import AttemptPart
 from tasks.agent_report import NO_TOKENS, Tokens
 from tasks.keys import AgentUse
+from tasks.lazy.dataclasses import dataclass
 from tasks.outcome import Conflict, Outcome, PullRequest, RunStatus, Status
 from tasks.usage import Usage
 

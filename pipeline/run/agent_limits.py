@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 
 from anyio import sleep
@@ -10,6 +10,8 @@ from anyio import sleep
 from pipeline.events import local_time, now, timestamp
 from tasks.agent_report import Limit, LimitKind
 from tasks.durations import format_duration
+from tasks.lazy.dataclasses import dataclass
+from tasks.lazy.patterns import regex
 from tasks.outcome import StepResult
 
 PAUSES = (60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0)
@@ -18,7 +20,7 @@ SAME_FAILURES = 3
 """Tasks of an agent, the first ones of a run, that end the same way before it gets no more."""
 AT_ONCE = 20.0
 """Seconds within which an agent ends that cannot be used, such as one that is not logged in."""
-_VARIABLE = re.compile(r"[0-9a-f]*[0-9][0-9a-f-]*|/\S+", re.IGNORECASE)
+_VARIABLE = regex(r"[0-9a-f]*[0-9][0-9a-f-]*|/\S+", re.IGNORECASE)
 """What differs between messages that say the same: numbers, ids and paths."""
 _LONGEST_SLEEP = 3600.0
 WORDS: Mapping[LimitKind, str] = {

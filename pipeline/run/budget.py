@@ -1,8 +1,9 @@
 """What a run and each of its tasks have used, and may cost."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from tasks.lazy.dataclasses import dataclass
 from tasks.usage import NO_USAGE, Usage, Work, budget_spent, total
 
 

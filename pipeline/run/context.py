@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from pipeline.run.results.result_cache import ResultCache
 from pipeline.store.records import BaseCheck, Run, StoredRound, StoredTask
 from tasks.conflicts import Cause
 from tasks.keys import AgentUse, TaskInputs
+from tasks.lazy.dataclasses import dataclass
 from tasks.model import Mode, Plan, Step
 from tasks.outcome import Failure, Outcome, Patch
 from tasks.schedule import Obstacles

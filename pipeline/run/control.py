@@ -5,7 +5,7 @@ import secrets
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from math import inf
 from time import monotonic
 
@@ -16,6 +16,7 @@ from pipeline.broadcast import Listener
 from pipeline.events import Notice
 from pipeline.run.recording.recorder import Recorder
 from pipeline.store.store import Store, StoreUnavailableError
+from tasks.lazy.dataclasses import dataclass
 from tasks.outcome import Request, RunStatus
 
 POLL_INTERVAL = 0.25

@@ -21,7 +21,6 @@ from filelock import FileLock, Timeout
 from containers.concurrency import receive_stop_signals
 from containers.dagger_engine.address import EngineAddress
 from containers.dagger_engine.config import ContainerConfig
-from containers.dagger_engine.engines import Engines
 from containers.dagger_engine.images import Resolver, digest_of
 from containers.limits import Limits
 from containers.local import LocalRunner
@@ -266,6 +265,8 @@ class HostRunners:
         if limits:
             message = "limits do not apply to containers: limit the engine that they run on"
             listener.notify(Notice(message=message, level="warning"))
+        from containers.dagger_engine.engines import Engines  # noqa: PLC0415 - slow
+
         engines = Engines(
             [EngineAddress.parse(url) for url in settings.engines],
             container_config(prepared),

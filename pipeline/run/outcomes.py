@@ -1,6 +1,6 @@
 """What a task ends with: its patch is committed, its branch set, its outcome stored."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from time import perf_counter
 
 from anyio import CancelScope, sleep, to_thread
@@ -13,6 +13,7 @@ from pipeline.run.results.bases import StartPoint
 from pipeline.run.results.commits import commit_message, signature
 from pipeline.store.store import Store
 from tasks.keys import InputHashes
+from tasks.lazy.dataclasses import dataclass
 from tasks.outcome import Outcome, Status
 from tasks.patch_data import InlineData
 from tasks.patch_lines import count_lines

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from containers.agents.prompt import ConflictText, conflict_prompt, marks_step
 from containers.git.repository import GitError
@@ -13,6 +13,7 @@ from pipeline.run.results.bases import BatchResult, StartPoint
 from pipeline.run.results.commits import signature
 from pipeline.run.results.restore import applies
 from tasks.conflicts import Cause, OnConflict
+from tasks.lazy.dataclasses import dataclass
 from tasks.model import StepKind
 from tasks.outcome import Conflict, Patch
 

@@ -1,6 +1,6 @@
 """Rounds of one attempt: the agent, or the commands, with the verification after them, until that succeeds."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from time import perf_counter
 
 from containers.agents.prompt import before_note, feedback_prompt, repair_prompt
@@ -9,6 +9,7 @@ from pipeline.run.call.task_spec import TaskSpec
 from pipeline.run.context import Continuation
 from pipeline.store.records import StoredRound
 from tasks.agent_report import AgentReport
+from tasks.lazy.dataclasses import dataclass
 from tasks.model import Step, StepKind
 from tasks.outcome import Failure, Patch, StepResult
 from tasks.secrets import Secrets

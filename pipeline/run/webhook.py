@@ -7,7 +7,6 @@ The payload follows https://docs.slack.dev/messaging/sending-messages-using-inco
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # not in typeshed
@@ -16,6 +15,7 @@ from pipeline.events import RunFinished
 from pipeline.verdict.model import Verdict
 from pipeline.verdict.words import as_fields, figure, figures, headline
 from tasks.errors import PatchyardError
+from tasks.lazy.dataclasses import dataclass
 from tasks.text import plural
 
 if TYPE_CHECKING:

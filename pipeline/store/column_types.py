@@ -4,7 +4,6 @@ The database has texts only: times are ISO 8601 in UTC, lists and mappings are J
 """
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
@@ -16,11 +15,12 @@ from sqlalchemy import Text as PlainText
 
 from pipeline.store.records import format_time, parse_time
 from pipeline.store.run_options import PublishOptions, StoredCall, texts_of
+from tasks.lazy.patterns import regex
 from tasks.text import without_surrogates
 
 T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)
-OBJECT_ID = re.compile("[0-9A-Za-z]+")
+OBJECT_ID = regex("[0-9A-Za-z]+")
 """Excludes options, paths and revisions of git; git itself checks whether it is an id."""
 V = TypeVar("V", PublishOptions, StoredCall)
 

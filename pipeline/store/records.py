@@ -2,13 +2,14 @@
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pipeline.store.run_options import PublishOptions, StoredCall
 from tasks.agent_report import NO_TOKENS, Tokens
 from tasks.conflicts import Cause
+from tasks.lazy.dataclasses import dataclass
 from tasks.model import StepKind
 from tasks.outcome import Failure, Outcome, Patch, PullRequest, PullRequestScope, Request, RunStatus, Status
 from tasks.usage import Usage

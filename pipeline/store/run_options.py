@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from typing import Any, Self
 
+from tasks.lazy.dataclasses import dataclass
 from tasks.outcome import PullRequestScope
 from tasks.schedule import SelectionError
 

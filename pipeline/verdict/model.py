@@ -1,11 +1,12 @@
 """The verdict of a run: its status, and its tasks by what became of them."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from functools import cached_property
 
 from pipeline.verdict.reason import WIDTH, cut, failing_line
+from tasks.lazy.dataclasses import dataclass
 from tasks.outcome import Conflict, Outcome, PullRequest, RunStatus, Status
 from tasks.text import first_line
 from tasks.usage import NO_USAGE, Usage

@@ -3,28 +3,29 @@
 import re
 from collections.abc import Sequence
 
+from tasks.lazy.patterns import regex
 from tasks.text import printable
 
 WIDTH = 160
 """Characters of a line that is shown."""
-_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
+_ESCAPE = regex(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
 _SAYS_WHY = (
     # What a test runner or a compiler says of one failure, and the last line of a traceback.
-    re.compile(r"^(?:E\s|FAILED\s|ERROR\s|FAIL:\s|--- FAIL:|not ok\s|error\[|fatal:\s|panic:\s)"),
-    re.compile(r"^(?:[\w.]+\.)?[A-Z]\w*(?:Error|Exception|Failure|Interrupt|Exit)\b(?::|$)"),
-    re.compile(
+    regex(r"^(?:E\s|FAILED\s|ERROR\s|FAIL:\s|--- FAIL:|not ok\s|error\[|fatal:\s|panic:\s)"),
+    regex(r"^(?:[\w.]+\.)?[A-Z]\w*(?:Error|Exception|Failure|Interrupt|Exit)\b(?::|$)"),
+    regex(
         r"(?:^|[\s:])(?:error|fatal|failed|failure|cannot|assertion failed|segmentation fault)\b"
         r"|command not found|no such file or directory|denied|not logged in",
         re.IGNORECASE,
     ),
 )
 """What a line looks like that says why something failed, the surest first."""
-_COUNTS = re.compile(
+_COUNTS = regex(
     r"[=\-_ ]*(?:\d+ (?:failed|passed|errors?|warnings?|tests?)\b|FAILED \(|FAIL$|error:? \d+$)", re.IGNORECASE
 )
 """A line that only counts failures, or says that there was one."""
-_LETTERS = re.compile(r"[^\W_]")
-_OWN_NOTE = re.compile(r"^\[(?:the log is|the agent used|exit code|the rest|timed out).*\]$")
+_LETTERS = regex(r"[^\W_]")
+_OWN_NOTE = regex(r"^\[(?:the log is|the agent used|exit code|the rest|timed out).*\]$")
 """A note of this program in a log."""
 
 

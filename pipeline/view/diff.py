@@ -1,9 +1,10 @@
 """Parse a git patch into files, hunks and numbered lines."""
 
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from tasks.lazy.dataclasses import dataclass
+from tasks.lazy.patterns import regex
 from tasks.patch_data import PatchData
 
 MOST_LINES = 4000
@@ -12,8 +13,8 @@ MOST_BYTES = 8_000_000
 """Bytes of a patch that are read to show it."""
 LONGEST_LINE = 2000
 """Characters of a line that are shown."""
-_HUNK = re.compile(r"@@ -(\d+)(?:,\d+)? \+(\d+)(?:,\d+)? @@(.*)")
-_ESCAPE = re.compile(r'\\([0-7]{3}|[abfnrtv"\\])')
+_HUNK = regex(r"@@ -(\d+)(?:,\d+)? \+(\d+)(?:,\d+)? @@(.*)")
+_ESCAPE = regex(r'\\([0-7]{3}|[abfnrtv"\\])')
 _ESCAPES = {"a": 7, "b": 8, "f": 12, "n": 10, "r": 13, "t": 9, "v": 11, '"': 34, "\\": 92}
 
 

@@ -1,12 +1,12 @@
 """The attempts at a task in a run, and their rounds: why each was made, how it ended, what it used."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from pipeline.events import timestamp
 from pipeline.store.records import StoredAttempt, StoredRound, StoredStep
 from pipeline.store.store import Store
 from tasks.agent_report import NO_TOKENS, Tokens
+from tasks.lazy.dataclasses import dataclass
 from tasks.outcome import Failure, Status
 from tasks.text import first_line
 from tasks.usage import Usage, total

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from heapq import merge
 from operator import attrgetter
@@ -11,6 +10,7 @@ from typing import IO
 
 from containers.filesystem import open_regular
 from containers.line_times import times_path
+from tasks.lazy.dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,9 @@
 """The output of a task as text that is safe to show: no control sequence of it reaches the reader."""
 
-import re
-
 from containers.terminal_text import strip_terminal
+from tasks.lazy.patterns import regex
 
-_UNFINISHED = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]{0,200})?\Z")
+_UNFINISHED = regex(r"\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]{0,200})?\Z")
 
 
 class LogText:

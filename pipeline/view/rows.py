@@ -1,13 +1,14 @@
 """The rows of the task table of a run."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from pipeline.store.records import StoredTask
 from pipeline.verdict.model import Kind, Verdict
 from pipeline.view.source import Source
 from pipeline.view.stages import Layout
 from pipeline.view.timeline import PENDING, RUNNING, Bar, Row
+from tasks.lazy.dataclasses import dataclass
 from tasks.model import Task
 from tasks.outcome import Outcome, PullRequest
 from tasks.usage import NO_USAGE, Usage

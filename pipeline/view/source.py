@@ -1,13 +1,14 @@
 """The stored records of a run that it is shown from."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from pipeline.run.stored.status import unpublished_tasks
 from pipeline.store.records import BaseCheck, Run, StoredAttempt, StoredStep, StoredTask
 from pipeline.view.timeline import LIVE
+from tasks.lazy.dataclasses import dataclass
 from tasks.model import Plan
 from tasks.outcome import Conflict, RunStatus
 

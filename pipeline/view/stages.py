@@ -1,12 +1,13 @@
 """Stages of a run as it is shown: the batches of its plan, or the groups of a plan without batches."""
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from pipeline.verdict.model import BAD, DONE, OPEN, Kind
 from pipeline.view.timeline import PENDING, RUNNING, Bar, Row, Stage, StageKind
 from tasks.graph import direct
 from tasks.groups import groups_of
+from tasks.lazy.dataclasses import dataclass
 from tasks.model import Plan
 from tasks.schedule import built_on
 from tasks.usage import total

@@ -1,10 +1,8 @@
 """Jinja2 environment and filters shared by the live page and the HTML report."""
 
 import hashlib
-import re
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from html import escape
@@ -15,6 +13,8 @@ from urllib.parse import quote, urlsplit
 from pipeline.events import timestamp
 from pipeline.verdict.words import label, lines_words
 from pipeline.view.timeline import Bar
+from tasks.lazy.dataclasses import dataclass
+from tasks.lazy.patterns import regex
 from tasks.sizes import format_size
 from tasks.text import VISIBLE_MARKS, dollars, plural
 
@@ -25,9 +25,9 @@ VIEW = Path(__file__).parent
 STATIC = VIEW / "static"
 MINUTE, HOUR, DAY = 60, 3600, 86400
 AGES = ((365 * DAY, "year"), (30 * DAY, "month"), (DAY, "day"), (HOUR, "hour"), (MINUTE, "minute"))
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+_CONTROL = regex(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 _MARKS = {code: escape(shown) for code, shown in VISIBLE_MARKS.items()}
-_NOT_IN_IDS = re.compile(r"[^A-Za-z0-9_.-]+")
+_NOT_IN_IDS = regex(r"[^A-Za-z0-9_.-]+")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ cut out and shown as a break, so that the tasks stay visible.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
@@ -15,6 +14,7 @@ from zlib import crc32
 from pipeline.store.records import Run
 from pipeline.verdict.model import Verdict, late_tasks
 from pipeline.verdict.words import headline
+from tasks.lazy.dataclasses import dataclass
 from tasks.model import Plan, Step, hidden_script
 from tasks.outcome import Conflict, PullRequest, RunStatus, Status
 from tasks.usage import NO_USAGE, Usage

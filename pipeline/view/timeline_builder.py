@@ -1,6 +1,5 @@
 """Build the timeline of a run from its stored records."""
 
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -22,6 +21,7 @@ from pipeline.view.timeline import (
     Mark,
     Timeline,
 )
+from tasks.lazy.patterns import regex
 from tasks.model import StepKind
 from tasks.outcome import RunStatus
 from tasks.usage import Usage, total
@@ -39,7 +39,7 @@ BREAK_WIDTH = 0.02
 """Share of the timeline that a break takes after the cut."""
 MIN_SPAN = 1.0
 """Minimum width of a timeline, in seconds."""
-_DIGITS = re.compile(r"(\d+)")
+_DIGITS = regex(r"(\d+)")
 
 
 def timeline(

@@ -1,7 +1,7 @@
 """Actions on runs: start, cancel, pause, resume, retry, publish."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import anyio
 
@@ -25,6 +25,7 @@ from pipeline.web.workers import Work
 from tasks.diagnostics import Diagnostic
 from tasks.dialects.wording import nothing_to_start
 from tasks.errors import PatchyardError
+from tasks.lazy.dataclasses import dataclass
 from tasks.model import Plan
 from tasks.outcome import Request, RunStatus
 

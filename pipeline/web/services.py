@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ from pipeline.web.snapshot import (
 from pipeline.web.streams.feeds import PAGE, IsOver, Read, Subscribers
 from pipeline.web.workers import Work, WorkerJob, Workers
 from tasks.errors import PatchyardError
+from tasks.lazy.dataclasses import dataclass
 from tasks.outcome import Request, RunStatus
 
 P = ParamSpec("P")

@@ -1,7 +1,7 @@
 """The read model of a run for the API and the page: its stored state, and what workers do with it."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from pathlib import Path
 from time import monotonic
@@ -17,6 +17,7 @@ from pipeline.store.records import Run, StoredAttempt, StoredTask
 from pipeline.store.store import Store
 from pipeline.verdict.model import Verdict
 from pipeline.web.workers import Work, Workers
+from tasks.lazy.dataclasses import dataclass
 from tasks.model import Plan
 from tasks.outcome import Conflict, RunStatus
 

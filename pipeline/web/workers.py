@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -20,6 +19,7 @@ from anyio.abc import TaskGroup
 
 from containers.environment import hand_over
 from tasks.errors import PatchyardError
+from tasks.lazy.dataclasses import dataclass
 
 POLL = 0.05
 """Seconds between two checks whether a process has ended."""

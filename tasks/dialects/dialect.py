@@ -1,12 +1,13 @@
 """What a dialect is, and what it reads: units, each of which becomes a task."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import StrEnum
 from typing import Protocol
 
 from tasks.diagnostics import Report
 from tasks.dialects.source import Source
+from tasks.lazy.dataclasses import dataclass
 from tasks.model import NATIVE, Check, DeclaredFile, FileAction
 
 NAMES = (

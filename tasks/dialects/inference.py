@@ -1,16 +1,15 @@
 """Find which units of a sequence may run side by side, from what they say of files and of each other."""
 
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from tasks.dialects.dialect import Unit
+from tasks.lazy.dataclasses import dataclass
+from tasks.lazy.patterns import regex
 from tasks.model import FileAction
 
-_NAMED = re.compile(
-    r"(?i)\b(?:task|unit)s?\s+#?((?:[A-Za-z]{0,4}-?\d+(?:\.\d+)*[a-z]?(?:\s*(?:,|and|&)\s*)?)+)"
-)
-_ID = re.compile(r"[A-Za-z]{0,4}-?\d+(?:\.\d+)*[a-z]?")
+_NAMED = regex(r"(?i)\b(?:task|unit)s?\s+#?((?:[A-Za-z]{0,4}-?\d+(?:\.\d+)*[a-z]?(?:\s*(?:,|and|&)\s*)?)+)")
+_ID = regex(r"[A-Za-z]{0,4}-?\d+(?:\.\d+)*[a-z]?")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,25 +7,26 @@ from dataclasses import replace
 from tasks.diagnostics import Diagnostic, Report, Severity
 from tasks.dialects.outline import Heading
 from tasks.dialects.source import Source
+from tasks.lazy.patterns import regex
 from tasks.model import Batch
 from tasks.plan.blocks import FIELDS, FieldKind
 from tasks.plan.parser import Parsed
 from tasks.plan.parser import parse as parse_native
 from tasks.plan.sections import is_heading as is_native_heading
 
-_HEADING = re.compile(r"(?i)\**(?:task|batch)\s+#?\S*[0-9]")
-_BATCH = re.compile(r"(?i)\W*batch\s")
+_HEADING = regex(r"(?i)\**(?:task|batch)\s+#?\S*[0-9]")
+_BATCH = regex(r"(?i)\W*batch\s")
 _NAMES = "|".join(re.escape(name) for name, (kind, _) in FIELDS.items() if kind is not FieldKind.CRITERIA)
-_FIELD = re.compile(rf"(?im)^\*\*(?:{_NAMES})(?::\*\*|\*\*:)")
+_FIELD = regex(rf"(?im)^\*\*(?:{_NAMES})(?::\*\*|\*\*:)")
 
-_VERSION = re.compile(r"---[ \t]*\n(?:(?!---|\.\.\.).*\n)*?patchyard[ \t]*:")
+_VERSION = regex(r"---[ \t]*\n(?:(?!---|\.\.\.).*\n)*?patchyard[ \t]*:")
 """Front matter that names this format, whatever the text below looks like."""
-_LOOSE_FIELD = re.compile(
+_LOOSE_FIELD = regex(
     rf"(?im)^[ \t]*(?:[-*+][ \t]+)?(?:\*\*|__)?(?:{_NAMES}|files?\(s\)|(?:acceptance|success)\s+criteria)"
     r"(?:\*\*|__)?[ \t]*:"
 )
-_BEGINS = re.compile(r"(?im)^#{2,4}[ \t]+\**(?:task|batch)[ \t]+#?\S*[0-9]")
-_OF_ANOTHER = re.compile(
+_BEGINS = regex(r"(?im)^#{2,4}[ \t]+\**(?:task|batch)[ \t]+#?\S*[0-9]")
+_OF_ANOTHER = regex(
     r"(?im)\[[ \tx~-]?\]|<task|\bsteps?\b|criteria|automated|blocked|parallel\s+group|sub-?tasks|agentic"
     r"|for\s+claude|^[ \t]*[0-9]+[.)][ \t].*\b(?:run|commit)\b|\bT-?[0-9]{3}|_requirements"
     r"|^[ \t]*(?:[-*+][ \t]+)?(?:depends|wave)"

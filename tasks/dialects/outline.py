@@ -3,10 +3,12 @@
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import islice
 from typing import TYPE_CHECKING
+
+from tasks.lazy.dataclasses import dataclass
+from tasks.lazy.patterns import regex
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
@@ -14,18 +16,18 @@ if TYPE_CHECKING:
 
 MAX_NESTING = 40
 
-_BOX = re.compile(r"\[(?P<mark>[ \t\u00a0\u3000xX~/*✓✔-]?)\](?P<star>(?:\\?\*(?!\*))?)(?!\()[ \t\u00a0\u3000]*")
-_FENCE = re.compile(r"(?P<indent>[ \t]*)(?P<marks>`{3,}|~{3,})[ \t]*(?P<info>[^`\n]*)$")
-_MARKDOWN = re.compile(r"(?i)\{?\.?(?:markdown|md|mdx)\b")
-_NEXT = re.compile(r"(?i)\s*(?:[-*+]\s+\[[ xX]\]\s+)?(?:\*\*Step\b|#{1,6}\s+\W*Task\s+[A-Z]?\d)")
+_BOX = regex(r"\[(?P<mark>[ \t\u00a0\u3000xX~/*✓✔-]?)\](?P<star>(?:\\?\*(?!\*))?)(?!\()[ \t\u00a0\u3000]*")
+_FENCE = regex(r"(?P<indent>[ \t]*)(?P<marks>`{3,}|~{3,})[ \t]*(?P<info>[^`\n]*)$")
+_MARKDOWN = regex(r"(?i)\{?\.?(?:markdown|md|mdx)\b")
+_NEXT = regex(r"(?i)\s*(?:[-*+]\s+\[[ xX]\]\s+)?(?:\*\*Step\b|#{1,6}\s+\W*Task\s+[A-Z]?\d)")
 """A line that begins a step or a task."""
 _MARGIN = 3
-_GOES_ON = re.compile(
+_GOES_ON = regex(
     r"(?i)\s*(?:[-*+]\s+\[[ xX]\]|\*\*Step\b|#{1,6}\s+\W*Task\s+[A-Z]?\d|---+\s*$"
     r"|\**(?:Run|Expected|Commit)\b\W)"
 )
 """A line that a plan continues with after a fence."""
-_FRONT = re.compile(r"---[ \t]*\n(?:.*\n)*?(?:---|\.\.\.)[ \t]*(?:\n|$)")
+_FRONT = regex(r"---[ \t]*\n(?:.*\n)*?(?:---|\.\.\.)[ \t]*(?:\n|$)")
 _DONE_MARKS = frozenset("xX✓✔")
 
 

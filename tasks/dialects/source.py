@@ -1,10 +1,10 @@
 """What a plan is read from: a file, or the files of a directory."""
 
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePosixPath
 
 from tasks.dialects.outline import Outline, outline
+from tasks.lazy.dataclasses import dataclass
 
 MAIN_DOCUMENTS = ("tasks.md", "tasks.json", "prd.json", "plan.md")
 """The files that are the plan of a directory, the first that is there."""

@@ -2,15 +2,16 @@
 
 import re
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
 
 from tasks.dialects.json_objects import line_starts
 from tasks.dialects.outline import Box, Outline, outline
+from tasks.lazy.dataclasses import dataclass
+from tasks.lazy.patterns import regex
 from tasks.model import Task
 
-_OPEN_BOX = re.compile(r"\[(?:[ \t\u00a0]?|[~-])\](?!\()")
-_LINES = re.compile(r"[^\r\n]*(?:\r\n|\r|\n|$)")
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s,:{}\[\]"]+', re.DOTALL)
+_OPEN_BOX = regex(r"\[(?:[ \t\u00a0]?|[~-])\](?!\()")
+_LINES = regex(r"[^\r\n]*(?:\r\n|\r|\n|$)")
+_TOKEN = regex(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s,:{}\[\]"]+', re.DOTALL)
 _JSON_MARKS = {'"status"': '"done"', '"passes"': "true"}
 """Keys that say whether an object is done, and the value that says so."""
 

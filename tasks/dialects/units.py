@@ -1,6 +1,5 @@
 """Make a plan of the units that a dialect has read."""
 
-import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import PurePath
@@ -9,12 +8,13 @@ from tasks.diagnostics import Report
 from tasks.dialects.blocks.ids import free_id
 from tasks.dialects.dialect import Order, Reading, ReadOptions, Unit, in_sequence
 from tasks.dialects.inference import inferred
+from tasks.lazy.patterns import regex
 from tasks.model import Batch, Plan, Task
 from tasks.plan.links import cycles
 from tasks.plan.parser import plan_name
 from tasks.task_ids import as_task_id
 
-_BOLD = re.compile(r"(\*\*|__)(?=\S)(.+?)(?<=\S)\1")
+_BOLD = regex(r"(\*\*|__)(?=\S)(.+?)(?<=\S)\1")
 
 
 def plan_of(reading: Reading, dialect: str, path: str, options: ReadOptions, report: Report) -> Plan:

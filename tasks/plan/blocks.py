@@ -7,10 +7,11 @@ quote or a comment.
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tasks.lazy.dataclasses import dataclass
+from tasks.lazy.patterns import regex
 from tasks.model import FileAction
 
 if TYPE_CHECKING:
@@ -77,14 +78,14 @@ FIELDS: dict[str, tuple[FieldKind, FileAction | None]] = {
 
 _BOLD = frozenset({"repairs", "on conflict"})
 """Fields that only bold text begins: others of these names are prose."""
-_FIELD = re.compile(r"\*\*(?P<name>[^*:\n]{1,60})(?::\*\*|\*\*:)[ \t]*")
-_PLAIN_FIELD = re.compile(
+_FIELD = regex(r"\*\*(?P<name>[^*:\n]{1,60})(?::\*\*|\*\*:)[ \t]*")
+_PLAIN_FIELD = regex(
     rf"(?i)(?:{'|'.join(re.escape(name) for name in FIELDS if name not in _BOLD)}|files?\(s\)):[ \t]",
 )
 """A field that is not bold."""
-_COMMENT_END = re.compile(r"-->|\n[ \t]*\n")
-_CODE_OR_COMMENT = re.compile(r"(?<!`)(`+)(?!`).*?(?<!`)\1(?!`)|<!--.*?-->|(?P<open><!--)")
-_FLAT_ITEM = re.compile(r"([-+*]) (?!```)((?:[^\s#>+*0-9<~_=\-]|\*\*[A-Za-z]).*)")
+_COMMENT_END = regex(r"-->|\n[ \t]*\n")
+_CODE_OR_COMMENT = regex(r"(?<!`)(`+)(?!`).*?(?<!`)\1(?!`)|<!--.*?-->|(?P<open><!--)")
+_FLAT_ITEM = regex(r"([-+*]) (?!```)((?:[^\s#>+*0-9<~_=\-]|\*\*[A-Za-z]).*)")
 _LIST_STARTS = frozenset("-+*0123456789")
 _MARGIN = 3
 """How far, in spaces, a block may be indented; one more makes it code."""

@@ -3,6 +3,7 @@
 import re
 from itertools import pairwise
 
+from tasks.lazy.patterns import regex
 from tasks.model import Step, StepKind
 from tasks.plan.command_words import DETERMINERS, NEED_EVIDENCE, PROGRAMS, PROSE, STATES, TOOLS, WRAPPERS
 from tasks.text import plural
@@ -20,20 +21,20 @@ MAX_SCRIPT = 120_000
 
 _TITLE = 80
 _SHELLS = frozenset(("sh", "bash"))
-_CONTINUED = re.compile(r"[ \t]*\\\n\s*")
-_PREPARES = re.compile(
+_CONTINUED = regex(r"[ \t]*\\\n\s*")
+_PREPARES = regex(
     r"""#|set\s+[-+]|(?:import|from)\s+\w|cd\s+[^;&|]+$|export\s+\w+=[^;&|`$]*$|['"]{3}|:$"""
     r"|sleep\s+[\d.]+\w?$|(?:time\.)?sleep\([^()]*\)$"
 )
 """A line that does nothing yet: a comment, an import, an option of the shell, another directory, a pause."""
-_SPAN = re.compile(r"(?s)(`+)(?!`)(.+?)(?<!`)\1(?!`)")
-_LEAD = re.compile(r"(?i)(?:(?:run|execute)(?:\s+the\s+command)?|command)(?=[\s:`])\s*:?\s*")
-_SUCCESS = re.compile(
+_SPAN = regex(r"(?s)(`+)(?!`)(.+?)(?<!`)\1(?!`)")
+_LEAD = regex(r"(?i)(?:(?:run|execute)(?:\s+the\s+command)?|command)(?=[\s:`])\s*:?\s*")
+_SUCCESS = regex(
     r"(?i) ?(?:(?:should\s+)?(?:pass|passes|succeed|succeeds|work|works)|(?:is|are)\s+(?:green|clean)"
     r"|(?:exits|returns)(?:\s+with)?(?:\s+(?:status|code))?\s+0)?(?: ?without errors?)? ?[.;,!]?"
 )
-_TEST = re.compile(r"-[a-zA-Z]{1,2}|!?==?")
-_SCRIPT = re.compile(r"/(?:[^/.]+|[^/]+\.(?:sh|bash))$")
+_TEST = regex(r"-[a-zA-Z]{1,2}|!?==?")
+_SCRIPT = regex(r"/(?:[^/.]+|[^/]+\.(?:sh|bash))$")
 _ALONE = frozenset(("make", "just", "tox", "nox", "rake"))
 """Programs of `TOOLS` that are a command without arguments."""
 _NOT_ALONE = frozenset(("cat", "cd", "echo", "printf"))
@@ -41,13 +42,13 @@ _NOT_ALONE = frozenset(("cat", "cd", "echo", "printf"))
 _LONGEST = 10_000
 """A longer text, in characters, is not read as a command without backticks."""
 
-_ENDS_AS_PROSE = re.compile(r"[A-Za-z]{2}[.!?:]$")
-_CONTRACTION = re.compile(r"[A-Za-z]'[a-z]")
-_QUOTED = re.compile(r"""(?:(?<=[\s=])|^)(?:"[^"]*"|'[^']*')""")
-_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=\S*")
-_EVIDENCE = re.compile(r"--?[A-Za-z0-9]|.*[/=$*|<>&~@{}\[\]]|\.{1,2}$|.*\w\.\w|[\"']")
-_OPERATOR = re.compile(r"\s(?:&&|\|\|?|>>?|2>&1)(?:\s|$)|;\s")
-_PROGRAM = re.compile(r"[a-z0-9_.~/][\w.~/+@-]*")
+_ENDS_AS_PROSE = regex(r"[A-Za-z]{2}[.!?:]$")
+_CONTRACTION = regex(r"[A-Za-z]'[a-z]")
+_QUOTED = regex(r"""(?:(?<=[\s=])|^)(?:"[^"]*"|'[^']*')""")
+_ASSIGNMENT = regex(r"[A-Za-z_]\w*=\S*")
+_EVIDENCE = regex(r"--?[A-Za-z0-9]|.*[/=$*|<>&~@{}\[\]]|\.{1,2}$|.*\w\.\w|[\"']")
+_OPERATOR = regex(r"\s(?:&&|\|\|?|>>?|2>&1)(?:\s|$)|;\s")
+_PROGRAM = regex(r"[a-z0-9_.~/][\w.~/+@-]*")
 
 
 def run_step(kind: StepKind, script: str, language: str = "") -> Step:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator
 from tasks.conflicts import OnConflict
 from tasks.diagnostics import Report, quoted
 from tasks.durations import parse_duration
+from tasks.lazy.patterns import regex
 from tasks.model import Check, Mode, Step, StepKind
 from tasks.plan.blocks import Block, Document, without_comments
 from tasks.plan.commands import (
@@ -28,9 +29,9 @@ from tasks.text import closest
 SILENT = frozenset({"hr", "html_block"})
 """Blocks without content: separators and comments."""
 
-_MARKER = re.compile(r"[ \t]*(?:[-+*]|[0-9]{1,9}[.)])[ \t]*")
-_ITEM = re.compile(r"\A(?:[-+*]|[0-9]{1,9}[.)])\s+")
-_WORD = re.compile(r"\*\*[^*\n]{1,60}(?::\*\*|\*\*:)")
+_MARKER = regex(r"[ \t]*(?:[-+*]|[0-9]{1,9}[.)])[ \t]*")
+_ITEM = regex(r"\A(?:[-+*]|[0-9]{1,9}[.)])\s+")
+_WORD = regex(r"\*\*[^*\n]{1,60}(?::\*\*|\*\*:)")
 _CODE = frozenset({"fence", "code_block"})
 _DONE = frozenset({"completed", "complete", "done", "finished", "[x]", "x", "✅", "✓", "✔"})
 _OPEN = frozenset(

@@ -3,32 +3,33 @@
 import re
 
 from tasks.diagnostics import Report, quoted
+from tasks.lazy.patterns import regex
 from tasks.model import DeclaredFile, FileAction
 from tasks.plan.blocks import ACTIONS, Block, Document
 from tasks.plan.sections import Field
 
 LISTS = frozenset({"bullet_list_open", "ordered_list_open"})
-_CHECKBOX = re.compile(r"\[[ xX]\](?:\s+|$)")
+_CHECKBOX = regex(r"\[[ xX]\](?:\s+|$)")
 _WORDS = "|".join(ACTIONS)
-_ACTION = re.compile(
+_ACTION = regex(
     rf"(?i)[*_]{{0,2}}(?P<action>{_WORDS})d?(?:\s+files?)?(?:\s*:[*_]{{0,2}}|[*_]{{0,2}}\s*:|(?=[*_]{{0,2}}\s+`)[*_]{{0,2}})\s*"
 )
-_BARE_ACTION = re.compile(rf"(?i)(?P<action>{_WORDS})\s+(?=\S+$)")
-_TEST = re.compile(r"(?i)[*_]{0,2}tests?(?:\s+files?)?(?:\s*:[*_]{0,2}|[*_]{0,2}\s*:)\s*")
-_SPAN = re.compile(r"(`+)(?!`)(?P<path>[^`\n]+)\1(?!`)")
-_NAME = re.compile(r"\*\*[^*\n]{1,60}(?::\*\*|\*\*:)")
-_LABEL = re.compile(r"[A-Z][a-z]+(?<!file):\s+\S")
+_BARE_ACTION = regex(rf"(?i)(?P<action>{_WORDS})\s+(?=\S+$)")
+_TEST = regex(r"(?i)[*_]{0,2}tests?(?:\s+files?)?(?:\s*:[*_]{0,2}|[*_]{0,2}\s*:)\s*")
+_SPAN = regex(r"(`+)(?!`)(?P<path>[^`\n]+)\1(?!`)")
+_NAME = regex(r"\*\*[^*\n]{1,60}(?::\*\*|\*\*:)")
+_LABEL = regex(r"[A-Z][a-z]+(?<!file):\s+\S")
 """A word before a remark that is not the name of a file, such as `Note: write it first`."""
-_JOIN = re.compile(r"(?::\d[\d,-]*)?(?:\s*\([^()`]*\))?\s*(?:,\s*and|,|and|&|\+)\s*(?=`)")
-_LINK = re.compile(r"\[`?(?P<path>[^\]`]+)`?\]\([^)\s]*\)")
+_JOIN = regex(r"(?::\d[\d,-]*)?(?:\s*\([^()`]*\))?\s*(?:,\s*and|,|and|&|\+)\s*(?=`)")
+_LINK = regex(r"\[`?(?P<path>[^\]`]+)`?\]\([^)\s]*\)")
 _INSIDE = r"(?:[^()]|\([^()]*\))*"
-_IN_BRACKETS = re.compile(rf"(?<=\s)\({_INSIDE}(?:\)(?=\s*(?:$|,\s|:\s|[-–—#](?:\s|$)))|$)")  # noqa: RUF001 - the dashes that people type
+_IN_BRACKETS = regex(rf"(?<=\s)\({_INSIDE}(?:\)(?=\s*(?:$|,\s|:\s|[-–—#](?:\s|$)))|$)")  # noqa: RUF001 - the dashes that people type
 """A remark in brackets at the end of a path."""
-_REMARK = re.compile(r"(?<=\s)[-–—#](?:\s.*|$)|:\s.*", re.DOTALL)  # noqa: RUF001 - likewise
-_SENTENCE = re.compile(r"(?<=\s)\([^()]*\)\s.*", re.DOTALL)
+_REMARK = regex(r"(?<=\s)[-–—#](?:\s.*|$)|:\s.*", re.DOTALL)  # noqa: RUF001 - likewise
+_SENTENCE = regex(r"(?<=\s)\([^()]*\)\s.*", re.DOTALL)
 """Words in brackets, and more after a blank: a remark, unless only all of it together is a path."""
-_ENDS_AS_PATH = re.compile(r"[./\\][\w*]{1,12}/?$|/$")
-_LINES = re.compile(r":L?\d+(?:[-–,:]\s*L?\d+)*\+?$|#L\d+(?:-L?\d+)?$|(?<=\s)\((?:lines?|L)\s*\d[^()]*\)$")  # noqa: RUF001 - likewise
+_ENDS_AS_PATH = regex(r"[./\\][\w*]{1,12}/?$|/$")
+_LINES = regex(r":L?\d+(?:[-–,:]\s*L?\d+)*\+?$|#L\d+(?:-L?\d+)?$|(?<=\s)\((?:lines?|L)\s*\d[^()]*\)$")  # noqa: RUF001 - likewise
 _WORDS_OF_A_SENTENCE = 3
 _MOST_BRACKETS = 100
 """A text with more brackets is not a path, and is not searched for where each of them ends."""

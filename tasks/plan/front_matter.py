@@ -1,9 +1,6 @@
 """Read the settings in the YAML front matter of a plan."""
 
-import difflib
-import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -11,7 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from tasks.conflicts import OnConflict, Serialize
 from tasks.diagnostics import Report, quoted
 from tasks.durations import parse_duration
+from tasks.lazy.dataclasses import dataclass
+from tasks.lazy.patterns import regex
 from tasks.model import LARGEST_POOL, Mode, PlanSettings, SandboxMode
+from tasks.text import closest
 
 if TYPE_CHECKING:
     from yaml.nodes import MappingNode, ScalarNode, SequenceNode
@@ -22,8 +22,8 @@ MAX_CHARACTERS = 100_000
 _ENDS = frozenset({"---", "..."})
 _NAMED = 8
 """So many unknown keys are named in an error."""
-_COUNT = re.compile(r"[1-9][0-9]{0,3}")
-_AMOUNT = re.compile(r"\$?[0-9]{1,9}(?:\.[0-9]{1,6})?")
+_COUNT = regex(r"[1-9][0-9]{0,3}")
+_AMOUNT = regex(r"\$?[0-9]{1,9}(?:\.[0-9]{1,6})?")
 _FLAGS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _TAG = "tag:yaml.org,2002:"
 _Choice = TypeVar("_Choice", bound=StrEnum)
@@ -310,9 +310,7 @@ class _Reader:
 
 def _near(name: str, known: tuple[str, ...], cutoff: float) -> str:
     """Return the known key that a key is nearly, or nothing."""
-    return next(
-        iter(difflib.get_close_matches(name[:40].lower().replace("-", "_"), known, n=1, cutoff=cutoff)), ""
-    )
+    return closest(name.lower().replace("-", "_"), known, cutoff)
 
 
 def _is_null(node: "Node") -> bool:

@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import TypeVar
 
 from tasks.diagnostics import Report, quoted
+from tasks.lazy.dataclasses import dataclass
+from tasks.lazy.patterns import regex
 from tasks.plan.blocks import Block, Document, without_comments
 from tasks.plan.fields import SILENT
 from tasks.plan.files import LISTS, without_checkbox
@@ -17,38 +18,38 @@ _WORDS = {"batches": "batch", "batch": "batch", "tasks": "task", "task": "task"}
 _WORDS |= {word + end: word for word in GROUP_WORDS.split("|") for end in ("s", "")}
 _ID = r"[0-9]{1,9}(?:\.[0-9]{1,9}){0,9}[a-z]?"
 _NAMES = "|".join(_WORDS)
-_REFERENCE = re.compile(
+_REFERENCE = regex(
     rf"(?i)(?P<word>{_NAMES})?\s*#?(?P<id>{_ID})(?:\s*(?:[-–]|to|through)\s*(?:task\s*#?)?(?P<last>{_ID}))?"  # noqa: RUF001 - the dashes that people type
 )
-PLAIN_ID = re.compile(rf"(?:[A-Za-z]+-?)?{_ID}")
+PLAIN_ID = regex(rf"(?:[A-Za-z]+-?)?{_ID}")
 """What a task may be called in a dependency of version 2, without backticks."""
-_EXACT = re.compile(rf"(?:[Tt]asks?\s+)?(?:`(?P<exact>[^`\s]+)`|#?(?P<plain>{PLAIN_ID.pattern}))")
-_JOIN = re.compile(r"\s*(?:,(?:\s*and\b)?|\band\b)\s*")
-_REASON = re.compile(r"\s*(?:[:–—]|(?<=\s)-)\s+(?P<why>\S.*)", re.DOTALL)  # noqa: RUF001 - likewise
-_OF_GROUP = re.compile(rf"(?i)(?P<word>{GROUP_WORDS})s?\s+#?(?P<id>{GROUP_NUMBER})(?P<last>)?")
-_TITLED = re.compile(rf"(?i)(?P<head>(?:batch|task|{GROUP_WORDS})\s*#?{_ID})(?:\s*[:–—]|\s+-)\s.*", re.DOTALL)  # noqa: RUF001 - likewise
-_PREVIOUS = re.compile(
+_EXACT = regex(rf"(?:[Tt]asks?\s+)?(?:`(?P<exact>[^`\s]+)`|#?(?P<plain>{PLAIN_ID.pattern}))")
+_JOIN = regex(r"\s*(?:,(?:\s*and\b)?|\band\b)\s*")
+_REASON = regex(r"\s*(?:[:–—]|(?<=\s)-)\s+(?P<why>\S.*)", re.DOTALL)  # noqa: RUF001 - likewise
+_OF_GROUP = regex(rf"(?i)(?P<word>{GROUP_WORDS})s?\s+#?(?P<id>{GROUP_NUMBER})(?P<last>)?")
+_TITLED = regex(rf"(?i)(?P<head>(?:batch|task|{GROUP_WORDS})\s*#?{_ID})(?:\s*[:–—]|\s+-)\s.*", re.DOTALL)  # noqa: RUF001 - likewise
+_PREVIOUS = regex(
     r"(?i)(?:(?P<all>all|everything)(?: of)?(?: the)? ?|the )?"
     r"(?:(?:previous|prior|preceding|earlier) ?(?P<what>task|batch|)(?P<several>s|es)?"
     r"|(?P<above>tasks|batches|)(?: above| before)?)"
     r"(?: (?:must be |are |is )?(?:complete[d]?|done|finished))?"
 )
 """All that comes before: `All previous tasks`, `all tasks above`, `the previous batch`."""
-_BEFORE = re.compile(
+_BEFORE = regex(
     rf"(?i)(?:(?:the )?completion of|all(?: of)?(?: the)?(?: tasks)?(?: of| in| from)?|after)"
     rf" (?=(?:{_NAMES})\b)"
 )
-_AFTER = re.compile(
+_AFTER = regex(
     r"(?i) (?:(?:must|has to|have to|needs? to|should) be |is |are )?(?:fully )?"
     r"(?:(?:complete[d]?|completion|done|finished|merged|implemented)(?: first)?|first|tasks)$| [✅✔].*$"
 )
 """What is said of a name: `Batch 1 complete`, `All of Batch 1`."""
-_SENTENCE = re.compile(rf"(?i)(?<=[0-9a-z ])\. (?=(?-i:[A-Z])(?!(?:{_NAMES})\b))")
-_NEXT = re.compile(rf"(?i) ?(?:[,;&]|,? and) (?=(?:{_NAMES}) ?#?[0-9])")
-_REMARK = re.compile(r"\([^()]*\)")
-_SPLIT = re.compile(r"(?i)\s*(?:,\s*and\b|[,;&\n]|\band\b)\s*")
+_SENTENCE = regex(rf"(?i)(?<=[0-9a-z ])\. (?=(?-i:[A-Z])(?!(?:{_NAMES})\b))")
+_NEXT = regex(rf"(?i) ?(?:[,;&]|,? and) (?=(?:{_NAMES}) ?#?[0-9])")
+_REMARK = regex(r"\([^()]*\)")
+_SPLIT = regex(r"(?i)\s*(?:,\s*and\b|[,;&\n]|\band\b)\s*")
 _NOTHING = frozenset({"none", "n/a", "na", "nothing", "no", "-", "–", "—", "no dependencies"})  # noqa: RUF001 - likewise
-_NONE = re.compile(r"(?i)[*_]{0,2}(?:none|nothing|n/a)\b[*_]{0,2}(?:\s*[-–—:;,.]|$)")  # noqa: RUF001 - likewise
+_NONE = regex(r"(?i)[*_]{0,2}(?:none|nothing|n/a)\b[*_]{0,2}(?:\s*[-–—:;,.]|$)")  # noqa: RUF001 - likewise
 """No dependencies, with a remark: `None, it can start at once`."""
 _DEEPEST = 10
 _WIDEST = 1000

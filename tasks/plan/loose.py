@@ -7,11 +7,13 @@ of the answer` is text for the agent.
 import re
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from tasks.conflicts import OnConflict
 from tasks.diagnostics import Report
 from tasks.durations import parse_duration
+from tasks.lazy.dataclasses import dataclass
+from tasks.lazy.patterns import regex
 from tasks.model import Mode
 from tasks.plan.blocks import Block, Document, FieldKind, known_field
 from tasks.plan.commands import INTERPRETERS, command_in, reads_as_command, unwrap
@@ -31,24 +33,24 @@ OF_BATCH = frozenset(
     }
 )
 _OF_BATCH_ONLY = frozenset({FieldKind.MODE, FieldKind.ON_CONFLICT})
-MESSAGE = re.compile(r"[a-z]+(?:\([^()]*\))?!?: \S")
+MESSAGE = regex(r"[a-z]+(?:\([^()]*\))?!?: \S")
 """How the message of a commit begins."""
 
-_LABEL = re.compile(
+_LABEL = regex(
     r"(?P<mark>\*\*|__|)(?P<name>[^\s*_:|][^*_:|\n]{0,59}?)(?:(?P=mark)[ \t]*:|:(?P=mark))(?:[ \t]+|$)"
 )
-_BESIDE = re.compile(r"(?<=[ \t])\|[ \t]+")
-_BESIDE_BOLD = re.compile(
+_BESIDE = regex(r"(?<=[ \t])\|[ \t]+")
+_BESIDE_BOLD = regex(
     r"(?<=[ \t])\|[ \t]+(?=\*\*[^*\n]{1,60}(?::\*\*|\*\*:)"
     r"|(?i:depends on|dependencies|files?|status|commit|timeout):)"
 )
-_OF_BATCH_ALONE = re.compile(r"\*\*Batch\s+[0-9][^*\n]{0,60}(?::\*\*|\*\*:)")
+_OF_BATCH_ALONE = regex(r"\*\*Batch\s+[0-9][^*\n]{0,60}(?::\*\*|\*\*:)")
 """What is about the batch below its last task, such as `**Batch 1 Verification:**`."""
 _LAST = frozenset({FieldKind.RUN, FieldKind.IMPLEMENTATION})
 _ANYWHERE = frozenset({FieldKind.DEPENDENCIES, FieldKind.FILES})
 """Fields that may be in a list of which other items have no name."""
-_NAMES_UNIT = re.compile(r"(?i)\b(?:tasks?|batch(?:es)?)\s+#?[0-9]")
-_ONE_WORD = re.compile(r"`[^`]+`|\S+")
+_NAMES_UNIT = regex(r"(?i)\b(?:tasks?|batch(?:es)?)\s+#?[0-9]")
+_ONE_WORD = regex(r"`[^`]+`|\S+")
 
 
 def find_loose_fields(

@@ -1,17 +1,17 @@
 """How plans of any dialect say that something is done."""
 
-import re
+from tasks.lazy.patterns import regex
 
-_DONE_AT_END = re.compile(
+_DONE_AT_END = regex(
     r"\s*(?:[-–—:]\s*|\[|\()?(?:✅|✔|✓|☑|\b(?:DONE|COMPLETE|COMPLETED|FINISHED)\b|(?<=[(\[])(?i:done|completed?)(?=[)\]]))\s*[\])]?(?:\s*[(\[][^()\[\]]{1,60}[)\]])?[\s*.!]*$"  # noqa: RUF001
 )
-_BARE_WORD = re.compile(r"\w[\w`'\")]*\s+(?:DONE|COMPLETED?|FINISHED)[\s*.!]*$")
-_OPEN_AT_END = re.compile(
+_BARE_WORD = regex(r"\w[\w`'\")]*\s+(?:DONE|COMPLETED?|FINISHED)[\s*.!]*$")
+_OPEN_AT_END = regex(
     r"\s*(?:[-–—:\[(]|[^\w\s\x00-\x7f\u2010-\u206f]\ufe0f?)+\s*"  # noqa: RUF001 - the dashes that people type
     r"(?:PENDING|IN[ -]PROGRESS|NOT STARTED|TODO|TO DO|BLOCKED|IMPLEMENTED)[\])]?\s*$"
 )
-_RULE = re.compile(r"\s*(?:---+|\*\*\*+|___+)")
-_STRUCK = re.compile(r"~~.+~~[\s.]*")
+_RULE = regex(r"\s*(?:---+|\*\*\*+|___+)")
+_STRUCK = regex(r"~~.+~~[\s.]*")
 
 
 def says_done(title: str) -> bool:

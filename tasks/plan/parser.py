@@ -3,11 +3,13 @@
 import re
 import unicodedata
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import PurePath
 
 from tasks.diagnostics import Diagnostic, PlanError, Report, Severity
+from tasks.lazy.dataclasses import dataclass
+from tasks.lazy.patterns import regex
 from tasks.model import Plan
 from tasks.plan.blocks import parse_blocks
 from tasks.plan.checks import checked_batches
@@ -25,7 +27,7 @@ MAX_BYTES = 16 * 1024 * 1024
 
 _SLUG = 50
 _DIGEST = 6
-_SURROGATE = re.compile("[\ud800-\udfff]")
+_SURROGATE = regex("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)

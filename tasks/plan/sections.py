@@ -1,33 +1,35 @@
 """Group the blocks of a plan into sections: the plan, its batches and its tasks."""
 
-import difflib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum, auto
 from itertools import pairwise
 
 from tasks.diagnostics import Report, quoted
+from tasks.lazy.dataclasses import dataclass
+from tasks.lazy.patterns import regex
 from tasks.model import FileAction
 from tasks.plan.blocks import EXTENDED_FIELDS, FIELDS, Block, Document, FieldKind, known_field, without_comments
 from tasks.plan.marks import is_marked_done, is_struck_out, without_done, without_open, without_rule
 from tasks.task_ids import is_task_id
+from tasks.text import closest
 
 _NUMBER = r"[0-9]{1,9}"
 _SEPARATED = r"(?:\s*[:–—]\s*|\s+-\s+|[.)](?=\s)\s*)(?P<title>.*)"  # noqa: RUF001 - the dashes that people type
 EXTENDED_ID = r"(?=[^\s:]*[0-9])[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
 """What a task may be called in version 2, without backticks: something with a digit."""
 
-_BATCH = re.compile(rf"(?is)batch\s+#?(?P<id>{_NUMBER})(?:{_SEPARATED})?")
-_TASK = re.compile(rf"(?is)task\s+#?(?P<id>{_NUMBER}(?:\.{_NUMBER}){{0,9}}[a-z]?)(?:{_SEPARATED})?")
+_BATCH = regex(rf"(?is)batch\s+#?(?P<id>{_NUMBER})(?:{_SEPARATED})?")
+_TASK = regex(rf"(?is)task\s+#?(?P<id>{_NUMBER}(?:\.{_NUMBER}){{0,9}}[a-z]?)(?:{_SEPARATED})?")
 GROUP_WORDS = "phase|chunk|part|wave|milestone|slice"
 GROUP_NUMBER = rf"(?:[a-z]?{_NUMBER}(?:\.{_NUMBER}){{0,9}}[a-z]?|[ivx]{{1,6}}|[a-z])"
-_GROUP = re.compile(
+_GROUP = regex(
     rf"(?is)(?P<word>{GROUP_WORDS})\s+#?(?P<id>{GROUP_NUMBER})(?:{_SEPARATED}|\s+[(\[].*)?",
 )
-_ANY_TASK = re.compile(rf"(?is)task\s+(?:`(?P<exact>[^`\s]+)`|#?(?P<id>{EXTENDED_ID}))(?:{_SEPARATED})?")
-_TITLED_GROUP = re.compile(r"(?is)(?P<id>)group(?:\s*[:–—]\s*(?P<title>.*))?")  # noqa: RUF001 - the dashes that people type
-_NEARLY = re.compile(r"(?i)(?P<word>batch|task)\s+#?(?P<id>[0-9]\S*|[a-z](?=\s*[:–—]|\s+-|$)|\S*[0-9]\S*)")  # noqa: RUF001 - likewise
+_ANY_TASK = regex(rf"(?is)task\s+(?:`(?P<exact>[^`\s]+)`|#?(?P<id>{EXTENDED_ID}))(?:{_SEPARATED})?")
+_TITLED_GROUP = regex(r"(?is)(?P<id>)group(?:\s*[:–—]\s*(?P<title>.*))?")  # noqa: RUF001 - the dashes that people type
+_NEARLY = regex(r"(?i)(?P<word>batch|task)\s+#?(?P<id>[0-9]\S*|[a-z](?=\s*[:–—]|\s+-|$)|\S*[0-9]\S*)")  # noqa: RUF001 - likewise
 
 _BATCH_LEVELS = (2, 3)
 _TASK_LEVELS = (2, 3, 4)
@@ -36,7 +38,7 @@ NO_ID = (
     "cannot be the id of a task: it is part of a branch's name; use letters, digits, `_`, `-` and single `.`,"
     " and begin with a letter, a digit or `_`"
 )
-_LEAD = re.compile(rf"(?:\[[ xX]\]|[^\w\s\x00-\x7f]+)\s+(?=(?i:task|batch|{GROUP_WORDS})\s)")
+_LEAD = regex(rf"(?:\[[ xX]\]|[^\w\s\x00-\x7f]+)\s+(?=(?i:task|batch|{GROUP_WORDS})\s)")
 """What may be in front of a heading's words: a box, or a picture."""
 
 
@@ -316,13 +318,13 @@ def _warn_of_typing_errors(document: Document, sections: list[Section], report: 
     """Warn of words that look like a misspelt field. They stay text."""
     if len(sections) == 1:
         return
-    near: dict[str, str | None] = {}
+    near: dict[str, str] = {}
     extended = document.extended
     every = (*FIELDS, *(EXTENDED_FIELDS if extended else ()))
     names = [name for name in every if known_field(name, extended=extended)]
     for line, name in document.suspects.items():
         if name not in near and len(near) < 200:  # noqa: PLR2004 - a text of nothing else need not be slow
-            near[name] = next(iter(difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.85)), None)
+            near[name] = closest(name.lower(), names, cutoff=0.85)
         if known := near.get(name):
             meant = f"did you mean **{known.capitalize()}:**?"
             report.warning(

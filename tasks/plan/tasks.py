@@ -1,11 +1,12 @@
 """Read batches and tasks from sections."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import groupby
 
 from tasks.conflicts import OnConflict
 from tasks.diagnostics import Report
+from tasks.lazy.dataclasses import dataclass
 from tasks.model import Check, DeclaredFile, Mode, Step, Task
 from tasks.plan.blocks import Block, FieldKind
 from tasks.plan.commands import unwrap

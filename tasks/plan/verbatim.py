@@ -8,12 +8,13 @@ is a JSON string, for characters that a text file cannot hold.
 import json
 import re
 
+from tasks.lazy.patterns import regex
 from tasks.text import longest_run
 
 WORD = "verbatim"
 
-_OPENING = re.compile(r"(?P<fence>`{3,})[ \t]*(?P<json>json[ \t]+)?verbatim[ \t]*")
-_ESCAPED = re.compile(r"(?m)^( {0,3})\\(?=\\*(?:\*\*|#))")
+_OPENING = regex(r"(?P<fence>`{3,})[ \t]*(?P<json>json[ \t]+)?verbatim[ \t]*")
+_ESCAPED = regex(r"(?m)^( {0,3})\\(?=\\*(?:\*\*|#))")
 
 
 def given(text: str) -> str:

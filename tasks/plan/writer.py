@@ -12,6 +12,7 @@ from textwrap import indent
 from typing import Any, TypeVar
 
 from tasks.diagnostics import Report
+from tasks.lazy.patterns import regex
 from tasks.model import Check, DeclaredFile, Plan, Task
 from tasks.plan.blocks import parse_blocks
 from tasks.plan.links import PLAIN_ID
@@ -26,8 +27,8 @@ T = TypeVar("T")
 _FRONT = "---\npatchyard: 2\n{}---\n\n"
 _TASK = "### Task 1: A\n\n"
 _OPEN = f"{_TASK}**Status:** pending\n"
-_PLAIN_YAML = re.compile(r"[A-Za-z0-9./][A-Za-z0-9_./-]*")
-_NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+_PLAIN_YAML = regex(r"[A-Za-z0-9./][A-Za-z0-9_./-]*")
+_NOT_IN_YAML = regex("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 _PASSES = 4
 """How often lines to escape are looked for: an escaped line can let the next one begin something."""
 

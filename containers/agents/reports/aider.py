@@ -1,16 +1,13 @@
 """aider: its printed lines, and the events of `--analytics-log` (https://aider.chat/docs/more/analytics.html)."""
 
-import re
-
 from containers.agents.reports.reader import HIDDEN, Event, Reader, count, part
 from tasks.agent_report import Tokens
+from tasks.lazy.patterns import regex
 
-_COST = re.compile(r"Cost: \$[0-9.]{1,20} message, \$([0-9]{1,9}(?:\.[0-9]{1,12})?) session")
-_ERROR = re.compile(r"litellm\.\w{1,60}(?:Error|Timeout)\b")
-_END = re.compile(r"The API provider|Retrying in |\Z")
-_FRAME = re.compile(
-    r"Tokens: |Aider v|Applied edit to |Main model: |Weak model: |Git repo: |Repo-map: |Warning: "
-)
+_COST = regex(r"Cost: \$[0-9.]{1,20} message, \$([0-9]{1,9}(?:\.[0-9]{1,12})?) session")
+_ERROR = regex(r"litellm\.\w{1,60}(?:Error|Timeout)\b")
+_END = regex(r"The API provider|Retrying in |\Z")
+_FRAME = regex(r"Tokens: |Aider v|Applied edit to |Main model: |Weak model: |Git repo: |Repo-map: |Warning: ")
 MAX_LINE = 1000
 """Characters of a line of a message that are kept."""
 MOST_LINES = 100

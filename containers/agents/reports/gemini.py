@@ -1,7 +1,5 @@
 """Gemini CLI: `--output-format stream-json` (https://geminicli.com/docs/cli/headless/)."""
 
-import re
-
 from containers.agents.reports.reader import (
     HIDDEN,
     Event,
@@ -14,6 +12,7 @@ from containers.agents.reports.reader import (
     status_of,
 )
 from tasks.agent_report import Tokens
+from tasks.lazy.patterns import regex
 
 MAX_MESSAGE = 20_000
 """Characters of a message that are put together from its parts."""
@@ -24,7 +23,7 @@ NOT_LOGGED_IN = (
     "When using Vertex AI, you must specify",
 )
 
-_ATTEMPT = re.compile(r"Attempt \d{1,4} failed\W{0,3}(.*)")
+_ATTEMPT = regex(r"Attempt \d{1,4} failed\W{0,3}(.*)")
 
 
 class GeminiReader(Reader):

@@ -5,11 +5,11 @@ conversation, too large for a line. `TRAJECTORY` prints the members that say how
 they stand there, as one line of JSON.
 """
 
-import re
 from collections.abc import Mapping
 
 from containers.agents.reports.reader import HIDDEN, Event, Reader, amount, count, objects
 from tasks.agent_report import Tokens
+from tasks.lazy.patterns import regex
 
 TRAJECTORY = (
     r"""awk 'BEGIN { printf "{\"trajectory\": [" } """
@@ -23,8 +23,8 @@ TRAJECTORY = (
     r"""END { if (said != "") printf "{%s}, ", said; print "{}]}" }'"""
 )
 """A command that reads a trajectory and prints that line."""
-_STEP = re.compile(r"mini-swe-agent \(step [0-9]{1,6}, \$([0-9]{1,9}\.[0-9]{1,6})\)")
-_RETRY = re.compile(r"Retrying \S{1,100} in [0-9.]{1,9} seconds as it raised (.{1,2000})")
+_STEP = regex(r"mini-swe-agent \(step [0-9]{1,6}, \$([0-9]{1,9}\.[0-9]{1,6})\)")
+_RETRY = regex(r"Retrying \S{1,100} in [0-9.]{1,9} seconds as it raised (.{1,2000})")
 
 
 ENDED = ("Submitted", "")

@@ -1,7 +1,5 @@
 """opencode: `opencode run --format json` (https://opencode.ai/docs/cli/#run)."""
 
-import re
-
 from containers.agents.reports.reader import (
     HIDDEN,
     Event,
@@ -15,8 +13,9 @@ from containers.agents.reports.reader import (
     status_of,
 )
 from tasks.agent_report import Tokens
+from tasks.lazy.patterns import regex
 
-_TRIED = re.compile(r'level=ERROR .{0,2000}message="stream error" .{0,2000}error\.error="(?:\w{1,40}: )?(.*)"$')
+_TRIED = regex(r'level=ERROR .{0,2000}message="stream error" .{0,2000}error\.error="(?:\w{1,40}: )?(.*)"$')
 """A line of its log; the error begins with a name such as AI_APICallError."""
 
 

@@ -6,10 +6,11 @@ from datetime import datetime, tzinfo
 from containers.agents.reports.times import find_time
 from containers.terminal_text import plain_text
 from tasks.agent_report import Limit, LimitKind
+from tasks.lazy.patterns import regex
 
 MAX_SENTENCE = 400
 """Characters of an agent's own sentence that are kept."""
-_REFUSED = re.compile(
+_REFUSED = regex(
     r"not logged in|please run /login|log ?in again"
     r"|(?:invalid|incorrect|bad|missing|no|expired) (?:x-)?api[- _]?key"
     r"|api[- _]?key (?:is )?(?:not |in)valid|api[- _]?key (?:not found|not set|is required|is missing)"
@@ -19,19 +20,19 @@ _REFUSED = re.compile(
     r"|missing credentials|disabled organization|missing environment variable",
     re.IGNORECASE,
 )
-_USAGE = re.compile(
+_USAGE = regex(
     r"usage[ _]limit|(?:hit|reached) your [^.]{0,40}limit|(?:hour|weekly|daily|session|opus|sonnet) limit"
     r"|quota|credit balance|out of (?:\w+ )?credits|spend(?:ing)? (?:cap|limit)|billing|exhausted your"
     r"|credits required|payment required",
     re.IGNORECASE,
 )
-_RATE = re.compile(r"rate[ _-]?limit|too many requests|resource_exhausted|\b429\b", re.IGNORECASE)
-_OVERLOADED = re.compile(
+_RATE = regex(r"rate[ _-]?limit|too many requests|resource_exhausted|\b429\b", re.IGNORECASE)
+_OVERLOADED = regex(
     r"overloaded|at capacity|high demand|internal ?server ?error|service ?unavailable|bad gateway"
     r"|gateway timeout|server_error|\bUNAVAILABLE\b|\b(?:500|502|503|504|529)\b",
     re.IGNORECASE,
 )
-_UNREACHABLE = re.compile(
+_UNREACHABLE = regex(
     r"ECONNREFUSED|ECONNRESET|ENOTFOUND|ETIMEDOUT|EAI_AGAIN|(?:un|not )able to connect|cannot connect"
     r"|connection ?(?:error|refused|reset|failed|timed out)|connect(?:ion)? ?timeout|network error|fetch failed"
     r"|getaddrinfo|name or service not known|error sending request|stream disconnected|request timed out"

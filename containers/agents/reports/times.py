@@ -2,31 +2,32 @@
 
 import re
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
-from zoneinfo import ZoneInfo
+
+from tasks.lazy.patterns import regex
 
 FARTHEST = timedelta(days=8)
 """A limit that ends later is not believed; those of a week are the longest known."""
 _LEAST = 1e9
 """Seconds since 1970, in 2001; the same number of milliseconds is in 1970."""
-_KEYWORD = re.compile(r"reset|again|retry|until|available|expires|limit reached", re.IGNORECASE)
+_KEYWORD = regex(r"reset|again|retry|until|available|expires|limit reached", re.IGNORECASE)
 """Words that a time of a limit follows."""
 _UNITS = {"ms": 0.001, "mil": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _UNIT = r"(?:milliseconds?|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d|weeks?|w)(?![a-z])"
 _NUMBER = r"\d{1,9}(?:\.\d{1,9})?"
-_PART = re.compile(rf"({_NUMBER})\s{{0,3}}(ms|mil|[smhdw])", re.IGNORECASE)
-_DURATION = re.compile(
+_PART = regex(rf"({_NUMBER})\s{{0,3}}(ms|mil|[smhdw])", re.IGNORECASE)
+_DURATION = regex(
     rf"(?:\b(?:in|after)[\s:]{{1,3}}|delay\W{{1,5}})((?:{_NUMBER}\s{{0,3}}{_UNIT}[\s,]{{0,3}}(?:and\s)?){{1,6}})",
     re.IGNORECASE,
 )
-_AFTER = re.compile(r"""retry-?_?after["']?\s{0,3}[:=]\s{0,3}["']?(\d{1,9}(?:\.\d{1,9})?)""", re.IGNORECASE)
+_AFTER = regex(r"""retry-?_?after["']?\s{0,3}[:=]\s{0,3}["']?(\d{1,9}(?:\.\d{1,9})?)""", re.IGNORECASE)
 """The header of RFC 9110, section 10.2.3, in seconds."""
-_EPOCH = re.compile(r"\|\s{0,3}(1\d{9})(?:\d{3})?\b")
+_EPOCH = regex(r"\|\s{0,3}(1\d{9})(?:\d{3})?\b")
 """Claude Code before version 2: `Claude AI usage limit reached|1712345678`."""
-_ISO = re.compile(
+_ISO = regex(
     r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d(?::\d\d)?)(?:\.\d{1,9})?\s?(Z|UTC|[+-]\d\d:?\d\d)?", re.IGNORECASE
 )
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_CLOCK = re.compile(
+_CLOCK = regex(
     rf"(?:\b({'|'.join(_MONTHS)})[a-z]{{0,6}}\.?\s(\d{{1,2}})(?:st|nd|rd|th)?(?:,\s(\d{{4}}))?,?\s(?:at\s)?)?"
     r"\b(\d{1,2})(?::(\d\d))?\s?([ap])?(?:\.?m\b)?\.?(?:\s?\(([A-Za-z0-9_+/-]{1,40})\)|\s(UTC|GMT)\b)?",
     re.IGNORECASE,
@@ -129,6 +130,8 @@ def _zone(name: str | None) -> tzinfo | None:
     if name is None:
         return None
     try:
+        from zoneinfo import ZoneInfo  # noqa: PLC0415 - slow
+
         return UTC if name.upper() in {"UTC", "GMT"} else ZoneInfo(name)
     except (ValueError, OSError, KeyError):  # ZoneInfoNotFoundError is a KeyError
         return None

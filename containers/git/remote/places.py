@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from containers.git.command import GitError
+from tasks.lazy.patterns import regex
 from tasks.text import without_credentials
 
 if TYPE_CHECKING:
     from containers.git.remote.remotes import Remote
 
-_SCP = re.compile(r"(?:[^@/\s]+@)?(?P<host>\[[0-9A-Fa-f:.]+\]|[^:/\s@]+):(?!//)(?P<path>.*)", re.DOTALL)
+_SCP = regex(r"(?:[^@/\s]+@)?(?P<host>\[[0-9A-Fa-f:.]+\]|[^:/\s@]+):(?!//)(?P<path>.*)", re.DOTALL)
 """`host:path`, which means ssh: https://git-scm.com/docs/git-clone#_git_urls"""
 _PORTS = {"https": 443, "http": 80, "ssh": 22, "git+ssh": 22, "ssh+git": 22, "git": 9418}
 _PLAIN = frozenset({"http", "git", "ftp"})

@@ -6,11 +6,12 @@ where the next push goes, and with it the credential.
 
 import secrets
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from containers.git.command import Git, GitError
+from tasks.lazy.dataclasses import dataclass
 from tasks.text import without_credentials
 
 Settings = tuple[tuple[str, str], ...]

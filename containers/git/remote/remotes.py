@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum, auto
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,6 +11,8 @@ from containers.git.command import Git, GitError, GitTimeoutError, Output, usefu
 from containers.git.remote.large_files import MISSING, has_large_files, upload_arguments, upload_input
 from containers.git.remote.remote_address import Address, Settings, read_address
 from containers.temporary import temporary_directory
+from tasks.lazy.dataclasses import dataclass
+from tasks.lazy.patterns import regex
 from tasks.text import without_credentials
 
 TIMEOUT = 300.0
@@ -24,40 +26,40 @@ _PASSWORD = "PATCHYARD_GIT_PASSWORD"  # noqa: S105 - the name of a variable
 _HELPER = (
     f'!f() {{ test "$1" = get && printf "username=%s\\npassword=%s\\n" "${_USERNAME}" "${_PASSWORD}"; }}; f'
 )
-_REASON = re.compile(r"\((?P<reason>.*)\)$", re.DOTALL)
+_REASON = regex(r"\((?P<reason>.*)\)$", re.DOTALL)
 _UNREACHABLE = (
-    (re.compile(r"could not read (Username|Password)"), "it requires a user name and a password; give a token"),
+    (regex(r"could not read (Username|Password)"), "it requires a user name and a password; give a token"),
     (
-        re.compile(r"Authentication failed|Invalid username or|invalid credentials", re.IGNORECASE),
+        regex(r"Authentication failed|Invalid username or|invalid credentials", re.IGNORECASE),
         "it rejects the token or password; check that it has not expired",
     ),
     (
-        re.compile(r"Permission denied \(|publickey"),
+        regex(r"Permission denied \(|publickey"),
         "it rejects your SSH key; check that the SSH agent has it",
     ),
     (
-        re.compile(r"Host key verification failed"),
+        regex(r"Host key verification failed"),
         "its SSH host key is not known; connect once with ssh to check it",
     ),
-    (re.compile(r"error: 403|Permission to .* denied"), "the token or account may not write there"),
+    (regex(r"error: 403|Permission to .* denied"), "the token or account may not write there"),
     (
-        re.compile(r"[Rr]epository .*not found|error: 404"),
+        regex(r"[Rr]epository .*not found|error: 404"),
         "the repository does not exist, or the token or account may not see it",
     ),
     (
-        re.compile(r"SSL certificate problem|certificate verif|server certificate", re.IGNORECASE),
+        regex(r"SSL certificate problem|certificate verif|server certificate", re.IGNORECASE),
         "its certificate is not trusted; name that of its authority with `git config --global http.sslCAInfo`",
     ),
     (
-        re.compile(r"Could not resolve host"),
+        regex(r"Could not resolve host"),
         "its name cannot be resolved; check the network and the remote's URL",
     ),
     (
-        re.compile(r"Connection (refused|timed out|reset)|Failed to connect|Could not connect|unreachable"),
+        regex(r"Connection (refused|timed out|reset)|Failed to connect|Could not connect|unreachable"),
         "it cannot be reached; check the network and the remote's URL",
     ),
     (
-        re.compile(r"does not appear to be a git repository"),
+        regex(r"does not appear to be a git repository"),
         "there is no git repository; check the remote's URL with `git remote -v`",
     ),
 )

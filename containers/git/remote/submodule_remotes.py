@@ -1,14 +1,13 @@
 """Remotes of submodules: where a commit that a branch names has to be, so that others can get it. Blocking."""
 
-import re
-from dataclasses import dataclass
-
 from containers.git.changes import GITLINK, read_changes
 from containers.git.command import Git, GitError
 from containers.git.remote.remotes import Credential, Remote, RemoteError
+from tasks.lazy.dataclasses import dataclass
+from tasks.lazy.patterns import regex
 from tasks.text import without_credentials, without_unprintable
 
-_UP = re.compile(r"(\.\.?)/")
+_UP = regex(r"(\.\.?)/")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ and `NAME.staged` is a copy of it to which patches add files.
 """
 
 import os
-import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -40,11 +39,12 @@ from containers.git.working_tree.worktree_paths import (
     write_owner,
 )
 from containers.temporary import temporary_directory
+from tasks.lazy.patterns import regex
 from tasks.outcome import Patch
 from tasks.patch_data import InlineData
 from tasks.secrets import Secrets
 
-_ID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\n?")
+_ID = regex(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\n?")
 _TIME_LIMIT = 900.0
 """Seconds that a git call on a worktree may take; no call of a healthy repository takes that long."""
 _ATTEMPTS = 3

@@ -11,9 +11,10 @@ from pathlib import Path
 from containers.filesystem import is_directory, read_regular
 from containers.git.working_tree.task_files import GIT
 from containers.git.working_tree.task_repository import GitDirectory
+from tasks.lazy.patterns import regex
 
 _HEADS = "refs/heads/"
-_PARENT = re.compile(rb"^parent ([0-9a-f]{40,64})$", re.MULTILINE)
+_PARENT = regex(rb"^parent ([0-9a-f]{40,64})$", re.MULTILINE)
 _LARGEST_COMMIT = 1 << 20
 """Bytes of a compressed commit that are read."""
 _MOST_COMMITS = 10_000

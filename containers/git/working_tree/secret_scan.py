@@ -14,11 +14,12 @@ from containers.git.command import Git, GitError
 from containers.git.working_tree.staging import StagedTree, Staging
 from containers.temporary import temporary_directory
 from tasks.errors import PatchyardError
+from tasks.lazy.patterns import regex
 from tasks.patch_data import BLOCK, PatchData
 from tasks.secrets import Search, Secrets
 
-_SECTION = re.compile(rb"^diff --git ", re.MULTILINE)
-_MARKER = re.compile(rb"^[-+ ]", re.MULTILINE)
+_SECTION = regex(rb"^diff --git ", re.MULTILINE)
+_MARKER = regex(rb"^[-+ ]", re.MULTILINE)
 
 
 class SecretFoundError(PatchyardError):

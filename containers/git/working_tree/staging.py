@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from containers.filesystem import is_directory, make_accessible
@@ -26,17 +26,17 @@ from containers.git.working_tree.submodules import (
 )
 from containers.git.working_tree.task_files import remove_special, scan, without_git_files
 from containers.temporary import temporary_directory
+from tasks.lazy.dataclasses import dataclass
+from tasks.lazy.patterns import regex
 from tasks.patch_data import PatchData
 
 _UNCHECKED_TIME = 10.0
 """Seconds that git may add files whose sizes were not compared with the limit yet."""
 _DENIED = "Permission denied"
 _TOO_LONG = "File name too long"
-_UNREAD = re.compile(r"^warning: could not open directory '(.*?)(?:': (.*))?$", re.MULTILINE)
+_UNREAD = regex(r"^warning: could not open directory '(.*?)(?:': (.*))?$", re.MULTILINE)
 """Git cuts a message that is longer than its buffer, so that the reason is missing (git: `usage.c`)."""
-_BROKEN_INDEX = re.compile(
-    r"index file (corrupt|smaller)|bad (index|signature)|unable to map index|unordered stage"
-)
+_BROKEN_INDEX = regex(r"index file (corrupt|smaller)|bad (index|signature)|unable to map index|unordered stage")
 
 
 class TooDeepError(GitError):

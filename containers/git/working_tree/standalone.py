@@ -8,11 +8,12 @@ from pathlib import Path
 
 from containers.git.command import Git
 from containers.git.commits import PATCHYARD_IDENTITY, Signature, create_commit
+from tasks.lazy.patterns import regex
 
 _EVERYBODY = 0o666
 _PACK = "-c pack.threads=1 -c pack.window=0"
 """The same objects give the same pack, so that an engine which caches by digest finds it again."""
-_DRIVER = re.compile(r"filter\.([A-Za-z0-9_.-]+)\.(?:smudge|process)", re.IGNORECASE)
+_DRIVER = regex(r"filter\.([A-Za-z0-9_.-]+)\.(?:smudge|process)", re.IGNORECASE)
 
 
 def filtered_files(git: Git) -> list[str]:

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from containers.filesystem import is_directory, read_regular, write_file
@@ -12,6 +11,7 @@ from containers.git.index import Entry, put_entries, read_entries, remove_entrie
 from containers.git.working_tree.task_repository import GitDirectory
 from containers.git.working_tree.worktree_paths import read_pointer
 from containers.temporary import temporary_directory
+from tasks.lazy.dataclasses import dataclass
 
 
 class SubmoduleWorkError(GitError):

@@ -8,12 +8,13 @@ import os
 import stat
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from containers.filesystem import remove
 from containers.git.command import GitError
 from containers.git.commit_cache import Layout
+from tasks.lazy.dataclasses import dataclass
 
 GIT = ".git"
 

@@ -11,7 +11,6 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from containers.filesystem import is_directory, read_regular, remove, write_file
@@ -19,9 +18,11 @@ from containers.git.command import Git
 from containers.git.commits import PATCHYARD_IDENTITY
 from containers.git.user_config import absolute_url
 from containers.temporary import temporary_directory
+from tasks.lazy.dataclasses import dataclass
+from tasks.lazy.patterns import regex
 from tasks.text import without_credentials
 
-COPIED = re.compile(
+COPIED = regex(
     r"(alias|author|branch|committer|diff|filter|lfs|merge|pull|rebase|user)\..+"
     r"|core\.(ignorecase|precomposeunicode)"
     r"|remote\..+\.(url|fetch|tagopt|promisor|partialclonefilter)"
@@ -29,10 +30,10 @@ COPIED = re.compile(
     re.IGNORECASE,
 )
 """Settings of the user's repository that a task's git needs; none says how to authenticate or runs a hook."""
-_ID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
-_FROM_REMOTE = re.compile(rb"clone: |fetch|pull.*: Fast-forward|branch: Created from refs/remotes/")
+_ID = regex(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_FROM_REMOTE = regex(rb"clone: |fetch|pull.*: Fast-forward|branch: Created from refs/remotes/")
 """Messages of reflogs where a ref was set to what a remote has."""
-_URL = re.compile(r"remote\..+\.url", re.IGNORECASE)
+_URL = regex(r"remote\..+\.url", re.IGNORECASE)
 FIXED = {
     # The task's git stores the bytes of a file as the program's git does, which takes the patch.
     "core.attributesFile": "/dev/null",

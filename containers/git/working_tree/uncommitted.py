@@ -3,10 +3,10 @@
 import os
 import shutil
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from containers.git.command import Git, GitError, scrub_environment
+from tasks.lazy.dataclasses import dataclass
 
 TIMEOUT = 2.0
 """Seconds that `git status` may take in a large checkout: a run waits for it, and the answer is a remark."""

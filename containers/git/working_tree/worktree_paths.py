@@ -3,12 +3,12 @@
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from containers.filesystem import is_directory, read_regular, remove, write_file
 from containers.git.index import empty_index
 from containers.temporary import write_atomically
+from tasks.lazy.dataclasses import dataclass
 
 LOCKED = ("index.lock", "staged.lock")
 """The lock files of git's own that a killed git leaves beside the program's indexes, as suffixes of `own`."""

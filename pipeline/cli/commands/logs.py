@@ -3,7 +3,6 @@
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -23,6 +22,7 @@ from pipeline.store.records import Run, StoredAttempt
 from pipeline.store.store import Store, UnknownRunError
 from pipeline.view.log_lines import LogLine, TimedLog, in_order
 from pipeline.view.log_text import LogText
+from tasks.lazy.dataclasses import dataclass
 from tasks.text import plural, printable
 
 POLL_INTERVAL = 0.1

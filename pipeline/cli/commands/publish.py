@@ -1,7 +1,6 @@
 """Command `publish`: open or update the pull requests of a run."""
 
 import json
-import re
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -30,6 +29,7 @@ from pipeline.run.recording.recorder import EventWriter
 from pipeline.run.stored.claim import as_published, with_remote
 from pipeline.run.stored.status import current_status
 from pipeline.store.records import Run
+from tasks.lazy.patterns import regex
 from tasks.outcome import PullRequestScope, RunStatus
 from tasks.text import plural, printable
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 GIVEN = "as given to `run`; with --from, as configured"
 ONLY_WITH_FROM = ("branch", "base")
-_COMMIT = re.compile(r"[0-9a-f]{10,64}")
+_COMMIT = regex(r"[0-9a-f]{10,64}")
 """At least as much of a commit id as messages show."""
 
 

@@ -1,7 +1,6 @@
 """The plans of a repository: the files of its commit that look like one."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
@@ -10,6 +9,7 @@ from containers.git.repository import Repository
 from pipeline.run.call.plan_file import SUFFIXES
 from tasks.dialects.registry import recognised
 from tasks.dialects.source import Beside, Source
+from tasks.lazy.dataclasses import dataclass
 
 MOST_FILES = 400
 """Files that are looked at, those with the likeliest names first."""

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,6 +15,7 @@ from tasks.dialects.packing import packed
 from tasks.dialects.registry import parse
 from tasks.dialects.source import MAIN_DOCUMENTS, Beside, Source, place_of
 from tasks.errors import PatchyardError
+from tasks.lazy.dataclasses import dataclass
 from tasks.model import Plan
 from tasks.plan.parser import MAX_BYTES, Parsed
 from tasks.secrets import Secrets

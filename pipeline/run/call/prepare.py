@@ -1,7 +1,7 @@
 """Validate an invocation and build the run from it; shared by the CLI, the server and the Dagger module."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from pipeline.run.results.commits import committer_of
 from pipeline.store.records import Run
 from pipeline.store.run_options import PublishOptions, Selection, StoredCall
 from tasks.conflicts import Serialize
+from tasks.lazy.dataclasses import dataclass
 from tasks.model import Mode, Plan
 from tasks.outcome import RunStatus
 from tasks.overlaps import serialized

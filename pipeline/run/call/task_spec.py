@@ -1,13 +1,14 @@
 """Resolve the tasks of a plan with the settings: once, before the run."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from containers.agents.builtin import Agent
 from containers.agents.prompt import agent_step, prompt
 from containers.dagger_engine.images import pinned
 from pipeline.config.settings import Settings
 from pipeline.run.results.commits import commit_text
+from tasks.lazy.dataclasses import dataclass
 from tasks.model import Batch, Mode, Plan, Step, StepKind, Task
 from tasks.plan.commands import run_step
 from tasks.secrets import Secrets

@@ -1,10 +1,10 @@
 """Put the patches of tasks together on top of a commit, for the user's checkout. Blocking; no ref moves."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from containers.git.commits import PATCHYARD_IDENTITY
 from containers.git.repository import GitError, Repository, Signature
+from tasks.lazy.dataclasses import dataclass
 from tasks.outcome import Patch
 
 TRIAL = "patchyard: a trial\n"

@@ -2,12 +2,13 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import anyio
 
 from pipeline.store.records import BaseCheck
 from tasks.keys import TaskInputs, canonical, place_of
+from tasks.lazy.dataclasses import dataclass
 from tasks.model import Step, StepKind
 from tasks.outcome import Failure
 

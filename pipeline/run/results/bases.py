@@ -1,11 +1,12 @@
 """Start points of tasks and results of batches: commits that are merged without a checkout. Blocking."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 from containers.git.repository import Merge, Repository, Signature
 from pipeline.run.results.commits import merge_message
+from tasks.lazy.dataclasses import dataclass
 from tasks.model import Batch, Plan, Task
 from tasks.order import Order
 from tasks.outcome import Conflict, Outcome

@@ -9,11 +9,12 @@ from containers.git.repository import GitError, Repository
 from pipeline.run.results.plan_name import choose_plan_name
 from pipeline.store.records import Run
 from pipeline.store.store import Store
+from tasks.lazy.patterns import regex
 
 RUN_TRAILER = "Patchyard-Run:"
 TASK_TRAILER = "Plan-Task:"
 HEADS = "refs/heads/"
-_RUN = re.compile(rf"^{RUN_TRAILER} (\S+)$", re.MULTILINE)
+_RUN = regex(rf"^{RUN_TRAILER} (\S+)$", re.MULTILINE)
 
 
 class Branches:

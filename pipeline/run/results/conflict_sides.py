@@ -1,9 +1,10 @@
 """Where the patches of two tasks conflict: the hunks, with both sides. Blocking; nothing is checked out."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from containers.git.repository import GitError, Repository
+from tasks.lazy.dataclasses import dataclass
 from tasks.outcome import Conflict, Outcome
 
 MOST_HUNKS = 50

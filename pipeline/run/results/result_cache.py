@@ -10,7 +10,6 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from containers.git.repository import GitError, Repository
 from containers.patch_files import spool
 from containers.temporary import write_atomically
 from tasks.keys import TaskInputs, canonical, key
+from tasks.lazy.dataclasses import dataclass
 from tasks.outcome import Outcome, Patch
 from tasks.patch_data import BLOCK, INLINE, InlineData, PatchData
 from tasks.secrets import Search, Secrets

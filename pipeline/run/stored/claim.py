@@ -4,7 +4,7 @@ A run of a process that died, on this host or on another, is taken over here. Bl
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 
 from containers.git.remote.places import check_unmoved, urls_of
@@ -25,6 +25,7 @@ from pipeline.run.stored.status import RunStateError, current_status, is_kept, i
 from pipeline.store.records import Run, StoredTask
 from pipeline.store.store import Store
 from tasks.conflicts import Cause
+from tasks.lazy.dataclasses import dataclass
 from tasks.outcome import RunStatus, Status
 
 

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from pipeline.run.stored.recovery import is_locked, make_store_work
 from pipeline.run.stored.status import RunStateError, current_status, known_plan
 from pipeline.store.records import Run, StoredTask
 from pipeline.store.store import Store
+from tasks.lazy.dataclasses import dataclass
 from tasks.outcome import RunStatus
 from tasks.text import plural
 

@@ -4,7 +4,6 @@ import shutil
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from containers.git.repository import GitError, Repository
@@ -15,6 +14,7 @@ from pipeline.run.stored.status import RunStateError, current_status
 from pipeline.store.damage import DamagedRowError
 from pipeline.store.records import Run, StoredTask
 from pipeline.store.store import Store
+from tasks.lazy.dataclasses import dataclass
 from tasks.outcome import RunStatus
 from tasks.text import plural
 

@@ -1,7 +1,6 @@
 """The log of a task in the API: byte ranges, and server-sent events while it grows."""
 
 import codecs
-import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,9 +10,10 @@ from starlette.responses import Response, StreamingResponse
 from pipeline.web.problems import problem
 from pipeline.web.streams.log_tail import CHUNK, LogPart, read_log
 from pipeline.web.streams.sse import format_message
+from tasks.lazy.patterns import regex
 
 MEDIA_TYPE = "text/plain; charset=utf-8"
-RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
+RANGE = regex(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 
 
 async def ranged(path: Path, requested: str | None) -> Response:

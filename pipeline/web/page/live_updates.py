@@ -7,7 +7,7 @@ changes can be sent as one. Only tasks that an event names are read and rendered
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from time import thread_time
 from typing import Any
 
@@ -33,6 +33,7 @@ from pipeline.web.streams.change_signal import ChangeSignal
 from pipeline.web.streams.feeds import Feed
 from pipeline.web.streams.shared_work import SharedWork
 from tasks.errors import PatchyardError
+from tasks.lazy.dataclasses import dataclass
 
 SHORTEST_PAUSE = 0.02
 """Seconds between two changes; events in between are sent as one change."""

@@ -1,7 +1,7 @@
 """The page that starts a run: the plans of a repository, the check of the chosen one, and its tasks."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from pydantic import ValidationError
@@ -14,6 +14,7 @@ from pipeline.web.services import Services
 from tasks.dialects.dialect import NAMES, Order, UnitKind
 from tasks.errors import PatchyardError
 from tasks.graph import direct, edges
+from tasks.lazy.dataclasses import dataclass
 from tasks.model import Mode, Plan, Task
 from tasks.outcome import PullRequestScope
 

@@ -1,7 +1,6 @@
 """Responses of the pages: HTML with its headers, redirects, static files and server-sent events."""
 
 import hashlib
-import re
 from collections.abc import Mapping
 from functools import cache
 from urllib.parse import parse_qs
@@ -10,6 +9,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from pipeline.view.templating import STATIC, render
+from tasks.lazy.patterns import regex
 
 KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".txt": "text/plain"}
 POLICY = (
@@ -24,7 +24,7 @@ HEADERS = {
     "referrer-policy": "same-origin",  # with `no-referrer`, a browser sends `Origin: null` with a form
 }
 FOREVER = "public, max-age=31536000, immutable"
-_LINE_ENDS = re.compile("\r\n|\r|\n")
+_LINE_ENDS = regex("\r\n|\r|\n")
 
 
 async def form_fields(request: Request) -> Mapping[str, list[str]]:

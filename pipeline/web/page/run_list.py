@@ -1,10 +1,10 @@
 """The list of runs: what each line says, and which runs are shown."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from pipeline.web.services import Services
 from pipeline.web.snapshot import Snapshot
+from tasks.lazy.dataclasses import dataclass
 from tasks.outcome import RunStatus
 from tasks.text import without_surrogates
 

@@ -3,7 +3,7 @@
 import json
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +16,7 @@ from pipeline.view.timeline import Row, Timeline
 from pipeline.view.timeline_builder import timeline
 from pipeline.web.snapshot import LocatedRun, RunActivity, RunReader
 from pipeline.web.streams.sse import EncodedEvent
+from tasks.lazy.dataclasses import dataclass
 from tasks.outcome import FAILS_BEFORE
 
 RECENT_EVENTS = 500

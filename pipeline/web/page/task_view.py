@@ -1,7 +1,6 @@
 """A task as its panel shows it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from urllib.parse import quote
 
 from pipeline.run.recording.prompts import read_prompts
@@ -13,6 +12,7 @@ from pipeline.web.page.run_view import RunView
 from pipeline.web.problems import NotFoundError
 from pipeline.web.schemas import PREFIX
 from pipeline.web.snapshot import LocatedRun, Snapshot, local_log
+from tasks.lazy.dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

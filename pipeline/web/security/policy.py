@@ -10,18 +10,20 @@ import binascii
 import hashlib
 import hmac
 import json
-import re
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from starlette.types import Scope, Send
 
+from tasks.lazy.dataclasses import dataclass
+from tasks.lazy.patterns import regex
+
 OPEN_PATHS = frozenset({"/health"})
 """Paths that require no token, for monitoring."""
-AUTHORITY = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::([0-9]{1,5}))?")
-ORIGIN = re.compile(r"(https?)://(.+)")
+AUTHORITY = regex(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::([0-9]{1,5}))?")
+ORIGIN = regex(r"(https?)://(.+)")
 PORTS = {"http": 80, "https": 443}
 Address = IPv4Address | IPv6Address
 

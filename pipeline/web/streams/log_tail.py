@@ -2,13 +2,13 @@
 
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
 from anyio import to_thread
 
 from containers.filesystem import open_regular
+from tasks.lazy.dataclasses import dataclass
 
 CHUNK = 64 * 1024
 """Bytes of a log that are read at a time."""

@@ -2,11 +2,13 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Generic, Protocol, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
+
+from tasks.lazy.dataclasses import dataclass
 
 
 class Sharable(Protocol):

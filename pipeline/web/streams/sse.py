@@ -6,7 +6,6 @@ The format is that of https://html.spec.whatwg.org/multipage/server-sent-events.
 import json
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from time import monotonic
 
 import anyio
@@ -16,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from pipeline.store.records import StoredEvent
 from tasks.errors import PatchyardError
+from tasks.lazy.dataclasses import dataclass
 
 KEEP_ALIVE = 15.0
 """Seconds of silence after which a comment is sent, so that proxies do not close the connection."""

@@ -1,12 +1,11 @@
 """Boxes as items."""
 
-import re
-
 from tasks.dialects.dialect import Item
 from tasks.dialects.outline import Box, Outline
+from tasks.lazy.patterns import regex
 from tasks.plan.marks import is_struck_out
 
-_TICK = re.compile(
+_TICK = regex(
     r"^✅|(?:✅|☑|✔|✓)\ufe0f?[\s*]*(?:DONE|COMPLETED?)?[\s*.!]*$|(?:\s[-–—]\s*|[(\[]\s*|\*\*)(?:DONE|COMPLETED?|FINISHED)[\s*.!)\]]*$"  # noqa: RUF001
 )
 

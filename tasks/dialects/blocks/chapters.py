@@ -1,15 +1,15 @@
 """Units of a plan without a box: its numbered headings."""
 
-import re
 from collections.abc import Sequence
 
 from tasks.dialects.blocks.ids import identify, numbered
 from tasks.dialects.blocks.layout import files_on, text_of, title_heading
 from tasks.dialects.dialect import Item, Reading, Unit, UnitKind, in_sequence
 from tasks.dialects.outline import Heading, Outline
+from tasks.lazy.patterns import regex
 from tasks.plan.marks import says_done, without_done
 
-_PHASE = re.compile(r"(?i)(?:phase|stage|part|step|阶段|フェーズ|fase)\s*(?P<number>[0-9]+(?:\.[0-9]+)*)")
+_PHASE = regex(r"(?i)(?:phase|stage|part|step|阶段|フェーズ|fase)\s*(?P<number>[0-9]+(?:\.[0-9]+)*)")
 
 
 def number_and_title(text: str) -> tuple[str, str]:

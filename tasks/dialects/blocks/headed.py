@@ -1,7 +1,7 @@
 """Units of a plan whose boxes are below headings: a unit per section, or per box."""
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from tasks.diagnostics import Report
 from tasks.dialects.blocks.boxes import box_item, is_done
@@ -11,6 +11,7 @@ from tasks.dialects.blocks.status import report_status
 from tasks.dialects.dialect import Reading, Unit, UnitKind, in_sequence
 from tasks.dialects.outline import Box, Outline
 from tasks.dialects.prose.commands import checks_of
+from tasks.lazy.dataclasses import dataclass
 from tasks.model import Check
 
 

@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Container, Sequence
-from dataclasses import dataclass
 from itertools import chain, count
 
-_NUMBER = re.compile(
+from tasks.lazy.dataclasses import dataclass
+from tasks.lazy.patterns import regex
+
+_NUMBER = regex(
     r"(?:\*\*|__)?(?:(?i:task|section|tarea|tarefa|任务|任務|タスク|作業)\s*)?"
     r"(?P<number>T?[0-9]{1,4}[a-f]?(?:\.[0-9]{1,4}[a-f]?)+"
     r"|T?[0-9]{1,4}[a-f]?(?=\*\*[:：. ]|[.):：、．])|(?P<bare>[0-9]{1,4}))"  # noqa: RUF001 - what people type

@@ -1,16 +1,16 @@
 """What is where around boxes: sections, their own text, and the text of each box."""
 
-import re
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
 
 from tasks.dialects.blocks.boxes import is_done
 from tasks.dialects.dialect import each_once
 from tasks.dialects.outline import Box, Heading, Outline
 from tasks.dialects.prose.declared import declared_files
+from tasks.lazy.dataclasses import dataclass
+from tasks.lazy.patterns import regex
 from tasks.model import DeclaredFile
 
-_FILE = re.compile(r"(?i)files?\b|\*\*(?:create|modify|delete|test)|文件|archivo|arquivo|ファイル")
+_FILE = regex(r"(?i)files?\b|\*\*(?:create|modify|delete|test)|文件|archivo|arquivo|ファイル")
 
 Above = Callable[[Box], Heading | None]
 

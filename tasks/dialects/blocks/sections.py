@@ -4,28 +4,30 @@ import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 from tasks.diagnostics import Report
 from tasks.dialects.blocks.ids import free_id
 from tasks.dialects.outline import Heading, Outline
 from tasks.dialects.prose.references import ID
+from tasks.lazy.dataclasses import dataclass
+from tasks.lazy.patterns import regex
 from tasks.plan.marks import without_done, without_rule
 
 _MARKS = r"(?:\s*[:：.、]\s*|\s+[-–—]+\s*|\s*[–—]\s*|\s+|$)"  # noqa: RUF001 - the marks that people type
 _LEAD = r"(?:\[[ xX]\]\s*|[^\w\s#\[]+\s*)*"
 _LAST = r"(?:(?i:task)\s*)?[A-Z]{0,3}[0-9]+(?:\.[0-9]+)*[a-z]?(?=\s*(?:[:：、(]|\.(?![0-9]))|\s+[-–—]|\s*$)"  # noqa: RUF001 - likewise
-TASK = re.compile(
+TASK = regex(
     rf"{_LEAD}(?i:tasks?|任务|任務|タスク|작업|태스크|tarea|tarefa)\s*[#-]?\s*(?P<id>(?![A-Z]\s+\w){ID}(?:\s*[-–—]\s*{_LAST})?)"  # noqa: RUF001 - likewise
     rf"(?:\s*(?:of|/)\s*[0-9]+)?(?:\s*[(（\[][^()（）\[\]]*[)）\]])?\**{_MARKS}(?P<title>.*)"  # noqa: RUF001 - likewise
 )
 """A task's heading: its number or a range of them, and its title."""
 
-GROUP = re.compile(
+GROUP = regex(
     rf"{_LEAD}(?i:chunk|phase|part|slice|wave|pr|fase|parte|阶段)\s*#?\s*(?P<number>{ID})\**{_MARKS}(?P<title>.*)"
 )
-_NO_GROUP = re.compile(r"(?i)\W*(?:(?:implementation|all|the)\s+)?(?:tasks?|task\s+list|steps)\W*")
+_NO_GROUP = regex(r"(?i)\W*(?:(?:implementation|all|the)\s+)?(?:tasks?|task\s+list|steps)\W*")
 
 
 @dataclass(frozen=True, slots=True)

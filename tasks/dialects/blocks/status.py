@@ -1,14 +1,14 @@
 """What a plan says of its own state at its head."""
 
-import re
 from collections.abc import Sequence
 
 from tasks.diagnostics import Report
 from tasks.dialects.dialect import Unit
 from tasks.dialects.outline import Outline
+from tasks.lazy.patterns import regex
 from tasks.text import plural
 
-_FINISHED = re.compile(
+_FINISHED = regex(
     r"(?i)^[\s>*+-]*[*_]{0,2}(?:status|状态|estado)[*_]{0,2}\s*[:：][*_\s]*"  # noqa: RUF001 - full-width, as people type it
     r"\W*(?:completed?|done|finished|shipped|implemented|merged|✅|✔|已?完成)(?!\w)"
 )

@@ -2,67 +2,67 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from tasks.dialects.outline import Outline
 from tasks.dialects.prose.commands import looks_like_command
 from tasks.dialects.prose.commits import message_in, message_named
 from tasks.dialects.prose.expectations import Outcome, is_silent, outcome_of
 from tasks.dialects.prose.verification import can_verify, is_shell, script_of, searches
+from tasks.lazy.dataclasses import dataclass
+from tasks.lazy.patterns import regex
 from tasks.plan.commands import reads_as_command
 
 _STEP = r"(?:steps?|步骤|步驟|paso|passo|étape|schritt|ステップ)"
-STEP = re.compile(
+STEP = regex(
     rf"(?i)^\s{{0,3}}(?:[-*+]\s+|[0-9]+[.)]\s+|#{{2,6}}\s+)?(?:\[[^\]]?\]\s*)?(?:\*\*|__)?\W{{0,3}}{_STEP}\s*[0-9]+"
 )
 """A line that begins a step, with a box or without."""
 
-_WORKERS = re.compile(
+_WORKERS = regex(
     r"(?i)\bfor\s+(?:agentic\s+workers?|claude|agents?|codex|ai\s+agents?|implementers?)\b[^\n]{0,10}[:：]"  # noqa: RUF001 - a full-width colon, which people type
     r"|\bsuperpowers:(?:executing-plans|subagent-driven-development)|\bREQUIRED\s+SUB-SKILL\b"
 )
-_NUMBERED = re.compile(r"(?i)\s{0,3}[0-9]+[.)]\s+\**(?:run|commit|observe|execute)\b\**[^:\n]{0,40}:")
-_WORK_FIELD = re.compile(
-    r"(?i)\*\*(?:implementation|run|verification|agent|image|execution mode)(?::\*\*|\*\*:)"
-)
-_SPAN = re.compile(r"(`+)(?!`)(?P<text>.+?)(?<!`)\1(?!`)")
-_MARK = re.compile(r"(?:\*\*|__)")
+_NUMBERED = regex(r"(?i)\s{0,3}[0-9]+[.)]\s+\**(?:run|commit|observe|execute)\b\**[^:\n]{0,40}:")
+_WORK_FIELD = regex(r"(?i)\*\*(?:implementation|run|verification|agent|image|execution mode)(?::\*\*|\*\*:)")
+_SPAN = regex(r"(`+)(?!`)(?P<text>.+?)(?<!`)\1(?!`)")
+_MARK = regex(r"(?:\*\*|__)")
 _VERBS = (
     r"(?:re-?)?(?:run|execute|command|verify|confirm|check|ensure|validate|test|运行|执行|验证"
     r"|ejecutar|executar|rodar)"
 )
-_RUN = re.compile(
+_RUN = regex(
     rf"(?i)(?:^|(?<=[\s(:：,;.—–>*]))(?P<verb>{_VERBS})\b(?P<rest>[^\x00.]{{0,60}}?)\.?\s*(?=\x00)"  # noqa: RUF001 - full-width marks, which people type
 )
-_OPENER = re.compile(rf"(?i)(?:^|[\s>*-])(?:then\s+)?{_VERBS}\b[^\x00\n]{{0,80}}[:：]\s*$")  # noqa: RUF001 - likewise
-_PLAIN = re.compile(r"(?i)^[\s>*-]*(?:run|execute|command|运行|执行)\s*[:：]\s*(?P<text>[^\x00]+)$")  # noqa: RUF001 - likewise
-_EXPECT = re.compile(
+_OPENER = regex(rf"(?i)(?:^|[\s>*-])(?:then\s+)?{_VERBS}\b[^\x00\n]{{0,80}}[:：]\s*$")  # noqa: RUF001 - likewise
+_PLAIN = regex(r"(?i)^[\s>*-]*(?:run|execute|command|运行|执行)\s*[:：]\s*(?P<text>[^\x00]+)$")  # noqa: RUF001 - likewise
+_EXPECT = regex(
     r"(?i)(?:^|(?<=[\s(.,;→—–*>-]))(?:(?:expect(?:ed|ing|s)?|observe)(?:\s+(?!pass|fail|green|red)[\w/-]+){0,3}|预期(?:结果|输出)?"  # noqa: RUF001 - likewise
     r"|期望(?:结果|输出)?|esperado|期待)\s*(?:[:：]|\s[—–-]\s|(?=\s+(?:PASS|FAIL|pass|fail|green|success|no\b|zero|all\b|\x00)))\s*"  # noqa: RUF001 - likewise
 )
-_MAY_EXPECT = re.compile(r"(?i)expect|observe|esperado|预期|期望|期待")
+_MAY_EXPECT = regex(r"(?i)expect|observe|esperado|预期|期望|期待")
 """What every text that `_EXPECT` finds has; most lines have none of it."""
-_PLACE = re.compile(r"\x00(\d+)\x00")
+_PLACE = regex(r"\x00(\d+)\x00")
 """The place of a span that was taken out of a line."""
-_ITEM = re.compile(r"\s*(?:[-*+]|[0-9]+[.)])\s")
-_ARROW = re.compile(r"\x00(?P<at>\d+)\x00\s*(?:→|->|=>|⇒|➜)\s*(?P<result>.*)$")
-_TAIL = re.compile(
+_ITEM = regex(r"\s*(?:[-*+]|[0-9]+[.)])\s")
+_ARROW = regex(r"\x00(?P<at>\d+)\x00\s*(?:→|->|=>|⇒|➜)\s*(?P<result>.*)$")
+_TAIL = regex(
     r"(?i)^(?:\s*(?:→|->|=>|⇒|[-–—:,;(.]|(?:and|then|to|it|they|them|all|both|tests?|should|must|verify|confirm|see|ensure|check|make"  # noqa: RUF001 - likewise
     r"|sure|expect(?:ed|ing)?|that|is|are|will|now|the|still|again|suite|build|typecheck|lint|a|an|complete|full|everything|new)\b))*\s*"
     r"(?P<word>pass(?:es|ed|ing)?|succeeds?|success(?:fully)?|green|clean(?:ly)?|compiles?|exits?(?:\s+with)?(?:\s+code)?\s+0"
     r"|(?:no|zero|0|without(?:\s+any)?)\s+(?:\w+\s+)?(?:errors?|failures?)|✅)(?!\w)"
 )
-_IS_COMMIT = re.compile(r"(?i)[\s>*+-]*(?:\[.?\]\s*)?\W*(?:step\s*[\d.]+\W*)?commit\b")
-_MESSAGE = re.compile(r"[a-z]{2,10}(?:\([^()\n]*\))?!?: \S")
-_VERIFIES = re.compile(rf"(?i)\b{_VERBS}\b|\bexpect|运行|验证")
-_WRITES = re.compile(
+_IS_COMMIT = regex(r"(?i)[\s>*+-]*(?:\[.?\]\s*)?\W*(?:step\s*[\d.]+\W*)?commit\b")
+_MESSAGE = regex(r"[a-z]{2,10}(?:\([^()\n]*\))?!?: \S")
+_VERIFIES = regex(rf"(?i)\b{_VERBS}\b|\bexpect|运行|验证")
+_WRITES = regex(
     r"(?i)^\W*(?:step\s*[\d.]+\s*[:.—–-]?\s*)?(?:write|create|add|implement|update|modify|make|fix|refactor)\b(?!\s+sure)"  # noqa: RUF001
 )
-_REMARK = re.compile(
+_REMARK = regex(
     r"(?i)[(（](?P<text>[^)）]*\b(?:expect\w*|should|must)\b[^)）]*|PASS|FAIL|GREEN|RED)[)）]"  # noqa: RUF001 - likewise
 )
-_FENCE = re.compile(r"(?:`{3,}|~{3,})\s*\{?\.?(?P<language>[\w+-]*)")
-_JOINED = re.compile(r"(?i)\s*(?:,|and|&|&&|;|then|\+)*\s*(?:then|also)?\s*")
+_FENCE = regex(r"(?:`{3,}|~{3,})\s*\{?\.?(?P<language>[\w+-]*)")
+_JOINED = regex(r"(?i)\s*(?:,|and|&|&&|;|then|\+)*\s*(?:then|also)?\s*")
 
 
 @dataclass(slots=True)

@@ -3,9 +3,10 @@
 import re
 
 from tasks.dialects.blocks.boxes import says_tick
+from tasks.lazy.patterns import regex
 from tasks.plan.marks import is_struck_out, without_done
 
-_BOLD = re.compile(r"(\*\*|__)(?P<start>(?:(?!\1).)+)\1(?P<rest>.*)", re.DOTALL)
+_BOLD = regex(r"(\*\*|__)(?P<start>(?:(?!\1).)+)\1(?P<rest>.*)", re.DOTALL)
 
 
 def box_title(text: str) -> str:

@@ -2,21 +2,22 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from tasks.diagnostics import Report
 from tasks.dialects.blocks.boxes import box_item
 from tasks.dialects.dialect import Item, Reading, ReadOptions, Unit, UnitKind, in_sequence
 from tasks.dialects.outline import Heading, Outline
 from tasks.dialects.source import Source
+from tasks.lazy.dataclasses import dataclass
+from tasks.lazy.patterns import regex
 from tasks.plan.marks import says_done, without_done
 
-_TASKS = re.compile(r"(?i)\W*tasks(?:\s*/\s*sub-?tasks)?\W*$")
-_STORY = re.compile(r"(?i)\W*(?:user\s+)?story\b")
-_CRITERIA = re.compile(r"(?i)\W*acceptance\s+criteria\b")
-_AC = re.compile(r"\(\s*ACs?\b\s*:?")
-_NUMBER = re.compile(r"[0-9]+(?:[.-][0-9]+)*[a-z]?")
-_TASK = re.compile(r"(?i)\W*task\s+[0-9]+")
+_TASKS = regex(r"(?i)\W*tasks(?:\s*/\s*sub-?tasks)?\W*$")
+_STORY = regex(r"(?i)\W*(?:user\s+)?story\b")
+_CRITERIA = regex(r"(?i)\W*acceptance\s+criteria\b")
+_AC = regex(r"\(\s*ACs?\b\s*:?")
+_NUMBER = regex(r"[0-9]+(?:[.-][0-9]+)*[a-z]?")
+_TASK = regex(r"(?i)\W*task\s+[0-9]+")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,5 @@
 """Plans of Conductor: `conductor/*/plan.md`, with phases and boxes such as `- [ ] Task: …`."""
 
-import re
-
 from tasks.diagnostics import Report
 from tasks.dialects.blocks.boxes import top_boxes
 from tasks.dialects.blocks.headed import Headed, Style
@@ -11,19 +9,20 @@ from tasks.dialects.blocks.titles import box_title
 from tasks.dialects.dialect import Reading, ReadOptions, UnitKind
 from tasks.dialects.outline import Box, Heading, Outline
 from tasks.dialects.source import Source
+from tasks.lazy.patterns import regex
 from tasks.plan.marks import without_done
 
 NEIGHBOURS = ("spec.md",)
 
 _SHA = r"(?=[0-9a-f]*[0-9])[0-9a-f]{7,40}"
-_TASK = re.compile(
+_TASK = regex(
     rf"(?:[*_]*\[?{_SHA}\]?[*_]*\s+)?[*_]*(?i:task)\s*"
     r"(?P<number>[0-9][0-9.]*[a-z]?)?[*_]*\s*[:：][*_]*\s*"  # noqa: RUF001 - full-width
 )
-_PHASE = re.compile(r"(?i)\W*(?:phase|fase|阶段|フェーズ)\s*(?P<number>[0-9]+(?:\.[0-9]+)*)?")
-_MANUAL = re.compile(r"(?i)\b(?:user\s+manual|manual\s+user|conductor\W+manual)\s+verification\b")
-_CHECKPOINT = re.compile(r"\s*\[(?i:checkpoint)[:：]?[^\]]*\]")  # noqa: RUF001 - full-width
-_COMMIT = re.compile(rf"(?:[\s(\[`,]+{_SHA}[\])`,]*)+\s*$")
+_PHASE = regex(r"(?i)\W*(?:phase|fase|阶段|フェーズ)\s*(?P<number>[0-9]+(?:\.[0-9]+)*)?")
+_MANUAL = regex(r"(?i)\b(?:user\s+manual|manual\s+user|conductor\W+manual)\s+verification\b")
+_CHECKPOINT = regex(r"\s*\[(?i:checkpoint)[:：]?[^\]]*\]")  # noqa: RUF001 - full-width
+_COMMIT = regex(rf"(?:[\s(\[`,]+{_SHA}[\])`,]*)+\s*$")
 
 
 class Conductor:

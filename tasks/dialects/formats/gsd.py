@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from math import isnan
@@ -12,17 +11,19 @@ from tasks.diagnostics import Report, quoted
 from tasks.dialects.dialect import Item, Reading, ReadOptions, Unit, UnitKind
 from tasks.dialects.prose.commands import check_of, leaves_repository, passing_command
 from tasks.dialects.source import Source
+from tasks.lazy.dataclasses import dataclass
+from tasks.lazy.patterns import regex
 from tasks.model import Check, DeclaredFile, FileAction
 
 SUFFIX = "PLAN.md"
 SUMMARY = "SUMMARY.md"
 
-_FRONT = re.compile(r"---[ \t]*\n(?P<front>(?:.*\n)*?)---[ \t]*(?:\n|$)")
-_TASKS = re.compile(r"(?ms)^[ \t]*<tasks>(?P<body>.*)^[ \t]*</tasks>")
-_TASK = re.compile(r"(?ms)^[ \t]*<task\b(?P<attributes>[^>\n]*)>(?P<body>.*?)(?:^[ \t]*</task>|</task>[ \t]*$)")
-_NAME = re.compile(r"(?:(?P<phase>[0-9]+(?:\.[0-9]+)*)-)?(?P<plan>[0-9]+(?:\.[0-9]+)*)(?:-.*)?$")
-_CONTEXT = re.compile(r"(?m)^[ \t]*(?:[-*][ \t]+)?@(?P<path>[^\s`]+)")
-_LIST_MARK = re.compile(r"^\s*(?:[-*+]|[0-9]+[.)])\s+")
+_FRONT = regex(r"---[ \t]*\n(?P<front>(?:.*\n)*?)---[ \t]*(?:\n|$)")
+_TASKS = regex(r"(?ms)^[ \t]*<tasks>(?P<body>.*)^[ \t]*</tasks>")
+_TASK = regex(r"(?ms)^[ \t]*<task\b(?P<attributes>[^>\n]*)>(?P<body>.*?)(?:^[ \t]*</task>|</task>[ \t]*$)")
+_NAME = regex(r"(?:(?P<phase>[0-9]+(?:\.[0-9]+)*)-)?(?P<plan>[0-9]+(?:\.[0-9]+)*)(?:-.*)?$")
+_CONTEXT = regex(r"(?m)^[ \t]*(?:[-*][ \t]+)?@(?P<path>[^\s`]+)")
+_LIST_MARK = regex(r"^\s*(?:[-*+]|[0-9]+[.)])\s+")
 
 
 @dataclass(frozen=True)

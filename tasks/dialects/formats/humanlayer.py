@@ -1,8 +1,6 @@
 """Plans of HumanLayer: phases with criteria that are verified by commands and by a person."""
 
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from tasks.diagnostics import Report
 from tasks.dialects.blocks.boxes import is_done
@@ -11,18 +9,20 @@ from tasks.dialects.outline import Box, Heading, Outline
 from tasks.dialects.prose.commands import check_of, leaves_repository, spans_that_run
 from tasks.dialects.prose.verification import never_ends
 from tasks.dialects.source import Source
+from tasks.lazy.dataclasses import dataclass
+from tasks.lazy.patterns import regex
 from tasks.plan.marks import says_done, without_done
 
-_PHASE = re.compile(r"(?i)(?:✅\s*)?phase\s+(?P<number>[0-9]+(?:\.[0-9]+)*[a-z]?)\b")
-_LABEL = re.compile(
+_PHASE = regex(r"(?i)(?:✅\s*)?phase\s+(?P<number>[0-9]+(?:\.[0-9]+)*[a-z]?)\b")
+_LABEL = regex(
     r"(?i)\s*(?:#{1,6}\s+|[-*+]\s+)?(?:\*\*)?(?P<word>automated|manual)\s+(?:verification|testing|checks?)\b"
 )
-_CRITERIA = re.compile(
+_CRITERIA = regex(
     r"(?im)^[ \t]*#{1,6}[ \t]+\W*success[ \t]+criteria"
     r"|^[^\w\n]*(?:[0-9]+[.)][ \t]+)?[^\w\n]*(?:automated|manual)[ \t]+verification\b"
 )
-_ITEM = re.compile(r"\s*(?:[-*+]|[0-9]+[.)])\s+(?:\[[ xX]?\]\s*)?(?P<text>.*)")
-_IF = re.compile(r"(?i)\(\s*if\b|\bif\s+(?:any|applicable|available|present)\b")
+_ITEM = regex(r"\s*(?:[-*+]|[0-9]+[.)])\s+(?:\[[ xX]?\]\s*)?(?P<text>.*)")
+_IF = regex(r"(?i)\(\s*if\b|\bif\s+(?:any|applicable|available|present)\b")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,7 @@
 """Plans of Kiro and cc-sdd: `.kiro/specs/*/tasks.md`, with boxes such as `1.` and `1.1`."""
 
-import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cached_property
 
 from tasks.diagnostics import Report
@@ -19,16 +18,18 @@ from tasks.dialects.outline import Outline
 from tasks.dialects.prose.commands import checks_of
 from tasks.dialects.prose.references import Ids, Names, named
 from tasks.dialects.source import Source
+from tasks.lazy.dataclasses import dataclass
+from tasks.lazy.patterns import regex
 from tasks.model import Check
 from tasks.plan.links import cycles
 from tasks.plan.marks import without_done
 
 NEIGHBOURS = ("requirements.md", "design.md", "/.kiro/steering/")
 
-_REQUIREMENTS = re.compile(
+_REQUIREMENTS = regex(
     r"(?m)^\s*(?:[-*+]\s+)?[_*]+(?:Requirements?|Requisitos?|Anforderungen|Exigences|要件|需求|要求|요구사항)[_*]*\s*[:：]"  # noqa: RUF001 - full-width
 )
-_DEPENDS = re.compile(
+_DEPENDS = regex(
     r"(?i)^[\s>*_+~-]*(?:depends(?:\s+on)?|dependenc(?:y|ies)|blocked\s+by|dependências?|depende\s+de|依存|依赖)"
     r"[\s*_]*[:：][\s*_]*(?P<what>.+?)[\s*_]*$"  # noqa: RUF001 - full-width, as people type it
 )

@@ -1,21 +1,22 @@
 """The numbered boxes of a Kiro plan, and which lines belong to which of them."""
 
-import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from tasks.dialects.blocks.boxes import is_done
 from tasks.dialects.blocks.ids import identify, numbered
 from tasks.dialects.blocks.layout import divided, text_of, title_heading
 from tasks.dialects.blocks.titles import box_title
 from tasks.dialects.outline import Box, Heading, Outline
+from tasks.lazy.dataclasses import dataclass
+from tasks.lazy.patterns import regex
 from tasks.plan.marks import without_done
 
 _MARK = r"[(\[（]\s*[PpＰ]\s*[)\]）]"  # noqa: RUF001 - full-width
-_PARALLEL = re.compile(rf"^{_MARK}\s*|\s*{_MARK}$")
-_FIELD = re.compile(r"\s+_+[^_:：]{2,30}[:：]")  # noqa: RUF001 - likewise
-_GENERIC = re.compile(r"(?i)\W*(?:phase|part|stage|major\s+task|阶段|フェーズ)\s+(?=[0-9])")
+_PARALLEL = regex(rf"^{_MARK}\s*|\s*{_MARK}$")
+_FIELD = regex(r"\s+_+[^_:：]{2,30}[:：]")  # noqa: RUF001 - likewise
+_GENERIC = regex(r"(?i)\W*(?:phase|part|stage|major\s+task|阶段|フェーズ)\s+(?=[0-9])")
 
 Owner = tuple[str, int] | None
 """What a line belongs to: an `entry` or a `group` by its place, a `section` by its line, or nothing."""

@@ -1,7 +1,5 @@
 """Plans of OpenSpec: `openspec/changes/*/tasks.md`, with sections such as `## 1. …` and boxes such as `1.1`."""
 
-import re
-
 from tasks.diagnostics import Report
 from tasks.dialects.blocks.boxes import top_boxes
 from tasks.dialects.blocks.chapters import (
@@ -17,10 +15,11 @@ from tasks.dialects.blocks.steps import is_of_superpowers
 from tasks.dialects.blocks.titles import box_title
 from tasks.dialects.dialect import Reading, ReadOptions, UnitKind
 from tasks.dialects.source import Source
+from tasks.lazy.patterns import regex
 
 NEIGHBOURS = ("proposal.md", "design.md", "specs/")
 
-_REQUIREMENTS = re.compile(r"(?m)^\s*[-*+]?\s*[_*]+Requirements?\b")
+_REQUIREMENTS = regex(r"(?m)^\s*[-*+]?\s*[_*]+Requirements?\b")
 
 
 class OpenSpec:

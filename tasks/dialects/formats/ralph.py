@@ -7,10 +7,11 @@ from tasks.diagnostics import Report
 from tasks.dialects.dialect import Item, Reading, ReadOptions, Unit, UnitKind, in_sequence
 from tasks.dialects.json_objects import Located, read_json
 from tasks.dialects.source import Source
+from tasks.lazy.patterns import regex
 from tasks.model import Check
 
-_STORIES = re.compile(r'"userStories"\s*:\s*\[')
-_PASSES = re.compile(r'"passes"\s*:|"acceptanceCriteria"\s*:')
+_STORIES = regex(r'"userStories"\s*:\s*\[')
+_PASSES = regex(r'"passes"\s*:|"acceptanceCriteria"\s*:')
 _READ = frozenset({"id", "title", "description", "acceptanceCriteria", "priority", "passes", "notes"})
 
 

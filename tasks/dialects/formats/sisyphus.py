@@ -3,7 +3,7 @@
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from tasks.diagnostics import Report
 from tasks.dialects.blocks.boxes import is_done
@@ -20,31 +20,33 @@ from tasks.dialects.prose.verification import checks_from
 from tasks.dialects.prose.waiting import one_after_another
 from tasks.dialects.prose.waves import drawn_waves, matrix, wave_in
 from tasks.dialects.source import Source
+from tasks.lazy.dataclasses import dataclass
+from tasks.lazy.patterns import regex
 from tasks.plan.marks import says_done, without_done, without_rule
 
 FINAL = "final"
 """The wave of the entries that check all others: `F1`, `F2`, …"""
 
-_TODOS = re.compile(r"(?i)\W*todos?\b\W*(?:list)?\W*")
-_FINAL = re.compile(r"(?i)\bfinal\b.*\b(?:verification|review|wave)\b")
-_ENTRY = re.compile(
+_TODOS = regex(r"(?i)\W*todos?\b\W*(?:list)?\W*")
+_FINAL = regex(r"(?i)\bfinal\b.*\b(?:verification|review|wave)\b")
+_ENTRY = regex(
     r"(?:~~)?\**(?i:task\s*|todo\s*)?(?P<id>[A-Z]{0,2}-?[0-9]+(?:\.[0-9]+)*[a-z]?)\**"
     r"\s*(?:[.:：)、]|\s[—–-]\s)\**\s*(?P<title>.*)"  # noqa: RUF001 - the marks that people type
 )
-_NUMBERED = re.compile(r"(?P<id>[0-9]+(?:\.[0-9]+)*[a-z]?|F[0-9]+)\s*(?:[.:：)、]|\s[—–-]\s)\s*(?P<title>.*)")  # noqa: RUF001 - likewise
-_ABOVE = re.compile(r"(?i)\b(?:previous|prior|preceding|earlier|above)\b")
-_FIELD = re.compile(
+_NUMBERED = regex(r"(?P<id>[0-9]+(?:\.[0-9]+)*[a-z]?|F[0-9]+)\s*(?:[.:：)、]|\s[—–-]\s)\s*(?P<title>.*)")  # noqa: RUF001 - likewise
+_ABOVE = regex(r"(?i)\b(?:previous|prior|preceding|earlier|above)\b")
+_FIELD = regex(
     r"(?i)(?:^|\|)[\s>]*(?:[-*+]\s+)?[*_]{0,2}(?P<name>blocked\s*by|depends\s*on|dependenc(?:y|ies)|wave|parallel\s+group"
     r"|parallelization|can\s+(?:run\s+in\s+)?parallel|message)[*_]{0,2}\s*[:：]?[*_]{0,2}\s*(?P<value>[^|]*)"  # noqa: RUF001 - likewise
 )
-_OWN_FIELD = re.compile(
+_OWN_FIELD = regex(
     r"(?im)^[ \t>]*(?:[-*+][ \t]+)?\**(?:blocked by|parallel group|wave|can (?:run in )?parallel)\**\s*[:：]"  # noqa: RUF001
 )
-_COMMIT = re.compile(
+_COMMIT = regex(
     r"(?i)[\s>*-]*\**commit\**\s*[:：]\**\s*y(?:es)?\s*\|\s*(?:message\s*[:：]\s*)?(?P<text>[^|]+)"  # noqa: RUF001
 )
-_NO_COMMIT = re.compile(r"(?i)[\s>*-]*\**commit\**\s*[:：]\**\s*no?\b")  # noqa: RUF001
-_WAVE_HEADING = re.compile(r"(?i)\W*(?:parallel\s+)?wave\s+(?:[0-9]+[a-z]?|final|(?-i:[A-Z]))\b")
+_NO_COMMIT = regex(r"(?i)[\s>*-]*\**commit\**\s*[:：]\**\s*no?\b")  # noqa: RUF001
+_WAVE_HEADING = regex(r"(?i)\W*(?:parallel\s+)?wave\s+(?:[0-9]+[a-z]?|final|(?-i:[A-Z]))\b")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice, takewhile
 
 from tasks.diagnostics import Report
@@ -16,18 +15,20 @@ from tasks.dialects.formats.stories import Phase, order_of, phase_number, storie
 from tasks.dialects.outline import Box, Heading, Outline
 from tasks.dialects.prose.commands import checks_of
 from tasks.dialects.source import Source
+from tasks.lazy.dataclasses import dataclass
+from tasks.lazy.patterns import regex
 from tasks.plan.marks import without_done
 
 NEIGHBOURS = ("spec.md", "plan.md", "research.md", "data-model.md", "quickstart.md", "contracts/")
 
 _ID = r"T-?[0-9]{1,6}(?:\.[0-9]{1,4})*[a-z]?"
-_ITEM = re.compile(
+_ITEM = regex(
     rf"(?P<struck>~~\s*)?(?:\*\*|__|`|\[)*(?P<id>{_ID}(?:\s?[-–]\s?{_ID}(?!\w))?|TX{{2,4}})(?:\*\*|__|`|\])*"  # noqa: RUF001
     r"(?=[\s:：.\[\])~,–—-]|$)[\s:：.)–—-]*"  # noqa: RUF001 - what people type
 )
-_TAGS = re.compile(r"[\s*]*\[(?P<tag>[^\]\[]{1,30})\](?!\()[\s*]*")
-_STRUCK = re.compile(r"~~(?:(?!~~).)+~~\s*(?:[(\[→–—-].*)?")  # noqa: RUF001 - likewise
-_ALL_TASKS = re.compile(
+_TAGS = regex(r"[\s*]*\[(?P<tag>[^\]\[]{1,30})\](?!\()[\s*]*")
+_STRUCK = regex(r"~~(?:(?!~~).)+~~\s*(?:[(\[→–—-].*)?")  # noqa: RUF001 - likewise
+_ALL_TASKS = regex(
     r"(?i)^\W*(?:(?:implementation\s+)?tasks?(?:\s+(?:list|breakdown))?|tareas|tarefas|任务(?:列表)?|タスク)\W*$"
 )
 

@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 from tasks.diagnostics import Report
 from tasks.dialects.outline import Heading, Outline
+from tasks.lazy.dataclasses import dataclass
+from tasks.lazy.patterns import regex
 
 _STORY = (
     r"(?:user\s+stor(?:y|ies)|(?<![A-Za-z])US(?=[\s#-]*[0-9])|hist[oó]rias?\s+(?:de\s+)?usu[aá]rio"
@@ -14,33 +15,31 @@ _STORY = (
 )
 _PHASE = r"(?:phases?|fases?|etapas?|阶段|階段|フェーズ|단계)"
 _JOIN = r"\s*(?:,\s*(?:and\b)?|\+|&|/|and\b|y\b|e\b|和|、|[-–]|to\b|through\b)\s*"  # noqa: RUF001 - what people type
-_STORIES = re.compile(rf"(?i){_STORY}[\s#-]*(?P<chain>[0-9]+(?:{_JOIN}(?:{_STORY}[\s#-]*)?[0-9]+)*)")
-_PHASES = re.compile(
-    rf"(?i)(?<![\w]){_PHASE}\s*(?P<chain>[0-9]+(?:\.[0-9]+)*(?:{_JOIN}(?:{_PHASE}\s*)?[0-9]+)*)"
-)
-_RANGE = re.compile(
+_STORIES = regex(rf"(?i){_STORY}[\s#-]*(?P<chain>[0-9]+(?:{_JOIN}(?:{_STORY}[\s#-]*)?[0-9]+)*)")
+_PHASES = regex(rf"(?i)(?<![\w]){_PHASE}\s*(?P<chain>[0-9]+(?:\.[0-9]+)*(?:{_JOIN}(?:{_PHASE}\s*)?[0-9]+)*)")
+_RANGE = regex(
     rf"(?i)([0-9]+(?:\.[0-9]+)*)(?:\s*(?:[-–]|to|through)\s*(?:{_STORY}|{_PHASE})?\s*([0-9]+))?"  # noqa: RUF001 - likewise
 )
-_NUMBERED = re.compile(rf"^\W*(?i:{_PHASE})\s*(?P<number>[0-9]+(?:\.[0-9]+)*[a-z]?|[A-Z][0-9]*)?(?!\w)")
-_TITLE = re.compile(rf"(?i)^\W*(?:P[0-9]\W+)?{_STORY}")
-_DEPENDS = re.compile(
+_NUMBERED = regex(rf"^\W*(?i:{_PHASE})\s*(?P<number>[0-9]+(?:\.[0-9]+)*[a-z]?|[A-Z][0-9]*)?(?!\w)")
+_TITLE = regex(rf"(?i)^\W*(?:P[0-9]\W+)?{_STORY}")
+_DEPENDS = regex(
     r"(?i)\b(?:(?:depend(?:s|ent)?|builds?|relies|rely)\s+(?:up)?on|depends:|blocked\s+by|requires?|needs|after"
     r"|dependem?\s+d[aeo]s?|depend(?:e|en)\s+de|dépend(?:ent)?\s+d[eu]|hängt\s+ab\s+von|após|después\s+de)\b"
     r"|依赖|依賴|依存"
 )
-_WEAK = re.compile(r"(?i)(?:after|após|requires?|needs|después\s+de)$")
-_NOT = re.compile(r"(?i)(?:\bnot|n't|\bno\s+longer|\bnever|\bnão|\bno|不)\s*$")
-_STOP = re.compile(
+_WEAK = regex(r"(?i)(?:after|após|requires?|needs|después\s+de)$")
+_NOT = regex(r"(?i)(?:\bnot|n't|\bno\s+longer|\bnever|\bnão|\bno|不)\s*$")
+_STOP = regex(
     r"(?i)\bblocks?\b|\bcan\b|\bmay\b|\bmight\b|\bshould\b|\bpode\b|\bin\s+parallel|\bem\s+paralelo|\bindependent|\bbut\b|\bnot\b"
     r"|\bthen\b|\bwithout\b|\bno\s|;|\.\s"
 )
-_ALL_BEFORE = re.compile(
+_ALL_BEFORE = regex(
     r"(?i)\ball\s+(?:(?:of\s+)?the\s+)?(?:(?:previous|prior|preceding|earlier|other)\s+(?:\w+\s+)?(?:phases|stories)|user\s+stories)"
 )
-_CHOICE = re.compile(
+_CHOICE = regex(
     r"(?i)parallel|priorit|recommend|suggest|mvp|incremental|sequential|optional|\bor\b|\bif\b|strategy|team|critical"
 )
-_ARROW = re.compile(r"\s*(?:→|⟶|-+>|=+>)\s*")
+_ARROW = regex(r"\s*(?:→|⟶|-+>|=+>)\s*")
 
 
 def phase_number(title: str) -> str | None:

@@ -17,16 +17,17 @@ from tasks.dialects.prose.references import Ids, Names
 from tasks.dialects.prose.verification import checks_from
 from tasks.dialects.prose.waiting import one_after_another
 from tasks.dialects.source import Source
+from tasks.lazy.patterns import regex
 from tasks.model import DeclaredFile
 from tasks.plan.marks import says_done, without_done, without_rule
 
-_WORD = re.compile(r"(?i)task|任务|任務|タスク|작업|태스크|tarea|tarefa")
-_OTHERS = re.compile(r"(?im)^##\s+(?:TODOs?|Tasks\s*/\s*Subtasks)\b|^#{2,3}\s+\**Batch\s+\d")
-_SPEC = re.compile(
+_WORD = regex(r"(?i)task|任务|任務|タスク|작업|태스크|tarea|tarefa")
+_OTHERS = regex(r"(?im)^##\s+(?:TODOs?|Tasks\s*/\s*Subtasks)\b|^#{2,3}\s+\**Batch\s+\d")
+_SPEC = regex(
     r"(?i)^[\s>*-]*\*{0,2}(?:[\w-]+\s+){0,2}(?:spec(?:ification)?|design|prd)(?:\s+(?:doc(?:ument)?|file))?s?"
     r"\*{0,2}\s*[:：]\*{0,2}\s*(?P<what>.+)$"  # noqa: RUF001 - a full-width colon, which people type
 )
-_PATH = re.compile(r"`(?P<code>[^`\s]+\.\w+)`|\]\((?P<link>[^)\s#]+\.\w+)|(?P<plain>[\w./~-]+/[\w./-]+\.\w+)")
+_PATH = regex(r"`(?P<code>[^`\s]+\.\w+)`|\]\((?P<link>[^)\s#]+\.\w+)|(?P<plain>[\w./~-]+/[\w./-]+\.\w+)")
 
 
 class Superpowers:

@@ -1,20 +1,20 @@
 """Task Master's `tasks.json`."""
 
-import re
 from collections.abc import Container, Iterator
-from dataclasses import dataclass
 
 from tasks.diagnostics import Report, quoted
 from tasks.dialects.dialect import Item, Reading, ReadOptions, Unit, UnitKind
 from tasks.dialects.json_objects import Located, read_json
 from tasks.dialects.source import Source
+from tasks.lazy.dataclasses import dataclass
+from tasks.lazy.patterns import regex
 
 DEFAULT_TAG = "master"
 CLOSED = frozenset({"done", "cancelled", "canceled", "deferred", "completed"})
 """States of a task that is not run."""
 
-_TASKS = re.compile(r'"tasks"\s*:\s*\[')
-_TASK = re.compile(r'"(?:dependencies|subtasks)"\s*:')
+_TASKS = regex(r'"tasks"\s*:\s*\[')
+_TASK = regex(r'"(?:dependencies|subtasks)"\s*:')
 
 
 @dataclass(frozen=True, slots=True)

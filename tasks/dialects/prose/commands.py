@@ -3,10 +3,11 @@
 import re
 
 from tasks.diagnostics import Report, quoted
+from tasks.lazy.patterns import regex
 from tasks.model import Check, Step, StepKind
 from tasks.plan.commands import SHELL, reads_as_command, title_of
 
-_SPANS = re.compile(r"(`+)(?!`)(?P<command>.+?)(?<!`)\1(?!`)")
+_SPANS = regex(r"(`+)(?!`)(?P<command>.+?)(?<!`)\1(?!`)")
 _VERB = (
     r"(?:re-?)?"
     r"(?:run|runs|execute|verify|check|confirm|ensure|make\s+sure|validate|执行|运行|実行|ejecutar|executar)"
@@ -25,7 +26,7 @@ _SEEN = (
 _LONGEST = 300
 """The length from which an item says more than to run commands."""
 
-_ONLY_RUNS = re.compile(
+_ONLY_RUNS = regex(
     rf"(?i)[^\w\x00]*(?P<verb>(?:\*\*)?{_VERB}(?:\*\*)?"
     rf"(?:{_SUITE}(?:[^\w\x00]{{0,3}}[:(]|\s+(?:with|via|using)\b)|\s+\w+\s*:|(?:\s+(?:that|the|all|command|commands|tests?|with|by|running|via))*\s*:?)\s*"
     rf"|(?:\w+\s+){{0,3}}(?:tests?|checks?|suite|build|lint|linting)\s+(?:all\s+|still\s+)?{_SEEN}\s*(?:[-–—:(]|with|via|using)?\s*)?"  # noqa: RUF001
@@ -34,15 +35,13 @@ _ONLY_RUNS = re.compile(
     rf"(?P<seen>{_SEEN})?"
     r"[\s.!)*✓✅]*"
 )
-_WORK = re.compile(
+_WORK = regex(
     r"(?i)^(?:sudo\s+)?(?:(?:npm|pnpm|yarn|bun|pip3?|uv|poetry|cargo|go|brew|apt(?:-get)?|gem|composer|bundle|dotnet|pipx|conda|flutter|dart)"
     r"\s+(?:pip\s+)?(?:install|i|add|init|sync|ci|create|get|update|upgrade|remove|uninstall|new|mod|pub|dev|start|publish)\b"
     r"|git\s|gh\s|mkdir\b|cp\s|mv\s|rm\s|touch\s|ln\s|chmod\s|echo\s|docker(?:-|\s+)?(?:compose\s+)?(?:up|down|push|pull|run)\b"
     r"|(?:npx|bunx|pnpm\s+dlx)\s+(?:create-|shadcn|degit)|npm\s+run\s+(?:dev|start)\b|rails\s+(?:generate|g)\b|alembic\s+revision|openspec\s+archive)"
 )
-_ABSOLUTE = re.compile(
-    r"(?:^|&&|\|\||[;\n(])\s*(?:cd|pushd)\s+(?:/d\s+)?[\"']?(?:/|~|\$\{?HOME\b|[A-Za-z]:[\\/])"
-)
+_ABSOLUTE = regex(r"(?:^|&&|\|\||[;\n(])\s*(?:cd|pushd)\s+(?:/d\s+)?[\"']?(?:/|~|\$\{?HOME\b|[A-Za-z]:[\\/])")
 
 
 def commands_of(text: str) -> tuple[str, ...]:
@@ -90,7 +89,7 @@ def checks_of(text: str, line: int, report: Report | None = None) -> tuple[Check
     return tuple(check_of(command, line) for command in commands if not leaves_repository(command))
 
 
-_PASSING = re.compile(
+_PASSING = regex(
     r"(?i)\s*(?:(?:->|→|=>|[-–—:])?\s*(?:it\s+)?(?:succeeds?|passes|pass|is\s+green|exits?\s+0))?[\s.]*"  # noqa: RUF001 - likewise
 )
 
@@ -104,7 +103,7 @@ def passing_command(text: str) -> str | None:
     return command if looks_like_command(command) else None
 
 
-_FILE = re.compile(r"[\w./@-]+\.[A-Za-z0-9]{1,6}")
+_FILE = regex(r"[\w./@-]+\.[A-Za-z0-9]{1,6}")
 
 
 def spans_that_run(text: str) -> tuple[str, ...]:

@@ -1,23 +1,23 @@
 """Find the message of a commit that a plan says to make."""
 
-import re
+from tasks.lazy.patterns import regex
 
-_COMMIT = re.compile(r"\bgit\b(?:[ \t]+-[cC][ \t]+\S+)*[ \t]+commit\b(?!-)")
-_HEREDOC = re.compile(
+_COMMIT = regex(r"\bgit\b(?:[ \t]+-[cC][ \t]+\S+)*[ \t]+commit\b(?!-)")
+_HEREDOC = regex(
     r"(?s)\$\(\s*cat\s*<<-?\s*(?P<quote>['\"]?)(?P<end>\w+)(?P=quote)[ \t]*\n"
     r"(?P<body>.*?)\n[ \t]*(?P=end)[ \t]*\n?\s*\)"
 )
-_FROM_INPUT = re.compile(
+_FROM_INPUT = regex(
     r"(?s)(?:[ \t]+-{1,2}[\w-]+)*?[ \t]+(?:-F|--file)[ =]?-[^\n]*<<-?\s*"
     r"(?P<quote>['\"]?)(?P<end>\w+)(?P=quote)[ \t]*\n(?P<body>.*?)\n[ \t]*(?P=end)[ \t]*(?:\n|$)"
 )
-_HERE_STRING = re.compile(r"(?s)@(?P<quote>['\"])[ \t]*\n(?P<body>.*?)\n[ \t]*(?P=quote)@")
-_OPTION = re.compile(r"(?:(?<=\s)-[a-zA-Z]*m|(?<=\s)--message)(?:=|[ \t]*(?:\\\n)?[ \t]*)(?=[\"'$@\w])")
-_DOUBLE = re.compile(r'(?s)"(?P<text>(?:[^"\\]|\\.)*)"')
-_SINGLE = re.compile(r"(?s)'(?P<text>[^']*)'")
-_WORD = re.compile(r"[^\s;&|\"'][^\s;&|]*")
-_ESCAPED = re.compile(r'\\(["\\$`])')
-_NAMED = re.compile(
+_HERE_STRING = regex(r"(?s)@(?P<quote>['\"])[ \t]*\n(?P<body>.*?)\n[ \t]*(?P=quote)@")
+_OPTION = regex(r"(?:(?<=\s)-[a-zA-Z]*m|(?<=\s)--message)(?:=|[ \t]*(?:\\\n)?[ \t]*)(?=[\"'$@\w])")
+_DOUBLE = regex(r'(?s)"(?P<text>(?:[^"\\]|\\.)*)"')
+_SINGLE = regex(r"(?s)'(?P<text>[^']*)'")
+_WORD = regex(r"[^\s;&|\"'][^\s;&|]*")
+_ESCAPED = regex(r'\\(["\\$`])')
+_NAMED = regex(
     r"(?i)\bcommit\b(?:\s+(?:it|this|the\s+changes?|with|as|the|a|message|using|separately))*\s*[:：]?\s*"  # noqa: RUF001 - a full-width colon, which people type
     r"`(?P<text>[a-z][\w-]{1,20}(?:\([^()`\n]*\))?!?:\s[^`\n]+)`"
 )

@@ -1,27 +1,27 @@
 """Find the commands in acceptance criteria such as "`make test` → PASS" or "`make test` passes"."""
 
-import re
 from collections.abc import Iterator
 
 from tasks.dialects.outline import Outline
 from tasks.dialects.prose.commands import looks_like_command
 from tasks.dialects.prose.expectations import Outcome, is_silent, outcome_of
 from tasks.dialects.prose.verification import can_verify, searches
+from tasks.lazy.patterns import regex
 from tasks.plan.commands import reads_as_command
 
-_ITEM = re.compile(r"^\s*(?:[-*+]|[0-9]+[.)])\s+(?:\[[^\]]?\]\s*)?(?P<text>.*)$")
+_ITEM = regex(r"^\s*(?:[-*+]|[0-9]+[.)])\s+(?:\[[^\]]?\]\s*)?(?P<text>.*)$")
 _SPAN = r"(?P<tick{0}>`+)(?!`)(?P<command{0}>.+?)(?<!`)(?P=tick{0})(?!`)"
-_CRITERION = re.compile(
+_CRITERION = regex(
     rf"(?i)(?:\*\*)?(?:(?:run|verify|confirm|ensure|check)(?:\s+that)?:?\s+)?{_SPAN.format('')}"
     rf"(?P<more>(?:\s*(?:,|and|&|\+)\s*`[^`]+`)*)\**\s*"
     r"(?P<arrow>→|->|=>|⇒|➜|:|—|–|-\s)?\s*(?:(?:should|must|still|all|now|runs?|is|are|returns?|completes?|with|both)\s+)*"  # noqa: RUF001 - the dashes that people type
     r"(?P<result>.*)$"
 )
-_PLAIN = re.compile(
+_PLAIN = regex(
     r"(?i)(?:pass(?:es)?|succeeds?|success(?:fully)?|green|clean(?:ly)?|compiles?|exits?(?:\s+with)?(?:\s+code)?\s+0"
     r"|(?:no|zero|0|without(?:\s+any)?)\s+(?:\w+\s+)?(?:errors?|failures?|warnings?))\b"
 )
-_MORE = re.compile(r"`([^`]+)`")
+_MORE = regex(r"`([^`]+)`")
 
 
 def commands_that_pass(outline: Outline, start: int, end: int) -> Iterator[tuple[str, int]]:

@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from tasks.dialects.dialect import each_once
 from tasks.dialects.outline import Outline
+from tasks.lazy.dataclasses import dataclass
+from tasks.lazy.patterns import regex
 from tasks.model import DeclaredFile, FileAction
 
 _ACTIONS: dict[FileAction, str] = {
@@ -17,35 +18,35 @@ _ACTIONS: dict[FileAction, str] = {
     r"|rewrite|replace|rename|move|refactor|touch|fix|wire|config|docs?|修改|更新|测试|modificar|probar|actualizar",
 }
 _WORDS = "|".join(f"(?P<{action}>{words})" for action, words in _ACTIONS.items())
-_ACTION = re.compile(rf"(?i)[\s*_(/]*(?:{_WORDS})\b")
+_ACTION = regex(rf"(?i)[\s*_(/]*(?:{_WORDS})\b")
 _SPAN = r"(?P<tick>`+)(?!`)(?P<path>[^`\n]+?)(?P=tick)(?!`)"
 _LINK = r"\[`?(?P<linked>[^\]`\n]+)`?\]\([^)\s]*\)"
-_FIELD = re.compile(
+_FIELD = regex(
     r"(?i)^\s{0,3}(?:[-*+]\s+|>\s*)?[*_]{0,2}(?:files?|文件|archivos?|arquivos?|ファイル)"
     r"(?:\s+(?P<label>(?:to\s+|that\s+)?[\w/&+-]+(?:\s+(?:only|or\s+\w+|and\s+\w+))?))?\s*(?:[(（][^)）\n]{0,40}[)）])?[*_]{0,2}\s*[:：][*_]{0,2}\s*(?P<rest>.*)$"  # noqa: RUF001 - full-width marks, which people type
 )
-_NAMED_FIELD = re.compile(
+_NAMED_FIELD = regex(
     r"(?i)^\s{0,3}\*\*(?P<label>create|modify|delete|test)s?(?:\s+files?)?(?::\*\*|\*\*:)\s*(?P<rest>.*)$"
 )
-_ITEM = re.compile(r"^(?P<indent>\s*)(?:[-*+•]|[0-9]{1,3}[.)])\s+(?P<text>.*)$")
-_BOX = re.compile(r"\[[^\]]?\]\s*")
-_LEAD = re.compile(
+_ITEM = regex(r"^(?P<indent>\s*)(?:[-*+•]|[0-9]{1,3}[.)])\s+(?P<text>.*)$")
+_BOX = regex(r"\[[^\]]?\]\s*")
+_LEAD = regex(
     rf"(?ix)[\s*_(\[]*(?:also\s+|likely\s+|optional(?:ly)?\s+|maybe\s+)?(?:{_WORDS})\b[\s*_)\]]*"
     r"(?:(?:/|,|\+|&|\bor\b|\band\b|或)\s*(?:[a-z]+)[\s*_]*)?(?:\s+(?:the\s+)?(?:files?|tests?))?\s*"
     r"(?:[(（][^()（）`]{0,40}[)）]\s*)?(?:[:：]|(?=[\s*_]*`)|(?=\s+[\w.~/\\-]+[./\\][\w*/\\.-]+))[\s*_]*"  # noqa: RUF001 - likewise
 )
-_PATH = re.compile(
+_PATH = regex(
     rf"{_SPAN}|{_LINK}|(?P<plain>(?:[A-Za-z]:)?[\w.@~+/\\\[\]()*{{}},-]*[./\\][\w@~+/\\*.\[\]{{}}-]*\w/?)"
 )
-_JOIN = re.compile(
+_JOIN = regex(
     r"(?i)\s*(?:\([^()`]{0,80}\)\s*)?(?:,\s*(?:and\s+)?|、|;\s*|\band\b\s*|&\s*|\+\s*|/\s*|→\s*|->\s*|=>\s*|\bto\b\s*)(?:also\s+)?"
 )
-_LINES = re.compile(
+_LINES = regex(
     r"(?i)(?::\s*L?\d+(?:\s*[-–,:]\s*L?\d+)*\+?|\s*#L\d+(?:-L?\d+)?|\s*[(（]\s*(?:lines?|L|~|行)[^)）]*[)）]?)$"  # noqa: RUF001 - likewise
 )
-_IS_NEW = re.compile(r"(?i)[\s*_]*[(（\[—–:-]+\s*[*_]*(?:new\b(?!\s*`)|created?\b(?!\s*`)|新)")  # noqa: RUF001 - likewise
-_IS_GONE = re.compile(r"(?i)[\s*_]*[(（\[—–:-]+\s*[*_`]*(?:deleted?\b|removed?\b)")  # noqa: RUF001 - likewise
-_ALONE = re.compile(r"(?i)(?:[A-Z][\w-]*file|readme|license|changelog|justfile|codeowners|procfile|\.[\w.-]+)")
+_IS_NEW = regex(r"(?i)[\s*_]*[(（\[—–:-]+\s*[*_]*(?:new\b(?!\s*`)|created?\b(?!\s*`)|新)")  # noqa: RUF001 - likewise
+_IS_GONE = regex(r"(?i)[\s*_]*[(（\[—–:-]+\s*[*_`]*(?:deleted?\b|removed?\b)")  # noqa: RUF001 - likewise
+_ALONE = regex(r"(?i)(?:[A-Z][\w-]*file|readme|license|changelog|justfile|codeowners|procfile|\.[\w.-]+)")
 
 
 @dataclass(frozen=True, slots=True)

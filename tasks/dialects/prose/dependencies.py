@@ -1,21 +1,21 @@
 """Read the lines with which a unit says what it depends on."""
 
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from tasks.diagnostics import Report
 from tasks.dialects.outline import Heading, Outline
 from tasks.dialects.prose.references import Names, named
+from tasks.lazy.dataclasses import dataclass
+from tasks.lazy.patterns import regex
 
-_LINE = re.compile(
+_LINE = regex(
     r"(?i)^[\s>*+-]*[*_]{0,2}(?P<word>depends?\s+on|depends|dependenc(?:y|ies)|blocked\s+by|依赖(?:于)?|depende\s+de)"
     r"(?:[*_]{0,2}\s*[:：][*_]{0,2}\s*|[*_]{2}\s+|\s+(?=\**tasks?\b))(?P<what>.*)$"  # noqa: RUF001 - a full-width colon, which people type
 )
-_IN_HEADING = re.compile(
+_IN_HEADING = regex(
     r"(?i)[(（\[]\s*(?:depends?\s+on|blocked\s+by|needs|requires)\s*[:：]?\s*(?P<what>[^)）\]]*)[)）\]]"  # noqa: RUF001 - full-width marks, which people type
 )
-_ITEM = re.compile(r"\s*[-*+]\s+(?!\[)(.*)")
+_ITEM = regex(r"\s*[-*+]\s+(?!\[)(.*)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,11 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
+
+from tasks.lazy.dataclasses import dataclass
+from tasks.lazy.patterns import regex
 
 ID = r"(?:(?:[A-Za-z]{1,4}-?)?[0-9]{1,6}(?:\.[0-9]{1,6}){0,5}[a-z]?|[A-Z])(?![\w.]*\w)"
 """A unit's number: `1`, `1.2`, `A1`, `T-3`, `5b`, or one capital letter."""
@@ -13,24 +16,24 @@ _WORD = r"(?i:tasks?|todos?|items?|任务|任務|タスク|작업|태스크|tare
 _GROUP = r"(?:chunks?|phases?|parts?|slices?|waves?|PRs?|groups?|阶段|fases?|partes?)"
 _JOIN = rf"\s*(?:,|;|&|\+|/|、|,|\band\b|\bor\b|\by\b|\be\b|和|{_DASH})+\s*(?:and\s+)?"
 _CHAIN = rf"#?{ID}(?:{_JOIN}(?:{_WORD}\s*)?#?{ID})*"
-_TASKS = re.compile(rf"(?i:\b|(?<=[\W\d])){'(?i:' + _WORD + ')'}\s*#?\s*(?P<chain>{_CHAIN})")
-_GROUPS = re.compile(rf"(?i:\b{_GROUP})\s*#?\s*(?P<chain>{_CHAIN})")
-_BARE = re.compile(rf"\s*(?P<chain>{_CHAIN})\s*")
-_PART = re.compile(rf"(?P<first>{ID})(?:\s*{_DASH}\s*(?:{_WORD}\s*)?#?(?P<last>{ID}))?")
-_SPLIT_ID = re.compile(r"(?P<head>.*?)(?P<number>[0-9]+)(?P<tail>[a-z]?)")
-_REMARKS = re.compile(r"[(（][^()（）]*[)）]")  # noqa: RUF001 - likewise
-_STOP = re.compile(
+_TASKS = regex(rf"(?i:\b|(?<=[\W\d])){'(?i:' + _WORD + ')'}\s*#?\s*(?P<chain>{_CHAIN})")
+_GROUPS = regex(rf"(?i:\b{_GROUP})\s*#?\s*(?P<chain>{_CHAIN})")
+_BARE = regex(rf"\s*(?P<chain>{_CHAIN})\s*")
+_PART = regex(rf"(?P<first>{ID})(?:\s*{_DASH}\s*(?:{_WORD}\s*)?#?(?P<last>{ID}))?")
+_SPLIT_ID = regex(r"(?P<head>.*?)(?P<number>[0-9]+)(?P<tail>[a-z]?)")
+_REMARKS = regex(r"[(（][^()（）]*[)）]")  # noqa: RUF001 - likewise
+_STOP = regex(
     r"(?i)\b(?:blocks|blocking|can\s+(?:run|start|be|begin)|in\s+parallel|parallel|independent|but|then|not|because"
     r"|since|so\s+that|which|before|unblocks|blocked\s+by\s+none)\b|\||\.(?:\s+(?![0-9])|\s*$)|。"
 )
-_REASON = re.compile(rf"\s+[-–—:]\s+(?!(?:{_WORD}\s*)?#?{ID})")  # noqa: RUF001 - likewise
-_NONE = re.compile(
+_REASON = regex(rf"\s+[-–—:]\s+(?!(?:{_WORD}\s*)?#?{ID})")  # noqa: RUF001 - likewise
+_NONE = regex(
     r"(?i)\s*(?:none|nothing|n/?a|no(?!\w)|nil|can\s+start|-+|[–—]+|无|無|没有|なし|없음|ningun[ao]|nenhum[a]?)"  # noqa: RUF001 - likewise
     r"(?:\W.*|$)"
 )
-_ALL = re.compile(r"(?i)\b(?:all|every|everything|each)\b(?!\s+(?:of\s+)?(?:phase|wave|chunk|part|slice))")
-_BEFORE = re.compile(r"(?i)\b(?:previous|prior|preceding|earlier|above|before|other|tasks|implementation)\b")
-_LAST = re.compile(r"(?i)\b(?:the\s+)?(?:previous|prior|preceding)\s+(?:task|step|item)\b")
+_ALL = regex(r"(?i)\b(?:all|every|everything|each)\b(?!\s+(?:of\s+)?(?:phase|wave|chunk|part|slice))")
+_BEFORE = regex(r"(?i)\b(?:previous|prior|preceding|earlier|above|before|other|tasks|implementation)\b")
+_LAST = regex(r"(?i)\b(?:the\s+)?(?:previous|prior|preceding)\s+(?:task|step|item)\b")
 _WIDEST = 500
 
 

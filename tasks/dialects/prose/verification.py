@@ -5,12 +5,13 @@ from collections.abc import Iterator
 
 from tasks.diagnostics import Report, quoted
 from tasks.dialects.prose.commands import check_of, leaves_repository
+from tasks.lazy.patterns import regex
 from tasks.model import Check
 from tasks.plan.commands import MAX_SCRIPT
 
-_SIMPLE = re.compile(r"\s*(?:&&|\|\||;|\n)\s*")
-_PREFIX = re.compile(r"^(?:(?:sudo|env|time|exec|command)\s+|[A-Za-z_]\w*=(?:\"[^\"]*\"|'[^']*'|\S*)\s+)*")
-_WORK = re.compile(
+_SIMPLE = regex(r"\s*(?:&&|\|\||;|\n)\s*")
+_PREFIX = regex(r"^(?:(?:sudo|env|time|exec|command)\s+|[A-Za-z_]\w*=(?:\"[^\"]*\"|'[^']*'|\S*)\s+)*")
+_WORK = regex(
     r"(?x)(?:cd|mkdir|cp|mv|rm|rmdir|touch|chmod|chown|ln|export|source|\.|set|echo|printf|open|code|vim?|nano|unset"
     r"|pushd|popd|sleep|kill|pkill|brew|apt|apt-get|dnf|gh|glab|nvm|wget|ssh|scp|rsync|exit|true|rustup|conda"
     r"|createdb|less)(?:\s|$)"
@@ -22,7 +23,7 @@ _WORK = re.compile(
     r"(?:sync|install|add|remove|lock|update|get|pip\s+install|init|new|publish|mod\s+(?:tidy|init|download))\b"
     r"|docker\s+(?:push|pull|login|compose\s+(?:up|down|pull)|stop|rm)\b|docker-compose\s+(?:up|down|pull)\b"
 )
-_ENDLESS = re.compile(
+_ENDLESS = regex(
     r"(?x)\b(?:npm|pnpm|yarn|bun)\s+(?:run\s+)?(?:[\w:-]*:)?(?:dev|start|serve|watch|preview)\b|--watch(?:All)?\b(?!=false)"
     r"|\b(?:uvicorn|gunicorn|hypercorn|flask\s+run|http\.server|manage\.py\s+runserver|nodemon|storybook\s+dev|php\s+-S)\b"
     r"|\b(?:next|vite|astro|nuxt|expo)\s+(?:dev|start|preview)\b|\brails\s+s(?:erver)?\b|\btail\s+-[fF]\b|\bcargo\s+watch\b"
@@ -30,12 +31,12 @@ _ENDLESS = re.compile(
     r"|\bcurl\b[^\n]*\b(?:localhost|127\.0\.0\.1|0\.0\.0\.0)\b"
     r"|(?<![/.])\bserve\b(?!\S)|\brunserver\b|\bdocker[ -]compose\s+up(?!.*\s-d)"
 )
-_PLACEHOLDER = re.compile(
+_PLACEHOLDER = regex(
     r"<[A-Za-z][\w-]*(?:[ /][\w -]+)*>|…|\[(?:your|the)\b[^\]]*\]|\bpath/to/|(?<![./\w])\.\.\.(?=\s|$)"
 )
-_CANNOT_FAIL = re.compile(r"\|\|\s*(?:echo|true|:)(?=\s|$)[^\n&|]*$")
-_HOME = re.compile(r"(?i)(?:^|[\s=\"'(:])(?:/home/\w|/Users/\w|/root/\w|[A-Z]:\\Users\\)")
-_SEARCHES = re.compile(r"(?:^|[|;&]\s*|!\s*)(?:rg|grep|egrep|fgrep|ag|ack|git\s+grep)\b[^|;&]*$")
+_CANNOT_FAIL = regex(r"\|\|\s*(?:echo|true|:)(?=\s|$)[^\n&|]*$")
+_HOME = regex(r"(?i)(?:^|[\s=\"'(:])(?:/home/\w|/Users/\w|/root/\w|[A-Z]:\\Users\\)")
+_SEARCHES = regex(r"(?:^|[|;&]\s*|!\s*)(?:rg|grep|egrep|fgrep|ag|ack|git\s+grep)\b[^|;&]*$")
 _SHELLS = frozenset(
     {"", "sh", "bash", "shell", "zsh", "console", "shell-session", "shellscript", "text", "terminal"}
 )

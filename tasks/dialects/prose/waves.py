@@ -5,16 +5,17 @@ from collections.abc import Iterator, Mapping
 
 from tasks.dialects.outline import Outline
 from tasks.dialects.prose.references import ID, Named, Names, named
+from tasks.lazy.patterns import regex
 
-_WAVE = re.compile(r"(?i)\bwave\s*#?\s*(?P<number>[0-9]+(?:\.[0-9]+)?[a-z]?|final|(?-i:[A-Z]))\b")
-_DRAWN = re.compile(
+_WAVE = regex(r"(?i)\bwave\s*#?\s*(?P<number>[0-9]+(?:\.[0-9]+)?[a-z]?|final|(?-i:[A-Z]))\b")
+_DRAWN = regex(
     rf"^[\s│|├└┬─>+`*•-]*(?i:task\s*|t(?=[0-9]))?#?(?P<id>{ID}(?:\s*[-–—]\s*{ID})?)\s*(?:[:.)\[(—–-]|$)"  # noqa: RUF001
 )
-_CELLS = re.compile(r"(?<!\\)\|")
-_DEPENDS = re.compile(r"(?i)\b(?:depend\w*(?:\s+on)?|blocked\s+by|requires|prerequisites?|依赖)")
-_TASK_COLUMN = re.compile(r"(?i)\b(?:tasks?|todo|item|id|#)(?!\w)|任务|^#$")
-_COMPACT = re.compile(r"^\s*[-*+]\s+\**(?P<tasks>[^*:：]{1,40})\**\s*[:：]\**\s*(?P<what>.*)$")  # noqa: RUF001 - likewise
-_SAYS = re.compile(
+_CELLS = regex(r"(?<!\\)\|")
+_DEPENDS = regex(r"(?i)\b(?:depend\w*(?:\s+on)?|blocked\s+by|requires|prerequisites?|依赖)")
+_TASK_COLUMN = regex(r"(?i)\b(?:tasks?|todo|item|id|#)(?!\w)|任务|^#$")
+_COMPACT = regex(r"^\s*[-*+]\s+\**(?P<tasks>[^*:：]{1,40})\**\s*[:：]\**\s*(?P<what>.*)$")  # noqa: RUF001 - likewise
+_SAYS = regex(
     r"(?i)^(?P<tasks>.{1,60}?)\s*(?:[:：—–-]\s*)?\b(?:depends?\s+on|blocked\s+by|requires|waits\s+for)\s*[:：]?\s*(?P<what>.*)$"  # noqa: RUF001
 )
 

@@ -4,7 +4,7 @@ import json
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 import click
@@ -21,6 +21,7 @@ from pipeline.run.results.conflict_sides import what_helps
 from pipeline.store.records import Run, StoredTask
 from pipeline.store.store import Store, UnknownRunError
 from pipeline.verdict.reason import listed
+from tasks.lazy.dataclasses import dataclass
 from tasks.outcome import Conflict, Patch
 from tasks.text import plural, printable
 

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -24,6 +23,7 @@ from pipeline.cli.process import environment, repository_and_store
 from pipeline.run.results.conflict_sides import pairs_of, what_helps
 from pipeline.store.records import Run, StoredAttempt
 from pipeline.store.store import Store, UnknownRunError
+from tasks.lazy.dataclasses import dataclass
 from tasks.outcome import Conflict, Patch
 from tasks.text import printable
 

@@ -1,12 +1,12 @@
 """Patches as text for a terminal: a header per task, colours, sizes, and both sides of a conflict."""
 
-import re
 from collections.abc import Iterable, Iterator
 
 from pipeline.run.results.conflict_sides import Pair, Side
 from pipeline.store.records import StoredAttempt, StoredTask
 from pipeline.verdict.words import label, lines_words
 from pipeline.view.diff import FileDiff, parse_diff
+from tasks.lazy.patterns import regex
 from tasks.outcome import Patch
 from tasks.patch_data import PatchData
 from tasks.text import plural, printable
@@ -15,7 +15,7 @@ RESET = "\x1b[m"
 BOLD, RED, GREEN, CYAN, YELLOW = "\x1b[1m", "\x1b[31m", "\x1b[32m", "\x1b[36m", "\x1b[1;33m"
 WIDTH = 40
 """Characters of the bar of `--stat`."""
-_HUNK = re.compile(r"@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@")
+_HUNK = regex(r"@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@")
 
 
 class Painter:

@@ -3,7 +3,6 @@
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -27,6 +26,7 @@ from pipeline.config.trust import TrustStore, needed_grants, trust_command
 from pipeline.run.call.prepare import check_worktrees
 from pipeline.run.call.sandbox import prepare_sandbox
 from tasks.errors import PatchyardError
+from tasks.lazy.dataclasses import dataclass
 from tasks.model import Mode, PlanSettings, SandboxMode
 from tasks.sizes import format_size
 

@@ -1,7 +1,6 @@
 """Command `config`: each setting, its value, and where that comes from; the JSON schemas of the files."""
 
 import json
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from pipeline.config.sources import Sources, load
 from pipeline.config.table import Setting
 from pipeline.console import show, table
 from pipeline.run.call.plan_file import parse_plan, read_plan
+from tasks.lazy.patterns import regex
 from tasks.model import PlanSettings
 from tasks.plan.parser import PlanError
 from tasks.secrets import Secrets
@@ -25,7 +25,7 @@ from tasks.text import without_credentials
 MASK = "***"
 DEFAULT = "default"
 SCHEMAS = {"settings": settings_schema, "plan": plan_schema}
-_SECRET = re.compile(r"(?i)key|token|secret|passw|credential|auth|url|dsn")
+_SECRET = regex(r"(?i)key|token|secret|passw|credential|auth|url|dsn")
 
 
 @click.command()

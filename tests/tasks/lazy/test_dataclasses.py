@@ -1,0 +1,200 @@
+"""Tests of tasks.lazy.dataclasses."""
+
+import copy
+import dataclasses
+import pickle
+from collections.abc import Callable
+from dataclasses import FrozenInstanceError, asdict, field, fields, is_dataclass, replace
+from typing import Any, ClassVar, Generic, TypeVar
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.lazy.dataclasses import dataclass
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A frozen class with each kind of field."""
+
+    x: int
+    y: int = 2
+    names: list[str] = field(default_factory=list)
+    secret: str = field(default="secret", repr=False, compare=False)
+    kind: ClassVar[str] = "point"
+
+    @property
+    def sum(self) -> int:
+        """A method of its own."""
+        return self.x + self.y
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named(Point):
+    """A subclass with a field that has no default."""
+
+    name: str
+
+
+@dataclass(slots=True)
+class Counter:
+    """A class that changes."""
+
+    count: int = 0
+    twice: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.twice = self.count * 2
+
+
+@dataclass(slots=True, eq=False)
+class ByIdentity:
+    """A class without `__eq__`."""
+
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Own:  # noqa: PLW1641 - made by the decorator
+    """A class that compares its objects itself."""
+
+    value: str
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Own) and self.value.lower() == other.value.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Box(Generic[T]):
+    """A generic class."""
+
+    content: T
+
+
+def fresh() -> type[Any]:
+    """Return a class of which nothing was used."""
+
+    @dataclass(frozen=True, slots=True)
+    class Fresh:
+        x: int
+        y: tuple[int, ...] = (1,)
+        z: list[int] = field(default_factory=list, compare=False)
+
+    return Fresh
+
+
+FIRST_USES: dict[str, tuple[Callable[[type[Any]], object], object]] = {
+    "init": (lambda cls: cls(1).y, (1,)),
+    "fields": (lambda cls: [item.name for item in fields(cls)], ["x", "y", "z"]),
+    "is_dataclass": (is_dataclass, True),
+    "match_args": (lambda cls: cls.__match_args__, ("x", "y", "z")),
+    "repr": (lambda cls: repr(cls(1)).rpartition(".")[2], "Fresh(x=1, y=(1,), z=[])"),
+    "eq": (lambda cls: cls(1, z=[5]) == cls(1), True),
+    "not equal": (lambda cls: cls(1) == cls(2), False),
+    "hash": (lambda cls: hash(cls(1)) == hash(cls(1, z=[2])), True),
+    "replace": (lambda cls: replace(cls(1), x=4).x, 4),
+    "asdict": (lambda cls: asdict(cls(3)), {"x": 3, "y": (1,), "z": []}),
+    "copy": (lambda cls: copy.copy(cls(1)).x, 1),
+}
+
+
+@pytest.mark.parametrize("first", FIRST_USES)
+def test_first_use_of_a_class(first: str) -> None:
+    for use, expected in (FIRST_USES[first], *FIRST_USES.values()):
+        cls = fresh()
+        assert FIRST_USES[first][0](cls) == FIRST_USES[first][1]
+        assert use(cls) == expected
+
+
+def test_objects_have_no_dictionary() -> None:
+    assert not hasattr(Point(1), "__dict__")
+    assert Named.__dict__["__slots__"] == ("name",)
+
+
+def test_fields_of_a_frozen_object_do_not_change() -> None:
+    point = Point(1)
+    with pytest.raises(FrozenInstanceError):
+        point.x = 2  # type: ignore[misc]
+    with pytest.raises(FrozenInstanceError):
+        del point.x
+    assert point.x == 1
+
+
+def test_subclass_has_the_fields_of_its_base() -> None:
+    named = Named(1, name="a")
+    assert (named.sum, named.kind, [item.name for item in fields(named)]) == (
+        3,
+        "point",
+        ["x", "y", "names", "secret", "name"],
+    )
+    with pytest.raises(TypeError, match="name"):
+        Named(1)  # type: ignore[call-arg]
+
+
+def test_objects_that_change() -> None:
+    counter = Counter(2)
+    counter.count = 5
+    assert (counter.count, counter.twice) == (5, 4)
+    assert Counter(2) == Counter(2) != counter
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(counter)
+
+
+def test_objects_compared_by_identity() -> None:
+    one = ByIdentity(1)
+    assert one != ByIdentity(1)
+    assert len({one, ByIdentity(1)}) == 2
+
+
+def test_methods_of_the_class_itself_are_kept() -> None:
+    assert Own("A") == Own("a")
+    assert hash(Own("a")) == hash(Own("a"))
+
+
+def test_generic_class() -> None:
+    assert Box(3) == Box(3)
+
+
+def test_secret_is_not_shown() -> None:
+    assert "secret" not in repr(Point(1, secret="hidden"))
+
+
+def test_objects_are_pickled() -> None:
+    assert pickle.loads(pickle.dumps(Named(1, name="n"))) == Named(1, name="n")  # noqa: S301 - its own
+
+
+@given(
+    st.lists(st.tuples(*[st.booleans()] * 5), min_size=1, max_size=5),
+    st.booleans(),
+)
+def test_same_as_the_standard_decorator(
+    kinds: list[tuple[bool, bool, bool, bool, bool]],
+    frozen: bool,  # noqa: FBT001 - drawn
+) -> None:
+    def written() -> type:
+        content: dict[str, Any] = {"__annotations__": {}, "__module__": __name__, "__qualname__": "Made"}
+        for number, (has_default, is_shown, is_compared, is_made, is_given) in enumerate(kinds):
+            name = f"f{number}"
+            content["__annotations__"][name] = int
+            made = {"default_factory": lambda number=number: number} if is_made else {"default": number}
+            options = {
+                "repr": is_shown,
+                "compare": is_compared,
+                "kw_only": not has_default,
+                "init": is_given or not has_default,
+            }
+            content[name] = field(**options, **(made if has_default else {}))  # type: ignore[call-overload]
+        return type("Made", (), content)
+
+    ours: Any = dataclass(frozen=frozen, slots=True)(written())
+    theirs: Any = dataclasses.dataclass(frozen=frozen, slots=True)(written())
+    required = {f"f{number}": 7 for number, kind in enumerate(kinds) if not kind[0]}
+    one, other = ours(**required), theirs(**required)
+    assert asdict(one) == asdict(other)
+    assert repr(one) == repr(other)
+    assert one == ours(**required)
+    assert (ours.__hash__ is None) == (theirs.__hash__ is None)
+    assert not frozen or hash(one) == hash(other)
