@@ -235,7 +235,8 @@ class _Processes:
                 if room or self._limits:
                     require_program(argv, self._directory, environment.get("PATH", os.defpath))
                 argv = self._limits.command(argv, self._worktree.slot)
-                group = Group(
+                start = partial(
+                    Group,
                     room.command(argv) if room else argv,
                     directory=self._directory,
                     environment=room.environment(environment) if room else environment,
@@ -244,6 +245,7 @@ class _Processes:
                     mark=self._mark,
                     descriptors=room.descriptors if room else (),
                 )
+                group = room.start(start) if room else start()
             except (OSError, ValueError) as error:
                 path = self._environment.get("PATH", os.defpath)
                 code, reason = describe_start_failure(error, argv, self._directory, path)

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from containers.process_marks import ProcessMark
+from containers.sandbox.mounts import system_mounts
 from containers.sandbox.policy import Policy
 from containers.sandbox.room import Room, SandboxError
 from tasks.lazy.dataclasses import dataclass
@@ -20,7 +21,6 @@ _LIMITS = (
     (Path("/proc/sys/kernel/unprivileged_userns_clone"), "kernel.unprivileged_userns_clone = 1"),
     (Path("/proc/sys/user/max_user_namespaces"), "user.max_user_namespaces = 10000"),
 )
-_MOUNTS = ("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc")
 _TRIAL = 10.0
 """Seconds for the try."""
 
@@ -51,7 +51,7 @@ def find_sandbox(environ: Mapping[str, str], system: str = os.uname().sysname) -
     if program is None:
         return Availability(None, "bubblewrap (`bwrap`) is not on PATH", INSTALL)
     try:
-        with Room(program, Policy(), _MOUNTS, ProcessMark({})) as room:
+        with Room(program, Policy(), system_mounts(), ProcessMark({})) as room:
             command = room.command(["true"])
             inherited = room.descriptors
             done = subprocess.run(command, pass_fds=inherited, capture_output=True, timeout=_TRIAL, check=False)

@@ -18,14 +18,13 @@ from containers.sandbox.policy import (
     AgentHome,
     expand,
 )
+from containers.sandbox.system import closed_to_others, homes_of_others, kernel_settings
 from containers.temporary import write_atomically
 from tasks.lazy.dataclasses import dataclass
 
 RUN = Path("/run")
 RESOLVERS = (Path("/etc/resolv.conf"), Path("/etc/hosts"))
 """Files that may be links into `/run`, without which no name is found."""
-_SHARED_HOMES = frozenset({"linuxbrew"})
-"""Directories in `/home` with programs for all users."""
 ALTERNATES = 8
 """How many alternates of alternates are followed; git has a limit of 5."""
 
@@ -43,7 +42,8 @@ class Places:
         home: The user's home directory; `None` without one.
         readable: More that the task may read, such as the directory of its prompt.
         write: Directories and files that it changes for good.
-        agent: The name of its agent, if it has one.
+        hidden: Files and directories that are secret, wherever they are.
+        agent: The program of its agent, such as `claude`, if it is a known one.
     """
 
     worktree: Path
@@ -54,6 +54,7 @@ class Places:
     home: Path | None
     readable: Sequence[Path] = ()
     write: Sequence[str] = ()
+    hidden: Sequence[Path] = ()
     agent: str | None = None
 
     @property
@@ -66,15 +67,30 @@ class Places:
 class Mounts:
     """Arguments of bubblewrap, in the order in which it mounts."""
 
-    arguments: list[str] = field(default_factory=list)
+    _made: list[tuple[str, ...] | Path] = field(default_factory=list)
 
     def add(self, option: str, *paths: Path | str) -> None:
         """Add an option with its paths."""
-        self.arguments += [option, *map(str, paths)]
+        self._made.append((option, *map(str, paths)))
+
+    def hide(self, path: Path) -> None:
+        """Show an empty directory, or a file that cannot be opened, in place of what is there then."""
+        self._made.append(path)
+
+    def arguments(self) -> list[str]:
+        """Return the arguments for one step. Blocking."""
+        return [part for made in self._made for part in (_hidden(made) if isinstance(made, Path) else made)]
 
     def read(self, path: Path) -> None:
         """Show a file or a directory, read-only, if it exists."""
         self.add("--ro-bind-try", path, path)
+
+
+def _hidden(path: Path) -> tuple[str, ...]:
+    """Return the arguments that hide a path: where nothing is to be mounted on, bubblewrap fails."""
+    if is_directory(path):
+        return "--tmpfs", str(path)
+    return ("--ro-bind", os.devnull, str(path)) if os.path.lexists(path) else ()
 
 
 _OF_AGENTS = frozenset(path for agent in AGENT_HOMES.values() for path in (*agent.config, *agent.login))
@@ -88,16 +104,22 @@ def why_not(checkout: Path, common: Path, home: Path | None) -> str | None:
     return None
 
 
-def task_mounts(places: Places) -> list[str]:
-    """Return the arguments for the file system of a task, and create the directories of its own. Blocking.
-
-    Raises:
-        OSError: A directory cannot be created, or an agent's files cannot be copied.
-    """
+def system_mounts() -> Mounts:
+    """Return the mounts of a system that is read-only, with its own devices and processes."""
     mounts = Mounts()
     mounts.add("--ro-bind", "/", "/")
     mounts.add("--dev", "/dev")
     mounts.add("--proc", "/proc")
+    return mounts
+
+
+def task_mounts(places: Places) -> Mounts:
+    """Return the mounts of the file system of a task, and create the directories of its own. Blocking.
+
+    Raises:
+        OSError: A directory cannot be created, or an agent's files cannot be copied.
+    """
+    mounts = system_mounts()
     mounts.add("--tmpfs", RUN)
     for path in RESOLVERS:
         if (real := path.resolve()).is_relative_to(RUN):
@@ -105,26 +127,27 @@ def task_mounts(places: Places) -> list[str]:
     for name in ("/tmp", "/var/tmp"):  # noqa: S108 - those of the sandbox
         if is_directory(Path(name)):
             mounts.add("--bind", _own(places.room, name), name)
-    for path in _homes_of_others(places.home) if os.geteuid() == 0 else ():
-        mounts.add("--tmpfs", path)
+    if os.geteuid() == 0:
+        _take_from_root(mounts, places.home)
     if places.home is not None:
         _mount_home(mounts, places, places.home)
-    for path in _others(places):
-        mounts.add("--tmpfs", path)
+    for path in (*places.hidden, *_others(places)):
+        mounts.hide(path)
     for path in (*_object_directories(places.common / "objects"), *places.readable):
         mounts.read(path)
     for path in (expand(name, places.home or Path("/")) for name in places.write):
         mounts.add("--bind-try", path, path)
     mounts.add("--bind", places.worktree, places.worktree)
     mounts.add("--chdir", places.worktree)
-    return mounts.arguments
+    return mounts
 
 
-def _homes_of_others(home: Path | None) -> Iterator[Path]:
-    """Yield the home directories of other users, which nothing keeps root from reading."""
-    for path in (Path("/root"), *(Path("/home").iterdir() if is_directory(Path("/home")) else ())):
-        if is_directory(path) and path.name not in _SHARED_HOMES and not (home and home.is_relative_to(path)):
-            yield path
+def _take_from_root(mounts: Mounts, home: Path | None) -> None:
+    """Leave root what any user has."""
+    for path in kernel_settings():
+        mounts.read(path)
+    for path in (*closed_to_others(), *homes_of_others(home)):
+        mounts.hide(path)
 
 
 def _own(room: Path, name: str) -> Path:

@@ -63,9 +63,11 @@ SECRET = frozenset(
         ".config/google-chrome", ".config/gopass", ".config/heroku", ".config/hub", ".config/hcloud",
         ".config/keepassxc", ".config/microsoft-edge", ".config/op", ".config/pulse", ".config/rclone",
         ".config/sops", ".config/patchyard", ".config/Signal", ".config/Slack", ".config/vivaldi",
+        ".bundle", ".config/composer/auth.json",
         ".docker", ".dbus", ".fly", ".gem/credentials", ".git-credential-cache", ".git-credentials",
         ".gnupg", ".ICEauthority", ".kube", ".local/share/keyrings", ".local/share/kwalletd",
-        ".local/share/gopass", ".local/share/patchyard", ".local/state/patchyard", ".mozilla",
+        ".gradle/gradle.properties", ".local/share/gopass", ".local/share/patchyard",
+        ".local/state/patchyard", ".m2/settings.xml", ".m2/settings-security.xml", ".mozilla",
         ".my.cnf", ".netrc", ".npmrc", ".oci", ".password-store", ".pgpass", ".pki", ".pulumi",
         ".pypirc", ".s3cfg", ".ssh", ".terraform.d", ".terraformrc", ".thunderbird", ".vault-token",
         ".wrangler", ".Xauthority", ".yarnrc.yml", "snap", ".var",
@@ -107,6 +109,44 @@ SOCKET_VARIABLES = frozenset(
     | {"SSH_ASKPASS", "GIT_ASKPASS", "VSCODE_GIT_IPC_HANDLE", "TMPDIR", "TMP", "TEMP"}
 )
 """Variables that lead to sockets and programs of the user's session, or to another directory than `/tmp`."""
+
+
+VARIABLES: Mapping[str, str] = MappingProxyType(
+    {
+        "XDG_CONFIG_HOME": ".config",
+        "XDG_DATA_HOME": ".local/share",
+        "XDG_STATE_HOME": ".local/state",
+        "AWS_CONFIG_FILE": ".aws",
+        "AWS_SHARED_CREDENTIALS_FILE": ".aws",
+        "AZURE_CONFIG_DIR": ".azure",
+        "CARGO_HOME": ".cargo",
+        "CLAUDE_CONFIG_DIR": ".claude",
+        "CLOUDSDK_CONFIG": ".config/gcloud",
+        "CODEX_HOME": ".codex",
+        "DOCKER_CONFIG": ".docker",
+        "GH_CONFIG_DIR": ".config/gh",
+        "GNUPGHOME": ".gnupg",
+        "HISTFILE": ".bash_history",
+        "KUBECONFIG": ".kube",
+        "MSWEA_GLOBAL_CONFIG_DIR": ".config/mini-swe-agent",
+        "NETRC": ".netrc",
+        "NPM_CONFIG_USERCONFIG": ".npmrc",
+        "PASSWORD_STORE_DIR": ".password-store",
+        "PGPASSFILE": ".pgpass",
+        "PULUMI_HOME": ".pulumi",
+        "TF_CLI_CONFIG_FILE": ".terraformrc",
+    }
+)
+"""Variables that name another place for what is at a path of the home directory."""
+
+NAMED_SECRETS = frozenset(
+    {
+        "AWS_WEB_IDENTITY_TOKEN_FILE", "BOTO_CONFIG", "GOOGLE_APPLICATION_CREDENTIALS", "KRB5_KTNAME",
+        "KRB5_CLIENT_KTNAME", "OP_SESSION_FILE", "SOPS_AGE_KEY_FILE", "VAULT_TOKEN_FILE",
+        "AZURE_FEDERATED_TOKEN_FILE", "DOCKER_AUTH_FILE", "REGISTRY_AUTH_FILE",
+    }
+)  # fmt: skip
+"""Variables that name files with keys or tokens."""
 
 
 def expand(path: str, home: Path) -> Path:

@@ -8,16 +8,18 @@ import socket
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from containers.process_marks import ProcessMark
 from containers.processes import open_pipe
-from containers.sandbox.mounts import Places, return_logins, task_mounts
+from containers.sandbox.landlock import restrict_thread
+from containers.sandbox.mounts import Mounts, Places, return_logins, task_mounts
 from containers.sandbox.network import Network, Reach
 from containers.sandbox.policy import SOCKET_VARIABLES, Policy
 from containers.sandbox.seccomp import call_filter
@@ -37,7 +39,8 @@ _LISTEN = (
 )
 """Opens a listening socket, and hands it over: a socket stays in the network that it was opened in."""
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
-"""What a shell needs. The holder sees nothing else: tasks reach its files by `/proc/PID/root`."""
+"""What a shell needs. The holder sees nothing else: tasks may reach its files by `/proc/PID/root`."""
+Result = TypeVar("Result")
 
 
 class SandboxError(PatchyardError):
@@ -50,14 +53,14 @@ class Room:
     Args:
         program: The path of bubblewrap.
         policy: What the user permits.
-        mounts: The arguments for its file system.
+        mounts: Its file system.
         mark: The mark of the task's processes.
 
     Raises:
         SandboxError: From any method, when its namespaces cannot be made.
     """
 
-    def __init__(self, program: str, policy: Policy, mounts: Sequence[str], mark: ProcessMark) -> None:
+    def __init__(self, program: str, policy: Policy, mounts: Mounts, mark: ProcessMark) -> None:
         self._program = program
         self._policy = policy
         self._mounts = mounts
@@ -66,6 +69,7 @@ class Room:
         self._seccomp: int | None = None
         self._joining: tuple[str, ...] = ()
         self._proxy: Proxy | None = None
+        self._starter: ThreadPoolExecutor | None = None
         self._refused: Counter[str] = Counter()
         self.descriptors: tuple[int, ...] = ()
         """The descriptors that a step's process inherits."""
@@ -84,15 +88,24 @@ class Room:
     def end_processes(self) -> None:
         """Kill every process in the sandbox. Steps may run in it afterwards."""
         self._namespaces.close()
-        self.descriptors, self._joining, self._proxy = (), (), None
+        self.descriptors, self._joining, self._proxy, self._starter = (), (), None, None
 
     def command(self, argv: Sequence[str]) -> tuple[str, ...]:
         """Return the argument vector that runs a command in the sandbox; `descriptors` are for that one."""
         if not self._joining:
             self._open()
         # As root, too, no capability is left, with which it could take the mounts away.
-        added = ["--cap-drop", "ALL", "--unshare-ipc", "--unshare-uts", *self._mounts]
+        added = ["--cap-drop", "ALL", "--unshare-ipc", "--unshare-uts", *self._mounts.arguments()]
         return (*self._joining, *self._filter(), *added, "--", *argv)
+
+    def start(self, start: Callable[[], Result]) -> Result:
+        """Call a function that starts a command of `command`; after `command`. Return its result.
+
+        It is called in the thread that the kernel restricts for the task.
+        """
+        if self._starter is None:
+            return start()
+        return self._starter.submit(start).result()
 
     def environment(self, environment: Mapping[str, str]) -> dict[str, str]:
         """Return the variables that a step has in the sandbox; after `command`."""
@@ -107,9 +120,11 @@ class Room:
     def _open(self) -> None:
         with ExitStack() as stack:
             own_network = self._policy.network.reach is not Reach.ON
-            first = stack.enter_context(
-                _held_namespaces(self._program, self._mark, *(("--unshare-net",) if own_network else ()))
-            )
+            # The kernel kills the holder when the thread that started it ends (PR_SET_PDEATHSIG(2const)).
+            starter = stack.enter_context(ThreadPoolExecutor(1, "sandbox"))
+            options = ("--unshare-net",) if own_network else ()
+            held = _held_namespaces(starter, self._program, self._mark, *options)
+            first = stack.enter_context(held)
             processes, inner = (_opened(stack, f"/proc/{first}/ns/{kind}") for kind in ("pid", "user"))
             users = fcntl.ioctl(processes, NS_GET_USERNS)
             stack.callback(os.close, users)
@@ -127,6 +142,8 @@ class Room:
                 self._joining += ("--userns2", str(inner))
                 self.descriptors += (inner,)
             self._add_filter(stack)
+            starter.submit(restrict_thread, self._program).result()
+            self._starter = starter
             self._namespaces = stack.pop_all()
 
     def _add_filter(self, stack: ExitStack) -> None:
@@ -166,17 +183,22 @@ def open_room(program: str, policy: Policy, places: Places, mark: ProcessMark) -
 
 
 @contextmanager
-def _held_namespaces(program: str, mark: ProcessMark, *options: str) -> Iterator[int]:
+def _held_namespaces(
+    starter: ThreadPoolExecutor, program: str, mark: ProcessMark, *options: str
+) -> Iterator[int]:
     """Make new namespaces, and give the id of their first process, which is killed at the end. Blocking.
 
-    If this process is killed, its end of the pipe closes, and the holder ends every process in them.
+    If this process is killed, the kernel kills the holder, and with it every process in them. Where it is
+    killed before the holder asked for that, its end of the pipe closes, and the holder ends.
 
     Raises:
         SandboxError: They cannot be made.
     """
     with open_pipe() as (held, lifeline), open_pipe() as (reports, reporting):
         with mark.inherited():  # not by chance that of another task
-            process = _start_holder(program, options, held.fileno(), reporting.fileno())
+            process = starter.submit(
+                _start_holder, program, options, held.fileno(), reporting.fileno()
+            ).result()
         reporting.close()
         first = _first_process(process, reports)
         try:
@@ -193,13 +215,13 @@ def _held_namespaces(program: str, mark: ProcessMark, *options: str) -> Iterator
 
 def _start_holder(program: str, options: Sequence[str], held: int, reporting: int) -> "subprocess.Popen[bytes]":
     command = [program, "--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", *options]
-    command += ["--info-fd", str(reporting), "--tmpfs", "/"]
+    command += ["--die-with-parent", "--info-fd", str(reporting), "--tmpfs", "/"]
     for path in map(Path, _SYSTEM):
         if path.is_symlink():
             command += ["--symlink", str(path.readlink()), str(path)]
         elif path.is_dir():
             command += ["--ro-bind", str(path), str(path)]
-    command += ["--proc", "/proc", "--dev", "/dev", "--", "/bin/sh", "-c", _HOLDER]
+    command += ["--", "/bin/sh", "-c", _HOLDER]
     try:
         return subprocess.Popen(
             command,

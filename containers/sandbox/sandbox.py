@@ -1,7 +1,8 @@
 """The sandbox of a run: what all its tasks have in common."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import field
 from pathlib import Path
 
 from containers.process_marks import ProcessMark
@@ -24,6 +25,8 @@ class Sandbox:
         checkout: The user's checkout.
         common: The common git directory of the user's repository.
         home: The user's home directory; `None` without one.
+        hidden: Files and directories that are secret, wherever they are.
+        agents: Agents' programs, such as `claude`, by the names of the agents.
     """
 
     program: str
@@ -31,6 +34,8 @@ class Sandbox:
     checkout: Path
     common: Path
     home: Path | None
+    hidden: tuple[Path, ...] = ()
+    agents: Mapping[str, str] = field(default_factory=dict)
 
     @contextmanager
     def room(self, job: Job, worktree: Worktree, mark: ProcessMark) -> Iterator[Room]:
@@ -54,6 +59,7 @@ class Sandbox:
                 home=self.home,
                 readable=(job.scratch,),
                 write=self.policy.write,
-                agent=job.agent,
+                hidden=self.hidden,
+                agent=self.agents.get(job.agent or ""),
             )
             yield stack.enter_context(open_room(self.program, self.policy, places, mark))

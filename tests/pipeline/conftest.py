@@ -7,6 +7,7 @@ import pytest
 from github_server import TOKEN, GitHubServer
 from project import Project
 from repositories import Clone
+from sandboxes import ON, require_sandbox
 
 
 @pytest.fixture(params=["", "/api/v3"], ids=["github.com", "enterprise"])
@@ -27,6 +28,14 @@ def github(tmp_path: Path) -> Iterator[GitHubServer]:
 def project(clone: Clone) -> Project:
     """A user's project: a repository, plans, and the real command."""
     return Project(clone)
+
+
+@pytest.fixture
+def sandboxed(project: Project) -> Project:
+    """The project, whose tasks run in the sandbox."""
+    require_sandbox()
+    project.environ |= ON
+    return project
 
 
 @pytest.fixture

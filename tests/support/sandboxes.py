@@ -1,15 +1,19 @@
-"""Whether the tests of the sandbox can run here."""
+"""Whether the tests of the sandbox can run here, and what they do in it."""
 
 import os
+from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 
 import pytest
+from project import Project
 
 from containers.sandbox.bubblewrap import Availability, find_sandbox
 
 NONE = "no sandbox works on this machine"
 REQUIRED = "PATCHYARD_REQUIRE_SANDBOX"
 """Variable that makes the tests fail where they would be skipped."""
+ON = {"PATCHYARD_SANDBOX": "on"}
 
 
 @cache
@@ -25,3 +29,21 @@ def require_sandbox() -> str:
             pytest.fail(f"{NONE}: {found}", pytrace=False)
         pytest.skip(f"{NONE}: {found}")
     return found.program
+
+
+def fill_home(project: Project, files: Mapping[str, str]) -> Path:
+    """Write files into the home directory of a project's user, and return the directory."""
+    home = Path(project.environ["HOME"])
+    for name, text in files.items():
+        path = home / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return home
+
+
+def sandbox_log(project: Project, script: str, *arguments: str, **environ: str) -> str:
+    """Run a script as a task in the sandbox; return its log, without the script itself."""
+    done = project.run(project.tasks({"1": script}), "--no-cache", *arguments, environ={**ON, **environ})
+    log = project.log(done.expect().run, "1")
+    assert done.events("run_started")[0]["sandbox"] is True
+    return "\n".join(line for line in log.splitlines() if not line.startswith("$"))

@@ -3,12 +3,15 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from containers.agents.builtin import BUILT_IN
 from containers.git.repository import Repository
 from containers.sandbox.bubblewrap import find_sandbox
+from containers.sandbox.locations import database_files, program_of, secrets_elsewhere
 from containers.sandbox.mounts import why_not
 from containers.sandbox.policy import Policy
 from containers.sandbox.sandbox import Sandbox
 from pipeline.config.settings import Settings
+from pipeline.store.engine import VARIABLE
 from tasks.model import SandboxMode
 
 
@@ -21,8 +24,12 @@ def prepare_sandbox(settings: Settings, repository: Repository, environ: Mapping
     found = find_sandbox(environ)
     if found.program is None:
         return str(found)
+    home = home if home and home.is_dir() else None
+    hidden = (*secrets_elsewhere(home, environ), *database_files(environ.get(VARIABLE)))
+    agents = {**BUILT_IN, **settings.agents}
+    programs = {name: program_of(agent.command) or name for name, agent in agents.items()}
     policy = Policy(settings.sandbox_network, settings.sandbox_write)
-    return Sandbox(found.program, policy, checkout, common, home if home and home.is_dir() else None)
+    return Sandbox(found.program, policy, checkout, common, home, hidden, programs)
 
 
 def sandbox_sentence(settings: Settings, repository: Repository, environ: Mapping[str, str]) -> str:

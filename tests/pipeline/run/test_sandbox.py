@@ -5,7 +5,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -13,34 +13,7 @@ from pathlib import Path
 
 import pytest
 from project import Project
-from sandboxes import require_sandbox
-
-ON = {"PATCHYARD_SANDBOX": "on"}
-
-
-@pytest.fixture
-def sandboxed(project: Project) -> Project:
-    """A project whose tasks run in the sandbox."""
-    require_sandbox()
-    project.environ |= {"PATCHYARD_SANDBOX": "on"}
-    return project
-
-
-def _home(project: Project, files: Mapping[str, str]) -> Path:
-    home = Path(project.environ["HOME"])
-    for name, text in files.items():
-        path = home / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return home
-
-
-def _log(project: Project, script: str, *arguments: str, code: int = 0, **environ: str) -> str:
-    done = project.run(project.tasks({"1": script}), "--no-cache", *arguments, environ={**ON, **environ})
-    log = project.log(done.expect(code).run, "1")
-    assert done.events("run_started")[0]["sandbox"] is True
-    return "\n".join(line for line in log.splitlines() if not line.startswith("$"))  # without the script
-
+from sandboxes import ON, fill_home, sandbox_log
 
 HIDDEN = (
     *(".ssh/id_ed25519", ".gnupg/private", ".netrc", ".config/gh/hosts.yml", ".aws/credentials", ".npmrc"),
@@ -50,8 +23,10 @@ HIDDEN = (
 
 
 def test_what_is_secret_in_the_home_directory_is_not_there(sandboxed: Project) -> None:
-    home = _home(sandboxed, dict.fromkeys(HIDDEN, "s3cr3t") | {".profile": "plain", ".config/tool/x": "plain"})
-    log = _log(sandboxed, "cd ~; cat .profile .config/tool/x; find . -type f | sort")
+    home = fill_home(
+        sandboxed, dict.fromkeys(HIDDEN, "s3cr3t") | {".profile": "plain", ".config/tool/x": "plain"}
+    )
+    log = sandbox_log(sandboxed, "cd ~; cat .profile .config/tool/x; find . -type f | sort")
     assert log.count("plain") == 2
     assert not [name for name in HIDDEN if f"./{name}" in log]
     assert (home / ".ssh/id_ed25519").read_text() == "s3cr3t"
@@ -60,14 +35,14 @@ def test_what_is_secret_in_the_home_directory_is_not_there(sandboxed: Project) -
 def test_only_its_worktree_can_be_changed(sandboxed: Project, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
-    home = _home(sandboxed, {".profile": "before"})
+    home = fill_home(sandboxed, {".profile": "before"})
     script = f"""
         echo x > {outside}/f || echo outside is read-only
         echo x > ~/.profile || echo profile is read-only
         echo x > ~/new && echo x > ~/.config/new && echo x > /tmp/t && test ! -e {sandboxed.root}/README.md
         ls -A {sandboxed.root.parent}/*-worktrees; echo x > made.txt
     """
-    log = _log(sandboxed, script)
+    log = sandbox_log(sandboxed, script)
     assert "outside is read-only" in log
     assert "profile is read-only" in log
     assert [line for line in log.splitlines() if line.startswith("wt-")] == ["wt-1"]
@@ -83,7 +58,7 @@ def test_git_works_and_the_user_s_repository_is_not_seen(sandboxed: Project) -> 
         git checkout -qb other; git status --short; git fsck --no-dangling 2>&1 | grep -i missing || true
     """
     before = sandboxed.branches()
-    log = _log(sandboxed, script)
+    log = sandbox_log(sandboxed, script)
     assert "missing" not in log
     assert set(sandboxed.branches()) == {*before, "patchyard/demo/1"}
 
@@ -91,7 +66,7 @@ def test_git_works_and_the_user_s_repository_is_not_seen(sandboxed: Project) -> 
 def test_steps_of_a_task_share_processes_and_files(sandboxed: Project) -> None:
     setup = "[worktree]\nsetup = ['sleep 300 & echo $! > /tmp/pid; touch ~/made']\n"
     sandboxed.configure(setup)
-    log = _log(sandboxed, "kill -0 $(cat /tmp/pid) && test -e ~/made && echo shared")
+    log = sandbox_log(sandboxed, "kill -0 $(cat /tmp/pid) && test -e ~/made && echo shared")
     assert "shared" in log
 
 
@@ -102,7 +77,7 @@ def test_no_other_process_is_seen_and_none_is_left(sandboxed: Project) -> None:
         echo "processes: $(ps -e -o pid= | wc -l)"
         cat /proc/*/root{sandboxed.root}/README.md || echo no way out
     """
-    log = _log(sandboxed, script)
+    log = sandbox_log(sandboxed, script)
     assert "no way out" in log
     (count,) = [line for line in log.splitlines() if line.startswith("processes: ")]
     assert int(count.split()[1]) < 12
@@ -136,7 +111,7 @@ def test_steps_share_a_loopback_interface_of_their_own(sandboxed: Project, netwo
         python3 -c 'import socket; print([name for _, name in socket.if_nameindex()])'
         python3 -c 'import urllib.request; print(urllib.request.urlopen("http://127.0.0.1:18099").status)'
     """
-    log = _log(sandboxed, script, "--sandbox-network", network)
+    log = sandbox_log(sandboxed, script, "--sandbox-network", network)
     assert "['lo']" in log
     assert "200" in log.splitlines()
 
@@ -151,7 +126,7 @@ def test_only_hosts_of_the_list_are_reached(sandboxed: Project, tmp_path: Path) 
                 python3 -c 'import sys, urllib.request as u; u.urlopen(sys.argv[1])' $url || true
             done
         """
-        log = _log(sandboxed, script, "--sandbox-network", f"localhost:{port}")
+        log = sandbox_log(sandboxed, script, "--sandbox-network", f"localhost:{port}")
     assert "from outside" in log
     assert f"the sandbox refused 1 connection to localhost:{port + 1}" in log
     assert "the sandbox refused 1 connection to example.test:443" in log
@@ -165,13 +140,13 @@ def test_mounts_cannot_be_taken_away(sandboxed: Project) -> None:
         done
         test -e {sandboxed.root}/README.md && echo seen; true
     """
-    log = _log(sandboxed, "set +e\n" + script)
+    log = sandbox_log(sandboxed, "set +e\n" + script)
     assert "seen" not in log.splitlines()
     assert log.count("possible") <= 1  # a file system of its own, in namespaces of its own
 
 
 def test_sockets_of_the_session_are_not_reached(sandboxed: Project) -> None:
-    log = _log(
+    log = sandbox_log(
         sandboxed, "env; ls -A /run", SSH_AUTH_SOCK="/run/x", DBUS_SESSION_BUS_ADDRESS="unix:path=/run/y"
     )
     assert "SSH_AUTH_SOCK" not in log
@@ -179,8 +154,8 @@ def test_sockets_of_the_session_are_not_reached(sandboxed: Project) -> None:
 
 
 def test_a_path_that_the_user_opens_is_changed_for_good(sandboxed: Project) -> None:
-    home = _home(sandboxed, {".npm/x": ""})
-    _log(sandboxed, "echo kept > ~/.npm/y", "--sandbox-write", "~/.npm")
+    home = fill_home(sandboxed, {".npm/x": ""})
+    sandbox_log(sandboxed, "echo kept > ~/.npm/y", "--sandbox-write", "~/.npm")
     assert (home / ".npm/y").read_text() == "kept\n"
 
 
@@ -189,11 +164,11 @@ def test_no_input_is_put_into_a_terminal(sandboxed: Project) -> None:
 import fcntl
 try: fcntl.ioctl(0, 0x5412, b"x")
 except OSError as error: print("errno", error.errno)'"""
-    assert "errno 1" in _log(sandboxed, script)
+    assert "errno 1" in sandbox_log(sandboxed, script)
 
 
 def test_an_agent_has_its_own_log_in_and_renews_it(sandboxed: Project) -> None:
-    home = _home(
+    home = fill_home(
         sandboxed, {".claude/.credentials.json": "old", ".claude/projects/p": "x", ".codex/auth.json": "other"}
     )
     command = "cat ~/.claude/.credentials.json; ls -A ~ ~/.claude; echo renewed > ~/.claude/.credentials.json"
