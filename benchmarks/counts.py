@@ -36,11 +36,15 @@ def start(self, arguments, *rest, **options):
     started(self, arguments, *rest, **options)
 subprocess.Popen.__init__ = start
 def count_sql():
-    from sqlalchemy import event
-    from sqlalchemy.engine import Engine
-    @event.listens_for(Engine, "before_cursor_execute")
-    def count(*_):
-        counts["sql"] += 1
+    import sqlite3
+    connect = sqlite3.connect
+    def traced(*arguments, **options):
+        connection = connect(*arguments, **options)
+        connection.set_trace_callback(note)
+        return connection
+    def note(statement):
+        counts["sql"] += not statement.startswith(("BEGIN", "COMMIT", "ROLLBACK", "PRAGMA"))
+    sqlite3.connect = traced
 def write():
     loaded = set(sys.modules)
     with open(os.environ["COUNTS"], "w") as file:

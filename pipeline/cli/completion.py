@@ -137,7 +137,7 @@ def _store(ctx: click.Context) -> "Iterator[Store | None]":
     """
     from containers.git.repository import Repository  # noqa: PLC0415 - slow to import
     from pipeline.run.stored.open_store import open_store  # noqa: PLC0415 - likewise
-    from pipeline.store.engine import VARIABLE  # noqa: PLC0415 - likewise
+    from pipeline.store.database_url import VARIABLE  # noqa: PLC0415 - likewise
 
     environ = _environment(ctx)
     repository = Repository.open(ctx.params.get("repo") or Path(), environ)

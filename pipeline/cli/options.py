@@ -9,7 +9,7 @@ import click
 
 from pipeline.config.settings import SETTINGS
 from pipeline.config.table import Setting
-from pipeline.store.engine import VARIABLE
+from pipeline.store.database_url import VARIABLE
 
 REPEATABLE = "; can be repeated."
 F = TypeVar("F", bound=Callable[..., Any])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from pipeline.store.engine import VARIABLE
+from pipeline.store.database_url import VARIABLE
 from tasks.outcome import RunStatus
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
-"""Types of columns, which convert their values.
+"""Types of columns, which convert their values: the same for every database.
 
-The database has texts only: times are ISO 8601 in UTC, lists and mappings are JSON.
+The database has texts, numbers and bytes only: times are ISO 8601 in UTC, lists and mappings are JSON.
 """
 
 import json
@@ -8,10 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Generic, TypeVar
-
-from sqlalchemy import Dialect, TypeDecorator
-from sqlalchemy import Text as PlainText
+from typing import Any, ClassVar, Generic, TypeVar
 
 from pipeline.store.records import format_time, parse_time
 from pipeline.store.run_options import PublishOptions, StoredCall, texts_of
@@ -20,162 +17,204 @@ from tasks.text import without_surrogates
 
 T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)
+V = TypeVar("V", PublishOptions, StoredCall)
 OBJECT_ID = regex("[0-9A-Za-z]+")
 """Excludes options, paths and revisions of git; git itself checks whether it is an id."""
-V = TypeVar("V", PublishOptions, StoredCall)
+LARGEST = 1e10
+"""Largest number with a fraction: 300 years in seconds. More would overflow when it is added to a time."""
+UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
+"""The errors of `ColumnType.read`; all mean that patchyard did not store the value."""
 
 
-class Text(TypeDecorator[str]):
-    r"""Any text; a byte that is not UTF-8, and NUL, which PostgreSQL refuses, are stored as `\xNN`."""
+class ColumnType(Generic[T]):
+    """Type of a column. `write` and `read` are not called for NULL, which is read as `of_null`.
 
-    impl = PlainText
-    cache_ok = True
+    Attributes:
+        sql: The name of the type in SQL; `Connection.type_names` has those that databases call differently.
+        of_null: What NULL is read as.
+    """
 
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's signature
-        """Return the stored text."""
-        return None if value is None else _escape(value)
+    sql: ClassVar[str] = "TEXT"
+    of_null: T | None = None
 
+    def write(self, value: T) -> object:
+        """Return what the database stores for a value."""
+        return value
 
-class Damaged:
-    """Replaces a value that cannot be decoded; `pipeline.store.damage` reports it with the id of its run."""
-
-
-class Decoded(TypeDecorator[T], Generic[T]):
-    """Base of the types whose values are decoded: what cannot be becomes `Damaged`."""
-
-    impl = PlainText
-    kind: type[Any]
-
-    @property
-    def python_type(self) -> type[Any]:
-        """The type of the decoded values."""
-        return self.kind
-
-    def read(self, text: str | None) -> T | None:
-        """Decode a stored text.
+    def read(self, stored: Any) -> T | None:  # noqa: ANN401 - SQLite may have anything in any column
+        """Return the value of what is stored; `None` is the same as NULL.
 
         Raises:
-            ValueError: It is none that was stored. Other errors of decoding mean the same.
+            ValueError: It is none that was stored. The other errors of `UNREADABLE` mean the same.
         """
         raise NotImplementedError
 
-    def process_result_value(self, value: str | None, dialect: Dialect) -> T | None:  # noqa: ARG002 - as above
-        """Return the decoded value."""
-        try:
-            return self.read(value)
-        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError):
-            return Damaged()  # type: ignore[return-value]  # the caller checks the row
+
+class Text(ColumnType[str]):
+    r"""Any text; a byte that is not UTF-8, and NUL, which PostgreSQL refuses, are stored as `\xNN`."""
+
+    def write(self, value: str) -> str:
+        """Return the stored text."""
+        return _escape(value)
+
+    def read(self, stored: object) -> str:
+        """Return the text."""
+        if isinstance(stored, str):
+            return stored
+        raise TypeError("not a text")
 
 
-class Time(Decoded[datetime]):
+class Whole(ColumnType[int]):
+    """A whole number of 32 bits."""
+
+    sql = "INTEGER"
+
+    def read(self, stored: object) -> int:
+        """Return the number."""
+        if isinstance(stored, int):
+            return stored
+        raise TypeError("not a whole number")
+
+
+class Large(Whole):
+    """A whole number of 64 bits."""
+
+    sql = "BIGINT"
+
+
+class Counter(Whole):
+    """A whole number that the database gives a new row."""
+
+    sql = "COUNTER"
+
+
+class Real(ColumnType[float]):
+    """A number with a fraction."""
+
+    sql = "FLOAT"
+
+    def read(self, stored: object) -> float:
+        """Return the number."""
+        if isinstance(stored, int | float) and abs(stored) <= LARGEST:  # false for NaN and infinities
+            return stored
+        raise ValueError("not a number that was stored")
+
+
+class Truth(ColumnType[bool]):
+    """True or false, which SQLite has as 1 and 0."""
+
+    sql = "BOOLEAN"
+
+    def read(self, stored: object) -> bool:
+        """Return the truth."""
+        if stored in (0, 1):
+            return bool(stored)
+        raise ValueError("neither true nor false")
+
+
+class Bytes(ColumnType[bytes]):
+    """Bytes."""
+
+    sql = "BYTES"
+
+    def read(self, stored: Any) -> bytes:  # noqa: ANN401 - see above
+        """Return the bytes."""
+        return bytes(memoryview(stored))
+
+
+class Time(ColumnType[datetime]):
     """A time with its zone."""
 
-    cache_ok = True
-    kind = datetime
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - as above
+    def write(self, value: datetime) -> str:
         """Return the stored text."""
-        return None if value is None else format_time(value)
+        return format_time(value)
 
-    def read(self, text: str | None) -> datetime | None:
+    def read(self, stored: Any) -> datetime:  # noqa: ANN401 - see above
         """Return the time."""
-        return None if text is None else parse_time(text)
+        return parse_time(stored)
 
 
-class Json(Decoded[Mapping[str, Any]]):
+class Json(ColumnType[Mapping[str, Any]]):
     """A mapping as JSON."""
 
-    cache_ok = True
-    kind = dict
-
-    def process_bind_param(self, value: Mapping[str, Any] | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - as above
+    def write(self, value: Mapping[str, Any]) -> str:
         """Return the stored text."""
-        return None if value is None else json.dumps(dict(value))
+        return json.dumps(dict(value))
 
-    def read(self, text: str | None) -> Mapping[str, Any]:
+    def read(self, stored: Any) -> Mapping[str, Any]:  # noqa: ANN401 - see above
         """Return the mapping."""
-        found: Mapping[str, Any] = json.loads(text or "{}")
-        return found
+        found = json.loads(stored or "{}")
+        if isinstance(found, dict):
+            return found
+        raise TypeError("not a mapping")
 
 
-class Options(Decoded[V], Generic[V]):
+class Options(ColumnType[V], Generic[V]):
     """Options of a run as JSON; the defaults where a row of an older release has none."""
 
-    cache_ok = True
-
     def __init__(self, kind: type[V]) -> None:
-        super().__init__()
-        self.kind = kind
+        self.of_null = kind()
+        self._kind: type[V] = kind
 
-    def process_bind_param(self, value: V | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - as above
+    def write(self, value: V) -> str:
         """Return the stored text."""
-        return None if value is None else value.as_json
+        return value.as_json
 
-    def read(self, text: str | None) -> V:
+    def read(self, stored: Any) -> V:  # noqa: ANN401 - see above
         """Return the options."""
-        options: V = self.kind.from_json(text)
+        options: V = self._kind.from_json(stored)
         return options
 
 
-class Names(Decoded[Sequence[str]]):
+class Names(ColumnType[Sequence[str]]):
     """A list of texts as JSON, read as a tuple; empty where a row has none."""
 
-    cache_ok = True
-    kind = tuple
+    of_null = ()
 
-    def process_bind_param(self, value: Sequence[str] | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - as above
+    def write(self, value: Sequence[str]) -> str:
         """Return the stored text."""
-        return None if value is None else json.dumps(list(value))
+        return json.dumps(list(value))
 
-    def read(self, text: str | None) -> tuple[str, ...]:
+    def read(self, stored: Any) -> tuple[str, ...]:  # noqa: ANN401 - see above
         """Return the tuple."""
-        return texts_of(json.loads(text or "[]"))
+        return texts_of(json.loads(stored or "[]")) if stored != "[]" else ()
 
 
-class ObjectId(Decoded[str]):
+class ObjectId(Text):
     """The id of an object of git, which becomes an argument of git."""
 
-    cache_ok = True
-    kind = str
-
-    def read(self, text: str | None) -> str | None:
+    def read(self, stored: Any) -> str:  # noqa: ANN401 - see above
         """Return the id."""
-        if text is None or OBJECT_ID.fullmatch(text):
-            return text
+        if OBJECT_ID.fullmatch(stored):
+            return super().read(stored)
         raise ValueError("not the id of an object")
 
 
-class FilePath(Decoded[Path]):
+class FilePath(ColumnType[Path]):
     """A path of a file or directory; bytes that are not UTF-8 are escaped as in `Text`."""
 
-    cache_ok = True
-    kind = Path
-
-    def process_bind_param(self, value: Path | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - as above
+    def write(self, value: Path) -> str:
         """Return the stored text."""
-        return None if value is None else _escape(str(value))
+        return _escape(str(value))
 
-    def read(self, text: str | None) -> Path | None:
+    def read(self, stored: Any) -> Path:  # noqa: ANN401 - see above
         """Return the path."""
-        return None if text is None else Path(text)
+        return Path(stored)
 
 
-class Enum(Decoded[E], Generic[E]):
+class Enum(ColumnType[E], Generic[E]):
     """A member of an enumeration as its value."""
 
-    cache_ok = True
-
     def __init__(self, kind: type[E]) -> None:
-        super().__init__()
-        self.kind = kind
+        self._members = {str(member): member for member in kind}
 
-    def process_bind_param(self, value: E | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - as above
+    def write(self, value: E) -> str:
         """Return the stored text."""
-        return None if value is None else str(value)
+        return str(value)
 
-    def read(self, text: str | None) -> E | None:
+    def read(self, stored: Any) -> E | None:  # noqa: ANN401 - see above
         """Return the member."""
-        return self.kind(text) if text else None
+        return self._members[stored] if stored else None
 
 
 def _escape(text: str) -> str:

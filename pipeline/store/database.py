@@ -3,41 +3,14 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
-from pipeline.store.engine import (
-    NewerSchemaError,
-    engine_of,
-    is_full,
-    is_unavailable,
-    message_without_passwords,
-    url_of,
-    url_without_passwords,
-)
-from tasks.errors import PatchyardError
-
-if TYPE_CHECKING:
-    from sqlalchemy import URL, Connection
-    from sqlalchemy.exc import SQLAlchemyError
-
-
-class StoreError(PatchyardError):
-    """The database cannot be opened, read or written."""
-
-
-class StoreUnavailableError(StoreError):
-    """The database server does not answer or closed the connection; retrying may help."""
-
-
-class LeaseLostError(StoreError):
-    """Another process has claimed the run; this one must not write to it."""
-
-    def __init__(self, run: str) -> None:
-        super().__init__(
-            f"run {run} was claimed by another process; this process stopped its tasks and stored nothing more"
-        )
+from pipeline.store.connection import Connection, connection_to
+from pipeline.store.database_url import DatabaseUrl, url_of
+from pipeline.store.errors import LeaseLostError, StoreError, StoreUnavailableError
+from pipeline.store.schema import NewerSchemaError, update_schema
+from pipeline.store.tables import RUNS
 
 
 class Database:
@@ -50,29 +23,22 @@ class Database:
         StoreError: From any method, when the database cannot be opened, read or written.
     """
 
-    def __init__(self, url: "str | URL") -> None:
-        from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415 - slow
-
-        from pipeline.store.schema import update_schema  # noqa: PLC0415 - imports SQLAlchemy
-        from pipeline.store.tables import Tables  # noqa: PLC0415 - imports SQLAlchemy
-
-        self._error = SQLAlchemyError
+    def __init__(self, url: str | DatabaseUrl) -> None:
         self.url = url_of(url) if isinstance(url, str) else url
-        self._tables = Tables
-        self._engine = engine_of(self.url)
-        self._is_sqlite = self._engine.dialect.name == "sqlite"
+        self._connection = connection_to(self.url)
         self._lock = threading.Lock()
         self._owner: tuple[str, str] | None = None
         with self._translate_errors():
             try:
-                update_schema(self._engine)
+                update_schema(self._connection)
             except BaseException:
-                self._engine.dispose()  # nobody gets this database, who could close its connections
+                self._connection.close()  # nobody gets this database, who could close it
                 raise
 
     def close(self) -> None:
-        """Close all connections."""
-        self._engine.dispose()
+        """Close the connection."""
+        with self._lock:
+            self._connection.close()
 
     def __enter__(self) -> Self:
         """Return the database."""
@@ -94,30 +60,21 @@ class Database:
     @property
     def is_shared(self) -> bool:
         """Whether several hosts can open the database: a SQLite file is for one host."""
-        return not self._is_sqlite
+        return self._connection.is_shared
 
     @property
     def acting_on(self) -> str | None:
         """The run that `act_as` was called with."""
         return self._owner[0] if self._owner else None
 
-    def _clock(self, connection: "Connection") -> datetime:
-        """Return the current time: that of a database server if it has one, since hosts' clocks differ."""
-        if self._is_sqlite:
-            return datetime.now(UTC)
-        from sqlalchemy import func, select  # noqa: PLC0415 - slow
-
-        moment: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
-        return moment
+    @contextmanager
+    def _read(self) -> Iterator[Connection]:
+        """Give the connection, to read with single statements."""
+        with self._translate_errors(), self._lock, self._connection.session():
+            yield self._connection
 
     @contextmanager
-    def _read(self) -> "Iterator[Connection]":
-        """Open a transaction that only reads."""
-        with self._translate_errors(), self._lock, self._engine.begin() as connection:
-            yield connection
-
-    @contextmanager
-    def _write(self, *, run: str | None = None, durable: bool = True) -> "Iterator[Connection]":
+    def _write(self, *, run: str | None = None, durable: bool = True) -> Iterator[Connection]:
         """Open a transaction that writes.
 
         Args:
@@ -128,46 +85,31 @@ class Database:
         Raises:
             LeaseLostError: Another owner has claimed the run.
         """
-        with self._translate_errors(), self._lock, self._engine.begin() as connection:
-            if self._is_sqlite:
-                connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
-                # Python's driver begins a transaction only before the first write, after the reads.
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
-            elif not durable:
-                connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+        with self._translate_errors(), self._lock, self._connection.transaction(durable=durable):
             if run is not None:
-                self._lock_run(connection, run)
-            yield connection
+                self._lock_run(run)
+            yield self._connection
 
-    def _lock_run(self, connection: "Connection", run: str) -> None:
+    def _lock_run(self, run: str) -> None:
         """Lock a run's row until the transaction ends."""
-        row = connection.execute(self._tables.owner, {"run": run}).first()
-        if self._owner and self._owner[0] == run and (row is None or row.owner != self._owner[1]):
+        query = f"SELECT owner FROM {RUNS.name} WHERE id = ?{self._connection.for_update}"  # noqa: S608 - constants
+        owners = self._connection.rows(query, (run,))
+        if self._owner and self._owner[0] == run and owners != [(self._owner[1],)]:
             raise LeaseLostError(run)
-
-    def _first(self, error: "SQLAlchemyError") -> "SQLAlchemyError":
-        """Return the error that others followed: after a full disk, SQLite cannot roll back either."""
-        found, above = error, error.__context__
-        while above is not None:
-            found = above if isinstance(above, self._error) else found
-            above = above.__context__
-        return found
 
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:
         """Raise errors of the database as `StoreError`, without its passwords."""
+        connection = self._connection
         try:
             yield
-        except self._error as error:
-            first = self._first(error)
-            reason = str(getattr(first, "orig", None) or first).strip().partition("\n")[0]
-            reason = message_without_passwords(reason, self.url)
-            kind = StoreUnavailableError if is_unavailable(first) else StoreError
-            advice = "; make room on its disk" if is_full(self.url, reason) else ""
-            message = f"the database {url_without_passwords(self.url)} cannot be used: {reason}{advice}"
-            raise kind(message) from error
+        except connection.errors as error:
+            reason = self.url.without_passwords(str(error).strip().partition("\n")[0])
+            kind = StoreUnavailableError if connection.is_unavailable(error) else StoreError
+            advice = "; make room on its disk" if connection.is_full(error) else ""
+            raise kind(f"the database {self.url} cannot be used: {reason}{advice}") from error
         except NewerSchemaError as error:
             raise StoreError(
-                f"the database {url_without_passwords(self.url)} belongs to a newer patchyard (its schema "
-                f"{error.revision} is unknown to this one): update patchyard, or use another database"
+                f"the database {self.url} belongs to a newer patchyard (its schema {error.revision} is unknown "
+                "to this one): update patchyard, or use another database"
             ) from None

@@ -1,12 +1,15 @@
 """Leases: one process works on a run at a time, and others send it requests."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from types import MappingProxyType
 
-from pipeline.store.damage import checked
-from pipeline.store.database import Database, LeaseLostError
+from pipeline.store.database import Database
+from pipeline.store.errors import LeaseLostError
 from pipeline.store.records import Run
+from pipeline.store.row_reads import encode, read_row
+from pipeline.store.row_writes import update_rows
+from pipeline.store.tables import RUNS
 from tasks.outcome import Request, RunStatus
 
 STRONGER: Mapping[Request | None, tuple[Request, ...]] = MappingProxyType(
@@ -45,29 +48,25 @@ class Leases(Database):
             dead_owner: An owner whose process is known to be dead, so its lease does not count.
             honor_requests: Keep pending requests: a cancelled run is not claimed, a paused one remains paused.
         """
-        from sqlalchemy import and_, case, null, or_, true  # noqa: PLC0415 - slow
-
-        runs = self._tables.runs
-        stopped_while_paused = and_(runs.c.status == RunStatus.PAUSED, runs.c.request == Request.STOP)
-        paused = or_(runs.c.request == Request.PAUSE, stopped_while_paused)
-        allowed = runs.c.status != RunStatus.CANCELLED if honor_requests else true()
-        status = case((paused, RunStatus.PAUSED), else_=RunStatus.RUNNING)
+        paused = (
+            f"(request = '{Request.PAUSE}' OR (status = '{RunStatus.PAUSED}' AND request = '{Request.STOP}'))"
+        )
+        status, request, allowed = f"'{RunStatus.RUNNING}'", "NULL", ""
+        if honor_requests:
+            status = f"CASE WHEN {paused} THEN '{RunStatus.PAUSED}' ELSE {status} END"
+            request = f"CASE WHEN {paused} THEN '{Request.PAUSE}' END"
+            allowed = f" AND status <> '{RunStatus.CANCELLED}'"
+        statement = (
+            f"UPDATE runs SET owner = ?, host = ?, lease_until = ?, status = {status}, finished_at = NULL, "  # noqa: S608 - constants
+            f"request = {request} WHERE id = ? AND (owner IS NULL OR owner = ? OR lease_until < ?){allowed}"
+        )
         with self._write() as connection:
-            now = self._clock(connection)
-            free = (runs.c.owner.is_(None)) | (runs.c.lease_until < now) | (runs.c.owner == dead_owner)
-            changed = connection.execute(
-                runs.update()
-                .where(runs.c.id == run, free, allowed)
-                .values(
-                    owner=owner,
-                    host=host,
-                    lease_until=now + timedelta(seconds=seconds),
-                    status=status if honor_requests else RunStatus.RUNNING,
-                    finished_at=None,
-                    request=case((paused, Request.PAUSE), else_=null()) if honor_requests else None,
-                )
+            now = connection.clock()
+            claimed = encode(
+                RUNS, {"owner": owner, "host": host, "lease_until": now + timedelta(seconds=seconds)}
             )
-            return changed.rowcount == 1
+            free = encode(RUNS, {"id": run, "owner": dead_owner, "lease_until": now})
+            return connection.change(statement, claimed + free) == 1
 
     def renew(self, run: str, owner: str, seconds: float) -> None:
         """Extend the lease of a run to some seconds from now.
@@ -75,68 +74,54 @@ class Leases(Database):
         Raises:
             LeaseLostError: Another owner has claimed it.
         """
-        runs = self._tables.runs
         with self._write() as connection:
-            until = self._clock(connection) + timedelta(seconds=seconds)
-            changed = connection.execute(
-                runs.update().where(runs.c.id == run, runs.c.owner == owner).values(lease_until=until)
-            )
-            if changed.rowcount == 0:
+            until = connection.clock() + timedelta(seconds=seconds)
+            if update_rows(connection, RUNS, {"id": run, "owner": owner}, {"lease_until": until}) == 0:
                 raise LeaseLostError(run)
 
     def release(self, run: str, owner: str) -> None:
         """Give up the claim of a run, if this owner has it."""
-        runs = self._tables.runs
         with self._write() as connection:
-            connection.execute(
-                runs.update()
-                .where(runs.c.id == run, runs.c.owner == owner)
-                .values(owner=None, lease_until=None)
-            )
+            update_rows(connection, RUNS, {"id": run, "owner": owner}, {"owner": None, "lease_until": None})
 
     def send_request(self, run: str, request: Request | None) -> None:
         """Send a request to the owner of a run; `None` withdraws a pause or a cancellation.
 
         A request does not replace a stronger one (see `STRONGER`), and a run that is not active gets none.
         """
-        runs = self._tables.runs
-        where = [runs.c.id == run, runs.c.request.is_(None) | runs.c.request.not_in(STRONGER[request])]
+        conditions = ["id = ?"]
+        if STRONGER[request]:
+            conditions.append(f"(request IS NULL OR request NOT IN ({_texts(STRONGER[request])}))")
         if request is not None:
-            where.append(runs.c.status.in_([status for status in RunStatus if status.is_active]))
+            conditions.append(f"status IN ({_texts([status for status in RunStatus if status.is_active])})")
+        statement = f"UPDATE runs SET request = ? WHERE {' AND '.join(conditions)}"  # noqa: S608 - constants
         with self._write(run=run) as connection:
-            connection.execute(runs.update().where(*where).values(request=request))
+            connection.change(statement, encode(RUNS, {"request": request, "id": run}))
 
     def pending_request(self, run: str) -> Request | None:
         """Return the request that the owner of a run has to act on."""
-        runs = self._tables.runs
-        query = runs.select().where(runs.c.id == run).with_only_columns(runs.c.id, runs.c.request)
         with self._read() as connection:
-            row = connection.execute(query).mappings().first()
-            request: Request | None = None if row is None else checked(runs, row)["request"]
+            row = read_row(connection, RUNS, {"id": run}, columns=("id", "request"))
+            request: Request | None = row["request"] if row else None
             return request
 
     def cancel(self, run: Run) -> bool:
         """Cancel a run that no process works on; returns `False` if it changed since it was read."""
-        runs = self._tables.runs
+        same = "owner IS NULL" if run.owner is None else "owner = ?"
+        statement = f"UPDATE runs SET status = ?, request = NULL WHERE id = ? AND status = ? AND {same}"  # noqa: S608 - constants
+        values = [RunStatus.CANCELLED.value, run.id, run.status.value, *filter(None, [run.owner])]
         with self._write(run=run.id) as connection:
-            changed = connection.execute(
-                runs.update()
-                .where(
-                    runs.c.id == run.id,
-                    runs.c.status == run.status,
-                    runs.c.owner.is_not_distinct_from(run.owner),
-                )
-                .values(status=RunStatus.CANCELLED, request=None)
-            )
-            return changed.rowcount == 1
+            return connection.change(statement, values) == 1
 
     def is_leased(self, run: str) -> bool:
         """Whether a run has an owner whose lease has not expired."""
-        runs = self._tables.runs
-        columns = (runs.c.id, runs.c.owner, runs.c.lease_until)
-        query = runs.select().where(runs.c.id == run).with_only_columns(*columns)
         with self._read() as connection:
-            row = connection.execute(query).mappings().first()
+            row = read_row(connection, RUNS, {"id": run}, columns=("id", "owner", "lease_until"))
             if row is None or row["owner"] is None or row["lease_until"] is None:
                 return False
-            return bool(checked(runs, row)["lease_until"] > self._clock(connection))
+            return bool(row["lease_until"] > connection.clock())
+
+
+def _texts(values: Iterable[str]) -> str:
+    """Return members of an enumeration as a list in SQL."""
+    return ", ".join(f"'{value}'" for value in values)

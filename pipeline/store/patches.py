@@ -2,15 +2,16 @@
 
 import hashlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-from pipeline.store.database import Database, StoreError
+from pipeline.store.connection import Connection
+from pipeline.store.damage import DamagedRowError
+from pipeline.store.database import Database
+from pipeline.store.errors import StoreError
+from pipeline.store.row_reads import read_row
 from pipeline.store.row_writes import insert_missing_row
+from pipeline.store.tables import PATCH_CHUNKS
 from tasks.outcome import Patch
 from tasks.patch_data import PatchData
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
 
 CHUNK = 1 << 20
 """Bytes of a row."""
@@ -51,12 +52,14 @@ class StoredPatches(Database):
         return StoredData(self, run, size, sha256)
 
     def read_chunk(self, run: str, sha256: str, number: int) -> bytes:
-        """Return a part of a patch, counted from 0; nothing if it is missing."""
-        table = self._tables.patch_chunks
-        key = (table.c.run == run, table.c.sha256 == sha256, table.c.number == number)
+        """Return a part of a patch, counted from 0; nothing if it is missing, or is no bytes."""
+        key = {"run": run, "sha256": sha256, "number": number}
         with self._read() as connection:
-            found = connection.execute(table.select().where(*key).with_only_columns(table.c.data)).scalar()
-        return bytes(found or b"")
+            try:
+                row = read_row(connection, PATCH_CHUNKS, key, columns=("data",))
+            except DamagedRowError:
+                return b""
+        return row["data"] if row else b""
 
     def _keep_large(self, run: str, patch: Patch | None) -> None:
         """Store the text of a patch that is several rows, before the row that names it. Idempotent.
@@ -73,16 +76,16 @@ class StoredPatches(Database):
             with self._write(run=run, durable=False) as connection:
                 self._insert_chunk(connection, run, data, number, block)
 
-    def _keep_small(self, connection: "Connection", run: str, patch: Patch | None, block: bytes) -> None:
+    def _keep_small(self, connection: Connection, run: str, patch: Patch | None, block: bytes) -> None:
         """Store the text of a patch that is a single row, with the row that names it."""
         if patch and block:
             self._insert_chunk(connection, run, patch.diff, 0, block)
 
     def _insert_chunk(
-        self, connection: "Connection", run: str, data: PatchData, number: int, block: bytes
+        self, connection: Connection, run: str, data: PatchData, number: int, block: bytes
     ) -> None:
         row = {"run": run, "sha256": data.sha256, "number": number, "data": block}
-        insert_missing_row(connection, self._tables.patch_chunks, ("run", "sha256", "number"), row)
+        insert_missing_row(connection, PATCH_CHUNKS, row)
 
 
 def small_text(patch: Patch | None) -> bytes:

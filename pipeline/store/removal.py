@@ -3,7 +3,20 @@
 from collections.abc import Collection
 
 from pipeline.store.reader import StoreReader
+from pipeline.store.row_reads import read_rows
 from pipeline.store.row_writes import delete_rows
+from pipeline.store.tables import (
+    ATTEMPTS,
+    BASE_CHECKS,
+    BRANCHES,
+    CONFLICTS,
+    INPUTS,
+    PATCH_CHUNKS,
+    ROUNDS,
+    RUNS,
+    STEPS,
+    TASKS,
+)
 
 
 class StoreRemoval(StoreReader):
@@ -13,33 +26,31 @@ class StoreRemoval(StoreReader):
         """Remove a branch that does not exist any more."""
         key = {"repository": self.repository, "name": name}
         with self._write(run=self.acting_on) as connection:
-            delete_rows(connection, self._tables.branches, key)
+            delete_rows(connection, BRANCHES, key)
 
     def forget_run(self, run: str) -> None:
         """Remove a run and everything stored with it, except its branches."""
         with self._write() as connection:
-            delete_rows(connection, self._tables.runs, {"id": run})
+            delete_rows(connection, RUNS, {"id": run})
 
     def forget_tasks(self, run: str, tasks: Collection[str]) -> None:
         """Remove tasks of a run: outcomes, attempts, patches, steps, and the conflicts that they are in.
 
         The events of the run stay, and so do the patches that other tasks have too.
         """
-        tables, gone = self._tables, set(tasks)
-        own = (tables.tasks, tables.attempts, tables.rounds, tables.steps, tables.inputs, tables.base_checks)
+        gone = set(tasks)
         with self._write(run=run) as connection:
-            for table in own:
+            for table in (TASKS, ATTEMPTS, ROUNDS, STEPS, INPUTS, BASE_CHECKS):
                 for task in sorted(gone):
                     delete_rows(connection, table, {"run": run, "task": task})
-            conflicts = tables.conflicts
-            rows = connection.execute(conflicts.select().where(conflicts.c.run == run)).mappings().all()
-            for row in rows:
+            for row in read_rows(connection, CONFLICTS, {"run": run}):
                 if gone.intersection(row["tasks"]):
-                    connection.execute(conflicts.delete().where(conflicts.c.id == row["id"]))
-            chunks, kept = tables.patch_chunks, set[str]()
-            for table in (tables.tasks, tables.attempts, tables.rounds):
-                query = table.select().where(table.c.run == run).with_only_columns(table.c.patch_sha256)
-                kept |= {name for name in connection.execute(query).scalars() if name}
-            query = chunks.select().where(chunks.c.run == run).with_only_columns(chunks.c.sha256).distinct()
-            for name in sorted(set(connection.execute(query).scalars()) - kept):
-                delete_rows(connection, chunks, {"run": run, "sha256": name})
+                    delete_rows(connection, CONFLICTS, {"id": row["id"]})
+            kept = {
+                row["patch_sha256"]
+                for table in (TASKS, ATTEMPTS, ROUNDS)
+                for row in read_rows(connection, table, {"run": run}, columns=("patch_sha256",))
+            }
+            chunks = read_rows(connection, PATCH_CHUNKS, {"run": run}, columns=("sha256",))
+            for name in sorted({row["sha256"] for row in chunks} - kept):
+                delete_rows(connection, PATCH_CHUNKS, {"run": run, "sha256": name})

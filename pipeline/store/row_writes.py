@@ -1,106 +1,66 @@
-"""Write rows by their keys. Each statement is built once, which takes longer than its execution."""
+"""Write rows by their keys. The text of each statement is built once."""
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, Connection, Delete, Insert, Select, Table, Update
-    from sqlalchemy.dialects import postgresql, sqlite
-
-_KEY = "key_"
-"""Prefix of the parameters that select rows; those without it are new values."""
+from pipeline.store.connection import Connection
+from pipeline.store.row_reads import conditions, encode, listed
+from pipeline.store.tables import Table
 
 
-def insert_row(connection: "Connection", table: "Table", values: Mapping[str, Any]) -> None:
+def insert_row(connection: Connection, table: Table, values: Mapping[str, Any]) -> None:
     """Insert a row. Blocking."""
-    connection.execute(_insert(table), values)
+    connection.change(_insert(table, tuple(values)), encode(table, values))
 
 
-def insert_rows(connection: "Connection", table: "Table", rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert rows that have the same columns. Blocking."""
-    connection.execute(_insert(table), rows)
+def insert_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows that have the same columns, at least one. Blocking."""
+    connection.change_each(_insert(table, tuple(rows[0])), [encode(table, row) for row in rows])
 
 
-def update_rows(
-    connection: "Connection", table: "Table", key: Mapping[str, Any], values: Mapping[str, Any]
-) -> int:
+def update_rows(connection: Connection, table: Table, key: Mapping[str, Any], values: Mapping[str, Any]) -> int:
     """Update the rows with a key, and return their number. Blocking."""
-    return connection.execute(_update(table, tuple(key)), {**_parameters(key), **values}).rowcount
+    statement = _update(table, tuple(key), tuple(values))
+    return connection.change(statement, encode(table, values) + encode(table, key))
 
 
-def delete_rows(connection: "Connection", table: "Table", key: Mapping[str, Any]) -> None:
+def delete_rows(connection: Connection, table: Table, key: Mapping[str, Any]) -> None:
     """Delete the rows with a key. Blocking."""
-    connection.execute(_delete(table, tuple(key)), _parameters(key))
+    connection.change(_delete(table, tuple(key)), encode(table, key))
 
 
-def has_row(connection: "Connection", table: "Table", key: Mapping[str, Any]) -> bool:
-    """Whether there is a row with a key. Blocking."""
-    return connection.execute(_select(table, tuple(key)), _parameters(key)).first() is not None
+def upsert_row(connection: Connection, table: Table, key: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+    """Insert a row, or update the one with this primary key: another process may insert it now. Blocking."""
+    row = {**key, **values}
+    changed = tuple(name for name in values if name not in key)
+    connection.change(_upsert(table, tuple(row), changed), encode(table, row))
 
 
-def upsert_row(
-    connection: "Connection", table: "Table", key: Mapping[str, Any], values: Mapping[str, Any]
-) -> None:
-    """Insert a row, or update the one with this unique key: another process may insert it now. Blocking."""
-    statement = _upsert(table, connection.dialect.name, tuple(key), tuple(values))
-    connection.execute(statement, {**key, **values})
-
-
-def insert_missing_row(
-    connection: "Connection", table: "Table", key: Sequence[str], values: Mapping[str, Any]
-) -> None:
-    """Insert a row, unless another process has inserted one with the same unique key. Blocking."""
-    connection.execute(_upsert(table, connection.dialect.name, tuple(key), ()), values)
-
-
-def _parameters(key: Mapping[str, Any]) -> dict[str, Any]:
-    return {f"{_KEY}{name}": value for name, value in key.items()}
+def insert_missing_row(connection: Connection, table: Table, row: Mapping[str, Any]) -> None:
+    """Insert a row, unless another process has inserted one with the same primary key. Blocking."""
+    connection.change(_upsert(table, tuple(row), ()), encode(table, row))
 
 
 @cache
-def _insert(table: "Table") -> "Insert":
-    return table.insert()
+def _insert(table: Table, names: tuple[str, ...]) -> str:
+    marks = ", ".join("?" * len(names))
+    return f"INSERT INTO {table.name} ({listed(names)}) VALUES ({marks})"  # noqa: S608 - names of tables.py
 
 
 @cache
-def _update(table: "Table", key: tuple[str, ...]) -> "Update":
-    return table.update().where(*_conditions(table, key))
+def _update(table: Table, key: tuple[str, ...], names: tuple[str, ...]) -> str:
+    changes = ", ".join(f'"{name}" = ?' for name in names)
+    return f"UPDATE {table.name} SET {changes} WHERE {conditions(key)}"  # noqa: S608 - likewise
 
 
 @cache
-def _delete(table: "Table", key: tuple[str, ...]) -> "Delete":
-    return table.delete().where(*_conditions(table, key))
+def _delete(table: Table, key: tuple[str, ...]) -> str:
+    return f"DELETE FROM {table.name} WHERE {conditions(key)}"  # noqa: S608 - likewise
 
 
 @cache
-def _select(table: "Table", key: tuple[str, ...]) -> "Select[Any]":
-    return table.select().where(*_conditions(table, key)).with_only_columns(table.c[key[0]])
-
-
-@cache
-def _upsert(
-    table: "Table", dialect: str, key: tuple[str, ...], values: tuple[str, ...]
-) -> "sqlite.Insert | postgresql.Insert":
-    insert = _insert_of(table, dialect)
-    if not values:
-        return insert.on_conflict_do_nothing(index_elements=list(key))
-    changed = {name: insert.excluded[name] for name in values}
-    return insert.on_conflict_do_update(index_elements=list(key), set_=changed)
-
-
-def _insert_of(table: "Table", dialect: str) -> "sqlite.Insert | postgresql.Insert":
-    """Return an `INSERT` with `on_conflict_do_update`, which is specific to each dialect."""
-    if dialect == "sqlite":
-        from sqlalchemy.dialects.sqlite import insert as insert_sqlite  # noqa: PLC0415 - slow
-
-        return insert_sqlite(table)
-    from sqlalchemy.dialects.postgresql import insert as insert_postgresql  # noqa: PLC0415 - slow
-
-    return insert_postgresql(table)
-
-
-def _conditions(table: "Table", key: tuple[str, ...]) -> "list[ColumnElement[bool]]":
-    from sqlalchemy import bindparam  # noqa: PLC0415 - slow
-
-    return [table.c[name] == bindparam(f"{_KEY}{name}") for name in key]
+def _upsert(table: Table, names: tuple[str, ...], changed: tuple[str, ...]) -> str:
+    changes = ", ".join(f'"{name}" = excluded."{name}"' for name in changed)
+    then = f"UPDATE SET {changes}" if changes else "NOTHING"
+    return f"{_insert(table, names)} ON CONFLICT ({listed(table.key)}) DO {then}"

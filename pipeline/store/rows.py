@@ -6,7 +6,7 @@ The values have the types of the columns; `pipeline.store.tables` converts them 
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from pipeline.store.records import (
     BaseCheck,
@@ -24,9 +24,8 @@ from tasks.outcome import Failure, Outcome, Patch, PullRequest
 from tasks.patch_data import PatchData
 from tasks.usage import Usage
 
-if TYPE_CHECKING:
-    from sqlalchemy import RowMapping
-
+Row: TypeAlias = Mapping[str, Any]
+"""The values of a row by the names of its columns."""
 DataOf: TypeAlias = Callable[[str, int, str], PatchData]
 """Returns the text of a patch by its run, its size in bytes, and its SHA-256."""
 _OUTCOME = tuple(
@@ -47,7 +46,7 @@ def run_values(run: Run) -> dict[str, Any]:
     return values | {"owner": None, "lease_until": None}
 
 
-def run_of(row: "RowMapping") -> Run:
+def run_of(row: Row) -> Run:
     """Return the run of a row."""
     return Run(**{**row, "repository": row["repository"] or ""})  # NULL before revision 0002
 
@@ -72,7 +71,7 @@ def _token_values(tokens: Tokens) -> dict[str, Any]:
     return {f"{name}_tokens": getattr(tokens, name) for name in _TOKENS}
 
 
-def _tokens_of(row: "RowMapping") -> Tokens:
+def _tokens_of(row: Row) -> Tokens:
     return Tokens(**{name: row[f"{name}_tokens"] for name in _TOKENS})
 
 
@@ -84,14 +83,14 @@ def patch_values(patch: Patch | None) -> dict[str, Any]:
     return {"files": patch.files, "tree": patch.tree, "patch_sha256": diff.sha256, "patch_size": diff.size}
 
 
-def _patch_of(row: "RowMapping", data: DataOf) -> Patch | None:
+def _patch_of(row: Row, data: DataOf) -> Patch | None:
     if row["patch_sha256"] is None:
         return None
     diff = data(row["run"], row["patch_size"], row["patch_sha256"])
     return Patch(start=row["start"], tree=row["tree"], diff=diff, files=row["files"])
 
 
-def task_of(row: "RowMapping", data: DataOf) -> StoredTask:
+def task_of(row: Row, data: DataOf) -> StoredTask:
     """Return the task of a row; `data` gives the text of its patch."""
     values = {name: row[name] for name in _OUTCOME}
     values["cached"] = bool(row["cached"])  # NULL in rows of older releases
@@ -108,7 +107,7 @@ def task_of(row: "RowMapping", data: DataOf) -> StoredTask:
     )
 
 
-def _pull_request_of(row: "RowMapping") -> PullRequest | None:
+def _pull_request_of(row: Row) -> PullRequest | None:
     if row["request_number"] is None:
         return None
     return PullRequest(
@@ -128,7 +127,7 @@ def attempt_values(attempt: StoredAttempt) -> dict[str, Any]:
     return {name: getattr(attempt, name) for name in _ATTEMPT} | causes | patch_values(attempt.patch)
 
 
-def attempt_of(row: "RowMapping", data: DataOf) -> StoredAttempt:
+def attempt_of(row: Row, data: DataOf) -> StoredAttempt:
     """Return the attempt of a row; `data` gives the text of its patch."""
     cause = Cause(row["cause_tasks"], row["cause_files"]) if row["cause_tasks"] else None
     return StoredAttempt(**{name: row[name] for name in _ATTEMPT}, patch=_patch_of(row, data), cause=cause)
@@ -151,7 +150,7 @@ def round_values(ended: StoredRound) -> dict[str, Any]:
     }
 
 
-def round_of(row: "RowMapping", data: DataOf) -> StoredRound:
+def round_of(row: Row, data: DataOf) -> StoredRound:
     """Return the round of a row; `data` gives the text of its patch."""
     failure = Failure(**{name: row[name] for name in _FAILURE}) if row["kind"] else None
     return StoredRound(
@@ -167,12 +166,12 @@ def base_check_values(check: BaseCheck) -> dict[str, Any]:
     return {**{name: getattr(check, name) for name in _BASE_CHECK}, "finished_at": datetime.now(UTC)}
 
 
-def base_check_of(row: "RowMapping") -> BaseCheck:
+def base_check_of(row: Row) -> BaseCheck:
     """Return the check of a row."""
     return BaseCheck(**{name: row[name] for name in _BASE_CHECK})
 
 
-def step_of(row: "RowMapping") -> StoredStep:
+def step_of(row: Row) -> StoredStep:
     """Return the step of a row."""
     return StoredStep(**{name: row[name] for name in _STEP}, tokens=_tokens_of(row))
 
@@ -182,7 +181,7 @@ def shared_branch_values(branch: SharedBranch) -> dict[str, Any]:
     return {name: getattr(branch, name) for name in _SHARED_BRANCH}
 
 
-def shared_branch_of(row: "RowMapping") -> SharedBranch:
+def shared_branch_of(row: Row) -> SharedBranch:
     """Return the shared branch of a row."""
     return SharedBranch(**{name: row[name] for name in _SHARED_BRANCH})
 
@@ -203,7 +202,7 @@ def inputs_values(inputs: InputHashes) -> Mapping[str, Any]:
     }
 
 
-def inputs_of(row: "RowMapping") -> InputHashes:
+def inputs_of(row: Row) -> InputHashes:
     """Return the inputs of a row."""
     agent = AgentUse(row["agent"], row["agent_command"], row["agent_version"]) if row["agent"] else None
     return InputHashes(

@@ -1,79 +1,82 @@
 """Create the tables of a database, or migrate them from an older release.
 
-Alembic migrates, which takes 0.2 s to import: a database that is new or up to date is opened without it.
+Alembic migrates, with SQLAlchemy, which takes long to import: a database that is new or up to date is opened
+without them.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 
-from sqlalchemy import Column, Connection, Engine, MetaData, PrimaryKeyConstraint, String, Table, inspect, text
-
-from pipeline.store.tables import Tables
+from pipeline.store.connection import Connection
+from pipeline.store.row_reads import listed
+from pipeline.store.tables import RUNS, TABLES, Column, Table
 
 REVISION = "0012"
-"""The newest revision in `pipeline/store/migrations/versions`, which creates the same schema as `Tables`."""
+"""The newest revision in `pipeline/store/migrations/versions`, which creates the same schema as `TABLES`."""
 VERSIONS = "alembic_version"
-LOCK = 0x7061746368  # this program's key for PostgreSQL advisory locks: "patch" in ASCII
+"""The table in which Alembic has the revision."""
 
 
-def update_schema(engine: Engine) -> None:
+class NewerSchemaError(Exception):
+    """The database belongs to a newer release; `revision` is its schema."""
+
+    def __init__(self, revision: str) -> None:
+        super().__init__(revision)
+        self.revision = revision
+
+
+def update_schema(connection: Connection) -> None:
     """Create the tables, or migrate those of an older release. Several processes may call it at once.
 
     Raises:
         NewerSchemaError: The database belongs to a newer release.
-        SQLAlchemyError: The database cannot be read or changed.
+        Exception: One of `Connection.errors`: the database cannot be read or changed.
     """
-    with engine.connect() as connection:
-        if _revision(connection) == REVISION:
-            return
-    with _locked_transaction(engine) as connection:
+    if _revision(connection) == REVISION:
+        return
+    with connection.transaction():
+        connection.lock_schema()
         found = _revision(connection)  # another process may have been faster
-        if found == REVISION:
+        if found is None and not connection.has_table(RUNS.name):
+            for statement in (*create_tables(connection), *_stamp()):
+                connection.change(statement)
             return
-        if found is None and not inspect(connection).has_table(Tables.runs.name):
-            Tables.metadata.create_all(connection)
-            _stamp(connection)
-            return
-        from pipeline.store.migrations import upgrade  # noqa: PLC0415 - imports Alembic
+    if found != REVISION:
+        from pipeline.store.migrations import migrate  # noqa: PLC0415 - imports Alembic and SQLAlchemy
 
-        upgrade(connection)
+        migrate(connection)
+
+
+def create_tables(connection: Connection) -> Iterator[str]:
+    """Yield the statements that create the tables in a kind of database."""
+    for table in TABLES:
+        lines = [_column(column, connection) for column in table]
+        lines += [f"PRIMARY KEY ({listed(table.key)})", *_parents(table)]
+        yield f"CREATE TABLE {table.name} (\n\t" + ",\n\t".join(lines) + "\n)"
+
+
+def _column(column: Column, connection: Connection) -> str:
+    kind = connection.type_names.get(column.type.sql, column.type.sql)
+    return f'"{column.name}" {kind}{" NOT NULL" if column.is_required else ""}'
+
+
+def _parents(table: Table) -> Iterator[str]:
+    for column in table:
+        if column.parent:
+            yield f'FOREIGN KEY ("{column.name}") REFERENCES {column.parent} (id) ON DELETE CASCADE'
 
 
 def _revision(connection: Connection) -> str | None:
     """Return the revision of a database; `None` where it is new, or older than the revisions."""
-    if not inspect(connection).has_table(VERSIONS):
+    if not connection.has_table(VERSIONS):
         return None
-    found = connection.execute(text(f"SELECT version_num FROM {VERSIONS}")).first()  # noqa: S608 - a constant
-    return None if found is None else str(found[0])
+    found = connection.rows(f"SELECT version_num FROM {VERSIONS}")  # noqa: S608 - a constant
+    return str(found[0][0]) if found else None
 
 
-def _stamp(connection: Connection) -> None:
-    """Write the revision as Alembic does."""
-    key = PrimaryKeyConstraint("version_num", name=f"{VERSIONS}_pkc")
-    versions = Table(VERSIONS, MetaData(), Column("version_num", String(32), nullable=False), key)
-    versions.create(connection, checkfirst=True)
-    connection.execute(versions.insert().values(version_num=REVISION))
-
-
-@contextmanager
-def _locked_transaction(engine: Engine) -> Iterator[Connection]:
-    """Give a connection in a transaction that one process at a time is in; it is rolled back on an error."""
-    if engine.dialect.name != "sqlite":
-        with engine.begin() as connection:
-            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
-            yield connection
-        return
-    # Python's sqlite3 starts no transaction before DDL statements, hence the explicit BEGIN. Foreign keys must
-    # be off while a table is recreated, and SQLite can only switch them outside of a transaction:
-    # https://www.sqlite.org/lang_altertable.html#otheralter
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-        try:
-            yield connection
-            connection.exec_driver_sql("COMMIT")
-        except BaseException:
-            connection.exec_driver_sql("ROLLBACK")
-            raise
-        finally:
-            connection.exec_driver_sql("PRAGMA foreign_keys=ON")
+def _stamp() -> tuple[str, ...]:
+    """Return the statements that write the revision as Alembic does."""
+    columns = f"version_num VARCHAR(32) NOT NULL, CONSTRAINT {VERSIONS}_pkc PRIMARY KEY (version_num)"
+    return (
+        f"CREATE TABLE IF NOT EXISTS {VERSIONS} ({columns})",
+        f"INSERT INTO {VERSIONS} (version_num) VALUES ('{REVISION}')",  # noqa: S608 - constants
+    )

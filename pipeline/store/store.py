@@ -1,24 +1,21 @@
-"""Store of runs, tasks, attempts, steps, events and branches in a database.
-
-SQLAlchemy is imported when a store is opened, not before: its import takes longer than all else that the
-command line loads.
-"""
+"""Store of runs, tasks, attempts, steps, events and branches in a database."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
-from pipeline.store.database import LeaseLostError, StoreError, StoreUnavailableError
+from pipeline.store.connection import Connection
+from pipeline.store.database_url import SQLITE, DatabaseUrl
+from pipeline.store.errors import LeaseLostError, StoreError, StoreUnavailableError
 from pipeline.store.patches import small_text
-from pipeline.store.reader import AmbiguousRunError, UnknownRunError
+from pipeline.store.reader import AmbiguousRunError, UnknownRunError, last_event
 from pipeline.store.records import BaseCheck, Run, SharedBranch, StoredAttempt, StoredRound
 from pipeline.store.removal import StoreRemoval
 from pipeline.store.row_writes import (
     delete_rows,
-    has_row,
     insert_missing_row,
     insert_row,
     insert_rows,
@@ -37,14 +34,24 @@ from pipeline.store.rows import (
     usage_values,
 )
 from pipeline.store.run_options import PublishOptions, StoredCall
+from pipeline.store.tables import (
+    ATTEMPTS,
+    BASE_CHECKS,
+    BRANCHES,
+    CONFLICTS,
+    EVENTS,
+    INPUTS,
+    ROUNDS,
+    RUNS,
+    SHARED_BRANCHES,
+    STEPS,
+    TASKS,
+)
 from tasks.errors import remedy
 from tasks.keys import InputHashes
 from tasks.outcome import Conflict, Outcome, Patch, PullRequest, Request, RunStatus, StepResult
 from tasks.patch_data import InlineData
 from tasks.usage import NO_USAGE, Usage
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
 
 __all__ = [
     "AmbiguousRunError",
@@ -63,7 +70,7 @@ class Store(StoreRemoval):
     Threads may share one; their writes run one after the other.
 
     Args:
-        url: The database, as a SQLAlchemy URL. Its tables are created or migrated to this release's schema.
+        url: The database, as its URL. Its tables are created or migrated to this release's schema.
         repository: The id of a repository; only its runs are visible. Empty for all runs.
 
     Raises:
@@ -82,23 +89,21 @@ class Store(StoreRemoval):
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(f"cannot create {path.parent}: {error.strerror}; {remedy(error)}") from None
-        from sqlalchemy import URL  # noqa: PLC0415 - slow
-
-        return cls(URL.create("sqlite", database=str(path)))
+        return cls(DatabaseUrl(SQLITE, str(path)))
 
     def open_run(self, run: Run) -> None:
         """Add a run; with an owner it is claimed, for as long as its lease lasted from its start."""
         values = run_values(run)
         with self._write() as connection:
             if run.owner is not None and run.lease_until is not None:
-                until = self._clock(connection) + (run.lease_until - run.started_at)  # not this host's clock
+                until = connection.clock() + (run.lease_until - run.started_at)  # not this host's clock
                 values |= {"owner": run.owner, "lease_until": until}
-            insert_row(connection, self._tables.runs, values)
+            insert_row(connection, RUNS, values)
 
     def add_missing_run(self, run: Run) -> None:
         """Add a run without an owner, unless it is there: another process or thread may add it at once."""
         with self._write() as connection:
-            insert_missing_row(connection, self._tables.runs, ("id",), run_values(run))
+            insert_missing_row(connection, RUNS, run_values(run))
 
     def close_run(  # noqa: PLR0913 - one row, written at once
         self,
@@ -135,32 +140,28 @@ class Store(StoreRemoval):
 
     def _change_run(self, run: str, **values: object) -> None:
         with self._write(run=run) as connection:
-            update_rows(connection, self._tables.runs, {"id": run}, values)
+            update_rows(connection, RUNS, {"id": run}, values)
 
     def begin_attempt(self, run: str, attempt: StoredAttempt) -> None:
         """Add an attempt that starts. Idempotent."""
-        table, key = self._tables.attempts, {"run": run, "task": attempt.task, "number": attempt.number}
         with self._write(run=run) as connection:
-            if not has_row(connection, table, key):
-                insert_row(connection, table, {**key, **attempt_values(attempt)})
+            insert_missing_row(connection, ATTEMPTS, {"run": run, **attempt_values(attempt)})
 
     def end_attempt(self, run: str, attempt: StoredAttempt) -> None:
         """Store the end and the patch of an attempt that gave its task no outcome. Idempotent."""
-        table = self._tables.attempts
         values = attempt_values(attempt) | {"finished_at": datetime.now(UTC)}
         key = {"run": run, "task": attempt.task, "number": attempt.number}
         self._keep_large(run, attempt.patch)
         small = small_text(attempt.patch)
         with self._write(run=run) as connection:
             self._keep_small(connection, run, attempt.patch, small)
-            if update_rows(connection, table, key, values) == 0:
-                insert_row(connection, table, {**key, **values})
+            upsert_row(connection, ATTEMPTS, key, values)
 
     def keep_wait(self, run: str, task: str, attempt: int, until: datetime | None) -> None:
         """Store until when an attempt waits for the provider of its agent; `None` when it continues."""
         key = {"run": run, "task": task, "number": attempt}
         with self._write(run=run) as connection:
-            update_rows(connection, self._tables.attempts, key, {"waits_until": until})
+            update_rows(connection, ATTEMPTS, key, {"waits_until": until})
 
     def keep_step(  # noqa: PLR0913 - one row, written at once
         self,
@@ -173,7 +174,6 @@ class Store(StoreRemoval):
         usage: Usage = NO_USAGE,
     ) -> None:
         """Add a finished step; `usage` is that of an agent. Idempotent."""
-        table = self._tables.steps
         key = {"run": run, "task": task, "attempt": attempt, "number": number}
         values = {
             "kind": result.step.kind,
@@ -185,34 +185,28 @@ class Store(StoreRemoval):
             **usage_values(usage),
         }
         with self._write(run=run) as connection:
-            delete_rows(connection, table, key)
-            insert_row(connection, table, {**key, **values})
+            upsert_row(connection, STEPS, key, values)
 
     def keep_round(self, run: str, ended: StoredRound) -> None:
         """Add a round that has ended, with its patch. Idempotent."""
-        table, values = self._tables.rounds, round_values(ended)
         self._keep_large(run, ended.patch)
         small = small_text(ended.patch)
         with self._write(run=run) as connection:
             self._keep_small(connection, run, ended.patch, small)
             key = {"run": run, "task": ended.task, "attempt": ended.attempt, "number": ended.number}
-            delete_rows(connection, table, key)
-            insert_row(connection, table, {**key, **values})
+            upsert_row(connection, ROUNDS, key, round_values(ended))
 
     def keep_base_check(self, run: str, check: BaseCheck) -> None:
         """Add what a verification gives at a start point. Idempotent."""
-        table = self._tables.base_checks
         with self._write(run=run) as connection:
-            key = {"run": run, "key": check.key}
-            delete_rows(connection, table, key)
-            insert_row(connection, table, {**key, **base_check_values(check)})
+            upsert_row(connection, BASE_CHECKS, {"run": run, "key": check.key}, base_check_values(check))
 
     def forget_failed_base_checks(self, run: str) -> None:
         """Forget the checks that failed, so that they are made again: what was missing may be there now."""
         failed = [check.key for check in self.base_checks(run) if check.failure]
         with self._write(run=run) as connection:
             for key in failed:
-                delete_rows(connection, self._tables.base_checks, {"run": run, "key": key})
+                delete_rows(connection, BASE_CHECKS, {"run": run, "key": key})
 
     def keep_outcome(  # noqa: PLR0913 - one row, written at once
         self,
@@ -247,7 +241,7 @@ class Store(StoreRemoval):
             attempt: The number of the attempt.
             seconds: The wall time of the attempt; without it, what is stored stays.
         """
-        tables, key = self._tables, {"run": run, "task": outcome.task}
+        key = {"run": run, "task": outcome.task}
         values = {
             **outcome_values(outcome),
             "position": position,
@@ -270,12 +264,10 @@ class Store(StoreRemoval):
         small = small_text(outcome.patch)
         with self._write(run=run) as connection:
             self._keep_small(connection, run, outcome.patch, small)
-            if update_rows(connection, tables.tasks, key, values) == 0:
-                insert_row(connection, tables.tasks, {**key, **values})
-            update_rows(connection, tables.attempts, {**key, "number": attempt}, ended)
+            upsert_row(connection, TASKS, key, values)
+            update_rows(connection, ATTEMPTS, {**key, "number": attempt}, ended)
             if inputs is not None:
-                delete_rows(connection, tables.inputs, key)
-                insert_row(connection, tables.inputs, {**key, **inputs_values(inputs)})
+                upsert_row(connection, INPUTS, key, inputs_values(inputs))
             for name, commit in sorted(branches.items()):  # sorted, so that two processes do not deadlock
                 self._keep_branch(connection, name, {"commit": commit})
         return self._stored(run, outcome)
@@ -294,8 +286,8 @@ class Store(StoreRemoval):
         small = small_text(patch)
         with self._write(run=run) as connection:
             self._keep_small(connection, run, patch, small)
-            update_rows(connection, self._tables.tasks, key, values)
-            update_rows(connection, self._tables.attempts, {**key, "number": attempt}, values)
+            update_rows(connection, TASKS, key, values)
+            update_rows(connection, ATTEMPTS, {**key, "number": attempt}, values)
 
     def mark_for_redo(
         self, run: str, tasks: Collection[str], feedback: Mapping[str, str] = MappingProxyType({})
@@ -308,20 +300,19 @@ class Store(StoreRemoval):
             for task in sorted(tasks):
                 said = {"feedback": feedback[task]} if task in feedback else {}
                 key = {"run": run, "task": task}
-                update_rows(connection, self._tables.tasks, key, {"redo": True, **said})
+                update_rows(connection, TASKS, key, {"redo": True, **said})
             self._forget_conflicts(connection, run)
 
-    def _forget_conflicts(self, connection: "Connection", run: str) -> None:
-        delete_rows(connection, self._tables.conflicts, {"run": run})
+    def _forget_conflicts(self, connection: Connection, run: str) -> None:
+        delete_rows(connection, CONFLICTS, {"run": run})
 
     def keep_conflicts(self, run: str, conflicts: Iterable[Conflict]) -> None:
         """Add conflicts between patches of a batch. Idempotent."""
-        table = self._tables.conflicts
         with self._write(run=run) as connection:
             for one in conflicts:
                 key = {"run": run, "batch": one.batch, "tasks": one.tasks}
-                delete_rows(connection, table, key)
-                insert_row(connection, table, {**key, "files": one.files})
+                delete_rows(connection, CONFLICTS, key)
+                insert_row(connection, CONFLICTS, {**key, "files": one.files})
 
     def keep_branch(self, name: str, *, commit: str | None = None, pushed: str | None = None) -> None:
         """Store the commit that a branch was set to, or the one that was pushed."""
@@ -339,14 +330,13 @@ class Store(StoreRemoval):
             for name, commit in sorted(branches.items()):  # sorted, so that two processes do not deadlock
                 self._keep_branch(connection, name, {"commit": commit})
 
-    def _keep_branch(self, connection: "Connection", name: str, values: Mapping[str, str]) -> None:
+    def _keep_branch(self, connection: Connection, name: str, values: Mapping[str, str]) -> None:
         """Insert or update a branch; another run may do so at the same time."""
         key = {"repository": self.repository, "name": name}
-        upsert_row(connection, self._tables.branches, key, values)
+        upsert_row(connection, BRANCHES, key, values)
 
     def keep_pull_request(self, run: str, request: PullRequest) -> None:
         """Store the pull request of a task, or of several: those that it had before have none any more."""
-        tasks = self._tables.tasks
         part = request.task if request.tasks else None
         values = {
             "request_number": request.number,
@@ -358,25 +348,24 @@ class Store(StoreRemoval):
         }
         with self._write(run=run) as connection:
             if part:
-                update_rows(connection, tasks, {"run": run, "request_part": part}, dict.fromkeys(values))
+                update_rows(connection, TASKS, {"run": run, "request_part": part}, dict.fromkeys(values))
             for task in request.every_task:
-                update_rows(connection, tasks, {"run": run, "task": task}, values)
+                update_rows(connection, TASKS, {"run": run, "task": task}, values)
 
     def keep_shared_branches(self, run: str, branches: Sequence[SharedBranch]) -> None:
         """Store the shared branches of a run, before any of them is pushed; those of before are forgotten."""
-        table = self._tables.shared_branches
         with self._write(run=run) as connection:
-            delete_rows(connection, table, {"run": run})
+            delete_rows(connection, SHARED_BRANCHES, {"run": run})
             for branch in branches:
-                insert_row(connection, table, {"run": run, **shared_branch_values(branch)})
+                insert_row(connection, SHARED_BRANCHES, {"run": run, **shared_branch_values(branch)})
 
     def keep_events(self, run: str, records: Sequence[Mapping[str, object]]) -> None:
         """Append events. They are visible at once and survive this process, but not a loss of power."""
         with self._write(run=run, durable=False) as connection:
-            first = (connection.execute(self._tables.last_event, {"run": run}).scalar() or 0) + 1
+            first = last_event(connection, run) + 1
             rows = [
                 {"run": run, "sequence": number, "record": record}
                 for number, record in enumerate(records, first)
             ]
             if rows:
-                insert_rows(connection, self._tables.events, rows)
+                insert_rows(connection, EVENTS, rows)

@@ -1,259 +1,328 @@
-"""The tables of the store."""
+"""The tables of the store: what statements and new databases are made from."""
 
-from sqlalchemy import (
-    BigInteger,
-    BindParameter,
-    Boolean,
-    Column,
-    Float,
-    ForeignKey,
-    Integer,
-    LargeBinary,
-    MetaData,
-    Table,
-    bindparam,
-    func,
-    select,
+from collections.abc import Iterator
+from typing import Any
+
+from pipeline.store.column_types import (
+    Bytes,
+    ColumnType,
+    Counter,
+    Enum,
+    FilePath,
+    Json,
+    Large,
+    Names,
+    ObjectId,
+    Options,
+    Real,
+    Text,
+    Time,
+    Truth,
+    Whole,
 )
-
-from pipeline.store.column_types import Enum, FilePath, Json, Names, ObjectId, Options, Text, Time
 from pipeline.store.run_options import PublishOptions, StoredCall
+from tasks.lazy.dataclasses import dataclass
 from tasks.model import Mode, StepKind
 from tasks.outcome import Request, RunStatus, Status
 
 
-def _run_column() -> Column[str]:
-    """Return a column that names a run; a column belongs to one table."""
-    return Column("run", Text, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+@dataclass(frozen=True, slots=True, eq=False)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        name: Its name.
+        type: Converts its values.
+        key: Whether it is part of the primary key.
+        nullable: Whether it may be NULL; what is part of the key may not.
+        parent: The table whose rows its value names; a row is deleted with that row.
+    """
+
+    name: str
+    type: ColumnType[Any]
+    key: bool = False
+    nullable: bool = True
+    parent: str | None = None
+
+    @property
+    def is_required(self) -> bool:
+        """Whether it may not be NULL."""
+        return self.key or not self.nullable
+
+    def write(self, value: object) -> object:
+        """Return what the database stores for a value."""
+        return None if value is None else self.type.write(value)
+
+    def read(self, stored: object) -> Any:  # noqa: ANN401 - the type of the column
+        """Return the value of what is stored.
+
+        Raises:
+            ValueError: It is none that was stored. The other errors of `UNREADABLE` mean the same.
+        """
+        value = self.type.of_null if stored is None else self.type.read(stored)
+        if value is None and self.is_required:
+            raise ValueError("a value is missing")
+        return value
 
 
-class Tables:
-    """Namespace of the tables. A store refers to it, since this module is imported when the first one opens."""
+class Table:
+    """A table: its name, and its columns by name."""
 
-    metadata = MetaData()
-    runs = Table(
-        "runs",
-        metadata,
-        Column("id", Text, primary_key=True),
-        Column("plan_path", Text, nullable=False),
-        Column("plan_name", Text, nullable=False),
-        Column("plan_title", Text, nullable=False),
-        Column("plan_text", Text, nullable=False),
-        Column("base", ObjectId, nullable=False),
-        Column("base_name", Text),
-        Column("pool_size", Integer, nullable=False),
-        Column("status", Enum(RunStatus), nullable=False),
-        Column("started_at", Time, nullable=False),
-        Column("finished_at", Time),
-        Column("seconds", Float),
-        Column("speedup", Float),
-        Column("efficiency", Float),
-        Column("settings", Options(PublishOptions), nullable=False),
-        Column("repository", Text),
-        Column("host", Text),
-        Column("directory", Text),
-        Column("call", Options(StoredCall)),
-        Column("request", Enum(Request)),
-        Column("owner", Text),
-        Column("lease_until", Time),
-    )
-    tasks = Table(
-        "tasks",
-        metadata,
-        _run_column(),
-        Column("task", Text, primary_key=True),
-        Column("position", Integer, nullable=False),
-        Column("title", Text, nullable=False),
-        Column("batch", Integer, nullable=False),
-        Column("status", Enum(Status), nullable=False),
-        Column("worktree", Text),
-        Column("seconds", Float, nullable=False),
-        Column("started_at", Time),
-        Column("finished_at", Time),
-        Column("start", ObjectId),
-        Column("start_branch", Text),
-        Column("builds_on", Names, nullable=False),
-        Column("branch", Text),
-        Column("commit", ObjectId),
-        Column("files", Names, nullable=False),
-        Column("exit_code", Integer),
-        Column("step", Text),
-        Column("error", Text),
-        Column("cost", Float),
-        Column("cached", Boolean),
-        Column("log", FilePath),
-        Column("tree", ObjectId),
-        Column("patch_sha256", Text),
-        Column("patch_size", Integer),
-        Column("request_number", Integer),
-        Column("request_url", Text),
-        Column("request_base", Text),
-        Column("request_action", Text),
-        Column("request_part", Text),
-        Column("request_branch", Text),
-        Column("attempt", Integer),
-        Column("redo", Boolean),
-        Column("feedback", Text),
-        Column("rounds", Integer),
-        Column("input_tokens", BigInteger),
-        Column("output_tokens", BigInteger),
-        Column("cached_tokens", BigInteger),
-        Column("said", Text),
-        Column("added", BigInteger),
-        Column("removed", BigInteger),
-        Column("fails_before", Names),
-    )
-    attempts = Table(
-        "attempts",
-        metadata,
-        _run_column(),
-        Column("task", Text, primary_key=True),
-        Column("number", Integer, primary_key=True),
-        Column("title", Text, nullable=False),
-        Column("batch", Integer, nullable=False),
-        Column("worktree", Text),
-        Column("path", FilePath),
-        Column("host", Text),
-        Column("started_at", Time, nullable=False),
-        Column("finished_at", Time),
-        Column("status", Enum(Status)),
-        Column("seconds", Float, nullable=False),
-        Column("exit_code", Integer),
-        Column("error", Text),
-        Column("start", ObjectId),
-        Column("files", Names),
-        Column("tree", ObjectId),
-        Column("patch_sha256", Text),
-        Column("patch_size", Integer),
-        Column("log", FilePath),
-        Column("waits_until", Time),
-        Column("base_checks", Names),
-        Column("feedback", Text),
-        Column("cause_tasks", Names),
-        Column("cause_files", Names),
-    )
-    rounds = Table(
-        "rounds",
-        metadata,
-        _run_column(),
-        Column("task", Text, primary_key=True),
-        Column("attempt", Integer, primary_key=True),
-        Column("number", Integer, primary_key=True),
-        Column("seconds", Float, nullable=False),
-        Column("cost", Float),
-        Column("kind", Enum(StepKind)),
-        Column("step", Text),
-        Column("exit_code", Integer),
-        Column("timed_out", Boolean, nullable=False),
-        Column("error", Text),
-        Column("output", Text, nullable=False),
-        Column("start", ObjectId),
-        Column("files", Names),
-        Column("tree", ObjectId),
-        Column("patch_sha256", Text),
-        Column("patch_size", Integer),
-        Column("input_tokens", BigInteger),
-        Column("output_tokens", BigInteger),
-        Column("cached_tokens", BigInteger),
-        Column("said", Text),
-    )
-    base_checks = Table(
-        "base_checks",
-        metadata,
-        _run_column(),
-        Column("key", Text, primary_key=True),
-        Column("task", Text, nullable=False),
-        Column("start", ObjectId, nullable=False),
-        Column("command", Text, nullable=False),
-        Column("seconds", Float, nullable=False),
-        Column("exit_code", Integer),
-        Column("timed_out", Boolean, nullable=False),
-        Column("error", Text),
-        Column("output", Text, nullable=False),
-        Column("host", Text),
-        Column("log", FilePath),
-        Column("finished_at", Time, nullable=False),
-    )
-    patch_chunks = Table(
-        "patch_chunks",
-        metadata,
-        _run_column(),
-        Column("sha256", Text, primary_key=True),
-        Column("number", Integer, primary_key=True),
-        Column("data", LargeBinary, nullable=False),
-    )
-    steps = Table(
-        "steps",
-        metadata,
-        _run_column(),
-        Column("task", Text, primary_key=True),
-        Column("attempt", Integer, primary_key=True),
-        Column("number", Integer, primary_key=True),
-        Column("kind", Text, nullable=False),
-        Column("command", Text, nullable=False),
-        Column("exit_code", Integer),
-        Column("seconds", Float, nullable=False),
-        Column("error", Text),
-        Column("finished_at", Time, nullable=False),
-        Column("cost", Float),
-        Column("input_tokens", BigInteger),
-        Column("output_tokens", BigInteger),
-        Column("cached_tokens", BigInteger),
-    )
-    inputs = Table(
-        "inputs",
-        metadata,
-        _run_column(),
-        Column("task", Text, primary_key=True),
-        Column("key", Text, nullable=False),
-        Column("mode", Enum(Mode), nullable=False),
-        Column("start_tree", ObjectId, nullable=False),
-        Column("image", Text),
-        Column("agent", Text),
-        Column("agent_command", Text),
-        Column("agent_version", Text),
-        Column("environment", Names, nullable=False),
-        Column("secrets", Names, nullable=False),
-    )
-    conflicts = Table(
-        "conflicts",
-        metadata,
-        Column("id", Integer, primary_key=True),
-        Column("run", Text, ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
-        Column("batch", Integer, nullable=False),
-        Column("tasks", Names, nullable=False),
-        Column("files", Names, nullable=False),
-    )
-    branches = Table(
-        "branches",
-        metadata,
-        Column("repository", Text, primary_key=True),
-        Column("name", Text, primary_key=True),
-        Column("commit", ObjectId),
-        Column("pushed", ObjectId),
-    )
-    shared_branches = Table(
-        "shared_branches",
-        metadata,
-        _run_column(),
-        Column("part", Text, primary_key=True),
-        Column("branch", Text, nullable=False),
-        Column("start", ObjectId, nullable=False),
-        Column("start_branch", Text),
-        Column("tasks", Names, nullable=False),
-        Column("commits", Names, nullable=False),
-        Column("tip", ObjectId),
-        Column("left_out", Names, nullable=False),
-    )
-    events = Table(
-        "events",
-        metadata,
-        _run_column(),
-        Column("sequence", Integer, primary_key=True),
-        Column("record", Json, nullable=False),
-    )
+    def __init__(self, name: str, *columns: Column) -> None:
+        self.name = name
+        self.columns = {column.name: column for column in columns}
 
-    # Part of nearly every transaction: building a statement takes longer than executing it.
-    run: BindParameter[str] = bindparam("run")
-    owner = select(runs.c.owner).where(runs.c.id == run).with_for_update(key_share=True)
-    last_event = select(func.max(events.c.sequence)).where(events.c.run == run)
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The names of the columns of its primary key."""
+        return tuple(column.name for column in self if column.key)
+
+    def __iter__(self) -> Iterator[Column]:
+        return iter(self.columns.values())
+
+
+TEXT = Text()
+WHOLE = Whole()
+LARGE = Large()
+REAL = Real()
+TRUTH = Truth()
+BYTES = Bytes()
+COUNTER = Counter()
+TIME = Time()
+JSON = Json()
+NAMES = Names()
+OBJECT_ID = ObjectId()
+FILE_PATH = FilePath()
+RUN_STATUS = Enum(RunStatus)
+STATUS = Enum(Status)
+REQUEST = Enum(Request)
+STEP_KIND = Enum(StepKind)
+MODE = Enum(Mode)
+PUBLISH_OPTIONS = Options(PublishOptions)
+CALL = Options(StoredCall)
+_RUN = Column("run", TEXT, key=True, parent="runs")
+
+RUNS = Table(
+    "runs",
+    Column("id", TEXT, key=True),
+    Column("plan_path", TEXT, nullable=False),
+    Column("plan_name", TEXT, nullable=False),
+    Column("plan_title", TEXT, nullable=False),
+    Column("plan_text", TEXT, nullable=False),
+    Column("base", OBJECT_ID, nullable=False),
+    Column("base_name", TEXT),
+    Column("pool_size", WHOLE, nullable=False),
+    Column("status", RUN_STATUS, nullable=False),
+    Column("started_at", TIME, nullable=False),
+    Column("finished_at", TIME),
+    Column("seconds", REAL),
+    Column("speedup", REAL),
+    Column("efficiency", REAL),
+    Column("settings", PUBLISH_OPTIONS, nullable=False),
+    Column("repository", TEXT),
+    Column("host", TEXT),
+    Column("directory", TEXT),
+    Column("call", CALL),
+    Column("request", REQUEST),
+    Column("owner", TEXT),
+    Column("lease_until", TIME),
+)
+TASKS = Table(
+    "tasks",
+    _RUN,
+    Column("task", TEXT, key=True),
+    Column("position", WHOLE, nullable=False),
+    Column("title", TEXT, nullable=False),
+    Column("batch", WHOLE, nullable=False),
+    Column("status", STATUS, nullable=False),
+    Column("worktree", TEXT),
+    Column("seconds", REAL, nullable=False),
+    Column("started_at", TIME),
+    Column("finished_at", TIME),
+    Column("start", OBJECT_ID),
+    Column("start_branch", TEXT),
+    Column("builds_on", NAMES, nullable=False),
+    Column("branch", TEXT),
+    Column("commit", OBJECT_ID),
+    Column("files", NAMES, nullable=False),
+    Column("exit_code", WHOLE),
+    Column("step", TEXT),
+    Column("error", TEXT),
+    Column("cost", REAL),
+    Column("cached", TRUTH),
+    Column("log", FILE_PATH),
+    Column("tree", OBJECT_ID),
+    Column("patch_sha256", TEXT),
+    Column("patch_size", WHOLE),
+    Column("request_number", WHOLE),
+    Column("request_url", TEXT),
+    Column("request_base", TEXT),
+    Column("request_action", TEXT),
+    Column("request_part", TEXT),
+    Column("request_branch", TEXT),
+    Column("attempt", WHOLE),
+    Column("redo", TRUTH),
+    Column("feedback", TEXT),
+    Column("rounds", WHOLE),
+    Column("input_tokens", LARGE),
+    Column("output_tokens", LARGE),
+    Column("cached_tokens", LARGE),
+    Column("said", TEXT),
+    Column("added", LARGE),
+    Column("removed", LARGE),
+    Column("fails_before", NAMES),
+)
+ATTEMPTS = Table(
+    "attempts",
+    _RUN,
+    Column("task", TEXT, key=True),
+    Column("number", WHOLE, key=True),
+    Column("title", TEXT, nullable=False),
+    Column("batch", WHOLE, nullable=False),
+    Column("worktree", TEXT),
+    Column("path", FILE_PATH),
+    Column("host", TEXT),
+    Column("started_at", TIME, nullable=False),
+    Column("finished_at", TIME),
+    Column("status", STATUS),
+    Column("seconds", REAL, nullable=False),
+    Column("exit_code", WHOLE),
+    Column("error", TEXT),
+    Column("start", OBJECT_ID),
+    Column("files", NAMES),
+    Column("tree", OBJECT_ID),
+    Column("patch_sha256", TEXT),
+    Column("patch_size", WHOLE),
+    Column("log", FILE_PATH),
+    Column("waits_until", TIME),
+    Column("base_checks", NAMES),
+    Column("feedback", TEXT),
+    Column("cause_tasks", NAMES),
+    Column("cause_files", NAMES),
+)
+ROUNDS = Table(
+    "rounds",
+    _RUN,
+    Column("task", TEXT, key=True),
+    Column("attempt", WHOLE, key=True),
+    Column("number", WHOLE, key=True),
+    Column("seconds", REAL, nullable=False),
+    Column("cost", REAL),
+    Column("kind", STEP_KIND),
+    Column("step", TEXT),
+    Column("exit_code", WHOLE),
+    Column("timed_out", TRUTH, nullable=False),
+    Column("error", TEXT),
+    Column("output", TEXT, nullable=False),
+    Column("start", OBJECT_ID),
+    Column("files", NAMES),
+    Column("tree", OBJECT_ID),
+    Column("patch_sha256", TEXT),
+    Column("patch_size", WHOLE),
+    Column("input_tokens", LARGE),
+    Column("output_tokens", LARGE),
+    Column("cached_tokens", LARGE),
+    Column("said", TEXT),
+)
+BASE_CHECKS = Table(
+    "base_checks",
+    _RUN,
+    Column("key", TEXT, key=True),
+    Column("task", TEXT, nullable=False),
+    Column("start", OBJECT_ID, nullable=False),
+    Column("command", TEXT, nullable=False),
+    Column("seconds", REAL, nullable=False),
+    Column("exit_code", WHOLE),
+    Column("timed_out", TRUTH, nullable=False),
+    Column("error", TEXT),
+    Column("output", TEXT, nullable=False),
+    Column("host", TEXT),
+    Column("log", FILE_PATH),
+    Column("finished_at", TIME, nullable=False),
+)
+PATCH_CHUNKS = Table(
+    "patch_chunks",
+    _RUN,
+    Column("sha256", TEXT, key=True),
+    Column("number", WHOLE, key=True),
+    Column("data", BYTES, nullable=False),
+)
+STEPS = Table(
+    "steps",
+    _RUN,
+    Column("task", TEXT, key=True),
+    Column("attempt", WHOLE, key=True),
+    Column("number", WHOLE, key=True),
+    Column("kind", TEXT, nullable=False),
+    Column("command", TEXT, nullable=False),
+    Column("exit_code", WHOLE),
+    Column("seconds", REAL, nullable=False),
+    Column("error", TEXT),
+    Column("finished_at", TIME, nullable=False),
+    Column("cost", REAL),
+    Column("input_tokens", LARGE),
+    Column("output_tokens", LARGE),
+    Column("cached_tokens", LARGE),
+)
+INPUTS = Table(
+    "inputs",
+    _RUN,
+    Column("task", TEXT, key=True),
+    Column("key", TEXT, nullable=False),
+    Column("mode", MODE, nullable=False),
+    Column("start_tree", OBJECT_ID, nullable=False),
+    Column("image", TEXT),
+    Column("agent", TEXT),
+    Column("agent_command", TEXT),
+    Column("agent_version", TEXT),
+    Column("environment", NAMES, nullable=False),
+    Column("secrets", NAMES, nullable=False),
+)
+CONFLICTS = Table(
+    "conflicts",
+    Column("id", COUNTER, key=True),
+    Column("run", TEXT, nullable=False, parent="runs"),
+    Column("batch", WHOLE, nullable=False),
+    Column("tasks", NAMES, nullable=False),
+    Column("files", NAMES, nullable=False),
+)
+BRANCHES = Table(
+    "branches",
+    Column("repository", TEXT, key=True),
+    Column("name", TEXT, key=True),
+    Column("commit", OBJECT_ID),
+    Column("pushed", OBJECT_ID),
+)
+SHARED_BRANCHES = Table(
+    "shared_branches",
+    _RUN,
+    Column("part", TEXT, key=True),
+    Column("branch", TEXT, nullable=False),
+    Column("start", OBJECT_ID, nullable=False),
+    Column("start_branch", TEXT),
+    Column("tasks", NAMES, nullable=False),
+    Column("commits", NAMES, nullable=False),
+    Column("tip", OBJECT_ID),
+    Column("left_out", NAMES, nullable=False),
+)
+EVENTS = Table(
+    "events",
+    _RUN,
+    Column("sequence", WHOLE, key=True),
+    Column("record", JSON, nullable=False),
+)
+TABLES = (
+    RUNS,
+    TASKS,
+    ATTEMPTS,
+    ROUNDS,
+    BASE_CHECKS,
+    PATCH_CHUNKS,
+    STEPS,
+    INPUTS,
+    CONFLICTS,
+    BRANCHES,
+    SHARED_BRANCHES,
+    EVENTS,
+)
+"""All tables, a parent before its children."""

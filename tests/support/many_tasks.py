@@ -3,12 +3,14 @@
 from datetime import UTC, datetime, timedelta
 
 from project import Project, plan_text
-from sqlalchemy import URL, create_engine
 
+from pipeline.store.connection import connection_to
+from pipeline.store.database_url import url_of
 from pipeline.store.records import Run, new_run_id
+from pipeline.store.row_writes import insert_rows
 from pipeline.store.rows import outcome_values
 from pipeline.store.store import FILE, Store
-from pipeline.store.tables import Tables
+from pipeline.store.tables import ATTEMPTS, STEPS, TASKS
 from tasks.outcome import Outcome, RunStatus, Status
 
 POOL = 8
@@ -34,11 +36,11 @@ def keep_run(project: Project, tasks: int) -> str:
         store.open_run(run)
         store.close_run(run.id, RunStatus.SUCCEEDED, seconds=tasks / POOL, speedup=7.0, efficiency=7 / 8)
     rows = [_rows(run, name, position, start) for position, name in enumerate(names)]
-    engine = create_engine(URL.create("sqlite", database=str(project.state / FILE)))
-    with engine.begin() as connection:
-        for table, at in ((Tables.attempts, 0), (Tables.steps, 1), (Tables.tasks, 2)):
-            connection.execute(table.insert(), [row[at] for row in rows])
-    engine.dispose()
+    connection = connection_to(url_of(f"sqlite:///{project.state / FILE}"))
+    with connection.transaction():
+        for table, at in ((ATTEMPTS, 0), (STEPS, 1), (TASKS, 2)):
+            insert_rows(connection, table, [row[at] for row in rows])
+    connection.close()
     return run.id
 
 

@@ -31,7 +31,7 @@ from pipeline.run.stored.claim import as_published, claim_and_resume, with_remot
 from pipeline.run.stored.open_store import open_store, repository_id
 from pipeline.run.stored.stacks import NOTHING
 from pipeline.run.stored.verdicts import with_stored_facts
-from pipeline.store.engine import VARIABLE
+from pipeline.store.database_url import VARIABLE
 from pipeline.store.records import Run, new_run_id
 from tasks.conflicts import Cause
 from tasks.dialects.wording import nothing_to_start

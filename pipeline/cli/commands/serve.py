@@ -8,7 +8,7 @@ import click
 
 from pipeline.cli.options import repo_option
 from pipeline.cli.process import environment, repository_if_any
-from pipeline.store.engine import VARIABLE as DATABASE_VARIABLE
+from pipeline.store.database_url import VARIABLE as DATABASE_VARIABLE
 from tasks.errors import PatchyardError
 
 REQUIRED_MODULES = ("fastapi", "uvicorn", "fastapi_offline")

@@ -11,7 +11,7 @@ from containers.sandbox.mounts import why_not
 from containers.sandbox.policy import Policy
 from containers.sandbox.sandbox import Sandbox
 from pipeline.config.settings import Settings
-from pipeline.store.engine import VARIABLE
+from pipeline.store.database_url import VARIABLE
 from tasks.model import SandboxMode
 
 

@@ -8,12 +8,6 @@ from anyio import to_thread
 
 from pipeline.store.store import Store, StoreError
 
-HEAD_START = 0.1
-"""Seconds that the first steps get to start in before the database library is loaded.
-
-Both need the interpreter lock, and loading holds it for 0.2 s.
-"""
-
 
 class DeferredStore:
     """A store that `open` opens, for callers that wait for it on the event loop or in threads.
@@ -31,13 +25,12 @@ class DeferredStore:
         self._on_open = on_open
         self._store = store
         self._failure: StoreError | None = None
-        self._requested = anyio.Event()
         # The end of opening, whatever its result, for coroutines and for threads.
         self._done = anyio.Event()
         self._done_in_threads = threading.Event()
 
     async def open(self) -> None:
-        """Open the store: `HEAD_START` seconds from now, or as soon as `get` is called.
+        """Open the store.
 
         Raises:
             StoreError: It cannot be opened, or `on_open` raised this.
@@ -45,8 +38,6 @@ class DeferredStore:
         try:
             if self._store is None:
                 with anyio.CancelScope(shield=True):  # a run that is cancelled this early is stored, too
-                    with anyio.move_on_after(HEAD_START):
-                        await self._requested.wait()
                     await to_thread.run_sync(self._open, limiter=anyio.CapacityLimiter(1))
         except StoreError as error:
             self._failure = error
@@ -79,12 +70,11 @@ class DeferredStore:
         self._failure = self._failure or error
 
     async def get(self) -> Store:
-        """Return the store as soon as it can be used, and have it opened at once.
+        """Return the store as soon as it can be used.
 
         Raises:
             StoreError: It could not be opened, or failed since.
         """
-        self._requested.set()
         await self._done.wait()
         if self._store is None or self._failure:
             raise self._failure or StoreError("the database was not opened")

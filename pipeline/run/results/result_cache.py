@@ -1,8 +1,8 @@
 """Cache of task results, shared by all runs of a repository.
 
 A result is a file in the common git directory, named by its cache key (`tasks/keys.py`), with a file beside it
-for a patch that is not small. It is not a row of the database, because loading SQLAlchemy takes longer than a
-small task.
+for a patch that is not small. It is not a row of the database: a result may be needed before that of a run is
+open, which may be on a server.
 """
 
 import base64

@@ -6,7 +6,7 @@ from containers.git.repository import Repository
 from pipeline.run.control import host_name
 from pipeline.run.paths import runs_directory
 from pipeline.run.stored.recovery import add_missing_runs, release_commits
-from pipeline.store.engine import VARIABLE
+from pipeline.store.database_url import VARIABLE
 from pipeline.store.store import Store
 from tasks.text import without_credentials
 
@@ -17,7 +17,7 @@ def open_store(repository: Repository, environ: Mapping[str, str], database: str
     Args:
         repository: The repository of the runs.
         environ: `PATCHYARD_DATABASE` has the URL if `database` is `None`.
-        database: A SQLAlchemy URL.
+        database: Its URL.
 
     Raises:
         StoreError: It cannot be opened.

@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
+import sqlalchemy
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext, MigrationStep
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import StaticPool
 
-from pipeline.store.engine import NewerSchemaError
+from pipeline.store.connection import Connection
+from pipeline.store.schema import NewerSchemaError
 
 
 def script_directory() -> ScriptDirectory:
@@ -15,7 +18,26 @@ def script_directory() -> ScriptDirectory:
     return ScriptDirectory(str(Path(__file__).parent))
 
 
-def upgrade(connection: Connection, target: str = "head") -> None:
+def migrate(connection: Connection) -> None:
+    """Migrate a database to the newest revision. Several processes may do so at once.
+
+    Raises:
+        NewerSchemaError: The database belongs to a newer release.
+        Exception: One of `Connection.errors`: the database cannot be read or changed.
+    """
+    url = f"{connection.url.driver}://"
+    engine = sqlalchemy.create_engine(url, creator=lambda: connection.driver, poolclass=StaticPool)
+    try:
+        with engine.begin() as migrated:  # begins nothing: see `Connection.connect`
+            connection.begin_migration()
+            upgrade(migrated)
+    except DBAPIError as error:
+        raise error.orig or error from None
+    finally:
+        connection.close()
+
+
+def upgrade(connection: sqlalchemy.Connection, target: str = "head") -> None:
     """Migrate a database to a newer revision, in the connection's transaction.
 
     A database without a revision is new or of an older release; the first revision accepts both.

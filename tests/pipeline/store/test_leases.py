@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from databases import engine_of
 from project import wait_for
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 
-from pipeline.store.engine import url_of
 from pipeline.store.records import Run, StoredAttempt
 from pipeline.store.run_options import PublishOptions, StoredCall
 from pipeline.store.store import LeaseLostError, Store
@@ -54,7 +54,7 @@ def other(database: str) -> Iterator[Store]:
 
 def let_the_lease_end(database: str) -> None:
     """Make the lease of every run expire."""
-    engine = create_engine(url_of(database))
+    engine = engine_of(database)
     with engine.begin() as connection:
         connection.execute(text("UPDATE runs SET lease_until = '2026-01-01T00:00:00.000000+00:00'"))
     engine.dispose()
@@ -145,7 +145,7 @@ WRITES = {
 def everything(database: str) -> dict[str, list[tuple[object, ...]]]:
     """Return every row of every table."""
     tables = ("runs", "tasks", "attempts", "steps", "events", "conflicts", "branches", "inputs")
-    engine = create_engine(url_of(database))
+    engine = engine_of(database)
     with engine.connect() as connection:
         rows = {
             name: sorted(map(tuple, connection.execute(text(f"SELECT * FROM {name}")).all()), key=repr)  # noqa: S608 - names of this test

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import click
 import pytest
+from databases import engine_of
 from project import Project
-from sqlalchemy import create_engine, inspect, text
+from sqlalchemy import inspect, text
 
 from pipeline.cli import main as cli
-from pipeline.store.engine import url_of
 
 STORES = {
     *("run", "runs", "status", "logs", "diff", "patches", "publish", "report"),
@@ -88,7 +88,7 @@ def test_password_is_not_stored_or_shown(project: Project, postgres: str, by: st
         for path in place.rglob("*"):
             if path.is_file():
                 assert PASSWORD.encode() not in path.read_bytes(), path
-    engine = create_engine(url_of(postgres))
+    engine = engine_of(postgres)
     with engine.connect() as connection:
         for table in inspect(connection).get_table_names():
             for row in connection.execute(text(f"SELECT * FROM {table}")):  # noqa: S608 - names that it has

@@ -8,9 +8,9 @@ from pathlib import Path
 from threading import Barrier
 
 import pytest
-from sqlalchemy import create_engine, text
+from databases import engine_of
+from sqlalchemy import text
 
-from pipeline.store.engine import url_of
 from pipeline.store.records import BranchRecord, Run, SharedBranch, StoredAttempt, StoredStep, new_run_id
 from pipeline.store.run_options import PublishOptions, StoredCall
 from pipeline.store.store import Store, StoreError, UnknownRunError
@@ -325,7 +325,7 @@ def test_damaged_patch_is_reported_in_one_sentence(database: str, harm: str) -> 
         store.open_run(make_run())
         patch = Patch("b" * 40, "c" * 40, InlineData(bytes(3_000_000)), ("a",))
         store.keep_outcome(run, 0, make_outcome(start="b" * 40, files=("a",), patch=patch))
-        engine = create_engine(url_of(database))
+        engine = engine_of(database)
         with engine.begin() as connection:
             connection.execute(text(f"{harm} WHERE number = 1"))
         engine.dispose()
