@@ -233,6 +233,7 @@ class Attempt:
         """Take the patch, commit it, and store the outcome and its result."""
         context, spec, start = self._context, self._spec, self._start
         outcome, taken = self._outcome_of_steps(cancelled=cancelled), True
+        patch: Patch | None = None
         version = None if cancelled else await context.agent_version(spec)
         try:
             patch = await to_thread.run_sync(self._take_patch, version)
@@ -248,7 +249,10 @@ class Attempt:
             result = TaskResult(outcome, start, inputs_of(inputs) if inputs else None, began=self._began)
             outcome = await conclude(context, spec, result)
         if context.results and outcome.succeeded and inputs and not cancelled:
-            await to_thread.run_sync(context.results.keep, inputs, outcome)
+            with_text = replace(
+                outcome, patch=patch if patch and patch.files else None
+            )  # not that of the store
+            await to_thread.run_sync(context.results.keep, inputs, with_text)
         self._is_taken = taken
         for message in self._warnings:
             context.listener.notify(Notice(message=message, level="warning"))

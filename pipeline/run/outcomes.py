@@ -67,7 +67,7 @@ async def conclude(context: RunContext, spec: TaskSpec, result: TaskResult) -> O
         StoreError: It cannot be stored.
     """
     with CancelScope(shield=True):
-        outcome = await _with_lines(result.outcome)
+        outcome = await _with_lines(context, result.outcome)
         if result.start:
             outcome = await _commit(context, spec, result.start, outcome)
         if outcome.commit is None:
@@ -81,13 +81,18 @@ async def conclude(context: RunContext, spec: TaskSpec, result: TaskResult) -> O
     return outcome
 
 
-async def _with_lines(outcome: Outcome) -> Outcome:
+async def _with_lines(context: RunContext, outcome: Outcome) -> Outcome:
     """Return an outcome with the numbers of lines that its patch adds and removes."""
     if outcome.patch is None:
         return outcome
     diff = outcome.patch.diff
+
+    def look_at() -> tuple[int, int]:
+        context.bases.look_at(diff)  # before it is only in the store
+        return count_lines(diff)
+
     is_small = isinstance(diff, InlineData)  # in memory: a thread would take longer
-    added, removed = count_lines(diff) if is_small else await to_thread.run_sync(count_lines, diff)
+    added, removed = look_at() if is_small else await to_thread.run_sync(look_at)
     return replace(outcome, added=added, removed=removed)
 
 

@@ -50,7 +50,6 @@ from pipeline.store.tables import (
 from tasks.errors import remedy
 from tasks.keys import InputHashes
 from tasks.outcome import Conflict, Outcome, Patch, PullRequest, Request, RunStatus, StepResult
-from tasks.patch_data import InlineData
 from tasks.usage import NO_USAGE, Usage
 
 __all__ = [
@@ -227,7 +226,7 @@ class Store(StoreRemoval):
         The outcome of an earlier attempt is replaced; the task's pull request is kept.
 
         Returns:
-            The outcome; a patch that is not small is read from the database when it is needed.
+            The outcome; its patch is read from the database when it is needed, so that none stays in memory.
 
         Args:
             run: The run's id.
@@ -274,7 +273,7 @@ class Store(StoreRemoval):
 
     def _stored(self, run: str, outcome: Outcome) -> Outcome:
         patch = outcome.patch
-        if patch is None or isinstance(patch.diff, InlineData):
+        if patch is None:
             return outcome
         diff = self.patch_data(run, patch.diff.size, patch.diff.sha256)
         return replace(outcome, patch=replace(patch, diff=diff))

@@ -10,6 +10,7 @@ from tasks.lazy.dataclasses import dataclass
 from tasks.model import Batch, Plan, Task
 from tasks.order import Order
 from tasks.outcome import Conflict, Outcome
+from tasks.patch_data import PatchData
 
 PASSES = 500
 """How often a damaged commit is made again: git names one damaged object at a time."""
@@ -84,6 +85,7 @@ class Bases:
         self._in_conflict: set[int] = set()  # batches
         self._late: dict[str, Conflict] = {}  # by the task that is not part of its batch's result
         self._merges: dict[tuple[str, str, str], Merge] = {}
+        self._removing: dict[str, bool] = {}  # whether a patch removes a file, by its checksum
 
     def batch_start(self, batch: Batch) -> StartPoint:
         """Return the start point of a batch: the merged results of the batches that it builds on."""
@@ -103,6 +105,12 @@ class Bases:
     def stack(self, task: str, others: Iterable[str] = ()) -> None:
         """Let a task start from other tasks of its batch too, as if it named them; it is run again."""
         self._stacked[task] = tuple(dict.fromkeys((*self._stacked.get(task, ()), *others)))
+
+    def look_at(self, diff: PatchData) -> bool:
+        """Return whether a patch removes a file; it is read once. Blocking."""
+        if diff.sha256 not in self._removing:
+            self._removing[diff.sha256] = removes_file(diff)
+        return self._removing[diff.sha256]
 
     def was_rerun(self, task: str) -> bool:
         """Whether a task was run again after it had a result."""
@@ -168,7 +176,7 @@ class Bases:
         runs again, they have to be merged again.
         """
         changed = [o for task in batch.tasks if (o := outcomes.get(task.id)) and o.commit]
-        if not self.order.is_built_on(batch.number) and _cannot_conflict(changed):
+        if not self.order.is_built_on(batch.number) and _cannot_conflict(changed, self.look_at):
             # No batch needs the merged commit; this saves three git calls per task.
             return BatchResult(start)
         commit, merged, conflicts = start.commit, list[Outcome](), list[Conflict]()
@@ -264,7 +272,12 @@ def find_conflicting_tasks(
     return tuple(conflicts), tuple(sorted(set().union(*conflicts.values())))
 
 
-def _cannot_conflict(outcomes: Iterable[Outcome]) -> bool:
+def removes_file(diff: PatchData) -> bool:
+    """Whether a patch removes a file. Blocking."""
+    return diff.contains(b"\ndeleted file mode ")
+
+
+def _cannot_conflict(outcomes: Iterable[Outcome], removes: Callable[[PatchData], bool] = removes_file) -> bool:
     """Whether it is known without a merge that no two of the patches conflict.
 
     No path of one is, or contains, a path of another. No patch removes a file either: `git merge` follows
@@ -273,7 +286,7 @@ def _cannot_conflict(outcomes: Iterable[Outcome]) -> bool:
     taken: set[str] = set()
     above: set[str] = set()
     for outcome in outcomes:
-        if outcome.patch is None or outcome.patch.diff.contains(b"\ndeleted file mode "):
+        if outcome.patch is None or removes(outcome.patch.diff):
             return False
         parents = {str(parent) for path in outcome.files for parent in PurePosixPath(path).parents}
         paths = set(outcome.files)

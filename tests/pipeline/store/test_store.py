@@ -1,6 +1,7 @@
 """Test the store with SQLite and PostgreSQL."""
 
 import sqlite3
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -316,6 +317,30 @@ def test_large_patch_is_read_byte_for_byte(database: str) -> None:
         found = store.tasks(make_run().id)[0].outcome.patch
         assert found == patch
         assert found.diff.read() == diff
+
+
+def test_stored_outcomes_keep_no_text_of_a_patch_in_memory(database: str) -> None:
+    """A run holds the outcomes of all its tasks: ten thousand small patches are a gigabyte."""
+    size, count = 60_000, 40
+    with Store(database) as store:
+        store.open_run(make_run())
+
+        def keep(number: int) -> Outcome:
+            diff = InlineData(number.to_bytes(2, "big") * (size // 2))
+            patch = Patch("b" * 40, "c" * 40, diff, ("a",))
+            outcome = make_outcome(f"1.{number}", start="b" * 40, files=("a",), patch=patch)
+            return store.keep_outcome(make_run().id, number, outcome)
+
+        keep(0)  # what is made once
+        tracemalloc.start()
+        try:
+            kept = [keep(number) for number in range(1, count)]
+            used, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert used < size * count / 4
+        assert kept[4].patch
+        assert kept[4].patch.diff.read() == b"\0\5" * (size // 2)
 
 
 @pytest.mark.parametrize("harm", ["DELETE FROM patch_chunks", "UPDATE patch_chunks SET data = ''"])
