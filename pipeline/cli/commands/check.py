@@ -10,7 +10,9 @@ from typing import Any
 import click
 
 from containers.agents.prompt import prompt
+from containers.git.repository import Repository
 from pipeline.cli.process import BAD_PLAN, repository_if_any
+from pipeline.config.settings import Settings
 from pipeline.config.sources import load
 from pipeline.config.trust import Grant, TrustStore, needed_grants, trust_command
 from pipeline.events import now, timestamp
@@ -58,8 +60,7 @@ def show_plan(call: Call, *, as_json: bool, prompt_of: str | None = None) -> int
         base = f"{prepared.base[:12]}{f' ({prepared.base_name})' if prepared.base_name else ''}"
         click.echo(f"would run {plural(len(prepared.plan.tasks), 'task')} of {prepared.plan.path} from {base},")
         click.echo(f"in a pool of {settings.pool_size} worktrees at {prepared.worktrees.path}")
-        if any(batch.tasks and batch.mode is not Mode.DAGGER for batch in prepared.batches):
-            click.echo(printable(sandbox_sentence(settings, prepared.repository, call.environ)))
+        _show_sandbox(prepared.batches, settings, prepared.repository, call.environ)
         click.echo(printable(_extent(prepared.plan)))
     for batch in prepared.batches:
         if not batch.tasks:
@@ -73,6 +74,14 @@ def show_plan(call: Call, *, as_json: bool, prompt_of: str | None = None) -> int
             needs_agent = spec.id in nobodys
             click.echo(json.dumps(record) if as_json else _dry_run_text(record, spec, needs_agent=needs_agent))
     return 0
+
+
+def _show_sandbox(
+    batches: Iterable[BatchSpec], settings: Settings, repository: Repository, environ: Mapping[str, str]
+) -> None:
+    """Say with which rights tasks run, if any runs on this machine."""
+    if any(batch.tasks and batch.mode is not Mode.DAGGER for batch in batches):
+        click.echo(printable(sandbox_sentence(settings, repository, environ)))
 
 
 def _event(name: str) -> dict[str, Any]:
@@ -169,6 +178,8 @@ def check_plan(  # noqa: PLR0913 - what is checked, and how it is shown
     _show_grants(grants, path, root, environ, as_json=as_json)
     _show_tasks(plan, batches, as_json=as_json, verbose=verbose)
     if not as_json:
+        if repository:
+            _show_sandbox(batches, settings, repository, environ)
         counts = plural(len(plan.tasks), "task")
         counts += f" in {plural(len(plan.batches), 'batch')}" if plan.has_batches else ""
         click.echo(f"{path}: {counts}: {_verdict(plan, needs_agent=bool(nobody))}")

@@ -4,6 +4,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from pipeline.cli.options import repo_option
 from pipeline.cli.process import environment
 from pipeline.config.sources import load
 from pipeline.console import show, table
+from pipeline.run.call.sandbox import sandbox_sentence
+from tasks.model import PlanSettings
+from tasks.text import printable
 
 YES, NO, UNKNOWN = "yes", "no", "?"
 
@@ -27,11 +31,14 @@ def known_agents(repo: Path, environ: Mapping[str, str]) -> dict[str, Agent]:
     Raises:
         ConfigError: The configuration is invalid.
     """
-    try:
-        repository = Repository.open(repo, environ)
-    except GitError:
-        return dict(BUILT_IN)
-    return {**BUILT_IN, **load({}, environ, repository.root).agents}
+    repository = _repository(repo, environ)
+    return {**BUILT_IN, **(load({}, environ, repository.root).agents if repository else {})}
+
+
+def _repository(repo: Path, environ: Mapping[str, str]) -> Repository | None:
+    with suppress(GitError):
+        return Repository.open(repo, environ)
+    return None
 
 
 def found_versions(agents: Iterable[Agent], environ: Mapping[str, str]) -> dict[str, str]:
@@ -102,6 +109,9 @@ def agents(repo: Path, *, verbose: bool, as_json: bool) -> None:
     show(table(("agent", "installed", "version", "login or key"), rows), sys.stdout)
     if verbose:
         _show_more(by_name.values(), environ)
+    if repository := _repository(repo, environ):
+        settings = load({}, environ, repository.root).resolve(PlanSettings())
+        click.echo(printable(sandbox_sentence(settings, repository, environ)))
 
 
 def _row(agent: Agent, here: Presence, versions: Mapping[str, str]) -> tuple[str, ...]:

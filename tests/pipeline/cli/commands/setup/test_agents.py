@@ -192,9 +192,9 @@ def test_a_line_per_agent_says_what_is_installed_and_logged_in(project: Project)
     given = {"PATH": f"{programs}:/usr/bin:/bin", "ANTHROPIC_API_KEY": KEY, "COLUMNS": "120"}
     out = project.call("agents", environ=given).expect().out
     assert KEY not in out
-    rows = [
-        tuple(" ".join(cell.split()) for cell in re.split(r"\s{2,}", line.strip())) for line in out.splitlines()
-    ]
+    *lines, rights = out.splitlines()
+    assert rights == "tasks have your rights: the sandbox is off"
+    rows = [tuple(" ".join(cell.split()) for cell in re.split(r"\s{2,}", line.strip())) for line in lines]
     assert rows[0] == ("agent", "installed", "version", "login or key")
     assert rows[1:] == [
         ("claude", "yes", "2.0.1", "ANTHROPIC_API_KEY set"),
