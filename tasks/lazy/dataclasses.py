@@ -71,12 +71,15 @@ class _Methods:
     def make(self, name: str) -> Any:
         """Have a method or an attribute made, put it into the class, and return it."""
         if name == "__init__":
-            made = self._made(repr=False, eq=False, match_args=False)
-            setattr(self.cls, name, made[name])
+            made, names = self._made(repr=False, eq=False, match_args=False), frozenset({name})
+        elif name in _OF_FIELDS:  # `frozen` makes methods, and has to be that of the bases
+            is_frozen = self._is_frozen and any(map(dataclasses.is_dataclass, self._written.__bases__))
+            made = self._made(init=False, repr=False, eq=False, frozen=is_frozen)
+            names = _OF_FIELDS
         else:
-            made = self._made()
-            for each in self._names:
-                setattr(self.cls, each, made[each])
+            made, names = self._made(), self._names
+        for each in names:
+            setattr(self.cls, each, made[each])
         return made[name]
 
     def _made(self, **options: bool) -> Mapping[str, Any]:
@@ -117,4 +120,5 @@ class _Attribute:
         return self._methods.make(self._name)
 
 
-_ATTRIBUTES = frozenset({"__dataclass_fields__", "__dataclass_params__", "__match_args__"})
+_OF_FIELDS = frozenset({"__dataclass_fields__", "__match_args__"})
+_ATTRIBUTES = _OF_FIELDS | {"__dataclass_params__"}
