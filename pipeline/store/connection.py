@@ -96,7 +96,7 @@ class Connection(ABC):
 
     @contextmanager
     def session(self) -> Iterator[None]:
-        """Make sure that the connection works, before several statements that are no transaction."""
+        """Make sure that the connection works, before several statements outside of a transaction."""
         self._is_lost = False
         self._leave_to_parent()
         if self._driver is not None and not self._check():

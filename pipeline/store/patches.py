@@ -52,7 +52,7 @@ class StoredPatches(Database):
         return StoredData(self, run, size, sha256)
 
     def read_chunk(self, run: str, sha256: str, number: int) -> bytes:
-        """Return a part of a patch, counted from 0; nothing if it is missing, or is no bytes."""
+        """Return a part of a patch, counted from 0; nothing if it is missing or damaged."""
         key = {"run": run, "sha256": sha256, "number": number}
         with self._read() as connection:
             try:
