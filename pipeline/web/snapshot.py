@@ -181,12 +181,15 @@ class RunReader:
     def snapshot(self, located: LocatedRun) -> Snapshot:
         """Read a run. Blocks."""
         run, store = located.run, located.store
+        activity = self.activity(
+            store, run
+        )  # before the tasks: a run that is over has the outcomes of all of them
         tasks, is_over = store.tasks(run.id), not run.status.is_active
         return Snapshot(
             run=run,
             repository=located.repository,
             plan=self.plan(run),
-            activity=self.activity(store, run),
+            activity=activity,
             tasks={item.outcome.task: item for item in tasks},
             attempts=store.attempts(run.id),
             conflicts=store.conflicts(run.id),
