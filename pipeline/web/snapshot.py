@@ -181,9 +181,8 @@ class RunReader:
     def snapshot(self, located: LocatedRun) -> Snapshot:
         """Read a run. Blocks."""
         run, store = located.run, located.store
-        activity = self.activity(
-            store, run
-        )  # before the tasks: a run that is over has the outcomes of all of them
+        # The status comes first: a run that is over then has the outcomes of all its tasks.
+        activity = self.activity(store, run)
         tasks, is_over = store.tasks(run.id), not run.status.is_active
         return Snapshot(
             run=run,
