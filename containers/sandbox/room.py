@@ -221,7 +221,9 @@ def _start_holder(program: str, options: Sequence[str], held: int, reporting: in
             command += ["--symlink", str(path.readlink()), str(path)]
         elif path.is_dir():
             command += ["--ro-bind", str(path), str(path)]
-    command += ["--", "/bin/sh", "-c", _HOLDER]
+    # No `/proc`: tasks would reach its settings of the kernel. For `/dev`, bubblewrap makes a second user
+    # namespace where this process is not root's. In the first it is root, as it must be to join it for a step.
+    command += ["--dev", "/dev", "--", "/bin/sh", "-c", _HOLDER]
     try:
         return subprocess.Popen(
             command,

@@ -110,10 +110,12 @@ def test_steps_share_a_loopback_interface_of_their_own(sandboxed: Project, netwo
     script = """
         python3 -c 'import socket; print([name for _, name in socket.if_nameindex()])'
         python3 -c 'import urllib.request; print(urllib.request.urlopen("http://127.0.0.1:18099").status)'
+        echo "user $(id -u) of $(stat -c %u .)"
     """
     log = sandbox_log(sandboxed, script, "--sandbox-network", network)
     assert "['lo']" in log
     assert "200" in log.splitlines()
+    assert f"user {os.geteuid()} of {os.geteuid()}" in log
 
 
 def test_only_hosts_of_the_list_are_reached(sandboxed: Project, tmp_path: Path) -> None:
