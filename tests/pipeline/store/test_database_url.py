@@ -1,9 +1,14 @@
 """Test database URLs, and that their passwords are hidden."""
 
+import string
 import subprocess
 import sys
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
 
 from pipeline.store.database_url import DatabaseError, url_of
 
@@ -82,3 +87,43 @@ def test_missing_postgresql_driver_names_the_extra() -> None:
         "sqlite:////a/b.db",
         "PostgreSQL needs patchyard's extra `postgres`: from a clone, `uv tool install '.[postgres]'`",
     ]
+
+
+PARTS = st.text(string.ascii_letters + string.digits + "-._~%+@:/?#[]!$&'()*,;= é\\", max_size=6)
+DRIVERS = ("postgresql", "postgres", "sqlite", "mysql")
+
+
+@given(st.sampled_from(DRIVERS), PARTS, PARTS, PARTS, PARTS, PARTS)
+@example("postgresql", "u", "p#?/", "[::1]", ":5432", "/n%20a?host=a:1&host=b:2&k=1&k=2")
+@example("postgresql", "", "", "", "", "/t?host=/run/x")
+@example("sqlite", "", "", "", "", "//a/b c%3F.db?timeout=3")
+def test_parts_of_a_url_are_those_that_sqlalchemy_finds(  # noqa: PLR0913, PLR0917 - the parts of a URL
+    driver: str, user: str, password: str, host: str, port: str, rest: str
+) -> None:
+    """Databases of earlier releases are named by URLs that SQLAlchemy read."""
+    login = f"{user}:{password}@" if password else f"{user}@" if user else ""
+    text = f"{driver}://{login}{host}{port}{rest}"
+    expected = _by_sqlalchemy(text)
+    try:
+        found = url_of(text)
+    except DatabaseError:
+        assert expected is None or not _is_usable(expected)
+        return
+    assert expected is not None
+    assert (found.username, found.password) == (expected.username, expected.password)
+    assert (found.host, found.port, found.database) == (expected.host, expected.port, expected.database)
+    assert found.query == expected.normalized_query
+
+
+def _by_sqlalchemy(text: str) -> URL | None:
+    try:
+        return make_url(text.strip())
+    except (ArgumentError, ValueError):
+        return None
+
+
+def _is_usable(url: URL) -> bool:
+    has_server = bool(url.username or url.password or url.host or url.port)
+    if url.database in {None, "", ":memory:"}:
+        return False
+    return url.drivername in {"postgresql", "postgres"} or (url.drivername == "sqlite" and not has_server)
