@@ -25,16 +25,6 @@ from tasks.text import printable
 YES, NO, UNKNOWN = "yes", "no", "?"
 
 
-def known_agents(repo: Path, environ: Mapping[str, str]) -> dict[str, Agent]:
-    """Return all agents by name, with the changes of the repository's configuration if there is one.
-
-    Raises:
-        ConfigError: The configuration is invalid.
-    """
-    repository = _repository(repo, environ)
-    return {**BUILT_IN, **(load({}, environ, repository.root).agents if repository else {})}
-
-
 def _repository(repo: Path, environ: Mapping[str, str]) -> Repository | None:
     with suppress(GitError):
         return Repository.open(repo, environ)
@@ -96,10 +86,14 @@ def _origin(agent: Agent) -> str:
 def agents(repo: Path, *, verbose: bool, as_json: bool) -> None:
     """List the agents that can run tasks: which are installed, their versions, and whether they can log in.
 
+    The last line says whether tasks of this machine run in the sandbox.
+
     Change a built-in agent, or declare another one, as [agents.NAME] in patchyard.toml.
     """
     environ = environment()
-    by_name = known_agents(repo, environ)
+    repository = _repository(repo, environ)
+    sources = load({}, environ, repository.root) if repository else None
+    by_name = {**BUILT_IN, **(sources.agents if sources else {})}
     versions = found_versions(by_name.values(), environ)
     if as_json:
         for agent in by_name.values():
@@ -109,8 +103,8 @@ def agents(repo: Path, *, verbose: bool, as_json: bool) -> None:
     show(table(("agent", "installed", "version", "login or key"), rows), sys.stdout)
     if verbose:
         _show_more(by_name.values(), environ)
-    if repository := _repository(repo, environ):
-        settings = load({}, environ, repository.root).resolve(PlanSettings())
+    if repository and sources:
+        settings = sources.resolve(PlanSettings())
         click.echo(printable(sandbox_sentence(settings, repository, environ)))
 
 
