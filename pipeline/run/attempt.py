@@ -233,7 +233,6 @@ class Attempt:
         """Take the patch, commit it, and store the outcome and its result."""
         context, spec, start = self._context, self._spec, self._start
         outcome, taken = self._outcome_of_steps(cancelled=cancelled), True
-        patch: Patch | None = None
         version = None if cancelled else await context.agent_version(spec)
         try:
             patch = await to_thread.run_sync(self._take_patch, version)
@@ -242,17 +241,15 @@ class Attempt:
             outcome = with_failure(outcome, str(error))
         except GitError as error:
             outcome, taken = self._without_patch(outcome, error), False
-        inputs = self._inputs
+        inputs, taken_patch = self._inputs, outcome.patch
         if cancelled and spec.id in context.earlier:
             outcome = await self._leave_outcome(outcome, context.earlier[spec.id])
         else:
             result = TaskResult(outcome, start, inputs_of(inputs) if inputs else None, began=self._began)
             outcome = await conclude(context, spec, result)
         if context.results and outcome.succeeded and inputs and not cancelled:
-            with_text = replace(
-                outcome, patch=patch if patch and patch.files else None
-            )  # not that of the store
-            await to_thread.run_sync(context.results.keep, inputs, with_text)
+            result_with_text = replace(outcome, patch=taken_patch)  # that of the store would be read again
+            await to_thread.run_sync(context.results.keep, inputs, result_with_text)
         self._is_taken = taken
         for message in self._warnings:
             context.listener.notify(Notice(message=message, level="warning"))

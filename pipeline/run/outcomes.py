@@ -87,12 +87,12 @@ async def _with_lines(context: RunContext, outcome: Outcome) -> Outcome:
         return outcome
     diff = outcome.patch.diff
 
-    def look_at() -> tuple[int, int]:
-        context.bases.look_at(diff)  # before it is only in the store
+    def count() -> tuple[int, int]:
+        context.bases.removes_file(diff)  # noted while the text is at hand: later it is only in the store
         return count_lines(diff)
 
     is_small = isinstance(diff, InlineData)  # in memory: a thread would take longer
-    added, removed = look_at() if is_small else await to_thread.run_sync(look_at)
+    added, removed = count() if is_small else await to_thread.run_sync(count)
     return replace(outcome, added=added, removed=removed)
 
 

@@ -106,7 +106,7 @@ class Bases:
         """Let a task start from other tasks of its batch too, as if it named them; it is run again."""
         self._stacked[task] = tuple(dict.fromkeys((*self._stacked.get(task, ()), *others)))
 
-    def look_at(self, diff: PatchData) -> bool:
+    def removes_file(self, diff: PatchData) -> bool:
         """Return whether a patch removes a file; it is read once. Blocking."""
         if diff.sha256 not in self._removing:
             self._removing[diff.sha256] = removes_file(diff)
@@ -176,7 +176,7 @@ class Bases:
         runs again, they have to be merged again.
         """
         changed = [o for task in batch.tasks if (o := outcomes.get(task.id)) and o.commit]
-        if not self.order.is_built_on(batch.number) and _cannot_conflict(changed, self.look_at):
+        if not self.order.is_built_on(batch.number) and _cannot_conflict(changed, self.removes_file):
             # No batch needs the merged commit; this saves three git calls per task.
             return BatchResult(start)
         commit, merged, conflicts = start.commit, list[Outcome](), list[Conflict]()
