@@ -126,8 +126,10 @@ class Invocation:
         """
         with translate_errors():
             prepared = await to_thread.run_sync(lambda: self.prepare(environ, publish=publish))
+            warnings = tuple(map(str, prepared.warnings))
             if left := nothing_to_start(prepared.plan):
-                return RunResult(prepared, None, 0, (f"{prepared.plan.path}: {left}: nothing is left to run",))
+                notice = f"{prepared.plan.path}: {left}: nothing is left to run"
+                return RunResult(prepared, None, 0, (*warnings, notice))
             target = await to_thread.run_sync(self._target, prepared) if prepared.settings.publish else None
             messages, opener = _MessageRecorder(), partial(Store.beside, prepared.repository.common)
             recorder = await to_thread.run_sync(recorder_for, prepared, new_run_id(now()), opener)
@@ -138,8 +140,8 @@ class Invocation:
                 if target is not None:
                     failures = await to_thread.run_sync(_publish, opener, finished.run, target, listener)
                 finished = await to_thread.run_sync(_with_stored_facts, opener, recorder.run, finished)
-            warnings = (*map(str, prepared.warnings), left_out_warning(prepared))
-            return RunResult(prepared, finished, failures, (*filter(None, warnings), *messages.lines))
+            left_out = filter(None, [left_out_warning(prepared)])
+            return RunResult(prepared, finished, failures, (*warnings, *left_out, *messages.lines))
 
     def _target(self, prepared: Prepared) -> Target:
         """Check, before any task runs, that the run can be published. Blocking.
