@@ -6,6 +6,7 @@ import selectors
 import struct
 import tempfile
 import termios
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -48,7 +49,8 @@ from containers.task_log import RunnerError, TaskLog
 from containers.temporary import held_directory
 from containers.worktrees.worktree import Worktree
 from tasks.model import Step
-from tasks.outcome import StepResult
+from tasks.outcome import Refusal, StepResult
+from tasks.refusals import add_up
 from tasks.text import plural
 
 JOB_VARIABLE = "PATCHYARD_JOB"
@@ -169,6 +171,7 @@ class _Processes:
         self._sandbox = sandbox
         self._limits = limits
         self._room: Room | None = None
+        self._refused: Counter[str] = Counter()  # by hosts, as far as results have it
         self._mark = ProcessMark({JOB_VARIABLE: os.urandom(16).hex()})
         self._environment = environment
         self._resources = ExitStack()
@@ -211,17 +214,23 @@ class _Processes:
         result = StepResult(step, None, 0.0, timed_out=self.deadline.passed, cancelled=self._stopped)
         if not (result.timed_out or result.cancelled):
             result = self._start(step, result)
-        return self._log.end(replace(result, seconds=perf_counter() - began))
+        return self._log.end(replace(result, seconds=perf_counter() - began, refused=self._newly_refused()))
 
     def close(self) -> None:
         """Terminate the task's remaining processes, log the rest of their output, and close all files."""
         with self._resources:
             if self._groups:
                 self._terminate_background()
-            for place, count in self._room.refused.items() if self._room else ():
-                self._log.note(f"the sandbox refused {plural(count, 'connection')} to {place}")
+            for host, count in self._room.refused.items() if self._room else ():
+                self._log.note(f"the sandbox refused {plural(count, 'request')} to {host}")
             for group in self._groups:
                 group.release()
+
+    def _newly_refused(self) -> tuple[Refusal, ...]:
+        """Return what the sandbox refused since the last step."""
+        counts = Counter(self._room.refused) if self._room else Counter[str]()
+        new, self._refused = counts - self._refused, counts
+        return add_up(Refusal(self._job.secrets.mask_text(host), count) for host, count in new.items())
 
     def _start(self, step: Step, result: StepResult) -> StepResult:
         with ExitStack() as files:

@@ -14,7 +14,7 @@ from pipeline.verdict.words import as_fields
 from tasks.groups import GroupUsage
 from tasks.lazy.dataclasses import dataclass
 from tasks.model import NATIVE
-from tasks.outcome import Conflict, Outcome, PullRequest, RunStatus
+from tasks.outcome import Conflict, Outcome, PullRequest, Refusal, RunStatus
 from tasks.usage import NO_USAGE, Usage
 
 
@@ -277,6 +277,11 @@ def usage_fields(usage: Usage) -> dict[str, object]:
     }
 
 
+def refusal_fields(refusal: Refusal) -> dict[str, object]:
+    """Return the fields of what the sandbox refused in JSON."""
+    return {"host": refusal.host, "requests": refusal.requests}
+
+
 def outcome_fields(outcome: Outcome) -> dict[str, object]:
     """Return the fields of an outcome in JSON."""
     return {
@@ -298,6 +303,7 @@ def outcome_fields(outcome: Outcome) -> dict[str, object]:
         "removed": outcome.removed,
         **usage_fields(outcome.usage),
         **({"fails_before": list(outcome.fails_before)} if outcome.fails_before else {}),
+        **({"refused": [refusal_fields(one) for one in outcome.refused]} if outcome.refused else {}),
         **({} if outcome.said is None else {"said": outcome.said}),
     }
 

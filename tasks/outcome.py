@@ -72,12 +72,21 @@ class Request(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """Requests to a host that the sandbox refused; `host` has its port unless it is a usual one."""
+
+    host: str
+    requests: int
+
+
+@dataclass(frozen=True, slots=True)
 class StepResult:
     """How a step ended.
 
     `exit_code` is that of the process, 128 + n when signal n ended it, and `None` when it never started.
     `seconds` is wall time. `tail` is the end of its output, masked. `cached` says that it did not run again,
-    since the place where it runs had its result. `report` is what an agent says in its output.
+    since the place where it runs had its result. `report` is what an agent says in its output. `refused` are
+    the hosts that the sandbox refused while it ran.
     """
 
     step: Step
@@ -89,6 +98,7 @@ class StepResult:
     error: str | None = None
     cached: bool = False
     report: AgentReport | None = None
+    refused: tuple[Refusal, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -158,7 +168,8 @@ class Outcome:
     `said` is the last message of its agent. `cached` says that nothing of it ran again, since the place where
     it runs had its result. `added` and `removed` count the lines of its patch; `None` where that is not known.
     `fails_before` are the commands of its verification that fail at `start` too,
-    without its changes, if that was checked.
+    without its changes, if that was checked. `refused` are the hosts that the sandbox refused to it, in the
+    last attempt.
     """
 
     task: str
@@ -184,6 +195,7 @@ class Outcome:
     added: int | None = None
     removed: int | None = None
     fails_before: tuple[str, ...] = ()
+    refused: tuple[Refusal, ...] = ()
 
     @property
     def succeeded(self) -> bool:

@@ -19,7 +19,7 @@ from pipeline.config.table import readme_table
 from pipeline.events import NAMES, ConflictFound, Published, RunFinished, as_record, outcome_fields
 from tasks.agent_report import Tokens
 from tasks.model import Batch, PlanSettings, Task
-from tasks.outcome import Conflict, Outcome, PullRequest, RunStatus, Status
+from tasks.outcome import Conflict, Outcome, PullRequest, Refusal, RunStatus, Status
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -181,6 +181,7 @@ def test_every_field_of_an_outcome_is_documented() -> None:
         tokens=Tokens(1),
         said="Done.",
         fails_before=("make test",),
+        refused=(Refusal("pypi.org", 1),),
     )
     assert names == set(outcome_fields(every))
 

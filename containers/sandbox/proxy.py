@@ -13,7 +13,9 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from containers.sandbox.network import Network
+from containers.sandbox.network import USUAL_PORTS, Host, Network
+from tasks.refusals import count_refusal
+from tasks.text import without_unprintable
 
 PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 """Variables that name the proxy, also in lower case."""
@@ -25,6 +27,8 @@ FOR_PROXIES = frozenset({"connection", "keep-alive", "proxy-connection", "proxy-
 CONNECT_TIME, IDLE_TIME = 30.0, 600.0
 """Seconds for a connection to a host, and for one that nothing is sent through."""
 MOST_CONNECTIONS = 256
+LONGEST_NAME = 253
+"""Characters of a host's name (RFC 1035, 2.3.4)."""
 BLOCK = 1 << 16
 
 
@@ -34,7 +38,7 @@ class Proxy:
     Args:
         listener: A listening socket in the task's network.
         network: What the task reaches.
-        refused: Counts what was refused, by `HOST:PORT`.
+        refused: Counts what was refused, by host, with its port unless it is a usual one.
     """
 
     def __init__(self, listener: socket.socket, network: Network, refused: Counter[str]) -> None:
@@ -132,7 +136,8 @@ class _Request(BaseHTTPRequestHandler):
     def _open(self, host: str, port: int) -> socket.socket | None:
         """Return a connection to a permitted host; otherwise answer why there is none."""
         if not self.server.network.permits(host, port):
-            self.server.refused[f"{host}:{port}"] += 1
+            name = Host(host.strip("[]").lower()[:LONGEST_NAME], None if port in USUAL_PORTS else port)
+            count_refusal(self.server.refused, without_unprintable(str(name)))
             self._answer(403, f"the sandbox does not permit {host}:{port}; see sandbox_network")
             return None
         try:

@@ -114,7 +114,7 @@ class Room:
 
     @property
     def refused(self) -> Mapping[str, int]:
-        """How often the sandbox refused a connection, by `HOST:PORT`."""
+        """How often the sandbox refused a request, by host."""
         return self._refused
 
     def _open(self) -> None:

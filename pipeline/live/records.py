@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.events import NAMES, ConflictFound, Event, Published, RunFinished, TaskFinished
 from tasks.agent_report import Tokens
-from tasks.outcome import Conflict, Outcome, PullRequest, Status
+from tasks.outcome import Conflict, Outcome, PullRequest, Refusal, Status
 
 _CLASSES: Mapping[str, type[Event]] = {name: kind for kind, name in NAMES.items()}
 
@@ -40,5 +40,6 @@ def _outcome(values: dict[str, Any]) -> Outcome:
     known = _known(Outcome, values)
     tokens = Tokens(**_known(Tokens, known.get("tokens") or {}))
     lists: dict[str, Any] = {name: tuple(known[name]) for name in ("files", "fails_before") if name in known}
-    known |= lists | {"status": Status(known["status"]), "tokens": tokens}
+    refused = tuple(Refusal(**_known(Refusal, one)) for one in known.get("refused") or ())
+    known |= lists | {"refused": refused, "status": Status(known["status"]), "tokens": tokens}
     return Outcome(**known)

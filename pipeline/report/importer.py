@@ -227,6 +227,7 @@ class ImportedRun:
             cost=task.cost,
             rounds=task.rounds,
             fails_before=task.fails_before,
+            refused=task.refused,
             tokens=task.tokens,
             said=task.said,
             added=_line_count(task.added),

@@ -10,6 +10,7 @@ from tasks.dialects.wording import named
 from tasks.lazy.patterns import regex
 from tasks.model import NATIVE
 from tasks.outcome import FAILS_BEFORE, Status
+from tasks.refusals import refusals_words
 from tasks.text import code_span, fence
 
 SUCCEEDED = frozenset({Status.CHANGED, Status.UNCHANGED})
@@ -25,6 +26,7 @@ def markdown(report: Report) -> str:
         *_tables(report),
         *_failures(report.tasks),
         _failing_before(report.tasks),
+        _refused(report.tasks),
         _conflicts(report),
         _groups(report),
         _attempts(report.tasks),
@@ -104,6 +106,12 @@ def _failing_before(tasks: Iterable[TaskPart]) -> str:
         for command in task.fails_before
     ]
     return "\n".join([f"## What {FAILS_BEFORE}", "", *lines]) if lines else ""
+
+
+def _refused(tasks: Iterable[TaskPart]) -> str:
+    """Return a section with the hosts that the sandbox refused."""
+    lines = [f"- **{task.task}** {_text(refusals_words(task.refused))}" for task in tasks if task.refused]
+    return "\n".join(["## What the sandbox refused", "", *lines]) if lines else ""
 
 
 def _fails_with(task: TaskPart, command: str) -> bool:

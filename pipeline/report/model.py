@@ -166,6 +166,7 @@ def _task(item: StoredTask, inputs: InputHashes | None, steps: Iterable[StoredSt
         added=outcome.added,
         removed=outcome.removed,
         fails_before=outcome.fails_before,
+        refused=outcome.refused,
         files=outcome.files,
         patch=f"{outcome.task}.patch" if is_stored else None,
         branch=outcome.branch,

@@ -11,7 +11,7 @@ from pipeline.view.history import AttemptPart
 from tasks.agent_report import NO_TOKENS, Tokens
 from tasks.keys import AgentUse
 from tasks.lazy.dataclasses import dataclass
-from tasks.outcome import Conflict, Outcome, PullRequest, RunStatus, Status
+from tasks.outcome import Conflict, Outcome, PullRequest, Refusal, RunStatus, Status
 from tasks.usage import Usage
 
 
@@ -91,7 +91,7 @@ class TaskPart:
     often it was tried in its attempt, `said` what its agent said last, `fails_before` the commands of
     its verification that fail without its changes, as far as that was checked. `group` is the title of the part
     of the plan that it belongs to. A task is `left_out` if the plan asks not to run it: it is done or optional.
-    `seconds`, `cost` and `tokens` are of all its `attempts`.
+    `seconds`, `cost` and `tokens` are of all its `attempts`, `refused` are the hosts that the sandbox refused.
     """
 
     task: str
@@ -118,6 +118,7 @@ class TaskPart:
     tokens: Tokens = NO_TOKENS
     said: str | None = None
     fails_before: tuple[str, ...] = ()
+    refused: tuple[Refusal, ...] = ()
     files: tuple[str, ...] = ()
     patch: str | None = None
     branch: str | None = None

@@ -27,6 +27,7 @@ from pipeline.store.store import Store
 from tasks.errors import PatchyardError
 from tasks.keys import TaskInputs, inputs_of
 from tasks.outcome import FAILS_BEFORE, Outcome, Patch, Status, StepResult
+from tasks.refusals import add_up
 
 TAIL_LINES = 10
 """Lines of a failed step's output that its outcome shows."""
@@ -342,6 +343,7 @@ class Attempt:
             said=self._rounds.said,
             cached=bool(results) and all(result.cached for result in results),
             fails_before=tuple(failure.step for failure in self._rounds.before),
+            refused=add_up(one for result in results for one in result.refused),
         )
 
     def _exit_code(self, last: StepResult | None, *, cancelled: bool) -> int | None:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from pipeline.store.records import format_time, parse_time
 from pipeline.store.run_options import PublishOptions, StoredCall, texts_of
 from tasks.lazy.patterns import regex
+from tasks.outcome import Refusal
 from tasks.text import without_surrogates
 
 T = TypeVar("T")
@@ -178,6 +179,20 @@ class Names(ColumnType[Sequence[str]]):
     def read(self, stored: Any) -> tuple[str, ...]:  # noqa: ANN401 - see above
         """Return the tuple."""
         return texts_of(json.loads(stored or "[]")) if stored != "[]" else ()
+
+
+class Refused(ColumnType[Sequence[Refusal]]):
+    """Hosts that the sandbox refused, with the number of requests, as JSON; empty where a row has none."""
+
+    of_null = ()
+
+    def write(self, value: Sequence[Refusal]) -> str | None:
+        """Return the stored text."""
+        return json.dumps({_escape(one.host): one.requests for one in value}) if value else None
+
+    def read(self, stored: Any) -> tuple[Refusal, ...]:  # noqa: ANN401 - see above
+        """Return the refusals."""
+        return tuple(Refusal(host, int(requests)) for host, requests in json.loads(stored).items())
 
 
 class ObjectId(Text):

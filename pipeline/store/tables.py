@@ -15,6 +15,7 @@ from pipeline.store.column_types import (
     ObjectId,
     Options,
     Real,
+    Refused,
     Text,
     Time,
     Truth,
@@ -91,6 +92,7 @@ COUNTER = Counter()
 TIME = Time()
 JSON = Json()
 NAMES = Names()
+REFUSED = Refused()
 OBJECT_ID = ObjectId()
 FILE_PATH = FilePath()
 RUN_STATUS = Enum(RunStatus)
@@ -171,6 +173,7 @@ TASKS = Table(
     Column("added", LARGE),
     Column("removed", LARGE),
     Column("fails_before", NAMES),
+    Column("refused", REFUSED),
 )
 ATTEMPTS = Table(
     "attempts",

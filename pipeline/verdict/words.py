@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pipeline.verdict.model import BAD, DONE, OPEN, Advice, Kind, Verdict
 from pipeline.verdict.reason import listed
 from tasks.outcome import FAILS_BEFORE, Outcome, RunStatus, Status
+from tasks.refusals import refusals_words
 from tasks.text import plural
 from tasks.usage import spent_budgets
 
@@ -169,17 +170,24 @@ def failing_before(outcomes: Sequence[Outcome]) -> list[str]:
     ]
 
 
+def refused_requests(outcomes: Sequence[Outcome]) -> list[str]:
+    """Return a line for each task to which the sandbox refused hosts."""
+    found = [(outcome.task, refusals_words(outcome.refused)) for outcome in outcomes]
+    return [f"task {task}: {words}" for task, words in found if words]
+
+
 def text_lines(verdict: Verdict) -> list[str]:
     """Return the last lines about a run.
 
-    The verdict, why tasks failed, what fails without their changes too, the commands that help, and the figure.
+    The verdict, why tasks failed, what fails without their changes too, what the sandbox refused, the commands
+    that help, and the figure.
     """
     lines = [headline(verdict)]
     troubles = verdict.troubles
     lines += [f"  {one.task} {one.title}: {one.why}" for one in troubles[:MOST_TROUBLES]]
     if len(troubles) > MOST_TROUBLES:
         lines.append(f"  and {plural(len(troubles) - MOST_TROUBLES, 'more task')}")
-    lines += [f"  {text}" for text in failing_before(verdict.outcomes)]
+    lines += [f"  {text}" for text in (*failing_before(verdict.outcomes), *refused_requests(verdict.outcomes))]
     found = advice(verdict)
     width = max((len(one.command) for one in found), default=0)
     lines += [f"  {one.command.ljust(width)}  {one.purpose}" for one in found]

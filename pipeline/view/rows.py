@@ -11,6 +11,7 @@ from pipeline.view.timeline import PENDING, RUNNING, Bar, Row
 from tasks.lazy.dataclasses import dataclass
 from tasks.model import Task
 from tasks.outcome import Outcome, PullRequest
+from tasks.refusals import refusals_words
 from tasks.usage import NO_USAGE, Usage
 
 
@@ -141,6 +142,7 @@ def _ended_row(outcome: Outcome, request: PullRequest | None, place: _Place) -> 
         request=request,
         usage=place.usage or outcome.usage or NO_USAGE,  # of an imported run, steps do not say it
         said=outcome.said,
+        refused=refusals_words(outcome.refused),
         cached=outcome.cached,
         left_out=place.left_out,
         added=outcome.added,

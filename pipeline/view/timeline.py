@@ -94,7 +94,8 @@ class Row:
     `seconds` and `usage` are of all attempts in the run, `usage` also of those that have no end yet.
     A task is `left_out` if the plan asks not to run it: it is done already, or optional. `state` is the
     kind that the verdict of the run has for it. `after` are the tasks that it names as
-    its dependencies. `why` is the line of its output, or the words about its conflict, that say why it failed.
+    its dependencies. `why` is the line of its output, or the words about its conflict, that say why it failed,
+    `refused` what the sandbox refused to it.
     """
 
     task: str
@@ -113,6 +114,7 @@ class Row:
     request: PullRequest | None = None
     usage: Usage = NO_USAGE
     said: str | None = None
+    refused: str = ""
     cached: bool = False
     left_out: bool = False
     after: tuple[str, ...] = ()

@@ -286,6 +286,13 @@ class AttemptState(BaseModel):
     steps: list[StepState] = Field(default_factory=list)
 
 
+class RefusedHost(BaseModel):
+    """A host that the sandbox refused to a task; it has its port unless that is a usual one."""
+
+    host: str
+    requests: int
+
+
 class TaskState(BaseModel):
     """A task of a run. `complete` is a finished task without a pull request."""
 
@@ -319,6 +326,9 @@ class TaskState(BaseModel):
     fails_before: list[str] = Field(
         default_factory=list,
         description="Commands of its verification that fail without its changes, as `check_base` found.",
+    )
+    refused: list[RefusedHost] = Field(
+        default_factory=list, description="Hosts that the sandbox refused, with the number of requests."
     )
     attempt: int | None = None
 

@@ -10,6 +10,7 @@ import json
 import re
 import sqlite3
 import sys
+from collections.abc import Collection
 from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -29,6 +30,7 @@ from tasks.outcome import (
     Patch,
     PullRequest,
     PullRequestScope,
+    Refusal,
     Request,
     RunStatus,
     Status,
@@ -99,6 +101,7 @@ OUTCOME = Outcome(
     added=2**40,
     removed=0,
     fails_before=("x",),
+    refused=(Refusal("pypi.org", 2), Refusal("x:1", 1)),
 )
 ATTEMPT = StoredAttempt(
     *("1.1", 2, "T", 1, STARTED, "wt-1", Path("/w/\udcff"), "host", "b" * 40),
@@ -142,15 +145,21 @@ def fill(store: Store) -> None:
     assert RUN.settings.pull_request is PullRequestScope.TASK
 
 
-def stored_rows(path: Path) -> str:
-    """Return the rows of a SQLite database as lines of JSON, sorted; bytes as `[HEX]`."""
+def stored_rows(path: Path, without: Collection[str] = ()) -> str:
+    """Return the rows of a SQLite database as lines of JSON, sorted; bytes as `[HEX]`.
+
+    Columns and tables whose names are in `without` are left out.
+    """
     lines = []
     with closing(sqlite3.connect(path)) as connection:
         connection.row_factory = sqlite3.Row
-        names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        for table in names:
+        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        for table in tables:
+            if table in without:
+                continue
             for row in connection.execute(f"SELECT * FROM {table}"):  # noqa: S608 - its own names
-                values = {name: plain(row[name]) for name in row.keys()}  # noqa: SIM118 - a row is a sequence
+                names = [name for name in row.keys() if name not in without]  # noqa: SIM118 - a row is a sequence
+                values = {name: plain(row[name]) for name in names}
                 lines.append(json.dumps({"table": table, "row": values}, sort_keys=True) + "\n")
     return "".join(sorted(lines))
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from pipeline.events import now
+from pipeline.events import now, refusal_fields
 from pipeline.run.stored.status import waits_of
 from pipeline.store.records import StoredAttempt, StoredStep, StoredTask
 from pipeline.verdict.words import as_fields, headline
@@ -265,6 +265,7 @@ def _task_values(
         "tokens": outcome.tokens.known or None if outcome else None,
         "said": outcome and outcome.said,
         "fails_before": [*map(without_surrogates, outcome.fails_before)] if outcome else [],
+        "refused": [refusal_fields(one) for one in outcome.refused] if outcome else [],
         "attempt": running.number if running else stored and stored.attempt,
     }
 

@@ -1,5 +1,6 @@
 """What a task in the sandbox sees, changes and reaches, with a real bubblewrap."""
 
+import json
 import os
 import signal
 import subprocess
@@ -128,10 +129,20 @@ def test_only_hosts_of_the_list_are_reached(sandboxed: Project, tmp_path: Path) 
                 python3 -c 'import sys, urllib.request as u; u.urlopen(sys.argv[1])' $url || true
             done
         """
-        log = sandbox_log(sandboxed, script, "--sandbox-network", f"localhost:{port}")
+        plan = sandboxed.tasks({"1": script})
+        done = sandboxed.run(plan, "--no-cache", "--sandbox-network", f"localhost:{port}", environ=ON).expect()
+    log = sandboxed.log(done.run, "1")
     assert "from outside" in log
-    assert f"the sandbox refused 1 connection to localhost:{port + 1}" in log
-    assert "the sandbox refused 1 connection to example.test:443" in log
+    assert f"the sandbox refused 1 request to localhost:{port + 1}" in log
+    assert "the sandbox refused 1 request to example.test" in log
+    refused = [{"host": f"localhost:{port + 1}", "requests": 1}, {"host": "example.test", "requests": 1}]
+    assert done.outcome("1")["refused"] == refused
+    words = f"2 requests to 2 hosts refused: localhost:{port + 1}, example.test"
+    assert f"task 1: {words}" in sandboxed.call("status", done.run).expect().out
+    for kind in ("markdown", "html"):
+        assert words in sandboxed.call("report", done.run, "--format", kind).expect().out
+    (task,) = json.loads(sandboxed.call("report", done.run, "--format", "json").expect().out)["tasks"]
+    assert task["refused"] == refused
 
 
 def test_mounts_cannot_be_taken_away(sandboxed: Project) -> None:
