@@ -27,14 +27,13 @@ FEW, MANY = 2, 8
 """Numbers of tasks; their difference gives the counts of each further task."""
 RUN = ("run", "--no-cache", "--pool-size", "2")
 PROBE = r"""
-import atexit, json, os, subprocess, sys
+import json, os, sys
 counts = {"git": 0, "sql": 0}
-started = subprocess.Popen.__init__
-def start(self, arguments, *rest, **options):
-    first = arguments[0] if isinstance(arguments, (list, tuple)) else arguments
-    counts["git"] += os.path.basename(str(first)) == "git"
-    started(self, arguments, *rest, **options)
-subprocess.Popen.__init__ = start
+def note_start(event, arguments):
+    if event in ("subprocess.Popen", "os.posix_spawn"):
+        first = arguments[1] if isinstance(arguments[1], str) else arguments[1][0]
+        counts["git"] += os.path.basename(os.fsdecode(first)) == "git"
+sys.addaudithook(note_start)
 def count_sql():
     import sqlite3
     connect = sqlite3.connect

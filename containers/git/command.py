@@ -7,15 +7,14 @@ Settings that could change a result, run the user's code or prompt are overridde
 import os
 import re
 import shutil
-import signal
-import subprocess
 from collections.abc import Container, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import field, replace
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import BinaryIO, cast
 
+from containers.git.child import Child
 from containers.git.given_settings import configured_pairs
 from containers.git.watchdog import Watchdog
 from tasks.errors import PatchyardError
@@ -243,10 +242,7 @@ class Git:
             GitError: Git ended with another exit code, or did not start.
         """
         timeout = self.timeout if timeout is None else timeout
-        try:
-            stdout, stderr, code = self._communicate(arguments, stdin, timeout)
-        except subprocess.TimeoutExpired:
-            raise _timeout_error(arguments, timeout) from None
+        stdout, stderr, code = self._communicate(arguments, stdin, timeout)
         text = without_credentials(os.fsdecode(stderr))
         if code not in ok:
             raise command_error(arguments, code, text)
@@ -256,34 +252,20 @@ class Git:
         self, arguments: Sequence[str], stdin: bytes | BinaryIO | None, timeout: float | None
     ) -> tuple[bytes, bytes, int]:
         """Run git to its end, and kill it with all its child processes if that is interrupted."""
-        given = subprocess.PIPE if isinstance(stdin, bytes) else stdin or subprocess.DEVNULL
-        with (
-            self._start(arguments, given, subprocess.PIPE) as process,
-            _killed_after(process, timeout) as expired,
-        ):
-            try:
-                stdout, stderr = process.communicate(stdin if isinstance(stdin, bytes) else None)
-            except BaseException:
-                _kill(process)
-                raise
+        with self._start(arguments, stdin) as child, _killed_after(child, timeout) as expired:
+            stdout, stderr = child.communicate()
         if expired:
-            raise subprocess.TimeoutExpired(arguments, timeout or 0)
-        return stdout, stderr, process.returncode
+            raise _timeout_error(arguments, timeout)
+        return stdout, stderr, child.wait()
 
     def _start(
-        self, arguments: Sequence[str], stdin: int | BinaryIO, stderr: int | BinaryIO
-    ) -> "subprocess.Popen[bytes]":
-        # A session of its own: Ctrl-C reaches only patchyard, and git's child processes can be killed with it.
+        self, arguments: Sequence[str], stdin: bytes | BinaryIO | None, stderr: BinaryIO | None = None
+    ) -> Child:
+        given = stdin if stdin is None or isinstance(stdin, bytes) else stdin.fileno()
         try:
-            return subprocess.Popen(
-                [self.program, *arguments],
-                cwd=self.cwd,
-                env=self.environ,
-                stdin=stdin,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                start_new_session=True,
-            )
+            self.cwd.stat()  # git itself would name it in a message of its own
+            argv = [self.program, "-C", str(self.cwd), *arguments]
+            return Child(argv, self.environ, given, stderr.fileno() if stderr else None)
         except OSError as error:
             raise GitError(f"cannot run git in {self.cwd}: {error.strerror}") from None
 
@@ -297,21 +279,13 @@ class Git:
             GitError: As for `run`.
         """
         with _temporary(stdin) as given, _temporary() as errors:
-            with (
-                self._start(arguments, given, errors) as process,
-                _killed_after(process, self.timeout) as expired,
-            ):
-                try:
-                    yield cast("BinaryIO", process.stdout)
-                except BaseException:
-                    _kill(process)
-                    raise
+            with self._start(arguments, given, errors) as child, _killed_after(child, self.timeout) as expired:
+                yield child.stdout
             errors.seek(0)
             if expired:
                 raise _timeout_error(arguments, self.timeout)
-            if process.returncode != 0:
-                stderr = without_credentials(os.fsdecode(errors.read()))
-                raise command_error(arguments, process.returncode, stderr)
+            if code := child.wait():
+                raise command_error(arguments, code, without_credentials(os.fsdecode(errors.read())))
 
 
 def _temporary(content: bytes = b"") -> BinaryIO:
@@ -330,19 +304,14 @@ def _timeout_error(arguments: Sequence[str], seconds: float | None) -> GitTimeou
     return GitTimeoutError(f"`{command}` did not end within {seconds or 0:g} s, and was stopped")
 
 
-def _kill(process: "subprocess.Popen[bytes]") -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-
-
 @contextmanager
-def _killed_after(process: "subprocess.Popen[bytes]", seconds: float | None) -> Iterator[list[bool]]:
+def _killed_after(child: Child, seconds: float | None) -> Iterator[list[bool]]:
     """Kill a process and its child processes if it still runs after a time; the list then has an item."""
     expired: list[bool] = []
 
     def expire() -> None:
         expired.append(True)
-        _kill(process)
+        child.kill()
 
     if seconds is None:
         yield expired

@@ -134,13 +134,15 @@ class CountedGit:
         directory.mkdir()
         git, log = directory / "git", directory / "calls"
         real = shutil.which("git", path=user.environ["PATH"])
-        git.write_text(f'#!/bin/sh\necho "$*" >> {log}\nexec {real} "$@"\n')
+        git.write_text(
+            f'#!/bin/sh\n[ "$1" != -C ] || {{ cd "$2"; shift 2; }}\necho "$*" >> {log}\nexec {real} "$@"\n'
+        )
         git.chmod(0o755)
         path = f"{directory}{os.pathsep}{user.environ['PATH']}"
         return cls({**user.environ, "PATH": path}, log)
 
     def calls(self) -> list[str]:
-        """Return the arguments of the calls since the last time, one string per call."""
+        """Return the arguments of the calls since the last time, one string per call, without `-C`."""
         calls = self.log.read_text().splitlines() if self.log.exists() else []
         self.log.unlink(missing_ok=True)
         return calls

@@ -43,7 +43,7 @@ def _has_stash(repository: Path) -> bool:
     if read_regular(repository / "refs" / "stash", limit=1 << 10):
         return True
     packed = read_regular(repository / "packed-refs", limit=1 << 24) or b""
-    return any(line.endswith(b" refs/stash") for line in packed.splitlines())
+    return b" refs/stash\n" in packed + b"\n"
 
 
 def _loose_heads(repository: Path) -> Iterator[tuple[str, str]]:
