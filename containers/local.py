@@ -23,7 +23,8 @@ from anyio.lowlevel import checkpoint_if_cancelled
 from containers.agents.agent import first_line
 from containers.agents.builtin import Agent
 from containers.concurrency import run_to_end
-from containers.limits import UNLIMITED, Limits
+from containers.limits.limits import UNLIMITED, Limits
+from containers.limits.resource_limits import limited_command
 from containers.local_environment import ceilings, task_environment, user_environment
 from containers.process_marks import ProcessMark
 from containers.processes import (
@@ -243,7 +244,7 @@ class _Processes:
             try:
                 if room or self._limits:
                     require_program(argv, self._directory, environment.get("PATH", os.defpath))
-                argv = self._limits.command(argv, self._worktree.slot)
+                argv = limited_command(self._limits, argv, self._worktree.slot)
                 start = partial(
                     Group,
                     room.command(argv) if room else argv,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from containers.dagger_engine.encoding import encoding_error
 from containers.dagger_engine.query import EngineQueryError
 from containers.git.repository import Identity
+from containers.limits.limits import UNLIMITED, Limits
 from tasks.lazy.dataclasses import dataclass
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class ContainerConfig:
     that a task sees, 0 for all. `caches` are directories that containers keep between tasks and runs of one
     repository. `copy` are patterns of untracked files to copy from the worktree. `fresh` ignores the engine's
     cache. `services` are ports of this machine, such as `localhost:11434`, by the names under which containers
-    reach them, each at the same port.
+    reach them, each at the same port. `limits` hold for each process of a task's steps.
     """
 
     common: Path
@@ -71,3 +72,4 @@ class ContainerConfig:
     fresh: bool = False
     services: Mapping[str, str] = field(default_factory=dict)
     files: Files = field(default_factory=HostFiles)
+    limits: Limits = UNLIMITED

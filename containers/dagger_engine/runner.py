@@ -335,7 +335,14 @@ class EngineRunner:
         variables = self._variables(job, place.round)
         for name in [name for name in variables if not _NAME.fullmatch(name)]:
             container = container.with_env_variable(name, variables.pop(name))
-        script = step_script.script(steps, timeout=place.seconds, grace=job.grace, variables=variables, key=key)
+        script = step_script.script(
+            steps,
+            timeout=place.seconds,
+            grace=job.grace,
+            variables=variables,
+            key=key,
+            limits=self._config.limits,
+        )
         for path, text in {step_script.SCRIPT: script, **step_script.inputs(steps)}.items():
             container = container.with_new_file(path, text)
         return container.with_exec(["sh", step_script.SCRIPT], expect=ReturnType.ANY)

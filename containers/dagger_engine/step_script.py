@@ -9,6 +9,8 @@ import shlex
 from collections.abc import Collection, Mapping
 from dataclasses import field, replace
 
+from containers.dagger_engine.step_limits import limiting_functions
+from containers.limits.limits import UNLIMITED, Limits
 from containers.runner import with_prompt_file
 from tasks.lazy.dataclasses import dataclass
 from tasks.model import Step
@@ -63,16 +65,17 @@ stop_after_room() {{
     done < "/proc/$copier/io"
 }}
 
+{limiting}
 # Runs a step with its output in a pipe. A process that the step leaves may keep the pipe open: then its
 # output is waited for no longer than three seconds.
 run() {{
     pipe=/dev/shm/.output-$$-$number
     if [ "$(echo xy | tail -c 2)" != y ] || ! mkfifo -m 666 "$pipe" "$pipe.end"; then
-        "$@" < "$input" 2>&1
+        {limited}"$@" < "$input" 2>&1
         return
     fi
     {{ shorten 3< "$pipe"; [ -p "$pipe.end" ] && echo > "$pipe.end"; }} &
-    "$@" < "$input" > "$pipe" 2>&1
+    {limited}"$@" < "$input" > "$pipe" 2>&1
     code=$?
     {{ sleep 3; echo > "$pipe.end"; }} > /dev/null &
     read -r _ < "$pipe.end"
@@ -159,6 +162,7 @@ def script(  # noqa: PLR0913 - the parts of a script, by name
     variables: Mapping[str, str] | None = None,
     key: str | None = None,
     output_limit: int = OUTPUT_LIMIT,
+    limits: Limits = UNLIMITED,
 ) -> str:
     """Return the script that runs the steps.
 
@@ -169,7 +173,9 @@ def script(  # noqa: PLR0913 - the parts of a script, by name
         variables: Environment of the steps, added to that of the container; names that a shell accepts.
         key: Makes the script differ from all others, so that it is not a cache hit.
         output_limit: About how many bytes of the steps' output are printed, besides their ends.
+        limits: What each process of the steps may take.
     """
+    limiting = limiting_functions(limits)
     head = HEAD.format(
         limit="" if timeout is None else max(1, math.ceil(100 * timeout)),
         grace=max(1, math.ceil(grace)),
@@ -178,6 +184,8 @@ def script(  # noqa: PLR0913 - the parts of a script, by name
         room=output_limit // max(1, len(numbered)),
         tail=TAIL,
         cut=CUT,
+        limiting=limiting,
+        limited="limited " if limiting else "",
     )
     exports = [f"export {name}={shlex.quote(value)}" for name, value in (variables or {}).items()]
     calls = [f"{_call(number, step)} || exit 0" for number, step in numbered.items()]

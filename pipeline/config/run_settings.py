@@ -197,7 +197,7 @@ class RunSettings:
     cpus: int | None = setting(
         None,
         to.parse_count,
-        "Processors that the processes of a task of this machine may use.",
+        "Processors that the processes of a task may use.",
         trust=NeedsTrust.WEAKER,
         section="limits",
     )

@@ -22,7 +22,8 @@ from containers.concurrency import receive_stop_signals
 from containers.dagger_engine.address import EngineAddress
 from containers.dagger_engine.config import ContainerConfig
 from containers.dagger_engine.images import Resolver, digest_of
-from containers.limits import Limits
+from containers.limits.limits import Limits
+from containers.limits.resource_limits import require_programs
 from containers.local import LocalRunner
 from containers.runner import Haste, Runner
 from containers.sandbox.room import SandboxError
@@ -30,6 +31,7 @@ from containers.sandbox.sandbox import Sandbox
 from containers.worktrees.pool import Pool
 from containers.worktrees.ports import Ports
 from pipeline.broadcast import Listener
+from pipeline.config.settings import Settings
 from pipeline.events import Notice, RunFinished
 from pipeline.run.agent_limits import AgentLimits
 from pipeline.run.budget import Budget
@@ -255,15 +257,15 @@ class HostRunners:
             EngineError: The plan needs containers, and no engine is available.
         """
         settings = prepared.settings
-        limits = Limits(settings.cpus, settings.memory, settings.processes, settings.files)
-        limits.require(prepared.call.environ.get("PATH", ""))
+        limits = settings_limits(settings)
+        require_programs(limits, prepared.call.environ.get("PATH", ""))
         local = LocalRunner(prepared.call.environ, await _sandbox(prepared, listener), limits)
         runners: dict[Mode, Runner] = {Mode.LOCAL: local, Mode.PARALLEL: local}
         if all(batch.mode is not Mode.DAGGER for batch in prepared.batches if batch.tasks):
             yield runners
             return
         if limits:
-            message = "limits do not apply to containers: limit the engine that they run on"
+            message = "in containers, limits hold for each process: limit what all may take at their engine"
             listener.notify(Notice(message=message, level="warning"))
         from containers.dagger_engine.engines import Engines  # noqa: PLC0415 - slow
 
@@ -309,7 +311,13 @@ def container_config(prepared: Prepared) -> ContainerConfig:
         copy=settings.copy,
         fresh=settings.fresh,
         services=settings.services,
+        limits=settings_limits(settings),
     )
+
+
+def settings_limits(settings: Settings) -> Limits:
+    """Return the limits of the tasks of a run."""
+    return Limits(settings.cpus, settings.memory, settings.processes, settings.files)
 
 
 async def _stop_on_signal(scopes: Collection[CancelScope], listener: Listener, haste: Haste) -> None:

@@ -1,5 +1,6 @@
 """The script that runs all steps of a task: run by a real shell, and its report read."""
 
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
@@ -8,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from containers.dagger_engine import step_script as driver
+from containers.dagger_engine.step_limits import UNSET
 from containers.dagger_engine.step_script import Record, Report
+from containers.limits.limits import UNLIMITED, Limits
 from tasks.model import Step, StepKind
 
 SHELLS = [shell for shell in (("sh",), ("dash",), ("bash",), ("busybox", "sh")) if shutil.which(shell[0])]
@@ -20,19 +23,22 @@ def run(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
     """Run steps in a directory, as a container would."""
     shell: tuple[str, ...] = request.param
 
-    def run_steps(
+    def run_steps(  # noqa: PLR0913 - the parts of a script, by name
         *steps: str | Step,
         limit: float | None = None,
         path: str | None = None,
         room: int = driver.OUTPUT_LIMIT,
         variables: Mapping[str, str] | None = None,
         known: str = "",
+        limits: Limits = UNLIMITED,
     ) -> Report:
         made = [_script(step) if isinstance(step, str) else step for step in steps]
         numbered = dict(enumerate(made, 1))
         home = tmp_path / "home"
         home.mkdir(exist_ok=True)
-        text = driver.script(numbered, timeout=limit, grace=1, variables=variables, output_limit=room)
+        text = driver.script(
+            numbered, timeout=limit, grace=1, variables=variables, output_limit=room, limits=limits
+        )
         files = {driver.SCRIPT: text, **driver.inputs(numbered)}
         files[driver.RUN] = driver.run_line("run-7", "mark-1") + known
         for name, text in files.items():
@@ -204,3 +210,47 @@ def test_sockets_are_removed_at_the_end(run: Run, tmp_path: Path) -> None:
 )
 def test_a_report_is_read_as_far_as_it_goes(output: str, report: Report) -> None:
     assert driver.report(output) == report
+
+
+def test_limits_hold_for_each_process(run: Run) -> None:
+    limits = Limits(memory=400_000_000, files=1_000_000)
+    report = run(
+        "grep -E 'Max (data|file) size' /proc/self/limits",
+        "exec head -c 2000000 /dev/zero > big",
+        limits=limits,
+        limit=60,
+    )
+    rows = {line.split()[1]: line.split()[3:5] for line in report.outputs[1].splitlines()}
+    assert rows == {"file": ["999936", "999936"], "data": ["400000000", "400000000"]}
+    assert report.records[2].exit_code not in {0, None}
+
+
+def test_tasks_side_by_side_get_other_processors(run: Run) -> None:
+    """Those of the script itself, from the number of the worktree on, and around."""
+    there = sorted(os.sched_getaffinity(0))
+    for slot in range(1, len(there) + 2):
+        known = driver.task_line("1", {"PATCHYARD_SLOT": str(slot)})
+        report = run(
+            "grep Cpus_allowed_list /proc/self/status",
+            variables={"PATCHYARD_TASK": "1"},
+            known=known,
+            limits=Limits(cpus=1),
+        )
+        assert report.outputs[1].split()[1] == str(there[(slot - 1) % len(there)])
+    report = run("grep Cpus_allowed_list /proc/self/status; nproc", limits=Limits(cpus=1000))
+    assert report.outputs[1].split()[2] == str(len(there))
+
+
+def test_limits_that_cannot_be_set_are_said(run: Run, tmp_path: Path) -> None:
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in ("cat", "tail", "sleep", "mkfifo", "rm", "id", "sh", "echo"):
+        (programs / name).symlink_to(shutil.which(name) or "")
+    report = run("echo fine", limits=Limits(cpus=1, processes=100), path=str(programs))
+    said = f"[{UNSET}: processes (none for root), cpus (its image has no taskset)]\nfine\n"
+    assert report.outputs == {1: said if os.getuid() == 0 else said.replace("processes (none for root), ", "")}
+
+
+def test_processes_are_limited_for_ordinary_users(run: Run) -> None:
+    limited = run("grep 'Max processes' /proc/self/limits", limits=Limits(processes=123))
+    assert ("123 " in limited.outputs[1]) is (os.getuid() != 0)

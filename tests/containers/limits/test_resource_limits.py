@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from runner_contract import Place
 
-from containers.limits import UNLIMITED, Limits, LimitsError
+from containers.limits.limits import UNLIMITED, Limits, LimitsError
+from containers.limits.resource_limits import limited_command, require_programs
 from containers.local import LocalRunner
 from containers.worktrees.worktree import Worktree
 
@@ -55,18 +56,18 @@ async def test_missing_program_is_named_as_without_limits(
 
 
 def test_without_limits_the_command_is_as_it_is() -> None:
-    assert UNLIMITED.command(["true"], 1) == ("true",)
+    assert limited_command(UNLIMITED, ["true"], 1) == ("true",)
     assert not UNLIMITED
-    UNLIMITED.require("")
+    require_programs(UNLIMITED, "")
 
 
 def test_tasks_side_by_side_get_other_processors() -> None:
     there = len(os.sched_getaffinity(0))
-    found = [Limits(cpus=1).command(["true"], slot)[2] for slot in range(1, there + 2)]
+    found = [limited_command(Limits(cpus=1), ["true"], slot)[2] for slot in range(1, there + 2)]
     assert len(set(found)) == there
     assert found[0] == found[there]
 
 
 def test_missing_tools_are_named(tmp_path: Path) -> None:
     with pytest.raises(LimitsError, match="install util-linux"):
-        Limits(memory=1).require(str(tmp_path))
+        require_programs(Limits(memory=1), str(tmp_path))

@@ -1,0 +1,1 @@
+"""Limits of what the processes of a task may take."""
