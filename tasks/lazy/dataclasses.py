@@ -1,20 +1,22 @@
 """Dataclasses whose methods are made at their first use.
 
 The standard decorator writes and compiles up to seven methods for each class, which takes half a millisecond. A
-command imports some two hundred such classes, creates objects of half of them, and compares few. This decorator
-takes the same arguments. A class with slots gets them at once, and placeholders, each of which has
-`dataclasses` make what belongs in its place. Type checkers see the standard decorator.
+command imports some two hundred such classes, creates a few objects of half of them, and compares few. This
+decorator takes the same arguments. A class with slots gets them at once, and placeholders, each of which has
+`dataclasses` make what belongs in its place. The first objects of a class are created from the list of its
+fields, since to compile `__init__` takes as long as hundreds of them. Type checkers see the standard decorator.
 
 What differs: a mistake in the declaration, such as a field without a default after one with a default, is an
-error at the first use; and the signature of a class that was not used yet is `(*args, **kwargs)`.
+error at the first use; and the signature of a class of which few objects exist is `(*arguments, **named)`.
 """
 
 # ruff: noqa: ANN401 - any class, and any of its methods
 
 import dataclasses
-import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, get_origin
+
+from tasks.lazy.fields import fields_of, initializer
 
 if TYPE_CHECKING:
     from dataclasses import dataclass
@@ -29,15 +31,13 @@ else:
 
 __all__ = ["dataclass"]
 _CLASS_VARIABLE: object = ClassVar
-_OF_FROZEN = ("__setattr__", "__delattr__", "__getstate__", "__setstate__")
 _OF_ONE_CLASS = frozenset({"__dict__", "__weakref__"})
 
 
 def _with_slots(written: type, options: dict[str, bool]) -> type:
     """Return the class with slots, and with placeholders for what it does not define itself."""
     content = {name: value for name, value in written.__dict__.items() if name not in _OF_ONE_CLASS}
-    annotations = inspect.get_annotations(written)
-    own = [name for name, kind in annotations.items() if get_origin(kind) is not _CLASS_VARIABLE]
+    own = [name for name, kind in written.__annotations__.items() if get_origin(kind) is not _CLASS_VARIABLE]
     inherited = {name for base in written.__mro__[1:-1] for name in base.__dict__.get("__slots__", ())}
     slots = tuple(name for name in own if name not in inherited)
     without_defaults = {name: value for name, value in content.items() if name not in own}
@@ -58,11 +58,11 @@ class _Methods:
         self._written = written
         self._content = content
         self._options = options
-        self._names = frozenset(self._names_made())
+        self._names = tuple(self._names_made())
 
     def placeholders(self) -> dict[str, Any]:
         """Return what is in the class until its methods are made."""
-        found: dict[str, Any] = {name: self._method(name) for name in self._names - _ATTRIBUTES}
+        found: dict[str, Any] = {name: _Placeholder(self, name) for name in self._names}
         found |= {name: _Attribute(self, name) for name in _ATTRIBUTES}
         if self._is_compared and not self._is_frozen:
             found["__hash__"] = self._content.get("__hash__")
@@ -70,28 +70,36 @@ class _Methods:
 
     def make(self, name: str) -> Any:
         """Have a method or an attribute made, put it into the class, and return it."""
+        made: Mapping[str, Any]
         if name == "__init__":
-            made, names = self._made(repr=False, eq=False, match_args=False), frozenset({name})
-        elif name in _OF_FIELDS:  # `frozen` makes methods, and has to be that of the bases
-            is_frozen = self._is_frozen and any(map(dataclasses.is_dataclass, self._written.__bases__))
-            made = self._made(init=False, repr=False, eq=False, frozen=is_frozen)
-            names = _OF_FIELDS
+            made = {name: initializer(self.cls, self._compile_initializer) or self._compile_initializer()}
+        elif name in _OF_FIELDS:
+            made = fields_of(self._written, self._content, kw_only=self._options.get("kw_only", False))
         else:
-            made, names = self._made(), self._names
-        for each in names:
-            setattr(self.cls, each, made[each])
+            every = self._made()
+            made = {each: every[each] for each in self._names}
+        for each, value in made.items():
+            setattr(self.cls, each, value)
         return made[name]
+
+    def _compile_initializer(self) -> Callable[..., None]:
+        made: Callable[..., None] = self._made(repr=False, eq=False, match_args=False)["__init__"]
+        type.__setattr__(self.cls, "__init__", made)
+        return made
 
     def _made(self, **options: bool) -> Mapping[str, Any]:
         cls = _create(self._written, self._content)
         return dataclasses.dataclass(**{**self._options, **options}, slots=True)(cls).__dict__
 
     def _names_made(self) -> Iterator[str]:
-        wanted = {"__init__": True, "__repr__": True, "__eq__": self._is_compared}
-        wanted |= dict.fromkeys(_OF_FROZEN, self._is_frozen)
-        yield from (name for name, is_made in wanted.items() if is_made and name not in self._content)
-        if self._is_compared and self._is_frozen and self._content.get("__hash__") is None:
-            yield "__hash__"  # it is there and `None` in a class that defines `__eq__` only
+        content = self._content
+        yield from (name for name in _OF_EVERY if name not in content)
+        if self._is_compared and "__eq__" not in content:
+            yield "__eq__"
+        if self._is_frozen:
+            yield from (name for name in _OF_FROZEN if name not in content)
+            if self._is_compared and content.get("__hash__") is None:
+                yield "__hash__"  # it is there and `None` in a class that defines `__eq__` only
         yield from _ATTRIBUTES
 
     @property
@@ -102,23 +110,33 @@ class _Methods:
     def _is_compared(self) -> bool:
         return self._options.get("eq", True)
 
-    def _method(self, name: str) -> Callable[..., Any]:
-        def method(this: Any, *arguments: Any, **named: Any) -> Any:
-            return self.make(name)(this, *arguments, **named)
 
-        return method
+class _Placeholder:
+    """What is in a class in place of a method until it is made."""
 
-
-class _Attribute:
-    """A placeholder for an attribute of the class."""
+    __slots__ = ("_methods", "_name")
 
     def __init__(self, methods: _Methods, name: str) -> None:
         self._methods = methods
         self._name = name
 
     def __get__(self, instance: object, owner: type) -> Any:
+        return self if instance is None else self._methods.make(self._name).__get__(instance, owner)
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        return self._methods.make(self._name)(*arguments, **named)
+
+
+class _Attribute(_Placeholder):
+    """What is in a class in place of an attribute until it is made."""
+
+    __slots__ = ()
+
+    def __get__(self, instance: object, owner: type) -> Any:
         return self._methods.make(self._name)
 
 
+_OF_EVERY = ("__init__", "__repr__")
+_OF_FROZEN = ("__setattr__", "__delattr__", "__getstate__", "__setstate__")
 _OF_FIELDS = frozenset({"__dataclass_fields__", "__match_args__"})
-_ATTRIBUTES = _OF_FIELDS | {"__dataclass_params__"}
+_ATTRIBUTES = (*_OF_FIELDS, "__dataclass_params__")

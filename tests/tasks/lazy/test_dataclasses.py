@@ -4,7 +4,7 @@ import copy
 import dataclasses
 import pickle
 from collections.abc import Callable
-from dataclasses import FrozenInstanceError, asdict, field, fields, is_dataclass, replace
+from dataclasses import FrozenInstanceError, InitVar, asdict, field, fields, is_dataclass, replace
 from typing import Any, ClassVar, Generic, TypeVar
 
 import pytest
@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.lazy.dataclasses import dataclass
+from tasks.lazy.fields import COMPILED_AFTER
 
 T = TypeVar("T")
 
@@ -164,6 +165,71 @@ def test_secret_is_not_shown() -> None:
 
 def test_objects_are_pickled() -> None:
     assert pickle.loads(pickle.dumps(Named(1, name="n"))) == Named(1, name="n")  # noqa: S301 - its own
+
+
+@dataclass(frozen=True, slots=True)
+class Deeper(Named):
+    """A subclass that uses a method of its base whose own one was not made yet."""
+
+    more: int = 0
+
+    def of_base(self) -> str:
+        """Return what its base shows."""
+        return Named.__repr__(self)
+
+
+def test_method_of_the_base_is_that_of_the_base() -> None:
+    deeper = Deeper(1, name="n")
+    assert ("more" in repr(deeper), "more" in deeper.of_base()) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [((), {}), ((1, 2, 3), {"y": 1}), ((1, 2, [], 4), {}), ((), {"y": 1}), ((1,), {"other": 1})],
+)
+def test_wrong_arguments(arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
+    @dataclasses.dataclass(frozen=True, slots=True)
+    class Fresh:
+        x: int
+        y: tuple[int, ...] = (1,)
+        z: list[int] = field(default_factory=list, compare=False)
+
+    with pytest.raises(TypeError) as expected:
+        Fresh(*arguments, **named)
+    with pytest.raises(TypeError) as found:
+        fresh()(*arguments, **named)
+    assert str(found.value).partition("__init__")[2] == str(expected.value).partition("__init__")[2]
+
+
+def test_many_objects_of_a_class() -> None:
+    cls = fresh()
+    made = [cls(number, z=[number]) for number in range(3 * COMPILED_AFTER)]
+    assert [(one.x, one.y, one.z) for one in made] == [(number, (1,), [number]) for number in range(len(made))]
+    assert made[0].z is not made[1].z
+    assert made[-1] == cls(x=made[-1].x)
+    assert cls.__init__.__code__.co_varnames[1] == "x"  # the compiled one, by now
+
+
+def test_values_for_init_only() -> None:
+    @dataclass(slots=True)
+    class Doubled:
+        value: int
+        times: InitVar[int] = 2
+
+        def __post_init__(self, times: int) -> None:
+            self.value *= times
+
+    assert [Doubled(3).value, Doubled(3, 5).value] == [6, 15]
+
+
+def test_mistake_in_a_declaration() -> None:
+    @dataclass(slots=True)
+    class Wrong:
+        value: int = 1
+        other: str  # type: ignore[misc]
+
+    with pytest.raises(TypeError, match="'other' follows default"):
+        Wrong(1, "a")
 
 
 @given(
