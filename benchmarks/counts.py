@@ -19,7 +19,7 @@ from typing import Any
 TABLE = Path(__file__).with_name("counts.json")
 OWN = ("tasks", "containers", "pipeline")
 LIBRARIES = (
-    *("alembic", "anyio", "click", "dagger", "fastapi", "filelock", "github", "httpx", "jinja2", "markdown_it"),
+    *("alembic", "anyio", "click", "dagger", "fastapi", "github", "httpx", "jinja2", "markdown_it"),
     *("psutil", "pydantic", "requests", "rich", "sqlalchemy", "starlette", "tomlkit", "uvicorn", "yaml"),
 )
 """Libraries whose import is counted by name."""

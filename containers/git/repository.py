@@ -7,8 +7,7 @@ from pathlib import Path
 from threading import Lock
 from typing import ClassVar
 
-from filelock import FileLock
-
+from containers.file_lock import FileLock
 from containers.git.command import Git, GitError
 from containers.git.commit_cache import CommitCache
 from containers.git.commit_writer import CommitWriter
@@ -51,8 +50,6 @@ __all__ = [
 ]
 
 _HEADS = "refs/heads/"
-_LOCK_POLL = 0.002
-"""Interval between attempts to take the repository's lock, in seconds. It is held for milliseconds."""
 
 
 class RevisionError(GitError):
@@ -342,7 +339,7 @@ class Repository:
         path = self.scratch / "repository.lock"
         try:
             path.parent.mkdir(exist_ok=True)
-            lock = FileLock(path, poll_interval=_LOCK_POLL)
+            lock = FileLock(path)
             lock.acquire()
         except OSError as error:
             raise GitError(f"cannot lock {path}: {error.strerror}; {remedy(error)}") from None

@@ -3,8 +3,7 @@
 from enum import Enum, auto
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
+from containers.file_lock import FileLock
 from containers.git.repository import Repository
 from containers.git.working_tree.worktree_paths import POOL_MARKER, is_vacant, read_owner
 from containers.worktrees.worktree import PoolError
@@ -51,21 +50,18 @@ def lock_file(path: Path) -> Path:
 def lock_worktree(path: Path) -> FileLock | None:
     """Lock the worktree at `path`; `None` if that is not possible. Blocking, but not until the lock is free.
 
-    The lock is `flock`'s, which the system releases when the process ends.
-
     Raises:
         PoolError: The lock file cannot be opened.
     """
-    lock = FileLock(lock_file(path), thread_local=False)
+    lock = FileLock(lock_file(path))
     try:
-        lock.acquire(blocking=False)
-    except (Timeout, IsADirectoryError):  # a task may have put a directory there
+        return lock if lock.acquire(0) else None
+    except IsADirectoryError:  # a task may have put a directory there
         return None
     except OSError as error:
         raise PoolError(
             f"cannot lock {lock_file(path)}: {error.strerror}; name another directory with --worktrees"
         ) from None
-    return lock
 
 
 def quarantine_mark(path: Path) -> Path:

@@ -8,8 +8,8 @@ from types import TracebackType
 from typing import Self
 
 from anyio import CancelScope, Semaphore, to_thread
-from filelock import FileLock
 
+from containers.file_lock import FileLock
 from containers.filesystem import remove
 from containers.git.repository import Repository, UnusableWorktreeError
 from containers.git.working_tree.checkout import Checkout

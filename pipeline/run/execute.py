@@ -16,12 +16,12 @@ from typing import Protocol
 
 import anyio
 from anyio import CancelScope, to_thread
-from filelock import FileLock, Timeout
 
 from containers.concurrency import receive_stop_signals
 from containers.dagger_engine.address import EngineAddress
 from containers.dagger_engine.config import ContainerConfig
 from containers.dagger_engine.images import Resolver, digest_of
+from containers.file_lock import FileLock
 from containers.limits.limits import Limits
 from containers.limits.resource_limits import require_programs
 from containers.local import LocalRunner
@@ -205,18 +205,17 @@ def _limits(longest: float, batches: tuple[BatchSpec, ...], before: ResumeState 
 @asynccontextmanager
 async def _locked_directory(directory: Path, recorder: Recorder) -> AsyncIterator[None]:
     """Create a run's directory, and hold its lock, which shows other processes that the run is running."""
-    lock = FileLock(directory / "lock", thread_local=False)
+    lock = FileLock(directory / "lock")
 
     def acquire() -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=LOCK_WAIT)
+        if not lock.acquire(LOCK_WAIT):
+            raise CallError(f"run {directory.name} is running in another process")
         if not recorder.is_open:
             write_run_file(recorder.run)
 
     try:
         await to_thread.run_sync(acquire)
-    except Timeout:
-        raise CallError(f"run {directory.name} is running in another process") from None
     except OSError as error:
         raise CallError(f"cannot write to {directory}: {error.strerror}; {remedy(error)}") from None
     try:
