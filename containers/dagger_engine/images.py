@@ -1,17 +1,15 @@
-"""Digests of container images."""
+"""Digests of container images, as an engine resolves them."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from containers.concurrency import plain_task_group
+from containers.dagger_engine.digests import digest_of
 from containers.dagger_engine.query import EngineClient, EngineQueryError
-from tasks.lazy.patterns import regex
 
 if TYPE_CHECKING:
     from dagger import Client
-
-DIGEST = regex(r"sha(256:[0-9a-f]{64}|512:[0-9a-f]{128})")
 
 
 @runtime_checkable
@@ -25,18 +23,6 @@ class Resolver(Protocol):
             EngineError: The engine is unavailable.
         """
         ...
-
-
-def digest_of(reference: str) -> str | None:
-    """Return the digest that an image's reference names, such as `sha256:…`; `None` without one."""
-    digest = reference.rpartition("@")[2]
-    return digest if "@" in reference and DIGEST.fullmatch(digest) else None
-
-
-def pinned(name: str, digests: Mapping[str, str]) -> str:
-    """Return an image's reference with the digest known for its name; unchanged if none is."""
-    digest = digests.get(name)
-    return f"{name}@{digest}" if digest and digest_of(name) is None else name
 
 
 async def resolve_digests(client: "Client", names: Iterable[str]) -> dict[str, str]:

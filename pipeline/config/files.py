@@ -1,6 +1,5 @@
 """Read the settings of a file: all mistakes at once, each with line and column."""
 
-import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import field
 from pathlib import Path
@@ -96,6 +95,8 @@ class _Reading:
 
     def read(self, content: bytes) -> None:
         """Read and convert all settings."""
+        import tomllib  # noqa: PLC0415 - start-up stays quick
+
         try:
             text = content.decode().replace("\r\n", "\n")
             table: Any = tomllib.loads(text)

@@ -7,7 +7,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import ClassVar
 
-from containers.dagger_engine.images import DIGEST, digest_of
+from containers.dagger_engine.digests import DIGEST, digest_of
 from containers.filesystem import read_small
 from containers.temporary import write_atomically
 from tasks.errors import PatchyardError

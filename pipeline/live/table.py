@@ -6,8 +6,7 @@ from threading import Event as Flag
 from threading import RLock, Thread
 from typing import TextIO
 
-from pipeline.broadcast import Observer
-from pipeline.console import STYLES, JsonLines, Lines, Wording, show, summary
+from pipeline.console import STYLES, Wording, show, summary
 from pipeline.events import (
     BaseCheckStarted,
     ConflictFound,
@@ -23,7 +22,7 @@ from pipeline.events import (
 )
 from pipeline.live.board import Board
 from pipeline.live.layout import Line, Style, frame
-from pipeline.live.screen import Screen, is_able
+from pipeline.live.screen import Screen
 from pipeline.live.signs import Signs
 from pipeline.live.tails import Output, Tails
 from pipeline.run.paths import log_path
@@ -36,32 +35,6 @@ from tasks.text import printable
 LEAST, LONGEST = 0.1, 0.25
 """Seconds between two frames: at least, and where no event comes in between."""
 LEVELS = {"warning": Style.YELLOW, "error": Style.RED}
-
-
-def observer_for(  # noqa: PLR0913 - what a run is shown with, all of it named
-    stream: TextIO,
-    environ: Mapping[str, str],
-    *,
-    as_lines_of_json: bool,
-    directory: str | Path | None = None,
-    known: Iterable[Outcome] = (),
-    notifies: bool = False,
-) -> Observer:
-    """Return the observer for a stream: JSON lines, a live table on a terminal, else one line per event.
-
-    Args:
-        stream: Where the run is shown.
-        environ: Describes the terminal.
-        as_lines_of_json: Whether to write JSON lines.
-        directory: That of the run's logs; `None` if it is not on this machine.
-        known: The outcomes that the run has already.
-        notifies: Whether the end of the run rings the bell, and is a notification of the desktop.
-    """
-    if as_lines_of_json:
-        return JsonLines(stream)
-    if not is_able(stream, environ):
-        return Lines(stream)
-    return LiveTable(stream, environ, directory=directory, known=known, notifies=notifies)
 
 
 class LiveTable:

@@ -11,7 +11,7 @@ from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 
-from containers.dagger_engine.images import digest_of
+from containers.dagger_engine.digests import digest_of
 from containers.git.commits import Commit
 from containers.git.repository import GitError, Repository
 from pipeline.events import timestamp

@@ -12,15 +12,13 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from time import monotonic
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import anyio
 from anyio import CancelScope, to_thread
 
 from containers.concurrency import receive_stop_signals
-from containers.dagger_engine.address import EngineAddress
-from containers.dagger_engine.config import ContainerConfig
-from containers.dagger_engine.images import Resolver, digest_of
+from containers.dagger_engine.digests import digest_of
 from containers.file_lock import FileLock
 from containers.limits.limits import Limits
 from containers.limits.resource_limits import require_programs
@@ -55,6 +53,9 @@ from tasks.errors import PatchyardError, remedy
 from tasks.model import Mode, SandboxMode
 from tasks.outcome import RunStatus
 from tasks.schedule import Obstacles
+
+if TYPE_CHECKING:
+    from containers.dagger_engine.config import ContainerConfig
 
 SAME_SIGNAL = 0.2
 """Seconds in which a second signal is the first one again, from a program in between that passes it on."""
@@ -266,6 +267,7 @@ class HostRunners:
         if limits:
             message = "in containers, limits hold for each process: limit what all may take at their engine"
             listener.notify(Notice(message=message, level="warning"))
+        from containers.dagger_engine.address import EngineAddress  # noqa: PLC0415 - start-up stays quick
         from containers.dagger_engine.engines import Engines  # noqa: PLC0415 - slow
 
         engines = Engines(
@@ -298,8 +300,10 @@ async def _sandbox(prepared: Prepared, listener: Listener) -> Sandbox | None:
     return None
 
 
-def container_config(prepared: Prepared) -> ContainerConfig:
+def container_config(prepared: Prepared) -> "ContainerConfig":
     """Return the configuration that all containers of a run share."""
+    from containers.dagger_engine.config import ContainerConfig  # noqa: PLC0415 - start-up stays quick
+
     settings = prepared.settings
     return ContainerConfig(
         common=prepared.repository.common,
@@ -345,6 +349,10 @@ async def _pin_resolved_images(
     """Add the digests of images that are not locked, so that every task of the run has the same image."""
     runner = runners.get(Mode.DAGGER)
     names = [name for name in images_of(batches, [Mode.DAGGER]) if digest_of(name) is None]
-    if not names or not isinstance(runner, Resolver):
+    if not names:
+        return batches
+    from containers.dagger_engine.images import Resolver  # noqa: PLC0415 - start-up stays quick
+
+    if not isinstance(runner, Resolver):
         return batches
     return pin_images(batches, await runner.resolve_digests(names))

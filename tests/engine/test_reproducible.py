@@ -10,7 +10,7 @@ import pytest
 from project import Done, Project
 from repositories import Clone
 
-from containers.dagger_engine.images import DIGEST
+from containers.dagger_engine.digests import DIGEST
 from pipeline.config.lockfile import FILE, Lock
 from pipeline.report.model import read_report
 from pipeline.report.parts import Report

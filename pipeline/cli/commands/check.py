@@ -11,6 +11,7 @@ import click
 
 from containers.agents.prompt import prompt
 from containers.git.repository import Repository
+from pipeline.cli.commands.remarks import print_diagnostics, print_remarks, print_warnings
 from pipeline.cli.process import BAD_PLAN, repository_if_any
 from pipeline.config.settings import Settings
 from pipeline.config.sources import load
@@ -18,7 +19,7 @@ from pipeline.config.trust import Grant, TrustStore, needed_grants, trust_comman
 from pipeline.events import now, timestamp
 from pipeline.run.call.agents import check_agents, no_agent, unassigned
 from pipeline.run.call.plan_file import CallError, parse_plan, read_plan, with_existing_neighbours
-from pipeline.run.call.prepare import Call, Prepared, left_out_warning, prepare
+from pipeline.run.call.prepare import Call, Prepared, prepare
 from pipeline.run.call.remarks import OVERLAPS, overlap_remarks, remarks
 from pipeline.run.call.sandbox import sandbox_sentence
 from pipeline.run.call.task_spec import BatchSpec, TaskSpec, resolve_batches
@@ -173,7 +174,7 @@ def check_plan(  # noqa: PLR0913 - what is checked, and how it is shown
     grants = needed_grants(sources, parsed.plan.settings, path, root, parsed.plan.batches)
     if repository:
         found = remarks(repository, plan, settings, settings.base or repository.branch() or "HEAD")
-        print_remarks(found, as_json=as_json)
+        _show_remarks(found, as_json=as_json)
     _show_overlaps(plan, as_json=as_json)
     _show_grants(grants, path, root, environ, as_json=as_json)
     _show_tasks(plan, batches, as_json=as_json, verbose=verbose)
@@ -257,13 +258,12 @@ def _show_overlaps(plan: Plan, *, as_json: bool) -> None:
         click.echo(json.dumps(_event("overlap") | asdict(one)))
 
 
-def print_remarks(found: Iterable[str], *, as_json: bool = False) -> None:
-    """Print what a user should know before anything runs, a line each."""
+def _show_remarks(found: Iterable[str], *, as_json: bool) -> None:
+    if not as_json:
+        print_remarks(found)
+        return
     for text in found:
-        if as_json:
-            click.echo(json.dumps(_event("remark") | {"message": text}))
-        else:
-            click.echo(printable(f"warning: {text}"), err=True)
+        click.echo(json.dumps(_event("remark") | {"message": text}))
 
 
 def _plan_record(plan: Plan) -> dict[str, Any]:
@@ -340,20 +340,3 @@ def _diagnostic_record(found: Diagnostic) -> dict[str, Any]:
         "severity": str(found.severity),
         "message": found.message,
     }
-
-
-def print_warnings(prepared: Prepared) -> None:
-    """Print the warnings about the plan, the trusted settings, and what the run does not see or do."""
-    print_diagnostics(prepared.warnings)
-    for grant in prepared.grants:
-        click.echo(printable(f"trusted: {grant}"), err=True)
-    if warning := left_out_warning(prepared):
-        click.echo(warning, err=True)
-    base = prepared.base_name or prepared.base[:12]
-    print_remarks(remarks(prepared.repository, prepared.plan, prepared.settings, base))
-
-
-def print_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
-    """Print errors and warnings about a plan, a line each."""
-    for found in diagnostics:
-        click.echo(printable(str(found)), err=True)

@@ -10,7 +10,7 @@ import click
 from containers.filesystem import is_directory
 from containers.git.repository import Repository
 from containers.temporary import write_atomically
-from pipeline.cli.commands.check import print_diagnostics
+from pipeline.cli.commands.remarks import print_diagnostics
 from pipeline.cli.options import plan_arguments, plan_path, reading_options, repo_option
 from pipeline.cli.process import BAD_PLAN, environment, exit_with, repository_if_any
 from pipeline.config.sources import load

@@ -10,8 +10,9 @@ import click
 
 from containers.agents.builtin import DEFAULT_IMAGE
 from containers.dagger_engine.address import EngineAddress
+from containers.dagger_engine.digests import digest_of
 from containers.dagger_engine.engines import connect_engines
-from containers.dagger_engine.images import digest_of, resolve_digests
+from containers.dagger_engine.images import resolve_digests
 from containers.dagger_engine.query import EngineError
 from containers.temporary import sweep, temporary_directory
 from pipeline.cli.options import repo_option

@@ -81,7 +81,7 @@ def resume(  # noqa: PLR0913 - the command's own parameters
     again. A run with --publish is published, even if nothing else is left to do. Exit codes are those of
     `patchyard run`.
     """
-    from pipeline.cli.commands.run import resume_run  # noqa: PLC0415 - start-up stays quick
+    from pipeline.cli.commands.resumption import resume_run  # noqa: PLC0415 - start-up stays quick
 
     with repository_and_store(repo) as (repository, store):
         run = store.run(run_name)
@@ -183,7 +183,7 @@ def retry(  # noqa: PLR0913 - the command's own parameters
     Each attempt has its own log and patch. An agent is given the last failure. Exit codes are those
     of `patchyard run`.
     """
-    from pipeline.cli.commands.run import resume_run  # noqa: PLC0415 - start-up stays quick
+    from pipeline.cli.commands.resumption import resume_run  # noqa: PLC0415 - start-up stays quick
 
     with repository_and_store(repo) as (repository, store):
         run, tasks = choose(store, names)

@@ -1,18 +1,15 @@
-"""Command `run` and the resumption of runs."""
+"""Command `run`, and what it has in common with the resumption of runs."""
 
 import sys
-from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import partial
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import anyio
 import click
 
-from containers.git.repository import Repository
 from pipeline.broadcast import Broadcast
-from pipeline.cli.commands.check import print_warnings
+from pipeline.cli.commands.remarks import print_warnings
 from pipeline.cli.process import (
     GITHUB_FAILED,
     OUTPUT_FAILED,
@@ -22,18 +19,15 @@ from pipeline.cli.process import (
 )
 from pipeline.events import Event, Notice, RunFinished, now
 from pipeline.events import as_json as event_as_json
-from pipeline.live.table import observer_for
+from pipeline.live.observer import observer_for
 from pipeline.run.call.prepare import Call, Prepared, prepare
 from pipeline.run.context import ResumeState
 from pipeline.run.execute import execute, recorder_for
 from pipeline.run.recording.recorder import EventWriter, Recorder
-from pipeline.run.stored.claim import as_published, claim_and_resume, with_remote, with_settings
 from pipeline.run.stored.open_store import open_store, repository_id
-from pipeline.run.stored.stacks import NOTHING
 from pipeline.run.stored.verdicts import with_stored_facts
 from pipeline.store.database_url import VARIABLE
-from pipeline.store.records import Run, new_run_id
-from tasks.conflicts import Cause
+from pipeline.store.records import new_run_id
 from tasks.dialects.wording import nothing_to_start
 from tasks.errors import PatchyardError
 from tasks.outcome import RunStatus
@@ -65,75 +59,7 @@ def run_plan(call: Call, *, as_json: bool) -> int:
     shared = repository_id(prepared.repository, call.environ) if database else ""
     opener = partial(open_store, prepared.repository, call.environ)
     recorder = recorder_for(prepared, new_run_id(now()), opener, shared)
-    return _execute_and_publish(prepared, recorder, ResumeState(), target, as_json=as_json)
-
-
-def resume_run(  # noqa: PLR0913 - how a run is resumed, all of it named
-    repository: Repository,
-    run: Run,
-    environ: Mapping[str, str],
-    *,
-    again: Collection[str] = (),
-    keep: bool = False,
-    notify: str | None = None,
-    remote: str | None = None,
-    changed: Mapping[str, object] | None = None,
-    served: bool = False,
-    feedback: Mapping[str, str] = MappingProxyType({}),
-    onto: Mapping[str, Cause] = NOTHING,
-    as_json: bool,
-) -> int:
-    """Resume a stored run, show its progress, and return the exit code. Blocking.
-
-    Args:
-        repository: The repository of the run.
-        run: The run.
-        environ: The environment variables.
-        again: Ids of tasks to run again although they have a result.
-        keep: Whether these start from what their last attempts left.
-        notify: Webhook URL to call when the run ends.
-        remote: Remote to push to, wherever it leads now; without one, that of the run, if it has not moved.
-        changed: Settings that the run has from now on; `None` for those that stay.
-        served: Whether a server resumes it; pending requests to cancel or pause the run are then kept.
-        onto: Why tasks run again on top of others; see `causes_onto`.
-        feedback: What the user says of some of these tasks, for their agents.
-        as_json: Whether to write JSON lines.
-
-    Raises:
-        PatchyardError: The run is running elsewhere, cannot be resumed here, or was ended by an error.
-    """
-    interrupt_on_sigterm()
-    run = with_settings(with_remote(run, repository, remote) if remote else run, changed or {})
-    opener = partial(open_store, repository, environ)
-    store = opener()
-    try:
-        from pipeline.publish.service import target_to_resume  # noqa: PLC0415 - start-up stays quick
-
-        run = as_published(store, run)
-        target = target_to_resume(repository, run, environ, on_wait=report_wait)
-        claimed = claim_and_resume(
-            repository,
-            store,
-            run,
-            environ,
-            again=again,
-            keep=keep,
-            served=served,
-            notify=notify,
-            onto=onto,
-            feedback=feedback,
-        )
-    except BaseException:
-        store.close()
-        raise
-    if run.call.notify and claimed.prepared.settings.notify is None:
-        click.echo(
-            "warning: no notification will be sent: the URL given with --notify is not stored, since it may be "
-            "secret; give --notify again, or set PATCHYARD_NOTIFY",
-            err=True,
-        )
-    recorder = Recorder(opener, claimed.run, store=store)
-    return _execute_and_publish(claimed.prepared, recorder, claimed.before, target, as_json=as_json)
+    return execute_and_publish(prepared, recorder, ResumeState(), target, as_json=as_json)
 
 
 class _FinishedObserver:
@@ -151,10 +77,14 @@ class _FinishedObserver:
         """Do nothing."""
 
 
-def _execute_and_publish(
+def execute_and_publish(
     prepared: Prepared, recorder: Recorder, before: ResumeState, target: "Target | None", *, as_json: bool
 ) -> int:
-    """Execute a run, publish it if there is a target, send the notification, and return the exit code."""
+    """Execute a run, publish it if there is a target, notify its webhook, and return the exit code. Blocking.
+
+    Raises:
+        PatchyardError: The run was ended by an error.
+    """
     run_id, failures = recorder.run.id, 0
     last = _FinishedObserver()
     observers = [

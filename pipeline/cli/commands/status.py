@@ -14,7 +14,7 @@ from pipeline.cli.process import INTERRUPTED, RUN_EXIT_CODES, environment, exit_
 from pipeline.console import OpenTask, outcome_table, show, verdict_block
 from pipeline.events import now, outcome_fields, timestamp, usage_fields
 from pipeline.live.follow import RecordLines, detached, follow
-from pipeline.live.table import observer_for
+from pipeline.live.observer import observer_for
 from pipeline.run.control import host_name
 from pipeline.run.results.conflict_sides import pairs_of, places
 from pipeline.run.stored.status import current_status, known_plan, waits_of

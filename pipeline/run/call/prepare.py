@@ -9,7 +9,6 @@ from containers.agents.agent import agent_secrets
 from containers.git.remote.places import urls_of
 from containers.git.repository import Repository
 from containers.worktrees.directory import PoolDirectory, default_directory
-from pipeline.config.lockfile import Lock
 from pipeline.config.settings import DEFAULT_BRANCH, Settings
 from pipeline.config.sources import ConfigError, load, secret_values, variables_of
 from pipeline.config.trust import Grant, require_trust
@@ -161,6 +160,8 @@ def _pin_locked_images(batches: tuple[BatchSpec, ...], settings: Settings, root:
     names = images_of(batches, [Mode.DAGGER])
     if not names:
         return batches
+    from pipeline.config.lockfile import Lock  # noqa: PLC0415 - start-up stays quick
+
     lock = Lock.beside(root)
     if settings.locked:
         lock.check(names)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from containers.agents.builtin import Agent
 from containers.agents.prompt import agent_step, prompt
-from containers.dagger_engine.images import pinned
+from containers.dagger_engine.digests import pinned
 from pipeline.config.settings import Settings
 from pipeline.run.results.commits import commit_text
 from tasks.lazy.dataclasses import dataclass

@@ -10,7 +10,7 @@ from image_plan import PLAN_WITH_IMAGES
 from project import Project, plan_text
 from stand_in_engine import StandIn, command_line
 
-from containers.dagger_engine.images import digest_of, pinned
+from containers.dagger_engine.digests import digest_of, pinned
 from containers.dagger_engine.session import CLI
 from pipeline.config.lockfile import FILE, Lock, LockError
 
