@@ -1,6 +1,6 @@
 """How a run is printed: one line per event, JSON lines, and the table at its end."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, TextIO
 
@@ -27,6 +27,7 @@ from pipeline.events import (
     now,
     timestamp,
 )
+from pipeline.renderables import PLAIN_WIDTH, Parts, Renderable, Table, Words, show
 from pipeline.verdict.model import Kind, Verdict, conflict_words, late_tasks
 from pipeline.verdict.reason import failing_line
 from pipeline.verdict.words import label, lines_words, text_lines, without_words
@@ -35,7 +36,7 @@ from tasks.outcome import Outcome, RunStatus, Status
 from tasks.text import dollars, first_line, plural, printable
 
 if TYPE_CHECKING:
-    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+    from rich.console import Console, ConsoleOptions, RenderResult
 
 STYLES = {
     Kind.CHANGED: "green",
@@ -48,8 +49,6 @@ STYLES = {
     Kind.LEFT_OUT: "dim",
 }
 VERDICT_STYLES = {RunStatus.SUCCEEDED: "bold green", RunStatus.FAILED: "bold red"}
-PLAIN_WIDTH = 120
-"""Width, in characters, of a table that is not written to a terminal."""
 
 
 class JsonLines:
@@ -173,38 +172,6 @@ class Lines:
         """Do nothing: every event is written at once."""
 
 
-def console(stream: TextIO) -> "Console":
-    """Return a console that writes to a stream, with a fixed width if the stream is not a terminal."""
-    from rich.console import Console  # noqa: PLC0415 - slow to import, and only needed here
-
-    return Console(file=stream, width=None if stream.isatty() else PLAIN_WIDTH, highlight=False)
-
-
-def show(what: "RenderableType", stream: TextIO) -> None:
-    """Print a table or another renderable to a stream."""
-    console(stream).print(what)
-
-
-def _plain(text: str) -> "RenderableType":
-    from rich.text import Text  # noqa: PLC0415 - slow to import, and only needed here
-
-    return Text(printable(text))
-
-
-def table(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], *, style: Callable[[int], str] = lambda _: ""
-) -> "RenderableType":
-    """Return rows of plain text as a table; `style` gives the style of row `n`."""
-    from rich.table import Table  # noqa: PLC0415 - slow to import, and only needed here
-
-    shown = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for index, name in enumerate(columns):
-        shown.add_column(name, overflow="fold", no_wrap=index == 0)
-    for number, row in enumerate(rows):
-        shown.add_row(*(_plain(cell) for cell in row), style=style(number))
-    return shown
-
-
 @dataclass(frozen=True, slots=True)
 class OpenTask:
     """A task without an outcome.
@@ -231,7 +198,7 @@ LEAST_LAST, MOST_TITLE = 34, 24
 
 def outcome_table(
     verdict: Verdict, unfinished: Sequence[OpenTask] = (), order: Sequence[str] = ()
-) -> "RenderableType":
+) -> Renderable:
     """Return the tasks of a run as a table; in a narrow terminal, without the columns that matter less.
 
     Args:
@@ -303,7 +270,15 @@ class _FittingTable:
         rows = [[printable(row.get(name, "")) for name in names] for row in self._rows]
         if console.is_terminal and rows:
             names, rows = fitted(names, rows, options.max_width, least=EXPENDABLE)
-        yield table(names, rows, style=lambda number: self._styles[number])
+        yield self._table(names, rows)
+
+    def plain(self) -> Iterator[str | None]:
+        """Yield the lines of the table."""
+        names = self.columns(PLAIN_WIDTH)
+        return self._table(names, [[row.get(name, "") for name in names] for row in self._rows]).plain()
+
+    def _table(self, names: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+        return Table(names, rows, style=lambda number: self._styles[number])
 
     def columns(self, width: int) -> list[str]:
         """Return the columns that fit into a width."""
@@ -330,24 +305,18 @@ def _result(verdict: Verdict, outcome: Outcome) -> str:
     return ", ".join(filter(None, (where, without_words(verdict, outcome.task))))
 
 
-def summary(finished: RunFinished) -> "RenderableType":
+def summary(finished: RunFinished) -> Renderable:
     """Return the end of a run: the table, what failed tasks printed last, and the verdict."""
-    from rich.console import Group  # noqa: PLC0415 - slow to import, and only needed here
-
     verdict = finished.verdict
-    parts: list[RenderableType] = [_plain(""), outcome_table(verdict)]
+    parts: list[Renderable] = [Words(""), outcome_table(verdict)]
     for outcome in finished.outcomes:
         first, _, rest = (outcome.error or "").partition("\n")
         if rest and outcome.status is not Status.CANCELLED:
             indented = "\n".join(f"  {text}" for text in rest.splitlines())
-            parts.append(_plain(f"\ntask {outcome.task}: {first}\n{indented}"))
-    return Group(*parts, _plain(""), verdict_block(verdict))
+            parts.append(Words(f"\ntask {outcome.task}: {first}\n{indented}"))
+    return Parts(*parts, Words(""), verdict_block(verdict))
 
 
-def verdict_block(verdict: Verdict) -> "RenderableType":
+def verdict_block(verdict: Verdict) -> Renderable:
     """Return the last lines about a run: the verdict, why tasks failed, what helps now, and the figure."""
-    from rich.text import Text  # noqa: PLC0415 - slow to import, and only needed here
-
-    first, *rest = map(printable, text_lines(verdict))
-    head = Text(first, style=VERDICT_STYLES.get(verdict.status, "bold"))
-    return Text("\n", end="\n").join([head, *map(Text, rest)])
+    return Words("\n".join(text_lines(verdict)), VERDICT_STYLES.get(verdict.status, "bold"))

@@ -13,7 +13,7 @@ from anyio import to_thread
 from dagger import dag
 
 from pipeline.broadcast import Broadcast, Listener
-from pipeline.console import Lines, Wording, show, summary
+from pipeline.console import Lines, Wording, summary
 from pipeline.dagger_module.changeset import MergedOutcomes, merge_outcomes, write_changeset
 from pipeline.dagger_module.errors import ModuleError, translate_errors
 from pipeline.dagger_module.runners import ModuleFiles, ModuleRunners, TracingListener
@@ -27,6 +27,7 @@ from pipeline.dagger_module.source import (
 )
 from pipeline.events import ConflictFound, Event, Notice, Published, RunFinished, now
 from pipeline.publish.service import Target, publish_run, target_for_call
+from pipeline.renderables import show
 from pipeline.report.exporter import export_run
 from pipeline.run.call.agents import no_agent
 from pipeline.run.call.prepare import Call, Prepared, left_out_warning, prepare

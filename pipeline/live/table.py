@@ -6,7 +6,7 @@ from threading import Event as Flag
 from threading import RLock, Thread
 from typing import TextIO
 
-from pipeline.console import STYLES, Wording, show, summary
+from pipeline.console import STYLES, Wording, summary
 from pipeline.events import (
     BaseCheckStarted,
     ConflictFound,
@@ -25,6 +25,7 @@ from pipeline.live.layout import Line, Style, frame
 from pipeline.live.screen import Screen
 from pipeline.live.signs import Signs
 from pipeline.live.tails import Output, Tails
+from pipeline.renderables import show
 from pipeline.run.paths import log_path
 from pipeline.verdict.model import Kind
 from pipeline.verdict.words import headline

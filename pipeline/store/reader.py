@@ -11,6 +11,7 @@ from pipeline.store.patches import StoredPatches
 from pipeline.store.records import (
     BaseCheck,
     BranchRecord,
+    PlanOfRun,
     Run,
     SharedBranch,
     StoredAttempt,
@@ -101,17 +102,28 @@ class StoreReader(Leases, StoredPatches):
         """
         if name is not None and (exact := self._run_of_id(name)):
             return exact
-        runs = self.runs()
-        if not runs:
+        ids = [plan.run for plan in self.plans_of_runs()]
+        if not ids:
             raise UnknownRunError("this repository has no runs yet; start one with `patchyard run PLAN`")
-        if name is None or name == "latest":
-            return runs[-1]
-        found = [run for run in runs if run.id.startswith(name)]
-        if len(found) == 1:
-            return found[0]
-        if found:
+        found = ids[-1:] if name is None or name == "latest" else [one for one in ids if one.startswith(name)]
+        if len(found) > 1:
             raise AmbiguousRunError(f"{name} matches {len(found)} runs; use a longer prefix")
-        raise UnknownRunError(f"there is no run {name} in this repository; `patchyard runs` lists them")
+        if not found or (run := self._run_of_id(found[0])) is None:
+            raise UnknownRunError(f"there is no run {name} in this repository; `patchyard runs` lists them")
+        return run
+
+    def plans_of_runs(self) -> tuple[PlanOfRun, ...]:
+        """Return which plan each run is of, the oldest run first; nothing else of the runs is read.
+
+        Raises:
+            DamagedRowError: A run cannot be read.
+        """
+        with self._read() as connection:
+            columns = ("id", "plan_name", "plan_title", "plan_path")
+            rows = read_rows(connection, RUNS, self._visible(), columns=columns, order=("started_at", "id"))
+            return tuple(
+                PlanOfRun(row["id"], row["plan_name"], row["plan_title"], row["plan_path"]) for row in rows
+            )
 
     def _run_of_id(self, run: str) -> Run | None:
         """Return the run of an id, without reading all runs: servers call this often."""

@@ -54,6 +54,16 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class PlanOfRun:
+    """Which plan a run is of."""
+
+    run: str
+    name: str
+    title: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class StoredTask:
     """A stored task: its outcome, what it builds on, and its pull request.
 

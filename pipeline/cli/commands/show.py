@@ -9,8 +9,8 @@ import click
 
 from pipeline.cli.options import database_option, repo_option
 from pipeline.cli.process import environment, repository_and_store
-from pipeline.console import show, table
 from pipeline.events import timestamp
+from pipeline.renderables import Table, show
 from pipeline.run.stored.status import current_status
 from pipeline.store.records import Run, StoredTask
 from pipeline.store.store import Store, UnknownRunError
@@ -39,7 +39,7 @@ def run_record(store: Store, run: Run) -> dict[str, object]:
 def runs(repo: Path, *, as_json: bool) -> None:
     """List the runs of the repository, newest last."""
     with repository_and_store(repo) as (_, store):
-        found = store.runs()
+        found, environ = store.runs(), environment()
         if as_json:
             for run in found:
                 click.echo(json.dumps(run_record(store, run)))
@@ -47,14 +47,14 @@ def runs(repo: Path, *, as_json: bool) -> None:
         rows = [
             (
                 run.id,
-                str(current_status(store, run, environment())),
+                str(current_status(store, run, environ)),
                 run.started_at.astimezone().isoformat(sep=" ", timespec="seconds")[:19],
                 f"{run.seconds:.1f} s" if run.seconds is not None else "",
                 run.plan_title or run.plan_path,
             )
             for run in found
         ]
-        show(table(("run", "status", "started", "time", "plan"), rows), sys.stdout)
+        show(Table(("run", "status", "started", "time", "plan"), rows), sys.stdout)
 
 
 def task_of(store: Store, run: Run, task: str) -> StoredTask:

@@ -11,10 +11,11 @@ from containers.git.repository import Repository
 from pipeline.cli.commands.show import run_record
 from pipeline.cli.options import database_option, repo_option
 from pipeline.cli.process import INTERRUPTED, RUN_EXIT_CODES, environment, exit_with, repository_and_store
-from pipeline.console import OpenTask, outcome_table, show, verdict_block
+from pipeline.console import OpenTask, outcome_table, verdict_block
 from pipeline.events import now, outcome_fields, timestamp, usage_fields
 from pipeline.live.follow import RecordLines, detached, follow
 from pipeline.live.observer import observer_for
+from pipeline.renderables import show
 from pipeline.run.control import host_name
 from pipeline.run.results.conflict_sides import pairs_of, places
 from pipeline.run.stored.status import current_status, known_plan, waits_of

@@ -141,7 +141,7 @@ class Branches:
     def _title_of(self, store: Store, commit: str) -> str | None:
         """Return the title of the plan whose run is setting a branch right now, or was killed when it did."""
         named = _RUN.search(self._repository.message(commit))
-        return next((run.plan_title for run in store.runs() if named and run.id == named[1]), None)
+        return next((plan.title for plan in store.plans_of_runs() if named and plan.run == named[1]), None)
 
 
 def branches_in_the_way(wanted: Iterable[str], existing: Collection[str]) -> Mapping[str, str]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.store.records import Run
+from pipeline.store.records import PlanOfRun, Run
 from pipeline.store.store import Store
 from tasks.model import Plan
 from tasks.plan.parser import with_digest
@@ -19,22 +19,22 @@ def choose_plan_name(store: Store, run: Run, root: Path) -> str:
         run: The run.
         root: The top level of the repository, which relative paths of plans may start from.
     """
-    earlier = [other for other in reversed(store.runs()) if other.id != run.id]
+    earlier = [other for other in reversed(store.plans_of_runs()) if other.run != run.id]
     name = _choose(run, earlier, root)
     if name != run.plan_name:
         store.name_plan(run.id, name)
     return name
 
 
-def _choose(run: Run, earlier: Sequence[Run], root: Path) -> str:
+def _choose(run: Run, earlier: Sequence[PlanOfRun], root: Path) -> str:
     others = [one for one in earlier if not _is_same_plan(run, one, root)]
-    taken = {one.plan_name for one in others}
-    own = (one.plan_name for one in earlier if _is_same_plan(run, one, root))
+    taken = {one.name for one in others}
+    own = (one.name for one in earlier if _is_same_plan(run, one, root))
     for name in (*own, run.plan_name):
         if name not in taken:
             return name
     # Another title is enough for a name that is the same in every clone.
-    same_title = any(one.plan_title == run.plan_title for one in others if one.plan_name == run.plan_name)
+    same_title = any(one.title == run.plan_title for one in others if one.name == run.plan_name)
     by_title, by_path = _with_digests(run.plan_name, run.plan_title, run.plan_path)
     return by_path if same_title else by_title
 
@@ -49,13 +49,13 @@ def _with_digests(name: str, title: str, path: str) -> tuple[str, str]:
     return with_digest(name, title), with_digest(name, f"{title}\n{path}")
 
 
-def _is_same_plan(run: Run, other: Run, root: Path) -> bool:
+def _is_same_plan(run: Run, other: PlanOfRun, root: Path) -> bool:
     """Whether two runs are of one plan: by its title, and by its file unless that was moved."""
-    if other.plan_title != run.plan_title:
+    if other.title != run.plan_title:
         return False
-    if other.plan_path == run.plan_path:
+    if other.path == run.plan_path:
         return True
-    here, there = _find(run.plan_path, root), _find(other.plan_path, root)
+    here, there = _find(run.plan_path, root), _find(other.path, root)
     return here is None or there is None or here.samefile(there)
 
 

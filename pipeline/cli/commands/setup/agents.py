@@ -17,7 +17,7 @@ from containers.git.repository import GitError, Repository
 from pipeline.cli.options import repo_option
 from pipeline.cli.process import environment
 from pipeline.config.sources import load
-from pipeline.console import show, table
+from pipeline.renderables import Table, show
 from pipeline.run.call.sandbox import sandbox_sentence
 from tasks.model import PlanSettings
 from tasks.text import printable
@@ -100,7 +100,7 @@ def agents(repo: Path, *, verbose: bool, as_json: bool) -> None:
             click.echo(json.dumps(_record(agent, environ, versions)))
         return
     rows = [_row(agent, presence(agent, environ), versions) for agent in by_name.values()]
-    show(table(("agent", "installed", "version", "login or key"), rows), sys.stdout)
+    show(Table(("agent", "installed", "version", "login or key"), rows), sys.stdout)
     if verbose:
         _show_more(by_name.values(), environ)
     if repository and sources:
@@ -136,4 +136,4 @@ def _show_more(agents: Iterable[Agent], environ: Mapping[str, str]) -> None:
         )
         for agent in agents
     ]
-    show(table(("agent", "command", "image", "secrets that are set", "origin"), rows), sys.stdout)
+    show(Table(("agent", "command", "image", "secrets that are set", "origin"), rows), sys.stdout)

@@ -14,7 +14,7 @@ from pipeline.config.schema import plan_schema, settings_schema
 from pipeline.config.settings import SETTINGS
 from pipeline.config.sources import Sources, load
 from pipeline.config.table import Setting
-from pipeline.console import show, table
+from pipeline.renderables import Table, show
 from pipeline.run.call.plan_file import parse_plan, read_plan
 from tasks.lazy.patterns import regex
 from tasks.model import PlanSettings
@@ -64,7 +64,7 @@ def config(plan: str | None, repo: Path, *, only_set: bool, schema: str | None, 
         click.echo("every setting has its default")
         return
     rows = [(record["setting"], _as_text(record["value"]), record["origin"]) for record in shown]
-    show(table(("setting", "value", "from"), rows), sys.stdout)
+    show(Table(("setting", "value", "from"), rows), sys.stdout)
 
 
 def _records(
