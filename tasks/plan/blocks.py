@@ -6,13 +6,15 @@ quote or a comment.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tasks.lazy.dataclasses import dataclass
 from tasks.lazy.patterns import regex
 from tasks.model import FileAction
+from tasks.plan.plain_blocks import FIELD, FLAT_ITEM, LIST_STARTS, PlainBlocks, PlainToken
 
 if TYPE_CHECKING:
     from markdown_it.rules_block import StateBlock
@@ -78,15 +80,12 @@ FIELDS: dict[str, tuple[FieldKind, FileAction | None]] = {
 
 _BOLD = frozenset({"repairs", "on conflict"})
 """Fields that only bold text begins: others of these names are prose."""
-_FIELD = regex(r"\*\*(?P<name>[^*:\n]{1,60})(?::\*\*|\*\*:)[ \t]*")
 _PLAIN_FIELD = regex(
     rf"(?i)(?:{'|'.join(re.escape(name) for name in FIELDS if name not in _BOLD)}|files?\(s\)):[ \t]",
 )
 """A field that is not bold."""
 _COMMENT_END = regex(r"-->|\n[ \t]*\n")
 _CODE_OR_COMMENT = regex(r"(?<!`)(`+)(?!`).*?(?<!`)\1(?!`)|<!--.*?-->|(?P<open><!--)")
-_FLAT_ITEM = regex(r"([-+*]) (?!```)((?:[^\s#>+*0-9<~_=\-]|\*\*[A-Za-z]).*)")
-_LIST_STARTS = frozenset("-+*0123456789")
 _MARGIN = 3
 """How far, in spaces, a block may be indented; one more makes it code."""
 
@@ -101,7 +100,7 @@ class Block(NamedTuple):
     start: int
     end: int
     content: str
-    token: "Token"
+    token: "Token | PlainToken"
     first: int
     last: int
 
@@ -115,7 +114,7 @@ class Document:
     """
 
     lines: list[str]
-    tokens: "list[Token]"
+    tokens: "Sequence[Token | PlainToken]"
     blocks: list[Block]
     suspects: dict[int, str]
     extended: bool = False
@@ -178,6 +177,16 @@ def parse_blocks(text: str, *, extended: bool = False) -> Document:
 
     `extended` is whether the fields of version 2 of the format are fields.
     """
+    plain = PlainBlocks(text, partial(known_field, extended=extended))
+    tokens, suspects = (
+        (plain.tokens, plain.suspects) if plain.read() else markdown_tokens(text, extended=extended)
+    )
+    blocks = list(_blocks(tokens, 0, len(tokens)))
+    return Document(text.split("\n"), tokens, blocks, suspects, extended)
+
+
+def markdown_tokens(text: str, *, extended: bool) -> "tuple[Sequence[Token], dict[int, str]]":
+    """Return the tokens that markdown-it-py makes of a text, and the words in it that look like fields."""
     from markdown_it import MarkdownIt, rules_block  # noqa: PLC0415 - keeps the start of the command line quick
 
     parser = MarkdownIt("commonmark", {"maxNesting": MAX_NESTING})
@@ -205,9 +214,7 @@ def parse_blocks(text: str, *, extended: bool = False) -> Document:
         "suspects": {},
         "extended": extended,
     }
-    tokens = parser.parse(text, env)
-    blocks = list(_blocks(tokens, 0, len(tokens)))
-    return Document(text.split("\n"), tokens, blocks, env["suspects"], extended)
+    return parser.parse(text, env), env["suspects"]
 
 
 def without_comments(text: str) -> str:
@@ -220,7 +227,7 @@ def without_comments(text: str) -> str:
     return "".join([*parts, text[position:]])
 
 
-def _blocks(tokens: "list[Token]", first: int, last: int) -> Iterator[Block]:
+def _blocks(tokens: "Sequence[Token | PlainToken]", first: int, last: int) -> Iterator[Block]:
     index = first
     while index < last:
         token = tokens[index]
@@ -248,7 +255,7 @@ def _field(state: "StateBlock", line: int, _end: int, silent: bool) -> bool:  # 
     # In a list item only a line that is not indented as the item is; in a quote none.
     if (state.level and indent >= state.blkIndent) or (begin and state.src[begin - 1] != "\n"):
         return False
-    match = _FIELD.match(state.src, position, state.eMarks[line])
+    match = FIELD.match(state.src, position, state.eMarks[line])
     if match is None:
         return False
     name = " ".join(match["name"].split())
@@ -299,9 +306,7 @@ def _flat_list(state: "StateBlock", start: int) -> bool:
     marker = state.src[state.bMarks[start]]
     items: list[str] = []
     line = start
-    while line < state.lineMax and (
-        item := _FLAT_ITEM.match(state.src, state.bMarks[line], state.eMarks[line])
-    ):
+    while line < state.lineMax and (item := FLAT_ITEM.match(state.src, state.bMarks[line], state.eMarks[line])):
         if item[1] != marker:
             break
         items.append(item[2].rstrip(" \t"))
@@ -324,8 +329,8 @@ def _ends_list(state: "StateBlock", line: int) -> bool:
     if state.sCount[following]:
         return False
     first = state.src[state.bMarks[following]]
-    if first in _LIST_STARTS:
-        return first == "*" and _FIELD.match(state.src, state.bMarks[following]) is not None
+    if first in LIST_STARTS:
+        return first == "*" and FIELD.match(state.src, state.bMarks[following]) is not None
     return following > line or _begins(state, following, first)
 
 
