@@ -251,12 +251,16 @@ class Repository:
 
     def branches(self, prefix: str) -> Mapping[str, str]:
         """Return the branches whose names start with `prefix`, with their commits."""
-        directory = prefix.rpartition("/")[0]
+        found = self.branches_in(prefix.rpartition("/")[0])
+        return {name: commit for name, commit in found.items() if name.startswith(prefix)}
+
+    def branches_in(self, directory: str) -> Mapping[str, str]:
+        """Return the branches below a directory, and the one of its name, with their commits; all for none."""
         lines = self._git.run(
             "for-each-ref", "--format=%(objectname) %(refname)", f"{_HEADS}{directory}".rstrip("/")
         ).text.split("\n")
         found = (line.partition(f" {_HEADS}")[::2] for line in lines if line)
-        return {name: commit for commit, name in found if name.startswith(prefix)}
+        return {name: commit for commit, name in found}
 
     def checked_out(self) -> Mapping[str, Path]:
         """Return the branches that are checked out, each with its worktree."""

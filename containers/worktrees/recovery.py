@@ -47,9 +47,11 @@ class RemovedWorktree:
 
 
 def sweep_temporary_files(repository: Repository, directory: Path) -> None:
-    """Remove the temporary files of killed processes from a repository and its pool's directory. Blocking."""
-    below = (place for name in ("results", "runs") for place in repository.scratch.glob(f"{name}/*/"))
-    for place in (directory, repository.scratch, *below):
+    """Remove the temporary files of killed processes from a repository and its pool's directory. Blocking.
+
+    Runs have theirs in the repository's own directory too, so that nobody has to look into that of each run.
+    """
+    for place in (directory, repository.scratch, *repository.scratch.glob("results/*/")):
         sweep(place)
 
 

@@ -30,7 +30,7 @@ def choose(store: Store, names: Sequence[str]) -> tuple[Run, tuple[str, ...]]:
     first, newest = names[0], store.run()
     if first == newest.id:
         return newest, tuple(names[1:])
-    found = [plan.run for plan in store.plans_of_runs() if plan.run.startswith(first)]
+    found = [run for run in store.run_ids() if run.startswith(first)]
     if first in found:
         return store.run(first), tuple(names[1:])
     is_task = first in _tasks_of(store, newest)

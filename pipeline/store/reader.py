@@ -102,7 +102,7 @@ class StoreReader(Leases, StoredPatches):
         """
         if name is not None and (exact := self._run_of_id(name)):
             return exact
-        ids = [plan.run for plan in self.plans_of_runs()]
+        ids = self.run_ids()
         if not ids:
             raise UnknownRunError("this repository has no runs yet; start one with `patchyard run PLAN`")
         found = ids[-1:] if name is None or name == "latest" else [one for one in ids if one.startswith(name)]
@@ -111,6 +111,12 @@ class StoreReader(Leases, StoredPatches):
         if not found or (run := self._run_of_id(found[0])) is None:
             raise UnknownRunError(f"there is no run {name} in this repository; `patchyard runs` lists them")
         return run
+
+    def run_ids(self) -> tuple[str, ...]:
+        """Return the ids of all runs, the oldest first; nothing else of them is read."""
+        with self._read() as connection:
+            rows = read_rows(connection, RUNS, self._visible(), columns=("id",), order=("started_at", "id"))
+            return tuple(row["id"] for row in rows)
 
     def plans_of_runs(self) -> tuple[PlanOfRun, ...]:
         """Return which plan each run is of, the oldest run first; nothing else of the runs is read.

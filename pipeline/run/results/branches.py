@@ -30,6 +30,7 @@ class Branches:
         self._run = run
         self._lock = Lock()
         self._known: dict[str, str] = {}
+        self._existing: Mapping[str, str] | None = None
         self.refused: dict[str, str] = {}
 
     def name(self, part: str) -> str:
@@ -39,7 +40,18 @@ class Branches:
     def has_any(self) -> bool:
         """Whether there are branches of this plan's name already, of whatever plan. Blocking."""
         prefix, field, _ = self._template.partition("{plan}")
-        return bool(field) and "{" not in prefix and bool(self._repository.branches(f"{prefix}{self._plan}"))
+        wanted = f"{prefix}{self._plan}"
+        return bool(field) and "{" not in prefix and any(name.startswith(wanted) for name in self._listed())
+
+    def _directory(self) -> str:
+        """Return the name that those of all branches of any run begin with, up to a slash."""
+        return self._template.split("{", 1)[0].rpartition("/")[0]
+
+    def _listed(self) -> Mapping[str, str]:
+        """Return the branches below the directory, and the one of its name, with their commits."""
+        if self._existing is None:
+            self._existing = self._repository.branches_in(self._directory())
+        return self._existing
 
     def choose_name(self, store: Store) -> None:
         """Take a name that no other plan uses for its branches. Blocking."""
@@ -48,11 +60,11 @@ class Branches:
     def load_existing(self, parts: Iterable[str]) -> Mapping[str, str]:
         """Return the branches that exist already, with their commits, and remember them. Blocking."""
         wanted = {self.name(part) for part in parts}
-        prefix = self._template.split("{", 1)[0]
-        found = self._repository.branches(prefix)
+        directory, found = self._directory(), self._listed()
         self._known = {name: commit for name, commit in found.items() if name in wanted}
-        above = {f"{HEADS}{parent}" for name in wanted for parent in _parents(name)} if wanted else set()
-        parents = [name.removeprefix(HEADS) for name in self._repository.history.present(sorted(above))]
+        above = {f"{HEADS}{name}" for name in _parents(directory)}
+        existing = self._repository.history.present(sorted(above)) if above else ()
+        parents = [name.removeprefix(HEADS) for name in existing]
         for name, other in branches_in_the_way(wanted, {*found, *parents}).items():
             self.refused[name] = (
                 f"branch {name} cannot be created, because there is a branch {other}; rename that "

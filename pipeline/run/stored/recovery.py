@@ -10,6 +10,7 @@ the first steps run:
 
 import fcntl
 import json
+import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import fields, replace
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from containers.git.repository import GitError, Repository, SecretFoundError
-from containers.temporary import write_atomically
+from containers.temporary import sweep, write_atomically
 from containers.worktrees.worktree import AttemptRecord, StoreWork, Worktree
 from pipeline.run.paths import runs_directory
 from pipeline.store.records import Run, StoredAttempt, format_time, parse_time
@@ -54,13 +55,21 @@ def remove_run_file(run: Run) -> None:
 def add_missing_runs(store: Store, runs: Path) -> None:
     """Add runs to the database whose process was killed before it could. Blocking.
 
+    Only into directories of runs that the database does not have is looked, since there may be thousands.
+
     Args:
         store: The database.
         runs: The directory of the repository's runs.
     """
-    for path in sorted(runs.glob(f"*/{RUN_FILE}")):
+    try:
+        names = set(os.listdir(runs))  # noqa: PTH208 - names are compared, and there may be thousands
+    except OSError:
+        return
+    for name in sorted(names.difference(store.run_ids()) if names else ()):
+        path = runs / name / RUN_FILE
         if is_locked(path.parent):
             continue
+        sweep(path.parent)
         with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
             run = _decode(json.loads(path.read_bytes()))
             store.add_missing_run(run)
