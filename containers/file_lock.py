@@ -6,7 +6,7 @@ from pathlib import Path
 from time import monotonic, sleep
 
 _POLL = 0.01
-"""Seconds between two attempts at a lock that is waited for, but not for ever."""
+"""Seconds between two attempts at a lock that is waited for with a limit."""
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 

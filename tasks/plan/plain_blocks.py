@@ -18,7 +18,7 @@ _HEADING = regex(r"(#{1,6}) +(\S.*)")
 _NUMBER = regex(r"\d{1,9}[.)](?: |$)")
 _RULE = regex(r"[*\s]*")
 _NEVER_PLAIN = frozenset(" <>=_~|-+")
-"""What the first line of a block, or one that goes on, may not begin with; lists are looked for before that."""
+"""What the first line of a block, or its next lines, may not begin with; lists are looked for before that."""
 _FENCE = "```"
 
 
@@ -88,7 +88,7 @@ class PlainBlocks:
         return not self._lines[number].strip(" ")
 
     def _kind(self, number: int) -> str:
-        """Return what a line is, or begins; a line of text may also be one that goes on.
+        """Return what a line is, or begins; a line of text may also continue a paragraph.
 
         Raises:
             NotPlainError: Only a parser of Markdown can tell.
