@@ -68,7 +68,7 @@ counts: $(VENV)/.ready
 	$(BIN)/python benchmarks/counts.py --write
 
 bench: wheel
-	$(BIN)/python benchmarks/run.py --readme README.md
+	$(BIN)/python benchmarks/run.py --readme README.md --json build/bench.json
 	$(BIN)/python benchmarks/load.py --page docs/service.md
 	$(BIN)/python benchmarks/dialects.py --page docs/plans-of-others.md
 

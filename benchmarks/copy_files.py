@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from run import about, each, environment, put_into, table
+from run import Table, about, each, environment, put_into
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -95,7 +95,7 @@ def main() -> None:
     parser.add_argument("--page", type=Path, help="put the table into this page, too")
     given = parser.parse_args()
     rows = [row(place, given.rounds, given.files, given.megabytes * 1_000_000) for place in given.directories]
-    shown = table(
+    shown = Table(
         f"{given.megabytes} MB in {given.files:,} files, into a worktree: `copy` takes, of the time of",
         ("file system", *(f"`{' '.join(command)}`" for command in COMMANDS), "`copy`"),
         rows,

@@ -17,7 +17,7 @@ from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
 
 from parse import text_of
-from run import PATCHYARD, about, each, environment, table, timed
+from run import PATCHYARD, Table, about, each, environment, timed
 
 SUPERPOWERS = """
 ### Task {n}: Add module {n}
@@ -303,7 +303,7 @@ def main() -> None:
     given = parser.parse_args()
     rows = list(measured(given.tasks, given.rounds, given.only))
     columns = ("plan", "size", "against the native one", "`check`, processor time")
-    shown = table(f"A plan of {given.tasks:,} tasks", columns, rows)
+    shown = str(Table(f"A plan of {given.tasks:,} tasks", columns, rows))
     text = f"{about()} Median of {given.rounds} rounds.\n\n{shown}"
     print(text)
     if given.page:

@@ -6,6 +6,7 @@ worktrees exist; the run that creates them is measured separately. The result of
 its time is used.
 
 Usage: python benchmarks/run.py [--rounds N] [--only sleep|cost|start] [--files N] [--readme README.md]
+       [--json FILE]
 """
 
 import argparse
@@ -170,10 +171,23 @@ def each(rounds: int, *measures: Measure) -> list[float]:
     return [statistics.median(values) for values in taken]
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table under its title."""
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join([f"**{title}**", "", *(f"| {' | '.join(cells)} |" for cells in lines), ""])
+@dataclass(frozen=True)
+class Table:
+    """A table of figures."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def __str__(self) -> str:
+        """Return it as Markdown, under its title."""
+        lines = [self.columns, ["---"] * len(self.columns), *self.rows]
+        return "\n".join([f"**{self.title}**", "", *(f"| {' | '.join(cells)} |" for cells in lines), ""])
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as a JSON object: an object for each row, by the columns."""
+        rows = [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+        return {"title": self.title, "rows": rows}
 
 
 def sleeping(rounds: int, tasks: int, seconds: int) -> tuple[str, ...]:
@@ -239,12 +253,11 @@ def about() -> str:
     return f"Python {platform.python_version()}, {git}, {os.cpu_count()} cores, {platform.system()}."
 
 
-def tables(given: argparse.Namespace) -> Iterator[str]:
+def tables(given: argparse.Namespace) -> Iterator[Table]:
     """Yield the selected tables."""
     rounds: int = given.rounds
-    yield f"{about()} Median of {rounds} rounds.\n"
     if given.only in {None, "sleep"}:
-        yield table(
+        yield Table(
             "Tasks that sleep, side by side against one by one",
             (
                 "tasks",
@@ -256,13 +269,13 @@ def tables(given: argparse.Namespace) -> Iterator[str]:
             [sleeping(rounds, tasks, seconds) for tasks, seconds in SLEEPS],
         )
     if given.only in {None, "cost"}:
-        yield table(
+        yield Table(
             "What each further task costs, against a bare shell script with the same git work",
             ("repository", "ratio", "patchyard", "script"),
             [further_task(rounds, files) for files in (SMALL, given.files)],
         )
     if given.only in {None, "start"}:
-        yield table("Start", ("command", "time", "against `python -c pass`"), [start_up(rounds)])
+        yield Table("Start", ("command", "time", "against `python -c pass`"), [start_up(rounds)])
 
 
 def put_into(page: Path, text: str) -> None:
@@ -278,16 +291,23 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each measure; the median counts")
     parser.add_argument("--only", choices=["sleep", "cost", "start"], help="one of the tables")
     parser.add_argument("--files", type=int, default=20_000, help="files in the large repository")
+    parser.add_argument("--json", type=Path, help="write the figures into this file, too")
     parser.add_argument("--readme", type=Path, help="put the tables into this page, too")
     given = parser.parse_args()
     if not PATCHYARD.exists() or shutil.which("git") is None:
         sys.exit(f"install patchyard beside {sys.executable}, and git, first: `make wheel`")
-    shown = []
+    head = f"{about()} Median of {given.rounds} rounds.\n"
+    print(head, flush=True)
+    found = []
     for part in tables(given):
-        shown.append(f"{part}\n")
+        found.append(part)
         print(part, flush=True)
     if given.readme:
-        put_into(given.readme, "".join(shown))
+        put_into(given.readme, "".join(f"{part}\n" for part in (head, *found)))
+    if given.json:
+        figures = {"about": head.strip(), "tables": [part.as_json() for part in found]}
+        given.json.parent.mkdir(parents=True, exist_ok=True)
+        given.json.write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

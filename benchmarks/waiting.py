@@ -25,7 +25,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from run import PATCHYARD, about, environment, table
+from run import PATCHYARD, Table, about, environment
 
 SETTLE = 5.0
 """Seconds after the first wait until the measurement begins."""
@@ -189,7 +189,7 @@ def main() -> None:
         rows.append((name, f"{used:.2f} s", f"{used / 0.6:.1f} %", str(events)))
         print(*rows[-1], flush=True)
     columns = ("two tasks wait", "processor time in a minute", "of one core", "events in that minute")
-    text = f"{about()}\n\n{table('What a run uses while it waits', columns, rows)}\n"
+    text = f"{about()}\n\n{Table('What a run uses while it waits', columns, rows)}\n"
     print(text)
 
 
