@@ -41,7 +41,7 @@ wheel: $(VENV)/.ready
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir build/wheel .
 	$(BIN)/python -m pip install --quiet --no-deps --force-reinstall build/wheel/*.whl
 
-# PostgreSQL, a browser and libfaketime, if this user may install them; otherwise tests are skipped and reported.
+# PostgreSQL, a browser, bubblewrap and libfaketime, if this user may install them; otherwise tests are skipped and reported.
 packages:
 	@sh tests/support/install_test_packages.sh
 

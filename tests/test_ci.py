@@ -142,7 +142,10 @@ def test_ci_tests_every_supported_python() -> None:
     supported = [name.removeprefix(prefix) for name in project["classifiers"] if name.startswith(f"{prefix}3.")]
     jobs = loaded((ROOT / OWN).read_text(encoding="utf-8"))["jobs"]
     assert jobs["test"]["strategy"]["matrix"]["python"] == supported
-    assert [step["run"] for step in jobs["test"]["steps"] if "run" in step] == ["make test PYTHON=python"]
+    install, test = (step for step in jobs["test"]["steps"] if "run" in step)
+    assert "bubblewrap" in install["run"]
+    assert test["run"] == "make test PYTHON=python"
+    assert test["env"]["PATCHYARD_REQUIRE_SANDBOX"] == "1"
 
 
 def test_engine_job_requires_an_engine_of_the_module_version() -> None:

@@ -8,6 +8,7 @@ ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/d
 command -v chromium >/dev/null || command -v google-chrome >/dev/null || wanted="$wanted chromium"
 ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || wanted="$wanted libfaketime"
 command -v git-lfs >/dev/null || wanted="$wanted git-lfs"
+command -v bwrap >/dev/null || wanted="$wanted bubblewrap"
 [ -n "$wanted" ] || exit 0
 [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || exit 0
 
