@@ -122,23 +122,29 @@ def _allow(path: Path, wanted: int) -> bool:
 def refuse_mounts(path: Path) -> None:
     """Raise an error if a file system is mounted at a path or below it, whose files are others'. Blocking.
 
-    Mounts are known on Linux only (https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html).
-
     Raises:
         OSError: One is.
+    """
+    for point in mount_points(path.parent.resolve() / path.name):
+        raise OSError(errno.EBUSY, "a file system is mounted there; unmount it", str(point))
+
+
+def mount_points(path: Path) -> Iterator[Path]:
+    """Yield where file systems are mounted, at a path without links and below it. Blocking.
+
+    Mounts are known on Linux only (https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html).
     """
     try:
         mounts = Path("/proc/self/mountinfo").read_bytes()
     except OSError:
         return
-    wanted = os.fsencode(path.parent.resolve() / path.name)
-    name = os.fsencode(path.name)
+    wanted, name = os.fsencode(path), os.fsencode(path.name)
     if name not in mounts and not _ESCAPED.search(name):  # the usual case: decoding every line takes longer
         return
     for line in mounts.splitlines():
         point = re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), line.split(b" ")[4])
         if point == wanted or point.startswith(wanted + b"/"):
-            raise OSError(errno.EBUSY, "a file system is mounted there; unmount it", os.fsdecode(point))
+            yield Path(os.fsdecode(point))
 
 
 def remove(path: Path) -> None:

@@ -1,25 +1,14 @@
 """Build the file system of a task: bubblewrap's arguments, from what is there on this machine."""
 
 import os
-import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from dataclasses import field
 from pathlib import Path
 
 from containers.filesystem import is_directory, read_regular
-from containers.sandbox.policy import (
-    AGENT_HOMES,
-    CACHES,
-    HISTORIES,
-    LEFT_OUT_OF_COPIES,
-    SECRET,
-    WRITABLE,
-    AgentHome,
-    expand,
-)
-from containers.sandbox.system import closed_to_others, homes_of_others, kernel_settings
-from containers.temporary import write_atomically
+from containers.sandbox.home import Home
+from containers.sandbox.policy import AGENT_HOMES, AgentHome, expand
+from containers.sandbox.system import RootFiles, homes_of_others
 from tasks.lazy.dataclasses import dataclass
 
 RUN = Path("/run")
@@ -44,6 +33,7 @@ class Places:
         write: Directories and files that it changes for good.
         hidden: Files and directories that are secret, wherever they are.
         agent: The program of its agent, such as `claude`, if it is a known one.
+        root_files: What is taken from a task of root; shared by the tasks of a run.
     """
 
     worktree: Path
@@ -56,6 +46,7 @@ class Places:
     write: Sequence[str] = ()
     hidden: Sequence[Path] = ()
     agent: str | None = None
+    root_files: RootFiles = field(default_factory=RootFiles)
 
     @property
     def agent_home(self) -> AgentHome:
@@ -67,7 +58,8 @@ class Places:
 class Mounts:
     """Arguments of bubblewrap, in the order in which it mounts."""
 
-    _made: list[tuple[str, ...] | Path] = field(default_factory=list)
+    _made: list[tuple[str, ...] | Path | Home] = field(default_factory=list)
+    home: Home | None = None
 
     def add(self, option: str, *paths: Path | str) -> None:
         """Add an option with its paths."""
@@ -77,9 +69,24 @@ class Mounts:
         """Show an empty directory, or a file that cannot be opened, in place of what is there then."""
         self._made.append(path)
 
-    def arguments(self) -> list[str]:
-        """Return the arguments for one step. Blocking."""
-        return [part for made in self._made for part in (_hidden(made) if isinstance(made, Path) else made)]
+    def show_home(self, home: Home) -> None:
+        """Show the home directory of the task."""
+        self.home = home
+        self._made.append(home)
+
+    def arguments(self, *, is_layered: bool) -> list[str]:
+        """Return the arguments for one step. Blocking.
+
+        Args:
+            is_layered: Whether the layer of the home directory is mounted.
+        """
+        found: list[str] = []
+        for made in self._made:
+            if isinstance(made, Home):
+                found += made.arguments(is_layered=is_layered)
+            else:
+                found += _hidden(made) if isinstance(made, Path) else made
+        return found
 
     def read(self, path: Path) -> None:
         """Show a file or a directory, read-only, if it exists."""
@@ -91,9 +98,6 @@ def _hidden(path: Path) -> tuple[str, ...]:
     if is_directory(path):
         return "--tmpfs", str(path)
     return ("--ro-bind", os.devnull, str(path)) if os.path.lexists(path) else ()
-
-
-_OF_AGENTS = frozenset(path for agent in AGENT_HOMES.values() for path in (*agent.config, *agent.login))
 
 
 def why_not(checkout: Path, common: Path, home: Path | None) -> str | None:
@@ -128,9 +132,9 @@ def task_mounts(places: Places) -> Mounts:
         if is_directory(Path(name)):
             mounts.add("--bind", _own(places.room, name), name)
     if os.geteuid() == 0:
-        _take_from_root(mounts, places.home)
+        _take_from_root(mounts, places)
     if places.home is not None:
-        _mount_home(mounts, places, places.home)
+        mounts.show_home(Home(places.home, places.room / "home", places.agent_home))
     for path in (*places.hidden, *_others(places)):
         mounts.hide(path)
     for path in (*_object_directories(places.common / "objects"), *places.readable):
@@ -142,11 +146,12 @@ def task_mounts(places: Places) -> Mounts:
     return mounts
 
 
-def _take_from_root(mounts: Mounts, home: Path | None) -> None:
+def _take_from_root(mounts: Mounts, places: Places) -> None:
     """Leave root what any user has."""
-    for path in kernel_settings():
+    settings, closed = places.root_files.find()
+    for path in settings:
         mounts.read(path)
-    for path in (*closed_to_others(), *homes_of_others(home)):
+    for path in (*closed, *homes_of_others(places.home)):
         mounts.hide(path)
 
 
@@ -169,90 +174,3 @@ def _object_directories(directory: Path, depth: int = ALTERNATES) -> Iterator[Pa
     for line in content.splitlines() if depth else ():
         if line and not line.startswith(b"#"):
             yield from _object_directories(directory / os.fsdecode(line), depth - 1)
-
-
-def _mount_home(mounts: Mounts, places: Places, home: Path) -> None:
-    """Give the task a home directory of its own, in which the user's files are read-only."""
-    own = _own(places.room, "home")
-    mounts.add("--bind", own, home)
-    copied = _copy_agent_files(places, home, own)
-    _show(mounts, home, "", copied)
-
-
-def _show(mounts: Mounts, home: Path, relative: str, copied: frozenset[str]) -> None:
-    """Show what is in a directory of the home directory, without what is secret or a cache."""
-    try:
-        entries = sorted((home / relative).iterdir())
-    except OSError:
-        return
-    for full in entries:
-        path = full.relative_to(home).as_posix()
-        if path in copied or _is_left_out(path):
-            continue
-        if full.is_symlink():
-            mounts.add("--symlink", full.readlink(), full)
-        elif path in WRITABLE and full.is_dir():
-            mounts.add("--dir", full)
-            _show(mounts, home, path, copied)
-        elif _is_readable(full):
-            mounts.read(full)
-
-
-def _is_readable(path: Path) -> bool:
-    """Whether a path is a file or a directory: sockets, pipes and devices are the user's session."""
-    with suppress(OSError):
-        return path.is_file() or path.is_dir()
-    return False
-
-
-def _is_left_out(path: str) -> bool:
-    """Whether a path of the home directory is secret, a cache, a history, or an agent's."""
-    return path in SECRET or path in CACHES or path in HISTORIES or path in _OF_AGENTS
-
-
-def _copy_agent_files(places: Places, home: Path, own: Path) -> frozenset[str]:
-    """Copy the files of the task's agent into its home directory; return their paths."""
-    agent = places.agent_home
-    for name in (*agent.config, *agent.login):
-        source, target = home / name, own / name
-        if not source.exists() or target.exists():
-            continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, target, symlinks=True, ignore=_ignore(home), ignore_dangling_symlinks=True)
-        else:
-            shutil.copy2(source, target)
-    return frozenset((*agent.config, *agent.login))
-
-
-def _ignore(home: Path) -> Callable[[str, list[str]], list[str]]:
-    """Return the callback of `shutil.copytree` that leaves out what no task needs of an agent's files."""
-
-    def ignored(directory: str, names: list[str]) -> list[str]:
-        relative = os.path.relpath(directory, home)
-        return [
-            name
-            for name in names
-            if f"{relative}/{name}" in LEFT_OUT_OF_COPIES or not _is_readable(Path(directory, name))
-        ]
-
-    return ignored
-
-
-def return_logins(places: Places) -> None:
-    """Copy the log-in files that the agent renewed back to the user's home directory. Blocking.
-
-    Only a file that the user has too is replaced, at once, and with the same permissions.
-    """
-    if places.home is None:
-        return
-    for name in places.agent_home.login:
-        renewed, users = places.room / "home" / name, places.home / name
-        content, before = read_regular(renewed, limit=1 << 20), read_regular(users, limit=1 << 20)
-        if content and before is not None and content != before:
-            with suppress(OSError):
-                _replace(users, content)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    write_atomically(path, content, mode=path.stat().st_mode & 0o777)

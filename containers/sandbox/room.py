@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from containers.process_marks import ProcessMark
 from containers.processes import open_pipe
 from containers.sandbox.landlock import restrict_thread
-from containers.sandbox.mounts import Mounts, Places, return_logins, task_mounts
+from containers.sandbox.mounts import Mounts, Places, task_mounts
 from containers.sandbox.network import Network, Reach
 from containers.sandbox.policy import SOCKET_VARIABLES, Policy
 from containers.sandbox.seccomp import call_filter
@@ -67,6 +67,7 @@ class Room:
         self._mark = mark
         self._namespaces = ExitStack()
         self._seccomp: int | None = None
+        self._is_layered = False
         self._joining: tuple[str, ...] = ()
         self._proxy: Proxy | None = None
         self._starter: ThreadPoolExecutor | None = None
@@ -95,7 +96,8 @@ class Room:
         if not self._joining:
             self._open()
         # As root, too, no capability is left, with which it could take the mounts away.
-        added = ["--cap-drop", "ALL", "--unshare-ipc", "--unshare-uts", *self._mounts.arguments()]
+        mounts = self._mounts.arguments(is_layered=self._is_layered)
+        added = ["--cap-drop", "ALL", "--unshare-ipc", "--unshare-uts", *mounts]
         return (*self._joining, *self._filter(), *added, "--", *argv)
 
     def start(self, start: Callable[[], Result]) -> Result:
@@ -129,14 +131,17 @@ class Room:
             users = fcntl.ioctl(processes, NS_GET_USERNS)
             stack.callback(os.close, users)
             self.descriptors = (users, processes)
-            entering: tuple[str, ...] = (self._program, "--userns", str(users))
+            joined: dict[str, int] = {}  # bubblewrap cannot join these itself
             if own_network:
-                network = _opened(stack, f"/proc/{first}/ns/net")
-                self.descriptors += (network,)
-                inside = _inside(users, network)
-                entering = (*inside, self._program)  # bubblewrap cannot join a network itself
+                joined["net"] = network = _opened(stack, f"/proc/{first}/ns/net")
                 if self._policy.network.reach is Reach.HOSTS:
+                    inside = _inside(users, joined)
                     self._proxy = _proxy(stack, inside, (users, network), self._policy.network, self._refused)
+            if (mounted := self._mount_home(stack, users)) is not None:
+                joined["mount"] = mounted
+            self.descriptors += tuple(joined.values())
+            own = (self._program, "--userns", str(users))
+            entering = (*_inside(users, joined), self._program) if joined else own
             self._joining = (*entering, "--pidns", str(processes))
             if os.fstat(users).st_ino != os.fstat(inner).st_ino:  # it differs where this process is not root's
                 self._joining += ("--userns2", str(inner))
@@ -145,6 +150,14 @@ class Room:
             starter.submit(restrict_thread, self._program).result()
             self._starter = starter
             self._namespaces = stack.pop_all()
+
+    def _mount_home(self, stack: ExitStack, users: int) -> int | None:
+        """Mount the layer of the home directory; return its mount namespace, if that is possible."""
+        home, mounted = self._mounts.home, None
+        if home and home.hide_secrets():
+            mounted = home.layer.mount(stack, _inside(users, {}), (users,))
+        self._is_layered = mounted is not None
+        return mounted
 
     def _add_filter(self, stack: ExitStack) -> None:
         if program := call_filter():
@@ -179,7 +192,8 @@ def open_room(program: str, policy: Policy, places: Places, mark: ProcessMark) -
         raise SandboxError(f"the sandbox cannot be made: {error.filename}: {error.strerror}") from None
     with Room(program, policy, mounts, mark) as room:
         yield room
-    return_logins(places)
+    if mounts.home:
+        mounts.home.return_logins()
 
 
 @contextmanager
@@ -261,9 +275,9 @@ def _first_process(process: "subprocess.Popen[bytes]", reports: FileIO) -> int |
     return int(json.loads(text)["child-pid"])
 
 
-def _inside(users: int, network: int) -> tuple[str, ...]:
-    """Return the beginning of a command that runs in a user and a network namespace (nsenter(1))."""
-    names = (f"--user=/proc/self/fd/{users}", f"--net=/proc/self/fd/{network}")
+def _inside(users: int, others: Mapping[str, int]) -> tuple[str, ...]:
+    """Return the beginning of a command that runs in a user namespace, and in others by kind (nsenter(1))."""
+    names = (f"--{kind}=/proc/self/fd/{descriptor}" for kind, descriptor in {"user": users, **others}.items())
     return ("nsenter", "--preserve-credentials", *names, "--")
 
 

@@ -10,6 +10,7 @@ from containers.runner import Job
 from containers.sandbox.mounts import Places
 from containers.sandbox.policy import Policy
 from containers.sandbox.room import Room, SandboxError, open_room
+from containers.sandbox.system import RootFiles
 from containers.temporary import held_directory, temporary_path
 from containers.worktrees.worktree import Worktree
 from tasks.lazy.dataclasses import dataclass
@@ -27,6 +28,7 @@ class Sandbox:
         home: The user's home directory; `None` without one.
         hidden: Files and directories that are secret, wherever they are.
         agents: Agents' programs, such as `claude`, by the names of the agents.
+        root_files: What is taken from tasks of root.
     """
 
     program: str
@@ -36,6 +38,7 @@ class Sandbox:
     home: Path | None
     hidden: tuple[Path, ...] = ()
     agents: Mapping[str, str] = field(default_factory=dict)
+    root_files: RootFiles = field(default_factory=RootFiles)
 
     @contextmanager
     def room(self, job: Job, worktree: Worktree, mark: ProcessMark) -> Iterator[Room]:
@@ -61,5 +64,6 @@ class Sandbox:
                 write=self.policy.write,
                 hidden=self.hidden,
                 agent=self.agents.get(job.agent or ""),
+                root_files=self.root_files,
             )
             yield stack.enter_context(open_room(self.program, self.policy, places, mark))

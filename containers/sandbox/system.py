@@ -1,23 +1,58 @@
 """What of the system root alone may read or change: a task of root has its user id, and so no less."""
 
+import math
 import os
 import stat
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from time import monotonic
 
 from containers.filesystem import is_directory
 
 PROC = Path("/proc")
 _OF_PROCESSES = frozenset({"sysvipc", "pressure"})
 """Directories of `/proc` that are of the namespaces of the reader, or that change nothing but for it."""
-_PRIVATE = (Path("/etc"), Path("/var"))
+_PRIVATE = ("/etc", "/var")
 _DEPTH = 3
 """How deep files are looked for that are closed to others: `/etc/ssh/KEY`, `/var/lib/TOOL/FILE`."""
 _MANY = 16
 """A directory with more files that are closed to others is hidden as a whole."""
+_AGE = 10.0
+"""Seconds after which is looked again, since the permissions of a file may change."""
 _SHARED_HOMES = frozenset({"linuxbrew"})
 """Directories in `/home` with programs for all users."""
+
+
+class RootFiles:
+    """What a task of root would have, and another user has not. Its method is called by any thread, and blocks.
+
+    Looking takes several milliseconds, so that tasks which start within `_AGE` share what one of them found,
+    unless a name was added or removed since.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._found: tuple[tuple[Path, ...], tuple[Path, ...]] = ((), ())
+        self._directories: dict[str, int] = {}
+        self._looked = -math.inf
+
+    def find(self) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+        """Return what changes the whole system, and what other users may not read: keys, passwords, logs."""
+        with self._lock:
+            if monotonic() - self._looked > _AGE or self._has_changed():
+                self._directories = {}
+                self._looked = monotonic()
+                closed = tuple(map(Path, _closed_to_others(_PRIVATE, _DEPTH, self._directories)))
+                self._found = tuple(kernel_settings()), closed
+            return self._found
+
+    def _has_changed(self) -> bool:
+        try:
+            return any(Path(path).stat().st_mtime_ns != time for path, time in self._directories.items())
+        except OSError:
+            return True
 
 
 def kernel_settings() -> Iterator[Path]:
@@ -26,8 +61,8 @@ def kernel_settings() -> Iterator[Path]:
     Bubblewrap leaves it as it is where root is not its owner outside of a user namespace. With
     `/proc/sys/kernel/core_pattern`, a task would start a program as root (core(5)).
     """
-    for path in sorted(PROC.iterdir()):
-        if path.name.isdecimal() or path.is_symlink() or path.name in _OF_PROCESSES:
+    for path in PROC.iterdir():
+        if path.name.isdecimal() or path.name in _OF_PROCESSES or path.is_symlink():
             continue
         with suppress(OSError):
             mode = path.stat().st_mode
@@ -35,17 +70,19 @@ def kernel_settings() -> Iterator[Path]:
                 yield path
 
 
-def closed_to_others(directories: Iterable[Path] = _PRIVATE, depth: int = _DEPTH) -> Iterator[Path]:
-    """Yield what in some directories other users than root may not read: keys, passwords, logs. Blocking."""
+def _closed_to_others(directories: Iterable[str], depth: int, seen: dict[str, int]) -> Iterator[str]:
+    """Yield what in some directories other users may not read; note when the directories changed in `seen`."""
     for directory in directories:
-        files: list[Path] = []
-        with suppress(OSError), os.scandir(directory) as entries:
-            for entry in entries:
-                mode, path = entry.stat(follow_symlinks=False).st_mode, Path(entry.path)
+        files: list[str] = []
+        with suppress(OSError):
+            seen[directory] = Path(directory).stat().st_mtime_ns  # before it is read
+            with os.scandir(directory) as entries:
+                found = [(entry.path, entry.stat(follow_symlinks=False).st_mode) for entry in entries]
+            for path, mode in found:
                 if stat.S_ISDIR(mode) and not mode & 0o005:
                     yield path
                 elif stat.S_ISDIR(mode) and depth > 1:
-                    yield from closed_to_others([path], depth - 1)
+                    yield from _closed_to_others([path], depth - 1, seen)
                 elif stat.S_ISREG(mode) and not mode & 0o004:
                     files.append(path)
         yield from [directory] if len(files) > _MANY and directory not in _PRIVATE else files

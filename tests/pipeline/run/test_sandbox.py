@@ -16,6 +16,8 @@ import pytest
 from project import Project
 from sandboxes import ON, fill_home, sandbox_log
 
+from containers.sandbox.home import SMALL
+
 HIDDEN = (
     *(".ssh/id_ed25519", ".gnupg/private", ".netrc", ".config/gh/hosts.yml", ".aws/credentials", ".npmrc"),
     *(".git-credentials", ".docker/config.json", ".config/google-chrome/Default/Cookies", ".bash_history"),
@@ -38,19 +40,63 @@ def test_only_its_worktree_can_be_changed(sandboxed: Project, tmp_path: Path) ->
     outside.mkdir()
     home = fill_home(sandboxed, {".profile": "before"})
     script = f"""
+        echo x > ~/.profile
         echo x > {outside}/f || echo outside is read-only
-        echo x > ~/.profile || echo profile is read-only
         echo x > ~/new && echo x > ~/.config/new && echo x > /tmp/t && test ! -e {sandboxed.root}/README.md
         ls -A {sandboxed.root.parent}/*-worktrees; echo x > made.txt
     """
     log = sandbox_log(sandboxed, script)
     assert "outside is read-only" in log
-    assert "profile is read-only" in log
     assert [line for line in log.splitlines() if line.startswith("wt-")] == ["wt-1"]
     assert not list(outside.iterdir())
     assert (home / ".profile").read_text() == "before"
     assert not (home / "new").exists()
     assert sandboxed.show("patchyard/demo/1:made.txt") == "x"
+
+
+HOME = {
+    ".profile": "before\n", ".config/tool/x": "before\n", ".bashrc": "", "docs/a": "", "docs/b": "",
+    ".ssh/id": "s3cr3t", ".cache/pip/x": "s3cr3t", ".config/gh/x": "s3cr3t", "large": "y" * (SMALL + 1),
+}
+IN_FILES = "cd ~; echo after >> .profile; rm .bashrc; git config --global user.name Other"
+BELOW = "echo after > .config/tool/x; mv docs/a docs/c; rm docs/b; echo z >> large; mkdir .ssh; touch .ssh/own"
+LOOKS = (
+    "cd ~; cat .profile .config/tool/x; git config user.name; ls -A .ssh docs || true; grep -r s3cr3t . || true"
+)
+
+
+def test_files_of_the_home_directory_are_changed_for_the_task_alone(sandboxed: Project) -> None:
+    home = fill_home(sandboxed, HOME)
+    before = _contents(home)
+    sandboxed.configure(f"[worktree]\nsetup = ['''{IN_FILES}; {BELOW}''']\n")
+    shown = " ".join(sandbox_log(sandboxed, LOOKS).split())
+    assert "before after after Other .ssh: own docs: c" in shown.replace(
+        "docs: c .ssh: own", ".ssh: own docs: c"
+    )
+    assert "s3cr3t" not in shown
+    assert ".ssh/id" not in shown
+    assert _contents(home) == before
+
+
+def test_small_files_are_copies_where_the_kernel_has_no_layer(sandboxed: Project, tmp_path: Path) -> None:
+    home = fill_home(sandboxed, HOME)
+    before = _contents(home)
+    (tmp_path / "programs").mkdir()
+    refused = tmp_path / "programs" / "unshare"
+    refused.write_text("#!/bin/sh\nexit 1\n")
+    refused.chmod(0o755)
+    sandboxed.configure(f"[worktree]\nsetup = ['''{IN_FILES}''']\n")
+    path = f"{refused.parent}:{os.environ['PATH']}"
+    log = sandbox_log(sandboxed, f"touch ~/large ~/docs/a || true; {LOOKS}", PATH=path)
+    assert log.count("Read-only file system") == 2
+    assert "before after before Other" in " ".join(log.split())
+    assert "s3cr3t" not in log
+    assert ".ssh/id" not in log
+    assert _contents(home) == before
+
+
+def _contents(directory: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
 
 
 def test_git_works_and_the_user_s_repository_is_not_seen(sandboxed: Project) -> None:
