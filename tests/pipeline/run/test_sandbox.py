@@ -55,8 +55,15 @@ def test_only_its_worktree_can_be_changed(sandboxed: Project, tmp_path: Path) ->
 
 
 HOME = {
-    ".profile": "before\n", ".config/tool/x": "before\n", ".bashrc": "", "docs/a": "", "docs/b": "",
-    ".ssh/id": "s3cr3t", ".cache/pip/x": "s3cr3t", ".config/gh/x": "s3cr3t", "large": "y" * (SMALL + 1),
+    ".profile": "before\n",
+    ".config/tool/x": "before\n",
+    ".bashrc": "",
+    "docs/a": "",
+    "docs/b": "",
+    ".ssh/id": "s3cr3t",
+    ".cache/pip/x": "s3cr3t",
+    ".config/gh/x": "s3cr3t",
+    "large": "y" * (SMALL + 1),
 }
 IN_FILES = "cd ~; echo after >> .profile; rm .bashrc; git config --global user.name Other"
 BELOW = "echo after > .config/tool/x; mv docs/a docs/c; rm docs/b; echo z >> large; mkdir .ssh; touch .ssh/own"
