@@ -17,6 +17,8 @@ from tasks.text import first_line
 INSTALL = "install bubblewrap (Debian, Ubuntu, Fedora: the package `bubblewrap`)"
 _APPARMOR = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
 """https://ubuntu.com/blog/ubuntu-23-10-restricted-unprivileged-user-namespaces"""
+_WITHOUT_RIGHTS = ("setting up uid map: Permission denied", "Failed RTM_NEWADDR: Operation not permitted")
+_REFUSED = "No permissions to create new namespace"
 _LIMITS = (
     (Path("/proc/sys/kernel/unprivileged_userns_clone"), "kernel.unprivileged_userns_clone = 1"),
     (Path("/proc/sys/user/max_user_namespaces"), "user.max_user_namespaces = 10000"),
@@ -62,12 +64,17 @@ def find_sandbox(environ: Mapping[str, str], system: str = os.uname().sysname) -
         reason = str(error)
     except (OSError, subprocess.TimeoutExpired) as error:
         reason = f"bubblewrap cannot be tried: {error}"
-    return Availability(None, first_line(reason) or "bubblewrap does not work here", _remedy())
+    return Availability(None, first_line(reason) or "bubblewrap does not work here", _remedy(reason))
 
 
-def _remedy() -> str:
-    """Return what to do where the system refuses user namespaces."""
-    if _value(_APPARMOR) == "1":
+def _remedy(reason: str) -> str:
+    """Return what to do where the system refuses user namespaces.
+
+    Args:
+        reason: What bubblewrap says. AppArmor lets it make a user namespace, but without any right in it.
+    """
+    is_refused = _REFUSED in reason
+    if any(text in reason for text in _WITHOUT_RIGHTS) or (_value(_APPARMOR) == "1" and not is_refused):
         return (
             "AppArmor restricts user namespaces here: allow them for bubblewrap with a profile in "
             "/etc/apparmor.d, or set the sysctl kernel.apparmor_restrict_unprivileged_userns = 0"
@@ -75,7 +82,10 @@ def _remedy() -> str:
     for path, setting in _LIMITS:
         if _value(path) == "0":
             return f"the system refuses user namespaces: set the sysctl {setting}"
-    return "user namespaces may be refused, as in a container without privileges; use --mode dagger there"
+    return (
+        "user namespaces may be refused, as in a container without privileges: start it with "
+        "--security-opt seccomp=unconfined and --security-opt systempaths=unconfined, or use --mode dagger"
+    )
 
 
 def _value(path: Path) -> str | None:
