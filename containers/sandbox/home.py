@@ -2,27 +2,18 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-from containers.filesystem import is_directory, mount_points, read_regular
+from containers.filesystem import is_directory, mount_points
+from containers.sandbox.agent_files import AgentFiles, is_readable
 from containers.sandbox.overlay import Layer
-from containers.sandbox.policy import (
-    AGENT_HOMES,
-    CACHES,
-    HISTORIES,
-    LEFT_OUT_OF_COPIES,
-    SECRET,
-    WRITABLE,
-    AgentHome,
-)
-from containers.temporary import write_atomically
+from containers.sandbox.policy import CACHES, HISTORIES, OF_AGENTS, SECRET, WRITABLE
 
 SMALL = 64 << 10
 """Bytes of the largest file that is copied where a layer is not possible."""
-_OF_AGENTS = frozenset(path for agent in AGENT_HOMES.values() for path in (*agent.config, *agent.login))
-_LEFT_OUT = SECRET | CACHES | HISTORIES | _OF_AGENTS
+_LEFT_OUT = SECRET | CACHES | HISTORIES | OF_AGENTS
 _TOPMOST = frozenset(path for path in _LEFT_OUT if _LEFT_OUT.isdisjoint(map(str, PurePosixPath(path).parents)))
 
 
@@ -32,20 +23,22 @@ class Home:
     Args:
         home: The user's.
         room: A directory of the task's, for the files of its own.
-        agent: What its agent has there.
+        agent: The files of its agent.
 
     Raises:
         OSError: The agent's files cannot be copied.
     """
 
-    def __init__(self, home: Path, room: Path, agent: AgentHome) -> None:
+    def __init__(self, home: Path, room: Path, agent: AgentFiles) -> None:
         self._home = home
-        self._agent = agent
         self._arguments: list[str] | None = None
         self._is_hidden: bool | None = None
         self.layer = Layer(home, room)
         self.layer.create()
-        self._copied = self._copy_agent_files()
+        self._copied = agent.names
+        for name in sorted(agent.names):
+            if (target := self.layer.own(name)) is not None:
+                agent.copy(name, home / name, target)
 
     def arguments(self, *, is_layered: bool) -> list[str]:
         """Return the arguments of bubblewrap.
@@ -114,7 +107,7 @@ class Home:
             elif path in WRITABLE and full.is_dir():
                 yield "--dir", full
                 yield from self._shown(path)
-            elif _is_readable(full) and not self._is_copied(full, path):
+            elif is_readable(full) and not self._is_copied(full, path):
                 yield "--ro-bind-try", full, full
 
     def _is_copied(self, full: Path, path: str) -> bool:
@@ -124,52 +117,3 @@ class Home:
                 shutil.copy2(full, own)
                 return True
         return False
-
-    def _copy_agent_files(self) -> frozenset[str]:
-        """Copy the files of the task's agent into its home directory; return their paths."""
-        names = (*self._agent.config, *self._agent.login)
-        for name in names:
-            source, target = self._home / name, self.layer.own(name)
-            if target is None or not source.exists() or target.exists():
-                continue
-            if source.is_dir():
-                ignored = _ignore(self._home)
-                shutil.copytree(source, target, symlinks=True, ignore=ignored, ignore_dangling_symlinks=True)
-            else:
-                shutil.copy2(source, target)
-        return frozenset(names)
-
-    def return_logins(self) -> None:
-        """Copy the log-in files that the agent renewed back to the user's home directory.
-
-        Only a file that the user has too is replaced, at once, and with the same permissions.
-        """
-        for name in self._agent.login:
-            renewed, users = self.layer.upper / name, self._home / name
-            if renewed.parent.resolve() != renewed.parent:  # a link of the task's
-                continue
-            content, before = read_regular(renewed, limit=1 << 20), read_regular(users, limit=1 << 20)
-            if content and before is not None and content != before:
-                with suppress(OSError):
-                    write_atomically(users, content, mode=users.stat().st_mode & 0o777)
-
-
-def _is_readable(path: Path) -> bool:
-    """Whether a path is a file or a directory: sockets, pipes and devices are the user's session."""
-    with suppress(OSError):
-        return path.is_file() or path.is_dir()
-    return False
-
-
-def _ignore(home: Path) -> Callable[[str, list[str]], list[str]]:
-    """Return the callback of `shutil.copytree` that leaves out what no task needs of an agent's files."""
-
-    def ignored(directory: str, names: list[str]) -> list[str]:
-        relative = os.path.relpath(directory, home)
-        return [
-            name
-            for name in names
-            if f"{relative}/{name}" in LEFT_OUT_OF_COPIES or not _is_readable(Path(directory, name))
-        ]
-
-    return ignored

@@ -6,7 +6,16 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from containers.sandbox.policy import AGENT_HOMES, HISTORIES, NAMED_SECRETS, SECRET, VARIABLES, WRITABLE
+from containers.sandbox.policy import (
+    AGENT_HOMES,
+    HISTORIES,
+    HOME_VARIABLES,
+    NAMED_SECRETS,
+    OF_AGENTS,
+    SECRET,
+    VARIABLES,
+    WRITABLE,
+)
 from tasks.lazy.patterns import regex
 
 _BESIDE_DATABASES = ("", "-wal", "-shm", "-journal")
@@ -28,6 +37,9 @@ def places_of(path: str, home: Path, environ: Mapping[str, str]) -> Iterator[Pat
             for value in environ.get(variable, "").split(os.pathsep):
                 if value.startswith("/"):
                     yield Path(value + path.removeprefix(prefix))
+    for variable, own in HOME_VARIABLES.items():
+        if path == own and environ.get(variable, "").startswith("/"):
+            yield Path(environ[variable], path)
 
 
 def secrets_elsewhere(home: Path | None, environ: Mapping[str, str]) -> tuple[Path, ...]:
@@ -38,6 +50,16 @@ def secrets_elsewhere(home: Path | None, environ: Mapping[str, str]) -> tuple[Pa
         for path in sorted(SECRET | HISTORIES):
             found |= dict.fromkeys(_moved(path, home, environ))
     return tuple(path for path in found if path.exists())
+
+
+def agents_elsewhere(home: Path | None, environ: Mapping[str, str]) -> Mapping[str, tuple[Path, ...]]:
+    """Return where agents' files and directories are besides their usual places, by these. Blocking."""
+    if home is None:
+        return {}
+    found = {
+        path: tuple(place for place in _moved(path, home, environ) if place.exists()) for path in OF_AGENTS
+    }
+    return {path: places for path, places in found.items() if places}
 
 
 def _moved(path: str, home: Path, environ: Mapping[str, str]) -> Iterator[Path]:

@@ -1,11 +1,12 @@
 """Build the file system of a task: bubblewrap's arguments, from what is there on this machine."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
 
 from containers.filesystem import is_directory, read_regular
+from containers.sandbox.agent_files import AgentFiles
 from containers.sandbox.home import Home
 from containers.sandbox.policy import AGENT_HOMES, AgentHome, expand
 from containers.sandbox.system import RootFiles, homes_of_others
@@ -34,6 +35,7 @@ class Places:
         hidden: Files and directories that are secret, wherever they are.
         agent: The program of its agent, such as `claude`, if it is a known one.
         root_files: What is taken from a task of root; shared by the tasks of a run.
+        moved: Where agents' files are besides their usual places, by these.
     """
 
     worktree: Path
@@ -47,6 +49,7 @@ class Places:
     hidden: Sequence[Path] = ()
     agent: str | None = None
     root_files: RootFiles = field(default_factory=RootFiles)
+    moved: Mapping[str, Sequence[Path]] = field(default_factory=dict)
 
     @property
     def agent_home(self) -> AgentHome:
@@ -60,6 +63,7 @@ class Mounts:
 
     _made: list[tuple[str, ...] | Path | Home] = field(default_factory=list)
     home: Home | None = None
+    agent_files: AgentFiles | None = None
 
     def add(self, option: str, *paths: Path | str) -> None:
         """Add an option with its paths."""
@@ -134,7 +138,9 @@ def task_mounts(places: Places) -> Mounts:
     if os.geteuid() == 0:
         _take_from_root(mounts, places)
     if places.home is not None:
-        mounts.show_home(Home(places.home, places.room / "home", places.agent_home))
+        mounts.agent_files = AgentFiles(places.agent_home)
+        mounts.show_home(Home(places.home, places.room / "home", mounts.agent_files))
+        _mount_moved(mounts, places, mounts.agent_files)
     for path in (*places.hidden, *_others(places)):
         mounts.hide(path)
     for path in (*_object_directories(places.common / "objects"), *places.readable):
@@ -144,6 +150,17 @@ def task_mounts(places: Places) -> Mounts:
     mounts.add("--bind", places.worktree, places.worktree)
     mounts.add("--chdir", places.worktree)
     return mounts
+
+
+def _mount_moved(mounts: Mounts, places: Places, own: AgentFiles) -> None:
+    """Show the task copies of what its agent has elsewhere, and nothing of other agents."""
+    moved = [(name, path) for name, paths in sorted(places.moved.items()) for path in paths]
+    for _, path in (one for one in moved if one[0] not in own.names):
+        mounts.hide(path)
+    for number, (name, path) in enumerate(one for one in moved if one[0] in own.names):
+        copy = _own(places.room, "moved") / str(number)
+        own.copy(name, path, copy)
+        mounts.add("--bind", copy, path)
 
 
 def _take_from_root(mounts: Mounts, places: Places) -> None:

@@ -47,6 +47,9 @@ AGENT_HOMES: Mapping[str, AgentHome] = MappingProxyType(
 )
 """What the built-in agents have, from their documentation."""
 
+OF_AGENTS = frozenset(path for agent in AGENT_HOMES.values() for path in (*agent.config, *agent.login))
+"""What all of them have."""
+
 LEFT_OUT_OF_COPIES = frozenset(
     {".claude/projects", ".claude/todos", ".claude/shell-snapshots", ".claude/file-history", ".claude/debug"}
     | {".codex/sessions", ".codex/log", ".gemini/tmp", ".local/share/opencode/storage"}
@@ -131,6 +134,7 @@ VARIABLES: Mapping[str, str] = MappingProxyType(
         "MSWEA_GLOBAL_CONFIG_DIR": ".config/mini-swe-agent",
         "NETRC": ".netrc",
         "NPM_CONFIG_USERCONFIG": ".npmrc",
+        "OPENCODE_CONFIG_DIR": ".config/opencode",
         "PASSWORD_STORE_DIR": ".password-store",
         "PGPASSFILE": ".pgpass",
         "PULUMI_HOME": ".pulumi",
@@ -138,6 +142,9 @@ VARIABLES: Mapping[str, str] = MappingProxyType(
     }
 )
 """Variables that name another place for what is at a path of the home directory."""
+
+HOME_VARIABLES: Mapping[str, str] = MappingProxyType({"GEMINI_CLI_HOME": ".gemini"})
+"""Variables that name another home directory for what is at one path."""
 
 NAMED_SECRETS = frozenset(
     {

@@ -192,8 +192,8 @@ def open_room(program: str, policy: Policy, places: Places, mark: ProcessMark) -
         raise SandboxError(f"the sandbox cannot be made: {error.filename}: {error.strerror}") from None
     with Room(program, policy, mounts, mark) as room:
         yield room
-    if mounts.home:
-        mounts.home.return_logins()
+    if mounts.agent_files:
+        mounts.agent_files.return_logins()
 
 
 @contextmanager

@@ -29,6 +29,7 @@ class Sandbox:
         hidden: Files and directories that are secret, wherever they are.
         agents: Agents' programs, such as `claude`, by the names of the agents.
         root_files: What is taken from tasks of root.
+        moved: Where agents' files are besides their usual places, by these.
     """
 
     program: str
@@ -39,6 +40,7 @@ class Sandbox:
     hidden: tuple[Path, ...] = ()
     agents: Mapping[str, str] = field(default_factory=dict)
     root_files: RootFiles = field(default_factory=RootFiles)
+    moved: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
 
     @contextmanager
     def room(self, job: Job, worktree: Worktree, mark: ProcessMark) -> Iterator[Room]:
@@ -65,5 +67,6 @@ class Sandbox:
                 hidden=self.hidden,
                 agent=self.agents.get(job.agent or ""),
                 root_files=self.root_files,
+                moved=self.moved,
             )
             yield stack.enter_context(open_room(self.program, self.policy, places, mark))

@@ -6,7 +6,7 @@ from pathlib import Path
 from containers.agents.builtin import BUILT_IN
 from containers.git.repository import Repository
 from containers.sandbox.bubblewrap import find_sandbox
-from containers.sandbox.locations import database_files, program_of, secrets_elsewhere
+from containers.sandbox.locations import agents_elsewhere, database_files, program_of, secrets_elsewhere
 from containers.sandbox.mounts import why_not
 from containers.sandbox.policy import Policy
 from containers.sandbox.sandbox import Sandbox
@@ -29,7 +29,8 @@ def prepare_sandbox(settings: Settings, repository: Repository, environ: Mapping
     agents = {**BUILT_IN, **settings.agents}
     programs = {name: program_of(agent.command) or name for name, agent in agents.items()}
     policy = Policy(settings.sandbox_network, settings.sandbox_write)
-    return Sandbox(found.program, policy, checkout, common, home, hidden, programs)
+    moved = agents_elsewhere(home, environ)
+    return Sandbox(found.program, policy, checkout, common, home, hidden, programs, moved=moved)
 
 
 def sandbox_sentence(settings: Settings, repository: Repository, environ: Mapping[str, str]) -> str:

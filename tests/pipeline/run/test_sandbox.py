@@ -247,6 +247,24 @@ def test_an_agent_has_its_own_log_in_and_renews_it(sandboxed: Project) -> None:
     assert (home / ".claude/.credentials.json").read_text() == "renewed\n"
 
 
+def test_an_agent_has_its_log_in_where_a_variable_names_it(sandboxed: Project, tmp_path: Path) -> None:
+    own, other, home = tmp_path / "own", tmp_path / "other", fill_home(sandboxed, {".codex/auth.json": "usual"})
+    for path in (own / ".credentials.json", own / "projects/p", other / "auth.json", home / "gemini/.gemini/x"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"at {path.parent.name}")
+    moved = {"CLAUDE_CONFIG_DIR": str(own), "CODEX_HOME": str(other), "GEMINI_CLI_HOME": str(home / "gemini")}
+    command = f"cat {own}/.c* {other}/* ~/gemini/.gemini/*; ls {own}; echo new > {own}/.credentials.json"
+    sandboxed.configure(f"agent = 'claude'\nrepairs = 0\n[agents.claude]\ncommand = '''{command}'''\n")
+    sandboxed.environ |= moved
+    done = sandboxed.run(sandboxed.tasks({"1": ""}), "--trust", environ=ON)
+    log = sandboxed.log(done.expect().run, "1")
+    assert (own / ".credentials.json").read_text() == "new\n"
+    assert "at own" in log
+    assert "at other" not in log
+    assert "at .gemini" not in log
+    assert "projects" not in log
+
+
 def test_where_there_is_none_on_refuses_and_auto_says_so(project: Project, tmp_path: Path) -> None:
     path = _path_without_bubblewrap(tmp_path)
     plan = project.tasks({"1": "true"})
