@@ -17,6 +17,11 @@ _LEFT_OUT = SECRET | CACHES | HISTORIES | OF_AGENTS
 _TOPMOST = frozenset(path for path in _LEFT_OUT if _LEFT_OUT.isdisjoint(map(str, PurePosixPath(path).parents)))
 
 
+def is_left_out(path: Path) -> bool:
+    """Whether a path, relative to the home directory, is secret or a cache, or in a directory that is."""
+    return not _LEFT_OUT.isdisjoint(map(str, (path, *path.parents)))
+
+
 class Home:
     """The home directory of one task. Methods block.
 
@@ -81,8 +86,7 @@ class Home:
     def _layered(self) -> Iterator[tuple[str | Path, ...]]:
         yield "--bind", self.layer.merged, self._home
         for path in mount_points(self._home):  # a layer is of one file system
-            name = path.relative_to(self._home)
-            if name.parts and not any(parent.as_posix() in _LEFT_OUT for parent in (name, *name.parents)):
+            if path != self._home and not is_left_out(path.relative_to(self._home)):
                 yield "--ro-bind-try", path, path
 
     def _copies(self) -> Iterator[tuple[str | Path, ...]]:

@@ -6,20 +6,22 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from containers.filesystem import read_regular
 from containers.sandbox.policy import (
     AGENT_HOMES,
     HISTORIES,
     HOME_VARIABLES,
     NAMED_SECRETS,
-    OF_AGENTS,
     SECRET,
     VARIABLES,
+    WITH_PASSWORDS,
     WRITABLE,
 )
 from tasks.lazy.patterns import regex
 
 _BESIDE_DATABASES = ("", "-wal", "-shm", "-journal")
 """What SQLite appends to the names of its files (https://sqlite.org/tempfiles.html)."""
+_PASSWORD = regex(rb"://[^/\s:@]*:[^/\s@]+@")
 _WORD = regex(r"[\w.+-]+")
 
 
@@ -49,16 +51,22 @@ def secrets_elsewhere(home: Path | None, environ: Mapping[str, str]) -> tuple[Pa
     if home is not None:
         for path in sorted(SECRET | HISTORIES):
             found |= dict.fromkeys(_moved(path, home, environ))
+        for path in sorted(WITH_PASSWORDS):
+            found |= dict.fromkeys(place for place in places_of(path, home, environ) if _has_password(place))
     return tuple(path for path in found if path.exists())
+
+
+def _has_password(path: Path) -> bool:
+    content = read_regular(path.resolve())
+    return content is not None and _PASSWORD.search(content) is not None
 
 
 def agents_elsewhere(home: Path | None, environ: Mapping[str, str]) -> Mapping[str, tuple[Path, ...]]:
     """Return where agents' files and directories are besides their usual places, by these. Blocking."""
     if home is None:
         return {}
-    found = {
-        path: tuple(place for place in _moved(path, home, environ) if place.exists()) for path in OF_AGENTS
-    }
+    names = [path for agent in AGENT_HOMES.values() for path in agent.config]  # log-ins are in these
+    found = {path: tuple(place for place in _moved(path, home, environ) if place.exists()) for path in names}
     return {path: places for path, places in found.items() if places}
 
 

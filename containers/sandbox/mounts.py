@@ -7,14 +7,15 @@ from pathlib import Path
 
 from containers.filesystem import is_directory, read_regular
 from containers.sandbox.agent_files import AgentFiles
-from containers.sandbox.home import Home
+from containers.sandbox.home import Home, is_left_out
 from containers.sandbox.policy import AGENT_HOMES, AgentHome, expand
-from containers.sandbox.system import RootFiles, homes_of_others
+from containers.sandbox.system import RootFiles, bound_sockets, homes_of_others
 from tasks.lazy.dataclasses import dataclass
 
 RUN = Path("/run")
 RESOLVERS = (Path("/etc/resolv.conf"), Path("/etc/hosts"))
 """Files that may be links into `/run`, without which no name is found."""
+_OWN_DIRECTORIES = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108 - those of the sandbox
 ALTERNATES = 8
 """How many alternates of alternates are followed; git has a limit of 5."""
 
@@ -132,15 +133,16 @@ def task_mounts(places: Places) -> Mounts:
     for path in RESOLVERS:
         if (real := path.resolve()).is_relative_to(RUN):
             mounts.read(real)
-    for name in ("/tmp", "/var/tmp"):  # noqa: S108 - those of the sandbox
-        if is_directory(Path(name)):
-            mounts.add("--bind", _own(places.room, name), name)
+    for path in _OWN_DIRECTORIES:
+        if is_directory(path):
+            mounts.add("--bind", _own(places.room, str(path)), path)
     if os.geteuid() == 0:
         _take_from_root(mounts, places)
     if places.home is not None:
         mounts.agent_files = AgentFiles(places.agent_home)
         mounts.show_home(Home(places.home, places.room / "home", mounts.agent_files))
         _mount_moved(mounts, places, mounts.agent_files)
+    _hide_sockets(mounts, places)
     for path in (*places.hidden, *_others(places)):
         mounts.hide(path)
     for path in (*_object_directories(places.common / "objects"), *places.readable):
@@ -150,6 +152,21 @@ def task_mounts(places: Places) -> Mounts:
     mounts.add("--bind", places.worktree, places.worktree)
     mounts.add("--chdir", places.worktree)
     return mounts
+
+
+def _hide_sockets(mounts: Mounts, places: Places) -> None:
+    for path in bound_sockets():
+        if not _is_own(path, places):
+            mounts.hide(path)
+
+
+def _is_own(path: Path, places: Places) -> bool:
+    """Whether a socket is in a directory that is the task's own, or hidden from it anyway."""
+    if any(path.is_relative_to(one) for one in (places.common, places.worktrees)):
+        return True
+    if places.home and path.is_relative_to(places.home):
+        return is_left_out(path.relative_to(places.home))
+    return any(path.is_relative_to(one) for one in (RUN, Path("/var/run"), *_OWN_DIRECTORIES))
 
 
 def _mount_moved(mounts: Mounts, places: Places, own: AgentFiles) -> None:

@@ -66,7 +66,8 @@ SECRET = frozenset(
         ".config/google-chrome", ".config/gopass", ".config/heroku", ".config/hub", ".config/hcloud",
         ".config/keepassxc", ".config/microsoft-edge", ".config/op", ".config/pulse", ".config/rclone",
         ".config/sops", ".config/patchyard", ".config/Signal", ".config/Slack", ".config/vivaldi",
-        ".bundle", ".config/composer/auth.json",
+        ".bundle", ".config/composer/auth.json", ".config/containers/auth.json", ".config/github-copilot",
+        ".config/ngrok", ".config/pypoetry/auth.toml", ".config/stripe", ".local/share/uv/credentials",
         ".docker", ".dbus", ".fly", ".gem/credentials", ".git-credential-cache", ".git-credentials",
         ".gnupg", ".ICEauthority", ".kube", ".local/share/keyrings", ".local/share/kwalletd",
         ".gradle/gradle.properties", ".local/share/gopass", ".local/share/patchyard",
@@ -77,6 +78,11 @@ SECRET = frozenset(
     }
 )  # fmt: skip
 """Keys, tokens, log-ins, profiles of browsers and keyrings in a home directory."""
+
+WITH_PASSWORDS = frozenset(
+    {".bunfig.toml", ".condarc", ".config/pip/pip.conf", ".config/uv/uv.toml", ".pip/pip.conf"}
+)
+"""Configuration of tools that projects need; it is secret if a URL in it has a password."""
 
 HISTORIES = frozenset(
     {

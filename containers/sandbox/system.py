@@ -14,6 +14,8 @@ from containers.filesystem import is_directory
 PROC = Path("/proc")
 _OF_PROCESSES = frozenset({"sysvipc", "pressure"})
 """Directories of `/proc` that are of the namespaces of the reader, or that change nothing but for it."""
+_NAME = 7
+"""The number of the field of `/proc/net/unix` that has the name of a socket."""
 _PRIVATE = ("/etc", "/var")
 _DEPTH = 3
 """How deep files are looked for that are closed to others: `/etc/ssh/KEY`, `/var/lib/TOOL/FILE`."""
@@ -86,6 +88,17 @@ def _closed_to_others(directories: Iterable[str], depth: int, seen: dict[str, in
                 elif stat.S_ISREG(mode) and not mode & 0o004:
                     files.append(path)
         yield from [directory] if len(files) > _MANY and directory not in _PRIVATE else files
+
+
+def bound_sockets() -> Iterator[Path]:
+    """Yield the files of sockets that servers of this machine have (proc_net(5)). Blocking.
+
+    Others, as of a container with a network of its own, are not known.
+    """
+    with suppress(OSError):
+        lines = (PROC / "net" / "unix").read_bytes().splitlines()[1:]
+        names = {fields[_NAME] for line in lines if len(fields := line.split(None, _NAME)) > _NAME}
+        yield from (Path(os.fsdecode(name)) for name in sorted(names) if name.startswith(b"/"))
 
 
 def homes_of_others(home: Path | None) -> Iterator[Path]:

@@ -41,6 +41,15 @@ def fill_home(project: Project, files: Mapping[str, str]) -> Path:
     return home
 
 
+def refused_program(directory: Path, name: str) -> Path:
+    """Make a program that fails, and return the directory that it is in."""
+    path = directory / "programs" / name
+    path.parent.mkdir()
+    path.write_text("#!/bin/sh\nexit 1\n")
+    path.chmod(0o755)
+    return path.parent
+
+
 def sandbox_log(project: Project, script: str, *arguments: str, **environ: str) -> str:
     """Run a script as a task in the sandbox; return its log, without the script itself."""
     done = project.run(project.tasks({"1": script}), "--no-cache", *arguments, environ={**ON, **environ})

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from project import Project
-from sandboxes import ON, fill_home, sandbox_log
+from sandboxes import ON, fill_home, refused_program, sandbox_log
 
 from containers.sandbox.home import SMALL
 
@@ -88,12 +88,8 @@ def test_files_of_the_home_directory_are_changed_for_the_task_alone(sandboxed: P
 def test_small_files_are_copies_where_the_kernel_has_no_layer(sandboxed: Project, tmp_path: Path) -> None:
     home = fill_home(sandboxed, HOME)
     before = _contents(home)
-    (tmp_path / "programs").mkdir()
-    refused = tmp_path / "programs" / "unshare"
-    refused.write_text("#!/bin/sh\nexit 1\n")
-    refused.chmod(0o755)
     sandboxed.configure(f"[worktree]\nsetup = ['''{IN_FILES}''']\n")
-    path = f"{refused.parent}:{os.environ['PATH']}"
+    path = f"{refused_program(tmp_path, 'unshare')}:{os.environ['PATH']}"
     log = sandbox_log(sandboxed, f"touch ~/large ~/docs/a || true; {LOOKS}", PATH=path)
     assert log.count("Read-only file system") == 2
     assert "before after before Other" in " ".join(log.split())
@@ -249,11 +245,11 @@ def test_an_agent_has_its_own_log_in_and_renews_it(sandboxed: Project) -> None:
 
 def test_an_agent_has_its_log_in_where_a_variable_names_it(sandboxed: Project, tmp_path: Path) -> None:
     own, other, home = tmp_path / "own", tmp_path / "other", fill_home(sandboxed, {".codex/auth.json": "usual"})
-    for path in (own / ".credentials.json", own / "projects/p", other / "auth.json", home / "gemini/.gemini/x"):
+    for path in (own / ".credentials.json", own / "projects/p", other / "auth.json", home / "g/.gemini/x"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"at {path.parent.name}")
-    moved = {"CLAUDE_CONFIG_DIR": str(own), "CODEX_HOME": str(other), "GEMINI_CLI_HOME": str(home / "gemini")}
-    command = f"cat {own}/.c* {other}/* ~/gemini/.gemini/*; ls {own}; echo new > {own}/.credentials.json"
+    moved = {"CLAUDE_CONFIG_DIR": str(own), "CODEX_HOME": str(other), "GEMINI_CLI_HOME": str(home / "g")}
+    command = f"cat {own}/.c* {other}/* ~/g/.gemini/*; ls {own}; echo new > {own}/.credentials.json"
     sandboxed.configure(f"agent = 'claude'\nrepairs = 0\n[agents.claude]\ncommand = '''{command}'''\n")
     sandboxed.environ |= moved
     done = sandboxed.run(sandboxed.tasks({"1": ""}), "--trust", environ=ON)

@@ -6,14 +6,15 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 from project import Project, wait_for
-from sandboxes import NONE, ON, fill_home, sandbox_log
+from sandboxes import NONE, ON, fill_home, refused_program, sandbox_log
 
 from containers.sandbox.landlock import has_scopes
 
@@ -253,6 +254,38 @@ END
     assert f"{name} errno 1" in log.splitlines()
 
 
+CONNECTS = """
+python3 - <<'END'
+import socket
+own = socket.socket(socket.AF_UNIX); own.bind("/tmp/own"); own.listen()
+for path in ["/tmp/own", *{paths}]:
+    client = socket.socket(socket.AF_UNIX)
+    try: client.connect(path)
+    except OSError as error: print(path, "errno", error.errno)
+    else: print(path, "reached")
+END
+"""
+
+
+@pytest.mark.parametrize("is_layered", [True, False])
+def test_sockets_in_directories_that_are_seen_are_not_reached(
+    sandboxed: Project, tmp_path: Path, *, is_layered: bool
+) -> None:
+    home = fill_home(sandboxed, {".tool/x": "", ".config/tool/x": ""})
+    paths = [home / ".tool/s", home / ".config/tool/s", home / "s"]
+    path = {} if is_layered else {"PATH": f"{refused_program(tmp_path, 'unshare')}:{os.environ['PATH']}"}
+    with ExitStack() as stack:
+        if os.access("/srv", os.W_OK):
+            paths.append(Path(stack.enter_context(tempfile.TemporaryDirectory(dir="/srv")), "s"))
+        for one in paths:
+            server = stack.enter_context(socket.socket(socket.AF_UNIX))
+            server.bind(str(one))
+            server.listen()
+        log = sandbox_log(sandboxed, CONNECTS.format(paths=[*map(str, paths)]), **path)
+    assert [line for line in log.splitlines() if line.endswith("reached")] == ["/tmp/own reached"]
+    assert log.count(" errno ") == len(paths)
+
+
 LINKED = {"dotfiles/ssh/id": SECRET, "dotfiles/gh/hosts.yml": SECRET, ".config/git/credentials": SECRET}
 
 
@@ -274,6 +307,7 @@ def test_secrets_are_not_found_through_links_and_below_other_directories(sandbox
         ("KUBECONFIG", "config", "config"),
         ("GOOGLE_APPLICATION_CREDENTIALS", "key.json", "key.json"),
         ("NETRC", "netrc", "netrc"),
+        ("XDG_CONFIG_HOME", "", "pip/pip.conf"),
         ("AWS_SHARED_CREDENTIALS_FILE", "credentials", "credentials"),
     ],
 )
@@ -282,11 +316,11 @@ def test_secrets_are_not_read_where_a_variable_names_them(
 ) -> None:
     path = tmp_path / "elsewhere" / file
     path.parent.mkdir(parents=True)
-    path.write_text(SECRET)
+    path.write_text(f"https://u:{SECRET}@pypi.example.test/simple")
     value = str(tmp_path / "elsewhere" / name)
     log = sandbox_log(sandboxed, f"cat {path} || true", **{variable: value})
     assert SECRET not in log
-    assert path.read_text() == SECRET
+    assert SECRET in path.read_text()
 
 
 def test_inherited_descriptors_give_nothing(sandboxed: Project) -> None:
