@@ -8,12 +8,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import click
-from click.shell_completion import CompletionItem
 
 from tasks.errors import PatchyardError
 from tasks.text import printable
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from pipeline.store.records import Run
     from pipeline.store.store import Store
 
@@ -28,13 +29,13 @@ class _Completed(click.types.StringParamType):
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
+    ) -> "list[CompletionItem]":
         """Return what begins so; nothing where an error prevents it."""
         with suppress(PatchyardError, OSError):
             return self.found(ctx, param, incomplete)
         return []
 
-    def found(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    def found(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
         """Return what begins so.
 
         Raises:
@@ -46,7 +47,7 @@ class _Completed(click.types.StringParamType):
 class RunType(_Completed):
     """The id of a run."""
 
-    def found(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002 - one of several
+    def found(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":  # noqa: ARG002 - one of several
         """Return the newest runs."""
         with _store(ctx) as store:
             return _runs(store, incomplete) if store else []
@@ -55,7 +56,7 @@ class RunType(_Completed):
 class TaskType(_Completed):
     """A task: of the run that is named before it, or of the plan."""
 
-    def found(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002 - one of several
+    def found(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":  # noqa: ARG002 - one of several
         """Return the tasks."""
         if plan := ctx.params.get("plan_argument") or ctx.params.get("plan_option"):
             return _matching(_tasks_of_plan(str(plan), ctx), incomplete)
@@ -71,7 +72,7 @@ class TaskType(_Completed):
 class RunOrTaskType(_Completed):
     """A run, or a task of the newest run; after a run, a task of it."""
 
-    def found(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    def found(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
         """Return the runs and the tasks."""
         given: Sequence[str] = ctx.params.get(param.name or "") or ()
         with _store(ctx) as store:
@@ -86,7 +87,7 @@ class RunOrTaskType(_Completed):
 class AgentType(_Completed):
     """The name of an agent."""
 
-    def found(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002 - one of several
+    def found(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":  # noqa: ARG002 - one of several
         """Return the agents that are built in, and those that the settings declare."""
         from containers.agents.builtin import BUILT_IN  # noqa: PLC0415 - slow to import
         from pipeline.cli.process import repository_if_any  # noqa: PLC0415 - likewise
@@ -102,9 +103,11 @@ class PlanType(click.types.StringParamType):
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
+    ) -> "list[CompletionItem]":
         """Let the shell complete the path."""
         del ctx, param
+        from click.shell_completion import CompletionItem  # noqa: PLC0415 - start-up stays quick
+
         return [CompletionItem(incomplete, type="file")]
 
 
@@ -152,7 +155,7 @@ def _environment(ctx: click.Context) -> dict[str, str]:
     return {**os.environ, **(ctx.find_root().obj or {}), **{k: v for k, v in ctx.meta.items() if k.isupper()}}
 
 
-def _runs(store: "Store", incomplete: str) -> list[CompletionItem]:
+def _runs(store: "Store", incomplete: str) -> "list[CompletionItem]":
     newest = list(reversed(store.runs()))[:NEWEST]
     titles = {run.id: f"{run.status}: {run.plan_title or run.plan_path}" for run in newest}
     return _matching({**titles, "latest": "the newest run"}, incomplete)
@@ -179,7 +182,9 @@ def _tasks_of_plan(path: str, ctx: click.Context) -> dict[str, str]:
     return {task.id: task.title for task in parsed.plan.tasks} if parsed.plan else {}
 
 
-def _matching(found: Mapping[str, str], incomplete: str) -> list[CompletionItem]:
+def _matching(found: Mapping[str, str], incomplete: str) -> "list[CompletionItem]":
+    from click.shell_completion import CompletionItem  # noqa: PLC0415 - start-up stays quick
+
     return [
         CompletionItem(name, help=" ".join(printable(text).split())[:HELP])
         for name, text in found.items()

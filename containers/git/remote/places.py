@@ -28,7 +28,8 @@ def urls_of(remote: "Remote") -> tuple[str, ...]:
 
     Blocking.
     """
-    fetch, push = remote.url(), remote.url(push=True)
+    fetch = remote.url()
+    push = remote.url(push=True) if fetch else None
     return (without_credentials(fetch), without_credentials(push)) if fetch and push else ()
 
 
