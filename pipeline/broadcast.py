@@ -20,7 +20,7 @@ class Observer(Protocol):
 
 
 class Listener(Protocol):
-    """Receives events on the event loop; must not block."""
+    """Receives events on the event loop and in threads; must not block."""
 
     def notify(self, event: Event) -> None:
         """Receive an event."""

@@ -1,7 +1,6 @@
 """The worktree pool: acquire, reset, release."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from heapq import heappop, heappush
 from pathlib import Path
 from types import TracebackType
@@ -82,6 +81,7 @@ class Pool:
         self._locks: dict[int, FileLock] = {}
         self._free: list[int] = []
         self._checkouts: dict[int, Checkout] = {}
+        self._recorded: set[str] = set()
         self._available = Semaphore(0)
 
     def __len__(self) -> int:
@@ -117,7 +117,7 @@ class Pool:
         with CancelScope(shield=True):
             await to_thread.run_sync(self._release_all)
 
-    async def acquire(self, commit: str) -> Worktree:
+    async def acquire(self, commit: str, record: AttemptRecord | None = None) -> Worktree:
         """Wait for a free worktree, and return it with exactly the files of a commit.
 
         A worktree that cannot be reset, such as one with files of another user, is quarantined; another one is
@@ -125,24 +125,26 @@ class Pool:
 
         Args:
             commit: Id of the commit.
+            record: Which attempt uses it; see `record_attempt`.
 
         Raises:
             GitError: The commit cannot be checked out.
             CopyError: A file of `copy` cannot be copied.
+            RecordError: The record cannot be written.
         """
         await self._available.acquire()
         number = heappop(self._free)
         try:
             for _ in range(_UNUSABLE):
                 try:
-                    return await to_thread.run_sync(self._prepare, number, commit)
+                    return await to_thread.run_sync(self._prepare, number, commit, record)
                 except UnusableWorktreeError as error:
                     self._on_notice(
                         f"{self._path(number)} cannot be used again and was set aside ({error}); "
                         f"remove it, and {quarantine_mark(self._path(number)).name} beside it"
                     )
                     number = await to_thread.run_sync(self._quarantine, number)
-            return await to_thread.run_sync(self._prepare, number, commit)
+            return await to_thread.run_sync(self._prepare, number, commit, record)
         except BaseException:
             heappush(self._free, number)
             self._available.release()
@@ -162,8 +164,8 @@ class Pool:
         number = number_of(worktree.name)
         if in_quarantine:
             number = await to_thread.run_sync(self._quarantine, number)
-        else:
-            await to_thread.run_sync(partial(record_file(worktree.path).unlink, missing_ok=True))
+        elif worktree.name in self._recorded:
+            await to_thread.run_sync(self.forget_attempt, worktree)
         heappush(self._free, number)
         self._available.release()
 
@@ -226,7 +228,7 @@ class Pool:
     def _path(self, number: int) -> Path:
         return self.directory / f"wt-{number}"
 
-    def _prepare(self, number: int, commit: str) -> Worktree:
+    def _prepare(self, number: int, commit: str, record: AttemptRecord | None) -> Worktree:
         path = self._path(number)
         checkout = self._checkouts.get(number) or self._repository.worktree(path)
         if checkout is None:
@@ -238,15 +240,24 @@ class Pool:
             checkout.reset(commit, self._keep)
         self._checkouts[number] = checkout
         self.copies.copy_into(path)
-        return Worktree(path.name, path, checkout, self._ports.of(number))
+        worktree = Worktree(path.name, path, checkout, self._ports.of(number))
+        if record is not None:
+            self.record_attempt(worktree, record)
+        return worktree
 
     def record_attempt(self, worktree: Worktree, record: AttemptRecord) -> None:
         """Record which attempt uses a worktree, so that its work is found if this process dies. Blocking.
 
         Raises:
-            PoolError: The record cannot be written.
+            RecordError: The record cannot be written.
         """
+        self._recorded.add(worktree.name)
         write_record(worktree.path, record)
+
+    def forget_attempt(self, worktree: Worktree) -> None:
+        """Remove the record of an attempt: the worktree has nothing that is not stored. Blocking."""
+        record_file(worktree.path).unlink(missing_ok=True)
+        self._recorded.discard(worktree.name)
 
     def _recreate(self, number: int, commit: str) -> Checkout:
         """Add a worktree, after removing the rest of the one that this run had there."""

@@ -20,6 +20,10 @@ class PoolError(PatchyardError):
     exit_code: ClassVar[int] = 2
 
 
+class RecordError(PoolError):
+    """The record of an attempt cannot be written."""
+
+
 @dataclass(frozen=True, slots=True)
 class Worktree:
     """A worktree that a run has locked: its name (`wt-1`), its directory, and git's view of it.
@@ -79,13 +83,13 @@ def write_record(path: Path, record: AttemptRecord) -> None:
     """Write the record of the attempt that uses the worktree at `path`. Blocking.
 
     Raises:
-        PoolError: It cannot be written.
+        RecordError: It cannot be written.
     """
     file = record_file(path)
     try:
         write_atomically(file, json.dumps(asdict(record)).encode("ascii"))
     except OSError as error:
-        raise PoolError(f"cannot write {file}: {error.strerror}; {remedy(error)}") from None
+        raise RecordError(f"cannot write {file}: {error.strerror}; {remedy(error)}") from None
 
 
 def read_record(path: Path) -> AttemptRecord | None:

@@ -11,11 +11,18 @@ from containers.git.repository import GitError, SecretFoundError
 from containers.git.working_tree.left_work import work_left
 from containers.git.working_tree.staging import TooDeepError
 from containers.runner import Job
-from containers.worktrees.worktree import PoolError, Worktree
+from containers.worktrees.worktree import AttemptRecord, RecordError, Worktree
 from pipeline.events import Notice, TaskFinished, TaskStarted, now
 from pipeline.run.call.task_spec import TaskSpec
 from pipeline.run.context import Continuation, RunContext
-from pipeline.run.outcomes import TaskResult, conclude, outcome_without_run, whole, with_failure
+from pipeline.run.outcomes import (
+    TaskResult,
+    conclude,
+    keep_result,
+    outcome_without_run,
+    whole,
+    with_failure,
+)
 from pipeline.run.results.bases import StartPoint
 from pipeline.run.results.commits import signature
 from pipeline.run.results.restore import applies
@@ -59,8 +66,11 @@ async def run_attempt(
         commit = start.commit
         if tree is not None or (continued and continued.patch):
             commit, continued = await to_thread.run_sync(_place_to_continue, context, start, continued, tree)
-        worktree = await pool.acquire(commit)
-    except GitError as error:
+        record = AttemptRecord(
+            context.run.id, spec.id, context.attempt_number(spec.id), start.commit, pool.exclude
+        )
+        worktree = await pool.acquire(commit, record)
+    except (GitError, RecordError) as error:
         failed = outcome_without_run(spec, Status.FAILED, f"it got no worktree: {error}")
         return await conclude(context, spec, TaskResult(failed, start))
     attempt = Attempt(
@@ -165,7 +175,6 @@ class Attempt:
         try:
             if self._stored.cause:  # so that a rerun that is cut off is known as one
                 await self._context.recorder.flush()
-            await to_thread.run_sync(self._steps.record)
             async with self._prepared_job() as job:
                 self._job = job
                 with self._context.span(f"task {self._spec.id}: {self._spec.title}"):
@@ -174,7 +183,7 @@ class Attempt:
             with CancelScope(shield=True):
                 await self._finish(cancelled=True)
             raise
-        except (GitError, PoolError) as error:
+        except (GitError, RecordError) as error:
             # Only this task is affected: its container has no start commit, or its worktree cannot be held.
             self._steps.results.append(StepResult(self._rounds.asked[0], None, 0.0, error=str(error)))
         except PatchyardError as error:
@@ -232,29 +241,41 @@ class Attempt:
 
     async def _finish(self, *, cancelled: bool) -> Outcome:
         """Take the patch, commit it, and store the outcome and its result."""
-        context, spec, start = self._context, self._spec, self._start
-        outcome, taken = self._outcome_of_steps(cancelled=cancelled), True
-        version = None if cancelled else await context.agent_version(spec)
-        try:
-            patch = await to_thread.run_sync(self._take_patch, version)
-            outcome = replace(outcome, files=patch.files, patch=patch if patch.files else None)
-        except (SecretFoundError, TooDeepError) as error:
-            outcome = with_failure(outcome, str(error))
-        except GitError as error:
-            outcome, taken = self._without_patch(outcome, error), False
-        inputs, taken_patch = self._inputs, outcome.patch
-        if cancelled and spec.id in context.earlier:
-            outcome = await self._leave_outcome(outcome, context.earlier[spec.id])
-        else:
-            result = TaskResult(outcome, start, inputs_of(inputs) if inputs else None, began=self._began)
-            outcome = await conclude(context, spec, result)
-        if context.results and outcome.succeeded and inputs and not cancelled:
-            result_with_text = replace(outcome, patch=taken_patch)  # that of the store would be read again
-            await to_thread.run_sync(context.results.keep, inputs, result_with_text)
-        self._is_taken = taken
+        context = self._context
+        version = None if cancelled else await context.agent_version(self._spec)
+        outcome = await to_thread.run_sync(self._take_and_keep, cancelled, version)
+        context.listener.notify(TaskFinished(outcome=outcome))
         for message in self._warnings:
             context.listener.notify(Notice(message=message, level="warning"))
         return outcome
+
+    def _take_and_keep(self, cancelled: bool, version: str | None) -> Outcome:  # noqa: FBT001 - called by a thread
+        """Do the work of `_finish` with git and the store, in one thread. Blocking."""
+        context, spec = self._context, self._spec
+        outcome, taken = self._with_patch(self._outcome_of_steps(cancelled=cancelled), version)
+        inputs = self._inputs
+        if cancelled and spec.id in context.earlier:
+            kept = self._leave_outcome(outcome, context.earlier[spec.id])
+        else:
+            hashes = inputs_of(inputs) if inputs else None
+            kept = keep_result(context, spec, TaskResult(outcome, self._start, hashes, began=self._began))
+        if context.results and kept.succeeded and inputs and not cancelled:
+            # With the patch that was taken: that of the store would be read again.
+            context.results.keep(inputs, replace(kept, patch=outcome.patch))
+        self._is_taken = taken
+        if taken:
+            context.pool.forget_attempt(self._worktree)
+        return kept
+
+    def _with_patch(self, outcome: Outcome, version: str | None) -> tuple[Outcome, bool]:
+        """Return an outcome with the patch, and whether there is nothing else in the worktree. Blocking."""
+        try:
+            patch = self._take_patch(version)
+            return replace(outcome, files=patch.files, patch=patch if patch.files else None), True
+        except (SecretFoundError, TooDeepError) as error:
+            return with_failure(outcome, str(error)), True
+        except GitError as error:
+            return self._without_patch(outcome, error), False
 
     def _take_patch(self, version: str | None) -> Patch:
         """Hash the inputs, take the patch, and warn of what is not part of it. Blocking."""
@@ -265,8 +286,8 @@ class Attempt:
             self._warnings.append(f"task {self._spec.id} left {left}, which {verb} not part of its patch")
         return patch
 
-    async def _leave_outcome(self, outcome: Outcome, earlier: Outcome) -> Outcome:
-        """Store the end of a rerun that was cut off, so that its task keeps the outcome that it had."""
+    def _leave_outcome(self, outcome: Outcome, earlier: Outcome) -> Outcome:
+        """Store the end of a rerun that was cut off, and return the outcome that its task had. Blocking."""
         context = self._context
         seconds = perf_counter() - self._began
         earlier = whole(context, earlier, seconds)
@@ -278,9 +299,8 @@ class Attempt:
             error=outcome.error,
             patch=outcome.patch,
         )
-        await context.recorder.call(Store.end_attempt, context.run.id, ended)
+        context.recorder.write(Store.end_attempt, context.run.id, ended)
         context.outcomes[self._spec.id] = earlier
-        context.listener.notify(TaskFinished(outcome=earlier))
         return earlier
 
     def _without_patch(self, outcome: Outcome, error: GitError) -> Outcome:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import field
+from threading import Lock
 
 from tasks.lazy.dataclasses import dataclass
 from tasks.usage import NO_USAGE, Usage, Work, budget_spent, total
@@ -10,6 +11,8 @@ from tasks.usage import NO_USAGE, Usage, Work, budget_spent, total
 @dataclass(slots=True)
 class Budget:
     """The work on the tasks of a run so far, and the limits of its cost, in US dollars; `None` for no limit.
+
+    Safe for several threads.
 
     Args:
         run: What all calls of agents in the run may cost.
@@ -23,6 +26,7 @@ class Budget:
     _work: dict[str, Work] = field(init=False)
     _total: Usage = field(init=False)
     _without_cost: set[str] = field(init=False, default_factory=set)
+    _adding: Lock = field(init=False, default_factory=Lock)
 
     def __post_init__(self) -> None:
         self._work = dict(self.before)
@@ -45,9 +49,10 @@ class Budget:
 
     def add(self, task: str, usage: Usage = NO_USAGE, seconds: float = 0.0) -> None:
         """Add what a call of a task's agent used, or the seconds that an attempt at the task took."""
-        before = self.of(task)
-        self._work[task] = Work(before.seconds + seconds, before.usage + usage)
-        self._total += usage
+        with self._adding:
+            before = self.of(task)
+            self._work[task] = Work(before.seconds + seconds, before.usage + usage)
+            self._total += usage
 
     def obstacle(self, task: str | None = None) -> str | None:
         """Return why no further call of an agent may begin, for a task; `None` if one may.

@@ -1,9 +1,9 @@
 """What a task ends with: its patch is committed, its branch set, its outcome stored."""
 
 from dataclasses import replace
-from time import perf_counter
+from time import perf_counter, sleep
 
-from anyio import CancelScope, sleep, to_thread
+from anyio import CancelScope, to_thread
 
 from containers.git.repository import BranchMovedError, GitError
 from pipeline.events import Notice, TaskFinished, now
@@ -15,7 +15,6 @@ from pipeline.store.store import Store
 from tasks.keys import InputHashes
 from tasks.lazy.dataclasses import dataclass
 from tasks.outcome import Outcome, Status
-from tasks.patch_data import InlineData
 from tasks.patch_lines import count_lines
 
 TRIES = 10
@@ -67,39 +66,44 @@ async def conclude(context: RunContext, spec: TaskSpec, result: TaskResult) -> O
         StoreError: It cannot be stored.
     """
     with CancelScope(shield=True):
-        outcome = await _with_lines(context, result.outcome)
-        if result.start:
-            outcome = await _commit(context, spec, result.start, outcome)
-        if outcome.commit is None:
-            outcome = await _with_branch_left(context, spec, outcome)
-        seconds = None if result.began is None else perf_counter() - result.began
-        outcome = whole(context, outcome, seconds or 0.0)
-        context.outcomes[spec.id] = outcome  # also if it cannot be stored: the run ends with it
-        outcome = await _store(context, spec, replace(result, outcome=outcome), seconds)
-        context.outcomes[spec.id] = outcome
+        outcome = await to_thread.run_sync(keep_result, context, spec, result)
         context.listener.notify(TaskFinished(outcome=outcome))
     return outcome
 
 
-async def _with_lines(context: RunContext, outcome: Outcome) -> Outcome:
+def keep_result(context: RunContext, spec: TaskSpec, result: TaskResult) -> Outcome:
+    """Commit the patch of a result, and store its outcome. Blocking.
+
+    Raises:
+        StoreError: It cannot be stored.
+    """
+    outcome = _with_lines(context, result.outcome)
+    if result.start:
+        outcome = _commit(context, spec, result.start, outcome)
+    if outcome.commit is None:
+        outcome = _with_branch_left(context, spec, outcome)
+    seconds = None if result.began is None else perf_counter() - result.began
+    outcome = whole(context, outcome, seconds or 0.0)
+    context.outcomes[spec.id] = outcome  # also if it cannot be stored: the run ends with it
+    outcome = _store(context, spec, replace(result, outcome=outcome), seconds)
+    context.outcomes[spec.id] = outcome
+    return outcome
+
+
+def _with_lines(context: RunContext, outcome: Outcome) -> Outcome:
     """Return an outcome with the numbers of lines that its patch adds and removes."""
     if outcome.patch is None:
         return outcome
     diff = outcome.patch.diff
-
-    def count() -> tuple[int, int]:
-        context.bases.removes_file(diff)  # noted while the text is at hand: later it is only in the store
-        return count_lines(diff)
-
-    is_small = isinstance(diff, InlineData)  # in memory: a thread would take longer
-    added, removed = count() if is_small else await to_thread.run_sync(count)
+    context.bases.removes_file(diff)  # noted while the text is at hand: later it is only in the store
+    added, removed = count_lines(diff)
     return replace(outcome, added=added, removed=removed)
 
 
-async def _with_branch_left(context: RunContext, spec: TaskSpec, outcome: Outcome) -> Outcome:
+def _with_branch_left(context: RunContext, spec: TaskSpec, outcome: Outcome) -> Outcome:
     """Return an outcome without a commit; it says where an earlier attempt left the branch, if one did."""
     branch = context.branches.name(spec.id)
-    commit = await to_thread.run_sync(context.branches.left, branch)
+    commit = context.branches.left(branch)
     if commit is None or outcome.status is Status.CANCELLED:  # which runs again when the run is resumed
         return outcome
     stays = f"its branch {branch} stays at the patch of an earlier attempt ({commit[:12]})"
@@ -109,7 +113,7 @@ async def _with_branch_left(context: RunContext, spec: TaskSpec, outcome: Outcom
     return outcome
 
 
-async def _commit(context: RunContext, spec: TaskSpec, start: StartPoint, outcome: Outcome) -> Outcome:
+def _commit(context: RunContext, spec: TaskSpec, start: StartPoint, outcome: Outcome) -> Outcome:
     """Commit the patch of a task that succeeded, and set its branch; return the outcome with both.
 
     Where git refuses, the returned outcome is a failure that says why.
@@ -120,37 +124,37 @@ async def _commit(context: RunContext, spec: TaskSpec, start: StartPoint, outcom
     signed = signature(context.run, outcome.started_at or now())
     message = commit_message(spec.task, context.run.id)
     try:
-        commit = await to_thread.run_sync(context.repository.commit, patch.tree, [patch.start], message, signed)
+        commit = context.repository.commit(patch.tree, [patch.start], message, signed)
         wanted = {**({start.branch: start.commit} if start.branch else {}), branch: commit}
-        await context.recorder.call(Store.announce_branches, context.run.id, wanted)
+        context.recorder.write(Store.announce_branches, context.run.id, wanted)
         for name, target in wanted.items():
-            await _set_branch(context, name, target)
+            _set_branch(context, name, target)
     except GitError as error:
         hint = f"its patch is kept, and `patchyard resume {context.run.id}` commits it without running the task"
         return with_failure(outcome, f"{error}; {hint}")
     return replace(outcome, status=Status.CHANGED, branch=branch, commit=commit)
 
 
-async def _set_branch(context: RunContext, branch: str, commit: str) -> None:
+def _set_branch(context: RunContext, branch: str, commit: str) -> None:
     branches = context.branches
     try:
-        await to_thread.run_sync(branches.set, branch, commit)
+        branches.set(branch, commit)
     except BranchMovedError:
         for _ in range(TRIES):
-            await context.recorder.call(lambda store: branches.refresh(store, branch))
+            context.recorder.write(lambda store: branches.refresh(store, branch))
             if branch not in branches.refused:
                 break
-            await sleep(PAUSE)  # the run that moved it may not have stored its outcome yet
-        await to_thread.run_sync(branches.set, branch, commit)
+            sleep(PAUSE)  # the run that moved it may not have stored its outcome yet
+        branches.set(branch, commit)
 
 
-async def _store(context: RunContext, spec: TaskSpec, result: TaskResult, seconds: float | None) -> Outcome:
+def _store(context: RunContext, spec: TaskSpec, result: TaskResult, seconds: float | None) -> Outcome:
     """Store an outcome, and the seconds of its attempt; return it with its patch as the store has it."""
     outcome, start, attempt = result.outcome, result.start, result.attempt or context.attempt_number(spec.id)
     branches = {outcome.branch: outcome.commit} if outcome.branch and outcome.commit else {}
     if branches and start and start.branch:
         branches[start.branch] = start.commit
-    return await context.recorder.call(
+    return context.recorder.write(
         Store.keep_outcome,
         context.run.id,
         spec.position,

@@ -33,6 +33,7 @@ from containers.git.working_tree.staging import StagedTree, Staging, stage_patch
 from containers.git.working_tree.standalone import create_standalone, filtered_files, is_plain
 from containers.git.working_tree.task_files import GIT, make_owned, remove_special, scan
 from containers.git.working_tree.task_repository import TaskRepositoryTemplate, keeps_modes
+from containers.git.working_tree.unchanged import remove_added
 from containers.git.working_tree.worktree_paths import (
     WorktreePaths,
     owner_file,
@@ -104,8 +105,9 @@ class Checkout:
         restore_administration(self._paths, commit)
         self._detach(commit)
         old = self._discard_state()
-        self._remove_git_files(old)
-        self._check_out_with_repairs(commit, old, keep)
+        if keep or commit != old or not self._remove_added(commit):
+            self._remove_git_files(old)
+            self._check_out_with_repairs(commit, old, keep)
         self._create_repository(commit)
         write_file(self._paths.own("base"), commit.encode("ascii"))
         self._record_reset_time()
@@ -150,6 +152,15 @@ class Checkout:
                 remove(path)
         except OSError as error:
             raise UnusableWorktreeError(f"cannot remove {error.filename}: {error.strerror}") from None
+
+    def _remove_added(self, commit: str) -> bool:
+        """Remove what a task added to the files of a commit; return whether it changed none of them."""
+        try:
+            refuse_mounts(self.path)
+            remove(self._paths.aside)
+            return remove_added(self.path, self._paths.own("index"), commit)
+        except OSError:  # git tries, and repairs permissions first
+            return False
 
     def _layout(self, commit: str | None) -> Layout:
         """Return the layout of a commit; an empty one if it is not known, or not in the repository any more."""

@@ -6,9 +6,11 @@ those of the user and of other tasks. So the `.git` of a pool's worktree is a re
 objects, and has copies of the user's branches, tags, remotes and identity.
 """
 
+import errno
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -57,6 +59,9 @@ _DIRECTORIES = (
     "hooks",
 )
 """The directories of a new repository, parents first."""
+_NOTHING = b"\0"
+"""What no file of a new repository has."""
+_WRITABLE = stat.S_IWGRP | stat.S_IWOTH
 _REFS = (
     "for-each-ref",
     "--format=%(objectname) %(refname) %(symref)",
@@ -106,7 +111,7 @@ class TaskRepositoryTemplate:
         """Create a repository, with a commit as its detached HEAD. Blocking.
 
         Args:
-            directory: The git directory; whatever is there is removed.
+            directory: The git directory. Whatever is there is removed, unless it is exactly such a repository.
             commit: Id of the commit.
             index: The index file to copy, with its time: git compares the content of files that are not older
                 than the index (https://git-scm.com/docs/racy-git).
@@ -115,19 +120,69 @@ class TaskRepositoryTemplate:
         Raises:
             OSError: It cannot be written.
         """
+        modes = _lines("core.fileMode", "true" if keeps_modes else "false")
+        files = {
+            "config": self.config + modes.encode("ascii"),
+            "packed-refs": self.packed_refs,
+            "objects/info/alternates": os.fsencode(self.objects) + b"\n",
+            "info/exclude": self.exclude,
+            "HEAD": f"{commit}\n".encode("ascii"),
+        }
+        if self.shallow is not None:
+            files["shallow"] = self.shallow
+        if _has_exactly(directory, files, index):
+            return
         remove(directory)
         directory.mkdir(parents=True)
         for name in _DIRECTORIES:
             (directory / name).mkdir()
-        modes = _lines("core.fileMode", "true" if keeps_modes else "false")
-        write_file(directory / "config", self.config + modes.encode("ascii"))
-        write_file(directory / "packed-refs", self.packed_refs)
-        write_file(directory / "objects/info/alternates", os.fsencode(self.objects) + b"\n")
-        write_file(directory / "info/exclude", self.exclude)
-        if self.shallow is not None:
-            write_file(directory / "shallow", self.shallow)
+        for name, content in files.items():
+            write_file(directory / name, content)
         shutil.copy2(index, directory / "index")
-        write_file(directory / "HEAD", f"{commit}\n".encode("ascii"))
+
+
+def _has_exactly(directory: Path, files: Mapping[str, bytes], index: Path) -> bool:
+    """Whether a git directory is as it was created, because no git has used it. Blocking.
+
+    Contents are compared, not times: a quick task may change a file within what the system takes for a moment.
+    """
+    left: dict[str, bytes | None] = {**files, **dict.fromkeys(_DIRECTORIES)}
+    pending = [""]
+    if not is_directory(directory):
+        return False
+    try:
+        original = index.stat()
+        left["index"] = index.read_bytes()
+        if (directory / "index").lstat().st_mtime_ns != original.st_mtime_ns:
+            return False
+        while pending:
+            above = pending.pop()
+            with os.scandir(directory / above) as entries:
+                for entry in entries:
+                    name, status = f"{above}{entry.name}", entry.stat(follow_symlinks=False)
+                    if stat.S_ISDIR(status.st_mode):
+                        pending.append(f"{name}/")
+                    content = left.pop(name, _NOTHING)
+                    opened = status.st_mode & ~original.st_mode & _WRITABLE
+                    if opened or content != _content(Path(entry.path), status):
+                        return False
+    except OSError:
+        return False
+    return not left
+
+
+def _content(path: Path, status: os.stat_result) -> bytes | None:
+    """Return the content of a file that has no other name; `None` for a directory.
+
+    Raises:
+        OSError: It is something else, or cannot be read.
+    """
+    if stat.S_ISDIR(status.st_mode):
+        return None
+    content = read_regular(path, limit=status.st_size)
+    if content is None or status.st_nlink > 1:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), str(path))
+    return content
 
 
 def _config(settings: Iterable[tuple[str, str]]) -> bytes:

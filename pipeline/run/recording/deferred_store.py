@@ -8,6 +8,8 @@ from anyio import to_thread
 
 from pipeline.store.store import Store, StoreError
 
+NOT_OPENED = "the database was not opened"
+
 
 class DeferredStore:
     """A store that `open` opens, for callers that wait for it on the event loop or in threads.
@@ -77,7 +79,7 @@ class DeferredStore:
         """
         await self._done.wait()
         if self._store is None or self._failure:
-            raise self._failure or StoreError("the database was not opened")
+            raise self._failure or StoreError(NOT_OPENED)
         return self._store
 
     def wait(self, timeout: float | None = None) -> Store | None:

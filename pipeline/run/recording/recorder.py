@@ -13,7 +13,7 @@ import anyio
 from anyio import to_thread
 
 from pipeline.events import Event, as_record
-from pipeline.run.recording.deferred_store import DeferredStore
+from pipeline.run.recording.deferred_store import NOT_OPENED, DeferredStore
 from pipeline.store.records import Run
 from pipeline.store.store import Store, StoreError, StoreUnavailableError
 
@@ -50,7 +50,8 @@ class Recorder:
         self.opener = opener
         self._claim = claim or (lambda opened: opened.open_run(run))
         self._store = DeferredStore(opener, self._add_run, store)
-        self._one_at_a_time = anyio.CapacityLimiter(1)
+        self._one_at_a_time = anyio.CapacityLimiter(1)  # no further thread waits
+        self._writing = threading.Lock()
         self._retry = StoreRetry()
         self._queued: list[Callable[[Store], object]] = []
 
@@ -123,21 +124,34 @@ class Recorder:
         Raises:
             StoreError: The store could not be opened, read or written.
         """
-        store = await self._store.get()
+        await self._store.get()
+        work = partial(self.write, method, *arguments, **options)
+        with anyio.CancelScope(shield=True):
+            result = await to_thread.run_sync(work, limiter=self._one_at_a_time)
+        return result
+
+    def write(
+        self, method: Callable[Concatenate[Store, P], T], /, *arguments: P.args, **options: P.kwargs
+    ) -> T:
+        """Call a method of the store, in a thread that has other work, too. Blocking.
+
+        Raises:
+            StoreError: The store could not be opened, read or written.
+        """
+        store = self._store.wait()
 
         def work() -> T:
-            if self._store.failure:
-                raise self._store.failure
+            if store is None or self._store.failure:
+                raise self._store.failure or StoreError(NOT_OPENED)
             self._write_queued(store)
             return method(store, *arguments, **options)
 
-        with anyio.CancelScope(shield=True):
+        with self._writing:
             try:
-                result = await to_thread.run_sync(self._retry.do, work, limiter=self._one_at_a_time)
+                return self._retry.do(work)
             except StoreError as error:
                 self._store.fail(error)
                 raise
-        return result
 
 
 class StoreRetry:
