@@ -11,6 +11,7 @@ import engine_access
 import postgres as postgres_server
 import pytest
 import sandboxes
+import tools
 from blockbuster import blockbuster_ctx
 from repositories import Clone, Content, User
 from repositories import make_repository as make
@@ -22,6 +23,7 @@ NEEDS = {
     "Git LFS": "git-lfs is not installed",
     "agent": agent_cases.NONE,
     "sandbox": sandboxes.NONE,
+    "tool": tools.NONE,
 }
 """Programs that some tests need, with the prefix of the reasons of the tests that were skipped."""
 

@@ -15,7 +15,7 @@ from tempfile import TemporaryFile
 from typing import BinaryIO, cast
 
 from containers.git.child import Child
-from containers.git.given_settings import configured_pairs
+from containers.git.given_settings import configured_pairs, with_pairs
 from containers.git.watchdog import Watchdog
 from tasks.errors import PatchyardError
 from tasks.lazy.dataclasses import dataclass
@@ -216,11 +216,7 @@ class Git:
 
     def configured(self, settings: Sequence[tuple[str, str]]) -> "Git":
         """Return the same git with more settings, which have precedence over those of files."""
-        count = int(self.environ.get("GIT_CONFIG_COUNT", "0"))
-        added = {"GIT_CONFIG_COUNT": str(count + len(settings))}
-        for number, (key, value) in enumerate(settings, count):
-            added |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
-        return self.at(environ=added)
+        return self.at(environ=with_pairs(self.environ, settings))
 
     def run(
         self,
@@ -330,12 +326,7 @@ def scrub_environment(environ: Mapping[str, str]) -> dict[str, str]:
         for name, value in without_own_secrets(environ).items()
         if not name.startswith("GIT_") or name in _KEPT or name.startswith(_KEPT_PREFIXES)
     }
-    pairs = [*configured_pairs(environ), *_SETTINGS.items()]
-    config = {"GIT_CONFIG_COUNT": str(len(pairs))}
-    for number, (key, value) in enumerate(pairs):
-        config[f"GIT_CONFIG_KEY_{number}"] = key
-        config[f"GIT_CONFIG_VALUE_{number}"] = value
-    return {**kept, **_FIXED, **config}
+    return with_pairs({**kept, **_FIXED}, [*configured_pairs(environ), *_SETTINGS.items()])
 
 
 def command_error(arguments: Sequence[str], code: int, stderr: str) -> GitError:

@@ -119,6 +119,8 @@ SOCKET_VARIABLES = frozenset(
 )
 """Variables that lead to sockets and programs of the user's session, or to another directory than `/tmp`."""
 
+UNSIGNED = (("commit.gpgSign", "false"), ("tag.gpgSign", "false"))
+"""Settings of git in the sandbox: there is neither a key to sign with nor an agent that has one."""
 
 VARIABLES: Mapping[str, str] = MappingProxyType(
     {

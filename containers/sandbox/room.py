@@ -16,12 +16,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
+from containers.git.given_settings import with_pairs
 from containers.process_marks import ProcessMark
 from containers.processes import open_pipe
 from containers.sandbox.landlock import restrict_thread
 from containers.sandbox.mounts import Mounts, Places, task_mounts
 from containers.sandbox.network import Network, Reach
-from containers.sandbox.policy import SOCKET_VARIABLES, Policy
+from containers.sandbox.policy import SOCKET_VARIABLES, UNSIGNED, Policy
 from containers.sandbox.seccomp import call_filter
 from tasks.errors import PatchyardError
 
@@ -112,7 +113,7 @@ class Room:
     def environment(self, environment: Mapping[str, str]) -> dict[str, str]:
         """Return the variables that a step has in the sandbox; after `command`."""
         kept = {name: value for name, value in environment.items() if name not in SOCKET_VARIABLES}
-        return kept | (self._proxy.variables if self._proxy else {})
+        return with_pairs(kept, UNSIGNED) | (self._proxy.variables if self._proxy else {})
 
     @property
     def refused(self) -> Mapping[str, int]:
