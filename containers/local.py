@@ -15,7 +15,7 @@ from pathlib import Path
 from signal import SIGKILL, SIGTERM, Signals
 from subprocess import DEVNULL
 from time import monotonic, perf_counter, sleep
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from anyio import CancelScope, get_cancelled_exc_class, move_on_after, run_process
 from anyio.lowlevel import checkpoint_if_cancelled
@@ -54,6 +54,10 @@ from tasks.outcome import Refusal, StepResult
 from tasks.refusals import add_up
 from tasks.text import plural
 
+if TYPE_CHECKING:
+    from containers.limits.group import ControlGroup
+    from containers.limits.groups import RunGroups
+
 JOB_VARIABLE = "PATCHYARD_JOB"
 """Variable whose random value identifies the processes of one attempt at a task."""
 CHUNK = 65536
@@ -81,16 +85,26 @@ class LocalRunner:
     """
 
     def __init__(
-        self, environ: Mapping[str, str], sandbox: Sandbox | None = None, limits: Limits = UNLIMITED
+        self,
+        environ: Mapping[str, str],
+        sandbox: Sandbox | None = None,
+        limits: Limits = UNLIMITED,
+        groups: "RunGroups | None" = None,
     ) -> None:
         self._environ = dict(environ)
         self._sandbox = sandbox
         self._limits = limits
+        self._groups = groups
 
     @property
     def is_sandboxed(self) -> bool:
         """Whether tasks run in the sandbox."""
         return self._sandbox is not None
+
+    @property
+    def limits(self) -> Mapping[str, str]:
+        """By what each limit holds, by its name."""
+        return self._limits.kinds(self._groups.limits.names if self._groups else ())
 
     async def version(self, agent: Agent, _image: str | None) -> str | None:
         """Return the version that an agent on this machine prints; `None` if it does not run."""
@@ -105,7 +119,9 @@ class LocalRunner:
         """Run the job's steps in order; see `Runner.run`."""
         own = slot_variables(job, worktree) | {"PATCHYARD_WORKTREE": str(worktree.path)}
         environment = task_environment(self._environ, job) | own | ceilings(self._environ, worktree.path)
-        processes = _Processes(job, worktree, environment, self._sandbox, self._limits)
+        processes = _Processes(
+            job, worktree, environment, self._sandbox, limits=self._limits, groups=self._groups
+        )
         results: list[StepResult] = []
         try:
             await run_to_end(processes.open)
@@ -156,13 +172,15 @@ class LocalRunner:
 class _Processes:
     """Processes of one task. All methods but `stop` block, and are called by one thread at a time."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what all tasks of a runner have in common, by name
         self,
         job: Job,
         worktree: Worktree,
         environment: Mapping[str, str],
         sandbox: Sandbox | None,
+        *,
         limits: Limits,
+        groups: "RunGroups | None",
     ) -> None:
         self.deadline = Deadline(job.timeout)
         self.round = job.first_round
@@ -171,6 +189,9 @@ class _Processes:
         self._worktree = worktree
         self._sandbox = sandbox
         self._limits = limits
+        self._run_groups = groups
+        self._resource_limits = limits.without(groups.limits.names if groups else ())
+        self._control_group: ControlGroup | None = None
         self._room: Room | None = None
         self._refused: Counter[str] = Counter()  # by hosts, as far as results have it
         self._mark = ProcessMark({JOB_VARIABLE: os.urandom(16).hex()})
@@ -186,6 +207,7 @@ class _Processes:
         Raises:
             RunnerError: They cannot be opened.
             SandboxError: The sandbox cannot be made.
+            LimitsError: The control group cannot be made.
         """
         with ExitStack() as resources:
             log = TaskLog(self._job.log, self._job.secrets, self._job.log_limit, self._job.format)
@@ -201,6 +223,8 @@ class _Processes:
             self._selector.register(self._wake, selectors.EVENT_READ)
             if self._sandbox:
                 self._room = resources.enter_context(self._sandbox.room(self._job, self._worktree, self._mark))
+            if self._run_groups:
+                self._control_group = resources.enter_context(self._run_groups.task())
             self._resources = resources.pop_all()
 
     def stop(self) -> None:
@@ -244,10 +268,11 @@ class _Processes:
             try:
                 if room or self._limits:
                     require_program(argv, self._directory, environment.get("PATH", os.defpath))
-                argv = limited_command(self._limits, argv, self._worktree.slot)
+                argv = limited_command(self._resource_limits, argv, self._worktree.slot)
+                command = room.command(argv) if room else argv
                 start = partial(
                     Group,
-                    room.command(argv) if room else argv,
+                    self._control_group.command(command) if self._control_group else command,
                     directory=self._directory,
                     environment=room.environment(environment) if room else environment,
                     stdin=stdin,
@@ -277,7 +302,9 @@ class _Processes:
             self._terminate_groups()
             self._terminate_escaped()
         self._drain()
-        return replace(result, exit_code=group.exit_code())
+        code = group.exit_code()
+        ended = self._control_group.out_of_memory() if self._control_group else None
+        return replace(result, exit_code=code, out_of_memory=ended if code else None)
 
     @contextmanager
     def _watched(self, group: Group) -> Iterator[None]:

@@ -204,4 +204,6 @@ def _ending(result: StepResult) -> str:
         return f"{how}{code}, {seconds}" if began else f"{how} before it began"
     if result.error is not None:
         return f"{result.error}{code}"
+    if result.out_of_memory:
+        return f"{result.out_of_memory}{code}, {seconds}"
     return f"exit code {result.exit_code}, {seconds}"

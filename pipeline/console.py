@@ -33,7 +33,7 @@ from pipeline.verdict.reason import failing_line
 from pipeline.verdict.words import label, lines_words, text_lines, without_words
 from tasks.lazy.dataclasses import dataclass
 from tasks.outcome import Outcome, RunStatus, Status
-from tasks.text import dollars, first_line, plural, printable
+from tasks.text import by_kind, dollars, first_line, plural, printable
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -100,6 +100,7 @@ def line(event: Event) -> str | None:  # noqa: C901, PLR0911, PLR0912 - one retu
         case RunStarted():
             size = f"{plural(event.tasks, 'task')}, pool of {event.pool_size}, base {event.base[:12]}"
             size += ", in the sandbox" if event.sandbox else ""
+            size += f", limits: {by_kind(event.limits)}" if event.limits else ""
             return f"run {event.run}: {event.title or event.plan}: {size}"
         case BatchStarted():
             return f"batch {event.batch}: {event.title} ({event.mode}, {plural(event.tasks, 'task')})"

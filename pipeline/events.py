@@ -45,7 +45,8 @@ class Event:
 class RunStarted(Event):
     """A run has started. `base` is a commit id, `dialect` the format of the plan; it may have no `batches`.
 
-    `sandbox` says whether the tasks of this machine run in the sandbox.
+    `sandbox` says whether the tasks of this machine run in the sandbox, `limits` by what each of their limits
+    holds, by its name: `control group` (of the whole task) or `resource limit` (of each process).
     """
 
     run: str
@@ -58,6 +59,7 @@ class RunStarted(Event):
     dialect: str = NATIVE
     batches: int = 1
     sandbox: bool = False
+    limits: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -79,6 +79,10 @@ class Refusal:
     requests: int
 
 
+OUT_OF_MEMORY = "out of memory"
+"""How the reason begins for which a step was killed that had no more memory."""
+
+
 @dataclass(frozen=True, slots=True)
 class StepResult:
     """How a step ended.
@@ -86,7 +90,8 @@ class StepResult:
     `exit_code` is that of the process, 128 + n when signal n ended it, and `None` when it never started.
     `seconds` is wall time. `tail` is the end of its output, masked. `cached` says that it did not run again,
     since the place where it runs had its result. `report` is what an agent says in its output. `refused` are
-    the hosts that the sandbox refused while it ran.
+    the hosts that the sandbox refused while it ran. `out_of_memory` says that it was killed for that, and
+    whose memory it was: a clause that begins with these words.
     """
 
     step: Step
@@ -99,6 +104,7 @@ class StepResult:
     cached: bool = False
     report: AgentReport | None = None
     refused: tuple[Refusal, ...] = ()
+    out_of_memory: str | None = None
 
     @property
     def ok(self) -> bool:
@@ -116,8 +122,8 @@ class Failure:
     """Why a round of a task failed, for the agent that tries again.
 
     `step` is the title of the step that failed. `exit_code` is as in `StepResult`; `timed_out` says that the
-    time limit of the task ended it, `error` why it could not run. `output` is the end of its output, as plain
-    text with secrets masked.
+    time limit of the task ended it, `error` why it could not run, or that it was out of memory.
+    `output` is the end of its output, as plain text with secrets masked.
     """
 
     kind: StepKind
@@ -135,9 +141,14 @@ class Failure:
             result.step.title,
             result.exit_code,
             timed_out=result.timed_out,
-            error=result.error,
+            error=result.error or result.out_of_memory,
             output=result.tail,
         )
+
+    @property
+    def is_out_of_memory(self) -> bool:
+        """Whether the step ran, and was killed because it was out of memory."""
+        return (self.error or "").startswith(OUT_OF_MEMORY)
 
 
 @dataclass(frozen=True, slots=True)

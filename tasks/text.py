@@ -1,6 +1,6 @@
 """Wording and escaping of short texts, for messages and for Markdown."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from tasks.lazy.patterns import regex
 
@@ -27,6 +27,12 @@ def plural(number: int, noun: str) -> str:
 def article(noun: str) -> str:
     """Return `an` before a vowel, else `a`."""
     return "an" if noun[:1] in set("aeiou") else "a"
+
+
+def by_kind(kinds: Mapping[str, str]) -> str:
+    """Return names with their kinds, such as `cpus, memory by control group; files by resource limit`."""
+    names = {kind: [name for name in kinds if kinds[name] == kind] for kind in kinds.values()}
+    return "; ".join(f"{', '.join(named)} by {kind}" for kind, named in names.items())
 
 
 def printable(text: str) -> str:

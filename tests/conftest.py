@@ -7,6 +7,7 @@ from pathlib import Path
 
 import agent_cases
 import browsers
+import control_groups
 import engine_access
 import postgres as postgres_server
 import pytest
@@ -24,6 +25,7 @@ NEEDS = {
     "agent": agent_cases.NONE,
     "sandbox": sandboxes.NONE,
     "tool": tools.NONE,
+    "control group": control_groups.NONE,
 }
 """Programs that some tests need, with the prefix of the reasons of the tests that were skipped."""
 

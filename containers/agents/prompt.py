@@ -229,6 +229,8 @@ def _how(failure: Failure) -> str:
     )
     if failure.timed_out:
         return f"{step} was ended, because the time limit of the task had passed"
+    if failure.is_out_of_memory:
+        return f"{step} was killed: {failure.error}"
     if failure.error:
         return f"{step} could not run ({failure.error})"
     return f"{step} ended with exit code {failure.exit_code}"

@@ -204,15 +204,14 @@ class RunSettings:
     memory: int | None = setting(
         None,
         to.parse_bytes,
-        "How much one process of it may allocate.",
+        "How much memory it may take, or one process of it; see docs/sandbox.md.",
         trust=NeedsTrust.WEAKER,
         section="limits",
     )
     processes: int | None = setting(
         None,
         to.parse_count,
-        "How many processes your user may have while it runs.",
-        note="root has no such limit",
+        "How many processes it may have, or your user while it runs; see docs/sandbox.md.",
         trust=NeedsTrust.WEAKER,
         section="limits",
     )

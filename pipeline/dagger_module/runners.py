@@ -17,7 +17,7 @@ from containers.runner import Runner
 from pipeline.broadcast import Listener
 from pipeline.events import Event, StepFinished
 from pipeline.run.call.prepare import Prepared
-from pipeline.run.execute import container_config
+from pipeline.run.runners import container_config
 from tasks.model import Mode
 
 TRACER = trace.get_tracer("patchyard")

@@ -379,6 +379,8 @@ class Attempt:
 def _describe_failure(result: StepResult) -> str:
     if result.error:
         return f"could not run: {result.error}"
+    if result.out_of_memory:
+        return f"was killed: {result.out_of_memory}"
     if result.exit_code is not None and 128 < result.exit_code <= 128 + SIGNALS:  # noqa: PLR2004 - 128 + n is signal n
         return f"ended with exit code {result.exit_code} (signal {result.exit_code - 128})"
     return f"ended with exit code {result.exit_code}"

@@ -123,7 +123,7 @@ class _Commands:
             seconds=result.seconds,
             exit_code=result.exit_code,
             timed_out=result.timed_out,
-            error=result.error,
+            error=result.error or result.out_of_memory,
             output="" if result.ok else result.tail,
             host=self._context.run.host,
             log=self._log,

@@ -121,7 +121,8 @@ class RunContext:
     runners can show one. `versions` caches those of agents, by name and image. `notices` are for the user, at
     the start of the run. `stacks` are of the tasks that were run again, or are about to be; `earlier` are the
     outcomes of those that run again now, which they keep until they have another; `repeats` is how often this
-    process has run tasks again that it had run. `in_sandbox` says whether the tasks of this machine run in it.
+    process has run tasks again that it had run. `in_sandbox` says whether the tasks of this machine run in it,
+    `kinds_of_limits` by what each of their limits holds, by its name.
     """
 
     plan: Plan
@@ -147,6 +148,7 @@ class RunContext:
     budget: Budget = field(default_factory=Budget)
     step_time: StepTime = field(default_factory=StepTime)
     in_sandbox: bool = False
+    kinds_of_limits: Mapping[str, str] = field(default_factory=dict)
     stacks: dict[str, Stack] = field(default_factory=dict)
     earlier: dict[str, Outcome] = field(default_factory=dict)
     repeats: dict[str, int] = field(default_factory=dict)

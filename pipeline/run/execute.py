@@ -2,17 +2,13 @@
 
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import (
-    AbstractAsyncContextManager,
-    AbstractContextManager,
     AsyncExitStack,
     asynccontextmanager,
-    nullcontext,
 )
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Protocol
 
 import anyio
 from anyio import CancelScope, to_thread
@@ -20,22 +16,16 @@ from anyio import CancelScope, to_thread
 from containers.concurrency import receive_stop_signals
 from containers.dagger_engine.digests import digest_of
 from containers.file_lock import FileLock
-from containers.limits.limits import Limits
-from containers.limits.resource_limits import require_programs
 from containers.local import LocalRunner
 from containers.runner import Haste, Runner
-from containers.sandbox.room import SandboxError
-from containers.sandbox.sandbox import Sandbox
 from containers.worktrees.pool import Pool
 from containers.worktrees.ports import Ports
 from pipeline.broadcast import Listener
-from pipeline.config.settings import Settings
 from pipeline.events import Notice, RunFinished
 from pipeline.run.agent_limits import AgentLimits
 from pipeline.run.budget import Budget
 from pipeline.run.call.plan_file import CallError
 from pipeline.run.call.prepare import Prepared, new_run
-from pipeline.run.call.sandbox import prepare_sandbox, without_sandbox
 from pipeline.run.call.task_spec import BatchSpec, images_of, pin_images
 from pipeline.run.context import ResumeState, RunContext
 from pipeline.run.control import Control, lease_seconds
@@ -46,16 +36,13 @@ from pipeline.run.results.base_checks import BaseChecks
 from pipeline.run.results.branches import Branches
 from pipeline.run.results.restore import make_bases
 from pipeline.run.results.result_cache import ResultCache
-from pipeline.run.stored.open_store import repository_id
+from pipeline.run.runners import HostRunners, RunnerProvider, is_on_this_machine
 from pipeline.run.stored.recovery import make_store_work, remove_run_file, write_run_file
 from pipeline.store.store import Store
 from tasks.errors import PatchyardError, remedy
-from tasks.model import Mode, SandboxMode
+from tasks.model import Mode
 from tasks.outcome import RunStatus
 from tasks.schedule import Obstacles
-
-if TYPE_CHECKING:
-    from containers.dagger_engine.config import ContainerConfig
 
 SAME_SIGNAL = 0.2
 """Seconds in which a second signal is the first one again, from a program in between that passes it on."""
@@ -83,7 +70,7 @@ async def execute(  # noqa: PLR0913 - the parts of a run, all of them named
     listener: Listener,
     *,
     before: ResumeState | None = None,
-    provider: "RunnerProvider | None" = None,
+    provider: RunnerProvider | None = None,
     signals: bool = True,
 ) -> RunFinished:
     """Execute a prepared run until it is done or a signal interrupts it.
@@ -131,7 +118,7 @@ def _context(  # noqa: PLR0913 - the parts of a run, all of them named
     prepared: Prepared,
     recorder: Recorder,
     listener: Listener,
-    provider: "RunnerProvider | None",
+    provider: RunnerProvider | None,
     *,
     batches: tuple[BatchSpec, ...],
     runners: Mapping[Mode, Runner],
@@ -165,8 +152,11 @@ def _context(  # noqa: PLR0913 - the parts of a run, all of them named
         repair=bool(before and before.tasks),
         stacked={task: stack.tasks for task, stack in before.stacks.items()} if before else {},
     )
+    local = [runner for runner in runners.values() if isinstance(runner, LocalRunner)]
+    on_this_machine = is_on_this_machine(prepared)
     return RunContext(
-        in_sandbox=any(isinstance(one, LocalRunner) and one.is_sandboxed for one in runners.values()),
+        in_sandbox=any(runner.is_sandboxed for runner in local),
+        kinds_of_limits=local[0].limits if local and on_this_machine else {},
         plan=prepared.plan,
         batches=batches,
         settings=settings,
@@ -224,103 +214,6 @@ async def _locked_directory(directory: Path, recorder: Recorder) -> AsyncIterato
     finally:
         with CancelScope(shield=True):
             await to_thread.run_sync(lock.release)
-
-
-class RunnerProvider(Protocol):
-    """Provides the runners of a run, and shows spans where its output is a trace."""
-
-    def runners(
-        self, prepared: Prepared, directory: Path, listener: Listener
-    ) -> AbstractAsyncContextManager[Mapping[Mode, Runner]]:
-        """Provide a runner for each mode of the plan."""
-        ...
-
-    def span(self, name: str) -> AbstractContextManager[object]:
-        """Show a named span while the context is open."""
-        ...
-
-
-class HostRunners:
-    """Runners of this machine, and of the engines that it reaches."""
-
-    def span(self, _name: str) -> AbstractContextManager[object]:
-        """Show nothing: subscribers receive events."""
-        return nullcontext()
-
-    @asynccontextmanager
-    async def runners(
-        self, prepared: Prepared, directory: Path, listener: Listener
-    ) -> AsyncIterator[Mapping[Mode, Runner]]:
-        """Provide a runner for each mode of the plan.
-
-        Raises:
-            EngineError: The plan needs containers, and no engine is available.
-        """
-        settings = prepared.settings
-        limits = settings_limits(settings)
-        require_programs(limits, prepared.call.environ.get("PATH", ""))
-        local = LocalRunner(prepared.call.environ, await _sandbox(prepared, listener), limits)
-        runners: dict[Mode, Runner] = {Mode.LOCAL: local, Mode.PARALLEL: local}
-        if all(batch.mode is not Mode.DAGGER for batch in prepared.batches if batch.tasks):
-            yield runners
-            return
-        if limits:
-            message = "in containers, limits hold for each process: limit what all may take at their engine"
-            listener.notify(Notice(message=message, level="warning"))
-        from containers.dagger_engine.address import EngineAddress  # noqa: PLC0415 - start-up stays quick
-        from containers.dagger_engine.engines import Engines  # noqa: PLC0415 - slow
-
-        engines = Engines(
-            [EngineAddress.parse(url) for url in settings.engines],
-            container_config(prepared),
-            prepared.call.environ,
-            directory / "dagger.log",
-            on_notice=lambda message: listener.notify(Notice(message=message, level="warning")),
-        )
-        async with engines:
-            yield {**runners, Mode.DAGGER: engines}
-
-
-async def _sandbox(prepared: Prepared, listener: Listener) -> Sandbox | None:
-    """Return the sandbox of the tasks that run on this machine; where there is none, a notice says why.
-
-    Raises:
-        SandboxError: The sandbox is on, and cannot be had.
-    """
-    settings = prepared.settings
-    on_this_machine = any(batch.mode is not Mode.DAGGER for batch in prepared.batches if batch.tasks)
-    if settings.sandbox is SandboxMode.OFF or not on_this_machine:
-        return None
-    found = await to_thread.run_sync(prepare_sandbox, settings, prepared.repository, prepared.call.environ)
-    if isinstance(found, Sandbox):
-        return found
-    if settings.sandbox is SandboxMode.ON:
-        raise SandboxError(f"the sandbox is on, and cannot be had: {found}; or set sandbox to auto")
-    listener.notify(Notice(message=without_sandbox(found), level="warning"))
-    return None
-
-
-def container_config(prepared: Prepared) -> "ContainerConfig":
-    """Return the configuration that all containers of a run share."""
-    from containers.dagger_engine.config import ContainerConfig  # noqa: PLC0415 - start-up stays quick
-
-    settings = prepared.settings
-    return ContainerConfig(
-        common=prepared.repository.common,
-        identity=prepared.repository.identity(),
-        repository=repository_id(prepared.repository, prepared.call.environ),
-        depth=settings.depth,
-        caches=settings.caches,
-        copy=settings.copy,
-        fresh=settings.fresh,
-        services=settings.services,
-        limits=settings_limits(settings),
-    )
-
-
-def settings_limits(settings: Settings) -> Limits:
-    """Return the limits of the tasks of a run."""
-    return Limits(settings.cpus, settings.memory, settings.processes, settings.files)
 
 
 async def _stop_on_signal(scopes: Collection[CancelScope], listener: Listener, haste: Haste) -> None:

@@ -83,6 +83,7 @@ class _Flow:
                 dialect=context.plan.dialect,
                 batches=len(context.batches) if context.plan.has_batches else 0,
                 sandbox=context.in_sandbox,
+                limits=dict(context.kinds_of_limits),
             ),
         )
         for message in context.notices:

@@ -18,6 +18,7 @@ from pipeline.config.sources import load
 from pipeline.config.trust import Grant, TrustStore, needed_grants, trust_command
 from pipeline.events import now, timestamp
 from pipeline.run.call.agents import check_agents, no_agent, unassigned
+from pipeline.run.call.limits import limits_found
 from pipeline.run.call.plan_file import CallError, parse_plan, read_plan, with_existing_neighbours
 from pipeline.run.call.prepare import Call, Prepared, prepare
 from pipeline.run.call.remarks import OVERLAPS, overlap_remarks, remarks
@@ -80,9 +81,11 @@ def show_plan(call: Call, *, as_json: bool, prompt_of: str | None = None) -> int
 def _show_sandbox(
     batches: Iterable[BatchSpec], settings: Settings, repository: Repository, environ: Mapping[str, str]
 ) -> None:
-    """Say with which rights tasks run, if any runs on this machine."""
+    """Say with which rights tasks run, and by what their limits hold, if any runs on this machine."""
     if any(batch.tasks and batch.mode is not Mode.DAGGER for batch in batches):
         click.echo(printable(sandbox_sentence(settings, repository, environ)))
+        if found := limits_found(settings, environ):
+            click.echo(printable(f"limits: {found}"))
 
 
 def _event(name: str) -> dict[str, Any]:

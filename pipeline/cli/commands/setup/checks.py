@@ -23,6 +23,7 @@ from pipeline.cli.commands.setup.agents import found_versions, number_in
 from pipeline.config.settings import Settings
 from pipeline.config.sources import ConfigError, ConfigFileError, Sources, load, secret_values
 from pipeline.config.trust import TrustStore, needed_grants, trust_command
+from pipeline.run.call.limits import limits_found
 from pipeline.run.call.prepare import check_worktrees
 from pipeline.run.call.sandbox import prepare_sandbox
 from tasks.errors import PatchyardError
@@ -214,6 +215,12 @@ def check_sandbox(subject: Subject) -> Iterator[Finding]:
         yield Finding("sandbox", state, f"none, so tasks have your rights: {found}")
 
 
+def check_limits(subject: Subject) -> Iterator[Finding]:
+    """Check by what the limits of tasks of this machine hold, if there are any."""
+    if found := limits_found(subject.settings, subject.environ):
+        yield Finding("limits", State.OK, found)
+
+
 def check_engine(subject: Subject) -> Iterator[Finding]:
     """Check the Dagger engines, if the settings use one."""
     from containers.dagger_engine.address import EngineAddress  # noqa: PLC0415 - slow to import
@@ -274,7 +281,7 @@ def check_github(subject: Subject, *, offline: bool) -> Iterator[Finding]:
 def findings(subject: Subject, *, offline: bool) -> Iterator[Finding]:
     """Yield what every check finds, as it is found. Blocking; with `offline` nothing is asked of GitHub."""
     checks: Iterable[Callable[[Subject], Iterator[Finding]]] = (
-        *(check_git, check_settings, check_space, check_agents, check_sandbox, check_engine),
+        *(check_git, check_settings, check_space, check_agents, check_sandbox, check_limits, check_engine),
         partial(check_github, offline=offline),
     )
     for check in checks:
