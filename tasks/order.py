@@ -1,5 +1,6 @@
 """What the tasks and batches of a plan build on, looked up: the cost does not grow with the plan."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 
 from tasks.model import Plan, Task
@@ -101,7 +102,7 @@ class Line:
             waiting.pop(name, None)
         self._open: dict[str, int] = {}  # how many tasks of the line each one waits for
         self._next: dict[str, list[Task]] = {}  # those that wait for a task
-        self._ready: list[Task] = []
+        self._ready: deque[Task] = deque()
         for task in waiting.values():
             needed = {name for name in task.dependencies if name in waiting}
             for name in needed:
@@ -111,10 +112,10 @@ class Line:
             else:
                 self._ready.append(task)
 
-    def ready(self) -> list[Task]:
-        """Return the tasks that may start and were not returned before, in the plan's order."""
-        ready, self._ready = self._ready, []
-        return ready
+    def ready(self, most: int | None = None) -> list[Task]:
+        """Return the tasks that may start and were not returned before, in order: all, or the first ones."""
+        count = len(self._ready) if most is None else min(most, len(self._ready))
+        return [self._ready.popleft() for _ in range(count)]
 
     def finish(self, name: str) -> None:
         """Note that a task has ended, so that others may start."""

@@ -23,7 +23,7 @@ def chosen_tasks(store: Store, run: Run, names: Collection[str]) -> tuple[str, .
     for name in names:
         _check(run, name, stored)
     builds_on = {task: item.builds_on for task, item in stored.items()}
-    wanted = set(names).union(*(reach(name, builds_on) for name in names))
+    wanted = {*names, *reach(names, builds_on)}
     return tuple(in_order([task for task in stored if task in wanted and _has_commit(stored[task])], builds_on))
 
 

@@ -1,10 +1,11 @@
 """The parts of a plan whose tasks share a branch and a pull request. Pure functions."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 
 from tasks.dialects.blocks.ids import free_id
 from tasks.lazy.dataclasses import dataclass
+from tasks.lineage import NO_TASKS, Lineage, lineage_of
 from tasks.model import Batch, Task
 from tasks.outcome import PullRequestScope
 from tasks.plan.parser import plan_name
@@ -60,8 +61,7 @@ def _groups(
         named[key] = name, title
     group = {task: key for key, ids in members.items() for task in ids}
     below = {
-        key: {group[name] for task in ids for name in needs.get(task, ()) if name in group}
-        for key, ids in members.items()
+        key: {group[name] for name in _direct(ids, needs) if name in group} for key, ids in members.items()
     }
     for circle in _joined(below):
         name = free_id(named[circle[0]][0], taken)
@@ -70,36 +70,62 @@ def _groups(
         yield Part(name, ", ".join(named[key][1] for key in circle), own)
 
 
-def in_order(tasks: Sequence[str], builds_on: Mapping[str, Collection[str]]) -> list[str]:
+def _direct(tasks: Iterable[str], builds_on: Mapping[str, Iterable[str]]) -> set[str]:
+    """Return everything that some build on; not what that builds on, unless it is named too."""
+    links = {id(link): link for task in tasks for link in lineage_of(builds_on.get(task, NO_TASKS)).links()}
+    return {name for link in links.values() for name in link.names}
+
+
+def in_order(tasks: Sequence[str], builds_on: Mapping[str, Iterable[str]]) -> list[str]:
     """Return tasks in their order, but each after those that it builds on."""
     place = {task: number for number, task in enumerate(tasks)}
-    waiting = {task: {name for name in builds_on.get(task, ()) if name in place} for task in tasks}
-    above: dict[str, list[str]] = {}
-    for task, names in waiting.items():
-        for name in names:
-            above.setdefault(name, []).append(task)
-    free = [place[task] for task, names in waiting.items() if not names]
-    heapify(free)
-    found = []
-    while free:
-        task = tasks[heappop(free)]
-        found.append(task)
-        for other in above.get(task, ()):
-            waiting[other].discard(task)
-            if not waiting[other]:
+    links: dict[int, Lineage] = {}  # a task waits for its lineage, and that for its tasks and what it adds to
+    waits_for: dict[str | int, int] = {}
+    above: dict[str | int, list[str | int]] = {}
+    for task in tasks:
+        lineage = lineage_of(builds_on.get(task, NO_TASKS))
+        waits_for[task] = 1
+        above.setdefault(id(lineage), []).append(task)
+        for link in lineage.links():
+            if id(link) in links:
+                break
+            links[id(link)] = link
+            below: list[str | int] = [name for name in link.names if name in place]
+            below += [id(link.below)] if link.below else []
+            waits_for[id(link)] = len(below)
+            for one in below:
+                above.setdefault(one, []).append(id(link))
+    free: list[int] = []  # places of tasks
+    ended: list[str | int] = [key for key in links if not waits_for[key]]
+    found: list[str] = []
+    while ended or free:
+        if not ended:
+            found.append(tasks[heappop(free)])
+            ended.append(found[-1])
+        for other in above.get(ended.pop(), ()):
+            waits_for[other] -= 1
+            if waits_for[other]:
+                continue
+            if isinstance(other, str):
                 heappush(free, place[other])
+            else:
+                ended.append(other)
     return found
 
 
-def reach(name: str, builds_on: Mapping[str, Collection[str]]) -> set[str]:
-    """Return everything that one builds on, directly or not."""
+def reach(names: Iterable[str], builds_on: Mapping[str, Iterable[str]]) -> set[str]:
+    """Return everything that some build on, directly or not."""
     found: set[str] = set()
-    pending = list(builds_on.get(name, ()))
+    seen: dict[int, Lineage] = {}
+    pending = list(names)
     while pending:
-        name = pending.pop()
-        if name not in found:
-            found.add(name)
-            pending += builds_on.get(name, ())
+        for link in lineage_of(builds_on.get(pending.pop(), NO_TASKS)).links():
+            if id(link) in seen:
+                break
+            seen[id(link)] = link
+            new = [name for name in link.names if name not in found]
+            found.update(new)
+            pending += new
     return found
 
 
@@ -113,7 +139,7 @@ def _group_of(task: Task, titles: Mapping[int, str]) -> tuple[str, str, str]:
 
 def _joined(below: Mapping[str, Collection[str]]) -> list[list[str]]:
     """Return groups that build on each other together, in their order, each after what it builds on."""
-    reached = {key: reach(key, below) for key in below}
+    reached = {key: reach([key], below) for key in below}
     circles: dict[str, list[str]] = {}
     first: dict[str, str] = {}
     for key in below:

@@ -181,7 +181,7 @@ class Composer:
 
     def _conflict(self, made: Composed, task: str, files: tuple[str, ...]) -> str:
         """Return a sentence about the conflict of a task with those before it."""
-        others = made.contained - reach(task, self._builds_on)
+        others = made.contained - reach([task], self._builds_on)
         before = [item.outcome for name, item in self._items.items() if name in others]
         late = self._items[task].outcome
         names, found = find_conflicting_tasks(late, before, files, self._trial)

@@ -182,7 +182,7 @@ def _start(item: StoredTask, inputs: InputHashes | None) -> StartPart | None:
     if item.outcome.start is None:
         return None
     tree = inputs.start_tree if inputs else None
-    return StartPart(item.outcome.start, tree, item.start_branch, item.builds_on)
+    return StartPart(item.outcome.start, tree, item.start_branch, tuple(item.builds_on))
 
 
 def _timestamp(moment: datetime | None) -> str | None:

@@ -13,15 +13,19 @@ from pipeline.run.outcomes import TaskResult, conclude, outcome_without_run
 from pipeline.run.reruns import merge_or_rerun, reruns
 from pipeline.run.results.bases import BatchResult, StartPoint
 from pipeline.run.reuse import restored
+from pipeline.run.starts import TaskStarts
 from pipeline.run.task import run_task
 from pipeline.store.store import Store
 from tasks.conflicts import OnConflict
 from tasks.errors import PatchyardError, first_error
 from tasks.groups import usage_of_groups
-from tasks.model import Mode
+from tasks.model import Mode, Task
 from tasks.order import Line
 from tasks.outcome import Conflict, Outcome, Request, RunStatus, Status
 from tasks.schedule import is_done
+
+STARTED_PER_WORKTREE = 2
+"""Tasks that are started for each worktree: one is in it, and the next waits for it."""
 
 
 async def run(context: RunContext, stop: CancelScope) -> RunFinished:
@@ -140,15 +144,15 @@ class _Flow:
     async def _run_tasks(self, batch: BatchSpec, start: StartPoint, *, may_wait: bool = True) -> None:
         """Start each task without an outcome as soon as those that it depends on have ended."""
         context = self._context
-        limiter = CapacityLimiter(1 if batch.mode is Mode.LOCAL else len(context.pool))
+        size = 1 if batch.mode is Mode.LOCAL else len(context.pool)
+        limiter = CapacityLimiter(size)
         may_wait = may_wait and context.settings.on_conflict_for(batch.batch) is not OnConflict.STOP
         specs = {spec.id: spec for spec in batch.tasks}
         line = Line(context.bases.in_line(batch.batch), context.outcomes.keys() & specs.keys())
         async with anyio.create_task_group() as group:
 
-            def start_ready() -> None:
-                for task in line.ready():
-                    group.start_soon(run_one, specs[task.id])
+            def start_task(task: Task) -> None:
+                group.start_soon(run_one, specs[task.id])
 
             async def run_one(spec: TaskSpec) -> None:
                 known = context.before.tasks.get(spec.id)
@@ -156,23 +160,35 @@ class _Flow:
                     outcome = await to_thread.run_sync(restored, context, spec, start, known)
                     context.outcomes[spec.id] = outcome
                 else:
-                    ended = await self._run_when_free(batch, spec, start, limiter, may_wait=may_wait)
+                    ended = await self._run_when_free(batch, spec, start, limiter, starts, may_wait=may_wait)
                     if ended is None:
-                        return
+                        return starts.end(None)
                     self._fail_fast(ended)
-                line.finish(spec.id)
-                start_ready()
+                return starts.end(spec.id)
 
-            start_ready()
+            starts = TaskStarts(line, STARTED_PER_WORKTREE * size, start_task)
+            starts.begin()
 
-    async def _run_when_free(
-        self, batch: BatchSpec, spec: TaskSpec, start: StartPoint, limiter: CapacityLimiter, *, may_wait: bool
+    async def _run_when_free(  # noqa: PLR0913 - what a task needs, by name
+        self,
+        batch: BatchSpec,
+        spec: TaskSpec,
+        start: StartPoint,
+        limiter: CapacityLimiter,
+        starts: TaskStarts,
+        *,
+        may_wait: bool,
     ) -> Outcome | None:
         """Run a task when there is a worktree for it and its agent does not wait for its provider."""
         context, agent = self._context, spec.agent.name if spec.agent else None
         while True:
-            if agent is not None and not context.limits.why_not_waited(agent):
-                await context.limits.wait(agent)
+            if (
+                agent is not None
+                and context.limits.remaining(agent)
+                and not context.limits.why_not_waited(agent)
+            ):
+                with starts.others_first():
+                    await context.limits.wait(agent)
             async with limiter:
                 if agent is None or not context.limits.remaining(agent) or context.limits.why_not_waited(agent):
                     return await run_task(context, batch, spec, start, self._why_cancelled, may_wait=may_wait)

@@ -33,11 +33,11 @@ def decode_row(
         except UNREADABLE:
             damaged = damaged or name
     if damaged is not None:
-        raise DamagedRowError(_message(table, row, damaged))
+        raise DamagedRowError(damage_message(table, row, damaged))
     return row
 
 
-def _message(table: str, row: Mapping[str, object], column: str) -> str:
+def damage_message(table: str, row: Mapping[str, object], column: str) -> str:
     """Return a sentence that names the row and says what to do; the value may be anything and is not in it."""
     run = row.get("id" if table == "runs" else "run")
     of_task = f", task {row['task']}" if "task" in row else ""

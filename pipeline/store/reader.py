@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from pipeline.store.connection import Connection
 from pipeline.store.database_url import DatabaseUrl
+from pipeline.store.foundations import StoredFoundations
 from pipeline.store.leases import Leases
 from pipeline.store.patches import StoredPatches
 from pipeline.store.records import (
@@ -65,7 +66,7 @@ class AmbiguousRunError(UnknownRunError):
     """The ids of several runs start with the given text."""
 
 
-class StoreReader(Leases, StoredPatches):
+class StoreReader(Leases, StoredPatches, StoredFoundations):
     """The methods of a store that read. Blocking.
 
     Args:
@@ -151,8 +152,11 @@ class StoreReader(Leases, StoredPatches):
     def tasks(self, run: str, task: str | None = None) -> tuple[StoredTask, ...]:
         """Return the tasks of a run that have an outcome, in the plan's order; with `task`, that one only."""
         with self._read() as connection:
-            rows = read_rows(connection, TASKS, _of(run, task), where=_DONE, order=("position",))
-            return tuple(task_of(row, self.patch_data) for row in rows)
+            rows = list(read_rows(connection, TASKS, _of(run, task), where=_DONE, order=("position",)))
+            lineages = self._lineages(connection, rows)
+        return tuple(
+            task_of(row, self.patch_data, lineages[row["builds_on"], row["foundation"]]) for row in rows
+        )
 
     def tasks_to_redo(self, run: str) -> frozenset[str]:
         """Return the tasks that are marked for redo and have no new outcome yet."""

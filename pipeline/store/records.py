@@ -10,6 +10,7 @@ from pipeline.store.run_options import PublishOptions, StoredCall
 from tasks.agent_report import NO_TOKENS, Tokens
 from tasks.conflicts import Cause
 from tasks.lazy.dataclasses import dataclass
+from tasks.lineage import NO_TASKS, Lineage
 from tasks.model import StepKind
 from tasks.outcome import Failure, Outcome, Patch, PullRequest, PullRequestScope, Request, RunStatus, Status
 from tasks.usage import Usage
@@ -73,7 +74,7 @@ class StoredTask:
 
     outcome: Outcome
     start_branch: str | None = None
-    builds_on: tuple[str, ...] = ()
+    builds_on: Lineage = NO_TASKS
     finished_at: datetime | None = None
     log: Path | None = None
     pull_request: PullRequest | None = None

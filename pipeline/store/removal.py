@@ -32,6 +32,7 @@ class StoreRemoval(StoreReader):
         """Remove a run and everything stored with it, except its branches."""
         with self._write() as connection:
             delete_rows(connection, RUNS, {"id": run})
+        self._forget_links(run)
 
     def forget_tasks(self, run: str, tasks: Collection[str]) -> None:
         """Remove tasks of a run: outcomes, attempts, patches, steps, and the conflicts that they are in.

@@ -20,6 +20,7 @@ from pipeline.store.records import (
 from tasks.agent_report import Tokens
 from tasks.conflicts import Cause
 from tasks.keys import AgentUse, InputHashes
+from tasks.lineage import Lineage
 from tasks.outcome import Failure, Outcome, Patch, PullRequest
 from tasks.patch_data import PatchData
 from tasks.usage import Usage
@@ -90,7 +91,7 @@ def _patch_of(row: Row, data: DataOf) -> Patch | None:
     return Patch(start=row["start"], tree=row["tree"], diff=diff, files=row["files"])
 
 
-def task_of(row: Row, data: DataOf) -> StoredTask:
+def task_of(row: Row, data: DataOf, builds_on: Lineage) -> StoredTask:
     """Return the task of a row; `data` gives the text of its patch."""
     values = {name: row[name] for name in _OUTCOME}
     values["cached"] = bool(row["cached"])  # NULL in rows of older releases
@@ -99,7 +100,7 @@ def task_of(row: Row, data: DataOf) -> StoredTask:
     return StoredTask(
         outcome=Outcome(task=row["task"], files=row["files"], patch=_patch_of(row, data), **values),
         start_branch=row["start_branch"],
-        builds_on=row["builds_on"],
+        builds_on=builds_on,
         finished_at=row["finished_at"],
         log=row["log"],
         pull_request=_pull_request_of(row),

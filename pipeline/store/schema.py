@@ -10,7 +10,7 @@ from pipeline.store.connection import Connection
 from pipeline.store.row_reads import listed
 from pipeline.store.tables import RUNS, TABLES, Column, Table
 
-REVISION = "0013"
+REVISION = "0014"
 """The newest revision in `pipeline/store/migrations/versions`, which creates the same schema as `TABLES`."""
 VERSIONS = "alembic_version"
 """The table in which Alembic has the revision."""

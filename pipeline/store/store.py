@@ -10,6 +10,7 @@ from typing import Self
 from pipeline.store.connection import Connection
 from pipeline.store.database_url import SQLITE, DatabaseUrl
 from pipeline.store.errors import LeaseLostError, StoreError, StoreUnavailableError
+from pipeline.store.foundations import divide
 from pipeline.store.patches import small_text
 from pipeline.store.reader import AmbiguousRunError, UnknownRunError, last_event
 from pipeline.store.records import BaseCheck, Run, SharedBranch, StoredAttempt, StoredRound
@@ -241,11 +242,13 @@ class Store(StoreRemoval):
             seconds: The wall time of the attempt; without it, what is stored stays.
         """
         key = {"run": run, "task": outcome.task}
+        own, foundation = divide(builds_on)
         values = {
             **outcome_values(outcome),
             "position": position,
             "start_branch": start_branch,
-            "builds_on": builds_on,
+            "builds_on": own,
+            "foundation": foundation.digest if foundation else None,
             "log": log,
             "attempt": attempt,
             "redo": False,
@@ -260,15 +263,17 @@ class Store(StoreRemoval):
             **{name: values[name] for name in ("files", "start", "tree", "patch_sha256", "patch_size")},
         }
         self._keep_large(run, outcome.patch)
-        small = small_text(outcome.patch)
+        small, links = small_text(outcome.patch), self._missing_links(run, foundation)
         with self._write(run=run) as connection:
             self._keep_small(connection, run, outcome.patch, small)
+            self._insert_links(connection, run, links)
             upsert_row(connection, TASKS, key, values)
             update_rows(connection, ATTEMPTS, {**key, "number": attempt}, ended)
             if inputs is not None:
                 upsert_row(connection, INPUTS, key, inputs_values(inputs))
             for name, commit in sorted(branches.items()):  # sorted, so that two processes do not deadlock
                 self._keep_branch(connection, name, {"commit": commit})
+        self._remember_links(run, links)
         return self._stored(run, outcome)
 
     def _stored(self, run: str, outcome: Outcome) -> Outcome:

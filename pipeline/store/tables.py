@@ -174,6 +174,14 @@ TASKS = Table(
     Column("removed", LARGE),
     Column("fails_before", NAMES),
     Column("refused", REFUSED),
+    Column("foundation", TEXT),
+)
+FOUNDATIONS = Table(
+    "foundations",
+    _RUN,
+    Column("key", TEXT, key=True),
+    Column("below", TEXT),
+    Column("tasks", NAMES, nullable=False),
 )
 ATTEMPTS = Table(
     "attempts",
@@ -317,6 +325,7 @@ EVENTS = Table(
 TABLES = (
     RUNS,
     TASKS,
+    FOUNDATIONS,
     ATTEMPTS,
     ROUNDS,
     BASE_CHECKS,

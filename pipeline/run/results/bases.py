@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from containers.git.repository import Merge, Repository, Signature
 from pipeline.run.results.commits import merge_message
 from tasks.lazy.dataclasses import dataclass
+from tasks.lineage import NO_TASKS, Lineage
 from tasks.model import Batch, Plan, Task
 from tasks.order import Order
 from tasks.outcome import Conflict, Outcome
@@ -27,7 +28,7 @@ class StartPoint:
 
     commit: str
     branch: str | None = None
-    builds_on: tuple[str, ...] = ()
+    builds_on: Lineage = NO_TASKS
     obstacle: str | None = None
     has_conflict: bool = False
 
@@ -150,7 +151,7 @@ class Bases:
                 if conflict := self._late.get(name):
                     return StartPoint(start.commit, obstacle=f"it depends on task {name}, but {conflict}")
                 named.append(outcome)
-        lineage = [StartPoint(o.commit or "", o.branch, (*start.builds_on, o.task)) for o in named]
+        lineage = [StartPoint(o.commit or "", o.branch, start.builds_on.with_names([o.task])) for o in named]
         return self._join([start, *lineage], f"{task.id}-base")
 
     def close(self, batch: Batch, start: StartPoint, outcomes: Mapping[str, Outcome]) -> BatchResult:
@@ -194,7 +195,7 @@ class Bases:
                 merged.append(outcome)
         branch = start.branch if commit == start.commit else self._branch(f"batch-{batch.number}")
         return BatchResult(
-            StartPoint(commit, branch, (*start.builds_on, *(outcome.task for outcome in merged))),
+            StartPoint(commit, branch, start.builds_on.with_names(outcome.task for outcome in merged)),
             tuple(conflicts),
             tuple(undecided),
         )
@@ -215,7 +216,7 @@ class Bases:
         joined = starts[0]
         for start in starts[1:]:
             merge = self._merge(joined.commit, start.commit, name)
-            builds_on = tuple(dict.fromkeys((*joined.builds_on, *start.builds_on)))
+            builds_on = joined.builds_on.with_all([start.builds_on])
             if merge.commit is None:
                 files = ", ".join(merge.conflicts)
                 return StartPoint(

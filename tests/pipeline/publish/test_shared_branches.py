@@ -10,6 +10,7 @@ from containers.git.repository import Repository
 from pipeline.publish.parts import Part
 from pipeline.publish.shared_branches import Composed, Composer
 from pipeline.store.records import Run, SharedBranch, StoredTask
+from tasks.lineage import Lineage
 from tasks.outcome import Outcome, RunStatus, Status
 
 
@@ -37,7 +38,7 @@ class Work:
         tree = git("mktree", stdin="".join(f"{entry}\t{path}\n" for path, entry in entries.items()).encode())
         commit = git("commit-tree", tree, "-p", parent, "-m", f"Do {name}\n\nPlan-Task: {name}")
         outcome = Outcome(name, f"Do {name}", 1, Status.CHANGED, branch=f"b/{name}", commit=commit)
-        self.items[name] = StoredTask(outcome, builds_on=below)
+        self.items[name] = StoredTask(outcome, builds_on=Lineage(below))
         return commit
 
     def merge(self, *names: str) -> str:

@@ -93,7 +93,7 @@ def test_outcome_is_read_with_its_patch_and_unusual_file_names(database: str, tm
         (stored,) = store.tasks(make_run().id)
         assert stored.outcome == outcome
         assert stored.outcome.patch == patch
-        assert (stored.start_branch, stored.builds_on, stored.log) == ("x", ("0.1",), tmp_path / "log")
+        assert (stored.start_branch, tuple(stored.builds_on), stored.log) == ("x", ("0.1",), tmp_path / "log")
         assert stored.pull_request is None
         request = PullRequest("1.1", 7, "https://example.org/7", "patchyard/plan/1.1", "main", "opened")
         store.keep_pull_request(make_run().id, request)

@@ -127,9 +127,7 @@ def _patches(
     builds_on = {task: item.builds_on for task, item in stored.items()}
     wanted = set(tasks)
     if not only:
-        wanted |= {
-            below for name in tasks for below in reach(name, builds_on) if _has_commit(stored.get(below))
-        }
+        wanted |= {below for below in reach(tasks, builds_on) if _has_commit(stored.get(below))}
     if not tasks:
         wanted = {task for task, item in stored.items() if _has_commit(item)}
     order = in_order([task for task in stored if task in wanted], builds_on)
