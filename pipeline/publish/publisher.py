@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
-from graphlib import CycleError, TopologicalSorter
 
 from containers.git.repository import Credential, GitError, Push, Remote
 from pipeline.forge.base import Forge, ForgeError, PullRequestDraft, RequestState, UnreachableError
 from pipeline.forge.note import read_note
 from pipeline.publish.branch_pusher import Branch, BranchPusher
 from pipeline.publish.file_limits import warning
+from pipeline.publish.parts import in_order
 from pipeline.publish.publication import (
     Destination,
     Failure,
@@ -24,6 +24,7 @@ from pipeline.publish.publication import (
 from pipeline.publish.pull_request import ConflictLine, with_conflicts, with_links
 from pipeline.publish.refusals import check_submodules, files_of, large_files, refused_files
 from tasks.lazy.dataclasses import dataclass
+from tasks.lineage import Lineage
 from tasks.outcome import PullRequest
 
 CLOSED = (
@@ -237,15 +238,23 @@ class _Publisher:
 
     def _order(self) -> list[str]:
         """Return the tasks in the order of their pull requests: each after those that it links to."""
-        below = {task: [item.task for item in one.builds_on] for task, one in self._publications.items()}
-        place, linked = {task: number for number, task in enumerate(below)}, dict[str, list[str]]()
-        for task, one in self._publications.items():
-            others = [item.task for conflict in one.conflicts for item in conflict.others]
-            linked[task] = below[task] + [name for name in others if place.get(name, place[task]) < place[task]]
-        try:
-            return [*TopologicalSorter(linked).static_order()]
-        except CycleError:  # a task was run again on top of a later one
-            return [*TopologicalSorter(below).static_order()]
+        publications = self._publications
+        place = {task: number for number, task in enumerate(publications)}
+        distinct = {id(one.builds_on): one.builds_on for one in publications.values()}
+        lineages = {key: Lineage(item.task for item in builds_on) for key, builds_on in distinct.items()}
+        below = {task: lineages[id(one.builds_on)] for task, one in publications.items()}
+        linked = {
+            task: below[task].with_names(
+                item.task
+                for conflict in one.conflicts
+                for item in conflict.others
+                if place.get(item.task, place[task]) < place[task]
+            )
+            for task, one in publications.items()
+        }
+        found = in_order(list(publications), linked)
+        # Where a task was run again on top of a later one, not every link can be held.
+        return found if len(found) == len(publications) else in_order(list(publications), below)
 
     def _open(self) -> list[Publication]:
         return [

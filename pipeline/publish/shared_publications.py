@@ -7,7 +7,7 @@ from pipeline.publish.publication import Destination, Failure, Publication, Publ
 from pipeline.publish.pull_request import Rest, Section, shared_body, shared_title
 from pipeline.publish.refusals import refused
 from pipeline.publish.shared_branches import Composed, Composer
-from pipeline.publish.task_publications import branch_of
+from pipeline.publish.task_publications import KnownBranches
 from pipeline.store.records import Run, SharedBranch
 from pipeline.store.run_options import PublishOptions
 from pipeline.store.store import Store
@@ -131,12 +131,13 @@ class Sharing:
     def _publication(self, made: Composed, every: Mapping[str, Composed]) -> Publication:
         title, start = self._run.plan_title, made.start_branch
         name, mask = title or self._run.plan_name, self._secrets.mask_text
+        branches = KnownBranches(self._store, filter(None, (made.branch, start)), title)
         return Publication(
             task=made.part.name,
-            branch=branch_of(self._store, made.branch, made.tip, title),
+            branch=branches.at(made.branch, made.tip),
             title=mask(shared_title(name, made.part.title)),
             body=mask(self._body(name, made)),
-            base=branch_of(self._store, start, made.start, title) if start else None,
+            base=branches.at(start, made.start) if start else None,
             plan=title,
             builds_on=tuple(self._dependency(every[below]) for below in made.below),
             labels=self._options.labels,

@@ -1,6 +1,6 @@
 """The publications of a stored run: one for each task."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from pipeline.publish.branch_pusher import Branch
@@ -10,7 +10,7 @@ from pipeline.run.stored.verdicts import built_without
 from pipeline.store.records import Run, StoredTask
 from pipeline.store.run_options import PublishOptions
 from pipeline.store.store import Store
-from tasks.model import Plan
+from tasks.model import Plan, Task
 from tasks.outcome import Conflict
 from tasks.secrets import Secrets
 
@@ -28,18 +28,22 @@ def publications_of(
         secrets: Masked in titles and texts.
     """
     stored, conflicts = {item.outcome.task: item for item in store.tasks(run.id)}, store.conflicts(run.id)
+    items = [item for item in stored.values() if item.outcome.commit and item.outcome.branch]
+    starts = [item.start_branch for item in items if item.start_branch]
+    branches = KnownBranches(store, [*(item.outcome.branch or "" for item in items), *starts], run.plan_title)
+    planned = {task.id: task for task in plan.tasks} if plan else {}
+    # Thousands of tasks build on the same ones: they have the same tuple.
+    below = {id(item.builds_on): _dependencies(stored, item.builds_on) for item in _distinct(items)}
     return [
         Publication(
             task=item.outcome.task,
-            branch=branch_of(store, item.outcome.branch or "", item.outcome.commit or "", run.plan_title),
-            title=secrets.mask_text(_title(plan, item)),
-            body=secrets.mask_text(_body(plan, item, run, store)),
-            base=branch_of(store, item.start_branch, item.outcome.start or "", run.plan_title)
-            if item.start_branch
-            else None,
+            branch=branches.at(item.outcome.branch or "", item.outcome.commit or ""),
+            title=secrets.mask_text(_title(planned.get(item.outcome.task), item)),
+            body=secrets.mask_text(_body(plan, planned.get(item.outcome.task), item, run, store)),
+            base=branches.at(item.start_branch, item.outcome.start or "") if item.start_branch else None,
             plan=run.plan_title,
             run_base=run.base,
-            builds_on=_dependencies(stored, item.builds_on),
+            builds_on=below[id(item.builds_on)],
             conflicts=tuple(
                 replace(one, files=tuple(map(secrets.mask_text, one.files)))
                 for one in (*_conflicts(stored, item, conflicts), *_left_behind(stored, item, conflicts))
@@ -48,18 +52,37 @@ def publications_of(
             reviewers=options.reviewers,
             draft=options.draft,
         )
-        for item in stored.values()
-        if item.outcome.commit and item.outcome.branch
+        for item in items
     ]
 
 
-def branch_of(store: Store, name: str, commit: str, title: str) -> Branch:
-    """Return a branch to push, with what the store knows of it; `title` is that of its plan. Blocking."""
-    record, plans = store.branch(name), store.commits_of([name])[name]
-    # Commits of another plan are not overwritten: see `Branches`.
-    made = {one for one, plan in plans.items() if plan in {None, title}}
-    pushed = record.pushed if record and plans.get(record.pushed or "") in {None, title} else None
-    return Branch(name, commit, pushed, frozenset(made))
+def _distinct(items: Iterable[StoredTask]) -> Iterable[StoredTask]:
+    """Return one task of each lineage."""
+    return {id(item.builds_on): item for item in items}.values()
+
+
+class KnownBranches:
+    """What the store knows of branches to push. Blocking.
+
+    Args:
+        store: The store.
+        names: The branches.
+        title: The title of their plan.
+    """
+
+    def __init__(self, store: Store, names: Iterable[str], title: str) -> None:
+        wanted = list(dict.fromkeys(names))
+        self._pushed = store.pushed(wanted)
+        self._commits = store.commits_of(wanted)
+        self._title = title
+
+    def at(self, name: str, commit: str) -> Branch:
+        """Return a branch, to be pushed at a commit."""
+        plans, pushed = self._commits[name], self._pushed.get(name)
+        # Commits of another plan are not overwritten: see `Branches`.
+        made = {one for one, plan in plans.items() if plan in {None, self._title}}
+        is_own = plans.get(pushed or "") in {None, self._title}
+        return Branch(name, commit, pushed if is_own else None, frozenset(made))
 
 
 def _conflicts(
@@ -82,7 +105,7 @@ def _left_behind(
         yield PublishedConflict(_dependencies(stored, [late]), conflict.files, is_own=False, kept=tuple(kept))
 
 
-def _dependencies(stored: Mapping[str, StoredTask], names: Sequence[str]) -> tuple[PublishedDependency, ...]:
+def _dependencies(stored: Mapping[str, StoredTask], names: Iterable[str]) -> tuple[PublishedDependency, ...]:
     return tuple(
         PublishedDependency(name, stored[name].outcome.branch or "", stored[name].pull_request)
         for name in names
@@ -90,13 +113,11 @@ def _dependencies(stored: Mapping[str, StoredTask], names: Sequence[str]) -> tup
     )
 
 
-def _title(plan: Plan | None, item: StoredTask) -> str:
-    found = next((task for task in plan.tasks if task.id == item.outcome.task), None) if plan else None
+def _title(found: Task | None, item: StoredTask) -> str:
     return title(found) if found else item.outcome.title
 
 
-def _body(plan: Plan | None, item: StoredTask, run: Run, store: Store) -> str:
-    found = next((task for task in plan.tasks if task.id == item.outcome.task), None) if plan else None
+def _body(plan: Plan | None, found: Task | None, item: StoredTask, run: Run, store: Store) -> str:
     if plan is None or found is None:
         return f"Task {item.outcome.task} of {run.plan_path}"
     return body(found, plan, item.outcome, run=run.id, steps=store.steps(run.id, found.id))

@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from containers.git.commits import Commit
+from pipeline.report.lineages import Containment, ReportedLineages
 from pipeline.report.parts import Report, StartPart, TaskPart
 from pipeline.run.results.branches import RUN_TRAILER
 from pipeline.run.results.commits import commit_message
@@ -127,8 +128,10 @@ def find_problems(report: Report, plan: Plan, template: str) -> Iterator[str]:
     created = frozenset({report.base.commit, *(commit.id for commit in report.commits)})
     for task in report.tasks:
         yield from _task_problems(task, known, created)
+    lineages = ReportedLineages(report)
+    yield from lineages.problems(known)
     yield from _branch_problems(report, BranchNames(template, plan, report.run))
-    yield from _commit_problems(report, known)
+    yield from _commit_problems(report, known, lineages)
 
 
 def _repeated(report: Report) -> Iterator[str]:
@@ -204,30 +207,29 @@ def _branch_problems(report: Report, names: BranchNames) -> Iterator[str]:
                 yield f"branch {name} is at two commits, {commits[name][:12]} and {commit[:12]}"
 
 
-def _commit_problems(report: Report, known: Mapping[str, Task]) -> Iterator[str]:
+def _commit_problems(report: Report, known: Mapping[str, Task], lineages: ReportedLineages) -> Iterator[str]:
     """Yield commits that no run creates: those of a task have its start as parent, all others merge two."""
     tasks = {task.commit: task for task in report.tasks if task.commit}
-    contained: dict[str, frozenset[str]] = {report.base.commit: frozenset()}
+    contained = Containment(report.base.commit, known)
     for commit in report.commits:
         task = tasks.get(commit.id)
         if not _is_sound(commit, 1 if task else 2):
             yield f"commit {_quoted(commit.id)} is not one that a run creates"
         if task and task.start:
-            yield from _parent_problems(task.task, task.start, commit, contained)
+            yield from _parent_problems(task.task, task.start, commit, contained, lineages)
         planned = known.get(task.task) if task else None
         if not _is_expected(commit.message, planned, report.run):
             yield f"commit {commit.id[:12]} has another message than a run writes"
-        below = [contained.get(parent, frozenset[str]()) for parent in commit.parents]
-        contained[commit.id] = frozenset([task.task] if task else []).union(*below)
+        contained.add(commit.id, commit.parents, task.task if task else None)
 
 
 def _parent_problems(
-    task: str, start: StartPart, commit: Commit, contained: Mapping[str, frozenset[str]]
+    task: str, start: StartPart, commit: Commit, contained: Containment, lineages: ReportedLineages
 ) -> Iterator[str]:
     if commit.parents != (start.commit,):
         parent = shown("".join(commit.parents)[:12])
         yield f"commit {parent} is the parent of task {task}'s commit, but the task starts from another one"
-    if not contained.get(start.commit, frozenset()).issuperset(start.builds_on):
+    if not contained.has_all(start.commit, lineages.of(start)):
         yield f"task {task} builds on tasks whose changes are not in its start point"
 
 

@@ -16,6 +16,7 @@ from pipeline.config.converters import LARGEST_PATCH
 from pipeline.config.settings import DEFAULT_BRANCH
 from pipeline.report.checks import find_problems, moment_of, plan_of_report
 from pipeline.report.files import PatchFile
+from pipeline.report.lineages import ReportedLineages
 from pipeline.report.model import JSON_FILE, ReportError, read_report
 from pipeline.report.parts import Report, TaskPart
 from pipeline.run.results.branches import Branches
@@ -24,6 +25,7 @@ from pipeline.store.run_options import PublishOptions, StoredCall
 from pipeline.store.store import Store
 from tasks.keys import InputHashes
 from tasks.lazy.dataclasses import dataclass
+from tasks.lineage import Lineage
 from tasks.model import Mode, Plan, Step, StepKind
 from tasks.outcome import Outcome, Patch, RunStatus, Status, StepResult
 from tasks.patch_data import PatchData
@@ -179,10 +181,10 @@ class ImportedRun:
         """Store the run, and those of its records that are not stored yet."""
         if all(known.id != run.id for known in store.runs()):
             store.open_run(run)
-        stored = {item.outcome.task for item in store.tasks(run.id)}
+        stored, lineages = {item.outcome.task for item in store.tasks(run.id)}, ReportedLineages(self.report)
         for position, task in enumerate(tasks):
             if task.part.task not in stored:
-                task.store_in(store, run.id, position)
+                task.store_in(store, run.id, position, lineages.of(task.part.start))
         store.keep_conflicts(run.id, self.report.conflicts)
         store.close_run(
             run.id,
@@ -255,7 +257,7 @@ class _ValidTask:
     inputs: InputHashes | None
     steps: Mapping[int, StepResult]
 
-    def store_in(self, store: Store, run: str, position: int) -> None:
+    def store_in(self, store: Store, run: str, position: int, builds_on: Lineage) -> None:
         """Store the task, and those of its steps that are not stored yet."""
         task, start = self.part, self.part.start
         stored = {step.number for step in store.steps(run, task.task)}
@@ -271,7 +273,7 @@ class _ValidTask:
             position,
             self.outcome,
             start_branch=start.branch if start else None,
-            builds_on=start.builds_on if start else (),
+            builds_on=builds_on,
             branches={name: commit for name, commit in pairs if name and commit},
             inputs=self.inputs,
             seconds=self.outcome.seconds,

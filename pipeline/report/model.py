@@ -5,7 +5,7 @@ With the patches next to it, it is sufficient to recreate the run's commits in a
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import datetime
 from importlib import metadata
@@ -17,6 +17,7 @@ from containers.git.repository import GitError, Repository
 from pipeline.events import timestamp
 from pipeline.report.decode import decode
 from pipeline.report.files import ReportError, read_regular_file
+from pipeline.report.lineages import foundations_of
 from pipeline.report.parts import (
     BasePart,
     GroupPart,
@@ -30,6 +31,7 @@ from pipeline.report.parts import (
     TaskPart,
 )
 from pipeline.run.stored.status import known_plan, unpublished_tasks
+from pipeline.store.foundations import divide
 from pipeline.store.records import Run, StoredStep, StoredTask
 from pipeline.store.run_options import PublishOptions
 from pipeline.store.store import Store
@@ -41,7 +43,8 @@ from tasks.usage import total
 
 __all__ = ["ReportError", "build_report", "read_report"]
 
-VERSION = 1
+VERSION, WITH_FOUNDATIONS = 1, 2
+"""The version of a report, and of one with foundations, which releases before do not know."""
 JSON_FILE = "report.json"
 MAX_BYTES = 64 * 1024 * 1024
 """A larger report, in bytes, is not read."""
@@ -53,21 +56,24 @@ def build_report(repository: Repository, store: Store, run: Run) -> Report:
     Raises:
         GitError: The repository does not have the run's base.
     """
-    inputs, stored = store.inputs(run.id), store.tasks(run.id)
+    inputs, stored, steps = store.inputs(run.id), store.tasks(run.id), _last_steps(store, run)
     plan = known_plan(run)
     planned = {task.id: task for task in plan.tasks} if plan else {}
     made = histories(store, run.id)
     tasks = tuple(
         replace(
-            _with_plan(_task(item, inputs.get(item.outcome.task), steps), planned.get(item.outcome.task)),
+            _with_plan(
+                _task(item, inputs.get(item.outcome.task), steps.get(item.outcome.task, ())),
+                planned.get(item.outcome.task),
+            ),
             attempts=made.get(item.outcome.task, ()),
         )
         for item in stored
-        for steps in [store.steps(run.id, item.outcome.task)]
     )
     used, outcomes = total(task.usage for task in tasks), [item.outcome for item in stored]
+    foundations = foundations_of(item.builds_on for item in stored)
     return Report(
-        version=VERSION,
+        version=WITH_FOUNDATIONS if foundations else VERSION,
         patchyard=metadata.version("patchyard"),
         run=run.id,
         status=str(run.status),
@@ -91,6 +97,7 @@ def build_report(repository: Repository, store: Store, run: Run) -> Report:
         tokens=used.tokens,
         publishes=run.settings.publish,
         unpublished=tuple(unpublished_tasks(store, run, stored)) if run.status.is_over else (),
+        foundations=foundations,
         groups=tuple(
             GroupPart(one.number, one.title, one.usage.cost, one.usage.tokens)
             for one in (usage_of_groups(plan, outcomes) if plan else ())
@@ -111,13 +118,20 @@ def read_report(path: Path) -> Report:
         raise ReportError(f"{path}: not valid JSON: {error}") from None
     except RecursionError:
         raise ReportError(f"{path}: not a report: it is nested too deeply") from None
-    if not isinstance(record, dict) or record.get("version") != VERSION:
-        raise ReportError(f"{path}: not a report of version {VERSION}, the one that this patchyard reads")
+    if not isinstance(record, dict) or record.get("version") not in {VERSION, WITH_FOUNDATIONS}:
+        versions = f"{VERSION} or {WITH_FOUNDATIONS}"
+        raise ReportError(f"{path}: not a report of version {versions}, those that this patchyard reads")
     try:
         report: Report = decode(Report, record)
     except ValueError as error:
         raise ReportError(f"{path}: {error}") from None
     return report
+
+
+def _last_steps(store: Store, run: Run) -> Mapping[str, tuple[StoredStep, ...]]:
+    """Return the steps of the last attempt that has some, by task."""
+    steps = store.steps_of_run(run.id)
+    return {task: steps[task, attempt] for task, attempt in sorted(steps)}
 
 
 def _plan_part(run: Run, plan: Plan | None) -> PlanPart:
@@ -182,7 +196,9 @@ def _start(item: StoredTask, inputs: InputHashes | None) -> StartPart | None:
     if item.outcome.start is None:
         return None
     tree = inputs.start_tree if inputs else None
-    return StartPart(item.outcome.start, tree, item.start_branch, tuple(item.builds_on))
+    own, foundation = divide(item.builds_on)
+    key = foundation.digest if foundation else None
+    return StartPart(item.outcome.start, tree, item.start_branch, own, key)
 
 
 def _timestamp(moment: datetime | None) -> str | None:

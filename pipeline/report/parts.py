@@ -52,12 +52,25 @@ class ImagePart:
 
 @dataclass(frozen=True, slots=True)
 class StartPart:
-    """A task's start point: a commit, its tree, its branch, and the tasks whose changes it contains."""
+    """A task's start point: a commit, its tree, its branch, and the tasks whose changes it contains.
+
+    These are those of the report's foundation with the key `foundation`, if it names one, and `builds_on`.
+    """
 
     commit: str
     tree: str | None
     branch: str | None
     builds_on: tuple[str, ...]
+    foundation: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FoundationPart:
+    """Tasks whose changes many start points contain: those of the foundation `below`, and `tasks`."""
+
+    key: str
+    below: str | None
+    tasks: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +186,8 @@ class Report:
     """A complete run. `key` is the hash of its tasks' keys; `commits` are those it created, parents first.
 
     `cost`, in US dollars, and `tokens` are of all its tasks, `groups` those of each batch or group. `publishes`
-    is whether it was to be published, and `unpublished` the tasks whose changes are in no pull request.
+    is whether it was to be published, and `unpublished` the tasks whose changes are in no pull request. Each of
+    the `foundations` is after the one that it adds to.
     """
 
     version: int
@@ -201,6 +215,7 @@ class Report:
     groups: tuple[GroupPart, ...] = ()
     publishes: bool = False
     unpublished: tuple[str, ...] = ()
+    foundations: tuple[FoundationPart, ...] = ()
 
     @property
     def as_json(self) -> str:

@@ -266,11 +266,14 @@ def find_conflicting_tasks(
         merge: Merges two commits.
     """
     merged = list(merged)
-    trials = {early.task: merge(early.commit or "", late.commit or "") for early in merged}
-    conflicts = {task: trial.conflicts for task, trial in trials.items() if trial.commit is None}
-    if not conflicts:  # with each one alone it merges: the conflict is with several together
-        return tuple(trials), files
-    return tuple(conflicts), tuple(sorted(set().union(*conflicts.values())))
+    wanted = set(files)
+    near = [early for early in merged if not wanted.isdisjoint(early.files)]
+    for some in (near, merged):  # all, where none of those with the files does: git follows renamed directories
+        trials = {early.task: merge(early.commit or "", late.commit or "") for early in some}
+        conflicts = {task: trial.conflicts for task, trial in trials.items() if trial.commit is None}
+        if conflicts:
+            return tuple(conflicts), tuple(sorted(set().union(*conflicts.values())))
+    return tuple(early.task for early in merged), files  # the conflict is with several together
 
 
 def removes_file(diff: PatchData) -> bool:

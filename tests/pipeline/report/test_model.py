@@ -258,7 +258,7 @@ def test_markdown_of_an_unfinished_run_has_no_figures() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 2}, "not a report of version 1"),
+        ({"version": 3}, "not a report of version 1 or 2"),
         ({"run": 3}, "run: expected str"),
         ({"base": None}, "base: expected an object"),
         ({"base": {"commit": "x", "branch": None}}, "base.tree: missing"),
