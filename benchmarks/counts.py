@@ -12,7 +12,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ FEW, MANY = 2, 8
 RUN = ("run", "--no-cache", "--pool-size", "2")
 PROBE = r"""
 import json, os, sys
-counts = {"git": 0, "sql": 0}
+counts = {"git": 0, "sql": 0, "bytes": 0, "rows": 0}
+after_task = []
 def note_start(event, arguments):
     if event in ("subprocess.Popen", "os.posix_spawn"):
         first = arguments[1] if isinstance(arguments[1], str) else arguments[1][0]
@@ -40,14 +42,21 @@ def count_sql():
     def traced(*arguments, **options):
         connection = connect(*arguments, **options)
         connection.set_trace_callback(note)
+        connection.row_factory = count_row
         return connection
+    def count_row(cursor, row):
+        counts["rows"] += 1
+        return row
     def note(statement):
         counts["sql"] += not statement.startswith(("BEGIN", "COMMIT", "ROLLBACK", "PRAGMA"))
+        counts["bytes"] += len(statement)
+        if statement.startswith("INSERT INTO tasks "):
+            after_task.append(dict(counts))
     sqlite3.connect = traced
 def write():
     loaded = set(sys.modules)
     with open(os.environ["COUNTS"], "w") as file:
-        json.dump({**counts, "modules": sorted(loaded)}, file)
+        json.dump({**counts, "modules": sorted(loaded), "after each task": after_task}, file)
 leave = os._exit
 def exit_with_counts(code):
     write()
@@ -89,25 +98,31 @@ def imports(found: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def plan(directory: Path, tasks: int) -> Path:
-    """Write a plan of small tasks that do not conflict."""
-    path = directory / f"plan-{tasks}.md"
-    steps = [
-        f"### Task {number}: T{number}\n\n**Run:** `echo {number} > {number}.txt`\n" for number in range(tasks)
-    ]
-    path.write_text(f"# Of {tasks} tasks\n\n" + "\n".join(steps))
+def plan(directory: Path, tasks: int, batches: int = 0) -> Path:
+    """Write a plan of small tasks that do not conflict, in as many batches as is said."""
+    path, lines = directory / f"plan-{tasks}.md", [f"# Of {tasks} tasks\n"]
+    each = tasks // (batches or 1)
+    for number in range(tasks):
+        if batches and number % each == 0:
+            lines.append(f"## Batch {number // each + 1}: B\n")
+        name = f"{number // each + 1}.{number % each + 1}" if batches else number
+        lines.append(f"### Task {name}: T\n\n**Run:** `echo {number} > {number}.txt`\n")
+    path.write_text("\n".join(lines))
     return path
+
+
+def growth(tasks: int, batches: int) -> list[dict[str, int]]:
+    """Return the counts of a run after each of its tasks: git processes, SQL, its bytes, rows. Blocking."""
+    with _scratch() as (environ, repository):
+        path = plan(repository.parent, tasks, batches)
+        found = measure([*RUN, str(path)], repository, environ, sql=True)["after each task"]
+    return [{name: int(count) for name, count in one.items()} for one in found]
 
 
 def count() -> dict[str, Any]:
     """Return all counts. Blocking."""
-    with tempfile.TemporaryDirectory() as name:
-        home, repository = Path(name, "home"), Path(name, "repository")
-        home.mkdir()
-        environ = _environment(home)
-        subprocess.run(["git", "init", "-q", str(repository)], env=environ, check=True)
-        subprocess.run(["git", "commit", "-qm", "x", "--allow-empty"], cwd=repository, env=environ, check=True)
-        few, many = plan(home, FEW), plan(home, MANY)
+    with _scratch() as (environ, repository):
+        few, many = (plan(repository.parent, number) for number in (FEW, MANY))
         measure([*RUN, str(many)], repository, environ)  # the worktrees exist afterwards
         commands = {
             "--help": ["--help"],
@@ -123,6 +138,18 @@ def count() -> dict[str, Any]:
         one, other = (measure([*RUN, str(path)], repository, environ, sql=True) for path in (few, many))
     each = {key: round((other[key] - one[key]) / (MANY - FEW), 1) for key in ("git", "sql")}
     return {**found, "each further task": {"git processes": each["git"], "SQL statements": each["sql"]}}
+
+
+@contextmanager
+def _scratch() -> Iterator[tuple[dict[str, str], Path]]:
+    """Yield an environment with a home of its own, and a repository with one commit."""
+    with tempfile.TemporaryDirectory() as name:
+        home, repository = Path(name, "home"), Path(name, "repository")
+        home.mkdir()
+        environ = _environment(home)
+        subprocess.run(["git", "init", "-q", str(repository)], env=environ, check=True)
+        subprocess.run(["git", "commit", "-qm", "x", "--allow-empty"], cwd=repository, env=environ, check=True)
+        yield environ, repository
 
 
 def _environment(home: Path) -> dict[str, str]:

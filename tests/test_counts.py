@@ -3,21 +3,30 @@
 import importlib.util
 import json
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "counts.py"
 EVENTS = 1.25
 """How much more the statements of a task may be: events that follow closely share a transaction."""
+GROWTH = 1.1
+"""How much more may be counted for a later task: names and numbers are longer."""
 
 
-@pytest.mark.slow
-def test_imports_processes_and_statements_do_not_grow() -> None:
+@pytest.fixture(scope="module")
+def counts() -> ModuleType:
+    """The benchmark as a module."""
     specification = importlib.util.spec_from_file_location("counts", BENCHMARK)
     assert specification
     assert specification.loader
-    counts = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(counts)
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.slow
+def test_imports_processes_and_statements_do_not_grow(counts: ModuleType) -> None:
     limits, found = json.loads(counts.TABLE.read_text()), counts.count()
     assert found.keys() == limits.keys()
     for command, limit in limits.items():
@@ -27,6 +36,17 @@ def test_imports_processes_and_statements_do_not_grow() -> None:
         else:
             assert found[command]["own modules"] <= limit["own modules"], f"{command} imports more; {ADVICE}"
             assert set(found[command]["libraries"]) <= set(limit["libraries"]), f"{command}: {ADVICE}"
+
+
+@pytest.mark.slow
+def test_a_task_costs_the_same_however_many_have_run(counts: ModuleType) -> None:
+    """What is counted for the tasks around the 100th and around the 400th; seconds depend on the machine."""
+    after = counts.growth(450, batches=9)
+    assert len(after) == 450
+    for name in ("git", "sql", "bytes", "rows"):
+        early, late = ((after[at + 50][name] - after[at - 50][name]) / 100 for at in (100, 399))
+        assert early > 0 or name == "rows"
+        assert late <= early * GROWTH + 1, f"{name}: {early} a task around the 100th, {late} around the 400th"
 
 
 ADVICE = "import it where it is used, or renew the table with `make counts` and say why"
