@@ -7,6 +7,8 @@ from containers.git.changes import GITLINK
 from containers.git.command import Git
 from tasks.lazy.dataclasses import dataclass
 
+FAR = 32
+"""Commits between two from which on git takes longer to walk them than to write another commit."""
 _CACHED = 64
 """How many layouts and trees a `CommitCache` holds."""
 
@@ -37,10 +39,28 @@ class CommitCache:
         self._layouts: dict[str, Layout] = {}
         self._trees: dict[str, str] = {}
         self._parents: dict[str, tuple[str, ...]] = {}
+        self._depths: dict[str, int] = {}  # the length of the longest chain of recorded commits below one
+        self._named: set[str] = set()  # as a parent
+        self._parents_first = True
 
-    def record(self, commit: str, parents: Sequence[str]) -> None:
-        """Record the parents of a commit that was just created."""
-        self._parents[commit] = tuple(parents)
+    def record(self, commit: str, parents: Sequence[str], tree: str) -> None:
+        """Record the parents and the tree of a commit that was just created."""
+        with self._lock:
+            _drop_oldest(self._trees)
+            self._trees[commit] = tree
+            if commit in self._parents:
+                return
+            self._parents_first = self._parents_first and commit not in self._named
+            self._named.update(parents)
+            self._parents[commit] = tuple(parents)
+            self._depths[commit] = 1 + max((self._depths.get(parent, 0) for parent in parents), default=0)
+
+    def far_parent(self, commit: str, other: str) -> str | None:
+        """Return the only parent of a commit, if another one contains it many recorded commits further up."""
+        parents = self._parents.get(commit, ())
+        if len(parents) != 1 or self._depths.get(other, 0) - self._depths.get(parents[0], 0) <= FAR:
+            return None
+        return parents[0] if self.contains(other, parents[0]) else None
 
     def is_recorded(self, commit: str) -> bool:
         """Whether a commit was created by this process."""
@@ -52,11 +72,12 @@ class CommitCache:
         All descendants of a recorded commit are recorded too: nobody else knows its id.
         """
         seen, ahead = set[str](), [new]
+        depth = self._depths.get(old, 0) if self._parents_first else -1
         while ahead:
             commit = ahead.pop()
             if commit == old:
                 return True
-            if commit not in seen:
+            if commit not in seen and self._depths.get(commit, 0) > depth:
                 seen.add(commit)
                 ahead += self._parents.get(commit, ())
         return False if old in self._parents else None

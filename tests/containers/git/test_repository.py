@@ -7,13 +7,18 @@ from pathlib import Path
 import pytest
 from repositories import Clone, CountedGit, User
 
+from containers.git import commit_cache
+from containers.git.command import Git
+from containers.git.commit_cache import CommitCache
 from containers.git.repository import (
     BranchMovedError,
     GitError,
     Identity,
+    Merge,
     NotARepositoryError,
     Repository,
     RevisionError,
+    Signature,
 )
 
 Make = Callable[..., Clone]
@@ -333,3 +338,53 @@ def test_a_merge_of_own_commits_starts_two_processes(clone: Clone, tmp_path: Pat
     every = repository.merge(both, three, "x").commit
     assert every
     assert clone.git("ls-tree", "--name-only", every, "one", "two", "three") == "one\nthree\ntwo"
+
+
+def test_merges_of_many_patches_are_those_that_git_finds_by_the_history(
+    clone: Clone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clone.commit({"long.txt": "".join(f"line {n}\n" for n in range(30)), "same": "0\n"})
+    start, trees = clone.head, []
+    patches = [{f"{n}.txt": "x\n"} for n in range(4)]
+    patches += [
+        {"same": "1\n"},
+        {"same": "2\n"},
+        {"1.txt/below": "x\n"},
+        {"long.txt": "short\n"},
+        {"last": "x\n"},
+    ]
+    for files in patches:
+        clone.git("checkout", "-q", "--detach", start)
+        clone.commit(files)
+        trees.append(clone.git("rev-parse", "HEAD^{tree}"))
+    clone.git("checkout", "-q", "--detach", start)
+    clone.git("mv", "long.txt", "moved.txt")
+    clone.commit()
+    trees.append(clone.git("rev-parse", "HEAD^{tree}"))
+    clone.git("checkout", "-q", "main")
+    who = Signature(Identity("A", "a@example.org"), "@1700000000 +0100")
+
+    def merges(far: int) -> list[Merge]:
+        monkeypatch.setattr(commit_cache, "FAR", far)
+        repository, found, tip = opened(clone), [], start
+        for tree in trees:
+            found.append(repository.merge(tip, repository.commit(tree, [start], "x", who), "m", who))
+            tip = found[-1].commit or tip
+        above = repository.commit(clone.git("rev-parse", f"{trees[0]}"), [tip], "x", who)
+        found.append(repository.merge(repository.merge(tip, above, "m", who).commit or "", start, "m", who))
+        return found
+
+    near, far = merges(0), merges(10**9)
+    assert near == far
+    assert [one.conflicts for one in near if one.commit is None] == [("same",), ("1.txt",)]
+
+
+def test_what_contains_what_does_not_depend_on_the_order_of_records() -> None:
+    known = CommitCache(Git("git", Path("/"), {}))
+    known.record("child", ["parent"], "t")
+    for name, below in (("1", "base"), ("2", "1"), ("parent", "2")):
+        known.record(name, [below], "t")
+    assert known.contains("child", "1")
+    assert known.contains("child", "parent")
+    assert known.contains("parent", "child") is False
+    assert known.contains("parent", "other") is None
