@@ -40,13 +40,13 @@ def test_imports_processes_and_statements_do_not_grow(counts: ModuleType) -> Non
 
 @pytest.mark.slow
 def test_a_task_costs_the_same_however_many_have_run(counts: ModuleType) -> None:
-    """What is counted for the tasks around the 100th and around the 400th; seconds depend on the machine."""
-    after = counts.growth(450, batches=9)
-    assert len(after) == 450
+    """What is counted for the tasks around the 60th and around the 240th; seconds depend on the machine."""
+    after = counts.growth(270, batches=9)
+    assert len(after) == 270
     for name in ("git", "sql", "bytes", "rows"):
-        early, late = ((after[at + 50][name] - after[at - 50][name]) / 100 for at in (100, 399))
+        early, late = ((after[at + 25][name] - after[at - 25][name]) / 50 for at in (60, 240))
         assert early > 0 or name == "rows"
-        assert late <= early * GROWTH + 1, f"{name}: {early} a task around the 100th, {late} around the 400th"
+        assert late <= early * GROWTH + 1, f"{name}: {early} a task around the 60th, {late} around the 240th"
 
 
 ADVICE = "import it where it is used, or renew the table with `make counts` and say why"

@@ -19,11 +19,11 @@ def limits_found(settings: Settings, environ: Mapping[str, str]) -> str:
     Raises:
         LimitsError: A program is missing that sets the limits that no group holds.
     """
-    from containers.limits.trial import find_groups  # noqa: PLC0415 - needed only with limits
-
     limits = settings_limits(settings)
     if not limits:
         return ""
+    from containers.limits.trial import find_groups  # noqa: PLC0415 - needed only with limits
+
     names, reason = find_groups(limits, environ)
     require_programs(limits.without(names), environ.get("PATH", ""))
     return f"{by_kind(limits.kinds(names))}{f' ({without_groups(reason)})' if reason else ''}"
