@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from containers.filesystem import is_directory, mount_points
 from containers.sandbox.agent_files import AgentFiles, is_readable
+from containers.sandbox.anchors import Option
 from containers.sandbox.overlay import Layer
 from containers.sandbox.policy import CACHES, HISTORIES, OF_AGENTS, SECRET, WRITABLE
 
@@ -36,7 +37,7 @@ class Home:
 
     def __init__(self, home: Path, room: Path, agent: AgentFiles) -> None:
         self._home = home
-        self._arguments: list[str] | None = None
+        self._options: dict[bool, list[Option]] = {}
         self._is_hidden: bool | None = None
         self.layer = Layer(home, room)
         self.layer.create()
@@ -45,16 +46,16 @@ class Home:
             if (target := self.layer.own(name)) is not None:
                 agent.copy(name, home / name, target)
 
-    def arguments(self, *, is_layered: bool) -> list[str]:
-        """Return the arguments of bubblewrap.
+    def options(self, *, is_layered: bool) -> list[Option]:
+        """Return the options of bubblewrap, the same for each step.
 
         Args:
             is_layered: Whether the layer is mounted.
         """
-        if self._arguments is None:
+        if is_layered not in self._options:
             found = self._layered() if is_layered else self._copies()
-            self._arguments = [part for made in found for part in map(str, made)]
-        return self._arguments
+            self._options[is_layered] = [tuple(map(str, made)) for made in found]
+        return self._options[is_layered]
 
     def hide_secrets(self) -> bool:
         """Let nothing that is secret be seen through the layer; return whether that is possible.

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from containers.filesystem import is_directory, read_regular
 from containers.sandbox.agent_files import AgentFiles
+from containers.sandbox.anchors import Anchors, Option
 from containers.sandbox.home import Home, is_left_out
 from containers.sandbox.policy import AGENT_HOMES, AgentHome, expand
 from containers.sandbox.system import RootFiles, bound_sockets, homes_of_others
@@ -62,7 +63,9 @@ class Places:
 class Mounts:
     """Arguments of bubblewrap, in the order in which it mounts."""
 
-    _made: list[tuple[str, ...] | Path | Home] = field(default_factory=list)
+    _made: list[Option | Path | Home] = field(default_factory=list)
+    _anchors: Anchors = field(default_factory=Anchors)
+    _ways: frozenset[str] | None = None
     home: Home | None = None
     agent_files: AgentFiles | None = None
 
@@ -72,7 +75,7 @@ class Mounts:
 
     def hide(self, path: Path) -> None:
         """Show an empty directory, or a file that cannot be opened, in place of what is there then."""
-        self._made.append(path)
+        self._made.append(_without_links(path))
 
     def show_home(self, home: Home) -> None:
         """Show the home directory of the task."""
@@ -85,20 +88,37 @@ class Mounts:
         Args:
             is_layered: Whether the layer of the home directory is mounted.
         """
-        found: list[str] = []
+        return self._anchors.arrange(self._options(is_layered=is_layered))
+
+    def ways_in_home(self) -> frozenset[str]:
+        """Return the directories on the way to mounts in the home directory, relative to it. Blocking.
+
+        They are those of the first call, before the task can make links in its layer.
+        """
+        if self._ways is None and self.home:
+            home = self.home.layer.lower
+            ways = {Path(option[-1]).parent for option in self._options(is_layered=True) if option}
+            self._ways = frozenset(str(way.relative_to(home)) for way in ways if way.is_relative_to(home))
+        return self._ways or frozenset()
+
+    def _options(self, *, is_layered: bool) -> Iterator[Option]:
         for made in self._made:
             if isinstance(made, Home):
-                found += made.arguments(is_layered=is_layered)
+                yield from made.options(is_layered=is_layered)
             else:
-                found += _hidden(made) if isinstance(made, Path) else made
-        return found
+                yield _hidden(made) if isinstance(made, Path) else made
 
     def read(self, path: Path) -> None:
         """Show a file or a directory, read-only, if it exists."""
-        self.add("--ro-bind-try", path, path)
+        self.add("--ro-bind-try", path, _without_links(path))
 
 
-def _hidden(path: Path) -> tuple[str, ...]:
+def _without_links(path: Path) -> Path:
+    """Return a path to the same file or link, without links on the way, which the task could replace."""
+    return path.parent.resolve() / path.name
+
+
+def _hidden(path: Path) -> Option:
     """Return the arguments that hide a path: where nothing is to be mounted on, bubblewrap fails."""
     if is_directory(path):
         return "--tmpfs", str(path)
@@ -147,9 +167,9 @@ def task_mounts(places: Places) -> Mounts:
         mounts.hide(path)
     for path in (*_object_directories(places.common / "objects"), *places.readable):
         mounts.read(path)
-    for path in (expand(name, places.home or Path("/")) for name in places.write):
+    for path in _written(places):
         mounts.add("--bind-try", path, path)
-    mounts.add("--bind", places.worktree, places.worktree)
+    mounts.add("--bind", places.worktree, _without_links(places.worktree))
     mounts.add("--chdir", places.worktree)
     return mounts
 
@@ -177,7 +197,7 @@ def _mount_moved(mounts: Mounts, places: Places, own: AgentFiles) -> None:
     for number, (name, path) in enumerate(one for one in moved if one[0] in own.names):
         copy = _own(places.room, "moved") / str(number)
         own.copy(name, path, copy)
-        mounts.add("--bind", copy, path)
+        mounts.add("--bind", copy, _without_links(path))
 
 
 def _take_from_root(mounts: Mounts, places: Places) -> None:
@@ -193,6 +213,12 @@ def _own(room: Path, name: str) -> Path:
     path = room / name.strip("/").replace("/", "-")
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     return path
+
+
+def _written(places: Places) -> Iterator[Path]:
+    """Yield what the task changes for good, without what is in another of these, where it could make a link."""
+    paths = {expand(name, places.home or Path("/")).resolve() for name in places.write}
+    yield from sorted(path for path in paths if paths.isdisjoint(path.parents))
 
 
 def _others(places: Places) -> Iterator[Path]:

@@ -19,9 +19,12 @@ from tasks.lazy.dataclasses import dataclass
 _OPAQUE = "user.overlay.opaque"
 _MOUNT = (
     "mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work,userxattr merged"
-    " && echo ready && read -r _"
+    ' && cd merged && mkdir -p -- "$@" && echo ready && read -r _'
 )
-"""Mounts it, and keeps its namespace until this process has opened that. Paths may have commas and colons."""
+"""Mounts it, makes directories in it, and keeps its namespace until this process has opened that.
+
+Paths may have commas and colons.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,15 +110,31 @@ class Layer:
             if stat.S_ISCHR(path.lstat().st_mode):
                 path.unlink()
 
-    def mount(self, stack: ExitStack, entering: Sequence[str], descriptors: Sequence[int]) -> int | None:
+    def mount(
+        self, stack: ExitStack, entering: Sequence[str], descriptors: Sequence[int], directories: Iterable[str]
+    ) -> int | None:
         """Mount it, and return the descriptor of the mount namespace; `None` if that is not possible. Blocking.
 
         Args:
             stack: Closes the descriptor.
             entering: The beginning of a command that runs in the user namespace of the task.
             descriptors: The descriptors that such a command inherits.
+            directories: Directories that are made in it, as paths relative to it.
         """
-        command = (*entering, "unshare", "--mount", "--propagation", "slave", "--", "sh", "-c", _MOUNT)
+        command = (
+            *entering,
+            "unshare",
+            "--mount",
+            "--propagation",
+            "slave",
+            "--",
+            "sh",
+            "-c",
+            _MOUNT,
+            "sh",
+            ".",
+            *sorted(directories),
+        )
         try:
             process = subprocess.Popen(
                 command,

@@ -33,6 +33,8 @@ NS_GET_USERNS = 0xB701
 """https://man7.org/linux/man-pages/man2/ioctl_ns.2.html: the user namespace that owns a namespace."""
 _HOLDER = "echo ready; read -r _; kill -KILL -1"
 """Says that the namespaces are complete; at the end of patchyard, ends every process of the task."""
+_NO_MORE_NAMESPACES = "echo 0 > /proc/sys/user/max_user_namespaces"
+"""https://man7.org/linux/man-pages/man7/namespaces.7.html: the limit of the namespace of the writer."""
 _LISTEN = (
     "import socket, sys\n"
     "listener = socket.create_server(('127.0.0.1', 0), backlog=128)\n"
@@ -147,6 +149,7 @@ class Room:
             if os.fstat(users).st_ino != os.fstat(inner).st_ino:  # it differs where this process is not root's
                 self._joining += ("--userns2", str(inner))
                 self.descriptors += (inner,)
+            _refuse_user_namespaces(users)
             self._add_filter(stack)
             starter.submit(restrict_thread, self._program).result()
             self._starter = starter
@@ -156,7 +159,7 @@ class Room:
         """Mount the layer of the home directory; return its mount namespace, if that is possible."""
         home, mounted = self._mounts.home, None
         if home and home.hide_secrets():
-            mounted = home.layer.mount(stack, _inside(users, {}), (users,))
+            mounted = home.layer.mount(stack, _inside(users, {}), (users,), self._mounts.ways_in_home())
         self._is_layered = mounted is not None
         return mounted
 
@@ -280,6 +283,14 @@ def _inside(users: int, others: Mapping[str, int]) -> tuple[str, ...]:
     """Return the beginning of a command that runs in a user namespace, and in others by kind (nsenter(1))."""
     names = (f"--{kind}=/proc/self/fd/{descriptor}" for kind, descriptor in {"user": users, **others}.items())
     return ("nsenter", "--preserve-credentials", *names, "--")
+
+
+def _refuse_user_namespaces(users: int) -> None:
+    """Let no process in a user namespace make others, from which it could move the places of mounts."""
+    command = (*_inside(users, {}), "sh", "-c", _NO_MORE_NAMESPACES)
+    done = subprocess.run(command, pass_fds=(users,), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SandboxError(f"user namespaces cannot be refused to tasks: {done.stderr.strip()}")
 
 
 def _proxy(
