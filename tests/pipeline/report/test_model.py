@@ -55,7 +55,7 @@ def test_report_contains_inputs_and_results(
     one = tasks["1.1"]
     assert KEY.fullmatch(one["key"])
     assert (one["mode"], one["image"], one["agent"]) == ("parallel", None, None)
-    assert one["start"] == {"commit": head, "tree": tree, "branch": None, "builds_on": []}
+    assert one["start"] == {"commit": head, "tree": tree, "branch": None, "builds_on": [], "foundation": None}
     assert (one["patch"], one["files"]) == ("1.1.patch", ["bin", "one.txt"])
     assert one["tree"] == project.clone.git("rev-parse", f"{one['commit']}^{{tree}}")
     (step,) = one["steps"]
