@@ -73,24 +73,34 @@ def group_of_tasks(base: Path, controllers: Collection[str]) -> tuple[Path, froz
 
 
 def _enable(group: Path, controllers: Collection[str]) -> None:
-    """Let the groups in a group have controllers."""
+    """Let the groups in a group have controllers.
+
+    It must have no processes: with them, the kernel refuses some controllers, and takes the others as those of
+    a group of threads, below which no group of processes can be made.
+
+    Raises:
+        LimitsError: Processes start in it again and again.
+    """
     control = group / "cgroup.subtree_control"
-    wanted = " ".join(f"+{name}" for name in controllers if name not in control.read_text().split())
+    missing = [name for name in controllers if name not in control.read_text().split()]
+    if not missing:
+        return
     for left in range(_MOVES, -1, -1):
+        _empty(group)
         try:
-            if wanted:
-                control.write_text(wanted)
+            control.write_text(" ".join(f"+{name}" for name in missing))
+            if not _processes(group):
+                return
+            control.write_text(" ".join(f"-{name}" for name in missing))
         except OSError:
             if not left:
                 raise
-            _empty(group)  # unless it is the highest of the machine, it must have no processes
-        else:
-            return
+    raise LimitsError(f"the control group {group} cannot be changed: processes start in it again and again")
 
 
 def _empty(group: Path) -> None:
     """Move the processes of a group into the group `LEAF` in it."""
-    processes = (group / "cgroup.procs").read_text().split()
+    processes = _processes(group)
     if not processes:
         return
     leaf = group / LEAF
@@ -100,3 +110,8 @@ def _empty(group: Path) -> None:
             (leaf / "cgroup.procs").write_text(pid)
         except ProcessLookupError:  # it has exited
             continue
+
+
+def _processes(group: Path) -> list[str]:
+    """Return the processes that a group must not have: in the highest of the machine they may be."""
+    return (group / "cgroup.procs").read_text().split() if (group / "cgroup.type").exists() else []

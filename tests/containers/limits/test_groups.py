@@ -66,7 +66,7 @@ async def test_task_that_takes_too_much_memory_is_out_of_memory(place: Place) ->
     assert (results[1].exit_code, results[1].out_of_memory) == (137, "out of memory (limit 200 MB)")
     assert not results[1].ok
     assert "[out of memory (limit 200 MB), exit code 137, " in log
-    assert log.count("had it") == 1
+    assert log.count("\nhad it\n") == 1
 
 
 async def test_memory_is_that_of_all_processes_together(place: Place) -> None:
