@@ -1,8 +1,11 @@
 """Whether the tests of the sandbox can run here, and what they do in it."""
 
 import os
-from collections.abc import Mapping
-from functools import cache
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache, partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -56,3 +59,15 @@ def sandbox_log(project: Project, script: str, *arguments: str, **environ: str) 
     log = project.log(done.expect().run, "1")
     assert done.events("run_started")[0]["sandbox"] is True
     return "\n".join(line for line in log.splitlines() if not line.startswith("$"))
+
+
+@contextmanager
+def serving(directory: Path) -> Iterator[int]:
+    """Serve a directory by HTTP on this machine, and give the port."""
+    handler = partial(SimpleHTTPRequestHandler, directory=str(directory))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()

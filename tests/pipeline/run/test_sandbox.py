@@ -4,17 +4,12 @@ import json
 import os
 import signal
 import subprocess
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from project import Project
-from sandboxes import ON, fill_home, refused_program, sandbox_log
+from sandboxes import ON, fill_home, refused_program, sandbox_log, serving
 
 from containers.sandbox.home import SMALL
 
@@ -171,7 +166,7 @@ def test_steps_share_a_loopback_interface_of_their_own(sandboxed: Project, netwo
 def test_only_hosts_of_the_list_are_reached(sandboxed: Project, tmp_path: Path) -> None:
     (tmp_path / "served").mkdir()
     (tmp_path / "served" / "file").write_text("from outside")
-    with _serving(tmp_path / "served") as port:
+    with serving(tmp_path / "served") as port:
         script = f"""
             python3 -c 'import urllib.request as u; print(u.urlopen("http://localhost:{port}/file").read())'
             for url in http://localhost:{port + 1}/ https://example.test/; do
@@ -294,18 +289,6 @@ def test_a_plan_asks_for_more_but_not_for_less(project: Project) -> None:
     assert done.code == 2
     assert "sandbox" in done.err
     project.call("check", project.tasks({"1": "true"}, front='sandbox: "on"')).expect()
-
-
-@contextmanager
-def _serving(directory: Path) -> Iterator[int]:
-    """Serve a directory by HTTP on this machine, and give the port."""
-    handler = partial(SimpleHTTPRequestHandler, directory=str(directory))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield server.server_port
-        server.shutdown()
-        thread.join()
 
 
 def _path_without_bubblewrap(directory: Path) -> str:

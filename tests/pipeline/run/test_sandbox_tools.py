@@ -9,14 +9,12 @@ import threading
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import browsers
 import pytest
 from project import Project
-from sandboxes import fill_home, sandbox_log
+from sandboxes import fill_home, sandbox_log, serving
 from tools import PACKAGES, PYTHON, opened, require_tools, rust
 
 FETCHED = "from another host"
@@ -64,7 +62,7 @@ def test_git_does_not_sign_with_keys_that_are_not_there(sandboxed: Project, form
 def test_pip_installs_through_the_proxy(sandboxed: Project, tmp_path: Path) -> None:
     index = tmp_path / "index"
     _wheel(index / "simple" / "greeting")
-    with _serving(index) as port:
+    with serving(index) as port:
         script = f"""
             {sys.executable} -m venv /tmp/venv
             /tmp/venv/bin/pip install -q --index-url http://localhost:{port}/simple greeting
@@ -255,7 +253,7 @@ def test_curl_npm_and_git_fetch_through_the_proxy(sandboxed: Project, tmp_path: 
     (served / "file").write_text(FETCHED)
     subprocess.run(["git", "clone", "-q", "--bare", str(sandboxed.root), str(served / "repo.git")], check=True)
     subprocess.run(["git", "update-server-info"], cwd=served / "repo.git", check=True)
-    with _serving(served) as port:
+    with serving(served) as port:
         url = f"http://localhost:{port}"
         script = f"""
             curl -sf {url}/file; echo; git clone -q {url}/repo.git /tmp/cloned; ls /tmp/cloned
@@ -282,18 +280,6 @@ def _wheel(directory: Path) -> Path:
         file.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         file.writestr(f"{about}/RECORD", "")
     return path
-
-
-@contextmanager
-def _serving(directory: Path) -> Iterator[int]:
-    """Serve a directory by HTTP on this machine, and give the port."""
-    handler = partial(SimpleHTTPRequestHandler, directory=str(directory))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield server.server_port
-        server.shutdown()
-        thread.join()
 
 
 @contextmanager
