@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from databases import engine_of
+from databases import transaction_of
 from every_column import RUN
 from sqlalchemy import text
 
@@ -40,7 +40,7 @@ def test_what_tasks_share_is_stored_once(database: str) -> None:
         fill(store)
         written = {item.outcome.task: item.builds_on for item in store.tasks(RUN.id)}
     assert written == BUILDS_ON
-    with engine_of(database).connect() as connection:
+    with transaction_of(database) as connection:
         found = connection.execute(text("SELECT tasks, below FROM foundations")).all()
         own = {row[0]: row[1] for row in connection.execute(text("SELECT task, builds_on FROM tasks"))}
     assert sorted(len(json.loads(tasks)) for tasks, _ in found) == [100, 100]

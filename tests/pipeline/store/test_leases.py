@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from databases import engine_of
+from databases import transaction_of
 from project import wait_for
 from sqlalchemy import text
 
@@ -54,10 +54,8 @@ def other(database: str) -> Iterator[Store]:
 
 def let_the_lease_end(database: str) -> None:
     """Make the lease of every run expire."""
-    engine = engine_of(database)
-    with engine.begin() as connection:
+    with transaction_of(database) as connection:
         connection.execute(text("UPDATE runs SET lease_until = '2026-01-01T00:00:00.000000+00:00'"))
-    engine.dispose()
 
 
 def test_one_of_many_processes_claims_a_run(database: str, tmp_path: Path) -> None:
@@ -145,14 +143,11 @@ WRITES = {
 def everything(database: str) -> dict[str, list[tuple[object, ...]]]:
     """Return every row of every table."""
     tables = ("runs", "tasks", "attempts", "steps", "events", "conflicts", "branches", "inputs")
-    engine = engine_of(database)
-    with engine.connect() as connection:
-        rows = {
+    with transaction_of(database) as connection:
+        return {
             name: sorted(map(tuple, connection.execute(text(f"SELECT * FROM {name}")).all()), key=repr)  # noqa: S608 - names of this test
             for name in tables
         }
-    engine.dispose()
-    return rows
 
 
 @pytest.mark.parametrize("write", WRITES)

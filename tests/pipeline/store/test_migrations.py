@@ -39,9 +39,8 @@ OPEN = "import sys; from pipeline.store.store import Store; Store(sys.argv[1]).c
 @pytest.fixture
 def engine(database: str) -> Iterator[Engine]:
     """An engine of the database."""
-    engine = engine_of(database)
-    yield engine
-    engine.dispose()
+    with engine_of(database) as engine:
+        yield engine
 
 
 @pytest.fixture

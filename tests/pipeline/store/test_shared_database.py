@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 import pytest
-from databases import engine_of
+from databases import transaction_of
 from project import Project
 from sqlalchemy import inspect, text
 
@@ -88,12 +88,10 @@ def test_password_is_not_stored_or_shown(project: Project, postgres: str, by: st
         for path in place.rglob("*"):
             if path.is_file():
                 assert PASSWORD.encode() not in path.read_bytes(), path
-    engine = engine_of(postgres)
-    with engine.connect() as connection:
+    with transaction_of(postgres) as connection:
         for table in inspect(connection).get_table_names():
             for row in connection.execute(text(f"SELECT * FROM {table}")):  # noqa: S608 - names that it has
                 assert PASSWORD not in repr(row), table
-    engine.dispose()
 
 
 @pytest.mark.postgres

@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Barrier
 
 import pytest
-from databases import engine_of
+from databases import transaction_of
 from sqlalchemy import text
 
 from pipeline.store.records import BranchRecord, Run, SharedBranch, StoredAttempt, StoredStep, new_run_id
@@ -350,10 +350,8 @@ def test_damaged_patch_is_reported_in_one_sentence(database: str, harm: str) -> 
         store.open_run(make_run())
         patch = Patch("b" * 40, "c" * 40, InlineData(bytes(3_000_000)), ("a",))
         store.keep_outcome(run, 0, make_outcome(start="b" * 40, files=("a",), patch=patch))
-        engine = engine_of(database)
-        with engine.begin() as connection:
+        with transaction_of(database) as connection:
             connection.execute(text(f"{harm} WHERE number = 1"))
-        engine.dispose()
 
         found = store.tasks(run)[0].outcome.patch
 
