@@ -24,7 +24,7 @@ from containers.git.working_tree.checkout import Checkout
 from containers.git.working_tree.errors import BrokenWorktreeError, UnusableWorktreeError
 from containers.git.working_tree.outer_checkouts import find_showing_checkout
 from containers.git.working_tree.secret_scan import SecretFoundError
-from containers.git.working_tree.task_repository import TaskRepositoryTemplate
+from containers.git.working_tree.task_repository import TaskRepositoryTemplate, keeps_modes
 from containers.git.working_tree.worktree_paths import WorktreePaths, find_pool_admin, read_heads
 from tasks.errors import remedy
 from tasks.lazy.dataclasses import dataclass
@@ -116,7 +116,8 @@ class Repository:
         self._identity: Identity | None = None
         self._ignore_file: Path | None = None
         self._template: TaskRepositoryTemplate | None = None
-        self._template_lock = Lock()
+        self._modes: dict[Path, bool] = {}
+        self._lock = Lock()  # for what is read once
 
     @classmethod
     def open(cls, path: Path, environ: Mapping[str, str]) -> "Repository":
@@ -380,14 +381,28 @@ class Repository:
 
     def _checkout(self, path: Path, admin: Path) -> Checkout:
         paths = WorktreePaths(path, admin, self.common)
-        return Checkout(self._git, paths, self._commits, self._read_user_ignores, self._task_template)
+        return Checkout(
+            self._git,
+            paths,
+            self._commits,
+            read_user_ignores=self._read_user_ignores,
+            template=self._task_template,
+            keeps_modes=self._keeps_modes,
+        )
 
     def _task_template(self) -> TaskRepositoryTemplate:
         """Return what the repository of each task begins with, read once."""
-        with self._template_lock:
+        with self._lock:
             if self._template is None:
                 self._template = TaskRepositoryTemplate.of(self._here, self.common)
             return self._template
+
+    def _keeps_modes(self, directory: Path) -> bool:
+        """Return whether the file system of a directory stores the executable bit, tried once."""
+        with self._lock:
+            if directory not in self._modes:
+                self._modes[directory] = keeps_modes(directory)
+            return self._modes[directory]
 
     def remove_worktree(self, path: Path) -> None:
         """Remove a pool worktree of this repository, and nothing else.

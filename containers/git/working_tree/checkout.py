@@ -32,7 +32,7 @@ from containers.git.working_tree.secret_scan import refuse_secrets, with_tempora
 from containers.git.working_tree.staging import StagedTree, Staging, stage_patch
 from containers.git.working_tree.standalone import create_standalone, filtered_files, is_plain
 from containers.git.working_tree.task_files import GIT, make_owned, remove_special, scan
-from containers.git.working_tree.task_repository import TaskRepositoryTemplate, keeps_modes
+from containers.git.working_tree.task_repository import TaskRepositoryTemplate
 from containers.git.working_tree.unchanged import remove_added
 from containers.git.working_tree.worktree_paths import (
     WorktreePaths,
@@ -61,22 +61,25 @@ class Checkout:
         commits: Cache of the repository's commits.
         read_user_ignores: Returns the content of the user's global ignore file.
         template: Returns what the repository of a task begins with.
+        keeps_modes: Returns whether a directory's file system stores the executable bit.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what the worktrees of a repository share
         self,
         git: Git,
         paths: WorktreePaths,
         commits: CommitCache,
+        *,
         read_user_ignores: Callable[[], bytes],
         template: Callable[[], TaskRepositoryTemplate],
+        keeps_modes: Callable[[Path], bool],
     ) -> None:
         self.path = paths.path
         self._paths = paths
         self._commits = commits
         self._read_user_ignores = read_user_ignores
         self._template = template
-        self._keeps_modes: bool | None = None
+        self._keeps_modes = keeps_modes
         self._reset_at: int | None = None
         self._free_after_reset: int | None = None
         work_tree = {"GIT_WORK_TREE": str(paths.path)}
@@ -172,8 +175,8 @@ class Checkout:
     def _create_repository(self, commit: str) -> None:
         """Give the task's git a repository of its own."""
         try:
-            index = self._paths.own("index")
-            self._template().create(self.path / GIT, commit, index, keeps_modes=self._modes())
+            index, keeps_modes = self._paths.own("index"), self._keeps_modes(self.path.parent)
+            self._template().create(self.path / GIT, commit, index, keeps_modes=keeps_modes)
             if not owner_file(self.path).exists():  # a worktree of release 0.2 has none
                 write_owner(self.path, self._paths.admin)
         except OSError as error:
@@ -392,9 +395,4 @@ class Checkout:
 
     def _options(self) -> tuple[str, ...]:
         """Return git options with the real value of `core.fileMode`, regardless of the configuration."""
-        return ("-c", f"core.fileMode={'true' if self._modes() else 'false'}")
-
-    def _modes(self) -> bool:
-        if self._keeps_modes is None:
-            self._keeps_modes = keeps_modes(self.path.parent)
-        return self._keeps_modes
+        return ("-c", f"core.fileMode={'true' if self._keeps_modes(self.path.parent) else 'false'}")

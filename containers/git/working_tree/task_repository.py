@@ -59,8 +59,7 @@ _DIRECTORIES = (
     "hooks",
 )
 """The directories of a new repository, parents first."""
-_NOTHING = b"\0"
-"""What no file of a new repository has."""
+_INDEX = "index"
 _WRITABLE = stat.S_IWGRP | stat.S_IWOTH
 _REFS = (
     "for-each-ref",
@@ -92,12 +91,15 @@ class TaskRepositoryTemplate:
         Raises:
             GitError: The configuration or the refs cannot be read.
         """
-        entries = git.run("config", "--local", "--includes", "-z", "--list", ok=(0, 1)).fields
+        listed = git.run("config", "--show-scope", "--includes", "-z", "--list", ok=(0, 1)).stdout
+        scopes, entries = (os.fsdecode(listed).split("\0")[first::2] for first in (0, 1))
+        found = [entry.partition("\n")[::2] for entry in entries]
         settings = [
             (key, _url_for_tasks(value, git.cwd, common) if _URL.fullmatch(key) else value)
-            for key, _, value in (entry.partition("\n") for entry in entries)
+            for scope, (key, value) in zip(scopes, found, strict=False)
+            if scope == "local"
         ]
-        if not git.run("config", "--get", "user.email", ok=(0, 1)).text:
+        if not dict(found).get("user.email"):
             settings += [(f"user.{key}", value) for key, value in _UNKNOWN_USER.items()]
         return cls(
             objects=common / "objects",
@@ -111,7 +113,8 @@ class TaskRepositoryTemplate:
         """Create a repository, with a commit as its detached HEAD. Blocking.
 
         Args:
-            directory: The git directory. Whatever is there is removed, unless it is exactly such a repository.
+            directory: The git directory. Whatever is there is removed, unless it is such a repository; of one
+                with other content in some of the same files, only these are written.
             commit: Id of the commit.
             index: The index file to copy, with its time: git compares the content of files that are not older
                 than the index (https://git-scm.com/docs/racy-git).
@@ -130,31 +133,37 @@ class TaskRepositoryTemplate:
         }
         if self.shallow is not None:
             files["shallow"] = self.shallow
-        if _has_exactly(directory, files, index):
-            return
-        remove(directory)
-        directory.mkdir(parents=True)
-        for name in _DIRECTORIES:
-            (directory / name).mkdir()
-        for name, content in files.items():
-            write_file(directory / name, content)
-        shutil.copy2(index, directory / "index")
+        changed = _changed_files(directory, files, index)
+        if changed is None:
+            remove(directory)
+            directory.mkdir(parents=True)
+            for name in _DIRECTORIES:
+                (directory / name).mkdir()
+            changed = {*files, _INDEX}
+        for name in changed:
+            (directory / name).unlink(missing_ok=True)
+            if name == _INDEX:
+                shutil.copy2(index, directory / name)
+            else:
+                write_file(directory / name, files[name])
 
 
-def _has_exactly(directory: Path, files: Mapping[str, bytes], index: Path) -> bool:
-    """Whether a git directory is as it was created, because no git has used it. Blocking.
+def _changed_files(directory: Path, files: Mapping[str, bytes], index: Path) -> set[str] | None:
+    """Return the files of a git directory that are not as they would be created. Blocking.
 
-    Contents are compared, not times: a quick task may change a file within what the system takes for a moment.
+    `None` if it has something else too, since a git has used it, or has not got all of it. Contents are
+    compared, not times: a quick task may change a file within what the system takes for a moment.
     """
     left: dict[str, bytes | None] = {**files, **dict.fromkeys(_DIRECTORIES)}
+    changed: set[str] = set()
     pending = [""]
     if not is_directory(directory):
-        return False
+        return None
     try:
         original = index.stat()
-        left["index"] = index.read_bytes()
-        if (directory / "index").lstat().st_mtime_ns != original.st_mtime_ns:
-            return False
+        left[_INDEX] = index.read_bytes()
+        if (directory / _INDEX).lstat().st_mtime_ns != original.st_mtime_ns:
+            changed.add(_INDEX)
         while pending:
             above = pending.pop()
             with os.scandir(directory / above) as entries:
@@ -162,13 +171,17 @@ def _has_exactly(directory: Path, files: Mapping[str, bytes], index: Path) -> bo
                     name, status = f"{above}{entry.name}", entry.stat(follow_symlinks=False)
                     if stat.S_ISDIR(status.st_mode):
                         pending.append(f"{name}/")
-                    content = left.pop(name, _NOTHING)
                     opened = status.st_mode & ~original.st_mode & _WRITABLE
-                    if opened or content != _content(Path(entry.path), status):
-                        return False
+                    if opened or name not in left:
+                        return None
+                    content, found = left.pop(name), _content(Path(entry.path), status)
+                    if (content is None) != (found is None):
+                        return None
+                    if content != found:
+                        changed.add(name)
     except OSError:
-        return False
-    return not left
+        return None
+    return None if left else changed
 
 
 def _content(path: Path, status: os.stat_result) -> bytes | None:
