@@ -1,5 +1,6 @@
 """Structured concurrency on top of anyio: threads as context managers, plain errors, and signals."""
 
+import os
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
@@ -15,12 +16,29 @@ from anyio import (
     to_thread,
 )
 from anyio.abc import TaskGroup
+from anyio.lowlevel import RunVar
 
 from tasks.errors import first_error
 
 T = TypeVar("T")
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals that end the program."""
+_SHORT_WORK: RunVar[CapacityLimiter] = RunVar("short_work")
+
+
+def short_work() -> CapacityLimiter:
+    """Return the limiter of the threads that prepare tasks and take their results.
+
+    A part of this work is git's: a thread per core, and two at least. The rest is the interpreter's, in which
+    one thread at a time runs: more of them would keep each other waiting. Nothing that runs in one of these
+    threads may wait for another.
+    """
+    try:
+        return _SHORT_WORK.get()
+    except LookupError:
+        limiter = CapacityLimiter(max(2, os.cpu_count() or 2))
+        _SHORT_WORK.set(limiter)
+        return limiter
 
 
 @asynccontextmanager
@@ -55,16 +73,19 @@ async def plain_task_group() -> AsyncIterator[TaskGroup]:
         raise first_error(errors) from None
 
 
-async def run_to_end(call: Callable[[], None], stop: Callable[[], None] = lambda: None) -> None:
+async def run_to_end(
+    call: Callable[[], None], stop: Callable[[], None] = lambda: None, *, limiter: CapacityLimiter | None = None
+) -> None:
     """Run a blocking call in a thread until it returns, then raise its error or the caller's cancellation.
 
-    The call has a task to itself, so that a bare `asyncio.Task.cancel` does not leave the thread behind. The
-    thread does not count towards anyio's limit: a task that waits for another task's thread would not run
-    beside it.
+    The call has a task to itself, so that a bare `asyncio.Task.cancel` does not leave the thread behind. By
+    default the thread does not count towards anyio's limit: a task that waits for another task's thread would
+    not run beside it.
 
     Args:
         call: The blocking call.
         stop: Called on the event loop when the caller is cancelled, to make `call` return soon.
+        limiter: The limit that the thread counts towards; none by default.
     """
     ended = Event()
     errors: list[BaseException] = []
@@ -72,7 +93,7 @@ async def run_to_end(call: Callable[[], None], stop: Callable[[], None] = lambda
     async def work() -> None:
         with CancelScope(shield=True):
             try:
-                await to_thread.run_sync(call, limiter=CapacityLimiter(1))
+                await to_thread.run_sync(call, limiter=limiter or CapacityLimiter(1))
             except Exception as error:  # noqa: BLE001 - raised below, outside of the task group
                 errors.append(error)
             finally:

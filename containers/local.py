@@ -22,7 +22,7 @@ from anyio.lowlevel import checkpoint_if_cancelled
 
 from containers.agents.agent import first_line
 from containers.agents.builtin import Agent
-from containers.concurrency import run_to_end
+from containers.concurrency import run_to_end, short_work
 from containers.limits.limits import UNLIMITED, Limits
 from containers.limits.resource_limits import limited_command
 from containers.local_environment import ceilings, task_environment, user_environment
@@ -124,7 +124,7 @@ class LocalRunner:
         )
         results: list[StepResult] = []
         try:
-            await run_to_end(processes.open)
+            await run_to_end(processes.open, limiter=short_work())
             with job.haste.calling(processes.stop):
                 await self._rounds(job, processes, watcher, results)
         finally:

@@ -8,6 +8,7 @@ from typing import Self
 
 from anyio import CancelScope, Semaphore, to_thread
 
+from containers.concurrency import short_work
 from containers.file_lock import FileLock
 from containers.filesystem import remove
 from containers.git.repository import Repository, UnusableWorktreeError
@@ -137,14 +138,14 @@ class Pool:
         try:
             for _ in range(_UNUSABLE):
                 try:
-                    return await to_thread.run_sync(self._prepare, number, commit, record)
+                    return await to_thread.run_sync(self._prepare, number, commit, record, limiter=short_work())
                 except UnusableWorktreeError as error:
                     self._on_notice(
                         f"{self._path(number)} cannot be used again and was set aside ({error}); "
                         f"remove it, and {quarantine_mark(self._path(number)).name} beside it"
                     )
                     number = await to_thread.run_sync(self._quarantine, number)
-            return await to_thread.run_sync(self._prepare, number, commit, record)
+            return await to_thread.run_sync(self._prepare, number, commit, record, limiter=short_work())
         except BaseException:
             heappush(self._free, number)
             self._available.release()

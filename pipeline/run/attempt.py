@@ -7,6 +7,7 @@ from time import perf_counter
 
 from anyio import CancelScope, get_cancelled_exc_class, to_thread
 
+from containers.concurrency import short_work
 from containers.git.repository import GitError, SecretFoundError
 from containers.git.working_tree.left_work import work_left
 from containers.git.working_tree.staging import TooDeepError
@@ -243,7 +244,7 @@ class Attempt:
         """Take the patch, commit it, and store the outcome and its result."""
         context = self._context
         version = None if cancelled else await context.agent_version(self._spec)
-        outcome = await to_thread.run_sync(self._take_and_keep, cancelled, version)
+        outcome = await to_thread.run_sync(self._take_and_keep, cancelled, version, limiter=short_work())
         context.listener.notify(TaskFinished(outcome=outcome))
         for message in self._warnings:
             context.listener.notify(Notice(message=message, level="warning"))

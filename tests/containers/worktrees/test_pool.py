@@ -5,7 +5,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from anyio import create_task_group, to_thread
 from repositories import Clone, contents, write
 
 from containers.git.repository import GitError, Repository
+from containers.git.working_tree.checkout import Checkout
 from containers.worktrees.copies import CopyError
 from containers.worktrees.directory import default_directory
 from containers.worktrees.pool import Pool
@@ -460,3 +462,31 @@ async def test_two_runs_make_their_worktrees_at_the_same_time(
         group.start_soon(run)
     assert sorted(names) == [f"wt-{number}" for number in range(1, 9)]
     assert repository.resolve("HEAD") == clone.head
+
+
+@pytest.mark.parametrize(("cores", "expected"), [(1, 2), (3, 3)])
+async def test_no_more_worktrees_are_prepared_at_once_than_there_are_cores(
+    repository: Repository, directory: Path, monkeypatch: pytest.MonkeyPatch, cores: int, expected: int
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    reset, lock = Checkout.reset, threading.Lock()
+    everyone = threading.Barrier(expected)
+    inside, most = 0, 0
+
+    def counted(self: Checkout, commit: str, keep: Sequence[str] = ()) -> None:
+        nonlocal inside, most
+        with lock:
+            inside += 1
+            most = max(most, inside)
+        everyone.wait(20)  # as many as may are here at once; a further one would be, too
+        reset(self, commit, keep)
+        with lock:
+            inside -= 1
+
+    monkeypatch.setattr(Checkout, "reset", counted)
+    commit = repository.resolve("HEAD")
+    async with Pool(repository, directory, 2 * expected) as pool, create_task_group() as group:
+        for _ in range(2 * expected):
+            group.start_soon(pool.acquire, commit)
+
+    assert most == expected
