@@ -22,9 +22,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from typing import Any
+
+from pipeline.store.records import Run
+from pipeline.store.store import FILE, Store
+from tasks.outcome import Outcome, RunStatus, Status
 
 PATCHYARD = Path(sys.executable).with_name("patchyard")
 SLEEPS = ((2, 3), (3, 3), (4, 2), (16, 2))
@@ -32,6 +37,8 @@ FEW, MANY = 8, 40
 """Numbers of tasks; their difference gives the cost of each further task."""
 SMALL = 10
 """Files in the small repository."""
+RUNS, LARGE = 300, 1000
+"""Runs of the repository, and tasks of the plan, that the commands of the table of starts are called for."""
 Measure = Callable[[], float]
 
 
@@ -234,17 +241,61 @@ def further_task(rounds: int, files: int) -> tuple[str, ...]:
     return f"{files:,} files", f"{own / bare:.2f} times", f"{own * 1000:.0f} ms", f"{bare * 1000:.0f} ms"
 
 
-def start_up(rounds: int) -> tuple[str, ...]:
-    """Compare `patchyard --help` with an interpreter that does nothing."""
-    environ = environment(Path.cwd())
+def start_up(rounds: int) -> Iterator[tuple[str, ...]]:
+    """Compare commands that only read, in a repository with `RUNS` runs, with an idle interpreter."""
+    with scratch(SMALL) as repo:
+        add_runs(repo, RUNS)
+        large = repo.plan(LARGE, "echo {n} > new-{n}.txt")
+        completion = {
+            "_PATCHYARD_COMPLETE": "bash_complete",
+            "COMP_WORDS": "patchyard run --mo",
+            "COMP_CWORD": "2",
+        }
+        commands: dict[str, tuple[list[str | Path], dict[str, str]]] = {
+            "`patchyard --help`": (["--help"], {}),
+            "completion of an option": ([], completion),
+            f"`check` of {LARGE:,} tasks": (["check", large, "--repo", repo.repository], {}),
+            f"`runs`, with {RUNS} runs": (["runs", "--repo", repo.repository], {}),
+            "`status`, with as many": (["status", "--repo", repo.repository], {}),
+            "`logs`, with as many": (["logs", "--repo", repo.repository], {}),
+        }
 
-    def whole(*command: str | Path) -> Measure:
-        return lambda: timed(command, environ)[0]
+        def whole(arguments: list[str | Path], more: dict[str, str]) -> Measure:
+            return lambda: timed([PATCHYARD, *arguments], {**repo.environ, **more})[0]
 
-    shown, bare = whole(PATCHYARD, "--help"), whole(sys.executable, "-c", "pass")
-    shown()
-    help_seconds, bare_seconds = each(max(rounds, 9), shown, bare)
-    return "`patchyard --help`", f"{help_seconds:.2f} s", f"{help_seconds / bare_seconds:.1f} times"
+        measures = [whole(*call) for call in commands.values()]
+        for measure in measures:
+            measure()
+        bare, *seconds = each(
+            max(rounds, 9), lambda: timed([sys.executable, "-c", "pass"], repo.environ)[0], *measures
+        )
+    for name, taken in zip(commands, seconds, strict=True):
+        yield name, f"{taken:.2f} s", f"{taken / bare:.1f} times"
+
+
+def add_runs(repo: Scratch, number: int) -> None:
+    """Store a number of ended runs, and run the last one."""
+    started = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    path = repo.repository / ".git" / "patchyard" / FILE
+    path.parent.mkdir(exist_ok=True)
+    with Store(f"sqlite:///{path}") as store:
+        for turn in range(number - 1):
+            run = Run(
+                id=f"20260102-030405-{turn:04x}",
+                plan_path="plan.md",
+                plan_name=f"plan-{turn}",
+                plan_title=f"Plan {turn}",
+                plan_text="# Plan\n",
+                base="a" * 40,
+                base_name="main",
+                pool_size=3,
+                status=RunStatus.SUCCEEDED,
+                started_at=started,
+                seconds=1.0,
+            )
+            store.open_run(run)
+            store.keep_outcome(run.id, 0, Outcome("1.1", "task", 1, Status.UNCHANGED))
+    patchyard(repo, 2, "echo {n} | tee new-{n}.txt", "--mode", "local")
 
 
 def about() -> str:
@@ -275,7 +326,7 @@ def tables(given: argparse.Namespace) -> Iterator[Table]:
             [further_task(rounds, files) for files in (SMALL, given.files)],
         )
     if given.only in {None, "start"}:
-        yield Table("Start", ("command", "time", "against `python -c pass`"), [start_up(rounds)])
+        yield Table("Start", ("command", "time", "against `python -c pass`"), [*start_up(rounds)])
 
 
 def put_into(page: Path, text: str) -> None:
