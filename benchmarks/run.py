@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -203,21 +204,25 @@ def sleeping(rounds: int, tasks: int, seconds: int) -> tuple[str, ...]:
     inside: list[float] = []
     with scratch(SMALL) as repo:
 
-        def together() -> float:
-            taken, finished = patchyard(repo, tasks, command, "--mode", "parallel", "--pool-size", str(tasks))
-            inside.append(finished["efficiency"])
+        def together(sandbox: str = "off") -> float:
+            flags = ("--mode", "parallel", "--pool-size", str(tasks), "--sandbox", sandbox)
+            taken, finished = patchyard(repo, tasks, command, *flags)
+            if sandbox == "off":
+                inside.append(finished["efficiency"])
             return taken
 
         def one_by_one() -> float:
-            return patchyard(repo, tasks, command, "--mode", "local")[0]
+            return patchyard(repo, tasks, command, "--mode", "local", "--sandbox", "off")[0]
 
         first = together()
         inside.clear()
-        alone, beside = each(rounds, one_by_one, together)
+        measures: list[Measure] = [one_by_one, together, partial(together, "on")]
+        alone, beside, *sandboxed = each(rounds, *measures[: None if shutil.which("bwrap") else -1])
     return (
         f"{tasks} x {seconds} s",
         f"{alone / beside:.2f} times",
         f"{alone / beside / tasks * 100:.1f} %",
+        f"{alone / sandboxed[0] / tasks * 100:.1f} %" if sandboxed else "no bubblewrap",
         f"{alone / first / tasks * 100:.1f} %",
         f"{statistics.median(inside) * 100:.1f} %",
     )
@@ -229,7 +234,7 @@ def further_task(rounds: int, files: int) -> tuple[str, ...]:
     with scratch(files) as repo:
 
         def ours(tasks: int) -> Measure:
-            return lambda: patchyard(repo, tasks, command, "--mode", "local")[0]
+            return lambda: patchyard(repo, tasks, command, "--mode", "local", "--sandbox", "off")[0]
 
         def theirs(tasks: int) -> Measure:
             return lambda: shell(repo, tasks, command)
@@ -314,6 +319,7 @@ def tables(given: argparse.Namespace) -> Iterator[Table]:
                 "tasks",
                 "faster",
                 "of the pool",
+                "of the pool, in the sandbox",
                 "of the pool, making the worktrees",
                 "of the pool, inside the run",
             ),
