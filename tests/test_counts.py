@@ -39,6 +39,7 @@ def test_imports_processes_and_statements_do_not_grow(counts: ModuleType) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)  # 270 tasks
 def test_a_task_costs_the_same_however_many_have_run(counts: ModuleType) -> None:
     """What is counted for the tasks around the 60th and around the 240th; seconds depend on the machine."""
     after = counts.growth(270, batches=9)
