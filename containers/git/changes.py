@@ -1,7 +1,7 @@
 """What differs between two trees: paths, and the patch."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -20,6 +20,10 @@ ABSENT = "000000"
 """The mode of a path that does not exist on one side of a difference."""
 
 
+_PATCH = (
+    *("-p", "--binary", "--full-index", "--no-ext-diff", "--no-textconv", "--no-color"),
+    *("--src-prefix=a/", "--dst-prefix=b/"),
+)
 _RAW = ("diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-relative", "--ignore-submodules=none")
 
 
@@ -67,8 +71,27 @@ def read_diff(git: Git, old: str, new: str, scratch: Path) -> tuple[tuple[Change
     Raises:
         GitError: One of the trees is not in the repository, or the patch cannot be written.
     """
-    patch = ("-p", "--binary", "--full-index", "--no-ext-diff", "--no-textconv", "--no-color")
-    with git.reading(*_RAW, *patch, "--src-prefix=a/", "--dst-prefix=b/", old, new) as output:
+    return _read_diff(git, (*_RAW, *_PATCH, old, new), scratch)
+
+
+def read_index_diff(git: Git, old: str, scratch: Path) -> tuple[tuple[Change, ...], PatchData]:
+    """Return the paths that differ between a commit and an index, and the patch. Blocking.
+
+    Args:
+        git: A git with the index and the objects of both. It reads no file of a worktree, where git would take
+            one for the object in the index, and attributes only from the index.
+        old: Id of the commit.
+        scratch: A directory for a large patch, which has no file of the repository.
+
+    Raises:
+        GitError: The commit is not in the repository, or the patch cannot be written.
+    """
+    outside = git.at(scratch, {"GIT_WORK_TREE": str(scratch)})
+    return _read_diff(outside, ("diff-index", "--cached", *_RAW[1:], *_PATCH, old), scratch)
+
+
+def _read_diff(git: Git, arguments: Sequence[str], scratch: Path) -> tuple[tuple[Change, ...], PatchData]:
+    with git.reading(*arguments) as output:
         changes, rest = parse_changes(iter(partial(output.read, BLOCK), b""))
         try:
             return changes, spool(rest, scratch)

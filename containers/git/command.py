@@ -93,8 +93,9 @@ _SETTINGS = {
     # A worktree of the pool changes no configuration, and temporary repositories are readable by every git.
     "init.defaultRefFormat": "files",
     "worktree.useRelativePaths": "false",
-    # The index is one file, which can be copied.
+    # The index is one file, which can be copied, and whose hash says that it is whole.
     "core.splitIndex": "false",
+    "index.skipHash": "false",
     "core.untrackedCache": "false",
     # Concurrent processes wait for each other's locks (milliseconds).
     "core.filesRefLockTimeout": "10000",

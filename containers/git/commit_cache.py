@@ -1,10 +1,11 @@
 """What the program knows of commits, read from git once."""
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from threading import Lock
 
 from containers.git.changes import GITLINK
-from containers.git.command import Git
+from containers.git.command import Git, GitError
 from tasks.lazy.dataclasses import dataclass
 
 FAR = 32
@@ -38,6 +39,7 @@ class CommitCache:
         self._lock = Lock()
         self._layouts: dict[str, Layout] = {}
         self._trees: dict[str, str] = {}
+        self._directories: dict[str, bytes | None] = {}
         self._parents: dict[str, tuple[str, ...]] = {}
         self._depths: dict[str, int] = {}  # the length of the longest chain of recorded commits below one
         self._named: set[str] = set()  # as a parent
@@ -116,7 +118,53 @@ class CommitCache:
                 self._trees[commit] = self._git.run("rev-parse", "--verify", f"{commit}^{{tree}}").text
             return self._trees[commit]
 
+    def directories(self, commit: str, paths: Sequence[str]) -> dict[str, bytes]:
+        """Return the tree objects of those paths at which a commit has a directory; "" is its root.
 
-def _drop_oldest(cache: dict[str, Layout] | dict[str, str]) -> None:
+        Args:
+            commit: Id of the commit.
+            paths: At which it has directories, or nothing.
+
+        Raises:
+            GitError: The commit is not in the repository, or has something else there.
+        """
+        with self._lock:
+            names = {path: f"{commit}:{path}" for path in paths}
+            unknown = [name for name in names.values() if name not in self._directories]
+            if unknown:
+                listed = b"".join(os.fsencode(name) + b"\0" for name in unknown)
+                output = self._git.run("cat-file", "--batch", "-z", stdin=listed).stdout
+                for name, content in zip(unknown, _read_trees(output, unknown), strict=True):
+                    _drop_oldest(self._directories)
+                    self._directories[name] = content
+            found = ((path, self._directories[name]) for path, name in names.items())
+            return {path: content for path, content in found if content is not None}
+
+
+def _read_trees(output: bytes, names: Sequence[str]) -> Iterator[bytes | None]:
+    """Yield the trees of `cat-file --batch`; `None` for a name that there is not (https://git-scm.com/docs/git-cat-file).
+
+    Raises:
+        GitError: Something is not a tree.
+    """
+    position = 0
+    for name in names:
+        missing = os.fsencode(name) + b" missing\n"
+        if output.startswith(missing, position):
+            position += len(missing)
+            yield None
+            continue
+        head, _, _ = output[position : position + 200].partition(b"\n")
+        fields = head.split(b" ")
+        if len(fields) != 3 or fields[1] != b"tree":  # noqa: PLR2004 - id, type and size
+            raise GitError(f"{name} is not a directory")
+        begin = position + len(head) + 1
+        position = begin + int(fields[2]) + 1
+        yield output[begin : position - 1]
+
+
+def _drop_oldest(
+    cache: dict[str, Layout] | dict[str, str] | dict[str, bytes | None],
+) -> None:
     if len(cache) >= _CACHED:
         del cache[next(iter(cache))]

@@ -10,11 +10,11 @@ from typing import ClassVar
 from containers.file_lock import FileLock
 from containers.git.command import Git, GitError
 from containers.git.commit_cache import CommitCache
-from containers.git.commit_writer import CommitWriter
 from containers.git.commits import Commit, History, Identity, Signature
 from containers.git.discovery import DiscoveredRepository, NotARepositoryError, discover
 from containers.git.held_commits import HeldCommits
 from containers.git.loose_objects import set_aside_ref
+from containers.git.object_writer import CommitWriter, TreeWriter
 from containers.git.remote.remotes import Credential, Push, PushResult, Remote, RemoteError
 from containers.git.remote.submodule_remotes import SubmoduleRemotes
 from containers.git.stale_locks import remove_stale_lock
@@ -112,6 +112,7 @@ class Repository:
         self.history = History(self._writing)
         self._commits = CommitCache(self._git)
         self._commit_writer = CommitWriter(self._writing, self.common, self._commits)
+        self._trees = TreeWriter(self._commits, self._commit_writer)
         self.held = HeldCommits(self._git, self._commits)
         self._identity: Identity | None = None
         self._ignore_file: Path | None = None
@@ -388,6 +389,7 @@ class Repository:
             read_user_ignores=self._read_user_ignores,
             template=self._task_template,
             keeps_modes=self._keeps_modes,
+            trees=self._trees,
         )
 
     def _task_template(self) -> TaskRepositoryTemplate:

@@ -17,7 +17,9 @@ from containers.git.working_tree.worktree_paths import (
     read_pointer,
     write_owner,
 )
+from tasks.lazy.patterns import regex
 
+_ID = regex(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\n?")
 _ADMINISTRATION = frozenset({"HEAD", "commondir", "gitdir", "index", "reftable", POOL_MARKER})
 """What a reset leaves in an administrative directory."""
 
@@ -42,6 +44,26 @@ def restore_administration(paths: WorktreePaths, commit: str) -> None:
     for name in LOCKED:
         paths.own(name).unlink(missing_ok=True)
     prevent_pruning(admin, commit)
+
+
+def detach(git: Git, paths: WorktreePaths, commit: str) -> None:
+    """Detach HEAD, so that a reset does not move a branch that a task switched to.
+
+    Args:
+        git: A git of the worktree.
+        paths: Its directories.
+        commit: Id of the commit, if HEAD is not at one already.
+
+    Raises:
+        BrokenWorktreeError: The worktree has to be removed and added again.
+    """
+    head = paths.admin / "HEAD"
+    if not head.is_symlink() and _ID.fullmatch(head.read_text("utf-8", "replace")):
+        return
+    try:
+        git.run("update-ref", "--no-deref", "HEAD", commit)
+    except GitError as error:
+        raise BrokenWorktreeError(f"git cannot read the HEAD of {paths.path}: {error}") from error
 
 
 def add_worktree(git: Git, common: Path, path: Path, commit: str) -> WorktreePaths:

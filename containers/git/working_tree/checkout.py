@@ -10,10 +10,10 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from containers.filesystem import (
-    empty_directory,
     is_directory,
     make_accessible,
     refuse_mounts,
@@ -24,16 +24,24 @@ from containers.git.command import Git, GitError
 from containers.git.commit_cache import CommitCache, Layout
 from containers.git.file_errors import file_errors
 from containers.git.loose_objects import LooseObjects, names_object
-from containers.git.working_tree.administration import restore_administration
+from containers.git.object_writer import TreeWriter
+from containers.git.working_tree.administration import detach, restore_administration
 from containers.git.working_tree.conversions import may_convert
 from containers.git.working_tree.errors import BrokenWorktreeError, UnusableWorktreeError
-from containers.git.working_tree.patch_size import free_space
 from containers.git.working_tree.secret_scan import refuse_secrets, with_temporary_objects
 from containers.git.working_tree.staging import StagedTree, Staging, stage_patch
 from containers.git.working_tree.standalone import create_standalone, filtered_files, is_plain
-from containers.git.working_tree.task_files import GIT, make_owned, remove_special, scan
+from containers.git.working_tree.task_files import (
+    GIT,
+    FoundFiles,
+    clean,
+    empty_submodules,
+    make_owned,
+    remove_special,
+    scan,
+)
 from containers.git.working_tree.task_repository import TaskRepositoryTemplate
-from containers.git.working_tree.unchanged import remove_added
+from containers.git.working_tree.unchanged import LastReset, put_back
 from containers.git.working_tree.worktree_paths import (
     WorktreePaths,
     owner_file,
@@ -62,6 +70,7 @@ class Checkout:
         read_user_ignores: Returns the content of the user's global ignore file.
         template: Returns what the repository of a task begins with.
         keeps_modes: Returns whether a directory's file system stores the executable bit.
+        trees: Writes trees of the repository.
     """
 
     def __init__(  # noqa: PLR0913 - what the worktrees of a repository share
@@ -73,6 +82,7 @@ class Checkout:
         read_user_ignores: Callable[[], bytes],
         template: Callable[[], TaskRepositoryTemplate],
         keeps_modes: Callable[[Path], bool],
+        trees: TreeWriter,
     ) -> None:
         self.path = paths.path
         self._paths = paths
@@ -80,8 +90,8 @@ class Checkout:
         self._read_user_ignores = read_user_ignores
         self._template = template
         self._keeps_modes = keeps_modes
-        self._reset_at: int | None = None
-        self._free_after_reset: int | None = None
+        self._trees = trees
+        self._last_reset = LastReset()
         work_tree = {"GIT_WORK_TREE": str(paths.path)}
         git = replace(git, timeout=_TIME_LIMIT)
         # A reset moves the worktree's HEAD; a patch uses the repository only, since a task may break the rest.
@@ -106,16 +116,16 @@ class Checkout:
             GitError: The commit cannot be checked out.
         """
         restore_administration(self._paths, commit)
-        self._detach(commit)
+        detach(self._resetting, self._paths, commit)
         old = self._discard_state()
-        if keep or commit != old or not self._remove_added(commit):
+        if keep or commit != old or not self._put_back(commit):
             self._remove_git_files(old)
             self._check_out_with_repairs(commit, old, keep)
+            index, layout = self._paths.own("index"), self._layout(commit)
+            self._last_reset.record_checkout(self.path, layout, index, is_new=commit != old)
         self._create_repository(commit)
         write_file(self._paths.own("base"), commit.encode("ascii"))
-        self._record_reset_time()
-        if keep:  # a change deep in what is kept does not show in the time of a tracked directory
-            self._reset_at = None
+        self._last_reset.record_time(self.path, is_known=not keep)
 
     def _discard_state(self) -> str | None:
         """Remove the state of the last reset; return its commit if the index of that commit can be reused."""
@@ -143,27 +153,36 @@ class Checkout:
                 if not accessible:
                     index.unlink()
 
-    def _remove_git_files(self, old: str | None) -> None:
+    def _put_back(self, commit: str) -> bool:
+        """Put back what a task changed since a reset to the same commit; return whether that was possible."""
+        try:
+            refuse_mounts(self.path)
+            remove(self._paths.aside)
+            if self._commits.layout(commit).gitlinks:
+                return False
+            look = partial(self._remove_git_files, commit)
+            index = self._paths.own("index")
+            put_back(
+                self._resetting, self._options(), index, commit, None if self._last_reset.is_racy else look
+            )
+        except (OSError, GitError):  # `git reset` tries, and permissions are repaired first
+            return False
+        return True
+
+    def _remove_git_files(self, old: str | None) -> FoundFiles:
         """Remove what no git may see: the task's repository, nested ones, and special files."""
         try:
             refuse_mounts(self.path)
             remove(self.path / GIT)
             remove(self._paths.aside)
-            found = scan(self.path, self._layout(old), self._reset_at)
+            found = scan(self.path, self._layout(old), self._last_reset.at, self._last_reset.inodes)
+            self._last_reset.inodes = found.inodes
             remove_special(found)
             for path in found.git:
                 remove(path)
         except OSError as error:
             raise UnusableWorktreeError(f"cannot remove {error.filename}: {error.strerror}") from None
-
-    def _remove_added(self, commit: str) -> bool:
-        """Remove what a task added to the files of a commit; return whether it changed none of them."""
-        try:
-            refuse_mounts(self.path)
-            remove(self._paths.aside)
-            return remove_added(self.path, self._paths.own("index"), commit)
-        except OSError:  # git tries, and repairs permissions first
-            return False
+        return found
 
     def _layout(self, commit: str | None) -> Layout:
         """Return the layout of a commit; an empty one if it is not known, or not in the repository any more."""
@@ -182,37 +201,13 @@ class Checkout:
         except OSError as error:
             raise GitError(f"cannot create {error.filename}: {error.strerror}") from None
 
-    def _record_reset_time(self) -> None:
-        """Record the time of the reset by the clock of the worktree's file system.
-
-        A directory that a task changes afterwards has this time or a later one.
-        """
-        os.utime(self.path / ".git")
-        self._reset_at = os.lstat(self.path / ".git").st_ctime_ns
-        self._free_after_reset = free_space(self.path)
-
     def _check_out(self, commit: str, old: str | None, keep: Sequence[str]) -> None:
         # Untracked files first, by the index of the last reset: if a task replaced a directory (by a link), the
         # replacement is removed before git compares a file in it.
-        self._clean(keep)
+        clean(self._resetting, keep)
         self._resetting.run(*self._options(), "reset", "--hard", "--quiet", "--no-recurse-submodules", commit)
         if old not in {None, commit}:
-            self._clean(keep)  # the content of a directory that a task put in place of a file
-
-    def _clean(self, keep: Sequence[str]) -> None:
-        stderr = self._resetting.run("clean", "-ffdxq", *(f"--exclude={pattern}" for pattern in keep)).stderr
-        if "Permission denied" in stderr:  # git exits with 0
-            raise GitError(f"cannot clean {self.path}: {stderr.strip()}")
-
-    def _detach(self, commit: str) -> None:
-        """Detach HEAD, so that the reset does not move a branch that a task switched to."""
-        head = self._paths.admin / "HEAD"
-        if not head.is_symlink() and _ID.fullmatch(head.read_text("utf-8", "replace")):
-            return
-        try:
-            self._resetting.run("update-ref", "--no-deref", "HEAD", commit)
-        except GitError as error:
-            raise BrokenWorktreeError(f"git cannot read the HEAD of {self.path}: {error}") from error
+            clean(self._resetting, keep)  # the content of a directory that a task put in place of a file
 
     def _base(self) -> str | None:
         """Return the commit of the stored index; `None` if it is not known."""
@@ -229,11 +224,7 @@ class Checkout:
         except GitError:  # the repository does not have the commit any more, so its index is of no use
             self._paths.own("index").unlink(missing_ok=True)
             return
-        for gitlink in layout.gitlinks:
-            path = self.path / gitlink
-            if is_directory(path) and path.resolve() == self.path.resolve() / gitlink:
-                make_owned(path)
-                empty_directory(path)
+        empty_submodules(self.path, layout)
 
     def ignored(self, paths: Sequence[str]) -> list[str]:
         """Return the paths that git would ignore if they existed.
@@ -290,7 +281,9 @@ class Checkout:
         Raises:
             GitError: The worktree was not reset, or a file cannot be read.
         """
-        return self._open_staging(self._reset_commit(), exclude).stage(with_diff=False).tree
+        if (commit := self._base()) is None:
+            raise GitError(f"{self.path} was not reset yet")
+        return self._open_staging(commit, exclude).stage(with_diff=False).tree
 
     @file_errors()
     def patch(
@@ -373,19 +366,15 @@ class Checkout:
             scratch=self._paths.scratch,
             start=start,
             layout=self._commits.layout(self._base() or start),
-            since=self._reset_at,
-            free_before=self._free_after_reset,
+            since=self._last_reset.at,
+            known=self._last_reset.inodes,
+            trees=self._trees,
+            free_before=self._last_reset.free,
             is_used=is_used,
             options=(*self._options(), *self._excluding(exclude)),
             excludes=self._paths.own("excluded") if exclude else None,
             converts=may_convert(index, self._paths.common),
         )
-
-    def _reset_commit(self) -> str:
-        commit = self._base()
-        if commit is None:
-            raise GitError(f"{self.path} was not reset yet")
-        return commit
 
     def _excluding(self, patterns: Sequence[str]) -> tuple[str, ...]:
         """Write the user's global ignore patterns and these to a file; return the git options that use it."""

@@ -47,7 +47,7 @@ def with_temporary_objects(staging: Staging, objects: Path) -> Iterator[Staging]
         }
         (directory / "objects").mkdir()
         git = staging.git.configured([("core.fsync", "none")])  # all of it is thrown away
-        yield replace(staging, git=git.at(environ=environ), index=index)
+        yield replace(staging, git=git.at(environ=environ), index=index, trees=None)
 
 
 def _quoted(path: Path) -> str:

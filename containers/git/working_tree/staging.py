@@ -6,11 +6,12 @@ from dataclasses import field
 from pathlib import Path
 
 from containers.filesystem import is_directory, make_accessible
-from containers.git.changes import ABSENT, GITLINK, Change, read_changes, read_diff
+from containers.git.changes import ABSENT, GITLINK, Change, read_changes, read_diff, read_index_diff
 from containers.git.command import Git, GitError, GitTimeoutError, Output
 from containers.git.commit_cache import Layout
 from containers.git.commits import PATCHYARD_IDENTITY, Signature, create_commit
 from containers.git.index import put_entries, remove_entries
+from containers.git.object_writer import TreeWriter
 from containers.git.working_tree.conversions import unchanged_content
 from containers.git.working_tree.patch_size import (
     may_be_large,
@@ -66,11 +67,13 @@ class Staging:
         start: Id of the commit to compare with.
         layout: The directories and submodules of `start`.
         since: When the directory was reset, in nanoseconds; `None` if that is not known.
+        known: The inodes that its directories had then.
         options: Options for every git command that reads files.
         limit: How large a patch may be, in bytes; `None` for no limit.
         free_before: The free space of the file system after the reset, in bytes; `None` if it is not known.
         excludes: A file of patterns to leave out regardless of the tree's own ignore files.
         converts: Whether attributes of the start may convert files.
+        trees: Writes trees without git; `None` if git has to, as where objects are thrown away.
         is_used: Whether the index may have changes already, of set-up or of a patch that was not finished.
     """
 
@@ -82,12 +85,14 @@ class Staging:
     start: str
     layout: Layout
     since: int | None = None
+    known: Mapping[str, int] = field(default_factory=dict)
     options: tuple[str, ...] = ()
     excludes: Path | None = None
     converts: bool = False
     limit: int | None = None
     free_before: int | None = None
     is_used: bool = False
+    trees: TreeWriter | None = None
 
     def stage(self, *, with_diff: bool = True) -> StagedTree:
         """Return the tree of the files in the directory, without ignored ones. Blocking.
@@ -103,7 +108,7 @@ class Staging:
             GitError: A file cannot be read, or is of a kind that git does not store.
         """
         self._remove_lock()
-        found = scan(self.root, self.layout, self.since)
+        found = scan(self.root, self.layout, self.since, self.known)
         self._refuse_special(found.special)
         try:
             remove_special(found)
@@ -115,7 +120,7 @@ class Staging:
             listed = self._add_within_limit(submodules)
             put_entries(self.git, {path: (GITLINK, commit) for path, commit in submodules.items()})
             checked = self.limit is not None and (self.is_used or may_be_large(self.root, listed, self.limit))
-            staged = self.compare(self._write_tree(), with_diff=with_diff and not checked)
+            staged = self._compare_index(with_diff=with_diff and not checked)
         if any(c.new_mode == GITLINK and submodules.get(c.path) != c.new for c in staged.changes):
             raise GitError(f"a process keeps creating repositories in {self.root}; end it")
         return self._without_conversions(self._without_excluded(staged))
@@ -157,6 +162,14 @@ class Staging:
         if with_diff:
             return StagedTree(tree, *read_diff(self.git, self.start, tree, self.scratch))
         return StagedTree(tree, read_changes(self.git, self.start, tree), None)
+
+    def _compare_index(self, *, with_diff: bool) -> StagedTree:
+        """Return the tree of the index with its difference from the start."""
+        if not with_diff:
+            return self.compare(self._write_tree(), with_diff=False)
+        changes, diff = read_index_diff(self.git, self.start, self.scratch)
+        tree = self.trees.write(self.start, changes) if self.trees else None
+        return StagedTree(tree or self._write_tree(), changes, diff)
 
     def with_diff(self, staged: StagedTree) -> StagedTree:
         """Return a tree with its patch. Blocking.

@@ -6,13 +6,13 @@ it looks for changes in it. It opens `.gitignore` and `.gitattributes`, and wait
 
 import os
 import stat
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import field
 from pathlib import Path
 
-from containers.filesystem import remove
-from containers.git.command import GitError
+from containers.filesystem import empty_directory, is_directory, remove
+from containers.git.command import Git, GitError
 from containers.git.commit_cache import Layout
 from tasks.lazy.dataclasses import dataclass
 
@@ -21,13 +21,22 @@ GIT = ".git"
 
 @dataclass(slots=True)
 class FoundFiles:
-    """What a scan found: pipes, sockets and devices; and everything named `.git`, but the worktree's own."""
+    """What a scan found: pipes, sockets and devices; and everything named `.git`, but the worktree's own.
+
+    Also the untracked directories in tracked ones, the names of the files in each tracked directory that was
+    listed, and the inodes of all tracked directories.
+    """
 
     special: list[Path] = field(default_factory=list)
     git: list[Path] = field(default_factory=list)
+    untracked: list[Path] = field(default_factory=list)
+    names: dict[str, list[str]] = field(default_factory=dict)
+    inodes: dict[str, int] = field(default_factory=dict)
 
 
-def scan(root: Path, layout: Layout, since: int | None = None) -> FoundFiles:
+def scan(
+    root: Path, layout: Layout, since: int | None = None, known: Mapping[str, int] | None = None
+) -> FoundFiles:
     """Find special files and nested `.git` entries below a worktree. No link is followed. Blocking.
 
     Directories are made accessible to their owner on the way. What cannot be read is left out; git reports it.
@@ -36,29 +45,40 @@ def scan(root: Path, layout: Layout, since: int | None = None) -> FoundFiles:
         root: The worktree.
         layout: The directories and submodules of the commit to which it was reset.
         since: A time in nanoseconds. Directories of the layout that did not change since have nothing to find.
+        known: The inodes that directories of the layout had then. Another one may have been moved there, with
+            directories in it that are older.
     """
     found = FoundFiles()
     tracked = dict.fromkeys(("", *layout.directories, *layout.gitlink_commits))
-    real, top = (
-        set[str](),
-        str(root),
-    )  # those of the tracked that are not below a link; text is quicker than a Path
+    known = known or {}
     for directory in tracked:
-        if directory and directory.rpartition("/")[0] not in real:
+        # The inodes are of those that are not below a link.
+        if directory and directory.rpartition("/")[0] not in found.inodes:
             continue
-        path = f"{top}/{directory}" if directory else top
+        path = f"{root}/{directory}" if directory else str(root)  # text is quicker than a Path
         with suppress(OSError):
             status = os.lstat(path)
             if stat.S_ISDIR(status.st_mode):
-                real.add(directory)
-                if since is None or status.st_ctime_ns >= since or not directory:
+                found.inodes[directory] = status.st_ino
+                is_same = since is not None and status.st_ctime_ns < since
+                if not (is_same and directory and known.get(directory) == status.st_ino):
                     _scan_changed(path, directory, tracked, found)
+    return found
+
+
+def directory_inodes(root: Path, layout: Layout) -> dict[str, int]:
+    """Return the inodes of the directories of a commit that was checked out just now. Blocking."""
+    found = {}
+    for directory in layout.directories:
+        with suppress(OSError):
+            found[directory] = os.lstat(f"{root}/{directory}").st_ino
     return found
 
 
 def _scan_changed(path: str, relative: str, tracked: Collection[str], found: FoundFiles) -> None:
     """Scan one directory, and whole untracked directories below it."""
     pending, top = [path], True
+    names = found.names[relative] = list[str]()
     while pending:
         directory = pending.pop()
         for entry in _entries(directory):
@@ -67,10 +87,15 @@ def _scan_changed(path: str, relative: str, tracked: Collection[str], found: Fou
                     found.git.append(Path(entry.path))
             elif entry.is_dir(follow_symlinks=False):
                 name = f"{relative}/{entry.name}" if relative else entry.name
-                if not (top and name in tracked):
+                if not top:
                     pending.append(entry.path)
+                elif name not in tracked:
+                    pending.append(entry.path)
+                    found.untracked.append(Path(entry.path))
             elif not (entry.is_file(follow_symlinks=False) or entry.is_symlink()):
                 found.special.append(Path(entry.path))
+            elif top:
+                names.append(entry.name)
         top = False
 
 
@@ -92,6 +117,34 @@ def make_owned(directory: Path | str) -> None:
     mode = os.stat(directory).st_mode  # noqa: PTH116 - text in a scan of many
     if mode & stat.S_IRWXU != stat.S_IRWXU:
         Path(directory).chmod(stat.S_IMODE(mode) | stat.S_IRWXU)
+
+
+def empty_submodules(root: Path, layout: Layout) -> None:
+    """Remove the files of the submodules of a commit, through no link. Blocking.
+
+    Raises:
+        OSError: One cannot be removed.
+    """
+    for gitlink in layout.gitlinks:
+        path = root / gitlink
+        if is_directory(path) and path.resolve() == root.resolve() / gitlink:
+            make_owned(path)
+            empty_directory(path)
+
+
+def clean(git: Git, keep: Sequence[str] = ()) -> None:
+    """Remove all untracked files. Blocking.
+
+    Args:
+        git: Runs in the worktree, with an index.
+        keep: Patterns as in `.gitignore`, of files that stay.
+
+    Raises:
+        GitError: A directory cannot be read, where git exits with 0.
+    """
+    stderr = git.run("clean", "-ffdxq", *(f"--exclude={pattern}" for pattern in keep)).stderr
+    if "Permission denied" in stderr:
+        raise GitError(f"cannot clean {git.cwd}: {stderr.strip()}")
 
 
 def remove_special(found: FoundFiles) -> None:

@@ -1,19 +1,27 @@
-"""Put a worktree back where a task only added files: by the index, without git. Blocking.
+"""Put a worktree back to the commit that it had: only what a task added or changed is touched. Blocking.
 
-A file counts as unchanged by what git itself compares (https://git-scm.com/docs/racy-git). Every directory is
-listed, so that nothing beside the files of the index is missed. All else is left to git.
+A file counts as unchanged by what git itself compares (https://git-scm.com/docs/racy-git). In a small worktree
+every directory is listed, and no git runs unless a file was changed. In a large one git compares the files, and
+only directories that were changed since the last reset are listed. `git clean` and `git reset` take twice as
+long: one lists all directories, the other writes the index again.
 """
 
 import hashlib
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import field
 from pathlib import Path
 from struct import Struct
 
 from containers.filesystem import read_regular, remove
+from containers.git.command import Git, GitError, Output
+from containers.git.commit_cache import Layout
 from containers.git.loose_objects import hash_like
-from containers.git.working_tree.task_files import GIT
+from containers.git.working_tree.patch_size import free_space
+from containers.git.working_tree.task_files import GIT, FoundFiles, clean, directory_inodes
+from tasks.lazy.dataclasses import dataclass
+from tasks.lazy.patterns import regex
 
 _LARGEST = 100_000
 """Bytes of an index, about a thousand files, up to which looking at all of them is quicker than git."""
@@ -24,27 +32,111 @@ _SPECIAL = 0xF000
 _SECOND = 10**9
 _CUT = 0xFFFF_FFFF
 
+_MOST_DIRECTORIES = 50
+"""Directories up to which git compares each path of the index with all of them more quickly than it cleans."""
+_GLOB = regex(r"[*?\[\\]")
+_ESCAPE = r"\\\g<0>"
 State = tuple[int, ...]
 """What an index has of a file: times of change and modification, inode, mode, owner, group and size."""
+Index = Mapping[str, Mapping[str, State | None]]
+"""What an index has in each directory: files with their states, and directories with `None`."""
 _ABSENT: State = ()
 _UNCERTAIN: State = (0,)
 
 
-def remove_added(root: Path, index: Path, commit: str) -> bool:
-    """Remove what a worktree has beside its `.git` and the files of an index; say whether these are unchanged.
+@dataclass(slots=True)
+class LastReset:
+    """What is known of the last reset of a worktree.
+
+    Args:
+        at: When it was, in nanoseconds, by the clock of the worktree's file system; `None` if it is not known.
+        free: The free space of that file system then, in bytes; `None` if it is not known.
+        inodes: The inodes of its tracked directories, by their paths.
+        is_racy: Whether files may be of the second in which git wrote the index, so that it reads them at each
+            look (https://git-scm.com/docs/racy-git).
+    """
+
+    at: int | None = None
+    free: int | None = None
+    inodes: dict[str, int] = field(default_factory=dict)
+    is_racy: bool = True
+    _newest: int = 0
+    """The second of the last checkout of all files."""
+
+    def record_checkout(self, root: Path, layout: Layout, index: Path, *, is_new: bool) -> None:
+        """Record that git has checked a commit out, and written the index.
+
+        Args:
+            root: The worktree.
+            layout: The directories of the commit.
+            index: The index.
+            is_new: Whether all files are new.
+
+        Raises:
+            OSError: There is no index.
+        """
+        self.inodes = directory_inodes(root, layout)
+        second = int(index.stat().st_mtime)
+        self._newest = second if is_new else self._newest
+        self.is_racy = second <= self._newest
+
+    def record_time(self, root: Path, *, is_known: bool) -> None:
+        """Record the time of the reset. A directory that a task changes afterwards has this one or a later one.
+
+        Args:
+            root: The worktree.
+            is_known: Whether every change that a task makes shows in the time of a tracked directory.
+        """
+        os.utime(root / ".git")
+        self.at = os.lstat(root / ".git").st_ctime_ns if is_known else None
+        self.free = free_space(root)
+
+
+def put_back(
+    git: Git, options: Sequence[str], index: Path, commit: str, look: Callable[[], FoundFiles] | None
+) -> None:
+    """Put a worktree back to the commit that it had.
+
+    Args:
+        git: Runs in the worktree, with the index.
+        options: Options for every git command that reads files.
+        index: The index, as git wrote it when the worktree had exactly its files.
+        commit: Id of the commit that has these files.
+        look: Scans the directories that were changed since then; called for a large worktree. `None` if git has
+            to write the index again, for which it looks at all files.
+
+    Raises:
+        OSError: Something cannot be listed or removed.
+        GitError: All files have to be checked out again.
+    """
+    changed = _remove_added(git.cwd, index, commit)
+    if changed is None:
+        if look is None or not _is_whole(index.read_bytes(), hash_like(commit)):
+            raise GitError(f"{index} is of no use")  # git itself does not always notice that one is damaged
+        _remove_untracked(git, look())
+        changed = _remove_changed(git, options)
+    _restore(git, options, changed)
+
+
+def _remove_added(root: Path, index: Path, commit: str) -> list[str] | None:
+    """Remove what a worktree has beside its `.git` and the unchanged files of an index.
 
     Args:
         root: The worktree.
         index: The index, as git wrote it when the worktree had exactly its files.
         commit: Id of the commit that has these files.
 
+    Returns:
+        The files to restore, with those that may have changed without a trace; `None` if the index is large, or
+        has entries of other kinds.
+
     Raises:
         OSError: Something cannot be listed or removed.
     """
     expected = _read(index, hash_like(commit))
     if expected is None:
-        return False
-    added, is_same = list[str](), True
+        return None
+    added, changed = list[str](), list[str]()
     pending = [("", str(root))]
     while pending:
         directory, path = pending.pop()
@@ -53,22 +145,85 @@ def remove_added(root: Path, index: Path, commit: str) -> bool:
             for entry in entries:
                 if not directory and entry.name == GIT:
                     continue
-                state, status = missing.pop(entry.name, _ABSENT), entry.stat(follow_symlinks=False)
+                state, status = missing.get(entry.name, _ABSENT), entry.stat(follow_symlinks=False)
                 if state is None and stat.S_ISDIR(status.st_mode):
-                    pending.append((f"{directory}/{entry.name}".lstrip("/"), entry.path))
+                    pending.append((_join(directory, entry.name), entry.path))
                 elif not state or stat.S_ISDIR(status.st_mode):
                     added.append(entry.path)
-                    is_same = is_same and state is _ABSENT
-                else:
-                    is_same = is_same and state == _state(status)
-        is_same = is_same and not missing
+                    continue
+                elif state != _state(status):
+                    changed.append(_join(directory, entry.name))
+                    if state is not _UNCERTAIN:
+                        added.append(entry.path)
+                del missing[entry.name]
+        changed += _files(expected, {directory: missing})
     for path in added:
         remove(Path(path))
-    return is_same
+    return changed
 
 
-def _read(index: Path, digest: "hashlib._Hash") -> Mapping[str, Mapping[str, State | None]] | None:
-    """Return what an index has in each directory: files with their states, and directories with `None`.
+def _remove_untracked(git: Git, found: FoundFiles) -> None:
+    """Remove what a task added to the directories that it changed."""
+    for path in found.untracked:
+        remove(path)
+    directories = {directory: names for directory, names in found.names.items() if names}
+    if len(directories) > _MOST_DIRECTORIES:
+        clean(git)
+    elif directories:
+        patterns = (f":(glob){_GLOB.sub(_ESCAPE, _join(directory, ''))}*" for directory in directories)
+        tracked = set(git.run("ls-files", "-z", "--", *patterns).fields)
+        present = {_join(directory, name) for directory, names in directories.items() for name in names}
+        for name in present - tracked:
+            remove(git.cwd / name)
+
+
+def _remove_changed(git: Git, options: Sequence[str]) -> list[str]:
+    """Remove files that are not as the last reset left them, by times and size; return those to restore."""
+    arguments = ("diff-files", "--name-only", "-z", "--no-relative", "--ignore-submodules=none")
+    changed = _refuse_messages(git.run(*options, *arguments)).fields
+    for path in changed:
+        remove(git.cwd / path)
+    return changed
+
+
+def _restore(git: Git, options: Sequence[str], paths: Sequence[str]) -> None:
+    """Check files out again from the index, as `git reset --hard` does, but no others.
+
+    Changed ones are removed before: git takes a file for unchanged that has times of the same second.
+    """
+    if any(path.lower().endswith(".gitattributes") for path in paths):
+        raise GitError("the attributes in the worktree are not those of the commit")
+    if paths:
+        listed = b"".join(os.fsencode(path) + b"\0" for path in paths)
+        _refuse_messages(git.run(*options, "checkout-index", "-f", "-u", "-z", "--stdin", stdin=listed))
+
+
+def _refuse_messages(output: Output) -> Output:
+    """Return the output of a git that had nothing to say: it exits with 0 where it cannot read something."""
+    if output.stderr.strip():
+        raise GitError(output.stderr.strip(), stderr=output.stderr)
+    return output
+
+
+def _files(expected: Index, missing: Index) -> Iterator[str]:
+    """Yield the files of directories of an index that are not in the worktree."""
+    pending = list(missing.items())
+    while pending:
+        directory, entries = pending.pop()
+        for name, state in entries.items():
+            path = _join(directory, name)
+            if state is None:
+                pending.append((path, expected[path]))
+            else:
+                yield path
+
+
+def _join(directory: str, name: str) -> str:
+    return f"{directory}/{name}" if directory else name
+
+
+def _read(index: Path, digest: "hashlib._Hash") -> Index | None:
+    """Return what an index has.
 
     `None` if it is large or damaged, or has other than plain files. A file as new as the index may have changed
     since without a trace: it has a state that no file has.
@@ -76,8 +231,7 @@ def _read(index: Path, digest: "hashlib._Hash") -> Mapping[str, Mapping[str, Sta
     content = read_regular(index, limit=_LARGEST)
     if content is None:
         return None
-    digest.update(content[: -digest.digest_size])
-    if content[-digest.digest_size :] != digest.digest():  # all zeros if `index.skipHash` is set
+    if not _is_whole(content, digest):
         return None
     written = index.stat().st_mtime_ns
     found: dict[str, dict[str, State | None]] = {"": {}}
@@ -89,6 +243,11 @@ def _read(index: Path, digest: "hashlib._Hash") -> Mapping[str, Mapping[str, Sta
             _add_directory(found, directory)
         found[directory][name] = state if max(state[:2]) < written else _UNCERTAIN
     return found
+
+
+def _is_whole(content: bytes, digest: "hashlib._Hash") -> bool:
+    digest.update(memoryview(content)[: -digest.digest_size])
+    return content[-digest.digest_size :] == digest.digest()  # all zeros if `index.skipHash` is set
 
 
 def _add_directory(found: dict[str, dict[str, State | None]], directory: str) -> None:

@@ -1,0 +1,333 @@
+"""Measure worktrees of large repositories against plain git, and print tables.
+
+Adding a worktree, the patch of a task and the reset after it are measured in turn with the git commands that do
+the same, round by round; the result is the median of the rounds. So are settings of git and copies of a
+worktree, which would be other ways. What is compared is checked to be the same files.
+
+Usage: python benchmarks/large.py [--rounds N] [--files N ...] [--only git|settings|copies] [--page PAGE]
+       [--json FILE] [DIRECTORY ...]
+
+Each DIRECTORY is on a file system to measure, by default that of temporary files.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from statistics import median
+from time import perf_counter, sleep
+
+from run import Table, about, environment, put_into
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from containers.git.repository import Checkout, Repository  # noqa: E402 - this checkout's is measured
+
+FOLDER = 20
+"""Files in each directory."""
+LIMIT = 100_000_000
+"""Bytes that a patch may have, as in a run."""
+SECOND = 1.1
+"""Seconds after which no file is of the second in which git wrote the index: it would read the content."""
+ADD = ("git worktree add -q --detach {tree} {base}",)
+RESET = ("git clean -ffdxq", "git reset -q --hard {base}")
+PATCH = (
+    "git add -A",
+    "tree=$(git write-tree)",
+    "git diff-tree -r -p --binary --full-index {base} $tree > {patch}",
+)
+SETTINGS: Mapping[str, Mapping[str, str]] = {
+    "`core.untrackedCache`": {"core.untrackedCache": "true"},
+    "`index.threads` 1": {"index.threads": "1"},
+    "`index.version` 4": {"index.version": "4"},
+    "`core.preloadIndex` off": {"core.preloadIndex": "false"},
+    "`checkout.workers` 0": {"checkout.workers": "0"},
+    "`feature.manyFiles`": {"feature.manyFiles": "true"},
+}
+TASKS: Mapping[str, Callable[[Path, int], object]] = {
+    "adds a file": lambda tree, turn: (tree / "new.txt").write_text(f"new {turn}\n"),
+    "changes a file": lambda tree, turn: (tree / "d0" / "e0" / "f0.txt").write_text(f"changed {turn}\n"),
+}
+
+
+@dataclass
+class Place:
+    """A repository in a directory of its own, and its commit."""
+
+    directory: Path
+    base: str = ""
+    numbers: Iterator[int] = field(default_factory=count)
+
+    @property
+    def repository(self) -> Path:
+        """The repository."""
+        return self.directory / "repository"
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The environment of all commands."""
+        return environment(self.directory)
+
+    def sh(self, lines: Sequence[str], cwd: Path, settings: Mapping[str, str], **names: str | Path) -> float:
+        """Run a script of git commands with settings, and return its wall time in seconds."""
+        pairs = {f"GIT_CONFIG_KEY_{n}": key for n, key in enumerate(settings)}
+        pairs |= {f"GIT_CONFIG_VALUE_{n}": value for n, value in enumerate(settings.values())}
+        environ = {**self.environ, **pairs, "GIT_CONFIG_COUNT": str(len(settings))}
+        text = "\n".join(["set -e", *lines]).format(base=self.base, **names)
+        began = perf_counter()
+        subprocess.run(["sh", "-c", text], cwd=cwd, env=environ, check=True)
+        return perf_counter() - began
+
+    def path(self, name: str) -> Path:
+        """Return a new path, for a worktree or a patch."""
+        return self.directory / f"{name}-{next(self.numbers)}"
+
+
+@contextmanager
+def place(directory: Path, files: int) -> Iterator[Place]:
+    """Yield a repository with a number of small files, and remove it afterwards."""
+    with tempfile.TemporaryDirectory(prefix="patchyard-bench-", dir=directory) as name:
+        found = Place(Path(name).resolve())
+        for number in range(files):
+            folder = found.repository / f"d{number // FOLDER % 97}" / f"e{number // FOLDER // 97}"
+            if not number % FOLDER:
+                folder.mkdir(parents=True)
+            (folder / f"f{number}.txt").write_text(f"file {number}\n" * 20)
+        begin = (
+            "git init -q --initial-branch main",
+            "git config gc.auto 0",
+            "git config maintenance.auto false",
+        )
+        found.sh((*begin, "git add --all", "git commit -q -m base", "git gc -q"), found.repository, {})
+        head = ["git", "rev-parse", "HEAD"]
+        done = subprocess.run(head, cwd=found.repository, check=True, capture_output=True, text=True)
+        found.base = done.stdout.strip()
+        yield found
+
+
+class Git:
+    """The commands of git, with settings, in a worktree that is made with them."""
+
+    def __init__(self, at: Place, settings: Mapping[str, str] | None = None) -> None:
+        self._at = at
+        self._settings = settings or {}
+        self.tree = at.repository
+
+    def add(self) -> float:
+        """Add a worktree, and return the seconds. Others stay: ext4 is slow where inodes were just freed."""
+        self.tree = self._at.path("git")
+        os.sync()
+        return self._at.sh(ADD, self._at.repository, self._settings, tree=self.tree)
+
+    def patch(self) -> float:
+        """Take a patch, and return the seconds."""
+        path = self._at.path("patch")
+        seconds = self._at.sh(PATCH, self.tree, self._settings, patch=path)
+        _check(path.stat().st_size > 0, "git made no patch")
+        return seconds
+
+    def reset(self) -> float:
+        """Reset the worktree, and return the seconds."""
+        return self._at.sh(RESET, self.tree, self._settings)
+
+
+class Program:
+    """The program's own, in a worktree of its pool."""
+
+    def __init__(self, at: Place) -> None:
+        self._at = at
+        self._repository = Repository.open(at.repository, at.environ)
+        self.tree = at.repository
+        self._checkout: Checkout | None = None
+
+    def add(self) -> float:
+        """Add a worktree, and return the seconds."""
+        self.tree = self._at.directory / "pool" / f"wt-{next(self._at.numbers) + 1}"
+        os.sync()
+        began = perf_counter()
+        self._checkout = self._repository.add_worktree(self.tree, self._at.base)
+        self._checkout.reset(self._at.base)
+        return perf_counter() - began
+
+    def patch(self) -> float:
+        """Take a patch, and return the seconds."""
+        began = perf_counter()
+        patch = self._taken().patch(self._at.base, limit=LIMIT)
+        seconds = perf_counter() - began
+        _check(len(patch.files) == 1, "the program made no patch")
+        return seconds
+
+    def reset(self) -> float:
+        """Reset the worktree, and return the seconds."""
+        began = perf_counter()
+        self._taken().reset(self._at.base)
+        return perf_counter() - began
+
+    def _taken(self) -> Checkout:
+        _check(self._checkout is not None, "there is no worktree")
+        assert self._checkout is not None  # noqa: S101 - for the type
+        return self._checkout
+
+
+def _check(is_so: bool, message: str) -> None:  # noqa: FBT001 - what is checked
+    if not is_so:
+        sys.exit(message)
+
+
+def _files(tree: Path) -> int:
+    """Return the number of files of a worktree, without those of git."""
+    below = (len(names) for path, _, names in os.walk(tree) if ".git" not in Path(path).parts)
+    return sum(below) - (tree / ".git").is_file()
+
+
+def against_git(at: Place, files: int, rounds: int) -> list[tuple[str, ...]]:
+    """Compare the program with plain git."""
+    ways: list[Program | Git] = [Program(at), Git(at)]
+    seconds: dict[str, list[list[float]]] = {}
+
+    def note(name: str, each: Callable[[Program | Git], float]) -> None:
+        seconds.setdefault(name, []).append([each(way) for way in ways])
+
+    for turn in range(rounds):
+        note("first worktree", lambda way: way.add())
+        os.sync()
+        sleep(SECOND)
+        for way in ways:
+            _check(_files(way.tree) == files, f"{way.tree} does not have all files")
+            way.reset()
+        for task, do in TASKS.items():
+            for way in ways:
+                do(way.tree, turn)
+            note(f"patch of a task that {task}", lambda way: way.patch())
+            note(f"reset after one that {task}", lambda way: way.reset())
+            for way in ways:
+                _check(_files(way.tree) == files, f"{way.tree} was not reset")
+    rows: list[tuple[str, ...]] = []
+    for name, taken in seconds.items():
+        own, bare = (median(column) for column in zip(*taken, strict=True))
+        rows.append((f"{files:,}", name, f"{own / bare:.2f} times", _shown(own), _shown(bare)))
+    return rows
+
+
+def by_settings(at: Place, files: int, rounds: int) -> list[tuple[str, ...]]:
+    """Compare plain git with settings with plain git as it is."""
+    ways = {"": Git(at), **{name: Git(at, settings) for name, settings in SETTINGS.items()}}
+    seconds: dict[str, list[tuple[float, ...]]] = {name: [] for name in ways}
+    for turn in range(rounds):
+        for name, way in ways.items():
+            added = way.add()
+            sleep(SECOND)
+            way.reset()
+            TASKS["adds a file"](way.tree, turn)
+            seconds[name].append((added, way.patch(), way.reset()))
+    medians = {name: [median(column) for column in zip(*taken, strict=True)] for name, taken in seconds.items()}
+    return [
+        (
+            f"{files:,}",
+            name,
+            *(f"{own / bare:.2f} times" for own, bare in zip(own_each, medians[""], strict=True)),
+        )
+        for name, own_each in medians.items()
+        if name
+    ]
+
+
+def by_copying(at: Place, files: int, rounds: int) -> list[tuple[str, ...]]:
+    """Compare adding a worktree with a copy of one, by reference where the file system can."""
+    program, git = Program(at), Git(at)
+    own, bare, copied = list[float](), list[float](), list[float]()
+    for _ in range(rounds):
+        own.append(program.add())
+        bare.append(git.add())
+        copy = at.path("copy")
+        os.sync()
+        began = perf_counter()
+        subprocess.run(["cp", "-a", "--reflink=auto", git.tree, copy], check=True)
+        # The files have other times than those in the index, so git reads each of them once.
+        shutil.copy2(
+            next((at.repository / ".git" / "worktrees").glob(f"{git.tree.name}/index")), at.directory / "index"
+        )
+        names = {
+            "GIT_DIR": at.repository / ".git",
+            "GIT_WORK_TREE": copy,
+            "GIT_INDEX_FILE": at.directory / "index",
+        }
+        environ = {**at.environ, **{name: str(path) for name, path in names.items()}}
+        subprocess.run(["git", "update-index", "-q", "--refresh"], cwd=copy, env=environ, check=True)
+        copied.append(perf_counter() - began)
+        _check(_files(copy) == files, f"{copy} does not have all files")
+    kind = subprocess.run(
+        ["df", "--output=fstype", str(at.directory)], check=True, capture_output=True, text=True
+    ).stdout.split()[-1]
+    ratios = (f"{median(own) / median(other):.2f} times" for other in (bare, copied))
+    return [(f"{files:,}", kind, *ratios, *(_shown(median(each)) for each in (own, bare, copied)))]
+
+
+def _shown(seconds: float) -> str:
+    return f"{seconds * 1000:,.0f} ms"
+
+
+def tables(given: argparse.Namespace) -> Iterator[Table]:
+    """Yield the selected tables."""
+    first = given.directories[0]
+    if given.only in {None, "git"}:
+        yield Table(
+            "What patchyard takes, of the time of the git commands that do the same",
+            ("files", "what", "ratio", "patchyard", "git"),
+            [row for files in given.files for row in _in_place(against_git, first, files, given.rounds)],
+        )
+    if given.only in {None, "settings"}:
+        yield Table(
+            "What git takes with a setting, of its time without",
+            ("files", "setting", "`worktree add`", "patch", "reset"),
+            [row for files in given.files for row in _in_place(by_settings, first, files, given.rounds)],
+        )
+    if given.only in {None, "copies"}:
+        pairs = [(directory, files) for directory in given.directories for files in given.files]
+        yield Table(
+            "The first worktree: what patchyard takes, of the time of `git worktree add`, and of copying one",
+            ("files", "file system", "of git", "of a copy", "patchyard", "git", "copy"),
+            [row for pair in pairs for row in _in_place(by_copying, *pair, given.rounds)],
+        )
+
+
+def _in_place(
+    measure: Callable[[Place, int, int], list[tuple[str, ...]]], directory: Path, files: int, rounds: int
+) -> list[tuple[str, ...]]:
+    with place(directory, files) as at:
+        return measure(at, files, rounds)
+
+
+def main() -> None:
+    """Measure, print, and update a page."""
+    parser = argparse.ArgumentParser(description="Measures worktrees of large repositories against plain git.")
+    parser.add_argument("directories", nargs="*", type=Path, default=[Path(tempfile.gettempdir())])
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of each measure; the median counts")
+    parser.add_argument("--files", type=int, nargs="+", default=[20_000, 100_000])
+    parser.add_argument("--only", choices=["git", "settings", "copies"], help="one of the tables")
+    parser.add_argument("--page", type=Path, help="put the tables into this page, too")
+    parser.add_argument("--json", type=Path, help="write the figures into this file, too")
+    given = parser.parse_args()
+    head = f"{about()} Median of {given.rounds} rounds.\n"
+    found = list(tables(given))
+    text = "".join(f"{part}\n" for part in (head, *found))
+    print(text)
+    if given.page:
+        put_into(given.page, text)
+    if given.json:
+        figures = {"about": head.strip(), "tables": [part.as_json() for part in found]}
+        given.json.parent.mkdir(parents=True, exist_ok=True)
+        given.json.write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
