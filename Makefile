@@ -69,6 +69,7 @@ counts: $(VENV)/.ready
 
 bench: wheel
 	$(BIN)/python benchmarks/run.py --readme README.md --json build/bench.json
+	$(BIN)/python benchmarks/large.py --page docs/large-repositories.md --json build/large.json
 	$(BIN)/python benchmarks/load.py --page docs/service.md
 	$(BIN)/python benchmarks/dialects.py --page docs/plans-of-others.md
 

@@ -1,12 +1,12 @@
 """A commit that is written as a file is the same as git's; what git would change is left to git."""
 
 import pytest
-from containers.git.object_writer import CommitWriter
 from repositories import Clone
 
 from containers.git.command import Git
 from containers.git.commit_cache import CommitCache
 from containers.git.commits import Identity, Signature, create_commit
+from containers.git.object_writer import CommitWriter
 
 DATE = "@1700000000 +0530"
 
