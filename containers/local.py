@@ -130,6 +130,8 @@ class LocalRunner:
         finally:
             with CancelScope(shield=True):
                 await run_to_end(processes.close)
+        if results and (late := processes.take_refused()):
+            results[-1] = replace(results[-1], refused=add_up((*results[-1].refused, *late)))
         return tuple(results)
 
     async def _rounds(
@@ -222,6 +224,10 @@ class _Processes:
             self._selector.register(self._output, selectors.EVENT_READ)
             self._selector.register(self._wake, selectors.EVENT_READ)
             if self._sandbox:
+                try:
+                    self._scratch(resources)  # the file system of the task has it from the beginning
+                except OSError as error:
+                    raise RunnerError(f"cannot create {error.filename}: {error.strerror}") from error
                 self._room = resources.enter_context(self._sandbox.room(self._job, self._worktree, self._mark))
             if self._run_groups:
                 self._control_group = resources.enter_context(self._run_groups.task())
@@ -239,7 +245,7 @@ class _Processes:
         result = StepResult(step, None, 0.0, timed_out=self.deadline.passed, cancelled=self._stopped)
         if not (result.timed_out or result.cancelled):
             result = self._start(step, result)
-        return self._log.end(replace(result, seconds=perf_counter() - began, refused=self._newly_refused()))
+        return self._log.end(replace(result, seconds=perf_counter() - began, refused=self.take_refused()))
 
     def close(self) -> None:
         """Terminate the task's remaining processes, log the rest of their output, and close all files."""
@@ -251,8 +257,8 @@ class _Processes:
             for group in self._groups:
                 group.release()
 
-    def _newly_refused(self) -> tuple[Refusal, ...]:
-        """Return what the sandbox refused since the last step."""
+    def take_refused(self) -> tuple[Refusal, ...]:
+        """Return what the sandbox refused since the last call, also to processes that outlived their step."""
         counts = Counter(self._room.refused) if self._room else Counter[str]()
         new, self._refused = counts - self._refused, counts
         return add_up(Refusal(self._job.secrets.mask_text(host), count) for host, count in new.items())
@@ -403,10 +409,10 @@ class _Processes:
             self._wait(pause)
             pause = min(2 * pause, POLL_INTERVAL)
 
-    def _scratch(self) -> Path:
+    def _scratch(self, resources: ExitStack | None = None) -> Path:
         """Return the task's directory for prompt files; created at the first call."""
         if not self._has_scratch:
-            self._resources.enter_context(held_directory(self._job.scratch))
+            (resources or self._resources).enter_context(held_directory(self._job.scratch))
             self._has_scratch = True
         return self._job.scratch
 

@@ -1,16 +1,18 @@
 """Find bubblewrap, and find out by one try whether it works here."""
 
+import errno
 import os
 import shutil
 import subprocess
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 from containers.process_marks import ProcessMark
-from containers.sandbox.mounts import system_mounts
+from containers.sandbox.mounter import Mounter, SandboxError
+from containers.sandbox.mounts import Mounts
 from containers.sandbox.policy import Policy
-from containers.sandbox.room import Room, SandboxError
+from containers.sandbox.room import Room
 from tasks.lazy.dataclasses import dataclass
 from tasks.text import first_line
 
@@ -53,7 +55,7 @@ def find_sandbox(environ: Mapping[str, str], system: str = os.uname().sysname) -
     if program is None:
         return Availability(None, "bubblewrap (`bwrap`) is not on PATH", INSTALL)
     try:
-        with Room(program, Policy(), system_mounts(), ProcessMark({})) as room:
+        with closing(Mounter()) as mounter, Room(program, Policy(), Mounts(), ProcessMark({}), mounter) as room:
             command = room.command(["true"])
             inherited = room.descriptors
             done = subprocess.run(command, pass_fds=inherited, capture_output=True, timeout=_TRIAL, check=False)
@@ -73,6 +75,8 @@ def _remedy(reason: str) -> str:
     Args:
         reason: What bubblewrap says. AppArmor lets it make a user namespace, but without any right in it.
     """
+    if os.strerror(errno.ENOSYS) in reason:
+        return "update the kernel: the sandbox needs Linux 5.12"
     is_refused = _REFUSED in reason
     if any(text in reason for text in _WITHOUT_RIGHTS) or (_value(_APPARMOR) == "1" and not is_refused):
         return (

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-from containers.filesystem import is_directory, mount_points
+from containers.filesystem import mount_points
 from containers.sandbox.agent_files import AgentFiles, is_readable
-from containers.sandbox.anchors import Option
 from containers.sandbox.overlay import Layer
 from containers.sandbox.policy import CACHES, HISTORIES, OF_AGENTS, SECRET, WRITABLE
 
+Option = tuple[str, ...]
+"""An option of bubblewrap with its arguments."""
 SMALL = 64 << 10
 """Bytes of the largest file that is copied where a layer is not possible."""
 _LEFT_OUT = SECRET | CACHES | HISTORIES | OF_AGENTS
@@ -37,8 +38,6 @@ class Home:
 
     def __init__(self, home: Path, room: Path, agent: AgentFiles) -> None:
         self._home = home
-        self._options: dict[bool, list[Option]] = {}
-        self._is_hidden: bool | None = None
         self.layer = Layer(home, room)
         self.layer.create()
         self._copied = agent.names
@@ -47,37 +46,19 @@ class Home:
                 agent.copy(name, home / name, target)
 
     def options(self, *, is_layered: bool) -> list[Option]:
-        """Return the options of bubblewrap, the same for each step.
+        """Return what is mounted, as options of bubblewrap; once, before the task can make links.
 
         Args:
             is_layered: Whether the layer is mounted.
         """
-        if is_layered not in self._options:
-            found = self._layered() if is_layered else self._copies()
-            self._options[is_layered] = [tuple(map(str, made)) for made in found]
-        return self._options[is_layered]
+        return [tuple(map(str, made)) for made in (self._layered() if is_layered else self._copies())]
 
-    def hide_secrets(self) -> bool:
-        """Let nothing that is secret be seen through the layer; return whether that is possible.
-
-        Only at the first call, before the task can make links in the layer.
-        """
-        if self._is_hidden is None:
-            self._is_hidden = self._hide_secrets()
-        return self._is_hidden
-
-    def _hide_secrets(self) -> bool:
-        try:
-            for name in self._copied:
-                if is_directory(self.layer.upper / name):
-                    self.layer.replace(name)
-            self.layer.hide(self._hidden())
-        except OSError:
-            return False
-        return True
+    def mask(self) -> list[tuple[str, int, list[str]]]:
+        """Return what lets nothing that is secret be seen through the layer; see `Layer.mask`."""
+        return self.layer.mask(self._hidden())
 
     def _hidden(self) -> Iterator[str]:
-        yield from _TOPMOST - self._copied
+        yield from _TOPMOST
         for directory in ("", *WRITABLE):
             with suppress(OSError), os.scandir(self._home / directory) as entries:
                 for entry in entries:
@@ -85,15 +66,13 @@ class Home:
                         yield os.path.relpath(entry.path, self._home)
 
     def _layered(self) -> Iterator[tuple[str | Path, ...]]:
-        yield "--bind", self.layer.merged, self._home
+        yield "--layer", self._home
         for path in mount_points(self._home):  # a layer is of one file system
             if path != self._home and not is_left_out(path.relative_to(self._home)):
                 yield "--ro-bind-try", path, path
 
     def _copies(self) -> Iterator[tuple[str | Path, ...]]:
         """Yield the mounts of a directory of the task's own, with copies of small files."""
-        for name in self._hidden():
-            self.layer.reveal(name)
         yield "--bind", self.layer.upper, self._home
         yield from self._shown("")
 

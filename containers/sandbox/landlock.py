@@ -10,6 +10,7 @@ import stat
 import struct
 import sys
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,11 +48,13 @@ def restrict_thread(program: str) -> bool:
         os.close(ruleset)
 
 
+@cache
 def has_scopes() -> bool:
     """Whether the kernel has domains that keep abstract sockets from a process."""
     return sys.platform == "linux" and bool(_libc().syscall(_CREATE_RULESET, None, 0, _VERSION) >= _WITH_SCOPES)
 
 
+@cache
 def _libc() -> "ctypes.CDLL":
     import ctypes  # noqa: PLC0415 - only needed here
 

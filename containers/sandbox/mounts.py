@@ -1,14 +1,15 @@
-"""Build the file system of a task: bubblewrap's arguments, from what is there on this machine."""
+"""Decide on the file system of a task: what is mounted where, from what is there on this machine."""
 
 import os
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
 
 from containers.filesystem import is_directory, read_regular
 from containers.sandbox.agent_files import AgentFiles
-from containers.sandbox.anchors import Anchors, Option
-from containers.sandbox.home import Home, is_left_out
+from containers.sandbox.home import Home, Option, is_left_out
+from containers.sandbox.mounter import FileSystem
 from containers.sandbox.policy import AGENT_HOMES, AgentHome, expand
 from containers.sandbox.system import RootFiles, bound_sockets, homes_of_others
 from tasks.lazy.dataclasses import dataclass
@@ -61,11 +62,11 @@ class Places:
 
 @dataclass(slots=True)
 class Mounts:
-    """Arguments of bubblewrap, in the order in which it mounts."""
+    """What is mounted for a task, in this order; what in `/proc` is read-only; and where its steps begin."""
 
     _made: list[Option | Path | Home] = field(default_factory=list)
-    _anchors: Anchors = field(default_factory=Anchors)
-    _ways: frozenset[str] | None = None
+    settings: list[Path] = field(default_factory=list)
+    directory: Path | None = None
     home: Home | None = None
     agent_files: AgentFiles | None = None
 
@@ -75,38 +76,48 @@ class Mounts:
 
     def hide(self, path: Path) -> None:
         """Show an empty directory, or a file that cannot be opened, in place of what is there then."""
-        self._made.append(_without_links(path))
+        self.hide_exactly(_without_links(path))
+
+    def hide_exactly(self, path: Path) -> None:
+        """Hide a path that has no links on the way."""
+        self._made.append(path)
 
     def show_home(self, home: Home) -> None:
         """Show the home directory of the task."""
         self.home = home
         self._made.append(home)
 
-    def arguments(self, *, is_layered: bool) -> list[str]:
-        """Return the arguments for one step. Blocking.
+    def file_system(self, *, is_layered: bool) -> FileSystem:
+        """Return what is mounted. Blocking; before the task can make links.
 
         Args:
-            is_layered: Whether the layer of the home directory is mounted.
+            is_layered: Whether the home directory is a layer, or has copies.
         """
-        return self._anchors.arrange(self._options(is_layered=is_layered))
-
-    def ways_in_home(self) -> frozenset[str]:
-        """Return the directories on the way to mounts in the home directory, relative to it. Blocking.
-
-        They are those of the first call, before the task can make links in its layer.
-        """
-        if self._ways is None and self.home:
-            home = self.home.layer.lower
-            ways = {Path(option[-1]).parent for option in self._options(is_layered=True) if option}
-            self._ways = frozenset(str(way.relative_to(home)) for way in ways if way.is_relative_to(home))
-        return self._ways or frozenset()
+        options = list(filter(None, self._options(is_layered=is_layered)))
+        layer = self.home if is_layered else None
+        return FileSystem(
+            options,
+            [path.name for path in self.settings],
+            str(layer.layer.room) if layer else "/",
+            layer.mask() if layer else (),
+        )
 
     def _options(self, *, is_layered: bool) -> Iterator[Option]:
         for made in self._made:
             if isinstance(made, Home):
                 yield from made.options(is_layered=is_layered)
+            elif isinstance(made, Path):
+                yield _hiding(made)
             else:
-                yield _hidden(made) if isinstance(made, Path) else made
+                yield made
+
+    def find_seen(self, root: int) -> list[Path]:
+        """Return what is to be hidden, and is seen by the task: it was made or replaced meanwhile. Blocking.
+
+        Args:
+            root: A descriptor of the root directory of the task.
+        """
+        return [made for made in self._made if isinstance(made, Path) and not _is_hidden(made, root)]
 
     def read(self, path: Path) -> None:
         """Show a file or a directory, read-only, if it exists."""
@@ -118,11 +129,25 @@ def _without_links(path: Path) -> Path:
     return path.parent.resolve() / path.name
 
 
-def _hidden(path: Path) -> Option:
-    """Return the arguments that hide a path: where nothing is to be mounted on, bubblewrap fails."""
+def _hiding(path: Path) -> Option:
+    """Return the option that hides a path; an empty one if nothing is there."""
     if is_directory(path):
         return "--tmpfs", str(path)
     return ("--ro-bind", os.devnull, str(path)) if os.path.lexists(path) else ()
+
+
+def _is_hidden(path: Path, root: int) -> bool:
+    """Whether a task sees nothing at a path, or what hides it: the null device, another file system."""
+    try:
+        os.lstat(path)
+        seen = os.stat(str(path)[1:], dir_fd=root, follow_symlinks=False)
+        if stat.S_ISDIR(seen.st_mode):
+            return (
+                seen.st_dev != os.stat(str(path.parent)[1:] or ".", dir_fd=root, follow_symlinks=False).st_dev
+            )
+    except OSError:
+        return True
+    return stat.S_ISCHR(seen.st_mode) and seen.st_rdev == os.makedev(1, 3)
 
 
 def why_not(checkout: Path, common: Path, home: Path | None) -> str | None:
@@ -133,22 +158,13 @@ def why_not(checkout: Path, common: Path, home: Path | None) -> str | None:
     return None
 
 
-def system_mounts() -> Mounts:
-    """Return the mounts of a system that is read-only, with its own devices and processes."""
-    mounts = Mounts()
-    mounts.add("--ro-bind", "/", "/")
-    mounts.add("--dev", "/dev")
-    mounts.add("--proc", "/proc")
-    return mounts
-
-
 def task_mounts(places: Places) -> Mounts:
     """Return the mounts of the file system of a task, and create the directories of its own. Blocking.
 
     Raises:
         OSError: A directory cannot be created, or an agent's files cannot be copied.
     """
-    mounts = system_mounts()
+    mounts = Mounts()
     mounts.add("--tmpfs", RUN)
     for path in RESOLVERS:
         if (real := path.resolve()).is_relative_to(RUN):
@@ -160,7 +176,7 @@ def task_mounts(places: Places) -> Mounts:
         _take_from_root(mounts, places)
     if places.home is not None:
         mounts.agent_files = AgentFiles(places.agent_home)
-        mounts.show_home(Home(places.home, places.room / "home", mounts.agent_files))
+        mounts.show_home(Home(places.home, places.room, mounts.agent_files))
         _mount_moved(mounts, places, mounts.agent_files)
     _hide_sockets(mounts, places)
     for path in (*places.hidden, *_others(places)):
@@ -170,7 +186,7 @@ def task_mounts(places: Places) -> Mounts:
     for path in _written(places):
         mounts.add("--bind-try", path, path)
     mounts.add("--bind", places.worktree, _without_links(places.worktree))
-    mounts.add("--chdir", places.worktree)
+    mounts.directory = places.worktree
     return mounts
 
 
@@ -203,9 +219,10 @@ def _mount_moved(mounts: Mounts, places: Places, own: AgentFiles) -> None:
 def _take_from_root(mounts: Mounts, places: Places) -> None:
     """Leave root what any user has."""
     settings, closed = places.root_files.find()
-    for path in settings:
-        mounts.read(path)
-    for path in (*closed, *homes_of_others(places.home)):
+    mounts.settings += settings
+    for path in closed:  # found without following links
+        mounts.hide_exactly(path)
+    for path in homes_of_others(places.home):
         mounts.hide(path)
 
 

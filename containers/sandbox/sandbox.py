@@ -7,9 +7,10 @@ from pathlib import Path
 
 from containers.process_marks import ProcessMark
 from containers.runner import Job
+from containers.sandbox.mounter import Mounter, SandboxError
 from containers.sandbox.mounts import Places
 from containers.sandbox.policy import Policy
-from containers.sandbox.room import Room, SandboxError, open_room
+from containers.sandbox.room import Room, open_room
 from containers.sandbox.system import RootFiles
 from containers.temporary import held_directory, temporary_path
 from containers.worktrees.worktree import Worktree
@@ -30,6 +31,7 @@ class Sandbox:
         agents: Agents' programs, such as `claude`, by the names of the agents.
         root_files: What is taken from tasks of root.
         moved: Where agents' files are besides their usual places, by these.
+        mounter: Makes the file systems.
     """
 
     program: str
@@ -41,6 +43,11 @@ class Sandbox:
     agents: Mapping[str, str] = field(default_factory=dict)
     root_files: RootFiles = field(default_factory=RootFiles)
     moved: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
+    mounter: Mounter = field(default_factory=Mounter)
+
+    def close(self) -> None:
+        """End what the tasks have in common. Blocking."""
+        self.mounter.close()
 
     @contextmanager
     def room(self, job: Job, worktree: Worktree, mark: ProcessMark) -> Iterator[Room]:
@@ -69,4 +76,4 @@ class Sandbox:
                 root_files=self.root_files,
                 moved=self.moved,
             )
-            yield stack.enter_context(open_room(self.program, self.policy, places, mark))
+            yield stack.enter_context(open_room(self.program, self.policy, places, mark, self.mounter))

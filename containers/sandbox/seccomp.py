@@ -9,6 +9,7 @@ https://docs.kernel.org/userspace-api/seccomp_filter.html.
 import platform
 import struct
 from collections.abc import Mapping
+from functools import cache
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -37,6 +38,7 @@ _X32 = 0x40000000
 """The bit of system calls of the x32 interface, which has numbers of its own for them."""
 
 
+@cache
 def call_filter(machine: str | None = None) -> bytes | None:
     """Return the filter; `None` for a machine whose numbers are not known.
 

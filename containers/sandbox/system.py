@@ -52,9 +52,12 @@ class RootFiles:
 
     def _has_changed(self) -> bool:
         try:
-            return any(Path(path).stat().st_mtime_ns != time for path, time in self._directories.items())
+            for path, time in self._directories.items():  # as texts: there are hundreds, for each task
+                if os.stat(path).st_mtime_ns != time:  # noqa: PTH116 - likewise
+                    return True
         except OSError:
             return True
+        return False
 
 
 def kernel_settings() -> Iterator[Path]:

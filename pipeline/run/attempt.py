@@ -179,7 +179,8 @@ class Attempt:
             async with self._prepared_job() as job:
                 self._job = job
                 with self._context.span(f"task {self._spec.id}: {self._spec.title}"):
-                    await self._context.runners[self._spec.mode].run(job, self._worktree, self._steps)
+                    ran = await self._context.runners[self._spec.mode].run(job, self._worktree, self._steps)
+                self._steps.take_refused(ran)
         except get_cancelled_exc_class():
             with CancelScope(shield=True):
                 await self._finish(cancelled=True)

@@ -17,7 +17,7 @@ from containers.limits.limits import Limits
 from containers.limits.resource_limits import require_programs
 from containers.local import LocalRunner
 from containers.runner import Runner
-from containers.sandbox.room import SandboxError
+from containers.sandbox.mounter import SandboxError
 from containers.sandbox.sandbox import Sandbox
 from pipeline.broadcast import Listener
 from pipeline.events import Notice
@@ -64,8 +64,10 @@ class HostRunners:
         """
         settings = prepared.settings
         limits = settings_limits(settings)
-        sandbox = await _sandbox(prepared, listener)
-        async with _groups(prepared, limits, listener) as groups:
+        async with (
+            _sandbox(prepared, listener) as sandbox,
+            _groups(prepared, limits, listener) as groups,
+        ):
             local = LocalRunner(prepared.call.environ, sandbox, limits, groups)
             async with self._engines(prepared, directory, listener) as engines:
                 yield {Mode.LOCAL: local, Mode.PARALLEL: local, **engines}
@@ -96,22 +98,29 @@ class HostRunners:
             yield {Mode.DAGGER: engines}
 
 
-async def _sandbox(prepared: Prepared, listener: Listener) -> Sandbox | None:
-    """Return the sandbox of the tasks that run on this machine; where there is none, a notice says why.
+@asynccontextmanager
+async def _sandbox(prepared: Prepared, listener: Listener) -> AsyncIterator[Sandbox | None]:
+    """Provide the sandbox of the tasks that run on this machine; where there is none, a notice says why.
 
     Raises:
         SandboxError: The sandbox is on, and cannot be had.
     """
     settings = prepared.settings
     if settings.sandbox is SandboxMode.OFF or not is_on_this_machine(prepared):
-        return None
+        yield None
+        return
     found = await to_thread.run_sync(prepare_sandbox, settings, prepared.repository, prepared.call.environ)
     if isinstance(found, Sandbox):
-        return found
+        try:
+            yield found
+        finally:
+            with CancelScope(shield=True):
+                await to_thread.run_sync(found.close)
+        return
     if settings.sandbox is SandboxMode.ON:
         raise SandboxError(f"the sandbox is on, and cannot be had: {found}; or set sandbox to auto")
     listener.notify(Notice(message=without_sandbox(found), level="warning"))
-    return None
+    yield None
 
 
 @asynccontextmanager

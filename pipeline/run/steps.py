@@ -1,5 +1,6 @@
 """The steps of one attempt: what is stored and reported of each, and whether another round follows."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -79,6 +80,11 @@ class AttemptSteps:
                 command=step.title,
             ),
         )
+
+    def take_refused(self, results: Sequence[StepResult]) -> None:
+        """Take over what the sandbox refused after the last step, from the results that the runner returned."""
+        if results and self.results:
+            self.results[-1] = replace(self.results[-1], refused=results[-1].refused)
 
     async def step_finished(self, number: int, result: StepResult) -> None:
         """Store the result of a step, then notify the listener."""

@@ -1,7 +1,7 @@
 """What every runner promises, held against processes on this machine; and what only these do."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,9 +21,11 @@ pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("blockbuster")]
 @pytest.fixture(params=["with all rights", "in the sandbox"])
 def place(
     request: pytest.FixtureRequest, user_environ: Mapping[str, str], bare_worktree: Worktree, tmp_path: Path
-) -> Place:
+) -> Iterator[Place]:
     sandbox = _sandbox(tmp_path, Path(user_environ["HOME"])) if request.param == "in the sandbox" else None
-    return Place(LocalRunner(user_environ, sandbox), bare_worktree, tmp_path / "run")
+    yield Place(LocalRunner(user_environ, sandbox), bare_worktree, tmp_path / "run")
+    if sandbox:
+        sandbox.close()
 
 
 def _sandbox(directory: Path, home: Path) -> Sandbox:

@@ -1,6 +1,7 @@
 """Whether the tests of the sandbox can run here, and what they do in it."""
 
 import os
+import subprocess
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -44,13 +45,22 @@ def fill_home(project: Project, files: Mapping[str, str]) -> Path:
     return home
 
 
-def refused_program(directory: Path, name: str) -> Path:
-    """Make a program that fails, and return the directory that it is in."""
-    path = directory / "programs" / name
-    path.parent.mkdir()
-    path.write_text("#!/bin/sh\nexit 1\n")
-    path.chmod(0o755)
-    return path.parent
+@contextmanager
+def without_layers(project: Project, directory: Path) -> Iterator[None]:
+    """Keep what a project's runs leave on an overlay, where the kernel makes no layer over a home directory."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount an overlay for a test")
+    state, parts = project.root / ".git" / "patchyard", {}
+    for name in ("lowerdir", "upperdir", "workdir"):
+        parts[name] = directory / "overlay" / name
+        parts[name].mkdir(parents=True)
+    state.mkdir(exist_ok=True)
+    options = ",".join(f"{name}={path}" for name, path in parts.items())
+    subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, str(state)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(state)], check=True)
 
 
 def sandbox_log(project: Project, script: str, *arguments: str, **environ: str) -> str:

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -118,13 +118,14 @@ async def test_nothing_is_left_of_a_task(place: Place, tmp_path: Path) -> None:
 async def test_limits_hold_in_the_sandbox(place: Place, tmp_path: Path) -> None:
     program = sandboxes.require_sandbox()
     sandbox = Sandbox(program, Policy(), tmp_path / "checkout", tmp_path / "common", None)
-    results, log = await run(
-        Limits(memory=200_000_000, processes=50),
-        place,
-        "! (echo 0 > /sys/fs/cgroup/cgroup.procs) 2> /dev/null",
-        TAKE.format(size=400_000_000),
-        sandbox=sandbox,
-    )
+    with closing(sandbox):
+        results, log = await run(
+            Limits(memory=200_000_000, processes=50),
+            place,
+            "! (echo 0 > /sys/fs/cgroup/cgroup.procs) 2> /dev/null",
+            TAKE.format(size=400_000_000),
+            sandbox=sandbox,
+        )
     assert results[0].ok, log
     assert results[-1].out_of_memory == "out of memory (limit 200 MB)", log
 

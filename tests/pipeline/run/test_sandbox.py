@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from project import Project
-from sandboxes import ON, fill_home, refused_program, sandbox_log, serving
+from sandboxes import ON, fill_home, sandbox_log, serving, without_layers
 
 from containers.sandbox.home import SMALL
 
@@ -84,8 +84,8 @@ def test_small_files_are_copies_where_the_kernel_has_no_layer(sandboxed: Project
     home = fill_home(sandboxed, HOME)
     before = _contents(home)
     sandboxed.configure(f"[worktree]\nsetup = ['''{IN_FILES}''']\n")
-    path = f"{refused_program(tmp_path, 'unshare')}:{os.environ['PATH']}"
-    log = sandbox_log(sandboxed, f"touch ~/large ~/docs/a || true; {LOOKS}", PATH=path)
+    with without_layers(sandboxed, tmp_path):
+        log = sandbox_log(sandboxed, f"touch ~/large ~/docs/a || true; {LOOKS}")
     assert log.count("Read-only file system") == 2
     assert "before after before Other" in " ".join(log.split())
     assert "s3cr3t" not in log
@@ -187,6 +187,24 @@ def test_only_hosts_of_the_list_are_reached(sandboxed: Project, tmp_path: Path) 
         assert words in sandboxed.call("report", done.run, "--format", kind).expect().out
     (task,) = json.loads(sandboxed.call("report", done.run, "--format", "json").expect().out)["tasks"]
     assert task["refused"] == refused
+
+
+LATE = """
+python3 - <<'END' &
+import contextlib, pathlib, signal, urllib.request
+def ask(*_):
+    with contextlib.suppress(OSError): urllib.request.urlopen("http://late.test/")
+    raise SystemExit
+signal.signal(signal.SIGTERM, ask); pathlib.Path("/tmp/ready").touch(); signal.pause()
+END
+until test -e /tmp/ready; do sleep 0.05; done
+"""
+
+
+def test_what_is_refused_after_the_last_step_is_counted(sandboxed: Project) -> None:
+    plan = sandboxed.tasks({"1": LATE})
+    done = sandboxed.run(plan, "--no-cache", "--sandbox-network", "other.test", environ=ON).expect()
+    assert done.outcome("1")["refused"] == [{"host": "late.test", "requests": 1}]
 
 
 def test_mounts_cannot_be_taken_away(sandboxed: Project) -> None:

@@ -3,12 +3,13 @@
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 from project import Project
-from sandboxes import ON, fill_home, refused_program, sandbox_log
+from sandboxes import ON, fill_home, sandbox_log, without_layers
 
 from containers.sandbox.home import SMALL
 
@@ -25,11 +26,10 @@ def _steps(project: Project, first: str, second: str, *arguments: str, **environ
 
 
 @pytest.fixture(params=["layer", "copies"])
-def home_kind(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
-    """Return the variables with which the home directory is a layer of the kernel, or has copies."""
-    if request.param == "layer":
-        return {}
-    return {"PATH": f"{refused_program(tmp_path, 'unshare')}:{os.environ['PATH']}"}
+def _home_kind(request: pytest.FixtureRequest, sandboxed: Project, tmp_path: Path) -> Iterator[None]:
+    """Make the home directory a layer of the kernel, or let it have copies."""
+    with without_layers(sandboxed, tmp_path) if request.param == "copies" else nullcontext():
+        yield
 
 
 REPLACES = """
@@ -62,9 +62,8 @@ def _replacing(places: Iterable[Path | str], outside: Path) -> str:
     return "\n".join([*lines, "true"])
 
 
-def test_links_in_its_home_directory_lead_no_mount_outside(
-    sandboxed: Project, tmp_path: Path, home_kind: dict[str, str]
-) -> None:
+@pytest.mark.usefixtures("_home_kind")
+def test_links_in_its_home_directory_lead_no_mount_outside(sandboxed: Project, tmp_path: Path) -> None:
     """Bubblewrap sees the system outside at `/oldroot` while it mounts, and follows links."""
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -75,21 +74,20 @@ def test_links_in_its_home_directory_lead_no_mount_outside(
     places = [home / name for name in (".local/share", ".local", ".config", ".cache/a", ".cache")]
     second = "cat ~/.cache/a/pip/x; echo second step"
     first = "rm -rf ~/.local ~/.config\n" + _replacing(places, outside)
-    log = _steps(sandboxed, first, second, "--sandbox-write", "~/.cache/a/pip", **home_kind)
+    log = _steps(sandboxed, first, second, "--sandbox-write", "~/.cache/a/pip")
     assert "keptsecond step" in log.splitlines()
     assert list(outside.iterdir()) == []
     assert (home / ".cache/a/pip").is_dir()
 
 
-def test_links_in_its_temporary_directory_lead_no_mount_outside(
-    sandboxed: Project, tmp_path: Path, home_kind: dict[str, str]
-) -> None:
+@pytest.mark.usefixtures("_home_kind")
+def test_links_in_its_temporary_directory_lead_no_mount_outside(sandboxed: Project, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     places = [path for path in sandboxed.worktrees.parents if path.is_relative_to(tempfile.gettempdir())][:-1]
     assert places
     second = "ls /tmp; cat README.md; echo second step"
-    log = _steps(sandboxed, _replacing(places, outside), second, **home_kind)
+    log = _steps(sandboxed, _replacing(places, outside), second)
     assert "second step" in log.splitlines()
     assert "replaced" not in log
     assert list(outside.iterdir()) == []

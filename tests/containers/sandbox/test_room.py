@@ -1,0 +1,160 @@
+"""The sandbox of one task, without the program around it."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+from sandboxes import require_sandbox
+
+from containers.process_marks import ProcessMark
+from containers.sandbox.mounter import Mounter
+from containers.sandbox.mounts import Places
+from containers.sandbox.policy import Policy
+from containers.sandbox.room import Room, open_room
+
+SECRET = "s3cr3t-of-the-user"
+
+
+@contextmanager
+def opened(directory: Path, *, hidden: tuple[Path, ...] = (), home: Path | None = None) -> Iterator[Room]:
+    """Make the sandbox of a task which can write to `directory/shared`."""
+    for name in ("checkout/.git/objects", "worktrees/wt-1", "shared", "room"):
+        (directory / name).mkdir(parents=True, exist_ok=True)
+    places = Places(
+        worktree=directory / "worktrees" / "wt-1",
+        worktrees=directory / "worktrees",
+        checkout=directory / "checkout",
+        common=directory / "checkout" / ".git",
+        room=directory / "room",
+        home=home,
+        write=(str(directory / "shared"),),
+        hidden=hidden,
+    )
+    with (
+        closing(Mounter()) as mounter,
+        open_room(require_sandbox(), Policy(), places, ProcessMark({}), mounter) as room,
+    ):
+        yield room
+
+
+def start(room: Room, *argv: str) -> "subprocess.Popen[str]":
+    """Start a command in the sandbox."""
+    command = room.command(argv)
+    pipe = subprocess.PIPE
+    return room.start(
+        lambda: subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, pass_fds=room.descriptors)
+    )
+
+
+def output(room: Room, script: str) -> str:
+    """Run a script in the sandbox, and return what it writes."""
+    with start(room, "sh", "-c", script) as process:
+        text, errors = process.communicate()
+    assert process.returncode == 0, errors
+    return text
+
+
+def _write(path: Path) -> None:
+    path.write_text(SECRET)
+
+
+def _replace(path: Path) -> None:
+    other = path.with_name("other")
+    other.write_text(SECRET)
+    other.replace(path)
+
+
+def _make_directory(path: Path) -> None:
+    path.mkdir()
+    (path / "file").write_text(SECRET)
+
+
+@pytest.mark.parametrize(
+    ("before", "change"),
+    [(None, _write), ("", _replace), (None, _make_directory)],
+    ids=["a file appears", "a file is replaced", "a directory appears"],
+)
+def test_what_appears_where_a_task_can_write_is_hidden_from_its_next_step(
+    tmp_path: Path, before: str | None, change: Callable[[Path], None]
+) -> None:
+    """Also from processes of its earlier steps, from then on."""
+    secret, go = tmp_path / "shared" / "secret", tmp_path / "shared" / "go"
+    secret.parent.mkdir()
+    if before is not None:
+        secret.write_text(before)
+    with opened(tmp_path, hidden=(secret,)) as room:
+        waits = (
+            f"touch {go}-begun; until test -e {go}; do sleep 0.05; done; cat {secret} {secret}/* || echo hidden"
+        )
+        with start(room, "sh", "-c", waits) as earlier:
+            _wait(go.with_name("go-begun").exists)
+            change(secret)
+            assert SECRET not in output(room, f"cat {secret} {secret}/* || echo hidden")
+            go.touch()
+            assert SECRET not in earlier.communicate()[0]
+        assert output(room, f"echo x > {go}; cat {go}") == "x\n"
+
+
+def test_what_appears_behind_a_link_is_left(tmp_path: Path) -> None:
+    secret, outside = tmp_path / "shared" / "way" / "secret", tmp_path / "outside"
+    outside.mkdir()
+    with opened(tmp_path, hidden=(secret,)) as room:
+        assert output(room, f"ln -s ../../outside {secret.parent}; echo done") == "done\n"
+        (outside / "secret").write_text(SECRET)
+        assert output(room, "echo next") == "next\n"
+    assert (outside / "secret").read_text() == SECRET
+
+
+def test_steps_after_the_end_of_all_processes_have_the_same_files(tmp_path: Path) -> None:
+    with opened(tmp_path) as room:
+        with start(room, "sh", "-c", "echo x > /tmp/made; exec sleep 600") as sleeping:
+            _wait((tmp_path / "room" / "tmp" / "made").exists)
+            room.end_processes()
+        assert sleeping.returncode
+        assert output(room, "cat /tmp/made") == "x\n"
+        assert 0 < int(output(room, "ls /proc | grep -c '^[0-9]'")) < 8
+        settings = "/proc/sys/vm/drop_caches"
+        assert "kept" in output(room, f"(echo 1 > {settings}) 2> /dev/null || echo kept")
+
+
+def test_nothing_is_left_of_it(tmp_path: Path) -> None:
+    def state() -> tuple[list[str], list[str]]:
+        mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+        found = os.listdir("/proc/self/fd")  # noqa: PTH208 - names
+        return found, [line for line in mounts if str(tmp_path) in line]
+
+    home = tmp_path / "home"
+    (home / ".config").mkdir(parents=True)
+    before = state()
+    with opened(tmp_path, home=home) as room:
+        assert output(room, f"mkdir {home}/.config/gh; ls {home}/.config") == "gh\n"
+        assert state()[1] == before[1]
+    assert state() == before
+    assert list((home / ".config").iterdir()) == []
+
+
+def test_the_process_that_mounts_ends_with_this_one() -> None:
+    code = (
+        "import os, signal, sys\n"
+        "from containers.sandbox.mounter import FileSystem, Mounter, SandboxError\n"
+        "mounter = Mounter()\n"
+        "try: mounter.make_file_system(0, 0, FileSystem())\n"
+        "except SandboxError as error: print(error)\n"
+        "print(mounter._process.pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    reason, pid = done.stdout.splitlines()
+    assert reason.startswith("the sandbox cannot be made: ")
+    _wait(lambda: not Path("/proc", pid).exists() or " Z " in Path("/proc", pid, "stat").read_text())
+
+
+def _wait(until: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not until():
+        assert time.monotonic() < end, "it took too long"
+        time.sleep(0.02)
