@@ -131,6 +131,30 @@ def test_cargo_builds_and_tests(sandboxed: Project) -> None:
     assert [line for line in lines if line.startswith("test result: ok")]
 
 
+GO = {
+    "go.mod": "module example.test/app\n\ngo 1.20\n",
+    "main.go": 'package main\n\nimport "example.test/app/words"\n\nfunc main() { println(words.Text()) }\n',
+    "words/words.go": 'package words\n\nfunc Text() string { return "of a package" }\n',
+    "words/words_test.go": (
+        'package words\n\nimport "testing"\n\n'
+        'func TestText(t *testing.T) { if Text() != "of a package" { t.Fatal(Text()) } }\n'
+    ),
+    ".gitignore": "app\n",
+}
+
+
+@pytest.mark.timeout(300)  # the standard library is compiled for each task: its cache is empty
+def test_go_builds_and_tests_a_module_without_a_network(sandboxed: Project) -> None:
+    require_tools("go")
+    sandboxed.clone.commit(GO)
+    script = "go build -o app . && ./app 2>&1; go test ./words; ls ~/.cache/go-build | wc -l"
+    environ = {"GOTOOLCHAIN": "local", "GOFLAGS": "-mod=mod"}
+    lines = _lines(sandboxed, script, "--sandbox-network", "off", **environ)
+    assert "of a package" in lines
+    assert [line for line in lines if line.startswith("ok")]
+    assert int(lines[-2] if lines[-1].startswith("[exit") else lines[-1]) > 0
+
+
 def test_make_compiles_in_parallel(sandboxed: Project) -> None:
     require_tools("make", "cc")
     sources = {f"{name}.c": f"int {name}(void) {{ return 1; }}\n" for name in ("a", "b", "c")}
