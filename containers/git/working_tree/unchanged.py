@@ -180,9 +180,12 @@ def _remove_untracked(git: Git, found: FoundFiles) -> None:
 def _remove_changed(git: Git, options: Sequence[str]) -> list[str]:
     """Remove files that are not as the last reset left them, by times and size; return those to restore."""
     arguments = ("diff-files", "--name-only", "-z", "--no-relative", "--ignore-submodules=none")
-    changed = _refuse_messages(git.run(*options, *arguments)).fields
+    changed, root = _refuse_messages(git.run(*options, *arguments)).fields, git.cwd.resolve()
+    for directory in {path.rpartition("/")[0] for path in changed}:
+        if (root / directory).resolve() != root / directory:
+            raise GitError(f"{directory} is below a link")
     for path in changed:
-        remove(git.cwd / path)
+        remove(root / path)
     return changed
 
 

@@ -197,6 +197,21 @@ def test_a_directory_that_was_prepared_elsewhere_is_not_taken_for_the_old_one(
     assert not (checkout.path / "dir/sub/.git").exists()
 
 
+@pytest.mark.parametrize("largest", [0], indirect=True)
+def test_no_file_below_a_link_is_removed(
+    checkout: Checkout, clone: Clone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if something makes a link between the looks at the worktree."""
+    before = contents(checkout.path)
+    (checkout.path / "dir").rename(tmp_path / "outside")
+    (checkout.path / "dir").symlink_to(tmp_path / "outside")
+    outside = contents(tmp_path / "outside")
+    monkeypatch.setattr(unchanged, "_remove_untracked", lambda *_: None)
+    checkout.reset(clone.head)
+    assert contents(tmp_path / "outside") == outside
+    assert contents(checkout.path) == before
+
+
 def test_many_changed_directories_are_cleaned(
     checkout: Checkout, clone: Clone, counted: CountedGit, monkeypatch: pytest.MonkeyPatch, largest: int
 ) -> None:
