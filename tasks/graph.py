@@ -8,18 +8,21 @@ from tasks.schedule import built_on
 
 
 def edges(plan: Plan) -> Mapping[str, tuple[str, ...]]:
-    """Return the tasks that each task waits for directly, those of its batch's foundations included."""
+    """Return the tasks that each task waits for directly, those of its batch's foundations included.
+
+    Tasks of a batch that name none themselves have the same tuple: all of them wait for thousands.
+    """
     known = {task.id for task in plan.tasks}
     own = {batch.number: tuple(task.id for task in batch.tasks) for batch in plan.batches}
     place = {number: at for at, number in enumerate(own)}
-    named = built_on(plan)
+    foundations = built_on(plan)
     found: dict[str, tuple[str, ...]] = {}
     for batch in plan.batches:
-        batches = sorted((number for number in named[batch.number] if number in own), key=place.__getitem__)
-        below = [name for number in batches for name in own[number]]
+        batches = sorted(own.keys() & set(foundations[batch.number]), key=place.__getitem__)
+        below = tuple(dict.fromkeys(name for number in batches for name in own[number]))
         for task in batch.tasks:
-            wanted = dict.fromkeys((*task.dependencies, *below))
-            found[task.id] = tuple(name for name in wanted if name in known)
+            named = [name for name in task.dependencies if name in known]
+            found[task.id] = tuple(dict.fromkeys((*named, *below))) if named else below
     return found
 
 
@@ -27,15 +30,18 @@ def direct(waits: Mapping[str, tuple[str, ...]]) -> Mapping[str, tuple[str, ...]
     """Return the tasks that each one waits for, without those that others of them wait for already."""
     place = {name: at for at, name in enumerate(waits)}
     above: dict[str, int] = {}  # a bit for each task that one waits for, directly or not
+    of_tuples: dict[int, tuple[tuple[str, ...], int]] = {}
     found: dict[str, tuple[str, ...]] = {}
-    for name in TopologicalSorter(waits).static_order():
-        implied = 0
-        for other in waits[name]:
-            implied |= above[other]
-        found[name] = tuple(other for other in waits[name] if not implied >> place[other] & 1)
-        above[name] = implied
-        for other in waits[name]:
-            above[name] |= 1 << place[other]
+    for name in _in_order(waits):
+        key = id(waits[name])
+        if key not in of_tuples:
+            implied = own = 0
+            for other in waits[name]:
+                implied |= above[other]
+                own |= 1 << place[other]
+            left = tuple(other for other in waits[name] if not implied >> place[other] & 1)
+            of_tuples[key] = left, implied | own
+        found[name], above[name] = of_tuples[key]
     return {name: found[name] for name in waits}
 
 
@@ -92,6 +98,19 @@ def _with_reason(task: Task, name: str) -> str:
 def _depths(waits: Mapping[str, tuple[str, ...]]) -> Mapping[str, int]:
     """Return the length of the longest chain that ends in each task. A plan has no cycle."""
     depth: dict[str, int] = {}
-    for name in TopologicalSorter(waits).static_order():
-        depth[name] = 1 + max((depth[other] for other in waits[name]), default=0)
+    deepest: dict[int, int] = {}
+    for name in _in_order(waits):
+        key = id(waits[name])
+        if key not in deepest:
+            deepest[key] = max((depth[other] for other in waits[name]), default=0)
+        depth[name] = 1 + deepest[key]
     return {name: depth[name] for name in waits}
+
+
+def _in_order(waits: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
+    """Yield the tasks, each after those that it waits for; a tuple that many share is looked at once."""
+    nodes: dict[str | int, tuple[str | int, ...]] = {}
+    for name, others in waits.items():
+        nodes[name] = (id(others),)
+        nodes[id(others)] = others
+    return (node for node in TopologicalSorter(nodes).static_order() if isinstance(node, str))

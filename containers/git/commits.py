@@ -11,6 +11,7 @@ from containers.git.changes import _RAW, ABSENT, GITLINK, Change, read_changes
 from containers.git.command import Git, GitError
 from containers.git.file_errors import file_errors
 from containers.git.loose_objects import LooseObjects
+from containers.git.overlay import Overlay, read_changes_of_each
 from containers.temporary import temporary_directory
 from tasks.errors import remedy
 from tasks.lazy.dataclasses import dataclass
@@ -194,6 +195,22 @@ class History:
             GitError: One of the commits is not in the repository.
         """
         return read_changes(self._git, old, new)
+
+    def changes_of_each(self, pairs: Sequence[tuple[str, str]]) -> Iterator[tuple[Change, ...]]:
+        """Yield the paths that differ between the two trees of each pair, as `changes` does; few git processes.
+
+        Raises:
+            GitError: One of them is not a tree of the repository.
+        """
+        return read_changes_of_each(self._git, pairs)
+
+    def overlay(self, tree: str, start: str) -> Overlay:
+        """Return a tree for changes to be put on top of it, which were made of `start` as it was.
+
+        Raises:
+            GitError: One of them is not in the repository.
+        """
+        return Overlay(self._git, tree, start, self._scratch())
 
     def content(self, revision: str, path: str, most: int) -> bytes | None:
         """Return a file of a commit or tree; `None` if there is none, or it has more than `most` bytes."""

@@ -56,6 +56,7 @@ def has_scopes() -> bool:
 
 @cache
 def _libc() -> "ctypes.CDLL":
+    """Return the C library. Each new object for it is a few kilobytes in cycles, which are collected late."""
     import ctypes  # noqa: PLC0415 - only needed here
 
     return ctypes.CDLL(None)

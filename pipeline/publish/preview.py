@@ -21,6 +21,8 @@ from tasks.secrets import Secrets
 from tasks.text import plural, without_credentials, without_surrogates
 
 UNKNOWN_BRANCH = "(the default branch)"
+MOST_BELOW = 20
+"""What a publication builds on is named up to this number; thousands of tasks may build on thousands."""
 VERBS = {"open": "open", "update": "update"}
 
 
@@ -208,7 +210,8 @@ def _request_record(found: Preview, one: PlannedRequest, pushed: Mapping[str, st
         "commit": publication.branch.commit,
         "push": pushed.get(publication.branch.name),
         "base": one.base,
-        "builds_on": [below.label for below in publication.builds_on],
+        "builds_on": [below.label for below in publication.builds_on[:MOST_BELOW]],
+        "builds_on_total": len(publication.builds_on),
         "files": [without_surrogates(path) for path in files],
         "added": added,
         "removed": removed,

@@ -36,7 +36,7 @@ def refused_files(
     refused: dict[str, str] = {}
     for publication in publications if limits.is_fixed else ():
         reason = refusal(files_of(publication, large), limits)
-        if below := [one for one in publication.builds_on if one.task in refused]:
+        if refused and (below := [one for one in publication.builds_on if one.task in refused]):
             reason = f"it builds on {below[0].label}, which cannot be published"
         if reason:
             refused[publication.task] = reason

@@ -31,6 +31,8 @@ from pipeline.store.rows import (
     shared_branch_of,
     step_of,
     task_of,
+    usage_of,
+    usage_values,
 )
 from pipeline.store.tables import (
     ATTEMPTS,
@@ -48,12 +50,15 @@ from pipeline.store.tables import (
 from tasks.errors import PatchyardError
 from tasks.keys import InputHashes
 from tasks.outcome import Conflict
-from tasks.usage import Usage, Work, total
+from tasks.usage import NO_USAGE, Usage, Work, total
 
 _NAMES = 500
 """Names in one statement: SQLite may have been built for 999 parameters (https://sqlite.org/limits.html)."""
 _DONE = "redo IS NOT TRUE"
 """The condition of tasks with an outcome."""
+_USAGE = tuple(usage_values(NO_USAGE))
+_USED = " OR ".join(f"{name} IS NOT NULL" for name in _USAGE).join("()")
+"""The condition of steps in which an agent used something that is known."""
 
 
 class UnknownRunError(PatchyardError):
@@ -210,16 +215,28 @@ class StoreReader(Leases, StoredPatches, StoredFoundations):
 
     def work(self, run: str) -> Mapping[str, Work]:
         """Return the work on each task of a run so far, of all its attempts that have ended."""
-        seconds, usages = defaultdict[str, float](float), defaultdict[str, list[Usage]](list)
-        for attempt in self.attempts(run):
-            seconds[attempt.task] += attempt.seconds
-        for (task, _), steps in self.steps_of_run(run).items():
-            usages[task] += [step.usage for step in steps]
-        return {task: Work(seconds[task], total(usages[task])) for task in (*seconds, *usages)}
+        seconds, usages = defaultdict[str, float](float), self.usages(run)
+        with self._read() as connection:
+            for row in read_rows(connection, ATTEMPTS, {"run": run}, columns=("task", "seconds")):
+                seconds[row["task"]] += row["seconds"]
+        return {
+            task: Work(seconds.get(task, 0.0), usages.get(task, NO_USAGE))
+            for task in dict.fromkeys((*seconds, *usages))
+        }
+
+    def usages(self, run: str) -> Mapping[str, Usage]:
+        """Return what agents used in the finished steps of each task of a run, if they used anything."""
+        found = defaultdict[str, list[Usage]](list)
+        with self._read() as connection:
+            for row in read_rows(connection, STEPS, {"run": run}, columns=("task", *_USAGE), where=_USED):
+                found[row["task"]].append(usage_of(row))
+        return {task: total(usages) for task, usages in found.items()}
 
     def step_seconds(self, run: str) -> float:
         """Return how many seconds the finished steps of a run took together."""
-        return sum(step.seconds for steps in self.steps_of_run(run).values() for step in steps)
+        with self._read() as connection:
+            rows = read_rows(connection, STEPS, {"run": run}, columns=("seconds",))
+            return float(sum(row["seconds"] for row in rows))
 
     def steps_of_run(self, run: str) -> Mapping[tuple[str, int], tuple[StoredStep, ...]]:
         """Return the finished steps of a run by task and number of the attempt."""

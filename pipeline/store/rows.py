@@ -68,6 +68,11 @@ def usage_values(usage: Usage) -> dict[str, Any]:
     return {"cost": usage.cost, **_token_values(usage.tokens)}
 
 
+def usage_of(row: Row) -> Usage:
+    """Return what an agent used in the step of a row."""
+    return Usage(row["cost"], _tokens_of(row))
+
+
 def _token_values(tokens: Tokens) -> dict[str, Any]:
     return {f"{name}_tokens": getattr(tokens, name) for name in _TOKENS}
 

@@ -25,6 +25,7 @@ class PlannedPullRequest(BaseModel):
     push: Literal["create", "update"] | None
     base: str
     builds_on: list[str]
+    builds_on_total: int
     files: list[str]
     added: int
     removed: int

@@ -78,3 +78,18 @@ def test_mermaid_quotes_titles() -> None:
     assert lines[0] == "graph TD"
     assert '  t2["2.1 Three #quot;quoted#quot;"]' in lines
     assert "  t0 --> t1" in lines
+
+
+def test_tasks_of_a_batch_share_what_they_wait_for() -> None:
+    """Otherwise a plan of ten batches with a thousand tasks each has nine million names."""
+    batches = [[f"{batch}.{number}" for number in range(1, 41)] for batch in (1, 2, 3)]
+    lines = []
+    for batch, names in enumerate(batches, 1):
+        lines += [f"## Batch {batch}: B", *(f"### Task {name}: T\n**Run:** make" for name in names)]
+    text = "\n".join(lines)
+    waits = edges(plan_of(text))
+    assert waits["3.40"] == tuple(batches[1])
+    assert len({id(others) for others in waits.values()}) == 3
+    assert waves(plan_of(text)) == batches
+    assert direct(waits) == waits
+    assert len(longest_chain(plan_of(text))) == 3

@@ -24,6 +24,7 @@ from pipeline.run.call.prepare import Call, Prepared, prepare
 from pipeline.run.call.remarks import OVERLAPS, overlap_remarks, remarks
 from pipeline.run.call.sandbox import sandbox_sentence
 from pipeline.run.call.task_spec import BatchSpec, TaskSpec, resolve_batches
+from pipeline.verdict.reason import listed
 from tasks.conflicts import Serialize
 from tasks.dialects.wording import named, nothing_left, nothing_to_start
 from tasks.graph import edges, longest_chain, mermaid, text_lines, waves
@@ -35,6 +36,8 @@ from tasks.text import closest, plural, printable
 NOBODY = "  agent  none is named yet"
 CHAIN = 20
 """Maximum number of tasks of a chain that is shown."""
+MOST_WAITS = 20
+"""Maximum number of tasks that one waits for that are shown; `--json` has all of them."""
 
 
 def show_plan(call: Call, *, as_json: bool, prompt_of: str | None = None) -> int:
@@ -322,7 +325,7 @@ def _check_record(spec: TaskSpec, plan: Plan, waits: Iterable[str]) -> dict[str,
 
 def _check_text(record: Mapping[str, Any], *, needs_agent: bool, verbose: bool) -> str:
     done = " (done)" if record["done"] else ""
-    after = f" (after {', '.join(record['depends_on'])})" if record["depends_on"] and not done else ""
+    after = f" (after {listed(record['depends_on'], MOST_WAITS)})" if record["depends_on"] and not done else ""
     lines = [f"task {record['task']}: {record['title']}{done}{after}"]
     if record["done"]:
         return printable(lines[0])

@@ -17,7 +17,7 @@ from pipeline.run.call.plan_file import CallError
 from pipeline.run.stored.onto import causes_onto, from_text
 from pipeline.run.stored.requests import feedback_for, request_stop, tasks_to_retry
 from pipeline.run.stored.status import RunStateError, current_status, is_dead, is_unpublished, plan_of
-from pipeline.run.stored.verdicts import stored_verdict
+from pipeline.run.stored.verdicts import verdict_from
 from pipeline.store.records import Run
 from pipeline.verdict.model import Verdict
 from pipeline.verdict.words import advice
@@ -89,7 +89,8 @@ def resume(  # noqa: PLR0913 - the command's own parameters
         ended = store.tasks(run.id)
         plan = plan_of(run)
         done = len(ended) == len(plan.tasks)
-        to_publish, verdict = is_unpublished(store, run), stored_verdict(store, run, status)
+        verdict = verdict_from(store, run, status, plan, ended, store.attempts(run.id))
+        to_publish = is_unpublished(store, run)
     only_conflicts = status is RunStatus.FAILED and verdict.has_only_conflicts
     if (status is RunStatus.SUCCEEDED or only_conflicts) and done and not to_publish:
         click.echo(f"run {run.id} is complete: {_what_is_left(verdict)}", err=True)

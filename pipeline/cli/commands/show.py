@@ -63,9 +63,8 @@ def task_of(store: Store, run: Run, task: str) -> StoredTask:
     Raises:
         UnknownRunError: There is none.
     """
-    for item in store.tasks(run.id):
-        if item.outcome.task == task:
-            return item
+    for item in store.tasks(run.id, task):
+        return item
     raise UnknownRunError(
         f"run {run.id} has no finished task {task}; `patchyard status {run.id}` lists its tasks"
     )

@@ -19,7 +19,7 @@ from pipeline.renderables import show
 from pipeline.run.control import host_name
 from pipeline.run.results.conflict_sides import pairs_of, places
 from pipeline.run.stored.status import current_status, known_plan, waits_of
-from pipeline.run.stored.verdicts import stored_verdict
+from pipeline.run.stored.verdicts import verdict_from
 from pipeline.store.records import Run, StoredAttempt, StoredTask
 from pipeline.store.store import Store
 from pipeline.verdict.model import Kind, Verdict
@@ -90,12 +90,12 @@ def _watch(store: Store, run: Run, *, as_json: bool) -> RunStatus | None:
 
 def _show(repository: Repository, store: Store, run: Run, *, as_json: bool) -> None:
     """Print a run and its tasks."""
-    plan = known_plan(run)
-    verdict = stored_verdict(store, run, current_status(store, run, environment()))
-    attempts = store.attempts(run.id)
+    plan, stored, attempts = known_plan(run), store.tasks(run.id), store.attempts(run.id)
+    now_is = current_status(store, run, environment())
+    verdict = verdict_from(store, run, now_is, plan, stored, attempts)
     unfinished = _open_tasks(verdict, plan, attempts)
     if as_json:
-        tasks = [_task_record(item) for item in store.tasks(run.id)]
+        tasks = [_task_record(item) for item in stored]
         used = {"cost": None, "tokens": {}} | usage_fields(verdict.usage)
         record = {**run_record(store, run), "tasks": tasks, **as_fields(verdict), **used}
         record["open"] = [_open_record(task) for task in unfinished]

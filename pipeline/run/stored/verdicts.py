@@ -22,16 +22,28 @@ def stored_verdict(store: Store, run: Run, status: RunStatus) -> Verdict:
         run: The run.
         status: Its current status, which depends on more than the store (see `current_status`).
     """
-    tasks = store.tasks(run.id)
+    tasks, attempts = store.tasks(run.id), store.attempts(run.id)
+    return verdict_from(store, run, status, known_plan(run), tasks, attempts)
+
+
+def verdict_from(  # noqa: PLR0913, PLR0917 - the records that the caller has read
+    store: Store,
+    run: Run,
+    status: RunStatus,
+    plan: Plan | None,
+    tasks: Sequence[StoredTask],
+    attempts: Iterable[StoredAttempt],
+) -> Verdict:
+    """Return how a stored run went, or goes, without reading again what the caller has read."""
     return make_verdict(
         run,
         status,
-        plan=known_plan(run),
+        plan=plan,
         tasks=tasks,
-        attempts=store.attempts(run.id),
+        attempts=attempts,
         conflicts=store.conflicts(run.id),
         unpublished=unpublished_tasks(store, run, tasks),
-        used={task: work.usage for task, work in store.work(run.id).items()},
+        used=store.usages(run.id),
     )
 
 
@@ -79,11 +91,10 @@ def make_verdict(  # noqa: PLR0913 - the records of a run, all of them named
 
 def built_without(stored: StoredTask, conflicts: Sequence[Conflict]) -> Iterator[Conflict]:
     """Yield the conflicts because of which a patch is not in what a task of a later batch builds on."""
-    builds_on = set(stored.builds_on)
     for conflict in conflicts:
         if conflict.batch != stored.outcome.batch and conflict.tasks:
             *kept, late = conflict.tasks
-            if builds_on.issuperset(kept) and late not in builds_on:
+            if late not in stored.builds_on and stored.builds_on.issuperset(kept):
                 yield conflict
 
 

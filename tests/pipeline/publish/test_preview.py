@@ -41,6 +41,7 @@ def test_a_preview_is_what_publishing_then_does(hosted: Project, github: GitHubS
     last = found["pull_requests"][-1]
     assert (last["title"], last["files"], last["added"], last["removed"]) == ("Do 2.1", ["two.txt"], 2, 0)
     assert (last["labels"], last["draft"], last["builds_on"]) == (["plan"], True, ["task 1.1", "task 1.3"])
+    assert last["builds_on_total"] == 2
     assert [base["branch"] for base in found["bases"]] == ["patchyard/demo/batch-1"]
     assert (found["repository"], found["branch"], found["possible"]) == (NAME, "main", True)
     assert found["total"] == "would open 3 pull requests and push 4 branches"

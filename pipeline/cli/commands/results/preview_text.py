@@ -53,7 +53,8 @@ def _facts(one: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "branch", one["branch"] if one["obstacle"] else f"{one['branch']}: {PUSHES[one['push']]}"
     yield "base", one["base"]
     yield "tasks", ", ".join(one["tasks"]) if len(one["tasks"]) > 1 else ""
-    yield "builds on", ", ".join(one["builds_on"])
+    more = one["builds_on_total"] - len(one["builds_on"])
+    yield "builds on", ", ".join(one["builds_on"]) + (f" and {more} more" if more else "")
     yield "labels", ", ".join(one["labels"])
     yield "reviewers", ", ".join(one["reviewers"])
     yield "draft", "yes" if one["draft"] else ""

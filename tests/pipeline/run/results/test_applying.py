@@ -1,6 +1,8 @@
 """Patches on top of a commit, merged one after another; what is there already is found, also taken together."""
 
-from repositories import Clone
+from pathlib import Path
+
+from repositories import Clone, CountedGit
 
 from containers.git.repository import Repository
 from pipeline.run.results.applying import combine
@@ -41,3 +43,21 @@ def test_the_first_conflict_is_named_with_what_was_applied_before(clone: Clone) 
     found = combine(repository, clone.head, [("1", one), ("2", two)], base)
 
     assert (found.applied, found.conflict, found.files) == (("1",), "2", ("README.md",))
+
+
+def test_patches_of_different_files_need_no_merge_each(clone: Clone, tmp_path: Path) -> None:
+    git = CountedGit.at(tmp_path / "bin", clone.user)
+    start = clone.head
+    patches = [(str(number), patch_of(clone, start, {f"{number}.txt": "x\n"})[1]) for number in range(12)]
+    clone.commit({"mine": "x\n", "3.txt": "x\n"})
+    calls = {}
+    for count in (6, 12):
+        repository = Repository.open(clone.path, git.environ)
+        git.calls()
+        found = combine(repository, clone.head, patches[:count], start)
+        calls[count] = [call.split()[0] for call in git.calls()]
+        assert (found.already, len(found.applied)) == (("3",), count - 1)
+        names = clone.git("ls-tree", "--name-only", found.tree).split()
+        assert {"mine", *(f"{number}.txt" for number in range(count))} <= set(names)
+    assert calls[6] == calls[12]
+    assert "merge-tree" not in calls[12]

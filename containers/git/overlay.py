@@ -1,0 +1,127 @@
+"""Changes that are put on top of a tree without a merge, as long as none could conflict. Blocking."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from enum import Enum
+from pathlib import Path
+
+from containers.git.changes import _RAW, ABSENT, Change, read_changes
+from containers.git.command import Git
+from containers.git.index import put_entries
+from containers.temporary import temporary_directory
+
+_PAIRS = 200
+"""Pairs of trees that one process compares; the changes of so many patches are in memory."""
+
+
+class Fit(Enum):
+    """How changes fit on top of a tree."""
+
+    ADDED = "added"
+    ALREADY = "already"  # the tree has all of them
+    UNKNOWN = "unknown"  # only a merge can say it
+
+
+class Overlay:
+    """A tree, and changes of others that were made of the same tree as it, on top of it.
+
+    Changes of a path that the tree has as it was in `start`, and that is not within or around another one that
+    was changed, merge cleanly: git looks at their contents only where both sides changed a path, or where
+    removed files make it look for renames (https://git-scm.com/docs/merge-strategies#_merge_strategies).
+
+    Args:
+        git: A git that writes into the repository.
+        tree: Id of the tree.
+        start: Id of the tree or commit that it, and the changes to add, were made of.
+        scratch: A directory for a temporary index.
+
+    Raises:
+        GitError: One of the trees is not in the repository.
+    """
+
+    def __init__(self, git: Git, tree: str, start: str, scratch: Path) -> None:
+        self.start = start
+        self._git = git
+        self._tree = tree
+        self._scratch = scratch
+        self._entries: dict[str, tuple[str, str]] = {}  # mode and object of each path that was changed
+        self._above: set[str] = set()  # the directories of these paths
+        self._added: dict[str, tuple[str, str]] = {}  # those of the paths that are not in the tree yet
+        self._is_known = True
+        changes = read_changes(git, start, tree)
+        if any(change.new_mode == ABSENT for change in changes):
+            self._is_known = False
+        else:
+            self._note(changes)
+
+    def add(self, changes: Iterable[Change]) -> Fit:
+        """Put changes on top of the tree, all of them or none, and return whether they fit."""
+        new = []
+        for change in changes:
+            known = self._entries.get(change.path)
+            if not self._is_known or change.new_mode == ABSENT:
+                return Fit.UNKNOWN
+            if known is None:
+                if change.path in self._above or any(one in self._entries for one in _above(change.path)):
+                    return Fit.UNKNOWN
+                new.append(change)
+            elif known != (change.new_mode, change.new):
+                return Fit.UNKNOWN
+        self._note(new)
+        self._added |= {change.path: self._entries[change.path] for change in new}
+        return Fit.ADDED if new else Fit.ALREADY
+
+    def _note(self, changes: Iterable[Change]) -> None:
+        for change in changes:
+            self._entries[change.path] = (change.new_mode, change.new)
+            self._above.update(_above(change.path))
+
+    def write(self) -> str:
+        """Return the id of the tree with the changes.
+
+        Raises:
+            GitError: It cannot be written.
+        """
+        if self._added:
+            with temporary_directory(self._scratch, "overlay") as directory:
+                git = self._git.at(environ={"GIT_INDEX_FILE": str(directory / "index")})
+                git.run("read-tree", self._tree)
+                put_entries(git, self._added)
+                self._tree = git.run("write-tree").text
+            self._added = {}
+        return self._tree
+
+
+def read_changes_of_each(git: Git, pairs: Sequence[tuple[str, str]]) -> Iterator[tuple[Change, ...]]:
+    """Yield the paths that differ between the two trees of each pair, in order; as `read_changes` does.
+
+    Raises:
+        GitError: One of them is not a tree of the repository.
+    """
+    for at in range(0, len(pairs), _PAIRS):
+        some = pairs[at : at + _PAIRS]
+        listed = "".join(f"{old} {new}\n" for old, new in some).encode("ascii")
+        output = git.run(_RAW[0], "--stdin", *_RAW[1:], stdin=listed).stdout
+        yield from _parse(output, len(some))
+
+
+def _parse(output: bytes, count: int) -> Iterator[tuple[Change, ...]]:
+    """Yield the changes of each pair: a line with the ids of the two trees is above them."""
+    found: list[Change] = []
+    position = output.find(b"\n") + 1
+    for _ in range(count):
+        while output[position : position + 1] == b":":
+            end = output.index(b"\0", position)
+            last = output.index(b"\0", end + 1)
+            old_mode, new_mode, old, new, _status = output[position + 1 : end].decode("ascii").split(" ")
+            found.append(Change(old_mode, new_mode, old, new, os.fsdecode(output[end + 1 : last])))
+            position = last + 1
+        yield tuple(found)
+        found = []
+        position = output.find(b"\n", position) + 1
+
+
+def _above(path: str) -> Iterator[str]:
+    """Yield the directories of a path."""
+    while path := path.rpartition("/")[0]:
+        yield path
