@@ -5,17 +5,19 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import BinaryIO, TypeVar, cast
+from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
 
 from containers.git.changes import _RAW, ABSENT, GITLINK, Change, read_changes
 from containers.git.command import Git, GitError
 from containers.git.file_errors import file_errors
 from containers.git.loose_objects import LooseObjects
-from containers.git.overlay import Overlay, read_changes_of_each
 from containers.temporary import temporary_directory
 from tasks.errors import remedy
 from tasks.lazy.dataclasses import dataclass
 from tasks.patch_data import InlineData, PatchData
+
+if TYPE_CHECKING:
+    from containers.git.overlay import Overlay
 
 T = TypeVar("T")
 
@@ -202,14 +204,18 @@ class History:
         Raises:
             GitError: One of them is not a tree of the repository.
         """
+        from containers.git.overlay import read_changes_of_each  # noqa: PLC0415 - few commands need it
+
         return read_changes_of_each(self._git, pairs)
 
-    def overlay(self, tree: str, start: str) -> Overlay:
+    def overlay(self, tree: str, start: str) -> "Overlay":
         """Return a tree for changes to be put on top of it, which were made of `start` as it was.
 
         Raises:
             GitError: One of them is not in the repository.
         """
+        from containers.git.overlay import Overlay  # noqa: PLC0415 - likewise
+
         return Overlay(self._git, tree, start, self._scratch())
 
     def content(self, revision: str, path: str, most: int) -> bytes | None:

@@ -19,7 +19,10 @@
       if (before?.isEqualNode(made)) continue;
       if (before) before.replaceWith(made);
       else if (place) place.append(made);
-      else continue;
+      else {
+        if (loading) missed.set(made.id, made);
+        continue;
+      }
       if (made.matches("[hx-get]") || made.querySelector("[hx-post]")) htmx.process(made);
     }
     if (reachable && byId(reachable)) byId(reachable).tabIndex = 0;
@@ -28,6 +31,40 @@
     if (notices?.childElementCount) byId("messages").hidden = false;
     window.patchyard.refresh();
   }
+
+  // Rows of a run with many tasks are loaded when they are about to be seen, and all of them for a search or filter.
+  let loading = 0;
+  const missed = new Map(); // updates of rows that came while these were loaded, by id
+  const seen = new IntersectionObserver((entries) => {
+    for (const one of entries) if (one.isIntersecting) load(one.target.dataset.rows, [one.target]);
+  }, { rootMargin: "50%" });
+  async function load(address, places) {
+    for (const one of places) seen.unobserve(one);
+    if (!places.length) return;
+    loading += 1;
+    try {
+      const answer = await fetch(address);
+      if (!answer.ok) throw new Error(`The server answered ${answer.status}.`);
+      const box = document.createElement("template");
+      box.innerHTML = await answer.text();
+      for (const one of box.content.querySelectorAll("template")) {
+        for (const row of one.content.querySelectorAll("tr")) if (missed.has(row.id)) row.replaceWith(missed.get(row.id));
+        byId(one.dataset.more)?.replaceWith(one.content);
+      }
+      window.patchyard.refresh();
+    } catch (error) {
+      showToast(error instanceof TypeError ? "The server does not respond." : error.message);
+      for (const one of places) if (one.isConnected) setTimeout(() => seen.observe(one), 2000);
+    } finally {
+      loading -= 1;
+      if (!loading) missed.clear();
+    }
+  }
+  const unseen = () => [...document.querySelectorAll("#task-table .more")];
+  const loadAll = () => load(`${byId("run")?.dataset.address}/rows`, unseen());
+  document.addEventListener("input", (event) => { if (event.target.id === "search") loadAll(); });
+  document.addEventListener("click", (event) => { if (event.target.closest?.("[data-filter]")?.dataset.filter) loadAll(); });
+  for (const one of unseen()) seen.observe(one);
 
   document.addEventListener("htmx:sseBeforeMessage", (event) => {
     const kind = event.detail.type;

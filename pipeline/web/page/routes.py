@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from pipeline.events import now
 from pipeline.publish.preview import as_record
+from pipeline.view.portions import first_bar, portions_of
 from pipeline.view.templating import STATIC, PageLinks
 from pipeline.web import actions
 from pipeline.web.page.live_updates import LiveRuns
@@ -33,8 +34,9 @@ from pipeline.web.page.responses import (
     redirect,
 )
 from pipeline.web.page.run_list import read_run_list
-from pipeline.web.page.run_view import RunView, read_run_view
+from pipeline.web.page.run_view import RunView
 from pipeline.web.page.task_view import TaskView, task_view
+from pipeline.web.page.view_cache import RunViews
 from pipeline.web.problems import NotFoundError
 from pipeline.web.schemas import RUN_PATTERN, TASK_PATTERN
 from pipeline.web.services import Services
@@ -65,6 +67,7 @@ def router(services: Services) -> APIRouter:
     routes.get("/new")(pages.new_run)
     routes.post("/runs")(pages.start_run)
     routes.get("/runs/{run}")(pages.run)
+    routes.get("/runs/{run}/rows")(pages.rows)
     routes.get("/runs/{run}/publish")(pages.publication)
     routes.get("/runs/{run}/changes")(pages.changes)
     routes.get("/runs/{run}/tasks/{task}")(pages.task)
@@ -80,6 +83,7 @@ class _Pages:
     def __init__(self, services: Services, live_runs: LiveRuns) -> None:
         self._services = services
         self._live_runs = live_runs
+        self._views = RunViews()
 
     async def runs(
         self,
@@ -123,21 +127,34 @@ class _Pages:
             return page("form_errors.html", {"form_errors": errors})
         return self._form_page(await read_form(self._services, values, errors), 422)
 
-    async def run(self, run: RunName) -> Response:
-        """Show a run."""
+    async def run(self, run: RunName, rows: Annotated[Literal["all", ""], Query()] = "") -> Response:
+        """Show a run, with the first of its rows if it has many; with `rows` of `all`, with every row."""
         located, view = await self._read(run)
-        return page("run.html", self._run_values(located, view))
+        return page("run.html", self._run_values(located, view, every_row=rows == "all"))
+
+    async def rows(self, run: RunName, stage: int | None = None, number: int | None = None) -> Response:
+        """Send rows that a page does not have: a portion of a stage, or all."""
+        located, view = await self._read(run)
+        found = [
+            one
+            for portions in portions_of(view.timeline).values()
+            for one in portions
+            if not one.is_there and (stage is None or (one.stage, one.number) == (stage, number))
+        ]
+        return page("rows.html", {"portions": found, "links": PageLinks(located.run.id)})
 
     async def _read(self, run: str) -> tuple[LocatedRun, RunView]:
         located = await self._services.find(run)
-        return located, await self._services.call(read_run_view, self._services.run_reader, located)
+        return located, await self._services.call(self._views.read, self._services.run_reader, located)
 
     def _run_values(
-        self, located: LocatedRun, view: RunView, task: TaskView | None = None
+        self, located: LocatedRun, view: RunView, task: TaskView | None = None, *, every_row: bool = False
     ) -> dict[str, object]:
         return {
             "page": view,
             "timeline": view.timeline,
+            "portions": portions_of(view.timeline, every=every_row),
+            "first_bar": first_bar(view.timeline),
             "links": PageLinks(located.run.id),
             "repository": str(located.repository.root),
             "task": task,

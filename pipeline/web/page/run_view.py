@@ -10,6 +10,7 @@ from typing import Any
 from pipeline.events import local_time, now
 from pipeline.store.records import StoredAttempt
 from pipeline.store.store import Store
+from pipeline.view.portions import first_bar
 from pipeline.view.source import RunningStep, Source, source_of
 from pipeline.view.templating import PageLinks, render
 from pipeline.view.timeline import Row, Timeline
@@ -228,6 +229,7 @@ def render_changes(
         {
             "page": after,
             "timeline": view,
+            "first_bar": first_bar(view),
             "links": links,
             "rows": rows,
             "bars": [bar for lane in view.lanes for bar in lane.bars if bar.task in own],
