@@ -14,17 +14,17 @@ from tasks.patch_data import BLOCK, PatchData
 
 GITLINK = "160000"
 """The mode of a submodule (https://git-scm.com/docs/git-fast-import#_filemodify)."""
-
-
 ABSENT = "000000"
 """The mode of a path that does not exist on one side of a difference."""
 
-
+_TOGETHER = 200
+"""Pairs of trees that one process compares; the changes of so many patches are in memory."""
 _PATCH = (
     *("-p", "--binary", "--full-index", "--no-ext-diff", "--no-textconv", "--no-color"),
     *("--src-prefix=a/", "--dst-prefix=b/"),
 )
-_RAW = ("diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-relative", "--ignore-submodules=none")
+RAW = ("diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-relative", "--ignore-submodules=none")
+"""A git command that writes changes in its raw format."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,36 @@ def read_changes(git: Git, old: str, new: str) -> tuple[Change, ...]:
     Raises:
         GitError: One of the trees is not in the repository.
     """
-    return parse_changes(iter([git.run(*_RAW, old, new).stdout]))[0]
+    return parse_changes(iter([git.run(*RAW, old, new).stdout]))[0]
+
+
+def read_changes_of_each(git: Git, pairs: Sequence[tuple[str, str]]) -> Iterator[tuple[Change, ...]]:
+    """Yield the paths that differ between the two trees of each pair, in order; as `read_changes` does.
+
+    Raises:
+        GitError: One of them is not a tree of the repository.
+    """
+    for at in range(0, len(pairs), _TOGETHER):
+        some = pairs[at : at + _TOGETHER]
+        listed = "".join(f"{old} {new}\n" for old, new in some).encode("ascii")
+        output = git.run(RAW[0], "--stdin", *RAW[1:], stdin=listed).stdout
+        yield from _changes_of_each(output, len(some))
+
+
+def _changes_of_each(output: bytes, count: int) -> Iterator[tuple[Change, ...]]:
+    """Yield the changes of each pair: a line with the ids of the two trees is above them."""
+    found: list[Change] = []
+    position = output.find(b"\n") + 1
+    for _ in range(count):
+        while output[position : position + 1] == b":":
+            end = output.index(b"\0", position)
+            last = output.index(b"\0", end + 1)
+            old_mode, new_mode, old, new, _status = output[position + 1 : end].decode("ascii").split(" ")
+            found.append(Change(old_mode, new_mode, old, new, os.fsdecode(output[end + 1 : last])))
+            position = last + 1
+        yield tuple(found)
+        found = []
+        position = output.find(b"\n", position) + 1
 
 
 def read_diff(git: Git, old: str, new: str, scratch: Path) -> tuple[tuple[Change, ...], PatchData]:
@@ -71,7 +100,7 @@ def read_diff(git: Git, old: str, new: str, scratch: Path) -> tuple[tuple[Change
     Raises:
         GitError: One of the trees is not in the repository, or the patch cannot be written.
     """
-    return _read_diff(git, (*_RAW, *_PATCH, old, new), scratch)
+    return _read_diff(git, (*RAW, *_PATCH, old, new), scratch)
 
 
 def read_index_diff(git: Git, old: str, scratch: Path) -> tuple[tuple[Change, ...], PatchData]:
@@ -87,7 +116,7 @@ def read_index_diff(git: Git, old: str, scratch: Path) -> tuple[tuple[Change, ..
         GitError: The commit is not in the repository, or the patch cannot be written.
     """
     outside = git.at(scratch, {"GIT_WORK_TREE": str(scratch)})
-    return _read_diff(outside, ("diff-index", "--cached", *_RAW[1:], *_PATCH, old), scratch)
+    return _read_diff(outside, ("diff-index", "--cached", *RAW[1:], *_PATCH, old), scratch)
 
 
 def _read_diff(git: Git, arguments: Sequence[str], scratch: Path) -> tuple[tuple[Change, ...], PatchData]:

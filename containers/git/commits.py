@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
 
-from containers.git.changes import _RAW, ABSENT, GITLINK, Change, read_changes
+from containers.git.changes import ABSENT, GITLINK, RAW, Change, read_changes, read_changes_of_each
 from containers.git.command import Git, GitError
 from containers.git.file_errors import file_errors
 from containers.git.loose_objects import LooseObjects
@@ -204,8 +204,6 @@ class History:
         Raises:
             GitError: One of them is not a tree of the repository.
         """
-        from containers.git.overlay import read_changes_of_each  # noqa: PLC0415 - few commands need it
-
         return read_changes_of_each(self._git, pairs)
 
     def overlay(self, tree: str, start: str) -> "Overlay":
@@ -238,7 +236,7 @@ class History:
         if not commits:
             return {}
         listed = "".join(f"{commit}\n" for commit in commits).encode("ascii")
-        arguments = ("diff-tree", "--stdin", *_RAW[1:])
+        arguments = ("diff-tree", "--stdin", *RAW[1:])
         added: list[tuple[str, str, str]] = []  # commit, path and object
         commit, fields = "", iter(self._git.run(*arguments, stdin=listed).fields)
         for field in fields:

@@ -1,17 +1,13 @@
 """Changes that are put on top of a tree without a merge, as long as none could conflict. Blocking."""
 
-import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from enum import Enum
 from pathlib import Path
 
-from containers.git.changes import _RAW, ABSENT, Change, read_changes
+from containers.git.changes import ABSENT, Change, read_changes
 from containers.git.command import Git
 from containers.git.index import put_entries
 from containers.temporary import temporary_directory
-
-_PAIRS = 200
-"""Pairs of trees that one process compares; the changes of so many patches are in memory."""
 
 
 class Fit(Enum):
@@ -90,35 +86,6 @@ class Overlay:
                 self._tree = git.run("write-tree").text
             self._added = {}
         return self._tree
-
-
-def read_changes_of_each(git: Git, pairs: Sequence[tuple[str, str]]) -> Iterator[tuple[Change, ...]]:
-    """Yield the paths that differ between the two trees of each pair, in order; as `read_changes` does.
-
-    Raises:
-        GitError: One of them is not a tree of the repository.
-    """
-    for at in range(0, len(pairs), _PAIRS):
-        some = pairs[at : at + _PAIRS]
-        listed = "".join(f"{old} {new}\n" for old, new in some).encode("ascii")
-        output = git.run(_RAW[0], "--stdin", *_RAW[1:], stdin=listed).stdout
-        yield from _parse(output, len(some))
-
-
-def _parse(output: bytes, count: int) -> Iterator[tuple[Change, ...]]:
-    """Yield the changes of each pair: a line with the ids of the two trees is above them."""
-    found: list[Change] = []
-    position = output.find(b"\n") + 1
-    for _ in range(count):
-        while output[position : position + 1] == b":":
-            end = output.index(b"\0", position)
-            last = output.index(b"\0", end + 1)
-            old_mode, new_mode, old, new, _status = output[position + 1 : end].decode("ascii").split(" ")
-            found.append(Change(old_mode, new_mode, old, new, os.fsdecode(output[end + 1 : last])))
-            position = last + 1
-        yield tuple(found)
-        found = []
-        position = output.find(b"\n", position) + 1
 
 
 def _above(path: str) -> Iterator[str]:
