@@ -11,7 +11,7 @@ from containers.git.repository import Repository, Signature
 
 BASE = {"a": "1\n", "b": "1\n", "d/x": "1\n", "d/y": "1\n", "e/z": "1\n"}
 NOTHING: dict[str, str | None] = {}
-CHANGES = (
+CHANGES: tuple[dict[str, str | None], ...] = (
     NOTHING,
     {"a": "2\n"},
     {"a": "3\n"},

@@ -42,5 +42,5 @@ def test_many_runs_at_once_end_and_every_client_gets_all_events(project: Project
         server.client.close()
         wait_for(lambda: not workers_of(server), "the end of the workers")
         wait_for(lambda: len(list(descriptors.iterdir())) <= before + 5, "the end of the connections")
-    names = {f"patchyard/plan-{number}/{number + 1}.{task}" for number in range(RUNS) for task in (1, 2)}
-    assert names <= project.branches().keys()
+    expected = {f"patchyard/plan-{number}/{number + 1}.{task}" for number in range(RUNS) for task in (1, 2)}
+    assert expected <= project.branches().keys()
