@@ -25,7 +25,7 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter, sleep
 
-from run import Table, about, environment, put_into
+from run import Table, about, environment
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -301,8 +301,8 @@ HEADS = {
 }
 
 
-def tables(given: argparse.Namespace) -> Iterator[Table]:
-    """Yield the selected tables."""
+def tables(given: argparse.Namespace) -> Iterator[tuple[str, Table]]:
+    """Yield the selected tables by their names."""
     rows: dict[str, list[tuple[str, ...]]] = {name: [] for name in MEASURES if given.only in {None, name}}
     for directory in given.directories:
         names = [name for name in rows if directory == given.directories[0] or name == "copies"]
@@ -311,7 +311,14 @@ def tables(given: argparse.Namespace) -> Iterator[Table]:
                 for name in names:
                     rows[name] += MEASURES[name](at, files, given.rounds)
     for name, found in rows.items():
-        yield Table(*HEADS[name], found)
+        yield name, Table(*HEADS[name], found)
+
+
+def _put(page: Path, name: str, text: str) -> None:
+    """Insert a table between its marks of a page."""
+    before, begin, rest = page.read_text(encoding="utf-8").partition(f"<!-- benchmark {name} -->\n")
+    _, end, after = rest.partition(f"<!-- /benchmark {name} -->")
+    page.write_text(f"{before}{begin}{text}{end}{after}", encoding="utf-8")
 
 
 def _numbers(text: str) -> list[int]:
@@ -328,14 +335,15 @@ def main() -> None:
     parser.add_argument("--page", type=Path, help="put the tables into this page, too")
     parser.add_argument("--json", type=Path, help="write the figures into this file, too")
     given = parser.parse_args()
-    head = f"{about()} Median of {given.rounds} rounds.\n"
-    found = list(tables(given))
-    text = "".join(f"{part}\n" for part in (head, *found))
-    print(text)
-    if given.page:
-        put_into(given.page, text)
+    head = f"{about()} Median of {given.rounds} rounds."
+    found = dict(tables(given))
+    for name, table in found.items():
+        text = f"{head}\n\n{table}\n"
+        print(text)
+        if given.page:
+            _put(given.page, name, text)
     if given.json:
-        figures = {"about": head.strip(), "tables": [part.as_json() for part in found]}
+        figures = {"about": head, "tables": [part.as_json() for part in found.values()]}
         given.json.parent.mkdir(parents=True, exist_ok=True)
         given.json.write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
