@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Mapping
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 from containers.process_marks import ProcessMark
@@ -42,20 +42,29 @@ class Availability:
         return f"bubblewrap at {self.program}" if self.program else f"{self.reason}; {self.remedy}"
 
 
-def find_sandbox(environ: Mapping[str, str], system: str = os.uname().sysname) -> Availability:
+def find_sandbox(
+    environ: Mapping[str, str], system: str = os.uname().sysname, mounter: Mounter | None = None
+) -> Availability:
     """Return whether tasks of this machine can run in a sandbox. Blocking.
 
     Args:
         environ: The user's environment, whose PATH has bubblewrap.
         system: The name of the operating system.
+        mounter: Makes the file system of the try; by default one that ends with it.
     """
     if system != "Linux":
         return Availability(None, f"there is no sandbox for {system} yet", "run tasks with --mode dagger")
     program = shutil.which("bwrap", path=environ.get("PATH", os.defpath))
     if program is None:
         return Availability(None, "bubblewrap (`bwrap`) is not on PATH", INSTALL)
+    with ExitStack() as stack:
+        used = mounter or stack.enter_context(closing(Mounter()))
+        return _try_sandbox(program, used)
+
+
+def _try_sandbox(program: str, mounter: Mounter) -> Availability:
     try:
-        with closing(Mounter()) as mounter, Room(program, Policy(), Mounts(), ProcessMark({}), mounter) as room:
+        with Room(program, Policy(), Mounts(), ProcessMark({}), mounter) as room:
             command = room.command(["true"])
             inherited = room.descriptors
             done = subprocess.run(command, pass_fds=inherited, capture_output=True, timeout=_TRIAL, check=False)

@@ -74,7 +74,7 @@ class Mounter:
             wanted: What is mounted.
         """
         file_system = {name: getattr(wanted, name) for name in FileSystem.__slots__}
-        return self._ask({"action": "make", "file_system": file_system}, users, processes)
+        return self._ask({"action": "make", "file_system": file_system}, users, processes, fork_in=processes)
 
     def hide(self, users: int, mounts: int, paths: Sequence[Path]) -> None:
         """Hide files and directories in the mount namespace of a task, also from its running processes."""
@@ -85,9 +85,9 @@ class Mounter:
         (made,) = self._ask({"action": "listen"}, users, network)
         return socket.socket(fileno=made)
 
-    def _ask(self, request: object, *descriptors: int) -> list[int]:
+    def _ask(self, request: object, *descriptors: int, fork_in: int | None = None) -> list[int]:
         text = json.dumps(request).encode()
-        own = self._connect()
+        own = self._connect(() if fork_in is None else (fork_in,))
         with own:
             try:
                 socket.send_fds(own, [text[:_FIRST]], descriptors)
@@ -97,19 +97,19 @@ class Mounter:
             except OSError as error:
                 raise SandboxError(f"the process that mounts for tasks ended: {error.strerror}") from None
         if not answer:
-            raise SandboxError("the process that mounts for tasks ended")
+            raise SandboxError("the process that mounts for tasks ended, or could start no other")
         if reason := json.loads(answer).get("error"):
             raise SandboxError(f"the sandbox cannot be made: {reason}")
         return made
 
-    def _connect(self) -> socket.socket:
+    def _connect(self, namespaces: tuple[int, ...]) -> socket.socket:
         own, other = socket.socketpair()
         with other, self._lock:
             try:
                 if self._control is None or (self._process is not None and self._process.poll() is not None):
                     self._end()
                     self._control = self._start()
-                socket.send_fds(self._control, [b"."], [other.fileno()])
+                socket.send_fds(self._control, [b"."], [other.fileno(), *namespaces])
             except OSError as error:
                 own.close()
                 raise SandboxError(f"no process can be started that mounts for tasks: {error}") from None

@@ -167,22 +167,29 @@ def _mount_processes(processes: int, settings: list[str]) -> None:
     Only a process in the namespace can do so. What in it changes the system is read-only.
     """
     os.mkdir(PROCESSES, _MODE)  # noqa: PTH102 - pathlib takes long to load
+    if os.fstat(os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)).st_ino == os.fstat(processes).st_ino:
+        _mount_own_processes(settings)
+        return
     _enter(processes)
     child = os.fork()
     if child == 0:
         try:
-            _mount(b"proc", PROCESSES, b"proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
-            for name in settings:
-                path = f"{PROCESSES}/{name}"
-                if os.path.exists(path):  # noqa: PTH110 - pathlib takes long to load
-                    copied = _copy(path)
-                    _restrict(copied, b"", _READ_ONLY)
-                    _move(copied, path)
+            _mount_own_processes(settings)
         except OSError as error:
             os._exit(error.errno or 1)
         os._exit(0)
     if status := os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
         raise OSError(status, os.strerror(abs(status)), "/proc")
+
+
+def _mount_own_processes(settings: list[str]) -> None:
+    _mount(b"proc", PROCESSES, b"proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
+    for name in settings:
+        path = f"{PROCESSES}/{name}"
+        if os.path.exists(path):  # noqa: PTH110 - pathlib takes long to load
+            copied = _copy(path)
+            _restrict(copied, b"", _READ_ONLY)
+            _move(copied, path)
 
 
 def _mask(hidden: list[tuple[str, int, list[str]]]) -> None:
@@ -302,20 +309,32 @@ def _answer(connection: socket.socket) -> None:
 
 
 def _serve(control: socket.socket) -> None:
-    """Fork for each connection that is handed over, until the other end is closed."""
+    """Fork for each connection that is handed over, until the other end is closed.
+
+    With a PID namespace beside it, the new process is in that one where root may do so.
+    """
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # so that the kernel removes those that ended
+    own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     gc.freeze()
     while True:
-        content, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+        content, (*descriptors,), _, _ = socket.recv_fds(control, 1, 2)
         if not content:
             return
-        if os.fork() == 0:
+        has_entered = len(descriptors) > 1 and _libc.setns(descriptors[1], 0) == 0
+        try:
+            child = os.fork()
+        except OSError:  # there are too many processes, or those of the task are being killed
+            child = -1
+        if child == 0:
             control.close()
             try:
                 _answer(socket.socket(fileno=descriptors[0]))
             finally:
                 os._exit(0)
-        os.close(descriptors[0])
+        if has_entered:
+            _enter(own)
+        for descriptor in descriptors:
+            os.close(descriptor)
 
 
 if __name__ == "__main__":

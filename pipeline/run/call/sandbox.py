@@ -7,6 +7,7 @@ from containers.agents.builtin import BUILT_IN
 from containers.git.repository import Repository
 from containers.sandbox.bubblewrap import find_sandbox
 from containers.sandbox.locations import agents_elsewhere, database_files, program_of, secrets_elsewhere
+from containers.sandbox.mounter import Mounter
 from containers.sandbox.mounts import why_not
 from containers.sandbox.policy import Policy
 from containers.sandbox.sandbox import Sandbox
@@ -16,13 +17,15 @@ from tasks.model import SandboxMode
 
 
 def prepare_sandbox(settings: Settings, repository: Repository, environ: Mapping[str, str]) -> Sandbox | str:
-    """Return the sandbox for tasks of this machine, or why there is none and what to do. Blocking."""
+    """Return the sandbox for tasks of this machine, which the caller closes, or why there is none. Blocking."""
     home = Path(environ["HOME"]).resolve() if environ.get("HOME") else None
     checkout, common = repository.root.resolve(), repository.common.resolve()
     if reason := why_not(checkout, common, home):
         return f"{reason}; put the repository into a directory of its own"
-    found = find_sandbox(environ)
+    mounter = Mounter()
+    found = find_sandbox(environ, mounter=mounter)
     if found.program is None:
+        mounter.close()
         return str(found)
     home = home if home and home.is_dir() else None
     hidden = (*secrets_elsewhere(home, environ), *database_files(environ.get(VARIABLE)))
@@ -30,7 +33,9 @@ def prepare_sandbox(settings: Settings, repository: Repository, environ: Mapping
     programs = {name: program_of(agent.command) or name for name, agent in agents.items()}
     policy = Policy(settings.sandbox_network, settings.sandbox_write)
     moved = agents_elsewhere(home, environ)
-    return Sandbox(found.program, policy, checkout, common, home, hidden, programs, moved=moved)
+    return Sandbox(
+        found.program, policy, checkout, common, home, hidden, programs, moved=moved, mounter=mounter
+    )
 
 
 def sandbox_sentence(settings: Settings, repository: Repository, environ: Mapping[str, str]) -> str:
@@ -38,7 +43,10 @@ def sandbox_sentence(settings: Settings, repository: Repository, environ: Mappin
     if settings.sandbox is SandboxMode.OFF:
         return "tasks have your rights: the sandbox is off"
     found = prepare_sandbox(settings, repository, environ)
-    return "tasks run in the sandbox" if isinstance(found, Sandbox) else without_sandbox(found)
+    if isinstance(found, str):
+        return without_sandbox(found)
+    found.close()
+    return "tasks run in the sandbox"
 
 
 def without_sandbox(reason: str) -> str:

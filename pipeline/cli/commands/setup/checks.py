@@ -209,6 +209,7 @@ def check_sandbox(subject: Subject) -> Iterator[Finding]:
         return
     found = prepare_sandbox(settings, subject.repository, subject.environ)
     if isinstance(found, Sandbox):
+        found.close()
         yield Finding("sandbox", State.OK, f"tasks of this machine run in it, with {found.program}")
     else:
         state = State.ERROR if settings.sandbox is SandboxMode.ON else State.WARNING
