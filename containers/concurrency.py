@@ -3,7 +3,7 @@
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from typing import TypeVar
 
 from anyio import (
@@ -11,6 +11,7 @@ from anyio import (
     CapacityLimiter,
     Event,
     create_task_group,
+    from_thread,
     get_cancelled_exc_class,
     open_signal_receiver,
     to_thread,
@@ -71,6 +72,15 @@ async def plain_task_group() -> AsyncIterator[TaskGroup]:
             yield group
     except BaseExceptionGroup as errors:
         raise first_error(errors) from None
+
+
+def stop_if_cancelled() -> None:
+    """In a worker thread, raise the cancellation of the task that waits for it; in other threads, do nothing.
+
+    For long work between two parts of it, since a thread is not ended from outside.
+    """
+    with suppress(RuntimeError):  # it is another thread
+        from_thread.check_cancelled()
 
 
 async def run_to_end(

@@ -1,9 +1,13 @@
-"""Start points of tasks and results of batches: commits that are merged without a checkout. Blocking."""
+"""Start points of tasks and results of batches: commits that are merged without a checkout. Blocking.
+
+Where many are merged, a task that waits for that in a worker thread can be cancelled.
+"""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import PurePosixPath
 
+from containers.concurrency import stop_if_cancelled
 from containers.git.repository import Merge, Repository, Signature
 from pipeline.run.results.commits import merge_message
 from tasks.lazy.dataclasses import dataclass
@@ -238,6 +242,7 @@ class Bases:
         return self._merges[key]
 
     def _merge_now(self, ours: str, theirs: str, what: str) -> Merge:
+        stop_if_cancelled()
         message = merge_message(self._plan.title or self._plan.name, what, self._run)
         history = self._repository.history
 

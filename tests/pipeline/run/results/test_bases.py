@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
 import pytest
+from anyio import create_task_group, to_thread
 from repositories import Clone, CountedGit, User
 
 from containers.git.repository import Repository
@@ -76,3 +78,50 @@ def test_a_batch_that_is_merged_again_merges_each_pair_of_commits_once(
     assert [call for call in counted.calls() if "merge-tree" in call] == []
     hasty = bases.merged(batch, start, outcomes, is_hasty=True)
     assert (hasty.conflicts, hasty.undecided) == (first.conflicts[:1], ("1.3", "1.4"))
+
+
+@pytest.mark.anyio
+async def test_merging_a_batch_ends_when_its_run_is_cancelled(
+    clone: Clone, user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch of thousands of patches takes minutes."""
+    base, outcomes = clone.head, {}
+    for number in range(1, 8):
+        clone.git("checkout", "-q", "--detach", base)
+        commit = clone.commit({f"new-{number}": "new\n"})
+        outcomes[f"1.{number}"] = replace(outcome((f"new-{number}",)), task=f"1.{number}", commit=commit)
+    first = Batch(1, "A", tuple(Task(task, "", 1) for task in outcomes))
+    second = Batch(2, "B", (Task("2.1", "", 2),), dependencies=(1,))
+    bases = Bases(
+        repository=Repository.open(clone.path, user.environ),
+        plan=Plan("plan", "Plan", "plan.md", (first, second)),
+        base=base,
+        run="r",
+        branch=str,
+        keep_going=False,
+    )
+    start = bases.batch_start(first)
+    merge, merged = Repository.merge, list[str]()
+    is_third, may_continue = Event(), Event()
+
+    def counted(self: Repository, ours: str, theirs: str, *more: object) -> object:
+        merged.append(theirs)
+        if len(merged) == 3:
+            is_third.set()
+            assert may_continue.wait(20)
+        return merge(self, ours, theirs, *more)  # type: ignore[arg-type]  # as given
+
+    async def merge_all() -> None:
+        await to_thread.run_sync(bases.merged, first, start, outcomes)
+
+    monkeypatch.setattr(Repository, "merge", counted)
+    async with create_task_group() as group:
+        group.start_soon(merge_all)
+        assert await to_thread.run_sync(is_third.wait, 20)
+        group.cancel_scope.cancel()
+        may_continue.set()
+
+    assert len(merged) == 3
+    monkeypatch.setattr(Repository, "merge", merge)
+    result = bases.merged(first, start, outcomes)
+    assert sorted(result.start.builds_on) == sorted(outcomes)
