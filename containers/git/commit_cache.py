@@ -42,12 +42,23 @@ class CommitCache:
         self._directories: dict[str, bytes | None] = {}
         self._parents: dict[str, tuple[str, ...]] = {}
         self._depths: dict[str, int] = {}  # the length of the longest chain of recorded commits below one
+        self._roots: dict[str, frozenset[str]] = {}  # the commits below one that are not recorded
+        self._older: set[str] = set()  # recorded, but created before
         self._named: set[str] = set()  # as a parent
         self._parents_first = True
 
-    def record(self, commit: str, parents: Sequence[str], tree: str) -> None:
-        """Record the parents and the tree of a commit that was just created."""
+    def record(self, commit: str, parents: Sequence[str], tree: str, *, is_new: bool = True) -> None:
+        """Record the parents and the tree of a commit that is whole.
+
+        Args:
+            commit: Its id.
+            parents: The ids of its parents.
+            tree: The id of its tree.
+            is_new: Whether it was just created: then there are no commits on it that this process did not make.
+        """
         with self._lock:
+            if not is_new and commit not in self._parents:
+                self._older.add(commit)
             _drop_oldest(self._trees)
             self._trees[commit] = tree
             if commit in self._parents:
@@ -56,6 +67,15 @@ class CommitCache:
             self._named.update(parents)
             self._parents[commit] = tuple(parents)
             self._depths[commit] = 1 + max((self._depths.get(parent, 0) for parent in parents), default=0)
+            self._roots[commit] = self._roots_below(parents)
+
+    def _roots_of(self, commit: str) -> frozenset[str]:
+        return self._roots.get(commit, frozenset({commit}))
+
+    def _roots_below(self, parents: Sequence[str]) -> frozenset[str]:
+        roots = [*map(self._roots_of, parents)]
+        first = roots[0] if roots else frozenset()
+        return first if all(one is first or one <= first for one in roots) else frozenset().union(*roots)
 
     def far_parent(self, commit: str, other: str) -> str | None:
         """Return the only parent of a commit, if another one contains it many recorded commits further up."""
@@ -65,13 +85,14 @@ class CommitCache:
         return parents[0] if self.contains(other, parents[0]) else None
 
     def is_recorded(self, commit: str) -> bool:
-        """Whether a commit was created by this process."""
+        """Whether a commit was created by this process, or found whole by it."""
         return commit in self._parents
 
     def contains(self, new: str, old: str) -> bool | None:
         """Return whether `old` is `new` or an ancestor of it; `None` if only git can know.
 
-        All descendants of a recorded commit are recorded too: nobody else knows its id.
+        All descendants of a new commit are recorded too: nobody else knows its id. An older one may be in a
+        commit that is not recorded, unless that is below it itself.
         """
         seen, ahead = set[str](), [new]
         depth = self._depths.get(old, 0) if self._parents_first else -1
@@ -82,7 +103,10 @@ class CommitCache:
             if commit not in seen and self._depths.get(commit, 0) > depth:
                 seen.add(commit)
                 ahead += self._parents.get(commit, ())
-        return False if old in self._parents else None
+        if old not in self._parents:
+            return None
+        is_apart = self._parents_first and self._roots_of(new) <= self._roots[old]
+        return False if is_apart or old not in self._older else None
 
     def layout(self, commit: str) -> Layout:
         """Return the directories and submodules of a commit.

@@ -204,6 +204,10 @@ class Repository:
         self._commits.record(written, commit.parents, commit.tree)
         return written
 
+    def note_commit(self, commit: str, parents: Sequence[str], tree: str) -> None:
+        """Note the parents and the tree of a commit that is here whole, so that git is not asked for them."""
+        self._commits.record(commit, parents, tree, is_new=False)
+
     def tree(self, commit: str) -> str:
         """Return the id of a commit's tree."""
         return self._commits.tree(commit)

@@ -64,6 +64,7 @@ def restore_commit(repository: Repository, run: Run, task: Task, outcome: Outcom
         return False
     for count in range(PASSES):
         if repository.history.is_whole([outcome.commit], patch.start):
+            repository.note_commit(outcome.commit, [patch.start], patch.tree)
             return count > 0
         made = repository.history.without_damage(lambda: recreate_commit(repository, run, task, outcome))
         if made != outcome.commit:

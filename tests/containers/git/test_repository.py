@@ -203,6 +203,42 @@ class TestMerge:
         assert repository.merge(one, clone.head, "x").commit == one
         assert repository.merge(one, one, "x").commit == one
 
+    def test_an_older_commit_may_be_in_one_that_is_not_known(self, clone: Clone) -> None:
+        base = clone.head
+        one = self.branch(clone, {"one": "1"}, "main")
+        two = self.branch(clone, {"two": "2"}, "main")
+        above = opened(clone).merge(one, two, "of an earlier process").commit or ""
+        later = opened(clone).merge(above, self.branch(clone, {"three": "3"}, "main"), "x").commit or ""
+        repository = opened(clone)
+        for commit in (one, two):
+            repository.note_commit(commit, [base], clone.git("rev-parse", f"{commit}^{{tree}}"))
+        assert repository.merge(above, two, "x").commit == above
+        assert repository.merge(later, one, "x").commit == later
+        # A merge of this process, on top of one of an earlier one, has what that has.
+        four = self.branch(clone, {"four": "4"}, "main")
+        new = repository.merge(above, four, "x").commit or ""
+        assert clone.git("log", "-1", "--format=%P", new) == f"{above} {four}"
+        assert repository.merge(new, two, "x").commit == new
+
+    def test_git_is_not_asked_for_ancestors_of_older_commits(
+        self, clone: Clone, user: User, tmp_path: Path
+    ) -> None:
+        base, commits = clone.head, list[str]()
+        for number in range(40):
+            clone.git("checkout", "-q", "--detach", "main")
+            commits.append(clone.commit({f"new-{number}": "new"}))
+        counted = CountedGit.at(tmp_path / "bin", user)
+        repository = Repository.open(clone.path, counted.environ)
+        for commit in commits:
+            repository.note_commit(commit, [base], clone.git("rev-parse", f"{commit}^{{tree}}"))
+        counted.calls()
+        merged = base
+        for commit in commits:
+            merged = repository.merge(merged, commit, "x").commit or ""
+        assert [call for call in counted.calls() if "merge-base" in call] == []
+        assert len(clone.git("ls-tree", "--name-only", merged).split()) >= len(commits)
+        assert clone.git("rev-list", "--count", "--merges", f"{base}..{merged}") == str(len(commits) - 1)
+
     def test_conflicts_name_the_files(self, clone: Clone) -> None:
         one = self.branch(clone, {"README.md": "# One\n", "src/a b\nü": "1"}, "main")
         two = self.branch(clone, {"README.md": "# Two\n", "src/a b\nü": "2", "fine": ""}, "main")
