@@ -54,15 +54,16 @@ class LooseObjects:
         """Whether there is a file of an object."""
         return self._path(name).is_file()
 
-    def write(self, name: str, data: bytes) -> bool:
-        """Write an object with its header; return whether its file is there, whole and on the disk.
+    def write(self, name: str, data: bytes) -> None:
+        """Write an object with its header, on the disk. A damaged file of it is set aside.
 
         Raises:
             OSError: It cannot be written.
+            GitError: A damaged file cannot be moved.
         """
         path = self._path(name)
-        if path.exists():
-            return not is_damaged(path, name)
+        if path.exists() and not self.set_aside_damaged([name]):
+            return
         path.parent.mkdir(exist_ok=True)
         # Git removes old files of this name that a killed process left.
         number, temporary = tempfile.mkstemp(prefix="tmp_obj_", dir=path.parent)
@@ -76,7 +77,6 @@ class LooseObjects:
         except OSError:
             Path(temporary).unlink(missing_ok=True)
             raise
-        return True
 
     def _path(self, name: str) -> Path:
         return self.common / "objects" / name[:2] / name[2:]

@@ -70,8 +70,11 @@ class CommitWriter:
 
     def write_object(self, name: str, data: bytes) -> bool:
         """Write an object with its header; return whether it is on the disk: otherwise git has to write it."""
+        if self._has_own_permissions:
+            return False
         with suppress(OSError):  # git says why
-            return not self._has_own_permissions and self._loose.write(name, data)
+            self._loose.write(name, data)
+            return True
         return False
 
     def has_file(self, name: str) -> bool:

@@ -337,7 +337,7 @@ def test_page_is_usable_with_the_keyboard(server: Serving, ended: str, open_page
         seen.append(page.evaluate("document.activeElement.id"))
     lanes = [[bar.name for bar in bars] for bars in Picture.of(page).bars.values()]
     first, second = lanes
-    assert seen[:2] == first[:2]
+    assert seen[:2] == [first[0], first[min(1, len(first) - 1)]]  # a lane may have one bar only
     assert seen[2] in second
     assert seen[3] in first
     assert seen[5] == second[-1]

@@ -168,8 +168,11 @@ class Staging:
         if not with_diff:
             return self.compare(self._write_tree(), with_diff=False)
         changes, diff = read_index_diff(self.git, self.start, self.scratch)
-        tree = self.trees.write(self.start, changes) if self.trees else None
-        return StagedTree(tree or self._write_tree(), changes, diff)
+        if self.trees and (written := self.trees.write(self.start, changes)):
+            return StagedTree(written, changes, diff)
+        tree = self._write_tree()
+        # Git takes a damaged tree for written, and finds that out when it reads it.
+        return StagedTree(tree, read_changes(self.git, self.start, tree), diff)
 
     def with_diff(self, staged: StagedTree) -> StagedTree:
         """Return a tree with its patch. Blocking.

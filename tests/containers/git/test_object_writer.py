@@ -68,7 +68,7 @@ def test_missing_tree_and_shared_permissions_are_left_to_git(clone: Clone) -> No
     assert writer(clone).write(tree, [clone.head], b"a", signature) is None
 
 
-def test_damaged_file_of_the_commit_is_left_to_git(clone: Clone) -> None:
+def test_damaged_file_of_the_commit_is_written_again(clone: Clone) -> None:
     signature = Signature(Identity("Uma", "uma@example.com"), DATE)
     commits, tree = writer(clone), clone.git("rev-parse", "HEAD^{tree}")
     name = commits.write(tree, [clone.head], b"a", signature)
@@ -77,4 +77,6 @@ def test_damaged_file_of_the_commit_is_left_to_git(clone: Clone) -> None:
     path = clone.path / ".git/objects" / name[:2] / name[2:]
     path.chmod(0o644)
     path.write_bytes(b"")
-    assert commits.write(tree, [clone.head], b"a", signature) is None
+    assert commits.write(tree, [clone.head], b"a", signature) == name
+    assert clone.git("cat-file", "commit", name).endswith("\na")
+    assert (clone.path / ".git/patchyard/damaged" / name).read_bytes() == b""
