@@ -275,7 +275,7 @@ class _Processes:
                 if room or self._limits:
                     require_program(argv, self._directory, environment.get("PATH", os.defpath))
                 argv = limited_command(self._resource_limits, argv, self._worktree.slot)
-                command = room.command(argv) if room else argv
+                command = room.command(argv, environment) if room else argv
                 start = partial(
                     Group,
                     self._control_group.command(command) if self._control_group else command,

@@ -130,6 +130,18 @@ def open_pipe() -> Iterator[tuple[FileIO, FileIO]]:
         yield reader, writer
 
 
+def find_program(name: str, path: str) -> str | None:
+    """Return where a program of the system is, without links on the way; `None` if it is missing. Blocking.
+
+    Args:
+        name: Its name.
+        path: Directories in the form of PATH. Relative ones are left out: they would be in a task's worktree.
+    """
+    directories = os.pathsep.join(entry for entry in path.split(os.pathsep) if entry.startswith("/"))
+    found = shutil.which(name, path=directories or os.defpath)
+    return str(Path(found).resolve()) if found else None
+
+
 def require_program(argv: Sequence[str], directory: Path, path: str) -> None:
     """Check that a program exists which another one is to start, which would not say so in the same way.
 

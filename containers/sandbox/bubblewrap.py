@@ -2,13 +2,13 @@
 
 import errno
 import os
-import shutil
 import subprocess
 from collections.abc import Mapping
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 from containers.process_marks import ProcessMark
+from containers.processes import find_program
 from containers.sandbox.mounter import Mounter, SandboxError
 from containers.sandbox.mounts import Mounts
 from containers.sandbox.policy import Policy
@@ -54,7 +54,7 @@ def find_sandbox(
     """
     if system != "Linux":
         return Availability(None, f"there is no sandbox for {system} yet", "run tasks with --mode dagger")
-    program = shutil.which("bwrap", path=environ.get("PATH", os.defpath))
+    program = find_program("bwrap", environ.get("PATH", os.defpath))
     if program is None:
         return Availability(None, "bubblewrap (`bwrap`) is not on PATH", INSTALL)
     with ExitStack() as stack:

@@ -158,6 +158,19 @@ def why_not(checkout: Path, common: Path, home: Path | None) -> str | None:
     return None
 
 
+def is_written(program: str, home: Path | None, write: Sequence[str]) -> bool:
+    """Whether tasks can write where a program is, in files of their own or for good. Blocking.
+
+    Args:
+        program: Its path, without links.
+        home: The user's home directory.
+        write: What tasks change for good, as the setting has it.
+    """
+    opened = (expand(name, home or Path("/")).resolve() for name in write)
+    places = (*_OWN_DIRECTORIES, *([home] if home else ()), *opened)
+    return any(Path(program).is_relative_to(place) for place in places)
+
+
 def task_mounts(places: Places) -> Mounts:
     """Return the mounts of the file system of a task, and create the directories of its own. Blocking.
 

@@ -14,6 +14,8 @@ from pathlib import Path
 from containers.filesystem import is_directory
 from tasks.lazy.dataclasses import dataclass
 
+_MISSING = 0
+
 
 @dataclass(frozen=True, slots=True)
 class Layer:
@@ -43,7 +45,7 @@ class Layer:
         self.upper.chmod(stat.S_IMODE(self.lower.stat().st_mode))
 
     def mask(self, names: Iterable[str]) -> list[tuple[str, int, list[str]]]:
-        """Return what hides files, also such that are made later, if their directories exist now. Blocking.
+        """Return what hides files, also such that are made later, even with their directories. Blocking.
 
         Args:
             names: Their paths, relative to the directory.
@@ -51,23 +53,32 @@ class Layer:
         Returns:
             Directories with their permission bits, each after those around it, and the names in them.
         """
-        modes = dict[str, int | None]({"": stat.S_IMODE(self.lower.stat().st_mode)})
-        found: dict[str, list[str]] = {"": []}
-        for name in sorted(set(names)):
-            parent, _, last = name.rpartition("/")
-            if self._mode(parent, modes) is not None:
-                found.setdefault(parent, []).append(last)
-        ways = sorted(name for name, mode in modes.items() if mode is not None)
-        return [(way, modes[way] or 0, found.get(way, [])) for way in ways]
+        modes = {"": stat.S_IFDIR | self.lower.stat().st_mode}
+        found: dict[str, set[str]] = {}
+        for name in set(names):
+            directory, rest = "", name
+            while "/" in rest:
+                first, _, remaining = rest.partition("/")
+                path = f"{directory}/{first}".lstrip("/")
+                mode = self._mode(path, modes)
+                if not stat.S_ISDIR(mode):
+                    rest = first if mode == _MISSING else ""  # nothing is seen through what is missing
+                    break
+                directory, rest = path, remaining
+            if rest:
+                found.setdefault(directory, set()).add(rest)
+        ways = sorted(name for name, mode in modes.items() if stat.S_ISDIR(mode))
+        return [(way, stat.S_IMODE(modes[way]), sorted(found.get(way, ()))) for way in ways]
 
-    def _mode(self, name: str, modes: dict[str, int | None]) -> int | None:
-        """Return the permission bits of a directory that is reached without a link."""
+    def _mode(self, name: str, modes: dict[str, int]) -> int:
+        """Return the mode of a file, which is noted in `modes`; `_MISSING` without one."""
         if name not in modes:
-            mode = None
-            if self._mode(name.rpartition("/")[0], modes) is not None:
-                with suppress(OSError):
-                    mode = (self.lower / name).lstat().st_mode
-            modes[name] = stat.S_IMODE(mode) if mode is not None and stat.S_ISDIR(mode) else None
+            try:
+                modes[name] = (self.lower / name).lstat().st_mode
+            except FileNotFoundError:
+                modes[name] = _MISSING
+            except OSError:
+                modes[name] = stat.S_IFLNK  # it is not entered
         return modes[name]
 
     def own(self, name: str) -> Path | None:

@@ -154,6 +154,10 @@ VARIABLES: Mapping[str, str] = MappingProxyType(
 HOME_VARIABLES: Mapping[str, str] = MappingProxyType({"GEMINI_CLI_HOME": ".gemini"})
 """Variables that name another home directory for what is at one path."""
 
+LINKER_PREFIX = "LD_"
+LINKER_VARIABLES = frozenset({"GCONV_PATH", "GLIBC_TUNABLES", "LOCPATH", "NLSPATH"})
+"""With those that begin with the prefix, they change what every program loads (ld.so(8))."""
+
 NAMED_SECRETS = frozenset(
     {
         "AWS_WEB_IDENTITY_TOKEN_FILE", "BOTO_CONFIG", "GOOGLE_APPLICATION_CREDENTIALS", "KRB5_KTNAME",
@@ -162,6 +166,15 @@ NAMED_SECRETS = frozenset(
     }
 )  # fmt: skip
 """Variables that name files with keys or tokens."""
+
+
+def for_linker(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that must not reach the programs which make a sandbox, but the task."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if name.startswith(LINKER_PREFIX) or name in LINKER_VARIABLES
+    }
 
 
 def expand(path: str, home: Path) -> Path:

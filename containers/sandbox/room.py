@@ -6,17 +6,19 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from containers.git.given_settings import with_pairs
 from containers.process_marks import ProcessMark
+from containers.processes import find_program
 from containers.sandbox.holder import held_namespaces
 from containers.sandbox.landlock import restrict_thread
 from containers.sandbox.mounter import PROCESSES, Mounter, SandboxError
 from containers.sandbox.mounts import Mounts, Places, task_mounts
 from containers.sandbox.network import Reach
-from containers.sandbox.policy import SOCKET_VARIABLES, UNSIGNED, Policy
+from containers.sandbox.policy import SOCKET_VARIABLES, UNSIGNED, Policy, for_linker
 from containers.sandbox.seccomp import call_filter
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 NS_GET_USERNS = 0xB701
 """https://man7.org/linux/man-pages/man2/ioctl_ns.2.html: the user namespace that owns a namespace."""
+_SYSTEM = "/usr/bin:/bin:/usr/sbin:/sbin"
 Result = TypeVar("Result")
 
 
@@ -80,8 +83,13 @@ class Room:
         self._namespaces.close()
         self.descriptors, self._joining, self._proxy, self._starter = (), (), None, None
 
-    def command(self, argv: Sequence[str]) -> tuple[str, ...]:
-        """Return the argument vector that runs a command in the sandbox; `descriptors` are for that one."""
+    def command(self, argv: Sequence[str], environment: Mapping[str, str] | None = None) -> tuple[str, ...]:
+        """Return the argument vector that runs a command in the sandbox; `descriptors` are for that one.
+
+        Args:
+            argv: The command.
+            environment: The variables of the step.
+        """
         if not self._joining:
             self._open()
         if appeared := self._mounts.find_seen(self._root):
@@ -89,6 +97,8 @@ class Room:
         # As root, too, no capability is left, with which it could take the mounts away.
         added = ["--cap-drop", "ALL", "--unshare-ipc", "--unshare-uts", "--dev-bind", "/", "/"]
         added += self._processes()
+        for name, value in for_linker(environment or {}).items():
+            added += ["--setenv", name, value]
         if self._mounts.directory:
             added += ["--chdir", str(self._mounts.directory)]
         return (*self._joining, *self._filter(), *added, "--", *argv)
@@ -114,8 +124,9 @@ class Room:
         return self._starter.submit(start).result()
 
     def environment(self, environment: Mapping[str, str]) -> dict[str, str]:
-        """Return the variables that a step has in the sandbox; after `command`."""
-        kept = {name: value for name, value in environment.items() if name not in SOCKET_VARIABLES}
+        """Return the variables that start a command of `command`, which sets the others; after that."""
+        left_out = SOCKET_VARIABLES | for_linker(environment).keys()
+        kept = {name: value for name, value in environment.items() if name not in left_out}
         return with_pairs(kept, UNSIGNED) | (self._proxy.variables if self._proxy else {})
 
     @property
@@ -220,7 +231,13 @@ def open_room(
 def _inside(users: int, others: Mapping[str, int]) -> tuple[str, ...]:
     """Return the beginning of a command that runs in a user namespace, and in others by kind (nsenter(1))."""
     names = (f"--{kind}=/proc/self/fd/{descriptor}" for kind, descriptor in {"user": users, **others}.items())
-    return ("nsenter", "--preserve-credentials", *names, "--")
+    return (_nsenter(), "--preserve-credentials", *names, "--")
+
+
+@cache
+def _nsenter() -> str:
+    """Return the path of nsenter(1), that of the system before one on PATH. Blocking."""
+    return find_program("nsenter", f"{_SYSTEM}{os.pathsep}{os.environ.get('PATH', '')}") or "/usr/bin/nsenter"
 
 
 def _opened(stack: ExitStack, path: str) -> int:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from containers.agents.builtin import BUILT_IN
 from containers.git.repository import Repository
-from containers.sandbox.bubblewrap import find_sandbox
+from containers.sandbox.bubblewrap import INSTALL, find_sandbox
 from containers.sandbox.locations import agents_elsewhere, database_files, program_of, secrets_elsewhere
 from containers.sandbox.mounter import Mounter
-from containers.sandbox.mounts import why_not
+from containers.sandbox.mounts import is_written, why_not
 from containers.sandbox.policy import Policy
 from containers.sandbox.sandbox import Sandbox
 from pipeline.config.settings import Settings
@@ -27,6 +27,9 @@ def prepare_sandbox(settings: Settings, repository: Repository, environ: Mapping
     if found.program is None:
         mounter.close()
         return str(found)
+    if is_written(found.program, home, settings.sandbox_write):
+        mounter.close()
+        return f"{found} is where tasks can write; {INSTALL}"
     home = home if home and home.is_dir() else None
     hidden = (*secrets_elsewhere(home, environ), *database_files(environ.get(VARIABLE)))
     agents = {**BUILT_IN, **settings.agents}

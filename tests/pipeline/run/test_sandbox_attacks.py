@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -340,3 +341,33 @@ END
     assert found
     assert not [line for line in found if line[-1] == "0" and int(line[1]) > 2]
     assert {line[2].split(":")[0] for line in found if int(line[1]) > 2} <= {"user", "pid", "net", "mnt"}
+
+
+MADE_LATER = {
+    ".config/gh/hosts.yml": SECRET,
+    ".cargo/credentials.toml": SECRET,
+    ".local/share/keyrings/x": SECRET,
+}
+
+
+def test_secrets_that_appear_with_their_directories_are_not_read(sandboxed: Project) -> None:
+    home, shared = fill_home(sandboxed, {"x": ""}), sandboxed.shared
+    read = f"for path in {' '.join(MADE_LATER)}; do cat ~/$path || true; done"
+    script = f"""
+        touch {shared}/ready; while ! test -e {shared}/made; do sleep 0.02; done
+        {read}; mkdir -p ~/.config/gh ~/.cargo ~/.local/share; {read}; ls -A ~/.config ~/.config/gh
+        echo own > ~/.config/gh/own; cat ~/.config/gh/own
+    """
+
+    def make() -> None:
+        wait_for((shared / "ready").exists, "the task")
+        fill_home(sandboxed, MADE_LATER)
+        (shared / "made").touch()
+
+    thread = threading.Thread(target=make)
+    thread.start()
+    log = sandbox_log(sandboxed, script, "--sandbox-write", str(shared))
+    thread.join()
+    assert (home / ".config/gh/hosts.yml").read_text() == SECRET
+    assert SECRET not in log
+    assert "own" in log.splitlines()
