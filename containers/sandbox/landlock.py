@@ -33,7 +33,7 @@ def restrict_thread(program: str) -> bool:
     Args:
         program: The path of bubblewrap. One with the set-user-ID bit would not get its rights afterwards.
     """
-    if not has_scopes() or _is_set_user_id(program):
+    if not has_scopes() or is_set_user_id(program):
         return False
     libc = _libc()
     rules = struct.pack("=QQQ", 0, 0, _ABSTRACT_SOCKETS)  # file system, network, scopes
@@ -62,7 +62,8 @@ def _libc() -> "ctypes.CDLL":
     return ctypes.CDLL(None)
 
 
-def _is_set_user_id(program: str) -> bool:
+def is_set_user_id(program: str) -> bool:
+    """Whether a program has the set-user-ID bit, or cannot be looked at. Blocking."""
     with suppress(OSError):
         return bool(Path(program).stat().st_mode & stat.S_ISUID)
     return True

@@ -19,7 +19,7 @@ from containers.sandbox.mounter import PROCESSES, Mounter, SandboxError
 from containers.sandbox.mounts import Mounts, Places, task_mounts
 from containers.sandbox.network import Reach
 from containers.sandbox.policy import SOCKET_VARIABLES, UNSIGNED, Policy, for_linker
-from containers.sandbox.seccomp import call_filter
+from containers.sandbox.seccomp import call_filter, filter_thread
 
 if TYPE_CHECKING:
     from containers.sandbox.proxy import Proxy
@@ -139,6 +139,7 @@ class Room:
             own_network = self._policy.network.reach is not Reach.ON
             # The kernel kills the holder when the thread that started it ends (PR_SET_PDEATHSIG(2const)).
             starter = stack.enter_context(ThreadPoolExecutor(1, "sandbox"))
+            is_filtered = starter.submit(filter_thread, self._program).result()
             options = ["--unshare-net"] if own_network else []
             is_new = self._users < 0
             self._is_reopened = not is_new
@@ -159,7 +160,8 @@ class Room:
             if os.fstat(users).st_ino != os.fstat(self._inner).st_ino:  # where this process is not root's
                 self._joining += ("--userns2", str(self._inner))
                 self.descriptors += (self._inner,)
-            self._add_filter(stack)
+            if not is_filtered:
+                self._add_filter(stack)
             starter.submit(restrict_thread, self._program).result()
             self._starter = starter
             self._namespaces = stack.pop_all()

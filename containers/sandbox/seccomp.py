@@ -1,4 +1,4 @@
-"""A filter of system calls, in the form that bubblewrap takes.
+"""A filter of system calls, for a thread and what it starts, or in the form that bubblewrap takes.
 
 With TIOCSTI, a process types into the terminal that it was started from, and so leaves the sandbox
 (https://nvd.nist.gov/vuln/detail/CVE-2017-5226); TIOCLINUX pastes into a console. Keyrings of the kernel belong
@@ -13,6 +13,8 @@ from functools import cache
 from types import MappingProxyType
 from typing import NamedTuple
 
+from containers.sandbox.landlock import is_set_user_id
+
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C
 """Requests of ioctl(2) that are refused (Linux: `asm-generic/ioctls.h`)."""
 _EPERM = 1
@@ -21,6 +23,11 @@ _LOAD, _EQUAL, _RETURN = 0x20, 0x15, 0x06
 _NUMBER, _ARCHITECTURE, _SECOND_ARGUMENT = 0, 4, 24
 """Offsets in `struct seccomp_data`; the lower half of the argument, on little-endian machines."""
 _ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
+
+_LENGTH = 8
+"""Bytes of an instruction."""
+_NO_NEW_PRIVILEGES, _SET_FILTER, _BY_PROGRAM = 38, 22, 2
+"""https://man7.org/linux/man-pages/man2/PR_SET_SECCOMP.2const.html"""
 
 
 class _Machine(NamedTuple):
@@ -66,6 +73,28 @@ def call_filter(machine: str | None = None) -> bytes | None:
         _instruction(_RETURN, _ERRNO | _EPERM),
     ]
     return b"".join(program)
+
+
+def filter_thread(program: str) -> bool:
+    """Put the calling thread, and what it starts, under the filter; return whether it is.
+
+    Bubblewrap itself would put only the task's command under it, at the last moment: until then, a process of
+    an earlier step could trace it, and do what is refused.
+
+    Args:
+        program: The path of bubblewrap. One with the set-user-ID bit would not get its rights afterwards.
+    """
+    instructions = call_filter()
+    if instructions is None or is_set_user_id(program):
+        return False
+    import ctypes  # noqa: PLC0415 - only needed here
+
+    libc = ctypes.CDLL(None)
+    held = ctypes.create_string_buffer(instructions, len(instructions))
+    described = struct.pack("HP", len(instructions) // _LENGTH, ctypes.addressof(held))  # struct sock_fprog
+    if libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0):
+        return False
+    return bool(libc.prctl(_SET_FILTER, _BY_PROGRAM, described) == 0)
 
 
 def _instruction(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:

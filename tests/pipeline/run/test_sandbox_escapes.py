@@ -299,3 +299,11 @@ def test_a_log_in_is_not_taken_through_a_link(sandboxed: Project) -> None:
     sandboxed.configure(f"agent = 'claude'\nrepairs = 0\n[agents.claude]\ncommand = '''{command}'''\n")
     sandboxed.run(sandboxed.tasks({"1": ""}), "--trust", environ=ON).expect()
     assert (home / ".claude/.credentials.json").read_text() == "old"
+
+
+def test_every_process_in_it_is_under_the_filter(sandboxed: Project) -> None:
+    """Also those that make the sandbox: a task may trace what has no more rights than itself."""
+    script = "for process in /proc/[0-9]*; do grep Seccomp: $process/status || true; done"
+    found = [line.split() for line in sandbox_log(sandboxed, script).splitlines() if "Seccomp:" in line]
+    assert len(found) > 2
+    assert {line[1] for line in found} == {"2"}
