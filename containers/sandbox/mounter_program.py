@@ -25,7 +25,7 @@ _OPENAT2, _MOUNT_SETATTR = 437, 442
 _HERE, _EMPTY_PATH, _RECURSIVE = -100, 0x1000, 0x8000
 _READ_ONLY, _NO_SET_USER_ID, _NO_DEVICES = 1, 2, 4
 _FROM_DESCRIPTOR, _TO_LINKED, _TO_DESCRIPTOR = 0x04, 0x10, 0x40
-_NO_LINKS = 0x04
+_NO_MOUNTS, _NO_LINKS = 0x01, 0x04
 _NO_MORE_NAMESPACES = "/proc/sys/user/max_user_namespaces"
 """https://man7.org/linux/man-pages/man7/namespaces.7.html: the limit of the namespace of the writer."""
 _TRIED = ("--bind-try", "--ro-bind-try")
@@ -262,15 +262,34 @@ def hide(namespace: int, paths: list[str]) -> None:
         paths: Absolute paths. What is not there, or is reached through a link, is left.
     """
     _enter(namespace)
-    how = b"".join(value.to_bytes(8, sys.byteorder) for value in (os.O_PATH | os.O_CLOEXEC, 0, _NO_LINKS))
     for path in paths:
-        place = _call(_OPENAT2, _HERE, os.fsencode(path), how, len(how))
+        *way, name = path.strip("/").split("/")
+        directory = os.open("/", os.O_PATH | os.O_CLOEXEC)
+        for part in way:
+            if directory >= 0:
+                directory = _held(directory, part)
+        place = _opened(directory, name, _NO_LINKS) if directory >= 0 else -1
         if place < 0:
             continue
         hiding = _empty() if stat.S_ISDIR(os.fstat(place).st_mode) else _copy("/dev/null")
         _restrict(hiding, b"", _READ_ONLY | _NO_SET_USER_ID | _NO_DEVICES)
         flags = _FROM_DESCRIPTOR | _TO_DESCRIPTOR
         _checked(_call(_MOVE_MOUNT, hiding, b"", place, b"", flags), path)
+
+
+def _opened(directory: int, name: str, without: int) -> int:
+    """Return a descriptor of a file in a directory; a negative number without it."""
+    how = b"".join(value.to_bytes(8, sys.byteorder) for value in (os.O_PATH | os.O_CLOEXEC, 0, without))
+    return _call(_OPENAT2, directory, os.fsencode(name), how, len(how))
+
+
+def _held(directory: int, name: str) -> int:
+    """Mount a directory on itself where the task could move it; return a descriptor of it as `_opened` does."""
+    found = _opened(directory, name, _NO_LINKS | _NO_MOUNTS)
+    if found >= 0 and stat.S_ISDIR(os.fstat(found).st_mode) and not os.fstatvfs(found).f_flag & os.ST_RDONLY:
+        copied = _checked(_call(_OPEN_TREE, found, b"", 1 | os.O_CLOEXEC | _RECURSIVE | _EMPTY_PATH), name)
+        _checked(_call(_MOVE_MOUNT, copied, b"", found, b"", _FROM_DESCRIPTOR | _TO_DESCRIPTOR), name)
+    return _opened(directory, name, _NO_LINKS)
 
 
 def _empty() -> int:

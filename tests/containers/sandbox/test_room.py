@@ -158,3 +158,17 @@ def _wait(until: Callable[[], bool]) -> None:
     while not until():
         assert time.monotonic() < end, "it took too long"
         time.sleep(0.02)
+
+
+def test_the_directory_of_what_is_hidden_is_not_moved(tmp_path: Path) -> None:
+    """Else a link in its place would lead to what appears in it later."""
+    database = tmp_path / "shared" / "d" / "runs.db"
+    journal = database.with_name("runs.db-journal")
+    database.parent.mkdir(parents=True)
+    database.write_text(SECRET)
+    with opened(tmp_path, hidden=(database, journal)) as room:
+        moved = f"cd {tmp_path}/shared; mv d e && ln -s e d; rm -rf d; cat d/runs.db e/runs.db; echo moved"
+        assert output(room, moved) == "moved\n"
+        journal.write_text(SECRET)
+        assert output(room, f"cd {tmp_path}/shared; cat d/* e/*; echo read") == "read\n"
+    assert database.read_text() == journal.read_text() == SECRET
