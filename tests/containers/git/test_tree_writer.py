@@ -62,6 +62,11 @@ class Stage:
             )
         return done.stdout.strip()
 
+    def objects(self) -> dict[str, Path]:
+        """Return the files of loose objects by their names."""
+        found = (self.clone.path / ".git/objects").glob("[0-9a-f][0-9a-f]/*")
+        return {path.parent.name + path.name: path for path in found}
+
     def sh(self, script: str) -> None:
         subprocess.run(["sh", "-e", "-c", script], cwd=self.path, env=self.clone.user.environ, check=True)
 
@@ -170,3 +175,25 @@ def test_a_patch_reads_no_file_of_the_worktree_after_it_was_added(stage: Stage) 
     without = stage.checkout.patch(stage.start)
     write(stage.path, {".gitattributes": "a binary\n"})
     assert stage.checkout.patch(stage.start) == without
+
+
+@pytest.mark.parametrize("directories", [1, 12], ids=["without git", "by git"])
+@pytest.mark.parametrize("kind", ["tree", "blob"])
+def test_damaged_objects_are_written_again(stage: Stage, directories: int, kind: str) -> None:
+    """A loss of power leaves empty files; git takes them for written."""
+    files = {f"new-{number}/sub/file": f"new {number}" for number in range(directories)}
+    before = stage.objects()
+    write(stage.path, files)
+    expected = stage.checkout.patch(stage.start).tree
+    stage.checkout.reset(stage.start)
+    written = {name: path for name, path in stage.objects().items() if name not in before}
+    damaged = [path for name, path in written.items() if stage.clone.git("cat-file", "-t", name) == kind]
+    assert len(damaged) >= directories
+    for path in damaged:
+        path.chmod(0o644)
+        path.write_bytes(b"")
+    write(stage.path, files)
+
+    assert stage.checkout.patch(stage.start).tree == expected
+
+    assert stage.clone.git("fsck", "--strict", "--no-dangling", expected) == ""
