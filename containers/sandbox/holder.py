@@ -32,7 +32,8 @@ def held_namespaces(
     """Make new namespaces, and give the id of their first process, which is killed at the end. Blocking.
 
     If this process is killed, the kernel kills the holder, and with it every process in them. Where it is
-    killed before the holder asked for that, its end of the pipe closes, and the holder ends.
+    killed before the holder asked for that, its end of the pipe closes, and the holder ends; if even bubblewrap
+    was not ready, `end_left_holders` of the next run ends it.
 
     Raises:
         SandboxError: They cannot be made.
@@ -55,6 +56,47 @@ def held_namespaces(
             lifeline.close()
             with process:  # closes its pipes, and waits
                 pass
+
+
+def end_left_holders() -> None:
+    """Kill holders that are left of a program that was killed while bubblewrap made their namespaces. Blocking.
+
+    Bubblewrap's child then waits for its parent for ever: it has not yet asked to be killed with it.
+    """
+    for name in os.listdir("/proc"):  # noqa: PTH208 - paths take ten times as long
+        if name.isdecimal() and _is_left(int(name)):
+            with suppress(OSError):
+                descriptor = os.pidfd_open(int(name))
+                try:
+                    if _is_left(int(name)):  # still, and not another one with the same id
+                        signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+                finally:
+                    os.close(descriptor)
+
+
+def _is_left(pid: int) -> bool:
+    """Whether a process is the first of a holder's namespaces, and no bubblewrap is its parent any more."""
+    try:
+        if _status(pid, b"Name:") != [b"bwrap"] or _status(pid, b"Uid:")[0] != b"%d" % os.getuid():
+            return False
+        argv = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        is_first = _HOLDER.encode() in argv and len(_status(pid, b"NSpid:")) > 1
+        return is_first and _status(int(_status(pid, b"PPid:")[0]), b"Name:") != [b"bwrap"]
+    except (OSError, IndexError):
+        return False
+
+
+def _status(pid: int, field: bytes) -> list[bytes]:
+    """Return the words of a field of a process (proc_pid_status(5)); none without it.
+
+    Raises:
+        OSError: There is no such process.
+    """
+    with open(f"/proc/{pid}/status", "rb") as file:  # noqa: PTH123 - paths take ten times as long
+        for line in file:
+            if line.startswith(field):
+                return line.split()[1:]
+    return []
 
 
 def _start_holder(

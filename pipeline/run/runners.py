@@ -17,6 +17,7 @@ from containers.limits.limits import Limits
 from containers.limits.resource_limits import require_programs
 from containers.local import LocalRunner
 from containers.runner import Runner
+from containers.sandbox.holder import end_left_holders
 from containers.sandbox.mounter import SandboxError
 from containers.sandbox.sandbox import Sandbox
 from pipeline.broadcast import Listener
@@ -112,6 +113,7 @@ async def _sandbox(prepared: Prepared, listener: Listener) -> AsyncIterator[Sand
     found = await to_thread.run_sync(prepare_sandbox, settings, prepared.repository, prepared.call.environ)
     if isinstance(found, Sandbox):
         try:
+            await to_thread.run_sync(end_left_holders)
             yield found
         finally:
             with CancelScope(shield=True):
