@@ -61,7 +61,7 @@ def held_namespaces(
 def end_left_holders() -> None:
     """Kill holders that are left of a program that was killed while bubblewrap made their namespaces. Blocking.
 
-    Bubblewrap's child then waits for its parent for ever: it has not yet asked to be killed with it.
+    Bubblewrap's child then waits for its parent forever: it has not yet asked to be killed with it.
     """
     for name in os.listdir("/proc"):  # noqa: PTH208 - paths take ten times as long
         if name.isdecimal() and _is_left(int(name)):
@@ -75,7 +75,7 @@ def end_left_holders() -> None:
 
 
 def _is_left(pid: int) -> bool:
-    """Whether a process is the first of a holder's namespaces, and no bubblewrap is its parent any more."""
+    """Whether a process is the first of a holder's namespaces, whose parent, a bubblewrap, has ended."""
     try:
         if _status(pid, b"Name:") != [b"bwrap"] or _status(pid, b"Uid:")[0] != b"%d" % os.getuid():
             return False
