@@ -35,7 +35,7 @@ def restrict_thread(program: str) -> bool:
     """
     if not has_scopes() or is_set_user_id(program):
         return False
-    libc = _libc()
+    libc = c_library()
     rules = struct.pack("=QQQ", 0, 0, _ABSTRACT_SOCKETS)  # file system, network, scopes
     ruleset = libc.syscall(_CREATE_RULESET, rules, len(rules), 0)
     if ruleset < 0:
@@ -51,11 +51,13 @@ def restrict_thread(program: str) -> bool:
 @cache
 def has_scopes() -> bool:
     """Whether the kernel has domains that keep abstract sockets from a process."""
-    return sys.platform == "linux" and bool(_libc().syscall(_CREATE_RULESET, None, 0, _VERSION) >= _WITH_SCOPES)
+    return sys.platform == "linux" and bool(
+        c_library().syscall(_CREATE_RULESET, None, 0, _VERSION) >= _WITH_SCOPES
+    )
 
 
 @cache
-def _libc() -> "ctypes.CDLL":
+def c_library() -> "ctypes.CDLL":
     """Return the C library. Each new object for it is a few kilobytes in cycles, which are collected late."""
     import ctypes  # noqa: PLC0415 - only needed here
 

@@ -13,7 +13,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import NamedTuple
 
-from containers.sandbox.landlock import is_set_user_id
+from containers.sandbox.landlock import c_library, is_set_user_id
 
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C
 """Requests of ioctl(2) that are refused (Linux: `asm-generic/ioctls.h`)."""
@@ -89,7 +89,7 @@ def filter_thread(program: str) -> bool:
         return False
     import ctypes  # noqa: PLC0415 - only needed here
 
-    libc = ctypes.CDLL(None)
+    libc = c_library()
     held = ctypes.create_string_buffer(instructions, len(instructions))
     described = struct.pack("HP", len(instructions) // _LENGTH, ctypes.addressof(held))  # struct sock_fprog
     if libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0):
