@@ -23,8 +23,8 @@ _PATCH = (
     *("-p", "--binary", "--full-index", "--no-ext-diff", "--no-textconv", "--no-color"),
     *("--src-prefix=a/", "--dst-prefix=b/"),
 )
-RAW = ("diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-relative", "--ignore-submodules=none")
-"""A git command that writes changes in its raw format."""
+RAW = ("-r", "-z", "--raw", "--no-renames", "--no-relative", "--ignore-submodules=none")
+"""Options with which git writes changes in its raw format."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +48,19 @@ class Change:
         return self.new_mode not in {ABSENT, GITLINK}
 
 
+def directories_above(path: str) -> Iterator[str]:
+    """Yield the directories of a path, the nearest first, without the root; so for the name of a ref."""
+    while path := path.rpartition("/")[0]:
+        yield path
+
+
 def read_changes(git: Git, old: str, new: str) -> tuple[Change, ...]:
     """Return the paths that differ between two trees or commits; a renamed file is removed and added. Blocking.
 
     Raises:
         GitError: One of the trees is not in the repository.
     """
-    return parse_changes(iter([git.run(*RAW, old, new).stdout]))[0]
+    return parse_changes(iter([git.run("diff-tree", *RAW, old, new).stdout]))[0]
 
 
 def read_changes_of_each(git: Git, pairs: Sequence[tuple[str, str]]) -> Iterator[tuple[Change, ...]]:
@@ -66,7 +72,7 @@ def read_changes_of_each(git: Git, pairs: Sequence[tuple[str, str]]) -> Iterator
     for at in range(0, len(pairs), _TOGETHER):
         some = pairs[at : at + _TOGETHER]
         listed = "".join(f"{old} {new}\n" for old, new in some).encode("ascii")
-        output = git.run(RAW[0], "--stdin", *RAW[1:], stdin=listed).stdout
+        output = git.run("diff-tree", "--stdin", *RAW, stdin=listed).stdout
         yield from _changes_of_each(output, len(some))
 
 
@@ -78,8 +84,7 @@ def _changes_of_each(output: bytes, count: int) -> Iterator[tuple[Change, ...]]:
         while output[position : position + 1] == b":":
             end = output.index(b"\0", position)
             last = output.index(b"\0", end + 1)
-            old_mode, new_mode, old, new, _status = output[position + 1 : end].decode("ascii").split(" ")
-            found.append(Change(old_mode, new_mode, old, new, os.fsdecode(output[end + 1 : last])))
+            found.append(_change(output[position + 1 : end], output[end + 1 : last]))
             position = last + 1
         yield tuple(found)
         found = []
@@ -100,7 +105,7 @@ def read_diff(git: Git, old: str, new: str, scratch: Path) -> tuple[tuple[Change
     Raises:
         GitError: One of the trees is not in the repository, or the patch cannot be written.
     """
-    return _read_diff(git, (*RAW, *_PATCH, old, new), scratch)
+    return _read_diff(git, ("diff-tree", *RAW, *_PATCH, old, new), scratch)
 
 
 def read_index_diff(git: Git, old: str, scratch: Path) -> tuple[tuple[Change, ...], PatchData]:
@@ -116,7 +121,7 @@ def read_index_diff(git: Git, old: str, scratch: Path) -> tuple[tuple[Change, ..
         GitError: The commit is not in the repository, or the patch cannot be written.
     """
     outside = git.at(scratch, {"GIT_WORK_TREE": str(scratch)})
-    return _read_diff(outside, ("diff-index", "--cached", *RAW[1:], *_PATCH, old), scratch)
+    return _read_diff(outside, ("diff-index", "--cached", *RAW, *_PATCH, old), scratch)
 
 
 def _read_diff(git: Git, arguments: Sequence[str], scratch: Path) -> tuple[tuple[Change, ...], PatchData]:
@@ -135,10 +140,7 @@ def parse_changes(blocks: Iterator[bytes]) -> tuple[tuple[Change, ...], Iterator
         end = data.find(b"\0", position)
         last = data.find(b"\0", end + 1) if end >= 0 else -1
         if data[position : position + 1] == b":" and last >= 0:
-            old_mode, new_mode, old, new, _ = data[position + 1 : end].decode("ascii").split(" ")
-            # Shared, since there may be hundreds of thousands: new files have no old version.
-            same = (intern(old_mode), intern(new_mode), intern(old))
-            changes.append(Change(*same, new, os.fsdecode(data[end + 1 : last])))
+            changes.append(_change(data[position + 1 : end], data[end + 1 : last]))
             position = last + 1
         elif position < len(data) and data[position : position + 1] != b":":
             break
@@ -147,3 +149,10 @@ def parse_changes(blocks: Iterator[bytes]) -> tuple[tuple[Change, ...], Iterator
         else:
             break
     return tuple(changes), chain([data[position + 1 :]], blocks)
+
+
+def _change(about: bytes, path: bytes) -> Change:
+    """Return the change of an entry of git's raw format: what is before its path, without the colon."""
+    old_mode, new_mode, old, new, _ = about.decode("ascii").split(" ")
+    # Shared, since there may be hundreds of thousands: new files have no old version.
+    return Change(intern(old_mode), intern(new_mode), intern(old), new, os.fsdecode(path))

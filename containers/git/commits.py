@@ -212,7 +212,7 @@ class History:
         Raises:
             GitError: One of them is not in the repository.
         """
-        from containers.git.overlay import Overlay  # noqa: PLC0415 - likewise
+        from containers.git.overlay import Overlay  # noqa: PLC0415 - few commands need it
 
         return Overlay(self._git, tree, start, self._scratch())
 
@@ -236,7 +236,7 @@ class History:
         if not commits:
             return {}
         listed = "".join(f"{commit}\n" for commit in commits).encode("ascii")
-        arguments = ("diff-tree", "--stdin", *RAW[1:])
+        arguments = ("diff-tree", "--stdin", *RAW)
         added: list[tuple[str, str, str]] = []  # commit, path and object
         commit, fields = "", iter(self._git.run(*arguments, stdin=listed).fields)
         for field in fields:

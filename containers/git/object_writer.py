@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
-from containers.git.changes import ABSENT, Change
+from containers.git.changes import ABSENT, Change, directories_above
 from containers.git.command import Git, GitError
 from containers.git.commit_cache import CommitCache
 from containers.git.commits import Signature, create_commit
@@ -165,9 +165,8 @@ def _by_directory(changes: Collection[Change]) -> dict[str, dict[bytes, Entry | 
         is_absent = change.new_mode == ABSENT
         entry = None if is_absent else (change.new_mode.encode("ascii"), bytes.fromhex(change.new))
         found.setdefault(directory, {})[os.fsencode(name)] = entry
-        while directory:
-            directory = directory.rpartition("/")[0]
-            found.setdefault(directory, {})
+        for above in directories_above(directory):
+            found.setdefault(above, {})
     return found
 
 

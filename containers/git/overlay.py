@@ -1,10 +1,10 @@
 """Changes that are put on top of a tree without a merge, as long as none could conflict. Blocking."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from enum import Enum
 from pathlib import Path
 
-from containers.git.changes import ABSENT, Change, read_changes
+from containers.git.changes import ABSENT, Change, directories_above, read_changes
 from containers.git.command import Git
 from containers.git.index import put_entries
 from containers.temporary import temporary_directory
@@ -58,7 +58,8 @@ class Overlay:
             if not self._is_known or change.new_mode == ABSENT:
                 return Fit.UNKNOWN
             if known is None:
-                if change.path in self._above or any(one in self._entries for one in _above(change.path)):
+                around = directories_above(change.path)
+                if change.path in self._above or any(one in self._entries for one in around):
                     return Fit.UNKNOWN
                 new.append(change)
             elif known != (change.new_mode, change.new):
@@ -70,7 +71,7 @@ class Overlay:
     def _note(self, changes: Iterable[Change]) -> None:
         for change in changes:
             self._entries[change.path] = (change.new_mode, change.new)
-            self._above.update(_above(change.path))
+            self._above.update(directories_above(change.path))
 
     def write(self) -> str:
         """Return the id of the tree with the changes.
@@ -86,9 +87,3 @@ class Overlay:
                 self._tree = git.run("write-tree").text
             self._added = {}
         return self._tree
-
-
-def _above(path: str) -> Iterator[str]:
-    """Yield the directories of a path."""
-    while path := path.rpartition("/")[0]:
-        yield path

@@ -5,9 +5,9 @@ Where many are merged, a task that waits for that in a worker thread can be canc
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from pathlib import PurePosixPath
 
 from containers.concurrency import stop_if_cancelled
+from containers.git.changes import directories_above
 from containers.git.repository import Merge, Repository, Signature
 from pipeline.run.results.commits import merge_message
 from tasks.lazy.dataclasses import dataclass
@@ -297,7 +297,7 @@ def _cannot_conflict(outcomes: Iterable[Outcome], removes: Callable[[PatchData],
     for outcome in outcomes:
         if outcome.patch is None or removes(outcome.patch.diff):
             return False
-        parents = {str(parent) for path in outcome.files for parent in PurePosixPath(path).parents}
+        parents = {parent for path in outcome.files for parent in directories_above(path)}
         paths = set(outcome.files)
         if paths & taken or paths & above or parents & taken:
             return False

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from threading import Lock
 
+from containers.git.changes import directories_above
 from containers.git.repository import GitError, Repository
 from pipeline.run.results.plan_name import choose_plan_name
 from pipeline.store.records import Run
@@ -62,7 +63,7 @@ class Branches:
         wanted = {self.name(part) for part in parts}
         directory, found = self._directory(), self._listed()
         self._known = {name: commit for name, commit in found.items() if name in wanted}
-        above = {f"{HEADS}{name}" for name in _parents(directory)}
+        above = {f"{HEADS}{name}" for name in directories_above(directory)}
         existing = self._repository.history.present(sorted(above)) if above else ()
         parents = [name.removeprefix(HEADS) for name in existing]
         for name, other in branches_in_the_way(wanted, {*found, *parents}).items():
@@ -161,19 +162,13 @@ def branches_in_the_way(wanted: Iterable[str], existing: Collection[str]) -> Map
 
     A ref is a path: with a branch `a`, there is no branch `a/b`, and the reverse.
     """
-    below = {parent: name for name in existing for parent in _parents(name)}
+    below = {parent: name for name in existing for parent in directories_above(name)}
     found = {}
     for name in wanted:
-        above = next((parent for parent in _parents(name) if parent in existing), None)
+        above = next((parent for parent in directories_above(name) if parent in existing), None)
         if other := above or below.get(name):
             found[name] = other
     return found
-
-
-def _parents(name: str) -> list[str]:
-    """Return the names above a branch's: `a` and `a/b` for `a/b/c`."""
-    parts = name.split("/")
-    return ["/".join(parts[:count]) for count in range(1, len(parts))]
 
 
 def _taken(name: str, title: str) -> str:
