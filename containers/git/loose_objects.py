@@ -18,6 +18,8 @@ from tasks.lazy.patterns import regex
 
 _NAMED = regex(r"\b([0-9a-f]{2})/?([0-9a-f]{38}(?:[0-9a-f]{24})?)\b")
 """An object id in a message of git, also as the path of a file."""
+OBJECT_ID = regex(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+"""The id of an object: of SHA-1, or of SHA-256."""
 _CHUNK = 1 << 16
 
 

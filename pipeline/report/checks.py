@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from containers.git.commits import Commit
+from containers.git.loose_objects import OBJECT_ID
 from pipeline.report.lineages import Containment, ReportedLineages
 from pipeline.report.parts import Report, StartPart, TaskPart
 from pipeline.run.results.branches import RUN_TRAILER
@@ -27,7 +28,6 @@ from tasks.text import without_unprintable
 
 _RUN = regex(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{4,}")
 _NAME = regex(r"[0-9A-Za-z_][0-9A-Za-z._-]*")
-_ID = regex(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _PERSON = regex(r"[^<>\n\0]*<[^<>\n\0]*> [0-9]{1,12} [+-][0-9]{4}")
 """Author and committer as git writes them (https://git-scm.com/docs/git-fast-import#_committer)."""
 _BATCHES = regex(r"(?=batch-([0-9]+(?:-[0-9]+)*))")
@@ -117,7 +117,7 @@ def find_problems(report: Report, plan: Plan, template: str) -> Iterator[str]:
     """
     if not _RUN.fullmatch(report.run):
         yield f"{_quoted(report.run)} is not a valid run id"
-    if not _ID.fullmatch(report.base.commit):
+    if not OBJECT_ID.fullmatch(report.base.commit):
         yield f"{_quoted(report.base.commit)} is not a valid commit id"
     if not 1 <= report.pool_size <= LARGEST_POOL:
         yield f"{report.pool_size} is not a valid size of a pool"
@@ -181,7 +181,7 @@ def _number_problems(task: TaskPart) -> Iterator[str]:
 
 
 def _start_problems(task: str, start: StartPart, known: Mapping[str, Task]) -> Iterator[str]:
-    if not _ID.fullmatch(start.commit):
+    if not OBJECT_ID.fullmatch(start.commit):
         yield f"{_quoted(start.commit)}, where task {task} starts, is not a valid commit id"
     for name in start.builds_on:
         if name not in known:
@@ -236,9 +236,8 @@ def _parent_problems(
 def _is_sound(commit: Commit, parents: int) -> bool:
     ids: Iterable[str] = (commit.id, commit.tree, *commit.parents)
     people = (commit.author, commit.committer)
-    return (
-        len(commit.parents) == parents and all(map(_ID.fullmatch, ids)) and all(map(_PERSON.fullmatch, people))
-    )
+    are_valid = all(map(OBJECT_ID.fullmatch, ids)) and all(map(_PERSON.fullmatch, people))
+    return len(commit.parents) == parents and are_valid
 
 
 def _is_expected(message: str, task: Task | None, run: str) -> bool:

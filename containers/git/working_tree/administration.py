@@ -4,6 +4,7 @@ from pathlib import Path
 
 from containers.filesystem import is_directory, remove
 from containers.git.command import Git, GitError
+from containers.git.loose_objects import OBJECT_ID
 from containers.git.working_tree.errors import BrokenWorktreeError, UnusableWorktreeError
 from containers.git.working_tree.task_files import make_owned
 from containers.git.working_tree.worktree_paths import (
@@ -17,9 +18,7 @@ from containers.git.working_tree.worktree_paths import (
     read_pointer,
     write_owner,
 )
-from tasks.lazy.patterns import regex
 
-_ID = regex(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\n?")
 _ADMINISTRATION = frozenset({"HEAD", "commondir", "gitdir", "index", "reftable", POOL_MARKER})
 """What a reset leaves in an administrative directory."""
 
@@ -58,7 +57,7 @@ def detach(git: Git, paths: WorktreePaths, commit: str) -> None:
         BrokenWorktreeError: The worktree has to be removed and added again.
     """
     head = paths.admin / "HEAD"
-    if not head.is_symlink() and _ID.fullmatch(head.read_text("utf-8", "replace")):
+    if not head.is_symlink() and OBJECT_ID.fullmatch(head.read_text("utf-8", "replace").removesuffix("\n")):
         return
     try:
         git.run("update-ref", "--no-deref", "HEAD", commit)

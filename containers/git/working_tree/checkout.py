@@ -23,7 +23,7 @@ from containers.filesystem import (
 from containers.git.command import Git, GitError
 from containers.git.commit_cache import CommitCache, Layout
 from containers.git.file_errors import file_errors
-from containers.git.loose_objects import LooseObjects, names_object
+from containers.git.loose_objects import OBJECT_ID, LooseObjects, names_object
 from containers.git.object_writer import TreeWriter
 from containers.git.working_tree.administration import detach, restore_administration
 from containers.git.working_tree.conversions import may_convert
@@ -48,12 +48,10 @@ from containers.git.working_tree.worktree_paths import (
     write_owner,
 )
 from containers.temporary import temporary_directory
-from tasks.lazy.patterns import regex
 from tasks.outcome import Patch
 from tasks.patch_data import InlineData
 from tasks.secrets import Secrets
 
-_ID = regex(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\n?")
 _TIME_LIMIT = 900.0
 """Seconds that a git call on a worktree may take; no call of a healthy repository takes that long."""
 _ATTEMPTS = 3
@@ -213,7 +211,7 @@ class Checkout:
         """Return the commit of the stored index; `None` if it is not known."""
         with suppress(OSError, ValueError):
             base = self._paths.own("base").read_text("ascii")
-            if _ID.fullmatch(base) and self._paths.own("index").is_file():
+            if OBJECT_ID.fullmatch(base.removesuffix("\n")) and self._paths.own("index").is_file():
                 return base
         return None
 

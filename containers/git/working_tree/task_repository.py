@@ -18,6 +18,7 @@ from pathlib import Path
 from containers.filesystem import is_directory, read_regular, remove, write_file
 from containers.git.command import Git
 from containers.git.commits import PATCHYARD_IDENTITY
+from containers.git.loose_objects import OBJECT_ID
 from containers.git.user_config import absolute_url
 from containers.temporary import temporary_directory
 from tasks.lazy.dataclasses import dataclass
@@ -32,7 +33,6 @@ COPIED = regex(
     re.IGNORECASE,
 )
 """Settings of the user's repository that a task's git needs; none says how to authenticate or runs a hook."""
-_ID = regex(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _FROM_REMOTE = regex(rb"clone: |fetch|pull.*: Fast-forward|branch: Created from refs/remotes/")
 """Messages of reflogs where a ref was set to what a remote has."""
 _URL = regex(r"remote\..+\.url", re.IGNORECASE)
@@ -280,7 +280,7 @@ class GitDirectory:
         target = content.decode("utf-8", "replace").strip()
         name = target.removeprefix("ref: ")
         found = target if name == target else self.refs().get(name)
-        return found if found and _ID.fullmatch(found) else None
+        return found if found and OBJECT_ID.fullmatch(found) else None
 
     def refs(self) -> Mapping[str, str]:
         """Return its refs with their object ids, except symbolic ones and those in tables."""
@@ -296,7 +296,7 @@ class GitDirectory:
                     found[name] = content.decode("ascii", "replace").strip()
                 else:
                     pending.append(child)
-        return {name: target for name, target in found.items() if _ID.fullmatch(target)}
+        return {name: target for name, target in found.items() if OBJECT_ID.fullmatch(target)}
 
     def has_work_on(self, ref: str) -> bool:
         """Whether a ref may have commits that no remote gave it: the last line of its reflog says."""
