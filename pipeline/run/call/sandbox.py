@@ -1,6 +1,7 @@
 """The sandbox of a run's tasks."""
 
 from collections.abc import Mapping
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from containers.agents.builtin import BUILT_IN
@@ -22,20 +23,20 @@ def prepare_sandbox(settings: Settings, repository: Repository, environ: Mapping
     checkout, common = repository.root.resolve(), repository.common.resolve()
     if reason := why_not(checkout, common, home):
         return f"{reason}; put the repository into a directory of its own"
-    mounter = Mounter()
-    found = find_sandbox(environ, mounter=mounter)
-    if found.program is None:
-        mounter.close()
-        return str(found)
-    if is_written(found.program, home, settings.sandbox_write):
-        mounter.close()
-        return f"{found} is where tasks can write; {INSTALL}"
-    home = home if home and home.is_dir() else None
-    hidden = (*secrets_elsewhere(home, environ), *database_files(environ.get(VARIABLE)))
-    agents = {**BUILT_IN, **settings.agents}
-    programs = {name: program_of(agent.command) or name for name, agent in agents.items()}
-    policy = Policy(settings.sandbox_network, settings.sandbox_write)
-    moved = agents_elsewhere(home, environ)
+    with ExitStack() as stack:
+        mounter = stack.enter_context(closing(Mounter()))
+        found = find_sandbox(environ, mounter=mounter)
+        if found.program is None:
+            return str(found)
+        if is_written(found.program, home, settings.sandbox_write):
+            return f"{found} is where tasks can write; {INSTALL}"
+        home = home if home and home.is_dir() else None
+        hidden = (*secrets_elsewhere(home, environ), *database_files(environ.get(VARIABLE)))
+        agents = {**BUILT_IN, **settings.agents}
+        programs = {name: program_of(agent.command) or name for name, agent in agents.items()}
+        policy = Policy(settings.sandbox_network, settings.sandbox_write)
+        moved = agents_elsewhere(home, environ)
+        stack.pop_all()  # the sandbox closes it
     return Sandbox(
         found.program, policy, checkout, common, home, hidden, programs, moved=moved, mounter=mounter
     )
