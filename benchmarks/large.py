@@ -19,13 +19,12 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from itertools import count
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from time import perf_counter, sleep
 
-from run import Table, about, environment
+from run import Scratch, Table, about
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -60,22 +59,10 @@ TASKS: Mapping[str, Callable[[Path, int], object]] = {
 
 
 @dataclass
-class Place:
-    """A repository in a directory of its own, and its commit."""
+class Place(Scratch):
+    """A scratch repository, and its commit."""
 
-    directory: Path
     base: str = ""
-    numbers: Iterator[int] = field(default_factory=count)
-
-    @property
-    def repository(self) -> Path:
-        """The repository."""
-        return self.directory / "repository"
-
-    @property
-    def environ(self) -> dict[str, str]:
-        """The environment of all commands."""
-        return environment(self.directory)
 
     def sh(self, lines: Sequence[str], cwd: Path, settings: Mapping[str, str], **names: str | Path) -> float:
         """Run a script of git commands with settings, and return its wall time in seconds."""

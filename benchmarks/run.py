@@ -79,12 +79,13 @@ class Scratch:
             text=True,
         ).stdout
 
-    def plan(self, tasks: int, command: str) -> Path:
-        """Write a new plan of tasks that run one command; `{n}` is the number of the task."""
+    def plan(self, tasks: int, command: str, steps: int = 1) -> Path:
+        """Write a new plan of tasks that run one command in each step; `{n}` is the number of the task."""
         turn = next(self.numbers)
         lines = [f"# Bench {turn}", "", "## Batch 1: all", ""]
         for number in range(1, tasks + 1):
-            lines += [f"### Task 1.{number}: task {number}", "**Run:**", f"- `{command.format(n=number)}`", ""]
+            item = f"- `{command.format(n=number)}`"
+            lines += [f"### Task 1.{number}: task {number}", "**Run:**", *[item] * steps, ""]
         path = self.directory / f"plan-{turn}.md"
         path.write_text("\n".join(lines))
         return path

@@ -48,20 +48,9 @@ class Pair:
     ratio: float
 
 
-def plan_of(repo: Scratch, tasks: int, steps: int) -> Path:
-    """Write a new plan of tasks with some steps that do nothing."""
-    turn = next(repo.numbers)
-    lines = [f"# Bench {turn}", "", "## Batch 1: all", ""]
-    for number in range(1, tasks + 1):
-        lines += [f"### Task 1.{number}: task {number}", "**Run:**", *["- `true`"] * steps, ""]
-    path = repo.directory / f"plan-{turn}.md"
-    path.write_text("\n".join(lines))
-    return path
-
-
 def cost(repo: Scratch, tasks: int, steps: int, *flags: str) -> Cost:
     """Run a new plan, check that its tasks did what they should, and return what it took."""
-    plan = plan_of(repo, tasks, steps)
+    plan = repo.plan(tasks, "true", steps)
     arguments: list[str | Path] = [PATCHYARD, "run", plan, "--repo", repo.repository, "--json", "--no-cache"]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds, output = timed([*arguments, *flags], repo.environ)

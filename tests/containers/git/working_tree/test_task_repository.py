@@ -27,6 +27,14 @@ def index(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def directory(template: TaskRepositoryTemplate, index: Path, tmp_path: Path) -> Path:
+    """The git directory of a new repository."""
+    path = tmp_path / ".git"
+    template.create(path, COMMIT, index, keeps_modes=True)
+    return path
+
+
 def content(directory: Path) -> dict[str, bytes | None]:
     """Return the files of a directory with their content, and its directories with `None`."""
     found = {path.relative_to(directory).as_posix(): path for path in directory.rglob("*")}
@@ -52,10 +60,8 @@ def kept(directory: Path, write: Callable[[], None]) -> set[str]:
 
 
 def test_only_changed_files_are_written_again(
-    template: TaskRepositoryTemplate, index: Path, tmp_path: Path
+    template: TaskRepositoryTemplate, index: Path, directory: Path
 ) -> None:
-    directory = tmp_path / ".git"
-    template.create(directory, COMMIT, index, keeps_modes=True)
     created = content(directory)
     later = replace(template, packed_refs=template.packed_refs + f"{OTHER} refs/heads/new\n".encode())
 
@@ -67,10 +73,8 @@ def test_only_changed_files_are_written_again(
 
 
 def test_files_that_a_task_changed_are_restored(
-    template: TaskRepositoryTemplate, index: Path, tmp_path: Path
+    template: TaskRepositoryTemplate, index: Path, directory: Path
 ) -> None:
-    directory = tmp_path / ".git"
-    template.create(directory, COMMIT, index, keeps_modes=True)
     created = content(directory)
     (directory / "config").write_text("[core]\n\thooksPath = /tmp/evil\n")
     (directory / "index").write_bytes(b"DIRC of the task")
@@ -127,10 +131,8 @@ def _open_to_others(directory: Path) -> None:
     ],
 )
 def test_everything_is_created_again_if_anything_else_was_changed(
-    template: TaskRepositoryTemplate, index: Path, tmp_path: Path, harm: Callable[[Path], None]
+    template: TaskRepositoryTemplate, index: Path, directory: Path, harm: Callable[[Path], None]
 ) -> None:
-    directory = tmp_path / ".git"
-    template.create(directory, COMMIT, index, keeps_modes=True)
     created, given = content(directory), index.read_bytes()
     harm(directory)
 
