@@ -1,10 +1,11 @@
 """Measure worktrees of large repositories against plain git, and print tables.
 
 Adding a worktree, the patch of a task and the reset after it are measured in turn with the git commands that do
-the same, round by round; the result is the median of the rounds. So are settings of git and copies of a
-worktree, which would be other ways. What is compared is checked to be the same files.
+the same, round by round; the result is the median of the rounds. So is the same in a sparse checkout, and so
+are settings of git and copies of a worktree, which would be other ways. What is compared is checked to be the
+same files.
 
-Usage: python benchmarks/large.py [--rounds N] [--files N,N] [--only git|settings|copies] [--page PAGE]
+Usage: python benchmarks/large.py [--rounds N] [--files N,N] [--only git|sparse|settings|copies] [--page PAGE]
        [--json FILE] [DIRECTORY ...]
 
 Each DIRECTORY is on a file system to measure, by default that of temporary files.
@@ -100,9 +101,13 @@ def _commit(files: int) -> Iterator[bytes]:
     """Yield the input of `git fast-import` for a commit of small files."""
     yield b"commit refs/heads/main\ncommitter bench <bench> 1700000000 +0000\ndata 4\nbase\n"
     for number in range(files):
-        folder = f"d{number // FOLDER % 97}/e{number // FOLDER // 97}"
         content = f"file {number}\n" * 20
-        yield f"M 100644 inline {folder}/f{number}.txt\ndata {len(content)}\n{content}\n".encode()
+        yield f"M 100644 inline {_folder(number)}/f{number}.txt\ndata {len(content)}\n{content}\n".encode()
+
+
+def _folder(number: int) -> str:
+    """Return the directory of a file."""
+    return f"d{number // FOLDER % 97}/e{number // FOLDER // 97}"
 
 
 class Git:
@@ -146,7 +151,7 @@ class Program:
         os.sync()
         began = perf_counter()
         self._checkout = self._repository.add_worktree(self.tree, self._at.base)
-        self._checkout.reset(self._at.base)
+        self.reset()
         return perf_counter() - began
 
     def patch(self) -> float:
@@ -160,7 +165,7 @@ class Program:
     def reset(self) -> float:
         """Reset the worktree, and return the seconds."""
         began = perf_counter()
-        self._taken().reset(self._at.base)
+        self._taken().reset(self._at.base, (), self._repository.sparse_checkout())
         return perf_counter() - began
 
     def _taken(self) -> Checkout:
@@ -180,8 +185,15 @@ def _files(tree: Path) -> int:
     return sum(below) - (tree / ".git").is_file()
 
 
-def against_git(at: Place, files: int, rounds: int) -> list[tuple[str, ...]]:
-    """Compare the program with plain git."""
+def against_git(at: Place, files: int, rounds: int, tracked: int | None = None) -> list[tuple[str, ...]]:
+    """Compare the program with plain git.
+
+    Args:
+        at: The repository.
+        files: Files of a worktree.
+        rounds: How often each is measured.
+        tracked: Files of the commit, if there are more.
+    """
     ways: list[Program | Git] = [Program(at), Git(at)]
     seconds: dict[str, list[list[float]]] = {}
 
@@ -205,8 +217,17 @@ def against_git(at: Place, files: int, rounds: int) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for name, taken in seconds.items():
         own, bare = (median(column) for column in zip(*taken, strict=True))
-        rows.append((f"{files:,}", name, f"{own / bare:.2f} times", _shown(own), _shown(bare)))
+        rows.append((f"{tracked or files:,}", name, f"{own / bare:.2f} times", _shown(own), _shown(bare)))
     return rows
+
+
+def sparse_against_git(at: Place, files: int, rounds: int) -> list[tuple[str, ...]]:
+    """Compare the program with plain git where the user's checkout has a tenth of the files."""
+    folders = sorted({_folder(number).partition("/")[0] for number in range(files)})
+    given = folders[: max(1, len(folders) // 10)]
+    at.sh((f"git sparse-checkout set --cone {' '.join(given)}",), at.repository, {})
+    present = sum(_folder(number).partition("/")[0] in given for number in range(files))
+    return [(f"{present:,} of {name}", *row) for name, *row in against_git(at, present, rounds, files)]
 
 
 def by_settings(at: Place, files: int, rounds: int) -> list[tuple[str, ...]]:
@@ -269,12 +290,17 @@ def _shown(seconds: float) -> str:
 
 MEASURES: Mapping[str, Callable[[Place, int, int], list[tuple[str, ...]]]] = {
     "git": against_git,
+    "sparse": sparse_against_git,
     "settings": by_settings,
     "copies": by_copying,
 }
 HEADS = {
     "git": (
         "What patchyard takes, of the time of the git commands that do the same",
+        ("files", "what", "ratio", "patchyard", "git"),
+    ),
+    "sparse": (
+        "The same where the user's checkout is a sparse one",
         ("files", "what", "ratio", "patchyard", "git"),
     ),
     "settings": (
@@ -295,7 +321,7 @@ def tables(given: argparse.Namespace) -> Iterator[tuple[str, Table]]:
         names = [name for name in rows if directory == given.directories[0] or name == "copies"]
         for files in given.files if names else ():
             with place(directory, files) as at:
-                for name in names:
+                for name in sorted(names, key=lambda name: name == "sparse"):  # it changes the repository
                     rows[name] += MEASURES[name](at, files, given.rounds)
     for name, found in rows.items():
         yield name, Table(*HEADS[name], found)
@@ -318,7 +344,7 @@ def main() -> None:
     parser.add_argument("directories", nargs="*", type=Path, default=[Path(tempfile.gettempdir())])
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each measure; the median counts")
     parser.add_argument("--files", type=_numbers, default=[20_000, 100_000], help="as in 20000,100000")
-    parser.add_argument("--only", choices=["git", "settings", "copies"], help="one of the tables")
+    parser.add_argument("--only", choices=list(MEASURES), help="one of the tables")
     parser.add_argument("--page", type=Path, help="put the tables into this page, too")
     parser.add_argument("--json", type=Path, help="write the figures into this file, too")
     given = parser.parse_args()

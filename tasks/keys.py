@@ -28,7 +28,8 @@ class TaskInputs:
     `base_tree` and `start_tree` are the tree ids of the run's base and of the task's start point. `steps` are
     all of its steps, with their standard input. `image` is the image of its container, with the digest if it is
     known, and `layers` are the commands that prepare it; `depth` is the number of commits of history in the
-    container. `environment` has the variables of the plan and the configuration; `secrets` are names.
+    container. `environment` has the variables of the plan and the configuration; `secrets` are names. `sparse`
+    is the digest of the patterns by which its worktree has only some files of the start point.
     """
 
     task: Task
@@ -42,6 +43,7 @@ class TaskInputs:
     depth: int = 1
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     secrets: tuple[str, ...] = ()
+    sparse: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,7 @@ def _place(made_from: TaskInputs) -> Sequence[object]:
     """Return where a task runs: in a container of an image, or on the machine, whose software is unknown."""
     if made_from.mode is Mode.DAGGER:
         return ["container", made_from.image, made_from.layers, made_from.depth]
-    return ["machine"]
+    return ["machine", made_from.sparse] if made_from.sparse else ["machine"]
 
 
 def _hashed(value: str) -> str:

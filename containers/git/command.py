@@ -89,6 +89,7 @@ _SETTINGS = {
     "core.symlinks": "true",
     "core.trustctime": "true",
     "index.sparse": "false",
+    "sparse.expectFilesOutsideOfPatterns": "false",
     "submodule.recurse": "false",
     # A worktree of the pool changes no configuration, and temporary repositories are readable by every git.
     "init.defaultRefFormat": "files",

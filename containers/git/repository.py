@@ -24,6 +24,7 @@ from containers.git.working_tree.checkout import Checkout
 from containers.git.working_tree.errors import BrokenWorktreeError, UnusableWorktreeError
 from containers.git.working_tree.outer_checkouts import find_showing_checkout
 from containers.git.working_tree.secret_scan import SecretFoundError
+from containers.git.working_tree.sparse import SparseCheckout
 from containers.git.working_tree.task_repository import TaskRepositoryTemplate, keeps_modes
 from containers.git.working_tree.worktree_paths import WorktreePaths, find_pool_admin, read_heads
 from tasks.errors import remedy
@@ -400,8 +401,12 @@ class Repository:
         """Return what the repository of each task begins with, read once."""
         with self._lock:
             if self._template is None:
-                self._template = TaskRepositoryTemplate.of(self._here, self.common)
+                self._template = TaskRepositoryTemplate.of(self._here, self.common, self._discovered.git_dir)
             return self._template
+
+    def sparse_checkout(self) -> SparseCheckout | None:
+        """Return which files of a commit the user's checkout has; `None` if it has all."""
+        return self._task_template().sparse
 
     def _keeps_modes(self, directory: Path) -> bool:
         """Return whether the file system of a directory stores the executable bit, tried once."""

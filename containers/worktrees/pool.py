@@ -1,6 +1,7 @@
 """The worktree pool: acquire, reset, release."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from heapq import heappop, heappush
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +15,7 @@ from containers.filesystem import remove
 from containers.git.repository import Repository, UnusableWorktreeError
 from containers.git.working_tree.checkout import Checkout
 from containers.git.working_tree.errors import BrokenWorktreeError
+from containers.git.working_tree.sparse import SparseCheckout
 from containers.processes import kill_processes_in
 from containers.worktrees.copies import Copies
 from containers.worktrees.locks import WorktreeState, lock_worktree, quarantine, quarantine_mark, state_of
@@ -50,6 +52,7 @@ class Pool:
         copy: Files, directories or globs of the user's tree that are copied into each worktree, if the commit
             does not have them.
         keep: Patterns as in `.gitignore`, of untracked files that a reset leaves in place.
+        sparse: Whether the worktrees have only the files that the user's checkout has, where that is sparse.
         ports: The ports of the worktrees; by default they have none.
         store_work: Stores what a dead run left in a worktree, before it is reset. If it cannot, the worktree
             is quarantined.
@@ -67,6 +70,7 @@ class Pool:
         *,
         copy: Sequence[str] = (),
         keep: Sequence[str] = (),
+        sparse: bool = False,
         ports: Ports | None = None,
         store_work: StoreWork = store_nothing,
         on_notice: Callable[[str], None] = lambda _: None,
@@ -78,6 +82,7 @@ class Pool:
         self._size = size
         self.copies = Copies(repository, self.directory, copy, on_notice)
         self._keep = tuple(keep)
+        self._is_sparse = sparse
         self._ports = ports or Ports()
         self._locks: dict[int, FileLock] = {}
         self._free: list[int] = []
@@ -93,6 +98,10 @@ class Pool:
     def exclude(self) -> tuple[str, ...]:
         """Patterns of the files that the pool puts or leaves in a worktree, which are not part of any patch."""
         return (*(f"/{pattern}" for pattern in self.copies.patterns), *self._keep)
+
+    def sparse_checkout(self) -> SparseCheckout | None:
+        """Return which files of a commit its worktrees have; `None` if they have all. Blocking."""
+        return self._repository.sparse_checkout() if self._is_sparse else None
 
     async def __aenter__(self) -> Self:
         """Lock as many worktrees as the pool's size: the lowest numbers that no other run has locked.
@@ -118,7 +127,9 @@ class Pool:
         with CancelScope(shield=True):
             await to_thread.run_sync(self._release_all)
 
-    async def acquire(self, commit: str, record: AttemptRecord | None = None) -> Worktree:
+    async def acquire(
+        self, commit: str, record: AttemptRecord | None = None, *, is_whole: bool = False
+    ) -> Worktree:
         """Wait for a free worktree, and return it with exactly the files of a commit.
 
         A worktree that cannot be reset, such as one with files of another user, is quarantined; another one is
@@ -127,6 +138,7 @@ class Pool:
         Args:
             commit: Id of the commit.
             record: Which attempt uses it; see `record_attempt`.
+            is_whole: Whether it has all files of the commit, also in a sparse pool.
 
         Raises:
             GitError: The commit cannot be checked out.
@@ -137,15 +149,17 @@ class Pool:
         number = heappop(self._free)
         try:
             for _ in range(_UNUSABLE):
+                prepare = partial(self._prepare, number, commit, record, is_whole=is_whole)
                 try:
-                    return await to_thread.run_sync(self._prepare, number, commit, record, limiter=short_work())
+                    return await to_thread.run_sync(prepare, limiter=short_work())
                 except UnusableWorktreeError as error:
                     self._on_notice(
                         f"{self._path(number)} cannot be used again and was set aside ({error}); "
                         f"remove it, and {quarantine_mark(self._path(number)).name} beside it"
                     )
                     number = await to_thread.run_sync(self._quarantine, number)
-            return await to_thread.run_sync(self._prepare, number, commit, record, limiter=short_work())
+            prepare = partial(self._prepare, number, commit, record, is_whole=is_whole)
+            return await to_thread.run_sync(prepare, limiter=short_work())
         except BaseException:
             heappush(self._free, number)
             self._available.release()
@@ -229,16 +243,17 @@ class Pool:
     def _path(self, number: int) -> Path:
         return self.directory / f"wt-{number}"
 
-    def _prepare(self, number: int, commit: str, record: AttemptRecord | None) -> Worktree:
+    def _prepare(self, number: int, commit: str, record: AttemptRecord | None, *, is_whole: bool) -> Worktree:
+        sparse = None if is_whole else self.sparse_checkout()
         path = self._path(number)
         checkout = self._checkouts.get(number) or self._repository.worktree(path)
         if checkout is None:
             checkout = self._recreate(number, commit)
         try:
-            checkout.reset(commit, self._keep)
+            checkout.reset(commit, self._keep, sparse)
         except BrokenWorktreeError:
             checkout = self._recreate(number, commit)
-            checkout.reset(commit, self._keep)
+            checkout.reset(commit, self._keep, sparse)
         self._checkouts[number] = checkout
         self.copies.copy_into(path)
         worktree = Worktree(path.name, path, checkout, self._ports.of(number))

@@ -188,6 +188,13 @@ class Settings(RunSettings):
         "Untracked files that the reset between tasks keeps, such as `node_modules`.",
         section="worktree",
     )
+    sparse: bool = setting(
+        default=True,
+        convert=to.parse_flag,
+        help="Give tasks only the files that your checkout has, where it is a sparse one.",
+        note="not in mode `dagger`",
+        section="worktree",
+    )
     port_base: int = setting(
         defaults.PORT_BASE, to.parse_port, "First port that `PATCHYARD_PORT` may be.", section="worktree"
     )

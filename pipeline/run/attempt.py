@@ -70,7 +70,7 @@ async def run_attempt(
         record = AttemptRecord(
             context.run.id, spec.id, context.attempt_number(spec.id), start.commit, pool.exclude
         )
-        worktree = await pool.acquire(commit, record)
+        worktree = await pool.acquire(commit, record, is_whole=spec.is_contained)
     except (GitError, RecordError) as error:
         failed = outcome_without_run(spec, Status.FAILED, f"it got no worktree: {error}")
         return await conclude(context, spec, TaskResult(failed, start))

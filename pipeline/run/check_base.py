@@ -49,7 +49,7 @@ async def check_base(context: RunContext, spec: TaskSpec, start: StartPoint) -> 
 async def _run(context: RunContext, spec: TaskSpec, start: StartPoint, wanted: Mapping[str, Step]) -> None:
     """Run commands in a worktree of the pool, after the set-up, as the task will."""
     try:
-        worktree = await context.pool.acquire(start.commit)
+        worktree = await context.pool.acquire(start.commit, is_whole=spec.is_contained)
     except GitError as error:
         _warn(context, spec, wanted.values(), f"it got no worktree: {error}")
         return

@@ -240,6 +240,7 @@ class RunContext:
             steps: All steps of its rounds; without them those of a first try.
         """
         agent, mask = spec.agent, self.secrets.mask_text
+        sparse = None if spec.is_contained else self.pool.sparse_checkout()
         return TaskInputs(
             task=spec.task,
             steps=steps or spec.steps,
@@ -252,6 +253,7 @@ class RunContext:
             depth=self.settings.depth,
             environment=spec.environment,
             secrets=tuple(self.secrets.only(spec.secrets).values),
+            sparse=sparse.digest if sparse else None,
         )
 
     async def agent_version(self, spec: TaskSpec) -> str | None:

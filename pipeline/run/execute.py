@@ -135,6 +135,7 @@ def _context(  # noqa: PLR0913 - the parts of a run, all of them named
         size,
         copy=settings.copy,
         keep=settings.keep,
+        sparse=settings.sparse,
         ports=Ports(settings.port_base, settings.port_width),
         store_work=store_work,
         on_notice=lambda message: listener.notify(Notice(message=message, level="warning")),

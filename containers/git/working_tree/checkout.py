@@ -29,6 +29,13 @@ from containers.git.working_tree.administration import detach, restore_administr
 from containers.git.working_tree.conversions import may_convert
 from containers.git.working_tree.errors import BrokenWorktreeError, UnusableWorktreeError
 from containers.git.working_tree.secret_scan import refuse_secrets, with_temporary_objects
+from containers.git.working_tree.sparse import (
+    SparseCheckout,
+    clean_given,
+    given_layout,
+    set_patterns,
+    sparse_git,
+)
 from containers.git.working_tree.staging import StagedTree, Staging, stage_patch
 from containers.git.working_tree.standalone import create_standalone, filtered_files, is_plain
 from containers.git.working_tree.task_files import (
@@ -102,12 +109,13 @@ class Checkout:
         )
 
     @file_errors()
-    def reset(self, commit: str, keep: Sequence[str] = ()) -> None:
+    def reset(self, commit: str, keep: Sequence[str] = (), sparse: SparseCheckout | None = None) -> None:
         """Reset the worktree to exactly the files of a commit.
 
         Args:
             commit: Id of the commit. HEAD is detached there; no branch moves.
             keep: Patterns as in `.gitignore`, of untracked files that are not removed.
+            sparse: Which files of the commit it has; all by default, and if the commit has submodules.
 
         Raises:
             BrokenWorktreeError: The worktree has to be removed and added again.
@@ -115,19 +123,22 @@ class Checkout:
         """
         restore_administration(self._paths, commit)
         detach(self._resetting, self._paths, commit)
-        old = self._discard_state()
+        sparse = None if self._layout(commit).gitlinks else sparse
+        old = self._discard_state(sparse)
         if keep or commit != old or not self._put_back(commit):
             self._remove_git_files(old)
             self._check_out_with_repairs(commit, old, keep)
-            index, layout = self._paths.own("index"), self._layout(commit)
-            self._last_reset.record_checkout(self.path, layout, index, is_new=commit != old)
-        self._create_repository(commit)
+            layout, is_new = given_layout(self._resetting, self._paths, self._layout(commit)), commit != old
+            self._last_reset.record_checkout(self.path, layout, self._paths.own("index"), is_new=is_new)
+        self._create_repository(commit, sparse)
         write_file(self._paths.own("base"), commit.encode("ascii"))
         self._last_reset.record_time(self.path, is_known=not keep)
 
-    def _discard_state(self) -> str | None:
+    def _discard_state(self, sparse: SparseCheckout | None) -> str | None:
         """Remove the state of the last reset; return its commit if the index of that commit can be reused."""
         old = self._base()
+        if not set_patterns(self._paths, sparse):
+            old = None
         if old is None:
             self._paths.own("index").unlink(missing_ok=True)
         self._paths.own("base").unlink(missing_ok=True)
@@ -173,7 +184,8 @@ class Checkout:
             refuse_mounts(self.path)
             remove(self.path / GIT)
             remove(self._paths.aside)
-            found = scan(self.path, self._layout(old), self._last_reset.at, self._last_reset.inodes)
+            layout = (self._last_reset.layout if old else None) or self._layout(old)
+            found = scan(self.path, layout, self._last_reset.at, self._last_reset.inodes)
             self._last_reset.inodes = found.inodes
             remove_special(found)
             for path in found.git:
@@ -189,11 +201,11 @@ class Checkout:
                 return self._commits.layout(commit)
         return Layout((), {})
 
-    def _create_repository(self, commit: str) -> None:
+    def _create_repository(self, commit: str, sparse: SparseCheckout | None) -> None:
         """Give the task's git a repository of its own."""
         try:
             index, keeps_modes = self._paths.own("index"), self._keeps_modes(self.path.parent)
-            self._template().create(self.path / GIT, commit, index, keeps_modes=keeps_modes)
+            self._template().create(self.path / GIT, commit, index, keeps_modes=keeps_modes, sparse=sparse)
             if not owner_file(self.path).exists():  # a worktree of release 0.2 has none
                 write_owner(self.path, self._paths.admin)
         except OSError as error:
@@ -202,8 +214,9 @@ class Checkout:
     def _check_out(self, commit: str, old: str | None, keep: Sequence[str]) -> None:
         # Untracked files first, by the index of the last reset: if a task replaced a directory (by a link), the
         # replacement is removed before git compares a file in it.
-        clean(self._resetting, keep)
-        self._resetting.run(*self._options(), "reset", "--hard", "--quiet", "--no-recurse-submodules", commit)
+        clean_given(self._resetting, self._paths, keep)
+        reset = ("reset", "--hard", "--quiet", "--no-recurse-submodules", commit)
+        sparse_git(self._resetting, self._paths).run(*self._options(), *reset)
         if old not in {None, commit}:
             clean(self._resetting, keep)  # the content of a directory that a task put in place of a file
 
@@ -357,7 +370,7 @@ class Checkout:
         if index.is_file() and not is_used:
             shutil.copy2(index, staged)
         return Staging(
-            git=self._staging,
+            git=sparse_git(self._staging, self._paths),
             root=self.path,
             index=staged,
             aside=self._paths.aside,
@@ -372,6 +385,7 @@ class Checkout:
             options=(*self._options(), *self._excluding(exclude)),
             excludes=self._paths.own("excluded") if exclude else None,
             converts=may_convert(index, self._paths.common),
+            worktree=self._paths,
         )
 
     def _excluding(self, patterns: Sequence[str]) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from containers.git.working_tree.patch_size import (
     refuse_large_changes,
     refuse_large_files,
 )
+from containers.git.working_tree.sparse import adopt_marks, leave_out
 from containers.git.working_tree.submodules import (
     SubmoduleReader,
     SubmoduleWorkError,
@@ -26,6 +27,7 @@ from containers.git.working_tree.submodules import (
     excluding,
 )
 from containers.git.working_tree.task_files import remove_special, scan, without_git_files
+from containers.git.working_tree.worktree_paths import WorktreePaths
 from containers.temporary import temporary_directory
 from tasks.lazy.dataclasses import dataclass
 from tasks.lazy.patterns import regex
@@ -75,6 +77,7 @@ class Staging:
         converts: Whether attributes of the start may convert files.
         trees: Writes trees without git; `None` if git has to, as where objects are thrown away.
         is_used: Whether the index may have changes already, of set-up or of a patch that was not finished.
+        worktree: The directories of the worktree, whose sparse checkout the index follows; `None` without one.
     """
 
     git: Git
@@ -93,6 +96,7 @@ class Staging:
     free_before: int | None = None
     is_used: bool = False
     trees: TreeWriter | None = None
+    worktree: WorktreePaths | None = None
 
     def stage(self, *, with_diff: bool = True) -> StagedTree:
         """Return the tree of the files in the directory, without ignored ones. Blocking.
@@ -229,14 +233,26 @@ class Staging:
         return output.stdout
 
     def _add_once(self, submodules: Mapping[str, str], timeout: float | None) -> Output:
+        if self.worktree:
+            adopt_marks(self.git, self.worktree)
         # Larger files are stored without being held in memory.
         streamed = ("-c", "core.bigFileThreshold=32m")
         return self.git.run(
-            *self.options, *streamed, "add", "-Av", "--", ".", *excluding(submodules), timeout=timeout
+            *self.options,
+            *streamed,
+            "add",
+            "--sparse",
+            "-Av",
+            "--",
+            ".",
+            *excluding(submodules),
+            timeout=timeout,
         )
 
     def _rebuild_index(self, submodules: Mapping[str, str]) -> None:
         self.git.run("read-tree", self.start)
+        if self.worktree:
+            leave_out(self.git, self.worktree)
         remove_entries(self.git, sorted(self.layout.gitlinks | submodules.keys()))
 
     def _write_tree(self) -> str:

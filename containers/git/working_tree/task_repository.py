@@ -20,6 +20,7 @@ from containers.git.command import Git
 from containers.git.commits import PATCHYARD_IDENTITY
 from containers.git.loose_objects import OBJECT_ID
 from containers.git.user_config import absolute_url
+from containers.git.working_tree.sparse import PATTERNS, SparseCheckout
 from containers.temporary import temporary_directory
 from tasks.lazy.dataclasses import dataclass
 from tasks.lazy.patterns import regex
@@ -60,6 +61,8 @@ _DIRECTORIES = (
 )
 """The directories of a new repository, parents first."""
 _INDEX = "index"
+_OWN = "command"
+"""The scope of the settings that the program's own calls have."""
 _WRITABLE = stat.S_IWGRP | stat.S_IWOTH
 _REFS = (
     "for-each-ref",
@@ -79,14 +82,17 @@ class TaskRepositoryTemplate:
     packed_refs: bytes
     exclude: bytes
     shallow: bytes | None
+    sparse: SparseCheckout | None = None
+    """Which files the user's own checkout has."""
 
     @classmethod
-    def of(cls, git: Git, common: Path) -> "TaskRepositoryTemplate":
+    def of(cls, git: Git, common: Path, git_dir: Path) -> "TaskRepositoryTemplate":
         """Read the template from the user's repository. Blocking.
 
         Args:
             git: A git of the repository that reads its configuration.
             common: The common git directory.
+            git_dir: The git directory of the user's checkout.
 
         Raises:
             GitError: The configuration or the refs cannot be read.
@@ -99,6 +105,7 @@ class TaskRepositoryTemplate:
             for scope, (key, value) in zip(scopes, found, strict=False)
             if scope == "local"
         ]
+        of_files = {key: value for scope, (key, value) in zip(scopes, found, strict=False) if scope != _OWN}
         if not dict(found).get("user.email"):
             settings += [(f"user.{key}", value) for key, value in _UNKNOWN_USER.items()]
         return cls(
@@ -107,9 +114,18 @@ class TaskRepositoryTemplate:
             packed_refs=_packed_refs(git.run(*_REFS).text.split("\n")),
             exclude=read_regular(common / "info" / "exclude", limit=1 << 20) or b"",
             shallow=read_regular(common / "shallow", limit=1 << 24),
+            sparse=SparseCheckout.of(of_files, git_dir),
         )
 
-    def create(self, directory: Path, commit: str, index: Path, *, keeps_modes: bool) -> None:
+    def create(
+        self,
+        directory: Path,
+        commit: str,
+        index: Path,
+        *,
+        keeps_modes: bool,
+        sparse: SparseCheckout | None = None,
+    ) -> None:
         """Create a repository, with a commit as its detached HEAD. Blocking.
 
         Args:
@@ -119,13 +135,14 @@ class TaskRepositoryTemplate:
             index: The index file to copy, with its time: git compares the content of files that are not older
                 than the index (https://git-scm.com/docs/racy-git).
             keeps_modes: Whether the file system stores the executable bit.
+            sparse: Which files the worktree has, by the index; all by default.
 
         Raises:
             OSError: It cannot be written.
         """
-        modes = _lines("core.fileMode", "true" if keeps_modes else "false")
+        settings = (("core.fileMode", "true" if keeps_modes else "false"), *(sparse.settings if sparse else ()))
         files = {
-            "config": self.config + modes.encode("ascii"),
+            "config": self.config + "".join(_lines(*setting) for setting in settings).encode("ascii"),
             "packed-refs": self.packed_refs,
             "objects/info/alternates": os.fsencode(self.objects) + b"\n",
             "info/exclude": self.exclude,
@@ -133,6 +150,8 @@ class TaskRepositoryTemplate:
         }
         if self.shallow is not None:
             files["shallow"] = self.shallow
+        if sparse:
+            files[PATTERNS] = sparse.patterns
         changed = _changed_files(directory, files, index)
         if changed is None:
             remove(directory)

@@ -19,6 +19,7 @@ from containers.git.command import Git, GitError, Output
 from containers.git.commit_cache import Layout
 from containers.git.loose_objects import hash_like
 from containers.git.working_tree.patch_size import free_space
+from containers.git.working_tree.sparse import LEFT_OUT
 from containers.git.working_tree.task_files import GIT, FoundFiles, clean, directory_inodes
 from tasks.lazy.dataclasses import dataclass
 from tasks.lazy.patterns import regex
@@ -51,6 +52,7 @@ class LastReset:
     Args:
         at: When it was, in nanoseconds, by the clock of the worktree's file system; `None` if it is not known.
         free: The free space of that file system then, in bytes; `None` if it is not known.
+        layout: The directories of the files that it has; `None` if that is not known.
         inodes: The inodes of its tracked directories, by their paths.
         is_racy: Whether files may be of the second in which git wrote the index, so that it reads them at each
             look (https://git-scm.com/docs/racy-git).
@@ -58,6 +60,7 @@ class LastReset:
 
     at: int | None = None
     free: int | None = None
+    layout: Layout | None = None
     inodes: dict[str, int] = field(default_factory=dict)
     is_racy: bool = True
     _newest: int = 0
@@ -68,13 +71,14 @@ class LastReset:
 
         Args:
             root: The worktree.
-            layout: The directories of the commit.
+            layout: The directories of the files that the worktree has of the commit.
             index: The index.
             is_new: Whether all files are new.
 
         Raises:
             OSError: There is no index.
         """
+        self.layout = layout
         self.inodes = directory_inodes(root, layout)
         second = int(index.stat().st_mtime)
         self._newest = second if is_new else self._newest
@@ -171,7 +175,8 @@ def _remove_untracked(git: Git, found: FoundFiles) -> None:
         clean(git)
     elif directories:
         patterns = (f":(glob){_GLOB.sub(_ESCAPE, _join(directory, ''))}*" for directory in directories)
-        tracked = set(git.run("ls-files", "-z", "--", *patterns).fields)
+        entries = git.run("ls-files", "-t", "-z", "--", *patterns).fields
+        tracked = {entry[2:] for entry in entries if entry[0] != LEFT_OUT}
         present = {_join(directory, name) for directory, names in directories.items() for name in names}
         for name in present - tracked:
             remove(git.cwd / name)

@@ -59,7 +59,7 @@ class WorktreePaths:
         Raises:
             OSError: One cannot be removed.
         """
-        for suffix in ("index", "staged", "base", "ignored", "excluded"):
+        for suffix in ("index", "staged", "base", "ignored", "excluded", "sparse"):
             self.own(suffix).unlink(missing_ok=True)
         for suffix in LOCKED:
             self.own(suffix).unlink(missing_ok=True)

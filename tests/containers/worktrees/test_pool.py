@@ -17,6 +17,7 @@ from repositories import Clone, contents, write
 
 from containers.git.repository import GitError, Repository
 from containers.git.working_tree.checkout import Checkout
+from containers.git.working_tree.sparse import SparseCheckout
 from containers.worktrees.copies import CopyError
 from containers.worktrees.directory import default_directory
 from containers.worktrees.pool import Pool
@@ -473,13 +474,15 @@ async def test_no_more_worktrees_are_prepared_at_once_than_there_are_cores(
     everyone = threading.Barrier(expected)
     inside, most = 0, 0
 
-    def counted(self: Checkout, commit: str, keep: Sequence[str] = ()) -> None:
+    def counted(
+        self: Checkout, commit: str, keep: Sequence[str] = (), sparse: SparseCheckout | None = None
+    ) -> None:
         nonlocal inside, most
         with lock:
             inside += 1
             most = max(most, inside)
         everyone.wait(20)  # as many as may are here at once; a further one would be, too
-        reset(self, commit, keep)
+        reset(self, commit, keep, sparse)
         with lock:
             inside -= 1
 

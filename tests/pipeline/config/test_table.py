@@ -96,7 +96,16 @@ def test_only_resolved_values_are_not_declared() -> None:
 def test_sections_hold_their_settings() -> None:
     assert SECTIONS == {
         "limits": ("cpus", "memory", "processes", "files"),
-        "worktree": ("copy", "setup", "teardown", "teardown_timeout", "keep", "port_base", "port_width"),
+        "worktree": (
+            "copy",
+            "setup",
+            "teardown",
+            "teardown_timeout",
+            "keep",
+            "sparse",
+            "port_base",
+            "port_width",
+        ),
         "container": ("caches", "depth", "services"),
     }
 

@@ -154,7 +154,9 @@ LAYOUTS = [
 def test_patch_in_a_layout(project: Project, tmp_path: Path, layout: Layout) -> None:
     place = layout(project, tmp_path / "place")
 
-    done = project.call("run", project.tasks({"1.1": SCRIPT}), "--json", cwd=place).expect(0)
+    # Git adds a file outside of a sparse checkout only if it is asked to.
+    script = SCRIPT.replace("add --all", "add --all --sparse") if layout is sparse_patterns else SCRIPT
+    done = project.call("run", project.tasks({"1.1": script}), "--json", cwd=place).expect(0)
 
     outcome = done.outcome("1.1")
     assert outcome["files"] == FILES
@@ -163,6 +165,30 @@ def test_patch_in_a_layout(project: Project, tmp_path: Path, layout: Layout) -> 
     if layout is include_if:
         author = project.clone.user.git("log", "-1", "--format=%an", outcome["branch"], cwd=place)
         assert author == "At Work"
+
+
+LISTED = "find . -path ./.git -prune -o -type f -print | sort > listed.txt"
+
+
+def test_tasks_have_the_files_of_a_sparse_checkout(project: Project, tmp_path: Path) -> None:
+    project.clone.commit({"docs/a.md": "a\n", "src/lib/b.py": "b\n"})
+    place, plan = sparse_cone(project, tmp_path / "place"), project.tasks({"1.1": LISTED})
+
+    def listed(*, cached: bool) -> list[str]:
+        done = project.call("run", plan, "--json", cwd=place).expect(0)
+        outcome = done.outcome("1.1")
+        assert (outcome["files"], outcome["cached"]) == (["listed.txt"], cached)
+        return project.clone.user.git("show", f"{outcome['branch']}:listed.txt", cwd=place).split("\n")
+
+    few = listed(cached=False)
+    assert "./README.md" in few
+    assert not any(path.startswith("./docs/") for path in few)
+    assert listed(cached=True) == few
+    (place / "patchyard.toml").write_text("[worktree]\nsparse = false\n")
+    every = listed(cached=False)
+    assert any(path.startswith("./docs/") for path in every)
+    (place / "patchyard.toml").unlink()
+    assert listed(cached=True) == few
 
 
 def test_relative_worktrees_of_the_user_change_no_configuration(project: Project) -> None:
