@@ -3,28 +3,26 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+from containers.dagger_engine.client.api import Client, Directory
 from containers.dagger_engine.encoding import encoding_error
 from containers.dagger_engine.query import EngineQueryError
 from containers.git.repository import Identity
 from containers.limits.limits import UNLIMITED, Limits
 from tasks.lazy.dataclasses import dataclass
 
-if TYPE_CHECKING:
-    from dagger import Client, Directory
-
 
 class Files(Protocol):
     """Transfer of files between this machine and an engine."""
 
     def directory(
-        self, client: "Client", path: Path, *, include: Sequence[str] = (), exclude: Sequence[str] = ()
-    ) -> "Directory":
+        self, client: Client, path: Path, *, include: Sequence[str] = (), exclude: Sequence[str] = ()
+    ) -> Directory:
         """Return a directory of this machine, not from the engine's cache."""
         ...
 
-    async def export(self, directory: "Directory", path: Path) -> None:
+    async def export(self, directory: Directory, path: Path) -> None:
         """Write the content of a directory over one of this machine."""
         ...
 
@@ -33,8 +31,8 @@ class HostFiles:
     """Files of the machine that the client runs on."""
 
     def directory(
-        self, client: "Client", path: Path, *, include: Sequence[str] = (), exclude: Sequence[str] = ()
-    ) -> "Directory":
+        self, client: Client, path: Path, *, include: Sequence[str] = (), exclude: Sequence[str] = ()
+    ) -> Directory:
         """Return a directory of the host, not from the engine's cache.
 
         `host.directory` is cached per client unless `no_cache` is set: https://docs.dagger.io/reference/api.
@@ -44,9 +42,9 @@ class HostFiles:
         """
         if reason := encoding_error([(f"the path {path}", str(path))]):
             raise EngineQueryError(reason)
-        return client.host().directory(str(path), include=list(include), exclude=list(exclude), no_cache=True)
+        return client.host().directory(str(path), include=include, exclude=exclude, no_cache=True)
 
-    async def export(self, directory: "Directory", path: Path) -> None:
+    async def export(self, directory: Directory, path: Path) -> None:
         """Write the content of a directory over one of the host."""
         await directory.export(str(path))
 

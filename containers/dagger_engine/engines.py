@@ -9,13 +9,14 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import anyio
 from anyio import to_thread
 
 from containers.agents.builtin import Agent
 from containers.dagger_engine.address import EngineAddress
+from containers.dagger_engine.client.api import Client
 from containers.dagger_engine.config import ContainerConfig
 from containers.dagger_engine.query import EngineError
 from containers.dagger_engine.runner import EngineRunner
@@ -25,9 +26,6 @@ from containers.worktrees.worktree import Worktree
 from tasks.lazy.dataclasses import dataclass
 from tasks.outcome import StepResult
 
-if TYPE_CHECKING:
-    from dagger import Client
-
 ATTEMPTS = 2
 """Engines that may become unavailable while they run a task before the task itself counts as the cause."""
 
@@ -35,7 +33,7 @@ ATTEMPTS = 2
 @asynccontextmanager
 async def connect_engines(
     engine: EngineAddress, environ: Mapping[str, str], log: Path
-) -> "AsyncIterator[Client]":
+) -> AsyncIterator[Client]:
     """Open a session with an engine for the duration of the context; its messages are appended to `log`.
 
     Raises:

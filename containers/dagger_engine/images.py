@@ -2,14 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from containers.concurrency import plain_task_group
+from containers.dagger_engine.client.api import Client
 from containers.dagger_engine.digests import digest_of
 from containers.dagger_engine.query import EngineClient, EngineQueryError
-
-if TYPE_CHECKING:
-    from dagger import Client
 
 
 @runtime_checkable
@@ -25,7 +23,7 @@ class Resolver(Protocol):
         ...
 
 
-async def resolve_digests(client: "Client", names: Iterable[str]) -> dict[str, str]:
+async def resolve_digests(client: Client, names: Iterable[str]) -> dict[str, str]:
     """Query an engine for the digests of images: that of the index, for an image of several platforms.
 
     A name that the engine cannot resolve is left out; running a container of it reports why.

@@ -1,12 +1,11 @@
 """Containers that a task has reached, before its first steps and after each part of them."""
 
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
+from containers.dagger_engine.client.api import Container, Directory
+from containers.dagger_engine.client.values import together
 from containers.git.working_tree.task_files import GIT
 from tasks.lazy.dataclasses import dataclass
-
-if TYPE_CHECKING:
-    from dagger import Container, Directory
 
 WORK = "/work"
 """Directory of the task's tree in its container."""
@@ -16,13 +15,21 @@ WORK = "/work"
 class Prepared:
     """A container, and the task's tree in it without `.git`."""
 
-    container: "Container"
-    tree: "Directory"
+    container: Container
+    tree: Directory
 
     @classmethod
-    def from_container(cls, container: "Container") -> Self:
+    def from_container(cls, container: Container) -> Self:
         """Return a container with its tree."""
         return cls(container, container.directory(WORK).without_directory(GIT))
+
+    async def sync(self) -> Self:
+        """Return both by their ids when all execs have ended; one request.
+
+        Raises:
+            ClientError: The engine cannot run them, or is unavailable.
+        """
+        return type(self)(*await together(self.container.sync(), self.tree.loaded()))
 
 
 @dataclass(slots=True)

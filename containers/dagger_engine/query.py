@@ -2,17 +2,16 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
 import anyio
 
 from containers.concurrency import plain_task_group
+from containers.dagger_engine.client.api import Client
+from containers.dagger_engine.client.errors import ClientError, ExecError, QueryError
 from containers.dagger_engine.step_script import SCRIPT
 from containers.task_log import RunnerError
 from tasks.lazy.patterns import regex
-
-if TYPE_CHECKING:
-    from dagger import Client
 
 T = TypeVar("T")
 
@@ -49,7 +48,7 @@ class _AbandonedError(EngineQueryError):
 class EngineClient:
     """Runs queries on an engine; called with a query such as `container.stdout`."""
 
-    def __init__(self, client: "Client", check_interval: float = CHECK_INTERVAL) -> None:
+    def __init__(self, client: Client, check_interval: float = CHECK_INTERVAL) -> None:
         self._client = client
         self._check_interval = check_interval
 
@@ -70,22 +69,19 @@ class EngineClient:
         return await self._run_once(query)
 
     async def _run_once(self, query: Callable[[], Awaitable[T]]) -> T:
-        import dagger  # noqa: PLC0415 - takes a second
-        from gql.transport.exceptions import TransportError  # noqa: PLC0415 - likewise
-
         try:
-            return await _unwrap_retries(query)
-        except dagger.ExecError as error:
+            return await query()
+        except ExecError as error:
             raise EngineQueryError(
                 _describe_exec(error.command, error.exit_code, error.stderr), error.stdout
             ) from error
-        except dagger.QueryError as error:
+        except QueryError as error:
             kind = _AbandonedError if CANCELED in str(error) else EngineQueryError
             rejected = kind(_last_part(str(error)))
             rejected.__cause__ = error
-        except (dagger.DaggerError, TransportError, OSError, UnicodeError) as error:
-            if _is_encoding_error(error):
-                raise EngineQueryError("something that it needs is not UTF-8") from error
+        except UnicodeEncodeError as error:
+            raise EngineQueryError("something that it needs is not UTF-8") from error
+        except (ClientError, OSError) as error:
             raise _unavailable(str(error)) from error
         # The error of an engine that dies during an exec is that of whatever failed first: check the engine.
         if not await self._responds():
@@ -113,39 +109,17 @@ class EngineClient:
         return answer
 
     async def _responds(self) -> bool:
-        """Whether the engine responds, even with a rejection."""
-        import dagger  # noqa: PLC0415 - takes a second
-        from gql.transport.exceptions import TransportError  # noqa: PLC0415 - likewise
-
+        """Whether the engine answers a query that has no reason to be rejected."""
         try:
             with anyio.fail_after(self._check_interval):
-                await _unwrap_retries(self._client.default_platform)
-        except (dagger.DaggerError, TransportError, OSError):
+                await self._client.default_platform()
+        except (ClientError, OSError):
             return False
         return True
 
 
-async def _unwrap_retries(query: Callable[[], Awaitable[T]]) -> T:
-    """Run a query; if the client retried it in vain, raise the last error itself."""
-    try:
-        return await query()
-    except Exception as error:
-        # This is `tenacity.RetryError`; the library is a dependency of the client, not of patchyard.
-        if not hasattr(error, "last_attempt"):
-            raise
-        failure: Exception = error.last_attempt.exception()
-    raise failure
-
-
-def _is_encoding_error(error: BaseException | None) -> bool:
-    """Whether a query was not sent because it cannot be encoded in UTF-8."""
-    while error is not None and not isinstance(error, UnicodeError):
-        error = error.__cause__
-    return error is not None
-
-
 def _unavailable(message: str) -> EngineError:
-    return EngineError(f"it does not answer any more ({_last_part(message).partition(' for url ')[0]})")
+    return EngineError(f"it does not answer any more ({_last_part(message)})")
 
 
 def _describe_exec(command: Sequence[str], code: int, stderr: str) -> str:

@@ -5,17 +5,13 @@ name the last value counts for the whole session. So there is one secret for all
 each, and a value is set when the one before it has been.
 """
 
-from typing import TYPE_CHECKING
-
 import anyio
 
-from containers.dagger_engine import _sdk, step_script
+from containers.dagger_engine import step_script
+from containers.dagger_engine.client.api import Client, Secret
 from containers.dagger_engine.query import EngineClient
 from containers.runner import Job, slot_variables
 from containers.worktrees.worktree import Worktree
-
-if TYPE_CHECKING:
-    from dagger import Client, Secret
 
 NAME = "patchyard-run"
 
@@ -23,14 +19,14 @@ NAME = "patchyard-run"
 class RunSecret:
     """The secret of one runner; `mark` distinguishes its execs from cached ones."""
 
-    def __init__(self, client: "Client", query: EngineClient, mark: str) -> None:
+    def __init__(self, client: Client, query: EngineClient, mark: str) -> None:
         self._client = client
         self._query = query
         self._mark = mark
         self._lines: dict[str, str] = {}
         self._lock = anyio.Lock()
 
-    async def tell(self, job: Job, worktree: Worktree) -> "Secret":
+    async def tell(self, job: Job, worktree: Worktree) -> Secret:
         """Add what a task has to know, and return the secret.
 
         Raises:
@@ -40,8 +36,7 @@ class RunSecret:
         async with self._lock:
             self._lines[job.task] = step_script.task_line(job.task, slot_variables(job, worktree))
             text = "".join([step_script.run_line(job.run, self._mark), *self._lines.values()])
-            known = await self._query(self._client.set_secret(NAME, text).id)
-        return _sdk.secret_by_id(self._client, known)
+            return await self._query(self._client.set_secret(NAME, text).loaded)
 
     def forget(self, job: Job) -> None:
         """Leave a task that has ended out of later values."""

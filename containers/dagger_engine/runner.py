@@ -2,8 +2,7 @@
 
 The task's tree is that of its start point in the repository, with a separate `.git`: the `.git` of a worktree
 is a file that points outside of the tree (https://github.com/dagger/dagger/issues/9254). All steps are one
-exec. Changes are exported into the worktree, where the patch is made as for a local task. `dagger` is imported
-inside functions: the import takes a second.
+exec. Changes are exported into the worktree, where the patch is made as for a local task.
 """
 
 import time
@@ -13,16 +12,17 @@ from datetime import UTC
 from functools import partial
 from hashlib import sha256
 from secrets import token_hex
-from typing import TYPE_CHECKING
 
 import anyio
 from anyio import get_cancelled_exc_class
 
 from containers.agents.agent import first_line
 from containers.agents.builtin import DEFAULT_IMAGE, Agent
-from containers.concurrency import in_thread
+from containers.concurrency import in_thread, plain_task_group
 from containers.dagger_engine import step_script
 from containers.dagger_engine.async_cache import AsyncCache
+from containers.dagger_engine.client.api import ANY, Client, Container, Directory, Secret, Service
+from containers.dagger_engine.client.values import together
 from containers.dagger_engine.config import ContainerConfig
 from containers.dagger_engine.encoding import as_utf8, encoding_error
 from containers.dagger_engine.images import resolve_digests
@@ -42,9 +42,6 @@ from tasks.lazy.patterns import regex
 from tasks.model import Step, StepKind
 from tasks.outcome import StepResult
 
-if TYPE_CHECKING:
-    from dagger import Client, Container, Directory, Secret, Service
-
 PATIENCE = 60.0
 """Seconds past its time limit, at least, that a container may take to start and end; half the limit if longer.
 
@@ -60,7 +57,7 @@ _NAME = regex(r"[A-Za-z_][A-Za-z0-9_]*")
 class EngineRunner:
     """Runs tasks as containers of one engine."""
 
-    def __init__(self, client: "Client", config: ContainerConfig, *, patience: float = PATIENCE) -> None:
+    def __init__(self, client: Client, config: ContainerConfig, *, patience: float = PATIENCE) -> None:
         self._client = client
         self._config = config
         self._query = EngineClient(client)
@@ -187,13 +184,13 @@ class EngineRunner:
         # What a round does may be what the last one did, which failed: it must not be a cache hit.
         key = token_hex(8) if self._config.fresh or place.is_repeated else None
         container = self._with_steps(before.container, job, steps, place, key)
-        report = await self._read_report(container, longest)
+        after, report = await self._read_report(container, longest)
         if report.failed and self._is_cached(report, job):
             # A cached failure is run again: what was missing then may be there now. Identical execs are one
             # exec (https://docs.dagger.io/features/caching), so the script gets a key.
             container = self._with_steps(before.container, job, steps, place, token_hex(8))
-            report = await self._read_report(container, longest)
-        return Prepared.from_container(container), report
+            after, report = await self._read_report(container, longest)
+        return Prepared.from_container(after), report
 
     async def _copy_changes(
         self, before: Prepared, after: Prepared, worktree: Worktree, limit: int | None
@@ -217,19 +214,21 @@ class EngineRunner:
         """Whether the report is of a cached exec: of another run, or of an earlier attempt in this one."""
         return report.run not in {None, job.run} or report.mark not in {None, self._mark}
 
-    async def _read_report(self, container: "Container", longest: float | None) -> Report:
-        """Run the steps for at most `longest` seconds, and return the report of their script.
+    async def _read_report(self, container: Container, longest: float | None) -> tuple[Container, Report]:
+        """Run the steps for at most `longest` seconds; return their container by its id, and the report.
 
         Raises:
             EngineQueryError: The script did not start.
             TimeoutError: The container did not end.
         """
         with anyio.fail_after(longest):
-            report = step_script.report(await self._query.run_long(container.stdout))
+            query = partial(together, container.stdout(), container.loaded())
+            output, after = await self._query.run_long(query)
+        report = step_script.report(output)
         if report.run is None:
-            code, said = await self._query(container.exit_code), await self._query(container.stderr)
+            code, said = await self._query(partial(together, after.exit_code(), after.stderr()))
             raise EngineQueryError(f"its image has no `sh` that works (exit code {code}): {said.strip()}")
-        return report
+        return after, report
 
     async def _prepare(self, job: Job, worktree: Worktree) -> "Prepared":
         """Return a container for a task, before its first step; tasks with the same requirements share it.
@@ -240,18 +239,21 @@ class EngineRunner:
         if reason := encoding_error(texts_of_job(job, worktree)):
             raise EngineQueryError(reason)
 
-        secret = await self._secret.tell(job, worktree)
+        async with plain_task_group() as group:  # these values are cached
+            group.start_soon(self._owner, self._image(job.image, job.layers), job)
+            group.start_soon(self._start, job, worktree)
+            secret = await self._secret.tell(job, worktree)
 
         async def prepare() -> Prepared:
-            container = await self._query.run_long((await self._container(job, worktree, secret)).sync)
-            return Prepared.from_container(container)
+            container = await self._container(job, worktree, secret)
+            return await self._query.run_long(Prepared.from_container(container).sync)
 
         if self._config.copy:  # these files differ between worktrees
             return await prepare()
         key = (job.image, job.layers, job.start, job.run, tuple(job.secrets.values.items()))
         return await self._prepared.get(key, prepare)
 
-    async def _container(self, job: Job, worktree: Worktree, run: "Secret") -> "Container":
+    async def _container(self, job: Job, worktree: Worktree, run: Secret) -> Container:
         client, config = self._client, self._config
         container = self._image(job.image, job.layers)
         owner = await self._owner(container, job)
@@ -270,22 +272,19 @@ class EngineRunner:
         # cache key, so a report that names another run or mark is of a cached exec.
         return container.with_mounted_secret(step_script.RUN, run, mode=0o444)
 
-    def _image(self, name: str | None, layers: Sequence[str]) -> "Container":
+    def _image(self, name: str | None, layers: Sequence[str]) -> Container:
         """Return an image with the set-up of an agent, as layers that all tasks share."""
         container = self._client.container().from_(name or DEFAULT_IMAGE)
         for command in layers:
             container = container.with_exec(["sh", "-e", "-c", command])
         return container
 
-    def _service(self, address: str) -> "Service":
+    def _service(self, address: str) -> Service:
         """Return a port of this machine as a service."""
-        from dagger import PortForward  # noqa: PLC0415 - imports dagger, which takes a second
-
         host, _, port = address.rpartition(":")
-        forward = PortForward(backend=int(port), frontend=int(port))
-        return self._client.host().service([forward], host=host)
+        return self._client.host().service(int(port), host)
 
-    async def _owner(self, container: "Container", job: Job) -> str:
+    async def _owner(self, container: Container, job: Job) -> str:
         """Return the user of a job's image, "" for root; queried once per image."""
 
         async def query_user() -> str:
@@ -294,10 +293,14 @@ class EngineRunner:
 
         return await self._owners.get((job.image, *job.layers), query_user)
 
-    async def _tree(self, job: Job, worktree: Worktree) -> "Directory":
+    async def _start(self, job: Job, worktree: Worktree) -> Directory:
         """Return the tree of a task's start point, with a separate `.git`; tasks of one start share it."""
         make = partial(start_tree, self._client, self._config, self._query, job.start, worktree)
-        tree = await self._starts.get(job.start, make)
+        return await self._starts.get(job.start, make)
+
+    async def _tree(self, job: Job, worktree: Worktree) -> Directory:
+        """Return the tree of a task's start point, with files that are copied from its worktree."""
+        tree = await self._start(job, worktree)
         if not self._config.copy:
             return tree
         copied = self._config.files.directory(
@@ -324,14 +327,12 @@ class EngineRunner:
 
     def _with_steps(
         self,
-        container: "Container",
+        container: Container,
         job: Job,
         steps: Mapping[int, Step],
         place: "Place",
         key: str | None,
-    ) -> "Container":
-        from dagger import ReturnType  # noqa: PLC0415 - imports dagger, which takes a second
-
+    ) -> Container:
         variables = self._variables(job, place.round)
         for name in [name for name in variables if not _NAME.fullmatch(name)]:
             container = container.with_env_variable(name, variables.pop(name))
@@ -345,7 +346,7 @@ class EngineRunner:
         )
         for path, text in {step_script.SCRIPT: script, **step_script.inputs(steps)}.items():
             container = container.with_new_file(path, text)
-        return container.with_exec(["sh", step_script.SCRIPT], expect=ReturnType.ANY)
+        return container.with_exec(["sh", step_script.SCRIPT], expect=ANY)
 
 
 def _split_setup(steps: Sequence[Step]) -> list[dict[int, Step]]:

@@ -1,6 +1,5 @@
 """Sessions with Dagger engines, through the `dagger` command line, which handles every kind of address."""
 
-import importlib
 import json
 import os
 import shutil
@@ -9,30 +8,24 @@ import sys
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from subprocess import PIPE
-from types import ModuleType
-from typing import IO, TYPE_CHECKING, NamedTuple, Self
+from typing import IO, NamedTuple, Self
 from urllib.parse import urlsplit
 
 import anyio
 from anyio import to_thread
 from anyio.abc import Process
 
-from containers.concurrency import plain_task_group
-from containers.dagger_engine import _sdk
 from containers.dagger_engine.address import address_problem
+from containers.dagger_engine.client.api import Client
+from containers.dagger_engine.client.errors import ClientError
 from containers.dagger_engine.query import EngineError
 from tasks.lazy.dataclasses import dataclass
 from tasks.secrets import without_own_secrets
 
 if sys.platform == "linux":
     import fcntl
-
-if TYPE_CHECKING:
-    from dagger import Client
-    from dagger.client._session import SingleConnection
 
 CLI = "_EXPERIMENTAL_DAGGER_CLI_BIN"
 HOST = "_EXPERIMENTAL_DAGGER_RUNNER_HOST"
@@ -107,9 +100,8 @@ class _Parameters(NamedTuple):
 class Session:
     """A session with an engine."""
 
-    client: "Client"
-    _connection: "SingleConnection"
-    _started: "_Started | None"
+    client: Client
+    _started: _Started | None
 
     @classmethod
     async def open(cls, address: str | None, environ: Mapping[str, str], log: Path) -> Self:
@@ -123,14 +115,6 @@ class Session:
         Raises:
             EngineError: The command line is not installed, the engine is unavailable, or it is too old.
         """
-        async with plain_task_group() as group:
-            # The SDK takes a second to import, which is as long as the session takes to start.
-            group.start_soon(_import_dagger)
-            session = await cls._open(address, environ, log)
-        return session
-
-    @classmethod
-    async def _open(cls, address: str | None, environ: Mapping[str, str], log: Path) -> Self:
         if address is None and environ.get(PORT, "").isdigit():
             return await cls._connect(None, _Parameters(int(environ[PORT]), environ.get(TOKEN, "")))
         address = address or environ.get(HOST)
@@ -145,19 +129,14 @@ class Session:
             raise
 
     @classmethod
-    async def _connect(cls, started: "_Started | None", parameters: _Parameters) -> Self:
-        dagger = await _import_dagger()
-        connection = _sdk.connection(parameters.port, parameters.token)
+    async def _connect(cls, started: _Started | None, parameters: _Parameters) -> Self:
+        client = Client.connect(parameters.port, parameters.token)
         try:
-            await connection.connect()
-            client: Client = dagger.Client.from_connection(connection)
-            said = await client.version()
-        except dagger.DaggerError as error:
-            raise EngineError(f"its session does not answer: {error}") from error
-        if _parse_version(said) < OLDEST:
-            await connection.close()
-            raise EngineError(f"it is Dagger {said}, and patchyard needs 0.21 or newer")
-        return cls(client, connection, started)
+            await _check_version(client)
+        except BaseException:
+            await client.aclose()
+            raise
+        return cls(client, started)
 
     async def aclose(self, *, engine_unavailable: bool = False) -> None:
         """Close the session, and end its running execs, in a bounded time.
@@ -166,15 +145,23 @@ class Session:
             engine_unavailable: Whether the engine is known to be unavailable; then nothing is waited for.
         """
         with anyio.CancelScope(shield=True):
-            with anyio.move_on_after(CLOSE_TIMEOUT), suppress(Exception):
-                # The session ends in any case: an error on the way is of no use to the caller.
-                await self._connection.close()
+            await self.client.aclose()
             if self._started:
                 await _end(self._started, patience=0 if engine_unavailable else CLOSE_TIMEOUT)
 
 
-async def _import_dagger() -> ModuleType:
-    return await to_thread.run_sync(importlib.import_module, "dagger")
+async def _check_version(client: Client) -> None:
+    """Check that an engine is not too old.
+
+    Raises:
+        EngineError: It is, or its session does not answer.
+    """
+    try:
+        said = await client.version()
+    except ClientError as error:
+        raise EngineError(f"its session does not answer: {error}") from error
+    if _parse_version(said) < OLDEST:
+        raise EngineError(f"it is Dagger {said}, and patchyard needs 0.21 or newer")
 
 
 def _parse_version(version_text: str) -> tuple[int, ...]:
@@ -246,9 +233,8 @@ def _command(environ: Mapping[str, str]) -> list[str]:
             "mode dagger needs the dagger command line: install it (https://docs.dagger.io/install), "
             f"or set {CLI} to its path"
         )
-    labels = ("dagger.io/sdk.name:python", f"dagger.io/sdk.version:{version('dagger-io')}")
     # Silent: output of tasks belongs in their logs, where secrets are masked in all of their forms.
-    return [found, "session", "--silent", *(part for label in labels for part in ("--label", label))]
+    return [found, "session", "--silent", "--label", "dagger.io/sdk.name:patchyard"]
 
 
 def _open_log(log: Path) -> IO[bytes]:

@@ -1,10 +1,9 @@
 """The tree of a start point in an engine: what a checkout has, with a separate `.git`."""
 
-from typing import TYPE_CHECKING
-
 from anyio import to_thread
 
 from containers.concurrency import in_thread
+from containers.dagger_engine.client.api import Client, Directory
 from containers.dagger_engine.config import ContainerConfig
 from containers.dagger_engine.encoding import encoding_error
 from containers.dagger_engine.query import EngineClient, EngineQueryError
@@ -12,9 +11,6 @@ from containers.git.repository import GitError
 from containers.git.working_tree.task_files import GIT
 from containers.worktrees.worktree import Worktree
 from tasks.lazy.patterns import regex
-
-if TYPE_CHECKING:
-    from dagger import Client, Directory
 
 OBJECTS = ("objects", "shallow")
 TAGS = ("packed-refs", "refs/tags")
@@ -37,8 +33,8 @@ _SPECIAL = regex(r"[\\*?\[\]!]")
 
 
 async def start_tree(
-    client: "Client", config: ContainerConfig, ask: EngineClient, start: str, worktree: Worktree
-) -> "Directory":
+    client: Client, config: ContainerConfig, ask: EngineClient, start: str, worktree: Worktree
+) -> Directory:
     """Return the tree of a commit, with the files that filters change as they are in a worktree at the commit.
 
     An engine has no filters. What a task adds to a pointer of Git LFS would be taken for the file's content.
@@ -62,8 +58,8 @@ async def start_tree(
 
 
 async def _committed(
-    client: "Client", config: ContainerConfig, ask: EngineClient, start: str, worktree: Worktree
-) -> "Directory":
+    client: Client, config: ContainerConfig, ask: EngineClient, start: str, worktree: Worktree
+) -> Directory:
     """Return the tree of a commit as git stores it.
 
     Raises:

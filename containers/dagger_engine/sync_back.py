@@ -11,13 +11,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import anyio
 from anyio import to_thread
 
 from containers.concurrency import plain_task_group
-from containers.dagger_engine._sdk import select_fields
+from containers.dagger_engine.client.api import Changeset, Directory
+from containers.dagger_engine.client.values import together
 from containers.dagger_engine.encoding import UNKNOWN, as_utf8
 from containers.dagger_engine.query import EngineClient, EngineQueryError
 from containers.dagger_engine.returned_files import ReturnedFiles
@@ -28,15 +28,12 @@ from containers.worktrees.worktree import Worktree
 from tasks.lazy.dataclasses import dataclass
 from tasks.sizes import format_size
 
-if TYPE_CHECKING:
-    from dagger import Changeset, Directory
-
 RULES = ".gitignore"
 CHECK_INTERVAL = 1.0
 """Seconds between two checks of how much has arrived."""
 LITTLE_SPACE = 1_000_000_000
 """Free bytes of a disk below which a copy that failed may have filled it: engines do not say so."""
-Export = Callable[["Directory", Path], Awaitable[None]]
+Export = Callable[[Directory, Path], Awaitable[None]]
 
 
 @dataclass(slots=True)
@@ -49,8 +46,8 @@ class _Paths:
 
 
 async def sync_back(  # noqa: PLR0913 - two trees, and how they come to a worktree
-    before: "Directory",
-    after: "Directory",
+    before: Directory,
+    after: Directory,
     worktree: Worktree,
     ask: EngineClient,
     export: Export,
@@ -98,7 +95,7 @@ class _Copy:
     limit: int | None
     patience: float
 
-    async def __call__(self, layer: "Directory") -> None:
+    async def __call__(self, layer: Directory) -> None:
         """Copy a directory, and make its files like those that git creates.
 
         Raises:
@@ -116,7 +113,7 @@ class _Copy:
             with anyio.CancelScope(shield=True):
                 await to_thread.run_sync(self.returned.normalize)
 
-    async def _export(self, layer: "Directory") -> None:
+    async def _export(self, layer: Directory) -> None:
         try:
             await self.ask(partial(self.export, layer, self.returned.root))
         except EngineQueryError as rejection:
@@ -153,11 +150,9 @@ def _little_space(root: Path) -> str:
     return ""
 
 
-async def _changed_paths(changes: "Changeset") -> _Paths:
+async def _changed_paths(changes: Changeset) -> _Paths:
     """Query all changed paths in one request, to save round trips."""
-    return await select_fields(
-        changes, _Paths, added="addedPaths", modified="modifiedPaths", removed="removedPaths"
-    )
+    return _Paths(*await together(changes.added_paths(), changes.modified_paths(), changes.removed_paths()))
 
 
 def _remove(root: Path, paths: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ from pipeline.broadcast import Broadcast, Listener
 from pipeline.console import Lines, Wording, summary
 from pipeline.dagger_module.changeset import MergedOutcomes, merge_outcomes, write_changeset
 from pipeline.dagger_module.errors import ModuleError, translate_errors
-from pipeline.dagger_module.runners import ModuleFiles, ModuleRunners, TracingListener
+from pipeline.dagger_module.runners import ModuleRunners, TracingListener, below, unused
 from pipeline.dagger_module.source import (
     HOME,
     Source,
@@ -190,8 +190,10 @@ class Invocation:
         result = (await self.run({})).checked()
         with translate_errors():
             merged = await to_thread.run_sync(_merge_changes, result, CHANGES)
-            files = ModuleFiles()
-            before, after = (files.directory(dag, path) for path in (merged.before, merged.after))
+            module = dag.current_module()
+            before, after = (
+                module.workdir(below(path), exclude=[unused()]) for path in (merged.before, merged.after)
+            )
             return after.changes(before)
 
     async def check(self) -> str:

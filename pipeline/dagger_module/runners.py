@@ -8,11 +8,12 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-import dagger
-from dagger import dag
-from opentelemetry import trace
+from anyio import CancelScope
+from opentelemetry import propagate, trace
 
+from containers.dagger_engine.client.api import Client, Directory
 from containers.dagger_engine.runner import EngineRunner
+from containers.dagger_engine.session import PORT, TOKEN
 from containers.runner import Runner
 from pipeline.broadcast import Listener
 from pipeline.events import Event, StepFinished
@@ -27,21 +28,34 @@ class ModuleFiles:
     """The files of the module's runtime; the engine names them by path below its working directory."""
 
     def directory(
-        self, _client: dagger.Client, path: Path, *, include: Sequence[str] = (), exclude: Sequence[str] = ()
-    ) -> dagger.Directory:
+        self, client: Client, path: Path, *, include: Sequence[str] = (), exclude: Sequence[str] = ()
+    ) -> Directory:
         """Return a directory of the runtime as it is now."""
-        # The engine caches a query by its arguments; a random pattern that matches nothing makes each one new.
-        unused = f"unused-{secrets.token_hex(8)}"
-        return dag.current_module().workdir(_below(path), include=list(include), exclude=[*exclude, unused])
+        return client.current_module().workdir(below(path), include=include, exclude=[*exclude, unused()])
 
-    async def export(self, directory: dagger.Directory, path: Path) -> None:
+    async def export(self, directory: Directory, path: Path) -> None:
         """Write the content of a directory into one of the runtime."""
-        await directory.export(_below(path))
+        await directory.export(below(path))
 
 
-def _below(path: Path) -> str:
+def below(path: Path) -> str:
     """Return a path relative to the runtime's working directory, as the engine names it."""
     return os.path.relpath(path)
+
+
+def unused() -> str:
+    """Return a random pattern that matches nothing.
+
+    The engine caches a query by its arguments; with this one among them, a directory is read as it is now.
+    """
+    return f"unused-{secrets.token_hex(8)}"
+
+
+def trace_headers() -> dict[str, str]:
+    """Return the headers of a request that make what the engine does for it a part of the current span."""
+    headers: dict[str, str] = {}
+    propagate.inject(headers)
+    return headers
 
 
 class TracingListener:
@@ -74,4 +88,10 @@ class ModuleRunners:
         self, prepared: Prepared, _directory: Path, _listener: Listener
     ) -> AsyncIterator[Mapping[Mode, Runner]]:
         """Provide one runner for every mode: the module runs tasks in containers only."""
-        yield dict.fromkeys(Mode, EngineRunner(dag, replace(container_config(prepared), files=ModuleFiles())))
+        client = Client.connect(int(os.environ[PORT]), os.environ[TOKEN], trace_headers)
+        config = replace(container_config(prepared), files=ModuleFiles())
+        try:
+            yield dict.fromkeys(Mode, EngineRunner(client, config))
+        finally:
+            with CancelScope(shield=True):
+                await client.aclose()

@@ -2,17 +2,15 @@
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from repositories import Clone, contents
 
+from containers.dagger_engine.client.api import Changeset
+from containers.dagger_engine.client.values import as_text, as_texts
 from containers.dagger_engine.session import Session
 from containers.git.repository import Repository
 from pipeline.dagger_module.changeset import MergedOutcomes, write_changeset
-
-if TYPE_CHECKING:
-    from dagger import Changeset
 
 pytestmark = [pytest.mark.engine, pytest.mark.anyio]
 
@@ -49,7 +47,7 @@ MINE = dict.fromkeys(
 REMOVED = ("dir/removed", "emptied/last", "odd/st*r [a]?", "odd/[a]?", "Grüße", "becomes-dir")
 
 
-def changes(session: Session, merged: MergedOutcomes) -> "Changeset":
+def changes(session: Session, merged: MergedOutcomes) -> Changeset:
     """Return the changes as a changeset of the engine."""
     host = session.client.host()
     before, after = (host.directory(str(path), no_cache=True) for path in (merged.before, merged.after))
@@ -76,8 +74,8 @@ async def test_only_what_changed_is_written(clone: Clone, session: Session, tmp_
     repository = Repository.open(clone.path, clone.user.environ)
     merged = write_changeset(repository, base, result, tmp_path / "changes")
     changeset = changes(session, merged)
-    written = await changeset.layer().glob("**/*")
-    await changeset.export(str(clone.path))
+    written = await changeset.layer().value(as_texts, "glob", pattern="**/*")
+    await changeset.value(as_text, "export", path=str(clone.path))
 
     assert contents(clone.path) == wanted
     assert (clone.path / "mode").stat().st_mode & 0o777 == 0o755
@@ -95,4 +93,4 @@ async def test_known_tree_is_not_written_again(
     merged = write_changeset(repository, base, result, tmp_path / "changes")
     changeset = changes(session, merged)
     assert await changeset.added_paths() == list(files)
-    assert await changeset.layer().entries() == list(files)
+    assert await changeset.layer().value(as_texts, "entries") == list(files)

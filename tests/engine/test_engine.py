@@ -10,6 +10,7 @@ import pytest
 from engine_stage import Stage, script
 from repositories import Clone
 
+from containers.dagger_engine.client.api import Container
 from containers.dagger_engine.session import Session
 from tasks.model import StepKind
 from tasks.outcome import StepResult
@@ -24,6 +25,11 @@ KEY = "s3cr3t-value-of-a-key"
 @pytest.fixture
 def stage(session: Session, clone: Clone, tmp_path: Path, test_image: str) -> Stage:
     return Stage(session.client, clone, tmp_path, test_image)
+
+
+def as_user(container: Container, name: str) -> Container:
+    """Return a container whose image runs as a user."""
+    return container.select(Container, "withUser", name=name)
 
 
 def unique() -> str:
@@ -59,7 +65,7 @@ class TestGit:
         assert ran.patch().files == ("README.md", "src/app.py", "src/new")
 
     async def test_git_works_for_the_user_of_the_image(self, stage: Stage) -> None:
-        stage.furnish(lambda container: container.with_user("1234:1234"))
+        stage.furnish(lambda container: as_user(container, "1234:1234"))
         ran = await stage.run(
             "id -u; echo more >> README.md; chmod 755 README.md; git commit -qam mine; "
             "git log -1 --format=%s; git status --short; test -O README.md"
@@ -173,13 +179,14 @@ class TestEndings:
         assert "\n" not in ran.last.error
 
     async def test_image_without_a_shell(self, stage: Stage) -> None:
-        stage.furnish(lambda container: container.with_rootfs(stage.client.directory()))
+        nothing = stage.client.directory()
+        stage.furnish(lambda container: container.select(Container, "withRootfs", directory=nothing))
         ran = await stage.run("true")
         assert ran.last.error is not None
         assert "its image has no `sh`" in ran.last.error
 
     async def test_image_with_an_unknown_user(self, stage: Stage) -> None:
-        stage.furnish(lambda container: container.with_user("ghost"))
+        stage.furnish(lambda container: as_user(container, "ghost"))
         ran = await stage.run("true")
         assert ran.last.error is not None
         assert "ghost" in ran.last.error
@@ -243,7 +250,7 @@ class TestInputs:
     async def test_caches_belong_to_the_user_of_the_image(self, stage: Stage) -> None:
         mark = unique()
         stage.settings(caches=(f"/cache/{mark}",))
-        stage.furnish(lambda container: container.with_user("1234"))
+        stage.furnish(lambda container: as_user(container, "1234"))
         assert (await stage.run(f"echo kept > /cache/{mark}/file; cat /cache/{mark}/file")).output == "kept\n"
 
     async def test_changes_of_set_up_are_not_in_the_patch(self, stage: Stage) -> None:

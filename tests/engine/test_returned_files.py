@@ -6,7 +6,6 @@ import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import anyio
 import pytest
@@ -14,12 +13,10 @@ from engine_stage import Ran, Stage
 from repositories import Clone
 from small_disk import as_root, grow, mounted
 
+from containers.dagger_engine.client.api import Directory
 from containers.dagger_engine.config import HostFiles
 from containers.dagger_engine.runner import EngineRunner
 from containers.dagger_engine.session import Session
-
-if TYPE_CHECKING:
-    from dagger import Directory
 
 pytestmark = [pytest.mark.engine, pytest.mark.anyio, pytest.mark.timeout(300)]
 
@@ -159,7 +156,7 @@ async def test_files_that_a_filter_changes(stage: Stage, tmp_path: Path, *, borr
 class Stalled(HostFiles):
     """Files that never come back."""
 
-    async def export(self, directory: "Directory", path: Path) -> None:
+    async def export(self, directory: Directory, path: Path) -> None:
         del directory, path
         await anyio.sleep_forever()
 

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import anyio
 from repositories import Clone
 
+from containers.dagger_engine.client.api import Client, Container
 from containers.dagger_engine.config import ContainerConfig
 from containers.dagger_engine.runner import EngineRunner
 from containers.git.repository import Repository
@@ -17,20 +17,17 @@ from tasks.model import Step, StepKind
 from tasks.outcome import Patch, StepResult
 from tasks.secrets import Secrets
 
-if TYPE_CHECKING:
-    from dagger import Client, Container
-
-Furnish = Callable[["Container"], "Container"]
+Furnish = Callable[[Container], Container]
 
 
 class Furnished(EngineRunner):
     """A runner that changes its image before it runs steps, to stand in for another image."""
 
-    def __init__(self, client: "Client", place: ContainerConfig, furnish: Furnish) -> None:
+    def __init__(self, client: Client, place: ContainerConfig, furnish: Furnish) -> None:
         super().__init__(client, place)
         self._furnish = furnish
 
-    def _image(self, name: str | None, layers: "tuple[str, ...] | list[str]") -> "Container":  # type: ignore[override]  # narrower: only called like this
+    def _image(self, name: str | None, layers: "tuple[str, ...] | list[str]") -> Container:  # type: ignore[override]  # narrower: only called like this
         return self._furnish(super()._image(name, layers))
 
 
@@ -54,7 +51,7 @@ class RecordingWatcher:
 class Stage:
     """A repository with worktrees, and the configuration of its containers."""
 
-    client: "Client"
+    client: Client
     clone: Clone
     directory: Path
     image: str

@@ -3,22 +3,19 @@
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from dagger import Client
+from containers.dagger_engine.client.api import Client
+from containers.dagger_engine.client.values import as_text
 
 
 @asynccontextmanager
-async def reachable(client: "Client", port: int, image: str) -> AsyncIterator[str]:
+async def reachable(client: Client, port: int, image: str) -> AsyncIterator[str]:
     """Yield an address at which every container of an engine reaches a port of this machine.
 
     A host name is known only to the containers of one session, and `dagger call` opens a session of its own.
     """
-    from dagger import PortForward  # noqa: PLC0415 - takes a second
-
-    service = client.host().service([PortForward(backend=port, frontend=port)], host="127.0.0.1")
-    await service.start()
+    service = client.host().service(port, "127.0.0.1")
+    await service.value(as_text, "start")
     try:
         asked = (
             client.container()
@@ -29,4 +26,4 @@ async def reachable(client: "Client", port: int, image: str) -> AsyncIterator[st
         )
         yield (await asked.stdout()).split()[0]
     finally:
-        await service.stop(kill=True)
+        await service.value(as_text, "stop", kill=True)

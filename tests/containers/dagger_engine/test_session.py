@@ -42,7 +42,7 @@ async def test_a_session_is_opened_by_the_command_line_and_ends_with_it(
     assert await session.client.default_platform() == "linux/amd64"
     await session.aclose()
     calls = await anyio.Path(f"{cli}.calls").read_text()
-    assert calls.startswith("session --silent --label dagger.io/sdk.name:python --label dagger.io/sdk.version:")
+    assert calls == "session --silent --label dagger.io/sdk.name:patchyard\n"
 
 
 async def test_the_environment_may_name_the_engine_or_a_session(
