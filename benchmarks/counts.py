@@ -1,7 +1,8 @@
 """Count what commands cost that does not depend on the machine, and compare it with a committed table.
 
-Counted are the modules of patchyard and the libraries that a command imports, and the git processes and SQL
-statements of each further task. `tests/test_counts.py` fails when one of them grows.
+Counted are the modules of patchyard and the libraries that a command imports, the git processes and SQL
+statements of each further task, and in mode `dagger` the requests to an engine and their bytes, to a stand-in
+for one. `tests/test_counts.py` fails when one of them grows.
 
 Usage: python benchmarks/counts.py [--write]
 """
@@ -20,7 +21,8 @@ from typing import Any
 TABLE = Path(__file__).with_name("counts.json")
 OWN = ("tasks", "containers", "pipeline")
 LIBRARIES = (
-    *("alembic", "anyio", "click", "dagger", "fastapi", "github", "httpx", "jinja2", "markdown_it"),
+    *("alembic", "anyio", "click", "dagger", "fastapi", "github", "graphql", "h11", "httpx", "jinja2"),
+    *("markdown_it",),
     *("psutil", "pydantic", "requests", "rich", "sqlalchemy", "starlette", "tomlkit", "uvicorn", "yaml"),
 )
 """Libraries whose import is counted by name."""
@@ -111,6 +113,30 @@ def plan(directory: Path, tasks: int, batches: int = 0) -> Path:
     return path
 
 
+def in_containers(environ: Mapping[str, str], repository: Path) -> tuple[dict[str, Any], dict[str, float]]:
+    """Return the imports of a run in mode `dagger`, and what a further task sends to the engine. Blocking."""
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
+    from stand_in_engine import StandIn, command_line  # noqa: PLC0415 - its place is not on the path before
+
+    from containers.dagger_engine.step_script import MARK  # noqa: PLC0415 - likewise, where it is a script
+
+    said = f"{MARK}run earlier mark\n{MARK}step 1\n{MARK}end 1 0 0 1\n"
+    answers = {"stdout": lambda _: said, "imageRef": lambda name: f"{name}@sha256:{'0' * 64}"}
+    sent: list[tuple[int, int]] = []
+    with StandIn(answers) as engine:
+        place = {
+            "_EXPERIMENTAL_DAGGER_CLI_BIN": str(command_line(repository.parent)),
+            "_EXPERIMENTAL_DAGGER_RUNNER_HOST": engine.address,
+        }
+        for tasks in (FEW, MANY):
+            engine.bodies.clear()
+            arguments = [*RUN, "--mode", "dagger", str(plan(repository.parent, tasks))]
+            found = measure(arguments, repository, {**environ, **place})
+            sent.append((len(engine.bodies), sum(map(len, engine.bodies))))
+    requests, size = ((many - few) / (MANY - FEW) for few, many in zip(*sent, strict=True))
+    return imports(found), {"requests": round(requests, 1), "bytes": round(size)}
+
+
 def growth(tasks: int, batches: int) -> list[dict[str, int]]:
     """Return the counts of a run after each of its tasks: git processes, SQL, its bytes, rows. Blocking."""
     with _scratch() as (environ, repository):
@@ -135,9 +161,14 @@ def count() -> dict[str, Any]:
             "logs": ["logs", "latest", "1"],
         }
         found = {name: imports(measure(arguments, repository, environ)) for name, arguments in commands.items()}
+        found["run --mode dagger"], to_engine = in_containers(environ, repository)
         one, other = (measure([*RUN, str(path)], repository, environ, sql=True) for path in (few, many))
     each = {key: round((other[key] - one[key]) / (MANY - FEW), 1) for key in ("git", "sql")}
-    return {**found, "each further task": {"git processes": each["git"], "SQL statements": each["sql"]}}
+    return {
+        **found,
+        "each further task": {"git processes": each["git"], "SQL statements": each["sql"]},
+        "each further task of an engine": to_engine,
+    }
 
 
 @contextmanager

@@ -1,10 +1,13 @@
-"""Compare mode `dagger` with a bare `dagger-io` script that runs the same execs on the same engine.
+"""Compare mode `dagger` with container-use and with a bare `dagger-io` script on the same engine.
 
-Whole commands are measured in turn; the result is the median of several rounds. A cold task is new to the
-engine, a cached one is the same plan again. Needs an engine (`_EXPERIMENTAL_DAGGER_RUNNER_HOST`, or the one
-that the `dagger` command line starts) and an image with git.
+Whole commands are measured in turn, from start to exit; the result is the median of the rounds. Each task is
+`sleep 1` in a container of its own, all at the same time. A cold task is new to the engine, a cached one is the
+same plan again, whose outcomes the program itself does not restore. The worktrees exist; container-use, which
+keeps none, works on a fresh copy of the repository each time. Needs an engine
+(`_EXPERIMENTAL_DAGGER_RUNNER_HOST`, or the one that the `dagger` command line starts) and an image with git.
 
-Usage: python benchmarks/engine.py [--rounds N] [--image REF] [--module]
+Usage: python benchmarks/engine.py [--rounds N] [--tasks N,N] [--image REF] [--container-use PROGRAM] [--module]
+       [--page docs/scale.md] [--json FILE [--add]]
 """
 
 import argparse
@@ -14,16 +17,21 @@ import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
-PATCHYARD = shutil.which("patchyard", path=str(Path(sys.executable).parent)) or "patchyard"
-CLI = "_EXPERIMENTAL_DAGGER_CLI_BIN"
-TASKS = (1, 2, 4, 8)
+import anyio
+from container_use import IMAGE_FILE, Server, image_file
+from load import put_into
+from run import PATCHYARD, SMALL, Scratch, Table, about, scratch, timed
+
+from containers.dagger_engine.session import CLI, Session
+
+CONTAINER_USE = "CONTAINER_USE"
+"""Variable that names the program of container-use."""
 SCRIPT = '''
 """The shortest equivalent: the tree of a repository, one container per task, and its changes back."""
 import sys
@@ -75,67 +83,124 @@ build-backend = "uv_build"
 """
 
 
+Figures = dict[str, list[float]]
+"""Seconds of each round, by what was measured."""
+
+
 class Bench:
-    """A scratch directory with a repository, a plan and the bare script."""
+    """A repository, and what is measured on it."""
 
-    def __init__(self, directory: Path, image: str) -> None:
-        self.directory = directory
-        self.image = image
-        self.repo = directory / "repo"
-        self.environ = _environment(directory)
-        self._make_repository()
-        (directory / "script.py").write_text(SCRIPT)
-        (directory / "out").mkdir()
+    def __init__(self, repo: Scratch, image: str, container_use: Path | None) -> None:
+        self._repo = repo
+        self._image = image
+        self._container_use = container_use
+        self._environ = _environment(repo)
+        self._script = repo.directory / "script.py"
+        self._script.write_text(SCRIPT)
+        self._turn = 0
 
-    def _make_repository(self) -> None:
-        self.repo.mkdir()
-        for number in range(10):
-            (self.repo / f"f{number}.txt").write_text(f"file {number}\n")
-        for arguments in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-q", "-m", "base"]):
-            subprocess.run(["git", *arguments], cwd=self.repo, check=True, env=self.environ)
+    def measures(self, tasks: int) -> dict[str, Callable[[], float]]:
+        """Return what is measured for a number of tasks; a cached run follows its cold one."""
+        plans: list[Path] = []
 
-    def plan(self, tasks: int, mark: str) -> Path:
-        """Write a plan of tasks that sleep for a second and write a file."""
-        lines = ["# Bench", "", "## Batch 1: all", ""]
-        for number in range(1, tasks + 1):
-            command = f"sleep 1; echo {mark} > made-{number}"
-            lines += [f"### Task 1.{number}: task {number}", "**Run:**", f"- `{command}`", ""]
-        path = self.directory / "plan.md"
-        path.write_text("\n".join(lines))
-        return path
+        def cold() -> float:
+            plans[:] = [self._plan(tasks)]
+            return self._patchyard(plans[0], tasks, cached=False)
 
-    def patchyard(self, tasks: int, mark: str) -> float:
-        """Run the plan from this host."""
-        flags = ("--mode", "dagger", "--pool-size", str(tasks), "--image", self.image, "--json")
-        return self._timed(
-            [PATCHYARD, "run", str(self.plan(tasks, mark)), "--repo", str(self.repo), "--no-cache", *flags]
+        measures: dict[str, Callable[[], float]] = {
+            "script": partial(self._bare_script, tasks),
+            "patchyard": cold,
+            "cached": lambda: self._patchyard(plans[0], tasks, cached=True),
+            "connection": self._connection,
+        }
+        if self._container_use:
+            measures["container-use"] = partial(self._environments, self._container_use, tasks)
+        return measures
+
+    def module_measures(self, tasks: int) -> dict[str, Callable[[], float]]:
+        """Return what is measured for a number of tasks of the module."""
+        return {
+            "empty": self.empty_function,
+            "script": partial(self._bare_script, tasks),
+            "module": partial(self.module, tasks),
+        }
+
+    def _plan(self, tasks: int) -> Path:
+        return self._repo.plan(tasks, f"sleep 1; echo {new_mark()} > made-{{n}}")
+
+    def _patchyard(self, plan: Path, tasks: int, *, cached: bool) -> float:
+        flags = ("--mode", "dagger", "--pool-size", str(tasks), "--image", self._image, "--json", "--no-cache")
+        seconds, output = timed(
+            [PATCHYARD, "run", plan, "--repo", self._repo.repository, *flags], self._environ
         )
+        outcomes = json.loads(output.splitlines()[-1])["outcomes"]
+        if [(one["status"], one["cached"]) for one in outcomes] != [("changed", cached)] * tasks:
+            sys.exit(f"the run did not do its work: {output}")
+        return seconds
 
-    def script(self, tasks: int, mark: str) -> float:
-        """Run the bare script."""
-        out = str(self.directory / "out")
-        script = str(self.directory / "script.py")
-        return self._timed([sys.executable, script, str(self.repo), self.image, out, mark, str(tasks)])
+    def _bare_script(self, tasks: int) -> float:
+        out = self._repo.directory / "out"
+        out.mkdir(exist_ok=True)
+        command: list[str | Path] = [
+            sys.executable,
+            self._script,
+            self._repo.repository,
+            self._image,
+            out,
+            new_mark(),
+            str(tasks),
+        ]
+        return timed(command, self._environ)[0]
 
-    def module(self, tasks: int, mark: str) -> float:
-        """Call the module on the same plan."""
-        plan = self.plan(tasks, mark)
+    def _environments(self, program: Path, tasks: int) -> float:
+        """Run the commands in environments of container-use."""
+        self._turn += 1
+        copy = self._repo.directory / f"copy-{self._turn}"
+        subprocess.run(["git", "clone", "--quiet", self._repo.repository, copy], check=True, env=self._environ)
+        (copy / IMAGE_FILE).parent.mkdir()
+        (copy / IMAGE_FILE).write_text(image_file(self._image))
+        for arguments in (
+            ["remote", "remove", "origin"],  # container-use would fetch from it
+            ["add", "--all"],
+            ["commit", "--quiet", "--message", "image"],
+        ):
+            subprocess.run(["git", "-C", copy, *arguments], check=True, env=self._environ)
+        mark = new_mark()
+        began = time.perf_counter()
+        with Server(program, copy, self._environ) as server:
+            server.run([f"sleep 1 # {mark} {number}" for number in range(tasks)])
+        return time.perf_counter() - began
+
+    def _connection(self) -> float:
+        """Open a session with the engine, and close it."""
+
+        async def connect() -> None:
+            log = self._repo.directory / "session.log"
+            await (await Session.open(None, self._environ, log)).aclose()
+
+        began = time.perf_counter()
+        anyio.run(connect)
+        return time.perf_counter() - began
+
+    def module(self, tasks: int) -> float:
+        """Call the module on a new plan."""
+        plan = self._plan(tasks)
         root = Path(__file__).parents[1]
         flags = (
             "--plan",
             str(plan),
             "--source",
-            str(self.repo),
+            str(self._repo.repository),
             "--pool-size",
             str(tasks),
             "--image",
-            self.image,
+            self._image,
         )
-        return self._timed([_dagger(self.environ), "-s", "call", "-m", str(root), "run", *flags])
+        return timed([self._environ[CLI], "-s", "call", "-m", str(root), "run", *flags], self._environ)[0]
 
     def empty_function(self) -> float:
         """Call a function that does nothing."""
-        path = self.directory / "empty"
+        path = self._repo.directory / "empty"
         if not path.exists():
             (path / "src" / "empty").mkdir(parents=True)
             (path / "src" / "empty" / "__init__.py").write_text(EMPTY_MODULE)
@@ -147,37 +212,17 @@ class Bench:
                 )
             )
             (path / "pyproject.toml").write_text(EMPTY_PROJECT)
-            subprocess.run(["git", "init", "-q"], cwd=path, check=True, env=self.environ)
-        return self._timed([_dagger(self.environ), "-s", "call", "-m", str(path), "nothing"])
-
-    def _timed(self, command: Sequence[str]) -> float:
-        began = time.perf_counter()
-        done = subprocess.run(command, check=False, capture_output=True, text=True, env=self.environ)
-        seconds = time.perf_counter() - began
-        if done.returncode:
-            raise SystemExit(f"{command} failed:\n{done.stdout}\n{done.stderr}")
-        return seconds
+            subprocess.run(["git", "init", "-q"], cwd=path, check=True, env=self._environ)
+        return timed([self._environ[CLI], "-s", "call", "-m", str(path), "nothing"], self._environ)[0]
 
 
-def _environment(home: Path) -> dict[str, str]:
-    own = {"HOME": str(home), "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "DO_NOT_TRACK": "1"}
-    who = {f"GIT_{role}_{part}": "bench" for role in ("AUTHOR", "COMMITTER") for part in ("NAME", "EMAIL")}
-    environ = {**os.environ, **own, **who, "DAGGER_NO_NAG": "1"}
-    return {**environ, CLI: _dagger(environ)}  # the SDK would download one of its own
-
-
-def _dagger(environ: Mapping[str, str]) -> str:
+def _environment(repo: Scratch) -> dict[str, str]:
+    """Return the environment of the commands, with the `dagger` that is used; the SDK would download one."""
+    environ = {**repo.environ, "DO_NOT_TRACK": "1", "DAGGER_NO_NAG": "1"}
     found = environ.get(CLI) or shutil.which("dagger", path=environ.get("PATH"))
     if not found:
-        raise SystemExit(f"no dagger command line: put it on PATH, or set {CLI}")
-    return found
-
-
-@contextmanager
-def bench(image: str) -> Iterator[Bench]:
-    """Yield a bench, and remove it afterwards."""
-    with tempfile.TemporaryDirectory() as name:
-        yield Bench(Path(name), image)
+        sys.exit(f"no dagger command line: put it on PATH, or set {CLI}")
+    return {**environ, CLI: found}
 
 
 def new_mark() -> str:
@@ -185,105 +230,101 @@ def new_mark() -> str:
     return uuid.uuid4().hex
 
 
-def medians(rounds: int, measures: Mapping[str, Callable[[], float]]) -> dict[str, float]:
-    """Measure in turn for several rounds, and return the median of each measure."""
-    taken: dict[str, list[float]] = {name: [] for name in measures}
+def in_turn(rounds: int, measures: Mapping[str, Callable[[], float]]) -> Figures:
+    """Measure in turn for several rounds."""
+    taken: Figures = {name: [] for name in measures}
     for _ in range(rounds):
         for name, measure in measures.items():
             taken[name].append(measure())
-    return {name: statistics.median(values) for name, values in taken.items()}
+    return taken
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a Markdown table."""
-    print(f"| {' | '.join(columns)} |")
-    print(f"|{'---|' * len(columns)}")
-    for row in rows:
-        print(f"| {' | '.join(row)} |")
-    print(flush=True)
+def middle(figures: Figures) -> dict[str, float]:
+    """Return the medians."""
+    return {name: statistics.median(values) for name, values in figures.items()}
 
 
-def _cold_and_cached(on: Bench, tasks: int) -> dict[str, Callable[[], float]]:
-    """Return the measures for a number of tasks; each cached one follows its cold one."""
-    marks: dict[str, str] = {}
-
-    def cold(name: str, run: Callable[[int, str], float]) -> float:
-        marks[name] = new_mark()
-        return run(tasks, marks[name])
-
-    return {
-        "script": lambda: cold("script", on.script),
-        "patchyard": lambda: cold("patchyard", on.patchyard),
-        "script, cached": lambda: on.script(tasks, marks["script"]),
-        "patchyard, cached": lambda: on.patchyard(tasks, marks["patchyard"]),
-    }
+def _host_row(tasks: int, found: Mapping[str, float]) -> tuple[str, ...]:
+    own, other = found["patchyard"], found.get("container-use")
+    return (
+        f"{tasks} x `sleep 1`",
+        f"{other:.2f} s" if other else "not measured",
+        f"{found['script']:.2f} s",
+        f"{own:.2f} s",
+        f"{own / other:.2f} times" if other else "",
+        f"{own / found['script']:.2f} times",
+        f"{found['cached']:.2f} s",
+    )
 
 
-def host_mode(on: Bench, rounds: int) -> None:
-    """Measure whole commands from the host, cold and cached."""
+def host_mode(figures: Mapping[int, Figures]) -> str:
+    """Return the table of whole commands from the host, and what follows from it."""
+    found = {tasks: middle(one) for tasks, one in figures.items()}
+    columns = ("tasks", "container-use", "script", "patchyard", "to container-use", "to the script", "cached")
+    rows = [_host_row(tasks, one) for tasks, one in found.items()]
+    few, many = min(found), max(found)
+    text = f"{Table('From the host, whole commands', columns, rows)}\n"
+    connection = statistics.median(one["connection"] for one in found.values())
+    text += f"Of a cached run of {few}, {connection:.2f} s are the connection."
+    if many > few:
+        each = (found[many]["cached"] - found[few]["cached"]) / (many - few)
+        text += f" A further cached task takes {each * 1000:.0f} ms (from {few} to {many})."
+    return f"{text}\n"
+
+
+def module_mode(figures: Mapping[int, Figures]) -> str:
+    """Return the table that compares the module with an empty function and the script together."""
     rows = []
-    cached: dict[int, float] = {}
-    for tasks in TASKS:
-        found = medians(rounds, _cold_and_cached(on, tasks))
-        cached[tasks] = found["patchyard, cached"]
-        rows.append(
-            (
-                f"{tasks} x `sleep 1`",
-                f"{found['script']:.2f} s",
-                f"{found['patchyard']:.2f} s",
-                f"{found['patchyard'] / found['script']:.2f} times",
-                f"{found['script, cached']:.2f} s",
-                f"{found['patchyard, cached']:.2f} s",
-            )
-        )
-    print("### From the host, whole commands\n")
-    table(("tasks", "script", "patchyard", "ratio", "script, cached", "patchyard, cached"), rows)
-    few, many = TASKS[0], TASKS[-1]
-    each = (cached[many] - cached[few]) / (many - few)
-    print(f"A cached task takes {each:.2f} s more (from {few} to {many} of them).\n", flush=True)
-
-
-def module_mode(on: Bench, rounds: int) -> None:
-    """Compare the module with an empty function plus the bare script."""
-    rows = []
-    on.empty_function()
-    on.module(1, new_mark())  # both are loaded now
-    for tasks in TASKS:
-        found = medians(
-            rounds,
-            {
-                "empty": on.empty_function,
-                "script": lambda tasks=tasks: on.script(tasks, new_mark()),  # type: ignore[misc]  # a lambda's default
-                "module": lambda tasks=tasks: on.module(tasks, new_mark()),  # type: ignore[misc]  # likewise
-            },
-        )
+    for tasks, found in ((tasks, middle(one)) for tasks, one in figures.items()):
         both = found["empty"] + found["script"]
-        rows.append(
-            (
-                f"{tasks} x `sleep 1`",
-                f"{found['empty']:.2f} s",
-                f"{found['script']:.2f} s",
-                f"{found['module']:.2f} s",
-                f"{found['module'] / both:.2f} times",
-            )
-        )
-    print("### The module, whole commands\n")
-    table(("tasks", "empty function", "script", "`dagger call run`", "against both together"), rows)
+        seconds = (f"{found[name]:.2f} s" for name in ("empty", "script", "module"))
+        rows.append((f"{tasks} x `sleep 1`", *seconds, f"{found['module'] / both:.2f} times"))
+    columns = ("tasks", "empty function", "script", "`dagger call run`", "to both together")
+    return f"{Table('The module, whole commands', columns, rows)}\n"
+
+
+def _read(path: Path) -> dict[str, dict[int, Figures]]:
+    """Return the figures of an earlier call."""
+    found = json.loads(path.read_text())
+    return {name: {int(tasks): one for tasks, one in found[name].items()} for name in ("host", "module")}
 
 
 def main() -> None:
-    """Measure everything."""
+    """Measure, print, and update the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each measure; the median counts")
+    parser.add_argument("--tasks", default="1,4,8", help="numbers of tasks")
     parser.add_argument("--image", default=os.environ.get("PATCHYARD_TEST_IMAGE", "python:3.13"))
+    parser.add_argument("--container-use", type=Path, default=os.environ.get(CONTAINER_USE), help="its program")
     parser.add_argument("--module", action="store_true", help="measure the module, too")
+    parser.add_argument("--page", type=Path, help="put the tables into this page, too")
+    parser.add_argument("--json", type=Path, help="write the figures into this file, too")
+    parser.add_argument("--add", action="store_true", help="with the figures that the file has: other numbers")
     given = parser.parse_args()
-    with bench(given.image) as on:
-        on.script(1, new_mark())  # the image is there from now on
-        on.patchyard(1, new_mark())
-        host_mode(on, given.rounds)
+    program = Path(given.container_use) if given.container_use else None
+    numbers = [int(number) for number in given.tasks.split(",")]
+    figures: dict[str, dict[int, Figures]] = _read(given.json) if given.add else {"host": {}, "module": {}}
+    with scratch(SMALL) as repo:
+        on = Bench(repo, given.image, program)
+        in_turn(1, on.measures(max(numbers)))  # the image and the worktrees are there from now on
+        figures["host"] |= {tasks: in_turn(given.rounds, on.measures(tasks)) for tasks in numbers}
         if given.module:
-            module_mode(on, given.rounds)
+            in_turn(1, on.module_measures(1))  # both modules are loaded now
+            figures["module"] |= {tasks: in_turn(given.rounds, on.module_measures(tasks)) for tasks in numbers}
+    if not program:
+        print(f"container-use is not measured: name its program with --container-use or {CONTAINER_USE}")
+    version = subprocess.run([_environment(repo)[CLI], "version"], check=True, capture_output=True, text=True)
+    head = f"{version.stdout.split(' (')[0].strip()}. {about()} Median of {given.rounds} rounds.\n\n"
+    for mark, text in (("engine", host_mode), ("module", module_mode)):
+        found = dict(sorted(figures["host" if mark == "engine" else mark].items()))
+        if found:
+            print(f"{head}{text(found)}")
+        if found and given.page:
+            put_into(given.page, f"{head}{text(found)}", mark)
+    if given.json:
+        given.json.write_text(
+            json.dumps({"rounds": given.rounds, "cores": os.cpu_count(), **figures}, indent=2)
+        )
 
 
 if __name__ == "__main__":

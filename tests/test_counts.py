@@ -10,6 +10,8 @@ import pytest
 BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "counts.py"
 EVENTS = 1.25
 """How much more the statements of a task may be: events that follow closely share a transaction."""
+NAMES = 1.05
+"""How much more the bytes of a task may be: paths and random names are longer."""
 GROWTH = 1.1
 """How much more may be counted for a later task: names and numbers are longer."""
 
@@ -33,6 +35,9 @@ def test_imports_processes_and_statements_do_not_grow(counts: ModuleType) -> Non
         if command == "each further task":
             assert found[command]["git processes"] <= limit["git processes"]
             assert found[command]["SQL statements"] <= limit["SQL statements"] * EVENTS
+        elif command == "each further task of an engine":
+            assert found[command]["requests"] <= limit["requests"]
+            assert found[command]["bytes"] <= limit["bytes"] * NAMES
         else:
             assert found[command]["own modules"] <= limit["own modules"], f"{command} imports more; {ADVICE}"
             assert set(found[command]["libraries"]) <= set(limit["libraries"]), f"{command}: {ADVICE}"
