@@ -152,6 +152,10 @@ class Engines:
                 self._mark_unavailable(state, error)
         return {}
 
+    async def prefetch(self, start: str) -> None:
+        """Have the engine of the first task make the tree of its start point; errors are not raised."""
+        await self._states[0].runner.prefetch(start)
+
     async def version(self, agent: Agent, image: str | None) -> str | None:
         """Return the version that an agent prints in its container; `None` if it does not run."""
         for state in [state for state in self._states if state.available]:

@@ -30,7 +30,7 @@ from containers.dagger_engine.job_texts import texts_of_job
 from containers.dagger_engine.places import WORK, Place, Prepared
 from containers.dagger_engine.query import EngineClient, EngineError, EngineQueryError
 from containers.dagger_engine.run_secret import RunSecret
-from containers.dagger_engine.start_tree import start_tree
+from containers.dagger_engine.start_tree import StartTrees
 from containers.dagger_engine.step_reporter import StepReporter
 from containers.dagger_engine.step_script import Report
 from containers.dagger_engine.sync_back import sync_back
@@ -65,7 +65,7 @@ class EngineRunner:
         self._mark = token_hex(8)
         """Distinguishes execs of this runner from cached ones."""
         self._secret = RunSecret(client, self._query, self._mark)
-        self._starts: AsyncCache[Directory] = AsyncCache()
+        self._starts = StartTrees(client, config, self._query)
         self._owners: AsyncCache[str] = AsyncCache()
         self._prepared: AsyncCache[Prepared] = AsyncCache()
         self._left: dict[str, Prepared] = {}
@@ -78,6 +78,10 @@ class EngineRunner:
             EngineError: The engine is unavailable.
         """
         return await resolve_digests(self._client, names)
+
+    async def prefetch(self, start: str) -> None:
+        """Have the engine make the tree of a commit that tasks will start from; errors are not raised."""
+        await self._starts.prefetch(start)
 
     async def version(self, agent: Agent, image: str | None) -> str | None:
         """Return the version that an agent prints in its container; `None` if it does not run."""
@@ -241,7 +245,7 @@ class EngineRunner:
 
         async with plain_task_group() as group:  # these values are cached
             group.start_soon(self._owner, self._image(job.image, job.layers), job)
-            group.start_soon(self._start, job, worktree)
+            group.start_soon(self._starts.get, job.start, worktree)
             secret = await self._secret.tell(job, worktree)
 
         async def prepare() -> Prepared:
@@ -293,14 +297,9 @@ class EngineRunner:
 
         return await self._owners.get((job.image, *job.layers), query_user)
 
-    async def _start(self, job: Job, worktree: Worktree) -> Directory:
-        """Return the tree of a task's start point, with a separate `.git`; tasks of one start share it."""
-        make = partial(start_tree, self._client, self._config, self._query, job.start, worktree)
-        return await self._starts.get(job.start, make)
-
     async def _tree(self, job: Job, worktree: Worktree) -> Directory:
         """Return the tree of a task's start point, with files that are copied from its worktree."""
-        tree = await self._start(job, worktree)
+        tree = await self._starts.get(job.start, worktree)
         if not self._config.copy:
             return tree
         copied = self._config.files.directory(

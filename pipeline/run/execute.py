@@ -100,6 +100,8 @@ async def execute(  # noqa: PLR0913 - the parts of a run, all of them named
                 with setup:  # if interrupted here, the run ends as it does before its first task
                     opened = (provider or HostRunners()).runners(prepared, directory, listener)
                     runners = await stack.enter_async_context(opened)
+                    if not (before and before.attempts):
+                        group.start_soon(_prefetch, prepared, runners)
                     batches = await _pin_resolved_images(batches, runners)
                 context = _context(
                     prepared, recorder, listener, provider, batches=batches, runners=runners, before=before
@@ -235,6 +237,18 @@ async def _stop_on_signal(scopes: Collection[CancelScope], listener: Listener, h
                 message = "the running tasks are ended at once, their patches are kept"
                 listener.notify(Notice(message=message, level="warning"))
                 haste.begin()
+
+
+async def _prefetch(prepared: Prepared, runners: Mapping[Mode, Runner]) -> None:
+    """Upload what the first tasks start from, while their worktrees are made."""
+    first = next((batch for batch in prepared.batches if batch.tasks), None)
+    runner = runners.get(Mode.DAGGER)
+    if first is None or first.mode is not Mode.DAGGER or runner is None:
+        return
+    from containers.dagger_engine.start_tree import Prefetcher  # noqa: PLC0415 - start-up stays quick
+
+    if isinstance(runner, Prefetcher):
+        await runner.prefetch(prepared.base)
 
 
 async def _pin_resolved_images(

@@ -88,6 +88,32 @@ async def test_the_tree_is_the_repository_s_at_the_start(engine: StandIn, stage:
     )
 
 
+async def test_tree_that_is_fetched_before_the_tasks_is_theirs(engine: StandIn, stage: Stage) -> None:
+    async with anyio.create_task_group() as group:
+        group.start_soon(stage.runner.prefetch, stage.clone.head)
+        group.start_soon(stage.run, "true")
+    assert (await stage.run("true", task="1.2")).last.ok
+    assert len([query for query in texts(engine, "sync") if "asGit" in query]) == 1
+
+
+async def test_error_before_the_tasks_is_that_of_the_first_one(engine: StandIn, stage: Stage) -> None:
+    stage.settings(common=Path("/repo\udcff/.git"))
+    await stage.runner.prefetch(stage.clone.head)
+    assert "is not UTF-8" in str((await stage.run("true")).last.error)
+    engine.cut()
+    stage.settings(common=stage.repository.common)
+    await stage.runner.prefetch(stage.clone.head)
+    with pytest.raises(EngineError):
+        await stage.run("true")
+
+
+async def test_objects_that_the_engine_cannot_use_are_not_uploaded(engine: StandIn, stage: Stage) -> None:
+    (stage.clone.path / ".git/objects/info").mkdir(exist_ok=True)
+    (stage.clone.path / ".git/objects/info/alternates").write_text("/elsewhere\n")
+    await stage.runner.prefetch(stage.clone.head)
+    assert engine.asked == []
+
+
 async def test_history_is_as_deep_as_asked(engine: StandIn, stage: Stage) -> None:
     stage.settings(depth=0)
     await stage.run("true")
