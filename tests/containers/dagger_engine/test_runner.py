@@ -5,6 +5,7 @@ import json
 import os
 import re
 import stat
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import replace
@@ -193,13 +194,14 @@ async def test_a_value_has_what_all_running_tasks_have_to_know(engine: StandIn, 
     """The last value of a secret counts for all of them, whenever their exec starts."""
     known: list[str] = []
     tasks = [str(number) for number in range(8)]
+    everyone = threading.Barrier(len(tasks))
 
     def value() -> str:
         return [text for text in engine.known.values() if text.startswith("setSecret")][-1]
 
     def run_exec(_: str) -> str:
+        everyone.wait(20)
         known.append(value())
-        time.sleep(0.2)
         return said("out\n")
 
     engine.answers["stdout"] = run_exec
@@ -207,6 +209,7 @@ async def test_a_value_has_what_all_running_tasks_have_to_know(engine: StandIn, 
         for task in tasks:
             group.start_soon(lambda task: stage.run("true", task=task), task)
     assert sorted(re.findall(r"patchyard-task: (\d)", known[-1])) == tasks
+    engine.answers["stdout"] = lambda _: said("out\n")
     await stage.run("true", task="9")
     assert re.findall(r"patchyard-task: (\d)", value()) == ["9"]
 
