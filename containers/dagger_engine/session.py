@@ -17,8 +17,10 @@ import anyio
 from anyio import to_thread
 from anyio.abc import Process
 
+from containers.concurrency import plain_task_group
 from containers.dagger_engine.address import address_problem
 from containers.dagger_engine.client.api import Client
+from containers.dagger_engine.client.connection import http_client
 from containers.dagger_engine.client.errors import ClientError
 from containers.dagger_engine.query import EngineError
 from tasks.lazy.dataclasses import dataclass
@@ -121,7 +123,9 @@ class Session:
         await _check_address(address, environ)
         started = await _start(address, environ, log)
         try:
-            parameters = await _read_parameters(started.process, address, log)
+            async with plain_task_group() as group:
+                group.start_soon(to_thread.run_sync, http_client)  # the import takes less time than the start
+                parameters = await _read_parameters(started.process, address, log)
             started.input.release()  # from now on it exits at the end of its input
             return await cls._connect(started, parameters)
         except BaseException:

@@ -2,11 +2,20 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from containers.dagger_engine.client.document import Field, write
 from containers.dagger_engine.client.errors import QueryError, TransportError
-from containers.dagger_engine.client.http import HttpClient, Response
+
+if TYPE_CHECKING:
+    from containers.dagger_engine.client.http import HttpClient, Response
+
+
+def http_client() -> "type[HttpClient]":
+    """Return the class of HTTP clients; the first time, it is imported, which takes as long as all the rest."""
+    from containers.dagger_engine.client.http import HttpClient  # noqa: PLC0415 - see above
+
+    return HttpClient
 
 
 def _no_headers() -> Mapping[str, str]:
@@ -18,7 +27,7 @@ class Connection:
 
     def __init__(self, port: int, token: str, headers: Callable[[], Mapping[str, str]] = _no_headers) -> None:
         """Take the session's port on this machine, its token, and what returns the headers of a request."""
-        self._http = HttpClient(port, token)
+        self._http = http_client()(port, token)
         self._headers = headers
 
     async def aclose(self) -> None:
@@ -43,7 +52,7 @@ class Connection:
             raise TransportError("its answer does not have what was queried") from error
 
 
-def _data(response: Response) -> object:
+def _data(response: "Response") -> object:
     """Return the data of an answer.
 
     A server may send its errors with another status than 200.
