@@ -265,7 +265,7 @@ def host_mode(figures: Mapping[int, Figures]) -> str:
     few, many = min(found), max(found)
     text = f"{Table('From the host, whole commands', columns, rows)}\n"
     connection = statistics.median(one["connection"] for one in found.values())
-    text += f"Of a cached run of {few}, {connection:.2f} s are the connection."
+    text += f"Of the first cached run, {connection:.2f} s are the connection."
     if many > few:
         each = (found[many]["cached"] - found[few]["cached"]) / (many - few)
         text += f" A further cached task takes {each * 1000:.0f} ms (from {few} to {many})."
@@ -314,7 +314,10 @@ def main() -> None:
     if not program:
         print(f"container-use is not measured: name its program with --container-use or {CONTAINER_USE}")
     version = subprocess.run([_environment(repo)[CLI], "version"], check=True, capture_output=True, text=True)
-    head = f"{version.stdout.split(' (')[0].strip()}. {about()} Median of {given.rounds} rounds.\n\n"
+    rounds = {len(values) for mode in figures.values() for one in mode.values() for values in one.values()}
+    least = "" if len(rounds) == 1 else "at least "
+    named = version.stdout.split(" (")[0].strip().capitalize()
+    head = f"{named}. {about()} Median of {least}{min(rounds)} rounds.\n\n"
     for mark, text in (("engine", host_mode), ("module", module_mode)):
         found = dict(sorted(figures["host" if mark == "engine" else mark].items()))
         if found:
@@ -322,9 +325,7 @@ def main() -> None:
         if found and given.page:
             put_into(given.page, f"{head}{text(found)}", mark)
     if given.json:
-        given.json.write_text(
-            json.dumps({"rounds": given.rounds, "cores": os.cpu_count(), **figures}, indent=2)
-        )
+        given.json.write_text(json.dumps({"cores": os.cpu_count(), **figures}, indent=2))
 
 
 if __name__ == "__main__":
