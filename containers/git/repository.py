@@ -289,13 +289,27 @@ class Repository:
                 found[value.removeprefix(_HEADS)] = path
         return found
 
-    def delete_branch(self, name: str, commit: str) -> None:
-        """Delete a branch that is at a commit.
+    def delete_branches(self, branches: Mapping[str, str]) -> Mapping[str, GitError]:
+        """Delete branches, each of which is at a commit.
 
-        Raises:
-            GitError: The branch is at another commit, or cannot be deleted.
+        Git deletes all of them in one transaction, or none; then each is tried alone.
+
+        Args:
+            branches: Their commits, by their names.
+
+        Returns:
+            Why a branch was not deleted: it is at another commit, or git cannot delete it.
         """
-        self._git.run("update-ref", "-m", "patchyard", "--no-deref", "-d", f"{_HEADS}{name}", commit)
+        lines = "".join(f"delete {_HEADS}{name} {commit}\n" for name, commit in branches.items())
+        try:
+            arguments = ("update-ref", "-m", "patchyard", "--no-deref", "--stdin")
+            self._git.run(*arguments, stdin=lines.encode(errors="surrogateescape"))
+        except GitError as error:
+            if len(branches) == 1:
+                return dict.fromkeys(branches, error)
+            failed = (self.delete_branches({name: commit}) for name, commit in branches.items())
+            return {name: error for one in failed for name, error in one.items()}
+        return {}
 
     def set_branch(self, name: str, commit: str, expected: str | None) -> None:
         """Create or move a branch.

@@ -22,11 +22,11 @@ from pipeline.store.tables import (
 class StoreRemoval(StoreReader):
     """The methods of a store that remove. Blocking."""
 
-    def forget_branch(self, name: str) -> None:
-        """Remove a branch that does not exist any more."""
-        key = {"repository": self.repository, "name": name}
+    def forget_branches(self, names: Collection[str]) -> None:
+        """Remove branches that do not exist any more."""
         with self._write(run=self.acting_on) as connection:
-            delete_rows(connection, BRANCHES, key)
+            for name in names:
+                delete_rows(connection, BRANCHES, {"repository": self.repository, "name": name})
 
     def forget_run(self, run: str) -> None:
         """Remove a run and everything stored with it, except its branches."""

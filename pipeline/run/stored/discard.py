@@ -6,7 +6,7 @@ from dataclasses import field
 from functools import cached_property, partial
 from pathlib import Path
 
-from containers.git.repository import GitError, Repository
+from containers.git.repository import Repository
 from containers.worktrees.directory import default_directory
 from containers.worktrees.recovery import recover_unlocked
 from containers.worktrees.worktree import read_record
@@ -24,6 +24,8 @@ from tasks.lazy.dataclasses import dataclass
 from tasks.outcome import RunStatus
 from tasks.text import plural
 
+_AT_ONCE = 500
+"""Branches that are deleted together."""
 CLOSED = "closed"
 """What a pull request is called that a person closed: its task is not published any more."""
 
@@ -193,19 +195,19 @@ class Discard:
         return "it is on the remote" if self._pushed.get(name) == commit else None
 
     def _remove_branches(self) -> Iterator[str]:
-        for name, (commit, _) in self._branches.items():
-            if self._why_kept(name, commit):
-                continue
+        wanted = {
+            name: commit for name, (commit, _) in self._branches.items() if not self._why_kept(name, commit)
+        }
+        names = list(wanted)
+        for first in range(0, len(names), _AT_ONCE):
+            part = {name: wanted[name] for name in names[first : first + _AT_ONCE]}
+            failed = {} if self.dry_run else self.repository.delete_branches(part)
+            deleted = [name for name in part if name not in failed]
             if not self.dry_run:
-                try:
-                    self.repository.delete_branch(name, commit)
-                except GitError as error:
-                    yield f"nothing of branch {name}: {error}"
-                    continue
-                if not self._pushed.get(name):
-                    self.store.forget_branch(name)
-            self.removed += 1
-            yield f"branch {name} ({commit[:10]})"
+                self.store.forget_branches([name for name in deleted if not self._pushed.get(name)])
+            self.removed += len(deleted)
+            yield from (f"nothing of branch {name}: {error}" for name, error in failed.items())
+            yield from (f"branch {name} ({part[name][:10]})" for name in deleted)
 
     def _remove_results(self) -> Iterator[str]:
         """Remove the cached results, or the next run would have the same patches."""

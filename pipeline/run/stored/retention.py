@@ -3,10 +3,9 @@
 import shutil
 import time
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
-from containers.git.repository import GitError, Repository
+from containers.git.repository import Repository
 from pipeline.run.paths import run_directory
 from pipeline.run.results.result_cache import older_than
 from pipeline.run.stored.recovery import is_locked
@@ -109,10 +108,8 @@ class Retention:
                 continue
             if name in merged or self._is_contained(commit, other_heads):
                 yield f"branch {name}"
-                if not self.dry_run:
-                    with suppress(GitError):
-                        self.repository.delete_branch(name, commit)
-                        self.store.forget_branch(name)
+                if not (self.dry_run or self.repository.delete_branches({name: commit})):
+                    self.store.forget_branches([name])
 
     def _tasks(self, run: Run) -> tuple[StoredTask, ...]:
         return self.store.tasks(run.id)

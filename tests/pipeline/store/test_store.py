@@ -513,7 +513,7 @@ def test_repositories_in_a_shared_database_are_separate(database: str) -> None:
         assert [run.id for run in both.runs()] == ["run-1", "run-2"]
         assert one.branches() == (BranchRecord("b", "1", None),)
         assert two.branch("b") == BranchRecord("b", "2", "2")
-        one.forget_branch("b")
+        one.forget_branches(["b"])
         assert one.branches() == ()
         assert two.branches() == (BranchRecord("b", "2", "2"),)
         with pytest.raises(UnknownRunError):

@@ -40,6 +40,18 @@ def test_a_run_is_removed_with_all_that_it_made(project: Project) -> None:
     assert not any(outcome["cached"] for outcome in again.finished["outcomes"])
 
 
+def test_branch_that_git_cannot_delete_keeps_no_other(project: Project) -> None:
+    run = project.run(project.tasks(SCRIPTS)).expect(0).run
+    stuck = project.root / ".git" / "refs" / "heads" / "patchyard" / "demo" / "1.2.lock"
+    stuck.write_text("")
+
+    out = project.call("discard", run).expect(0).out
+
+    assert "removed nothing of branch patchyard/demo/1.2: " in out
+    assert f"run {run}: removed 3 tasks and 3 branches" in out
+    assert [name for name in project.branches() if name.startswith("patchyard/demo/")] == ["patchyard/demo/1.2"]
+
+
 def test_a_task_is_removed_alone(project: Project) -> None:
     scripts = {**SCRIPTS, "2.10": "touch ten"}
     run = project.run(project.tasks(scripts, fields=FIELDS)).expect(0).run
