@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from containers.sandbox.seccomp import MACHINES, TIOCLINUX, TIOCSTI, call_filter
+from containers.sandbox.seccomp import IO_URING_SETUP, MACHINES, TIOCLINUX, TIOCSTI, call_filter
 
 ALLOWED, REFUSED, KILLED = 0x7FFF0000, 0x00050001, 0x80000000
 X32 = 0x40000000
@@ -31,7 +31,7 @@ def test_calls(machine: str) -> None:
     for bit in (0, X32):
         for request, expected in ((TIOCSTI, REFUSED), (TIOCLINUX, REFUSED), (0x5413, ALLOWED)):
             assert _answer(program, known.audit, known.ioctl | bit, request) == expected
-        for number in known.keys:
+        for number in (*known.keys, IO_URING_SETUP):
             assert _answer(program, known.audit, number | bit, TIOCSTI) == REFUSED
     for number in {1, known.keys[0] - 1, known.keys[2] + 1, known.ioctl + 1}:
         assert _answer(program, known.audit, number, TIOCSTI) == ALLOWED
