@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from containers.filesystem import read_regular, write_file
+from containers.filesystem import is_directory, read_regular, remove, write_file
 from containers.git.command import Git, GitError
 from containers.git.commit_cache import Layout
 from containers.git.index import put_entries
@@ -111,9 +111,11 @@ def sparse_git(git: Git, paths: WorktreePaths) -> Git:
     if content is None:
         return git
     place = paths.admin / PATTERNS
+    if not is_directory(place.parent):  # a task may have put a link there
+        remove(place.parent)
+        place.parent.mkdir()
     if read_regular(place, limit=_LARGEST) != content:
-        place.parent.mkdir(exist_ok=True)
-        place.unlink(missing_ok=True)
+        remove(place)
         write_file(place, content)
     return git.configured(SparseCheckout.of_content(content).settings)
 

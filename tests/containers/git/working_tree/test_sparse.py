@@ -146,6 +146,18 @@ class TestPatch:
             patch = sparse.patch()
             assert changes(sparse, patch.tree) == ["M\tREADME.md", "M\tout/a", "D\tsrc/app.py"]
 
+    @pytest.mark.parametrize("planted", ["info", "info/sparse-checkout"])
+    def test_link_in_the_git_directory_is_not_followed(
+        self, sparse: SparseStage, tmp_path: Path, planted: str
+    ) -> None:
+        write(tmp_path / "precious", {"sparse-checkout": "precious"})
+        place = sparse.clone.path / ".git/worktrees/wt-1" / planted
+        sparse.sh(
+            f"rm -rf {place}; ln -s {tmp_path}/precious{planted.removeprefix('info')} {place}; echo n > n"
+        )
+        assert changes(sparse, sparse.patch().tree) == ["A\tn"]
+        assert (tmp_path / "precious/sparse-checkout").read_text() == "precious"
+
     def test_objects_that_the_user_pruned_are_stored_again(self, sparse: SparseStage) -> None:
         sparse.sh("echo more >> README.md")
         sparse.checkout.snapshot()
