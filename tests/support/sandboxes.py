@@ -10,7 +10,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from project import Project
+from project import PATIENCE, Project
 
 from containers.sandbox.bubblewrap import Availability, find_sandbox
 
@@ -65,7 +65,9 @@ def without_layers(project: Project, directory: Path) -> Iterator[None]:
 
 def sandbox_log(project: Project, script: str, *arguments: str, **environ: str) -> str:
     """Run a script as a task in the sandbox; return its log, without the script itself."""
-    done = project.run(project.tasks({"1": script}), "--no-cache", *arguments, environ={**ON, **environ})
+    plan, limit = project.tasks({"1": script}), 4 * PATIENCE  # tools may compile; the test has a limit too
+    options = ("--json", "--no-cache", *arguments)
+    done = project.call("run", plan, *options, environ={**ON, **environ}, patience=limit)
     log = project.log(done.expect().run, "1")
     assert done.events("run_started")[0]["sandbox"] is True
     return "\n".join(line for line in log.splitlines() if not line.startswith("$"))
