@@ -8,6 +8,8 @@ from containers.git.loose_objects import hash_like
 
 Entry = tuple[str, str]
 """The mode and the object id of a path."""
+LEFT_OUT = "S"
+"""The tag of a file that a sparse checkout leaves out."""
 
 
 def read_entries(git: Git) -> dict[str, Entry]:
@@ -18,6 +20,21 @@ def read_entries(git: Git) -> dict[str, Entry]:
         mode, name, _ = about.split(" ")
         found[path] = (mode, name)
     return found
+
+
+def read_tags(git: Git, *patterns: str) -> dict[str, str]:
+    """Return the tags of the paths in an index (https://git-scm.com/docs/git-ls-files#_output).
+
+    Args:
+        git: Any git.
+        patterns: Which paths; all by default.
+    """
+    return {entry[2:]: entry[0] for entry in git.run("ls-files", "-t", "-z", "--", *patterns).fields}
+
+
+def listed(paths: Iterable[str]) -> bytes:
+    """Return paths as git reads them from standard input with `-z`."""
+    return b"".join(os.fsencode(path) + b"\0" for path in paths)
 
 
 def empty_index(name: str) -> bytes:
@@ -47,5 +64,5 @@ def put_entries(git: Git, entries: Mapping[str, Entry], *options: str) -> None:
 
 def remove_entries(git: Git, paths: Iterable[str]) -> None:
     """Remove paths from an index; their files are not changed."""
-    if names := b"".join(os.fsencode(path) + b"\0" for path in paths):
+    if names := listed(paths):
         git.run("update-index", "--force-remove", "-z", "--stdin", stdin=names)

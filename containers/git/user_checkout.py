@@ -15,6 +15,7 @@ from typing import BinaryIO, ClassVar, cast
 from containers.git.changes import ABSENT, GITLINK, Change, read_changes
 from containers.git.command import Git, GitError, Output, useful_line
 from containers.git.given_settings import configured_pairs
+from containers.git.index import LEFT_OUT, listed, read_tags
 from containers.git.repository import Repository
 from tasks.errors import PatchyardError
 from tasks.patch_data import PatchData
@@ -100,9 +101,7 @@ class UserCheckout:
     def outside(self, paths: Iterable[str]) -> tuple[str, ...]:
         """Return those of some paths that are in the index only: a sparse checkout leaves them out."""
         wanted = set(paths)
-        entries = self._git.run("ls-files", "-t", "-z").fields
-        pairs = (entry.partition(" ")[::2] for entry in entries)
-        return tuple(path for tag, path in pairs if tag == "S" and path in wanted)
+        return tuple(path for path, tag in read_tags(self._git).items() if tag == LEFT_OUT and path in wanted)
 
     def switch(self, tree: str, changes: Sequence[Change]) -> None:
         """Put a tree into the index and the checkout, or change nothing. The commit and the branch stay.
@@ -137,8 +136,7 @@ class UserCheckout:
                     if parent == self.root or not _removed(parent):
                         break
         old = [change.path for change in changes if change.old_mode not in {ABSENT, GITLINK}]
-        paths = b"".join(os.fsencode(path) + b"\0" for path in old)
-        self._git.run("checkout-index", "--force", "--quiet", "-z", "--stdin", stdin=paths, ok=range(256))
+        self._git.run("checkout-index", "--force", "--quiet", "-z", "--stdin", stdin=listed(old), ok=range(256))
 
     def merge_patch(self, diff: PatchData) -> Output:
         """Apply a patch with a three-way merge; what conflicts is left with conflict marks.

@@ -147,19 +147,18 @@ class Pool:
         """
         await self._available.acquire()
         number = heappop(self._free)
+        prepare = partial(self._prepare, commit=commit, record=record, is_whole=is_whole)
         try:
             for _ in range(_UNUSABLE):
-                prepare = partial(self._prepare, number, commit, record, is_whole=is_whole)
                 try:
-                    return await to_thread.run_sync(prepare, limiter=short_work())
+                    return await to_thread.run_sync(prepare, number, limiter=short_work())
                 except UnusableWorktreeError as error:
                     self._on_notice(
                         f"{self._path(number)} cannot be used again and was set aside ({error}); "
                         f"remove it, and {quarantine_mark(self._path(number)).name} beside it"
                     )
                     number = await to_thread.run_sync(self._quarantine, number)
-            prepare = partial(self._prepare, number, commit, record, is_whole=is_whole)
-            return await to_thread.run_sync(prepare, limiter=short_work())
+            return await to_thread.run_sync(prepare, number, limiter=short_work())
         except BaseException:
             heappush(self._free, number)
             self._available.release()

@@ -21,7 +21,7 @@ class Client(EngineObject):
     __slots__ = ()
 
     @classmethod
-    def connect(cls, port: int, token: str, headers: Callable[[], Mapping[str, str]] | None = None) -> Self:
+    def connect(cls, port: int, token: str, headers: Callable[[], Mapping[str, str]] = dict) -> Self:
         """Return the client of a session at a port of this machine; nothing is sent yet.
 
         Args:
@@ -29,7 +29,7 @@ class Client(EngineObject):
             token: Its token.
             headers: Returns more headers of a request, when it is sent.
         """
-        return cls(Connection(port, token, headers or dict), None)
+        return cls(Connection(port, token, headers), None)
 
     async def aclose(self) -> None:
         """Close all connections; queries that run fail."""

@@ -18,14 +18,10 @@ def http_client() -> "type[HttpClient]":
     return HttpClient
 
 
-def _no_headers() -> Mapping[str, str]:
-    return {}
-
-
 class Connection:
     """A connection to a session of the `dagger` command line."""
 
-    def __init__(self, port: int, token: str, headers: Callable[[], Mapping[str, str]] = _no_headers) -> None:
+    def __init__(self, port: int, token: str, headers: Callable[[], Mapping[str, str]]) -> None:
         """Take the session's port on this machine, its token, and what returns the headers of a request."""
         self._http = http_client()(port, token)
         self._headers = headers

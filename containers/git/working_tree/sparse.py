@@ -6,13 +6,13 @@ Git decides by patterns in a file of the git directory, and marks the files that
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from containers.filesystem import is_directory, read_regular, remove, write_file
 from containers.git.command import Git, GitError
 from containers.git.commit_cache import Layout
-from containers.git.index import put_entries
+from containers.git.index import LEFT_OUT, listed, put_entries, read_tags
 from containers.git.working_tree.task_files import GIT, clean
 from containers.git.working_tree.worktree_paths import WorktreePaths
 from containers.temporary import temporary_directory
@@ -26,8 +26,6 @@ _ON = {"true", "yes", "on", "1", ""}
 _LARGEST = 1 << 24
 _LARGEST_INDEX = 1 << 30
 _CONE_LINE = b"# cone\n"
-LEFT_OUT = "S"
-"""The tag of a file that a sparse checkout leaves out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +132,7 @@ def given_layout(git: Git, paths: WorktreePaths, layout: Layout) -> Layout:
     if not is_sparse(paths):
         return layout
     given = set[str]()
-    for path, tag in _tags(git).items():
+    for path, tag in read_tags(git).items():
         directory = path.rpartition("/")[0]
         while tag != LEFT_OUT and directory and directory not in given:
             given.add(directory)
@@ -212,22 +210,13 @@ def adopt_marks(git: Git, paths: WorktreePaths) -> None:
         copy = directory / "index"
         write_file(copy, content)
         try:
-            theirs = _tags(git.at(environ={"GIT_INDEX_FILE": str(copy)}))
+            theirs = read_tags(git.at(environ={"GIT_INDEX_FILE": str(copy)}))
         except GitError:  # it is damaged, or in parts
             return
-    ours = _tags(git)
+    ours = read_tags(git)
     unmarked = [path for path, tag in ours.items() if tag == LEFT_OUT and theirs.get(path) != LEFT_OUT]
     marked = [path for path, tag in ours.items() if tag != LEFT_OUT and theirs.get(path) == LEFT_OUT]
     absent = [path for path in marked if not os.path.lexists(paths.path / path)]
     for option, found in (("--no-skip-worktree", unmarked), ("--skip-worktree", absent)):
         if found:
-            git.run("update-index", "-z", option, "--stdin", stdin=_listed(found))
-
-
-def _tags(git: Git) -> dict[str, str]:
-    """Return the files of an index with their tags (https://git-scm.com/docs/git-ls-files)."""
-    return {field[2:]: field[0] for field in git.run("ls-files", "-t", "-z").fields}
-
-
-def _listed(paths: Iterable[str]) -> bytes:
-    return b"".join(os.fsencode(path) + b"\0" for path in paths)
+            git.run("update-index", "-z", option, "--stdin", stdin=listed(found))

@@ -17,9 +17,9 @@ from struct import Struct
 from containers.filesystem import read_regular, remove
 from containers.git.command import Git, GitError, Output
 from containers.git.commit_cache import Layout
+from containers.git.index import LEFT_OUT, listed, read_tags
 from containers.git.loose_objects import hash_like
 from containers.git.working_tree.patch_size import free_space
-from containers.git.working_tree.sparse import LEFT_OUT
 from containers.git.working_tree.task_files import GIT, FoundFiles, clean, directory_inodes
 from tasks.lazy.dataclasses import dataclass
 from tasks.lazy.patterns import regex
@@ -175,8 +175,7 @@ def _remove_untracked(git: Git, found: FoundFiles) -> None:
         clean(git)
     elif directories:
         patterns = (f":(glob){_GLOB.sub(_ESCAPE, _join(directory, ''))}*" for directory in directories)
-        entries = git.run("ls-files", "-t", "-z", "--", *patterns).fields
-        tracked = {entry[2:] for entry in entries if entry[0] != LEFT_OUT}
+        tracked = {path for path, tag in read_tags(git, *patterns).items() if tag != LEFT_OUT}
         present = {_join(directory, name) for directory, names in directories.items() for name in names}
         for name in present - tracked:
             remove(git.cwd / name)
@@ -202,8 +201,7 @@ def _restore(git: Git, options: Sequence[str], paths: Sequence[str]) -> None:
     if any(path.lower().endswith(".gitattributes") for path in paths):
         raise GitError("the attributes in the worktree are not those of the commit")
     if paths:
-        listed = b"".join(os.fsencode(path) + b"\0" for path in paths)
-        _refuse_messages(git.run(*options, "checkout-index", "-f", "-u", "-z", "--stdin", stdin=listed))
+        _refuse_messages(git.run(*options, "checkout-index", "-f", "-u", "-z", "--stdin", stdin=listed(paths)))
 
 
 def _refuse_messages(output: Output) -> Output:
