@@ -2,9 +2,11 @@
 
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
+from time import time_ns
 
 from containers.filesystem import mount_points
 from containers.sandbox.agent_files import AgentFiles, is_readable
@@ -19,6 +21,55 @@ _LEFT_OUT = SECRET | CACHES | HISTORIES | OF_AGENTS
 _TOPMOST = frozenset(path for path in _LEFT_OUT if _LEFT_OUT.isdisjoint(map(str, PurePosixPath(path).parents)))
 
 
+_RECENT = 100_000_000
+"""Nanoseconds after a change of a directory in which another one may have the same time."""
+
+
+class HomeMask:
+    """What hides secrets in the user's home directory. Its method is called by any thread, and blocks.
+
+    Looking takes more than a millisecond, so that the tasks of a run share what one of them found while no
+    directory that was looked at has changed.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._found: list[tuple[str, int, list[str]]] = []
+        self._states: dict[str, tuple[int, ...]] = {}
+
+    def find(self, layer: Layer) -> list[tuple[str, int, list[str]]]:
+        """Return what lets nothing that is secret be seen through a layer; see `Layer.mask`."""
+        with self._lock:
+            if not self._states or any(_state(path) != state for path, state in self._states.items()):
+                began = time_ns()
+                found = layer.mask(_secrets(layer.lower))
+                looked_at = {str(layer.lower / name) for name in (*(way for way, _, _ in found), *WRITABLE)}
+                self._states = {path: _state(path) for path in sorted(looked_at)}
+                if any(max(state[-2:], default=0) > began - _RECENT for state in self._states.values()):
+                    self._states = {}
+                self._found = found
+            return self._found
+
+
+def _secrets(home: Path) -> Iterator[str]:
+    """Yield what is secret in a home directory, with what is neither a file nor a directory."""
+    yield from _TOPMOST
+    for directory in ("", *WRITABLE):
+        with suppress(OSError), os.scandir(home / directory) as entries:
+            for entry in entries:
+                if not (entry.is_symlink() or entry.is_file() or entry.is_dir()):
+                    yield os.path.relpath(entry.path, home)
+
+
+def _state(path: str) -> tuple[int, ...]:
+    """Return what differs after a change of a directory, its times last; nothing without one."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - as a text: there are dozens, for each task
+    except OSError:
+        return ()
+    return found.st_dev, found.st_ino, found.st_mode, found.st_mtime_ns, found.st_ctime_ns
+
+
 def is_left_out(path: Path) -> bool:
     """Whether a path, relative to the home directory, is secret or a cache, or in a directory that is."""
     return not _LEFT_OUT.isdisjoint(map(str, (path, *path.parents)))
@@ -31,13 +82,15 @@ class Home:
         home: The user's.
         room: A directory of the task's, for the files of its own.
         agent: The files of its agent.
+        mask: What hides secrets in it; shared by the tasks of a run.
 
     Raises:
         OSError: The agent's files cannot be copied.
     """
 
-    def __init__(self, home: Path, room: Path, agent: AgentFiles) -> None:
+    def __init__(self, home: Path, room: Path, agent: AgentFiles, mask: HomeMask) -> None:
         self._home = home
+        self._mask = mask
         self.layer = Layer(home, room)
         self.layer.create()
         self._copied = agent.names
@@ -55,15 +108,7 @@ class Home:
 
     def mask(self) -> list[tuple[str, int, list[str]]]:
         """Return what lets nothing that is secret be seen through the layer; see `Layer.mask`."""
-        return self.layer.mask(self._hidden())
-
-    def _hidden(self) -> Iterator[str]:
-        yield from _TOPMOST
-        for directory in ("", *WRITABLE):
-            with suppress(OSError), os.scandir(self._home / directory) as entries:
-                for entry in entries:
-                    if not (entry.is_symlink() or entry.is_file() or entry.is_dir()):
-                        yield os.path.relpath(entry.path, self._home)
+        return self._mask.find(self.layer)
 
     def _layered(self) -> Iterator[tuple[str | Path, ...]]:
         yield "--layer", self._home

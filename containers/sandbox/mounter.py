@@ -1,6 +1,6 @@
 """Ask another process to enter namespaces of tasks, and to mount in them."""
 
-import json
+import marshal
 import os
 import socket
 import subprocess
@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from containers.process_marks import ProcessMark
 from tasks.errors import PatchyardError
@@ -15,6 +16,8 @@ from tasks.lazy.dataclasses import dataclass
 
 PROCESSES = "/dev/.proc"
 """Where the `/proc` of a task is in its file system if some of it is read-only, as the program has it."""
+HIDDEN = "--hidden"
+"""Beside the options of bubblewrap: shows an empty directory, or a file that cannot be opened, at a path."""
 _PROGRAM = Path(__file__).with_name("mounter_program.py")
 _FIRST = 1 << 15
 """Bytes that are sent together with descriptors."""
@@ -30,7 +33,7 @@ class FileSystem:
 
     Args:
         options: What covers what is there, as options of bubblewrap; `--layer` and a directory for one under a
-            layer.
+            layer, `HIDDEN` and a path.
         settings: Names of what in `/proc` changes the system, and is read-only.
         room: The directory with `upper` and `work` of the layer.
         hidden: What the layer hides: directories of the one under it, with their permission bits, each after
@@ -85,8 +88,8 @@ class Mounter:
         (made,) = self._ask({"action": "listen"}, users, network)
         return socket.socket(fileno=made)
 
-    def _ask(self, request: object, *descriptors: int, fork_in: int | None = None) -> list[int]:
-        text = json.dumps(request).encode()
+    def _ask(self, request: dict[str, Any], *descriptors: int, fork_in: int | None = None) -> list[int]:
+        text = marshal.dumps(request)
         own = self._connect(() if fork_in is None else (fork_in,))
         with own:
             try:
@@ -98,7 +101,7 @@ class Mounter:
                 raise SandboxError(f"the process that mounts for tasks ended: {error.strerror}") from None
         if not answer:
             raise SandboxError("the process that mounts for tasks ended, or could start no other")
-        if reason := json.loads(answer).get("error"):
+        if reason := marshal.loads(answer):  # noqa: S302 - of the program that this process started
             raise SandboxError(f"the sandbox cannot be made: {reason}")
         return made
 

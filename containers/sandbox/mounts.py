@@ -8,8 +8,8 @@ from pathlib import Path
 
 from containers.filesystem import is_directory, read_regular
 from containers.sandbox.agent_files import AgentFiles
-from containers.sandbox.home import Home, Option, is_left_out
-from containers.sandbox.mounter import FileSystem
+from containers.sandbox.home import Home, HomeMask, Option, is_left_out
+from containers.sandbox.mounter import HIDDEN, FileSystem
 from containers.sandbox.policy import AGENT_HOMES, AgentHome, expand
 from containers.sandbox.system import RootFiles, bound_sockets, homes_of_others
 from tasks.lazy.dataclasses import dataclass
@@ -18,6 +18,8 @@ RUN = Path("/run")
 RESOLVERS = (Path("/etc/resolv.conf"), Path("/etc/hosts"))
 """Files that may be links into `/run`, without which no name is found."""
 _OWN_DIRECTORIES = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108 - those of the sandbox
+_NULL = os.makedev(1, 3)
+"""The number of the null device (null(4))."""
 ALTERNATES = 8
 """How many alternates of alternates are followed; git has a limit of 5."""
 
@@ -38,6 +40,7 @@ class Places:
         hidden: Files and directories that are secret, wherever they are.
         agent: The program of its agent, such as `claude`, if it is a known one.
         root_files: What is taken from a task of root; shared by the tasks of a run.
+        home_mask: What hides secrets in the home directory; likewise.
         moved: Where agents' files are besides their usual places, by these.
     """
 
@@ -52,6 +55,7 @@ class Places:
     hidden: Sequence[Path] = ()
     agent: str | None = None
     root_files: RootFiles = field(default_factory=RootFiles)
+    home_mask: HomeMask = field(default_factory=HomeMask)
     moved: Mapping[str, Sequence[Path]] = field(default_factory=dict)
 
     @property
@@ -64,7 +68,9 @@ class Places:
 class Mounts:
     """What is mounted for a task, in this order; what in `/proc` is read-only; and where its steps begin."""
 
-    _made: list[Option | Path | Home] = field(default_factory=list)
+    _made: list[Option | Home] = field(default_factory=list)
+    _hidden: list[tuple[str, str]] = field(default_factory=list)
+    """What is hidden, and the directories that have it."""
     settings: list[Path] = field(default_factory=list)
     directory: Path | None = None
     home: Home | None = None
@@ -78,9 +84,10 @@ class Mounts:
         """Show an empty directory, or a file that cannot be opened, in place of what is there then."""
         self.hide_exactly(_without_links(path))
 
-    def hide_exactly(self, path: Path) -> None:
+    def hide_exactly(self, path: str) -> None:
         """Hide a path that has no links on the way."""
-        self._made.append(path)
+        self._made.append((HIDDEN, path))
+        self._hidden.append((path, path.rpartition("/")[0]))
 
     def show_home(self, home: Home) -> None:
         """Show the home directory of the task."""
@@ -93,7 +100,7 @@ class Mounts:
         Args:
             is_layered: Whether the home directory is a layer, or has copies.
         """
-        options = list(filter(None, self._options(is_layered=is_layered)))
+        options = list(self._options(is_layered=is_layered))
         layer = self.home if is_layered else None
         return FileSystem(
             options,
@@ -106,8 +113,6 @@ class Mounts:
         for made in self._made:
             if isinstance(made, Home):
                 yield from made.options(is_layered=is_layered)
-            elif isinstance(made, Path):
-                yield _hiding(made)
             else:
                 yield made
 
@@ -117,37 +122,39 @@ class Mounts:
         Args:
             root: A descriptor of the root directory of the task.
         """
-        return [made for made in self._made if isinstance(made, Path) and not _is_hidden(made, root)]
+        return [Path(path) for path, parent in self._hidden if not _is_hidden(path, parent, root)]
 
     def read(self, path: Path) -> None:
         """Show a file or a directory, read-only, if it exists."""
         self.add("--ro-bind-try", path, _without_links(path))
 
 
-def _without_links(path: Path) -> Path:
+def _without_links(path: Path) -> str:
     """Return a path to the same file or link, without links on the way, which the task could replace."""
-    return path.parent.resolve() / path.name
+    directory, _, name = str(path).rpartition("/")
+    return f"{os.path.realpath(directory or '/').rstrip('/')}/{name}"
 
 
-def _hiding(path: Path) -> Option:
-    """Return the option that hides a path; an empty one if nothing is there."""
-    if is_directory(path):
-        return "--tmpfs", str(path)
-    return ("--ro-bind", os.devnull, str(path)) if os.path.lexists(path) else ()
+def _is_hidden(path: str, parent: str, root: int) -> bool:
+    """Whether a task sees nothing at a path, or what hides it: the null device, another file system.
 
-
-def _is_hidden(path: Path, root: int) -> bool:
-    """Whether a task sees nothing at a path, or what hides it: the null device, another file system."""
+    Args:
+        path: The absolute path, as a text: all of them are looked at before each step.
+        parent: The directory that has it.
+        root: A descriptor of the root directory of the task.
+    """
     try:
-        os.lstat(path)
-        seen = os.stat(str(path)[1:], dir_fd=root, follow_symlinks=False)
+        seen = os.stat(path[1:], dir_fd=root, follow_symlinks=False)
+        if stat.S_ISCHR(seen.st_mode) and seen.st_rdev == _NULL:
+            return True
         if stat.S_ISDIR(seen.st_mode):
-            return (
-                seen.st_dev != os.stat(str(path.parent)[1:] or ".", dir_fd=root, follow_symlinks=False).st_dev
-            )
+            around = os.stat(parent[1:] or ".", dir_fd=root, follow_symlinks=False)
+            if seen.st_dev != around.st_dev:
+                return True
+        os.lstat(path)
     except OSError:
         return True
-    return stat.S_ISCHR(seen.st_mode) and seen.st_rdev == os.makedev(1, 3)
+    return False
 
 
 def why_not(checkout: Path, common: Path, home: Path | None) -> str | None:
@@ -189,7 +196,7 @@ def task_mounts(places: Places) -> Mounts:
         _take_from_root(mounts, places)
     if places.home is not None:
         mounts.agent_files = AgentFiles(places.agent_home)
-        mounts.show_home(Home(places.home, places.room, mounts.agent_files))
+        mounts.show_home(Home(places.home, places.room, mounts.agent_files, places.home_mask))
         _mount_moved(mounts, places, mounts.agent_files)
     _hide_sockets(mounts, places)
     for path in (*places.hidden, *_others(places)):
@@ -233,8 +240,8 @@ def _take_from_root(mounts: Mounts, places: Places) -> None:
     """Leave root what any user has."""
     settings, closed = places.root_files.find()
     mounts.settings += settings
-    for path in closed:  # found without following links
-        mounts.hide_exactly(path)
+    for file in closed:
+        mounts.hide_exactly(file)
     for path in homes_of_others(places.home):
         mounts.hide(path)
 

@@ -103,6 +103,11 @@ class Layer:
         return upper / last
 
     def remove_work(self) -> None:
-        """Remove the kernel's directory, which its owner may not read."""
+        """Remove the kernel's directories, which their owner may not read."""
+        ways = [f"{self.room}/work/work{name}" for name in ("", "/incompat", "/incompat/volatile")]
         with suppress(OSError):
-            (self.room / "work" / "work").rmdir()
+            for path in ways:
+                os.chmod(path, stat.S_IRWXU)  # noqa: PTH101 - as texts: paths take longer, for each task
+            os.unlink(f"{ways[-1]}/dirty")  # noqa: PTH108 - likewise
+            for path in reversed(ways):
+                os.rmdir(path)  # noqa: PTH106 - likewise

@@ -95,7 +95,7 @@ class Room:
         if appeared := self._mounts.find_seen(self._root):
             self._mounter.hide(self._users, self._mounted, appeared)
         # As root, too, no capability is left, with which it could take the mounts away.
-        added = ["--cap-drop", "ALL", "--unshare-ipc", "--unshare-uts", "--dev-bind", "/", "/"]
+        added = ["--cap-drop", "ALL", "--dev-bind", "/", "/"]
         added += self._processes()
         for name, value in for_linker(environment or {}).items():
             added += ["--setenv", name, value]
@@ -151,10 +151,10 @@ class Room:
             if is_new:
                 self._keep_namespaces(first, processes)
             users, joined = self._users, {"mount": self._mounted}
-            if own_network:
-                joined["net"] = network = _opened(stack, f"/proc/{first}/ns/net")
-                if self._policy.network.reach is Reach.HOSTS:
-                    self._proxy = self._served_proxy(stack, network)
+            for kind in ("ipc", "uts", *(("net",) if own_network else ())):
+                joined[kind] = _opened(stack, f"/proc/{first}/ns/{kind}")
+            if self._policy.network.reach is Reach.HOSTS:
+                self._proxy = self._served_proxy(stack, joined["net"])
             self.descriptors = (users, processes, *joined.values())
             self._joining = (*_inside(users, joined), self._program, "--pidns", str(processes))
             if os.fstat(users).st_ino != os.fstat(self._inner).st_ino:  # where this process is not root's

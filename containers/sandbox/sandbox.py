@@ -7,6 +7,7 @@ from pathlib import Path
 
 from containers.process_marks import ProcessMark
 from containers.runner import Job
+from containers.sandbox.home import HomeMask
 from containers.sandbox.mounter import Mounter, SandboxError
 from containers.sandbox.mounts import Places
 from containers.sandbox.policy import Policy
@@ -30,6 +31,7 @@ class Sandbox:
         hidden: Files and directories that are secret, wherever they are.
         agents: Agents' programs, such as `claude`, by the names of the agents.
         root_files: What is taken from tasks of root.
+        home_mask: What hides secrets in the home directory.
         moved: Where agents' files are besides their usual places, by these.
         mounter: Makes the file systems.
     """
@@ -42,6 +44,7 @@ class Sandbox:
     hidden: tuple[Path, ...] = ()
     agents: Mapping[str, str] = field(default_factory=dict)
     root_files: RootFiles = field(default_factory=RootFiles)
+    home_mask: HomeMask = field(default_factory=HomeMask)
     moved: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
     mounter: Mounter = field(default_factory=Mounter)
 
@@ -74,6 +77,7 @@ class Sandbox:
                 hidden=self.hidden,
                 agent=self.agents.get(job.agent or ""),
                 root_files=self.root_files,
+                home_mask=self.home_mask,
                 moved=self.moved,
             )
             yield stack.enter_context(open_room(self.program, self.policy, places, mark, self.mounter))

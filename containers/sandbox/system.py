@@ -23,6 +23,8 @@ _MANY = 16
 """A directory with more files that are closed to others is hidden as a whole."""
 _AGE = 10.0
 """Seconds after which is looked again, since the permissions of a file may change."""
+_PAUSE = 1.0
+"""Seconds after which is looked whether names changed: hundreds of directories have to be asked."""
 _SHARED_HOMES = frozenset({"linuxbrew"})
 """Directories in `/home` with programs for all users."""
 
@@ -31,26 +33,31 @@ class RootFiles:
     """What a task of root would have, and another user has not. Its method is called by any thread, and blocks.
 
     Looking takes several milliseconds, so that tasks which start within `_AGE` share what one of them found,
-    unless a name was added or removed since.
+    unless a name was added or removed since. Tasks that start within `_PAUSE` share it in any case.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._found: tuple[tuple[Path, ...], tuple[Path, ...]] = ((), ())
+        self._found: tuple[tuple[Path, ...], tuple[str, ...]] = ((), ())
         self._directories: dict[str, int] = {}
-        self._looked = -math.inf
+        self._looked = self._compared = -math.inf
 
-    def find(self) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
-        """Return what changes the whole system, and what other users may not read: keys, passwords, logs."""
+    def find(self) -> tuple[tuple[Path, ...], tuple[str, ...]]:
+        """Return what changes the whole system, and what other users may not read: keys, passwords, logs.
+
+        The latter are paths without links on the way.
+        """
         with self._lock:
-            if monotonic() - self._looked > _AGE or self._has_changed():
+            now = monotonic()
+            if now - self._looked > _AGE or (now - self._compared > _PAUSE and self._has_changed()):
                 self._directories = {}
-                self._looked = monotonic()
-                closed = tuple(map(Path, _closed_to_others(_PRIVATE, _DEPTH, self._directories)))
+                self._looked = now
+                closed = tuple(_closed_to_others(_PRIVATE, _DEPTH, self._directories))
                 self._found = tuple(kernel_settings()), closed
             return self._found
 
     def _has_changed(self) -> bool:
+        self._compared = monotonic()
         try:
             for path, time in self._directories.items():  # as texts: there are hundreds, for each task
                 if os.stat(path).st_mtime_ns != time:  # noqa: PTH116 - likewise
