@@ -13,13 +13,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from containers.filesystem import (
-    is_directory,
-    make_accessible,
-    refuse_mounts,
-    remove,
-    write_file,
-)
+from containers.filesystem import is_directory, make_accessible, refuse_mounts, remove, write_file
 from containers.git.command import Git, GitError
 from containers.git.commit_cache import CommitCache, Layout
 from containers.git.file_errors import file_errors
@@ -48,12 +42,8 @@ from containers.git.working_tree.task_files import (
     scan,
 )
 from containers.git.working_tree.task_repository import TaskRepositoryTemplate
-from containers.git.working_tree.unchanged import LastReset, put_back
-from containers.git.working_tree.worktree_paths import (
-    WorktreePaths,
-    owner_file,
-    write_owner,
-)
+from containers.git.working_tree.unchanged import LastReset, is_unchanged, put_back
+from containers.git.working_tree.worktree_paths import WorktreePaths, owner_file, write_owner
 from containers.temporary import temporary_directory
 from tasks.outcome import Patch
 from tasks.patch_data import InlineData
@@ -323,6 +313,8 @@ class Checkout:
             PatchTooLargeError: The patch would be larger than the limit.
             GitError: The patch cannot be created; the worktree is unchanged.
         """
+        if baseline is None and self._is_unchanged(start):
+            return Patch(start=start, tree=self._commits.tree(start), diff=InlineData(b""), files=())
         loose, staged, attempts = LooseObjects(self._paths.common), None, 0
         while staged is None:
             attempts += 1
@@ -343,6 +335,12 @@ class Checkout:
                     self._paths.own(suffix).unlink(missing_ok=True)
         files = sorted({change.path for change in staged.changes})
         return Patch(start=start, tree=staged.tree, diff=staged.diff or InlineData(b""), files=tuple(files))
+
+    def _is_unchanged(self, start: str) -> bool:
+        """Whether the worktree has exactly the files of a start point, seen without git."""
+        if self._base() != start or self._paths.own("staged").exists():
+            return False
+        return is_unchanged(self.path, self._paths.own("index"), start)
 
     def _tree_after_reset(self, start: str) -> str:
         """Return the tree that set-up began with: an attempt that is continued begins with changes."""

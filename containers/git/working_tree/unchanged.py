@@ -1,4 +1,4 @@
-"""Put a worktree back to the commit that it had: only what a task added or changed is touched. Blocking.
+"""Find what a task added or changed in a worktree, and put that back to the commit that it had. Blocking.
 
 A file counts as unchanged by what git itself compares (https://git-scm.com/docs/racy-git). In a small worktree
 every directory is listed, and no git runs unless a file was changed. In a large one git compares the files, and
@@ -96,6 +96,20 @@ class LastReset:
         self.free = free_space(root)
 
 
+def is_unchanged(root: Path, index: Path, commit: str) -> bool:
+    """Whether a worktree has the files of a commit and no others; false where only git can tell. Blocking.
+
+    Args:
+        root: The worktree.
+        index: The index, as git wrote it when the worktree had exactly its files.
+        commit: Id of the commit that has these files.
+    """
+    try:
+        return _differences(root, index, commit) == ([], [])
+    except OSError:
+        return False
+
+
 def put_back(
     git: Git, options: Sequence[str], index: Path, commit: str, look: Callable[[], FoundFiles] | None
 ) -> None:
@@ -137,6 +151,17 @@ def _remove_added(root: Path, index: Path, commit: str) -> list[str] | None:
     Raises:
         OSError: Something cannot be listed or removed.
     """
+    found = _differences(root, index, commit)
+    if found is None:
+        return None
+    added, changed = found
+    for path in added:
+        remove(Path(path))
+    return changed
+
+
+def _differences(root: Path, index: Path, commit: str) -> tuple[list[str], list[str]] | None:
+    """Return what is to be removed from a worktree, and the files to restore; see `_remove_added`."""
     expected = _read(index, hash_like(commit))
     if expected is None:
         return None
@@ -161,9 +186,7 @@ def _remove_added(root: Path, index: Path, commit: str) -> list[str] | None:
                         added.append(entry.path)
                 del missing[entry.name]
         changed += _files(expected, {directory: missing})
-    for path in added:
-        remove(Path(path))
-    return changed
+    return added, changed
 
 
 def _remove_untracked(git: Git, found: FoundFiles) -> None:

@@ -115,6 +115,29 @@ def test_steps_of_a_task_share_processes_and_files(sandboxed: Project) -> None:
     assert "shared" in log
 
 
+def test_steps_of_a_task_share_memory_which_ends_with_it(sandboxed: Project) -> None:
+    def segments() -> int:
+        return len(Path("/proc/sysvipc/shm").read_text().splitlines())
+
+    before = segments()
+    sandboxed.configure("[worktree]\nsetup = ['ipcmk --shmem 4096 > /dev/null; hostname | tee /tmp/name']\n")
+    log = sandbox_log(sandboxed, 'echo "segments: $(ipcs --shmems | grep -c ^0x)"')
+    assert "segments: 1" in log
+    assert segments() == before
+
+
+def test_hidden_directories_are_empty_and_take_no_files(sandboxed: Project) -> None:
+    """All of them show the same empty file system, in which nothing may be left."""
+    script = """
+        for directory in /root /dev/.nothing; do
+            touch $directory/new || echo refused; mkdir $directory/d || echo refused; ls -A $directory
+        done
+        chmod 777 /dev/.nothing || echo refused
+    """
+    log = sandbox_log(sandboxed, f"{{ {script} }} 2> /dev/null || true")
+    assert log.split() == ["refused"] * 5
+
+
 def test_no_other_process_is_seen_and_none_is_left(sandboxed: Project) -> None:
     mark = f"{os.getpid()}.{time.monotonic_ns() % 10**6}"
     script = f"""

@@ -340,7 +340,14 @@ END
     found = [line.split() for line in log.splitlines() if line.startswith("descriptor")]
     assert found
     assert not [line for line in found if line[-1] == "0" and int(line[1]) > 2]
-    assert {line[2].split(":")[0] for line in found if int(line[1]) > 2} <= {"user", "pid", "net", "mnt"}
+    assert {line[2].split(":")[0] for line in found if int(line[1]) > 2} <= {
+        "user",
+        "pid",
+        "net",
+        "mnt",
+        "ipc",
+        "uts",
+    }
 
 
 MADE_LATER = {

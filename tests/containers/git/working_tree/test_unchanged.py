@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import subprocess
 from pathlib import Path
 from time import sleep
@@ -9,7 +10,7 @@ from time import sleep
 import pytest
 from repositories import Clone, CountedGit, contents, write
 
-from containers.git.repository import Checkout, Repository
+from containers.git.repository import Checkout, GitError, Repository
 from containers.git.working_tree import unchanged
 
 ROUNDS = 10
@@ -70,17 +71,37 @@ def modes(root: Path) -> dict[str, int]:
     return {str(path): path.lstat().st_mode for path in found}
 
 
-@pytest.mark.parametrize(
-    "script",
-    [
-        "true",
-        "echo new > new; echo l > x.log; mkdir -p build/o dir/empty; > build/o/f; > dir/sub/new",
-        "git init -q nested; git init -q dir/nested; mkfifo pipe dir/sub/pipe",
-        "ln -s / outside; ln -s ../dir dir/back; ln -s gone dir/sub/gone",
-        "git add -A; git commit -qm mine --allow-empty; git checkout -qb topic",
-        "mkdir locked; > locked/f; chmod 0 locked",
-    ],
+ADDED = (
+    "true",
+    "echo new > new; echo l > x.log; mkdir -p build/o dir/empty; > build/o/f; > dir/sub/new",
+    "git init -q nested; git init -q dir/nested; mkfifo pipe dir/sub/pipe",
+    "ln -s / outside; ln -s ../dir dir/back; ln -s gone dir/sub/gone",
+    "git add -A; git commit -qm mine --allow-empty; git checkout -qb topic",
+    "mkdir locked; > locked/f; chmod 0 locked",
 )
+"""What a task does that changes no file of the commit."""
+CHANGED = (
+    "echo T > top",
+    't=$(stat -c %y top); printf T > top; touch -d "$t" top',  # same size, same time of modification
+    "cp -p top /tmp/$$; mv /tmp/$$ top",  # another file with the same content
+    "chmod +x top",
+    "rm top; echo t > top",
+    "rm dir/one",
+    "rm -r dir",
+    "rm -r dir; ln -s other dir",
+    "rm link; mkdir link; > link/f",
+    "rm top; mkdir top; > top/f",
+    "ln -sfn other link",
+    "mv dir t; mv other dir; mv t other",
+    "mv dir/sub/x dir/sub/X",
+    "rm run; mkfifo run",
+    "mkdir 'n*'; > 'n*/f'; > '[d]ir'; > 'dir/*'; echo T > 'c d/ü'; rm dir/sub/x",
+    "rm -r * .gitignore",
+)
+"""What a task does that changes files of the commit."""
+
+
+@pytest.mark.parametrize("script", ADDED)
 def test_git_writes_nothing_where_files_were_only_added(
     checkout: Checkout, clone: Clone, counted: CountedGit, script: str
 ) -> None:
@@ -91,27 +112,7 @@ def test_git_writes_nothing_where_files_were_only_added(
     assert contents(checkout.path) == before
 
 
-@pytest.mark.parametrize(
-    "script",
-    [
-        "echo T > top",
-        't=$(stat -c %y top); printf T > top; touch -d "$t" top',  # same size, same time of modification
-        "cp -p top /tmp/$$; mv /tmp/$$ top",  # another file with the same content
-        "chmod +x top",
-        "rm top; echo t > top",
-        "rm dir/one",
-        "rm -r dir",
-        "rm -r dir; ln -s other dir",
-        "rm link; mkdir link; > link/f",
-        "rm top; mkdir top; > top/f",
-        "ln -sfn other link",
-        "mv dir t; mv other dir; mv t other",
-        "mv dir/sub/x dir/sub/X",
-        "rm run; mkfifo run",
-        "mkdir 'n*'; > 'n*/f'; > '[d]ir'; > 'dir/*'; echo T > 'c d/ü'; rm dir/sub/x",
-        "rm -r * .gitignore",
-    ],
-)
+@pytest.mark.parametrize("script", CHANGED)
 def test_only_what_was_changed_is_checked_out(
     checkout: Checkout, clone: Clone, counted: CountedGit, script: str
 ) -> None:
@@ -233,6 +234,55 @@ def test_git_writes_the_index_again_until_it_is_newer_than_the_files(
         sleep(wait)
         checkout.reset(clone.head)
         assert resets(counted) == wanted
+
+
+@pytest.mark.parametrize("script", ["true", "> top.log", "git status", "touch top", *ADDED[1:], *CHANGED])
+def test_a_patch_is_the_same_as_that_of_git(
+    checkout: Checkout, clone: Clone, monkeypatch: pytest.MonkeyPatch, script: str
+) -> None:
+    subprocess.run(["sh", "-e", "-c", script], cwd=checkout.path, env=clone.user.environ, check=True)
+    looked_at, error = None, ""
+    try:
+        looked_at = checkout.patch(clone.head)
+    except GitError as raised:
+        error = str(raised)
+    monkeypatch.setattr("containers.git.working_tree.checkout.is_unchanged", lambda *_: False)
+    if error:
+        with pytest.raises(GitError, match=re.escape(error)):
+            checkout.patch(clone.head)
+    else:
+        assert checkout.patch(clone.head) == looked_at
+
+
+PATCHES = {"add", "diff-index", "diff-tree", "write-tree"}
+
+
+def test_no_git_runs_for_the_patch_of_a_task_that_changed_nothing(
+    checkout: Checkout, clone: Clone, counted: CountedGit, largest: int
+) -> None:
+    subprocess.run(["git", "log"], cwd=checkout.path, env=clone.user.environ, check=True)
+    patch = checkout.patch(clone.head)
+    assert (patch.files, patch.tree) == ((), clone.git("rev-parse", "HEAD^{tree}"))
+    ran = [word for call in counted.calls() for word in call.split() if word in PATCHES]
+    assert ran == ([] if largest else ["add", "diff-index"])
+
+
+@pytest.mark.parametrize("largest", [100_000], indirect=True)
+def test_a_task_whose_set_up_changed_something_is_left_to_git(checkout: Checkout, clone: Clone) -> None:
+    write(checkout.path, {"set-up": "s"})
+    baseline = checkout.snapshot()
+    assert checkout.patch(clone.head, baseline=baseline).files == ()
+    (checkout.path / "set-up").unlink()
+    assert checkout.patch(clone.head).files == ()
+    assert checkout.patch(clone.head, baseline=baseline).files == ()
+
+
+@pytest.mark.parametrize("largest", [100_000], indirect=True)
+def test_a_start_other_than_that_of_the_reset_is_left_to_git(checkout: Checkout, clone: Clone) -> None:
+    before = clone.head
+    clone.commit({"more": "m"})
+    assert checkout.patch(clone.head).files == ("more",)
+    assert checkout.patch(before).files == ()
 
 
 def repository_of(checkout: Checkout) -> dict[str, tuple[int, int, bytes]]:
