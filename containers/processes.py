@@ -34,6 +34,8 @@ _FEW = 500
 """Number of process ids up to which each is tried, which takes less time than to list all processes."""
 LAST_WAIT = 5.0
 """Seconds to wait for the exit of killed processes."""
+_SESSIONS: dict[int, ProcessMark] = {}
+"""The marks of the groups whose leaders are not reaped, so that no other session has their ids."""
 ENDED = frozenset({"zombie", "dead"})
 """States, in psutil's terms, of a process that has exited and whose parent has not waited for it."""
 
@@ -75,6 +77,7 @@ class Group:
             )
         self._code: int | None = None
         self.id = self._leader.pid
+        _SESSIONS[self.id] = mark
         self.descriptor = _descriptor(self.id)
         """Becomes readable when the leader exits; `None` if the system has no pidfd_open(2)."""
 
@@ -100,7 +103,7 @@ class Group:
         """Whether a process of the group is running. A leader that has exited is reaped."""
         if self.exit_code() is None:
             return True
-        self._leader.wait()
+        self._reap()
         try:
             os.killpg(self.id, 0)
         except (ProcessLookupError, PermissionError):
@@ -116,10 +119,14 @@ class Group:
     def release(self) -> None:
         """Reap the leader if it has exited, and close the descriptor."""
         if self.exit_code() is not None:
-            self._leader.wait()
+            self._reap()
         if self.descriptor is not None:
             os.close(self.descriptor)
             self.descriptor = None
+
+    def _reap(self) -> None:
+        _SESSIONS.pop(self.id, None)
+        self._leader.wait()
 
 
 @contextmanager
@@ -194,9 +201,18 @@ def may_have_escaped(mark: ProcessMark, first: int) -> bool:
     """
     return sys.platform == "linux" and any(
         _exists(number)
+        and _SESSIONS.get(_session(number), mark) == mark  # no process joins the session of another task
         and (mark.is_in_environment_of(number) or (read_limit(number) == mark.limit and not _is_own(number)))
         for number in _ids_after(first)
     )
+
+
+def _session(pid: int) -> int:
+    """Return the id of a process's session (getsid(2)); 0 without a process."""
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return 0
 
 
 def _is_own(pid: int) -> bool:

@@ -1,0 +1,98 @@
+"""Processes that left their group are found by the mark of their task."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from signal import Signals
+from time import monotonic, sleep
+
+import pytest
+
+from containers.process_marks import ProcessMark
+from containers.processes import Group, may_have_escaped
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the ids of Linux are assigned in order")
+
+
+@pytest.fixture
+def groups() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+def started(stack: ExitStack, script: str, mark: ProcessMark, directory: Path) -> Group:
+    """Start a script that ends with the test."""
+    with Path(os.devnull).open("wb") as output:
+        group = Group(
+            ["sh", "-c", script],
+            directory=directory,
+            environment={"PATH": os.defpath, **mark.variables},
+            stdin=None,
+            output=output.fileno(),
+            mark=mark,
+        )
+    stack.callback(end, group)
+    return group
+
+
+def end(group: Group) -> None:
+    """Kill what is left of a group, and wait for its leader."""
+    group.signal(Signals.SIGKILL)
+    while group.exit_code() is None:
+        sleep(0.01)
+    group.release()
+
+
+def wait_for(path: Path) -> int:
+    """Return the process id that a script writes."""
+    end = monotonic() + 20
+    while not (path.is_file() and path.read_text().strip()):
+        assert monotonic() < end
+        sleep(0.01)
+    return int(path.read_text())
+
+
+def test_processes_of_other_tasks_are_not_looked_at(
+    tmp_path: Path, groups: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There may be dozens, and to read what a process was started with takes long."""
+    marks = [ProcessMark({"JOB": f"{number}"}) for number in range(3)]
+    first = started(groups, "sleep 60", marks[0], tmp_path)
+    others = [started(groups, "sleep 60 & sleep 60", mark, tmp_path) for mark in marks[1:]]
+    looked_at: list[int] = []
+
+    def look(_mark: ProcessMark, pid: int) -> bool:
+        looked_at.append(os.getsid(pid))
+        return False
+
+    monkeypatch.setattr(ProcessMark, "is_in_environment_of", look)
+    assert not may_have_escaped(marks[0], first.id)
+    assert not {group.id for group in others} & set(looked_at)
+
+
+@pytest.mark.parametrize("way", ["setsid", "env -i setsid", "timeout 60", "setsid env -i"])
+def test_a_process_that_left_its_group_is_found(tmp_path: Path, groups: ExitStack, way: str) -> None:
+    mark, other = ProcessMark({"JOB": "1"}), ProcessMark({"JOB": "2"})
+    first = started(groups, f"{way} sh -c 'echo $$ > {tmp_path}/pid; exec sleep 60' &", mark, tmp_path)
+    pid = wait_for(tmp_path / "pid")
+    groups.callback(os.kill, pid, Signals.SIGKILL)
+    while first.exit_code() is None:
+        sleep(0.01)
+    assert may_have_escaped(mark, first.id)
+    assert not may_have_escaped(other, first.id)
+
+
+def test_a_group_that_has_ended_hides_no_session(tmp_path: Path, groups: ExitStack) -> None:
+    """What it left in its session is that of its own task, and another may get its id."""
+    mark, other = ProcessMark({"JOB": "1"}), ProcessMark({"JOB": "2"})
+    first = started(groups, "exit 0", other, tmp_path)
+    left = started(groups, f"sleep 60 & echo $! > {tmp_path}/pid", mark, tmp_path)
+    wait_for(tmp_path / "pid")
+    while left.exit_code() is None:
+        sleep(0.01)
+    assert may_have_escaped(mark, first.id)
+    assert left.is_alive()
+    assert may_have_escaped(mark, first.id)
+    assert not may_have_escaped(other, first.id)
