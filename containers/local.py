@@ -64,7 +64,7 @@ CHUNK = 65536
 FULL_LOG_PAUSE = 0.001
 """Seconds between two reads of output that no log keeps: at most 65 MB a second."""
 LONGEST_WAIT = 3600.0
-STARTING_TIMES = (0.0005, 0.001, 0.002, 0.004)
+STARTING_TIMES = (0.0005, 0.001, 0.002, 0.004, 0.008)
 """Seconds between looks whether the output is still open."""
 POLL_INTERVAL = 0.02
 """Seconds between checks of a process where the system has no pidfd_open(2)."""

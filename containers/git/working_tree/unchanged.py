@@ -105,7 +105,7 @@ def is_unchanged(root: Path, index: Path, commit: str) -> bool:
         commit: Id of the commit that has these files.
     """
     try:
-        return _differences(root, index, commit) == ([], [])
+        return _differences(root, index, commit, is_first_enough=True) == ([], [])
     except OSError:
         return False
 
@@ -160,14 +160,19 @@ def _remove_added(root: Path, index: Path, commit: str) -> list[str] | None:
     return changed
 
 
-def _differences(root: Path, index: Path, commit: str) -> tuple[list[str], list[str]] | None:
-    """Return what is to be removed from a worktree, and the files to restore; see `_remove_added`."""
+def _differences(
+    root: Path, index: Path, commit: str, *, is_first_enough: bool = False
+) -> tuple[list[str], list[str]] | None:
+    """Return what is to be removed from a worktree, and the files to restore; see `_remove_added`.
+
+    Where the first is enough, those of the first directory that has any are all that is returned.
+    """
     expected = _read(index, hash_like(commit))
     if expected is None:
         return None
     added, changed = list[str](), list[str]()
     pending = [("", str(root))]
-    while pending:
+    while pending and not (is_first_enough and (added or changed)):
         directory, path = pending.pop()
         missing = dict(expected[directory])
         with os.scandir(path) as entries:
