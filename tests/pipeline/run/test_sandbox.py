@@ -126,6 +126,13 @@ def test_steps_of_a_task_share_memory_which_ends_with_it(sandboxed: Project) -> 
     assert segments() == before
 
 
+def test_the_layer_over_the_home_directory_is_not_synced(sandboxed: Project) -> None:
+    """Else the kernel writes all of the disk's files out when it ends."""
+    home = fill_home(sandboxed, {".profile": "plain"})
+    log = sandbox_log(sandboxed, f"grep ' {home} ' /proc/self/mountinfo")
+    assert "volatile" in log
+
+
 def test_hidden_directories_are_empty_and_take_no_files(sandboxed: Project) -> None:
     """All of them show the same empty file system, in which nothing may be left."""
     hidden = ("/dev/.nothing", *(["/root"] if os.geteuid() == 0 else []))
