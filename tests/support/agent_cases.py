@@ -124,7 +124,7 @@ CASES = (
         agent="claude",
         image=NODE,
         key="ANTHROPIC_API_KEY",
-        environment={"ANTHROPIC_BASE_URL": "{url}"},
+        environment={"ANTHROPIC_BASE_URL": "{url}", "ANTHROPIC_MODEL": "claude-opus-4-5"},  # else its newest
         login="CLAUDE_CODE_OAUTH_TOKEN",
         cost=0.0132,
     ),
