@@ -13,6 +13,8 @@ from typing import BinaryIO
 
 from tasks.lazy.patterns import regex
 
+_BLOCK = 1 << 16
+"""Bytes that are read at once of a file without a size, as in `/proc`."""
 _ESCAPED = regex(rb"[\s\\#]")
 """What the kernel writes as octal numbers in paths of mounts (Linux: `fs/proc_namespace.c`, `mangle`)."""
 
@@ -92,8 +94,10 @@ def read_regular(path: Path, limit: int = 64 * 1024) -> bytes | None:
             return None
         descriptor, size = found
         try:  # file objects take several times as long, and a task reads dozens of files
-            content = os.read(descriptor, min(size, limit) + 1)
-            while size < len(content) <= limit and (more := os.read(descriptor, limit)):  # it grew
+            content = b""
+            while len(content) <= limit:
+                if not (more := os.read(descriptor, min(size or _BLOCK, limit) + 1)):
+                    break
                 content += more
         finally:
             os.close(descriptor)

@@ -35,7 +35,7 @@ _FEW = 500
 LAST_WAIT = 5.0
 """Seconds to wait for the exit of killed processes."""
 _SESSIONS: dict[int, ProcessMark] = {}
-"""The marks of the groups whose leaders are not reaped, so that no other session has their ids."""
+"""The marks of the groups that are in use and whose leaders are not reaped: no other session has their ids."""
 ENDED = frozenset({"zombie", "dead"})
 """States, in psutil's terms, of a process that has exited and whose parent has not waited for it."""
 
@@ -94,6 +94,7 @@ class Group:
         try:
             ended = os.waitid(os.P_PID, self.id, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         except ChildProcessError:  # this program was started with SIGCHLD ignored
+            _SESSIONS.pop(self.id, None)
             return UNKNOWN
         if ended is None:
             return None
@@ -118,6 +119,7 @@ class Group:
 
     def release(self) -> None:
         """Reap the leader if it has exited, and close the descriptor."""
+        _SESSIONS.pop(self.id, None)
         if self.exit_code() is not None:
             self._reap()
         if self.descriptor is not None:

@@ -16,8 +16,9 @@ from tasks.lazy.dataclasses import dataclass
 
 PROCESSES = "/dev/.proc"
 """Where the `/proc` of a task is in its file system if some of it is read-only, as the program has it."""
-HIDDEN = "--hidden"
-"""Beside the options of bubblewrap: shows an empty directory, or a file that cannot be opened, at a path."""
+HIDDEN, CLOSED = "--hidden", "--closed"
+"""Beside the options of bubblewrap: show an empty directory, or a file that cannot be opened, at a path. In a
+closed directory nothing can be made."""
 _PROGRAM = Path(__file__).with_name("mounter_program.py")
 _FIRST = 1 << 15
 """Bytes that are sent together with descriptors."""
@@ -33,7 +34,7 @@ class FileSystem:
 
     Args:
         options: What covers what is there, as options of bubblewrap; `--layer` and a directory for one under a
-            layer, `HIDDEN` and a path.
+            layer, `HIDDEN` or `CLOSED` and a path.
         settings: Names of what in `/proc` changes the system, and is read-only.
         room: The directory with `upper` and `work` of the layer.
         hidden: What the layer hides: directories of the one under it, with their permission bits, each after

@@ -32,12 +32,12 @@ _NO_MORE_NAMESPACES = "/proc/sys/user/max_user_namespaces"
 _TRIED = ("--bind-try", "--ro-bind-try")
 _BOUND = (*_TRIED, "--bind", "--ro-bind")
 _READ_ONLY_KINDS = ("--ro-bind", "--ro-bind-try")
-_HIDDEN = "--hidden"
+_HIDDEN, _CLOSED = "--hidden", "--closed"
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 PROCESSES = "/dev/.proc"
 """Where the `/proc` of a task is, from which bubblewrap takes it."""
 _NOTHING = "/dev/.nothing"
-"""An empty file system, which is shown in place of directories that are hidden."""
+"""An empty file system, which is shown in place of directories that are closed."""
 _STREAMS = {"fd": "", "stdin": "/0", "stdout": "/1", "stderr": "/2"}
 _MODE = 0o755
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -100,8 +100,7 @@ def _bind(copied: int, place: str) -> None:
 def _hold_way(place: str, points: set[str]) -> None:
     """Mount the directories on the way to a place on themselves, so that the task cannot move them.
 
-    What is mounted on can neither be renamed nor removed (rename(2): EBUSY). One that is missing becomes an
-    empty file system: in that, places take less time to make than on a disk.
+    What is mounted on can neither be renamed nor removed (rename(2): EBUSY).
 
     Args:
         place: Where something is to be mounted.
@@ -115,11 +114,8 @@ def _hold_way(place: str, points: set[str]) -> None:
     for directory in reversed(way):
         if os.path.islink(directory):  # noqa: PTH114 - likewise; the user's
             return
-        if os.path.exists(directory):  # noqa: PTH110 - likewise
-            _bind(_copy(directory), directory)
-        else:
-            os.mkdir(directory, _MODE)  # noqa: PTH102 - likewise
-            _mount_empty(directory)
+        _make_place(directory, is_directory=True)
+        _bind(_copy(directory), directory)
         points.add(directory)
 
 
@@ -130,7 +126,7 @@ def _copied(options: list[list[str]]) -> dict[int, int]:
         if option[0] in _BOUND and (option[0] not in _TRIED or os.path.exists(option[1])):  # noqa: PTH110
             kind = _READ_ONLY if option[0] in _READ_ONLY_KINDS else 0
             copies[number] = _restricted(_copy(option[1]), kind)
-        elif option[0] == _HIDDEN and _type(option[1]) not in {0, stat.S_IFDIR}:
+        elif option[0] in {_HIDDEN, _CLOSED} and _type(option[1]) not in {0, stat.S_IFDIR}:
             copies[number] = _restricted(_copy("/dev/null"), _READ_ONLY)
     return copies
 
@@ -150,11 +146,11 @@ def _type(path: str) -> int:
 
 
 def _directories(options: list[list[str]]) -> dict[int, bool]:
-    """Return which options mount an empty directory, by their numbers, and whether others mount in it."""
+    """Return which options mount an empty directory, by their numbers, and whether files can be made in it."""
     found, places = dict[int, bool](), [option[-1] for option in options]
     for number, (kind, *_, place) in enumerate(options):
-        if kind == "--tmpfs" or (kind == _HIDDEN and _type(place) == stat.S_IFDIR):
-            found[number] = kind == "--tmpfs" or any(other.startswith(f"{place}/") for other in places)
+        if kind == "--tmpfs" or (kind in {_HIDDEN, _CLOSED} and _type(place) == stat.S_IFDIR):
+            found[number] = kind != _CLOSED or any(other.startswith(f"{place}/") for other in places)
     return found
 
 
@@ -249,13 +245,16 @@ def _layer(room: str, lower: str, hidden: list[tuple[str, int, list[str]]]) -> i
     for name in ("mask", "merged"):
         os.mkdir(name, _MODE)  # noqa: PTH102 - pathlib takes long to load
     _mask(hidden)
-    # Without `volatile`, the kernel writes all of the disk's files out at the end of each task.
-    data = f"lowerdir=mask:{lower},upperdir={upper},workdir={work},userxattr,volatile"
-    try:
-        _mount(b"overlay", "merged", b"overlay", 0, data.encode())
-    except OSError:
-        return None
-    return _restricted(_copy("merged"))
+    data = f"lowerdir=mask:{lower},upperdir={upper},workdir={work},userxattr"
+    # With `volatile`, the kernel does not write all of the disk's files out at the end of each task. It refuses
+    # that after an error of the disk which no program has seen.
+    for options in (f"{data},volatile", data):
+        try:
+            _mount(b"overlay", "merged", b"overlay", 0, options.encode())
+        except OSError:
+            continue
+        return _restricted(_copy("merged"))
+    return None
 
 
 def make_file_system(

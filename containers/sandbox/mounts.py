@@ -9,7 +9,7 @@ from pathlib import Path
 from containers.filesystem import is_directory, read_regular
 from containers.sandbox.agent_files import AgentFiles
 from containers.sandbox.home import Home, HomeMask, Option, is_left_out
-from containers.sandbox.mounter import HIDDEN, FileSystem
+from containers.sandbox.mounter import CLOSED, HIDDEN, FileSystem
 from containers.sandbox.policy import AGENT_HOMES, AgentHome, expand
 from containers.sandbox.system import RootFiles, bound_sockets, homes_of_others
 from tasks.lazy.dataclasses import dataclass
@@ -82,11 +82,14 @@ class Mounts:
 
     def hide(self, path: Path) -> None:
         """Show an empty directory, or a file that cannot be opened, in place of what is there then."""
-        self.hide_exactly(_without_links(path))
+        self._cover(HIDDEN, _without_links(path))
 
-    def hide_exactly(self, path: str) -> None:
-        """Hide a path that has no links on the way."""
-        self._made.append((HIDDEN, path))
+    def close(self, path: str) -> None:
+        """Hide a path that has no links on the way, so that nothing can be made in its place."""
+        self._cover(CLOSED, path)
+
+    def _cover(self, option: str, path: str) -> None:
+        self._made.append((option, path))
         self._hidden.append((path, path.rpartition("/")[0]))
 
     def show_home(self, home: Home) -> None:
@@ -241,7 +244,7 @@ def _take_from_root(mounts: Mounts, places: Places) -> None:
     settings, closed = places.root_files.find()
     mounts.settings += settings
     for file in closed:
-        mounts.hide_exactly(file)
+        mounts.close(file)
     for path in homes_of_others(places.home):
         mounts.hide(path)
 

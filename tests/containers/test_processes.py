@@ -45,6 +45,18 @@ def end(group: Group) -> None:
     group.release()
 
 
+def watch(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list of the sessions of all processes that are looked at from now on."""
+    looked_at: list[int] = []
+
+    def look(_mark: ProcessMark, pid: int) -> bool:
+        looked_at.append(os.getsid(pid))
+        return False
+
+    monkeypatch.setattr(ProcessMark, "is_in_environment_of", look)
+    return looked_at
+
+
 def wait_for(path: Path) -> int:
     """Return the process id that a script writes."""
     end = monotonic() + 20
@@ -61,13 +73,7 @@ def test_processes_of_other_tasks_are_not_looked_at(
     marks = [ProcessMark({"JOB": f"{number}"}) for number in range(3)]
     first = started(groups, "sleep 60", marks[0], tmp_path)
     others = [started(groups, "sleep 60 & sleep 60", mark, tmp_path) for mark in marks[1:]]
-    looked_at: list[int] = []
-
-    def look(_mark: ProcessMark, pid: int) -> bool:
-        looked_at.append(os.getsid(pid))
-        return False
-
-    monkeypatch.setattr(ProcessMark, "is_in_environment_of", look)
+    looked_at = watch(monkeypatch)
     assert not may_have_escaped(marks[0], first.id)
     assert not {group.id for group in others} & set(looked_at)
 
@@ -84,15 +90,19 @@ def test_a_process_that_left_its_group_is_found(tmp_path: Path, groups: ExitStac
     assert not may_have_escaped(other, first.id)
 
 
-def test_a_group_that_has_ended_hides_no_session(tmp_path: Path, groups: ExitStack) -> None:
-    """What it left in its session is that of its own task, and another may get its id."""
+def test_a_session_whose_leader_is_reaped_is_looked_at(
+    tmp_path: Path, groups: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another session may get its id."""
     mark, other = ProcessMark({"JOB": "1"}), ProcessMark({"JOB": "2"})
     first = started(groups, "exit 0", other, tmp_path)
     left = started(groups, f"sleep 60 & echo $! > {tmp_path}/pid", mark, tmp_path)
     wait_for(tmp_path / "pid")
     while left.exit_code() is None:
         sleep(0.01)
-    assert may_have_escaped(mark, first.id)
+    looked_at = watch(monkeypatch)
+    may_have_escaped(other, first.id)
+    assert left.id not in looked_at
     assert left.is_alive()
-    assert may_have_escaped(mark, first.id)
-    assert not may_have_escaped(other, first.id)
+    may_have_escaped(other, first.id)
+    assert left.id in looked_at

@@ -161,9 +161,8 @@ class Checkout:
                 return False
             look = partial(self._remove_git_files, commit)
             index = self._paths.own("index")
-            put_back(
-                self._resetting, self._options(), index, commit, None if self._last_reset.is_racy else look
-            )
+            look_again = None if self._last_reset.is_racy else look
+            put_back(self._resetting, self._options(), index, commit, at=self._last_reset.at, look=look_again)
         except (OSError, GitError):  # `git reset` tries, and permissions are repaired first
             return False
         return True
@@ -340,7 +339,7 @@ class Checkout:
         """Whether the worktree has exactly the files of a start point, seen without git."""
         if self._base() != start or self._paths.own("staged").exists():
             return False
-        return is_unchanged(self.path, self._paths.own("index"), start)
+        return is_unchanged(self.path, self._paths.own("index"), start, self._last_reset.at)
 
     def _tree_after_reset(self, start: str) -> str:
         """Return the tree that set-up began with: an attempt that is continued begins with changes."""

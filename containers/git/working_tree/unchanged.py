@@ -96,22 +96,29 @@ class LastReset:
         self.free = free_space(root)
 
 
-def is_unchanged(root: Path, index: Path, commit: str) -> bool:
+def is_unchanged(root: Path, index: Path, commit: str, at: int | None) -> bool:
     """Whether a worktree has the files of a commit and no others; false where only git can tell. Blocking.
 
     Args:
         root: The worktree.
         index: The index, as git wrote it when the worktree had exactly its files.
         commit: Id of the commit that has these files.
+        at: When the worktree was reset; see `LastReset`.
     """
     try:
-        return _differences(root, index, commit, is_first_enough=True) == ([], [])
+        return at is not None and _differences(root, index, commit, at, is_first_enough=True) == ([], [])
     except OSError:
         return False
 
 
-def put_back(
-    git: Git, options: Sequence[str], index: Path, commit: str, look: Callable[[], FoundFiles] | None
+def put_back(  # noqa: PLR0913 - what a reset knows, by name
+    git: Git,
+    options: Sequence[str],
+    index: Path,
+    commit: str,
+    *,
+    at: int | None,
+    look: Callable[[], FoundFiles] | None,
 ) -> None:
     """Put a worktree back to the commit that it had.
 
@@ -120,6 +127,7 @@ def put_back(
         options: Options for every git command that reads files.
         index: The index, as git wrote it when the worktree had exactly its files.
         commit: Id of the commit that has these files.
+        at: When the worktree was reset; see `LastReset`.
         look: Scans the directories that were changed since then; called for a large worktree. `None` if git has
             to write the index again, for which it looks at all files.
 
@@ -127,7 +135,7 @@ def put_back(
         OSError: Something cannot be listed or removed.
         GitError: All files have to be checked out again.
     """
-    changed = _remove_added(git.cwd, index, commit)
+    changed = _remove_added(git.cwd, index, commit, at)
     if changed is None:
         if look is None or not _is_whole(index.read_bytes(), hash_like(commit)):
             raise GitError(f"{index} is of no use")  # git itself does not always notice that one is damaged
@@ -136,13 +144,14 @@ def put_back(
     _restore(git, options, changed)
 
 
-def _remove_added(root: Path, index: Path, commit: str) -> list[str] | None:
+def _remove_added(root: Path, index: Path, commit: str, at: int | None) -> list[str] | None:
     """Remove what a worktree has beside its `.git` and the unchanged files of an index.
 
     Args:
         root: The worktree.
         index: The index, as git wrote it when the worktree had exactly its files.
         commit: Id of the commit that has these files.
+        at: When the worktree was reset.
 
     Returns:
         The files to restore, with those that may have changed without a trace; `None` if the index is large, or
@@ -151,7 +160,7 @@ def _remove_added(root: Path, index: Path, commit: str) -> list[str] | None:
     Raises:
         OSError: Something cannot be listed or removed.
     """
-    found = _differences(root, index, commit)
+    found = _differences(root, index, commit, at)
     if found is None:
         return None
     added, changed = found
@@ -161,13 +170,13 @@ def _remove_added(root: Path, index: Path, commit: str) -> list[str] | None:
 
 
 def _differences(
-    root: Path, index: Path, commit: str, *, is_first_enough: bool = False
+    root: Path, index: Path, commit: str, at: int | None, *, is_first_enough: bool = False
 ) -> tuple[list[str], list[str]] | None:
     """Return what is to be removed from a worktree, and the files to restore; see `_remove_added`.
 
     Where the first is enough, those of the first directory that has any are all that is returned.
     """
-    expected = _read(index, hash_like(commit))
+    expected = _read(index, hash_like(commit), at)
     if expected is None:
         return None
     added, changed = list[str](), list[str]()
@@ -256,11 +265,12 @@ def _join(directory: str, name: str) -> str:
     return f"{directory}/{name}" if directory else name
 
 
-def _read(index: Path, digest: "hashlib._Hash") -> Index | None:
+def _read(index: Path, digest: "hashlib._Hash", at: int | None) -> Index | None:
     """Return what an index has.
 
-    `None` if it is large or damaged, or has other than plain files. A file as new as the index may have changed
-    since without a trace: it has a state that no file has.
+    `None` if it is large or damaged, or has other than plain files. A file as new as the index or the reset may
+    have changed since without a trace: it has a state that no file has. The index may be on another file system
+    than the worktree, whose times may be whole seconds.
     """
     content = read_regular(index, limit=_LARGEST)
     if content is None:
@@ -268,6 +278,7 @@ def _read(index: Path, digest: "hashlib._Hash") -> Index | None:
     if not _is_whole(content, digest):
         return None
     written = index.stat().st_mtime_ns
+    written = written if at is None else min(written, at)
     found: dict[str, dict[str, State | None]] = {"": {}}
     for path, state in _entries(content, digest.digest_size):
         if state is None:
@@ -286,11 +297,13 @@ def _is_whole(content: bytes, digest: "hashlib._Hash") -> bool:
 
 def _add_directory(found: dict[str, dict[str, State | None]], directory: str) -> None:
     """Add a directory, and those that it is in."""
-    found[directory] = {}
-    above, _, name = directory.rpartition("/")
-    if above not in found:
-        _add_directory(found, above)
-    found[above][name] = None
+    added = []
+    while directory not in found:
+        added.append(directory)
+        directory = directory.rpartition("/")[0]
+    for path in reversed(added):
+        above, _, name = path.rpartition("/")
+        found[above][name], found[path] = None, {}
 
 
 def _entries(content: bytes, hash_size: int) -> Iterator[tuple[str, State | None]]:

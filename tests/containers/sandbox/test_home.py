@@ -49,7 +49,7 @@ def link_elsewhere(path: Path) -> None:
 
 CHANGES: dict[str, Callable[[Path], object]] = {
     "a directory": lambda home: (home / ".cargo").mkdir(),
-    "a file in place of a directory": lambda home: (home / ".config").rename(home / "old"),
+    "a directory less": lambda home: (home / ".config").rename(home / "old"),
     "a link": lambda home: (home / ".m2").symlink_to("elsewhere", target_is_directory=True),
     "a mode": lambda home: (home / ".config").chmod(0o700),
     "a socket": lambda home: make_socket(home / ".local/share/agent.sock"),

@@ -12,6 +12,7 @@ from project import Project
 from sandboxes import ON, fill_home, sandbox_log, serving, without_layers
 
 from containers.sandbox.home import SMALL
+from containers.sandbox.system import RootFiles
 
 HIDDEN = (
     *(".ssh/id_ed25519", ".gnupg/private", ".netrc", ".config/gh/hosts.yml", ".aws/credentials", ".npmrc"),
@@ -116,14 +117,33 @@ def test_steps_of_a_task_share_processes_and_files(sandboxed: Project) -> None:
 
 
 def test_steps_of_a_task_share_memory_which_ends_with_it(sandboxed: Project) -> None:
-    def segments() -> int:
-        return len(Path("/proc/sysvipc/shm").read_text().splitlines())
-
-    before = segments()
-    sandboxed.configure("[worktree]\nsetup = ['ipcmk --shmem 4096 > /dev/null; hostname | tee /tmp/name']\n")
-    log = sandbox_log(sandboxed, 'echo "segments: $(ipcs --shmems | grep -c ^0x)"')
+    show = "ls -l /proc/self/ns | grep -oE '(ipc|uts):.*'"
+    sandboxed.configure(f'[worktree]\nsetup = ["ipcmk --shmem 4096 > /dev/null; {show}"]\n')
+    log = sandbox_log(sandboxed, f'echo "segments: $(ipcs --shmems | grep -c ^0x)"; {show}')
     assert "segments: 1" in log
-    assert segments() == before
+    first, second = (sorted(found) for found in (log.split()[:2], log.partition("segments")[2].split()[2:4]))
+    assert first == second
+    assert [name.split(":")[0] for name in first] == ["ipc", "uts"]
+    assert not {_namespace(path) for path in Path("/proc").glob("[0-9]*/ns/ipc")} & set(first)
+
+
+def _namespace(path: Path) -> str:
+    """Return what the link of a process to its namespace says; nothing if the process has ended."""
+    try:
+        return str(path.readlink())
+    except OSError:
+        return ""
+
+
+def test_a_cache_beside_one_that_is_shared_is_on_the_disk(sandboxed: Project, tmp_path: Path) -> None:
+    """The directory on the way to it is the task's own; what is written there may be large."""
+    home = fill_home(sandboxed, {".cache/pip/x": "x"})
+    environ = {"PATCHYARD_SANDBOX_WRITE": "~/.cache/pip"}
+    script = f"stat -fc 'type: %T' {home} {home}/.cache {tmp_path} {tmp_path}/.."
+    log = sandbox_log(sandboxed, f"{script}; touch ~/.cache/a && ln ~/.cache/a ~/.cache/b", **environ)
+    types = [line for line in log.splitlines() if line.startswith("type: ")]
+    assert types[0] == types[1]
+    assert "type: tmpfs" not in types
 
 
 def test_the_layer_over_the_home_directory_is_not_synced(sandboxed: Project) -> None:
@@ -133,17 +153,18 @@ def test_the_layer_over_the_home_directory_is_not_synced(sandboxed: Project) -> 
     assert "volatile" in log
 
 
-def test_hidden_directories_are_empty_and_take_no_files(sandboxed: Project) -> None:
+def test_closed_directories_are_empty_and_take_no_files(sandboxed: Project) -> None:
     """All of them show the same empty file system, in which nothing may be left."""
-    hidden = ("/dev/.nothing", *(["/root"] if os.geteuid() == 0 else []))
+    found = [path for path in RootFiles().find()[1] if Path(path).is_dir()] if os.geteuid() == 0 else []
+    closed = ["/dev/.nothing", *found[:2]]
     script = f"""
-        for directory in {" ".join(hidden)}; do
+        for directory in {" ".join(closed)}; do
             touch $directory/new || echo refused; mkdir $directory/d || echo refused
             chmod 777 $directory || echo refused; ls -A $directory
         done
     """
     log = sandbox_log(sandboxed, f"{{ {script} }} 2> /dev/null || true")
-    assert log.partition("[exit")[0].split() == ["refused"] * 3 * len(hidden)
+    assert log.partition("[exit")[0].split() == ["refused"] * 3 * len(closed)
 
 
 def test_no_other_process_is_seen_and_none_is_left(sandboxed: Project) -> None:

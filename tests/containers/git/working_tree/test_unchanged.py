@@ -5,7 +5,7 @@ import random
 import re
 import subprocess
 from pathlib import Path
-from time import sleep
+from time import sleep, time
 
 import pytest
 from repositories import Clone, CountedGit, contents, write
@@ -283,6 +283,32 @@ def test_a_start_other_than_that_of_the_reset_is_left_to_git(checkout: Checkout,
     clone.commit({"more": "m"})
     assert checkout.patch(clone.head).files == ("more",)
     assert checkout.patch(before).files == ()
+
+
+@pytest.mark.parametrize("largest", [100_000], indirect=True)
+def test_a_change_in_the_second_of_the_reset_is_found_where_times_are_whole_seconds(
+    checkout: Checkout, clone: Clone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The index may be on another file system, whose times are finer."""
+
+    def whole(state: unchanged.State | None) -> unchanged.State | None:
+        return state and (*(value // 10**9 * 10**9 for value in state[:2]), *state[2:])
+
+    def record_time(last: unchanged.LastReset, root: Path, *, is_known: bool) -> None:
+        recorded(last, root, is_known=is_known)
+        last.at = last.at and last.at // 10**9 * 10**9
+
+    entries, state = unchanged._entries, unchanged._state  # noqa: SLF001 - they are wrapped
+    recorded = unchanged.LastReset.record_time
+    monkeypatch.setattr(unchanged, "_entries", lambda *of: ((path, whole(one)) for path, one in entries(*of)))
+    monkeypatch.setattr(unchanged, "_state", lambda status: whole(state(status)))
+    monkeypatch.setattr(unchanged.LastReset, "record_time", record_time)
+    clone.commit({"top": "1"})
+    while not 0.1 < time() % 1 < 0.3:
+        sleep(0.01)
+    checkout.reset(clone.head)
+    (checkout.path / "top").write_text("2")
+    assert checkout.patch(clone.head).files == ("top",)
 
 
 def repository_of(checkout: Checkout) -> dict[str, tuple[int, int, bytes]]:
