@@ -104,7 +104,8 @@ class Group:
         """Whether a process of the group is running. A leader that has exited is reaped."""
         if self.exit_code() is None:
             return True
-        self._reap()
+        _SESSIONS.pop(self.id, None)
+        self._leader.wait()
         try:
             os.killpg(self.id, 0)
         except (ProcessLookupError, PermissionError):
@@ -121,14 +122,10 @@ class Group:
         """Reap the leader if it has exited, and close the descriptor."""
         _SESSIONS.pop(self.id, None)
         if self.exit_code() is not None:
-            self._reap()
+            self._leader.wait()
         if self.descriptor is not None:
             os.close(self.descriptor)
             self.descriptor = None
-
-    def _reap(self) -> None:
-        _SESSIONS.pop(self.id, None)
-        self._leader.wait()
 
 
 @contextmanager

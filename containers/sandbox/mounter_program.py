@@ -156,6 +156,9 @@ def _directories(options: list[list[str]]) -> dict[int, bool]:
 
 def _arrange(options: list[list[str]], copies: dict[int, int], directories: dict[int, bool]) -> None:
     """Mount what options of bubblewrap say, in a file system that is read-only otherwise."""
+    if not all(directories.values()):
+        os.mkdir(_NOTHING, _MODE)  # noqa: PTH102 - pathlib takes long to load
+        _mount(b"tmpfs", _NOTHING, b"tmpfs", _MS_READ_ONLY | _MS_NOSUID | _MS_NODEV, b"mode=0755")
     points = set[str]()
     for number, option in enumerate(options):
         place = option[-1]
@@ -187,9 +190,8 @@ def _mount_devices(copies: dict[str, int]) -> None:
         _bind(copied, path)
     for name, end in _STREAMS.items():
         os.symlink(f"/proc/self/fd{end}", f"/dev/{name}")  # noqa: PTH211 - pathlib takes long to load
-    for path in ("/dev/pts", "/dev/shm", _NOTHING):  # noqa: S108 - those of the task
-        os.mkdir(path, _MODE)  # noqa: PTH102 - likewise
-    _mount(b"tmpfs", _NOTHING, b"tmpfs", _MS_READ_ONLY | _MS_NOSUID | _MS_NODEV, b"mode=0755")
+    for name in ("pts", "shm"):
+        os.mkdir(f"/dev/{name}", _MODE)  # noqa: PTH102 - likewise
     _mount(b"devpts", "/dev/pts", b"devpts", _MS_NOSUID | _MS_NOEXEC, b"newinstance,ptmxmode=0666,mode=620")
     os.symlink("pts/ptmx", "/dev/ptmx")  # noqa: PTH211 - likewise
 

@@ -69,8 +69,6 @@ class Mounts:
     """What is mounted for a task, in this order; what in `/proc` is read-only; and where its steps begin."""
 
     _made: list[Option | Home] = field(default_factory=list)
-    _hidden: list[tuple[str, str]] = field(default_factory=list)
-    """What is hidden, and the directories that have it."""
     settings: list[Path] = field(default_factory=list)
     directory: Path | None = None
     home: Home | None = None
@@ -82,15 +80,11 @@ class Mounts:
 
     def hide(self, path: Path) -> None:
         """Show an empty directory, or a file that cannot be opened, in place of what is there then."""
-        self._cover(HIDDEN, _without_links(path))
+        self.add(HIDDEN, _without_links(path))
 
     def close(self, path: str) -> None:
         """Hide a path that has no links on the way, so that nothing can be made in its place."""
-        self._cover(CLOSED, path)
-
-    def _cover(self, option: str, path: str) -> None:
-        self._made.append((option, path))
-        self._hidden.append((path, path.rpartition("/")[0]))
+        self.add(CLOSED, path)
 
     def show_home(self, home: Home) -> None:
         """Show the home directory of the task."""
@@ -125,7 +119,8 @@ class Mounts:
         Args:
             root: A descriptor of the root directory of the task.
         """
-        return [Path(path) for path, parent in self._hidden if not _is_hidden(path, parent, root)]
+        paths = (made[1] for made in self._made if isinstance(made, tuple) and made[0] in {HIDDEN, CLOSED})
+        return [Path(path) for path in paths if not _is_hidden(path, root)]
 
     def read(self, path: Path) -> None:
         """Show a file or a directory, read-only, if it exists."""
@@ -138,12 +133,11 @@ def _without_links(path: Path) -> str:
     return f"{os.path.realpath(directory or '/').rstrip('/')}/{name}"
 
 
-def _is_hidden(path: str, parent: str, root: int) -> bool:
+def _is_hidden(path: str, root: int) -> bool:
     """Whether a task sees nothing at a path, or what hides it: the null device, another file system.
 
     Args:
         path: The absolute path, as a text: all of them are looked at before each step.
-        parent: The directory that has it.
         root: A descriptor of the root directory of the task.
     """
     try:
@@ -151,7 +145,7 @@ def _is_hidden(path: str, parent: str, root: int) -> bool:
         if stat.S_ISCHR(seen.st_mode) and seen.st_rdev == _NULL:
             return True
         if stat.S_ISDIR(seen.st_mode):
-            around = os.stat(parent[1:] or ".", dir_fd=root, follow_symlinks=False)
+            around = os.stat(path.rpartition("/")[0][1:] or ".", dir_fd=root, follow_symlinks=False)
             if seen.st_dev != around.st_dev:
                 return True
         os.lstat(path)

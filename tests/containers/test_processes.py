@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from signal import Signals
-from time import monotonic, sleep
+from time import sleep
 
 import pytest
+from project import wait_for
 
 from containers.process_marks import ProcessMark
 from containers.processes import Group, may_have_escaped
@@ -57,12 +58,9 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return looked_at
 
 
-def wait_for(path: Path) -> int:
+def written_id(path: Path) -> int:
     """Return the process id that a script writes."""
-    end = monotonic() + 20
-    while not (path.is_file() and path.read_text().strip()):
-        assert monotonic() < end
-        sleep(0.01)
+    wait_for(lambda: path.is_file() and path.read_text().strip(), "the process id")
     return int(path.read_text())
 
 
@@ -82,7 +80,7 @@ def test_processes_of_other_tasks_are_not_looked_at(
 def test_a_process_that_left_its_group_is_found(tmp_path: Path, groups: ExitStack, way: str) -> None:
     mark, other = ProcessMark({"JOB": "1"}), ProcessMark({"JOB": "2"})
     first = started(groups, f"{way} sh -c 'echo $$ > {tmp_path}/pid; exec sleep 60' &", mark, tmp_path)
-    pid = wait_for(tmp_path / "pid")
+    pid = written_id(tmp_path / "pid")
     groups.callback(os.kill, pid, Signals.SIGKILL)
     while first.exit_code() is None:
         sleep(0.01)
@@ -97,7 +95,7 @@ def test_a_session_whose_leader_is_reaped_is_looked_at(
     mark, other = ProcessMark({"JOB": "1"}), ProcessMark({"JOB": "2"})
     first = started(groups, "exit 0", other, tmp_path)
     left = started(groups, f"sleep 60 & echo $! > {tmp_path}/pid", mark, tmp_path)
-    wait_for(tmp_path / "pid")
+    written_id(tmp_path / "pid")
     while left.exit_code() is None:
         sleep(0.01)
     looked_at = watch(monkeypatch)
