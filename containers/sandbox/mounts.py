@@ -79,8 +79,11 @@ class Mounts:
         self._made.append((option, *map(str, paths)))
 
     def hide(self, path: Path) -> None:
-        """Show an empty directory, or a file that cannot be opened, in place of what is there then."""
-        self.add(HIDDEN, _without_links(path))
+        """Show an empty directory, or a file that cannot be opened, in place of what is there then.
+
+        Of a link, that is what it leads to now.
+        """
+        self.add(HIDDEN, os.path.realpath(path))
 
     def close(self, path: str) -> None:
         """Hide a path that has no links on the way, so that nothing can be made in its place."""
@@ -200,8 +203,7 @@ def task_mounts(places: Places) -> Mounts:
         mounts.hide(path)
     for path in (*_object_directories(places.common / "objects"), *places.readable):
         mounts.read(path)
-    for path in _written(places):
-        mounts.add("--bind-try", path, path)
+    _open_written(mounts, places)
     mounts.add("--bind", places.worktree, _without_links(places.worktree))
     mounts.directory = places.worktree
     return mounts
@@ -249,10 +251,19 @@ def _own(room: Path, name: str) -> Path:
     return path
 
 
-def _written(places: Places) -> Iterator[Path]:
-    """Yield what the task changes for good, without what is in another of these, where it could make a link."""
-    paths = {expand(name, places.home or Path("/")).resolve() for name in places.write}
-    yield from sorted(path for path in paths if paths.isdisjoint(path.parents))
+def _open_written(mounts: Mounts, places: Places) -> None:
+    """Show what the task changes for good: where it is, and where the home directory left out a link to it.
+
+    What is in another of these is there with that: otherwise the task could make a link in its place.
+    """
+    home = places.home or Path("/")
+    named = {path.resolve(): path for path in (expand(name, home) for name in places.write)}
+    for real, path in sorted(named.items()):
+        if not named.keys().isdisjoint(real.parents):
+            continue
+        mounts.add("--bind-try", real, real)
+        if path != real and path.is_relative_to(home) and is_left_out(path.relative_to(home)):
+            mounts.add("--bind-try", real, path)
 
 
 def _others(places: Places) -> Iterator[Path]:

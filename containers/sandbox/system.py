@@ -25,6 +25,7 @@ _AGE = 10.0
 """Seconds after which is looked again, since the permissions of a file may change."""
 _PAUSE = 1.0
 """Seconds after which is looked whether names changed: hundreds of directories have to be asked."""
+HOMES = Path("/home")
 _SHARED_HOMES = frozenset({"linuxbrew"})
 """Directories in `/home` with programs for all users."""
 
@@ -112,7 +113,10 @@ def bound_sockets() -> Iterator[Path]:
 
 
 def homes_of_others(home: Path | None) -> Iterator[Path]:
-    """Yield the home directories of other users. Blocking."""
-    for path in (Path("/root"), *(Path("/home").iterdir() if is_directory(Path("/home")) else ())):
-        if is_directory(path) and path.name not in _SHARED_HOMES and not (home and home.is_relative_to(path)):
-            yield path
+    """Yield the home directories of other users, also where links lead to them. Blocking."""
+    for path in (Path("/root"), *(HOMES.iterdir() if is_directory(HOMES) else ())):
+        with suppress(OSError):  # a link that leads nowhere
+            real = path.resolve(strict=True)
+            is_one = is_directory(real) and (real == path or real.stat().st_uid != 0)
+            if is_one and path.name not in _SHARED_HOMES and not (home and home.is_relative_to(real)):
+                yield real

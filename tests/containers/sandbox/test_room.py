@@ -21,8 +21,10 @@ SECRET = "s3cr3t-of-the-user"
 
 
 @contextmanager
-def opened(directory: Path, *, hidden: tuple[Path, ...] = (), home: Path | None = None) -> Iterator[Room]:
-    """Make the sandbox of a task which can write to `directory/shared`."""
+def opened(
+    directory: Path, *, hidden: tuple[Path, ...] = (), home: Path | None = None, write: tuple[str, ...] = ()
+) -> Iterator[Room]:
+    """Make the sandbox of a task which can write to `directory/shared`, and to more."""
     for name in ("checkout/.git/objects", "worktrees/wt-1", "shared", "room"):
         (directory / name).mkdir(parents=True, exist_ok=True)
     places = Places(
@@ -32,7 +34,7 @@ def opened(directory: Path, *, hidden: tuple[Path, ...] = (), home: Path | None 
         common=directory / "checkout" / ".git",
         room=directory / "room",
         home=home,
-        write=(str(directory / "shared"),),
+        write=(str(directory / "shared"), *write),
         hidden=hidden,
     )
     with (
@@ -98,6 +100,33 @@ def test_what_appears_where_a_task_can_write_is_hidden_from_its_next_step(
             go.touch()
             assert SECRET not in earlier.communicate()[0]
         assert output(room, f"echo x > {go}; cat {go}") == "x\n"
+
+
+def test_what_links_lead_to_is_hidden(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    directory, link, gone = shared / "keys", shared / "link", shared / "gone"
+    shared.mkdir()
+    _make_directory(directory)
+    link.symlink_to(directory)
+    gone.symlink_to(tmp_path / "nowhere")
+    with opened(tmp_path, hidden=(link, gone)) as room:
+        assert output(room, f"ls {directory} {link}/") == f"{directory}:\n\n{link}/:\n"
+        assert output(room, f"test -L {link} && test -L {gone} && echo both") == "both\n"
+
+
+@pytest.mark.parametrize("name", ["~/.cache", "~/.cache/tool", "~/data"])
+def test_what_a_task_changes_for_good_is_reached_through_links(tmp_path: Path, name: str) -> None:
+    """Also where a directory is not in the home directory of a task, since it is a cache."""
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    (elsewhere / "tool").mkdir(parents=True)
+    home.mkdir()
+    for link in (".cache", "data"):
+        (home / link).symlink_to(elsewhere)
+    where = name.replace("~", str(home))
+    with opened(tmp_path, home=home, write=(name,)) as room:
+        output(room, f"echo new > {where}/file")
+        assert output(room, f"cat {where}/file") == "new\n"
+    assert (Path(where).resolve() / "file").read_text() == "new\n"
 
 
 def test_what_appears_behind_a_link_is_left(tmp_path: Path) -> None:
