@@ -142,6 +142,12 @@ class CommitCache:
                 self._trees[commit] = self._git.run("rev-parse", "--verify", f"{commit}^{{tree}}").text
             return self._trees[commit]
 
+    def learn_tree(self, commit: str, tree: str) -> None:
+        """Take the tree of a commit that git has named already."""
+        with self._lock:
+            _drop_oldest(self._trees)
+            self._trees[commit] = tree
+
     def directories(self, commit: str, paths: Sequence[str]) -> dict[str, bytes]:
         """Return the tree objects of those paths at which a commit has a directory; "" is its root.
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from containers.git.command import Git, GitError, useful_line
+from containers.git.command import Git, GitError, Output, useful_line
 from containers.git.working_tree.worktree_paths import read_pointer
 from tasks.lazy.dataclasses import dataclass
 
@@ -17,9 +17,9 @@ class NotARepositoryError(GitError):
 
 @dataclass(frozen=True, slots=True)
 class DiscoveredRepository:
-    """The directories of a repository, and its HEAD: the commit, and its full name (`refs/heads/main`).
+    """The directories of a repository, and its HEAD: the commit, its full name (`refs/heads/main`), its tree.
 
-    The commit is `None` on a branch that has none yet.
+    The commit is `None` on a branch that has none yet. The tree is `None` then, and where it cannot be read.
     """
 
     root: Path
@@ -27,6 +27,7 @@ class DiscoveredRepository:
     common: Path
     head: str | None
     head_name: str
+    tree: str | None = None
 
     @property
     def is_bare(self) -> bool:
@@ -40,19 +41,17 @@ def discover(git: Git, path: Path) -> DiscoveredRepository:
     Raises:
         NotARepositoryError: The message says why, and what to do.
     """
-    query = ("rev-parse", "--path-format=absolute", "--is-bare-repository", "--git-dir", "--git-common-dir")
-    head = ("HEAD^{commit}", "--symbolic-full-name", "HEAD")
-    output = git.run(*query, "--show-toplevel", *head, ok=(0, 128))
+    output = _query(git, "--show-toplevel")
+    if output.text.startswith("true\n"):
+        output = _query(git, "--git-dir")
     lines = output.text.split("\n")
-    if lines[0] == "true":
-        output = git.run(*query, "--git-dir", *head, ok=(0, 128))
-        lines = output.text.split("\n")
     if output.code == 0:
         if "\n" in str(path.resolve()):
             raise NotARepositoryError(f"there is a line break in the path {str(path.resolve())!r}; move it")
-        bare, git_dir, common, root, commit, name = lines
+        bare, git_dir, common, root, commit, *trees, name = lines
         checkout = _find_checkout(path, Path(git_dir)) if bare == "true" else None
-        return DiscoveredRepository(checkout or Path(root), Path(git_dir), Path(common), commit, name)
+        found = checkout or Path(root)
+        return DiscoveredRepository(found, Path(git_dir), Path(common), commit, name, *trees)
     if "not a git repository" in output.stderr:
         raise NotARepositoryError(
             f"{path} is not in a git repository; run patchyard in one, or name one with --repo"
@@ -62,6 +61,21 @@ def discover(git: Git, path: Path) -> DiscoveredRepository:
     if "HEAD" in output.stderr:
         return _unborn(git, path, lines)
     raise NotARepositoryError(f"cannot use the repository at {path}: {useful_line(output.stderr)}")
+
+
+def _query(git: Git, root: str) -> Output:
+    """Ask git for the directories and for HEAD; without its tree, where that is missing.
+
+    Args:
+        git: A git that runs in the repository.
+        root: The option that asks for the top level.
+    """
+    directories = ("--path-format=absolute", "--is-bare-repository", "--git-dir", "--git-common-dir", root)
+    commit, tree, name = "HEAD^{commit}", "HEAD^{tree}", ("--symbolic-full-name", "HEAD")
+    output = git.run("rev-parse", *directories, commit, tree, *name, ok=(0, 128))
+    if f"'{tree}'" in output.stderr:
+        output = git.run("rev-parse", *directories, commit, *name, ok=(0, 128))
+    return output
 
 
 def _unborn(git: Git, path: Path, lines: Sequence[str]) -> DiscoveredRepository:

@@ -112,6 +112,8 @@ class Repository:
         self._writing = self._git.durable()
         self.history = History(self._writing)
         self._commits = CommitCache(self._git)
+        if discovered.head and discovered.tree:
+            self._commits.learn_tree(discovered.head, discovered.tree)
         self._commit_writer = CommitWriter(self._writing, self.common, self._commits)
         self._trees = TreeWriter(self._commits, self._commit_writer)
         self.held = HeldCommits(self._git, self._commits)

@@ -83,6 +83,22 @@ class TestOpen:
         with pytest.raises(NotARepositoryError, match="repo has no commit yet; create one first"):
             opened(make_repository())
 
+    def test_the_tree_of_head_is_missing(self, clone: Clone) -> None:
+        tree = clone.git("rev-parse", "HEAD^{tree}")
+        (clone.path / ".git" / "objects" / tree[:2] / tree[2:]).unlink()
+        repository = opened(clone)
+        assert repository.branch() == "main"
+        assert repository.resolve("HEAD") == clone.head
+
+    def test_a_commit_on_head_needs_no_look_at_its_tree(self, clone: Clone, tmp_path: Path) -> None:
+        counted = CountedGit.at(tmp_path / "bin", clone.user)
+        repository = Repository.open(clone.path, counted.environ)
+        tree = clone.git("rev-parse", "HEAD^{tree}")
+        signature = Signature(Identity("A", "a@example.com"), "@1700000000 +0000")
+        commit = repository.commit(tree, [clone.head], "Empty", signature)
+        assert clone.git("rev-parse", f"{commit}^{{tree}}") == tree
+        assert [call for call in counted.calls() if call.startswith("rev-parse --verify")] == []
+
     def test_path_inside_the_git_directory(self, clone: Clone) -> None:
         with pytest.raises(NotARepositoryError, match="is inside a git directory"):
             Repository.open(clone.path / ".git", clone.user.environ)
