@@ -44,8 +44,6 @@ from containers.runner import (
     slot_variables,
     with_prompt_file,
 )
-from containers.sandbox.room import Room
-from containers.sandbox.sandbox import Sandbox
 from containers.task_log import RunnerError, TaskLog
 from containers.temporary import held_directory
 from containers.worktrees.worktree import Worktree
@@ -57,6 +55,8 @@ from tasks.text import plural
 if TYPE_CHECKING:
     from containers.limits.group import ControlGroup
     from containers.limits.groups import RunGroups
+    from containers.sandbox.room import Room
+    from containers.sandbox.sandbox import Sandbox
 
 JOB_VARIABLE = "PATCHYARD_JOB"
 """Variable whose random value identifies the processes of one attempt at a task."""
@@ -87,7 +87,7 @@ class LocalRunner:
     def __init__(
         self,
         environ: Mapping[str, str],
-        sandbox: Sandbox | None = None,
+        sandbox: "Sandbox | None" = None,
         limits: Limits = UNLIMITED,
         groups: "RunGroups | None" = None,
     ) -> None:
@@ -179,7 +179,7 @@ class _Processes:
         job: Job,
         worktree: Worktree,
         environment: Mapping[str, str],
-        sandbox: Sandbox | None,
+        sandbox: "Sandbox | None",
         *,
         limits: Limits,
         groups: "RunGroups | None",

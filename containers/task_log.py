@@ -3,9 +3,8 @@
 from dataclasses import replace
 from datetime import tzinfo
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from containers.agents.reports.rendering import Rendering
 from containers.line_times import LineTimes
 from containers.raw_log import RawLog, raw_log_path
 from containers.terminal_text import strip_control, strip_terminal
@@ -14,6 +13,9 @@ from tasks.model import Step, StepKind, hidden_script
 from tasks.outcome import StepResult
 from tasks.secrets import Masker, Secrets
 from tasks.sizes import format_size
+
+if TYPE_CHECKING:
+    from containers.agents.reports.rendering import Rendering
 
 TAIL_CHARACTERS = 20_000
 TAIL_LINES = 200
@@ -104,6 +106,8 @@ class TaskLog:
         self._missing = self._lost
         self._rendering = None
         if self._format and step.kind is StepKind.AGENT:
+            from containers.agents.reports.rendering import Rendering  # noqa: PLC0415 - start-up stays quick
+
             self._rendering = Rendering(self._format, self._secrets, self._zone)
 
     def write(self, output: bytes) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import field, replace
 from types import MappingProxyType
 
-from containers.agents.reports.mini import TRAJECTORY
+from containers.agents.trajectory import READ_TRAJECTORY
 from tasks.lazy.dataclasses import dataclass
 
 
@@ -126,7 +126,7 @@ MINI = Agent(
     name="mini-swe-agent",
     command="trajectory=$(mktemp); trap : INT TERM; "
     'mini --yolo --exit-immediately -o "$trajectory" -t "$(cat {prompt_file})"; '
-    f'code=$?; {TRAJECTORY} "$trajectory"; rm -f "$trajectory"; exit $code',
+    f'code=$?; {READ_TRAJECTORY} "$trajectory"; rm -f "$trajectory"; exit $code',
     image="python:3.13",
     setup=("pip install mini-swe-agent",),
     secrets=PROVIDERS,

@@ -75,8 +75,8 @@ class LazyGroup(click.Group):
             click.UsageError: There is none of this name; the message proposes the one that is probably meant.
         """
         name = args[0]
-        similar = closest(name, self.list_commands(ctx))
-        if similar and not ctx.resilient_parsing and self.get_command(ctx, name) is None and name[:1] != "-":
+        is_misspelt = not ctx.resilient_parsing and name[:1] != "-" and self.get_command(ctx, name) is None
+        if is_misspelt and (similar := closest(name, self.list_commands(ctx))):
             ctx.fail(f"no such command {name!r}; did you mean {similar}?")
         return super().resolve_command(ctx, args)
 

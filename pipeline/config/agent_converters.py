@@ -7,7 +7,6 @@ from types import MappingProxyType
 from typing import Any
 
 from containers.agents.builtin import BUILT_IN, Agent
-from containers.agents.reports.formats import FORMATS
 from pipeline.config.converters import (
     parse_commands,
     parse_dollars,
@@ -54,6 +53,8 @@ def parse_limit_pattern(value: object) -> str:
 
 def parse_format(value: object) -> str:
     """Return the name of a format of agents' output."""
+    from containers.agents.reports.formats import FORMATS  # noqa: PLC0415 - start-up stays quick
+
     text = parse_text(value)
     if text not in FORMATS:
         raise ValueError(f"{text!r} is not a format of output: those are {', '.join(FORMATS)}")

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from containers.dagger_engine.address import EngineAddress
 from containers.sandbox.network import Network
 from containers.worktrees.ports import HIGHEST_PORT
 from tasks.conflicts import OnConflict, Serialize
@@ -230,6 +229,8 @@ def parse_absolute_paths(value: object) -> tuple[str, ...]:
 
 def parse_engines(value: object) -> tuple[str, ...]:
     """Return addresses of Dagger engines, each `URL` or `URL=TASKS`."""
+    from containers.dagger_engine.address import EngineAddress  # noqa: PLC0415 - start-up stays quick
+
     items = parse_list(value)
     for item in items:
         EngineAddress.parse(item)

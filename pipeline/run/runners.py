@@ -17,20 +17,17 @@ from containers.limits.limits import Limits
 from containers.limits.resource_limits import require_programs
 from containers.local import LocalRunner
 from containers.runner import Runner
-from containers.sandbox.holder import end_left_holders
-from containers.sandbox.mounter import SandboxError
-from containers.sandbox.sandbox import Sandbox
 from pipeline.broadcast import Listener
 from pipeline.events import Notice
 from pipeline.run.call.limits import settings_limits, without_groups
 from pipeline.run.call.prepare import Prepared
-from pipeline.run.call.sandbox import prepare_sandbox, without_sandbox
 from pipeline.run.stored.open_store import repository_id
 from tasks.model import Mode, SandboxMode
 
 if TYPE_CHECKING:
     from containers.dagger_engine.config import ContainerConfig
     from containers.limits.groups import RunGroups
+    from containers.sandbox.sandbox import Sandbox
 
 
 class RunnerProvider(Protocol):
@@ -100,7 +97,7 @@ class HostRunners:
 
 
 @asynccontextmanager
-async def _sandbox(prepared: Prepared, listener: Listener) -> AsyncIterator[Sandbox | None]:
+async def _sandbox(prepared: Prepared, listener: Listener) -> AsyncIterator["Sandbox | None"]:
     """Provide the sandbox of the tasks that run on this machine; where there is none, a notice says why.
 
     Raises:
@@ -110,6 +107,11 @@ async def _sandbox(prepared: Prepared, listener: Listener) -> AsyncIterator[Sand
     if settings.sandbox is SandboxMode.OFF or not is_on_this_machine(prepared):
         yield None
         return
+    from containers.sandbox.holder import end_left_holders  # noqa: PLC0415 - start-up stays quick
+    from containers.sandbox.mounter import SandboxError  # noqa: PLC0415 - likewise
+    from containers.sandbox.sandbox import Sandbox  # noqa: PLC0415 - likewise
+    from pipeline.run.call.sandbox import prepare_sandbox, without_sandbox  # noqa: PLC0415 - likewise
+
     found = await to_thread.run_sync(prepare_sandbox, settings, prepared.repository, prepared.call.environ)
     if isinstance(found, Sandbox):
         try:

@@ -9,7 +9,6 @@ from time import perf_counter
 
 from anyio import to_thread
 
-from containers.agents.agent import with_patterns
 from containers.git.repository import GitError, SecretFoundError
 from containers.raw_log import raw_log_path
 from containers.runner import Round
@@ -18,7 +17,6 @@ from pipeline.events import Notice, RepairStarted, StepFinished, StepStarted, Ta
 from pipeline.run.agent_limits import describe
 from pipeline.run.call.task_spec import TaskSpec
 from pipeline.run.context import RunContext
-from pipeline.run.recording.prompts import keep_prompt
 from pipeline.run.results.bases import StartPoint
 from pipeline.run.rounds import Rounds
 from pipeline.store.store import Store
@@ -68,6 +66,8 @@ class AttemptSteps:
         """Notify the listener that a step starts."""
         self.has_begun = True
         if step.kind is StepKind.AGENT:
+            from pipeline.run.recording.prompts import keep_prompt  # noqa: PLC0415 - start-up stays quick
+
             self._log_size = await to_thread.run_sync(self._size_of_log)
             given = self._context.secrets.for_prompt(step.stdin or "")
             await to_thread.run_sync(keep_prompt, self._log, self._rounds.number, given)
@@ -280,6 +280,8 @@ class AttemptSteps:
         agent, report = self._spec.agent, result.report or AgentReport()
         if agent is None or (agent.cost is None and agent.limit is None):
             return report
+        from containers.agents.patterns import with_patterns  # noqa: PLC0415 - start-up stays quick
+
         with suppress(OSError), self._output_log().open("rb") as log:
             log.seek(max(self._log_size, self._size_of_log() - OUTPUT_BYTES))
             return with_patterns(agent, report, log.read().decode(errors="replace"), now())

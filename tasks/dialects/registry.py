@@ -9,7 +9,6 @@ from tasks.dialects import native
 from tasks.dialects.dialect import NAMES, Dialect, ReadOptions
 from tasks.dialects.packing import unpacked
 from tasks.dialects.source import Beside, Source
-from tasks.dialects.units import plan_of
 from tasks.model import NATIVE
 from tasks.plan.parser import Parsed, decoded
 
@@ -49,6 +48,8 @@ def parse(  # noqa: PLR0913 - what is read, for whom, and how; all but two are n
                 content, path, agent=agent, is_agent=is_agent, agents=agents, optional=options.optional
             )
             return parsed if options.dialect else native.unknown(parsed, source)
+        from tasks.dialects.units import plan_of  # noqa: PLC0415 - start-up stays quick
+
         reading = found.read(source, options, report)
         if not source.is_json and (fence := source.outline.open_fence) is not None:
             report.warning(fence + 1, 1, "this fence is never closed, so that all below is part of it")

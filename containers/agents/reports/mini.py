@@ -1,8 +1,8 @@
 """mini-swe-agent: its printed lines, and what its command takes from the trajectory at the end.
 
 The trajectory (https://mini-swe-agent.com/latest/usage/output_files/) is indented JSON of the whole
-conversation, too large for a line. `TRAJECTORY` prints the members that say how it went, in the order in which
-they stand there, as one line of JSON.
+conversation, too large for a line. Its command prints of it the members that say how it went, in the order in
+which they stand there, as one line of JSON (`READ_TRAJECTORY` of `containers.agents.trajectory`).
 """
 
 from collections.abc import Mapping
@@ -11,18 +11,6 @@ from containers.agents.reports.reader import HIDDEN, Event, Reader, amount, coun
 from tasks.agent_report import Tokens
 from tasks.lazy.patterns import regex
 
-TRAJECTORY = (
-    r"""awk 'BEGIN { printf "{\"trajectory\": [" } """
-    r"""function bare(line) { sub(/^ +/, "", line); sub(/,$/, "", line); return line } """
-    r"""/^ +"(instance_cost|exit_status|exception_str|(prompt|completion|cached)_tokens)": [^\[{]/ """
-    r"""{ printf "{%s}, ", bare($0) } """
-    r"""/^    \{/ { text = ""; own = 0 } """
-    r"""/^      "content": "..*",?$/ { text = bare($0) } """
-    r"""/^      "role": "assistant"/ { own = 1 } """
-    r"""/^    \}/ { if (own && text != "") said = text } """
-    r"""END { if (said != "") printf "{%s}, ", said; print "{}]}" }'"""
-)
-"""A command that reads a trajectory and prints that line."""
 _STEP = regex(r"mini-swe-agent \(step [0-9]{1,6}, \$([0-9]{1,9}\.[0-9]{1,6})\)")
 _RETRY = regex(r"Retrying \S{1,100} in [0-9.]{1,9} seconds as it raised (.{1,2000})")
 

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 
 from containers.agents.agent import is_usable, missing_requirement
 from containers.agents.builtin import BUILT_IN
-from containers.agents.presence import installed
 from pipeline.config.settings import Settings
 from pipeline.config.sources import ConfigError, UnsetError
 from pipeline.run.call.task_spec import BatchSpec, TaskSpec
@@ -29,6 +28,8 @@ def no_agent(
     left = unassigned(batches)
     if not left:
         return None
+    from containers.agents.presence import installed  # noqa: PLC0415 - start-up stays quick
+
     own = "in the plan (`agent: NAME` in its front matter, or **Agent:** of a task)"
     third = own if plan.dialect == NATIVE else "as PATCHYARD_AGENT"
     agents = {**BUILT_IN, **settings.agents}
