@@ -1,7 +1,7 @@
 """A git repository: commits, branches, worktrees."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
@@ -51,6 +51,8 @@ __all__ = [
 ]
 
 _HEADS = "refs/heads/"
+_NAMED_AT_ONCE = 1000
+"""Branches that one git process is given as arguments, whose size is limited (execve(2))."""
 
 
 class RevisionError(GitError):
@@ -270,9 +272,17 @@ class Repository:
 
     def branches_in(self, directory: str) -> Mapping[str, str]:
         """Return the branches below a directory, and the one of its name, with their commits; all for none."""
-        lines = self._git.run(
-            "for-each-ref", "--format=%(objectname) %(refname)", f"{_HEADS}{directory}".rstrip("/")
-        ).text.split("\n")
+        return self._list_branches(f"{_HEADS}{directory}".rstrip("/"))
+
+    def branches_merged_into(self, others: Collection[str]) -> Mapping[str, str]:
+        """Return the branches whose commits are in one of other branches, which are among them."""
+        options, found = [f"--merged={_HEADS}{name}" for name in others], dict[str, str]()
+        for first in range(0, len(options), _NAMED_AT_ONCE):
+            found |= self._list_branches(*options[first : first + _NAMED_AT_ONCE], _HEADS.rstrip("/"))
+        return found
+
+    def _list_branches(self, *arguments: str) -> Mapping[str, str]:
+        lines = self._git.run("for-each-ref", "--format=%(objectname) %(refname)", *arguments).text.split("\n")
         found = (line.partition(f" {_HEADS}")[::2] for line in lines if line)
         return {name: commit for commit, name in found}
 

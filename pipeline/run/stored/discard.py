@@ -14,6 +14,7 @@ from pipeline.config.converters import LARGEST_PATCH
 from pipeline.run.call.plan_file import CallError
 from pipeline.run.paths import run_directory
 from pipeline.run.results.result_cache import results_of
+from pipeline.run.stored.branch_removal import delete_in_parts
 from pipeline.run.stored.claim import recover_attempts
 from pipeline.run.stored.open_store import open_store
 from pipeline.run.stored.recovery import is_locked, make_store_work
@@ -24,8 +25,6 @@ from tasks.lazy.dataclasses import dataclass
 from tasks.outcome import RunStatus
 from tasks.text import plural
 
-_AT_ONCE = 500
-"""Branches that are deleted together."""
 CLOSED = "closed"
 """What a pull request is called that a person closed: its task is not published any more."""
 
@@ -198,16 +197,12 @@ class Discard:
         wanted = {
             name: commit for name, (commit, _) in self._branches.items() if not self._why_kept(name, commit)
         }
-        names = list(wanted)
-        for first in range(0, len(names), _AT_ONCE):
-            part = {name: wanted[name] for name in names[first : first + _AT_ONCE]}
-            failed = {} if self.dry_run else self.repository.delete_branches(part)
-            deleted = [name for name in part if name not in failed]
+        for deleted, failed in delete_in_parts(self.repository, wanted, dry_run=self.dry_run):
             if not self.dry_run:
                 self.store.forget_branches([name for name in deleted if not self._pushed.get(name)])
             self.removed += len(deleted)
             yield from (f"nothing of branch {name}: {error}" for name, error in failed.items())
-            yield from (f"branch {name} ({part[name][:10]})" for name in deleted)
+            yield from (f"branch {name} ({wanted[name][:10]})" for name in deleted)
 
     def _remove_results(self) -> Iterator[str]:
         """Remove the cached results, or the next run would have the same patches."""

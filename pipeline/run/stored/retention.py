@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from containers.git.repository import Repository
 from pipeline.run.paths import run_directory
 from pipeline.run.results.result_cache import older_than
+from pipeline.run.stored.branch_removal import delete_in_parts
 from pipeline.run.stored.recovery import is_locked
 from pipeline.run.stored.status import RunStateError, current_status
 from pipeline.store.damage import DamagedRowError
@@ -101,21 +102,18 @@ class Retention:
         }
         recorded = {record.name: record.commit for record in self.store.branches() if record.commit}
         existing = self.repository.branches("")
-        other_heads = [commit for name, commit in existing.items() if name not in recorded]
-        in_use = self.repository.checked_out()
-        for name, commit in recorded.items():
-            if name in needed or name in in_use or existing.get(name) != commit:
-                continue
-            if name in merged or self._is_contained(commit, other_heads):
-                yield f"branch {name}"
-                if not (self.dry_run or self.repository.delete_branches({name: commit})):
-                    self.store.forget_branches([name])
+        merged |= self.repository.branches_merged_into(existing.keys() - recorded.keys()).keys()
+        kept = needed | self.repository.checked_out().keys()
+        unmoved = {name: commit for name, commit in recorded.items() if existing.get(name) == commit}
+        removed = {name: commit for name, commit in unmoved.items() if name in merged and name not in kept}
+        for deleted, failed in delete_in_parts(self.repository, removed, dry_run=self.dry_run):
+            if not self.dry_run:
+                self.store.forget_branches(deleted)
+            yield from (f"nothing of branch {name}: {error}" for name, error in failed.items())
+            yield from (f"branch {name}" for name in deleted)
 
     def _tasks(self, run: Run) -> tuple[StoredTask, ...]:
         return self.store.tasks(run.id)
-
-    def _is_contained(self, commit: str, heads: Collection[str]) -> bool:
-        return any(self.repository.is_ancestor(commit, head) for head in heads)
 
 
 def _branch_names(tasks: Collection[StoredTask]) -> Iterator[str]:

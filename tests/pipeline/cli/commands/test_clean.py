@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from project import Done, Project, meet, wait_for
+from repositories import CountedGit
 
 from pipeline.store.records import SharedBranch
 from pipeline.store.store import Store
@@ -129,6 +130,35 @@ def test_branch_needed_by_a_newer_run_is_kept(project: Project) -> None:
     project.call("clean", "--older-than", "14d").expect(0)
 
     assert "patchyard/demo/1.1" in project.branches()
+
+
+def test_branches_are_looked_at_together(project: Project, tmp_path: Path) -> None:
+    """Git is started as often for many branches as for one, merged or not."""
+    scripts = {f"1.{number}": f"echo a > a{number}" for number in range(1, 9)}
+    old = project.run(project.tasks(scripts, title="Old")).expect(0)
+    grow_old(project, old.run, 20)
+    names = [f"patchyard/old/{task}" for task in scripts]
+    project.clone.git("merge", "--quiet", "--no-ff", "-m", "merged", *names[:5])
+    project.clone.git("branch", "topic", "main~1")
+    counted = CountedGit.at(tmp_path / "counted", project.clone.user)
+
+    project.call("clean", "--older-than", "14d", environ=counted.environ).expect(0)
+
+    assert sorted(project.branches()) == ["main", *names[5:], "topic"]
+    calls = counted.calls()
+    assert len([call for call in calls if "update-ref" in call]) == 1
+    assert len([call for call in calls if "--merged" in call or "merge-base" in call]) == 1
+
+
+def test_branch_that_cannot_be_removed_is_named(project: Project) -> None:
+    make_runs(project)
+    lock = project.root / ".git" / "refs" / "heads" / "patchyard" / "old" / "1.1.lock"
+    lock.touch()
+
+    out = project.call("clean", "--older-than", "14d").expect(0).out
+
+    assert "removed nothing of branch patchyard/old/1.1: " in out
+    assert "patchyard/old/1.1" in project.branches()
 
 
 def test_runs_are_kept_without_an_age(project: Project) -> None:
