@@ -52,7 +52,7 @@ __all__ = [
 
 _HEADS = "refs/heads/"
 _NAMED_AT_ONCE = 1000
-"""Branches that one git process is given as arguments, whose size is limited (execve(2))."""
+"""Commits that one git process is given as arguments, whose size is limited (execve(2))."""
 
 
 class RevisionError(GitError):
@@ -274,9 +274,9 @@ class Repository:
         """Return the branches below a directory, and the one of its name, with their commits; all for none."""
         return self._list_branches(f"{_HEADS}{directory}".rstrip("/"))
 
-    def branches_merged_into(self, others: Collection[str]) -> Mapping[str, str]:
-        """Return the branches whose commits are in one of other branches, which are among them."""
-        options, found = [f"--merged={_HEADS}{name}" for name in others], dict[str, str]()
+    def branches_merged_into(self, commits: Collection[str]) -> Mapping[str, str]:
+        """Return the branches whose commits are one of some commits, or ancestors of one."""
+        options, found = [f"--merged={commit}" for commit in commits], dict[str, str]()
         for first in range(0, len(options), _NAMED_AT_ONCE):
             found |= self._list_branches(*options[first : first + _NAMED_AT_ONCE], _HEADS.rstrip("/"))
         return found

@@ -102,7 +102,8 @@ class Retention:
         }
         recorded = {record.name: record.commit for record in self.store.branches() if record.commit}
         existing = self.repository.branches("")
-        merged |= self.repository.branches_merged_into(existing.keys() - recorded.keys()).keys()
+        others = {commit for name, commit in existing.items() if name not in recorded}
+        merged |= self.repository.branches_merged_into(others).keys()
         kept = needed | self.repository.checked_out().keys()
         unmoved = {name: commit for name, commit in recorded.items() if existing.get(name) == commit}
         removed = {name: commit for name, commit in unmoved.items() if name in merged and name not in kept}
