@@ -254,12 +254,13 @@ def _own(room: Path, name: str) -> Path:
 def _open_written(mounts: Mounts, places: Places) -> None:
     """Show what the task changes for good: where it is, and where the home directory left out a link to it.
 
-    What is in another of these is there with that: otherwise the task could make a link in its place.
+    What is in another of these is there with that: a task could make a link in its place.
     """
     home = places.home or Path("/")
-    named = {path.resolve(): path for path in (expand(name, home) for name in places.write)}
-    for real, path in sorted(named.items()):
-        if not named.keys().isdisjoint(real.parents):
+    named = sorted((path.resolve(), path) for path in {expand(name, home) for name in places.write})
+    every = {real for real, _ in named}
+    for real, path in named:
+        if not every.isdisjoint(real.parents):
             continue
         mounts.add("--bind-try", real, real)
         if path != real and path.is_relative_to(home) and is_left_out(path.relative_to(home)):

@@ -114,7 +114,8 @@ def bound_sockets() -> Iterator[Path]:
 
 def homes_of_others(home: Path | None) -> Iterator[Path]:
     """Yield the home directories of other users, also where links lead to them. Blocking."""
-    for path in (Path("/root"), *(HOMES.iterdir() if is_directory(HOMES) else ())):
+    homes = HOMES.resolve()
+    for path in (Path("/root"), *(homes.iterdir() if is_directory(homes) else ())):
         with suppress(OSError):  # a link that leads nowhere
             real = path.resolve(strict=True)
             is_one = is_directory(real) and (real == path or real.stat().st_uid != 0)

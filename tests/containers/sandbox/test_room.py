@@ -123,7 +123,7 @@ def test_what_a_task_changes_for_good_is_reached_through_links(tmp_path: Path, n
     for link in (".cache", "data"):
         (home / link).symlink_to(elsewhere)
     where = name.replace("~", str(home))
-    with opened(tmp_path, home=home, write=(name,)) as room:
+    with opened(tmp_path, home=home, write=(name, str(Path(where).resolve()))) as room:
         output(room, f"echo new > {where}/file")
         assert output(room, f"cat {where}/file") == "new\n"
     assert (Path(where).resolve() / "file").read_text() == "new\n"
