@@ -3,11 +3,13 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from threading import Lock
+from typing import TypeVar
 
 from containers.git.changes import GITLINK
 from containers.git.command import Git, GitError
 from tasks.lazy.dataclasses import dataclass
 
+T = TypeVar("T")
 FAR = 32
 """Commits between two from which on git takes longer to walk them than to write another commit."""
 _CACHED = 64
@@ -59,8 +61,7 @@ class CommitCache:
         with self._lock:
             if not is_new and commit not in self._parents:
                 self._older.add(commit)
-            _drop_oldest(self._trees)
-            self._trees[commit] = tree
+            _keep(self._trees, commit, tree)
             if commit in self._parents:
                 return
             self._parents_first = self._parents_first and commit not in self._named
@@ -116,8 +117,7 @@ class CommitCache:
         """
         with self._lock:
             if commit not in self._layouts:
-                _drop_oldest(self._layouts)
-                self._layouts[commit] = self._read_layout(commit)
+                _keep(self._layouts, commit, self._read_layout(commit))
             return self._layouts[commit]
 
     def _read_layout(self, commit: str) -> Layout:
@@ -138,15 +138,14 @@ class CommitCache:
         """
         with self._lock:
             if commit not in self._trees:
-                _drop_oldest(self._trees)
-                self._trees[commit] = self._git.run("rev-parse", "--verify", f"{commit}^{{tree}}").text
+                tree = self._git.run("rev-parse", "--verify", f"{commit}^{{tree}}").text
+                _keep(self._trees, commit, tree)
             return self._trees[commit]
 
     def learn_tree(self, commit: str, tree: str) -> None:
         """Take the tree of a commit that git has named already."""
         with self._lock:
-            _drop_oldest(self._trees)
-            self._trees[commit] = tree
+            _keep(self._trees, commit, tree)
 
     def directories(self, commit: str, paths: Sequence[str]) -> dict[str, bytes]:
         """Return the tree objects of those paths at which a commit has a directory; "" is its root.
@@ -165,8 +164,7 @@ class CommitCache:
                 listed = b"".join(os.fsencode(name) + b"\0" for name in unknown)
                 output = self._git.run("cat-file", "--batch", "-z", stdin=listed).stdout
                 for name, content in zip(unknown, _read_trees(output, unknown), strict=True):
-                    _drop_oldest(self._directories)
-                    self._directories[name] = content
+                    _keep(self._directories, name, content)
             found = ((path, self._directories[name]) for path, name in names.items())
             return {path: content for path, content in found if content is not None}
 
@@ -193,8 +191,8 @@ def _read_trees(output: bytes, names: Sequence[str]) -> Iterator[bytes | None]:
         yield output[begin : position - 1]
 
 
-def _drop_oldest(
-    cache: dict[str, Layout] | dict[str, str] | dict[str, bytes | None],
-) -> None:
+def _keep(cache: dict[str, T], name: str, value: T) -> None:
+    """Put a value into a cache, in place of the oldest one if it is full."""
     if len(cache) >= _CACHED:
         del cache[next(iter(cache))]
+    cache[name] = value

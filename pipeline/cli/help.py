@@ -74,9 +74,9 @@ class LazyGroup(click.Group):
         Raises:
             click.UsageError: There is none of this name; the message proposes the one that is probably meant.
         """
-        name = args[0]
-        is_misspelt = not ctx.resilient_parsing and name[:1] != "-" and self.get_command(ctx, name) is None
-        if is_misspelt and (similar := closest(name, self.list_commands(ctx))):
+        name, known = args[0], self.list_commands(ctx)
+        is_misspelt = name not in known and name[:1] != "-" and not ctx.resilient_parsing
+        if is_misspelt and (similar := closest(name, known)):
             ctx.fail(f"no such command {name!r}; did you mean {similar}?")
         return super().resolve_command(ctx, args)
 
