@@ -74,7 +74,7 @@ def open_regular(path: Path) -> BinaryIO | None:
     return os.fdopen(found[0], "rb") if found else None
 
 
-def _open_regular(path: Path) -> tuple[int, int] | None:
+def _open_regular(path: Path | str) -> tuple[int, int] | None:
     """Return a descriptor and the size of a regular file; as `open_regular` does."""
     mode = os.lstat(path).st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
@@ -87,7 +87,7 @@ def _open_regular(path: Path) -> tuple[int, int] | None:
     return None
 
 
-def read_regular(path: Path, limit: int = 64 * 1024) -> bytes | None:
+def read_regular(path: Path | str, limit: int = 64 * 1024) -> bytes | None:
     """Return the content of a regular file; `None` for anything else, or more than `limit` bytes. Blocking."""
     try:
         if (found := _open_regular(path)) is None:

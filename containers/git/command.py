@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 from collections.abc import Container, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import field, replace
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -276,8 +276,11 @@ class Git:
         Raises:
             GitError: As for `run`.
         """
-        with _temporary(stdin) as given, _temporary() as errors:
-            with self._start(arguments, given, errors) as child, _killed_after(child, self.timeout) as expired:
+        with _unnamed(stdin) if stdin else nullcontext() as given, _unnamed() as errors:
+            with (
+                self._start(arguments, given, errors) as child,
+                _killed_after(child, self.timeout) as expired,
+            ):
                 yield child.stdout
             errors.seek(0)
             if expired:
@@ -286,10 +289,13 @@ class Git:
                 raise command_error(arguments, code, without_credentials(os.fsdecode(errors.read())))
 
 
-def _temporary(content: bytes = b"") -> BinaryIO:
-    """Return an open file without a name, at its beginning."""
+def _unnamed(content: bytes = b"") -> BinaryIO:
+    """Return an open file without a name, at its beginning: in memory, where the system has such files."""
     try:
-        file = cast("BinaryIO", TemporaryFile())  # noqa: SIM115 - the caller closes it
+        if hasattr(os, "memfd_create"):
+            file = cast("BinaryIO", os.fdopen(os.memfd_create("patchyard"), "w+b"))
+        else:
+            file = cast("BinaryIO", TemporaryFile())  # noqa: SIM115 - the caller closes it
         file.write(content)
         file.seek(0)
     except OSError as error:

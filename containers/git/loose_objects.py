@@ -81,7 +81,7 @@ class LooseObjects:
             raise
 
     def _path(self, name: str) -> Path:
-        return self.common / "objects" / name[:2] / name[2:]
+        return Path(f"{self.common}/objects/{name[:2]}/{name[2:]}")
 
 
 def hash_like(name: str, data: bytes = b"") -> "hashlib._Hash":

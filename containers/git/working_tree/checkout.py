@@ -6,7 +6,6 @@ and `NAME.staged` is a copy of it to which patches add files.
 """
 
 import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -22,6 +21,7 @@ from containers.git.object_writer import TreeWriter
 from containers.git.working_tree.administration import detach, restore_administration
 from containers.git.working_tree.conversions import may_convert
 from containers.git.working_tree.errors import BrokenWorktreeError, UnusableWorktreeError
+from containers.git.working_tree.index_file import copy_index
 from containers.git.working_tree.secret_scan import refuse_secrets, with_temporary_objects
 from containers.git.working_tree.sparse import (
     SparseCheckout,
@@ -90,12 +90,12 @@ class Checkout:
         work_tree = {"GIT_WORK_TREE": str(paths.path)}
         git = replace(git, timeout=_TIME_LIMIT)
         # A reset moves the worktree's HEAD; a patch uses the repository only, since a task may break the rest.
-        index, staged = paths.own("index"), paths.own("staged")
+        self._index, self._staged, self._base_file = map(paths.own, ("index", "staged", "base"))
         self._resetting = git.at(
-            paths.path, {**work_tree, "GIT_DIR": str(paths.admin), "GIT_INDEX_FILE": str(index)}
+            paths.path, {**work_tree, "GIT_DIR": str(paths.admin), "GIT_INDEX_FILE": str(self._index)}
         )
         self._staging = git.durable().at(
-            paths.path, {**work_tree, "GIT_DIR": str(paths.common), "GIT_INDEX_FILE": str(staged)}
+            paths.path, {**work_tree, "GIT_DIR": str(paths.common), "GIT_INDEX_FILE": str(self._staged)}
         )
 
     @file_errors()
@@ -119,9 +119,9 @@ class Checkout:
             self._remove_git_files(old)
             self._check_out_with_repairs(commit, old, keep)
             layout, is_new = given_layout(self._resetting, self._paths, self._layout(commit)), commit != old
-            self._last_reset.record_checkout(self.path, layout, self._paths.own("index"), is_new=is_new)
+            self._last_reset.record_checkout(self.path, layout, self._index, is_new=is_new)
         self._create_repository(commit, sparse)
-        write_file(self._paths.own("base"), commit.encode("ascii"))
+        write_file(self._base_file, commit.encode("ascii"))
         self._last_reset.record_time(self.path, is_known=not keep)
 
     def _discard_state(self, sparse: SparseCheckout | None) -> str | None:
@@ -130,14 +130,15 @@ class Checkout:
         if not set_patterns(self._paths, sparse):
             old = None
         if old is None:
-            self._paths.own("index").unlink(missing_ok=True)
-        self._paths.own("base").unlink(missing_ok=True)
-        self._paths.own("staged").unlink(missing_ok=True)
+            self._index.unlink(missing_ok=True)
+        # The file stays: some file systems look at what was removed lately whenever one is made.
+        with suppress(FileNotFoundError):
+            os.truncate(self._base_file, 0)
+        self._staged.unlink(missing_ok=True)
         return old
 
     def _check_out_with_repairs(self, commit: str, old: str | None, keep: Sequence[str]) -> None:
         """Check a commit out; if that fails, make files accessible or rebuild the index, and try again."""
-        index = self._paths.own("index")
         for attempt in range(1, _ATTEMPTS + 1):
             if old is not None:
                 self._empty_submodules(old)
@@ -146,11 +147,11 @@ class Checkout:
                 break
             except GitError as error:
                 accessible = make_accessible(self.path)
-                if attempt == _ATTEMPTS or not (accessible or index.exists()):
+                if attempt == _ATTEMPTS or not (accessible or self._index.exists()):
                     # Adding it again removes what git cannot, such as directories too deep for a path.
                     raise BrokenWorktreeError(str(error), code=error.code, stderr=error.stderr) from None
                 if not accessible:
-                    index.unlink()
+                    self._index.unlink()
 
     def _put_back(self, commit: str) -> bool:
         """Put back what a task changed since a reset to the same commit; return whether that was possible."""
@@ -160,9 +161,8 @@ class Checkout:
             if self._commits.layout(commit).gitlinks:
                 return False
             look = partial(self._remove_git_files, commit)
-            index = self._paths.own("index")
             look_again = None if self._last_reset.is_racy else look
-            put_back(self._resetting, self._options(), index, commit, at=self._last_reset.at, look=look_again)
+            put_back(self._resetting, self._options(), self._index, commit, self._last_reset, look=look_again)
         except (OSError, GitError):  # `git reset` tries, and permissions are repaired first
             return False
         return True
@@ -193,8 +193,10 @@ class Checkout:
     def _create_repository(self, commit: str, sparse: SparseCheckout | None) -> None:
         """Give the task's git a repository of its own."""
         try:
-            index, keeps_modes = self._paths.own("index"), self._keeps_modes(self.path.parent)
-            self._template().create(self.path / GIT, commit, index, keeps_modes=keeps_modes, sparse=sparse)
+            keeps_modes = self._keeps_modes(self.path.parent)
+            self._template().create(
+                self.path / GIT, commit, self._index, keeps_modes=keeps_modes, sparse=sparse
+            )
             if not owner_file(self.path).exists():  # a worktree of release 0.2 has none
                 write_owner(self.path, self._paths.admin)
         except OSError as error:
@@ -212,8 +214,8 @@ class Checkout:
     def _base(self) -> str | None:
         """Return the commit of the stored index; `None` if it is not known."""
         with suppress(OSError, ValueError):
-            base = self._paths.own("base").read_text("ascii")
-            if OBJECT_ID.fullmatch(base.removesuffix("\n")) and self._paths.own("index").is_file():
+            base = self._base_file.read_text("ascii")
+            if OBJECT_ID.fullmatch(base.removesuffix("\n")) and self._index.is_file():
                 return base
         return None
 
@@ -222,7 +224,7 @@ class Checkout:
         try:
             layout = self._commits.layout(commit)
         except GitError:  # the repository does not have the commit any more, so its index is of no use
-            self._paths.own("index").unlink(missing_ok=True)
+            self._index.unlink(missing_ok=True)
             return
         empty_submodules(self.path, layout)
 
@@ -330,16 +332,16 @@ class Checkout:
                     raise
             if staged is None or loose.set_aside_damaged({change.new for change in staged.changes}):
                 staged = None  # git took a damaged or removed object for stored: it is stored again
-                for suffix in ("index", "staged"):
-                    self._paths.own(suffix).unlink(missing_ok=True)
+                for index in (self._index, self._staged):
+                    index.unlink(missing_ok=True)
         files = sorted({change.path for change in staged.changes})
         return Patch(start=start, tree=staged.tree, diff=staged.diff or InlineData(b""), files=tuple(files))
 
     def _is_unchanged(self, start: str) -> bool:
         """Whether the worktree has exactly the files of a start point, seen without git."""
-        if self._base() != start or self._paths.own("staged").exists():
+        if self._base() != start or self._staged.exists():
             return False
-        return is_unchanged(self.path, self._paths.own("index"), start, self._last_reset.at)
+        return is_unchanged(self.path, self._index, start, self._last_reset)
 
     def _tree_after_reset(self, start: str) -> str:
         """Return the tree that set-up began with: an attempt that is continued begins with changes."""
@@ -362,14 +364,13 @@ class Checkout:
         if not is_directory(self.path):
             raise GitError(f"its worktree {self.path} is gone, so it has no patch")
         make_owned(self.path)
-        index, staged = self._paths.own("index"), self._paths.own("staged")
-        is_used = staged.exists()
-        if index.is_file() and not is_used:
-            shutil.copy2(index, staged)
+        is_used = self._staged.exists()
+        if self._index.is_file() and not is_used:
+            copy_index(self._index, self._staged)
         return Staging(
             git=sparse_git(self._staging, self._paths),
             root=self.path,
-            index=staged,
+            index=self._staged,
             aside=self._paths.aside,
             scratch=self._paths.scratch,
             start=start,
@@ -381,7 +382,7 @@ class Checkout:
             is_used=is_used,
             options=(*self._options(), *self._excluding(exclude)),
             excludes=self._paths.own("excluded") if exclude else None,
-            converts=may_convert(index, self._paths.common),
+            converts=may_convert(self._index, self._paths.common),
             worktree=self._paths,
         )
 

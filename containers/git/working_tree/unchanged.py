@@ -6,43 +6,34 @@ only directories that were changed since the last reset are listed. `git clean` 
 long: one lists all directories, the other writes the index again.
 """
 
-import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import field
 from pathlib import Path
-from struct import Struct
 
-from containers.filesystem import read_regular, remove
+from containers.filesystem import remove
 from containers.git.command import Git, GitError, Output
 from containers.git.commit_cache import Layout
 from containers.git.index import LEFT_OUT, listed, read_tags
-from containers.git.loose_objects import hash_like
+from containers.git.working_tree.index_file import (
+    SECOND,
+    UNCERTAIN,
+    Entries,
+    IndexFile,
+    is_whole,
+    read_index,
+    state_of,
+)
 from containers.git.working_tree.patch_size import free_space
 from containers.git.working_tree.task_files import GIT, FoundFiles, clean, directory_inodes
 from tasks.lazy.dataclasses import dataclass
 from tasks.lazy.patterns import regex
 
-_LARGEST = 100_000
-"""Bytes of an index, about a thousand files, up to which looking at all of them is quicker than git."""
-_HEADER = Struct(">4sII")
-_ENTRY = Struct(">IIIIIIIIII")
-_SPECIAL = 0xF000
-"""The bits of an entry's flags that a plain file does not have; the others are the length of its name."""
-_SECOND = 10**9
-_CUT = 0xFFFF_FFFF
-
 _MOST_DIRECTORIES = 50
 """Directories up to which git compares each path of the index with all of them more quickly than it cleans."""
 _GLOB = regex(r"[*?\[\\]")
 _ESCAPE = r"\\\g<0>"
-State = tuple[int, ...]
-"""What an index has of a file: times of change and modification, inode, mode, owner, group and size."""
-Index = Mapping[str, Mapping[str, State | None]]
-"""What an index has in each directory: files with their states, and directories with `None`."""
-_ABSENT: State = ()
-_UNCERTAIN: State = (0,)
 
 
 @dataclass(slots=True)
@@ -65,6 +56,7 @@ class LastReset:
     is_racy: bool = True
     _newest: int = 0
     """The second of the last checkout of all files."""
+    _index: IndexFile | None = None
 
     def record_checkout(self, root: Path, layout: Layout, index: Path, *, is_new: bool) -> None:
         """Record that git has checked a commit out, and written the index.
@@ -84,6 +76,19 @@ class LastReset:
         self._newest = second if is_new else self._newest
         self.is_racy = second <= self._newest
 
+    def read_index(self, index: Path, commit: str) -> IndexFile | None:
+        """Return what the index has; `None` if it is large or damaged, or has other than plain files.
+
+        Args:
+            index: The index, as git wrote it when the worktree had exactly its files.
+            commit: Id of the commit that has these files.
+
+        Raises:
+            OSError: There is no index.
+        """
+        self._index = read_index(index, commit, self.at, self._index)
+        return self._index
+
     def record_time(self, root: Path, *, is_known: bool) -> None:
         """Record the time of the reset. A directory that a task changes afterwards has this one or a later one.
 
@@ -96,17 +101,35 @@ class LastReset:
         self.free = free_space(root)
 
 
-def is_unchanged(root: Path, index: Path, commit: str, at: int | None) -> bool:
+@dataclass(slots=True)
+class Differences:
+    """How a worktree differs from an index: what is to be removed from it, and the files to restore.
+
+    Also the inodes of the directories that both have.
+    """
+
+    added: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    inodes: dict[str, int] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        """Whether it differs."""
+        return bool(self.added or self.changed)
+
+
+def is_unchanged(root: Path, index: Path, commit: str, last: LastReset) -> bool:
     """Whether a worktree has the files of a commit and no others; false where only git can tell. Blocking.
 
     Args:
         root: The worktree.
         index: The index, as git wrote it when the worktree had exactly its files.
         commit: Id of the commit that has these files.
-        at: When the worktree was reset; see `LastReset`.
+        last: What is known of the reset.
     """
     try:
-        return at is not None and _differences(root, index, commit, at, is_first_enough=True) == ([], [])
+        if last.at is None or (file := last.read_index(index, commit)) is None:
+            return False
+        return not _differences(root, file.entries, is_first_enough=True)
     except OSError:
         return False
 
@@ -116,8 +139,8 @@ def put_back(  # noqa: PLR0913 - what a reset knows, by name
     options: Sequence[str],
     index: Path,
     commit: str,
+    last: LastReset,
     *,
-    at: int | None,
     look: Callable[[], FoundFiles] | None,
 ) -> None:
     """Put a worktree back to the commit that it had.
@@ -127,7 +150,7 @@ def put_back(  # noqa: PLR0913 - what a reset knows, by name
         options: Options for every git command that reads files.
         index: The index, as git wrote it when the worktree had exactly its files.
         commit: Id of the commit that has these files.
-        at: When the worktree was reset; see `LastReset`.
+        last: What is known of the reset before.
         look: Scans the directories that were changed since then; called for a large worktree. `None` if git has
             to write the index again, for which it looks at all files.
 
@@ -135,23 +158,23 @@ def put_back(  # noqa: PLR0913 - what a reset knows, by name
         OSError: Something cannot be listed or removed.
         GitError: All files have to be checked out again.
     """
-    changed = _remove_added(git.cwd, index, commit, at)
+    changed = _remove_added(git.cwd, index, commit, last)
     if changed is None:
-        if look is None or not _is_whole(index.read_bytes(), hash_like(commit)):
+        if look is None or not is_whole(index.read_bytes(), commit):
             raise GitError(f"{index} is of no use")  # git itself does not always notice that one is damaged
         _remove_untracked(git, look())
         changed = _remove_changed(git, options)
     _restore(git, options, changed)
 
 
-def _remove_added(root: Path, index: Path, commit: str, at: int | None) -> list[str] | None:
+def _remove_added(root: Path, index: Path, commit: str, last: LastReset) -> list[str] | None:
     """Remove what a worktree has beside its `.git` and the unchanged files of an index.
 
     Args:
         root: The worktree.
         index: The index, as git wrote it when the worktree had exactly its files.
         commit: Id of the commit that has these files.
-        at: When the worktree was reset.
+        last: What is known of the reset before.
 
     Returns:
         The files to restore, with those that may have changed without a trace; `None` if the index is large, or
@@ -160,47 +183,70 @@ def _remove_added(root: Path, index: Path, commit: str, at: int | None) -> list[
     Raises:
         OSError: Something cannot be listed or removed.
     """
-    found = _differences(root, index, commit, at)
-    if found is None:
+    began = _time_of(root) if last.at is None else last.at
+    file = last.read_index(index, commit)
+    if file is None:
         return None
-    added, changed = found
-    for path in added:
+    found = _differences(root, file.entries)
+    for path in found.added:
         remove(Path(path))
-    return changed
+    last.inodes = found.inodes
+    if not found.changed:
+        _date(index, file, began)
+    return found.changed
 
 
-def _differences(
-    root: Path, index: Path, commit: str, at: int | None, *, is_first_enough: bool = False
-) -> tuple[list[str], list[str]] | None:
-    """Return what is to be removed from a worktree, and the files to restore; see `_remove_added`.
+def _time_of(root: Path) -> int:
+    """Return the time in nanoseconds by the clock of a worktree's file system."""
+    os.utime(root)
+    return os.lstat(root).st_ctime_ns
 
-    Where the first is enough, those of the first directory that has any are all that is returned.
+
+def _date(index: Path, file: IndexFile, seen: int) -> None:
+    """Give an index the time of the second after its files, all of which were seen unchanged since.
+
+    Git writes it in the same second as the last files, and then reads all files of that second at each look,
+    since it compares whole seconds only (https://git-scm.com/docs/racy-git).
+
+    Args:
+        index: The index.
+        file: What it has.
+        seen: When the look at the files began, in nanoseconds, by the clock of their file system.
     """
-    expected = _read(index, hash_like(commit), at)
-    if expected is None:
-        return None
-    added, changed = list[str](), list[str]()
+    time = (file.newest + 1) * SECOND
+    if file.identity[-1] < time <= seen:
+        os.utime(index, ns=(time, time))
+
+
+def _differences(root: Path, expected: Entries, *, is_first_enough: bool = False) -> Differences:
+    """Return how a worktree differs from the entries of an index.
+
+    Where the first is enough, what the first directory has that has any is all that is returned.
+    """
+    found = Differences()
     pending = [("", str(root))]
-    while pending and not (is_first_enough and (added or changed)):
+    while pending and not (is_first_enough and found):
         directory, path = pending.pop()
         missing = dict(expected[directory])
         with os.scandir(path) as entries:
             for entry in entries:
                 if not directory and entry.name == GIT:
                     continue
-                state, status = missing.get(entry.name, _ABSENT), entry.stat(follow_symlinks=False)
+                state, status = missing.get(entry.name, ()), entry.stat(follow_symlinks=False)
                 if state is None and stat.S_ISDIR(status.st_mode):
-                    pending.append((_join(directory, entry.name), entry.path))
+                    relative = _join(directory, entry.name)
+                    pending.append((relative, entry.path))
+                    found.inodes[relative] = status.st_ino
                 elif not state or stat.S_ISDIR(status.st_mode):
-                    added.append(entry.path)
+                    found.added.append(entry.path)
                     continue
-                elif state != _state(status):
-                    changed.append(_join(directory, entry.name))
-                    if state is not _UNCERTAIN:
-                        added.append(entry.path)
+                elif state != state_of(status):
+                    found.changed.append(_join(directory, entry.name))
+                    if state is not UNCERTAIN:
+                        found.added.append(entry.path)
                 del missing[entry.name]
-        changed += _files(expected, {directory: missing})
-    return added, changed
+        found.changed += _files(expected, {directory: missing})
+    return found
 
 
 def _remove_untracked(git: Git, found: FoundFiles) -> None:
@@ -248,7 +294,7 @@ def _refuse_messages(output: Output) -> Output:
     return output
 
 
-def _files(expected: Index, missing: Index) -> Iterator[str]:
+def _files(expected: Entries, missing: Entries) -> Iterator[str]:
     """Yield the files of directories of an index that are not in the worktree."""
     pending = list(missing.items())
     while pending:
@@ -263,76 +309,3 @@ def _files(expected: Index, missing: Index) -> Iterator[str]:
 
 def _join(directory: str, name: str) -> str:
     return f"{directory}/{name}" if directory else name
-
-
-def _read(index: Path, digest: "hashlib._Hash", at: int | None) -> Index | None:
-    """Return what an index has.
-
-    `None` if it is large or damaged, or has other than plain files. A file as new as the index or the reset may
-    have changed since without a trace: it has a state that no file has. The index may be on another file system
-    than the worktree, whose times may be whole seconds.
-    """
-    content = read_regular(index, limit=_LARGEST)
-    if content is None:
-        return None
-    if not _is_whole(content, digest):
-        return None
-    written = index.stat().st_mtime_ns
-    written = written if at is None else min(written, at)
-    found: dict[str, dict[str, State | None]] = {"": {}}
-    for path, state in _entries(content, digest.digest_size):
-        if state is None:
-            return None
-        directory, _, name = path.rpartition("/")
-        if directory not in found:
-            _add_directory(found, directory)
-        found[directory][name] = state if max(state[:2]) < written else _UNCERTAIN
-    return found
-
-
-def _is_whole(content: bytes, digest: "hashlib._Hash") -> bool:
-    digest.update(memoryview(content)[: -digest.digest_size])
-    return content[-digest.digest_size :] == digest.digest()  # all zeros if `index.skipHash` is set
-
-
-def _add_directory(found: dict[str, dict[str, State | None]], directory: str) -> None:
-    """Add a directory, and those that it is in."""
-    added = []
-    while directory not in found:
-        added.append(directory)
-        directory = directory.rpartition("/")[0]
-    for path in reversed(added):
-        above, _, name = path.rpartition("/")
-        found[above][name], found[path] = None, {}
-
-
-def _entries(content: bytes, hash_size: int) -> Iterator[tuple[str, State | None]]:
-    """Yield the paths of an index with their states; `None` for all but plain files.
-
-    https://git-scm.com/docs/index-format
-    """
-    signature, version, count = _HEADER.unpack_from(content)
-    if (signature, version) != (b"DIRC", 2):  # others have files with more flags, or shorter paths
-        yield "", None
-        return
-    position = _HEADER.size
-    for _ in range(count):
-        changed, changed_ns, modified, modified_ns, _, *rest = _ENTRY.unpack_from(content, position)
-        flags_at = position + _ENTRY.size + hash_size
-        flags = int.from_bytes(content[flags_at : flags_at + 2])
-        end = content.index(b"\0", flags_at + 2)
-        is_plain = not flags & _SPECIAL and stat.S_IFMT(rest[1]) in {stat.S_IFREG, stat.S_IFLNK}
-        times = (changed * _SECOND + changed_ns, modified * _SECOND + modified_ns)
-        yield os.fsdecode(content[flags_at + 2 : end]), (*times, *rest) if is_plain else None
-        position += (end - position) // 8 * 8 + 8
-
-
-def _state(status: os.stat_result) -> State:
-    """Return what git would write into an index (git: `fill_stat_data`, `create_ce_mode`)."""
-    mode = (
-        stat.S_IFLNK
-        if stat.S_ISLNK(status.st_mode)
-        else stat.S_IFREG | 0o644 | (status.st_mode & 0o100 and 0o111)
-    )
-    rest = (status.st_ino, mode, status.st_uid, status.st_gid, status.st_size)
-    return (status.st_ctime_ns, status.st_mtime_ns, *(value & _CUT for value in rest))

@@ -1,5 +1,6 @@
 """A worktree is put back by what a task added or changed, and exactly as git puts it back."""
 
+import errno
 import os
 import random
 import re
@@ -11,7 +12,7 @@ import pytest
 from repositories import Clone, CountedGit, contents, write
 
 from containers.git.repository import Checkout, GitError, Repository
-from containers.git.working_tree import unchanged
+from containers.git.working_tree import index_file, task_files, unchanged
 
 ROUNDS = 10
 NAMES = ("a", "b.log", "c d", "ü", "x\ny", "build", "deep", "-n")
@@ -25,7 +26,7 @@ def counted(clone: Clone, tmp_path: Path) -> CountedGit:
 @pytest.fixture(params=[100_000, 0], ids=["small", "large"])
 def largest(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """The size of an index up to which the program looks at all files itself."""
-    monkeypatch.setattr(unchanged, "_LARGEST", request.param)
+    monkeypatch.setattr(index_file, "_LARGEST", request.param)
     return int(request.param)
 
 
@@ -291,17 +292,17 @@ def test_a_change_in_the_second_of_the_reset_is_found_where_times_are_whole_seco
 ) -> None:
     """The index may be on another file system, whose times are finer."""
 
-    def whole(state: unchanged.State | None) -> unchanged.State | None:
+    def whole(state: index_file.State | None) -> index_file.State | None:
         return state and (*(value // 10**9 * 10**9 for value in state[:2]), *state[2:])
 
     def record_time(last: unchanged.LastReset, root: Path, *, is_known: bool) -> None:
         recorded(last, root, is_known=is_known)
         last.at = last.at and last.at // 10**9 * 10**9
 
-    entries, state = unchanged._entries, unchanged._state  # noqa: SLF001 - they are wrapped
+    entries, state = index_file._entries, index_file.state_of  # noqa: SLF001 - they are wrapped
     recorded = unchanged.LastReset.record_time
-    monkeypatch.setattr(unchanged, "_entries", lambda *of: ((path, whole(one)) for path, one in entries(*of)))
-    monkeypatch.setattr(unchanged, "_state", lambda status: whole(state(status)))
+    monkeypatch.setattr(index_file, "_entries", lambda *of: ((path, whole(one)) for path, one in entries(*of)))
+    monkeypatch.setattr(unchanged, "state_of", lambda status: whole(state(status)))
     monkeypatch.setattr(unchanged.LastReset, "record_time", record_time)
     clone.commit({"top": "1"})
     while not 0.1 < time() % 1 < 0.3:
@@ -309,6 +310,91 @@ def test_a_change_in_the_second_of_the_reset_is_found_where_times_are_whole_seco
     checkout.reset(clone.head)
     (checkout.path / "top").write_text("2")
     assert checkout.patch(clone.head).files == ("top",)
+
+
+def own_index(clone: Clone) -> Path:
+    """Return the index that the program keeps for the worktree."""
+    return next((clone.path / ".git" / "patchyard").glob("*.index"))
+
+
+@pytest.mark.parametrize("largest", [100_000], indirect=True)
+def test_an_index_gets_a_later_time_than_its_files_once_they_were_seen_unchanged(
+    checkout: Checkout, clone: Clone
+) -> None:
+    """Else git would read all files of the second in which it wrote the index, for each patch."""
+    index = own_index(clone)
+    clone.commit({"more": "m"})
+    checkout.reset(clone.head)
+    sleep(0.02)
+    checkout.reset(clone.head)  # files that are as new as the index are looked at by git once
+    newest = int(max(path.lstat().st_mtime for path in checkout.path.glob("*")))
+    assert int(index.stat().st_mtime) <= newest + 1
+    sleep(2)
+    checkout.reset(clone.head)
+    checkout.reset(clone.head)
+    assert newest < index.stat().st_mtime <= time() - 1
+    assert (checkout.path / ".git/index").stat().st_mtime == index.stat().st_mtime
+
+
+@pytest.mark.parametrize("largest", [100_000], indirect=True)
+@pytest.mark.parametrize("wait", [0, 1.02])
+def test_an_index_keeps_its_time_while_a_file_may_have_changed_in_that_second(
+    checkout: Checkout, clone: Clone, wait: float
+) -> None:
+    while not 0.1 < time() % 1 < 0.3:
+        sleep(0.01)
+    clone.commit({"top": "1"})
+    checkout.reset(clone.head)
+    sleep(wait)
+    checkout.reset(clone.head)
+    checkout.reset(clone.head)
+    for content in ("2", "3"):
+        (checkout.path / "top").write_text(content)
+        os.utime(checkout.path / "top", ns=(1, index_file.SECOND * int(time())))
+        assert checkout.patch(clone.head).files == ("top",)
+        checkout.reset(clone.head)
+        assert (checkout.path / "top").read_text() == "1"
+        assert checkout.patch(clone.head).files == ()
+
+
+@pytest.mark.parametrize("largest", [100_000], indirect=True)
+def test_directories_that_a_reset_has_listed_are_not_listed_for_the_next_patch(
+    checkout: Checkout, clone: Clone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sleep(0.02)
+    checkout.reset(clone.head)
+    (checkout.path / "dir" / "new").write_text("n")
+    listed = []
+    entries = task_files._entries  # noqa: SLF001 - it is wrapped
+
+    def recorded(directory: str) -> list[os.DirEntry[str]]:
+        listed.append(Path(directory).name)
+        return entries(directory)
+
+    monkeypatch.setattr(task_files, "_entries", recorded)
+    assert checkout.patch(clone.head).files == ("dir/new",)
+    assert sorted(listed) == sorted([checkout.path.name, "dir"])
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_a_patch_leaves_the_index_of_the_reset_as_it_is(
+    checkout: Checkout, clone: Clone, monkeypatch: pytest.MonkeyPatch, *, has_links: bool
+) -> None:
+    """Also on file systems without hard links."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    if not has_links:
+        monkeypatch.setattr(os, "link", refuse)
+    index = own_index(clone)
+    before = (index.read_bytes(), index.stat().st_ino, index.stat().st_mtime_ns)
+    write(checkout.path, {"top": "changed", "new": "n"})
+    for _ in range(2):
+        assert checkout.patch(clone.head).files == ("new", "top")
+        assert (index.read_bytes(), index.stat().st_ino, index.stat().st_mtime_ns) == before
+    checkout.reset(clone.head)
+    assert checkout.patch(clone.head).files == ()
 
 
 def repository_of(checkout: Checkout) -> dict[str, tuple[int, int, bytes]]:
