@@ -27,6 +27,7 @@ class Database:
         self.url = url_of(url) if isinstance(url, str) else url
         self._connection = connection_to(self.url)
         self._lock = threading.Lock()
+        self._joining: int | None = None  # the thread that has a transaction open, which it joins
         self._owner: tuple[str, str] | None = None
         with self._translate_errors():
             try:
@@ -70,6 +71,9 @@ class Database:
     @contextmanager
     def _read(self) -> Iterator[Connection]:
         """Give the connection, to read with single statements."""
+        if self._is_joining:
+            yield self._connection
+            return
         with self._translate_errors(), self._lock, self._connection.session():
             yield self._connection
 
@@ -85,10 +89,33 @@ class Database:
         Raises:
             LeaseLostError: Another owner has claimed the run.
         """
+        if self._is_joining:
+            yield self._connection
+            return
         with self._translate_errors(), self._lock, self._connection.transaction(durable=durable):
             if run is not None:
                 self._lock_run(run)
             yield self._connection
+
+    @contextmanager
+    def together(self, run: str) -> Iterator[None]:
+        """Make all that this thread writes to a run in the context one durable transaction, with what it reads.
+
+        Raises:
+            LeaseLostError: Another owner has claimed the run.
+            StoreError: Nothing was written.
+        """
+        with self._write(run=run):
+            self._joining = threading.get_ident()
+            try:
+                yield
+            finally:
+                self._joining = None
+
+    @property
+    def _is_joining(self) -> bool:
+        """Whether this thread is in `together`, so that nothing is stored yet of what it writes."""
+        return self._joining == threading.get_ident()
 
     def _lock_run(self, run: str) -> None:
         """Lock a run's row until the transaction ends."""

@@ -48,6 +48,8 @@ class StoredFoundations(Database):
 
     def _remember_links(self, run: str, links: Iterable[Lineage]) -> None:
         """Note links that are stored durably."""
+        if self._is_joining:
+            return
         if len(self._links) > MOST_LINKS:
             self._links.clear()
         self._links |= {(run, link.digest): link for link in links}

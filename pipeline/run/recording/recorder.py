@@ -65,7 +65,7 @@ class Recorder:
 
     def _add_run(self, store: Store) -> None:
         self._claim(store)
-        self._retry.do(partial(self._write_queued, store))
+        self._retry.do(partial(self._write_with_queued, store, lambda _: None))
 
     @property
     def is_shared(self) -> bool:
@@ -103,13 +103,21 @@ class Recorder:
     def queue(
         self, method: Callable[Concatenate[Store, P], object], /, *arguments: P.args, **options: P.kwargs
     ) -> None:
-        """Queue a call of a method of the store that is made before the next `call`, without waiting for it."""
+        """Queue a call of a method of the store that is made before the next `call`, without waiting for it.
+
+        All calls that are queued then, and that one, are one transaction.
+        """
         self._queued.append(lambda store: method(store, *arguments, **options))
 
-    def _write_queued(self, store: Store) -> None:
-        while self._queued:
-            self._queued[0](store)
-            del self._queued[0]
+    def _write_with_queued(self, store: Store, method: Callable[[Store], T]) -> T:
+        if not (queued := self._queued[:]):
+            return method(store)
+        with store.together(self.run.id):
+            for one in queued:
+                one(store)
+            result = method(store)
+        del self._queued[: len(queued)]  # not before: an unavailable database is tried again
+        return result
 
     async def flush(self) -> None:
         """Write what is queued, if the store is open."""
@@ -143,8 +151,7 @@ class Recorder:
         def work() -> T:
             if store is None or self._store.failure:
                 raise self._store.failure or StoreError(NOT_OPENED)
-            self._write_queued(store)
-            return method(store, *arguments, **options)
+            return self._write_with_queued(store, lambda given: method(given, *arguments, **options))
 
         with self._writing:
             try:

@@ -17,6 +17,7 @@ from pipeline.store.run_options import PublishOptions, StoredCall
 from pipeline.store.store import Store, StoreError, UnknownRunError
 from tasks.agent_report import MOST_TOKENS, Tokens
 from tasks.keys import AgentUse, InputHashes
+from tasks.lineage import Lineage
 from tasks.model import Mode, Step, StepKind
 from tasks.outcome import (
     Conflict,
@@ -317,6 +318,57 @@ def test_large_patch_is_read_byte_for_byte(database: str) -> None:
         found = store.tasks(make_run().id)[0].outcome.patch
         assert found == patch
         assert found.diff.read() == diff
+
+
+def test_what_is_written_together_is_stored_as_a_whole(database: str) -> None:
+    run, built_on = make_run(), Lineage(["1.0"])
+    patch = Patch("b" * 40, "c" * 40, InlineData(bytes(range(256)) * 40_000), ("a",))
+    outcome = make_outcome(start="b" * 40, files=("a",), patch=patch)
+
+    def write(store: Store) -> None:
+        with store.together(run.id):
+            store.begin_attempt(run.id, make_attempt())
+            assert store.attempts(run.id, "1.1")
+            store.keep_outcome(run.id, 0, outcome, builds_on=built_on.with_names(["1.1"]))
+            with Store(database) as other:
+                assert other.attempts(run.id, "1.1") == ()
+                assert other.tasks(run.id) == ()
+            if not is_kept:
+                raise RuntimeError
+
+    with Store(database) as store:
+        store.open_run(run)
+        is_kept = False
+        with pytest.raises(RuntimeError):
+            write(store)
+        assert store.attempts(run.id, "1.1") == ()
+        assert store.tasks(run.id) == ()
+        is_kept = True
+        write(store)
+    with Store(database) as store:
+        assert [attempt.status for attempt in store.attempts(run.id, "1.1")] == [Status.CHANGED]
+        task = store.tasks(run.id)[0]
+        assert task.outcome.patch == patch
+        assert task.builds_on == built_on.with_names(["1.1"])
+
+
+def test_a_thread_waits_for_what_another_writes_together(database: str) -> None:
+    order = list[str]()
+
+    def write() -> None:
+        store.keep_step(make_run().id, "1.1", 1, StepResult(Step(StepKind.RUN, "a", ("a",)), 0, 0.1))
+        order.append("step")
+
+    with Store(database) as store, ThreadPoolExecutor(1) as threads:
+        store.open_run(make_run())
+        with store.together(make_run().id):
+            store.begin_attempt(make_run().id, make_attempt())
+            waiting = threads.submit(write)
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=0.1)
+            order.append("together")
+        waiting.result(timeout=30)
+        assert order == ["together", "step"]
 
 
 def test_stored_outcomes_keep_no_text_of_a_patch_in_memory(database: str) -> None:
