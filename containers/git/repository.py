@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from containers.file_lock import FileLock
 from containers.git.command import Git, GitError
@@ -19,21 +19,17 @@ from containers.git.remote.remotes import Credential, Push, PushResult, Remote, 
 from containers.git.remote.submodule_remotes import SubmoduleRemotes
 from containers.git.stale_locks import remove_stale_lock
 from containers.git.user_config import absolute_urls, find_ignore_file, read_identity
-from containers.git.working_tree.administration import add_worktree, remove_worktree
-from containers.git.working_tree.checkout import Checkout
-from containers.git.working_tree.errors import BrokenWorktreeError, UnusableWorktreeError
-from containers.git.working_tree.outer_checkouts import find_showing_checkout
-from containers.git.working_tree.secret_scan import SecretFoundError
 from containers.git.working_tree.sparse import SparseCheckout
 from containers.git.working_tree.task_repository import TaskRepositoryTemplate, keeps_modes
 from containers.git.working_tree.worktree_paths import WorktreePaths, find_pool_admin, read_heads
 from tasks.errors import remedy
 from tasks.lazy.dataclasses import dataclass
 
+if TYPE_CHECKING:
+    from containers.git.working_tree.checkout import Checkout
+
 __all__ = [
     "BranchMovedError",
-    "BrokenWorktreeError",
-    "Checkout",
     "Credential",
     "GitError",
     "Identity",
@@ -45,9 +41,7 @@ __all__ = [
     "RemoteError",
     "Repository",
     "RevisionError",
-    "SecretFoundError",
     "Signature",
-    "UnusableWorktreeError",
 ]
 
 _HEADS = "refs/heads/"
@@ -390,28 +384,36 @@ class Repository:
         finally:
             lock.release()
 
-    def add_worktree(self, path: Path, commit: str) -> Checkout:
+    def add_worktree(self, path: Path, commit: str) -> "Checkout":
         """Add a worktree at `path`, which must not exist or be empty. It has no files until it is reset.
 
         Raises:
             GitError: Something else is at `path`, or it cannot be written.
         """
+        from containers.git.working_tree.administration import add_worktree  # noqa: PLC0415 - start-up stays quick
+
         with self.locked():
             paths = add_worktree(self._git, self.common, path, commit)
         return self._checkout(paths.path, paths.admin)
 
     def showing_checkout(self, path: Path) -> Path | None:
         """Return the checkout, of any repository, whose `git status` would show something at `path`."""
+        from containers.git.working_tree.outer_checkouts import (  # noqa: PLC0415 - start-up stays quick
+            find_showing_checkout,
+        )
+
         own = None if self._discovered.is_bare else self.root
         return find_showing_checkout(self._here.unbound(), path, own, self._here)
 
-    def worktree(self, path: Path) -> Checkout | None:
+    def worktree(self, path: Path) -> "Checkout | None":
         """Return the pool worktree of this repository at `path`; `None` if there is none."""
         path = path.parent.resolve() / path.name
         admin = find_pool_admin(self.common, path)
         return self._checkout(path, admin) if admin else None
 
-    def _checkout(self, path: Path, admin: Path) -> Checkout:
+    def _checkout(self, path: Path, admin: Path) -> "Checkout":
+        from containers.git.working_tree.checkout import Checkout  # noqa: PLC0415 - start-up stays quick
+
         paths = WorktreePaths(path, admin, self.common)
         return Checkout(
             self._git,
@@ -448,6 +450,8 @@ class Repository:
             UnusableWorktreeError: It cannot be removed.
             GitError: There is no such worktree at `path`.
         """
+        from containers.git.working_tree.administration import remove_worktree  # noqa: PLC0415 - start-up stays quick
+
         with self.locked():
             remove_worktree(self.common, path)
 

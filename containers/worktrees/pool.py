@@ -5,16 +5,15 @@ from functools import partial
 from heapq import heappop, heappush
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from anyio import CancelScope, Semaphore, to_thread
 
 from containers.concurrency import short_work
 from containers.file_lock import FileLock
 from containers.filesystem import remove
-from containers.git.repository import Repository, UnusableWorktreeError
-from containers.git.working_tree.checkout import Checkout
-from containers.git.working_tree.errors import BrokenWorktreeError
+from containers.git.repository import Repository
+from containers.git.working_tree.errors import BrokenWorktreeError, UnusableWorktreeError
 from containers.git.working_tree.sparse import SparseCheckout
 from containers.processes import kill_processes_in
 from containers.worktrees.copies import Copies
@@ -35,6 +34,9 @@ from containers.worktrees.worktree import (
     record_file,
     write_record,
 )
+
+if TYPE_CHECKING:
+    from containers.git.working_tree.checkout import Checkout
 
 _UNUSABLE = 3
 """How many worktrees that cannot be reset the pool quarantines for one task."""
@@ -274,7 +276,7 @@ class Pool:
         record_file(worktree.path).unlink(missing_ok=True)
         self._recorded.discard(worktree.name)
 
-    def _recreate(self, number: int, commit: str) -> Checkout:
+    def _recreate(self, number: int, commit: str) -> "Checkout":
         """Add a worktree, after removing the rest of the one that this run had there."""
         path = self._path(number)
         if self._repository.worktree(path):

@@ -8,9 +8,9 @@ from time import perf_counter
 from anyio import CancelScope, get_cancelled_exc_class, to_thread
 
 from containers.concurrency import short_work
-from containers.git.repository import GitError, SecretFoundError
+from containers.git.repository import GitError
+from containers.git.working_tree.errors import SecretFoundError, TooDeepError
 from containers.git.working_tree.left_work import work_left
-from containers.git.working_tree.staging import TooDeepError
 from containers.runner import Job
 from containers.worktrees.worktree import AttemptRecord, RecordError, Worktree
 from pipeline.events import Notice, TaskFinished, TaskStarted, now

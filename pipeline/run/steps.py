@@ -9,7 +9,8 @@ from time import perf_counter
 
 from anyio import to_thread
 
-from containers.git.repository import GitError, SecretFoundError
+from containers.git.repository import GitError
+from containers.git.working_tree.errors import SecretFoundError
 from containers.raw_log import raw_log_path
 from containers.runner import Round
 from containers.worktrees.worktree import AttemptRecord, Worktree

@@ -11,7 +11,7 @@ import pytest
 from repositories import Clone
 from stages import FILES, Stage
 
-from containers.git.repository import Checkout
+from containers.git.working_tree.checkout import Checkout
 from containers.worktrees.worktree import Worktree
 
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from containers.filesystem import is_directory, make_accessible, refuse_mounts, remove, write_file
 from containers.git.command import Git, GitError
@@ -19,10 +20,8 @@ from containers.git.file_errors import file_errors
 from containers.git.loose_objects import OBJECT_ID, LooseObjects, names_object
 from containers.git.object_writer import TreeWriter
 from containers.git.working_tree.administration import detach, restore_administration
-from containers.git.working_tree.conversions import may_convert
 from containers.git.working_tree.errors import BrokenWorktreeError, UnusableWorktreeError
 from containers.git.working_tree.index_file import copy_index
-from containers.git.working_tree.secret_scan import refuse_secrets, with_temporary_objects
 from containers.git.working_tree.sparse import (
     SparseCheckout,
     clean_given,
@@ -30,8 +29,6 @@ from containers.git.working_tree.sparse import (
     set_patterns,
     sparse_git,
 )
-from containers.git.working_tree.staging import StagedTree, Staging, stage_patch
-from containers.git.working_tree.standalone import create_standalone, filtered_files, is_plain
 from containers.git.working_tree.task_files import (
     GIT,
     FoundFiles,
@@ -48,6 +45,9 @@ from containers.temporary import temporary_directory
 from tasks.outcome import Patch
 from tasks.patch_data import InlineData
 from tasks.secrets import Secrets
+
+if TYPE_CHECKING:
+    from containers.git.working_tree.staging import Staging
 
 _TIME_LIMIT = 900.0
 """Seconds that a git call on a worktree may take; no call of a healthy repository takes that long."""
@@ -247,6 +247,8 @@ class Checkout:
     def is_plain(self, commit: str) -> bool:
         """Whether any git can check a commit out from the repository's own objects."""
         gitlinks = self._commits.layout(commit).gitlinks
+        from containers.git.working_tree.standalone import is_plain  # noqa: PLC0415 - start-up stays quick
+
         return is_plain(self._paths.common, commit, has_submodules=bool(gitlinks))
 
     def filtered(self) -> list[str]:
@@ -255,6 +257,8 @@ class Checkout:
         Raises:
             GitError: They cannot be determined.
         """
+        from containers.git.working_tree.standalone import filtered_files  # noqa: PLC0415 - start-up stays quick
+
         return filtered_files(self._resetting)
 
     @contextmanager
@@ -268,6 +272,8 @@ class Checkout:
         Raises:
             GitError: It cannot be created.
         """
+        from containers.git.working_tree.standalone import create_standalone  # noqa: PLC0415 - start-up stays quick
+
         with temporary_directory(self._paths.scratch, "standalone") as directory:
             path = directory / "tree"
             create_standalone(self._staging, self._paths.common, commit, depth, path)
@@ -314,6 +320,11 @@ class Checkout:
             PatchTooLargeError: The patch would be larger than the limit.
             GitError: The patch cannot be created; the worktree is unchanged.
         """
+        from containers.git.working_tree.secret_scan import (  # noqa: PLC0415 - start-up stays quick
+            stage_searched_patch,
+        )
+        from containers.git.working_tree.staging import stage_patch  # noqa: PLC0415 - likewise
+
         if baseline is None and self._is_unchanged(start):
             return Patch(start=start, tree=self._commits.tree(start), diff=InlineData(b""), files=())
         loose, staged, attempts = LooseObjects(self._paths.common), None, 0
@@ -324,7 +335,8 @@ class Checkout:
                 if not secrets:
                     staged = stage_patch(staging, baseline, self._tree_after_reset)
                 else:
-                    staged = self._stage_searched_patch(staging, baseline, secrets)
+                    objects = self._paths.common / "objects"
+                    staged = stage_searched_patch(staging, baseline, self._tree_after_reset, secrets, objects)
             except GitError as error:
                 # `git gc --prune=now` of the user removes objects that are in the index only.
                 pruned = attempts < _ATTEMPTS and names_object(error.stderr)
@@ -347,20 +359,10 @@ class Checkout:
         """Return the tree that set-up began with: an attempt that is continued begins with changes."""
         return self._commits.tree(self._base() or start)
 
-    def _stage_searched_patch(self, staging: Staging, baseline: str | None, secrets: Secrets) -> StagedTree:
-        """Search a patch for secrets with objects that are thrown away, then stage the same patch."""
-        for _ in range(_ATTEMPTS):
-            with with_temporary_objects(staging, self._paths.common / "objects") as temporary:
-                searched = stage_patch(temporary, baseline, self._tree_after_reset)
-                refuse_secrets(searched, temporary.git, secrets)
-            staged = stage_patch(staging, baseline, self._tree_after_reset)
-            if staged == searched:
-                return staged
-        raise GitError(
-            f"files in {self.path} keep changing after the task has ended; end the process that writes there"
-        )
+    def _open_staging(self, start: str, exclude: Sequence[str]) -> "Staging":
+        from containers.git.working_tree.conversions import may_convert  # noqa: PLC0415 - start-up stays quick
+        from containers.git.working_tree.staging import Staging  # noqa: PLC0415 - likewise
 
-    def _open_staging(self, start: str, exclude: Sequence[str]) -> Staging:
         if not is_directory(self.path):
             raise GitError(f"its worktree {self.path} is gone, so it has no patch")
         make_owned(self.path)

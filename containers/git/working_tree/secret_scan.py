@@ -3,7 +3,7 @@
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +11,9 @@ from typing import BinaryIO
 
 from containers.git.changes import GITLINK, Change
 from containers.git.command import Git, GitError
-from containers.git.working_tree.staging import StagedTree, Staging
+from containers.git.working_tree.errors import SecretFoundError
+from containers.git.working_tree.staging import StagedTree, Staging, stage_patch
 from containers.temporary import temporary_directory
-from tasks.errors import PatchyardError
 from tasks.lazy.patterns import regex
 from tasks.patch_data import BLOCK, PatchData
 from tasks.secrets import Search, Secrets
@@ -21,9 +21,36 @@ from tasks.secrets import Search, Secrets
 _SECTION = regex(rb"^diff --git ", re.MULTILINE)
 _MARKER = regex(rb"^[-+ ]", re.MULTILINE)
 
+_ATTEMPTS = 3
+"""How often a patch of files that keep changing is taken."""
 
-class SecretFoundError(PatchyardError):
-    """A patch contains the value of a secret. The message names the secret and the file, never the value."""
+
+def stage_searched_patch(
+    staging: Staging, baseline: str | None, tree_of: Callable[[str], str], secrets: Secrets, objects: Path
+) -> StagedTree:
+    """Search a patch for secrets with objects that are thrown away, then stage the same patch. Blocking.
+
+    Args:
+        staging: The staging.
+        baseline: A tree; `None` for that of the start.
+        tree_of: As for `stage_patch`.
+        secrets: Values that the patch must not contain.
+        objects: The object directory of the repository.
+
+    Raises:
+        SecretFoundError: It contains one.
+        GitError: The files keep changing, or the patch cannot be created.
+    """
+    for _ in range(_ATTEMPTS):
+        with with_temporary_objects(staging, objects) as temporary:
+            searched = stage_patch(temporary, baseline, tree_of)
+            refuse_secrets(searched, temporary.git, secrets)
+        staged = stage_patch(staging, baseline, tree_of)
+        if staged == searched:
+            return staged
+    raise GitError(
+        f"files in {staging.root} keep changing after the task has ended; end the process that writes there"
+    )
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from containers.git.commits import PATCHYARD_IDENTITY, Signature, create_commit
 from containers.git.index import put_entries, remove_entries
 from containers.git.object_writer import TreeWriter
 from containers.git.working_tree.conversions import unchanged_content
+from containers.git.working_tree.errors import TooDeepError
 from containers.git.working_tree.patch_size import (
     may_be_large,
     may_have_large_files,
@@ -40,10 +41,6 @@ _TOO_LONG = "File name too long"
 _UNREAD = regex(r"^warning: could not open directory '(.*?)(?:': (.*))?$", re.MULTILINE)
 """Git cuts a message that is longer than its buffer, so that the reason is missing (git: `usage.c`)."""
 _BROKEN_INDEX = regex(r"index file (corrupt|smaller)|bad (index|signature)|unable to map index|unordered stage")
-
-
-class TooDeepError(GitError):
-    """Directories are nested so deep that neither git nor anything else can name what is in them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from containers.git.repository import GitError, Repository, SecretFoundError
+from containers.git.repository import GitError, Repository
+from containers.git.working_tree.errors import SecretFoundError
 from containers.temporary import sweep, write_atomically
 from containers.worktrees.worktree import AttemptRecord, StoreWork, Worktree
 from pipeline.run.paths import runs_directory

@@ -6,7 +6,8 @@ So `resume` does not run such a task again, which would set aside one more workt
 from collections.abc import Iterable
 
 from containers.filesystem import is_directory
-from containers.git.repository import GitError, Repository, SecretFoundError
+from containers.git.repository import GitError, Repository
+from containers.git.working_tree.errors import SecretFoundError
 from containers.worktrees.recovery import recover_unlocked
 from containers.worktrees.worktree import AttemptRecord, Worktree, read_record
 from pipeline.run.call.prepare import Prepared

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from repositories import Clone, CountedGit, User, write
 
-from containers.git.repository import Checkout, Repository
+from containers.git.repository import Repository
+from containers.git.working_tree.checkout import Checkout
 
 START = {
     "a": "a",

@@ -11,7 +11,9 @@ from repositories import Clone, User, contents, write
 from task_scripts import TASKS
 
 from containers.filesystem import remove
-from containers.git.repository import BrokenWorktreeError, Checkout, GitError, Repository
+from containers.git.repository import GitError, Repository
+from containers.git.working_tree.checkout import Checkout
+from containers.git.working_tree.errors import BrokenWorktreeError
 from containers.git.working_tree.worktree_paths import is_vacant
 
 

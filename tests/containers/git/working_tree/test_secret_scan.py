@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from repositories import Clone, write
 
-from containers.git.repository import Checkout, Repository, SecretFoundError
+from containers.git.repository import Repository
+from containers.git.working_tree.checkout import Checkout
+from containers.git.working_tree.errors import SecretFoundError
 from tasks.secrets import Secrets
 
 SECRET = "s3cr3t-value-4711"

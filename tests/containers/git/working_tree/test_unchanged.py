@@ -11,8 +11,9 @@ from time import sleep, time
 import pytest
 from repositories import Clone, CountedGit, contents, write
 
-from containers.git.repository import Checkout, GitError, Repository
+from containers.git.repository import GitError, Repository
 from containers.git.working_tree import index_file, task_files, unchanged
+from containers.git.working_tree.checkout import Checkout
 
 ROUNDS = 10
 NAMES = ("a", "b.log", "c d", "ü", "x\ny", "build", "deep", "-n")
