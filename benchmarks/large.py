@@ -30,7 +30,8 @@ from run import Scratch, Table, about
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from containers.git.repository import Checkout, Repository  # noqa: E402 - this checkout's is measured
+from containers.git.repository import Repository  # noqa: E402 - this checkout's is measured
+from containers.git.working_tree.checkout import Checkout  # noqa: E402 - likewise
 
 FOLDER = 20
 """Files in each directory."""

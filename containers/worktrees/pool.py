@@ -30,6 +30,7 @@ from containers.worktrees.worktree import (
     PoolError,
     StoreWork,
     Worktree,
+    forget_record,
     number_of,
     record_file,
     write_record,
@@ -237,7 +238,11 @@ class Pool:
 
     def _release_all(self) -> None:
         while self._locks:
-            self._locks.popitem()[1].release()
+            number, lock = self._locks.popitem()
+            path = self._path(number)
+            if path.name not in self._recorded:
+                record_file(path).unlink(missing_ok=True)
+            lock.release()
         self._ports.release()
         self._free.clear()
 
@@ -268,12 +273,13 @@ class Pool:
         Raises:
             RecordError: The record cannot be written.
         """
+        is_first = worktree.name not in self._recorded
         self._recorded.add(worktree.name)
-        write_record(worktree.path, record)
+        write_record(worktree.path, record, is_first=is_first)
 
     def forget_attempt(self, worktree: Worktree) -> None:
         """Remove the record of an attempt: the worktree has nothing that is not stored. Blocking."""
-        record_file(worktree.path).unlink(missing_ok=True)
+        forget_record(worktree.path)
         self._recorded.discard(worktree.name)
 
     def _recreate(self, number: int, commit: str) -> "Checkout":

@@ -155,6 +155,7 @@ def _remove_unused(repository: Repository, path: Path, store_work: StoreWork, *,
         if (ours or state is WorktreeState.VACANT) and not dry_run:
             _remove(repository, path, state)
             owner_file(path).unlink(missing_ok=True)
+            record_file(path).unlink(missing_ok=True)
             keep_file = False
         return ours
     finally:

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from containers.filesystem import overwrite_file
 from containers.temporary import write_atomically
 from tasks.errors import PatchyardError, remedy
 from tasks.lazy.dataclasses import dataclass
@@ -70,6 +71,7 @@ class AttemptRecord:
     baseline: str | None = None
 
 
+_NO_RECORD = b"null"
 StoreWork = Callable[[Worktree, AttemptRecord], bool]
 """Stores the work of a dead run's attempt; returns whether the worktree may be reset. Blocking."""
 
@@ -79,17 +81,36 @@ def record_file(path: Path) -> Path:
     return path.with_name(f".{path.name}.task")
 
 
-def write_record(path: Path, record: AttemptRecord) -> None:
+def write_record(path: Path, record: AttemptRecord, *, is_first: bool) -> None:
     """Write the record of the attempt that uses the worktree at `path`. Blocking.
+
+    Args:
+        path: The worktree.
+        record: The record.
+        is_first: Whether the attempt has not begun yet, so that a part of a record is as good as none.
 
     Raises:
         RecordError: It cannot be written.
     """
-    file = record_file(path)
+    file, content = record_file(path), json.dumps(asdict(record)).encode("ascii")
     try:
-        write_atomically(file, json.dumps(asdict(record)).encode("ascii"))
+        if is_first:
+            overwrite_file(file, content)
+        else:
+            write_atomically(file, content)
     except OSError as error:
         raise RecordError(f"cannot write {file}: {error.strerror}; {remedy(error)}") from None
+
+
+def forget_record(path: Path) -> None:
+    """Note that the worktree at `path` has nothing that is not stored. Blocking.
+
+    The file stays, for the next record.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    overwrite_file(record_file(path), _NO_RECORD)
 
 
 def read_record(path: Path) -> AttemptRecord | None:

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from containers.filesystem import is_directory, make_accessible, refuse_mounts, remove, write_file
+from containers.filesystem import is_directory, make_accessible, overwrite_file, refuse_mounts, remove
 from containers.git.command import Git, GitError
 from containers.git.commit_cache import CommitCache, Layout
 from containers.git.file_errors import file_errors
@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 
 _TIME_LIMIT = 900.0
 """Seconds that a git call on a worktree may take; no call of a healthy repository takes that long."""
+_NO_BASE = b"unknown"
+"""In place of a commit while the files of the worktree are of none."""
 _ATTEMPTS = 3
 """How often a reset, or a patch of files or objects that keep changing, is tried."""
 
@@ -121,7 +123,7 @@ class Checkout:
             layout, is_new = given_layout(self._resetting, self._paths, self._layout(commit)), commit != old
             self._last_reset.record_checkout(self.path, layout, self._index, is_new=is_new)
         self._create_repository(commit, sparse)
-        write_file(self._base_file, commit.encode("ascii"))
+        overwrite_file(self._base_file, commit.encode("ascii"))
         self._last_reset.record_time(self.path, is_known=not keep)
 
     def _discard_state(self, sparse: SparseCheckout | None) -> str | None:
@@ -131,9 +133,7 @@ class Checkout:
             old = None
         if old is None:
             self._index.unlink(missing_ok=True)
-        # The file stays: some file systems look at what was removed lately whenever one is made.
-        with suppress(FileNotFoundError):
-            os.truncate(self._base_file, 0)
+        overwrite_file(self._base_file, _NO_BASE)
         self._staged.unlink(missing_ok=True)
         return old
 

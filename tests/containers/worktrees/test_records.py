@@ -1,0 +1,80 @@
+"""The record of an attempt is beside its worktree while that may have work that is stored nowhere else."""
+
+import shutil
+from pathlib import Path
+
+import anyio
+import pytest
+from anyio import to_thread
+from repositories import Clone
+
+from containers.git.repository import Repository
+from containers.worktrees.directory import default_directory
+from containers.worktrees.pool import Pool
+from containers.worktrees.recovery import remove_worktrees
+from containers.worktrees.worktree import AttemptRecord, Worktree, read_record, record_file
+
+COMMIT = "a" * 40
+
+
+@pytest.fixture
+def repository(clone: Clone) -> Repository:
+    return Repository.open(clone.path, clone.user.environ)
+
+
+@pytest.fixture
+def directory(repository: Repository) -> Path:
+    return default_directory(repository).path
+
+
+def test_a_record_is_there_from_the_reset_until_its_work_is_stored(
+    repository: Repository, directory: Path, clone: Clone
+) -> None:
+    first, second = (AttemptRecord("run", f"1.{number}", 1, COMMIT) for number in (1, 2))
+    changed = AttemptRecord("run", "1.1", 1, COMMIT, baseline=COMMIT)
+    found = list[AttemptRecord | None]()
+
+    async def run() -> Path:
+        async with Pool(repository, directory, 1) as pool:
+            worktree = await pool.acquire(clone.head, first)
+            found.append(read_record(worktree.path))
+            await to_thread.run_sync(pool.record_attempt, worktree, changed)
+            found.append(read_record(worktree.path))
+            await to_thread.run_sync(pool.forget_attempt, worktree)
+            found.append(read_record(worktree.path))
+            await pool.release(worktree)
+            worktree = await pool.acquire(clone.head, second)
+            found.append(read_record(worktree.path))
+            await pool.release(worktree)
+            found.append(read_record(worktree.path))
+        return worktree.path
+
+    path = anyio.run(run)
+    assert found == [first, changed, None, second, None]
+    assert not record_file(path).exists()
+
+
+@pytest.mark.parametrize("content", ["", "null", 'null"run": "r", "task": "1.1"}', '{"run": "r", "ta'])
+def test_a_record_that_was_not_finished_is_none(
+    repository: Repository, directory: Path, clone: Clone, content: str
+) -> None:
+    """Its attempt had not begun, or had stored all of its work."""
+    stored = list[str]()
+
+    def store(_: Worktree, record: AttemptRecord) -> bool:
+        stored.append(record.task)
+        return True
+
+    async def acquire() -> Path:
+        async with Pool(repository, directory, 1, store_work=store) as pool:
+            return (await pool.acquire(clone.head)).path
+
+    path = anyio.run(acquire)
+    record_file(path).write_text(content)
+    assert anyio.run(acquire) == path
+    assert stored == []
+    record_file(path).write_text(content)
+    shutil.rmtree(path)
+    clone.git("worktree", "prune")
+    remove_worktrees(repository, directory, store_work=store)
+    assert not directory.exists()
