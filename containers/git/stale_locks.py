@@ -18,7 +18,7 @@ def remove_stale_lock(message: str) -> bool:
     """
     found = _LOCK.search(message)
     try:
-        booted = _BOOTED.search(_STAT.read_text("ascii"))
+        booted = _BOOTED.search(_STAT.read_text("utf-8"))
         if found is None or booted is None:
             return False
         lock = Path(found[1])

@@ -92,6 +92,7 @@ class Pool:
         self._checkouts: dict[int, Checkout] = {}
         self._recorded: set[str] = set()
         self._available = Semaphore(0)
+        self._resets = Semaphore(1)
 
     def __len__(self) -> int:
         """Return how many tasks can have a worktree at the same time."""
@@ -118,6 +119,7 @@ class Pool:
             await self._unlock()
             raise
         self._available = Semaphore(self._size)
+        self._resets = Semaphore(int(short_work().total_tokens))
         return self
 
     async def __aexit__(
@@ -154,18 +156,26 @@ class Pool:
         try:
             for _ in range(_UNUSABLE):
                 try:
-                    return await to_thread.run_sync(prepare, number, limiter=short_work())
+                    return await self._in_turn(prepare, number)
                 except UnusableWorktreeError as error:
                     self._on_notice(
                         f"{self._path(number)} cannot be used again and was set aside ({error}); "
                         f"remove it, and {quarantine_mark(self._path(number)).name} beside it"
                     )
                     number = await to_thread.run_sync(self._quarantine, number)
-            return await to_thread.run_sync(prepare, number, limiter=short_work())
+            return await self._in_turn(prepare, number)
         except BaseException:
             heappush(self._free, number)
             self._available.release()
             raise
+
+    async def _in_turn(self, prepare: Callable[[int], Worktree], number: int) -> Worktree:
+        """Prepare a worktree in a thread, and wait for that before all threads are taken.
+
+        So the step of one that is ready starts before others are reset, which wait for a thread in their turn.
+        """
+        async with self._resets:
+            return await to_thread.run_sync(prepare, number, limiter=short_work())
 
     async def release(self, worktree: Worktree, *, in_quarantine: bool = False) -> None:
         """Return a worktree to the pool; it is reset when it is next acquired.

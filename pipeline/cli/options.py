@@ -102,22 +102,26 @@ def setting_option(item: Setting) -> Callable[[F], F]:
         return click.option(item.flag + negation, item.name, is_flag=True, default=None, help=help_text)
     if item.is_list:
         help_text = help_text.replace(".", REPEATABLE, 1)
-    types: dict[Any, Any] = {
-        int: click.IntRange(
-            min=item.api.minimum if item.api else 1, max=item.api.maximum if item.api else None
-        ),
-        Path: click.Path(path_type=Path),
-    }
-    if isinstance(item.kind, type) and issubclass(item.kind, StrEnum):
-        types[item.kind] = click.Choice([str(value) for value in item.kind])
     return click.option(
         item.flag,
         item.name,
-        type=types.get(item.kind),
+        type=_type_of(item),
         multiple=item.is_list,
         metavar=item.option and item.option.metavar,
         help=help_text,
     )
+
+
+def _type_of(item: Setting) -> "click.ParamType[Any] | None":
+    """Return what click makes of the value of a setting; `None` for text."""
+    if item.kind is int:
+        limits = (item.api.minimum, item.api.maximum) if item.api else (1, None)
+        return click.IntRange(*limits)
+    if item.kind is Path:
+        return click.Path(path_type=Path)
+    if isinstance(item.kind, type) and issubclass(item.kind, StrEnum):
+        return click.Choice([str(value) for value in item.kind])
+    return None
 
 
 def reading_options(function: F) -> F:

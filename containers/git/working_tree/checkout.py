@@ -214,7 +214,7 @@ class Checkout:
     def _base(self) -> str | None:
         """Return the commit of the stored index; `None` if it is not known."""
         with suppress(OSError, ValueError):
-            base = self._base_file.read_text("ascii")
+            base = self._base_file.read_bytes().decode("ascii")
             if OBJECT_ID.fullmatch(base.removesuffix("\n")) and self._index.is_file():
                 return base
         return None

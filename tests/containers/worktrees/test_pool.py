@@ -9,12 +9,14 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from time import sleep
 
 import anyio
 import pytest
 from anyio import create_task_group, to_thread
 from repositories import Clone, contents, write
 
+from containers.concurrency import short_work
 from containers.git.repository import GitError, Repository
 from containers.git.working_tree.checkout import Checkout
 from containers.git.working_tree.sparse import SparseCheckout
@@ -493,3 +495,29 @@ async def test_no_more_worktrees_are_prepared_at_once_than_there_are_cores(
             group.start_soon(pool.acquire, commit)
 
     assert most == expected
+
+
+async def test_what_was_reset_first_goes_on_before_the_others_are_reset(
+    repository: Repository, directory: Path, clone: Clone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else no step starts until all worktrees of a large pool are reset, and all of them end at once."""
+    order = list[str]()
+    size = 8 * int(short_work().total_tokens)
+    reset = Checkout.reset
+
+    def slow(checkout: Checkout, *given: str, **named: str) -> None:
+        order.append("reset")
+        sleep(0.02)
+        reset(checkout, *given, **named)  # type: ignore[arg-type]  # whatever the pool gives
+
+    monkeypatch.setattr(Checkout, "reset", slow)
+
+    async def start(pool: Pool) -> None:
+        await pool.acquire(clone.head)
+        await to_thread.run_sync(order.append, "started", limiter=short_work())
+
+    async with Pool(repository, directory, size) as pool, create_task_group() as group:
+        for _ in range(size):
+            group.start_soon(start, pool)
+    assert order.index("started") < size / 2
+    assert order[: size // 2].count("started") > size / 8
