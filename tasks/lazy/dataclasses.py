@@ -15,8 +15,9 @@ error at the first use; and the signature of a class of which few objects exist 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, get_origin
+from weakref import WeakKeyDictionary
 
-from tasks.lazy.fields import fields_of, initializer
+from tasks.lazy.fields import Declared, fields_of, initializer, own_fields
 
 if TYPE_CHECKING:
     from dataclasses import dataclass
@@ -43,6 +44,7 @@ def _with_slots(written: type, options: dict[str, bool]) -> type:
     without_defaults = {name: value for name, value in content.items() if name not in own}
     methods = _Methods(written, content, options)
     methods.cls = _create(written, {**without_defaults, **methods.placeholders(), "__slots__": slots})
+    _METHODS[methods.cls] = methods
     return methods.cls
 
 
@@ -72,7 +74,8 @@ class _Methods:
         """Have a method or an attribute made, put it into the class, and return it."""
         made: Mapping[str, Any]
         if name == "__init__":
-            made = {name: initializer(self.cls, self._compile_initializer) or self._compile_initializer()}
+            given = initializer(self.cls, self._declared(), self._compile_initializer)
+            made = {name: given or self._compile_initializer()}
         elif name in _OF_FIELDS:
             made = fields_of(self._written, self._content, kw_only=self._options.get("kw_only", False))
         else:
@@ -81,6 +84,19 @@ class _Methods:
         for each, value in made.items():
             setattr(self.cls, each, value)
         return made[name]
+
+    def _declared(self) -> Mapping[str, Declared] | None:
+        """Return the fields, own and inherited, as far as that is possible without `dataclasses`."""
+        found: dict[str, Declared] = {}
+        for base in self.cls.__mro__[::-1]:
+            if methods := _METHODS.get(base):
+                own = own_fields(methods._content, kw_only=methods._options.get("kw_only", False))  # noqa: SLF001 - of another class
+                if own is None:
+                    return None
+                found |= own
+            elif "__dataclass_fields__" in base.__dict__:
+                return None
+        return found
 
     def _compile_initializer(self) -> Callable[..., None]:
         made: Callable[..., None] = self._made(repr=False, eq=False, match_args=False)["__init__"]
@@ -139,4 +155,6 @@ class _Attribute(_Placeholder):
 _OF_EVERY = ("__init__", "__repr__")
 _OF_FROZEN = ("__setattr__", "__delattr__", "__getstate__", "__setstate__")
 _OF_FIELDS = frozenset({"__dataclass_fields__", "__match_args__"})
+_METHODS: "WeakKeyDictionary[type, _Methods]" = WeakKeyDictionary()
+"""By the classes that were made."""
 _ATTRIBUTES = (*_OF_FIELDS, "__dataclass_params__")

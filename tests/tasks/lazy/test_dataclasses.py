@@ -2,15 +2,23 @@
 
 import copy
 import dataclasses
+import importlib
 import pickle
+import pkgutil
 from collections.abc import Callable
-from dataclasses import FrozenInstanceError, InitVar, asdict, field, fields, is_dataclass, replace
+from contextlib import suppress
+from dataclasses import KW_ONLY, FrozenInstanceError, InitVar, asdict, field, fields, is_dataclass, replace
 from typing import Any, ClassVar, Generic, TypeVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import containers
+import pipeline
+import tasks
+from tasks.lazy import dataclasses as lazy
+from tasks.lazy import fields as lazy_fields
 from tasks.lazy.dataclasses import dataclass
 from tasks.lazy.fields import COMPILED_AFTER
 
@@ -264,3 +272,53 @@ def test_same_as_the_standard_decorator(
     assert one == ours(**required)
     assert (ours.__hash__ is None) == (theirs.__hash__ is None)
     assert not frozen or hash(one) == hash(other)
+
+
+def test_fields_are_those_that_dataclasses_lists() -> None:
+    """In all classes of the program: else objects are created from other fields than they are compared by."""
+    for package in (containers, pipeline, tasks):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if module.name.rpartition(".")[2] != "__main__" and ".migrations." not in module.name:
+                with suppress(ImportError):  # of an extra that is not installed
+                    importlib.import_module(module.name)
+    compared = 0
+    for cls, methods in list(lazy._METHODS.items()):  # noqa: SLF001 - the classes that were made
+        declared = methods._declared()  # noqa: SLF001 - as above
+        if declared is not None:
+            listed = lazy_fields._listed(cls)  # noqa: SLF001 - as above
+            assert [*(listed or {}).items()] == [*declared.items()], cls
+            compared += 1
+    assert compared > 200
+
+
+class WithMarks:
+    """Declarations that only `dataclasses` understands, and some that it does not."""
+
+    first: int
+    _: KW_ONLY
+    second: int = 2
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [KW_ONLY, InitVar[int], InitVar, "InitVar[int]", "dataclasses.KW_ONLY", "ClassVar[int]", "t.ClassVar"],
+)
+def test_marks_are_left_to_dataclasses(kind: object) -> None:
+    content = {"__annotations__": {"first": int, "mark": kind, "last": str}}
+    assert lazy_fields.own_fields(content, kw_only=False) is None
+
+
+@pytest.mark.parametrize("default", [[], {}, set(), field(default=[])])
+def test_one_object_for_all_is_left_to_dataclasses(default: object) -> None:
+    assert lazy_fields.own_fields({"__annotations__": {"x": list}, "x": default}, kw_only=False) is None
+
+    shared: type[Any] = type("Shared", (), {"__annotations__": {"x": list}, "x": default})
+    with pytest.raises(ValueError, match="mutable default"):
+        dataclass(slots=True)(shared)()
+
+
+def test_fields_by_name_only_follow_the_mark() -> None:
+    cls = dataclass(slots=True)(WithMarks)
+    assert (cls(1).second, cls(1, second=3).second) == (2, 3)  # type: ignore[call-arg]
+    with pytest.raises(TypeError):
+        cls(1, 2)  # type: ignore[call-arg]
