@@ -77,6 +77,10 @@ class CommitWriter:
             return True
         return False
 
+    def get_ready(self) -> None:
+        """Read the configuration, which is done once."""
+        _ = self._has_own_permissions
+
     def has_file(self, name: str) -> bool:
         """Whether an object has a file of its own, as one that git wrote just now."""
         return self._loose.has(name)

@@ -384,6 +384,17 @@ class Repository:
         finally:
             lock.release()
 
+    def get_ready(self, commit: str) -> None:
+        """Load and read what the first patch relative to a commit needs, while nothing waits for that.
+
+        Raises:
+            GitError: The commit is not in the repository.
+        """
+        from containers.git.working_tree import conversions, secret_scan  # noqa: F401, PLC0415 - they are loaded
+
+        self._commits.directories(commit, [""])
+        self._commit_writer.get_ready()
+
     def add_worktree(self, path: Path, commit: str) -> "Checkout":
         """Add a worktree at `path`, which must not exist or be empty. It has no files until it is reset.
 

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import (
     AsyncExitStack,
     asynccontextmanager,
+    suppress,
 )
 from dataclasses import replace
 from datetime import datetime
@@ -11,11 +12,12 @@ from pathlib import Path
 from time import monotonic
 
 import anyio
-from anyio import CancelScope, to_thread
+from anyio import CancelScope, sleep, to_thread
 
 from containers.concurrency import receive_stop_signals
 from containers.dagger_engine.digests import digest_of
 from containers.file_lock import FileLock
+from containers.git.command import GitError
 from containers.local import LocalRunner
 from containers.runner import Haste, Runner
 from containers.worktrees.pool import Pool
@@ -46,6 +48,8 @@ from tasks.schedule import Obstacles
 
 SAME_SIGNAL = 0.2
 """Seconds in which a second signal is the first one again, from a program in between that passes it on."""
+READY_AFTER = 0.3
+"""Seconds after which the steps of a run's first tasks have started."""
 LOCK_WAIT = 2.0
 """Seconds to wait for the lock of a run: a process that only checks it holds it for a moment."""
 
@@ -102,6 +106,7 @@ async def execute(  # noqa: PLR0913 - the parts of a run, all of them named
                     runners = await stack.enter_async_context(opened)
                     if not (before and before.attempts):
                         group.start_soon(_prefetch, prepared, runners)
+                    group.start_soon(_get_ready, prepared)
                     batches = await _pin_resolved_images(batches, runners)
                 context = _context(
                     prepared, recorder, listener, provider, batches=batches, runners=runners, before=before
@@ -237,6 +242,13 @@ async def _stop_on_signal(scopes: Collection[CancelScope], listener: Listener, h
                 message = "the running tasks are ended at once, their patches are kept"
                 listener.notify(Notice(message=message, level="warning"))
                 haste.begin()
+
+
+async def _get_ready(prepared: Prepared) -> None:
+    """Do what the first patch needs while the first steps run, if they take that long."""
+    await sleep(READY_AFTER)
+    with suppress(GitError):
+        await to_thread.run_sync(prepared.repository.get_ready, prepared.base)
 
 
 async def _prefetch(prepared: Prepared, runners: Mapping[Mode, Runner]) -> None:

@@ -198,3 +198,13 @@ def test_damaged_objects_are_written_again(stage: Stage, directories: int, kind:
     assert stage.checkout.patch(stage.start).tree == expected
 
     assert stage.clone.git("fsck", "--strict", "--no-dangling", expected) == ""
+
+
+def test_what_the_first_patch_needs_can_be_read_before(stage: Stage) -> None:
+    stage.repository.get_ready(stage.start)
+    write(stage.path, {"new": "n"})
+    stage.counted.calls()
+    patch = stage.checkout.patch(stage.start)
+    ran = [word for call in stage.counted.calls() for word in call.split()]
+    assert not {"cat-file", "core.sharedRepository", "write-tree"} & set(ran)
+    assert patch.tree == stage.expected()

@@ -1,18 +1,18 @@
 """The flow in one process: it never blocks the event loop, and the listener receives every event."""
 
 from functools import partial
+from pathlib import Path
 
 import pytest
 from anyio import to_thread
 from project import Project, meet
+from repositories import CountedGit
 
 from pipeline.events import Event, RunFinished, TaskFinished, TaskStarted
 from pipeline.run.call.prepare import Call, prepare
 from pipeline.run.execute import execute, recorder_for
 from pipeline.run.stored.open_store import open_store
 from tasks.outcome import RunStatus
-
-pytestmark = pytest.mark.anyio
 
 
 class Recording:
@@ -26,6 +26,7 @@ class Recording:
         self.events.append(event)
 
 
+@pytest.mark.anyio
 @pytest.mark.usefixtures("blockbuster")
 async def test_run_never_blocks_the_event_loop(project: Project) -> None:
     project.configure('[worktree]\nsetup = ["echo s > setup.txt"]\nkeep = ["cache"]\ncopy = [".env"]\n')
@@ -65,3 +66,12 @@ async def test_run_never_blocks_the_event_loop(project: Project) -> None:
     assert sum(isinstance(event, TaskStarted) for event in listener.events) == 12  # task 1.2 runs again
     assert sum(isinstance(event, TaskFinished) for event in listener.events) == 12
     assert not any(isinstance(event, RunFinished) for event in listener.events), "the caller reports the end"
+
+
+def test_what_the_first_patch_needs_is_read_while_the_first_step_runs(project: Project, tmp_path: Path) -> None:
+    """A step that ends before has its patch at once, and what it needs is read then."""
+    counted = CountedGit.at(tmp_path / "counted", project.clone.user)
+    for script, wanted in (("sleep 1; echo a > a", ["cat-file", "-Av"]), ("echo b > b", ["-Av", "cat-file"])):
+        project.run(project.tasks({"1.1": script}, title=script), environ=counted.environ).expect(0)
+        words = [word for call in counted.calls() for word in call.split()]
+        assert sorted({"cat-file", "-Av"}, key=words.index) == wanted
