@@ -21,7 +21,7 @@ from containers.git.loose_objects import OBJECT_ID, LooseObjects, names_object
 from containers.git.object_writer import TreeWriter
 from containers.git.working_tree.administration import detach, restore_administration
 from containers.git.working_tree.errors import BrokenWorktreeError, UnusableWorktreeError
-from containers.git.working_tree.index_file import copy_index
+from containers.git.working_tree.index_file import copy_index, hash_at_end
 from containers.git.working_tree.sparse import (
     SparseCheckout,
     clean_given,
@@ -123,7 +123,8 @@ class Checkout:
             layout, is_new = given_layout(self._resetting, self._paths, self._layout(commit)), commit != old
             self._last_reset.record_checkout(self.path, layout, self._index, is_new=is_new)
         self._create_repository(commit, sparse)
-        overwrite_file(self._base_file, commit.encode("ascii"))
+        # With the hash of the index: after a loss of power, one of the two files may be older than the other.
+        overwrite_file(self._base_file, f"{commit} {hash_at_end(self._index, commit)}".encode("ascii"))
         self._last_reset.record_time(self.path, is_known=not keep)
 
     def _discard_state(self, sparse: SparseCheckout | None) -> str | None:
@@ -214,9 +215,9 @@ class Checkout:
     def _base(self) -> str | None:
         """Return the commit of the stored index; `None` if it is not known."""
         with suppress(OSError, ValueError):
-            base = self._base_file.read_bytes().decode("ascii")
-            if OBJECT_ID.fullmatch(base.removesuffix("\n")) and self._index.is_file():
-                return base
+            commit, _, name = self._base_file.read_bytes().decode("ascii").partition(" ")
+            if OBJECT_ID.fullmatch(commit) and name == hash_at_end(self._index, commit):
+                return commit
         return None
 
     def _empty_submodules(self, commit: str) -> None:

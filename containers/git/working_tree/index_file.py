@@ -99,6 +99,21 @@ def copy_index(index: Path, copy: Path) -> None:
         shutil.copy2(index, copy)
 
 
+def hash_at_end(index: Path, commit: str) -> str:
+    """Return the hash that an index ends with, by which it is known again. Blocking.
+
+    Args:
+        index: The index.
+        commit: Id of any object of the repository.
+
+    Raises:
+        OSError: There is no index, or it is shorter.
+    """
+    with index.open("rb") as file:
+        file.seek(-hash_like(commit).digest_size, os.SEEK_END)
+        return file.read().hex()
+
+
 def is_whole(content: bytes, commit: str) -> bool:
     """Whether the hash at the end of an index, of the kind of a commit's id, is that of its content."""
     digest = hash_like(commit)

@@ -476,6 +476,23 @@ def test_a_damaged_index_is_left_to_git(
     assert contents(checkout.path) == before
 
 
+@pytest.mark.parametrize("older", ["*.base", "*.index"])
+def test_an_index_and_a_commit_of_two_resets_do_not_belong_together(
+    checkout: Checkout, clone: Clone, older: str
+) -> None:
+    """A loss of power may leave the older one of two files."""
+    before, first = contents(checkout.path), clone.head
+    path = next((clone.path / ".git" / "patchyard").glob(older))
+    content = path.read_bytes()
+    second = clone.commit({"top": "other", "more": "m"})
+    checkout.reset(second)
+    after = contents(checkout.path)
+    path.write_bytes(content)
+    for commit, wanted in ((first, before), (second, after)) if older == "*.base" else ((second, after),):
+        checkout.reset(commit)
+        assert contents(checkout.path) == wanted
+
+
 @pytest.mark.parametrize("setting", [("index.version", "4"), ("feature.manyFiles", "true")])
 def test_indexes_of_other_kinds_are_left_to_git(
     checkout: Checkout, clone: Clone, setting: tuple[str, str]
