@@ -497,7 +497,7 @@ async def test_no_more_worktrees_are_prepared_at_once_than_there_are_cores(
     assert most == expected
 
 
-async def test_what_was_reset_first_goes_on_before_the_others_are_reset(
+async def test_what_was_reset_first_is_used_before_the_others_are_reset(
     repository: Repository, directory: Path, clone: Clone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else no step starts until all worktrees of a large pool are reset, and all of them end at once."""
