@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 from collections.abc import Container, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import field, replace
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -292,15 +292,19 @@ class Git:
 def _unnamed(content: bytes = b"") -> BinaryIO:
     """Return an open file without a name, at its beginning: in memory, where the system has such files."""
     try:
-        if hasattr(os, "memfd_create"):
-            file = cast("BinaryIO", os.fdopen(os.memfd_create("patchyard"), "w+b"))
-        else:
-            file = cast("BinaryIO", TemporaryFile())  # noqa: SIM115 - the caller closes it
+        file = _in_memory() or cast("BinaryIO", TemporaryFile())  # noqa: SIM115 - the caller closes it
         file.write(content)
         file.seek(0)
     except OSError as error:
         raise GitError(f"cannot write a temporary file: {error.strerror}") from None
     return file
+
+
+def _in_memory() -> BinaryIO | None:
+    if hasattr(os, "memfd_create"):
+        with suppress(OSError):  # a container may forbid the call
+            return cast("BinaryIO", os.fdopen(os.memfd_create("patchyard"), "w+b"))
+    return None
 
 
 def _timeout_error(arguments: Sequence[str], seconds: float | None) -> GitTimeoutError:

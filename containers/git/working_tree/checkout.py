@@ -247,9 +247,9 @@ class Checkout:
 
     def is_plain(self, commit: str) -> bool:
         """Whether any git can check a commit out from the repository's own objects."""
-        gitlinks = self._commits.layout(commit).gitlinks
         from containers.git.working_tree.standalone import is_plain  # noqa: PLC0415 - start-up stays quick
 
+        gitlinks = self._commits.layout(commit).gitlinks
         return is_plain(self._paths.common, commit, has_submodules=bool(gitlinks))
 
     def filtered(self) -> list[str]:

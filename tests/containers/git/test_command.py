@@ -1,5 +1,6 @@
 """Running git: the environment, errors, time limits."""
 
+import errno
 import os
 from contextlib import suppress
 from dataclasses import replace
@@ -105,3 +106,22 @@ def test_prompts_are_switched_off(clone: Clone, tmp_path: Path) -> None:
     with pytest.raises(GitError, match="terminal prompts disabled"):
         git.run("credential", "fill", stdin=b"protocol=https\nhost=example.com\n\n")
     assert not asked.exists()
+
+
+@pytest.mark.parametrize("refused", [True, False])
+def test_a_large_output_is_read_as_a_stream(
+    clone: Clone, monkeypatch: pytest.MonkeyPatch, *, refused: bool
+) -> None:
+    """Also where the system has no files in memory."""
+
+    def refuse(_: str) -> int:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    if refused:
+        monkeypatch.setattr(os, "memfd_create", refuse, raising=False)
+    git = Git.find(clone.user.environ, clone.path)
+    name = os.fsencode(clone.head)
+    with git.reading("cat-file", "--batch-check", stdin=(name + b"\n") * 20_000) as output:
+        assert sum(1 for line in output if line.startswith(name)) == 20_000
+    with pytest.raises(GitError, match="unknown option"), git.reading("cat-file", "--bad") as output:
+        output.read()
