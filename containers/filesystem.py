@@ -15,6 +15,7 @@ from tasks.lazy.patterns import regex
 
 _BLOCK = 1 << 16
 """Bytes that are read at once of a file without a size, as in `/proc`."""
+_OWN = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _ESCAPED = regex(rb"[\s\\#]")
 """What the kernel writes as octal numbers in paths of mounts (Linux: `fs/proc_namespace.c`, `mangle`)."""
 
@@ -32,25 +33,39 @@ def write_file(path: Path, content: bytes) -> None:
 def overwrite_file(path: Path, content: bytes) -> None:
     """Write a small file in place, and create it only if it is missing. Blocking.
 
-    That is quicker than a new file: some file systems look at what was removed lately for each file that they
-    make, and write one out at once that was empty before (ext4(5), `auto_da_alloc`). A killed process may leave
-    a part of the content, or more. A link, a pipe or a file with other names is replaced.
+    That is quicker than a new file: for each of these, ext4 without a journal looks at the inodes that were
+    freed in the last minute (Linux: `recently_deleted` in `fs/ext4/ialloc.c`), and it writes a file out at once
+    that was emptied before (ext4(5), `auto_da_alloc`). A killed process may leave a part of the content, or the
+    end of the old one. What leads elsewhere is replaced: a link, a pipe, a file with other names.
 
     Raises:
         OSError: It cannot be written.
     """
     with errors_of(path):
-        with suppress(FileNotFoundError):
-            status = os.lstat(path)
-            if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
-                path.unlink()
-        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        descriptor = os.open(path, flags, 0o666)
+        descriptor = _open_own(path)
+        if descriptor is None:
+            path.unlink(missing_ok=True)
+            descriptor = os.open(path, _OWN | os.O_CREAT | os.O_EXCL, 0o666)
         try:
-            os.write(descriptor, content)
-            os.truncate(descriptor, len(content))
+            written = 0
+            while written < len(content):
+                written += os.write(descriptor, content[written:])
+            os.truncate(descriptor, written)
         finally:
             os.close(descriptor)
+
+
+def _open_own(path: Path) -> int | None:
+    """Open a regular file for writing that has no other name; `None` if it is something else, or is closed."""
+    try:
+        descriptor = os.open(path, _OWN)
+    except OSError:
+        return None
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
+        return descriptor
+    os.close(descriptor)
+    return None
 
 
 @contextmanager

@@ -77,7 +77,7 @@ class CommitWriter:
             return True
         return False
 
-    def get_ready(self) -> None:
+    def read_configuration(self) -> None:
         """Read the configuration, which is done once."""
         _ = self._has_own_permissions
 

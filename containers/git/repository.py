@@ -17,7 +17,6 @@ from containers.git.loose_objects import set_aside_ref
 from containers.git.object_writer import CommitWriter, TreeWriter
 from containers.git.remote.remotes import Credential, Push, PushResult, Remote, RemoteError
 from containers.git.remote.submodule_remotes import SubmoduleRemotes
-from containers.git.stale_locks import remove_stale_lock
 from containers.git.user_config import absolute_urls, find_ignore_file, read_identity
 from containers.git.working_tree.sparse import SparseCheckout
 from containers.git.working_tree.task_repository import TaskRepositoryTemplate, keeps_modes
@@ -341,6 +340,8 @@ class Repository:
                     code=error.code,
                     stderr=error.stderr,
                 ) from None
+            from containers.git.stale_locks import remove_stale_lock  # noqa: PLC0415 - start-up stays quick
+
             # A loss of power may leave a damaged file, or the lock of a git that is gone.
             if "reference broken" in error.stderr and set_aside_ref(self.common, f"{_HEADS}{name}"):
                 self.set_branch(name, commit, None)
@@ -384,7 +385,7 @@ class Repository:
         finally:
             lock.release()
 
-    def get_ready(self, commit: str) -> None:
+    def prepare_patches(self, commit: str) -> None:
         """Load and read what the first patch relative to a commit needs, while nothing waits for that.
 
         Raises:
@@ -393,7 +394,7 @@ class Repository:
         from containers.git.working_tree import conversions, secret_scan  # noqa: F401, PLC0415 - they are loaded
 
         self._commits.directories(commit, [""])
-        self._commit_writer.get_ready()
+        self._commit_writer.read_configuration()
 
     def add_worktree(self, path: Path, commit: str) -> "Checkout":
         """Add a worktree at `path`, which must not exist or be empty. It has no files until it is reset.

@@ -1,6 +1,7 @@
 """The worktree pool: acquire, reset, release."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from heapq import heappop, heappush
 from pathlib import Path
@@ -170,9 +171,9 @@ class Pool:
             raise
 
     async def _in_turn(self, prepare: Callable[[int], Worktree], number: int) -> Worktree:
-        """Prepare a worktree in a thread, and wait for that before all threads are taken.
+        """Prepare a worktree in a thread; at most as many wait for a thread as there are.
 
-        So the step of one that is ready starts before others are reset, which wait for a thread in their turn.
+        Else the first step would wait for a thread behind the resets of the whole pool.
         """
         async with self._resets:
             return await to_thread.run_sync(prepare, number, limiter=short_work())
@@ -251,7 +252,8 @@ class Pool:
             number, lock = self._locks.popitem()
             path = self._path(number)
             if path.name not in self._recorded:
-                record_file(path).unlink(missing_ok=True)
+                with suppress(OSError):  # one that says that there is no attempt is harmless
+                    record_file(path).unlink(missing_ok=True)
             lock.release()
         self._ports.release()
         self._free.clear()
@@ -288,7 +290,11 @@ class Pool:
         write_record(worktree.path, record, is_first=is_first)
 
     def forget_attempt(self, worktree: Worktree) -> None:
-        """Remove the record of an attempt: the worktree has nothing that is not stored. Blocking."""
+        """Note that the worktree has nothing of an attempt that is not stored. Blocking.
+
+        Raises:
+            OSError: It cannot be noted.
+        """
         forget_record(worktree.path)
         self._recorded.discard(worktree.name)
 

@@ -87,7 +87,8 @@ def write_record(path: Path, record: AttemptRecord, *, is_first: bool) -> None:
     Args:
         path: The worktree.
         record: The record.
-        is_first: Whether the attempt has not begun yet, so that a part of a record is as good as none.
+        is_first: Whether the attempt has not begun yet. A part of a record is as good as none then; so is the
+            one before, of an attempt that the store knows to have ended, which a loss of power may leave.
 
     Raises:
         RecordError: It cannot be written.
@@ -105,12 +106,15 @@ def write_record(path: Path, record: AttemptRecord, *, is_first: bool) -> None:
 def forget_record(path: Path) -> None:
     """Note that the worktree at `path` has nothing that is not stored. Blocking.
 
-    The file stays, for the next record.
+    The file stays, for the next record, if it can be written.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: It cannot be removed either.
     """
-    overwrite_file(record_file(path), _NO_RECORD)
+    try:
+        overwrite_file(record_file(path), _NO_RECORD)
+    except OSError:
+        record_file(path).unlink(missing_ok=True)
 
 
 def read_record(path: Path) -> AttemptRecord | None:

@@ -17,7 +17,6 @@ from anyio import CancelScope, sleep, to_thread
 from containers.concurrency import receive_stop_signals
 from containers.dagger_engine.digests import digest_of
 from containers.file_lock import FileLock
-from containers.git.command import GitError
 from containers.local import LocalRunner
 from containers.runner import Haste, Runner
 from containers.worktrees.pool import Pool
@@ -49,7 +48,7 @@ from tasks.schedule import Obstacles
 SAME_SIGNAL = 0.2
 """Seconds in which a second signal is the first one again, from a program in between that passes it on."""
 READY_AFTER = 0.3
-"""Seconds after which the steps of a run's first tasks have started."""
+"""Seconds after which the first steps of a run have usually started."""
 LOCK_WAIT = 2.0
 """Seconds to wait for the lock of a run: a process that only checks it holds it for a moment."""
 
@@ -247,8 +246,8 @@ async def _stop_on_signal(scopes: Collection[CancelScope], listener: Listener, h
 async def _get_ready(prepared: Prepared) -> None:
     """Do what the first patch needs while the first steps run, if they take that long."""
     await sleep(READY_AFTER)
-    with suppress(GitError):
-        await to_thread.run_sync(prepared.repository.get_ready, prepared.base)
+    with suppress(Exception):  # it is done again for the patch, where an error is reported
+        await to_thread.run_sync(prepared.repository.prepare_patches, prepared.base)
 
 
 async def _prefetch(prepared: Prepared, runners: Mapping[Mode, Runner]) -> None:

@@ -105,6 +105,9 @@ class Database:
             LeaseLostError: Another owner has claimed the run.
             StoreError: Nothing was written.
         """
+        if self._is_joining:
+            yield
+            return
         with self._write(run=run):
             self._joining = threading.get_ident()
             try:

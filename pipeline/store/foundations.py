@@ -1,6 +1,7 @@
 """What tasks build on, in the database: what many start points have in common is stored once."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from pipeline.store.connection import Connection
@@ -31,6 +32,16 @@ class StoredFoundations(Database):
         super().__init__(url)
         self._links: dict[tuple[str, str], Lineage] = {}  # rows that are known to be stored, by run and key
 
+    @contextmanager
+    def together(self, run: str) -> Iterator[None]:
+        """Make all that this thread writes to a run in the context one transaction; see `Database.together`."""
+        try:
+            with super().together(run):
+                yield
+        except BaseException:
+            self._links.clear()  # what was remembered in the context is not stored
+            raise
+
     def _missing_links(self, run: str, foundation: Lineage | None) -> list[Lineage]:
         """Return the links of a lineage that may not be stored yet, each after the one that it adds to."""
         missing = []
@@ -48,8 +59,6 @@ class StoredFoundations(Database):
 
     def _remember_links(self, run: str, links: Iterable[Lineage]) -> None:
         """Note links that are stored durably."""
-        if self._is_joining:
-            return
         if len(self._links) > MOST_LINKS:
             self._links.clear()
         self._links |= {(run, link.digest): link for link in links}

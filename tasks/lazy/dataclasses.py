@@ -15,7 +15,6 @@ error at the first use; and the signature of a class of which few objects exist 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, get_origin
-from weakref import WeakKeyDictionary
 
 from tasks.lazy.fields import Declared, fields_of, initializer, own_fields
 
@@ -90,7 +89,8 @@ class _Methods:
         found: dict[str, Declared] = {}
         for base in self.cls.__mro__[::-1]:
             if methods := _METHODS.get(base):
-                own = own_fields(methods._content, kw_only=methods._options.get("kw_only", False))  # noqa: SLF001 - of another class
+                kw_only = methods._options.get("kw_only", False)  # noqa: SLF001 - of another class
+                own = own_fields(base.__annotations__, methods._content, kw_only=kw_only)  # noqa: SLF001 - as above
                 if own is None:
                     return None
                 found |= own
@@ -155,6 +155,6 @@ class _Attribute(_Placeholder):
 _OF_EVERY = ("__init__", "__repr__")
 _OF_FROZEN = ("__setattr__", "__delattr__", "__getstate__", "__setstate__")
 _OF_FIELDS = frozenset({"__dataclass_fields__", "__match_args__"})
-_METHODS: "WeakKeyDictionary[type, _Methods]" = WeakKeyDictionary()
+_METHODS: dict[type, _Methods] = {}
 """By the classes that were made."""
 _ATTRIBUTES = (*_OF_FIELDS, "__dataclass_params__")

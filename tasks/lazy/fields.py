@@ -62,12 +62,15 @@ def fields_of(written: type, content: Mapping[str, Any], *, kw_only: bool) -> Ma
     return found
 
 
-def own_fields(content: Mapping[str, Any], *, kw_only: bool) -> Mapping[str, Declared] | None:
+def own_fields(
+    annotations: Mapping[str, Any], content: Mapping[str, Any], *, kw_only: bool
+) -> Mapping[str, Declared] | None:
     """Return the fields that a class declares itself, by name, as far as `__init__` needs to know them.
 
     It is a tenth of the work of `fields_of`.
 
     Args:
+        annotations: Its annotations.
         content: What is in the class.
         kw_only: Whether its fields are given by name only.
 
@@ -76,7 +79,7 @@ def own_fields(content: Mapping[str, Any], *, kw_only: bool) -> Mapping[str, Dec
         mistakes.
     """
     found = {}
-    for name, kind in content.get("__annotations__", {}).items():
+    for name, kind in annotations.items():
         if get_origin(kind) is ClassVar:
             continue
         default = content.get(name, MISSING)
@@ -86,7 +89,8 @@ def own_fields(content: Mapping[str, Any], *, kw_only: bool) -> Mapping[str, Dec
             is_mark = isinstance(kind, dataclasses.InitVar) or any(kind is mark for mark in _MARKS)
         is_field = isinstance(default, dataclasses.Field)
         field = Declared.of(default, kw_only=kw_only) if is_field else Declared(default, is_by_name=kw_only)
-        if is_mark or field.default.__class__.__hash__ is None:  # one object for all, as for `[]`
+        is_shared = field.default.__class__.__hash__ is None  # one object for all, as for `[]`
+        if is_mark or is_shared or hasattr(field.default, "__get__"):  # such as a `staticmethod`
             return None
         found[name] = field
     return found
@@ -106,7 +110,7 @@ def initializer(
     Returns:
         The method, or `None` for a class that only the compiled one can create.
     """
-    declared = declared or _listed(cls)
+    declared = _listed(cls) if declared is None else declared
     if declared is None:
         return None
     given = {name: field for name, field in declared.items() if field.is_given}

@@ -1,5 +1,6 @@
 """Test files that are written in place."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -16,6 +17,42 @@ def test_a_file_is_written_in_place(tmp_path: Path) -> None:
         overwrite_file(path, content)
         assert path.read_bytes() == content
         assert path.stat().st_ino == inode
+
+
+def test_all_of_it_is_written_or_an_error_is_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that becomes full takes a part, and refuses the next one."""
+    write, left = os.write, 10
+
+    def limited(descriptor: int, content: bytes) -> int:
+        nonlocal left
+        if not left:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written = write(descriptor, content[: min(left, 4)])
+        left -= written
+        return written
+
+    path = tmp_path / "file"
+    monkeypatch.setattr(os, "write", limited)
+    overwrite_file(path, b"10 letters")
+    assert path.read_bytes() == b"10 letters"
+    with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)) as raised:
+        overwrite_file(path, b"more")
+    assert raised.value.filename == str(path)
+
+
+def test_a_file_that_may_not_be_written_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"of another user")
+    opened = os.open
+
+    def refuse(name: Path, flags: int, mode: int = 0o777) -> int:
+        if not flags & os.O_CREAT:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(name))
+        return opened(name, flags, mode)
+
+    monkeypatch.setattr(os, "open", refuse)
+    overwrite_file(path, b"ours")
+    assert path.read_bytes() == b"ours"
 
 
 @pytest.mark.parametrize("kind", ["link", "dangling", "hard link", "pipe"])

@@ -2,7 +2,8 @@
 
 The worktree's own index, HEAD and `.git` are not trusted, because a task may have changed them. The program has
 an index of its own per worktree, in the common git directory: `NAME.index` is the state after the last reset,
-and `NAME.staged` is a copy of it to which patches add files.
+`NAME.base` has its commit and the hash of the index, and `NAME.staged`, to which patches add files, is a copy
+or a second name of the index until git replaces it.
 """
 
 import os
@@ -21,7 +22,7 @@ from containers.git.loose_objects import OBJECT_ID, LooseObjects, names_object
 from containers.git.object_writer import TreeWriter
 from containers.git.working_tree.administration import detach, restore_administration
 from containers.git.working_tree.errors import BrokenWorktreeError, UnusableWorktreeError
-from containers.git.working_tree.index_file import copy_index, hash_at_end
+from containers.git.working_tree.index_file import hash_at_end, link_index
 from containers.git.working_tree.sparse import (
     SparseCheckout,
     clean_given,
@@ -54,7 +55,7 @@ _TIME_LIMIT = 900.0
 _NO_BASE = b"unknown"
 """In place of a commit while the files of the worktree are of none."""
 _ATTEMPTS = 3
-"""How often a reset, or a patch of files or objects that keep changing, is tried."""
+"""How often a reset, or a patch of objects that are removed or damaged meanwhile, is tried."""
 
 
 class Checkout:
@@ -123,7 +124,7 @@ class Checkout:
             layout, is_new = given_layout(self._resetting, self._paths, self._layout(commit)), commit != old
             self._last_reset.record_checkout(self.path, layout, self._index, is_new=is_new)
         self._create_repository(commit, sparse)
-        # With the hash of the index: after a loss of power, one of the two files may be older than the other.
+        # After a loss of power, one of the two files may be older than the other.
         overwrite_file(self._base_file, f"{commit} {hash_at_end(self._index, commit)}".encode("ascii"))
         self._last_reset.record_time(self.path, is_known=not keep)
 
@@ -369,7 +370,7 @@ class Checkout:
         make_owned(self.path)
         is_used = self._staged.exists()
         if self._index.is_file() and not is_used:
-            copy_index(self._index, self._staged)
+            link_index(self._index, self._staged)
         return Staging(
             git=sparse_git(self._staging, self._paths),
             root=self.path,

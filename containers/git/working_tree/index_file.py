@@ -29,17 +29,17 @@ UNCERTAIN: State = (0,)
 
 @dataclass(frozen=True, slots=True)
 class IndexFile:
-    """A small index that was read, and by what it is known that it is still the same.
+    """A small index that was read.
 
     Args:
-        identity: Its inode, its size, and the time of its modification.
-        written: Files of this time, in nanoseconds, or a later one may have changed without a trace.
+        identity: What identifies the file: its inode, its size, and the time of its modification.
+        certain_before: Files of this time, in nanoseconds, or a later one may have changed without a trace.
         entries: What it has.
-        newest: The second of the last change of a file that it has.
+        newest: The time of the last change of a file that it has, in nanoseconds.
     """
 
     identity: tuple[int, int, int]
-    written: int
+    certain_before: int
     entries: Entries
     newest: int
 
@@ -65,8 +65,8 @@ def read_index(index: Path, commit: str, at: int | None, known: IndexFile | None
     """
     status = os.lstat(index)
     identity = (status.st_ino, status.st_size, status.st_mtime_ns)
-    written = status.st_mtime_ns if at is None else min(status.st_mtime_ns, at)
-    if known and (known.identity, known.written) == (identity, written):
+    certain_before = status.st_mtime_ns if at is None else min(status.st_mtime_ns, at)
+    if known and (known.identity, known.certain_before) == (identity, certain_before):
         return known
     content = read_regular(index, limit=_LARGEST)
     if content is None or not is_whole(content, commit):
@@ -80,15 +80,15 @@ def read_index(index: Path, commit: str, at: int | None, known: IndexFile | None
         if directory not in found:
             _add_directory(found, directory)
         changed = max(state[:2])
-        found[directory][name] = state if changed < written else UNCERTAIN
+        found[directory][name] = state if changed < certain_before else UNCERTAIN
         newest = max(newest, changed)
-    return IndexFile(identity, written, found, newest // SECOND)
+    return IndexFile(identity, certain_before, found, newest)
 
 
-def copy_index(index: Path, copy: Path) -> None:
-    """Give an index a second name, or copy it with its time where a file has only one. Blocking.
+def link_index(index: Path, copy: Path) -> None:
+    """Give an index a second name, or copy it with its time where a file can have only one. Blocking.
 
-    Git does not write into an index, it puts a new file in its place.
+    Git does not write into an index, it puts a new file in its place; nobody else may write into it.
 
     Raises:
         OSError: It cannot be copied.

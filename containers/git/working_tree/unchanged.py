@@ -192,7 +192,7 @@ def _remove_added(root: Path, index: Path, commit: str, last: LastReset) -> list
         remove(Path(path))
     last.inodes = found.inodes
     if not found.changed:
-        _date(index, file, began)
+        _set_later_time(index, file, began, is_exact=last.at is not None)
     return found.changed
 
 
@@ -202,7 +202,7 @@ def _time_of(root: Path) -> int:
     return os.lstat(root).st_ctime_ns
 
 
-def _date(index: Path, file: IndexFile, seen: int) -> None:
+def _set_later_time(index: Path, file: IndexFile, seen: int, *, is_exact: bool) -> None:
     """Give an index the time of the second after its files, all of which were seen unchanged since.
 
     Git writes it in the same second as the last files, and then reads all files of that second at each look,
@@ -212,16 +212,19 @@ def _date(index: Path, file: IndexFile, seen: int) -> None:
         index: The index.
         file: What it has.
         seen: When the look at the files began, in nanoseconds, by the clock of their file system.
+        is_exact: Whether a file that changed in the moment of the reset would have been seen. Else its file
+            system may know whole seconds only, so that it may have changed after git wrote the index.
     """
-    time = (file.newest + 1) * SECOND
-    if file.identity[-1] < time <= seen:
+    second, part = divmod(file.newest, SECOND)
+    time = (second + 1) * SECOND
+    if file.identity[-1] < time <= seen and (part or is_exact):
         os.utime(index, ns=(time, time))
 
 
 def _differences(root: Path, expected: Entries, *, is_first_enough: bool = False) -> Differences:
     """Return how a worktree differs from the entries of an index.
 
-    Where the first is enough, what the first directory has that has any is all that is returned.
+    Where the first is enough, it stops after the first directory that differs.
     """
     found = Differences()
     pending = [("", str(root))]

@@ -21,6 +21,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 RETRY_TIME, RETRY_PAUSE = 8.0, 0.2
 """Seconds to retry while the database is unavailable, and between two attempts."""
+_SHORT = frozenset[object]({Store.keep_step, Store.keep_wait})
+"""Writes of one row. Others may have a large patch, or run git, while other runs wait for the database."""
 COLLECT_TIME = 0.01
 """Seconds for which events are collected, to be written together."""
 
@@ -105,19 +107,20 @@ class Recorder:
     ) -> None:
         """Queue a call of a method of the store that is made before the next `call`, without waiting for it.
 
-        All calls that are queued then, and that one, are one transaction.
+        All calls that are queued then are one transaction, together with that one if it is short.
         """
         self._queued.append(lambda store: method(store, *arguments, **options))
 
-    def _write_with_queued(self, store: Store, method: Callable[[Store], T]) -> T:
+    def _write_with_queued(self, store: Store, method: Callable[[Store], T], *, is_short: bool = False) -> T:
         if not (queued := self._queued[:]):
             return method(store)
         with store.together(self.run.id):
             for one in queued:
                 one(store)
-            result = method(store)
+            if is_short:
+                result = method(store)
         del self._queued[: len(queued)]  # not before: an unavailable database is tried again
-        return result
+        return result if is_short else method(store)
 
     async def flush(self) -> None:
         """Write what is queued, if the store is open."""
@@ -151,7 +154,9 @@ class Recorder:
         def work() -> T:
             if store is None or self._store.failure:
                 raise self._store.failure or StoreError(NOT_OPENED)
-            return self._write_with_queued(store, lambda given: method(given, *arguments, **options))
+            return self._write_with_queued(
+                store, lambda given: method(given, *arguments, **options), is_short=method in _SHORT
+            )
 
         with self._writing:
             try:

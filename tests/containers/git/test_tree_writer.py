@@ -201,7 +201,7 @@ def test_damaged_objects_are_written_again(stage: Stage, directories: int, kind:
 
 
 def test_what_the_first_patch_needs_can_be_read_before(stage: Stage) -> None:
-    stage.repository.get_ready(stage.start)
+    stage.repository.prepare_patches(stage.start)
     write(stage.path, {"new": "n"})
     stage.counted.calls()
     patch = stage.checkout.patch(stage.start)

@@ -352,6 +352,17 @@ def test_what_is_written_together_is_stored_as_a_whole(database: str) -> None:
         assert task.builds_on == built_on.with_names(["1.1"])
 
 
+def test_what_is_written_together_may_be_part_of_more(database: str) -> None:
+    with Store(database) as store, Store(database) as other:
+        store.open_run(make_run())
+        with store.together(make_run().id):
+            with store.together(make_run().id):
+                store.begin_attempt(make_run().id, make_attempt("1.1"))
+            store.begin_attempt(make_run().id, make_attempt("1.2"))
+            assert other.attempts(make_run().id) == ()
+        assert [attempt.task for attempt in other.attempts(make_run().id)] == ["1.1", "1.2"]
+
+
 def test_a_thread_waits_for_what_another_writes_together(database: str) -> None:
     order = list[str]()
 

@@ -284,7 +284,7 @@ def test_fields_are_those_that_dataclasses_lists() -> None:
     compared = 0
     for cls, methods in list(lazy._METHODS.items()):  # noqa: SLF001 - the classes that were made
         declared = methods._declared()  # noqa: SLF001 - as above
-        if declared is not None:
+        if declared is not None and cls.__module__.partition(".")[0] in {"containers", "pipeline", "tasks"}:
             listed = lazy_fields._listed(cls)  # noqa: SLF001 - as above
             assert [*(listed or {}).items()] == [*declared.items()], cls
             compared += 1
@@ -304,13 +304,13 @@ class WithMarks:
     [KW_ONLY, InitVar[int], InitVar, "InitVar[int]", "dataclasses.KW_ONLY", "ClassVar[int]", "t.ClassVar"],
 )
 def test_marks_are_left_to_dataclasses(kind: object) -> None:
-    content = {"__annotations__": {"first": int, "mark": kind, "last": str}}
-    assert lazy_fields.own_fields(content, kw_only=False) is None
+    annotations = {"first": int, "mark": kind, "last": str}
+    assert lazy_fields.own_fields(annotations, {}, kw_only=False) is None
 
 
 @pytest.mark.parametrize("default", [[], {}, set(), field(default=[])])
 def test_one_object_for_all_is_left_to_dataclasses(default: object) -> None:
-    assert lazy_fields.own_fields({"__annotations__": {"x": list}, "x": default}, kw_only=False) is None
+    assert lazy_fields.own_fields({"x": list}, {"x": default}, kw_only=False) is None
 
     shared: type[Any] = type("Shared", (), {"__annotations__": {"x": list}, "x": default})
     with pytest.raises(ValueError, match="mutable default"):
@@ -322,3 +322,11 @@ def test_fields_by_name_only_follow_the_mark() -> None:
     assert (cls(1).second, cls(1, second=3).second) == (2, 3)  # type: ignore[call-arg]
     with pytest.raises(TypeError):
         cls(1, 2)  # type: ignore[call-arg]
+
+
+def test_a_default_with_a_method_of_its_own_to_get_it() -> None:
+    @dataclass(slots=True)
+    class Calls:
+        call: Callable[[], int] = staticmethod(lambda: 3)
+
+    assert Calls().call() == 3
