@@ -14,6 +14,7 @@ from time import sleep
 import anyio
 import pytest
 from anyio import create_task_group, to_thread
+from project import PATIENCE
 from repositories import Clone, contents, write
 
 from containers.concurrency import short_work
@@ -483,7 +484,7 @@ async def test_no_more_worktrees_are_prepared_at_once_than_there_are_cores(
         with lock:
             inside += 1
             most = max(most, inside)
-        everyone.wait(20)  # as many as may are here at once; a further one would be, too
+        everyone.wait(PATIENCE)  # as many as may are here at once; a further one would be, too
         reset(self, commit, keep, sparse)
         with lock:
             inside -= 1
