@@ -22,7 +22,6 @@ from containers.git.repository import GitError, Repository
 from containers.git.working_tree.checkout import Checkout
 from containers.git.working_tree.sparse import SparseCheckout
 from containers.worktrees.copies import CopyError
-from containers.worktrees.directory import default_directory
 from containers.worktrees.pool import Pool
 from containers.worktrees.recovery import RemovedWorktree, quarantined_worktrees, remove_worktrees
 from containers.worktrees.worktree import PoolError
@@ -45,16 +44,6 @@ async def main():
 
 anyio.run(main)
 """
-
-
-@pytest.fixture
-def repository(clone: Clone) -> Repository:
-    return Repository.open(clone.path, clone.user.environ)
-
-
-@pytest.fixture
-def directory(repository: Repository) -> Path:
-    return default_directory(repository).path
 
 
 @contextmanager

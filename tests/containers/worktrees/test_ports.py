@@ -22,11 +22,6 @@ def locks(tmp_path: Path) -> Path:
     return tmp_path / "ports"
 
 
-@pytest.fixture
-def repository(clone: Clone) -> Repository:
-    return Repository.open(clone.path, clone.user.environ)
-
-
 @contextmanager
 def listening(port: int, host: str = "127.0.0.1") -> Iterator[None]:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -9,22 +9,11 @@ from anyio import to_thread
 from repositories import Clone
 
 from containers.git.repository import Repository
-from containers.worktrees.directory import default_directory
 from containers.worktrees.pool import Pool
 from containers.worktrees.recovery import remove_worktrees
 from containers.worktrees.worktree import AttemptRecord, Worktree, read_record, record_file
 
 COMMIT = "a" * 40
-
-
-@pytest.fixture
-def repository(clone: Clone) -> Repository:
-    return Repository.open(clone.path, clone.user.environ)
-
-
-@pytest.fixture
-def directory(repository: Repository) -> Path:
-    return default_directory(repository).path
 
 
 def test_a_record_is_there_from_the_reset_until_its_work_is_stored(
