@@ -13,9 +13,9 @@ from containers.dagger_engine.session import Session
 from containers.git.repository import Repository
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # for all modules, their event loop would be that of other tests, too
 def anyio_backend() -> str:
-    """One event loop for all of these tests, because they share a session with the engine."""
+    """One event loop for the tests of a module, because they share a session with the engine."""
     return "asyncio"
 
 
@@ -52,11 +52,11 @@ def engine_environ(environ: Mapping[str, str]) -> Mapping[str, str]:
     return engine_access.environment(environ)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def session(
     engine_obstacle: str | None, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Session | None]:
-    """A session with the engine, for all tests."""
+    """A session with the engine, for the tests of a module."""
     if engine_obstacle:
         yield None
         return
