@@ -198,9 +198,14 @@ def may_have_escaped(mark: ProcessMark, first: int) -> bool:
 
     A quick check, without the import of psutil, by the ids, which Linux assigns in order; elsewhere `False`.
     """
-    return sys.platform == "linux" and any(
+    if sys.platform != "linux":
+        return False
+    # No process joins another session: neither that of another task nor this one, to which every thread belongs
+    # that was started since.
+    others = {**_SESSIONS, os.getsid(0): None}
+    return any(
         _exists(number)
-        and _SESSIONS.get(_session(number), mark) == mark  # no process joins the session of another task
+        and others.get(_session(number), mark) == mark
         and (mark.is_in_environment_of(number) or (read_limit(number) == mark.limit and not _is_own(number)))
         for number in _ids_after(first)
     )

@@ -3,13 +3,15 @@
 import os
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from signal import Signals
+from threading import Event
 from time import sleep
 
 import pytest
-from project import wait_for
+from project import PATIENCE, wait_for
 
 from containers.process_marks import ProcessMark
 from containers.processes import Group, may_have_escaped
@@ -74,6 +76,22 @@ def test_processes_of_other_tasks_are_not_looked_at(
     looked_at = watch(monkeypatch)
     assert not may_have_escaped(marks[0], first.id)
     assert not {group.id for group in others} & set(looked_at)
+
+
+def test_threads_of_this_process_are_not_looked_at(
+    tmp_path: Path, groups: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They have ids as processes have, and a wide pool has many of them."""
+    first = started(groups, "sleep 60", mark := ProcessMark({"JOB": "1"}), tmp_path)
+    looked_at, is_over = watch(monkeypatch), Event()
+    with ThreadPoolExecutor(8) as threads:
+        try:
+            waiting = [threads.submit(is_over.wait, PATIENCE) for _ in range(8)]
+            wait_for(lambda: all(one.running() for one in waiting), "the threads")
+            assert not may_have_escaped(mark, first.id)
+        finally:
+            is_over.set()
+    assert os.getsid(0) not in looked_at
 
 
 @pytest.mark.parametrize("way", ["setsid", "env -i setsid", "timeout 60", "setsid env -i"])

@@ -104,14 +104,15 @@ class Branches:
             GitError: It must not be moved, or git rejects the name.
         """
         with self._lock:
-            known = self._known.get(name)
-            if known == commit:
-                return
-            if reason := self.refused.get(name):
-                raise GitError(reason)
-            if known is not None and (worktree := self._repository.checked_out().get(name)):
-                raise GitError(_checked_out(name, worktree))
-            self._repository.set_branch(name, commit, known)
+            known, reason = self._known.get(name), self.refused.get(name)
+        if known == commit:
+            return
+        if reason:
+            raise GitError(reason)
+        if known is not None and (worktree := self._repository.checked_out().get(name)):
+            raise GitError(_checked_out(name, worktree))
+        self._repository.set_branch(name, commit, known)  # not one after the other: git itself compares
+        with self._lock:
             self._known[name] = commit
 
     def left(self, name: str) -> str | None:

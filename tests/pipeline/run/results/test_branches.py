@@ -1,9 +1,12 @@
 """Ownership of branches: real repositories, a real store."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from threading import Barrier
 
 import pytest
+from project import PATIENCE
 from repositories import Clone
 
 from containers.git.repository import BranchMovedError, GitError, Repository
@@ -218,3 +221,19 @@ def test_branches_beside_or_below_other_names_are_not_in_the_way() -> None:
         "b/c/d/e": "b/c",
         "b/cd": "b/cd/e",
     }
+
+
+def test_branches_are_set_side_by_side(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tasks of a wide pool may end together, and git writes each branch to the disk."""
+    set_branch, both = Repository.set_branch, Barrier(2)
+
+    def together(self: Repository, name: str, commit: str, expected: str | None) -> None:
+        both.wait(PATIENCE)
+        set_branch(self, name, commit, expected)
+
+    monkeypatch.setattr(Repository, "set_branch", together)
+    own, new = branches(repository), commit(repository, "new")
+    names = [own.name("1.1"), own.name("1.2")]
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(own.set, names, [new, new]))
+    assert repository.branches("patchyard/") == dict.fromkeys(names, new)
