@@ -101,6 +101,7 @@ _SETTINGS = {
     # Concurrent processes wait for each other's locks (milliseconds).
     "core.filesRefLockTimeout": "10000",
     "core.packedRefsTimeout": "10000",
+    "reftable.lockTimeout": "10000",
     # Diffs and merges do not depend on the user.
     "diff.algorithm": "default",
     "diff.context": "3",

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, ClassVar
@@ -117,6 +117,8 @@ class Repository:
         self._template: TaskRepositoryTemplate | None = None
         self._modes: dict[Path, bool] = {}
         self._lock = Lock()  # for what is read once
+        # A table has one lock for all refs, for which git before 2.48 does not wait.
+        self._refs = Lock() if self._has_tables else nullcontext()
 
     @classmethod
     def open(cls, path: Path, environ: Mapping[str, str]) -> "Repository":
@@ -281,7 +283,7 @@ class Repository:
 
     def checked_out(self) -> Mapping[str, Path]:
         """Return the branches that are checked out, each with its worktree."""
-        if self.common.name == ".git" and not (self.common / "reftable").is_dir():
+        if self.common.name == ".git" and not self._has_tables:
             return read_heads(self.common, is_bare=self._discovered.is_bare)
         with self.locked():
             fields = self._git.run("worktree", "list", "--porcelain", "-z").fields
@@ -293,6 +295,11 @@ class Repository:
             elif key == "branch":
                 found[value.removeprefix(_HEADS)] = path
         return found
+
+    @property
+    def _has_tables(self) -> bool:
+        """Whether its refs are in tables, not in files (https://git-scm.com/docs/reftable)."""
+        return (self.common / "reftable").is_dir()
 
     def delete_branches(self, branches: Mapping[str, str]) -> Mapping[str, GitError]:
         """Delete branches, each of which is at a commit.
@@ -329,8 +336,10 @@ class Repository:
             GitError: The name is not valid, or conflicts with another branch.
         """
         old = expected or "0" * len(commit)
+        arguments = ("update-ref", "-m", "patchyard", "--no-deref", f"{_HEADS}{name}", commit, old)
         try:
-            self._writing.run("update-ref", "-m", "patchyard", "--no-deref", f"{_HEADS}{name}", commit, old)
+            with self._refs:
+                self._writing.run(*arguments)
         except GitError as error:
             if re.search(
                 r"is at \w+ but expected|already exists|unable to resolve ref(?!.*broken)", error.stderr

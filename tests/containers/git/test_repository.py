@@ -2,13 +2,18 @@
 
 import shutil
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
+from time import sleep
+from typing import Any
 
 import pytest
+from project import PATIENCE
 from repositories import Clone, CountedGit, User
 
 from containers.git import commit_cache
-from containers.git.command import Git
+from containers.git.command import Git, Output
 from containers.git.commit_cache import CommitCache
 from containers.git.repository import (
     BranchMovedError,
@@ -318,6 +323,37 @@ class TestBranches:
         repository.set_branch("patchyard/x/1", first, None)
         repository.set_branch("patchyard/x/1", second, first)
         assert clone.git("rev-parse", "patchyard/x/1") == second
+
+    def test_setting_side_by_side(self, clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
+        run, both = Git.run, Barrier(2)
+
+        def together(self: Git, *arguments: str, **options: Any) -> Output:  # noqa: ANN401 - those of `run`
+            both.wait(PATIENCE)
+            return run(self, *arguments, **options)
+
+        repository, head = opened(clone), clone.head
+        with monkeypatch.context() as patched, ThreadPoolExecutor(2) as threads:
+            patched.setattr(Git, "run", together)
+            list(threads.map(lambda name: repository.set_branch(name, head, None), ["a", "b"]))
+        assert {"a", "b"} <= repository.branches("").keys()
+
+    def test_setting_in_tables_one_after_the_other(self, clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
+        """They have one lock for all refs, for which not every git waits."""
+        (clone.path / ".git/reftable").mkdir()  # git keeps them in files all the same
+        run, order = Git.run, list[str]()
+
+        def slow(self: Git, *arguments: str, **options: Any) -> Output:  # noqa: ANN401 - those of `run`
+            order.append("begin")
+            sleep(0.05)
+            output = run(self, *arguments, **options)
+            order.append("end")
+            return output
+
+        repository, head = opened(clone), clone.head
+        with monkeypatch.context() as patched, ThreadPoolExecutor(2) as threads:
+            patched.setattr(Git, "run", slow)
+            list(threads.map(lambda name: repository.set_branch(name, head, None), ["a", "b"]))
+        assert order == ["begin", "end"] * 2
 
     def test_moved_branch_is_not_changed(self, clone: Clone) -> None:
         first = clone.head
