@@ -200,12 +200,11 @@ def may_have_escaped(mark: ProcessMark, first: int) -> bool:
     """
     if sys.platform != "linux":
         return False
-    # No process joins another session: neither that of another task nor this one, to which every thread belongs
-    # that was started since.
-    others = {**_SESSIONS, os.getsid(0): None}
+    own = {int(name) for name in os.listdir("/proc/self/task")}  # noqa: PTH208 - its threads have ids, too
     return any(
-        _exists(number)
-        and others.get(_session(number), mark) == mark
+        number not in own
+        and _exists(number)
+        and _SESSIONS.get(_session(number), mark) == mark  # no process joins the session of another task
         and (mark.is_in_environment_of(number) or (read_limit(number) == mark.limit and not _is_own(number)))
         for number in _ids_after(first)
     )

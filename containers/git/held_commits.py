@@ -1,7 +1,7 @@
 """Commits that are held by a ref of the program while a run needs them. Blocking."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 
 from containers.git.command import Git, GitError
 from containers.git.commit_cache import CommitCache
@@ -16,11 +16,13 @@ class HeldCommits:
     Args:
         git: Any git of the repository.
         commits: What is known of its commits.
+        refs: Held while refs are changed.
     """
 
-    def __init__(self, git: Git, commits: CommitCache) -> None:
+    def __init__(self, git: Git, commits: CommitCache, refs: AbstractContextManager[object]) -> None:
         self._git = git
         self._commits = commits
+        self._refs = refs
 
     @contextmanager
     def reproducible(self, commit: str, base: str, run: str, name: str) -> Iterator[str]:
@@ -43,11 +45,13 @@ class HeldCommits:
             self._git, tree, [base], b"What this task builds on\n", Signature(PATCHYARD_IDENTITY, date)
         )
         ref = f"{_PREFIX}{run}/{name}"
-        self._git.run("update-ref", ref, created)
+        with self._refs:
+            self._git.run("update-ref", ref, created)
         try:
             yield created
         finally:
-            self._git.run("update-ref", "-d", ref)
+            with self._refs:
+                self._git.run("update-ref", "-d", ref)
 
     def release(self, is_over: Callable[[str], bool]) -> None:
         """Remove the refs that killed processes left.
@@ -60,4 +64,5 @@ class HeldCommits:
             stale = [ref for ref in refs if ref and is_over(ref.removeprefix(_PREFIX).partition("/")[0])]
             if stale:
                 lines = "".join(f"delete {ref}\n" for ref in stale).encode()
-                self._git.run("update-ref", "--no-deref", "--stdin", stdin=lines)
+                with self._refs:
+                    self._git.run("update-ref", "--no-deref", "--stdin", stdin=lines)

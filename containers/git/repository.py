@@ -111,14 +111,14 @@ class Repository:
             self._commits.learn_tree(discovered.head, discovered.tree)
         self._commit_writer = CommitWriter(self._writing, self.common, self._commits)
         self._trees = TreeWriter(self._commits, self._commit_writer)
-        self.held = HeldCommits(self._git, self._commits)
+        # A table has one lock for all refs, for which git before 2.48 does not wait.
+        self._refs = Lock() if self._has_tables else nullcontext()
+        self.held = HeldCommits(self._git, self._commits, self._refs)
         self._identity: Identity | None = None
         self._ignore_file: Path | None = None
         self._template: TaskRepositoryTemplate | None = None
         self._modes: dict[Path, bool] = {}
         self._lock = Lock()  # for what is read once
-        # A table has one lock for all refs, for which git before 2.48 does not wait.
-        self._refs = Lock() if self._has_tables else nullcontext()
 
     @classmethod
     def open(cls, path: Path, environ: Mapping[str, str]) -> "Repository":
@@ -315,7 +315,8 @@ class Repository:
         lines = "".join(f"delete {_HEADS}{name} {commit}\n" for name, commit in branches.items())
         try:
             arguments = ("update-ref", "-m", "patchyard", "--no-deref", "--stdin")
-            self._git.run(*arguments, stdin=lines.encode(errors="surrogateescape"))
+            with self._refs:
+                self._git.run(*arguments, stdin=lines.encode(errors="surrogateescape"))
         except GitError as error:
             if len(branches) == 1:
                 return dict.fromkeys(branches, error)

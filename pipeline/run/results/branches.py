@@ -30,6 +30,7 @@ class Branches:
         self._plan = run.plan_name
         self._run = run
         self._lock = Lock()
+        self._setting: dict[str, Lock] = {}  # held while the branch of a name is set
         self._known: dict[str, str] = {}
         self._existing: Mapping[str, str] | None = None
         self.refused: dict[str, str] = {}
@@ -103,17 +104,20 @@ class Branches:
             BranchMovedError: It was moved concurrently.
             GitError: It must not be moved, or git rejects the name.
         """
-        with self._lock:
-            known, reason = self._known.get(name), self.refused.get(name)
-        if known == commit:
-            return
-        if reason:
-            raise GitError(reason)
-        if known is not None and (worktree := self._repository.checked_out().get(name)):
-            raise GitError(_checked_out(name, worktree))
-        self._repository.set_branch(name, commit, known)  # not one after the other: git itself compares
-        with self._lock:
-            self._known[name] = commit
+        with self._lock:  # branches of other names are set meanwhile
+            setting = self._setting.setdefault(name, Lock())
+        with setting:
+            with self._lock:
+                known, reason = self._known.get(name), self.refused.get(name)
+            if known == commit:
+                return
+            if reason:
+                raise GitError(reason)
+            if known is not None and (worktree := self._repository.checked_out().get(name)):
+                raise GitError(_checked_out(name, worktree))
+            self._repository.set_branch(name, commit, known)
+            with self._lock:
+                self._known[name] = commit
 
     def left(self, name: str) -> str | None:
         """Return the commit of this run that a branch is at; `None` if there is none. Blocking."""

@@ -210,6 +210,20 @@ def test_failed_tasks_are_retried_with_their_dependents(project: Project) -> Non
     assert "+1.2" in project.call("diff", done.run, "1.2", "--attempt", "1").expect(0).out
 
 
+def test_branches_that_are_gone_are_set_again(project: Project) -> None:
+    """The tasks of a batch start from the same branch, and all of them find it gone at once."""
+    scripts = {"1.1": "echo a > a", "1.2": "echo b > b", **{f"2.{n}": f"echo > {n}" for n in range(1, 7)}}
+    plan = project.tasks({**scripts, "2.7": 'test -e "$SHARED/go"'})
+    run = project.call("run", plan, "--json", "--pool-size", "8").expect(1).run
+    branches = project.branches()
+    own = [name for name in branches if name.startswith("patchyard/")]
+    project.clone.git("branch", "--quiet", "-D", *own)
+    (project.shared / "go").touch()
+    project.call("retry", run, "--json").expect(0)
+    assert "patchyard/demo/batch-1" in own
+    assert branches.items() <= project.branches().items()
+
+
 def test_named_task_is_retried_with_its_dependents(project: Project) -> None:
     scripts = {"1.1": COUNTED + 'cat "$SHARED/1.1.count" > a', "1.2": COUNTED + "touch b", "2.1": "cat a > c"}
     first = project.run(project.tasks(scripts)).expect(0)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from threading import Barrier
+from time import sleep
 
 import pytest
 from project import PATIENCE
@@ -221,6 +222,23 @@ def test_branches_beside_or_below_other_names_are_not_in_the_way() -> None:
         "b/c/d/e": "b/c",
         "b/cd": "b/cd/e",
     }
+
+
+def test_a_branch_of_several_tasks_is_set_once(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tasks of a batch start from the same one; when a run is resumed, it may be gone."""
+    calls, set_branch = list[str](), Repository.set_branch
+
+    def counted(self: Repository, name: str, commit: str, expected: str | None) -> None:
+        calls.append(name)
+        sleep(0.05)
+        set_branch(self, name, commit, expected)
+
+    monkeypatch.setattr(Repository, "set_branch", counted)
+    own, new = branches(repository), commit(repository, "new")
+    name = own.name("batch-1")
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(own.restore, [name] * 4, [new] * 4))
+    assert calls == [name]
 
 
 def test_branches_are_set_side_by_side(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
