@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -48,12 +48,12 @@ def end(group: Group) -> None:
     group.release()
 
 
-def watch(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Return a list of the sessions of all processes that are looked at from now on."""
+def watch(monkeypatch: pytest.MonkeyPatch, named_by: Callable[[int], int] = os.getsid) -> list[int]:
+    """Return a list of all processes that are looked at from now on, by default of their sessions."""
     looked_at: list[int] = []
 
     def look(_mark: ProcessMark, pid: int) -> bool:
-        looked_at.append(os.getsid(pid))
+        looked_at.append(named_by(pid))
         return False
 
     monkeypatch.setattr(ProcessMark, "is_in_environment_of", look)
@@ -83,17 +83,12 @@ def test_threads_of_this_process_are_not_looked_at(
 ) -> None:
     """They have ids as processes have, and a wide pool has many of them."""
     first = started(groups, "sleep 60", mark := ProcessMark({"JOB": "1"}), tmp_path)
-    looked_at, is_over, ids = list[int](), Event(), list[int]()
-
-    def look(_mark: ProcessMark, pid: int) -> bool:
-        looked_at.append(pid)
-        return False
+    looked_at, is_over, ids = watch(monkeypatch, named_by=int), Event(), list[int]()
 
     def wait() -> None:
         ids.append(get_native_id())
         is_over.wait(PATIENCE)
 
-    monkeypatch.setattr(ProcessMark, "is_in_environment_of", look)
     with ThreadPoolExecutor(8) as threads:
         try:
             for _ in range(8):
