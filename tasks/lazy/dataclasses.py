@@ -2,12 +2,14 @@
 
 The standard decorator writes and compiles up to seven methods for each class, which takes half a millisecond. A
 command imports some two hundred such classes, creates a few objects of half of them, and compares few. This
-decorator takes the same arguments. A class with slots gets them at once, and placeholders, each of which has
-`dataclasses` make what belongs in its place. The first objects of a class are created from the list of its
-fields, since to compile `__init__` takes as long as hundreds of them. Type checkers see the standard decorator.
+decorator takes the same arguments. A class gets slots at once, and placeholders, each of which has `dataclasses`
+make what belongs in its place. The first objects of a class are created from the list of its fields, since to
+compile `__init__` takes as long as hundreds of them; so are objects compared. Type checkers see the standard
+decorator.
 
 What differs: a mistake in the declaration, such as a field without a default after one with a default, is an
-error at the first use; and the signature of a class of which few objects exist is `(*arguments, **named)`.
+error at the first use; the signature of a class of which few objects exist is `(*arguments, **named)`; and the
+objects of a class without `slots` have a dictionary, such as for cached properties, that the fields are not in.
 """
 
 # ruff: noqa: ANN401 - any class, and any of its methods
@@ -16,7 +18,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, get_origin
 
-from tasks.lazy.fields import Declared, fields_of, initializer, own_fields
+from tasks.lazy.fields import Declared, comparison, fields_of, initializer, own_fields
 
 if TYPE_CHECKING:
     from dataclasses import dataclass
@@ -26,23 +28,30 @@ else:
         """Make a dataclass. The arguments are those of `dataclasses.dataclass`."""
         if cls is None:
             return lambda decorated: dataclass(decorated, slots=slots, **options)
-        return _with_slots(cls, options) if slots else dataclasses.dataclass(cls, **options)
+        return _with_placeholders(cls, options, () if slots or _has_dictionary(cls) else _FOR_ANY_ATTRIBUTE)
 
 
 __all__ = ["dataclass"]
 _CLASS_VARIABLE: object = ClassVar
-_OF_ONE_CLASS = frozenset({"__dict__", "__weakref__"})
+_FOR_ANY_ATTRIBUTE = ("__dict__", "__weakref__")
+"""The slots of a class without slots."""
 
 
-def _with_slots(written: type, options: dict[str, bool]) -> type:
+def _has_dictionary(written: type) -> bool:
+    """Whether a base class gives its objects a dictionary; only one may."""
+    return any(base.__dictoffset__ for base in written.__bases__)
+
+
+def _with_placeholders(written: type, options: dict[str, bool], more_slots: tuple[str, ...]) -> type:
     """Return the class with slots, and with placeholders for what it does not define itself."""
-    content = {name: value for name, value in written.__dict__.items() if name not in _OF_ONE_CLASS}
+    content = {name: value for name, value in written.__dict__.items() if name not in _FOR_ANY_ATTRIBUTE}
     own = [name for name, kind in written.__annotations__.items() if get_origin(kind) is not _CLASS_VARIABLE]
     inherited = {name for base in written.__mro__[1:-1] for name in base.__dict__.get("__slots__", ())}
     slots = tuple(name for name in own if name not in inherited)
     without_defaults = {name: value for name, value in content.items() if name not in own}
     methods = _Methods(written, content, options)
-    methods.cls = _create(written, {**without_defaults, **methods.placeholders(), "__slots__": slots})
+    placed = {**methods.placeholders(), "__slots__": (*slots, *more_slots)}
+    methods.cls = _create(written, {**without_defaults, **placed})
     _METHODS[methods.cls] = methods
     return methods.cls
 
@@ -75,6 +84,8 @@ class _Methods:
         if name == "__init__":
             given = initializer(self.cls, self._declared(), self._compile_initializer)
             made = {name: given or self._compile_initializer()}
+        elif name == "__eq__" and (declared := self._declared()) is not None:
+            made = {name: comparison(declared)}
         elif name in _OF_FIELDS:
             made = fields_of(self._written, self._content, kw_only=self._options.get("kw_only", False))
         else:

@@ -5,6 +5,7 @@
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING
+from operator import attrgetter
 from typing import Any, ClassVar, NamedTuple, get_origin
 
 COMPILED_AFTER = 200
@@ -15,12 +16,13 @@ _NAMES_OF_MARKS = ("ClassVar", "InitVar", "KW_ONLY")
 
 
 class Declared(NamedTuple):
-    """A field: its default, its factory, whether it is given to `__init__`, and whether by name only."""
+    """A field: its default, its factory, whether it is given to `__init__`, by name only, and compared."""
 
     default: Any = MISSING
     factory: Any = MISSING
     is_given: bool = True
     is_by_name: bool = False
+    is_compared: bool = True
 
     @property
     def has_default(self) -> bool:
@@ -31,7 +33,7 @@ class Declared(NamedTuple):
     def of(cls, field: "dataclasses.Field[Any]", *, kw_only: bool) -> "Declared":
         """Return what `field` declares in a class with or without `kw_only`."""
         is_by_name = kw_only if field.kw_only is MISSING else bool(field.kw_only)
-        return cls(field.default, field.default_factory, field.init, is_by_name)
+        return cls(field.default, field.default_factory, field.init, is_by_name, field.compare)
 
 
 def fields_of(written: type, content: Mapping[str, Any], *, kw_only: bool) -> Mapping[str, Any]:
@@ -145,6 +147,17 @@ def initializer(
             finish(this)
 
     return __init__
+
+
+def comparison(declared: Mapping[str, Declared]) -> Callable[[Any, object], bool]:
+    """Return an `__eq__` for a class with these fields, own and inherited."""
+    compared = [name for name, field in declared.items() if field.is_compared]
+    values = attrgetter("__class__", *compared)
+
+    def __eq__(this: Any, other: object) -> bool:  # noqa: N807 - it becomes one
+        return values(this) == values(other) if other.__class__ is this.__class__ else NotImplemented
+
+    return __eq__
 
 
 def _listed(cls: type) -> Mapping[str, Declared] | None:

@@ -5,9 +5,11 @@ import dataclasses
 import importlib
 import pickle
 import pkgutil
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import KW_ONLY, FrozenInstanceError, InitVar, asdict, field, fields, is_dataclass, replace
+from functools import cached_property
 from typing import Any, ClassVar, Generic, TypeVar
 
 import pytest
@@ -141,6 +143,56 @@ def test_subclass_has_the_fields_of_its_base() -> None:
     )
     with pytest.raises(TypeError, match="name"):
         Named(1)  # type: ignore[call-arg]
+
+
+@dataclass(frozen=True)
+class Cached:
+    """A class without slots."""
+
+    value: int
+    more: list[int] = field(default_factory=list)
+
+    @cached_property
+    def twice(self) -> list[int]:
+        """A value that is kept."""
+        return [self.value] * 2
+
+
+@dataclass(frozen=True)
+class CachedAgain(Cached):
+    """A subclass, whose base gives it a dictionary."""
+
+    last: int = 3
+
+    @cached_property
+    def thrice(self) -> list[int]:
+        """A value that is kept."""
+        return [*self.twice, self.last]
+
+
+def test_objects_of_a_class_without_slots_keep_what_is_cached() -> None:
+    for one in (Cached(4), CachedAgain(4)):
+        assert one.twice is one.twice
+        assert weakref.ref(one)() is one
+        assert (replace(one, value=5).twice, one.twice) == ([5, 5], [4, 4])
+        assert pickle.loads(pickle.dumps(one)) == one == copy.copy(one)  # noqa: S301 - its own
+        with pytest.raises(FrozenInstanceError):
+            one.value = 2  # type: ignore[misc]
+    assert CachedAgain(4).thrice == [4, 4, 3]
+    assert "__dict__" not in CachedAgain.__slots__  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_objects_of_any_number_of_fields_are_compared(number: int) -> None:
+    names = [f"f{index}" for index in range(number)]
+    cls: Any = dataclass(slots=True)(type("Some", (), {"__annotations__": dict.fromkeys(names, float)}))
+    nan = float("nan")
+    one, same, other = cls(*[nan] * number), cls(*[nan] * number), cls(*[float("nan")] * number)
+    assert one == same  # as tuples are: what is one object is equal
+    assert (one == other) is (number == 0)
+    assert one != "something else"
+    assert "__eq__" in cls.__dict__
+    assert cls.__eq__.__code__.co_filename == lazy_fields.__file__
 
 
 def test_objects_that_change() -> None:
