@@ -3,7 +3,6 @@
 import errno
 import os
 import re
-import secrets
 import shutil
 import stat
 from collections.abc import Iterator
@@ -235,7 +234,7 @@ def _remove_level_by_level(root: Path) -> None:
             if entry.is_dir(follow_symlinks=False):
                 _allow(Path(entry.path), stat.S_IRWXU)  # moving a directory changes its `..`
                 number += 1
-                above = root / f".removing-{number}-{secrets.token_hex(4)}"
+                above = root / f".removing-{number}-{os.urandom(4).hex()}"
                 Path(entry.path).rename(above)
                 pending.append(str(above))
             else:

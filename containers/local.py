@@ -4,7 +4,6 @@ import fcntl
 import os
 import selectors
 import struct
-import tempfile
 import termios
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -418,7 +417,9 @@ class _Processes:
 
     def _stdin(self, text: str) -> IO[bytes]:
         """Return an unnamed file with `text`; a pipe would need a thread that writes it."""
-        file = tempfile.TemporaryFile(dir=self._scratch())  # noqa: SIM115 - the caller closes it
+        from tempfile import TemporaryFile  # noqa: PLC0415 - start-up stays quick
+
+        file = TemporaryFile(dir=self._scratch())  # noqa: SIM115 - the caller closes it
         file.write(text.encode(errors="surrogateescape"))
         file.seek(0)
         return file

@@ -5,7 +5,6 @@ import os
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import BinaryIO, cast
 
 from tasks.patch_data import BLOCK, INLINE, InlineData, PatchData
@@ -47,6 +46,8 @@ def spool(blocks: Iterator[bytes], directory: Path) -> PatchData:
             break
     else:
         return InlineData(bytes(start))
+    from tempfile import TemporaryFile  # noqa: PLC0415 - start-up stays quick
+
     file = cast("BinaryIO", TemporaryFile(dir=directory))  # noqa: SIM115 - the object keeps it
     try:
         return _write(file, chain([bytes(start)], blocks))

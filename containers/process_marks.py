@@ -6,8 +6,8 @@ the soft limit for the time of real-time processes without a pause (RLIMIT_RTTIM
 default: a random value of tens of thousands of years limits nothing.
 """
 
+import os
 import resource
-import secrets
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -29,7 +29,7 @@ class ProcessMark:
     """The mark of one task's processes."""
 
     variables: Mapping[str, str]
-    limit: int = field(default_factory=lambda: _LEAST + secrets.randbelow(_LEAST))
+    limit: int = field(default_factory=lambda: _LEAST + int.from_bytes(os.urandom(8)) % _LEAST)
 
     @contextmanager
     def inherited(self) -> Iterator[None]:

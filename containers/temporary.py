@@ -9,7 +9,6 @@ import errno
 import fcntl
 import os
 import re
-import secrets
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -31,7 +30,7 @@ def temporary_path(parent: Path, purpose: str) -> Path:
         parent: The directory that is to have it.
         purpose: A word for people who find it.
     """
-    return parent / f".{purpose}.{secrets.token_hex(4)}.patchyard"
+    return parent / f".{purpose}.{os.urandom(4).hex()}.patchyard"
 
 
 @contextmanager

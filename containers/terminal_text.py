@@ -9,7 +9,7 @@ _CONTROL = regex(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 def strip_terminal(text: str) -> str:
     """Return text without terminal control sequences, such as those for colours."""
-    return _ESCAPE_SEQUENCE.sub("", text)
+    return _ESCAPE_SEQUENCE.sub("", text) if "\x1b" in text else text
 
 
 def strip_control(text: str) -> str:

@@ -1,4 +1,4 @@
-"""How a run is printed: one line per event, JSON lines, and the table at its end."""
+"""How a run is printed: one line per event, and the table at its end."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -22,7 +22,6 @@ from pipeline.events import (
     TaskRerun,
     TaskStarted,
     TaskWaiting,
-    as_json,
     local_time,
     now,
     timestamp,
@@ -49,21 +48,6 @@ STYLES = {
     Kind.LEFT_OUT: "dim",
 }
 VERDICT_STYLES = {RunStatus.SUCCEEDED: "bold green", RunStatus.FAILED: "bold red"}
-
-
-class JsonLines:
-    """Writes each event as one line of JSON, at once."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def notify(self, event: Event) -> None:
-        """Write the event."""
-        self._stream.write(as_json(event) + "\n")
-        self._stream.flush()
-
-    def close(self) -> None:
-        """Do nothing: every event is written at once."""
 
 
 def headline(outcome: Outcome) -> str:

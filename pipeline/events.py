@@ -7,15 +7,16 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field, fields
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pipeline.verdict.model import Verdict
-from pipeline.verdict.words import as_fields
 from tasks.groups import GroupUsage
 from tasks.lazy.dataclasses import dataclass
 from tasks.model import NATIVE
 from tasks.outcome import Conflict, Outcome, PullRequest, Refusal, RunStatus
 from tasks.usage import NO_USAGE, Usage
+
+if TYPE_CHECKING:
+    from pipeline.verdict.model import Verdict
 
 
 def now() -> datetime:
@@ -233,8 +234,10 @@ class RunFinished(Event):
     publishes: bool = False
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> "Verdict":
         """How the run went, in words and figures."""
+        from pipeline.verdict.model import Verdict  # noqa: PLC0415 - start-up stays quick
+
         return Verdict(
             run=self.run,
             status=self.status,
@@ -316,6 +319,8 @@ def as_record(event: Event) -> dict[str, object]:
     for item in fields(event):
         record |= _fields_of(item.name, getattr(event, item.name))
     if isinstance(event, RunFinished):
+        from pipeline.verdict.words import as_fields  # noqa: PLC0415 - start-up stays quick
+
         record |= as_fields(event.verdict)
     return record
 

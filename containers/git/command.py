@@ -11,7 +11,6 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import field, replace
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import BinaryIO, cast
 
 from containers.git.child import Child
@@ -293,12 +292,18 @@ class Git:
 def _unnamed(content: bytes = b"") -> BinaryIO:
     """Return an open file without a name, at its beginning: in memory, where the system has such files."""
     try:
-        file = _in_memory() or cast("BinaryIO", TemporaryFile())  # noqa: SIM115 - the caller closes it
+        file = _in_memory() or _without_name()
         file.write(content)
         file.seek(0)
     except OSError as error:
         raise GitError(f"cannot write a temporary file: {error.strerror}") from None
     return file
+
+
+def _without_name() -> BinaryIO:
+    from tempfile import TemporaryFile  # noqa: PLC0415 - start-up stays quick
+
+    return cast("BinaryIO", TemporaryFile())
 
 
 def _in_memory() -> BinaryIO | None:

@@ -4,7 +4,6 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
 
 from containers.git.changes import ABSENT, GITLINK, RAW, Change, read_changes, read_changes_of_each
@@ -185,6 +184,8 @@ class History:
             if isinstance(diff, InlineData) and diff:
                 git.run(*_APPLY, stdin=diff.read())
             elif diff:
+                from tempfile import TemporaryFile  # noqa: PLC0415 - start-up stays quick
+
                 with cast("BinaryIO", TemporaryFile(dir=directory)) as file:
                     _write(file, diff.blocks())
                     git.run(*_APPLY, stdin=file)

@@ -33,7 +33,7 @@ def _count(environ: Mapping[str, str]) -> int:
 def _parameters(text: str) -> list[tuple[str, str]]:
     """Return the settings that `git -c` hands to its child processes: `'key'='value'`, or `'key=value'`."""
     found = []
-    for quoted, value in _PARAMETER.findall(text):
+    for quoted, value in _PARAMETER.findall(text) if text else ():
         key, equals, old = (quoted, "=", value) if value else quoted.partition("=")
         found.append((_unquoted(key), _unquoted(old) if equals else "true"))
     return found

@@ -7,7 +7,6 @@ the object is made again. Only the files of named objects are read: those of a r
 import hashlib
 import os
 import re
-import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -68,16 +67,16 @@ class LooseObjects:
             return
         path.parent.mkdir(exist_ok=True)
         # Git removes old files of this name that a killed process left.
-        number, temporary = tempfile.mkstemp(prefix="tmp_obj_", dir=path.parent)
+        temporary = path.with_name(f"tmp_obj_{os.urandom(8).hex()}")
         try:
-            with os.fdopen(number, "wb") as file:
+            with temporary.open("xb") as file:
                 file.write(zlib.compress(data, 1))
                 file.flush()
-                os.fchmod(number, 0o444)
-                os.fsync(number)
-            Path(temporary).rename(path)
+                os.fchmod(file.fileno(), 0o444)
+                os.fsync(file.fileno())
+            temporary.rename(path)
         except OSError:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
 
     def _path(self, name: str) -> Path:

@@ -16,7 +16,6 @@ from containers.git.held_commits import HeldCommits
 from containers.git.loose_objects import set_aside_ref
 from containers.git.object_writer import CommitWriter, TreeWriter
 from containers.git.remote.remotes import Credential, Push, PushResult, Remote, RemoteError
-from containers.git.remote.submodule_remotes import SubmoduleRemotes
 from containers.git.user_config import absolute_urls, find_ignore_file, read_identity
 from containers.git.working_tree.sparse import SparseCheckout
 from containers.git.working_tree.task_repository import TaskRepositoryTemplate, keeps_modes
@@ -25,6 +24,7 @@ from tasks.errors import remedy
 from tasks.lazy.dataclasses import dataclass
 
 if TYPE_CHECKING:
+    from containers.git.remote.submodule_remotes import SubmoduleRemotes
     from containers.git.working_tree.checkout import Checkout
 
 __all__ = [
@@ -370,8 +370,12 @@ class Repository:
         """The program's own directory in the repository, which has its temporary files."""
         return self.common / "patchyard"
 
-    def submodules(self, remote: Remote, credential: Credential | None) -> SubmoduleRemotes:
+    def submodules(self, remote: Remote, credential: Credential | None) -> "SubmoduleRemotes":
         """Return the remotes of its submodules, as seen from its own remote."""
+        from containers.git.remote.submodule_remotes import (  # noqa: PLC0415 - start-up stays quick
+            SubmoduleRemotes,
+        )
+
         return SubmoduleRemotes(self._here, remote.url(push=True) or remote.name, credential)
 
     @contextmanager

@@ -12,7 +12,8 @@ import stat
 from contextlib import suppress
 from enum import Enum, auto
 from pathlib import Path
-from typing import NamedTuple
+
+from tasks.lazy.dataclasses import dataclass
 
 FICLONE = getattr(fcntl, "FICLONE", 0x40049409)
 CHUNK = 1 << 20
@@ -26,7 +27,8 @@ class Kind(Enum):
     DIRECTORY = auto()
 
 
-class Found(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Found:
     """What is to be copied, and its path in the working tree."""
 
     kind: Kind
@@ -53,7 +55,7 @@ class TreeCopier:
         Raises:
             OSError: It cannot be copied.
         """
-        kind, source, relative = found
+        kind, source, relative = found.kind, found.source, found.relative
         if kind is Kind.DIRECTORY:
             self._enter(relative, source)
         elif self._enter(relative.rpartition("/")[0]):

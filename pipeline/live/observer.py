@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TextIO
 
 from pipeline.broadcast import Observer
-from pipeline.console import JsonLines, Lines
+from pipeline.json_lines import JsonLines
 from tasks.outcome import Outcome
 
 
@@ -30,7 +30,8 @@ def observer_for(  # noqa: PLR0913 - what a run is shown with, all of it named
     """
     if as_lines_of_json:
         return JsonLines(stream)
-    from pipeline.live.screen import is_able  # noqa: PLC0415 - start-up stays quick
+    from pipeline.console import Lines  # noqa: PLC0415 - start-up stays quick
+    from pipeline.live.screen import is_able  # noqa: PLC0415 - likewise
     from pipeline.live.table import LiveTable  # noqa: PLC0415 - likewise
 
     if not is_able(stream, environ):

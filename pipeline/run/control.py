@@ -1,7 +1,6 @@
 """Lease renewal of a running run, and the requests that others send it."""
 
 import os
-import secrets
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -38,7 +37,7 @@ def host_name(environ: Mapping[str, str]) -> str:
 
 def new_owner(environ: Mapping[str, str]) -> str:
     """Return a name for this process's claim of one run."""
-    return f"{host_name(environ)}:{os.getpid()}:{secrets.token_hex(4)}"
+    return f"{host_name(environ)}:{os.getpid()}:{os.urandom(4).hex()}"
 
 
 def lease_seconds(environ: Mapping[str, str]) -> float:

@@ -15,7 +15,6 @@ import anyio
 from anyio import CancelScope, sleep, to_thread
 
 from containers.concurrency import receive_stop_signals
-from containers.dagger_engine.digests import digest_of
 from containers.file_lock import FileLock
 from containers.local import LocalRunner
 from containers.runner import Haste, Runner
@@ -244,10 +243,16 @@ async def _stop_on_signal(scopes: Collection[CancelScope], listener: Listener, h
 
 
 async def _get_ready(prepared: Prepared) -> None:
-    """Do what the first patch needs while the first steps run, if they take that long."""
+    """Do what the first patch and the end need while the first steps run, if they take that long."""
     await sleep(READY_AFTER)
-    with suppress(Exception):  # it is done again for the patch, where an error is reported
+    with suppress(Exception):  # it is done again when it is needed, where an error is reported
         await to_thread.run_sync(prepared.repository.prepare_patches, prepared.base)
+        await to_thread.run_sync(_load_end)
+
+
+def _load_end() -> None:
+    from pipeline.run.stored import verdicts  # noqa: F401, PLC0415 - it is loaded
+    from pipeline.verdict import words  # noqa: F401, PLC0415 - likewise
 
 
 async def _prefetch(prepared: Prepared, runners: Mapping[Mode, Runner]) -> None:
@@ -267,11 +272,12 @@ async def _pin_resolved_images(
 ) -> tuple[BatchSpec, ...]:
     """Add the digests of images that are not locked, so that every task of the run has the same image."""
     runner = runners.get(Mode.DAGGER)
-    names = [name for name in images_of(batches, [Mode.DAGGER]) if digest_of(name) is None]
-    if not names:
+    if not (images := images_of(batches, [Mode.DAGGER])):
         return batches
-    from containers.dagger_engine.images import Resolver  # noqa: PLC0415 - start-up stays quick
+    from containers.dagger_engine.digests import digest_of  # noqa: PLC0415 - start-up stays quick
+    from containers.dagger_engine.images import Resolver  # noqa: PLC0415 - likewise
 
-    if not isinstance(runner, Resolver):
+    names = [name for name in images if digest_of(name) is None]
+    if not names or not isinstance(runner, Resolver):
         return batches
     return pin_images(batches, await runner.resolve_digests(names))

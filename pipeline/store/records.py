@@ -1,6 +1,6 @@
 """Records of the store as frozen data: runs, tasks, attempts, steps, events, branches."""
 
-import secrets
+import os
 from collections.abc import Mapping
 from dataclasses import field
 from datetime import UTC, datetime, timedelta
@@ -246,7 +246,7 @@ class BranchRecord:
 
 def new_run_id(moment: datetime) -> str:
     """Return an id for a run that starts at a time: sorts by time, and is short enough to type."""
-    return f"{moment.astimezone(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    return f"{moment.astimezone(UTC):%Y%m%d-%H%M%S}-{os.urandom(2).hex()}"
 
 
 def format_time(moment: datetime) -> str:

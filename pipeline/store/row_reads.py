@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from pipeline.store.connection import Connection
 from pipeline.store.damage import DamagedRowError, decode_row
 from pipeline.store.tables import Table
+from tasks.lazy.dataclasses import dataclass
 
 
 def read_rows(  # noqa: PLR0913 - the parts of a SELECT
@@ -75,7 +76,8 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(f'"{name}"' for name in names)
 
 
-class _Select(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Select:
     statement: str
     readers: tuple[tuple[str, Callable[[object], Any]], ...]
 

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Callable, Collection
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from tasks.diagnostics import Diagnostic, Report, Severity
-from tasks.dialects.outline import Heading
 from tasks.dialects.source import Source
 from tasks.lazy.patterns import regex
 from tasks.model import Batch
@@ -14,15 +14,18 @@ from tasks.plan.parser import Parsed
 from tasks.plan.parser import parse as parse_native
 from tasks.plan.sections import is_heading as is_native_heading
 
+if TYPE_CHECKING:
+    from tasks.dialects.outline import Heading
+
 _HEADING = regex(r"(?i)\**(?:task|batch)\s+#?\S*[0-9]")
 _BATCH = regex(r"(?i)\W*batch\s")
-_NAMES = "|".join(re.escape(name) for name, (kind, _) in FIELDS.items() if kind is not FieldKind.CRITERIA)
-_FIELD = regex(rf"(?im)^\*\*(?:{_NAMES})(?::\*\*|\*\*:)")
-
+_NAMES = tuple(name for name, (kind, _) in FIELDS.items() if kind is not FieldKind.CRITERIA)
+_BOLD = regex(r"(?m)^\*\*([^*:\n]+)(?::\*\*|\*\*:)")
 _VERSION = regex(r"---[ \t]*\n(?:(?!---|\.\.\.).*\n)*?patchyard[ \t]*:")
 """Front matter that names this format, whatever the text below looks like."""
 _LOOSE_FIELD = regex(
-    rf"(?im)^[ \t]*(?:[-*+][ \t]+)?(?:\*\*|__)?(?:{_NAMES}|files?\(s\)|(?:acceptance|success)\s+criteria)"
+    rf"(?im)^[ \t]*(?:[-*+][ \t]+)?(?:\*\*|__)?(?:{'|'.join(map(re.escape, _NAMES))}"
+    r"|files?\(s\)|(?:acceptance|success)\s+criteria)"
     r"(?:\*\*|__)?[ \t]*:"
 )
 _BEGINS = regex(r"(?im)^#{2,4}[ \t]+\**(?:task|batch)[ \t]+#?\S*[0-9]")
@@ -51,7 +54,11 @@ def is_certain(source: Source) -> bool:
         return True
     if _OF_ANOTHER.search(text) or _is_of_another_tool(source):
         return False
-    return bool(_BEGINS.search(text) and _FIELD.search(text))
+    return bool(_BEGINS.search(text) and _has_field(text))
+
+
+def _has_field(text: str) -> bool:
+    return any(match[1].casefold() in _NAMES for match in _BOLD.finditer(text))
 
 
 def _is_of_another_tool(source: Source) -> bool:
@@ -61,7 +68,7 @@ def _is_of_another_tool(source: Source) -> bool:
 
 def count(source: Source) -> int:
     """Return how many headings of tasks a source has, with a field of the native format in it."""
-    if source.is_json or not _FIELD.search(source.text):
+    if source.is_json or not _has_field(source.text):
         return 0
     if _is_of_another_tool(source):
         return 0
@@ -77,7 +84,7 @@ def fits_loosely(source: Source) -> bool:
     return bool(found) and all(is_native_heading(heading.text, heading.level) for heading in found)
 
 
-def _is_of_superpowers(source: Source, tasks: list[Heading]) -> bool:
+def _is_of_superpowers(source: Source, tasks: "list[Heading]") -> bool:
     """Whether a plan with tasks is one of superpowers: it says so, or it has steps and no batch."""
     from tasks.dialects.blocks.steps import (  # noqa: PLC0415 - see `is_certain`
         has_numbered_steps,

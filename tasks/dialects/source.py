@@ -2,9 +2,12 @@
 
 from functools import cached_property
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
-from tasks.dialects.outline import Outline, outline
 from tasks.lazy.dataclasses import dataclass
+
+if TYPE_CHECKING:
+    from tasks.dialects.outline import Outline
 
 MAIN_DOCUMENTS = ("tasks.md", "tasks.json", "prd.json", "plan.md")
 """The files that are the plan of a directory, the first that is there."""
@@ -47,14 +50,14 @@ class Source:
     beside: Beside = Beside()
 
     @cached_property
-    def outline(self) -> Outline:
+    def outline(self) -> "Outline":
         """Headings and boxes of the text, as Markdown."""
-        return outline(self.text)
+        return _outline(self.text)
 
     @cached_property
-    def outlines(self) -> tuple[tuple[str, Outline], ...]:
+    def outlines(self) -> "tuple[tuple[str, Outline], ...]":
         """Name and outline of each Markdown file of a directory that is the plan as a whole."""
-        return tuple((name, outline(text)) for name, text in self.beside.files if name.endswith(".md"))
+        return tuple((name, _outline(text)) for name, text in self.beside.files if name.endswith(".md"))
 
     @property
     def is_json(self) -> bool:
@@ -81,6 +84,12 @@ def place_of(path: str, absolute: str) -> str:
     found = [_find(whole, folders) for folders in TOOL_FOLDERS if _find(given, folders) is None]
     begins = max((at for at in found if at is not None), default=None)
     return "" if begins is None else "/".join(whole[begins:])
+
+
+def _outline(text: str) -> "Outline":
+    from tasks.dialects.outline import outline  # noqa: PLC0415 - start-up stays quick
+
+    return outline(text)
 
 
 def _parts(path: str) -> tuple[str, ...]:

@@ -2,10 +2,10 @@
 
 The standard decorator writes and compiles up to seven methods for each class, which takes half a millisecond. A
 command imports some two hundred such classes, creates a few objects of half of them, and compares few. This
-decorator takes the same arguments. A class gets slots at once, and placeholders, each of which has `dataclasses`
-make what belongs in its place. The first objects of a class are created from the list of its fields, since to
-compile `__init__` takes as long as hundreds of them; so are objects compared. Type checkers see the standard
-decorator.
+decorator takes the same arguments. A class gets slots at once, and placeholders, each of which has
+`dataclasses` make what belongs in its place. The first objects of a class are created from the list of its
+fields, since to compile `__init__` takes as long as hundreds of them; so are objects compared. Type checkers
+see the standard decorator.
 
 What differs: a mistake in the declaration, such as a field without a default after one with a default, is an
 error at the first use; the signature of a class of which few objects exist is `(*arguments, **named)`; and the

@@ -22,6 +22,7 @@ class _Pattern:
     """The methods and attributes of `re.Pattern`, each of which is there after its first use."""
 
     def __init__(self, text: str | bytes, flags: int) -> None:
+        self.pattern = text
         self._arguments: tuple[Any, int] = (text, flags)
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - any method of a pattern

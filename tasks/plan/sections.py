@@ -23,6 +23,7 @@ EXTENDED_ID = r"(?=[^\s:]*[0-9])[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
 _BATCH = regex(rf"(?is)batch\s+#?(?P<id>{_NUMBER})(?:{_SEPARATED})?")
 _TASK = regex(rf"(?is)task\s+#?(?P<id>{_NUMBER}(?:\.{_NUMBER}){{0,9}}[a-z]?)(?:{_SEPARATED})?")
 GROUP_WORDS = "phase|chunk|part|wave|milestone|slice"
+_GROUP_BEGINS = tuple(GROUP_WORDS.split("|"))
 GROUP_NUMBER = rf"(?:[a-z]?{_NUMBER}(?:\.{_NUMBER}){{0,9}}[a-z]?|[ivx]{{1,6}}|[a-z])"
 _GROUP = regex(
     rf"(?is)(?P<word>{GROUP_WORDS})\s+#?(?P<id>{GROUP_NUMBER})(?:{_SEPARATED}|\s+[(\[].*)?",
@@ -146,7 +147,7 @@ def _hold_tasks(sections: list[Section]) -> None:
 def _has_top_groups(document: Document) -> bool:
     """Whether several groups are headings of level 1, so that the first is not the plan's title."""
     heads = (block for block in document.blocks if block.kind == "heading_open" and block.token.tag == "h1")
-    return sum(bool(_GROUP.fullmatch(_heading_text(head))) for head in heads) > 1
+    return sum(_match_group(_heading_text(head)) is not None for head in heads) > 1
 
 
 def _assign_groups(document: Document, sections: list[Section], report: Report) -> None:
@@ -287,7 +288,7 @@ def _id(match: re.Match[str], kind: Kind, *, extended: bool) -> str:
 def _group(block: Block, level: int, text: str, where: tuple[int, int]) -> Section | None:
     """Return the group that a heading begins, such as `Phase 1: Foundations`."""
     plain, done = _without_marks(text)
-    match = _GROUP.fullmatch(plain)
+    match = _match_group(plain)
     if match is None or level > _TASK_LEVELS[-1]:
         return None
     word, number = match["word"].lower(), match["id"].lower()
@@ -295,6 +296,10 @@ def _group(block: Block, level: int, text: str, where: tuple[int, int]) -> Secti
     section = Section(Kind.GROUP, level, number, plain, block.start, where[1], below=block.end)
     section.done, section.word = done, word
     return section
+
+
+def _match_group(text: str) -> re.Match[str] | None:
+    return _GROUP.fullmatch(text) if text.casefold().startswith(_GROUP_BEGINS) else None
 
 
 def _misplaced(where: tuple[int, int], kind: Kind, level: int, text: str, report: Report) -> None:

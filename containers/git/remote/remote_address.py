@@ -4,7 +4,7 @@ Git reads its configuration at each call. Whatever writes to it between two call
 where the next push goes, and with it the credential.
 """
 
-import secrets
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import field
 from pathlib import Path
@@ -70,7 +70,7 @@ class Address:
         one that `actions/checkout` writes, and only the user's own configuration can switch off the
         verification of certificates.
         """
-        alias = f"patchyard-{secrets.token_hex(8)}"
+        alias = f"patchyard-{os.urandom(8).hex()}"
         # Git rewrites a URL once, by the longest prefix that a configuration has of it:
         # https://git-scm.com/docs/git-config#Documentation/git-config.txt-urlltbasegtinsteadOf
         settings = [

@@ -5,15 +5,17 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import field
 from enum import Enum, auto
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from containers.git.command import Git, GitError, GitTimeoutError, Output, useful_line
-from containers.git.remote.large_files import MISSING, has_large_files, upload_arguments, upload_input
-from containers.git.remote.remote_address import Address, Settings, read_address
 from containers.temporary import temporary_directory
 from tasks.lazy.dataclasses import dataclass
 from tasks.lazy.patterns import regex
 from tasks.text import without_credentials
+
+if TYPE_CHECKING:
+    from containers.git.remote.remote_address import Address, Settings
 
 TIMEOUT = 300.0
 """Limit of one call over the network, in seconds."""
@@ -116,7 +118,7 @@ class Remote:
             each call goes where the configuration says.
     """
 
-    def __init__(self, git: Git, name: str, address: Address | None = None) -> None:
+    def __init__(self, git: Git, name: str, address: "Address | None" = None) -> None:
         self._git = git
         self.name = name
         self._address = address
@@ -129,6 +131,8 @@ class Remote:
         Raises:
             GitError: There is no such remote.
         """
+        from containers.git.remote.remote_address import read_address  # noqa: PLC0415 - start-up stays quick
+
         url = self.url(push=True)
         if url is None:
             raise GitError(f"there is no remote {self.name}; add it with `git remote add {self.name} URL`")
@@ -266,6 +270,13 @@ class Remote:
         self, pushes: Sequence[Push], credential: Credential | None, timeout: float
     ) -> str | None:
         """Upload the objects of Git LFS that the commits need; return why that failed, or `None`."""
+        from containers.git.remote.large_files import (  # noqa: PLC0415 - start-up stays quick
+            MISSING,
+            has_large_files,
+            upload_arguments,
+            upload_input,
+        )
+
         if not has_large_files(self._git):
             return None
         url = self.url(push=True) or self.name

@@ -222,7 +222,7 @@ class Staging:
             if _DENIED in output.stderr and make_accessible(self.root, files=True):
                 output = self._add_once(submodules, timeout)
         # Git only warns about a directory that it cannot read, and leaves it out.
-        if missed := _UNREAD.search(output.stderr):
+        if output.stderr and (missed := _UNREAD.search(output.stderr)):
             path, reason = missed.groups()
             if reason in {None, _TOO_LONG}:
                 raise TooDeepError("it made directories deeper than a path may be long, which git cannot store")

@@ -22,8 +22,9 @@ from pipeline.cli.process import (
     repository_and_store,
 )
 from pipeline.config.settings import DEFAULT_BRANCH
-from pipeline.console import JsonLines, Lines
+from pipeline.console import Lines
 from pipeline.events import Event, Notice, Published
+from pipeline.json_lines import JsonLines
 from pipeline.run.call.plan_file import CallError
 from pipeline.run.recording.recorder import EventWriter
 from pipeline.run.stored.claim import as_published, with_remote

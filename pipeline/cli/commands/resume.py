@@ -11,8 +11,8 @@ from pipeline.cli.chosen import choose
 from pipeline.cli.options import REPEATABLE, F, database_option, repo_option, setting_option
 from pipeline.cli.process import RUN_EXIT_CODES, environment, exit_with, repository_and_store
 from pipeline.config.settings import SETTINGS
-from pipeline.console import JsonLines
 from pipeline.events import RunFinished
+from pipeline.json_lines import JsonLines
 from pipeline.run.call.plan_file import CallError
 from pipeline.run.stored.onto import causes_onto, from_text
 from pipeline.run.stored.requests import feedback_for, request_stop, tasks_to_retry

@@ -25,7 +25,6 @@ from pipeline.run.context import ResumeState
 from pipeline.run.execute import execute, recorder_for
 from pipeline.run.recording.recorder import EventWriter, Recorder
 from pipeline.run.stored.open_store import open_store, repository_id
-from pipeline.run.stored.verdicts import with_stored_facts
 from pipeline.store.database_url import VARIABLE
 from pipeline.store.records import new_run_id
 from tasks.dialects.wording import nothing_to_start
@@ -135,6 +134,8 @@ def _with_publication(recorder: Recorder, finished: RunFinished, *, publishes: b
     """Return the end of a run with its pull requests, and what is in none. Blocking."""
     if (store := recorder.wait(0)) is None:
         return finished
+    from pipeline.run.stored.verdicts import with_stored_facts  # noqa: PLC0415 - start-up stays quick
+
     try:
         return with_stored_facts(store, recorder.run, finished, publishes=publishes)
     except PatchyardError:

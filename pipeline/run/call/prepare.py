@@ -25,7 +25,6 @@ from tasks.conflicts import Serialize
 from tasks.lazy.dataclasses import dataclass
 from tasks.model import Mode, Plan
 from tasks.outcome import RunStatus
-from tasks.overlaps import serialized
 from tasks.plan.parser import Diagnostic, PlanError
 from tasks.schedule import left_out, select
 from tasks.secrets import Secrets
@@ -109,7 +108,10 @@ def prepare(call: Call, *, plan_text: str | None = None, base: str | None = None
         tasks=selection.tasks,
         with_needed=selection.with_needed,
     )
-    plan = serialized(plan) if settings.serialize is Serialize.DECLARED else plan
+    if settings.serialize is Serialize.DECLARED:
+        from tasks.overlaps import serialized  # noqa: PLC0415 - start-up stays quick
+
+        plan = serialized(plan)
     batches = resolve_batches(plan, settings)
     check_agents(batches, settings, call.environ)
     batches = _pin_locked_images(batches, settings, repository.root)

@@ -11,7 +11,6 @@ from pipeline.config.settings import SETTINGS, Settings
 from pipeline.config.sources import FILE
 from pipeline.config.table import PREFIX
 from tasks.model import Plan
-from tasks.overlaps import overlaps
 from tasks.text import closest, plural
 
 OVERLAPS = 10
@@ -75,6 +74,8 @@ def _unseen(found: Uncommitted, base: str) -> str:
 
 def overlap_remarks(plan: Plan) -> Iterator[str]:
     """Yield which tasks that run side by side declare to change the same file, at most `OVERLAPS` files."""
+    from tasks.overlaps import overlaps  # noqa: PLC0415 - start-up stays quick
+
     found = overlaps(plan)
     for one in found[:OVERLAPS]:
         where = f" of batch {one.batch}" if plan.has_batches else ""

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 from containers.agents.builtin import Agent
 from containers.agents.prompt import agent_step, prompt
-from containers.dagger_engine.digests import pinned
 from pipeline.config.settings import Settings
 from pipeline.run.results.commits import commit_text
 from tasks.lazy.dataclasses import dataclass
@@ -141,6 +140,8 @@ def apply_secrets(batches: Iterable[BatchSpec], secrets: Secrets) -> tuple[Batch
 
 def pin_images(batches: Iterable[BatchSpec], digests: Mapping[str, str]) -> tuple[BatchSpec, ...]:
     """Add the known digests to the names of images."""
+    from containers.dagger_engine.digests import pinned  # noqa: PLC0415 - start-up stays quick
+
     return tuple(
         replace(batch, tasks=tuple(replace(spec, image=pinned(spec.image, digests)) for spec in batch.tasks))
         for batch in batches

@@ -7,7 +7,6 @@ from threading import Lock
 
 from containers.git.changes import directories_above
 from containers.git.repository import GitError, Repository
-from pipeline.run.results.plan_name import choose_plan_name
 from pipeline.store.records import Run
 from pipeline.store.store import Store
 from tasks.lazy.patterns import regex
@@ -57,6 +56,8 @@ class Branches:
 
     def choose_name(self, store: Store) -> None:
         """Take a name that no other plan uses for its branches. Blocking."""
+        from pipeline.run.results.plan_name import choose_plan_name  # noqa: PLC0415 - start-up stays quick
+
         self._plan = choose_plan_name(store, self._run, self._repository.root)
 
     def load_existing(self, parts: Iterable[str]) -> Mapping[str, str]:
