@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
@@ -275,12 +275,18 @@ def signal_escaped_process(process: "Process", number: signal.Signals) -> None:
         process.send_signal(number)
 
 
-def kill_processes_in(directory: Path, variable: str) -> None:
+def kill_processes_in(directory: Path, variable: str, running: Collection[str] | None = None) -> None:
     """Kill processes that run in a directory with a variable or a mark: the task of a run that was killed.
 
     Blocking. Returns when they have exited, or after `LAST_WAIT` seconds.
+
+    Args:
+        directory: The directory.
+        variable: The variable.
+        running: What `running_below` returned for the directory or one above it; by default that is called.
     """
-    if not _may_run_in(directory):
+    running = running_below(directory) if running is None else running
+    if running is not None and not any(_is_below(place, str(directory)) for place in running):
         return
     from psutil import wait_procs  # noqa: PLC0415 - see above
 
@@ -324,19 +330,23 @@ def _is_of(mark: ProcessMark, process: "Process") -> bool:
         return False
 
 
-def _may_run_in(directory: Path) -> bool:
-    """Whether a process may run in a directory: a quick check, without the import of psutil."""
+def running_below(directory: Path) -> frozenset[str] | None:
+    """Return the directories, from one on down, that processes run in. Blocking, without the import of psutil.
+
+    `None` where the system does not say it quickly.
+    """
     if sys.platform != "linux":
-        return True
-    # As text: every worktree of a run is looked for among all processes of the machine.
-    here, below = str(directory), f"{directory}/"
+        return None
+    found = set()
     for name in os.listdir("/proc"):  # noqa: PTH208 - paths take ten times as long
         if name.isdecimal():
             with suppress(OSError):
-                found = os.readlink(f"/proc/{name}/cwd")  # noqa: PTH115 - likewise
-                if found == here or found.startswith(below):
-                    return True
-    return False
+                found.add(os.readlink(f"/proc/{name}/cwd"))  # noqa: PTH115 - likewise
+    return frozenset(place for place in found if _is_below(place, str(directory)))
+
+
+def _is_below(place: str, directory: str) -> bool:
+    return place == directory or place.startswith(f"{directory}/")
 
 
 def _find_running_in(directory: Path, variable: str) -> "list[Process]":

@@ -1,9 +1,10 @@
 """The worktree pool: acquire, reset, release."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from heapq import heappop, heappush
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -16,7 +17,7 @@ from containers.filesystem import remove
 from containers.git.repository import Repository
 from containers.git.working_tree.errors import BrokenWorktreeError, UnusableWorktreeError
 from containers.git.working_tree.sparse import SparseCheckout
-from containers.processes import kill_processes_in
+from containers.processes import kill_processes_in, running_below
 from containers.worktrees.copies import Copies
 from containers.worktrees.locks import WorktreeState, lock_worktree, quarantine, quarantine_mark, state_of
 from containers.worktrees.ports import Ports
@@ -206,35 +207,49 @@ class Pool:
             ) from None
         self.directory = self.directory.resolve()
         sweep_temporary_files(self._repository, self.directory)
+        numbers = list(islice(self._lock(1), self._size))
+        # Not before they are locked: until then another run may use them, and leave processes there.
+        running = running_below(self.directory)
+        self._free = [number for number in numbers if self._is_taken(number, running)]
         while len(self._free) < self._size:
-            heappush(self._free, self._lock_next(max(self._locks, default=0) + 1))
+            numbers.append(self._lock_next(max(numbers, default=0) + 1))
+            heappush(self._free, numbers[-1])
+
+    def _lock(self, first: int) -> Iterator[int]:
+        """Lock worktrees that nobody has locked, in the order of their numbers, and yield the numbers."""
+        for number in range(first, first + _SEARCHED):
+            if lock := lock_worktree(self._path(number)):
+                self._locks[number] = lock
+                yield number
 
     def _lock_next(self, first: int) -> int:
         """Lock the worktree with the lowest usable number, starting at `first`, and return the number."""
-        for number in range(first, first + _SEARCHED):
-            path = self._path(number)
-            lock = lock_worktree(path)
-            if lock is None:
-                continue
-            state = state_of(self._repository, path)
-            if self._is_usable(path, state):
-                self._locks[number] = lock
-                self._ports.take(number)
+        for number in self._lock(first):
+            if self._is_taken(number):
                 return number
-            lock.release()
-            if state is WorktreeState.FOREIGN:
-                self._on_notice(
-                    f"{path} exists and is not a patchyard worktree, so another number is used; "
-                    "move it, or name another directory with --worktrees"
-                )
         raise PoolError(
             f"all {_SEARCHED} worktrees in {self.directory} are in use; name another directory with --worktrees"
         )
 
-    def _is_usable(self, path: Path, state: WorktreeState) -> bool:
+    def _is_taken(self, number: int, running: Collection[str] | None = None) -> bool:
+        """Take a locked worktree if it is usable, else unlock it; return whether it is the pool's now."""
+        path = self._path(number)
+        state = state_of(self._repository, path)
+        if self._is_usable(path, state, running):
+            self._ports.take(number)
+            return True
+        self._locks.pop(number).release()
+        if state is WorktreeState.FOREIGN:
+            self._on_notice(
+                f"{path} exists and is not a patchyard worktree, so another number is used; "
+                "move it, or name another directory with --worktrees"
+            )
+        return False
+
+    def _is_usable(self, path: Path, state: WorktreeState, running: Collection[str] | None) -> bool:
         """Whether a locked worktree can be reset, after its last run's work is stored."""
         if state in {WorktreeState.OWNED, WorktreeState.ABANDONED}:
-            kill_processes_in(path, TASK_VARIABLE)
+            kill_processes_in(path, TASK_VARIABLE, running)
         elif state is not WorktreeState.VACANT:
             return False
         return recover(self._repository, path, self._store_work)

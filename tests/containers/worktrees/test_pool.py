@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from time import sleep
 
@@ -23,7 +23,12 @@ from containers.git.working_tree.checkout import Checkout
 from containers.git.working_tree.sparse import SparseCheckout
 from containers.worktrees.copies import CopyError
 from containers.worktrees.pool import Pool
-from containers.worktrees.recovery import RemovedWorktree, quarantined_worktrees, remove_worktrees
+from containers.worktrees.recovery import (
+    TASK_VARIABLE,
+    RemovedWorktree,
+    quarantined_worktrees,
+    remove_worktrees,
+)
 from containers.worktrees.worktree import PoolError
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("blockbuster")]
@@ -56,6 +61,16 @@ def another_run(clone: Clone, directory: Path) -> Iterator["subprocess.Popen[str
         [sys.executable, "-c", script, str(clone.path), str(directory)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ,
     ) as process:  # fmt: skip
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@contextmanager
+def sleeping(place: Path, variable: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """A process that runs in a directory with a variable."""
+    with subprocess.Popen(["sleep", "60"], cwd=place, env={**os.environ, variable: "1.1"}) as process:
         try:
             yield process
         finally:
@@ -211,6 +226,21 @@ class TestOthers:
             worktree = await pool.acquire(clone.head)
             assert worktree.name == "wt-1"
             assert contents(worktree.path) == contents(clone.path)
+
+    async def test_processes_that_a_killed_run_left_are_ended(
+        self, clone: Clone, repository: Repository, directory: Path
+    ) -> None:
+        async with Pool(repository, directory, 3) as pool:
+            paths = [(await pool.acquire(clone.head)).path for _ in range(3)]
+        await to_thread.run_sync(write, paths[2], {"below/file": "x"})
+        places = [paths[0], paths[2], paths[2] / "below", directory]
+        with ExitStack() as stack:
+            left = [stack.enter_context(sleeping(place, TASK_VARIABLE)) for place in places]
+            users = stack.enter_context(sleeping(paths[0], "ANOTHER"))
+            async with Pool(repository, directory, 3) as pool:
+                assert {(await pool.acquire(clone.head)).path for _ in range(3)} == set(paths)
+            assert [process.poll() is None for process in left] == [False, False, False, True]
+            assert users.poll() is None
 
     async def test_two_repositories_share_a_directory(
         self, clone: Clone, repository: Repository, make_repository: Callable[..., Clone], directory: Path
