@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import field, fields, replace
+from dataclasses import field, fields
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -57,7 +57,7 @@ class ModuleArgument:
     publishing: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Setting:
     """A setting: how a value is converted, what it does, and which entry points take it.
 
@@ -175,11 +175,13 @@ def setting(  # noqa: PLR0913 - a declaration, every part of it named
 
 
 def declared_settings(cls: type) -> Mapping[str, Setting]:
-    """Return the settings that the fields of a dataclass declare, by name and in order."""
-    found = {item.name: item.metadata.get(Setting) for item in fields(cls)}
-    return MappingProxyType(
-        {name: replace(declared, name=name) for name, declared in found.items() if declared}
-    )
+    """Return the settings that the fields of a dataclass declare, by name and in order; each gets its name."""
+    found: dict[str, Setting] = {}
+    for item in fields(cls):
+        if declared := item.metadata.get(Setting):
+            declared.name = item.name
+            found[item.name] = declared
+    return MappingProxyType(found)
 
 
 def names_by_section(settings: Mapping[str, Setting]) -> Mapping[str, tuple[str, ...]]:

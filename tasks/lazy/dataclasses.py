@@ -16,7 +16,7 @@ objects of a class without `slots` have a dictionary, such as for cached propert
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, get_origin
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tasks.lazy.fields import Declared, comparison, fields_of, initializer, own_fields
 
@@ -45,7 +45,8 @@ def _has_dictionary(written: type) -> bool:
 def _with_placeholders(written: type, options: dict[str, bool], more_slots: tuple[str, ...]) -> type:
     """Return the class with slots, and with placeholders for what it does not define itself."""
     content = {name: value for name, value in written.__dict__.items() if name not in _FOR_ANY_ATTRIBUTE}
-    own = [name for name, kind in written.__annotations__.items() if get_origin(kind) is not _CLASS_VARIABLE]
+    kinds = written.__annotations__.items()
+    own = [name for name, kind in kinds if getattr(kind, "__origin__", None) is not _CLASS_VARIABLE]
     inherited = {name for base in written.__mro__[1:-1] for name in base.__dict__.get("__slots__", ())}
     slots = tuple(name for name in own if name not in inherited)
     without_defaults = {name: value for name, value in content.items() if name not in own}
