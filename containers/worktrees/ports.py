@@ -20,7 +20,7 @@ DIRECTORY = Path("/tmp/patchyard-ports")  # noqa: S108 - shared by all users, se
 PER_LOCK = 10
 HIGHEST_PORT = 65535
 TAKEN = frozenset({errno.EADDRINUSE, errno.EACCES})
-"""Errors of bind(2) that say of a port that it cannot be used; others are of the system, as without IPv6."""
+"""Errors of bind(2) that say of a port that it cannot be used."""
 
 
 class Ports:
@@ -112,19 +112,24 @@ class Ports:
 
 def is_free(port: int) -> bool:
     """Whether nothing listens at a TCP port of this machine, on any address. Blocking."""
-    return all(_can_bind(family, port) for family in (socket.AF_INET, socket.AF_INET6))
+    # On Linux one socket has the addresses of both families (ipv6(7)), where the machine has IPv6.
+    found = _can_bind(socket.AF_INET6, port, of_both=True) if sys.platform == "linux" else None
+    if found is None:
+        found = all(_can_bind(one, port) is not False for one in (socket.AF_INET, socket.AF_INET6))
+    return found
 
 
-def _can_bind(family: socket.AddressFamily, port: int) -> bool:
+def _can_bind(family: socket.AddressFamily, port: int, *, of_both: bool = False) -> bool | None:
+    """Whether nothing has a port; `None` if the system does not say, as without IPv6."""
     try:
         with socket.socket(family) as probe:
             if sys.platform == "linux":  # a port that was in use a moment ago is free, as for a server
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family is socket.AF_INET6:
-                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not of_both)
             probe.bind(("", port))
     except OSError as error:
-        return error.errno not in TAKEN
+        return False if error.errno in TAKEN else None
     return True
 
 

@@ -80,8 +80,16 @@ def test_ports_of_a_killed_run_are_free(locks: Path) -> None:
     assert taken(Ports(BASE, 10, directory=locks), 1) == [its]
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::1"])  # noqa: S104 - it listens for a moment
-def test_a_block_in_which_something_listens_is_left_out(locks: Path, host: str) -> None:
+@pytest.mark.parametrize(
+    ("host", "has_ipv6"),
+    [
+        *((host, True) for host in ("127.0.0.1", "0.0.0.0", "::1", "::", "::ffff:127.0.0.1")),  # noqa: S104 - for a moment
+        *((host, False) for host in ("127.0.0.1", "0.0.0.0")),  # noqa: S104 - likewise
+    ],
+)
+def test_a_block_in_which_something_listens_is_left_out(
+    locks: Path, monkeypatch: pytest.MonkeyPatch, host: str, *, has_ipv6: bool
+) -> None:
     (first,) = taken(Ports(BASE, 10, directory=locks), 1)
     assert first is not None
     with ExitStack() as server:
@@ -89,7 +97,10 @@ def test_a_block_in_which_something_listens_is_left_out(locks: Path, host: str) 
             server.enter_context(listening(first + 13, host))
         except OSError as error:
             pytest.skip(f"nothing can listen at {host}: {error}")
+        if not has_ipv6:
+            monkeypatch.setattr("containers.worktrees.ports.socket.AF_INET6", 99)
         assert not is_free(first + 13)
+        assert is_free(first + 14)
         blocks = taken(Ports(first, 10, directory=locks), 1, 2)
     assert first + 10 not in blocks
 
