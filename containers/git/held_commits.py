@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 
 from containers.git.command import Git, GitError
 from containers.git.commit_cache import CommitCache
-from containers.git.commits import PATCHYARD_IDENTITY, Signature, create_commit
+from containers.git.signatures import PATCHYARD_IDENTITY, Signature, create_commit
 
 _PREFIX = "refs/patchyard/"
 

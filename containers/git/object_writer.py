@@ -12,8 +12,8 @@ from pathlib import Path
 from containers.git.changes import ABSENT, Change, directories_above
 from containers.git.command import Git, GitError
 from containers.git.commit_cache import CommitCache
-from containers.git.commits import Signature, create_commit
 from containers.git.loose_objects import LooseObjects, hash_like
+from containers.git.signatures import Signature, create_commit
 from tasks.lazy.patterns import regex
 
 _DATE = regex(r"@(\d{1,11} (?!-0000)[+-](?:0\d|1[0-4])[0-5]\d)")

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import cached_property, partial
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, ClassVar
@@ -10,12 +11,12 @@ from typing import TYPE_CHECKING, ClassVar
 from containers.file_lock import FileLock
 from containers.git.command import Git, GitError
 from containers.git.commit_cache import CommitCache
-from containers.git.commits import Commit, History, Identity, Signature
 from containers.git.discovery import DiscoveredRepository, NotARepositoryError, discover
 from containers.git.held_commits import HeldCommits
 from containers.git.loose_objects import set_aside_ref
 from containers.git.object_writer import CommitWriter, TreeWriter
-from containers.git.remote.remotes import Credential, Push, PushResult, Remote, RemoteError
+from containers.git.remote.places import url_of, urls_of
+from containers.git.signatures import Identity, Signature
 from containers.git.user_config import absolute_urls, find_ignore_file, read_identity
 from containers.git.working_tree.sparse import SparseCheckout
 from containers.git.working_tree.task_repository import TaskRepositoryTemplate, keeps_modes
@@ -24,20 +25,17 @@ from tasks.errors import remedy
 from tasks.lazy.dataclasses import dataclass
 
 if TYPE_CHECKING:
+    from containers.git.commits import Commit, History
+    from containers.git.remote.remotes import Credential, Remote
     from containers.git.remote.submodule_remotes import SubmoduleRemotes
     from containers.git.working_tree.checkout import Checkout
 
 __all__ = [
     "BranchMovedError",
-    "Credential",
     "GitError",
     "Identity",
     "Merge",
     "NotARepositoryError",
-    "Push",
-    "PushResult",
-    "Remote",
-    "RemoteError",
     "Repository",
     "RevisionError",
     "Signature",
@@ -83,8 +81,6 @@ class Repository:
     """The directory's name without ".git"."""
     environ: Mapping[str, str]
     """The user's environment."""
-    history: History
-    """Its commit objects."""
     held: HeldCommits
     """Its commits with a ref of the program."""
 
@@ -105,7 +101,6 @@ class Repository:
             # Git fetches the missing objects of a partial clone whenever it needs them.
             self._git = self._git.configured(absolute_urls(self._here))
         self._writing = self._git.durable()
-        self.history = History(self._writing)
         self._commits = CommitCache(self._git)
         if discovered.head and discovered.tree:
             self._commits.learn_tree(discovered.head, discovered.tree)
@@ -119,6 +114,13 @@ class Repository:
         self._template: TaskRepositoryTemplate | None = None
         self._modes: dict[Path, bool] = {}
         self._lock = Lock()  # for what is read once
+
+    @cached_property
+    def history(self) -> "History":
+        """Its commit objects."""
+        from containers.git.commits import History  # noqa: PLC0415 - start-up stays quick
+
+        return History(self._writing)
 
     @classmethod
     def open(cls, path: Path, environ: Mapping[str, str]) -> "Repository":
@@ -198,7 +200,7 @@ class Repository:
         self._commits.record(commit, parents, tree)
         return commit
 
-    def write(self, commit: Commit) -> str:
+    def write(self, commit: "Commit") -> str:
         """Write a commit object with its author and committer as they are; return its id. No branch moves."""
         written = self.history.write(commit)
         self._commits.record(written, commit.parents, commit.tree)
@@ -361,16 +363,22 @@ class Repository:
                 return
             raise GitError(f"cannot set branch {name}: {error}", code=error.code, stderr=error.stderr) from None
 
-    def remote(self, name: str) -> Remote:
+    def remote(self, name: str) -> "Remote":
         """Return a remote by its name or URL; no check that it exists."""
+        from containers.git.remote.remotes import Remote  # noqa: PLC0415 - start-up stays quick
+
         return Remote(self._here, name)
+
+    def remote_urls(self, name: str) -> tuple[str, ...]:
+        """Return the URLs of a remote as `urls_of` does."""
+        return urls_of(partial(url_of, self._here, name))
 
     @property
     def scratch(self) -> Path:
         """The program's own directory in the repository, which has its temporary files."""
         return self.common / "patchyard"
 
-    def submodules(self, remote: Remote, credential: Credential | None) -> "SubmoduleRemotes":
+    def submodules(self, remote: "Remote", credential: "Credential | None") -> "SubmoduleRemotes":
         """Return the remotes of its submodules, as seen from its own remote."""
         from containers.git.remote.submodule_remotes import (  # noqa: PLC0415 - start-up stays quick
             SubmoduleRemotes,

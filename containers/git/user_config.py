@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from containers.git.command import Git
-from containers.git.commits import PATCHYARD_IDENTITY, Identity
+from containers.git.signatures import PATCHYARD_IDENTITY, Identity
 
 
 def read_identity(git: Git, environ: Mapping[str, str]) -> Identity:

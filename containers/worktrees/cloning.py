@@ -35,6 +35,15 @@ class Found:
     source: str
     relative: str
 
+    def content(self) -> bytes:
+        """Return the content of a file, or the target of a link. Blocking."""
+        match self.kind:
+            case Kind.FILE:
+                return Path(self.source).read_bytes()
+            case Kind.LINK:
+                return os.fsencode(Path(self.source).readlink())
+        return b""
+
 
 class TreeCopier:
     """Copies directories, files and links into a directory, which it never leaves through a link in it.

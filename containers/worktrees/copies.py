@@ -5,22 +5,17 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import ClassVar
+from typing import TYPE_CHECKING
 
 from containers.git.repository import Repository
-from containers.worktrees.cloning import Found, Kind, TreeCopier
-from tasks.errors import PatchyardError
+from containers.worktrees.worktree import CopyError
 from tasks.sizes import format_size
 
-GIT = ".git"
+if TYPE_CHECKING:
+    from containers.worktrees.cloning import Found
+
 NOTICED_SIZE = 1_000_000
 """Bytes that are copied before each task without a notice."""
-
-
-class CopyError(PatchyardError):
-    """A file cannot or must not be copied into a worktree. The message names it."""
-
-    exit_code: ClassVar[int] = 2
 
 
 class Copies:
@@ -58,6 +53,8 @@ class Copies:
         """
         if not self.patterns:
             return
+        from containers.worktrees.cloning import TreeCopier  # noqa: PLC0415 - start-up stays quick
+
         tree = TreeCopier(worktree)
         for found in self._found():
             try:
@@ -81,104 +78,24 @@ class Copies:
             found = hashlib.sha256()
             for one in sorted(self._found(), key=lambda one: one.relative):
                 with suppress(OSError):
-                    part = hashlib.sha256(_content(one)).hexdigest()
+                    part = hashlib.sha256(one.content()).hexdigest()
                     line = f"{one.relative}\0{os.lstat(one.source).st_mode:o}\0{part}\n"
                     found.update(line.encode(errors="surrogateescape"))
             self._digest = found.hexdigest()
         return self._digest
 
-    def _found(self) -> Iterator[Found]:
-        """Yield what to copy; a directory comes before what is in it."""
+    def _found(self) -> "Iterator[Found]":
         root = self._repository.root
-        if root == self._repository.common:
-            return
-        for pattern in self.patterns:
-            for source in root.glob(pattern):
-                relative, real = source.relative_to(root), source.resolve()
-                if not relative.parts or source.is_relative_to(self._worktrees):
-                    continue
-                if not real.is_relative_to(root.resolve()):
-                    raise CopyError(
-                        f"copy: {source} points outside the repository; replace it by a copy of the file"
-                    )
-                # Git's own files may have credentials; a link of the commit may lead to them.
-                if _is_git_file(relative) or _is_git_file(real.relative_to(root.resolve())):
-                    continue
-                if real.is_dir():
-                    yield from self._below(str(real), str(relative))
-                elif real.is_file():
-                    yield Found(Kind.FILE, str(real), str(relative))
+        if not self.patterns or root == self._repository.common:
+            return iter(())
+        from containers.worktrees.copied_files import copied_files  # noqa: PLC0415 - start-up stays quick
 
-    def _below(self, directory: str, relative: str) -> Iterator[Found]:
-        """Yield a directory, and the directories, files and links below it, through no link.
-
-        A link out of the repository is left out: it would lead from the worktree back into the user's tree, or
-        elsewhere. So is a directory with nothing but files of git.
-        """
-        left, avoided = [(directory, relative)], str(self._worktrees)
-        while left:
-            parent, at = left.pop()
-            every = _entries(parent)
-            entries = [entry for entry in every if entry.name.lower() != GIT and entry.path != avoided]
-            if entries or not every:
-                yield Found(Kind.DIRECTORY, parent, at)
-            for entry in entries:
-                kind, path = _kind(entry), f"{at}/{entry.name}"
-                if kind is Kind.DIRECTORY:
-                    left.append((entry.path, path))
-                elif kind is Kind.FILE or (kind is Kind.LINK and not _leads_out(entry.path, path)):
-                    yield Found(kind, entry.path, path)
+        return copied_files(root, self.patterns, self._worktrees)
 
 
 def unmatched(root: Path, patterns: Sequence[str]) -> tuple[str, ...]:
     """Return the patterns that no file of a working tree matches. Blocking."""
     return tuple(pattern for pattern in patterns if not any(root.glob(_checked(pattern))))
-
-
-def _entries(directory: str) -> list["os.DirEntry[str]"]:
-    """Return the entries of a directory; none if the user removed it just now.
-
-    Raises:
-        CopyError: It cannot be read.
-    """
-    try:
-        with os.scandir(directory) as entries:
-            return list(entries)
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise CopyError(f"copy: cannot read {directory}: {error.strerror}") from None
-
-
-def _kind(entry: "os.DirEntry[str]") -> Kind | None:
-    """Return what an entry of a directory is; `None` for pipes, sockets and devices."""
-    if entry.is_symlink():
-        return Kind.LINK
-    if entry.is_dir(follow_symlinks=False):
-        return Kind.DIRECTORY
-    return Kind.FILE if entry.is_file(follow_symlinks=False) else None
-
-
-def _leads_out(link: str, relative: str) -> bool:
-    """Whether a link at a relative path in the repository leads out of it, or is absolute."""
-    target = Path(link).readlink()
-    there = os.path.normpath(Path(relative).parent / target)
-    return target.is_absolute() or there.split("/", 1)[0] == ".."
-
-
-def _content(found: Found) -> bytes:
-    """Return the content of a file, or the target of a link. Blocking."""
-    match found.kind:
-        case Kind.FILE:
-            return Path(found.source).read_bytes()
-        case Kind.LINK:
-            return os.fsencode(Path(found.source).readlink())
-    return b""
-
-
-def _is_git_file(path: Path) -> bool:
-    """Whether a relative path leads to a git directory, or to the file in its place; file systems fold case."""
-    return any(part.lower() == ".git" for part in path.parts)
 
 
 def _checked(pattern: str) -> str:

@@ -21,6 +21,12 @@ class PoolError(PatchyardError):
     exit_code: ClassVar[int] = 2
 
 
+class CopyError(PatchyardError):
+    """A file cannot or must not be copied into a worktree. The message names it."""
+
+    exit_code: ClassVar[int] = 2
+
+
 class RecordError(PoolError):
     """The record of an attempt cannot be written."""
 

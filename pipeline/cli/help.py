@@ -58,11 +58,13 @@ class LazyGroup(click.Group):
         """Return a command, imported now; `None` if there is none of this name."""
         for named in self.commands_by_group.values():
             if entry := named.get(cmd_name):
-                from pipeline.cli.completion import with_completion  # noqa: PLC0415 - start-up stays quick
-
                 module, _, name = entry.place.partition(":")
-                command = with_completion(getattr(import_module(module), name))
+                command: click.Command = getattr(import_module(module), name)
                 command.epilog = command.epilog or epilog(self.examples.get(cmd_name, ()))
+                if ctx.resilient_parsing:  # a shell completes it
+                    from pipeline.cli.completion import with_completion  # noqa: PLC0415 - start-up stays quick
+
+                    command = with_completion(command)
                 return command
         return super().get_command(ctx, cmd_name)
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from containers.sandbox.network import Network
 from containers.worktrees.ports import HIGHEST_PORT
 from tasks.conflicts import OnConflict, Serialize
-from tasks.dialects.dialect import NAMES, Order, UnitKind
+from tasks.dialects.read_options import NAMES, Order, UnitKind
 from tasks.durations import parse_duration
 from tasks.lazy.patterns import regex
 from tasks.model import LARGEST_POOL, Mode, SandboxMode

@@ -14,7 +14,7 @@ from pipeline.config.table import (
     setting,
 )
 from tasks.agent_report import Price
-from tasks.dialects.dialect import Order, UnitKind
+from tasks.dialects.read_options import Order, UnitKind
 from tasks.lazy.dataclasses import dataclass
 from tasks.model import LARGEST_POOL, Mode, SandboxMode
 from tasks.repairs import MOST_REPAIRS, parse_repairs

@@ -16,7 +16,7 @@ from pipeline.config import agent_converters, converters
 from pipeline.config.settings import SECTIONS, SETTINGS
 from pipeline.config.table import Setting
 from tasks import repairs
-from tasks.dialects.dialect import NAMES
+from tasks.dialects.read_options import NAMES
 from tasks.model import LARGEST_POOL, PlanSettings, SandboxMode
 
 Schema = dict[str, Any]

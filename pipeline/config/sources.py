@@ -15,7 +15,7 @@ from pipeline.config.files import (
     read_settings_file,
 )
 from pipeline.config.settings import SETTINGS, Settings
-from tasks.dialects.dialect import ReadOptions
+from tasks.dialects.read_options import ReadOptions
 from tasks.lazy.dataclasses import dataclass
 from tasks.model import PlanSettings
 

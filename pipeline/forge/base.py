@@ -5,7 +5,7 @@ from dataclasses import field
 from enum import StrEnum
 from typing import ClassVar, Protocol
 
-from containers.git.repository import Credential
+from containers.git.remote.remotes import Credential
 from tasks.errors import PatchyardError
 from tasks.lazy.dataclasses import dataclass
 from tasks.outcome import PullRequest

@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from containers.git.repository import Credential
+from containers.git.remote.remotes import Credential
 from pipeline.forge.base import FileLimits, ForgeError, FoundPullRequest, PullRequestDraft, RequestState
 from pipeline.forge.github_errors import (
     BAD_REQUEST,

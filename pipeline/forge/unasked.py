@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import NoReturn
 
-from containers.git.repository import Credential
+from containers.git.remote.remotes import Credential
 from pipeline.forge.base import (
     FileLimits,
     ForgeError,

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-from containers.git.remote.remotes import PushFailure
-from containers.git.repository import Credential, GitError, Push, PushResult, Remote, Repository
+from containers.git.remote.remotes import Credential, Push, PushFailure, PushResult, Remote
+from containers.git.repository import GitError, Repository
 from pipeline.run.results.branches import RUN_TRAILER
 from tasks.lazy.dataclasses import dataclass
 from tasks.lazy.patterns import regex

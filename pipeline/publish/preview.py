@@ -3,7 +3,8 @@
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 
-from containers.git.repository import GitError, Push, Repository
+from containers.git.remote.remotes import Push
+from containers.git.repository import GitError, Repository
 from pipeline.forge.base import ForgeError
 from pipeline.forge.github_connect import NoTokenError, locate
 from pipeline.forge.github_urls import api_url, file_limits

@@ -1,6 +1,7 @@
 """What is published, and where to: plain data."""
 
-from containers.git.repository import Credential, Remote, Repository
+from containers.git.remote.remotes import Credential, Remote
+from containers.git.repository import Repository
 from pipeline.forge.base import Forge
 from pipeline.publish.branch_pusher import Branch
 from tasks.lazy.dataclasses import dataclass

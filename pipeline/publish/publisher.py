@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 
-from containers.git.repository import Credential, GitError, Push, Remote
+from containers.git.remote.remotes import Credential, Push, Remote
+from containers.git.repository import GitError
 from pipeline.forge.base import Forge, ForgeError, PullRequestDraft, RequestState, UnreachableError
 from pipeline.forge.note import read_note
 from pipeline.publish.branch_pusher import Branch, BranchPusher

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from containers.git.remote.places import check_unmoved, urls_of
+from containers.git.remote.places import check_unmoved
 from containers.git.repository import GitError, Repository
 from pipeline.broadcast import Listener
 from pipeline.config.settings import DEFAULT_BRANCH, SETTINGS
@@ -212,7 +212,7 @@ def prepare_import(
         ImportedRun.read(directory, settings.branch),
         settings=options,
         base_name=base_name_of(repository, settings),
-        remote_urls=urls_of(repository.remote(settings.remote)),
+        remote_urls=repository.remote_urls(settings.remote),
     )
     target = target_for_run(repository, imported.run, environ, on_wait)
     if flags.get("base") is not None and target.destination.branch != imported.base_name:

@@ -2,60 +2,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field, replace
-from enum import StrEnum
 from typing import Protocol
 
 from tasks.diagnostics import Report
+from tasks.dialects.read_options import ReadOptions, UnitKind
 from tasks.dialects.source import Source
 from tasks.lazy.dataclasses import dataclass
-from tasks.model import NATIVE, Check, DeclaredFile, FileAction
-
-NAMES = (
-    NATIVE,
-    "superpowers",
-    "sisyphus",
-    "kiro",
-    "openspec",
-    "spec-kit",
-    "conductor",
-    "gsd",
-    "taskmaster",
-    "ralph",
-    "humanlayer",
-    "bmad",
-    "checklist",
-)
-"""The names of all dialects, in the order in which they win a tie; each but the native one is a module."""
-
-
-class UnitKind(StrEnum):
-    """What becomes one task, so one worktree, one patch and one pull request."""
-
-    ITEM = "item"
-    GROUP = "group"
-
-
-class Order(StrEnum):
-    """Which units wait for which."""
-
-    AS_WRITTEN = "as-written"
-    SEQUENTIAL = "sequential"
-    INFERRED = "inferred"
-
-
-@dataclass(frozen=True, slots=True)
-class ReadOptions:
-    """What the user says of how a plan is read; `None` leaves it to the dialect.
-
-    `dialect` is the name of one. `optional` runs units that the plan calls optional. `tag` is the list of tasks
-    in a file that holds several.
-    """
-
-    dialect: str | None = None
-    unit: UnitKind | None = None
-    order: Order = Order.AS_WRITTEN
-    optional: bool = False
-    tag: str | None = None
+from tasks.model import Check, DeclaredFile, FileAction
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +81,7 @@ class Reading:
 
 
 class Dialect(Protocol):
-    """Reads the plans of one tool. A new one is a module with a `DIALECT`, and its name in `NAMES`."""
+    """Reads the plans of one tool. A new one is a module with a `DIALECT`, and its name in `read_options.NAMES`."""
 
     @property
     def name(self) -> str:

@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict
 
-from tasks.dialects.dialect import Order, ReadOptions, UnitKind
+from tasks.dialects.read_options import Order, ReadOptions, UnitKind
 from tasks.dialects.source import Beside, Source
 
 _PREFIX = "patchyard-plan: "

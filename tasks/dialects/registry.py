@@ -3,14 +3,18 @@
 from collections.abc import Callable, Collection, Iterator
 from functools import cache
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from tasks.diagnostics import Report
 from tasks.dialects import native
-from tasks.dialects.dialect import NAMES, Dialect, ReadOptions
 from tasks.dialects.packing import unpacked
+from tasks.dialects.read_options import NAMES, ReadOptions
 from tasks.dialects.source import Beside, Source
 from tasks.model import NATIVE
 from tasks.plan.parser import Parsed, decoded
+
+if TYPE_CHECKING:
+    from tasks.dialects.dialect import Dialect
 
 
 def parse(  # noqa: PLR0913 - what is read, for whom, and how; all but two are named
@@ -74,7 +78,7 @@ def recognised(source: Source) -> str | None:
     return NATIVE if is_one else None
 
 
-def _chosen(source: Source, options: ReadOptions, report: Report) -> Dialect | None:
+def _chosen(source: Source, options: ReadOptions, report: Report) -> "Dialect | None":
     """Return the dialect of a source, the one that reads most items; `None` is the native one."""
     if options.dialect:
         return None if options.dialect == NATIVE else _dialect(options.dialect)
@@ -92,12 +96,12 @@ def _chosen(source: Source, options: ReadOptions, report: Report) -> Dialect | N
     return None if own or native.fits_loosely(source) or not fallback.count(source) else fallback
 
 
-def _specific() -> Iterator[Dialect]:
+def _specific() -> "Iterator[Dialect]":
     """Yield every dialect that is known by more than its boxes."""
     return (_dialect(name) for name in NAMES if name not in {NATIVE, "checklist"})
 
 
 @cache
-def _dialect(name: str) -> Dialect:
+def _dialect(name: str) -> "Dialect":
     found: Dialect = import_module(f"tasks.dialects.formats.{name.replace('-', '_')}").DIALECT
     return found

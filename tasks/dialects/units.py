@@ -6,8 +6,9 @@ from pathlib import PurePath
 
 from tasks.diagnostics import Report
 from tasks.dialects.blocks.ids import free_id
-from tasks.dialects.dialect import Order, Reading, ReadOptions, Unit, in_sequence
+from tasks.dialects.dialect import Reading, Unit, in_sequence
 from tasks.dialects.inference import inferred
+from tasks.dialects.read_options import Order, ReadOptions
 from tasks.lazy.patterns import regex
 from tasks.model import Batch, Plan, Task
 from tasks.plan.links import cycles

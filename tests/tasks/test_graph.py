@@ -1,6 +1,6 @@
 """The tasks of a plan as a graph."""
 
-from tasks.dialects.dialect import Order, ReadOptions
+from tasks.dialects.read_options import Order, ReadOptions
 from tasks.dialects.registry import parse
 from tasks.graph import direct, edges, longest_chain, mermaid, text_lines, waves
 from tasks.model import Plan

@@ -5,11 +5,11 @@ the configuration of git.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from containers.git.command import GitError
+from containers.git.command import Git, GitError
 from tasks.lazy.patterns import regex
 from tasks.text import without_credentials
 
@@ -23,13 +23,31 @@ _PLAIN = frozenset({"http", "git", "ftp"})
 """Schemes without encryption, where nothing shows which host answers."""
 
 
-def urls_of(remote: "Remote") -> tuple[str, ...]:
-    """Return the URLs that a remote is read from and pushed to, without credentials; none if it does not exist.
+def url_of(git: Git, name: str, *, push: bool = False) -> str | None:
+    """Return the URL that git uses for a remote, after `insteadOf`; `None` if there is no such remote.
 
     Blocking.
+
+    Args:
+        git: A git that runs where the user would run it: the URL of a remote may be a relative path.
+        name: The remote's name, such as `origin`, or a URL.
+        push: Return the URL to push to (`pushUrl`, `pushInsteadOf`).
     """
-    fetch = remote.url()
-    push = remote.url(push=True) if fetch else None
+    options = ["--push"] if push else []
+    output = git.run("remote", "get-url", *options, "--", name, ok=(0, 2, 128))
+    if output.code == 0:
+        return output.text.split("\n")[0]
+    is_url = "/" in name or ":" in name
+    return git.run("ls-remote", "--get-url", "--", name).text if is_url else None
+
+
+def urls_of(url: Callable[..., str | None]) -> tuple[str, ...]:
+    """Return the URLs that a remote is read from and pushed to, without credentials; none if it does not exist.
+
+    Blocking. `url` is the remote's `url`.
+    """
+    fetch = url()
+    push = url(push=True) if fetch else None
     return (without_credentials(fetch), without_credentials(push)) if fetch and push else ()
 
 
@@ -47,7 +65,7 @@ def check_unmoved(remote: "Remote", before: Sequence[str], run: str) -> None:
     if not before:
         return
     name = without_credentials(remote.name)
-    for old, new in zip(before, urls_of(remote) or ("",) * len(before), strict=True):
+    for old, new in zip(before, urls_of(remote.url) or ("",) * len(before), strict=True):
         if not is_same_place(old, new):
             raise GitError(
                 f"the remote {name} is {new or 'missing'} now, and was {old} when run {run} started, so "

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from containers.git.command import Git, GitError, GitTimeoutError, Output, useful_line
+from containers.git.remote.places import url_of
 from containers.temporary import temporary_directory
 from tasks.lazy.dataclasses import dataclass
 from tasks.lazy.patterns import regex
@@ -146,12 +147,7 @@ class Remote:
         """
         if self._address is not None and push:
             return self._address.url
-        options = ["--push"] if push else []
-        output = self._git.run("remote", "get-url", *options, "--", self.name, ok=(0, 2, 128))
-        if output.code == 0:
-            return output.text.split("\n")[0]
-        is_url = "/" in self.name or ":" in self.name
-        return self._git.run("ls-remote", "--get-url", "--", self.name).text if is_url else None
+        return url_of(self._git, self.name, push=push)
 
     def configured_url(self) -> str | None:
         """Return the URL as the user wrote it, before `insteadOf`; `None` if there is no such remote."""

@@ -9,9 +9,9 @@ from containers.filesystem import is_directory, make_accessible
 from containers.git.changes import ABSENT, GITLINK, Change, read_changes, read_diff, read_index_diff
 from containers.git.command import Git, GitError, GitTimeoutError, Output
 from containers.git.commit_cache import Layout
-from containers.git.commits import PATCHYARD_IDENTITY, Signature, create_commit
 from containers.git.index import put_entries, remove_entries
 from containers.git.object_writer import TreeWriter
+from containers.git.signatures import PATCHYARD_IDENTITY, Signature, create_commit
 from containers.git.working_tree.conversions import unchanged_content
 from containers.git.working_tree.errors import TooDeepError
 from containers.git.working_tree.patch_size import (

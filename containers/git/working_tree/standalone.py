@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from containers.git.command import Git
-from containers.git.commits import PATCHYARD_IDENTITY, Signature, create_commit
+from containers.git.signatures import PATCHYARD_IDENTITY, Signature, create_commit
 from tasks.lazy.patterns import regex
 
 _EVERYBODY = 0o666

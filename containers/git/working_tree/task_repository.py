@@ -17,8 +17,8 @@ from pathlib import Path
 
 from containers.filesystem import is_directory, read_regular, remove, write_file
 from containers.git.command import Git
-from containers.git.commits import PATCHYARD_IDENTITY
 from containers.git.loose_objects import OBJECT_ID
+from containers.git.signatures import PATCHYARD_IDENTITY
 from containers.git.user_config import absolute_url
 from containers.git.working_tree.sparse import PATTERNS, SparseCheckout
 from containers.temporary import temporary_directory

@@ -13,8 +13,8 @@ from pipeline.cli.process import repository_and_store
 from pipeline.run.call.plan_file import CallError, PlanFile, read_plan
 from pipeline.run.stored.status import plan_of
 from pipeline.store.records import Run, StoredTask
-from tasks.dialects.dialect import ReadOptions
 from tasks.dialects.packing import unpacked
+from tasks.dialects.read_options import ReadOptions
 from tasks.dialects.registry import parse
 from tasks.dialects.source import Source
 from tasks.dialects.ticks import ticked

@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from containers.agents.agent import agent_secrets
-from containers.git.remote.places import urls_of
 from containers.git.repository import Repository
 from containers.worktrees.directory import PoolDirectory, default_directory
 from pipeline.config.settings import DEFAULT_BRANCH, Settings
@@ -277,7 +276,7 @@ def _stored_call(prepared: Prepared, started: datetime) -> StoredCall:
         masked=prepared.masked,
         trusted=tuple(grant.digest() for grant in prepared.grants),
         committer=committer_of(prepared.repository, started),
-        remote_urls=urls_of(prepared.repository.remote(prepared.settings.remote)),
+        remote_urls=prepared.repository.remote_urls(prepared.settings.remote),
     )
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 
 from containers.git.changes import Change
-from containers.git.commits import PATCHYARD_IDENTITY
 from containers.git.overlay import Fit, Overlay
 from containers.git.repository import GitError, Repository, Signature
+from containers.git.signatures import PATCHYARD_IDENTITY
 from tasks.lazy.dataclasses import dataclass
 from tasks.outcome import Patch
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from containers.git.remote.places import check_unmoved, urls_of
+from containers.git.remote.places import check_unmoved
 from containers.git.repository import GitError, Repository
 from containers.worktrees.recovery import recover_unlocked
 from pipeline.events import TaskFinished, as_record, now
@@ -211,7 +211,7 @@ def with_remote(run: Run, repository: Repository, remote: str) -> Run:
     call = replace(
         run.call,
         flags={**run.call.flags, "remote": remote},
-        remote_urls=urls_of(repository.remote(remote)),
+        remote_urls=repository.remote_urls(remote),
     )
     return replace(run, settings=replace(run.settings, remote=remote), call=call)
 

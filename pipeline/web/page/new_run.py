@@ -11,7 +11,7 @@ from pipeline.web import actions
 from pipeline.web.actions import CheckedPlan
 from pipeline.web.schemas import Start
 from pipeline.web.services import Services
-from tasks.dialects.dialect import NAMES, Order, UnitKind
+from tasks.dialects.read_options import NAMES, Order, UnitKind
 from tasks.errors import PatchyardError
 from tasks.graph import direct, edges
 from tasks.lazy.dataclasses import dataclass

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from tasks.dialects.blocks.ids import identify, numbered
 from tasks.dialects.blocks.layout import files_on, text_of, title_heading
-from tasks.dialects.dialect import Item, Reading, Unit, UnitKind, in_sequence
+from tasks.dialects.dialect import Item, Reading, Unit, in_sequence
 from tasks.dialects.outline import Heading, Outline
+from tasks.dialects.read_options import UnitKind
 from tasks.lazy.patterns import regex
 from tasks.plan.marks import says_done, without_done
 

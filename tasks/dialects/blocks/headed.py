@@ -8,9 +8,10 @@ from tasks.dialects.blocks.boxes import box_item, is_done
 from tasks.dialects.blocks.ids import identify
 from tasks.dialects.blocks.layout import Above, Layout, Section, divided, files_on, layout, text_of
 from tasks.dialects.blocks.status import report_status
-from tasks.dialects.dialect import Reading, Unit, UnitKind, in_sequence
+from tasks.dialects.dialect import Reading, Unit, in_sequence
 from tasks.dialects.outline import Box, Outline
 from tasks.dialects.prose.commands import checks_of
+from tasks.dialects.read_options import UnitKind
 from tasks.lazy.dataclasses import dataclass
 from tasks.model import Check
 

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 
 from tasks.diagnostics import Report
 from tasks.dialects.blocks.boxes import box_item
-from tasks.dialects.dialect import Item, Reading, ReadOptions, Unit, UnitKind, in_sequence
+from tasks.dialects.dialect import Item, Reading, Unit, in_sequence
 from tasks.dialects.outline import Heading, Outline
+from tasks.dialects.read_options import ReadOptions, UnitKind
 from tasks.dialects.source import Source
 from tasks.lazy.dataclasses import dataclass
 from tasks.lazy.patterns import regex

@@ -5,7 +5,8 @@ from tasks.dialects.blocks.boxes import top_boxes
 from tasks.dialects.blocks.headed import Headed, Style
 from tasks.dialects.blocks.layout import nearest
 from tasks.dialects.blocks.titles import box_title
-from tasks.dialects.dialect import Reading, ReadOptions, UnitKind
+from tasks.dialects.dialect import Reading
+from tasks.dialects.read_options import ReadOptions, UnitKind
 from tasks.dialects.source import Source
 from tasks.plan.marks import without_done
 

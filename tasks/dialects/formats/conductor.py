@@ -6,8 +6,9 @@ from tasks.dialects.blocks.headed import Headed, Style
 from tasks.dialects.blocks.ids import numbered
 from tasks.dialects.blocks.layout import Above, nearest
 from tasks.dialects.blocks.titles import box_title
-from tasks.dialects.dialect import Reading, ReadOptions, UnitKind
+from tasks.dialects.dialect import Reading
 from tasks.dialects.outline import Box, Heading, Outline
+from tasks.dialects.read_options import ReadOptions, UnitKind
 from tasks.dialects.source import Source
 from tasks.lazy.patterns import regex
 from tasks.plan.marks import without_done

@@ -8,8 +8,9 @@ from math import isnan
 from typing import Any
 
 from tasks.diagnostics import Report, quoted
-from tasks.dialects.dialect import Item, Reading, ReadOptions, Unit, UnitKind
+from tasks.dialects.dialect import Item, Reading, Unit
 from tasks.dialects.prose.commands import check_of, leaves_repository, passing_command
+from tasks.dialects.read_options import ReadOptions, UnitKind
 from tasks.dialects.source import Source
 from tasks.lazy.dataclasses import dataclass
 from tasks.lazy.patterns import regex

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 from tasks.diagnostics import Report
 from tasks.dialects.blocks.boxes import is_done
-from tasks.dialects.dialect import Item, Reading, ReadOptions, Unit, UnitKind, in_sequence
+from tasks.dialects.dialect import Item, Reading, Unit, in_sequence
 from tasks.dialects.outline import Box, Heading, Outline
 from tasks.dialects.prose.commands import check_of, leaves_repository, spans_that_run
 from tasks.dialects.prose.verification import never_ends
+from tasks.dialects.read_options import ReadOptions, UnitKind
 from tasks.dialects.source import Source
 from tasks.lazy.dataclasses import dataclass
 from tasks.lazy.patterns import regex

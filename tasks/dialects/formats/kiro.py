@@ -12,11 +12,12 @@ from tasks.dialects.blocks.layout import files_on, nearest, text_of
 from tasks.dialects.blocks.status import report_status
 from tasks.dialects.blocks.steps import is_of_superpowers
 from tasks.dialects.blocks.titles import box_title
-from tasks.dialects.dialect import Reading, ReadOptions, Unit, UnitKind
+from tasks.dialects.dialect import Reading, Unit
 from tasks.dialects.formats.kiro_outline import Entry, Group, KiroOutline, entries_of, kiro_outline, others_of
 from tasks.dialects.outline import Outline
 from tasks.dialects.prose.commands import checks_of
 from tasks.dialects.prose.references import Ids, Names, named
+from tasks.dialects.read_options import ReadOptions, UnitKind
 from tasks.dialects.source import Source
 from tasks.lazy.dataclasses import dataclass
 from tasks.lazy.patterns import regex

@@ -13,7 +13,8 @@ from tasks.dialects.blocks.ids import numbered
 from tasks.dialects.blocks.layout import nearest
 from tasks.dialects.blocks.steps import is_of_superpowers
 from tasks.dialects.blocks.titles import box_title
-from tasks.dialects.dialect import Reading, ReadOptions, UnitKind
+from tasks.dialects.dialect import Reading
+from tasks.dialects.read_options import ReadOptions, UnitKind
 from tasks.dialects.source import Source
 from tasks.lazy.patterns import regex
 

@@ -4,8 +4,9 @@ import math
 import re
 
 from tasks.diagnostics import Report
-from tasks.dialects.dialect import Item, Reading, ReadOptions, Unit, UnitKind, in_sequence
+from tasks.dialects.dialect import Item, Reading, Unit, in_sequence
 from tasks.dialects.json_objects import Located, read_json
+from tasks.dialects.read_options import ReadOptions, UnitKind
 from tasks.dialects.source import Source
 from tasks.lazy.patterns import regex
 from tasks.model import Check

@@ -10,7 +10,7 @@ from tasks.dialects.blocks.boxes import is_done
 from tasks.dialects.blocks.ids import identify
 from tasks.dialects.blocks.sections import TASK
 from tasks.dialects.blocks.steps import is_for_workers
-from tasks.dialects.dialect import Item, Reading, ReadOptions, Unit, UnitKind, in_sequence, joined
+from tasks.dialects.dialect import Item, Reading, Unit, in_sequence, joined
 from tasks.dialects.outline import Box, Heading, Outline
 from tasks.dialects.prose.commits import message_in
 from tasks.dialects.prose.criteria import commands_that_pass
@@ -19,6 +19,7 @@ from tasks.dialects.prose.references import Ids, Named, Names, named
 from tasks.dialects.prose.verification import checks_from
 from tasks.dialects.prose.waiting import one_after_another
 from tasks.dialects.prose.waves import drawn_waves, matrix, wave_in
+from tasks.dialects.read_options import ReadOptions, UnitKind
 from tasks.dialects.source import Source
 from tasks.lazy.dataclasses import dataclass
 from tasks.lazy.patterns import regex

@@ -10,10 +10,11 @@ from tasks.dialects.blocks.boxes import is_done, says_tick
 from tasks.dialects.blocks.ids import identify, without_half_bold
 from tasks.dialects.blocks.layout import text_of
 from tasks.dialects.blocks.titles import box_title
-from tasks.dialects.dialect import Item, Reading, ReadOptions, Unit, UnitKind
+from tasks.dialects.dialect import Item, Reading, Unit
 from tasks.dialects.formats.stories import Phase, order_of, phase_number, stories_in
 from tasks.dialects.outline import Box, Heading, Outline
 from tasks.dialects.prose.commands import checks_of
+from tasks.dialects.read_options import ReadOptions, UnitKind
 from tasks.dialects.source import Source
 from tasks.lazy.dataclasses import dataclass
 from tasks.lazy.patterns import regex

@@ -9,13 +9,14 @@ from tasks.dialects.blocks.boxes import is_done
 from tasks.dialects.blocks.sections import Section, Sections, group_number, with_unique_ids
 from tasks.dialects.blocks.status import report_status, says_finished
 from tasks.dialects.blocks.steps import has_numbered_steps, has_steps, is_for_workers, read_steps
-from tasks.dialects.dialect import Item, Reading, ReadOptions, Unit, UnitKind, in_sequence, joined
+from tasks.dialects.dialect import Item, Reading, Unit, in_sequence, joined
 from tasks.dialects.outline import Heading, Outline
 from tasks.dialects.prose.declared import declared_files
 from tasks.dialects.prose.dependencies import Dependencies, dependencies_of, without_dependencies
 from tasks.dialects.prose.references import Ids, Names
 from tasks.dialects.prose.verification import checks_from
 from tasks.dialects.prose.waiting import one_after_another
+from tasks.dialects.read_options import ReadOptions, UnitKind
 from tasks.dialects.source import Source
 from tasks.lazy.patterns import regex
 from tasks.model import DeclaredFile

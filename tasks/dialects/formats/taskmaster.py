@@ -3,8 +3,9 @@
 from collections.abc import Container, Iterator
 
 from tasks.diagnostics import Report, quoted
-from tasks.dialects.dialect import Item, Reading, ReadOptions, Unit, UnitKind
+from tasks.dialects.dialect import Item, Reading, Unit
 from tasks.dialects.json_objects import Located, read_json
+from tasks.dialects.read_options import ReadOptions, UnitKind
 from tasks.dialects.source import Source
 from tasks.lazy.dataclasses import dataclass
 from tasks.lazy.patterns import regex

@@ -5,8 +5,8 @@ from repositories import Clone
 
 from containers.git.command import Git
 from containers.git.commit_cache import CommitCache
-from containers.git.commits import Identity, Signature, create_commit
 from containers.git.object_writer import CommitWriter
+from containers.git.signatures import Identity, Signature, create_commit
 
 DATE = "@1700000000 +0530"
 

@@ -5,9 +5,9 @@ from itertools import product
 
 from repositories import Clone
 
-from containers.git.commits import PATCHYARD_IDENTITY
 from containers.git.overlay import Fit
 from containers.git.repository import Repository, Signature
+from containers.git.signatures import PATCHYARD_IDENTITY
 
 BASE = {"a": "1\n", "b": "1\n", "d/x": "1\n", "d/y": "1\n", "e/z": "1\n"}
 NOTHING: dict[str, str | None] = {}

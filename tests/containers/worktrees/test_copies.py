@@ -10,7 +10,8 @@ from reflinks import with_reflinks
 from repositories import Clone, contents, write
 
 from containers.git.repository import Repository
-from containers.worktrees.copies import Copies, CopyError
+from containers.worktrees.copies import Copies
+from containers.worktrees.worktree import CopyError
 
 MODULES = "node_modules"
 

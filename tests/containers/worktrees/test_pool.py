@@ -21,7 +21,6 @@ from containers.concurrency import short_work
 from containers.git.repository import GitError, Repository
 from containers.git.working_tree.checkout import Checkout
 from containers.git.working_tree.sparse import SparseCheckout
-from containers.worktrees.copies import CopyError
 from containers.worktrees.pool import Pool
 from containers.worktrees.recovery import (
     TASK_VARIABLE,
@@ -29,7 +28,7 @@ from containers.worktrees.recovery import (
     quarantined_worktrees,
     remove_worktrees,
 )
-from containers.worktrees.worktree import PoolError
+from containers.worktrees.worktree import CopyError, PoolError
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("blockbuster")]
 

@@ -10,7 +10,8 @@ from github_server import TOKEN, Fault, GitHubServer
 from repositories import Clone, User
 from repositories import make_repository as make
 
-from containers.git.repository import Remote, Repository
+from containers.git.remote.remotes import Remote
+from containers.git.repository import Repository
 from pipeline.forge.base import ForgeError
 from pipeline.forge.github_client import GitHub
 from pipeline.forge.github_connect import connect

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from conversions import read_again
 
-from tasks.dialects.dialect import Order, ReadOptions, UnitKind
+from tasks.dialects.read_options import Order, ReadOptions, UnitKind
 from tasks.dialects.registry import parse
 from tasks.dialects.source import Beside
 from tasks.model import Batch, Check, DeclaredFile, FileAction, Plan, Task

@@ -9,7 +9,7 @@ from conversions import read_again
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.dialects.dialect import NAMES, Order, ReadOptions, UnitKind
+from tasks.dialects.read_options import NAMES, Order, ReadOptions, UnitKind
 from tasks.dialects.registry import parse
 from tasks.dialects.source import Beside
 from tasks.model import NATIVE, Plan

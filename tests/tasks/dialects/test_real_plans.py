@@ -14,7 +14,7 @@ import pytest
 from conversions import read_again
 
 from pipeline.run.call.plan_file import read_plan
-from tasks.dialects.dialect import NAMES, Order, ReadOptions, UnitKind
+from tasks.dialects.read_options import NAMES, Order, ReadOptions, UnitKind
 from tasks.dialects.registry import parse
 from tasks.model import Plan, Task
 from tasks.plan.parser import Parsed

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.dialects.dialect import NAMES, Order, ReadOptions, UnitKind
 from tasks.dialects.packing import packed, unpacked
+from tasks.dialects.read_options import NAMES, Order, ReadOptions, UnitKind
 from tasks.dialects.registry import parse
 from tasks.dialects.source import Beside, Source, place_of
 from tasks.model import NATIVE

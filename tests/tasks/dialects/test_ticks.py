@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tasks.dialects.dialect import ReadOptions, UnitKind
+from tasks.dialects.read_options import ReadOptions, UnitKind
 from tasks.dialects.registry import parse
 from tasks.dialects.ticks import Ticked, ticked
 

@@ -14,8 +14,8 @@ from containers.agents.agent import missing_requirement, resolve_agent
 from containers.agents.builtin import BUILT_IN, Agent
 from containers.agents.presence import installed, presence, program_of
 from containers.git.command import OLDEST, Git, GitError
-from containers.git.commits import PATCHYARD_IDENTITY
 from containers.git.repository import NotARepositoryError, Repository
+from containers.git.signatures import PATCHYARD_IDENTITY
 from containers.sandbox.sandbox import Sandbox
 from containers.worktrees.copies import unmatched
 from containers.worktrees.directory import default_directory

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from repositories import Clone
 
-from containers.git.repository import Push, Repository
+from containers.git.remote.remotes import Push
+from containers.git.repository import Repository
 
 NEEDED = pytest.mark.skipif(shutil.which("git-lfs") is None, reason="git-lfs is not installed")
 

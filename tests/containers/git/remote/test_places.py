@@ -48,8 +48,8 @@ def test_other_place(one: str, other: str) -> None:
 
 def test_urls_are_those_that_git_uses_without_credentials(clone: Clone) -> None:
     remote = Repository.open(clone.path, clone.user.environ).remote("origin")
-    assert urls_of(remote) == ()
+    assert urls_of(remote.url) == ()
     clone.git("remote", "add", "origin", "hub:octo/demo")
     clone.git("config", "remote.origin.pushurl", "https://user:word@example.org/octo/demo")
     clone.git("config", "url.https://token@example.com/.insteadOf", "hub:")
-    assert urls_of(remote) == ("https://example.com/octo/demo", "https://example.org/octo/demo")
+    assert urls_of(remote.url) == ("https://example.com/octo/demo", "https://example.org/octo/demo")

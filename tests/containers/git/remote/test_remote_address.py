@@ -7,7 +7,8 @@ from repositories import Clone
 
 from containers.git.command import Git
 from containers.git.remote.remote_address import Address, read_address
-from containers.git.repository import GitError, Push, PushResult, RemoteError, Repository
+from containers.git.remote.remotes import Push, PushResult, RemoteError
+from containers.git.repository import GitError, Repository
 
 HOST = "https://git.example.com/"
 URL = f"{HOST}octo/demo.git"

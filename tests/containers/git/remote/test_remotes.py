@@ -9,7 +9,8 @@ import pytest
 from github_server import TOKEN, Fault, GitHubServer
 from repositories import Clone, CountedGit, User
 
-from containers.git.repository import Credential, Push, PushResult, RemoteError, Repository
+from containers.git.remote.remotes import Credential, Push, PushResult, RemoteError
+from containers.git.repository import Repository
 
 GOOD = Credential("x-access-token", TOKEN)
 BAD = Credential("x-access-token", "not-the-token-4711")

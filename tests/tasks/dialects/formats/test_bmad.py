@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tasks.dialects.dialect import ReadOptions, UnitKind
+from tasks.dialects.read_options import ReadOptions, UnitKind
 from tasks.dialects.registry import parse
 from tasks.dialects.source import Beside
 from tasks.model import Plan

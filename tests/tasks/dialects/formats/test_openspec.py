@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tasks.dialects.dialect import ReadOptions, UnitKind
+from tasks.dialects.read_options import ReadOptions, UnitKind
 from tasks.dialects.registry import parse
 from tasks.model import Plan
 

@@ -1,10 +1,10 @@
 """Plans of Sisyphus: entries that run in waves."""
 
 from tasks.diagnostics import Severity
-from tasks.dialects.dialect import ReadOptions, UnitKind
 from tasks.dialects.formats.sisyphus import DIALECT
 from tasks.dialects.native import count as native_count
 from tasks.dialects.prose.criteria import passing_commands
+from tasks.dialects.read_options import ReadOptions, UnitKind
 from tasks.dialects.registry import parse
 from tasks.dialects.source import Source
 from tasks.model import Plan

@@ -1,9 +1,9 @@
 """Plans of superpowers: tasks with steps."""
 
 from tasks.diagnostics import Severity
-from tasks.dialects.dialect import Order, ReadOptions, UnitKind
 from tasks.dialects.formats.superpowers import DIALECT
 from tasks.dialects.native import count as native_count
+from tasks.dialects.read_options import Order, ReadOptions, UnitKind
 from tasks.dialects.registry import parse
 from tasks.dialects.source import Source
 from tasks.model import Plan, Task

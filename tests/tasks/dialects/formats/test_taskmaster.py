@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from tasks.dialects.dialect import Order, ReadOptions, UnitKind
+from tasks.dialects.read_options import Order, ReadOptions, UnitKind
 from tasks.dialects.registry import parse
 from tasks.model import Plan
 from tasks.plan.parser import Parsed
