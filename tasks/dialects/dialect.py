@@ -81,7 +81,7 @@ class Reading:
 
 
 class Dialect(Protocol):
-    """Reads the plans of one tool. A new one is a module with a `DIALECT`, and its name in `read_options.NAMES`."""
+    """Reads the plans of one tool. A new one is a module with a `DIALECT`; its name is in `NAMES`."""
 
     @property
     def name(self) -> str:
