@@ -68,8 +68,9 @@ class LooseObjects:
         path.parent.mkdir(exist_ok=True)
         # Git removes old files of this name that a killed process left.
         temporary = path.with_name(f"tmp_obj_{os.urandom(8).hex()}")
+        file = temporary.open("xb")
         try:
-            with temporary.open("xb") as file:
+            with file:
                 file.write(zlib.compress(data, 1))
                 file.flush()
                 os.fchmod(file.fileno(), 0o444)

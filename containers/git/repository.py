@@ -370,7 +370,7 @@ class Repository:
         return Remote(self._here, name)
 
     def remote_urls(self, name: str) -> tuple[str, ...]:
-        """Return the URLs of a remote as `urls_of` does."""
+        """Return the URLs that a remote is read from and pushed to, without credentials, if it exists."""
         return urls_of(partial(url_of, self._here, name))
 
     @property

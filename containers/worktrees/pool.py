@@ -1,7 +1,7 @@
 """The worktree pool: acquire, reset, release."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from heapq import heappop, heappush
 from itertools import islice
@@ -37,6 +37,7 @@ from containers.worktrees.worktree import (
     record_file,
     write_record,
 )
+from tasks.lazy.dataclasses import dataclass
 
 if TYPE_CHECKING:
     from containers.git.working_tree.checkout import Checkout
@@ -45,6 +46,17 @@ _UNUSABLE = 3
 """How many worktrees that cannot be reset the pool quarantines for one task."""
 _SEARCHED = 1000
 """How many numbers the pool tries for one worktree, if others have the lower ones locked."""
+_FOR_RUNS = frozenset({WorktreeState.OWNED, WorktreeState.ABANDONED, WorktreeState.VACANT})
+"""What may be reset for a run, or made."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A worktree that is locked, and not the pool's yet."""
+
+    number: int
+    lock: FileLock
+    state: WorktreeState
 
 
 class Pool:
@@ -207,52 +219,67 @@ class Pool:
             ) from None
         self.directory = self.directory.resolve()
         sweep_temporary_files(self._repository, self.directory)
-        numbers = list(islice(self._lock(1), self._size))
-        # Not before they are locked: until then another run may use them, and leave processes there.
-        running = running_below(self.directory)
-        self._free = [number for number in numbers if self._is_taken(number, running)]
+        found: list[_Found] = []
+        try:
+            found.extend(islice(self._lock(1), self._size))
+            # Not before they are locked: until then another run may use them, and leave processes there.
+            running = running_below(self.directory)
+            for one in found:
+                if self._take(one, running):
+                    heappush(self._free, one.number)
+        except BaseException:
+            for one in found:
+                if one.number not in self._locks:
+                    one.lock.release()
+            raise
+        last = found[-1].number if found else 0
         while len(self._free) < self._size:
-            numbers.append(self._lock_next(max(numbers, default=0) + 1))
-            heappush(self._free, numbers[-1])
+            last = self._lock_next(last + 1)
+            heappush(self._free, last)
 
-    def _lock(self, first: int) -> Iterator[int]:
-        """Lock worktrees that nobody has locked, in the order of their numbers, and yield the numbers."""
+    def _lock(self, first: int) -> Iterator[_Found]:
+        """Lock worktrees that nobody has locked and that a run may use, from a number on, and yield them."""
         for number in range(first, first + _SEARCHED):
-            if lock := lock_worktree(self._path(number)):
-                self._locks[number] = lock
-                yield number
+            path = self._path(number)
+            lock = lock_worktree(path)
+            if lock is None:
+                continue
+            state = state_of(self._repository, path)
+            if state in _FOR_RUNS:
+                yield _Found(number, lock, state)
+                continue
+            lock.release()
+            if state is WorktreeState.FOREIGN:
+                self._on_notice(
+                    f"{path} exists and is not a patchyard worktree, so another number is used; "
+                    "move it, or name another directory with --worktrees"
+                )
 
     def _lock_next(self, first: int) -> int:
         """Lock the worktree with the lowest usable number, starting at `first`, and return the number."""
-        for number in self._lock(first):
-            if self._is_taken(number):
-                return number
+        for found in self._lock(first):
+            if self._take(found):
+                return found.number
         raise PoolError(
             f"all {_SEARCHED} worktrees in {self.directory} are in use; name another directory with --worktrees"
         )
 
-    def _is_taken(self, number: int, running: Collection[str] | None = None) -> bool:
-        """Take a locked worktree if it is usable, else unlock it; return whether it is the pool's now."""
-        path = self._path(number)
-        state = state_of(self._repository, path)
-        if self._is_usable(path, state, running):
-            self._ports.take(number)
-            return True
-        self._locks.pop(number).release()
-        if state is WorktreeState.FOREIGN:
-            self._on_notice(
-                f"{path} exists and is not a patchyard worktree, so another number is used; "
-                "move it, or name another directory with --worktrees"
-            )
-        return False
+    def _take(self, found: _Found, running: Collection[str] | None = None) -> bool:
+        """Make a worktree the pool's, after its last run's work is stored; unlock it if that is not possible.
 
-    def _is_usable(self, path: Path, state: WorktreeState, running: Collection[str] | None) -> bool:
-        """Whether a locked worktree can be reset, after its last run's work is stored."""
-        if state in {WorktreeState.OWNED, WorktreeState.ABANDONED}:
-            kill_processes_in(path, TASK_VARIABLE, running)
-        elif state is not WorktreeState.VACANT:
-            return False
-        return recover(self._repository, path, self._store_work)
+        Until then it is not in `_locks`: the record of that work must outlive an error here.
+        """
+        path = self._path(found.number)
+        with ExitStack() as undo:
+            undo.callback(found.lock.release)
+            if found.state is not WorktreeState.VACANT:
+                kill_processes_in(path, TASK_VARIABLE, running)
+            if not recover(self._repository, path, self._store_work):
+                return False
+            undo.pop_all()
+        self._locks[found.number] = found.lock
+        self._ports.take(found.number)
+        return True
 
     def _quarantine(self, number: int) -> int:
         """Quarantine a worktree, and return the number of the one that replaces it."""

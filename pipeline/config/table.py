@@ -65,7 +65,7 @@ class Setting:
     Markdown for the command line, the module, the API and the README; only the README adds `note` to it.
     `default_text` is the default as users read it. `section` is the table of the file that holds the setting.
     `trust` says when a value of the repository needs the user's trust (see `pipeline/config/trust.py`).
-    `is_secret` says that its value may be a secret.
+    `is_secret` says that its value may be a secret. `declared_settings` sets `name`.
     """
 
     convert: Callable[[object], Any]

@@ -58,7 +58,7 @@ def is_certain(source: Source) -> bool:
 
 
 def _has_field(text: str) -> bool:
-    return any(match[1].casefold() in _NAMES for match in _BOLD.finditer(text))
+    return any(match[1].lower() in _NAMES for match in _BOLD.finditer(text))
 
 
 def _is_of_another_tool(source: Source) -> bool:

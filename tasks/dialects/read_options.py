@@ -1,4 +1,4 @@
-"""What the user says of how a plan is read."""
+"""The names of the dialects, and what the user says of how a plan is read."""
 
 from enum import StrEnum
 

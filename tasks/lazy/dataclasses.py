@@ -8,8 +8,9 @@ fields, since to compile `__init__` takes as long as hundreds of them; so are ob
 see the standard decorator.
 
 What differs: a mistake in the declaration, such as a field without a default after one with a default, is an
-error at the first use; the signature of a class of which few objects exist is `(*arguments, **named)`; and the
-objects of a class without `slots` have a dictionary, such as for cached properties, that the fields are not in.
+error at the first use; the signature of a class of which few objects exist is `(*arguments, **named)`; and a
+class without `slots` has them too, and a dictionary besides, such as for cached properties. As any with slots,
+it is made anew, so that `super()` needs its arguments, and defaults are not in the class.
 """
 
 # ruff: noqa: ANN401 - any class, and any of its methods
@@ -26,6 +27,10 @@ else:
 
     def dataclass(cls: type | None = None, /, *, slots: bool = False, **options: bool) -> Any:
         """Make a dataclass. The arguments are those of `dataclasses.dataclass`."""
+        if wrong := options.keys() - _OPTIONS:
+            raise TypeError(
+                f"{', '.join(sorted(wrong))}: not for a dataclass whose methods are made at first use"
+            )
         if cls is None:
             return lambda decorated: dataclass(decorated, slots=slots, **options)
         return _with_placeholders(cls, options, () if slots or _has_dictionary(cls) else _FOR_ANY_ATTRIBUTE)
@@ -33,6 +38,7 @@ else:
 
 __all__ = ["dataclass"]
 _CLASS_VARIABLE: object = ClassVar
+_OPTIONS = frozenset({"frozen", "eq", "kw_only"})
 _FOR_ANY_ATTRIBUTE = ("__dict__", "__weakref__")
 """The slots of a class without slots."""
 

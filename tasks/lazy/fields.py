@@ -3,9 +3,10 @@
 # ruff: noqa: ANN401 - values of any type
 
 import dataclasses
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING
-from operator import attrgetter
+from operator import attrgetter, eq
 from typing import Any, ClassVar, NamedTuple, get_origin
 
 COMPILED_AFTER = 200
@@ -151,11 +152,15 @@ def initializer(
 
 def comparison(declared: Mapping[str, Declared]) -> Callable[[Any, object], bool]:
     """Return an `__eq__` for a class with these fields, own and inherited."""
-    compared = [name for name, field in declared.items() if field.is_compared]
-    values = attrgetter("__class__", *compared)
+    # Of two names at least, so that it returns a tuple.
+    values = attrgetter("__class__", "__class__", *(name for name, one in declared.items() if one.is_compared))
 
     def __eq__(this: Any, other: object) -> bool:  # noqa: N807 - it becomes one
-        return values(this) == values(other) if other.__class__ is this.__class__ else NotImplemented
+        if other.__class__ is not this.__class__:
+            return NotImplemented
+        if sys.version_info < (3, 13):
+            return bool(values(this) == values(other))
+        return this is other or all(map(eq, values(this), values(other)))  # also NaN is compared, as there
 
     return __eq__
 

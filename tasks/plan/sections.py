@@ -23,7 +23,7 @@ EXTENDED_ID = r"(?=[^\s:]*[0-9])[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
 _BATCH = regex(rf"(?is)batch\s+#?(?P<id>{_NUMBER})(?:{_SEPARATED})?")
 _TASK = regex(rf"(?is)task\s+#?(?P<id>{_NUMBER}(?:\.{_NUMBER}){{0,9}}[a-z]?)(?:{_SEPARATED})?")
 GROUP_WORDS = "phase|chunk|part|wave|milestone|slice"
-_GROUP_BEGINS = tuple(GROUP_WORDS.split("|"))
+_GROUP_LETTERS = frozenset(word[0] for word in GROUP_WORDS.split("|"))
 GROUP_NUMBER = rf"(?:[a-z]?{_NUMBER}(?:\.{_NUMBER}){{0,9}}[a-z]?|[ivx]{{1,6}}|[a-z])"
 _GROUP = regex(
     rf"(?is)(?P<word>{GROUP_WORDS})\s+#?(?P<id>{GROUP_NUMBER})(?:{_SEPARATED}|\s+[(\[].*)?",
@@ -299,7 +299,7 @@ def _group(block: Block, level: int, text: str, where: tuple[int, int]) -> Secti
 
 
 def _match_group(text: str) -> re.Match[str] | None:
-    return _GROUP.fullmatch(text) if text.casefold().startswith(_GROUP_BEGINS) else None
+    return _GROUP.fullmatch(text) if text[:1].casefold() in _GROUP_LETTERS else None
 
 
 def _misplaced(where: tuple[int, int], kind: Kind, level: int, text: str, report: Report) -> None:

@@ -9,9 +9,18 @@ from anyio import to_thread
 from repositories import Clone
 
 from containers.git.repository import Repository
+from containers.worktrees.locks import lock_file
 from containers.worktrees.pool import Pool
+from containers.worktrees.ports import HIGHEST_PORT, Ports
 from containers.worktrees.recovery import remove_worktrees
-from containers.worktrees.worktree import AttemptRecord, Worktree, read_record, record_file
+from containers.worktrees.worktree import (
+    AttemptRecord,
+    PoolError,
+    Worktree,
+    read_record,
+    record_file,
+    write_record,
+)
 
 COMMIT = "a" * 40
 
@@ -41,6 +50,48 @@ def test_a_record_is_there_from_the_reset_until_its_work_is_stored(
     path = anyio.run(run)
     assert found == [first, changed, None, second, None]
     assert not record_file(path).exists()
+
+
+def broken(worktree: Worktree) -> None:
+    raise PoolError(f"the work of {worktree.name} cannot be stored")
+
+
+@pytest.mark.parametrize("failing", ["wt-1", "wt-2", "ports", "lock file"])
+def test_the_work_of_a_killed_run_outlives_a_pool_that_cannot_be_used(
+    repository: Repository, directory: Path, clone: Clone, tmp_path: Path, failing: str
+) -> None:
+    stored = list[str]()
+
+    def store(worktree: Worktree, _: AttemptRecord) -> bool:
+        assert (worktree.path / "work").read_text() == "precious"
+        if worktree.name == failing:
+            broken(worktree)
+        stored.append(worktree.name)
+        return True
+
+    async def leave_work() -> None:
+        async with Pool(repository, directory, 3) as pool:
+            paths = [(await pool.acquire(clone.head)).path for _ in range(3)]
+        for number, path in enumerate(paths, 1):
+            (path / "work").write_text("precious")
+            write_record(path, AttemptRecord("run", f"1.{number}", 1, clone.head), is_first=True)
+
+    async def use(ports: Ports | None = None) -> list[str]:
+        async with Pool(repository, directory, 3, ports=ports, store_work=store) as pool:
+            return [(await pool.acquire(clone.head)).name for _ in range(3)]
+
+    anyio.run(leave_work)
+    lock, too_high = lock_file(directory / "wt-3"), Ports(HIGHEST_PORT - 5, 10, directory=tmp_path / "ports")
+    if failing == "lock file":
+        lock.unlink()
+        lock.symlink_to(tmp_path / "missing" / "file")
+    with pytest.raises(PoolError):
+        anyio.run(use, too_high if failing == "ports" else None)
+    if failing == "lock file":
+        lock.unlink()
+    failing = ""
+    assert anyio.run(use) == ["wt-1", "wt-2", "wt-3"], "all are unlocked again"
+    assert stored == ["wt-1", "wt-2", "wt-3"]
 
 
 @pytest.mark.parametrize("content", ["", "null", 'null"run": "r", "task": "1.1"}', '{"run": "r", "ta'])
