@@ -18,6 +18,7 @@ from containers.git.given_settings import configured_pairs, with_pairs
 from containers.git.watchdog import Watchdog
 from tasks.errors import PatchyardError
 from tasks.lazy.dataclasses import dataclass
+from tasks.lazy.patterns import regex
 from tasks.secrets import without_own_secrets
 from tasks.text import without_credentials
 
@@ -130,6 +131,12 @@ _SETTINGS = {
     "push.recurseSubmodules": "no",
     "push.useForceIfIncludes": "false",
 }
+_FATAL = 128
+_MOVED = regex(
+    rb"(?i)(?:failed to unpack tree object|unable to read(?: tree| sha1 file of)?|could not read"
+    rb"|bad (?:tree )?object|not a valid object(?: name)?) \(?[0-9a-f]{40}"
+)
+"""What git says of an object that it does not find, as when `git gc` packs it twice while git looks for it."""
 _WATCHDOG = Watchdog()
 
 _DURABLE = (
@@ -241,6 +248,8 @@ class Git:
         """
         timeout = self.timeout if timeout is None else timeout
         stdout, stderr, code = self._communicate(arguments, stdin, timeout)
+        if code == _FATAL and _MOVED.search(stderr) and (stdin is None or isinstance(stdin, bytes)):
+            stdout, stderr, code = self._communicate(arguments, stdin, timeout)
         text = without_credentials(os.fsdecode(stderr))
         if code not in ok:
             raise command_error(arguments, code, text)
@@ -292,7 +301,7 @@ class Git:
 def _unnamed(content: bytes = b"") -> BinaryIO:
     """Return an open file without a name, at its beginning: in memory, where the system has such files."""
     try:
-        file = _in_memory() or _without_name()
+        file = _in_memory() or _on_disk()
         file.write(content)
         file.seek(0)
     except OSError as error:
@@ -300,7 +309,7 @@ def _unnamed(content: bytes = b"") -> BinaryIO:
     return file
 
 
-def _without_name() -> BinaryIO:
+def _on_disk() -> BinaryIO:
     from tempfile import TemporaryFile  # noqa: PLC0415 - start-up stays quick
 
     return cast("BinaryIO", TemporaryFile())

@@ -10,7 +10,7 @@ see the standard decorator.
 What differs: a mistake in the declaration, such as a field without a default after one with a default, is an
 error at the first use; the signature of a class of which few objects exist is `(*arguments, **named)`; and a
 class without `slots` has them too, and a dictionary besides, such as for cached properties. As any with slots,
-it is made anew, so that `super()` needs its arguments, and defaults are not in the class.
+it is created a second time, so that `super()` needs its arguments, and defaults are not in the class.
 """
 
 # ruff: noqa: ANN401 - any class, and any of its methods

@@ -2,7 +2,7 @@
 
 import errno
 import os
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic, sleep
@@ -52,6 +52,37 @@ def test_settings_in_the_environment_apply_unless_overridden(clone: Clone) -> No
     git = Git.find({**clone.user.environ, **given}, clone.path)
     assert git.run("config", "url.https://mirror.example/.insteadOf").text == "https://github.com/"
     assert git.run("config", "core.autocrlf").text == "false"
+
+
+@pytest.mark.parametrize(
+    ("message", "calls"),
+    [
+        (f"fatal: failed to unpack tree object {'a' * 40}", 2),
+        (f"error: Could not read {'b' * 40}\nfatal: Failed to traverse parents", 2),
+        (f"fatal: unable to read tree ({'c' * 64})", 2),
+        (f"fatal: bad object {'d' * 40}", 2),
+        ("fatal: bad object main", 1),
+        ("fatal: could not read Username for 'https://example.com': terminal prompts disabled", 1),
+    ],
+)
+def test_git_is_called_again_for_an_object_that_gc_moved(
+    clone: Clone, tmp_path: Path, message: str, calls: int
+) -> None:
+    """Git looks for an object in two places; meanwhile `git gc` may move it twice."""
+    counted, program = tmp_path / "calls", tmp_path / "git"
+    program.write_text(
+        f'#!/bin/sh\necho x >> "{counted}"\n[ "$(wc -l < "{counted}")" -gt 1 ] && exec cat\n'
+        f'printf "%s\\n" "{message}" >&2\nexit 128\n'
+    )
+    program.chmod(0o755)
+    git = replace(Git.find(clone.user.environ, clone.path), program=str(program))
+    with (
+        nullcontext()
+        if calls > 1
+        else pytest.raises(GitError, match=r"bad object main|could not read Username")
+    ):
+        assert git.run("read-tree", stdin=b"given").text == "given"
+    assert len(counted.read_text().split()) == calls
 
 
 def test_error_has_command_exit_code_and_reason(clone: Clone) -> None:
