@@ -52,7 +52,7 @@ def _with_placeholders(written: type, options: dict[str, bool], more_slots: tupl
     """Return the class with slots, and with placeholders for what it does not define itself."""
     content = {name: value for name, value in written.__dict__.items() if name not in _FOR_ANY_ATTRIBUTE}
     kinds = written.__annotations__.items()
-    own = [name for name, kind in kinds if getattr(kind, "__origin__", None) is not _CLASS_VARIABLE]
+    own = [name for name, kind in kinds if _CLASS_VARIABLE not in (kind, getattr(kind, "__origin__", None))]
     inherited = {name for base in written.__mro__[1:-1] for name in base.__dict__.get("__slots__", ())}
     slots = tuple(name for name in own if name not in inherited)
     without_defaults = {name: value for name, value in content.items() if name not in own}

@@ -37,6 +37,7 @@ class Point:
     names: list[str] = field(default_factory=list)
     secret: str = field(default="secret", repr=False, compare=False)
     kind: ClassVar[str] = "point"
+    unit: ClassVar = "mm"
 
     @property
     def sum(self) -> int:
@@ -124,6 +125,11 @@ def test_first_use_of_a_class(first: str) -> None:
 def test_objects_have_no_dictionary() -> None:
     assert not hasattr(Point(1), "__dict__")
     assert Named.__dict__["__slots__"] == ("name",)
+
+
+def test_class_variable_is_not_a_field() -> None:
+    assert [item.name for item in fields(Point)] == ["x", "y", "names", "secret"]
+    assert (Point.kind, Point(1).kind, Point.unit, Point(1).unit) == ("point", "point", "mm", "mm")
 
 
 def test_fields_of_a_frozen_object_do_not_change() -> None:
