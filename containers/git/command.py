@@ -24,7 +24,8 @@ from tasks.text import without_credentials
 
 OLDEST = (2, 38)
 """The first git with `merge-tree --write-tree` (https://git-scm.com/docs/git-merge-tree)."""
-
+VERSION = ("version",)
+"""The call of git that `check_version` makes."""
 _KEPT = frozenset(
     {
         "GIT_ALLOW_PROTOCOL",
@@ -192,6 +193,7 @@ class Git:
     cwd: Path
     environ: Mapping[str, str] = field(repr=False)
     timeout: float | None = None
+    _ahead: dict[object, Child] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def find(cls, environ: Mapping[str, str], cwd: Path) -> "Git":
@@ -200,15 +202,32 @@ class Git:
         Raises:
             GitError: Git is missing or too old.
         """
+        git = cls.locate(environ, cwd)
+        git.check_version()
+        return git
+
+    @classmethod
+    def locate(cls, environ: Mapping[str, str], cwd: Path) -> "Git":
+        """Return the git on the user's PATH, whatever its version.
+
+        Raises:
+            GitError: Git is missing.
+        """
         program = shutil.which("git", path=environ.get("PATH", os.defpath))
         if program is None:
             raise GitError("git is not installed, or not on PATH; install git 2.38 or newer")
-        git = cls(program, cwd, scrub_environment(environ))
-        version = git.run("version").text
+        return cls(program, cwd, scrub_environment(environ))
+
+    def check_version(self) -> None:
+        """Check that git is new enough.
+
+        Raises:
+            GitError: It is too old.
+        """
+        version = self.run(*VERSION).text
         found = re.search(r"(\d+)\.(\d+)", version)
         if found and (int(found[1]), int(found[2])) < OLDEST:
-            raise GitError(f"{version} at {program} is too old; patchyard needs git 2.38 or newer")
-        return git
+            raise GitError(f"{version} at {self.program} is too old; patchyard needs git 2.38 or newer")
 
     def at(self, cwd: Path | None = None, environ: Mapping[str, str] | None = None) -> "Git":
         """Return the same git with another directory, and more variables."""
@@ -255,11 +274,42 @@ class Git:
             raise command_error(arguments, code, text)
         return Output(stdout, text, code)
 
+    @contextmanager
+    def ahead(self, *calls: Sequence[str]) -> Iterator[None]:
+        """Start git for calls of `run` that follow in the context, so that they have less to wait for.
+
+        A call takes the git that was started with its arguments, directory and environment. What no call took
+        is ended with the context.
+
+        Args:
+            calls: The arguments of each call, which has no standard input and must not change anything.
+        """
+        started = {self._key(arguments): arguments for arguments in calls}
+        started = {key: arguments for key, arguments in started.items() if key not in self._ahead}
+        try:
+            for key, arguments in started.items():
+                with suppress(GitError):  # the call reports it
+                    self._ahead[key] = self._start(arguments, None)
+            yield
+        finally:
+            for key in started:
+                if child := self._ahead.pop(key, None):
+                    with child:
+                        child.kill()
+
+    def _key(self, arguments: Sequence[str]) -> object:
+        return self.cwd, tuple(arguments), frozenset(self.environ.items())
+
+    def _started(self, arguments: Sequence[str]) -> Child | None:
+        """Return the git that was started ahead for a call."""
+        return self._ahead.pop(self._key(arguments), None) if self._ahead else None
+
     def _communicate(
         self, arguments: Sequence[str], stdin: bytes | BinaryIO | None, timeout: float | None
     ) -> tuple[bytes, bytes, int]:
         """Run git to its end, and kill it with all its child processes if that is interrupted."""
-        with self._start(arguments, stdin) as child, _killed_after(child, timeout) as expired:
+        child = (None if stdin else self._started(arguments)) or self._start(arguments, stdin)
+        with child, _killed_after(child, timeout) as expired:
             stdout, stderr = child.communicate()
         if expired:
             raise _timeout_error(arguments, timeout)

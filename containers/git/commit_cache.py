@@ -29,6 +29,11 @@ class Layout:
         return frozenset(self.gitlink_commits)
 
 
+def layout_call(commit: str) -> tuple[str, ...]:
+    """Return the call of git that lists the directories and submodules of a commit."""
+    return "ls-tree", "-r", "-d", "-z", "--full-tree", commit
+
+
 class CommitCache:
     """Layouts, trees and parents of commits, each read from git once. Safe for several threads. Blocking.
 
@@ -122,7 +127,7 @@ class CommitCache:
 
     def _read_layout(self, commit: str) -> Layout:
         directories, gitlinks = list[str](), dict[str, str]()
-        for entry in self._git.run("ls-tree", "-r", "-d", "-z", "--full-tree", commit).fields:
+        for entry in self._git.run(*layout_call(commit)).fields:
             about, path = entry.split("\t", 1)
             if about.startswith(GITLINK):
                 gitlinks[path] = about.split(" ")[2]

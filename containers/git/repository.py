@@ -9,8 +9,8 @@ from threading import Lock
 from typing import TYPE_CHECKING, ClassVar
 
 from containers.file_lock import FileLock
-from containers.git.command import Git, GitError
-from containers.git.commit_cache import CommitCache
+from containers.git.command import VERSION, Git, GitError
+from containers.git.commit_cache import CommitCache, layout_call
 from containers.git.discovery import DiscoveredRepository, NotARepositoryError, discover
 from containers.git.held_commits import HeldCommits
 from containers.git.loose_objects import set_aside_ref
@@ -42,6 +42,7 @@ __all__ = [
 ]
 
 _HEADS = "refs/heads/"
+_LIST = ("for-each-ref", "--format=%(objectname) %(refname)")
 _NAMED_AT_ONCE = 1000
 """Commits that one git process is given as arguments, whose size is limited (execve(2))."""
 
@@ -136,8 +137,12 @@ class Repository:
         if not path.is_dir():
             raise NotARepositoryError(f"{path} is not a directory; name a git repository with --repo")
         try:
-            git = Git.find(environ, path)
-            discovered = discover(git, path)
+            git = Git.locate(environ, path)
+            with git.ahead(VERSION):
+                try:
+                    discovered = discover(git, path)
+                finally:
+                    git.check_version()
         except NotARepositoryError:
             raise  # has its message already
         except GitError as error:
@@ -271,6 +276,18 @@ class Repository:
         """Return the branches below a directory, and the one of its name, with their commits; all for none."""
         return self._list_branches(f"{_HEADS}{directory}".rstrip("/"))
 
+    @contextmanager
+    def reading_ahead(self, directory: str, commit: str) -> Iterator[None]:
+        """Start git for what is asked for first in a run, inside the context.
+
+        Args:
+            directory: What `branches_in` is asked for.
+            commit: What the first worktrees are reset to.
+        """
+        branches = (*_LIST, f"{_HEADS}{directory}".rstrip("/"))
+        with self._git.ahead(branches, layout_call(commit)), self._here.ahead(*TaskRepositoryTemplate.CALLS):
+            yield
+
     def branches_merged_into(self, commits: Collection[str]) -> Mapping[str, str]:
         """Return the branches whose commits are one of some commits, or ancestors of one."""
         options, found = [f"--merged={commit}" for commit in commits], dict[str, str]()
@@ -279,7 +296,7 @@ class Repository:
         return found
 
     def _list_branches(self, *arguments: str) -> Mapping[str, str]:
-        lines = self._git.run("for-each-ref", "--format=%(objectname) %(refname)", *arguments).text.split("\n")
+        lines = self._git.run(*_LIST, *arguments).text.split("\n")
         found = (line.partition(f" {_HEADS}")[::2] for line in lines if line)
         return {name: commit for commit, name in found}
 

@@ -6,6 +6,7 @@ from time import perf_counter
 import anyio
 from anyio import CancelScope, CapacityLimiter, to_thread
 
+from containers.concurrency import in_thread
 from pipeline.events import BatchStarted, ConflictFound, Notice, RunFinished, RunStarted
 from pipeline.run.call.task_spec import BatchSpec, TaskSpec
 from pipeline.run.context import RunContext
@@ -39,12 +40,13 @@ async def run(context: RunContext, stop: CancelScope) -> RunFinished:
         PatchyardError: The run cannot continue: the store, the pool or a runner as a whole failed.
     """
     flow = _Flow(context, stop)
+    reading_ahead = context.repository.reading_ahead(context.branches.directory, context.run.base)
     try:
         async with anyio.create_task_group() as group:
             group.start_soon(context.recorder.open)
             async with context.control.watch(context.recorder, stop):
                 with stop:
-                    async with context.pool:
+                    async with in_thread(reading_ahead), context.pool:
                         await flow.begin()
                         for batch in context.batches:
                             await flow.run_batch(batch)

@@ -14,6 +14,7 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import ClassVar
 
 from containers.filesystem import is_directory, read_regular, remove, write_file
 from containers.git.command import Git
@@ -64,6 +65,7 @@ _INDEX = "index"
 _OWN = "command"
 """The scope of the settings that the program's own calls have."""
 _WRITABLE = stat.S_IWGRP | stat.S_IWOTH
+_CONFIG = ("config", "--show-scope", "--includes", "-z", "--list")
 _REFS = (
     "for-each-ref",
     "--format=%(objectname) %(refname) %(symref)",
@@ -84,6 +86,8 @@ class TaskRepositoryTemplate:
     shallow: bytes | None
     sparse: SparseCheckout | None = None
     """Which files the user's own checkout has."""
+    CALLS: ClassVar[tuple[tuple[str, ...], ...]] = (_CONFIG, _REFS)
+    """The calls of git that `of` makes."""
 
     @classmethod
     def of(cls, git: Git, common: Path, git_dir: Path) -> "TaskRepositoryTemplate":
@@ -97,7 +101,7 @@ class TaskRepositoryTemplate:
         Raises:
             GitError: The configuration or the refs cannot be read.
         """
-        listed = git.run("config", "--show-scope", "--includes", "-z", "--list", ok=(0, 1)).stdout
+        listed = git.run(*_CONFIG, ok=(0, 1)).stdout
         scopes, entries = (os.fsdecode(listed).split("\0")[first::2] for first in (0, 1))
         found = [entry.partition("\n")[::2] for entry in entries]
         settings = [

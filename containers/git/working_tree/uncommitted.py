@@ -1,11 +1,9 @@
 """What a checkout of the user has that no commit has."""
 
-import os
-import shutil
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from containers.git.command import Git, GitError, scrub_environment
+from containers.git.command import Git, GitError
 from tasks.lazy.dataclasses import dataclass
 
 TIMEOUT = 2.0
@@ -38,11 +36,8 @@ def uncommitted(root: Path, environ: Mapping[str, str], leave_out: Collection[st
         leave_out: Paths from there that are not counted.
     """
     arguments = ("--no-optional-locks", "status", "--porcelain=v1", "-z", "--untracked-files=normal")
-    program = shutil.which("git", path=environ.get("PATH", os.defpath))
-    if program is None:
-        return Uncommitted()
     try:  # without asking for the version of git again, which takes as long
-        output = Git(program, root, scrub_environment(environ), TIMEOUT).run(*arguments).stdout
+        output = Git.locate(environ, root).run(*arguments, timeout=TIMEOUT).stdout
     except GitError:
         return Uncommitted()
     changed = untracked = 0

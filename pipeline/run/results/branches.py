@@ -44,14 +44,15 @@ class Branches:
         wanted = f"{prefix}{self._plan}"
         return bool(field) and "{" not in prefix and any(name.startswith(wanted) for name in self._listed())
 
-    def _directory(self) -> str:
-        """Return the name that those of all branches of any run begin with, up to a slash."""
+    @property
+    def directory(self) -> str:
+        """What the names of all branches of any run begin with, up to a slash."""
         return self._template.split("{", 1)[0].rpartition("/")[0]
 
     def _listed(self) -> Mapping[str, str]:
         """Return the branches below the directory, and the one of its name, with their commits."""
         if self._existing is None:
-            self._existing = self._repository.branches_in(self._directory())
+            self._existing = self._repository.branches_in(self.directory)
         return self._existing
 
     def choose_name(self, store: Store) -> None:
@@ -63,7 +64,7 @@ class Branches:
     def load_existing(self, parts: Iterable[str]) -> Mapping[str, str]:
         """Return the branches that exist already, with their commits, and remember them. Blocking."""
         wanted = {self.name(part) for part in parts}
-        directory, found = self._directory(), self._listed()
+        directory, found = self.directory, self._listed()
         self._known = {name: commit for name, commit in found.items() if name in wanted}
         above = {f"{HEADS}{name}" for name in directories_above(directory)}
         existing = self._repository.history.present(sorted(above)) if above else ()

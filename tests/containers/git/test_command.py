@@ -2,15 +2,16 @@
 
 import errno
 import os
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic, sleep
 
 import pytest
-from repositories import Clone
+from repositories import Clone, CountedGit
 
-from containers.git.command import Git, GitError, scrub_environment
+from containers.git.command import Git, GitError, GitTimeoutError, scrub_environment
 
 
 def is_alive(pid: int) -> bool:
@@ -113,6 +114,77 @@ def test_timeout_kills_git_and_its_children(clone: Clone, tmp_path: Path) -> Non
     while is_alive(pid):
         assert monotonic() < until
         sleep(0.01)
+
+
+class TestAhead:
+    """Git that is started before its result is asked for."""
+
+    HEAD = ("rev-parse", "HEAD")
+
+    @pytest.fixture
+    def counted(self, clone: Clone, tmp_path: Path) -> CountedGit:
+        return CountedGit.at(tmp_path / "bin", clone.user)
+
+    @pytest.fixture
+    def git(self, clone: Clone, counted: CountedGit) -> Git:
+        return Git.locate(counted.environ, clone.path)
+
+    def test_one_call_takes_what_was_started_for_it(self, clone: Clone, counted: CountedGit, git: Git) -> None:
+        with git.ahead(self.HEAD, ("rev-parse", "main")):
+            assert git.at(environ={}).run("rev-parse", "main").text == clone.head
+            assert git.run(*self.HEAD).text == clone.head
+            assert sorted(counted.calls()) == ["rev-parse HEAD", "rev-parse main"]
+            assert git.run(*self.HEAD).text == clone.head
+            assert counted.calls() == ["rev-parse HEAD"]
+
+    def test_calls_from_threads_get_one_each(self, clone: Clone, counted: CountedGit, git: Git) -> None:
+        with git.ahead(self.HEAD), ThreadPoolExecutor(8) as threads:
+            assert {*threads.map(lambda _: git.run(*self.HEAD).text, range(8))} == {clone.head}
+        assert counted.calls() == ["rev-parse HEAD"] * 8
+
+    def test_another_directory_environment_or_input_needs_another_git(
+        self, clone: Clone, counted: CountedGit, git: Git
+    ) -> None:
+        with git.ahead(("hash-object", "--stdin"), ("rev-parse", "--git-dir")):
+            assert git.at(clone.path / ".git").run("rev-parse", "--git-dir").text == "."
+            bound = git.at(environ={"GIT_DIR": str(clone.path / ".git")})
+            assert bound.run("rev-parse", "--git-dir").text == str(clone.path / ".git")
+            given = git.run("hash-object", "--stdin", stdin=b"given").text
+            assert git.run("hash-object", "--stdin").text != given
+        assert sorted(call.split()[0] for call in counted.calls()) == ["hash-object"] * 2 + ["rev-parse"] * 3
+
+    def test_what_no_call_took_is_ended_with_the_context(self, git: Git, tmp_path: Path) -> None:
+        pid_file = tmp_path / "pid"
+        until = monotonic() + 30
+        with (
+            suppress(ZeroDivisionError),
+            git.ahead(("-c", f"alias.slow=!echo $PPID $$ > {pid_file}; exec sleep 600", "slow")),
+        ):
+            while not (pid_file.is_file() and pid_file.read_text().strip()):
+                assert monotonic() < until
+                sleep(0.01)
+            raise ZeroDivisionError
+        git_pid, alias_pid = map(int, pid_file.read_text().split())
+        with pytest.raises(ProcessLookupError):  # it was waited for
+            os.kill(git_pid, 0)
+        while is_alive(alias_pid):
+            assert monotonic() < until
+            sleep(0.01)
+
+    def test_a_context_inside_another_shares_what_was_started(self, counted: CountedGit, git: Git) -> None:
+        with git.ahead(self.HEAD), git.ahead(self.HEAD, self.HEAD):
+            git.run(*self.HEAD)
+        assert counted.calls() == ["rev-parse HEAD"]
+
+    def test_errors_are_those_of_the_call(self, git: Git, tmp_path: Path) -> None:
+        gone, slow = git.at(tmp_path / "gone"), ("-c", "alias.slow=!sleep 600", "slow")
+        with git.ahead(("rev-parse", "--verify", "nothing"), slow), gone.ahead(self.HEAD):
+            with pytest.raises(GitError, match="Needed a single revision"):
+                git.run("rev-parse", "--verify", "nothing")
+            with pytest.raises(GitTimeoutError, match="did not end within 1 s"):
+                git.run(*slow, timeout=1)
+            with pytest.raises(GitError, match="gone: No such file or directory"):
+                gone.run(*self.HEAD)
 
 
 def test_missing_working_directory(clone: Clone, tmp_path: Path) -> None:

@@ -104,6 +104,24 @@ class TestOpen:
         assert clone.git("rev-parse", f"{commit}^{{tree}}") == tree
         assert [call for call in counted.calls() if call.startswith("rev-parse --verify")] == []
 
+    def test_what_a_run_asks_for_first_is_read_once(self, clone: Clone, tmp_path: Path) -> None:
+        counted = CountedGit.at(tmp_path / "bin", clone.user)
+        repository = Repository.open(clone.path, counted.environ)
+        clone.git("branch", "patchyard/plan/1.1")
+        repository.add_worktree(tmp_path / "wt-1", clone.head)
+        counted.calls()
+        with repository.reading_ahead("patchyard", clone.head):
+            assert repository.branches_in("patchyard") == {"patchyard/plan/1.1": clone.head}
+            checkout = repository.worktree(tmp_path / "wt-1")
+            assert checkout
+            checkout.reset(clone.head)
+        calls = [call.split()[0] for call in counted.calls()]
+        assert {name: calls.count(name) for name in ("config", "for-each-ref", "ls-tree")} == {
+            "config": 1,
+            "for-each-ref": 2,
+            "ls-tree": 1,
+        }
+
     def test_path_inside_the_git_directory(self, clone: Clone) -> None:
         with pytest.raises(NotARepositoryError, match="is inside a git directory"):
             Repository.open(clone.path / ".git", clone.user.environ)
@@ -112,10 +130,12 @@ class TestOpen:
         with pytest.raises(NotARepositoryError, match="git is not installed, or not on PATH"):
             Repository.open(clone.path, {**clone.user.environ, "PATH": str(tmp_path)})
 
-    def test_a_git_that_is_too_old(self, clone: Clone, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("code", [0, 129])
+    def test_a_git_that_is_too_old(self, clone: Clone, tmp_path: Path, code: int) -> None:
+        """It may not know the options that find a repository."""
         old = tmp_path / "bin" / "git"
         old.parent.mkdir()
-        old.write_text("#!/bin/sh\necho git version 2.37.9\n")
+        old.write_text(f'#!/bin/sh\ncase "$*" in *version) echo git version 2.37.9 ;; *) exit {code} ;; esac\n')
         old.chmod(0o755)
         with pytest.raises(
             NotARepositoryError, match=r"git version 2\.37\.9 at .* is too old; patchyard needs git 2\.38"
