@@ -15,9 +15,9 @@ from containers.git.discovery import DiscoveredRepository, NotARepositoryError, 
 from containers.git.held_commits import HeldCommits
 from containers.git.loose_objects import set_aside_ref
 from containers.git.object_writer import CommitWriter, TreeWriter
-from containers.git.remote.places import url_of, urls_of
+from containers.git.remote.places import url_call, url_of, urls_of
 from containers.git.signatures import Identity, Signature
-from containers.git.user_config import absolute_urls, find_ignore_file, read_identity
+from containers.git.user_config import absolute_urls, find_ignore_file, identity_calls, read_identity
 from containers.git.working_tree.sparse import SparseCheckout
 from containers.git.working_tree.task_repository import TaskRepositoryTemplate, keeps_modes
 from containers.git.working_tree.worktree_paths import WorktreePaths, find_pool_admin, read_heads
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from containers.git.remote.remotes import Credential, Remote
     from containers.git.remote.submodule_remotes import SubmoduleRemotes
     from containers.git.working_tree.checkout import Checkout
+    from containers.git.working_tree.uncommitted import Uncommitted
 
 __all__ = [
     "BranchMovedError",
@@ -275,6 +276,28 @@ class Repository:
     def branches_in(self, directory: str) -> Mapping[str, str]:
         """Return the branches below a directory, and the one of its name, with their commits; all for none."""
         return self._list_branches(f"{_HEADS}{directory}".rstrip("/"))
+
+    def uncommitted(self, leave_out: Collection[str] = ()) -> "Uncommitted":
+        """Count what is not committed in the user's checkout, but for some paths; a bare one has none."""
+        from containers.git.working_tree.uncommitted import (  # noqa: PLC0415 - start-up stays quick
+            Uncommitted,
+            uncommitted,
+        )
+
+        return Uncommitted() if self._discovered.is_bare else uncommitted(self._here, leave_out)
+
+    @contextmanager
+    def preparing_ahead(self, remote: str) -> Iterator[None]:
+        """Start git for what is asked for before a run starts, inside the context.
+
+        Args:
+            remote: The remote whose URL is probably asked for.
+        """
+        from containers.git.working_tree.uncommitted import STATUS  # noqa: PLC0415 - start-up stays quick
+
+        here = [url_call(remote), *([] if self._discovered.is_bare else [STATUS])]
+        with self._here.ahead(*here), self._git.ahead(*identity_calls(self.environ)):
+            yield
 
     @contextmanager
     def reading_ahead(self, directory: str, commit: str) -> Iterator[None]:

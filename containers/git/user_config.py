@@ -6,20 +6,30 @@ from pathlib import Path
 from containers.git.command import Git
 from containers.git.signatures import PATCHYARD_IDENTITY, Identity
 
+_IDENTITY = ("config", "-z", "--get-regexp", r"^(user|author)\.(name|email)$")
+
+
+def identity_calls(environ: Mapping[str, str]) -> tuple[tuple[str, ...], ...]:
+    """Return the calls of git that `read_identity` makes: none if the variables are enough."""
+    return () if all(map(_is_usable, _from_variables(environ))) else (_IDENTITY,)
+
 
 def read_identity(git: Git, environ: Mapping[str, str]) -> Identity:
     """Return the user's identity as git resolves it, or patchyard's own if there is none. Blocking.
 
     The variables come before the configuration (https://git-scm.com/docs/git-commit#_commit_information).
     """
-    name, email = (environ.get(f"GIT_AUTHOR_{part}", "") for part in ("NAME", "EMAIL"))
-    if not (_is_usable(name) and _is_usable(email)):
-        pattern = r"^(user|author)\.(name|email)$"
-        entries = git.run("config", "-z", "--get-regexp", pattern, ok=(0, 1)).fields
+    name, email = _from_variables(environ)
+    for call in identity_calls(environ):
+        entries = git.run(*call, ok=(0, 1)).fields
         configured = dict(entry.partition("\n")[::2] for entry in entries)
         name = name or configured.get("author.name") or configured.get("user.name", "")
         email = email or configured.get("author.email") or configured.get("user.email", "")
     return Identity(name, email) if _is_usable(name) and _is_usable(email) else PATCHYARD_IDENTITY
+
+
+def _from_variables(environ: Mapping[str, str]) -> tuple[str, str]:
+    return environ.get("GIT_AUTHOR_NAME", ""), environ.get("GIT_AUTHOR_EMAIL", "")
 
 
 def _is_usable(text: str) -> bool:

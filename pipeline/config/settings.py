@@ -25,6 +25,7 @@ from tasks.model import Batch, Mode, Task
 from tasks.outcome import PullRequestScope
 
 DEFAULT_BRANCH = "patchyard/{plan}/{task}"
+DEFAULT_REMOTE = "origin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ class Settings(RunSettings):
         option=Option("LOGIN"),
     )
     remote: str = setting(
-        "origin", to.parse_text, "Remote to push to.", trust=NeedsTrust.ALWAYS, option=Option("NAME")
+        DEFAULT_REMOTE, to.parse_text, "Remote to push to.", trust=NeedsTrust.ALWAYS, option=Option("NAME")
     )
     github: str | None = setting(
         None,

@@ -23,6 +23,11 @@ _PLAIN = frozenset({"http", "git", "ftp"})
 """Schemes without encryption, where nothing shows which host answers."""
 
 
+def url_call(name: str, *, push: bool = False) -> tuple[str, ...]:
+    """Return the call of git that `url_of` makes first."""
+    return "remote", "get-url", *(["--push"] if push else []), "--", name
+
+
 def url_of(git: Git, name: str, *, push: bool = False) -> str | None:
     """Return the URL that git uses for a remote, after `insteadOf`; `None` if there is no such remote.
 
@@ -33,8 +38,7 @@ def url_of(git: Git, name: str, *, push: bool = False) -> str | None:
         name: The remote's name, such as `origin`, or a URL.
         push: Return the URL to push to (`pushUrl`, `pushInsteadOf`).
     """
-    options = ["--push"] if push else []
-    output = git.run("remote", "get-url", *options, "--", name, ok=(0, 2, 128))
+    output = git.run(*url_call(name, push=push), ok=(0, 2, 128))
     if output.code == 0:
         return output.text.split("\n")[0]
     is_url = "/" in name or ":" in name

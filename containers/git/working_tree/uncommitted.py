@@ -1,13 +1,14 @@
 """What a checkout of the user has that no commit has."""
 
-from collections.abc import Collection, Mapping
-from pathlib import Path
+from collections.abc import Collection
 
 from containers.git.command import Git, GitError
 from tasks.lazy.dataclasses import dataclass
 
 TIMEOUT = 2.0
 """Seconds that `git status` may take in a large checkout: a run waits for it, and the answer is a remark."""
+STATUS = ("--no-optional-locks", "status", "--porcelain=v1", "-z", "--untracked-files=normal")
+"""The call of git that `uncommitted` makes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,19 +26,17 @@ class Uncommitted:
         return bool(self.changed or self.untracked)
 
 
-def uncommitted(root: Path, environ: Mapping[str, str], leave_out: Collection[str] = ()) -> Uncommitted:
+def uncommitted(git: Git, leave_out: Collection[str] = ()) -> Uncommitted:
     """Count what is not committed in a checkout; nothing if git cannot say it. Blocking.
 
     Nothing is written, not even the index.
 
     Args:
-        root: The top of the checkout.
-        environ: The user's environment.
+        git: A git that runs at the top of the checkout.
         leave_out: Paths from there that are not counted.
     """
-    arguments = ("--no-optional-locks", "status", "--porcelain=v1", "-z", "--untracked-files=normal")
-    try:  # without asking for the version of git again, which takes as long
-        output = Git.locate(environ, root).run(*arguments, timeout=TIMEOUT).stdout
+    try:
+        output = git.run(*STATUS, timeout=TIMEOUT).stdout
     except GitError:
         return Uncommitted()
     changed = untracked = 0

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 import click
 
+from containers.git.repository import Repository
 from pipeline.broadcast import Broadcast
 from pipeline.cli.commands.remarks import print_warnings
 from pipeline.cli.process import (
@@ -17,6 +18,7 @@ from pipeline.cli.process import (
     interrupt_on_sigterm,
     report_wait,
 )
+from pipeline.config.settings import DEFAULT_REMOTE
 from pipeline.events import Event, Notice, RunFinished, now
 from pipeline.events import as_json as event_as_json
 from pipeline.live.observer import observer_for
@@ -43,21 +45,23 @@ def run_plan(call: Call, *, as_json: bool) -> int:
         PatchyardError: The plan or an option is invalid, or the run was ended by an error.
     """
     interrupt_on_sigterm()
-    prepared = prepare(call)
-    print_warnings(prepared)
-    if left := nothing_to_start(prepared.plan):
-        notice = Notice(message=f"{prepared.plan.path}: {left}: nothing is left to run")
-        click.echo(event_as_json(notice) if as_json else printable(notice.message))
-        return 0
-    target = None
-    if prepared.settings.publish:
-        from pipeline.publish.service import target_for_call  # noqa: PLC0415 - start-up stays quick
+    repository = Repository.open(call.repo, call.environ)
+    with repository.preparing_ahead(DEFAULT_REMOTE):
+        prepared = prepare(call, repository=repository)
+        print_warnings(prepared)
+        if left := nothing_to_start(prepared.plan):
+            notice = Notice(message=f"{prepared.plan.path}: {left}: nothing is left to run")
+            click.echo(event_as_json(notice) if as_json else printable(notice.message))
+            return 0
+        target = None
+        if prepared.settings.publish:
+            from pipeline.publish.service import target_for_call  # noqa: PLC0415 - start-up stays quick
 
-        target = target_for_call(prepared, on_wait=report_wait)
-    database = call.environ.get(VARIABLE)
-    shared = repository_id(prepared.repository, call.environ) if database else ""
-    opener = partial(open_store, prepared.repository, call.environ)
-    recorder = recorder_for(prepared, new_run_id(now()), opener, shared)
+            target = target_for_call(prepared, on_wait=report_wait)
+        database = call.environ.get(VARIABLE)
+        shared = repository_id(repository, call.environ) if database else ""
+        opener = partial(open_store, repository, call.environ)
+        recorder = recorder_for(prepared, new_run_id(now()), opener, shared)
     return execute_and_publish(prepared, recorder, ResumeState(), target, as_json=as_json)
 
 

@@ -67,19 +67,26 @@ class Prepared:
     """The trusted settings of the repository and the plan."""
 
 
-def prepare(call: Call, *, plan_text: str | None = None, base: str | None = None) -> Prepared:
+def prepare(
+    call: Call,
+    *,
+    plan_text: str | None = None,
+    base: str | None = None,
+    repository: Repository | None = None,
+) -> Prepared:
     """Validate an invocation: the repository, the settings, the plan, the base. Blocking.
 
     Args:
         call: The invocation.
         plan_text: The plan, if it is not to be read from its file.
         base: The commit to start from, if it is known.
+        repository: The repository of the call, if it is open.
 
     Raises:
         PlanError: The plan has errors; it holds all of them.
         PatchyardError: Something else is invalid.
     """
-    repository = Repository.open(call.repo, call.environ)
+    repository = repository or Repository.open(call.repo, call.environ)
     sources = load(call.flags, call.environ, repository.root)
     if plan_text is None:
         file = read_plan(call.plan_path)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from containers.git.repository import Repository
-from containers.git.working_tree.uncommitted import Uncommitted, uncommitted
+from containers.git.working_tree.uncommitted import Uncommitted
 from containers.worktrees.copies import unmatched
 from pipeline.config.settings import SETTINGS, Settings
 from pipeline.config.sources import FILE
@@ -43,7 +43,7 @@ def remarks(repository: Repository, plan: Plan, settings: Settings, base: str) -
     if root == repository.common:
         return
     own = {FILE, *settings.copy, os.path.relpath(Path(plan.path).absolute(), root)}
-    if found := uncommitted(root, repository.environ, own):
+    if found := repository.uncommitted(own):
         yield _unseen(found, base)
     for pattern in unmatched(root, settings.copy):
         yield f"copy: {pattern} is not in {root}, so no worktree gets it"

@@ -104,6 +104,24 @@ class TestOpen:
         assert clone.git("rev-parse", f"{commit}^{{tree}}") == tree
         assert [call for call in counted.calls() if call.startswith("rev-parse --verify")] == []
 
+    def test_what_is_asked_for_before_a_run_is_read_once(self, clone: Clone, tmp_path: Path) -> None:
+        clone.git("remote", "add", "other", "https://example.org/other.git")
+        (clone.path / "new.txt").write_text("new\n")
+        counted = CountedGit.at(tmp_path / "bin", clone.user)
+        repository = Repository.open(clone.path, counted.environ)
+        counted.calls()
+        with repository.preparing_ahead("other"):
+            assert repository.uncommitted().untracked == 1
+            assert repository.identity() == Identity("Uma User", "uma@example.com")
+            assert repository.remote_urls("other") == ("https://example.org/other.git",) * 2
+        calls = [call.split(" -z")[0] for call in counted.calls()]
+        assert sorted(calls) == [
+            "--no-optional-locks status --porcelain=v1",
+            "config",
+            "remote get-url -- other",
+            "remote get-url --push -- other",
+        ]
+
     def test_what_a_run_asks_for_first_is_read_once(self, clone: Clone, tmp_path: Path) -> None:
         counted = CountedGit.at(tmp_path / "bin", clone.user)
         repository = Repository.open(clone.path, counted.environ)
