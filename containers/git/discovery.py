@@ -1,12 +1,16 @@
 """Find the repository of a path, and explain why there is none."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
-from containers.git.command import Git, GitError, Output, useful_line
+from containers.git.command import VERSION, Git, GitError, Output, useful_line
 from containers.git.working_tree.worktree_paths import read_pointer
 from tasks.lazy.dataclasses import dataclass
+
+_CHECKOUT = "--show-toplevel"
+_TREE = "HEAD^{tree}"
 
 
 class NotARepositoryError(GitError):
@@ -35,13 +39,30 @@ class DiscoveredRepository:
         return self.root == self.git_dir
 
 
+@contextmanager
+def discovering_ahead(path: Path, environ: Mapping[str, str]) -> Iterator[Git | None]:
+    """Start git for what opens the repository of a path inside the context; yield the git to open it with.
+
+    Args:
+        path: A repository, or any directory in one.
+        environ: The user's environment.
+    """
+    try:
+        git = Git.locate(environ, path)
+    except GitError:
+        yield None  # opening it reports the error
+        return
+    with git.ahead(VERSION, _discovery_call(_CHECKOUT)):
+        yield git
+
+
 def discover(git: Git, path: Path) -> DiscoveredRepository:
     """Find the repository of a path, with one git process unless it is bare. Blocking.
 
     Raises:
         NotARepositoryError: The message says why, and what to do.
     """
-    output = _query(git, "--show-toplevel")
+    output = _query(git, _CHECKOUT)
     if output.text.startswith("true\n"):
         output = _query(git, "--git-dir")
     lines = output.text.split("\n")
@@ -70,12 +91,15 @@ def _query(git: Git, root: str) -> Output:
         git: A git that runs in the repository.
         root: The option that asks for the top level.
     """
-    directories = ("--path-format=absolute", "--is-bare-repository", "--git-dir", "--git-common-dir", root)
-    commit, tree, name = "HEAD^{commit}", "HEAD^{tree}", ("--symbolic-full-name", "HEAD")
-    output = git.run("rev-parse", *directories, commit, tree, *name, ok=(0, 128))
-    if f"'{tree}'" in output.stderr:
-        output = git.run("rev-parse", *directories, commit, *name, ok=(0, 128))
+    output = git.run(*_discovery_call(root), ok=(0, 128))
+    if f"'{_TREE}'" in output.stderr:
+        output = git.run(*(argument for argument in _discovery_call(root) if argument != _TREE), ok=(0, 128))
     return output
+
+
+def _discovery_call(root: str) -> tuple[str, ...]:
+    directories = ("--path-format=absolute", "--is-bare-repository", "--git-dir", "--git-common-dir", root)
+    return "rev-parse", *directories, "HEAD^{commit}", _TREE, "--symbolic-full-name", "HEAD"
 
 
 def _unborn(git: Git, path: Path, lines: Sequence[str]) -> DiscoveredRepository:

@@ -125,12 +125,13 @@ class Repository:
         return History(self._writing)
 
     @classmethod
-    def open(cls, path: Path, environ: Mapping[str, str]) -> "Repository":
+    def open(cls, path: Path, environ: Mapping[str, str], git: Git | None = None) -> "Repository":
         """Open the repository that contains a path.
 
         Args:
             path: A repository, or any directory in one.
             environ: The user's environment.
+            git: What `discovering_ahead` yielded for them.
 
         Raises:
             NotARepositoryError: There is none, it has no commit, or git is missing or too old.
@@ -138,7 +139,7 @@ class Repository:
         if not path.is_dir():
             raise NotARepositoryError(f"{path} is not a directory; name a git repository with --repo")
         try:
-            git = Git.locate(environ, path)
+            git = git or Git.locate(environ, path)
             with git.ahead(VERSION):
                 try:
                     discovered = discover(git, path)

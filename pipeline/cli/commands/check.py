@@ -40,15 +40,15 @@ MOST_WAITS = 20
 """Maximum number of tasks that one waits for that are shown; `--json` has all of them."""
 
 
-def show_plan(call: Call, *, as_json: bool, prompt_of: str | None = None) -> int:
-    """Show what a run would do, without doing it; return the exit code. Blocking.
+def show_plan(call: Call, repository: Repository, *, as_json: bool, prompt_of: str | None = None) -> int:
+    """Show what a run would do in the repository of the call, without doing it; return the exit code. Blocking.
 
     With `prompt_of`, only what the agent of that task would be given is shown.
 
     Raises:
         PatchyardError: The plan or an option is invalid.
     """
-    prepared = prepare(call)
+    prepared = prepare(call, repository=repository)
     settings = prepared.settings
     if prompt_of:
         print_prompt(prepared.plan, prepared.batches, prompt_of)

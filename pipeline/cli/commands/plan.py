@@ -47,23 +47,23 @@ def run(  # noqa: PLR0913 - the command's own parameters
     Exit code: 0 all tasks succeeded, 1 a task failed, 2 the plan or the options are invalid, 3 GitHub refused a
     request, 4 no Dagger engine is available, 130 cancelled (Ctrl-C).
     """
-    from pipeline.run.call.prepare import Call  # noqa: PLC0415 - start-up stays quick
-    from pipeline.store.run_options import Selection  # noqa: PLC0415 - start-up stays quick
+    from containers.git.discovery import discovering_ahead  # noqa: PLC0415 - start-up stays quick
 
-    call = Call(
-        plan_path=plan_path(plan_argument, plan_option, "run"),
-        repo=repo,
-        environ=environment(),
-        flags=flags,
-        selection=Selection.of(start_batch, end_batch, tasks=tasks, only=only),
-    )
+    path, environ = plan_path(plan_argument, plan_option, "run"), environment()
+    with discovering_ahead(repo, environ) as git:  # while what runs a plan is loaded
+        from containers.git.repository import Repository  # noqa: PLC0415 - start-up stays quick
+        from pipeline.cli.commands.run import run_plan  # noqa: PLC0415 - likewise
+        from pipeline.run.call.prepare import Call  # noqa: PLC0415 - likewise
+        from pipeline.store.run_options import Selection  # noqa: PLC0415 - likewise
+
+        selection = Selection.of(start_batch, end_batch, tasks=tasks, only=only)
+        repository = Repository.open(repo, environ, git)
+    call = Call(plan_path=path, repo=repo, environ=environ, flags=flags, selection=selection)
     if dry_run or prompt_of:
         from pipeline.cli.commands.check import show_plan  # noqa: PLC0415 - start-up stays quick
 
-        exit_with(show_plan(call, as_json=as_json, prompt_of=prompt_of))
-    from pipeline.cli.commands.run import run_plan  # noqa: PLC0415 - start-up stays quick
-
-    exit_with(run_plan(call, as_json=as_json))
+        exit_with(show_plan(call, repository, as_json=as_json, prompt_of=prompt_of))
+    exit_with(run_plan(call, repository, as_json=as_json))
 
 
 @click.command()

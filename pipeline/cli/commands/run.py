@@ -38,14 +38,13 @@ if TYPE_CHECKING:
     from pipeline.publish.service import Target
 
 
-def run_plan(call: Call, *, as_json: bool) -> int:
-    """Run a plan, show its progress, and return the exit code. Blocking.
+def run_plan(call: Call, repository: Repository, *, as_json: bool) -> int:
+    """Run a plan in the repository of the call, show its progress, and return the exit code. Blocking.
 
     Raises:
         PatchyardError: The plan or an option is invalid, or the run was ended by an error.
     """
     interrupt_on_sigterm()
-    repository = Repository.open(call.repo, call.environ)
     with repository.preparing_ahead(DEFAULT_REMOTE):
         prepared = prepare(call, repository=repository)
         print_warnings(prepared)

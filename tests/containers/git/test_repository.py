@@ -15,6 +15,7 @@ from repositories import Clone, CountedGit, User
 from containers.git import commit_cache
 from containers.git.command import Git, Output
 from containers.git.commit_cache import CommitCache
+from containers.git.discovery import discovering_ahead
 from containers.git.repository import (
     BranchMovedError,
     GitError,
@@ -103,6 +104,15 @@ class TestOpen:
         commit = repository.commit(tree, [clone.head], "Empty", signature)
         assert clone.git("rev-parse", f"{commit}^{{tree}}") == tree
         assert [call for call in counted.calls() if call.startswith("rev-parse --verify")] == []
+
+    def test_git_that_is_started_ahead(self, clone: Clone, tmp_path: Path) -> None:
+        counted = CountedGit.at(tmp_path / "bin", clone.user)
+        with discovering_ahead(clone.path, counted.environ) as git:
+            assert Repository.open(clone.path, counted.environ, git).root == clone.path
+        assert sorted(call.split()[0] for call in counted.calls()) == ["rev-parse", "version"]
+        unusable = {**clone.user.environ, "PATH": str(tmp_path)}
+        with discovering_ahead(clone.path, unusable) as git:
+            assert git is None
 
     def test_what_is_asked_for_before_a_run_is_read_once(self, clone: Clone, tmp_path: Path) -> None:
         clone.git("remote", "add", "other", "https://example.org/other.git")
