@@ -1,5 +1,7 @@
 """Commands `run` and `check`: their options. `run.py` and `check.py` do the work, and are slow to import."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import click
@@ -50,20 +52,22 @@ def run(  # noqa: PLR0913 - the command's own parameters
     from containers.git.discovery import discovering_ahead  # noqa: PLC0415 - start-up stays quick
 
     path, environ = plan_path(plan_argument, plan_option, "run"), environment()
+    start: Callable[..., int]
     with discovering_ahead(repo, environ) as git:  # while what runs a plan is loaded
-        from containers.git.repository import Repository  # noqa: PLC0415 - start-up stays quick
-        from pipeline.cli.commands.run import run_plan  # noqa: PLC0415 - likewise
+        if dry_run or prompt_of:
+            from pipeline.cli.commands.check import show_plan  # noqa: PLC0415 - start-up stays quick
+
+            start = partial(show_plan, prompt_of=prompt_of)
+        else:
+            from pipeline.cli.commands.run import run_plan as start  # noqa: PLC0415 - start-up stays quick
+        from containers.git.repository import Repository  # noqa: PLC0415 - likewise
         from pipeline.run.call.prepare import Call  # noqa: PLC0415 - likewise
         from pipeline.store.run_options import Selection  # noqa: PLC0415 - likewise
 
         selection = Selection.of(start_batch, end_batch, tasks=tasks, only=only)
         repository = Repository.open(repo, environ, git)
     call = Call(plan_path=path, repo=repo, environ=environ, flags=flags, selection=selection)
-    if dry_run or prompt_of:
-        from pipeline.cli.commands.check import show_plan  # noqa: PLC0415 - start-up stays quick
-
-        exit_with(show_plan(call, repository, as_json=as_json, prompt_of=prompt_of))
-    exit_with(run_plan(call, repository, as_json=as_json))
+    exit_with(start(call, repository, as_json=as_json))
 
 
 @click.command()
